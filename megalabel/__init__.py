@@ -1,0 +1,43 @@
+"""Text classification over ten thousand to ten million labels."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+    from megalabel.inference.evaluate import evaluate
+    from megalabel.model import Model
+    from megalabel.training.run import train
+    from megalabel.types import TopK
+
+    load = Model.load
+
+# What the door offers, and where it lies: imported when first asked for, so that the command line starts at once.
+_OFFERED = {
+    "Corpus": "megalabel.data.corpus:Corpus",
+    "Model": "megalabel.model:Model",
+    "TopK": "megalabel.types:TopK",
+    "evaluate": "megalabel.inference.evaluate:evaluate",
+    "load": "megalabel.model:Model.load",
+    "train": "megalabel.training.run:train",
+}
+
+__all__ = ["Corpus", "Model", "TopK", "evaluate", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _OFFERED:
+        raise AttributeError(f"module 'megalabel' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    module, _, qualified = _OFFERED[name].partition(":")
+    value: Any = importlib.import_module(module)
+    for part in qualified.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,1 @@
+"""Data sets: reading, checking and converting them, and what training makes of them (tokens, batches)."""

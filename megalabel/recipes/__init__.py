@@ -1,0 +1,25 @@
+"""The papers, one page each: a file here is a recipe of the file's name, found by looking."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from megalabel.errors import SettingError
+
+_NOT_RECIPES = ("presets",)
+
+
+def names() -> list[str]:
+    """The recipes there are."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _NOT_RECIPES)
+
+
+def get(name: str) -> Callable[..., Any]:
+    """The recipe function called `name`: (corpus, *, knobs…) to Recipe."""
+    if name not in names():
+        raise SettingError(f"recipe {name!r}", wanted=", ".join(names()), next_step="name one of these")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{name}"), name)
+    return found

@@ -1,0 +1,167 @@
+"""The command line: one command per verb, no logic; heavy imports wait until a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from megalabel import __version__
+from megalabel.errors import MegalabelError
+from megalabel.commands.train import recipe_command
+
+app = typer.Typer(
+    name="megalabel",
+    help="Text classification over ten thousand to ten million labels.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(no_args_is_help=True, help="Look at a data set, or write it in another format.")
+train_app = typer.Typer(no_args_is_help=True, help="Train a recipe on a data set.")
+app.add_typer(data_app, name="data")
+app.add_typer(train_app, name="train")
+
+DataSet = Annotated[str, typer.Argument(help="A folder or file of data, or bundled:NAME.")]
+Run = Annotated[Path, typer.Argument(help="A run folder, or its model folder.")]
+Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, …; default: a GPU if there is one.")]
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/quickstart"),
+    text: Annotated[str, typer.Option(help="What to ask the model.")] = "a large striped wild cat of Asia",
+) -> None:
+    """Train on the bundled data, measure, ask a question: a few minutes on a laptop."""
+    from megalabel.commands.quickstart import quickstart as run
+
+    run(out, text, typer.echo)
+
+
+@data_app.command()
+def check(data: DataSet) -> None:
+    """Counts, duplicates, empty rows, label coverage, encoding trouble."""
+    from megalabel.data.check import check as examine
+
+    report = examine(_path(data))
+    typer.echo("\n".join(report.lines()))
+    raise typer.Exit(1 if report.has_errors else 0)
+
+
+@data_app.command()
+def convert(
+    data: DataSet,
+    out: Annotated[Path, typer.Argument(help="A new folder.")],
+    to: Annotated[str, typer.Option(help="raw, lf-json, jsonl, csv, parquet, annif or xmlrepo.")],
+) -> None:
+    """Write a data set in another format."""
+    from megalabel.data.writing import convert as write
+
+    for line in write(_path(data), out, to=to) or ():
+        typer.echo(str(line))
+
+
+@app.command()
+def prepare(
+    data: DataSet,
+    encoder: Annotated[str, typer.Option(help="bag, small, or a pretrained encoder.")] = "small",
+    tokenizer: Annotated[str, typer.Option(help="own, words or symbols.")] = "own",
+    vocabulary: Annotated[int, typer.Option(help="Most tokens that a learnt tokenizer has.")] = 100_000,
+    max_length: Annotated[int, typer.Option(help="Tokens of a text that are read.")] = 32,
+    again: Annotated[bool, typer.Option(help="Replace the tokens that are there.")] = False,
+) -> None:
+    """Tokenise a data set once, beside it, for several runs."""
+    from megalabel.commands.prepare import prepare as run
+
+    run(_open(data), encoder, tokenizer, vocabulary, max_length, again, typer.echo)
+
+
+@app.command()
+def evaluate(
+    run: Run,
+    data: DataSet,
+    k: Annotated[str, typer.Option(help="Where to cut the ranking.")] = "1,3,5",
+    a: Annotated[Optional[float], typer.Option("--propensity-a", help="A; default: the catalogue's.")] = None,
+    b: Annotated[Optional[float], typer.Option("--propensity-b", help="B; default: the catalogue's.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Texts scored together.")] = 256,
+    device: Device = None,
+) -> None:
+    """Measure a run on the test side; writes metrics.json into the run folder."""
+    from megalabel.commands.evaluate import evaluate_run
+
+    typer.echo(evaluate_run(run, _open(data), k, a, b, batch_size, device))
+
+
+@app.command()
+def predict(
+    run: Run,
+    texts: Annotated[str, typer.Argument(help="A file of texts, one a line (.gz, .jsonl too), or -.")] = "-",
+    out: Annotated[Optional[str], typer.Option("--out", "-o", help="FILE.jsonl[.gz] or FILE.npz.")] = None,
+    k: Annotated[int, typer.Option("-k", help="Labels a text.")] = 10,
+    device: Device = None,
+) -> None:
+    """The best labels of each text, as JSON lines or npz."""
+    from megalabel.commands.predict import predict_file
+
+    predict_file(run, texts, out, k, device)
+
+
+@app.command()
+def recipes() -> None:
+    """The recipes, and the presets that each has."""
+    from megalabel.recipes import names
+    from megalabel.recipes.presets import all_presets
+
+    for name in names():
+        typer.echo(name)
+        for preset in (p for p in all_presets() if p.recipe == name):
+            typer.echo(f"  {', '.join(preset.sets)}  {preset.encoder}  ({preset.origin})")
+
+
+@app.command()
+def doctor() -> None:
+    """Versions, devices, installed encoders, and what each extra would add."""
+    from megalabel.commands.doctor import doctor as lines
+
+    typer.echo("\n".join(lines()))
+
+
+def _path(data: str) -> Any:
+    from megalabel.data.corpus import bundled_folder
+
+    return bundled_folder(data.removeprefix("bundled:")) if data.startswith("bundled:") else Path(data)
+
+
+def _open(data: str) -> Any:
+    from megalabel.data.corpus import Corpus
+
+    name = data.removeprefix("bundled:")
+    return Corpus.bundled(name) if name != data else Corpus.open(Path(data))
+
+
+def main() -> None:
+    """The entry point: errors of ours become one line and exit status 2."""
+    train_app.command("renee")(recipe_command("renee", _open))
+    try:
+        app()
+    except MegalabelError as error:
+        sys.stderr.write(f"megalabel: {error}\n")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nmegalabel: interrupted; the same command goes on from the last checkpoint\n")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

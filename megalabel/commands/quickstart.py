@@ -1,0 +1,42 @@
+"""`megalabel quickstart`: the whole road on bundled data, in a few minutes on a laptop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from megalabel.commands.evaluate import report
+from megalabel.commands.train import run
+from megalabel.data.corpus import Corpus
+from megalabel.errors import SettingError
+from megalabel.files import write_json
+from megalabel.inference.evaluate import evaluate
+from megalabel.recipes.presets import find
+
+DATA, RECIPE, PRESET = "wordnet-4k", "renee", "quickstart"
+
+
+def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
+    """Trains, measures beside the recorded peers, answers `text`, and says what to do next."""
+    if (out / "recipe.json").exists() and (out / "metrics.json").exists():
+        raise SettingError(
+            f"the folder {out} holds a finished quick start",
+            wanted="a new folder",
+            next_step=f"ask it: echo '{text}' | megalabel predict {out}, or give another --out",
+        )
+    data = Corpus.bundled(DATA)
+    preset = find(RECIPE, PRESET)
+    assert preset is not None
+    begun = time.monotonic()
+    model = run(RECIPE, data, out, dict(preset.arguments))
+    seconds = time.monotonic() - begun
+    found = evaluate(model, data)
+    write_json(out / "metrics.json", {name: round(value, 4) for name, value in found.items()})
+    say(f"\n{DATA}, test side; the peers' times were recorded on another day:\n")
+    say(report("megalabel, this run", found, DATA, seconds))
+    say(f"\n“{text}”")
+    for name, score in model.predict([text], k=8)[0]:
+        say(f"  {score:7.2f}  {name}")
+    say(f"\nThe model is in {out}. Ask it more: echo 'a small boat' | megalabel predict {out}")

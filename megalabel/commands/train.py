@@ -1,0 +1,103 @@
+"""`megalabel train RECIPE`: options made from the recipe's signature, values from preset and command line."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Optional
+
+import typer
+
+from megalabel.recipes import get
+from megalabel.recipes.presets import find
+
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., None]:
+    """A function that Typer can read: the recipe's keyword arguments as options, None where not given."""
+    signature = inspect.signature(get(name))
+    help_of = argument_docs(get(name).__doc__ or "")
+
+    def command(**given: Any) -> None:
+        data, out = open_data(given.pop("data")), given.pop("out")
+        running = {key: given.pop(key) for key in ("device", "threads", "checkpoint_seconds", "quiet")}
+        overrides = {key: value for key, value in given.items() if value is not None}
+        run(name, data, out, overrides, **running)
+
+    text = str
+    parameters = [
+        _parameter("data", text, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME.")),
+        _parameter("out", Path, inspect.Parameter.empty, typer.Option("--out", "-o", help="The run folder.")),
+        _parameter("device", Optional[str], None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")),
+        _parameter("threads", Optional[int], None, typer.Option(help="CPU threads; default: all cores.")),
+        _parameter("checkpoint_seconds", float, 300.0, typer.Option(help="Time between checkpoints.")),
+        _parameter("quiet", bool, False, typer.Option("--quiet", help="Say nothing while training.")),
+    ]
+    for key, parameter in signature.parameters.items():
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+            kind = _TYPES[str(parameter.annotation)]
+            text_of = f"{help_of.get(key, '')} [{parameter.default}]"
+            parameters.append(_parameter(key, Optional[kind], None, typer.Option(help=text_of)))
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = f"""{(get(name).__doc__ or "").splitlines()[0]}
+
+    Without options the preset of the data set's name holds, or the one for any set; every option overrides it.
+    The defaults shown are the paper's. A run that was cut off goes on when the same command is given again.
+    """
+    return command
+
+
+def run(
+    name: str,
+    data: Any,
+    out: Path,
+    overrides: dict[str, Any],
+    *,
+    device: str | None = None,
+    threads: int | None = None,
+    checkpoint_seconds: float = 300.0,
+    quiet: bool = False,
+) -> Any:
+    """Takes the preset, says what it took, trains; returns the model."""
+    import torch
+
+    from megalabel.training.run import train
+
+    if threads:
+        torch.set_num_threads(threads)
+    preset = find(name, data.name, overrides.get("encoder"))
+    taken = dict(preset.arguments) if preset else {}
+    if not quiet:
+        typer.echo(_told(name, data, preset, taken, overrides), err=True)
+    recipe = get(name)(data, **{**taken, **overrides})
+    model = train(recipe, out, device=device, checkpoint_seconds=checkpoint_seconds, quiet=quiet)
+    if not quiet:
+        typer.echo(f"the model is in {out}; next: megalabel evaluate {out} DATA", err=True)
+    return model
+
+
+def argument_docs(doc: str) -> dict[str, str]:
+    """The lines of a docstring's Args section: name to text."""
+    _, _, section = doc.partition("Args:\n")
+    found: dict[str, str] = {}
+    for name, text in re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", section, re.MULTILINE):
+        found[name] = re.sub(r"\s+", " ", text)
+    return found
+
+
+def _told(name: str, data: Any, preset: Any, taken: dict[str, Any], overrides: dict[str, Any]) -> str:
+    size = f"{data.name}: {len(data.train):,} texts, {data.n_labels:,} labels"
+    source = f"preset for {', '.join(preset.sets)}" if preset else "no preset fits; the paper's defaults"
+    values = " ".join(f"{k}={v}" for k, v in taken.items() if k not in overrides)
+    yours = " ".join(f"{k}={v}" for k, v in overrides.items())
+    return f"{size}\n{name}, {source}: {values}" + (f"\nyours: {yours}" if yours else "")
+
+
+def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
+    )

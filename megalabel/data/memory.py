@@ -1,0 +1,143 @@
+"""A data set from values in memory: lists of texts with lists of labels, or a sparse matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from megalabel.data.corpus import Corpus, Split, Unseen
+from megalabel.data.findings import Findings
+from megalabel.data.rows import LabelRows, label_matrix
+from megalabel.data.sides import finish, refuse_wild_ids
+from megalabel.data.texts import Texts, TextsBuilder
+from megalabel.data.vocabulary import Vocabulary
+from megalabel.errors import DataError, MegalabelError
+
+Side = tuple[Iterable[str] | None, Any, np.ndarray | None]
+
+
+def corpus_of(train: Side, test: Side, *, label_texts: Iterable[str] | None, name: str) -> Corpus:
+    """See `Corpus.of`; each side is texts, labels and filter pairs."""
+    findings = Findings()
+    listed = None if label_texts is None else _texts(label_texts, "label_texts")
+    if listed is None and sp.issparse(train[1]):
+        listed = Texts.numbers(int(train[1].shape[1]))
+    vocabulary = Vocabulary(listed, Path("label_texts") if listed is not None else None, findings)
+    texts = _texts(train[0] if train[0] is not None else [], "texts")
+    rows, _ = _rows(train[1], vocabulary, "labels")
+    vocabulary.stop_learning()
+    if listed is None and not vocabulary.by_name:
+        refuse_wild_ids(rows, vocabulary.n_labels)
+    first = _split(texts, rows, train[2], vocabulary.n_labels, "texts", None)
+    second = None
+    if (test[0] is None) != (test[1] is None):
+        raise DataError(
+            "only one of test_texts and test_labels is given",
+            wanted="both or none",
+            next_step="give the other one too",
+        )
+    if test[0] is not None:
+        test_texts = _texts(test[0], "test_texts")
+        test_rows, unseen = _rows(test[1], vocabulary, "test_labels")
+        second = _split(test_texts, test_rows, test[2], vocabulary.n_labels, "test_texts", unseen)
+    return finish(Corpus(name, first, second, vocabulary.names()), findings, "label_texts")
+
+
+def _texts(texts: Iterable[str], argument: str) -> Texts:
+    """Checked texts: strings, and whole characters."""
+    if isinstance(texts, Texts):
+        return texts
+    builder = TextsBuilder()
+    if isinstance(texts, str):
+        raise DataError(
+            "one string", wanted="a list of strings", next_step="put it into a list", where=argument
+        )
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise DataError(
+                f"a {type(text).__name__}",
+                wanted="a string",
+                next_step="convert it",
+                where=f"{argument}[{i}]",
+            )
+        try:
+            builder.add_valid(text)
+        except UnicodeEncodeError as error:
+            from megalabel.data.records import surrogate
+
+            raise surrogate(error, f"{argument}[{i}]") from None
+    return builder.done()
+
+
+def _rows(labels: Any, vocabulary: Vocabulary, argument: str) -> tuple[LabelRows, Unseen | None]:
+    if sp.issparse(labels):
+        labels = _matrix_rows(labels, argument)
+    ids: list[int] = []
+    counts: list[int] = []
+    lost_rows: list[int] = []
+    lost: list[str] = []
+    for i, row in enumerate(labels):
+        if isinstance(row, str) or not isinstance(row, Iterable):
+            raise DataError(
+                f"{row!r} instead of several labels"[:200],
+                wanted="a list of labels for each text, [] where it has none",
+                next_step="put it into a list",
+                where=f"{argument}[{i}]",
+            )
+        plain = [label.item() if isinstance(label, np.generic) else label for label in row]
+        try:
+            columns, unknown = vocabulary.columns(plain, Path(argument), i)
+        except MegalabelError as error:
+            raise DataError(
+                error.found, wanted=error.wanted, next_step=error.next_step, where=f"{argument}[{i}]"
+            ) from None
+        ids += columns
+        counts.append(len(columns))
+        lost_rows += [i] * len(unknown)
+        lost += unknown
+    n = len(counts)
+    rows = LabelRows(
+        Path(argument), np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64), np.arange(n)
+    )
+    return rows, Unseen(np.array(lost_rows, dtype=np.int64), Texts.of(lost)) if lost else None
+
+
+def _matrix_rows(labels: Any, argument: str) -> list[np.ndarray]:
+    matrix = sp.csr_matrix(labels)
+    if matrix.nnz and not (matrix.data == 1).all():
+        odd = matrix.data[matrix.data != 1][0]
+        raise DataError(
+            f"the value {odd} in the matrix",
+            wanted="ones: a text has a label or has it not",
+            next_step="drop stored zeros (eliminate_zeros) and set the others to 1",
+            where=argument,
+        )
+    return np.split(matrix.indices, matrix.indptr[1:-1]) if matrix.shape[0] else []
+
+
+def _split(
+    texts: Texts, rows: LabelRows, pairs: Any, n_labels: int, argument: str, unseen: Unseen | None
+) -> Split:
+    if len(texts) != len(rows):
+        raise DataError(
+            f"{len(texts):,} texts and {len(rows):,} rows of labels",
+            wanted="one row of labels for each text",
+            next_step="give an empty list where a text has no label",
+            where=argument,
+        )
+    if pairs is not None:
+        pairs = np.asarray(pairs)
+        whole = pairs.ndim == 2 and pairs.shape[1] == 2 and np.issubdtype(pairs.dtype, np.integer)
+        if not whole or (pairs < 0).any() or (pairs >= (len(texts), n_labels)).any():
+            raise DataError(
+                "filter pairs that are not rows and labels of this side",
+                wanted=f"integers (F, 2): rows below {len(texts)}, labels below {n_labels}",
+                next_step="check the array's shape, dtype and largest values",
+                where="filter",
+            )
+        pairs = pairs.astype(np.int64)
+    return Split(texts, label_matrix(rows, n_labels, Findings(), "label_texts has"), pairs, None, unseen)

@@ -1,0 +1,166 @@
+"""Labels as names or ids, turned into columns: by a list of labels, or by first appearance in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from megalabel.data.findings import Findings
+from megalabel.data.lines import find, read_texts
+from megalabel.data.texts import Texts
+from megalabel.errors import DataError, line_of
+
+Label = int | str
+
+
+class Vocabulary:
+    """Which column a label has.
+
+    With a list, a name's column is its place there, and an id is checked against its length. Without one, a
+    name's column is its first appearance in training, and an id is its own column. A test label outside all
+    this gets no column: training cannot know of it, and a model must not be given its name.
+    """
+
+    def __init__(self, listed: Texts | None, listed_in: Path | None, findings: Findings) -> None:
+        self._listed, self._listed_in, self._findings = listed, listed_in, findings
+        self._columns: dict[str, int] = {}
+        self._by_name: bool | None = None
+        self._n = 0 if listed is None else len(listed)
+        self._twice: dict[str, int] = {}
+        self._learning = True
+
+    @classmethod
+    def beside(cls, folder: Path, findings: Findings) -> Vocabulary:
+        """The vocabulary of labels.txt or Y.txt (a name a line, line i + 1 for id i), if either is there."""
+        file = find(folder, "labels.txt", "Y.txt")
+        return cls(None if file is None else read_texts(file, findings), file, findings)
+
+    @property
+    def n_labels(self) -> int:
+        """How many columns there are so far."""
+        return self._n
+
+    @property
+    def by_name(self) -> bool:
+        """Whether labels came as names; False too while none came."""
+        return bool(self._by_name)
+
+    def stop_learning(self) -> None:
+        """Training is over: from now on no new column."""
+        self._learning = False
+
+    def names(self) -> Texts:
+        """The L label names."""
+        if self._listed is not None:
+            return self._listed
+        return Texts.of(self._columns) if self._by_name else Texts.numbers(self._n)
+
+    def columns(self, labels: Sequence[object], file: Path, line: int) -> tuple[list[int], list[str]]:
+        """The columns of one row's labels, and those test labels that have none."""
+        if self._by_name:
+            try:
+                return [self._columns[label] for label in labels], []  # type: ignore[index]
+            except (KeyError, TypeError):
+                pass
+        known: list[int] = []
+        unknown: list[str] = []
+        for label in labels:
+            try:
+                column = self._column(label, file, line)
+            except DataError as error:
+                self._findings.error("label", file, error)
+                continue
+            if column is None:
+                unknown.append(str(label))
+            else:
+                known.append(column)
+        return known, unknown
+
+    def _column(self, label: object, file: Path, line: int) -> int | None:
+        where = line_of(file, line)
+        if isinstance(label, bool) or not isinstance(label, int | str):
+            raise DataError(
+                f"{label!r} is no label",
+                wanted="a name (text) or an id (whole number)",
+                next_step="correct it",
+                where=where,
+            )
+        by_name = isinstance(label, str)
+        if self._by_name is None:
+            self._by_name = by_name
+            if by_name and self._listed is not None:
+                self._index(self._listed)
+        if by_name != self._by_name:
+            kinds = ("a name", "ids") if by_name else ("an id", "names")
+            raise DataError(
+                f"label {label!r} is {kinds[0]}, but the labels before it are {kinds[1]}",
+                wanted="one kind of label in the whole data set",
+                next_step="write names everywhere, or ids everywhere",
+                where=where,
+            )
+        return self._of_name(label, where) if isinstance(label, str) else self._of_id(int(label), where)
+
+    def _index(self, listed: Texts) -> None:
+        for i, name in enumerate(listed):
+            if self._columns.setdefault(name, i) != i:
+                self._twice.setdefault(name, i)
+        for name in self._twice:
+            del self._columns[name]
+
+    def _of_name(self, name: str, where: str) -> int | None:
+        column = self._columns.get(name)
+        if column is not None:
+            return column
+        if name in self._twice:
+            raise DataError(
+                f"label {name!r} stands twice in {self._listed_in}, again on line {self._twice[name] + 1}",
+                wanted="one place for each name",
+                next_step="make the names differ, or write ids instead of names",
+                where=where,
+            )
+        if not name:
+            raise DataError(
+                "an empty label name",
+                wanted="names of at least one character",
+                next_step="take it out",
+                where=where,
+            )
+        if not self._learning:
+            return None
+        if self._listed is not None:
+            raise DataError(
+                f"label {name!r} is not in {self._listed_in}",
+                wanted="a name from that list (an id is written as a number, without quotes)",
+                next_step="correct the name, complete the list, or take the list away",
+                where=where,
+            )
+        self._columns[name] = self._n
+        self._n += 1
+        return self._n - 1
+
+    def _of_id(self, label: int, where: str) -> int | None:
+        if label < 0:
+            raise DataError(
+                f"negative label id {label}",
+                wanted="ids from 0 upwards",
+                next_step="correct the id",
+                where=where,
+            )
+        if label < self._n:
+            return label
+        if self._listed is not None or label >= 2**31 - 1:
+            limit = (
+                f"{self._listed_in} has {self._n} labels"
+                if self._listed is not None
+                else "2**31 - 2 is the largest"
+            )
+            raise DataError(
+                f"names label {label}, but {limit}",
+                wanted="ids of labels that exist",
+                next_step="check that both files belong together, and that ids count from 0",
+                where=where,
+            )
+        if not self._learning:
+            return None
+        self._n = label + 1
+        return label

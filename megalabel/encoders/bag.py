@@ -1,0 +1,173 @@
+"""A text as the weighted mean of its token vectors and a small residual block: seconds an epoch on a laptop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from megalabel.data.augment import Rows
+from megalabel.data.tokenize import TextTokenizer
+from megalabel.encoders.base import Encoder, ResidualBlock
+from megalabel.errors import SettingError
+
+SCALE = 0.9  # standard deviation of random token vectors, that of the bundled start
+BLOCK = 65536  # rows counted at a time
+
+
+class Bag(Encoder):
+    """The tokens' vectors, weighted, summed, brought to unit scale, and changed by a residual block.
+
+        x = norm(Σ_t w_t e_t / √(Σ_t w_t²)),   view = dropout(block(x))
+
+    t runs over the text's tokens and those of its pairs of neighbours that are in `pairs`, which have vectors
+    of their own. The vectors e are trained row by row: their gradient is sparse, so that a step costs what its own tokens
+    cost. The weights w are fixed, from `idf_weights` or all 1. Width D is that of the vectors, or `width`
+    behind a linear map.
+
+    Args:
+        tokenizer: makes the tokens.
+        vectors: (vocabulary, D) float32 to start from; random of standard deviation 0.9 where None.
+        dim: D, needed where `vectors` is None.
+        pairs: (n,) int64, sorted: the pairs (left, right) that have a vector, as left · vocabulary + right;
+            from `frequent_pairs`. None for none.
+        weights: (vocabulary + n,) float32; 1 where None.
+        width: of the view, where it is not D.
+        hidden: width inside the residual block; 0 for no block.
+        dropout: share of the view's entries dropped in training (Renée: 0.5 to 0.85).
+        token_dropout: share of a text's tokens dropped in training.
+    """
+
+    def __init__(
+        self,
+        tokenizer: TextTokenizer,
+        *,
+        vectors: Tensor | None = None,
+        dim: int = 256,
+        pairs: Tensor | None = None,
+        weights: Tensor | None = None,
+        width: int = 0,
+        hidden: int = 512,
+        dropout: float = 0.0,
+        token_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        n = self.n_tokens = tokenizer.vocabulary_size
+        if vectors is not None and vectors.shape[0] != n:
+            raise SettingError(
+                f"{vectors.shape[0]} token vectors for a vocabulary of {n}",
+                wanted="one vector a token",
+                next_step="take the tokenizer that the vectors were made with",
+            )
+        inside = dim if vectors is None else vectors.shape[1]
+        n_pairs = 0 if pairs is None else len(pairs)
+        self.tokenizer = tokenizer
+        self.table = nn.Embedding(n + n_pairs, inside, sparse=True)
+        with torch.no_grad():
+            self.table.weight.mul_(SCALE)
+            self.table.weight[n:].mul_(0.5)  # pairs are rare: they begin as a hint
+            if vectors is not None:
+                self.table.weight[:n] = vectors
+        self.register_buffer("pairs", torch.zeros(0, dtype=torch.int64) if pairs is None else pairs)
+        self.register_buffer("weights", torch.ones(n + n_pairs) if weights is None else weights.float())
+        self.norm = nn.LayerNorm(inside)
+        self.block = ResidualBlock(inside, hidden) if hidden else None
+        self.widen = nn.Linear(inside, width) if width else None
+        self.dropout, self.token_dropout, self.hidden = nn.Dropout(dropout), token_dropout, hidden
+        self.dim = width or inside
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """tokens (B, T) int64, mask (B, T) bool to views (B, 1, D); an empty text is the zero sum."""
+        if len(self.pairs):  # type: ignore[arg-type]
+            tokens, mask = self._with_pairs(tokens, mask)
+        ids = tokens[mask]
+        weights: Tensor = self.weights[ids]  # type: ignore[index]
+        if self.training and self.token_dropout:
+            weights = weights * (torch.rand_like(weights) >= self.token_dropout)
+        ends = mask.sum(1).cumsum(0)
+        starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+        x = nn.functional.embedding_bag(
+            ids, self.table.weight, starts, mode="sum", sparse=True, per_sample_weights=weights
+        )
+        rows = torch.repeat_interleave(torch.arange(len(starts), device=ids.device), mask.sum(1))
+        scale = torch.zeros(len(starts), device=ids.device).index_add(0, rows, weights * weights).sqrt()
+        x = self.norm(x / scale.clamp(min=1e-6).unsqueeze(1))
+        if self.block is not None:
+            x = self.block(x)
+        if self.widen is not None:
+            x = self.widen(x)
+        dropped: Tensor = self.dropout(x).unsqueeze(1)
+        return dropped
+
+    def _with_pairs(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """tokens and mask (B, T) to (B, 2T - 1): the tokens, then the pairs that have a vector."""
+        pairs: Tensor = self.pairs  # type: ignore[assignment]
+        codes = tokens[:, :-1] * self.n_tokens + tokens[:, 1:]
+        places = torch.searchsorted(pairs, codes).clamp(max=len(pairs) - 1)
+        known = (pairs[places] == codes) & mask[:, 1:]
+        return torch.cat([tokens, self.n_tokens + places], 1), torch.cat([mask, known], 1)
+
+    def settings(self) -> dict[str, Any]:
+        """The shape and the dropouts."""
+        return {
+            "dim": self.table.embedding_dim,
+            "n_pairs": len(self.pairs),  # type: ignore[arg-type]
+            "width": self.widen.out_features if self.widen is not None else 0,
+            "hidden": self.hidden,
+            "dropout": self.dropout.p,
+            "token_dropout": self.token_dropout,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Bag:
+        """The same shape with weights still to be loaded."""
+        settings = dict(settings)
+        return cls(tokenizer, pairs=torch.zeros(settings.pop("n_pairs"), dtype=torch.int64), **settings)
+
+
+def frequent_pairs(rows: Rows, vocabulary_size: int, at_least: int = 2) -> Tensor:
+    """The pairs of neighbouring tokens that occur in `at_least` rows, as Bag wants them: (n,) int64, sorted."""
+    found = [np.unique(np.stack(part), axis=1)[1] for part in _pairs(rows, vocabulary_size)]
+    codes, counts = np.unique(np.concatenate(found), return_counts=True)
+    return torch.from_numpy(codes[counts >= at_least])
+
+
+def idf_weights(rows: Rows, vocabulary_size: int, pairs: Tensor | None = None) -> Tensor:
+    """log((1 + N) / (1 + n_t)) + 1 for each token t that n_t of N rows hold, then for each pair.
+
+    (vocabulary + n pairs,) float32.
+    """
+    known = np.zeros(0, np.int64) if pairs is None else pairs.numpy()
+    counts = np.zeros(vocabulary_size + len(known), np.int64)
+    for where, ids in _tokens(rows):
+        counts[:vocabulary_size] += _texts_with(where, ids, vocabulary_size)
+    if len(known):
+        for where, codes in _pairs(rows, vocabulary_size):
+            places = np.searchsorted(known, codes).clip(max=len(known) - 1)
+            hit = known[places] == codes
+            counts[vocabulary_size:] += _texts_with(where[hit], places[hit], len(known))
+    return torch.from_numpy((np.log((1 + len(rows)) / (1 + counts)) + 1).astype(np.float32))
+
+
+def _texts_with(where: np.ndarray, ids: np.ndarray, n: int) -> np.ndarray:
+    """In how many texts each of n ids occurs: (n,) int64."""
+    return np.bincount(np.unique(where * n + ids) % n, minlength=n)
+
+
+def _tokens(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers and token ids of all rows, both (n,) int64, block by block."""
+    for start in range(0, len(rows), BLOCK):
+        some = np.arange(start, min(start + BLOCK, len(rows)))
+        ids = [np.asarray(row, dtype=np.int64) for row in rows.tokens(some)]
+        yield np.repeat(some, [len(row) for row in ids]), np.concatenate(ids)
+
+
+def _pairs(rows: Rows, vocabulary_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Row numbers and codes of all neighbours, both (n,) int64, block by block."""
+    for where, ids in _tokens(rows):
+        inside = where[:-1] == where[1:]
+        yield where[:-1][inside], (ids[:-1] * vocabulary_size + ids[1:])[inside]

@@ -1,0 +1,111 @@
+"""An encoder that does not train: each training text is encoded once, into a cache on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from megalabel.data.augment import Rows
+from megalabel.data.batches import pad
+from megalabel.data.tokenize import TextTokenizer
+from megalabel.encoders.base import Encoder, ResidualBlock
+from megalabel.files import write_bytes_atomically
+from megalabel.progress import Progress
+from megalabel.types import Batch
+
+
+class Frozen(Encoder):
+    """`inside` without gradients, and a residual block behind it that trains: (B, T) to (B, V, D).
+
+    Training reads the views of a row from the cache that `fill_cache` makes; new texts go through `inside`.
+
+    Args:
+        inside: the encoder; its own dropouts are off.
+        hidden: width inside the residual block; 0 for no block.
+        dropout: share of the view's entries dropped in training.
+    """
+
+    def __init__(self, inside: Encoder, *, hidden: int = 0, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.inside = inside.requires_grad_(False)
+        self.tokenizer, self.dim, self.n_views = inside.tokenizer, inside.dim, inside.n_views
+        self.block = ResidualBlock(self.dim, hidden) if hidden else None
+        self.hidden, self.dropout = hidden, nn.Dropout(dropout)
+        self.cache: np.ndarray | None = None
+
+    def train(self, mode: bool = True) -> Frozen:
+        """Training mode for what trains; `inside` stays in evaluation mode."""
+        super().train(mode)
+        self.inside.eval()
+        return self
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """tokens (B, T) int64, mask (B, T) bool to views (B, V, D) float32."""
+        with torch.no_grad():
+            raw = self.inside(tokens, mask).float()
+        return self._behind(raw)
+
+    def views(self, batch: Batch) -> Tensor:
+        """The views of a training batch, from the cache if there is one."""
+        if self.cache is None:
+            return self(batch.tokens, batch.mask)
+        raw = torch.from_numpy(self.cache[batch.rows.cpu().numpy()])
+        return self._behind(raw.to(batch.tokens.device).float())
+
+    def _behind(self, raw: Tensor) -> Tensor:
+        dropped: Tensor = self.dropout(raw if self.block is None else self.block(raw))
+        return dropped
+
+    @torch.no_grad()
+    def prepare(self, rows: Rows, folder: Path, device: torch.device, batch_size: int = 64) -> None:
+        """Encodes every training row into `folder/views.npy`, (n, V, D) float16, or maps the one that is there.
+
+        Float16 halves the disk; its error is a thousandth of a view's entry.
+        """
+        path = folder / "views.npy"
+        shape = (len(rows), self.n_views, self.dim)
+        if not path.exists():
+            self.inside.to(device).eval()
+            with write_bytes_atomically(path) as file:
+                np.lib.format.write_array_header_1_0(
+                    file, {"descr": "<f2", "fortran_order": False, "shape": shape}
+                )
+                first = file.tell()
+                with Progress("encoding", len(rows)) as progress:
+                    for some, views in self._encoded(rows, device, batch_size):
+                        for row, view in zip(some.tolist(), views, strict=True):
+                            file.seek(first + row * view.nbytes)
+                            file.write(view.tobytes())
+                        progress.advance(len(some))
+        self.cache = np.load(path, mmap_mode="r", allow_pickle=False)
+
+    def _encoded(
+        self, rows: Rows, device: str | torch.device, batch_size: int
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        order = np.argsort(rows.lengths, kind="stable")
+        for start in range(0, len(order), batch_size):
+            some = order[start : start + batch_size]
+            tokens, mask = pad(rows.tokens(some), self.tokenizer.pad_id)
+            views = self.inside(tokens.to(device), mask.to(device))
+            yield some, views.float().cpu().numpy().astype(np.float16)
+
+    def settings(self) -> dict[str, Any]:
+        """What is inside, and the shape of the block."""
+        inside = {"class": type(self.inside).__name__, "settings": self.inside.settings()}
+        return {"inside": inside, "hidden": self.hidden, "dropout": self.dropout.p}
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Frozen:
+        """The same shape with weights still to be loaded."""
+        from megalabel.encoders.bag import Bag
+        from megalabel.encoders.transformer import Transformer
+
+        kinds: dict[str, type[Encoder]] = {"Bag": Bag, "Transformer": Transformer}
+        inside = settings["inside"]
+        encoder = kinds[inside["class"]].from_settings(inside["settings"], tokenizer, folder)
+        return cls(encoder, hidden=settings["hidden"], dropout=settings["dropout"])

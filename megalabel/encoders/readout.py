@@ -1,0 +1,78 @@
+"""Which layers of a transformer become a view of the text, and how their tokens become one vector."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+
+
+@dataclass(frozen=True)
+class Readout:
+    """One view: `layers` as fractions of the depth (1.0 is the last block's output), concatenated;
+    `pool` is "mean" over the real tokens or the "first" token.
+
+    Fractions, because a paper's layer 8 of 12 is layer 4 of a model with 6.
+    """
+
+    layers: tuple[float, ...] = (1.0,)
+    pool: str = "mean"
+
+    def __post_init__(self) -> None:
+        if self.pool not in ("mean", "first"):
+            raise SettingError(
+                f"pool = {self.pool!r}", wanted='"mean" or "first"', next_step="name one of the two"
+            )
+        if not self.layers or not all(0 <= layer <= 1 for layer in self.layers):
+            raise SettingError(
+                f"layers = {self.layers}",
+                wanted="fractions of the depth in [0, 1], one or more",
+                next_step="give 1.0 for the last layer",
+            )
+
+    @property
+    def parts(self) -> int:
+        """How many layers are put side by side."""
+        return len(self.layers)
+
+    def __call__(self, hidden: tuple[Tensor, ...], mask: Tensor) -> Tensor:
+        """hidden: depth + 1 tensors (B, T, H), the embeddings first; mask (B, T) → (B, parts · H)."""
+        depth = len(hidden) - 1
+        vectors = [_pool(hidden[round(layer * depth)], mask, self.pool) for layer in self.layers]
+        return torch.cat(vectors, dim=-1)
+
+    def settings(self) -> dict[str, Any]:
+        """The readout as JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Readout:
+        """The readout that `settings` describes."""
+        return cls(layers=tuple(settings["layers"]), pool=settings["pool"])
+
+
+def mean() -> Readout:
+    """The masked mean of the last layer's tokens (Renée)."""
+    return Readout()
+
+
+def first_token(layer: float = 1.0) -> Readout:
+    """The first token of a layer (CascadeXML)."""
+    return Readout((layer,), "first")
+
+
+def concatenated(*layers: float, pool: str = "first") -> Readout:
+    """Several layers side by side."""
+    return Readout(tuple(layers), pool)
+
+
+def _pool(hidden: Tensor, mask: Tensor, pool: str) -> Tensor:
+    if pool == "first":
+        return hidden[:, 0]
+    weight = mask.unsqueeze(-1).to(torch.float32)
+    total = (hidden.float() * weight).sum(1)
+    return total / weight.sum(1).clamp(min=1.0)

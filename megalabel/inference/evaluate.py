@@ -1,0 +1,75 @@
+"""Predict a split, then measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from megalabel.data.corpus import Corpus
+from megalabel.errors import DataError
+from megalabel.metrics.propensity import inverse_propensity
+from megalabel.metrics.ranking import measure
+from megalabel.model import Model
+
+
+def evaluate(
+    model: Model,
+    data: Corpus,
+    *,
+    k: Sequence[int] = (1, 3, 5),
+    a: float | None = None,
+    b: float | None = None,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> dict[str, float]:
+    """Metrics in percent of a model on the test side of a data set: {"P@1": …, "PSP@5": …, …}.
+
+    Filter pairs of the test side are left out before the top k. Propensities come from the training side as
+    it is on disk, with `a` and `b` from the data set's catalogue entry where they are not given.
+
+    Raises:
+        DataError: there is no test side, or the labels are not the model's.
+    """
+    if data.test is None:
+        raise DataError(
+            f"{data.name} has no test side",
+            wanted="test texts with labels (tst_X.txt and tst_X_Y.txt, or the like)",
+            next_step="add them, or use `predict` for texts without labels",
+            where=data.path,
+        )
+    check_labels(model, data)
+    top = model.topk(
+        data.test.texts,
+        max(k),
+        exclude=data.test.filter,
+        batch_size=batch_size,
+        progress=f"predicting {data.name}" if progress else "",
+    )
+    constants = data.propensity_constants
+    weights = inverse_propensity(
+        np.asarray(data.train.labels.sum(axis=0)).ravel(),
+        len(data.train),
+        constants[0] if a is None else a,
+        constants[1] if b is None else b,
+    )
+    return measure(top, data.test.labels, k=tuple(k), inverse_propensity=weights)
+
+
+def check_labels(model: Model, data: Corpus) -> None:
+    """DataError unless the model's labels are the data set's, in the same order."""
+    if len(model.label_texts) != data.n_labels:
+        raise DataError(
+            f"{data.name} has {data.n_labels:,} labels, the model {len(model.label_texts):,}",
+            wanted="the data set that the model was trained on",
+            next_step="give that folder, or train on this one",
+            where=data.path,
+        )
+    for i, (ours, theirs) in enumerate(zip(model.label_texts, data.label_texts, strict=True)):
+        if ours != theirs:
+            raise DataError(
+                f"label {i} of {data.name} is {theirs!r}, the model's is {ours!r}",
+                wanted="the same labels in the same order",
+                next_step="give the folder that the model was trained on",
+                where=data.path,
+            )

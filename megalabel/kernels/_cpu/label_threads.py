@@ -1,0 +1,97 @@
+"""Threads that each own one contiguous range of labels and compute on one core.
+
+A matrix product over a few hundred labels is too small to be shared out among cores: starting and joining the
+team costs as much as the work. So the labels are dealt out once per step, every thread runs its own small
+products without further ceremony, and what they accumulate is summed at the end in the order of the ranges.
+The same number of threads gives the same bits.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+_lock = threading.Lock()
+_pool: ThreadPoolExecutor | None = None
+_pool_size = 0
+
+
+def thread_count(device: torch.device) -> int:
+    """How many label ranges are worked on at once: torch's thread count on a CPU, 1 elsewhere."""
+    return torch.get_num_threads() if device.type == "cpu" else 1
+
+
+def chunk_ranges(n_labels: int, chunk: int, n_ranges: int) -> list[range]:
+    """Contiguous ranges of chunk numbers, at most `n_ranges` of them, as even as whole chunks allow."""
+    n_chunks = -(-n_labels // chunk)
+    n_ranges = max(1, min(n_ranges, n_chunks))
+    cuts = [n_chunks * i // n_ranges for i in range(n_ranges + 1)]
+    return [range(cuts[i], cuts[i + 1]) for i in range(n_ranges)]
+
+
+def even_chunk(n_labels: int, wanted: int, n_ranges: int) -> int:
+    """A chunk of about `wanted` labels, such that every range gets the same number of chunks."""
+    rounds = -(-n_labels // (wanted * n_ranges))
+    return -(-n_labels // (rounds * n_ranges))
+
+
+def run_ranges(body: Callable[[range], T], ranges: list[range]) -> list[T]:
+    """`body` of every range, results in the order of the ranges; one range runs in the calling thread."""
+    if len(ranges) == 1:
+        return [_without_gradients(body, ranges[0])]
+    pool = _threads(len(ranges))
+    futures = [pool.submit(_without_gradients, body, r) for r in ranges]
+    # Wait for all before the first error is raised: no thread may still write when the caller goes on.
+    errors = [future.exception() for future in futures]
+    for error in errors:
+        if error is not None:
+            raise error
+    return [future.result() for future in futures]
+
+
+def _without_gradients(body: Callable[[range], T], chunks: range) -> T:
+    with torch.no_grad():  # each thread has its own mode, and it begins with gradients on
+        return body(chunks)
+
+
+def _threads(n: int) -> ThreadPoolExecutor:
+    global _pool, _pool_size
+    with _lock:
+        if _pool is None or _pool_size < n:
+            if _pool is not None:
+                _pool.shutdown(wait=True)
+            outside = torch.get_num_threads()
+            ready = threading.Barrier(n + 1)
+            _pool = ThreadPoolExecutor(n, thread_name_prefix="megalabel-labels")
+            _pool_size = n
+            waiting = [_pool.submit(_on_one_core, ready) for _ in range(n)]
+            ready.wait()
+            for future in waiting:
+                future.result()
+            # A worker's setting also becomes the default of threads that start later: put it back.
+            torch.set_num_threads(outside)
+        return _pool
+
+
+def _on_one_core(ready: threading.Barrier) -> None:
+    # torch sets a thread up at its first question; without the question, the setup would undo the next line.
+    torch.get_num_threads()
+    torch.set_num_threads(1)
+    ready.wait()  # every worker takes exactly one of these tasks
+
+
+def _forget() -> None:
+    """After a fork the child has no threads: it starts its own."""
+    global _pool, _pool_size, _lock
+    _pool, _pool_size, _lock = None, 0, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

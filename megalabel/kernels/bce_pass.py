@@ -1,0 +1,211 @@
+"""One pass over the labels, chunk by chunk: the arithmetic under `all_labels_bce`, on any device.
+
+What a chunk of n labels needs is small enough for a core's second-level cache, so its weights come from
+memory once and serve the logits, the embedding's gradient and the update. Logits are laid out (n, B), a
+label's row together, because positives are sorted by label and because the update then reads them in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import DataError
+from megalabel.kernels._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.types import Positives
+
+_CACHE_BYTES = 3 << 19  # 1.5 MiB: weights, accumulator and logits of one chunk in a core's own cache
+_DEVICE_BYTES = 64 << 20  # on an accelerator a chunk only has to be large enough to fill it
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How the labels are cut: chunks of `size` labels, dealt out as `ranges` of chunk numbers."""
+
+    n_labels: int
+    size: int
+    ranges: list[range]
+
+    @classmethod
+    def of(
+        cls, n_labels: int, dim: int, n_texts: int, device: torch.device, size: int | None = None
+    ) -> Chunks:
+        """`size` labels a chunk, or what suits the caches when None."""
+        threads = thread_count(device)
+        if size is None:
+            per_label = 4 * (2 * dim + n_texts)
+            budget = _CACHE_BYTES if device.type == "cpu" else _DEVICE_BYTES
+            size = even_chunk(n_labels, max(128, budget // per_label), threads)
+        return cls(n_labels, min(size, n_labels), chunk_ranges(n_labels, min(size, n_labels), threads))
+
+    def bounds(self, chunk: int) -> tuple[int, int]:
+        """First label of a chunk, and the one after its last."""
+        return chunk * self.size, min((chunk + 1) * self.size, self.n_labels)
+
+
+@dataclass(frozen=True)
+class Ones:
+    """Where the targets are 1, each pair once, ready to be picked out of a chunk's logits (n, B).
+
+    places (P,) index into a flattened chunk; those of chunk c are places[cuts[c]:cuts[c + 1]].
+    """
+
+    places: Tensor
+    cuts: list[int]
+
+    @classmethod
+    def of(cls, positives: Positives, n_texts: int, chunks: Chunks) -> Ones:
+        """Raises DataError when a pair lies outside (n_texts, n_labels)."""
+        rows, labels = positives.rows, positives.labels
+        n_chunks = chunks.ranges[-1].stop
+        if rows.shape != labels.shape or rows.dim() != 1:
+            raise DataError(
+                f"positives with rows {tuple(rows.shape)} and labels {tuple(labels.shape)}",
+                wanted="two vectors of one length",
+                next_step="make positives with Positives.of(rows, labels)",
+            )
+        if rows.numel() == 0:
+            return cls(rows, [0] * (n_chunks + 1))
+        pairs = labels * n_texts + rows
+        ends = torch.stack(
+            [rows.min(), rows.max(), labels.min(), labels.max(), _out_of_order(pairs)]
+        ).tolist()
+        _check_range("row", ends[0], ends[1], n_texts)
+        _check_range("label", ends[2], ends[3], chunks.n_labels)
+        if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.of sorts
+            pairs = torch.unique(pairs)
+        starts = torch.arange(n_chunks + 1, device=pairs.device) * (chunks.size * n_texts)
+        cuts = torch.searchsorted(pairs, starts).tolist()
+        return cls(pairs % (chunks.size * n_texts), cuts)
+
+    def of_chunk(self, chunk: int) -> Tensor:
+        """The places within one chunk, (P_chunk,)."""
+        return self.places[self.cuts[chunk] : self.cuts[chunk + 1]]
+
+
+def _out_of_order(pairs: Tensor) -> Tensor:
+    return (pairs[1:] <= pairs[:-1]).any().to(torch.int64)
+
+
+def _check_range(what: str, low: int, high: int, n: int) -> None:
+    if low < 0 or high >= n:
+        raise DataError(
+            f"{what} {low if low < 0 else high} among the positives",
+            wanted=f"a {what} from 0 to {n - 1}",
+            next_step="check that data and head agree on the number of labels, batch and positives on texts",
+        )
+
+
+class _Product:
+    """Logits of a chunk in a buffer that is used again for the next, in the type that products run in."""
+
+    def __init__(self, x: Tensor, weight: Tensor, bias: Tensor | None, chunks: Chunks) -> None:
+        self.x, self.weight, self.bias = x, weight, bias
+        self.buffer = torch.empty(chunks.size * x.shape[0], dtype=x.dtype, device=x.device)
+
+    def __call__(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """z (n, B), and the chunk's weights (n, D) as the product read them."""
+        w = self.weight[start:stop].to(self.x.dtype)
+        z = self.buffer[: (stop - start) * self.x.shape[0]].view(stop - start, self.x.shape[0])
+        if self.bias is None:
+            torch.mm(w, self.x.t(), out=z)
+        else:
+            torch.addmm(self.bias[start:stop, None].to(self.x.dtype), w, self.x.t(), out=z)
+        return z, w
+
+
+def value(x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones, chunks: Chunks) -> Tensor:
+    """Σ softplus(z) − Σ_positives z, a float64 scalar; x (B, D) in the type that products run in."""
+
+    def of_range(numbers: range) -> Tensor:
+        logits = _Product(x, weight, bias, chunks)
+        total = torch.zeros((), dtype=torch.float64, device=x.device)
+        for c in numbers:
+            z = logits(*chunks.bounds(c))[0].to(weight.dtype)
+            total -= z.reshape(-1)[ones.of_chunk(c)].sum(dtype=torch.float64)
+            # softplus(z) = −log sigmoid(−z), which stays exact for large |z|
+            total -= torch.nn.functional.logsigmoid(z.neg_()).sum(dtype=torch.float64)
+        return total
+
+    return torch.stack(run_ranges(of_range, chunks.ranges)).sum()
+
+
+@dataclass
+class Gradients:
+    """What a pass gives back: embedding (B, D) or None; weight (L, D) and bias (L,) only without a rule."""
+
+    embedding: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+
+def gradients(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ones: Ones,
+    chunks: Chunks,
+    *,
+    rule: SGDRule | None,
+    scale: float,
+    wants: tuple[bool, bool, bool],
+) -> Gradients:
+    """The gradients with respect to (x, weight, bias), those of them that are wanted.
+
+    `scale` multiplies all of them; with a rule it multiplies the embedding's alone, and weight and bias are
+    changed in place instead of getting a gradient. x (B, D) is in the type that products run in.
+    """
+    wide = weight.dtype  # accumulators are as wide as the weights
+    out = Gradients(
+        weight=torch.empty_like(weight) if wants[1] and rule is None else None,
+        bias=torch.empty_like(bias) if bias is not None and wants[2] and rule is None else None,
+    )
+
+    def of_range(numbers: range) -> Tensor | None:
+        logits = _Product(x, weight, bias, chunks)
+        embedding = torch.zeros(x.shape, dtype=wide, device=x.device) if wants[0] else None
+        part = torch.empty_like(x) if wants[0] and x.dtype != wide else None
+        for c in numbers:
+            start, stop = chunks.bounds(c)
+            g, w = logits(start, stop)
+            g.sigmoid_()
+            places = ones.of_chunk(c)
+            if len(places):
+                g.view(-1).index_add_(0, places, g.new_full((1,), -1.0).expand(len(places)))
+            if embedding is not None:
+                _add_scaled(embedding, g.t(), w, scale, part)
+            if rule is not None:
+                rule.update(weight, bias, g, x, start, stop)
+                continue
+            if out.weight is not None:
+                _product(out.weight[start:stop], g, x, scale)
+            if out.bias is not None:
+                torch.mul(g.sum(1, dtype=wide), scale, out=out.bias[start:stop])
+        return embedding
+
+    parts = run_ranges(of_range, chunks.ranges)
+    first = parts[0]
+    if first is not None:
+        for other in parts[1:]:
+            assert other is not None
+            first += other
+    out.embedding = first
+    return out
+
+
+def _add_scaled(into: Tensor, a: Tensor, b: Tensor, scale: float, part: Tensor | None) -> None:
+    if part is None:
+        into.addmm_(a, b, alpha=scale)
+    else:  # the scale belongs inside: a float16 product of small gradients would round to 0 without it
+        torch.addmm(part, a, b, beta=0, alpha=scale, out=part)
+        into += part
+
+
+def _product(into: Tensor, a: Tensor, b: Tensor, scale: float) -> None:
+    if into.dtype == a.dtype:
+        torch.addmm(into, a, b, beta=0, alpha=scale, out=into)
+    else:
+        torch.mul(torch.mm(a, b), scale, out=into)

@@ -1,0 +1,237 @@
+"""An encoder and a head: texts to labels, saved and loaded as one folder."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from megalabel import __version__
+from megalabel.data.batches import pad
+from megalabel.data.texts import Texts
+from megalabel.data.tokenize import TextTokenizer
+from megalabel.encoders.base import Encoder
+from megalabel.errors import FormatError, SettingError
+from megalabel.files import atomic_folder, read_json, recover, sha256, write_json, write_text
+from megalabel.heads.base import Head
+from megalabel.progress import Progress
+from megalabel.tensors import fill, save_tensors
+from megalabel.types import Positives, TopK
+
+FORMAT = 1
+BLOCK = 8192  # texts that are tokenised and sorted by length together
+AGAIN = "copy the folder again from where it was made"
+
+
+class Model:
+    """A trained classifier.
+
+    Args:
+        encoder: texts to views.
+        head: views to labels.
+        label_texts: L names.
+        max_length: tokens of a text that are read.
+    """
+
+    def __init__(self, encoder: Encoder, head: Head, label_texts: Texts, max_length: int) -> None:
+        self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_texts, max_length
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+        return next(self.head.parameters()).device
+
+    def to(self, device: str | torch.device) -> Model:
+        """Moves the weights; returns itself."""
+        self.encoder.to(device)
+        self.head.to(device)
+        return self
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str], *, batch_size: int = 256) -> np.ndarray:
+        """The views of each text: (N, V, D) float32."""
+        out = np.zeros((len(texts), self.encoder.n_views, self.encoder.dim), np.float32)
+        for rows, views in self._views(texts, batch_size):
+            out[rows] = views.float().cpu().numpy()
+        return out
+
+    @torch.no_grad()
+    def topk(
+        self,
+        texts: Sequence[str],
+        k: int = 10,
+        *,
+        exclude: np.ndarray | None = None,
+        batch_size: int = 256,
+        progress: str = "",
+    ) -> TopK:
+        """The best k labels of each text, as numpy arrays (N, k).
+
+        Args:
+            texts: N texts; one text is [text].
+            k: labels each. Where it exceeds L, the rest is -1 with score -inf.
+            exclude: (F, 2) pairs (row, label) that may not be answered.
+            batch_size: texts scored together.
+            progress: what to call it on a progress bar, "" for none.
+        """
+        if k < 1:
+            raise SettingError(f"k = {k}", wanted="at least 1", next_step="ask for one label or more")
+        labels = np.full((len(texts), k), -1, np.int64)
+        scores = np.full((len(texts), k), -np.inf, np.float32)
+        forbidden = _by_row(exclude, len(texts))
+        bar = Progress(progress, len(texts)) if progress else None
+        for rows, views in self._views(texts, batch_size):
+            top = self.head.topk(views.float(), k, _excluded(forbidden, rows, self.device))
+            labels[rows], scores[rows] = top.numpy()
+            if bar:
+                bar.advance(len(rows))
+        if bar:
+            bar.__exit__()
+        return TopK(labels, scores)
+
+    def predict(self, texts: Sequence[str], k: int = 10) -> list[list[tuple[str, float]]]:
+        """The best k labels of each text by name, with their scores."""
+        labels, scores = self.topk(texts, k).numpy()
+        return [
+            [(self.label_texts[int(i)], float(s)) for i, s in zip(ids, row, strict=True) if i >= 0]
+            for ids, row in zip(labels, scores, strict=True)
+        ]
+
+    def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
+        """Row numbers (B,) and views (B, V, D), in batches of texts of like length; the modules' modes kept."""
+        if isinstance(texts, str):
+            raise SettingError("one string", wanted="a list of texts", next_step="write [text]")
+        modes = self.encoder.training, self.head.training
+        self.encoder.eval()
+        self.head.eval()
+        try:
+            for start in range(0, len(texts), BLOCK):
+                tokens = self.encoder.tokenizer.encode(texts[start : start + BLOCK], self.max_length)
+                order = np.argsort([len(ids) for ids in tokens], kind="stable")
+                for i in range(0, len(order), batch_size):
+                    rows = order[i : i + batch_size]
+                    ids, mask = pad([np.asarray(tokens[r]) for r in rows], self.encoder.tokenizer.pad_id)
+                    yield start + rows, self.encoder(ids.to(self.device), mask.to(self.device))
+        finally:
+            self.encoder.train(modes[0])
+            self.head.train(modes[1])
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the model as a folder that explains itself; an older one there is replaced whole."""
+        with atomic_folder(folder) as new:
+            save_tensors(new / "encoder.safetensors", self.encoder.state_dict())
+            save_tensors(new / "head.safetensors", self.head.state_dict())
+            self.encoder.tokenizer.save(new)
+            names = "".join(json.dumps(name, ensure_ascii=False) + "\n" for name in self.label_texts)
+            write_text(new / "labels.jsonl", names)
+            files = ("encoder.safetensors", "head.safetensors", "tokenizer.json", "labels.jsonl")
+            manifest = {
+                "format": FORMAT,
+                "version": __version__,
+                "n_labels": len(self.label_texts),
+                "max_length": self.max_length,
+                "encoder": {"class": _name(self.encoder), "settings": self.encoder.settings()},
+                "head": {"class": _name(self.head), "settings": self.head.settings()},
+                "sha256": {name: sha256(new / name) for name in files},
+            }
+            write_json(new / "manifest.json", manifest)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()
+    ) -> Model:
+        """The model in `folder`, or in a run folder's `model/`; its hashes are checked first.
+
+        `trust` names modules outside megalabel that the folder's encoder or head may come from.
+        """
+        folder = Path(folder)
+        if not (folder / "manifest.json").exists() and (folder / "recipe.json").exists():
+            folder = folder / "model"
+        recover(folder)
+        manifest = read_json(folder / "manifest.json", next_step="give a run folder or its model folder")
+        if manifest.get("format") != FORMAT:
+            raise FormatError(
+                f"model of format {manifest.get('format')} (written by megalabel {manifest.get('version')})",
+                wanted=f"format {FORMAT}",
+                next_step="load it with the version that wrote it",
+                where=folder,
+            )
+        for name, digest in manifest["sha256"].items():
+            if not (folder / name).is_file() or sha256(folder / name) != digest:
+                raise FormatError(
+                    "the file is missing or not what the manifest says",
+                    wanted=f"SHA-256 {digest[:12]}…",
+                    next_step=AGAIN,
+                    where=folder / name,
+                )
+        lines = (folder / "labels.jsonl").read_text(encoding="utf-8").split("\n")
+        names = Texts.of(json.loads(line) for line in lines if line)
+        encoder_class = _class(manifest["encoder"]["class"], Encoder, trust, folder)
+        head_class = _class(manifest["head"]["class"], Head, trust, folder)
+        tokenizer = TextTokenizer.load(folder)
+        encoder = encoder_class.from_settings(manifest["encoder"]["settings"], tokenizer, folder)
+        head = head_class.from_settings(manifest["head"]["settings"])
+        with torch.no_grad():
+            fill(encoder, folder / "encoder.safetensors", next_step=AGAIN)
+            fill(head, folder / "head.safetensors", next_step=AGAIN)
+        encoder.eval()
+        head.eval()
+        return cls(encoder, head, names, int(manifest["max_length"])).to(device)
+
+
+def _by_row(pairs: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pairs sorted by row, with the place where each row's begin."""
+    if pairs is None or len(pairs) == 0:
+        return None
+    pairs = np.asarray(pairs, dtype=np.int64)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.min() < 0 or pairs[:, 0].max() >= n:
+        raise SettingError(
+            f"exclude of shape {pairs.shape}, rows up to {pairs[..., 0].max()}",
+            wanted=f"(F, 2) pairs (row, label) with rows below {n}",
+            next_step="give the filter that belongs to these texts",
+        )
+    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+    return np.searchsorted(pairs[:, 0], np.arange(n + 1)), pairs[:, 1]
+
+
+def _excluded(
+    forbidden: tuple[np.ndarray, np.ndarray] | None, rows: np.ndarray, device: torch.device
+) -> Positives | None:
+    if forbidden is None:
+        return None
+    starts, labels = forbidden
+    counts = starts[rows + 1] - starts[rows]
+    here = np.concatenate([labels[starts[r] : starts[r + 1]] for r in rows]) if len(rows) else labels[:0]
+    where = np.repeat(np.arange(len(rows)), counts)
+    return Positives.of(torch.from_numpy(where), torch.from_numpy(here)).to(device)
+
+
+def _name(part: object) -> str:
+    return f"{type(part).__module__}:{type(part).__qualname__}"
+
+
+def _class(name: str, kind: type, trust: Sequence[str], folder: Path) -> Any:
+    module, _, qualified = name.partition(":")
+    if module.split(".")[0] not in ("megalabel", *trust):
+        raise FormatError(
+            f"the model's {kind.__name__.lower()} comes from {module}, code that is not megalabel's",
+            wanted="a module that you trust",
+            next_step=f'load it with trust=["{module.split(".")[0]}"] if you do',
+            where=folder,
+        )
+    try:
+        found = getattr(importlib.import_module(module), qualified)
+    except (ImportError, AttributeError) as error:
+        raise FormatError(
+            f"{name} is not there ({error})", wanted=f"a {kind.__name__}", next_step=AGAIN, where=folder
+        ) from error
+    if not (isinstance(found, type) and issubclass(found, kind)):
+        raise FormatError(
+            f"{name} is no {kind.__name__}", wanted=f"a {kind.__name__}", next_step=AGAIN, where=folder
+        )
+    return found

@@ -1,0 +1,48 @@
+"""Tuned values per recipe, data set and encoder: `presets.toml`, read and matched."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+ANY = "*"
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Arguments of a recipe that were tuned for some data sets (`*`: for any) and one encoder."""
+
+    recipe: str
+    sets: tuple[str, ...]
+    arguments: dict[str, Any]
+    origin: str
+
+    @property
+    def encoder(self) -> str:
+        """The encoder that it was tuned with."""
+        return str(self.arguments["encoder"])
+
+    def fits(self, data_name: str, encoder: str | None) -> bool:
+        """Whether it is for this data set and, where one is asked for, this encoder."""
+        right_set = ANY in self.sets or data_name.lower() in (name.lower() for name in self.sets)
+        return right_set and encoder in (None, self.encoder)
+
+
+@functools.cache
+def all_presets() -> tuple[Preset, ...]:
+    """Every preset, in the order of the file: those for named sets first."""
+    text = files("megalabel.recipes").joinpath("presets.toml").read_text(encoding="utf-8")
+    return tuple(
+        Preset(recipe, tuple(entry.pop("sets")), {k: v for k, v in entry.items() if k != "origin"}, entry["origin"])
+        for recipe, entries in tomllib.loads(text).items()
+        for entry in entries
+    )
+
+
+def find(recipe: str, data_name: str, encoder: str | None = None) -> Preset | None:
+    """The first preset that fits, or None: then the recipe's own defaults, the paper's, hold."""
+    fitting = (p for p in all_presets() if p.recipe == recipe and p.fits(data_name, encoder))
+    return next(fitting, None)

@@ -1,0 +1,65 @@
+"""What a run says: one JSON line each now and then in `log.jsonl`, a bar or plain lines on stderr."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from megalabel.progress import Progress
+
+
+class Log:
+    """Writes measurements of a run as they come.
+
+    Every line holds `step`, `epoch` and `seconds` (of this process); training lines hold `loss` (per text),
+    rates and `texts_per_second`; validation lines hold metrics in percent.
+    """
+
+    def __init__(self, path: Path, *, step: int, steps: int, per_epoch: int, quiet: bool = False) -> None:
+        self._file = open(path, "a", encoding="utf-8")
+        self._bar = None if quiet else Progress("training", steps, done=step)
+        self._per_epoch, self._start, self._note = per_epoch, time.monotonic(), ""
+        self._texts, self._since = 0, self._start
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+        if self._bar:
+            self._bar.__exit__()
+
+    def step(self, step: int, texts: int, loss: float, rates: dict[str, float]) -> None:
+        """A training step is done; `loss` is NaN where it was not computed."""
+        self._texts += texts
+        if loss == loss:
+            now = time.monotonic()
+            speed = self._texts / max(now - self._since, 1e-9)
+            self._texts, self._since = 0, now
+            self._note = f"epoch {step // self._per_epoch + 1}  loss {loss:.4g}"
+            self.line(step, loss=loss, **rates, texts_per_second=round(speed, 1), peak_mb=peak_mb())
+        if self._bar:
+            self._bar.advance(1, self._note)
+
+    def line(self, step: int, **facts: Any) -> None:
+        """One line in `log.jsonl`."""
+        fixed = {"step": step, "epoch": step / self._per_epoch, "seconds": time.monotonic() - self._start}
+        rounded = {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in {**fixed, **facts}.items()}
+        self._file.write(json.dumps(rounded) + "\n")
+        self._file.flush()
+
+    def say(self, text: str) -> None:
+        """A line for the person who watches."""
+        if self._bar:
+            self._bar.__exit__()
+            sys.stderr.write(text + "\n")
+
+
+def peak_mb() -> float:
+    """The most memory this process has held, in MB of 10⁶ bytes."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

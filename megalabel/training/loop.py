@@ -1,0 +1,97 @@
+"""The loop: forward, loss, backward, step, the same for every paper."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from megalabel.data.batches import split
+from megalabel.errors import SettingError
+from megalabel.training.log import Log
+from megalabel.training.recipe import Recipe
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+FIRST_SCALE = 2.0**12  # Renée's initial loss scale where the head's products are float16
+
+
+@dataclass
+class Position:
+    """Where a run stands between two steps: the next `step`, and the best validation so far."""
+
+    step: int = 0
+    best: float = float("-inf")
+    best_step: int = 0
+    rounds_without_gain: int = 0
+    seconds: float = 0.0
+
+
+def fit(
+    recipe: Recipe,
+    position: Position,
+    *,
+    device: torch.device,
+    scaler: torch.amp.GradScaler,
+    log: Log,
+    between: Callable[[Position], bool],
+) -> None:
+    """Runs a recipe from `position.step` to its end.
+
+    `between(position)` is called after every step; where it answers True the run stops early. Dropout
+    and all other chance in a step is seeded by (recipe.seed, step), so that a resumed run repeats it.
+    """
+    encoder, head, optimizers = recipe.encoder, recipe.head, recipe.optimizers
+    for batch in recipe.batches.from_step(position.step):
+        torch.manual_seed(recipe.seed * 1_000_003 + batch.step)
+        encoder.train()
+        head.train()
+        optimizers.scale_rates(recipe.schedule(batch.step))
+        parts, total = split(batch, recipe.micro_batches), 0.0
+        for i, part in enumerate(parts):
+            optimizers.begin(i, len(parts))
+            part = part.to(device)
+            with autocast(device, recipe.precision):
+                views = encoder.views(part)
+            loss = head.loss(views.float(), part.positives)
+            scaler.scale(loss).backward()
+            total += float(loss.detach())
+        optimizers.step(scaler, recipe.clip)
+        head.after_step(batch.step, optimizers["head"])
+        position.step = batch.step + 1
+        rates = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
+        log.step(batch.step, len(batch.rows), total / len(batch.rows), rates)
+        if between(position):
+            return
+
+
+def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype of the encoder's products: "auto" is bfloat16 where the device computes it fast.
+
+    CPUs without bfloat16 units run it many times slower than float32, so "auto" never takes it there.
+    """
+    if precision == "auto":
+        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if fast else torch.float32
+    if precision not in PRECISIONS:
+        raise SettingError(
+            f"precision = {precision!r}",
+            wanted="auto, " + ", ".join(PRECISIONS),
+            next_step="name one of them",
+        )
+    return PRECISIONS[precision]
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
+    """Autocast of the encoder, or nothing in float32."""
+    dtype = resolve_precision(precision, device)
+    if dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def scaler_for(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """A loss scaler, active in float16 only."""
+    half = resolve_precision(precision, device) == torch.float16
+    return torch.amp.GradScaler(device.type, init_scale=FIRST_SCALE, enabled=half)

@@ -1,0 +1,127 @@
+"""The two optimisers of a run: AdamW groups for the encoder, and a rule for a head that updates itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from megalabel.errors import SettingError
+from megalabel.heads.base import Head
+from megalabel.kernels.all_labels_bce import SGDRule
+from megalabel.training.lazy_adam import LazyAdam
+
+
+def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float = 1e-6) -> Optimizer | None:
+    """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée, section 5).
+
+    Tables with sparse gradients are left to `lazy_adam`. None where nothing is left.
+    """
+    sparse = {id(table) for table in _tables(module)}
+    trained = [p for p in module.parameters() if p.requires_grad and id(p) not in sparse]
+    if not trained:
+        return None
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, eps=eps, fused=True)
+
+
+def lazy_adam(module: nn.Module, lr: float) -> Optimizer | None:
+    """LazyAdam over the token tables of `module` that have sparse gradients; None where there are none."""
+    tables = _tables(module)
+    return LazyAdam(tables, lr=lr) if tables else None
+
+
+def _tables(module: nn.Module) -> list[Tensor]:
+    embeddings = (m for m in module.modules() if isinstance(m, nn.Embedding) and m.sparse)
+    return [m.weight for m in embeddings if m.weight.requires_grad]
+
+
+class FusedSGD(Optimizer):
+    """SGD whose update happens inside the head's backward; this object holds rate, decay and momentum.
+
+    Momentum and coupled weight decay are those of `torch.optim.SGD` (Renée). `step` only closes the step.
+    The momentum buffers are state, saved and loaded as any optimiser's.
+    """
+
+    def __init__(self, head: Head, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        if not hasattr(head, "sgd"):
+            raise SettingError(
+                f"{type(head).__name__} does not update itself",
+                wanted="a head with an `sgd` rule",
+                next_step="use torch.optim.SGD or adamw with this head",
+            )
+        parameters = [p for p in head.parameters() if p.requires_grad]
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.rule = SGDRule(lr=lr, momentum=momentum, weight_decay=weight_decay)
+        head.sgd = self.rule
+
+    def begin(self, part: int, parts: int) -> None:
+        """Micro-batch `part` of `parts` comes next: rate and position go to the rule."""
+        group = self.param_groups[0]
+        self.rule.lr, self.rule.momentum = group["lr"], group["momentum"]
+        self.rule.weight_decay = group["weight_decay"]
+        self.rule.first, self.rule.last = part == 0, part == parts - 1
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """Nothing is left to do: the weights moved in the backward."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The momentum buffers and the settings."""
+        buffers = {"buffer": self.rule.buffer, "bias_buffer": self.rule.bias_buffer}
+        return {"state": buffers, "param_groups": super().state_dict()["param_groups"]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What `state_dict` gave; the buffers go where the weights are."""
+        device = self.param_groups[0]["params"][0].device
+        for name, buffer in state_dict["state"].items():
+            setattr(self.rule, name, None if buffer is None else buffer.to(device))
+        super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
+
+
+class Optimizers:
+    """Named optimisers that step together, each with its own rate under one schedule."""
+
+    def __init__(self, **named: Optimizer | None) -> None:
+        self.named = {name: optimizer for name, optimizer in named.items() if optimizer is not None}
+        self.base = {name: [g["lr"] for g in o.param_groups] for name, o in self.named.items()}
+
+    def __getitem__(self, name: str) -> Optimizer:
+        return self.named[name]
+
+    def scale_rates(self, factor: float) -> None:
+        """Sets every rate to `factor` times what it began with."""
+        for name, optimizer in self.named.items():
+            for group, lr in zip(optimizer.param_groups, self.base[name], strict=True):
+                group["lr"] = lr * factor
+
+    def begin(self, part: int, parts: int) -> None:
+        """Tells the optimisers that act in the backward which micro-batch comes."""
+        for optimizer in self.named.values():
+            if isinstance(optimizer, FusedSGD):
+                optimizer.begin(part, parts)
+
+    def step(self, scaler: torch.amp.GradScaler, clip: float = 0.0) -> None:
+        """One step of each; under loss scaling a step with inf or NaN is left out, except a fused head's,
+        which has happened and never was scaled (Renée's split loss scaling).
+        """
+        for optimizer in self.named.values():
+            if isinstance(optimizer, FusedSGD):
+                continue
+            if clip:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(_parameters(optimizer), clip)
+            scaler.step(optimizer)
+        if any(not isinstance(optimizer, FusedSGD) for optimizer in self.named.values()):
+            scaler.update()
+        for optimizer in self.named.values():
+            optimizer.zero_grad(set_to_none=True)
+
+
+def _parameters(optimizer: Optimizer) -> Iterable[Tensor]:
+    return (p for group in optimizer.param_groups for p in group["params"])

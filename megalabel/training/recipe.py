@@ -1,0 +1,73 @@
+"""What a recipe is: the parts of a paper, wired, and the arguments that wired them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from megalabel.errors import SettingError
+
+if TYPE_CHECKING:
+    from megalabel.data.batches import Batches
+    from megalabel.data.corpus import Corpus
+    from megalabel.encoders.base import Encoder
+    from megalabel.heads.base import Head
+    from megalabel.training.optim import Optimizers
+    from megalabel.training.schedule import WarmupCosine
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything the loop needs, and nothing it must know a paper for.
+
+    validation: rows of the training side that are held out, (n,) int64, empty for none.
+    micro_batches: into how many parts each batch is cut for gradient accumulation.
+    precision: "auto", "float32", "bfloat16" or "float16" for the encoder's autocast.
+    average: decay per step of the encoder's and head's running average, 0 for none.
+    name, arguments: which function made this recipe, and with what; filled by `recipe`.
+    """
+
+    data: Corpus
+    encoder: Encoder
+    head: Head
+    batches: Batches
+    optimizers: Optimizers
+    schedule: WarmupCosine
+    max_length: int
+    validation: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    patience: int = 0
+    select: str = "nDCG@5"
+    micro_batches: int = 1
+    precision: str = "auto"
+    clip: float = 0.0
+    seed: int = 0
+    name: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+Builder = Callable[..., Recipe]
+
+
+def recipe(build: Builder) -> Builder:
+    """Makes `build(data, *, knobs…) -> Recipe` remember its name and every argument, given or default."""
+    signature = inspect.signature(build)
+
+    @functools.wraps(build)
+    def remembering(data: Corpus, **knobs: Any) -> Recipe:
+        for name in knobs.keys() - signature.parameters.keys():
+            raise SettingError(
+                f"{build.__name__} has no argument {name!r}",
+                wanted="one of " + ", ".join(list(signature.parameters)[1:]),
+                next_step="correct the name",
+            )
+        bound = signature.bind(data, **knobs)
+        bound.apply_defaults()
+        arguments = {k: v for k, v in bound.arguments.items() if k != "data"}
+        return replace(build(data, **arguments), name=build.__name__, arguments=arguments)
+
+    return remembering

@@ -1,0 +1,51 @@
+"""What all tests share: one thread, a seed that is printed, a tiny tokenizer and encoder."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A seed of this run, shown when the test fails; MEGALABEL_TEST_SEED pins it."""
+    value = int(os.environ.get("MEGALABEL_TEST_SEED", random.SystemRandom().randrange(2**31)))
+    request.node.add_report_section("setup", "seed", f"MEGALABEL_TEST_SEED={value}")
+    return value
+
+
+@pytest.fixture
+def rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory):
+    """A folder with a BERT of 2 layers of 32 and a vocabulary of its own, as Hugging Face writes it."""
+    import torch
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    from megalabel.data.tokenize import learn_tokenizer
+
+    folder = tmp_path_factory.mktemp("tiny-bert")
+    words = [f"w{i}{part}" for i in range(64) for part in "ab"] + [f"noise{i}" for i in range(30)]
+    tokenizer = learn_tokenizer([" ".join(words)], 1000)
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer.tokenizer, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=tokenizer.vocabulary_size,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=64,
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder

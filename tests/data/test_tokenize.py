@@ -1,0 +1,115 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from megalabel.data.corpus import Corpus
+from megalabel.data.texts import Texts
+from megalabel.data.tokenize import TextTokenizer, TokenStore, learn_tokenizer, prepared_folder, stored
+from megalabel.errors import FormatError, SettingError, StaleTokens
+
+WORDS = ["a cat sat", "the cat", "", "A dog, a cat!"]
+
+
+@pytest.fixture
+def tokenizer():
+    return learn_tokenizer(WORDS, 50)
+
+
+def test_a_store_gives_back_the_tokens_of_each_text(tokenizer, tmp_path):
+    store = TokenStore.build(Texts.of(WORDS), tokenizer, 16, tmp_path / "s")
+    wanted = tokenizer.encode(WORDS, 16)
+    assert [ids.tolist() for ids in store.gather(np.arange(4))] == wanted
+    assert store.lengths.tolist() == [len(ids) for ids in wanted]
+    assert store.ids.dtype == np.uint16
+    assert isinstance(store.ids, np.memmap)
+
+
+def test_memory_and_disk_hold_the_same(tokenizer, tmp_path):
+    texts = Texts.of(WORDS)
+    on_disk, in_memory = (TokenStore.build(texts, tokenizer, 3, f) for f in (tmp_path / "s", None))
+    assert np.array_equal(on_disk.ids, in_memory.ids)
+    assert np.array_equal(on_disk.offsets, in_memory.offsets)
+    assert on_disk.lengths.max() == 3
+
+
+@pytest.mark.parametrize(
+    ("texts", "length", "named"),
+    [
+        (WORDS[:3], 16, "n_texts"),
+        ([*WORDS[:3], "a dog"], 16, "texts_sha256"),
+        (WORDS, 8, "max_length"),
+    ],
+)
+def test_a_stale_store_is_refused(tokenizer, tmp_path, texts, length, named):
+    TokenStore.build(Texts.of(WORDS), tokenizer, 16, tmp_path / "s")
+    with pytest.raises(StaleTokens, match=named) as caught:
+        TokenStore.of(Texts.of(texts), tokenizer, length, tmp_path / "s")
+    assert "megalabel prepare" in str(caught.value)
+
+
+def test_another_tokenizer_makes_a_store_stale(tokenizer, tmp_path):
+    texts = Texts.of(WORDS)
+    TokenStore.build(texts, tokenizer, 16, tmp_path / "s")
+    with pytest.raises(StaleTokens, match="tokenizer_sha256"):
+        TokenStore.of(texts, learn_tokenizer(WORDS, 5), 16, tmp_path / "s")
+
+
+def test_a_damaged_store_is_refused(tokenizer, tmp_path):
+    TokenStore.build(Texts.of(WORDS), tokenizer, 16, tmp_path / "s")
+    with open(tmp_path / "s" / "ids.bin", "r+b") as file:
+        file.write(b"\xff")
+    with pytest.raises(FormatError, match=r"ids\.bin"):
+        TokenStore.open(tmp_path / "s")
+
+
+def test_a_store_of_another_format_is_refused(tokenizer, tmp_path):
+    TokenStore.build(Texts.of(WORDS), tokenizer, 16, tmp_path / "s")
+    path = tmp_path / "s" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(FormatError, match="format 99"):
+        TokenStore.open(tmp_path / "s")
+
+
+def test_a_tokenizer_survives_the_disk(tokenizer, tmp_path):
+    tokenizer.save(tmp_path)
+    again = TextTokenizer.load(tmp_path)
+    assert again.encode(WORDS, 9) == tokenizer.encode(WORDS, 9)
+    assert (again.pad_id, again.sha256) == (tokenizer.pad_id, tokenizer.sha256)
+
+
+def test_words_are_lowered_and_symbols_are_kept():
+    words, symbols = (learn_tokenizer(["|- ( Ph -> ph )"], 50, kind) for kind in ("words", "symbols"))
+    assert len(symbols.encode(["|- ( Ph -> ph )"], 50)[0]) == 6
+    assert len(set(symbols.encode(["Ph ph"], 50)[0])) == 2
+    assert len(set(words.encode(["Ph ph"], 50)[0])) == 1
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.text(), min_size=1, max_size=5))
+def test_any_text_has_tokens_or_none_but_never_fails(texts):
+    tokenizer = learn_tokenizer(["a b"], 10)
+    store = TokenStore.build(Texts.of(texts), tokenizer, 4)
+    assert len(store) == len(texts)
+    assert store.lengths.max() <= 4
+
+
+def test_bad_settings_are_refused(tokenizer):
+    with pytest.raises(SettingError, match="max_length = 0"):
+        TokenStore.build(Texts.of(WORDS), tokenizer, 0)
+    with pytest.raises(SettingError, match="'bytes'"):
+        learn_tokenizer(WORDS, 10, "bytes")
+
+
+def test_prepared_tokens_are_found_beside_the_data_and_go_stale_with_it(tokenizer, tmp_path):
+    (tmp_path / "train.jsonl").write_text('{"text": "a cat", "labels": ["x"]}\n')
+    data = Corpus.open(tmp_path)
+    folder = prepared_folder(data, "trn", 8)
+    assert folder is not None
+    TokenStore.of(data.train.texts, tokenizer, 8, folder)
+    assert isinstance(stored(data, "trn", tokenizer, 8).ids, np.memmap)
+    (tmp_path / "train.jsonl").write_text('{"text": "a dog", "labels": ["x"]}\n')
+    with pytest.raises(StaleTokens):
+        stored(Corpus.open(tmp_path), "trn", tokenizer, 8)

@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from megalabel.errors import FormatError
+from megalabel.files import atomic_folder, read_json, recover, write_bytes_atomically, write_json
+from megalabel.tensors import fill, load_tensors, save_tensors
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    with atomic_folder(tmp_path / "a") as new:
+        (new / "x").write_text("1")
+    with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "a") as new:
+        (new / "x").write_text("2")
+        raise ZeroDivisionError
+    assert (tmp_path / "a" / "x").read_text() == "1"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_left_aside_by_a_crash_is_put_back(tmp_path):
+    aside = tmp_path / ".a.old-123"
+    aside.mkdir()
+    (aside / "x").write_text("1")
+    recover(tmp_path / "a")
+    assert (tmp_path / "a" / "x").read_text() == "1"
+
+
+def test_a_file_that_fails_keeps_the_old_one(tmp_path):
+    write_json(tmp_path / "a.json", {"x": 1})
+    with pytest.raises(ZeroDivisionError), write_bytes_atomically(tmp_path / "a.json") as file:
+        file.write(b"{")
+        raise ZeroDivisionError
+    assert read_json(tmp_path / "a.json", next_step="-") == {"x": 1}
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\xff"])
+def test_damaged_json_is_named(tmp_path, text):
+    (tmp_path / "a.json").write_text(text, encoding="latin-1")
+    with pytest.raises(FormatError, match=r"a\.json"):
+        read_json(tmp_path / "a.json", next_step="-")
+
+
+TENSORS = {
+    "a": torch.arange(12, dtype=torch.float32).reshape(3, 4),
+    "empty": torch.zeros(0, 3),
+    "scalar": torch.tensor(3.5, dtype=torch.float64),
+    "half": torch.randn(5).to(torch.bfloat16),
+    "turned": torch.arange(6).reshape(2, 3).t(),
+    "flags": torch.tensor([True, False]),
+}
+
+
+def test_the_library_reads_what_we_write_and_the_other_way_round(tmp_path):
+    save_tensors(tmp_path / "ours", TENSORS)
+    save_file({k: v.contiguous() for k, v in TENSORS.items()}, tmp_path / "theirs", metadata={"a": "b"})
+    for read in (load_file(tmp_path / "ours"), load_tensors(tmp_path / "theirs", next_step="-")):
+        assert read.keys() == TENSORS.keys()
+        assert all(torch.equal(read[k], v) and read[k].dtype == v.dtype for k, v in TENSORS.items())
+
+
+def test_filling_a_module_checks_names_shapes_and_types(tmp_path):
+    module, other = nn.Linear(3, 2), nn.Linear(3, 2)
+    save_tensors(tmp_path / "w", module.state_dict())
+    fill(other, tmp_path / "w", next_step="-")
+    assert torch.equal(other.weight, module.weight)
+    for wrong in (nn.Linear(3, 3), nn.Linear(3, 2, bias=False), nn.Linear(3, 2).double(), nn.Bilinear(1, 1, 1)):
+        with pytest.raises(FormatError):
+            fill(wrong, tmp_path / "w", next_step="-")
+
+
+def test_cut_and_scrambled_weights_are_refused(tmp_path):
+    save_tensors(tmp_path / "w", TENSORS)
+    whole = (tmp_path / "w").read_bytes()
+    for damaged in (whole[:-1], whole[:5], b"", whole + b"x", b"\xff" * 40):
+        (tmp_path / "w").write_bytes(damaged)
+        with pytest.raises(FormatError, match="whole safetensors file"):
+            load_tensors(tmp_path / "w", next_step="-")
+    with pytest.raises(FormatError):
+        load_tensors(tmp_path / "nothing", next_step="-")
+
+
+def test_numbers_survive(tmp_path):
+    values = torch.from_numpy(np.array([np.nan, np.inf, -0.0, 1e-45], np.float32))
+    save_tensors(tmp_path / "w", {"v": values})
+    read = load_tensors(tmp_path / "w", next_step="-")["v"]
+    assert read.numpy().tobytes() == values.numpy().tobytes()
