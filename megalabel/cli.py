@@ -138,7 +138,7 @@ def doctor() -> None:
 
 
 def _path(data: str) -> Any:
-    from megalabel.data.corpus import bundled_folder
+    from megalabel.data.catalog import bundled_folder
 
     return bundled_folder(data.removeprefix("bundled:")) if data.startswith("bundled:") else Path(data)
 

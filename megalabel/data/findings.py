@@ -83,6 +83,10 @@ class Findings:
         where = getattr(error, "where", None)
         self._first[key] = Finding("error", None if where is None else str(where), f"{found}{advice}", count)
 
+    def has_error(self, file: str | Path) -> bool:
+        """Whether an error in this file was kept."""
+        return any(severity == "error" and name == str(file) for severity, _, name in self._first)
+
     def all(self) -> list[Finding]:
         """Everything, errors first."""
         return sorted(self._first.values(), key=lambda f: _ORDER[f.severity])

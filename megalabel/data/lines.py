@@ -186,6 +186,7 @@ def _start(path: Path, piece: bytes, findings: Findings) -> bytes:
     """The first piece without its byte order mark; other encodings and hidden gzip are refused here."""
     for magic, what, step in (
         (b"\x1f\x8b", "gzip data under a name without .gz", f"rename it to {path.name}.gz"),
+        (b"PK\x03\x04", "a zip archive", "unpack it first"),
         (b"\xff\xfe", "UTF-16 text", f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"),
         (b"\xfe\xff", "UTF-16 text", f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"),
     ):
@@ -207,7 +208,8 @@ def _utf8(path: Path, first_line: int, block: bytes, findings: Findings) -> byte
         line = first_line + block.count(b"\n", 0, error.start)
         column = error.start - (block.rfind(b"\n", 0, error.start) + 1)
         bad = block[error.start]
-    text = block.decode(errors="replace")
+    clean = block.decode(errors="replace").encode()
+    n_bad = sum(a != b for a, b in zip(block.split(b"\n"), clean.split(b"\n"), strict=True))
     findings.error(
         "utf8",
         path,
@@ -217,5 +219,6 @@ def _utf8(path: Path, first_line: int, block: bytes, findings: Findings) -> byte
             next_step="find the file's encoding and convert it, as in: iconv -f WINDOWS-1252 -t UTF-8",
             where=line_of(path, line),
         ),
+        count=n_bad,
     )
-    return text.encode()
+    return clean

@@ -27,7 +27,7 @@ def corpus_of(train: Side, test: Side, *, label_texts: Iterable[str] | None, nam
     if listed is None and sp.issparse(train[1]):
         listed = Texts.numbers(int(train[1].shape[1]))
     vocabulary = Vocabulary(listed, Path("label_texts") if listed is not None else None, findings)
-    texts = _texts(train[0] if train[0] is not None else [], "texts")
+    texts = _texts(train[0], "texts")
     rows, _ = _rows(train[1], vocabulary, "labels")
     vocabulary.stop_learning()
     if listed is None and not vocabulary.by_name:
@@ -47,15 +47,14 @@ def corpus_of(train: Side, test: Side, *, label_texts: Iterable[str] | None, nam
     return finish(Corpus(name, first, second, vocabulary.names()), findings, "label_texts")
 
 
-def _texts(texts: Iterable[str], argument: str) -> Texts:
+def _texts(texts: Iterable[str] | None, argument: str) -> Texts:
     """Checked texts: strings, and whole characters."""
     if isinstance(texts, Texts):
         return texts
     builder = TextsBuilder()
-    if isinstance(texts, str):
-        raise DataError(
-            "one string", wanted="a list of strings", next_step="put it into a list", where=argument
-        )
+    if isinstance(texts, str) or not isinstance(texts, Iterable):
+        found = "one string" if isinstance(texts, str) else f"a {type(texts).__name__}"
+        raise DataError(found, wanted="a list of strings", next_step="put texts into a list", where=argument)
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(
@@ -76,6 +75,16 @@ def _texts(texts: Iterable[str], argument: str) -> Texts:
 def _rows(labels: Any, vocabulary: Vocabulary, argument: str) -> tuple[LabelRows, Unseen | None]:
     if sp.issparse(labels):
         labels = _matrix_rows(labels, argument)
+    elif isinstance(labels, str) or not isinstance(labels, Iterable) or getattr(labels, "ndim", 1) > 1:
+        many = getattr(labels, "ndim", 1) > 1
+        raise DataError(
+            "a dense array" if many else f"a {type(labels).__name__}",
+            wanted="a list of labels for each text, or a scipy sparse matrix of ones",
+            next_step="wrap an array of zeros and ones in scipy.sparse.csr_matrix"
+            if many
+            else "give a list of lists",
+            where=argument,
+        )
     ids: list[int] = []
     counts: list[int] = []
     lost_rows: list[int] = []

@@ -89,7 +89,7 @@ def parse_line(line: bytes) -> tuple[list[int], list[BadToken]]:
     if b"," in line and b":" not in line:
         line = line.replace(b",", b" ")
     labels, bad = [], []
-    for token in line.split():
+    for token in filter(None, line.replace(b"\t", b" ").split(b" ")):
         try:
             labels.append(_label(token))
         except BadToken as error:

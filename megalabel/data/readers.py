@@ -49,7 +49,18 @@ def locate(path: str | Path, *, name: str | None = None, format: str | None = No
         DataError: nothing there, no known format, or several.
         SettingError: no format of that name.
     """
-    path = Path(path)
+    try:
+        return _locate(Path(path), name, format)
+    except OSError as error:
+        raise DataError(
+            f"cannot be looked into ({error.strerror or error})",
+            wanted="a readable folder",
+            next_step="check its permissions",
+            where=path,
+        ) from error
+
+
+def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
     if format is not None and format not in FORMATS:
         raise SettingError(
             f"format {format!r}", wanted=", ".join(FORMATS), next_step="choose one of these", where="format"

@@ -80,7 +80,7 @@ def _side(
         counts.append(len(columns))
         lines.append(line)
     if not len(counts):
-        raise empty(file)
+        raise nothing_good(file) if findings.has_error(file) else empty(file)
     if blank:
         findings.note("blank", file, "blank text, kept as an empty row", line=first_blank, count=blank)
     rows = LabelRows(file, _int64(ids), _int64(counts), _int64(lines))
@@ -89,6 +89,16 @@ def _side(
     unseen = Unseen(_int64(lost_rows), lost_names.done())
     note_unseen(findings, rows, int(unseen.rows[0]), unseen.names[0], len(unseen))
     return texts.done(), rows, unseen
+
+
+def nothing_good(file: Path) -> DataError:
+    """The error that ends a check after every line of a file was refused."""
+    return DataError(
+        "no line could be read",
+        wanted="at least one good line",
+        next_step="mend the errors found in it",
+        where=file,
+    )
 
 
 def surrogate(error: UnicodeEncodeError, where: str | None) -> DataError:

@@ -69,16 +69,27 @@ def note_unseen(findings: Findings, rows: LabelRows, row: int, name: str, count:
     )
 
 
-def refuse_wild_ids(rows: LabelRows, n_labels: int) -> None:
-    """DataError where the largest id decides L and is far beyond what the data could fill: likely a slip."""
-    if n_labels > 1_000_000 + 1000 * len(rows.ids):
-        at = int(rows.ids.argmax())
-        raise DataError(
-            f"label id {n_labels - 1:,} among only {len(rows.ids):,} labels, and nothing says how many exist",
-            wanted="ids counted from 0 without large gaps, or a list of labels",
-            next_step="correct the id, or put a list of names (Y.txt, labels.txt) beside the file",
-            where=line_of(rows.file, int(rows.lines[rows.rows()[at]])),
+def refuse_wild_ids(rows: LabelRows, n_labels: int, header_line: int | None = None) -> None:
+    """DataError where L, which no list of names confirms, is far beyond what the data fills: likely a slip.
+
+    header_line: the line of the header that says L, or None where the largest id does.
+    """
+    if n_labels <= 1_000_000 + 1000 * len(rows.ids):
+        return
+    slip = (
+        f"the header says {n_labels:,} labels, but there are only {len(rows.ids):,} pairs of text and label"
+    )
+    if header_line is None:
+        header_line = int(rows.lines[rows.rows()[int(rows.ids.argmax())]])
+        slip = (
+            f"label id {n_labels - 1:,} among only {len(rows.ids):,} labels, and nothing says how many exist"
         )
+    raise DataError(
+        slip,
+        wanted="ids counted from 0 without large gaps, or a list of label names",
+        next_step="correct the number, or put a list of names (Y.txt, labels.txt) beside the file",
+        where=line_of(rows.file, header_line),
+    )
 
 
 def finish(corpus: Corpus, findings: Findings, labels_file: object) -> Corpus:
@@ -106,7 +117,7 @@ def finish(corpus: Corpus, findings: Findings, labels_file: object) -> Corpus:
             findings.note(
                 "test-only",
                 None,
-                f"label {only[0]} ({corpus.label_texts[int(only[0])]!r}) is in test texts, in no training text; "
+                f"label {only[0]} ({corpus.label_texts[int(only[0])]!r}) is in test, in no training text; "
                 "it keeps its column",
                 count=len(only),
             )

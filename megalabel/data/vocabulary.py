@@ -62,6 +62,8 @@ class Vocabulary:
                 return [self._columns[label] for label in labels], []  # type: ignore[index]
             except (KeyError, TypeError):
                 pass
+        elif self._by_name is False and all(type(label) is int and 0 <= label < self._n for label in labels):
+            return list(labels), []  # type: ignore[arg-type]
         known: list[int] = []
         unknown: list[str] = []
         for label in labels:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from megalabel.data.corpus import Corpus
 from megalabel.data.formats import FORMATS, Sink
+from megalabel.data.records import surrogate
 from megalabel.errors import DataError, SettingError
 from megalabel.files import atomic_folder
 
@@ -58,8 +59,18 @@ def convert(
             next_step="convert it to xmlrepo, or find the data set's texts",
             where=corpus.path,
         )
-    with atomic_folder(out) as folder:
-        sink = Sink(folder, gz, lossy)
-        FORMATS[to].write(corpus, sink)
-        files = tuple(sorted(p.name for p in folder.iterdir()))
+    try:
+        with atomic_folder(out) as folder:
+            sink = Sink(folder, gz, lossy)
+            FORMATS[to].write(corpus, sink)
+            files = tuple(sorted(p.name for p in folder.iterdir()))
+    except UnicodeEncodeError as error:
+        raise surrogate(error, corpus.name) from error
+    except OSError as error:
+        raise SettingError(
+            f"{out} cannot be written ({error.strerror or error})",
+            wanted="a place with room and the right to write",
+            next_step="choose another folder, or free some space",
+            where="out",
+        ) from error
     return Conversion(out, to, files, tuple(sink.notes))

@@ -70,7 +70,8 @@ class Transformer(Encoder):
         self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 0)
         self.checkpointing = checkpointing
         if checkpointing:
-            model.gradient_checkpointing_enable()  # type: ignore[operator]
+            name = "activation_checkpointing_enable"  # its name from transformers 5.20 or so on
+            getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
 
     @classmethod
     def pretrained(cls, name: str, **arguments: Any) -> Transformer:

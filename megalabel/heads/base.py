@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, Self
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from megalabel.errors import SettingError
+from megalabel.kernels.all_labels_bce import SGDRule
 from megalabel.types import Positives, TopK
 
 
@@ -15,20 +17,22 @@ class Head(nn.Module, ABC):
     """Turns the views of a text into labels.
 
     A new head is one file: a subclass that sets the attributes, keeps what it learns as parameters (so that
-    `state_dict` holds all of it), and writes `loss` and `topk`. Its docstring says over what the loss is summed
-    or averaged, since learning rates depend on it. Memory for work stays far below B × L. The checks in
-    `tests/heads/battery.py` hold for every head: a new one adds a few lines to run them. To change a head's
-    behaviour, wrap it in another head rather than add a flag.
+    `state_dict` holds all of it), and writes `loss`, `topk` and `settings`. Its docstring says over what the
+    loss is summed or averaged, since learning rates depend on it. Memory for work stays far below B × L. The
+    checks in `tests/heads/battery.py` hold for every head: a new one adds a few lines to run them. To change
+    a head's behaviour, wrap it in another head rather than add a flag.
 
     Attributes:
         n_views: how many vectors of a text it wants of the encoder.
         n_labels: L.
         dim: D, the width of a view.
+        sgd: there on heads only whose backward pass can update their own weights; set by `FusedSGD`.
     """
 
     n_views: int = 1
     n_labels: int
     dim: int
+    sgd: SGDRule | None
 
     @abstractmethod
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
@@ -40,6 +44,15 @@ class Head(nn.Module, ABC):
 
     def after_step(self, step: int, optimizer: Optimizer) -> None:
         """What changes between steps: rewiring, a fading share. Usually nothing."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments that decide the shape, as JSON: they build a saved head again."""
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """A head of the same shape, its weights still to be loaded."""
+        return cls(**settings)
 
     def check_views(self, views: Tensor) -> None:
         """Raises SettingError unless views are (B, n_views, dim)."""

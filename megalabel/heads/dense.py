@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
-from megalabel.kernels.all_labels_bce import SGDRule, all_labels_bce
+from megalabel.kernels.all_labels_bce import all_labels_bce
 from megalabel.kernels.streaming_topk import streaming_topk
 from megalabel.types import Positives, TopK
 
@@ -19,8 +21,8 @@ class DenseHead(Head):
     and not to the number of labels. Nothing of size B × L is ever held, in training or in prediction.
 
     With `sgd` set, the backward pass of the loss updates the weights itself and leaves no gradient: what an
-    optimiser (`FusedSGD`) does is to set the rule's rate. With `sgd` None, weights get gradients and any torch
-    optimiser trains them.
+    optimiser (`FusedSGD`) does is to set the rule's rate. With `sgd` None, weights get gradients and any
+    torch optimiser trains them.
 
     Args:
         n_labels: L.
@@ -62,7 +64,7 @@ class DenseHead(Head):
         self.loss_every, self.chunk, self.compute_dtype = loss_every, chunk, compute_dtype
         self.weight = nn.Parameter(torch.empty(n_labels, dim).normal_(0, init_std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(n_labels)) if bias else None
-        self.sgd: SGDRule | None = None
+        self.sgd = None
         self._calls = 0
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
@@ -110,6 +112,10 @@ class DenseHead(Head):
                 where="label_counts",
             )
         self.bias.copy_(((counts + 0.5) / (n_texts + 1)).logit())
+
+    def settings(self) -> dict[str, Any]:
+        """The shape; rates and chunks belong to training."""
+        return {"n_labels": self.n_labels, "dim": self.dim, "bias": self.bias is not None}
 
     def extra_repr(self) -> str:
         """What print(head) shows."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from megalabel.errors import SettingError
 
 
 @dataclass
@@ -26,7 +28,8 @@ class SGDRule:
         lr: the learning rate; BCE is summed over labels and texts, so it belongs to a batch size.
         momentum: 0 to below 1.
         weight_decay: L2, 0 or more.
-        buffers: "weight" (L, D) and "bias" (L,), once they are needed; they belong in a checkpoint.
+        buffer: (L, D) in the weights' type, None until it is needed; belongs in a checkpoint.
+        bias_buffer: (L,), likewise.
         first: this is the first micro-batch of a step.
         last: this is the last micro-batch of a step.
     """
@@ -34,7 +37,8 @@ class SGDRule:
     lr: float
     momentum: float = 0.0
     weight_decay: float = 0.0
-    buffers: dict[str, Tensor] = field(default_factory=dict)
+    buffer: Tensor | None = None
+    bias_buffer: Tensor | None = None
     first: bool = True
     last: bool = True
 
@@ -47,13 +51,8 @@ class SGDRule:
         """Makes the buffers, zero, if this micro-batch needs them and they are not there."""
         if not self.needs_buffer:
             return
-        for name, parameter in (("weight", weight), ("bias", bias)):
-            if parameter is None:
-                continue
-            if name not in self.buffers:
-                self.buffers[name] = torch.zeros_like(parameter)
-            elif self.buffers[name].device != parameter.device:  # the head has moved since
-                self.buffers[name] = self.buffers[name].to(parameter.device)
+        self.buffer = _beside(weight, self.buffer)
+        self.bias_buffer = None if bias is None else _beside(bias, self.bias_buffer)
 
     def update(
         self, weight: Tensor, bias: Tensor | None, g: Tensor, x: Tensor, start: int, stop: int
@@ -66,17 +65,31 @@ class SGDRule:
                 bias[start:stop].sub_(g.sum(1, dtype=bias.dtype), alpha=self.lr)
             return
         keep = self.momentum if self.first else 1.0
-        m = self.buffers["weight"][start:stop]
+        assert self.buffer is not None
+        m = self.buffer[start:stop]
         _accumulate(m, g, x, keep, 1.0)
         if self.last:
             if self.weight_decay:
                 m.add_(w, alpha=self.weight_decay)
             w.sub_(m, alpha=self.lr)
         if bias is not None:
-            m = self.buffers["bias"][start:stop]
+            assert self.bias_buffer is not None
+            m = self.bias_buffer[start:stop]
             m.mul_(keep).add_(g.sum(1, dtype=bias.dtype))
             if self.last:
                 bias[start:stop].sub_(m, alpha=self.lr)
+
+
+def _beside(parameter: Tensor, buffer: Tensor | None) -> Tensor:
+    if buffer is None:
+        return torch.zeros_like(parameter)
+    if buffer.shape != parameter.shape:
+        raise SettingError(
+            f"a momentum buffer {tuple(buffer.shape)} for weights {tuple(parameter.shape)}",
+            wanted="buffers of the head that is trained",
+            next_step="go on from the checkpoint of this head, or begin with an empty rule",
+        )
+    return buffer.to(parameter)  # the head may have moved since
 
 
 def _accumulate(into: Tensor, a: Tensor, b: Tensor, keep: float, times: float) -> None:

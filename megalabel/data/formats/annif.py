@@ -15,7 +15,7 @@ from megalabel.data.corpus import Corpus, Split
 from megalabel.data.findings import Findings
 from megalabel.data.formats import Sink, Source
 from megalabel.data.lines import empty, find, lines
-from megalabel.data.records import Record, corpus_of_records
+from megalabel.data.records import Record, corpus_of_records, nothing_good
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.data.writing import check_lines, line_writer, no_unseen, write_filters
@@ -64,7 +64,7 @@ def _vocabulary(file: Path, findings: Findings) -> tuple[Texts, Texts]:
         uris.add(uri)
         names.add(cells[1])
     if not len(uris):
-        raise empty(file)
+        raise nothing_good(file) if findings.has_error(file) else empty(file)
     return uris.done(), names.done()
 
 
@@ -77,7 +77,7 @@ def _uri(token: str) -> str | None:
 def records(path: Path, findings: Findings) -> Iterator[Record]:
     """Each line's text and URIs."""
     for number, line in lines(path, findings):
-        if not line.strip():
+        if not line.strip() and "\t" not in line:  # with a tab it is a row: an empty text without labels
             findings.note("blank-line", path, "blank line, passed over", line=number)
             continue
         text, tab, rest = line.partition("\t")

@@ -16,7 +16,7 @@ from megalabel.data.findings import Findings
 from megalabel.data.formats import Sink, Source
 from megalabel.data.formats.jsonl import items, objects, string
 from megalabel.data.lines import empty, find
-from megalabel.data.records import Record, corpus_of_records, surrogate
+from megalabel.data.records import Record, corpus_of_records, nothing_good, surrogate
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.data.writing import line_writer, no_unseen, write_filters
@@ -48,7 +48,7 @@ def _titles(file: Path, findings: Findings) -> Texts:
         except UnicodeEncodeError as error:
             findings.error("surrogate", file, surrogate(error, where))
     if not len(titles):
-        raise empty(file)
+        raise nothing_good(file) if findings.has_error(file) else empty(file)
     return titles.done()
 
 
@@ -57,7 +57,9 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
         where = line_of(path, line)
         try:
             title = string(value["title"], "title", where)
-            content = string(value.get("content", ""), "content", where)
+            content = string(
+                value.get("content") if value.get("content") is not None else "", "content", where
+            )
             labels = items(value["target_ind"], "target_ind", where)
             _relevant(value.get("target_rel"), len(labels), where)
         except DataError as error:

@@ -39,6 +39,7 @@ def read(source: Source, findings: Findings) -> Corpus:
         _agree(train_rows, header, n_labels, known_from)
     elif header is not None:
         n_labels, known_from = header, "the header says"
+        refuse_wild_ids(train_rows, n_labels, header_line=1)
     else:
         n_labels, known_from = int(train_rows.ids.max(initial=-1)) + 1, "training has"
         refuse_wild_ids(train_rows, n_labels)
@@ -75,7 +76,7 @@ def _side(source: Source, side: str, file: Path, findings: Findings) -> tuple[Te
 
 
 def _without_header(rows: LabelRows, colons: tuple[bool, bool], n_texts: int) -> tuple[LabelRows, int | None]:
-    """Takes a header `N L` off: line 1 without colon where rows have them, or where there is a row too many."""
+    """Takes a header `N L` off: a line 1 without colon where rows have them, or one row too many."""
     in_first, in_rest = colons
     if len(rows) == 0 or rows.counts[0] != 2 or in_first:
         return rows, None

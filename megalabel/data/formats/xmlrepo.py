@@ -18,7 +18,7 @@ from megalabel.data.findings import Findings
 from megalabel.data.formats import Sink, Source
 from megalabel.data.lines import empty, find, lines, read_texts
 from megalabel.data.rows import LabelRows
-from megalabel.data.sides import finish, split_of
+from megalabel.data.sides import finish, refuse_wild_ids, split_of
 from megalabel.data.texts import Texts
 from megalabel.data.writing import check_lines, line_writer, no_unseen, write_filters
 from megalabel.errors import DataError, line_of
@@ -38,6 +38,11 @@ def read(source: Source, findings: Findings) -> Corpus:
                 where=line_of(source.test, 1),
             )
     file = find(source.folder, "Y.txt", "labels.txt")
+    if file is None:
+        of_train = LabelRows(
+            source.train, train.labels.indices, np.diff(train.labels.indptr), np.arange(len(train))
+        )
+        refuse_wild_ids(of_train, shape[1], header_line=1)
     names = read_texts(file, findings) if file else Texts.numbers(shape[1])
     if file is not None and len(names) != shape[1]:
         raise DataError(

@@ -1,0 +1,113 @@
+"""The dense head: the battery of all heads, and what is its own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from heads.battery import CHECKS, DIM, N_LABELS, check_chunk_size_is_irrelevant, planted_views
+
+from megalabel.errors import SettingError
+from megalabel.heads.dense import DenseHead
+from megalabel.kernels.all_labels_bce import SGDRule, plain
+from megalabel.kernels.streaming_topk import plain as plain_topk
+
+
+def make(**settings: object) -> DenseHead:
+    return DenseHead(N_LABELS, DIM, generator=torch.Generator().manual_seed(1), **settings)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_battery(check, bias):
+    check(lambda: make(bias=bias))
+
+
+def test_chunk_size_is_irrelevant():
+    check_chunk_size_is_irrelevant([lambda c=c: make(chunk=c) for c in (None, 1, 7, 1000)])
+
+
+def test_loss_is_summed_over_texts_and_labels():
+    head = make()
+    views, positives = planted_views(head)
+    truth = plain(views[:, 0].double(), head.weight.double(), None, positives)
+    torch.testing.assert_close(head.loss(views, positives).double(), truth, rtol=1e-5, atol=0)
+    nothing = DenseHead(N_LABELS, DIM, init_std=0.0)
+    expected = len(views) * N_LABELS * 0.6931472  # every logit is 0: log 2 for each text and label
+    assert float(nothing.loss(views, positives).detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_topk_is_the_dense_answer():
+    head = make(bias=True)
+    torch.nn.init.normal_(head.bias)
+    views, positives = planted_views(head)
+    found = head.topk(views, 6, exclude=positives)
+    expected = plain_topk(views[:, 0], head.weight.detach(), head.bias.detach(), 6, positives)
+    assert torch.equal(found.labels, expected.labels)
+    torch.testing.assert_close(found.scores, expected.scores)
+
+
+def test_with_a_rule_the_backward_trains_and_leaves_no_gradient():
+    head = make(bias=True)
+    views, positives = planted_views(head)
+    head.sgd = SGDRule(lr=0.02, momentum=0.9)
+    first = float(head.loss(views, positives).detach())
+    for _ in range(60):
+        head.loss(views, positives).backward()
+    assert float(head.loss(views, positives).detach()) < 0.2 * first
+    assert head.weight.grad is None
+    assert head.bias.grad is None
+    assert set(head.state_dict()) == {"weight", "bias"}
+
+
+def test_in_evaluation_a_rule_rests():
+    head = make()
+    views, positives = planted_views(head)
+    head.sgd = SGDRule(lr=1.0)
+    before = head.weight.detach().clone()
+    head.eval()
+    head.loss(views.requires_grad_(), positives).backward()  # even with gradients on
+    assert torch.equal(head.weight, before)
+
+
+def test_loss_every():
+    head = make(loss_every=3)
+    views, positives = planted_views(head)
+    known = [bool(head.loss(views, positives).isfinite()) for _ in range(7)]
+    assert known == [True, False, False, True, False, False, True]
+    with torch.no_grad():
+        assert head.loss(views, positives).isfinite()
+    head.eval()
+    assert head.loss(views, positives).isfinite()
+
+
+def test_prior_begins_at_each_labels_log_odds():
+    head = make(bias=True)
+    counts = torch.arange(N_LABELS)
+    head.init_prior(counts, 100)
+    torch.testing.assert_close(head.bias.detach().sigmoid(), (counts + 0.5) / 101)
+    assert head.bias.isfinite().all()
+    head.init_prior(torch.full((N_LABELS,), 100), 100)
+    assert head.bias.isfinite().all()
+
+
+def test_prior_of_other_labels_is_refused():
+    with pytest.raises(SettingError, match="without bias"):
+        make().init_prior(torch.zeros(N_LABELS), 10)
+    for counts in (torch.zeros(3), torch.full((N_LABELS,), 11.0), torch.full((N_LABELS,), -1.0)):
+        with pytest.raises(SettingError, match="label counts"):
+            make(bias=True).init_prior(counts, 10)
+
+
+def test_one_seed_one_head():
+    assert torch.equal(make().weight, make().weight)
+    assert float(make().weight.detach().std()) == pytest.approx(0.02, rel=0.2)
+
+
+@pytest.mark.parametrize("bad", [{"n_labels": 0}, {"dim": 0}, {"loss_every": 0}])
+def test_settings_out_of_range(bad):
+    with pytest.raises(SettingError, match=next(iter(bad))):
+        DenseHead(**({"n_labels": 3, "dim": 2} | bad))
+
+
+def test_repr_says_the_sizes():
+    assert f"n_labels={N_LABELS}, dim={DIM}" in repr(make())

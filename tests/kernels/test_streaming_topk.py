@@ -1,0 +1,129 @@
+"""Top k by chunks against one stable sort of all scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from megalabel.errors import DataError, SettingError
+from megalabel.kernels import streaming_topk as module
+from megalabel.kernels.streaming_topk import pack, plain, streaming_topk, unpack
+from megalabel.types import Positives, TopK
+
+
+@pytest.fixture(autouse=True, params=["numba, 1 thread", "numba, 2 threads", "packed keys"])
+def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if "2" in request.param else 1)
+    if request.param == "packed keys":  # what runs where there is no numba body
+        monkeypatch.setattr(module, "_select_cpu", module._select_keys)
+    yield
+    torch.set_num_threads(before)
+
+
+def same(a: TopK, b: TopK) -> None:
+    assert torch.equal(a.labels, b.labels)
+    assert torch.equal(a.scores, b.scores)
+
+
+def whole(*shape: int, seed: int) -> torch.Tensor:
+    """Small whole numbers: products are exact whatever the order, and ties are everywhere."""
+    return torch.randint(-3, 4, shape, generator=torch.Generator().manual_seed(seed)).float()
+
+
+@pytest.mark.parametrize("k", [1, 5, 53, 60])
+@pytest.mark.parametrize("chunk", [1, 8, 53, 1000, None])
+@pytest.mark.parametrize("bias", [True, False])
+def test_equals_a_stable_sort(k, chunk, bias, seed):
+    x, weight = whole(7, 3, seed=seed), whole(53, 3, seed=seed + 1)
+    b = whole(53, seed=seed + 2) if bias else None
+    pairs = (torch.rand(7, 53, generator=torch.Generator().manual_seed(seed)) < 0.3).nonzero()
+    exclude = Positives.of(pairs[:, 0], pairs[:, 1])
+    same(streaming_topk(x, weight, b, k, chunk=chunk), plain(x, weight, b, k))
+    same(streaming_topk(x, weight, b, k, exclude, chunk=chunk), plain(x, weight, b, k, exclude))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 4),
+    st.integers(1, 200),
+    st.integers(1, 20),
+    st.integers(1, 70),
+    st.integers(0, 2**20),
+)
+def test_any_shape(n, n_labels, k, chunk, seed):
+    x, weight = whole(n, 2, seed=seed), whole(n_labels, 2, seed=seed + 1)
+    same(streaming_topk(x, weight, None, k, chunk=chunk), plain(x, weight, None, k))
+
+
+def test_ties_go_to_the_lower_label():
+    found = streaming_topk(torch.ones(1, 2), torch.ones(300, 2), None, 4, chunk=7)
+    assert found.labels.tolist() == [[0, 1, 2, 3]]
+
+
+def test_fewer_labels_than_k_fill_with_minus_one():
+    found = streaming_topk(torch.ones(2, 1), torch.tensor([[1.0], [2.0]]), None, 4)
+    assert found.labels.tolist() == [[1, 0, -1, -1]] * 2
+    assert found.scores[:, 2:].tolist() == [[-np.inf] * 2] * 2
+
+
+def test_everything_excluded():
+    exclude = Positives(torch.tensor([1, 1, 1]), torch.tensor([2, 0, 1]))  # unsorted on purpose
+    found = streaming_topk(torch.ones(2, 1), torch.tensor([[1.0], [2.0], [3.0]]), None, 2, exclude)
+    assert found.labels.tolist() == [[2, 1], [-1, -1]]
+    assert found.scores.tolist() == [[3, 2], [-np.inf, -np.inf]]
+
+
+def test_dtypes_and_an_empty_batch(seed):
+    x, weight = whole(3, 4, seed=seed), whole(20, 4, seed=seed)
+    expected = plain(x, weight, None, 5)
+    for a, b in ((x.double(), weight.double()), (x.bfloat16(), weight)):
+        found = streaming_topk(a, b, None, 5)
+        same(found, expected)
+        assert (found.labels.dtype, found.scores.dtype) == (torch.int64, torch.float32)
+    assert streaming_topk(x[:0], weight, None, 5).labels.shape == (0, 5)
+
+
+def test_scores_that_rise_with_the_label_keep_the_last():
+    weight = torch.arange(1000.0)[:, None]
+    found = streaming_topk(torch.ones(1, 1), weight, None, 100, chunk=64)
+    assert found.labels.tolist() == [list(range(999, 899, -1))]
+
+
+def test_nan_is_refused(seed):
+    x, weight = whole(3, 4, seed=seed), whole(20, 4, seed=seed)
+    weight[7] = float("nan")
+    exclude = Positives(torch.tensor([0]), torch.tensor([0]))
+    with pytest.raises(SettingError, match="NaN"):
+        streaming_topk(x, weight, None, 20, exclude)
+    x[1] = float("nan")
+    with pytest.raises(SettingError, match="NaN"):
+        streaming_topk(x, weight, None, 1)
+
+
+def test_settings_that_do_not_fit(seed):
+    x, weight = whole(3, 4, seed=seed), whole(20, 4, seed=seed)
+    with pytest.raises(SettingError, match="k=0"):
+        streaming_topk(x, weight, None, 0)
+    with pytest.raises(SettingError, match="same D"):
+        streaming_topk(x[:, :2], weight, None, 1)
+    with pytest.raises(SettingError, match="a bias"):
+        streaming_topk(x, weight, weight[:, 0][:3], 1)
+    for row, label in ((3, 0), (0, 20), (-1, 0), (0, -1)):
+        with pytest.raises(DataError, match="excluded pairs"):
+            streaming_topk(x, weight, None, 1, Positives(torch.tensor([row]), torch.tensor([label])))
+
+
+def test_packed_keys_keep_order_and_value():
+    scores = torch.tensor([-np.inf, -3.5, -1e-30, -0.0, 0.0, 1e-30, 2.0, 3e38])
+    labels = torch.tensor([5, 1, 2, 9, 8, 3, 2**32 - 1, 0])
+    keys = pack(scores, labels)
+    assert keys.tolist() == sorted(keys.tolist())
+    found, ids = unpack(keys)
+    assert torch.equal(found, scores)
+    assert torch.equal(ids, labels)

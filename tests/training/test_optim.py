@@ -1,0 +1,135 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from megalabel.errors import SettingError
+from megalabel.heads.dense import DenseHead
+from megalabel.training.lazy_adam import LazyAdam
+from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam
+from megalabel.training.schedule import WarmupCosine
+from megalabel.types import Positives
+
+PAIRS = Positives.of(torch.tensor([0, 1, 2, 3, 3]), torch.tensor([1, 4, 0, 6, 2]))
+
+
+def part(pairs, start, stop):
+    inside = (pairs.rows >= start) & (pairs.rows < stop)
+    return Positives(pairs.rows[inside] - start, pairs.labels[inside])
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("parts", [1, 2, 4])
+def test_fused_sgd_is_torch_sgd_whatever_the_micro_batches(momentum, decay, parts):
+    torch.manual_seed(0)
+    ours, theirs = DenseHead(7, 5, bias=True).double(), DenseHead(7, 5, bias=True).double()
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = Optimizers(head=FusedSGD(ours, 0.1, momentum, decay))
+    decayed = [{"params": [theirs.weight], "weight_decay": decay}, {"params": [theirs.bias]}]
+    reference = torch.optim.SGD(decayed, lr=0.1, momentum=momentum)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    for step in range(4):
+        x = torch.randn(4, 1, 5, dtype=torch.float64)
+        optimizers.scale_rates(1 / (step + 1))
+        reference.param_groups[0]["lr"] = reference.param_groups[1]["lr"] = 0.1 / (step + 1)
+        size = 4 // parts
+        for i in range(parts):
+            optimizers.begin(i, parts)
+            rows = slice(i * size, (i + 1) * size)
+            ours.loss(x[rows].requires_grad_(), part(PAIRS, i * size, (i + 1) * size)).backward()
+        optimizers.step(scaler)
+        theirs.loss(x, PAIRS).backward()
+        reference.step()
+        reference.zero_grad()
+        for a, b in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_loss_scale_reaches_the_encoder_and_never_the_head():
+    torch.manual_seed(0)
+    plain, scaled = DenseHead(7, 5), DenseHead(7, 5)
+    scaled.load_state_dict(plain.state_dict())
+    x = torch.randn(4, 1, 5)
+    gradients = []
+    for head, scale in ((plain, 1.0), (scaled, 4096.0)):
+        Optimizers(head=FusedSGD(head, 0.1, 0.9)).begin(0, 1)
+        views = x.clone().requires_grad_()
+        (head.loss(views, PAIRS) * scale).backward()
+        gradients.append(views.grad / scale)
+    torch.testing.assert_close(*gradients)
+    torch.testing.assert_close(plain.weight, scaled.weight, rtol=0, atol=0)
+
+
+def test_fused_sgd_wants_a_head_that_updates_itself():
+    class Other(DenseHead):
+        pass
+
+    head = Other(3, 2)
+    del head.sgd
+    with pytest.raises(SettingError, match="does not update itself"):
+        FusedSGD(head, 0.1)
+
+
+def test_lazy_adam_is_adam_on_rows_with_gradients_only():
+    torch.manual_seed(0)
+    table = nn.Embedding(6, 3, sparse=True)
+    dense = nn.Parameter(table.weight[:2].detach().clone())
+    ours, theirs = LazyAdam([table.weight], lr=0.1), torch.optim.Adam([dense], lr=0.1)
+    before = table.weight.detach().clone()
+    for _ in range(5):
+        target = torch.randn(2, 3)
+        (table(torch.tensor([0, 1, 0])) * target[[0, 1, 0]]).sum().backward()
+        (dense * target * torch.tensor([[2.0], [1.0]])).sum().backward()
+        for optimizer in (ours, theirs):
+            optimizer.step()
+            optimizer.zero_grad()
+    torch.testing.assert_close(table.weight[:2], dense)
+    assert torch.equal(table.weight[2:], before[2:])
+
+
+def test_a_row_that_comes_late_takes_a_first_step_of_one_rate():
+    table = nn.Embedding(2, 3, sparse=True)
+    optimizer = LazyAdam([table.weight], lr=0.1)
+    for row in (0, 0, 0, 0, 1):
+        before = table.weight.detach().clone()
+        table(torch.tensor([row])).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    torch.testing.assert_close(before[1] - table.weight[1], torch.full((3,), 0.1))
+
+
+def test_lazy_adam_refuses_dense_gradients():
+    weight = nn.Parameter(torch.zeros(2, 2))
+    weight.sum().backward()
+    with pytest.raises(SettingError, match="dense gradient"):
+        LazyAdam([weight]).step()
+
+
+def test_vectors_do_not_decay_and_sparse_tables_go_their_own_way():
+    module = nn.Sequential(nn.Embedding(5, 4, sparse=True), nn.Linear(4, 3), nn.LayerNorm(3))
+    optimizer = adamw(module, 0.1, 0.5)
+    by_decay = {g["weight_decay"]: [tuple(p.shape) for p in g["params"]] for g in optimizer.param_groups}
+    assert by_decay == {0.5: [(3, 4)], 0.0: [(3,), (3,), (3,)]}
+    assert [p.shape for g in lazy_adam(module, 0.1).param_groups for p in g["params"]] == [(5, 4)]
+    assert lazy_adam(nn.Linear(2, 2), 0.1) is None
+    assert adamw(nn.Embedding(5, 4, sparse=True), 0.1) is None
+
+
+def test_warm_up_rises_in_a_line_and_the_cosine_falls_to_zero():
+    schedule = WarmupCosine(steps=100, warmup=0.1)
+    factors = [schedule(step) for step in range(100)]
+    assert factors[:10] == pytest.approx([(i + 1) / 11 for i in range(10)])
+    assert factors[10] == 1.0
+    assert factors[55] == pytest.approx(0.5)
+    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert 0 < factors[-1] < 0.001
+    assert WarmupCosine(100, 10).warmup_steps == 10
+    assert math.isclose(WarmupCosine(100, 0)(0), 1.0)
+
+
+@pytest.mark.parametrize("warmup", [-1, 100, 5000])
+def test_a_warm_up_longer_than_the_run_is_refused(warmup):
+    with pytest.raises(SettingError, match="warm-up shorter than the run"):
+        WarmupCosine(100, warmup)

@@ -1,0 +1,235 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from planted import planted
+
+import megalabel
+from megalabel.errors import FormatError, SettingError
+from megalabel.recipes.renee import renee
+from megalabel.training.loop import resolve_precision
+
+LIGHT = dict(
+    encoder="bag", tokenizer="words", max_length=16, epochs=12, batch_size=32, warmup=0.1, dropout=0.1,
+    bias=True, head_optimizer="adamw", head_lr=0.02, head_std=0.0, encoder_lr=0.002, token_lr=0.02,
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data():
+    return planted()
+
+
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run") / "r"
+    return out, megalabel.train(renee(data, **LIGHT), out, quiet=True)
+
+
+def test_the_planted_labels_are_learnt(data, finished):
+    _, model = finished
+    found = megalabel.evaluate(model, data)
+    assert found["P@1"] > 95
+    assert found["PSP@5"] > 90
+
+
+def test_a_run_folder_explains_itself(finished):
+    out, _ = finished
+    assert sorted(p.name for p in out.iterdir()) == ["log.jsonl", "model", "recipe.json"]
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe["recipe"] == "renee"
+    assert recipe["arguments"]["epochs"] == 12
+    assert recipe["arguments"]["head_momentum"] == 0.9
+    assert recipe["finished"]["steps"] == 12 * 14
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in lines if "loss" in line]
+    assert losses[-1] < losses[0] / 4
+    validations = [line["validation"]["P@1"] for line in lines if "validation" in line]
+    assert len(validations) == 12
+
+
+def test_a_saved_model_answers_as_the_one_in_memory(finished, data):
+    out, model = finished
+    for folder in (out, out / "model"):
+        again = megalabel.load(folder)
+        ours, theirs = (m.topk(data.test.texts, 5).numpy() for m in (model, again))
+        assert np.array_equal(ours[0], theirs[0])
+        assert np.array_equal(ours[1], theirs[1])
+    assert again.predict(["w3a w3b"], 1)[0][0][0] == "w3a w3b"
+
+
+def test_topk_leaves_out_what_it_is_told_to(finished, data):
+    _, model = finished
+    texts = list(data.test.texts)
+    first = model.topk(texts, 1).labels[:, 0]
+    pairs = np.stack([np.arange(len(texts)), first], 1)
+    labels = model.topk(texts, 3, exclude=pairs).labels
+    assert not (labels == first[:, None]).any()
+    assert np.array_equal(labels[:, :2], model.topk(texts, 3).labels[:, 1:])
+
+
+def test_more_labels_than_there_are_end_in_nothing(finished):
+    _, model = finished
+    top = model.topk(["w1a"], 70)
+    assert (top.labels[0, :64] >= 0).all()
+    assert (top.labels[0, 64:] == -1).all()
+    assert np.isneginf(top.scores[0, 64:]).all()
+
+
+def test_empty_input_has_answers_too(finished):
+    _, model = finished
+    assert model.topk([], 3).labels.shape == (0, 3)
+    assert model.topk(["", "\u2028", "\ud800"], 3).labels.shape == (3, 3)
+    assert model.encode(["a", ""]).shape == (2, 1, 256)
+
+
+def test_the_same_seed_gives_the_same_weights(data, tmp_path):
+    short = {**LIGHT, "epochs": 2}
+    models = [megalabel.train(renee(data, **short, seed=s), tmp_path / str(i), quiet=True) for i, s in enumerate((1, 1, 2))]
+    assert torch.equal(models[0].head.weight, models[1].head.weight)
+    assert not torch.equal(models[0].head.weight, models[2].head.weight)
+
+
+def test_patience_ends_a_run_and_the_best_model_is_kept(data, tmp_path):
+    stuck = {**LIGHT, "epochs": 30, "head_lr": 1e-9, "encoder_lr": 1e-9, "token_lr": 1e-9, "patience": 2}
+    megalabel.train(renee(data, **stuck), tmp_path / "r", quiet=True)
+    facts = json.loads((tmp_path / "r" / "recipe.json").read_text())["finished"]
+    assert facts["steps"] == 3 * 14
+
+
+def test_without_validation_the_last_model_is_kept(data, tmp_path):
+    model = megalabel.train(renee(data, **{**LIGHT, "epochs": 1}, validation=0.0), tmp_path / "r", quiet=True)
+    again = megalabel.load(tmp_path / "r")
+    assert torch.equal(model.head.weight, again.head.weight)
+
+
+@pytest.mark.parametrize("head", ["sgd", "adamw"])
+def test_micro_batches_change_nothing_but_rounding(data, tmp_path, head):
+    settled = dict(
+        encoder="bag", tokenizer="words", max_length=16, epochs=2, batch_size=48, warmup=0.1, dropout=0.0,
+        head_optimizer=head, head_lr=0.005, encoder_lr=1e-3, validation=0.0,
+    )  # fmt: skip
+    weights = []
+    for parts in (1, 3):
+        out = tmp_path / f"{head}{parts}"
+        weights.append(megalabel.train(renee(data, **settled, micro_batches=parts), out, quiet=True).head.weight)
+    torch.testing.assert_close(*weights, rtol=1e-2, atol=2e-4)
+
+
+def test_a_pretrained_transformer_trains_end_to_end(data, tiny_bert, tmp_path):
+    model = megalabel.train(
+        renee(
+            data, encoder=str(tiny_bert), max_length=16, epochs=2, batch_size=64, warmup=0.1, dropout=0.1,
+            encoder_lr=1e-3, head_lr=0.02, bottleneck=16, checkpointing=True,
+        ),
+        tmp_path / "r",
+        quiet=True,
+    )  # fmt: skip
+    before = model.topk(data.test.texts, 3).numpy()
+    after = megalabel.load(tmp_path / "r").topk(data.test.texts, 3).numpy()
+    assert np.array_equal(before[0], after[0])
+
+
+def test_a_frozen_encoder_is_cached_and_stays(data, tiny_bert, tmp_path):
+    recipe = renee(
+        data, encoder=str(tiny_bert), frozen=True, hidden=32, max_length=16, epochs=3, batch_size=64,
+        warmup=0.1, dropout=0.1, encoder_lr=1e-3, head_lr=0.02, validation=0.0,
+    )  # fmt: skip
+    before = {k: v.clone() for k, v in recipe.encoder.inside.state_dict().items()}
+    model = megalabel.train(recipe, tmp_path / "r", quiet=True)
+    assert all(torch.equal(before[k], v) for k, v in recipe.encoder.inside.state_dict().items())
+    assert recipe.encoder.cache.shape == (400 + 64, 1, 32)
+    top = megalabel.load(tmp_path / "r").topk(data.test.texts, 3)
+    assert np.array_equal(top.labels, model.topk(data.test.texts, 3).labels)
+
+
+def test_what_cannot_be_right_is_refused_before_training(data, tmp_path, tiny_bert):
+    wrong = [
+        (dict(epochs=0), "epochs = 0"),
+        (dict(batch_size=0), "batch_size = 0"),
+        (dict(validation=1.5), "validation = 1.5"),
+        (dict(warmup=1e6), "warm-up"),
+        (dict(max_length=0), "max_length = 0"),
+        (dict(head_optimizer="adam"), "head_optimizer"),
+        (dict(tokenizer="bytes"), "tokenizer = 'bytes'"),
+        (dict(encoder="no/such-encoder", tokenizer="own"), "no encoder"),
+        (dict(encoder=str(tiny_bert)), "tokenizer = 'words'"),
+        (dict(frozen=True), "frozen = True"),
+        (dict(no_such=1), "no argument 'no_such'"),
+    ]
+    for change, said in wrong:
+        with pytest.raises(SettingError, match=said):
+            renee(data, **{**LIGHT, **change})
+    with pytest.raises(SettingError, match="precision = 'int8'"):
+        megalabel.train(renee(data, **{**LIGHT, "epochs": 1}, precision="int8"), tmp_path / "p", quiet=True)
+    with pytest.raises(SettingError, match="select = 'accuracy'"):
+        megalabel.train(renee(data, **{**LIGHT, "epochs": 1}, select="accuracy"), tmp_path / "s", quiet=True)
+
+
+def test_a_run_folder_is_never_written_over(data, finished, tmp_path):
+    out, _ = finished
+    with pytest.raises(SettingError, match="finished"):
+        megalabel.train(renee(data, **LIGHT), out, quiet=True)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(SettingError, match="holds other things"):
+        megalabel.train(renee(data, **LIGHT), tmp_path / "mine", quiet=True)
+
+
+def test_an_unfinished_run_goes_on_only_as_it_began(data, finished, tmp_path):
+    out, _ = finished
+    facts = json.loads((out / "recipe.json").read_text())
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "recipe.json").write_text(json.dumps({**facts, "finished": None}))
+    with pytest.raises(SettingError, match=r"\{'epochs': 12\}, this one \{'epochs': 13\}"):
+        megalabel.train(renee(data, **{**LIGHT, "epochs": 13}), tmp_path / "r", quiet=True)
+
+
+def test_a_damaged_model_is_refused(finished, tmp_path):
+    import shutil
+
+    out, _ = finished
+    shutil.copytree(out, tmp_path / "r")
+    head = tmp_path / "r" / "model" / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(FormatError, match=r"head\.safetensors"):
+        megalabel.load(tmp_path / "r")
+    head.unlink()
+    with pytest.raises(FormatError, match=r"head\.safetensors"):
+        megalabel.load(tmp_path / "r")
+    with pytest.raises(FormatError, match="missing"):
+        megalabel.load(tmp_path / "nothing")
+
+
+def test_code_from_elsewhere_is_not_run(finished, tmp_path):
+    import shutil
+
+    out, _ = finished
+    shutil.copytree(out / "model", tmp_path / "m")
+    path = tmp_path / "m" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["head"]["class"] = "subprocess:Popen"
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(FormatError, match="code that is not megalabel's"):
+        megalabel.load(tmp_path / "m")
+    with pytest.raises(FormatError, match="is no Head"):
+        megalabel.load(tmp_path / "m", trust=["subprocess"])
+
+
+def test_a_cpu_without_bfloat16_units_never_takes_it():
+    assert resolve_precision("auto", torch.device("cpu")) is torch.float32
+    assert resolve_precision("bfloat16", torch.device("cpu")) is torch.bfloat16
+
+
+def test_half_precision_trains_with_split_loss_scaling(data, tiny_bert, tmp_path):
+    for precision in ("bfloat16", "float16"):
+        recipe = renee(
+            data, encoder=str(tiny_bert), max_length=8, epochs=1, batch_size=64, warmup=0.1, dropout=0.0,
+            encoder_lr=1e-3, head_lr=0.01, precision=precision, validation=0.0, loss_every=1,
+        )  # fmt: skip
+        megalabel.train(recipe, tmp_path / precision, quiet=True)
+        lines = [json.loads(line) for line in (tmp_path / precision / "log.jsonl").read_text().splitlines()]
+        losses = [line["loss"] for line in lines if "loss" in line]
+        assert np.isfinite(losses).all()
+        assert losses[-1] < losses[0]
