@@ -4,14 +4,14 @@ python benchmarks/dense_head.py [--labels 145716] [--dim 256] [--texts 512 64] [
 
 A step: embeddings (B, D) in, the loss's gradient by them out, weights (L, D) updated by SGD with momentum.
 
-The floor. Work: 6·B·L·D operations in three products (logits, embedding's gradient, weights' gradient), 115
-GFLOP at B=512 and 14 at B=64. Traffic: weights and momentum read and written once, 16·L·D bytes, 0.6 GB. A core
-with AVX-512 does about 150 GFLOP/s and two cores stream about 30 GB/s, so B=512 is bound by arithmetic (0.38 s
-against 0.02 s) and B=64 nearly so (0.05 s against 0.02 s), where every pass over memory that is not needed shows.
+The floor. Work: 6·B·L·D operations in three products (logits, embedding's gradient, weights' gradient),
+115 GFLOP at B=512 and 14 at B=64. Traffic: weights and momentum read and written once, 16·L·D bytes, 0.6 GB.
+A core with AVX-512 does about 150 GFLOP/s and two cores stream about 30 GB/s, so B=512 is bound by arithmetic
+(0.38 s against 0.02 s); B=64 nearly so (0.05 s against 0.02 s), but there every needless pass shows.
 
 "products" are the three as large torch.mm with preallocated outputs: what the step costs if everything else
-(sigmoid, targets, momentum, update) were free. "usual" is nn.Linear(bias=False), BCEWithLogitsLoss(sum) on dense
-float targets (made anew each step, as each batch has its own) and torch.optim.SGD(momentum=0.9).
+(sigmoid, targets, momentum, update) were free. "usual" is nn.Linear(bias=False), BCEWithLogitsLoss(sum) on
+dense float targets (made anew each step, as each batch has its own) and torch.optim.SGD(momentum=0.9).
 
 Expected before the first run: 85 to 90% of the products' speed at B=512 (the sigmoid is 75M elements at about
 2.5 G/s a core, 4%; the update of warm chunks 3%), 70 to 90% at B=64; memory at B=512 a quarter of the usual
@@ -30,6 +30,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import record
 import torch
@@ -97,7 +98,6 @@ WAYS: dict[str, Callable[[int, int, int], Step]] = {
     "ours, with the loss's value": lambda *size: ours(*size, value=True),
     "ours, no momentum": lambda *size: ours(*size, momentum=0.0),
     "usual": usual,
-    "usual, foreach": lambda *size: usual(*size, foreach=True),
     "usual, fused": lambda *size: usual(*size, fused=True),
 }
 MEASURED_ALONE = ("ours", "ours, no momentum", "usual", "usual, fused")
@@ -119,6 +119,9 @@ def times(n: int, n_labels: int, dim: int, rounds: int) -> dict[str, float]:
 
 def peak_of_this_process() -> float:
     """MB (10^6 bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss would begin at the size of the process that started this one
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
@@ -141,8 +144,8 @@ def memory(name: str, n: int, n_labels: int, dim: int) -> float:
 
 def report(n: int, options: argparse.Namespace) -> None:
     n_labels, dim = options.labels, options.dim
-    taken = times(n, n_labels, dim, options.rounds or max(5, 4000 // n))
     peaks = {name: memory(name, n, n_labels, dim) for name in MEASURED_ALONE}
+    taken = times(n, n_labels, dim, options.rounds or max(5, 1500 // n))
     fastest = min(seconds for name, seconds in taken.items() if name.startswith("usual"))
     smallest = min(peak for name, peak in peaks.items() if name.startswith("usual"))
     size = f"B={n} L={n_labels} D={dim} threads={torch.get_num_threads()}"
@@ -163,13 +166,11 @@ def report(n: int, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=int, default=145_716)
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--texts", type=int, nargs="+", default=[512, 64])
-    parser.add_argument("--rounds", type=int, help="default: about 4000 / B")
+    parser.add_argument("--rounds", type=int, help="default: 5, more for small B")
     parser.add_argument("--no-record", action="store_true")
     parser.add_argument("--memory-of", choices=MEASURED_ALONE, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -50,9 +50,7 @@ def seconds(work: Callable[[], object], repeats: int = 5) -> tuple[float, float]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=1_000_000)
     parser.add_argument("--labels", type=int, default=1_000_000)
     parser.add_argument("--k", type=int, default=5)
@@ -63,9 +61,7 @@ def main() -> None:
     labels = top.labels
     truth = as_truth(truth)
     pairs = np.stack([np.arange(0, n, 10), labels[::10, 0]], axis=1)
-    flat = sp.csr_matrix(
-        (top.scores.ravel(), (np.repeat(np.arange(n), k), labels.ravel())), shape=truth.shape
-    )
+    flat = sp.csr_matrix((top.scores.ravel(), (np.repeat(np.arange(n), k), labels.ravel())), shape=truth.shape)
     jobs: dict[str, Callable[[], object]] = {
         "measure, all metrics at 1, 3, 5": lambda: measure(top, truth, inverse_propensity=weights),
         "measure, P@k only": lambda: measure(top, truth, which="P"),

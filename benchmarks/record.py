@@ -14,9 +14,7 @@ COLUMNS = ("date", "commit", "benchmark", "machine", "versions", "size", "metric
 RESULTS = Path(__file__).with_name("results.csv")
 
 
-def row(
-    benchmark: str, size: str, metric: str, value: float | str, unit: str, *, path: Path = RESULTS
-) -> None:
+def row(benchmark: str, size: str, metric: str, value: float | str, unit: str, *, path: Path = RESULTS) -> None:
     """One measured value, e.g. row("metrics", "N=1e6 k=5 L=1e6", "measure", 0.61, "s")."""
     found = {
         "date": datetime.date.today().isoformat(),
@@ -53,9 +51,7 @@ def machine() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
         names = [
-            line.partition(":")[2].strip()
-            for line in info.read_text().splitlines()
-            if line[:10] == "model name"
+            line.partition(":")[2].strip() for line in info.read_text().splitlines() if line[:10] == "model name"
         ]
         name = names[0] if names else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

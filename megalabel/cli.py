@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
-from megalabel import __version__
-from megalabel.errors import MegalabelError
 from megalabel.commands.train import recipe_command
+from megalabel.errors import MegalabelError
+from megalabel.recipes import names
+from megalabel.version import __version__
 
 app = typer.Typer(
     name="megalabel",
@@ -26,7 +27,7 @@ app.add_typer(train_app, name="train")
 
 DataSet = Annotated[str, typer.Argument(help="A folder or file of data, or bundled:NAME.")]
 Run = Annotated[Path, typer.Argument(help="A run folder, or its model folder.")]
-Device = Annotated[Optional[str], typer.Option(help="cpu, cuda, cuda:1, …; default: a GPU if there is one.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: a GPU if there is one.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -56,7 +57,7 @@ def check(data: DataSet) -> None:
 
     report = examine(_path(data))
     typer.echo("\n".join(report.lines()))
-    raise typer.Exit(1 if report.has_errors else 0)
+    raise typer.Exit(0 if report.ok else 1)
 
 
 @data_app.command()
@@ -64,12 +65,14 @@ def convert(
     data: DataSet,
     out: Annotated[Path, typer.Argument(help="A new folder.")],
     to: Annotated[str, typer.Option(help="raw, lf-json, jsonl, csv, parquet, annif or xmlrepo.")],
+    gz: Annotated[bool, typer.Option("--gz", help="Compress the files.")] = False,
+    lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what the format cannot hold.")] = False,
 ) -> None:
     """Write a data set in another format."""
-    from megalabel.data.writing import convert as write
+    from megalabel.data.writers import convert as write
 
-    for line in write(_path(data), out, to=to) or ():
-        typer.echo(str(line))
+    done = write(_path(data), out, to, gz=gz, lossy=lossy)
+    typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", *done.notes]))
 
 
 @app.command()
@@ -92,8 +95,8 @@ def evaluate(
     run: Run,
     data: DataSet,
     k: Annotated[str, typer.Option(help="Where to cut the ranking.")] = "1,3,5",
-    a: Annotated[Optional[float], typer.Option("--propensity-a", help="A; default: the catalogue's.")] = None,
-    b: Annotated[Optional[float], typer.Option("--propensity-b", help="B; default: the catalogue's.")] = None,
+    a: Annotated[float | None, typer.Option("--propensity-a", help="A; default: the catalogue's.")] = None,
+    b: Annotated[float | None, typer.Option("--propensity-b", help="B; default: the catalogue's.")] = None,
     batch_size: Annotated[int, typer.Option(help="Texts scored together.")] = 256,
     device: Device = None,
 ) -> None:
@@ -107,7 +110,7 @@ def evaluate(
 def predict(
     run: Run,
     texts: Annotated[str, typer.Argument(help="A file of texts, one a line (.gz, .jsonl too), or -.")] = "-",
-    out: Annotated[Optional[str], typer.Option("--out", "-o", help="FILE.jsonl[.gz] or FILE.npz.")] = None,
+    out: Annotated[str | None, typer.Option("--out", "-o", help="FILE.jsonl[.gz] or FILE.npz.")] = None,
     k: Annotated[int, typer.Option("-k", help="Labels a text.")] = 10,
     device: Device = None,
 ) -> None:
@@ -120,7 +123,6 @@ def predict(
 @app.command()
 def recipes() -> None:
     """The recipes, and the presets that each has."""
-    from megalabel.recipes import names
     from megalabel.recipes.presets import all_presets
 
     for name in names():
@@ -150,9 +152,12 @@ def _open(data: str) -> Any:
     return Corpus.bundled(name) if name != data else Corpus.open(Path(data))
 
 
+for _name in names():
+    train_app.command(_name)(recipe_command(_name, _open))
+
+
 def main() -> None:
     """The entry point: errors of ours become one line and exit status 2."""
-    train_app.command("renee")(recipe_command("renee", _open))
     try:
         app()
     except MegalabelError as error:

@@ -1,11 +1,11 @@
 """One tree of exceptions: every message holds what was found, what was wanted and the next step.
 
-    MegalabelError
-    ├── DataError            a file or a value of the user's data is not what it should be
-    │   └── StaleTokens      a token store on disk was made from other texts or settings
-    ├── SettingError         an argument is out of range, unknown, or does not fit another
-    ├── FormatError          a folder that we wrote is damaged, incomplete or from another version
-    └── MissingExtra         an optional part is not installed
+MegalabelError
+├── DataError            a file or a value of the user's data is not what it should be
+│   └── StaleTokens      a token store on disk was made from other texts or settings
+├── SettingError         an argument is out of range, unknown, or does not fit another
+├── FormatError          a folder that we wrote is damaged, incomplete or from another version
+└── MissingExtra         an optional part is not installed
 """
 
 from __future__ import annotations

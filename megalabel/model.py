@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from megalabel import __version__
 from megalabel.data.batches import pad
 from megalabel.data.texts import Texts
 from megalabel.data.tokenize import TextTokenizer
@@ -22,6 +21,7 @@ from megalabel.heads.base import Head
 from megalabel.progress import Progress
 from megalabel.tensors import fill, save_tensors
 from megalabel.types import Positives, TopK
+from megalabel.version import __version__
 
 FORMAT = 1
 BLOCK = 8192  # texts that are tokenised and sorted by length together
@@ -142,9 +142,7 @@ class Model:
             write_json(new / "manifest.json", manifest)
 
     @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()
-    ) -> Model:
+    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()) -> Model:
         """The model in `folder`, or in a run folder's `model/`; its hashes are checked first.
 
         `trust` names modules outside megalabel that the folder's encoder or head may come from.

@@ -155,9 +155,7 @@ def check_cosine(out: Path, table: np.ndarray) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--source", type=Path, help="folder of all-MiniLM-L6-v2 (default: the installed package)"
-    )
+    parser.add_argument("--source", type=Path, help="folder of all-MiniLM-L6-v2 (default: the installed package)")
     parser.add_argument("--out", type=Path, default=ROOT / "megalabel" / "encoders" / "start")
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--std", type=float, default=0.9, help="standard deviation of the table's entries")

@@ -65,7 +65,12 @@ def test_filling_a_module_checks_names_shapes_and_types(tmp_path):
     save_tensors(tmp_path / "w", module.state_dict())
     fill(other, tmp_path / "w", next_step="-")
     assert torch.equal(other.weight, module.weight)
-    for wrong in (nn.Linear(3, 3), nn.Linear(3, 2, bias=False), nn.Linear(3, 2).double(), nn.Bilinear(1, 1, 1)):
+    for wrong in (
+        nn.Linear(3, 3),
+        nn.Linear(3, 2, bias=False),
+        nn.Linear(3, 2).double(),
+        nn.Bilinear(1, 1, 1),
+    ):
         with pytest.raises(FormatError):
             fill(wrong, tmp_path / "w", next_step="-")
 

@@ -6,9 +6,9 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from megalabel import __version__
 from megalabel.encoders.names import installed, known
 from megalabel.errors import FormatError
+from megalabel.version import __version__
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "numba", "pyarrow")
 

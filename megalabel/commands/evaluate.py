@@ -50,7 +50,5 @@ def _cuts(k: str) -> tuple[int, ...]:
     except ValueError:
         cuts = ()
     if not cuts or cuts[0] < 1:
-        raise SettingError(
-            f"-k {k!r}", wanted="numbers from 1 up, with commas", next_step="write e.g. 1,3,5"
-        )
+        raise SettingError(f"-k {k!r}", wanted="numbers from 1 up, with commas", next_step="write e.g. 1,3,5")
     return cuts

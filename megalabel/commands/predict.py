@@ -24,10 +24,9 @@ def predict_file(run: Path, texts: str, out: str | None, k: int, device: str | N
         write_npz(model, stream, k, out)
     else:
         with write_bytes_atomically(out) as raw:
-            inner = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if out.endswith(".gz") else raw
-            with io.TextIOWrapper(inner, encoding="utf-8", write_through=True) as file:  # type: ignore[type-var]
-                write_jsonl(model, stream, k, file)
-                file.flush()
-                if inner is not raw:
-                    inner.close()
-                file.detach()
+            packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if out.endswith(".gz") else None
+            file = io.TextIOWrapper(packed or raw, encoding="utf-8", newline="\n")
+            write_jsonl(model, stream, k, file)
+            file.detach()  # flushes; `raw` stays open for its owner
+            if packed:
+                packed.close()

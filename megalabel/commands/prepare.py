@@ -25,7 +25,7 @@ def prepare(
     words = tokenizer_for(encoder, tokenizer, data, vocabulary) or Transformer.pretrained(encoder).tokenizer
     for side, texts in (("trn", data.train.texts), ("lbl", data.label_texts)):
         folder = prepared_folder(data, side, max_length)
-        if folder is None or "site-packages" in folder.parts:
+        if folder is None:
             raise SettingError(
                 f"{data.name} has no folder of its own to write to",
                 wanted="a data set in a folder",

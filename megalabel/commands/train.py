@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Optional
+from typing import Annotated, Any
 
 import typer
 
@@ -31,8 +31,8 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
     parameters = [
         _parameter("data", text, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME.")),
         _parameter("out", Path, inspect.Parameter.empty, typer.Option("--out", "-o", help="The run folder.")),
-        _parameter("device", Optional[str], None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")),
-        _parameter("threads", Optional[int], None, typer.Option(help="CPU threads; default: all cores.")),
+        _parameter("device", str | None, None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")),
+        _parameter("threads", int | None, None, typer.Option(help="CPU threads; default: all cores.")),
         _parameter("checkpoint_seconds", float, 300.0, typer.Option(help="Time between checkpoints.")),
         _parameter("quiet", bool, False, typer.Option("--quiet", help="Say nothing while training.")),
     ]
@@ -40,7 +40,7 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             kind = _TYPES[str(parameter.annotation)]
             text_of = f"{help_of.get(key, '')} [{parameter.default}]"
-            parameters.append(_parameter(key, Optional[kind], None, typer.Option(help=text_of)))
+            parameters.append(_parameter(key, kind | None, None, typer.Option(help=text_of)))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = f"""{(get(name).__doc__ or "").splitlines()[0]}

@@ -1,1 +1,1 @@
-"""Data sets: reading, checking and converting them, and what training makes of them (tokens, batches)."""
+"""Texts and label sets: read, checked, written, tokenised, batched."""

@@ -43,9 +43,7 @@ class Report:
         rows = [f"  {name:<34} {_shown(value):>14}" for name, value in self.counts.items()]
         n = {s: sum(f.severity == s for f in self.findings) for s in ("error", "warning", "info")}
         verdict = "can be trained on" if self.ok else "cannot be trained on as it is"
-        tail = (
-            f"{verdict}: {n['error']} kinds of error, {n['warning']} of warning, {n['info']} of information"
-        )
+        tail = f"{verdict}: {n['error']} kinds of error, {n['warning']} of warning, {n['info']} of information"
         return [head, *rows, *(f"  {finding}" for finding in self.findings), tail]
 
 
@@ -186,9 +184,7 @@ def _filter_conflicts(side: str, split: Split, findings: Findings) -> None:
     true = np.asarray(split.labels[split.filter[:, 0], split.filter[:, 1]]).ravel() != 0
     if true.any():
         row, label = split.filter[true.argmax()].tolist()
-        message = (
-            f"filter pair ({row}, {label}) is a true pair of {side}: filtering makes it impossible to answer"
-        )
+        message = f"filter pair ({row}, {label}) is a true pair of {side}: filtering makes it impossible to answer"
         findings.note("filter-true", side, message, count=int(true.sum()))
 
 

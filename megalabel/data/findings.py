@@ -67,14 +67,10 @@ class Findings:
             raise error
         self.fatal(error, kind, file, count)
 
-    def fatal(
-        self, error: Exception, kind: str = "fatal", file: str | Path | None = None, count: int = 1
-    ) -> None:
+    def fatal(self, error: Exception, kind: str = "fatal", file: str | Path | None = None, count: int = 1) -> None:
         """Keeps an error that ended the reading."""
         found = getattr(error, "found", str(error))
-        advice = (
-            f"; wanted {error.wanted}. Next step: {error.next_step}" if isinstance(error, DataError) else ""
-        )
+        advice = f"; wanted {error.wanted}. Next step: {error.next_step}" if isinstance(error, DataError) else ""
         key = ("error", kind, str(file))
         known = self._first.get(key)
         if known is not None:

@@ -108,9 +108,7 @@ def read_texts(path: Path, findings: Findings) -> Texts:
 def note_blank(findings: Findings, path: Path, rows: np.ndarray) -> None:
     """Notes which rows (from 0, one a line) are blank."""
     if len(rows):
-        findings.note(
-            "blank", path, "blank line, kept as an empty row", line=int(rows[0]) + 1, count=len(rows)
-        )
+        findings.note("blank", path, "blank line, kept as an empty row", line=int(rows[0]) + 1, count=len(rows))
 
 
 def empty(path: Path) -> DataError:

@@ -109,9 +109,7 @@ def _rows(labels: Any, vocabulary: Vocabulary, argument: str) -> tuple[LabelRows
         lost_rows += [i] * len(unknown)
         lost += unknown
     n = len(counts)
-    rows = LabelRows(
-        Path(argument), np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64), np.arange(n)
-    )
+    rows = LabelRows(Path(argument), np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64), np.arange(n))
     return rows, Unseen(np.array(lost_rows, dtype=np.int64), Texts.of(lost)) if lost else None
 
 

@@ -60,9 +60,7 @@ def parse_block(block: bytes) -> tuple[np.ndarray, np.ndarray] | None:
     return integers(a, starts, label_stops), counts.astype(np.int64)
 
 
-def _label_stops(
-    a: np.ndarray, classes: np.ndarray, starts: np.ndarray, stops: np.ndarray
-) -> np.ndarray | None:
+def _label_stops(a: np.ndarray, classes: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray | None:
     """Where each token's label ends, if every token is a plain label or every one ends in `:1` or `:1.0…`."""
     colons, dots = np.flatnonzero(classes == _COLON), np.flatnonzero(classes == _DOT)
     if len(colons) == 0:
@@ -101,9 +99,7 @@ def _label(token: bytes) -> int:
     name, colon, value = token.partition(b":")
     shown = repr(token.decode(errors="replace")[:60])
     if name.startswith(b"-") and name[1:].isdigit():
-        raise BadToken(
-            "negative", f"negative label id {name.decode()}", "ids from 0 upwards", "correct the id"
-        )
+        raise BadToken("negative", f"negative label id {name.decode()}", "ids from 0 upwards", "correct the id")
     if not name.isdigit() or len(name) > _LONGEST:
         raise BadToken(
             "integer",

@@ -115,9 +115,7 @@ def _file(path: Path, name: str | None, format: str | None) -> tuple[Source, For
 def _nothing(path: Path) -> DataError:
     names = sorted(p.name for p in path.iterdir())
     inside = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    deeper = [
-        p.name for p in path.iterdir() if p.is_dir() and any(find(p, f.train) for f in FORMATS.values())
-    ]
+    deeper = [p.name for p in path.iterdir() if p.is_dir() and any(find(p, f.train) for f in FORMATS.values())]
     alone = next((f for f in FORMATS.values() if find(path, f.test) is not None), None)
     step = "name the files as one of these formats does, or open a single file"
     if deeper:

@@ -76,14 +76,10 @@ def refuse_wild_ids(rows: LabelRows, n_labels: int, header_line: int | None = No
     """
     if n_labels <= 1_000_000 + 1000 * len(rows.ids):
         return
-    slip = (
-        f"the header says {n_labels:,} labels, but there are only {len(rows.ids):,} pairs of text and label"
-    )
+    slip = f"the header says {n_labels:,} labels, but there are only {len(rows.ids):,} pairs of text and label"
     if header_line is None:
         header_line = int(rows.lines[rows.rows()[int(rows.ids.argmax())]])
-        slip = (
-            f"label id {n_labels - 1:,} among only {len(rows.ids):,} labels, and nothing says how many exist"
-        )
+        slip = f"label id {n_labels - 1:,} among only {len(rows.ids):,} labels, and nothing says how many exist"
     raise DataError(
         slip,
         wanted="ids counted from 0 without large gaps, or a list of label names",

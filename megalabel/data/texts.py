@@ -43,9 +43,7 @@ class Texts(Sequence[str]):
         """The texts "0", "1", ... up to n - 1: the names of labels that have none."""
         digits = np.char.mod("%d", np.arange(n)) if n else np.zeros(0, dtype="U1")
         ends = np.cumsum(np.char.str_len(digits), dtype=np.int64)
-        return cls(
-            "".join(digits.tolist()).encode(), np.concatenate([[0], ends[:-1]])[:n].astype(np.int64), ends
-        )
+        return cls("".join(digits.tolist()).encode(), np.concatenate([[0], ends[:-1]])[:n].astype(np.int64), ends)
 
     def __len__(self) -> int:
         return len(self._starts)

@@ -190,12 +190,14 @@ class TokenStore:
 
 
 def prepared_folder(data: Corpus, side: str, max_length: int) -> Path | None:
-    """Where `megalabel prepare` puts the tokens of a side ("trn", "lbl") of a data set on disk; else None."""
-    return (
-        Path(data.path) / "tokens" / f"{side}-{max_length}"
-        if data.path and Path(data.path).is_dir()
-        else None
-    )
+    """Where `megalabel prepare` puts the tokens of a side ("trn", "lbl"): beside the data.
+
+    None for a data set that has no folder of its own: one in memory, in a single file, or in this package.
+    """
+    if data.path is None or not Path(data.path).is_dir():
+        return None
+    ours = Path(__file__).parent in Path(data.path).resolve().parents
+    return None if ours else Path(data.path) / "tokens" / f"{side}-{max_length}"
 
 
 def stored(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -> TokenStore:
@@ -220,12 +222,8 @@ def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> Tex
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     if kind not in ("words", "symbols"):
-        raise SettingError(
-            f"tokenizer kind {kind!r}", wanted="words or symbols", next_step="name one of the two"
-        )
-    trainer = trainers.WordLevelTrainer(
-        vocab_size=size, special_tokens=["[PAD]", "[UNK]"], show_progress=False
-    )
+        raise SettingError(f"tokenizer kind {kind!r}", wanted="words or symbols", next_step="name one of the two")
+    trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
     tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     if kind == "symbols":
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

@@ -52,9 +52,7 @@ def check_lines(texts: Iterable[str], sink: Sink, what: str, tabs: bool = True) 
             yield text
             continue
         if not sink.lossy:
-            kind = (
-                "a line break" if _BREAKS.search(text) else "a tab" if "\t" in text else "a byte order mark"
-            )
+            kind = "a line break" if _BREAKS.search(text) else "a tab" if "\t" in text else "a byte order mark"
             raise cannot(f"{what} {row} (counted from 0) holds {kind}", "texts that are one line each")
         changed += 1
         first = row if changed == 1 else first

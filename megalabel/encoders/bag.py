@@ -25,9 +25,9 @@ class Bag(Encoder):
         x = norm(Σ_t w_t e_t / √(Σ_t w_t²)),   view = dropout(block(x))
 
     t runs over the text's tokens and those of its pairs of neighbours that are in `pairs`, which have vectors
-    of their own. The vectors e are trained row by row: their gradient is sparse, so that a step costs what its own tokens
-    cost. The weights w are fixed, from `idf_weights` or all 1. Width D is that of the vectors, or `width`
-    behind a linear map.
+    of their own. The vectors e are trained row by row: their gradient is sparse, so that a step costs what its
+    own tokens cost. The weights w are fixed, from `idf_weights` or all 1. Width D is that of the vectors, or
+    `width` behind a linear map.
 
     Args:
         tokenizer: makes the tokens.

@@ -40,7 +40,9 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
         return None
     if tokenizer == "own":
         return start_tokenizer()
-    return learn_tokenizer((t for texts in (data.train.texts, data.label_texts) for t in texts), vocabulary, tokenizer)
+    return learn_tokenizer(
+        (t for texts in (data.train.texts, data.label_texts) for t in texts), vocabulary, tokenizer
+    )
 
 
 def bag(
@@ -59,7 +61,10 @@ def bag(
 
 
 def small(tokenizer: TextTokenizer, *, learnt: bool, max_length: int, **arguments: Any) -> Encoder:
-    """A transformer of 2 layers of 128 from scratch; its token vectors start from the bundled ones if not `learnt`."""
+    """A transformer of 2 layers of 128 from scratch.
+
+    learnt: whether the tokenizer was learnt, so that token vectors start at random; else from the bundled ones.
+    """
     config = {
         "model_type": "bert",
         "vocab_size": tokenizer.vocabulary_size,

@@ -59,9 +59,7 @@ class Transformer(Encoder):
             )
         self.n_views, self.dim = len(self.readouts), widths.pop()
         self.bottlenecks = nn.ModuleList(
-            nn.Linear(readout.parts * hidden, bottleneck, bias=False)
-            for readout in self.readouts
-            if bottleneck
+            nn.Linear(readout.parts * hidden, bottleneck, bias=False) for readout in self.readouts if bottleneck
         )
         self.norm = nn.LayerNorm(self.dim) if norm else None
         self.dropout, self.token_dropout = nn.Dropout(dropout), token_dropout

@@ -105,6 +105,4 @@ def format_of(path: str | Path | None) -> str:
         return "jsonl"
     if name.endswith(".npz"):
         return "npz"
-    raise SettingError(
-        f"output {name!r}", wanted="a name in .jsonl, .jsonl.gz or .npz", next_step="rename it"
-    )
+    raise SettingError(f"output {name!r}", wanted="a name in .jsonl, .jsonl.gz or .npz", next_step="rename it")

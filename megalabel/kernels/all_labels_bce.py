@@ -188,9 +188,7 @@ def _check(
             next_step="make the bias with weight.new_zeros(n_labels)",
         )
     if chunk is not None and chunk < 1:
-        raise SettingError(
-            f"chunk={chunk}", wanted="1 or more, or None", next_step="leave it out", where="chunk"
-        )
+        raise SettingError(f"chunk={chunk}", wanted="1 or more, or None", next_step="leave it out", where="chunk")
     if compute_dtype not in COMPUTE_DTYPES:
         raise SettingError(
             f"compute_dtype={compute_dtype}",

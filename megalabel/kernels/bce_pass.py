@@ -30,9 +30,7 @@ class Chunks:
     ranges: list[range]
 
     @classmethod
-    def of(
-        cls, n_labels: int, dim: int, n_texts: int, device: torch.device, size: int | None = None
-    ) -> Chunks:
+    def of(cls, n_labels: int, dim: int, n_texts: int, device: torch.device, size: int | None = None) -> Chunks:
         """`size` labels a chunk, or what suits the caches when None."""
         threads = thread_count(device)
         if size is None:
@@ -70,9 +68,7 @@ class Ones:
         if rows.numel() == 0:
             return cls(rows, [0] * (n_chunks + 1))
         pairs = labels * n_texts + rows
-        ends = torch.stack(
-            [rows.min(), rows.max(), labels.min(), labels.max(), _out_of_order(pairs)]
-        ).tolist()
+        ends = torch.stack([rows.min(), rows.max(), labels.min(), labels.max(), _out_of_order(pairs)]).tolist()
         _check_range("row", ends[0], ends[1], n_texts)
         _check_range("label", ends[2], ends[3], chunks.n_labels)
         if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.of sorts

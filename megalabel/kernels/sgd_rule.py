@@ -54,9 +54,7 @@ class SGDRule:
         self.buffer = _beside(weight, self.buffer)
         self.bias_buffer = None if bias is None else _beside(bias, self.bias_buffer)
 
-    def update(
-        self, weight: Tensor, bias: Tensor | None, g: Tensor, x: Tensor, start: int, stop: int
-    ) -> None:
+    def update(self, weight: Tensor, bias: Tensor | None, g: Tensor, x: Tensor, start: int, stop: int) -> None:
         """Labels `start` to `stop` learn from g (n, B), the loss's gradient by logits, and x (B, D)."""
         w = weight[start:stop]
         if not self.needs_buffer:

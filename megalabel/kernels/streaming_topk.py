@@ -195,9 +195,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, k: int, exclude: Posi
             next_step="make the bias with weight.new_zeros(n_labels)",
         )
     if exclude is not None and len(exclude):
-        ends = torch.stack(
-            [exclude.rows.min(), exclude.rows.max(), exclude.labels.min(), exclude.labels.max()]
-        )
+        ends = torch.stack([exclude.rows.min(), exclude.rows.max(), exclude.labels.min(), exclude.labels.max()])
         low_row, high_row, low, high = ends.tolist()
         if low_row < 0 or high_row >= x.shape[0] or low < 0 or high >= weight.shape[0]:
             raise DataError(

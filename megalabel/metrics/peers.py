@@ -31,7 +31,5 @@ def peers(name: str) -> list[Peer]:
     """
     text = files("megalabel.metrics").joinpath("peers.toml").read_text(encoding="utf-8")
     recorded = tomllib.loads(text).get(name, {})
-    found = [
-        Peer(tool, {key: float(value) for key, value in values.items()}) for tool, values in recorded.items()
-    ]
+    found = [Peer(tool, {key: float(value) for key, value in values.items()}) for tool, values in recorded.items()]
     return sorted(found, key=lambda peer: -peer.values["P@1"])

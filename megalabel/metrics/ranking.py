@@ -78,9 +78,7 @@ def measure(
         values.update(_weighted(hit, labels, truth, gains, depths))
     if not families.isdisjoint(PER_LABEL):
         values.update(_per_label(hit, labels, truth, depths))
-    return {
-        f"{name}@{d}": 100.0 * values[f"{name}@{d}"] for name in FAMILIES if name in families for d in depths
-    }
+    return {f"{name}@{d}": 100.0 * values[f"{name}@{d}"] for name in FAMILIES if name in families for d in depths}
 
 
 def _discounts(k: int) -> np.ndarray:

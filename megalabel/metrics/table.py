@@ -50,9 +50,7 @@ def table(
             where="style",
         )
     if columns is None:
-        columns = [
-            name for name in METRICS + COSTS if any(values.get(name) is not None for _, values in rows)
-        ]
+        columns = [name for name in METRICS + COSTS if any(values.get(name) is not None for _, values in rows)]
     lines = [[title, *columns]]
     lines += [[name, *(_cell(column, values.get(column)) for column in columns)] for name, values in rows]
     lines = [[" ".join(cell.split()) for cell in line] for line in lines]

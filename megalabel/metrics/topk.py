@@ -188,12 +188,7 @@ def _host(values: Any) -> np.ndarray:
 
 
 def _check_k(k: int, width: int | None) -> None:
-    if (
-        isinstance(k, bool)
-        or not isinstance(k, (int, np.integer))
-        or k < 1
-        or (width is not None and k > width)
-    ):
+    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1 or (width is not None and k > width):
         raise SettingError(
             f"k={k!r}" + ("" if width is None else f" for predictions that hold {width} labels a text"),
             wanted="a whole number from 1" + ("" if width is None else f" to {width}"),

@@ -36,7 +36,12 @@ def all_presets() -> tuple[Preset, ...]:
     """Every preset, in the order of the file: those for named sets first."""
     text = files("megalabel.recipes").joinpath("presets.toml").read_text(encoding="utf-8")
     return tuple(
-        Preset(recipe, tuple(entry.pop("sets")), {k: v for k, v in entry.items() if k != "origin"}, entry["origin"])
+        Preset(
+            recipe,
+            tuple(entry.pop("sets")),
+            {k: v for k, v in entry.items() if k != "origin"},
+            entry["origin"],
+        )
         for recipe, entries in tomllib.loads(text).items()
         for entry in entries
     )

@@ -140,7 +140,7 @@ def renee(
     batches = Batches(rows, batch_size, epochs, seed=seed, pad_id=words.pad_id)
     head = DenseHead(data.n_labels, text.dim, bias=bias, init_std=head_std, loss_every=loss_every)
     if bias:
-        head.init_prior(label_counts(rows, data.n_labels), len(rows))
+        head.init_prior(torch.from_numpy(label_counts(rows, data.n_labels)), len(rows))
     if head_optimizer not in ("sgd", "adamw"):
         raise SettingError(
             f"head_optimizer = {head_optimizer!r}", wanted="sgd or adamw", next_step="name one of the two"

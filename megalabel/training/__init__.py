@@ -1,0 +1,1 @@
+"""The loop, its optimisers, schedules and checkpoints, blind to the papers."""

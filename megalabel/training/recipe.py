@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from megalabel.data.batches import Batches
     from megalabel.data.corpus import Corpus
     from megalabel.encoders.base import Encoder
@@ -39,7 +39,7 @@ class Recipe:
     optimizers: Optimizers
     schedule: WarmupCosine
     max_length: int
-    validation: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    validation: np.ndarray | tuple[()] = ()
     patience: int = 0
     select: str = "nDCG@5"
     micro_batches: int = 1

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from megalabel import __version__
 from megalabel.errors import SettingError
 from megalabel.files import read_json, recover, write_json
 from megalabel.metrics.ranking import measure
@@ -18,6 +18,7 @@ from megalabel.training import checkpoint
 from megalabel.training.log import Log, peak_mb
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.recipe import Recipe
+from megalabel.version import __version__
 
 
 def train(
@@ -98,9 +99,9 @@ def train(
 
 
 def _validate(recipe: Recipe, model: Model, position: Position, log: Log, out: Path) -> bool:
-    texts = recipe.data.train.texts[recipe.validation]
-    top = model.topk(texts, k=5)
-    found = measure(top, recipe.data.train.labels[recipe.validation])
+    held = np.asarray(recipe.validation)
+    top = model.topk(recipe.data.train.texts[held], k=5)
+    found = measure(top, recipe.data.train.labels[held])
     if recipe.select not in found:
         raise SettingError(
             f"select = {recipe.select!r}", wanted=", ".join(found), next_step="name one of these metrics"
@@ -146,9 +147,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
     recover(out / "model")
     there = read_json(out / "recipe.json", next_step="give another --out")
     if there.get("finished"):
-        raise SettingError(
-            f"the run in {out} is finished", wanted="a new folder", next_step="give another --out"
-        )
+        raise SettingError(f"the run in {out} is finished", wanted="a new folder", next_step="give another --out")
     _same(facts, there, out)
 
 

@@ -39,7 +39,7 @@ def test_every_epoch_sees_every_row_once(rows):
     seen = [batch.rows.tolist() for batch in batches.from_step()]
     assert len(seen) == batches.steps == 33
     for epoch in range(3):
-        flat = sum(seen[epoch * 11 : (epoch + 1) * 11], [])
+        flat = [row for batch in seen[epoch * 11 : (epoch + 1) * 11] for row in batch]
         assert sorted(flat) == list(range(N))
     assert seen[:11] != seen[11:22]
 
@@ -110,7 +110,9 @@ def test_micro_batches_are_the_batch(rows, parts):
     assert torch.equal(torch.cat([p.tokens for p in pieces]), batch.tokens)
     start, pairs = 0, set()
     for piece in pieces:
-        pairs |= {(start + int(r), int(y)) for r, y in zip(piece.positives.rows, piece.positives.labels, strict=True)}
+        pairs |= {
+            (start + int(r), int(y)) for r, y in zip(piece.positives.rows, piece.positives.labels, strict=True)
+        }
         start += len(piece.rows)
     assert pairs == set(zip(batch.positives.rows.tolist(), batch.positives.labels.tolist(), strict=True))
 

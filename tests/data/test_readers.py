@@ -14,9 +14,7 @@ NAMES = ["tabby cat", "dog", "owl"]
 
 def put(folder, **files):
     for name, content in files.items():
-        (folder / name.replace("_txt", ".txt").replace("_json", ".json")).write_text(
-            content, encoding="utf-8"
-        )
+        (folder / name.replace("_txt", ".txt").replace("_json", ".json")).write_text(content, encoding="utf-8")
 
 
 def is_the_set(corpus, texts=TEXTS, names=NAMES, test=True):
@@ -126,9 +124,7 @@ def test_one_file_is_a_training_side(tmp_path):
 )
 def test_csv(tmp_path, cells):
     rows = zip(["1", "2", "3"], ['"a b"', "c", "d"], cells, strict=True)
-    (tmp_path / "train.csv").write_text(
-        "\ufeffid,text,labels\r\n" + "".join(",".join(r) + "\r\n" for r in rows)
-    )
+    (tmp_path / "train.csv").write_text("\ufeffid,text,labels\r\n" + "".join(",".join(r) + "\r\n" for r in rows))
     (tmp_path / "test.csv").write_text("labels,text\n" + cells[2] + ",t\n")
     (tmp_path / "labels.txt").write_text("\n".join(NAMES))
     is_the_set(Corpus.open(tmp_path))

@@ -58,15 +58,11 @@ def test_blank_text_lines_stay_rows(tmp_path):
 
 def test_a_blank_line_too_many_is_refused_and_named(tmp_path):
     path = folder(tmp_path, trn_X_txt="a\nb\nc\n\n")
-    refused(
-        path, "trn_X.txt", "4 texts, but trn_X_Y.txt has 3 rows", "one row", "blank last line off trn_X.txt"
-    )
+    refused(path, "trn_X.txt", "4 texts, but trn_X_Y.txt has 3 rows", "one row", "blank last line off trn_X.txt")
 
 
 def test_windows_line_ends(tmp_path):
-    path = folder(
-        tmp_path, trn_X_txt="a\r\nb\r\nc\r\n", trn_X_Y_txt="0:1\r\n1:1\r\n2:1\r\n", Y_txt="x\r\ny\nz"
-    )
+    path = folder(tmp_path, trn_X_txt="a\r\nb\r\nc\r\n", trn_X_Y_txt="0:1\r\n1:1\r\n2:1\r\n", Y_txt="x\r\ny\nz")
     corpus = noted(path, "trn_X.txt, line 1", "Windows line end", 3)
     assert list(corpus.train.texts) == ["a", "b", "c"]
     assert corpus.train.labels.indices.tolist() == [0, 1, 2]
@@ -132,9 +128,7 @@ def test_blank_label_name_is_noted(tmp_path):
 
 @pytest.mark.parametrize("name", ["trn_X_txt", "Y_txt"])
 def test_an_empty_file(tmp_path, name):
-    refused(
-        folder(tmp_path, **{name: ""}), name.replace("_txt", ".txt"), "the file is empty", "one line", "again"
-    )
+    refused(folder(tmp_path, **{name: ""}), name.replace("_txt", ".txt"), "the file is empty", "one line", "again")
 
 
 def test_an_empty_label_file(tmp_path):

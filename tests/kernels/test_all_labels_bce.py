@@ -59,17 +59,13 @@ def test_loss_and_gradients_equal_dense_autograd(shape, chunk, bias, seed):
     ours = all_labels_bce(x, weight, b, positives, chunk=chunk)
     truth = plain(x, weight, b, positives)
     close(ours, truth)
-    for a, e in zip(
-        torch.autograd.grad(3 * ours, inputs), torch.autograd.grad(3 * truth, inputs), strict=True
-    ):
+    for a, e in zip(torch.autograd.grad(3 * ours, inputs), torch.autograd.grad(3 * truth, inputs), strict=True):
         close(a, e)
 
 
 def test_gradcheck(seed):
     x, weight, b, positives = problem((4, 9, 3), seed)
-    assert torch.autograd.gradcheck(
-        lambda *inputs: all_labels_bce(*inputs, positives, chunk=4), (x, weight, b)
-    )
+    assert torch.autograd.gradcheck(lambda *inputs: all_labels_bce(*inputs, positives, chunk=4), (x, weight, b))
 
 
 @pytest.mark.parametrize("chunk", CHUNKS)
@@ -231,9 +227,7 @@ def test_narrow_products_err_no_more_than_plain_ones(dtype, slack, chunk, seed):
 def test_the_loss_scale_saves_small_float16_gradients(seed):
     n, n_labels, dim = 2, 4, 3
     x = torch.full((n, dim), -10.0, requires_grad=True)
-    weight = torch.full(
-        (n_labels, dim), 0.4, requires_grad=True
-    )  # sigmoid(−12) · 0.4 is subnormal in float16
+    weight = torch.full((n_labels, dim), 0.4, requires_grad=True)  # sigmoid(−12) · 0.4 is subnormal in float16
     weight.data *= 1e-3
     bias = torch.full((n_labels,), -12.0)
     none = torch.empty(0, dtype=torch.int64)

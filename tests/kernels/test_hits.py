@@ -54,9 +54,7 @@ def test_both_bodies_agree_on_more_rows_and_both_index_types(index) -> None:
     found = hits(labels, truth, body="numba")
     assert 0 < found.sum() < found.size
     assert np.array_equal(found, hits(labels, truth, body="plain"))
-    assert np.array_equal(
-        best_gains(truth, gains, 7, body="numba"), best_gains(truth, gains, 7, body="plain")
-    )
+    assert np.array_equal(best_gains(truth, gains, 7, body="numba"), best_gains(truth, gains, 7, body="plain"))
 
 
 @pytest.mark.parametrize("body", ["plain", "numba"])

@@ -73,9 +73,7 @@ def test_tensors_and_half_precision_scores_are_taken() -> None:
 def test_a_repeated_label_does_not_count_twice() -> None:
     once, twice = np.array([[1, 4, -1]] * 3), np.array([[1, 1, 1]] * 3)
     for name in ("P", "R", "nDCG", "PSP", "PSnDCG"):
-        a, b = (
-            measure(falling(x), TRUTH, inverse_propensity=WEIGHTS, k=3, which=[name]) for x in (once, twice)
-        )
+        a, b = (measure(falling(x), TRUTH, inverse_propensity=WEIGHTS, k=3, which=[name]) for x in (once, twice))
         assert a == b
 
 
@@ -155,9 +153,7 @@ def test_one_more_hit_raises_what_it_should(problem) -> None:
         better[row, column] = missing[0]
         # Scores fall with the place, also across a hole.
         scores = np.broadcast_to(-np.arange(labels.shape[1], dtype=np.float32), labels.shape)
-        after = measure(
-            TopK(better, scores), truth, k=range(1, labels.shape[1] + 1), inverse_propensity=weights
-        )
+        after = measure(TopK(better, scores), truth, k=range(1, labels.shape[1] + 1), inverse_propensity=weights)
         for name in ("P", "R", "nDCG", "PSP", "PSnDCG"):
             for k in range(column + 1, labels.shape[1] + 1):
                 assert after[f"{name}@{k}"] > before[f"{name}@{k}"]

@@ -35,9 +35,7 @@ def test_chosen_columns_in_markdown() -> None:
 
 
 def test_names_are_aligned_as_a_terminal_shows_them() -> None:
-    lines = table([("标签", {"P@1": 1.0}), ("cafe\u0301", {"P@1": 2.0}), ("two\nlines", {"P@1": 3.0})]).split(
-        "\n"
-    )
+    lines = table([("标签", {"P@1": 1.0}), ("cafe\u0301", {"P@1": 2.0}), ("two\nlines", {"P@1": 3.0})]).split("\n")
     assert lines[2:] == ["标签       1.00", "cafe\u0301       2.00", "two lines  3.00"]
 
 

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import pytest
@@ -123,7 +124,7 @@ def test_warm_up_rises_in_a_line_and_the_cosine_falls_to_zero():
     assert factors[:10] == pytest.approx([(i + 1) / 11 for i in range(10)])
     assert factors[10] == 1.0
     assert factors[55] == pytest.approx(0.5)
-    assert all(a > b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(factors[10:]))
     assert 0 < factors[-1] < 0.001
     assert WarmupCosine(100, 10).warmup_steps == 10
     assert math.isclose(WarmupCosine(100, 0)(0), 1.0)

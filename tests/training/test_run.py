@@ -86,7 +86,10 @@ def test_empty_input_has_answers_too(finished):
 
 def test_the_same_seed_gives_the_same_weights(data, tmp_path):
     short = {**LIGHT, "epochs": 2}
-    models = [megalabel.train(renee(data, **short, seed=s), tmp_path / str(i), quiet=True) for i, s in enumerate((1, 1, 2))]
+    models = [
+        megalabel.train(renee(data, **short, seed=s), tmp_path / str(i), quiet=True)
+        for i, s in enumerate((1, 1, 2))
+    ]
     assert torch.equal(models[0].head.weight, models[1].head.weight)
     assert not torch.equal(models[0].head.weight, models[2].head.weight)
 

@@ -82,9 +82,7 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
             continue
         text, tab, rest = line.partition("\t")
         uris = [_uri(token) for token in rest.split()]
-        plain = next(
-            (token for token in rest.split() if not token.startswith("<") and ":" not in token), None
-        )
+        plain = next((token for token in rest.split() if not token.startswith("<") and ":" not in token), None)
         if not tab or None in uris or plain is not None:
             found = f"{plain or rest[:60]!r} after the first tab is no URI" if tab else "no tab on the line"
             error = DataError(
@@ -102,9 +100,7 @@ def write(corpus: Corpus, sink: Sink) -> None:
     """Writes the TSV files; labels without a URI get `urn:label:ID`."""
     uris = list(corpus.label_uris) if corpus.label_uris is not None else _made(corpus.n_labels)
     with line_writer(sink, "vocab.tsv") as put:
-        for uri, name in zip(
-            uris, check_lines(corpus.label_texts, sink, "label name", tabs=False), strict=True
-        ):
+        for uri, name in zip(uris, check_lines(corpus.label_texts, sink, "label name", tabs=False), strict=True):
             put(f"<{uri}>\t{name}")
     for side, split in (("train", corpus.train), ("test", corpus.test)):
         if split is None:

@@ -72,9 +72,7 @@ def string(value: Any, key: str, where: str) -> str:
     """The value if it is a string, else DataError."""
     if isinstance(value, str):
         return value
-    raise DataError(
-        f"{key!r} is a JSON {_kind(value)}", wanted="a string", next_step="correct it", where=where
-    )
+    raise DataError(f"{key!r} is a JSON {_kind(value)}", wanted="a string", next_step="correct it", where=where)
 
 
 def items(value: Any, key: str, where: str) -> list[Any]:
@@ -90,9 +88,7 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
     for number, value in objects(path, findings, ("text", "labels")):
         where = line_of(path, number)
         try:
-            yield Record(
-                number, string(value["text"], "text", where), items(value["labels"], "labels", where)
-            )
+            yield Record(number, string(value["text"], "text", where), items(value["labels"], "labels", where))
         except DataError as error:
             findings.error("type", path, error)
 

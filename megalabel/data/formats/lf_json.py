@@ -57,9 +57,7 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
         where = line_of(path, line)
         try:
             title = string(value["title"], "title", where)
-            content = string(
-                value.get("content") if value.get("content") is not None else "", "content", where
-            )
+            content = string(value.get("content") if value.get("content") is not None else "", "content", where)
             labels = items(value["target_ind"], "target_ind", where)
             _relevant(value.get("target_rel"), len(labels), where)
         except DataError as error:
@@ -113,7 +111,5 @@ def write(corpus: Corpus, sink: Sink) -> None:
                 rest = {"content": "", "target_ind": labels, "target_rel": [1.0] * len(labels)}
                 put(json.dumps({"uid": str(row), "title": text, **rest}, ensure_ascii=False))
     if untidy:
-        sink.notes.append(
-            f"{untidy:,} texts or names hold white space that readers of lf-json make one space"
-        )
+        sink.notes.append(f"{untidy:,} texts or names hold white space that readers of lf-json make one space")
     write_filters(corpus, sink)

@@ -49,9 +49,7 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
 def _check_columns(schema: Any, path: Path) -> None:
     import pyarrow.types as t
 
-    kinds = {
-        name: schema.field(name).type for name in ("text", "labels") if schema.get_field_index(name) >= 0
-    }
+    kinds = {name: schema.field(name).type for name in ("text", "labels") if schema.get_field_index(name) >= 0}
     text, labels = kinds.get("text"), kinds.get("labels")
     is_text = text is not None and (t.is_string(text) or t.is_large_string(text))
     is_list = labels is not None and (t.is_list(labels) or t.is_large_list(labels))
@@ -97,9 +95,7 @@ def write(corpus: Corpus, sink: Sink) -> None:
         writer = None
         while part := list(islice(rows, _ROWS)):
             labels = pa.array([ids for _, ids in part], type=_list_type(part, writer, corpus))
-            table = pa.table(
-                {"text": pa.array([text for text, _ in part], type=pa.string()), "labels": labels}
-            )
+            table = pa.table({"text": pa.array([text for text, _ in part], type=pa.string()), "labels": labels})
             if writer is None:
                 writer = pq.ParquetWriter(sink.folder / f"{name}.parquet", table.schema, compression="zstd")
             writer.write_table(table)

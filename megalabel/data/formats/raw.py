@@ -54,9 +54,7 @@ def read(source: Source, findings: Findings) -> Corpus:
             _agree(test_rows, test_header, n_labels, known_from)
         test = split_of(source, "tst", test_texts, test_rows, n_labels, findings, known_from, unseen)
     names = label_texts if label_texts is not None else Texts.numbers(n_labels)
-    return finish(
-        Corpus(source.name, train, test, names, source.folder), findings, label_file or train_rows.file
-    )
+    return finish(Corpus(source.name, train, test, names, source.folder), findings, label_file or train_rows.file)
 
 
 def _side(source: Source, side: str, file: Path, findings: Findings) -> tuple[Texts, LabelRows, int | None]:

@@ -86,12 +86,8 @@ def _side(source: Source, side: str, file: Path, findings: Findings) -> tuple[Sp
     bare = np.flatnonzero(np.diff(matrix.indptr) == 0)
     if len(bare):
         findings.note("blank", file, "row without a feature", line=int(bare[0]) + 2, count=len(bare))
-    rows = LabelRows(
-        file, np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64), np.arange(2, n + 2)
-    )
-    split = split_of(
-        source, side, Texts.blank(n), rows, n_labels, findings, "the header says", features=matrix
-    )
+    rows = LabelRows(file, np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64), np.arange(2, n + 2))
+    split = split_of(source, side, Texts.blank(n), rows, n_labels, findings, "the header says", features=matrix)
     return split, (width, n_labels)
 
 

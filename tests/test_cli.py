@@ -1,0 +1,201 @@
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from planted import planted
+
+from megalabel.cli import main
+
+TRAIN = (
+    "--encoder bag --tokenizer words --max-length 16 --epochs 10 --batch-size 32 --warmup 0.1 --dropout 0.1 "
+    "--bias --head-optimizer adamw --head-lr 0.02 --head-std 0 --encoder-lr 0.002 --token-lr 0.02 --validation 0"
+).split()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The planted corpus as a raw text folder."""
+    data, path = planted(), tmp_path_factory.mktemp("data") / "planted"
+    path.mkdir()
+    (path / "Y.txt").write_text("\n".join(data.label_texts) + "\n")
+    for side, split in (("trn", data.train), ("tst", data.test)):
+        (path / f"{side}_X.txt").write_text("\n".join(split.texts) + "\n")
+        rows = [" ".join(f"{j}:1" for j in split.labels[i].indices) for i in range(len(split))]
+        (path / f"{side}_X_Y.txt").write_text(f"{len(split)} {data.n_labels}\n" + "\n".join(rows) + "\n")
+    return path
+
+
+@pytest.fixture
+def megalabel(monkeypatch, capsys):
+    """Runs the command line in this process: exit status, standard output, standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["megalabel", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run_folder(folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "r"
+    done = subprocess.run(
+        [sys.executable, "-m", "megalabel.cli", "train", "renee", str(folder), "--out", str(out), *TRAIN],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "planted: 400 texts, 64 labels" in done.stderr
+    assert "yours:" in done.stderr
+    return out
+
+
+def test_evaluate_prints_a_table_and_writes_flat_percentages(megalabel, run_folder, folder):
+    status, out, _ = megalabel("evaluate", run_folder, folder)
+    assert status == 0
+    found = json.loads((run_folder / "metrics.json").read_text())
+    assert found["P@1"] > 90
+    assert {"P@5", "nDCG@3", "PSP@5", "PSnDCG@1", "R@5", "coverage@5", "macro-F1@5"} <= found.keys()
+    assert all(isinstance(v, float) and 0 <= v <= 100 for v in found.values())
+    assert f"{found['P@1']:.2f}" in out
+
+
+def test_predict_answers_by_name_in_json_lines(megalabel, run_folder, tmp_path):
+    (tmp_path / "texts.txt").write_bytes("w3a w3b\r\n\nw5a\u2028w5b\tw5a\n".encode())
+    status, out, _ = megalabel("predict", run_folder, tmp_path / "texts.txt", "-k", 2)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert status == 0
+    assert len(lines) == 3
+    assert lines[0]["labels"][0]["label"] == "w3a w3b"
+    assert lines[0]["labels"][0]["id"] == 3
+    assert lines[2]["labels"][0]["id"] == 5
+    assert lines[0]["labels"][0]["score"] >= lines[0]["labels"][1]["score"]
+
+
+def test_predict_reads_gz_and_json_and_writes_npz_and_gz(megalabel, run_folder, tmp_path):
+    with gzip.open(tmp_path / "t.jsonl.gz", "wt") as file:
+        file.write('{"text": "w3a w3b"}\n{"text": "w9a"}\n')
+    assert megalabel("predict", run_folder, tmp_path / "t.jsonl.gz", "-o", tmp_path / "p.npz")[0] == 0
+    arrays = np.load(tmp_path / "p.npz")
+    assert arrays["labels"].shape == arrays["scores"].shape == (2, 10)
+    assert arrays["labels"][:, 0].tolist() == [3, 9]
+    assert megalabel("predict", run_folder, tmp_path / "t.jsonl.gz", "-o", tmp_path / "p.jsonl.gz")[0] == 0
+    with gzip.open(tmp_path / "p.jsonl.gz", "rt") as file:
+        assert [json.loads(line)["labels"][0]["id"] for line in file] == [3, 9]
+
+
+def test_predict_reads_a_pipe(run_folder):
+    done = subprocess.run(
+        [sys.executable, "-m", "megalabel.cli", "predict", str(run_folder), "-k", "1"],
+        input="w7a w7b\n",
+        capture_output=True,
+        text=True,
+    )
+    assert json.loads(done.stdout)["labels"][0]["label"] == "w7a w7b"
+
+
+def test_prepare_makes_tokens_that_training_uses_and_refuses_stale_ones(megalabel, folder, tmp_path):
+    import shutil
+
+    data = tmp_path / "data"
+    shutil.copytree(folder, data)
+    options = ["--encoder", "bag", "--tokenizer", "words", "--max-length", 16]
+    status, out, _ = megalabel("prepare", data, *options)
+    assert status == 0
+    assert "uint16" in out
+    with open(data / "trn_X.txt", "a") as file:
+        file.write("w1a\n")
+    with open(data / "trn_X_Y.txt") as file:
+        lines = file.read().replace("400 64", "401 64")
+    (data / "trn_X_Y.txt").write_text(lines + "1:1\n")
+    status, _, err = megalabel("prepare", data, *options)
+    assert status == 2
+    assert "--again" in err
+    assert megalabel("prepare", data, *options, "--again")[0] == 0
+
+
+def test_data_check_and_convert(megalabel, folder, tmp_path):
+    status, out, _ = megalabel("data", "check", folder)
+    assert status == 0
+    assert "400" in out
+    assert "64" in out
+    assert megalabel("data", "convert", folder, tmp_path / "j", "--to", "jsonl")[0] == 0
+    assert megalabel("data", "check", tmp_path / "j")[0] == 0
+
+
+def test_recipes_and_doctor_say_what_is_there(megalabel):
+    _, out, _ = megalabel("recipes")
+    assert "renee" in out
+    assert "wordnet-4k" in out
+    _, out, _ = megalabel("doctor")
+    assert "torch" in out
+    assert "minilm" in out
+
+
+def test_every_knob_of_the_recipe_is_an_option_with_help(megalabel, monkeypatch):
+    import inspect
+
+    from megalabel.commands.train import argument_docs
+    from megalabel.recipes.renee import renee
+
+    knobs = [n for n, p in inspect.signature(renee).parameters.items() if p.kind is p.KEYWORD_ONLY]
+    assert set(knobs) <= argument_docs(renee.__doc__).keys()
+    monkeypatch.setenv("COLUMNS", "200")
+    _, out, _ = megalabel("train", "renee", "--help")
+    assert all("--" + knob.replace("_", "-") in out for knob in knobs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["evaluate", "no-such-run", "bundled:wordnet-4k"], "manifest.json"),
+        (["evaluate", "RUN", "no-such-data"], "no-such-data"),
+        (["evaluate", "RUN", "bundled:wordnet-4k"], "4,044 labels, the model 64"),
+        (["evaluate", "RUN", "bundled:wordnet-5k"], "wordnet-4k"),
+        (["evaluate", "RUN", "DATA", "--k", "0"], "numbers from 1 up"),
+        (["evaluate", "RUN", "DATA", "--k", "one"], "numbers from 1 up"),
+        (["predict", "RUN", "no-such-file"], "no such file"),
+        (["predict", "RUN", "DATA/Y.txt", "-k", "0"], "k = 0"),
+        (["predict", "RUN", "DATA/Y.txt", "-o", "p.txt"], ".npz"),
+        (["predict", "RUN", "DATA/Y.txt", "--device", "gpu"], "doctor"),
+        (["train", "renee", "DATA", "-o", "x", "--encoder", "no/such"], "no encoder"),
+        (["train", "renee", "DATA", "-o", "x", "--epochs", "0"], "epochs = 0"),
+        (["train", "renee", "DATA", "-o", "RUN", "--encoder", "bag"], "finished"),
+        (["prepare", "bundled:wordnet-4k"], "no folder of its own"),
+        (["data", "convert", "DATA", "DATA", "--to", "raw"], "DATA"),
+        (["data", "convert", "DATA", "x", "--to", "yaml"], "yaml"),
+    ],
+)
+def test_wrong_input_is_one_line_with_the_next_step(
+    megalabel, run_folder, folder, arguments, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    known = {"RUN": str(run_folder), "DATA": str(folder)}
+    arguments = [part.replace("RUN", known["RUN"]).replace("DATA", known["DATA"]) for part in arguments]
+    status, _, err = megalabel(*arguments)
+    assert status == 2
+    assert said.replace("DATA", known["DATA"]) in err
+    assert "Next step:" in err
+    assert "Traceback" not in err
+
+
+def test_help_starts_at_once():
+    """What decides the start-up time: nothing heavy is imported for --help."""
+    code = (
+        "import sys; sys.argv = ['megalabel', '--help']\n"
+        "from megalabel.cli import main\n"
+        "try: main()\nexcept SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'numba', 'transformers', 'pyarrow'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "quickstart" in done.stdout
