@@ -16,7 +16,7 @@ from megalabel.encoders.base import Encoder, ResidualBlock
 from megalabel.errors import SettingError
 
 SCALE = 0.9  # standard deviation of random token vectors, that of the bundled start
-BLOCK = 65536  # rows counted at a time
+BLOCK = 8192  # rows counted at a time
 
 
 class Bag(Encoder):
@@ -132,7 +132,7 @@ class Bag(Encoder):
 def frequent_pairs(rows: Rows, vocabulary_size: int, at_least: int = 2) -> Tensor:
     """The pairs of neighbouring tokens that occur in `at_least` rows, as Bag wants them: (n,) int64, sorted."""
     found = [np.unique(np.stack(part), axis=1)[1] for part in _pairs(rows, vocabulary_size)]
-    codes, counts = np.unique(np.concatenate(found), return_counts=True)
+    codes, counts = np.unique(np.concatenate([np.zeros(0, np.int64), *found]), return_counts=True)
     return torch.from_numpy(codes[counts >= at_least])
 
 

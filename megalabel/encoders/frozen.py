@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,15 +16,18 @@ from megalabel.data.augment import Rows
 from megalabel.data.batches import pad
 from megalabel.data.tokenize import TextTokenizer
 from megalabel.encoders.base import Encoder, ResidualBlock
+from megalabel.errors import FormatError
 from megalabel.files import write_bytes_atomically
 from megalabel.progress import Progress
 from megalabel.types import Batch
+
+BLOCK = 4096  # rows read at a time
 
 
 class Frozen(Encoder):
     """`inside` without gradients, and a residual block behind it that trains: (B, T) to (B, V, D).
 
-    Training reads the views of a row from the cache that `fill_cache` makes; new texts go through `inside`.
+    Training reads the views of a row from the cache that `prepare` makes; new texts go through `inside`.
 
     Args:
         inside: the encoder; its own dropouts are off.
@@ -63,11 +68,12 @@ class Frozen(Encoder):
 
     @torch.no_grad()
     def prepare(self, rows: Rows, folder: Path, device: torch.device, batch_size: int = 64) -> None:
-        """Encodes every training row into `folder/views.npy`, (n, V, D) float16, or maps the one that is there.
+        """Encodes every training row into a file in `folder`, (n, V, D) float16, or maps the one that is there.
 
-        Float16 halves the disk; its error is a thousandth of a view's entry.
+        The file's name holds a hash of tokens and weights, so that a cache made of anything else is not found.
+        Float16 halves the disk; its error is a thousandth of a view's entry. FormatError for a damaged cache.
         """
-        path = folder / "views.npy"
+        path = folder / f"views-{self._fingerprint(rows)}.npy"
         shape = (len(rows), self.n_views, self.dim)
         if not path.exists():
             self.inside.to(device).eval()
@@ -82,7 +88,29 @@ class Frozen(Encoder):
                             file.seek(first + row * view.nbytes)
                             file.write(view.tobytes())
                         progress.advance(len(some))
-        self.cache = np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            self.cache = np.load(path, mmap_mode="r", allow_pickle=False)
+            if self.cache.shape != shape:
+                raise ValueError(f"views {self.cache.shape}")
+        except ValueError as error:
+            raise FormatError(
+                f"the cache is damaged ({error})",
+                wanted=f"views {shape}",
+                next_step="delete the file; it is made again",
+                where=path,
+            ) from error
+
+    def _fingerprint(self, rows: Rows) -> str:
+        """A hash of what decides the views: the rows' tokens, the shape and the weights inside."""
+        digest = hashlib.sha256(json.dumps(self.inside.settings(), sort_keys=True, default=str).encode())
+        digest.update(np.ascontiguousarray(rows.lengths, dtype="<i8").tobytes())
+        for start in range(0, len(rows), BLOCK):
+            for ids in rows.tokens(np.arange(start, min(start + BLOCK, len(rows)))):
+                digest.update(np.asarray(ids, dtype="<u4").tobytes())
+        for name, tensor in self.inside.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
 
     def _encoded(
         self, rows: Rows, device: str | torch.device, batch_size: int

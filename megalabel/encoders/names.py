@@ -48,8 +48,9 @@ def known() -> list[dict[str, Any]]:
 def _folder(name: str, weights: str) -> Path | None:
     try:
         for file in distribution(name).files or ():
-            if str(file).endswith(weights):
-                return Path(str(file.locate())).parent
+            path = Path(str(file.locate()))
+            if str(file).endswith(weights) and path.is_file():
+                return path.parent
     except PackageNotFoundError:
         pass
     return None

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
+from pathlib import Path
 
 from torch import Tensor
 
@@ -19,26 +22,35 @@ AGAIN = "reinstall megalabel"
 
 def start_vectors() -> Tensor:
     """(30522, 256) float32 of standard deviation 0.9, columns by falling variance; its hash checked."""
-    with as_file(files("megalabel.encoders").joinpath("start")) as folder:
-        digest = read_json(folder / "manifest.json", next_step=AGAIN)["sha256"]["table.safetensors"]
-        path = folder / "table.safetensors"
-        if sha256(path) != digest:
-            raise FormatError(
-                "the file is not what the manifest says",
-                wanted=f"SHA-256 {digest[:12]}…",
-                next_step=AGAIN,
-                where=path,
-            )
+    with _checked("table.safetensors") as path:
         table = load_tensors(path, next_step=AGAIN)
     return table["rows"].float() * table["scales"].unsqueeze(1)
 
 
 def start_tokenizer() -> TextTokenizer:
-    """Word pieces of bert-base-uncased, without the special tokens that only a transformer reads."""
+    """Word pieces of bert-base-uncased, without the special tokens that only a transformer reads; its hash
+    checked.
+    """
     from tokenizers import Tokenizer
     from tokenizers.processors import TemplateProcessing
 
-    text = files("megalabel.encoders").joinpath("start/tokenizer.json").read_text(encoding="utf-8")
-    tokenizer = Tokenizer.from_str(text)
+    with _checked("tokenizer.json") as path:
+        tokenizer = Tokenizer.from_file(str(path))
     tokenizer.post_processor = TemplateProcessing(single="$A", pair="$A $B", special_tokens=[])
     return TextTokenizer(tokenizer, pad_id=0)
+
+
+@contextmanager
+def _checked(name: str) -> Iterator[Path]:
+    """A file of `start/`; FormatError if it is missing or not what the manifest says."""
+    with as_file(files("megalabel.encoders").joinpath("start")) as folder:
+        digest = read_json(folder / "manifest.json", next_step=AGAIN)["sha256"][name]
+        path = folder / name
+        if not path.is_file() or sha256(path) != digest:
+            raise FormatError(
+                "the file is missing or not what the manifest says",
+                wanted=f"SHA-256 {digest[:12]}…",
+                next_step=AGAIN,
+                where=path,
+            )
+        yield path

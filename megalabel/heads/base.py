@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from typing import Any, Self
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels_bce import SGDRule
@@ -42,7 +41,7 @@ class Head(nn.Module, ABC):
     def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
         """The best k labels of each text, views (B, V, D); `exclude` never among them."""
 
-    def after_step(self, step: int, optimizer: Optimizer) -> None:
+    def after_step(self, step: int, optimizer: Any) -> None:
         """What changes between steps: rewiring, a fading share. Usually nothing."""
 
     @abstractmethod

@@ -17,7 +17,7 @@ from megalabel.kernels._cpu.label_threads import chunk_ranges, even_chunk, run_r
 from megalabel.kernels.sgd_rule import SGDRule
 from megalabel.types import Positives
 
-_CACHE_BYTES = 3 << 19  # 1.5 MiB: weights, accumulator and logits of one chunk in a core's own cache
+_CACHE_BYTES = 2 << 20  # weights, accumulator and logits of one chunk in a core's own cache
 _DEVICE_BYTES = 64 << 20  # on an accelerator a chunk only has to be large enough to fill it
 
 

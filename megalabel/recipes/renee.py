@@ -80,7 +80,7 @@ def renee(
         head_weight_decay: L2 of the classifier.
         head_std: standard deviation of the classifier's first weights.
         encoder_lr: learning rate of the encoder.
-        encoder_weight_decay: decay of the encoder's matrices.
+        encoder_weight_decay: decay of a transformer's matrices.
         token_lr: learning rate of bag's and small's token vectors.
         warmup: steps of warm-up, or a share of all steps where below 1.
         clip: largest norm of the encoder's gradient; 0 for no limit.
@@ -102,7 +102,7 @@ def renee(
     from megalabel.encoders.readout import mean
     from megalabel.encoders.transformer import Transformer
     from megalabel.heads.dense import DenseHead
-    from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam
+    from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam, plain_adam
     from megalabel.training.schedule import WarmupCosine
 
     torch.manual_seed(seed)
@@ -146,7 +146,9 @@ def renee(
             f"head_optimizer = {head_optimizer!r}", wanted="sgd or adamw", next_step="name one of the two"
         )
     optimizers = Optimizers(
-        encoder=adamw(text, encoder_lr, encoder_weight_decay),
+        encoder=plain_adam(text, encoder_lr)
+        if encoder == "bag"
+        else adamw(text, encoder_lr, encoder_weight_decay),
         tokens=lazy_adam(text, token_lr),
         head=FusedSGD(head, head_lr, head_momentum, head_weight_decay)
         if head_optimizer == "sgd"

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
 from megalabel.kernels.all_labels_bce import SGDRule
 from megalabel.training.lazy_adam import LazyAdam
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 
 def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float = 1e-6) -> Optimizer | None:
@@ -31,10 +33,16 @@ def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float =
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, eps=eps, fused=True)
 
 
-def lazy_adam(module: nn.Module, lr: float) -> Optimizer | None:
+def lazy_adam(module: nn.Module, lr: float) -> LazyAdam | None:
     """LazyAdam over the token tables of `module` that have sparse gradients; None where there are none."""
     tables = _tables(module)
     return LazyAdam(tables, lr=lr) if tables else None
+
+
+def plain_adam(module: nn.Module, lr: float) -> LazyAdam:
+    """LazyAdam over all else: for encoders whose dense part is so small that it needs no decay and no fusing."""
+    sparse = {id(table) for table in _tables(module)}
+    return LazyAdam([p for p in module.parameters() if p.requires_grad and id(p) not in sparse], lr=lr)
 
 
 def _tables(module: nn.Module) -> list[Tensor]:
@@ -42,7 +50,7 @@ def _tables(module: nn.Module) -> list[Tensor]:
     return [m.weight for m in embeddings if m.weight.requires_grad]
 
 
-class FusedSGD(Optimizer):
+class FusedSGD:
     """SGD whose update happens inside the head's backward; this object holds rate, decay and momentum.
 
     Momentum and coupled weight decay are those of `torch.optim.SGD` (Renée). `step` only closes the step.
@@ -56,42 +64,45 @@ class FusedSGD(Optimizer):
                 wanted="a head with an `sgd` rule",
                 next_step="use torch.optim.SGD or adamw with this head",
             )
-        parameters = [p for p in head.parameters() if p.requires_grad]
-        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        self.param_groups: list[dict[str, Any]] = [{"params": list(head.parameters()), "lr": lr}]
         self.rule = SGDRule(lr=lr, momentum=momentum, weight_decay=weight_decay)
         head.sgd = self.rule
 
     def begin(self, part: int, parts: int) -> None:
         """Micro-batch `part` of `parts` comes next: rate and position go to the rule."""
-        group = self.param_groups[0]
-        self.rule.lr, self.rule.momentum = group["lr"], group["momentum"]
-        self.rule.weight_decay = group["weight_decay"]
+        self.rule.lr = self.param_groups[0]["lr"]
         self.rule.first, self.rule.last = part == 0, part == parts - 1
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Nothing is left to do: the weights moved in the backward."""
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Nothing to forget: no gradient was ever held."""
+
     def state_dict(self) -> dict[str, Any]:
-        """The momentum buffers and the settings."""
+        """The momentum buffers and the rate."""
         buffers = {"buffer": self.rule.buffer, "bias_buffer": self.rule.bias_buffer}
-        return {"state": buffers, "param_groups": super().state_dict()["param_groups"]}
+        return {"state": buffers, "lr": self.param_groups[0]["lr"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """What `state_dict` gave; the buffers go where the weights are."""
         device = self.param_groups[0]["params"][0].device
         for name, buffer in state_dict["state"].items():
             setattr(self.rule, name, None if buffer is None else buffer.to(device))
-        super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
+        self.param_groups[0]["lr"] = state_dict["lr"]
+
+
+AnyOptimizer: TypeAlias = "Optimizer | LazyAdam | FusedSGD"
 
 
 class Optimizers:
     """Named optimisers that step together, each with its own rate under one schedule."""
 
-    def __init__(self, **named: Optimizer | None) -> None:
+    def __init__(self, **named: AnyOptimizer | None) -> None:
         self.named = {name: optimizer for name, optimizer in named.items() if optimizer is not None}
         self.base = {name: [g["lr"] for g in o.param_groups] for name, o in self.named.items()}
 
-    def __getitem__(self, name: str) -> Optimizer:
+    def __getitem__(self, name: str) -> AnyOptimizer:
         return self.named[name]
 
     def scale_rates(self, factor: float) -> None:
@@ -114,14 +125,14 @@ class Optimizers:
             if isinstance(optimizer, FusedSGD):
                 continue
             if clip:
-                scaler.unscale_(optimizer)
+                scaler.unscale_(optimizer)  # type: ignore[arg-type]
                 nn.utils.clip_grad_norm_(_parameters(optimizer), clip)
-            scaler.step(optimizer)
+            scaler.step(optimizer)  # type: ignore[arg-type]
         if any(not isinstance(optimizer, FusedSGD) for optimizer in self.named.values()):
             scaler.update()
         for optimizer in self.named.values():
             optimizer.zero_grad(set_to_none=True)
 
 
-def _parameters(optimizer: Optimizer) -> Iterable[Tensor]:
+def _parameters(optimizer: AnyOptimizer) -> Iterable[Tensor]:
     return (p for group in optimizer.param_groups for p in group["params"])

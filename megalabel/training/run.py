@@ -15,7 +15,7 @@ from megalabel.files import read_json, recover, write_json
 from megalabel.metrics.ranking import measure
 from megalabel.model import Model
 from megalabel.training import checkpoint
-from megalabel.training.log import Log, peak_mb
+from megalabel.training.log import Log, give_back_memory, peak_mb
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.recipe import Recipe
 from megalabel.version import __version__
@@ -62,6 +62,7 @@ def train(
     model = Model(recipe.encoder, recipe.head, recipe.data.label_texts, recipe.max_length)
     every = max(1, round(validate_epochs * recipe.batches.per_epoch))
     begun, saved = time.monotonic() - position.seconds, time.monotonic()
+    give_back_memory()
     log = Log(
         out / "log.jsonl",
         step=position.step,

@@ -1,3 +1,4 @@
+import copy
 import itertools
 import math
 
@@ -101,11 +102,46 @@ def test_a_row_that_comes_late_takes_a_first_step_of_one_rate():
     torch.testing.assert_close(before[1] - table.weight[1], torch.full((3,), 0.1))
 
 
-def test_lazy_adam_refuses_dense_gradients():
-    weight = nn.Parameter(torch.zeros(2, 2))
-    weight.sum().backward()
-    with pytest.raises(SettingError, match="dense gradient"):
-        LazyAdam([weight]).step()
+def test_lazy_adam_is_adam_on_dense_gradients():
+    torch.manual_seed(0)
+    shapes = [(3, 4), (4,), ()]
+    ours = [nn.Parameter(torch.randn(shape)) for shape in shapes]
+    theirs = [nn.Parameter(p.detach().clone()) for p in ours]
+    optimizers = LazyAdam(ours, lr=0.1), torch.optim.Adam(theirs, lr=0.1)
+    for _ in range(5):
+        factor = torch.randn(())
+        for parameters, optimizer in zip((ours, theirs), optimizers, strict=True):
+            sum((p**2).sum() for p in parameters).mul(factor).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_optimisers_survive_their_state():
+    def made():
+        torch.manual_seed(1)
+        table, head = nn.Embedding(6, 3, sparse=True), DenseHead(7, 3, bias=True)
+        optimizers = Optimizers(tokens=lazy_adam(table, 0.1), head=FusedSGD(head, 0.1, 0.9))
+        return table, head, optimizers
+
+    def step(table, head, optimizers, seed):
+        optimizers.begin(0, 1)
+        head.loss(table(torch.tensor([[seed], [1], [2], [3]])), PAIRS).backward()
+        optimizers.step(torch.amp.GradScaler("cpu", enabled=False))
+
+    first, second = made(), made()
+    for seed in range(3):
+        step(*first, seed)
+    for a, b in zip(first[:2], second[:2], strict=True):
+        b.load_state_dict(copy.deepcopy(a.state_dict()))
+    for name, optimizer in first[2].named.items():
+        second[2][name].load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for parts in (first, second):
+        step(*parts, 4)
+    assert torch.equal(first[0].weight, second[0].weight)
+    assert torch.equal(first[1].weight, second[1].weight)
+    assert torch.equal(first[1].bias, second[1].bias)
 
 
 def test_vectors_do_not_decay_and_sparse_tables_go_their_own_way():
