@@ -45,6 +45,7 @@ def renee(
     encoder_lr: float = 1e-5,
     encoder_weight_decay: float = 0.01,
     token_lr: float = 0.002,
+    sparse_tokens: bool = False,
     warmup: float = 5000,
     clip: float = 0.0,
     precision: str = "auto",
@@ -67,7 +68,7 @@ def renee(
         batch_size: texts a step.
         micro_batches: parts a batch is cut into, to save memory; changes no schedule.
         dropout: share of the embedding's entries dropped.
-        token_dropout: share of a text's tokens hidden, for bag and small.
+        token_dropout: share of a text's tokens hidden in training.
         bottleneck: width of a linear map behind the encoder; 0 for none.
         pairs: of the bag: give word pairs that occur in so many texts a vector; 0 for none.
         frozen: leave the pretrained encoder as it is, encode once, train a residual block and the head.
@@ -81,7 +82,8 @@ def renee(
         head_std: standard deviation of the classifier's first weights.
         encoder_lr: learning rate of the encoder.
         encoder_weight_decay: decay of a transformer's matrices.
-        token_lr: learning rate of bag's and small's token vectors.
+        token_lr: learning rate of the token vectors of bag, of small, and of others with sparse_tokens.
+        sparse_tokens: move only those token vectors of a pretrained encoder that a batch has, which is faster.
         warmup: steps of warm-up, or a share of all steps where below 1.
         clip: largest norm of the encoder's gradient; 0 for no limit.
         precision: of the encoder: auto, float32, bfloat16 or float16.
@@ -112,8 +114,9 @@ def renee(
     if words is None:
         inner = 0.0 if frozen else dropout
         text = Transformer.pretrained(
-            encoder, readouts=[mean()], bottleneck=bottleneck, dropout=inner, checkpointing=checkpointing
-        )
+            encoder, readouts=[mean()], bottleneck=bottleneck, dropout=inner, checkpointing=checkpointing,
+            token_dropout=0.0 if frozen else token_dropout, sparse=sparse_tokens and not frozen,
+        )  # fmt: skip
         if frozen:
             text = Frozen(text, hidden=hidden, dropout=dropout)
         words = text.tokenizer
