@@ -23,6 +23,7 @@ check: $(VENV)/.ready  ## format, lint, types, import floors
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/readme_tables.py --check
 
 bench: $(VENV)/.ready  ## the benchmarks behind the README's figures, rows into benchmarks/results.csv
 	$(BIN)/python benchmarks/metrics.py

@@ -69,10 +69,15 @@ def fit(
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of the encoder's products: "auto" is bfloat16 where the device computes it fast.
 
-    CPUs without bfloat16 units run it many times slower than float32, so "auto" never takes it there.
+    On a CPU that is one with AMX tiles (MiniLM-L6 trains two to three times as fast there); CPUs without
+    bfloat16 units run it many times slower than float32.
     """
     if precision == "auto":
-        fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        if device.type == "cuda":
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+            fast = device.type == "cpu" and bool(known.get("amx_bf16"))
         return torch.bfloat16 if fast else torch.float32
     if precision not in PRECISIONS:
         raise SettingError(

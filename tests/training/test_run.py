@@ -220,9 +220,13 @@ def test_code_from_elsewhere_is_not_run(finished, tmp_path):
         megalabel.load(tmp_path / "m", trust=["subprocess"])
 
 
-def test_a_cpu_without_bfloat16_units_never_takes_it():
-    assert resolve_precision("auto", torch.device("cpu")) is torch.float32
+@pytest.mark.parametrize(("units", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
+def test_a_cpu_without_bfloat16_units_never_takes_it(monkeypatch, units, dtype):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units}, raising=False)
+    assert resolve_precision("auto", torch.device("cpu")) is dtype
     assert resolve_precision("bfloat16", torch.device("cpu")) is torch.bfloat16
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    assert resolve_precision("auto", torch.device("cpu")) is torch.float32
 
 
 def test_half_precision_trains_with_split_loss_scaling(data, tiny_bert, tmp_path):

@@ -1,0 +1,88 @@
+"""Writes the README's tables from benchmarks/results.csv; with --check, says whether they are those of the rows."""
+
+from __future__ import annotations
+
+import csv
+import re
+import sys
+from pathlib import Path
+
+from megalabel.metrics.peers import peers
+from megalabel.metrics.table import table
+
+ROOT = Path(__file__).parent.parent
+SETS = ("wordnet-4k", "gutenberg-4k", "metamath", "wordnet")
+COLUMNS = ("P@1", "P@3", "P@5", "PSP@1", "PSP@3", "PSP@5", "train s", "peak MB")
+PEERS = 3  # best recorded peers shown for each set
+
+
+def rows(benchmark: str) -> dict[str, dict[str, tuple[str, dict[str, str]]]]:
+    """The latest value of each size and metric: {size: {metric: (value, row)}}."""
+    found: dict[str, dict[str, tuple[str, dict[str, str]]]] = {}
+    with open(ROOT / "benchmarks" / "results.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["benchmark"] == benchmark:
+                found.setdefault(row["size"], {})[row["metric"]] = row["value"], row
+    return found
+
+
+def quality() -> str:
+    parts = []
+    for name in SETS:
+        ours = {size: metrics for size, metrics in rows("quality").items() if size.split()[0] == name}
+        if not ours:
+            continue
+        lines = [
+            (
+                f"**megalabel {' '.join(size.split()[1:])}**",
+                {metric: float(value) for metric, (value, _) in metrics.items()},
+            )
+            for size, metrics in ours.items()
+        ]
+        lines.sort(key=lambda line: -line[1]["P@1"])
+        lines += [peer.row for peer in peers(name)[:PEERS]]
+        parts.append(table(lines, COLUMNS, style="markdown", title=name))
+    return "\n\n".join([*parts, origin("quality")])
+
+
+def dense_head() -> str:
+    found = rows("dense_head")
+    metrics = list(dict.fromkeys(metric for size in found.values() for metric in size))
+    lines = []
+    for size, values in found.items():
+        cells = {m: f"{float(values[m][0]):.3g} {values[m][1]['unit']}".strip() for m in metrics if m in values}
+        lines.append((size, cells))
+    return table(lines, metrics, style="markdown", title="") + "\n\n" + origin("dense_head")
+
+
+def origin(benchmark: str) -> str:
+    facts = {
+        (row["date"], row["commit"], row["machine"])
+        for metrics in rows(benchmark).values()
+        for _, row in metrics.values()
+    }
+    return "; ".join(f"{date}, commit {commit}, {machine}" for date, commit, machine in sorted(facts))
+
+
+def main() -> None:
+    path = ROOT / "README.md"
+    before = text = path.read_text(encoding="utf-8")
+    for name, made in (("quality", quality), ("dense_head", dense_head)):
+        if rows(name):
+            text = re.sub(
+                rf"(<!-- {name} -->\n).*?(<!-- end -->)",
+                lambda match, made=made: match[1] + made() + "\n" + match[2],
+                text,
+                flags=re.DOTALL,
+            )
+    if "--check" in sys.argv:
+        if text != before:
+            sys.exit(
+                "README.md does not show the rows of benchmarks/results.csv; run python scripts/readme_tables.py"
+            )
+        return
+    path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
