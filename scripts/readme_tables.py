@@ -1,4 +1,4 @@
-"""Writes the README's tables from benchmarks/results.csv; with --check, says whether they are those of the rows."""
+"""Writes the README's tables from benchmarks/results.csv; --check says whether they are up to date."""
 
 from __future__ import annotations
 

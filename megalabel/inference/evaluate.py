@@ -53,7 +53,7 @@ def evaluate(
         constants[0] if a is None else a,
         constants[1] if b is None else b,
     )
-    return measure(top, data.test.labels, k=tuple(k), inverse_propensity=weights)
+    return measure(top, data.test.labels, k=tuple(k), inverse_propensity=weights, n_true=data.test.n_true())
 
 
 def check_labels(model: Model, data: Corpus) -> None:

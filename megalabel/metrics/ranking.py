@@ -29,6 +29,7 @@ def measure(
     k: int | Iterable[int] = (1, 3, 5),
     inverse_propensity: np.ndarray | None = None,
     which: Iterable[str] | None = None,
+    n_true: np.ndarray | None = None,
 ) -> dict[str, float]:
     """All ranking metrics of one set of predictions, in percent, not rounded: {"P@1": 58.1, ...}.
 
@@ -54,6 +55,8 @@ def measure(
         k: at which depths, each from 1 to K.
         inverse_propensity: (L,) 1/p, from `megalabel.metrics.propensity`. Without it there is no PSP and
             no PSnDCG.
+        n_true: (N,) true labels of each text where some have no column in `truth` (labels that training never
+            saw); they count in R and nDCG as labels that cannot be found. The columns' own count if None.
         which: a choice of "P", "R", "nDCG", "PSP", "PSnDCG", "coverage", "macro-F1". Everything that can
             be computed if None.
 
@@ -71,7 +74,7 @@ def measure(
 
     labels = labels[:, : max(depths)]
     hit = np.ascontiguousarray(hits(labels, truth).T)  # (k, N): every sum below runs down one place
-    counts = np.diff(truth.indptr)
+    counts = _counts(truth, n_true)
     values: dict[str, float] = {}
     values.update(_unweighted(hit, counts, depths))
     if gains is not None and not families.isdisjoint(WEIGHTED):
@@ -79,6 +82,20 @@ def measure(
     if not families.isdisjoint(PER_LABEL):
         values.update(_per_label(hit, labels, truth, depths))
     return {f"{name}@{d}": 100.0 * values[f"{name}@{d}"] for name in FAMILIES if name in families for d in depths}
+
+
+def _counts(truth: sp.csr_matrix, n_true: np.ndarray | None) -> np.ndarray:
+    known = np.diff(truth.indptr)
+    if n_true is None:
+        return np.asarray(known)
+    if n_true.shape != known.shape or (n_true < known).any():
+        raise DataError(
+            f"true labels counted for {n_true.shape} texts, or fewer than the {truth.nnz} in the truth",
+            wanted=f"one count for each of {len(known)} texts, at least what the truth holds",
+            next_step="take Split.n_true() of the split that you measure",
+            where="n_true",
+        )
+    return np.asarray(n_true)
 
 
 def _discounts(k: int) -> np.ndarray:
