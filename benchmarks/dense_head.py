@@ -145,7 +145,7 @@ def memory(name: str, n: int, n_labels: int, dim: int) -> float:
 def report(n: int, options: argparse.Namespace) -> None:
     n_labels, dim = options.labels, options.dim
     peaks = {name: memory(name, n, n_labels, dim) for name in MEASURED_ALONE}
-    taken = times(n, n_labels, dim, options.rounds or max(5, 1500 // n))
+    taken = times(n, n_labels, dim, options.rounds or max(4, 1000 // n))
     fastest = min(seconds for name, seconds in taken.items() if name.startswith("usual"))
     smallest = min(peak for name, peak in peaks.items() if name.startswith("usual"))
     size = f"B={n} L={n_labels} D={dim} threads={torch.get_num_threads()}"
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--labels", type=int, default=145_716)
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--texts", type=int, nargs="+", default=[512, 64])
-    parser.add_argument("--rounds", type=int, help="default: 5, more for small B")
+    parser.add_argument("--rounds", type=int, help="default: 4, more for small B")
     parser.add_argument("--no-record", action="store_true")
     parser.add_argument("--memory-of", choices=MEASURED_ALONE, help=argparse.SUPPRESS)
     options = parser.parse_args()

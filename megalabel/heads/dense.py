@@ -31,8 +31,9 @@ class DenseHead(Head):
             where data are few, since weights then need not first learn how rare their labels are.
         init_std: standard deviation of the initial weights (Renée: 0.02); the bias begins at 0.
         loss_every: in training, compute the loss's value at every n-th call only, the first included, and
-            return NaN (which trains all the same) in between: a value costs a third more than a step without.
-            Outside training (`eval`, `no_grad`) the value is always there, and weights never change.
+            return NaN (which trains all the same) in between: with the value a step takes a third to a half
+            longer. Outside training (`eval`, `no_grad`) the value is always there, and weights
+            never change.
         chunk: labels at a time, None for what suits the machine's caches.
         compute_dtype: the type of matrix products in training, e.g. torch.bfloat16 on CUDA; weights stay
             float32. None for float32.
