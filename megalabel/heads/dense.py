@@ -35,8 +35,8 @@ class DenseHead(Head):
             longer. Outside training (`eval`, `no_grad`) the value is always there, and weights
             never change.
         chunk: labels at a time, None for what suits the machine's caches.
-        compute_dtype: the type of matrix products in training, e.g. torch.bfloat16 on CUDA; weights stay
-            float32. None for float32.
+        compute_dtype: the type of matrix products in training, e.g. torch.bfloat16; weights stay float32. None
+            for autocast's on CUDA where it is on (Renée's half-precision classifier), else float32.
         generator: where initial weights are drawn from; None for torch's own.
 
     Raises:
@@ -74,16 +74,21 @@ class DenseHead(Head):
         training = self.training and torch.is_grad_enabled()
         value = not training or self._calls % self.loss_every == 0
         self._calls += training
-        return all_labels_bce(
-            views[:, 0],
-            self.weight,
-            self.bias,
-            positives,
-            rule=self.sgd if self.training else None,
-            value=value,
-            chunk=self.chunk,
-            compute_dtype=self.compute_dtype,
-        )
+        device = views.device.type
+        dtype = self.compute_dtype
+        if dtype is None and device == "cuda" and torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
+        with torch.autocast(device, enabled=False):  # the kernel casts by itself, and keeps wide accumulators
+            return all_labels_bce(
+                views[:, 0],
+                self.weight,
+                self.bias,
+                positives,
+                rule=self.sgd if self.training else None,
+                value=value,
+                chunk=self.chunk,
+                compute_dtype=dtype,
+            )
 
     @torch.no_grad()
     def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:

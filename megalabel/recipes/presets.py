@@ -13,7 +13,10 @@ ANY = "*"
 
 @dataclass(frozen=True)
 class Preset:
-    """Arguments of a recipe that were tuned for some data sets (`*`: for any) and one encoder."""
+    """Arguments of a recipe that were tuned for some data sets (`*`: for any) and one encoder.
+
+    One without an encoder is for whatever encoder is asked for.
+    """
 
     recipe: str
     sets: tuple[str, ...]
@@ -22,13 +25,13 @@ class Preset:
 
     @property
     def encoder(self) -> str:
-        """The encoder that it was tuned with."""
-        return str(self.arguments["encoder"])
+        """The encoder that it was tuned with, or `*`."""
+        return str(self.arguments.get("encoder", ANY))
 
     def fits(self, data_name: str, encoder: str | None) -> bool:
         """Whether it is for this data set and, where one is asked for, this encoder."""
         right_set = ANY in self.sets or data_name.lower() in (name.lower() for name in self.sets)
-        return right_set and encoder in (None, self.encoder)
+        return right_set and (self.encoder == ANY or encoder in (None, self.encoder))
 
 
 @functools.cache

@@ -54,7 +54,7 @@ def fit(
             part = part.to(device)
             with autocast(device, recipe.precision):
                 views = encoder.views(part)
-            loss = head.loss(views.float(), part.positives)
+                loss = head.loss(views.float(), part.positives)
             scaler.scale(loss).backward()
             total += float(loss.detach())
         optimizers.step(scaler, recipe.clip)
