@@ -4,7 +4,8 @@
 
 Trains with the committed preset of each set and encoder, evaluates on the test side, prints the tables beside
 the recorded peers, and appends rows. Nothing is chosen here: presets were tuned on a validation split.
-Seconds are wall seconds of the whole process, CPU seconds those of user and system, MB is the peak resident size.
+Seconds are wall seconds of the whole process, CPU seconds those of user and system, "peak MB" is the peak resident
+size, "state MB" all weights and what the optimisers keep of them (momentum, moments), MB being 10⁶ bytes.
 """
 
 from __future__ import annotations
@@ -43,9 +44,12 @@ def run(data: str, label: str, options: list[str], keep: Path | None) -> None:
         wall, cpu, peak = measured([*base, "train", "renee", data, "--out", str(out), *options])
         predict, _, _ = measured([*base, "evaluate", str(out), data])
         found = json.loads((out / "metrics.json").read_text())
+        facts = json.loads((out / "recipe.json").read_text())["finished"]
         size = sum(file.stat().st_size for file in (out / "model").iterdir()) / 1e6
     figures = {metric: found[metric] for metric in METRICS}
     figures |= {"train s": wall, "train CPU s": cpu, "evaluate s": predict, "peak MB": peak, "model MB": size}
+    figures["state MB"] = facts["weights_mb"] + facts["optimizers_mb"]
+    figures["peak over state MB"] = peak - figures["state MB"]
     for metric, value in figures.items():
         row("quality", f"{name} renee {label}", metric, float(value), "%" if "@" in metric else metric.split()[-1])
 

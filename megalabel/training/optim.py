@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -111,6 +111,10 @@ class Optimizers:
             for group, lr in zip(optimizer.param_groups, self.base[name], strict=True):
                 group["lr"] = lr * factor
 
+    def tensors(self) -> list[Tensor]:
+        """All that the optimisers keep between steps."""
+        return [t for optimizer in self.named.values() for t in _tensors(optimizer.state_dict()["state"])]
+
     def begin(self, part: int, parts: int) -> None:
         """Tells the optimisers that act in the backward which micro-batch comes."""
         for optimizer in self.named.values():
@@ -132,6 +136,14 @@ class Optimizers:
             scaler.update()
         for optimizer in self.named.values():
             optimizer.zero_grad(set_to_none=True)
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, (dict, list)):
+        for value in state.values() if isinstance(state, dict) else state:
+            yield from _tensors(value)
 
 
 def _parameters(optimizer: AnyOptimizer) -> Iterable[Tensor]:

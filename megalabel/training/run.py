@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,13 @@ def train(
         model = Model.load(out / "model", device=where)
     else:
         model.save(out / "model")
-    facts = {"seconds": time.monotonic() - begun, "steps": position.step, "peak_mb": peak_mb()}
+    facts = {
+        "seconds": time.monotonic() - begun,
+        "steps": position.step,
+        "peak_mb": peak_mb(),
+        "weights_mb": _megabytes([*recipe.encoder.state_dict().values(), *recipe.head.state_dict().values()]),
+        "optimizers_mb": _megabytes(recipe.optimizers.tensors()),
+    }
     _finish(out, recipe, facts)
     return model
 
@@ -121,6 +128,10 @@ def _validate(recipe: Recipe, model: Model, position: Position, log: Log, out: P
     else:
         position.rounds_without_gain += 1
     return bool(recipe.patience) and position.rounds_without_gain >= recipe.patience
+
+
+def _megabytes(tensors: Iterable[torch.Tensor]) -> float:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
 
 
 def _claim(out: Path, recipe: Recipe) -> None:
