@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from megalabel.recipes import get
+from megalabel.recipes import get, tuned
 from megalabel.recipes.presets import find
 
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool}
@@ -73,8 +73,9 @@ def run(
     taken = dict(preset.arguments) if preset else {}
     if not quiet:
         typer.echo(_told(name, data, preset, taken, overrides), err=True)
-    recipe = get(name)(data, **{**taken, **overrides})
-    model = train(recipe, out, device=device, checkpoint_seconds=checkpoint_seconds, quiet=quiet)
+    model = train(
+        tuned(name, data, **overrides), out, device=device, checkpoint_seconds=checkpoint_seconds, quiet=quiet
+    )
     if not quiet:
         typer.echo(f"the model is in {out}; next: megalabel evaluate {out} DATA", err=True)
     return model

@@ -23,3 +23,17 @@ def get(name: str) -> Callable[..., Any]:
         raise SettingError(f"recipe {name!r}", wanted=", ".join(names()), next_step="name one of these")
     found: Callable[..., Any] = getattr(importlib.import_module(f"{__name__}.{name}"), name)
     return found
+
+
+def tuned(name: str, data: Any, **overrides: Any) -> Any:
+    """The recipe `name` for a corpus with the values of the preset that fits, as the command line takes them.
+
+    Args:
+        name: a recipe, such as "renee".
+        data: the corpus; its name chooses the preset, and so does `encoder` where it is given.
+        overrides: arguments of the recipe that go before the preset's.
+    """
+    from megalabel.recipes.presets import find
+
+    preset = find(name, data.name, overrides.get("encoder"))
+    return get(name)(data, **{**(preset.arguments if preset else {}), **overrides})
