@@ -157,15 +157,26 @@ for _name in names():
 
 
 def main() -> None:
-    """The entry point: errors of ours become one line and exit status 2."""
+    """The entry point: errors of ours and of the file system become one line and exit status 2."""
     try:
         app()
     except MegalabelError as error:
         sys.stderr.write(f"megalabel: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write("\nmegalabel: interrupted; the same command goes on from the last checkpoint\n")
-        sys.exit(130)
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(
+            f"megalabel: {place}{error.strerror or error}; wanted a place that can be read and written. "
+            "Next step: look at the path, its rights and the space on the disk.\n"
+        )
+        sys.exit(2)
+    except SystemExit as stop:
+        if stop.code == 130:  # what Typer makes of Ctrl-C
+            sys.stderr.write(
+                "\nmegalabel: interrupted; a run that has a checkpoint goes on from it when the same command "
+                "is given again\n"
+            )
+        raise
 
 
 if __name__ == "__main__":

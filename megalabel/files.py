@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -43,7 +44,7 @@ def recover(path: str | Path) -> None:
     """Puts back the folder that a crash between the two renames of `atomic_folder` left aside."""
     path = Path(path)
     if not path.exists() and path.parent.is_dir():
-        aside = sorted(path.parent.glob(f".{path.name}.old-*"), key=lambda p: p.stat().st_mtime)
+        aside = sorted(path.parent.glob(f".{glob.escape(path.name)}.old-*"), key=lambda p: p.stat().st_mtime)
         if aside:
             aside[-1].rename(path)
 
@@ -71,7 +72,13 @@ def write_text(path: str | Path, text: str) -> None:
 
 def write_json(path: str | Path, value: Any) -> None:
     """Writes a JSON file for people to read, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    with write_bytes_atomically(path) as file:
+        file.write(json_bytes(value, indent=2) + b"\n")
+
+
+def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
+    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, as JSON's own escape."""
+    return json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
 def read_json(path: str | Path, *, next_step: str) -> dict[str, Any]:

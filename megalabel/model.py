@@ -14,9 +14,10 @@ import torch
 from megalabel.data.batches import pad
 from megalabel.data.texts import Texts
 from megalabel.data.tokenize import TextTokenizer
+from megalabel.device import pick
 from megalabel.encoders.base import Encoder
 from megalabel.errors import FormatError, SettingError
-from megalabel.files import atomic_folder, read_json, recover, sha256, write_json, write_text
+from megalabel.files import atomic_folder, json_bytes, read_json, recover, sha256, write_json
 from megalabel.heads.base import Head
 from megalabel.progress import Progress
 from megalabel.tensors import fill, save_tensors
@@ -25,6 +26,7 @@ from megalabel.version import __version__
 
 FORMAT = 1
 BLOCK = 8192  # texts that are tokenised and sorted by length together
+FILES = ("encoder.safetensors", "head.safetensors", "tokenizer.json", "labels.jsonl")
 AGAIN = "copy the folder again from where it was made"
 
 
@@ -79,8 +81,7 @@ class Model:
             batch_size: texts scored together.
             progress: what to call it on a progress bar, "" for none.
         """
-        if k < 1:
-            raise SettingError(f"k = {k}", wanted="at least 1", next_step="ask for one label or more")
+        _at_least_one("k", k)
         labels = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
         forbidden = _by_row(exclude, len(texts))
@@ -106,6 +107,7 @@ class Model:
         """Row numbers (B,) and views (B, V, D), in batches of texts of like length; the modules' modes kept."""
         if isinstance(texts, str):
             raise SettingError("one string", wanted="a list of texts", next_step="write [text]")
+        _at_least_one("batch_size", batch_size)
         modes = self.encoder.training, self.head.training
         self.encoder.eval()
         self.head.eval()
@@ -122,14 +124,24 @@ class Model:
             self.head.train(modes[1])
 
     def save(self, folder: str | Path) -> None:
-        """Writes the model as a folder that explains itself; an older one there is replaced whole."""
+        """Writes the model as a folder that explains itself; an older model there is replaced whole.
+
+        SettingError if anything else is there.
+        """
+        folder = Path(folder)
+        empty = folder.is_dir() and not any(folder.iterdir())
+        if folder.exists() and not empty and not (folder / "manifest.json").is_file():
+            raise SettingError(
+                f"{folder} holds something that is not a model",
+                wanted="a new folder, or one with an older model",
+                next_step="give another folder",
+            )
         with atomic_folder(folder) as new:
             save_tensors(new / "encoder.safetensors", self.encoder.state_dict())
             save_tensors(new / "head.safetensors", self.head.state_dict())
             self.encoder.tokenizer.save(new)
-            names = "".join(json.dumps(name, ensure_ascii=False) + "\n" for name in self.label_texts)
-            write_text(new / "labels.jsonl", names)
-            files = ("encoder.safetensors", "head.safetensors", "tokenizer.json", "labels.jsonl")
+            with open(new / "labels.jsonl", "wb") as file:
+                file.writelines(json_bytes(name) + b"\n" for name in self.label_texts)
             manifest = {
                 "format": FORMAT,
                 "version": __version__,
@@ -137,7 +149,7 @@ class Model:
                 "max_length": self.max_length,
                 "encoder": {"class": _name(self.encoder), "settings": self.encoder.settings()},
                 "head": {"class": _name(self.head), "settings": self.head.settings()},
-                "sha256": {name: sha256(new / name) for name in files},
+                "sha256": {name: sha256(new / name) for name in FILES},
             }
             write_json(new / "manifest.json", manifest)
 
@@ -147,7 +159,7 @@ class Model:
 
         `trust` names modules outside megalabel that the folder's encoder or head may come from.
         """
-        folder = Path(folder)
+        folder, device = Path(folder), pick(device)
         if not (folder / "manifest.json").exists() and (folder / "recipe.json").exists():
             folder = folder / "model"
         recover(folder)
@@ -158,6 +170,14 @@ class Model:
                 wanted=f"format {FORMAT}",
                 next_step="load it with the version that wrote it",
                 where=folder,
+            )
+        facts = {"sha256", "encoder", "head", "max_length"}
+        if not facts <= manifest.keys() or not set(FILES) <= manifest["sha256"].keys():
+            raise FormatError(
+                "the manifest is not that of a model",
+                wanted=", ".join(sorted(facts)),
+                next_step="give a run folder or its model folder",
+                where=folder / "manifest.json",
             )
         for name, digest in manifest["sha256"].items():
             if not (folder / name).is_file() or sha256(folder / name) != digest:
@@ -182,17 +202,29 @@ class Model:
         return cls(encoder, head, names, int(manifest["max_length"])).to(device)
 
 
+def _at_least_one(name: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise SettingError(f"{name} = {value}", wanted="a whole number from 1 up", next_step="correct it")
+
+
 def _by_row(pairs: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Pairs sorted by row, with the place where each row's begin."""
     if pairs is None or len(pairs) == 0:
         return None
-    pairs = np.asarray(pairs, dtype=np.int64)
-    if pairs.ndim != 2 or pairs.shape[1] != 2 or pairs.min() < 0 or pairs[:, 0].max() >= n:
+    pairs = np.asarray(pairs)
+    if (
+        pairs.dtype.kind not in "iu"
+        or pairs.ndim != 2
+        or pairs.shape[1] != 2
+        or pairs.min() < 0
+        or pairs[:, 0].max() >= n
+    ):
         raise SettingError(
-            f"exclude of shape {pairs.shape}, rows up to {pairs[..., 0].max()}",
-            wanted=f"(F, 2) pairs (row, label) with rows below {n}",
+            f"exclude of shape {pairs.shape} and dtype {pairs.dtype}, rows up to {pairs[..., 0].max()}",
+            wanted=f"(F, 2) integer pairs (row, label) with rows below {n}",
             next_step="give the filter that belongs to these texts",
         )
+    pairs = pairs.astype(np.int64, copy=False)
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
     return np.searchsorted(pairs[:, 0], np.arange(n + 1)), pairs[:, 1]
 

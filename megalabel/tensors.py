@@ -8,6 +8,7 @@ a JSON header and raw numbers; files are exchanged freely with the library (a te
 from __future__ import annotations
 
 import json
+import math
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -107,7 +108,7 @@ class _opened:
                 raise ValueError(f"a header of {length} bytes")
             header = json.loads(self.file.read(length))
             header.pop("__metadata__", None)
-            end = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+            end = 8 + length + max((_end(entry) for entry in header.values()), default=0)
             if end != self.path.stat().st_size:
                 raise ValueError(f"{self.path.stat().st_size} bytes instead of {end}")
             return self.file, header, 8 + length
@@ -123,6 +124,14 @@ class _opened:
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
+
+
+def _end(entry: dict[str, Any]) -> int:
+    """Where a tensor's numbers end; ValueError or the like if its facts do not agree."""
+    start, end = entry["data_offsets"]
+    if start < 0 or end - start != math.prod(entry["shape"]) * _DTYPES[entry["dtype"]].itemsize:
+        raise ValueError(f"{entry['shape']} {entry['dtype']} in {end - start} bytes")
+    return int(end)
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -13,6 +13,13 @@ from megalabel.metrics.table import table
 ROOT = Path(__file__).parent.parent
 SETS = ("wordnet-4k", "gutenberg-4k", "metamath", "wordnet")
 COLUMNS = ("P@1", "P@3", "P@5", "PSP@1", "PSP@3", "PSP@5", "train s", "peak MB")
+HEAD_COLUMNS = (  # what the column is called, the metric's name, a factor
+    ("ms a step", "step", 1.0),
+    ("% of its products' speed", "speed", 100.0),
+    ("times the usual speed", "speed-up", 1.0),
+    ("peak MB", "peak memory", 1.0),
+    ("% of the usual memory", "memory share", 100.0),
+)
 PEERS = 3  # best recorded peers shown for each set
 
 
@@ -46,13 +53,23 @@ def quality() -> str:
 
 
 def dense_head() -> str:
-    found = rows("dense_head")
-    metrics = list(dict.fromkeys(metric for size in found.values() for metric in size))
+    """One line for each size and way: metrics are called "way: what"."""
     lines = []
-    for size, values in found.items():
-        cells = {m: f"{float(values[m][0]):.3g} {values[m][1]['unit']}".strip() for m in metrics if m in values}
-        lines.append((size, cells))
-    return table(lines, metrics, style="markdown", title="") + "\n\n" + origin("dense_head")
+    for size, values in rows("dense_head").items():
+        ways = list(dict.fromkeys(metric.rpartition(": ")[0] for metric in values))
+        for way in ways:
+            cells = {
+                head: _short(float(values[f"{way}: {what}"][0]) * factor)
+                for head, what, factor in HEAD_COLUMNS
+                if f"{way}: {what}" in values
+            }
+            lines.append((f"{size.split()[0]} {way}", cells))
+    heads = [head for head, _, _ in HEAD_COLUMNS]
+    return table(lines, heads, style="markdown", title="") + "\n\n" + origin("dense_head")
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def origin(benchmark: str) -> str:

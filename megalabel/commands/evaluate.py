@@ -19,11 +19,14 @@ def evaluate_run(
     run: Path, data: Any, k: str, a: float | None, b: float | None, batch_size: int, device: str | None
 ) -> str:
     """Measures, writes, and returns the table to print."""
-    from megalabel.commands.device import pick
+    from megalabel.device import pick
 
     model = Model.load(run, device=pick(device))
     found = evaluate(model, data, k=_cuts(k), a=a, b=b, batch_size=batch_size, progress=True)
-    write_json(run / "metrics.json", {name: round(value, 4) for name, value in found.items()})
+    inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
+    write_json(
+        (run.parent if inside else run) / "metrics.json", {name: round(value, 4) for name, value in found.items()}
+    )
     return report(str(run), found, data.name)
 
 

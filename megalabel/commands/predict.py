@@ -6,8 +6,9 @@ import gzip
 import io
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
-from megalabel.commands.device import pick
+from megalabel.device import pick
 from megalabel.files import write_bytes_atomically
 from megalabel.inference.predict import format_of, read_texts, write_jsonl, write_npz
 from megalabel.model import Model
@@ -19,14 +20,23 @@ def predict_file(run: Path, texts: str, out: str | None, k: int, device: str | N
     model = Model.load(run, device=pick(device))
     stream = read_texts(texts, sys.stdin.buffer)
     if out is None or out == "-":
-        write_jsonl(model, stream, k, sys.stdout)
+        file = _text(sys.stdout.buffer)
+        try:
+            write_jsonl(model, stream, k, file)
+        finally:
+            file.detach()  # flushes; standard output stays open
     elif kind == "npz":
         write_npz(model, stream, k, out)
     else:
         with write_bytes_atomically(out) as raw:
             packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if out.endswith(".gz") else None
-            file = io.TextIOWrapper(packed or raw, encoding="utf-8", newline="\n")
+            file = _text(packed or raw)
             write_jsonl(model, stream, k, file)
             file.detach()  # flushes; `raw` stays open for its owner
             if packed:
                 packed.close()
+
+
+def _text(raw: BinaryIO | gzip.GzipFile) -> io.TextIOWrapper:
+    """UTF-8 whatever the terminal's encoding; half a surrogate pair becomes JSON's escape for it."""
+    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline="\n")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from typing import Any
 
-from megalabel.data.tokenize import TokenStore, prepared_folder
+from megalabel.data.tokenize import TokenStore, check_texts, prepared_folder
 from megalabel.encoders.build import tokenizer_for
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
@@ -22,6 +21,7 @@ def prepare(
     say: Callable[[str], Any],
 ) -> None:
     """Tokenises training and label texts; refuses stale tokens that are there unless `again`."""
+    check_texts(data.train, data)
     words = tokenizer_for(encoder, tokenizer, data, vocabulary) or Transformer.pretrained(encoder).tokenizer
     for side, texts in (("trn", data.train.texts), ("lbl", data.label_texts)):
         folder = prepared_folder(data, side, max_length)
@@ -31,7 +31,6 @@ def prepare(
                 wanted="a data set in a folder",
                 next_step="train on it directly; tokens are made on the fly",
             )
-        if again:
-            shutil.rmtree(folder, ignore_errors=True)
-        store = TokenStore.of(texts, words, max_length, folder)
+        make = TokenStore.build if again else TokenStore.of
+        store = make(texts, words, max_length, folder)
         say(f"{folder}: {len(store):,} texts, {len(store.ids):,} tokens, {store.manifest['dtype']}")

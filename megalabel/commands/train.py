@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from megalabel.errors import SettingError
 from megalabel.recipes import get, tuned
 from megalabel.recipes.presets import find
 
@@ -67,7 +68,9 @@ def run(
 
     from megalabel.training.run import train
 
-    if threads:
+    if threads is not None:
+        if threads < 1:
+            raise SettingError(f"threads = {threads}", wanted="1 or more", next_step="leave --threads out for all")
         torch.set_num_threads(threads)
     preset = find(name, data.name, overrides.get("encoder"))
     taken = dict(preset.arguments) if preset else {}

@@ -67,14 +67,18 @@ class TextRows:
 
 
 class WithLabelTexts:
-    """`base` and behind it one row per label: its text, and itself as the only positive."""
+    """`base` and behind it one row per label: its text, and itself as the only positive.
 
-    def __init__(self, base: Rows, label_store: TokenStore) -> None:
+    label_store: L texts; labels: (n,) ids of those that become rows, all of them where None.
+    """
+
+    def __init__(self, base: Rows, label_store: TokenStore, labels: np.ndarray | None = None) -> None:
         self.base, self.label_store = base, label_store
-        self.lengths = np.concatenate([base.lengths, label_store.lengths])
+        self.labels = np.arange(len(label_store)) if labels is None else np.asarray(labels, dtype=np.int64)
+        self.lengths = np.concatenate([base.lengths, label_store.lengths[self.labels]])
 
     def __len__(self) -> int:
-        return len(self.base) + len(self.label_store)
+        return len(self.base) + len(self.labels)
 
     def tokens(self, rows: np.ndarray) -> list[np.ndarray]:
         """The token ids of some rows."""
@@ -82,7 +86,7 @@ class WithLabelTexts:
         text, label = np.flatnonzero(rows < n), np.flatnonzero(rows >= n)
         for where, found in (
             (text, self.base.tokens(rows[text])),
-            (label, self.label_store.gather(rows[label] - n)),
+            (label, self.label_store.gather(self.labels[rows[label] - n])),
         ):
             for position, ids in zip(where, found, strict=True):
                 out[position] = ids
@@ -93,7 +97,7 @@ class WithLabelTexts:
         n = len(self.base)
         text, label = np.flatnonzero(rows < n), np.flatnonzero(rows >= n)
         where, labels = self.base.positives(rows[text])
-        return np.concatenate([text[where], label]), np.concatenate([labels, rows[label] - n])
+        return np.concatenate([text[where], label]), np.concatenate([labels, self.labels[rows[label] - n]])
 
 
 def label_counts(rows: Rows, n_labels: int) -> np.ndarray:

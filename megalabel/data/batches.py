@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import torch
@@ -52,8 +52,8 @@ class Batches:
         """Batches in the whole run."""
         return self.per_epoch * self.epochs
 
-    def from_step(self, step: int = 0) -> Iterator[Batch]:
-        """Batches `step`, `step` + 1, … to the end, made ahead by a thread of their own."""
+    def from_step(self, step: int = 0) -> Generator[Batch]:
+        """Batches `step`, `step` + 1, … to the end, made ahead by a thread that ends when this is closed."""
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=AHEAD)
         stop = threading.Event()
 

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from megalabel.data.texts import Texts
-from megalabel.errors import FormatError, SettingError, StaleTokens
+from megalabel.errors import DataError, FormatError, SettingError, StaleTokens
 from megalabel.files import atomic_folder, read_json, recover, sha256, write_json
 from megalabel.progress import Progress
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-    from megalabel.data.corpus import Corpus
+    from megalabel.data.corpus import Corpus, Split
 
 FORMAT = 1
 BLOCK = 4096  # texts handed to the tokenizer's threads at a time
@@ -77,10 +77,20 @@ class TextTokenizer:
         return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()
 
     def encode(self, texts: Sequence[str] | Iterable[str], max_length: int) -> list[list[int]]:
-        """Token ids of each text, at most `max_length` with the special tokens."""
+        """Token ids of each text, at most `max_length` with the special tokens.
+
+        SettingError if that leaves no room for a token of the text; DataError for what is no string.
+        """
+        special = self.tokenizer.num_special_tokens_to_add(False)
+        if max_length <= special:
+            raise SettingError(
+                f"max_length = {max_length}",
+                wanted=f"at least {special + 1}: the tokenizer adds {special} tokens of its own",
+                next_step="raise it",
+            )
         self.tokenizer.enable_truncation(max_length)
         try:
-            clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+            clean = [_clean(text) for text in texts]
             return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(clean)]
         finally:
             self.tokenizer.no_truncation()
@@ -213,6 +223,17 @@ def stored(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -
     return TokenStore.build(texts, tokenizer, max_length)
 
 
+def check_texts(split: Split, data: Corpus) -> None:
+    """DataError if a side of a data set holds bags of words and no texts."""
+    if split.features is not None:
+        raise DataError(
+            f"{data.name} holds bags of words, not texts",
+            wanted="texts, which an encoder can read",
+            next_step="take the data set's raw text files (trn_X.txt, trn_X_Y.txt, Y.txt, tst_X.txt, tst_X_Y.txt)",
+            where=data.path,
+        )
+
+
 def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> TextTokenizer:
     """A tokenizer of whole words, learnt from the texts themselves.
 
@@ -230,9 +251,19 @@ def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> Tex
     else:
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), "removed", invert=True)
-    clean = (text.encode("utf-8", "replace").decode("utf-8") for text in texts)
-    tokenizer.train_from_iterator(clean, trainer)
+    tokenizer.train_from_iterator(map(_clean, texts), trainer)
     return TextTokenizer(tokenizer, pad_id=0)
+
+
+def _clean(text: str) -> str:
+    """The text without halves of surrogate pairs, which the tokenizers library does not take."""
+    if not isinstance(text, str):
+        raise DataError(
+            f"a text of type {type(text).__name__}",
+            wanted="a string",
+            next_step='leave it out, or give "" for an empty text',
+        )
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _manifest(texts: Texts, tokenizer: TextTokenizer, max_length: int) -> dict[str, Any]:

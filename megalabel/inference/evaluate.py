@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from megalabel.data.corpus import Corpus
-from megalabel.errors import DataError
+from megalabel.data.tokenize import check_texts
+from megalabel.errors import DataError, SettingError
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.model import Model
@@ -17,7 +18,7 @@ def evaluate(
     model: Model,
     data: Corpus,
     *,
-    k: Sequence[int] = (1, 3, 5),
+    k: int | Iterable[int] = (1, 3, 5),
     a: float | None = None,
     b: float | None = None,
     batch_size: int = 256,
@@ -29,7 +30,8 @@ def evaluate(
     it is on disk, with `a` and `b` from the data set's catalogue entry where they are not given.
 
     Raises:
-        DataError: there is no test side, or the labels are not the model's.
+        DataError: there is no test side, it holds no texts, or the labels are not the model's.
+        SettingError: a depth, `a`, `b` or a batch size that is out of range.
     """
     if data.test is None:
         raise DataError(
@@ -39,13 +41,10 @@ def evaluate(
             where=data.path,
         )
     check_labels(model, data)
-    top = model.topk(
-        data.test.texts,
-        max(k),
-        exclude=data.test.filter,
-        batch_size=batch_size,
-        progress=f"predicting {data.name}" if progress else "",
-    )
+    check_texts(data.test, data)
+    depths = [k] if isinstance(k, int) else list(k)
+    if not depths:
+        raise SettingError("k is empty", wanted="one depth or more", next_step="give e.g. (1, 3, 5)")
     constants = data.propensity_constants
     weights = inverse_propensity(
         np.asarray(data.train.labels.sum(axis=0)).ravel(),
@@ -53,7 +52,14 @@ def evaluate(
         constants[0] if a is None else a,
         constants[1] if b is None else b,
     )
-    return measure(top, data.test.labels, k=tuple(k), inverse_propensity=weights, n_true=data.test.n_true())
+    top = model.topk(
+        data.test.texts,
+        max(depths),
+        exclude=data.test.filter,
+        batch_size=batch_size,
+        progress=f"predicting {data.name}" if progress else "",
+    )
+    return measure(top, data.test.labels, k=depths, inverse_propensity=weights, n_true=data.test.n_true())
 
 
 def check_labels(model: Model, data: Corpus) -> None:

@@ -94,11 +94,12 @@ def renee(
         select: metric that chooses the best epoch.
         seed: of the order, the first weights and the dropout.
     """
+    import numpy as np
     import torch
 
     from megalabel.data.augment import TextRows, WithLabelTexts, label_counts
     from megalabel.data.batches import Batches, hold_out
-    from megalabel.data.tokenize import stored
+    from megalabel.data.tokenize import check_texts, stored
     from megalabel.encoders import build
     from megalabel.encoders.frozen import Frozen
     from megalabel.encoders.readout import mean
@@ -107,6 +108,11 @@ def renee(
     from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam, plain_adam
     from megalabel.training.schedule import WarmupCosine
 
+    check_texts(data.train, data)
+    if head_optimizer not in ("sgd", "adamw"):
+        raise SettingError(
+            f"head_optimizer = {head_optimizer!r}", wanted="sgd or adamw", next_step="name one of the two"
+        )
     torch.manual_seed(seed)
     words = build.tokenizer_for(encoder, tokenizer, data, vocabulary)
     kept, held = hold_out(len(data.train), validation, seed)
@@ -128,7 +134,8 @@ def renee(
         )
     rows: Any = TextRows(stored(data, "trn", words, max_length), data.train.labels, kept)
     if label_texts:
-        rows = WithLabelTexts(rows, stored(data, "lbl", words, max_length))
+        named = np.flatnonzero([bool(name.strip()) for name in data.label_texts])  # a blank says nothing
+        rows = WithLabelTexts(rows, stored(data, "lbl", words, max_length), named)
     if encoder == "bag":
         text = build.bag(
             words, rows, learnt=tokenizer != "own", pairs=pairs, width=bottleneck,
@@ -144,10 +151,6 @@ def renee(
     head = DenseHead(data.n_labels, text.dim, bias=bias, init_std=head_std, loss_every=loss_every)
     if bias:
         head.init_prior(torch.from_numpy(label_counts(rows, data.n_labels)), len(rows))
-    if head_optimizer not in ("sgd", "adamw"):
-        raise SettingError(
-            f"head_optimizer = {head_optimizer!r}", wanted="sgd or adamw", next_step="name one of the two"
-        )
     optimizers = Optimizers(
         encoder=plain_adam(text, encoder_lr)
         if encoder == "bag"

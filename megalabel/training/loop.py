@@ -12,6 +12,7 @@ from megalabel.data.batches import split
 from megalabel.errors import SettingError
 from megalabel.training.log import Log
 from megalabel.training.recipe import Recipe
+from megalabel.types import Batch
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FIRST_SCALE = 2.0**12  # Renée's initial loss scale where the head's products are float16
@@ -42,28 +43,34 @@ def fit(
     `between(position)` is called after every step; where it answers True the run stops early. Dropout
     and all other chance in a step is seeded by (recipe.seed, step), so that a resumed run repeats it.
     """
+    # Closed also where a step raises: the thread that makes the batches must not outlive the loop.
+    with contextlib.closing(recipe.batches.from_step(position.step)) as batches:
+        for batch in batches:
+            _step(recipe, batch, device, scaler, log)
+            position.step = batch.step + 1
+            if between(position):
+                return
+
+
+def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.GradScaler, log: Log) -> None:
     encoder, head, optimizers = recipe.encoder, recipe.head, recipe.optimizers
-    for batch in recipe.batches.from_step(position.step):
-        torch.manual_seed(recipe.seed * 1_000_003 + batch.step)
-        encoder.train()
-        head.train()
-        optimizers.scale_rates(recipe.schedule(batch.step))
-        parts, total = split(batch, recipe.micro_batches), 0.0
-        for i, part in enumerate(parts):
-            optimizers.begin(i, len(parts))
-            part = part.to(device)
-            with autocast(device, recipe.precision):
-                views = encoder.views(part)
-                loss = head.loss(views.float(), part.positives)
-            scaler.scale(loss).backward()
-            total += float(loss.detach())
-        optimizers.step(scaler, recipe.clip)
-        head.after_step(batch.step, optimizers["head"])
-        position.step = batch.step + 1
-        rates = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
-        log.step(batch.step, len(batch.rows), total / len(batch.rows), rates)
-        if between(position):
-            return
+    torch.manual_seed(recipe.seed * 1_000_003 + batch.step)
+    encoder.train()
+    head.train()
+    optimizers.scale_rates(recipe.schedule(batch.step))
+    parts, total = split(batch, recipe.micro_batches), 0.0
+    for i, part in enumerate(parts):
+        optimizers.begin(i, len(parts))
+        part = part.to(device)
+        with autocast(device, recipe.precision):
+            views = encoder.views(part)
+            loss = head.loss(views.float(), part.positives)
+        scaler.scale(loss).backward()
+        total += float(loss.detach())
+    optimizers.step(scaler, recipe.clip)
+    head.after_step(batch.step, optimizers["head"])
+    rates = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
+    log.step(batch.step, len(batch.rows), total / len(batch.rows), rates)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:

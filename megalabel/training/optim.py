@@ -124,18 +124,35 @@ class Optimizers:
     def step(self, scaler: torch.amp.GradScaler, clip: float = 0.0) -> None:
         """One step of each; under loss scaling a step with inf or NaN is left out, except a fused head's,
         which has happened and never was scaled (Renée's split loss scaling).
+
+        clip: largest norm of all gradients together but the head's; 0 for no limit.
         """
-        for optimizer in self.named.values():
-            if isinstance(optimizer, FusedSGD):
-                continue
-            if clip:
-                scaler.unscale_(optimizer)  # type: ignore[arg-type]
-                nn.utils.clip_grad_norm_(_parameters(optimizer), clip)
-            scaler.step(optimizer)  # type: ignore[arg-type]
-        if any(not isinstance(optimizer, FusedSGD) for optimizer in self.named.values()):
+        stepping: dict[str, Any] = {n: o for n, o in self.named.items() if not isinstance(o, FusedSGD)}
+        if clip:
+            for optimizer in stepping.values():
+                scaler.unscale_(optimizer)
+            clip_norm([p for name, o in stepping.items() if name != "head" for p in _parameters(o)], clip)
+        for optimizer in stepping.values():
+            scaler.step(optimizer)
+        if stepping:
             scaler.update()
         for optimizer in self.named.values():
             optimizer.zero_grad(set_to_none=True)
+
+
+def clip_norm(parameters: Iterable[Tensor], most: float) -> None:
+    """Shortens the gradients together to a norm of `most`, sparse ones too, which torch's own cannot."""
+    values = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            values.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            values.append(parameter.grad)
+    if values:
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value) for value in values]))
+        for value in values:
+            value.mul_((most / (norm + 1e-6)).clamp(max=1.0))
 
 
 def _tensors(state: Any) -> Iterator[Tensor]:

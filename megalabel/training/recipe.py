@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from megalabel.errors import SettingError
+from megalabel.training.knobs import checked
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +27,12 @@ class Recipe:
     """Everything the loop needs, and nothing it must know a paper for.
 
     validation: rows of the training side that are held out, (n,) int64, empty for none.
+    patience: validations without a gain before training stops; 0 for never.
+    select: the metric, in the names of `measure`, by which the best validation is chosen.
     micro_batches: into how many parts each batch is cut for gradient accumulation.
     precision: "auto", "float32", "bfloat16" or "float16" for the encoder's autocast.
-    average: decay per step of the encoder's and head's running average, 0 for none.
+    clip: largest norm of the encoder's gradient, 0 for no limit.
+    seed: of every step's chance.
     name, arguments: which function made this recipe, and with what; filled by `recipe`.
     """
 
@@ -54,7 +58,10 @@ Builder = Callable[..., Recipe]
 
 
 def recipe(build: Builder) -> Builder:
-    """Makes `build(data, *, knobs…) -> Recipe` remember its name and every argument, given or default."""
+    """Makes `build(data, *, knobs…) -> Recipe` remember its name and every argument, given or default.
+
+    Types and ranges are checked first: SettingError for a value that no knob of its name can have.
+    """
     signature = inspect.signature(build)
 
     @functools.wraps(build)
@@ -67,7 +74,8 @@ def recipe(build: Builder) -> Builder:
             )
         bound = signature.bind(data, **knobs)
         bound.apply_defaults()
-        arguments = {k: v for k, v in bound.arguments.items() if k != "data"}
+        kinds = {k: p.annotation for k, p in signature.parameters.items()}
+        arguments = {k: checked(k, v, kinds[k]) for k, v in bound.arguments.items() if k != "data"}
         return replace(build(data, **arguments), name=build.__name__, arguments=arguments)
 
     return remembering

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -11,15 +12,20 @@ from typing import Any
 import numpy as np
 import torch
 
+from megalabel.data.corpus import Split
+from megalabel.device import pick
 from megalabel.errors import SettingError
 from megalabel.files import read_json, recover, write_json
-from megalabel.metrics.ranking import measure
+from megalabel.metrics.ranking import PER_LABEL, UNWEIGHTED, measure
 from megalabel.model import Model
 from megalabel.training import checkpoint
 from megalabel.training.log import Log, give_back_memory, peak_mb
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.recipe import Recipe
 from megalabel.version import __version__
+
+DEPTHS = (1, 3, 5)  # of the validations
+METRICS = tuple(f"{name}@{k}" for name in (*UNWEIGHTED, *PER_LABEL) for k in DEPTHS)
 
 
 def train(
@@ -48,18 +54,20 @@ def train(
         quiet: say nothing on the screen.
 
     Raises:
-        SettingError: `out` holds a finished run, or a run with other arguments.
+        SettingError: `out` holds a finished run, or a run with other arguments or data; a setting that
+            cannot be right.
     """
-    out, where = Path(out), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    out, where = Path(out), pick(device)
+    scaler, position = scaler_for(where, recipe.precision), Position()
+    _check(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     _claim(out, recipe)
     recipe.encoder.to(where)
     recipe.head.to(where)
-    scaler, position = scaler_for(where, recipe.precision), Position()
     recipe.encoder.prepare(recipe.batches.rows, out / "cache", where)
     resumed = checkpoint.newest(out / "last")
     if resumed is not None:
         position = Position(**checkpoint.load(resumed, recipe, scaler))
-        checkpoint.cut_log(out / "log.jsonl", position.step)
+    checkpoint.cut_log(out / "log.jsonl", position.step)
     model = Model(recipe.encoder, recipe.head, recipe.data.label_texts, recipe.max_length)
     every = max(1, round(validate_epochs * recipe.batches.per_epoch))
     begun, saved = time.monotonic() - position.seconds, time.monotonic()
@@ -108,12 +116,9 @@ def train(
 
 def _validate(recipe: Recipe, model: Model, position: Position, log: Log, out: Path) -> bool:
     held = np.asarray(recipe.validation)
-    top = model.topk(recipe.data.train.texts[held], k=5)
-    found = measure(top, recipe.data.train.labels[held])
-    if recipe.select not in found:
-        raise SettingError(
-            f"select = {recipe.select!r}", wanted=", ".join(found), next_step="name one of these metrics"
-        )
+    side = recipe.data.train
+    top = model.topk(side.texts[held], k=max(DEPTHS), exclude=_filter_of(side, held))
+    found = measure(top, side.labels[held], k=DEPTHS)
     log.line(position.step - 1, validation={k: round(v, 3) for k, v in found.items()})
     log.say(
         f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {recipe.select} {found[recipe.select]:.2f}"
@@ -134,6 +139,39 @@ def _megabytes(tensors: Iterable[torch.Tensor]) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
 
 
+def _filter_of(split: Split, rows: np.ndarray) -> np.ndarray | None:
+    """The filter pairs of some rows, with each row's place in `rows`: (F, 2) int64."""
+    if split.filter is None:
+        return None
+    place = np.full(len(split), -1)
+    place[rows] = np.arange(len(rows))
+    where = place[split.filter[:, 0]]
+    return np.stack([where, split.filter[:, 1]], axis=1)[where >= 0]
+
+
+def _check(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float) -> None:
+    """Refuses before training what would fail, or be ignored, in the middle of it."""
+    for name, value, fits in (
+        ("checkpoint_seconds", seconds, seconds >= 0),
+        ("checkpoint_steps", steps, steps is None or steps >= 1),
+        ("validate_epochs", validate_epochs, 0 < validate_epochs < float("inf")),
+    ):
+        if not fits:  # NaN too
+            raise SettingError(f"{name} = {value}", wanted="a number above 0", next_step="leave it out")
+    if len(recipe.validation) == 0:
+        return
+    if recipe.select not in METRICS:
+        raise SettingError(
+            f"select = {recipe.select!r}", wanted=", ".join(METRICS), next_step="name one of these metrics"
+        )
+    if recipe.data.train.labels[np.asarray(recipe.validation)].nnz == 0:
+        raise SettingError(
+            f"none of the {len(recipe.validation)} texts held out for validation has a label",
+            wanted="labels to choose the best model by",
+            next_step="raise validation, give another seed, or give validation 0",
+        )
+
+
 def _claim(out: Path, recipe: Recipe) -> None:
     """Writes `recipe.json`, or checks that the one there is this very recipe, unfinished."""
     facts = {
@@ -142,12 +180,15 @@ def _claim(out: Path, recipe: Recipe) -> None:
         "data": {
             "name": recipe.data.name,
             "path": str(recipe.data.path) if recipe.data.path else None,
+            "fingerprint": recipe.data.fingerprint(),
             "texts": len(recipe.data.train),
             "labels": recipe.data.n_labels,
         },
     }
     if not (out / "recipe.json").exists():
-        if out.exists() and any(p.name not in ("last", "cache") for p in out.iterdir()):
+        if out.exists() and not out.is_dir():
+            raise SettingError(f"{out} is a file", wanted="a folder", next_step="give another --out")
+        if out.exists() and any(p.name != "cache" and not p.name.startswith(".") for p in out.iterdir()):
             raise SettingError(
                 f"the folder {out} holds other things",
                 wanted="a new folder, or the folder of a run",
@@ -165,9 +206,9 @@ def _claim(out: Path, recipe: Recipe) -> None:
 
 def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
     for part in ("recipe", "arguments", "data"):
-        if there.get(part) == facts[part]:
+        before, now = (_without_path(side.get(part)) for side in (there, facts))  # data may be elsewhere now
+        if before == now:
             continue
-        before, now = there.get(part), facts[part]
         if isinstance(before, dict) and isinstance(now, dict):
             keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
             before, now = ({k: side.get(k) for k in keys} for side in (before, now))
@@ -178,11 +219,13 @@ def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
         )
 
 
-def _finish(out: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
-    import shutil
+def _without_path(facts: Any) -> Any:
+    return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
 
+
+def _finish(out: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
     there = read_json(out / "recipe.json", next_step="give another --out")
     there["finished"] = {k: round(v, 1) for k, v in facts.items()}
     write_json(out / "recipe.json", there)
-    for folder in ("last", "cache"):
-        shutil.rmtree(out / folder, ignore_errors=True)
+    for folder in (out / "last", out / "cache", *out.glob(".model.*-*")):  # the last: what kills left behind
+        shutil.rmtree(folder, ignore_errors=True)
