@@ -1,5 +1,6 @@
 import gzip
 import json
+import os
 import subprocess
 import sys
 
@@ -169,6 +170,16 @@ def test_every_knob_of_the_recipe_is_an_option_with_help(megalabel, monkeypatch)
         (["train", "renee", "DATA", "-o", "x", "--encoder", "no/such"], "no encoder"),
         (["train", "renee", "DATA", "-o", "x", "--epochs", "0"], "epochs = 0"),
         (["train", "renee", "DATA", "-o", "RUN", "--encoder", "bag"], "finished"),
+        (["train", "renee", "DATA", "-o", "x", "--device", "gpu"], "device 'gpu'"),
+        (["train", "renee", "DATA", "-o", "x", "--threads", "0"], "threads = 0"),
+        (["train", "renee", "DATA", "-o", "x", "--threads", "-1"], "threads = -1"),
+        (["train", "renee", "DATA", "-o", "x", "--head-lr", "nan"], "head_lr = nan"),
+        (["train", "renee", "DATA", "-o", "DATA/Y.txt", "--encoder", "bag", "--epochs", "1"], "is a file"),
+        (["train", "renee", "DATA", "-o", "DATA/Y.txt/x", "--encoder", "bag", "--epochs", "1"], "Not a directory"),
+        (["evaluate", "RUN", "DATA", "--batch-size", "0"], "batch_size = 0"),
+        (["predict", "RUN", "DATA"], "a folder"),
+        (["predict", "RUN", "DATA/Y.txt", "-o", "DATA/Y.txt/p.npz"], "Next step"),
+        (["predict", "DATA", "DATA/Y.txt"], "manifest.json"),
         (["prepare", "bundled:wordnet-4k"], "no folder of its own"),
         (["data", "convert", "DATA", "DATA", "--to", "raw"], "DATA"),
         (["data", "convert", "DATA", "x", "--to", "yaml"], "yaml"),
@@ -199,3 +210,31 @@ def test_help_starts_at_once():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "quickstart" in done.stdout
+
+
+def test_names_are_written_in_utf8_whatever_the_terminal_takes(run_folder):
+    env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "megalabel.cli", "predict", str(run_folder), "-k", "1"]
+    done = subprocess.run(command, input=b"w7a w7b\n", capture_output=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.decode("utf-8"))["labels"][0]["id"] == 7
+
+
+def test_metrics_of_a_model_folder_go_into_its_run(megalabel, run_folder, folder):
+    (run_folder / "metrics.json").unlink(missing_ok=True)
+    assert megalabel("evaluate", run_folder / "model", folder)[0] == 0
+    assert (run_folder / "metrics.json").exists()
+    assert not (run_folder / "model" / "metrics.json").exists()
+
+
+def test_ctrl_c_says_what_becomes_of_the_run(megalabel, folder, tmp_path, monkeypatch):
+    from megalabel.training.log import Log
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Log, "step", stop)
+    status, _, err = megalabel("train", "renee", folder, "-o", tmp_path / "r", *TRAIN)
+    assert status == 130
+    assert "goes on from it when the same command is given again" in err
+    assert "Traceback" not in err

@@ -91,3 +91,23 @@ def test_numbers_survive(tmp_path):
     save_tensors(tmp_path / "w", {"v": values})
     read = load_tensors(tmp_path / "w", next_step="-")["v"]
     assert read.numpy().tobytes() == values.numpy().tobytes()
+
+
+def test_facts_in_the_header_that_do_not_agree_are_refused(tmp_path):
+    save_tensors(tmp_path / "w", {"a": torch.arange(4.0)})
+    whole = (tmp_path / "w").read_bytes()
+    for before, after in ((b"[4]", b"[5]"), (b'"F32"', b'"F33"'), (b'"F32"', b'"F64"'), (b'"shape"', b'"shame"')):
+        (tmp_path / "w").write_bytes(whole.replace(before, after))
+        with pytest.raises(FormatError, match="whole safetensors file"):
+            load_tensors(tmp_path / "w", next_step="-")
+
+
+def test_half_a_surrogate_pair_survives_json(tmp_path):
+    write_json(tmp_path / "a.json", {"n\udc80": "ü\ud800"})
+    assert read_json(tmp_path / "a.json", next_step="-") == {"n\udc80": "ü\ud800"}
+
+
+def test_a_folder_with_brackets_in_its_name_is_put_back(tmp_path):
+    (tmp_path / ".a[1].old-7").mkdir()
+    recover(tmp_path / "a[1]")
+    assert (tmp_path / "a[1]").is_dir()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
@@ -25,7 +26,8 @@ def read_texts(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[st
         yield from _lines(stream, "standard input", is_json=False)
         return
     if not Path(path).is_file():
-        raise DataError("no such file", wanted="a file of texts", next_step="correct the path", where=path)
+        found = "a folder" if Path(path).is_dir() else "no such file"
+        raise DataError(found, wanted="a file of texts", next_step="correct the path", where=path)
     plain = name.removesuffix(".gz")
     with gzip.open(path) if name.endswith(".gz") else open(path, "rb") as file:
         yield from _lines(file, name, is_json=plain.endswith((".jsonl", ".json")))  # type: ignore[arg-type]
@@ -70,7 +72,7 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _lines(file: IO[bytes], name: str, is_json: bool) -> Iterator[str]:
-    for number, raw in enumerate(file, 1):
+    for number, raw in enumerate(_whole(file, name), 1):
         try:
             line = raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
@@ -81,6 +83,18 @@ def _lines(file: IO[bytes], name: str, is_json: bool) -> Iterator[str]:
                 where=f"{name}, line {number}",
             ) from error
         yield _text(line, f"{name}, line {number}") if is_json else line
+
+
+def _whole(file: IO[bytes], name: str) -> Iterator[bytes]:
+    try:
+        yield from file
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"the file ends early or is damaged ({error})",
+            wanted="a whole gzip file",
+            next_step="copy or download it again",
+            where=name,
+        ) from error
 
 
 def _text(line: str, where: str) -> str:

@@ -59,6 +59,8 @@ def load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler) -> dict[str, 
             next_step=AGAIN,
             where=path,
         )
+    if not {"optimizers", "scaler", "progress"} <= state.keys():
+        raise FormatError("state.json is not whole", wanted="a checkpoint", next_step=AGAIN, where=path)
     with torch.no_grad():
         fill(recipe.encoder, path / "encoder.safetensors", next_step=AGAIN)
         fill(recipe.head, path / "head.safetensors", next_step=AGAIN)

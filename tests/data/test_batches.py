@@ -147,3 +147,23 @@ def test_bad_settings_are_refused(rows):
             hold_out(100, share, 0)
     with pytest.raises(SettingError, match="no text"):
         hold_out(5, 0.1, 0)
+
+
+def test_only_the_labels_asked_for_become_rows(rows):
+    some = WithLabelTexts(*rows, labels=np.array([1, 4]))
+    assert len(some) == len(some.lengths) == N + 2
+    where, labels = some.positives(np.array([N + 1, N]))
+    assert (where.tolist(), labels.tolist()) == ([0, 1], [4, 1])
+    assert some.tokens(np.array([N + 1]))[0].tolist() == rows[1].gather(np.array([4]))[0].tolist()
+    assert some.lengths[N + 1] == rows[1].lengths[4]
+
+
+def test_the_thread_ends_when_the_batches_are_closed(rows):
+    import threading
+
+    before = threading.active_count()
+    batches = Batches(rows[0], 1, 50).from_step()
+    next(batches)
+    assert threading.active_count() == before + 1
+    batches.close()
+    assert threading.active_count() == before

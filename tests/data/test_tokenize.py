@@ -7,8 +7,15 @@ from hypothesis import strategies as st
 
 from megalabel.data.corpus import Corpus
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import TextTokenizer, TokenStore, learn_tokenizer, prepared_folder, stored
-from megalabel.errors import FormatError, SettingError, StaleTokens
+from megalabel.data.tokenize import (
+    TextTokenizer,
+    TokenStore,
+    check_texts,
+    learn_tokenizer,
+    prepared_folder,
+    stored,
+)
+from megalabel.errors import DataError, FormatError, SettingError, StaleTokens
 
 WORDS = ["a cat sat", "the cat", "", "A dog, a cat!"]
 
@@ -113,3 +120,26 @@ def test_prepared_tokens_are_found_beside_the_data_and_go_stale_with_it(tokenize
     (tmp_path / "train.jsonl").write_text('{"text": "a dog", "labels": ["x"]}\n')
     with pytest.raises(StaleTokens):
         stored(Corpus.open(tmp_path), "trn", tokenizer, 8)
+
+
+def test_room_for_the_tokenizers_own_tokens_is_asked_for():
+    from tokenizers.processors import TemplateProcessing
+
+    tokenizer = learn_tokenizer(WORDS, 50)
+    ends = [("[PAD]", 0), ("[UNK]", 1)]
+    tokenizer.tokenizer.post_processor = TemplateProcessing(single="[PAD] $A [UNK]", special_tokens=ends)
+    assert [len(ids) for ids in tokenizer.encode(["a cat sat", ""], 3)] == [3, 2]
+    with pytest.raises(SettingError, match=r"max_length = 2.*at least 3"):
+        tokenizer.encode(["a cat"], 2)
+
+
+def test_what_is_no_string_is_refused(tokenizer):
+    with pytest.raises(DataError, match="a text of type float"):
+        tokenizer.encode(["a", float("nan")], 8)
+
+
+def test_bags_of_words_are_not_taken_for_texts(tmp_path):
+    (tmp_path / "bow.txt").write_text("2 3 2\n0 0:1 1:2\n1 1:1\n")
+    data = Corpus.open(tmp_path / "bow.txt")
+    with pytest.raises(DataError, match="bags of words"):
+        check_texts(data.train, data)

@@ -9,7 +9,7 @@ from torch import nn
 from megalabel.errors import SettingError
 from megalabel.heads.dense import DenseHead
 from megalabel.training.lazy_adam import LazyAdam
-from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam
+from megalabel.training.optim import FusedSGD, Optimizers, adamw, clip_norm, lazy_adam
 from megalabel.training.schedule import WarmupCosine
 from megalabel.types import Positives
 
@@ -170,3 +170,37 @@ def test_warm_up_rises_in_a_line_and_the_cosine_falls_to_zero():
 def test_a_warm_up_longer_than_the_run_is_refused(warmup):
     with pytest.raises(SettingError, match="warm-up shorter than the run"):
         WarmupCosine(100, warmup)
+
+
+def test_one_norm_over_dense_and_sparse_gradients_is_clipped():
+    torch.manual_seed(0)
+    table, linear = nn.Embedding(6, 3, sparse=True), nn.Linear(3, 2)
+    dense = copy.deepcopy(nn.ModuleList([table, linear]))
+    dense[0].sparse = False
+    for embed, out in ((table, linear), dense):
+        (out(embed(torch.tensor([0, 1, 0]))) ** 2).sum().mul(100).backward()
+    ours = [*table.parameters(), *linear.parameters()]
+    clip_norm(ours, 0.5)
+    nn.utils.clip_grad_norm_(dense.parameters(), 0.5)
+    for a, b in zip(ours, dense.parameters(), strict=True):
+        torch.testing.assert_close(a.grad.to_dense(), b.grad)
+    before = linear.weight.grad.clone()
+    clip_norm(ours, 10.0)
+    assert torch.equal(before, linear.weight.grad)
+
+
+def test_the_heads_gradient_is_not_clipped():
+    def moved(clip):
+        torch.manual_seed(0)
+        encoder, head = nn.Linear(5, 5), DenseHead(7, 5)
+        before = head.weight.detach().clone(), encoder.weight.detach().clone()
+        optimizers = Optimizers(
+            encoder=torch.optim.SGD(encoder.parameters(), lr=1.0), head=torch.optim.SGD(head.parameters(), lr=1.0)
+        )
+        head.loss(encoder(torch.randn(4, 1, 5)), PAIRS).backward()
+        optimizers.step(torch.amp.GradScaler("cpu", enabled=False), clip)
+        return head.weight - before[0], encoder.weight - before[1]
+
+    (free_head, free), (head, clipped) = moved(0.0), moved(0.01)
+    assert torch.equal(free_head, head)
+    assert clipped.norm() <= 0.0101 < free.norm()

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,9 +7,11 @@ import torch
 from planted import planted
 
 import megalabel
-from megalabel.errors import FormatError, SettingError
+from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.recipes.renee import renee
+from megalabel.training.log import Log
 from megalabel.training.loop import resolve_precision
+from megalabel.training.run import _filter_of
 
 LIGHT = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=12, batch_size=32, warmup=0.1, dropout=0.1,
@@ -240,3 +243,134 @@ def test_half_precision_trains_with_split_loss_scaling(data, tiny_bert, tmp_path
         losses = [line["loss"] for line in lines if "loss" in line]
         assert np.isfinite(losses).all()
         assert losses[-1] < losses[0]
+
+
+def test_a_setting_that_is_refused_leaves_no_folder_behind(data, tmp_path):
+    out, light = tmp_path / "r", {**LIGHT, "epochs": 1}
+    bare = megalabel.Corpus.of(["a"] * 40, [[0]] + [[]] * 39, ["x", "y"])
+    (tmp_path / "file").write_text("x")
+    for corpus, change, place, settings, said in (
+        (data, dict(precision="int8"), out, {}, "precision = 'int8'"),
+        (data, dict(select="P@7"), out, {}, "select = 'P@7'"),
+        (bare, dict(seed=3), out, {}, "none of the 2 texts held out"),
+        (data, {}, out, dict(device="gpu"), "device 'gpu'"),
+        (data, {}, out, dict(device="meta"), "device 'meta'"),
+        (data, {}, out, dict(checkpoint_seconds=float("nan")), "checkpoint_seconds = nan"),
+        (data, {}, out, dict(checkpoint_steps=0), "checkpoint_steps = 0"),
+        (data, {}, out, dict(validate_epochs=0.0), "validate_epochs = 0"),
+        (data, {}, tmp_path / "file", {}, "is a file"),
+    ):
+        with pytest.raises(SettingError, match=said):
+            megalabel.train(renee(corpus, **{**light, **change}), place, quiet=True, **settings)
+        assert not out.exists()
+
+
+def test_bags_of_words_are_refused_before_anything_is_made(tmp_path):
+    (tmp_path / "bow.txt").write_text("3 3 2\n0 0:1 1:2\n1 1:1\n0 2:1\n")
+    with pytest.raises(DataError, match="bags of words"):
+        renee(megalabel.Corpus.open(tmp_path / "bow.txt"), **LIGHT)
+
+
+def test_a_blank_label_name_is_no_training_text():
+    corpus = megalabel.Corpus.of(["a", "b"], [[0, 1], [2]], ["one", " ", ""])
+    recipe = renee(corpus, **{**LIGHT, "validation": 0.0})
+    assert len(recipe.batches.rows) == 2 + 1
+
+
+def test_names_with_half_a_surrogate_pair_are_kept(tmp_path):
+    corpus = megalabel.Corpus.of(["a b", "b c"], [["x\ud800"], ["y\u2028"]])
+    megalabel.train(renee(corpus, **{**LIGHT, "epochs": 1, "validation": 0.0}), tmp_path / "r", quiet=True)
+    assert list(megalabel.load(tmp_path / "r").label_texts) == ["x\ud800", "y\u2028"]
+
+
+def test_a_model_takes_no_other_folders_place(finished, tmp_path):
+    _, model = finished
+    (tmp_path / "thesis.txt").write_text("x")
+    for place in (tmp_path, tmp_path / "thesis.txt"):
+        with pytest.raises(SettingError, match="not a model"):
+            model.save(place)
+    assert (tmp_path / "thesis.txt").read_text() == "x"
+    for _ in range(2):
+        model.save(tmp_path / "m")
+    assert [p.name for p in sorted(tmp_path.iterdir())] == ["m", "thesis.txt"]
+
+
+def test_a_folder_of_another_kind_is_no_model(tmp_path):
+    (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
+    with pytest.raises(FormatError, match="not that of a model"):
+        megalabel.load(tmp_path)
+
+
+def test_validation_leaves_out_the_filter_pairs_of_its_rows():
+    split = replace(planted(n_texts=6).train, filter=np.array([[1, 7], [4, 2], [4, 3], [5, 0]]))
+    assert _filter_of(split, np.array([0, 4, 5])).tolist() == [[1, 2], [1, 3], [2, 0]]
+    assert _filter_of(split, np.array([0])).tolist() == []
+    assert _filter_of(planted(n_texts=6).train, np.array([0])) is None
+
+
+class Killed(Exception):
+    pass
+
+
+def cut_off(monkeypatch, data, out, step, arguments):
+    """A run that ends without a word behind a step."""
+    told = Log.step
+
+    def step_or_end(self, number, *rest):
+        told(self, number, *rest)
+        if number == step:
+            raise Killed
+
+    monkeypatch.setattr(Log, "step", step_or_end)
+    with pytest.raises(Killed):
+        megalabel.train(renee(data, **arguments), out, checkpoint_steps=3, quiet=True)
+    monkeypatch.setattr(Log, "step", told)
+
+
+SHORT = {**LIGHT, "epochs": 1, "loss_every": 1, "validation": 0.0}
+
+
+@pytest.mark.parametrize("step", [1, 4])  # before the first checkpoint, and after
+def test_a_run_that_goes_on_logs_every_step_once_and_leaves_nothing_behind(monkeypatch, data, tmp_path, step):
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, step, SHORT)
+    (out / ".model.new-99999").mkdir()
+    megalabel.train(renee(data, **SHORT), out, quiet=True)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if "loss" in line]
+    assert steps == list(range(steps[-1] + 1))
+    assert sorted(p.name for p in out.iterdir()) == ["log.jsonl", "model", "recipe.json"]
+
+
+def test_a_run_goes_on_with_the_same_data_only_wherever_it_lies(monkeypatch, data, tmp_path):
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, 4, SHORT)
+    with pytest.raises(SettingError, match="fingerprint"):
+        megalabel.train(renee(planted(seed=1), **SHORT), out, quiet=True)
+    moved = replace(data, path=tmp_path)
+    megalabel.train(renee(moved, **SHORT), out, quiet=True)
+    assert json.loads((out / "recipe.json").read_text())["finished"]
+
+
+def test_a_checkpoint_without_its_run_is_not_taken_up(monkeypatch, data, tmp_path):
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, 4, SHORT)
+    (out / "recipe.json").unlink()
+    with pytest.raises(SettingError, match="holds other things"):
+        megalabel.train(renee(data, **SHORT), out, quiet=True)
+
+
+def test_a_damaged_checkpoint_is_refused_with_the_way_out(monkeypatch, data, tmp_path):
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, 4, SHORT)
+    state = next((out / "last").glob("step-*")) / "state.json"
+    weights = state.with_name("head.safetensors")
+    for path, content in ((weights, weights.read_bytes()[:-3]), (state, b'{"format": 1}'), (state, b"{")):
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match="delete the folder `last`"):
+            megalabel.train(renee(data, **SHORT), out, quiet=True)
+
+
+def test_clipping_works_with_token_vectors_of_sparse_gradients(data, tmp_path):
+    model = megalabel.train(renee(data, **{**SHORT, "clip": 0.1}), tmp_path / "r", quiet=True)
+    assert torch.isfinite(model.head.weight).all()
