@@ -1,0 +1,58 @@
+import inspect
+import math
+
+import numpy as np
+import pytest
+
+from megalabel.errors import SettingError
+from megalabel.recipes import get, names
+from megalabel.training.knobs import RANGES, checked
+
+
+@pytest.mark.parametrize("recipe", names())
+def test_every_number_of_a_recipe_has_a_range_and_a_default_inside(recipe):
+    for name, parameter in inspect.signature(get(recipe)).parameters.items():
+        if parameter.annotation in ("int", "float"):
+            assert name in RANGES
+        if parameter.default is not inspect.Parameter.empty:
+            assert checked(name, parameter.default, parameter.annotation) == parameter.default
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value"),
+    [
+        ("head_lr", "float", math.nan),
+        ("head_lr", "float", -0.1),
+        ("encoder_lr", "float", math.inf),
+        ("token_lr", "float", "0.1"),
+        ("head_lr", "float", True),
+        ("dropout", "float", 1.0),
+        ("dropout", "float", -0.1),
+        ("token_dropout", "float", 1),
+        ("head_momentum", "float", 1.5),
+        ("head_std", "float", -1.0),
+        ("clip", "float", -1.0),
+        ("seed", "int", -1),
+        ("seed", "int", 2**32),
+        ("epochs", "int", 1.0),
+        ("epochs", "int", 0),
+        ("micro_batches", "int", 0),
+        ("vocabulary", "int", 2),
+        ("bias", "bool", 1),
+        ("bias", "bool", "yes"),
+        ("encoder", "str", None),
+    ],
+)
+def test_what_no_knob_can_be_is_refused(name, kind, value):
+    with pytest.raises(SettingError, match=f"{name} = "):
+        checked(name, value, kind)
+
+
+def test_numpy_numbers_become_pythons():
+    assert type(checked("epochs", np.int64(3), "int")) is int
+    assert type(checked("dropout", np.float32(0.5), "float")) is float
+    assert type(checked("dropout", 0, "float")) is int  # as it was given
+
+
+def test_other_types_are_not_judged():
+    assert checked("tree", [1, 2], "list[int]") == [1, 2]

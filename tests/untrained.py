@@ -1,0 +1,19 @@
+"""A model with random weights, for what does not depend on them."""
+
+from __future__ import annotations
+
+import torch
+
+from megalabel.data.texts import Texts
+from megalabel.data.tokenize import learn_tokenizer
+from megalabel.encoders.bag import Bag
+from megalabel.heads.dense import DenseHead
+from megalabel.model import Model
+
+
+def untrained(names: list[str], words: str = "a b c d") -> Model:
+    """A bag of width 8 over the words, and a dense head over the names."""
+    torch.manual_seed(0)
+    encoder = Bag(learn_tokenizer([words], 100), dim=8, hidden=0)
+    head = DenseHead(len(names), 8, init_std=1.0)
+    return Model(encoder.eval(), head.eval(), Texts.of(names), 16)
