@@ -78,16 +78,17 @@ def convert(
 @app.command()
 def prepare(
     data: DataSet,
-    encoder: Annotated[str, typer.Option(help="bag, small, or a pretrained encoder.")] = "small",
-    tokenizer: Annotated[str, typer.Option(help="own, words or symbols.")] = "own",
-    vocabulary: Annotated[int, typer.Option(help="Most tokens that a learnt tokenizer has.")] = 100_000,
-    max_length: Annotated[int, typer.Option(help="Tokens of a text that are read.")] = 32,
-    again: Annotated[bool, typer.Option(help="Replace the tokens that are there.")] = False,
+    encoder: Annotated[str | None, typer.Option(help="bag, small, or a pretrained encoder.")] = None,
+    tokenizer: Annotated[str | None, typer.Option(help="own, words or symbols.")] = None,
+    vocabulary: Annotated[int | None, typer.Option(help="Most tokens that a learnt tokenizer has.")] = None,
+    max_length: Annotated[int | None, typer.Option(help="Tokens of a text that are read.")] = None,
+    again: Annotated[bool, typer.Option("--again", help="Replace the tokens that are there.")] = False,
 ) -> None:
-    """Tokenise a data set once, beside it, for several runs."""
+    """Tokenise a data set once, beside it, for several runs; what is not given is the preset's."""
     from megalabel.commands.prepare import prepare as run
 
-    run(_open(data), encoder, tokenizer, vocabulary, max_length, again, typer.echo)
+    values = {"encoder": encoder, "tokenizer": tokenizer, "vocabulary": vocabulary, "max_length": max_length}
+    run(_open(data), {k: v for k, v in values.items() if v is not None}, again, typer.echo)
 
 
 @app.command()

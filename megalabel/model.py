@@ -13,16 +13,16 @@ import torch
 
 from megalabel.data.batches import pad
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import TextTokenizer
+from megalabel.data.tokenizer import TextTokenizer
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
 from megalabel.errors import FormatError, SettingError
-from megalabel.files import atomic_folder, json_bytes, read_json, recover, sha256, write_json
+from megalabel.files import atomic_folder, json_bytes, recover
 from megalabel.heads.base import Head
+from megalabel.manifest import read_manifest, write_manifest
 from megalabel.progress import Progress
 from megalabel.tensors import fill, save_tensors
 from megalabel.types import Positives, TopK
-from megalabel.version import __version__
 
 FORMAT = 1
 BLOCK = 8192  # texts that are tokenised and sorted by length together
@@ -142,16 +142,22 @@ class Model:
             self.encoder.tokenizer.save(new)
             with open(new / "labels.jsonl", "wb") as file:
                 file.writelines(json_bytes(name) + b"\n" for name in self.label_texts)
-            manifest = {
-                "format": FORMAT,
-                "version": __version__,
+            facts = {
                 "n_labels": len(self.label_texts),
                 "max_length": self.max_length,
                 "encoder": {"class": _name(self.encoder), "settings": self.encoder.settings()},
                 "head": {"class": _name(self.head), "settings": self.head.settings()},
-                "sha256": {name: sha256(new / name) for name in FILES},
             }
-            write_json(new / "manifest.json", manifest)
+            write_manifest(new, FORMAT, facts)
+
+    def restore(self, folder: str | Path) -> Model:
+        """Takes back the weights that `save` wrote of this very model, in place; returns itself."""
+        with torch.no_grad():
+            fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=AGAIN)
+            fill(self.head, Path(folder) / "head.safetensors", next_step=AGAIN)
+        self.encoder.eval()
+        self.head.eval()
+        return self
 
     @classmethod
     def load(cls, folder: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()) -> Model:
@@ -163,30 +169,14 @@ class Model:
         if not (folder / "manifest.json").exists() and (folder / "recipe.json").exists():
             folder = folder / "model"
         recover(folder)
-        manifest = read_json(folder / "manifest.json", next_step="give a run folder or its model folder")
-        if manifest.get("format") != FORMAT:
-            raise FormatError(
-                f"model of format {manifest.get('format')} (written by megalabel {manifest.get('version')})",
-                wanted=f"format {FORMAT}",
-                next_step="load it with the version that wrote it",
-                where=folder,
-            )
-        facts = {"sha256", "encoder", "head", "max_length"}
-        if not facts <= manifest.keys() or not set(FILES) <= manifest["sha256"].keys():
-            raise FormatError(
-                "the manifest is not that of a model",
-                wanted=", ".join(sorted(facts)),
-                next_step="give a run folder or its model folder",
-                where=folder / "manifest.json",
-            )
-        for name, digest in manifest["sha256"].items():
-            if not (folder / name).is_file() or sha256(folder / name) != digest:
-                raise FormatError(
-                    "the file is missing or not what the manifest says",
-                    wanted=f"SHA-256 {digest[:12]}…",
-                    next_step=AGAIN,
-                    where=folder / name,
-                )
+        manifest = read_manifest(
+            folder,
+            "model",
+            FORMAT,
+            facts=("encoder", "head", "max_length"),
+            files=FILES,
+            next_step="give a run folder or its model folder, copied whole from where it was made",
+        )
         lines = (folder / "labels.jsonl").read_text(encoding="utf-8").split("\n")
         names = Texts.of(json.loads(line) for line in lines if line)
         encoder_class = _class(manifest["encoder"]["class"], Encoder, trust, folder)
@@ -194,12 +184,8 @@ class Model:
         tokenizer = TextTokenizer.load(folder)
         encoder = encoder_class.from_settings(manifest["encoder"]["settings"], tokenizer, folder)
         head = head_class.from_settings(manifest["head"]["settings"])
-        with torch.no_grad():
-            fill(encoder, folder / "encoder.safetensors", next_step=AGAIN)
-            fill(head, folder / "head.safetensors", next_step=AGAIN)
-        encoder.eval()
-        head.eval()
-        return cls(encoder, head, names, int(manifest["max_length"])).to(device)
+        model = cls(encoder, head, names, int(manifest["max_length"]))
+        return model.restore(folder).to(device)
 
 
 def _at_least_one(name: str, value: int) -> None:

@@ -31,7 +31,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory):
     import torch
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    from megalabel.data.tokenize import learn_tokenizer
+    from megalabel.data.tokenizer import learn_tokenizer
 
     folder = tmp_path_factory.mktemp("tiny-bert")
     words = [f"w{i}{part}" for i in range(64) for part in "ab"] + [f"noise{i}" for i in range(30)]

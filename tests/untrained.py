@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import learn_tokenizer
+from megalabel.data.tokenizer import learn_tokenizer
 from megalabel.encoders.bag import Bag
 from megalabel.heads.dense import DenseHead
 from megalabel.model import Model

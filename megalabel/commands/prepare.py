@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -9,22 +10,27 @@ from megalabel.data.tokenize import TokenStore, check_texts, prepared_folder
 from megalabel.encoders.build import tokenizer_for
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
+from megalabel.recipes import get
+from megalabel.recipes.presets import find
+
+RECIPE = "renee"  # whose defaults and presets decide what is not given
 
 
-def prepare(
-    data: Any,
-    encoder: str,
-    tokenizer: str,
-    vocabulary: int,
-    max_length: int,
-    again: bool,
-    say: Callable[[str], Any],
-) -> None:
-    """Tokenises training and label texts; refuses stale tokens that are there unless `again`."""
+def prepare(data: Any, given: dict[str, Any], again: bool, say: Callable[[str], Any]) -> None:
+    """Tokenises training and label texts as training with the same options would.
+
+    given: any of encoder, tokenizer, vocabulary and max_length. Stale tokens that are there are refused unless
+    `again`.
+    """
     check_texts(data.train, data)
-    words = tokenizer_for(encoder, tokenizer, data, vocabulary) or Transformer.pretrained(encoder).tokenizer
+    defaults = {name: p.default for name, p in inspect.signature(get(RECIPE)).parameters.items()}
+    preset = find(RECIPE, data.name, given.get("encoder"))
+    values = {**defaults, **(preset.arguments if preset else {}), **given}
+    encoder, max_length = values["encoder"], values["max_length"]
+    words = tokenizer_for(encoder, values["tokenizer"], data, values["vocabulary"])
+    words = words or Transformer.pretrained(encoder).tokenizer
     for side, texts in (("trn", data.train.texts), ("lbl", data.label_texts)):
-        folder = prepared_folder(data, side, max_length)
+        folder = prepared_folder(data, side, words, max_length)
         if folder is None:
             raise SettingError(
                 f"{data.name} has no folder of its own to write to",

@@ -11,8 +11,9 @@ from megalabel.commands.evaluate import report
 from megalabel.commands.train import run
 from megalabel.data.corpus import Corpus
 from megalabel.errors import SettingError
-from megalabel.files import write_json
+from megalabel.files import read_json, write_json
 from megalabel.inference.evaluate import evaluate
+from megalabel.model import Model
 from megalabel.recipes.presets import find
 
 DATA, RECIPE, PRESET = "wordnet-4k", "renee", "quickstart"
@@ -30,8 +31,11 @@ def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
     preset = find(RECIPE, PRESET)
     assert preset is not None
     begun = time.monotonic()
-    model = run(RECIPE, data, out, dict(preset.arguments))
-    seconds = time.monotonic() - begun
+    trained = (out / "recipe.json").exists() and read_json(out / "recipe.json", next_step="delete it").get(
+        "finished"
+    )
+    model = Model.load(out) if trained else run(RECIPE, data, out, dict(preset.arguments))
+    seconds = None if trained else time.monotonic() - begun
     found = evaluate(model, data)
     write_json(out / "metrics.json", {name: round(value, 4) for name, value in found.items()})
     say(f"\n{DATA}, test side; the peers' times were recorded on another day:\n")

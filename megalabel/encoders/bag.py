@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.data.augment import Rows
-from megalabel.data.tokenize import TextTokenizer
+from megalabel.data.tokenizer import TextTokenizer
 from megalabel.encoders.base import Encoder, ResidualBlock
 from megalabel.errors import SettingError
 

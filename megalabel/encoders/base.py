@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from megalabel.data.augment import Rows
-    from megalabel.data.tokenize import TextTokenizer
+    from megalabel.data.tokenizer import TextTokenizer
     from megalabel.types import Batch
 
 

@@ -8,7 +8,7 @@ import torch
 
 from megalabel.data.augment import Rows
 from megalabel.data.corpus import Corpus
-from megalabel.data.tokenize import TextTokenizer, learn_tokenizer
+from megalabel.data.tokenizer import TextTokenizer, learn_tokenizer
 from megalabel.encoders.bag import Bag, frequent_pairs, idf_weights
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.start import start_tokenizer, start_vectors

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from megalabel.data.augment import Rows
 from megalabel.data.batches import pad
-from megalabel.data.tokenize import TextTokenizer
+from megalabel.data.tokenizer import TextTokenizer
 from megalabel.encoders.base import Encoder, ResidualBlock
 from megalabel.errors import FormatError
 from megalabel.files import write_bytes_atomically

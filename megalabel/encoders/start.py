@@ -12,7 +12,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from megalabel.data.tokenize import TextTokenizer
+from megalabel.data.tokenizer import TextTokenizer
 from megalabel.errors import FormatError
 from megalabel.files import read_json, sha256
 from megalabel.tensors import load_tensors

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from megalabel.data.tokenize import TextTokenizer
+from megalabel.data.tokenizer import TextTokenizer
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.names import find
 from megalabel.encoders.readout import Readout, mean

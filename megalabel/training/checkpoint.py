@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from megalabel.errors import FormatError
-from megalabel.files import atomic_folder, read_json, write_json
+from megalabel.files import atomic_folder
+from megalabel.manifest import read_manifest, write_manifest
 from megalabel.tensors import fill, load_tensors, save_tensors
 from megalabel.training.recipe import Recipe
 
@@ -34,8 +34,7 @@ def save(folder: Path, recipe: Recipe, scaler: torch.amp.GradScaler, progress: d
             tensors: dict[str, Tensor] = {}
             facts[key] = _apart(optimizer.state_dict(), "", tensors)
             save_tensors(new / f"optimizer-{key}.safetensors", tensors)
-        state = {"format": FORMAT, "optimizers": facts, "scaler": scaler.state_dict(), "progress": progress}
-        write_json(new / "state.json", state)
+        write_manifest(new, FORMAT, {"optimizers": facts, "scaler": scaler.state_dict(), "progress": progress})
     for old in folder.iterdir():
         if old.name != name:
             shutil.rmtree(old, ignore_errors=True)
@@ -51,16 +50,8 @@ def newest(folder: Path) -> Path | None:
 
 def load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler) -> dict[str, Any]:
     """Puts a checkpoint's state into the recipe's parts; returns `progress`."""
-    state = read_json(path / "state.json", next_step=AGAIN)
-    if state.get("format") != FORMAT:
-        raise FormatError(
-            f"checkpoint of format {state.get('format')}",
-            wanted=f"format {FORMAT}",
-            next_step=AGAIN,
-            where=path,
-        )
-    if not {"optimizers", "scaler", "progress"} <= state.keys():
-        raise FormatError("state.json is not whole", wanted="a checkpoint", next_step=AGAIN, where=path)
+    wanted = ("optimizers", "scaler", "progress")
+    state = read_manifest(path, "checkpoint", FORMAT, facts=wanted, next_step=AGAIN)
     with torch.no_grad():
         fill(recipe.encoder, path / "encoder.safetensors", next_step=AGAIN)
         fill(recipe.head, path / "head.safetensors", next_step=AGAIN)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -71,6 +70,10 @@ def give_back_memory() -> None:
 
 
 def peak_mb() -> float:
-    """The most memory this process has held, in MB of 10⁶ bytes."""
+    """The most memory this process has held, in MB of 10⁶ bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -97,11 +97,11 @@ def train(
             log.say(f"going on at step {position.step:,} of {recipe.batches.steps:,}")
         fit(recipe, position, device=where, scaler=scaler, log=log, between=between)
         log.line(position.step - 1, peak_mb=peak_mb(), done=True)
-    recipe.encoder.eval()
-    recipe.head.eval()
     if len(recipe.validation):
-        model = Model.load(out / "model", device=where)
+        model.restore(out / "model")
     else:
+        recipe.encoder.eval()
+        recipe.head.eval()
         model.save(out / "model")
     facts = {
         "seconds": time.monotonic() - begun,

@@ -6,7 +6,8 @@ import torch
 from megalabel.data.augment import TextRows, WithLabelTexts, label_counts
 from megalabel.data.batches import Batches, hold_out, pad, split
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import TokenStore, learn_tokenizer
+from megalabel.data.tokenize import TokenStore
+from megalabel.data.tokenizer import learn_tokenizer
 from megalabel.errors import SettingError
 
 N, L = 103, 7

@@ -7,14 +7,8 @@ from hypothesis import strategies as st
 
 from megalabel.data.corpus import Corpus
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import (
-    TextTokenizer,
-    TokenStore,
-    check_texts,
-    learn_tokenizer,
-    prepared_folder,
-    stored,
-)
+from megalabel.data.tokenize import TokenStore, check_texts, prepared_folder, stored
+from megalabel.data.tokenizer import TextTokenizer, learn_tokenizer
 from megalabel.errors import DataError, FormatError, SettingError, StaleTokens
 
 WORDS = ["a cat sat", "the cat", "", "A dog, a cat!"]
@@ -113,7 +107,7 @@ def test_bad_settings_are_refused(tokenizer):
 def test_prepared_tokens_are_found_beside_the_data_and_go_stale_with_it(tokenizer, tmp_path):
     (tmp_path / "train.jsonl").write_text('{"text": "a cat", "labels": ["x"]}\n')
     data = Corpus.open(tmp_path)
-    folder = prepared_folder(data, "trn", 8)
+    folder = prepared_folder(data, "trn", tokenizer, 8)
     assert folder is not None
     TokenStore.of(data.train.texts, tokenizer, 8, folder)
     assert isinstance(stored(data, "trn", tokenizer, 8).ids, np.memmap)

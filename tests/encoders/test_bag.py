@@ -6,7 +6,8 @@ import torch
 
 from megalabel.data.augment import TextRows
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import TextTokenizer, TokenStore, learn_tokenizer
+from megalabel.data.tokenize import TokenStore
+from megalabel.data.tokenizer import TextTokenizer, learn_tokenizer
 from megalabel.encoders.bag import Bag, frequent_pairs, idf_weights
 from megalabel.errors import SettingError
 from megalabel.tensors import fill, save_tensors

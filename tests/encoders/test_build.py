@@ -4,7 +4,8 @@ from planted import planted
 
 from megalabel.data.augment import TextRows
 from megalabel.data.batches import pad
-from megalabel.data.tokenize import TextTokenizer, stored
+from megalabel.data.tokenize import stored
+from megalabel.data.tokenizer import TextTokenizer
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.start import start_vectors

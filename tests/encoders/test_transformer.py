@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from megalabel.data.tokenize import learn_tokenizer
+from megalabel.data.tokenizer import learn_tokenizer
 from megalabel.encoders.readout import concatenated, first_token, mean
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import FormatError, SettingError
