@@ -123,7 +123,8 @@ def prepared_folder(data: Corpus, side: str, tokenizer: TextTokenizer, max_lengt
     if data.path is None or not Path(data.path).is_dir():
         return None
     ours = Path(__file__).parent in Path(data.path).resolve().parents
-    return None if ours else Path(data.path) / "tokens" / f"{side}-{max_length}-{tokenizer.sha256[:8]}"
+    folder = Path(data.path) / "tokens" / data.name  # by name, as several one-file sets may share a folder
+    return None if ours else folder / f"{side}-{max_length}-{tokenizer.sha256[:8]}"
 
 
 def stored(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -> TokenStore:
