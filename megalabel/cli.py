@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -159,6 +160,9 @@ for _name in names():
 
 def main() -> None:
     """The entry point: errors of ours and of the file system become one line and exit status 2."""
+    # OpenMP's threads spin while they wait for each other, which beside any other busy program costs several
+    # times what it saves; read when torch is first imported, and the user's own setting goes first.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
     except MegalabelError as error:
