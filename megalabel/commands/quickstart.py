@@ -14,9 +14,8 @@ from megalabel.errors import SettingError
 from megalabel.files import read_json, write_json
 from megalabel.inference.evaluate import evaluate
 from megalabel.model import Model
-from megalabel.recipes.presets import find
 
-DATA, RECIPE, PRESET = "wordnet-4k", "renee", "quickstart"
+DATA, RECIPE = "wordnet-4k", "renee"
 
 
 def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
@@ -28,13 +27,11 @@ def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
             next_step=f"ask it: echo '{text}' | megalabel predict {out}, or give another --out",
         )
     data = Corpus.bundled(DATA)
-    preset = find(RECIPE, PRESET)
-    assert preset is not None
     begun = time.monotonic()
     trained = (out / "recipe.json").exists() and read_json(out / "recipe.json", next_step="delete it").get(
         "finished"
     )
-    model = Model.load(out) if trained else run(RECIPE, data, out, dict(preset.arguments))
+    model = Model.load(out) if trained else run(RECIPE, data, out, {})
     seconds = None if trained else time.monotonic() - begun
     found = evaluate(model, data)
     write_json(out / "metrics.json", {name: round(value, 4) for name, value in found.items()})
