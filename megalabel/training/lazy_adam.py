@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+BLOCK = 1024  # touched rows moved at a time, so that what a step needs beside the table stays small
+
 
 class LazyAdam:
     """Adam (Kingma and Ba, 2015) for tables (V, D) with sparse gradients, and for anything with dense ones.
@@ -40,32 +42,40 @@ class LazyAdam:
                 self._step(parameter, state)
 
     def _step(self, parameter: Tensor, state: dict[str, Tensor]) -> None:
-        gradient, (beta1, beta2) = parameter.grad, self.betas
+        gradient = parameter.grad
         assert gradient is not None
         if not state:
             state["mean"], state["square"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
-            rows = parameter.shape[0] if parameter.ndim else 1
-            state["steps"] = torch.zeros(rows, device=parameter.device)
-        if gradient.is_sparse:
-            gradient = gradient.coalesce()
-            touched, g = gradient.indices()[0], gradient.values()
-            steps, mean, square = (state[name][touched] for name in ("steps", "mean", "square"))
-        else:
-            touched, g = None, gradient
-            steps, mean, square = state["steps"], state["mean"], state["square"]
+            height = parameter.shape[0] if parameter.ndim else 1
+            state["steps"] = torch.zeros(height, device=parameter.device)
+        if not gradient.is_sparse:
+            self._move(parameter, state, gradient, None)
+            return
+        gradient = gradient.coalesce()
+        rows, values = gradient.indices()[0], gradient.values()
+        for start in range(0, len(rows), BLOCK):
+            block = slice(start, start + BLOCK)
+            self._move(parameter, state, values[block], rows[block])
+
+    def _move(self, parameter: Tensor, state: dict[str, Tensor], g: Tensor, rows: Tensor | None) -> None:
+        """Adam's step for all of a parameter, or for the rows (n,) whose gradient g is (n, D)."""
+        beta1, beta2 = self.betas
+        steps, mean, square = (
+            state[name] if rows is None else state[name][rows] for name in ("steps", "mean", "square")
+        )
         steps += 1
         mean.lerp_(g, 1 - beta1)
         square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
         shape = (-1, *[1] * (parameter.ndim - 1)) if parameter.ndim else ()
-        bias1, bias2 = ((1 - beta**steps).reshape(shape) for beta in (beta1, beta2))
+        bias1, bias2 = ((1 - beta**steps).reshape(shape) for beta in self.betas)
         move = (square / bias2).sqrt_().add_(self.eps)
         torch.div(mean, move, out=move).div_(bias1).mul_(-self.param_groups[0]["lr"])
-        if touched is None:
+        if rows is None:
             parameter.add_(move)
             return
         for name, value in (("steps", steps), ("mean", mean), ("square", square)):
-            state[name][touched] = value
-        parameter.index_add_(0, touched, move)
+            state[name][rows] = value
+        parameter.index_add_(0, rows, move)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients."""
