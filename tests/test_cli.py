@@ -238,3 +238,23 @@ def test_ctrl_c_says_what_becomes_of_the_run(megalabel, folder, tmp_path, monkey
     assert status == 130
     assert "goes on from it when the same command is given again" in err
     assert "Traceback" not in err
+
+
+def test_the_quick_start_shows_a_finished_run_again(tmp_path, monkeypatch):
+    """On the bundled data, with one short epoch in place of the preset's eight; the second call trains nothing."""
+    from megalabel.commands import quickstart, train
+
+    def short(name, data, out, overrides, **rest):
+        return train.run(
+            name, data, out, {"encoder": "bag", "epochs": 1, "pairs": 0, "validation": 0.0}, quiet=True
+        )
+
+    monkeypatch.setattr(quickstart, "run", short)
+    said: list[str] = []
+    quickstart.quickstart(tmp_path / "q", "a large striped wild cat of Asia", said.append)
+    assert any("omikuji-bonsai" in line for line in said)
+    assert json.loads((tmp_path / "q" / "metrics.json").read_text())["P@1"] > 20
+    monkeypatch.setattr(quickstart, "run", lambda *_: pytest.fail("trained again"))
+    again: list[str] = []
+    quickstart.quickstart(tmp_path / "q", "a large striped wild cat of Asia", again.append)
+    assert again[3:11] == said[3:11]

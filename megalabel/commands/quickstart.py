@@ -10,7 +10,6 @@ from typing import Any
 from megalabel.commands.evaluate import report
 from megalabel.commands.train import run
 from megalabel.data.corpus import Corpus
-from megalabel.errors import SettingError
 from megalabel.files import read_json, write_json
 from megalabel.inference.evaluate import evaluate
 from megalabel.model import Model
@@ -19,18 +18,11 @@ DATA, RECIPE = "wordnet-4k", "renee"
 
 
 def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
-    """Trains, measures beside the recorded peers, answers `text`, and says what to do next."""
-    if (out / "recipe.json").exists() and (out / "metrics.json").exists():
-        raise SettingError(
-            f"the folder {out} holds a finished quick start",
-            wanted="a new folder",
-            next_step=f"ask it: echo '{text}' | megalabel predict {out}, or give another --out",
-        )
+    """Trains (or takes the finished run in `out`), measures beside the recorded peers, answers `text`."""
     data = Corpus.bundled(DATA)
     begun = time.monotonic()
-    trained = (out / "recipe.json").exists() and read_json(out / "recipe.json", next_step="delete it").get(
-        "finished"
-    )
+    facts = out / "recipe.json"
+    trained = facts.exists() and read_json(facts, next_step="delete the folder").get("finished")
     model = Model.load(out) if trained else run(RECIPE, data, out, {})
     seconds = None if trained else time.monotonic() - begun
     found = evaluate(model, data)
