@@ -21,7 +21,7 @@ from pathlib import Path
 
 from record import row
 
-METRICS = ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@3", "PSP@5")
+from megalabel.metrics.table import METRICS
 
 
 def measured(command: list[str]) -> tuple[float, float, float]:

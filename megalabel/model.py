@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from megalabel.data.batches import pad
+from megalabel.data.filters import by_row, excluded
 from megalabel.data.texts import Texts
 from megalabel.data.tokenizer import TextTokenizer
 from megalabel.device import pick
@@ -22,7 +23,7 @@ from megalabel.heads.base import Head
 from megalabel.manifest import read_manifest, write_manifest
 from megalabel.progress import Progress
 from megalabel.tensors import fill, save_tensors
-from megalabel.types import Positives, TopK
+from megalabel.types import TopK
 
 FORMAT = 1
 BLOCK = 8192  # texts that are tokenised and sorted by length together
@@ -84,10 +85,10 @@ class Model:
         _at_least_one("k", k)
         labels = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
-        forbidden = _by_row(exclude, len(texts))
+        forbidden = by_row(exclude, len(texts))
         bar = Progress(progress, len(texts)) if progress else None
         for rows, views in self._views(texts, batch_size):
-            top = self.head.topk(views.float(), k, _excluded(forbidden, rows, self.device))
+            top = self.head.topk(views.float(), k, excluded(forbidden, rows, self.device))
             labels[rows], scores[rows] = top.numpy()
             if bar:
                 bar.advance(len(rows))
@@ -160,10 +161,13 @@ class Model:
         return self
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: str | torch.device = "cpu", trust: Sequence[str] = ()) -> Model:
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
+    ) -> Model:
         """The model in `folder`, or in a run folder's `model/`; its hashes are checked first.
 
-        `trust` names modules outside megalabel that the folder's encoder or head may come from.
+        `device` None is the first GPU, or the CPU where there is none. `trust` names modules outside megalabel
+        that the folder's encoder or head may come from.
         """
         folder, device = Path(folder), pick(device)
         if not (folder / "manifest.json").exists() and (folder / "recipe.json").exists():
@@ -191,40 +195,6 @@ class Model:
 def _at_least_one(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise SettingError(f"{name} = {value}", wanted="a whole number from 1 up", next_step="correct it")
-
-
-def _by_row(pairs: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Pairs sorted by row, with the place where each row's begin."""
-    if pairs is None or len(pairs) == 0:
-        return None
-    pairs = np.asarray(pairs)
-    if (
-        pairs.dtype.kind not in "iu"
-        or pairs.ndim != 2
-        or pairs.shape[1] != 2
-        or pairs.min() < 0
-        or pairs[:, 0].max() >= n
-    ):
-        raise SettingError(
-            f"exclude of shape {pairs.shape} and dtype {pairs.dtype}, rows up to {pairs[..., 0].max()}",
-            wanted=f"(F, 2) integer pairs (row, label) with rows below {n}",
-            next_step="give the filter that belongs to these texts",
-        )
-    pairs = pairs.astype(np.int64, copy=False)
-    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
-    return np.searchsorted(pairs[:, 0], np.arange(n + 1)), pairs[:, 1]
-
-
-def _excluded(
-    forbidden: tuple[np.ndarray, np.ndarray] | None, rows: np.ndarray, device: torch.device
-) -> Positives | None:
-    if forbidden is None:
-        return None
-    starts, labels = forbidden
-    counts = starts[rows + 1] - starts[rows]
-    here = np.concatenate([labels[starts[r] : starts[r + 1]] for r in rows]) if len(rows) else labels[:0]
-    where = np.repeat(np.arange(len(rows)), counts)
-    return Positives.of(torch.from_numpy(where), torch.from_numpy(here)).to(device)
 
 
 def _name(part: object) -> str:

@@ -9,25 +9,24 @@ from megalabel.errors import SettingError
 from megalabel.files import write_json
 from megalabel.inference.evaluate import evaluate
 from megalabel.metrics.peers import peers
-from megalabel.metrics.table import table
+from megalabel.metrics.table import METRICS, table
 from megalabel.model import Model
-
-COLUMNS = ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@3", "PSP@5")
 
 
 def evaluate_run(
     run: Path, data: Any, k: str, a: float | None, b: float | None, batch_size: int, device: str | None
 ) -> str:
     """Measures, writes, and returns the table to print."""
-    from megalabel.device import pick
-
-    model = Model.load(run, device=pick(device))
+    model = Model.load(run, device=device)
     found = evaluate(model, data, k=_cuts(k), a=a, b=b, batch_size=batch_size, progress=True)
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
-    write_json(
-        (run.parent if inside else run) / "metrics.json", {name: round(value, 4) for name, value in found.items()}
-    )
+    write_metrics(run.parent if inside else run, found)
     return report(str(run), found, data.name)
+
+
+def write_metrics(run: Path, found: dict[str, float]) -> None:
+    """`metrics.json`, flat and in percent, in the run folder."""
+    write_json(run / "metrics.json", {name: round(value, 4) for name, value in found.items()})
 
 
 def report(ours: str, found: dict[str, float], data_name: str, seconds: float | None = None) -> str:
@@ -36,7 +35,7 @@ def report(ours: str, found: dict[str, float], data_name: str, seconds: float | 
     if seconds is not None:
         rows[0][1]["train s"] = seconds
     rows += [peer.row for peer in peers(data_name)]
-    columns = [c for c in COLUMNS if c in found]
+    columns = [c for c in METRICS if c in found]
     columns = columns or list(found)
     if seconds is not None:
         columns.append("train s")

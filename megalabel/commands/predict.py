@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from megalabel.device import pick
 from megalabel.files import write_bytes_atomically
 from megalabel.inference.predict import format_of, read_texts, write_jsonl, write_npz
 from megalabel.model import Model
@@ -17,7 +16,7 @@ from megalabel.model import Model
 def predict_file(run: Path, texts: str, out: str | None, k: int, device: str | None) -> None:
     """Reads, predicts, writes; standard output where `out` is None or "-"."""
     kind = format_of(out)
-    model = Model.load(run, device=pick(device))
+    model = Model.load(run, device=device)
     stream = read_texts(texts, sys.stdin.buffer)
     if out is None or out == "-":
         file = _text(sys.stdout.buffer)

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from megalabel.commands.evaluate import report
+from megalabel.commands.evaluate import report, write_metrics
 from megalabel.commands.train import run
 from megalabel.data.corpus import Corpus
-from megalabel.files import read_json, write_json
+from megalabel.files import read_json
 from megalabel.inference.evaluate import evaluate
 from megalabel.model import Model
 
@@ -26,7 +26,7 @@ def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
     model = Model.load(out) if trained else run(RECIPE, data, out, {})
     seconds = None if trained else time.monotonic() - begun
     found = evaluate(model, data)
-    write_json(out / "metrics.json", {name: round(value, 4) for name, value in found.items()})
+    write_metrics(out, found)
     say(f"\n{DATA}, test side; the peers' times were recorded on another day:\n")
     say(report("megalabel, this run", found, DATA, seconds))
     say(f"\n“{text}”")

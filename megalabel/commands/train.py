@@ -28,9 +28,8 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
         overrides = {key: value for key, value in given.items() if value is not None}
         run(name, data, out, overrides, **running)
 
-    text = str
     parameters = [
-        _parameter("data", text, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME.")),
+        _parameter("data", str, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME.")),
         _parameter("out", Path, inspect.Parameter.empty, typer.Option("--out", "-o", help="The run folder.")),
         _parameter("device", str | None, None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")),
         _parameter("threads", int | None, None, typer.Option(help="CPU threads; default: all cores.")),

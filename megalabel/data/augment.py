@@ -1,7 +1,7 @@
 """Which rows a model trains on: texts, and label texts as further rows, as views that copy nothing.
 
 Renée trains on every label text as if it were one more training text whose only label is itself
-(Jain et al., MLSys 2023, section 4.4; `spec` of the data: N + L rows).
+(Jain et al., MLSys 2023).
 """
 
 from __future__ import annotations

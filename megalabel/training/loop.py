@@ -76,8 +76,7 @@ def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of the encoder's products: "auto" is bfloat16 where the device computes it fast.
 
-    On a CPU that is one with AMX tiles (MiniLM-L6 trains two to three times as fast there); CPUs without
-    bfloat16 units run it many times slower than float32.
+    On a CPU that is one with AMX tiles; CPUs without bfloat16 units run it many times slower than float32.
     """
     if precision == "auto":
         if device.type == "cuda":

@@ -1,4 +1,4 @@
-"""The two optimisers of a run: AdamW groups for the encoder, and a rule for a head that updates itself."""
+"""The optimisers of a run: for the encoder, for its token table, and for a head that updates itself."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 
 def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float = 1e-6) -> Optimizer | None:
-    """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée, section 5).
+    """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée).
 
     Tables with sparse gradients are left to `lazy_adam`. None where nothing is left.
     """
-    sparse = {id(table) for table in _tables(module)}
-    trained = [p for p in module.parameters() if p.requires_grad and id(p) not in sparse]
+    trained = _dense(module)
     if not trained:
         return None
     groups = [
@@ -41,13 +40,17 @@ def lazy_adam(module: nn.Module, lr: float) -> LazyAdam | None:
 
 def plain_adam(module: nn.Module, lr: float) -> LazyAdam:
     """LazyAdam over all else: for encoders whose dense part is so small that it needs no decay and no fusing."""
-    sparse = {id(table) for table in _tables(module)}
-    return LazyAdam([p for p in module.parameters() if p.requires_grad and id(p) not in sparse], lr=lr)
+    return LazyAdam(_dense(module), lr=lr)
 
 
 def _tables(module: nn.Module) -> list[Tensor]:
     embeddings = (m for m in module.modules() if isinstance(m, nn.Embedding) and m.sparse)
     return [m.weight for m in embeddings if m.weight.requires_grad]
+
+
+def _dense(module: nn.Module) -> list[Tensor]:
+    sparse = {id(table) for table in _tables(module)}
+    return [p for p in module.parameters() if p.requires_grad and id(p) not in sparse]
 
 
 class FusedSGD:
