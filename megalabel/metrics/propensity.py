@@ -1,7 +1,7 @@
 """How likely a true label is to have been written down at all, estimated from its training frequency.
 
 Jain, Prabhu and Varma, "Extreme Multi-label Loss Functions for Recommendation, Tagging, Ranking & Other
-Missing Label Applications", KDD 2016, section 5.
+Missing Label Applications", KDD 2016.
 """
 
 from __future__ import annotations
