@@ -24,10 +24,13 @@ app = typer.Typer(
 data_app = typer.Typer(no_args_is_help=True, help="Look at a data set, or write it in another format.")
 train_app = typer.Typer(no_args_is_help=True, help="Train a recipe on a data set.")
 app.add_typer(data_app, name="data")
+tree_app = typer.Typer(no_args_is_help=True, help="Build a tree over the labels of a data set, look at one.")
 app.add_typer(train_app, name="train")
+app.add_typer(tree_app, name="tree")
 
 DataSet = Annotated[str, typer.Argument(help="A folder or file of data, or bundled:NAME.")]
 Run = Annotated[Path, typer.Argument(help="A run folder, or its model folder.")]
+Tree = Annotated[Path, typer.Argument(help="The folder of a label tree.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; default: a GPU if there is one.")]
 
 
@@ -120,6 +123,54 @@ def predict(
     from megalabel.commands.predict import predict_file
 
     predict_file(run, texts, out, k, device)
+
+
+@tree_app.command("build")
+def tree_build(
+    data: DataSet,
+    out: Annotated[Path, typer.Option("--out", "-o", help="A new folder.")],
+    source: Annotated[str, typer.Option(help="What a label is about: texts, names or both.")] = "texts",
+    depths: Annotated[str | None, typer.Option(help="10,13,16: 2^10 clusters, …; default: by size.")] = None,
+    graph: Annotated[bool, typer.Option("--graph/--no-graph", help="Smooth features along the graph.")] = True,
+    keep: Annotated[int, typer.Option(help="Features kept of each label.")] = 1000,
+    hops: Annotated[int, typer.Option(help="Hops of each label's walk.")] = 400,
+    p_reset: Annotated[float, typer.Option(help="How likely a hop starts at the label again.")] = 0.8,
+    neighbours: Annotated[int, typer.Option(help="Labels kept in each row of the graph.")] = 10,
+    tokenizer: Annotated[str, typer.Option(help="words or symbols.")] = "words",
+    vocabulary: Annotated[int, typer.Option(help="Most words that are told apart.")] = 100_000,
+    max_length: Annotated[int, typer.Option(help="Words of a text that are read.")] = 256,
+    seed: Annotated[int, typer.Option(help="Of walks and clusters.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; default: all cores.")] = None,
+) -> None:
+    """Build the label tree of a data set from its training texts."""
+    from megalabel.commands.tree import build
+
+    values = {
+        "source": source, "graph": graph, "keep": keep, "hops": hops, "p_reset": p_reset,
+        "neighbours": neighbours, "tokenizer": tokenizer, "vocabulary": vocabulary, "max_length": max_length,
+        "seed": seed,
+    }  # fmt: skip
+    build(_open(data), out, depths, threads, values, typer.echo)
+
+
+@tree_app.command("show")
+def tree_show(
+    tree: Tree,
+    data: Annotated[str | None, typer.Option(help="The data set, to show leaves by name.")] = None,
+    examples: Annotated[int, typer.Option(help="How many leaves.")] = 6,
+) -> None:
+    """Levels, children, leaf sizes, and what some leaves hold."""
+    from megalabel.commands.tree import show
+
+    show(tree, None if data is None else _open(data), examples, typer.echo)
+
+
+@tree_app.command("export")
+def tree_export(tree: Tree, out: Annotated[Path, typer.Argument(help="A new folder.")]) -> None:
+    """Write a tree as the chain of cluster matrices (npz) that PECOS reads."""
+    from megalabel.commands.tree import export
+
+    export(tree, out, typer.echo)
 
 
 @app.command()

@@ -13,8 +13,9 @@ import typer
 from megalabel.errors import SettingError
 from megalabel.recipes import get, tuned
 from megalabel.recipes.presets import find
+from megalabel.training.knobs import TUPLES
 
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool}
+_TYPES = {"str": str, "int": int, "float": float, "bool": bool, **dict.fromkeys(TUPLES, str)}
 
 
 def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., None]:
@@ -39,7 +40,7 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
     for key, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
             kind = _TYPES[str(parameter.annotation)]
-            text_of = f"{help_of.get(key, '')} [{parameter.default}]"
+            text_of = f"{help_of.get(key, '')} [{_shown(parameter.default)}]"
             parameters.append(_parameter(key, kind | None, None, typer.Option(help=text_of)))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
@@ -98,6 +99,11 @@ def _told(name: str, data: Any, preset: Any, taken: dict[str, Any], overrides: d
     values = " ".join(f"{k}={v}" for k, v in taken.items() if k not in overrides)
     yours = " ".join(f"{k}={v}" for k, v in overrides.items())
     return f"{size}\n{name}, {source}: {values}" + (f"\nyours: {yours}" if yours else "")
+
+
+def _shown(default: Any) -> str:
+    """A default as it would be typed."""
+    return ",".join(f"{item:g}" for item in default) if isinstance(default, tuple) else str(default)
 
 
 def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:

@@ -6,13 +6,17 @@ Renée trains on every label text as if it were one more training text whose onl
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.tokenize import TokenStore
+from megalabel.data.tokenize import TokenStore, stored
 from megalabel.errors import SettingError
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+    from megalabel.data.tokenizer import TextTokenizer
 
 
 class Rows(Protocol):
@@ -107,3 +111,14 @@ def label_counts(rows: Rows, n_labels: int) -> np.ndarray:
         _, labels = rows.positives(np.arange(start, min(start + 65536, len(rows))))
         counts += np.bincount(labels, minlength=n_labels)
     return counts
+
+
+def training_rows(
+    data: Corpus, words: TextTokenizer, max_length: int, kept: np.ndarray, label_texts: bool
+) -> TextRows | WithLabelTexts:
+    """The training texts `kept` (n,) of a corpus, and where asked for its label texts that are not blank."""
+    rows = TextRows(stored(data, "trn", words, max_length), data.train.labels, kept)
+    if not label_texts:
+        return rows
+    named = np.flatnonzero([bool(name.strip()) for name in data.label_texts])  # a blank says nothing
+    return WithLabelTexts(rows, stored(data, "lbl", words, max_length), named)

@@ -22,7 +22,7 @@ BLOCK = 8192  # rows counted at a time
 class Bag(Encoder):
     """The tokens' vectors, weighted, summed, brought to unit scale, and changed by a residual block.
 
-        x = norm(Σ_t w_t e_t / √(Σ_t w_t²)),   view = dropout(block(x))
+        x = norm(Σ_t w_t e_t / √(Σ_t w_t²)),   view_v = dropout(block_v(x))
 
     t runs over the text's tokens and those of its pairs of neighbours that are in `pairs`, which have vectors
     of their own. The vectors e are trained row by row: their gradient is sparse, so that a step costs what its
@@ -37,7 +37,8 @@ class Bag(Encoder):
             from `frequent_pairs`. None for none.
         weights: (vocabulary + n,) float32; 1 where None.
         width: of the view, where it is not D.
-        hidden: width inside the residual block; 0 for no block.
+        hidden: width inside each residual block; 0 for no block.
+        views: V, how many views, each with a block of its own; without blocks they are all the same.
         dropout: share of the view's entries dropped in training (Renée: 0.5 to 0.85).
         token_dropout: share of a text's tokens dropped in training.
     """
@@ -52,6 +53,7 @@ class Bag(Encoder):
         weights: Tensor | None = None,
         width: int = 0,
         hidden: int = 512,
+        views: int = 1,
         dropout: float = 0.0,
         token_dropout: float = 0.0,
     ) -> None:
@@ -75,13 +77,13 @@ class Bag(Encoder):
         self.register_buffer("pairs", torch.zeros(0, dtype=torch.int64) if pairs is None else pairs)
         self.register_buffer("weights", torch.ones(n + n_pairs) if weights is None else weights.float())
         self.norm = nn.LayerNorm(inside)
-        self.block = ResidualBlock(inside, hidden) if hidden else None
+        self.blocks = nn.ModuleList(ResidualBlock(inside, hidden) if hidden else nn.Identity() for _ in range(views))
         self.widen = nn.Linear(inside, width) if width else None
         self.dropout, self.token_dropout, self.hidden = nn.Dropout(dropout), token_dropout, hidden
-        self.dim = width or inside
+        self.dim, self.n_views = width or inside, views
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (B, T) int64, mask (B, T) bool to views (B, 1, D); an empty text is the zero sum."""
+        """tokens (B, T) int64, mask (B, T) bool to views (B, V, D); an empty text is the zero sum."""
         if len(self.pairs):  # type: ignore[arg-type]
             tokens, mask = self._with_pairs(tokens, mask)
         ids = tokens[mask]
@@ -96,11 +98,10 @@ class Bag(Encoder):
         rows = torch.repeat_interleave(torch.arange(len(starts), device=ids.device), mask.sum(1))
         scale = torch.zeros(len(starts), device=ids.device).index_add(0, rows, weights * weights).sqrt()
         x = self.norm(x / scale.clamp(min=1e-6).unsqueeze(1))
-        if self.block is not None:
-            x = self.block(x)
+        x = torch.stack([block(x) for block in self.blocks], dim=1)
         if self.widen is not None:
             x = self.widen(x)
-        dropped: Tensor = self.dropout(x).unsqueeze(1)
+        dropped: Tensor = self.dropout(x)
         return dropped
 
     def _with_pairs(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -118,6 +119,7 @@ class Bag(Encoder):
             "n_pairs": len(self.pairs),  # type: ignore[arg-type]
             "width": self.widen.out_features if self.widen is not None else 0,
             "hidden": self.hidden,
+            "views": self.n_views,
             "dropout": self.dropout.p,
             "token_dropout": self.token_dropout,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,6 +69,35 @@ def first_token(layer: float = 1.0) -> Readout:
 def concatenated(*layers: float, pool: str = "first") -> Readout:
     """Several layers side by side."""
     return Readout(tuple(layers), pool)
+
+
+def a_level_each(layers: Sequence[float], levels: int, pool: str = "first") -> list[Readout]:
+    """A readout for each of `levels` cluster levels and the labels; the first takes two layers (CascadeXML).
+
+    layers: levels + 2 fractions of the depth, coarse to fine.
+    """
+    if len(layers) != levels + 2:
+        raise SettingError(
+            f"layers = {tuple(layers)} for {levels} cluster levels",
+            wanted=f"{levels + 2} fractions of the depth: two for the first level, one for every other and the labels",
+            next_step="give as many, or other depths",
+            where="layers",
+        )
+    first, second, *rest = layers
+    return [concatenated(first, second, pool=pool), *(Readout((layer,), pool) for layer in rest)]
+
+
+def check_enough_layers(depth: int, layers: Sequence[float]) -> None:
+    """SettingError where two of the wanted fractions of the depth are the same layer."""
+    taken = [round(layer * depth) for layer in layers]
+    if len(set(taken)) < len(taken) or 0 in taken:
+        raise SettingError(
+            f"an encoder of {depth} layers for {len(layers)} readouts, which would read its layers "
+            f"{', '.join(str(layer) for layer in taken)}",
+            wanted="layers that all differ, and none before the first",
+            next_step="give layers yourself (they may repeat), shared_view, or depths with fewer levels",
+            where="layers",
+        )
 
 
 def _pool(hidden: Tensor, mask: Tensor, pool: str) -> Tensor:

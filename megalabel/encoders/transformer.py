@@ -16,6 +16,9 @@ from megalabel.encoders.readout import Readout, mean
 from megalabel.errors import FormatError, SettingError
 
 
+JOIN_DROPOUT = 0.2  # CascadeXML, before the linear map
+
+
 class Transformer(Encoder):
     """A transformer encoder: tokens (B, T) to views (B, V, D), one view per readout.
 
@@ -25,6 +28,8 @@ class Transformer(Encoder):
         readouts: one view each, all of the same width.
         bottleneck: a linear map without bias to this width behind every readout, in float32 (Renée);
             0 for none.
+        join: bring a readout of several layers to the width of one by dropout and a linear map, so that it can
+            stand beside readouts of one layer (CascadeXML's coarsest level).
         dropout: share of the view's entries dropped in training (Renée: 0.5 to 0.85).
         norm: a LayerNorm behind every readout.
         token_dropout: share of a text's tokens hidden in training; the first token always stays.
@@ -39,6 +44,7 @@ class Transformer(Encoder):
         *,
         readouts: Sequence[Readout] = (mean(),),
         bottleneck: int = 0,
+        join: bool = False,
         dropout: float = 0.0,
         norm: bool = False,
         token_dropout: float = 0.0,
@@ -50,17 +56,22 @@ class Transformer(Encoder):
         self.readouts, self.bottleneck_width = tuple(readouts), bottleneck
         config: Any = model.config
         hidden = int(config.hidden_size)
-        widths = {bottleneck or readout.parts * hidden for readout in self.readouts}
+        widths = {bottleneck or (1 if join else readout.parts) * hidden for readout in self.readouts}
         if len(widths) != 1:
             raise SettingError(
                 f"readouts of widths {sorted(widths)}",
                 wanted="views of one width",
-                next_step="give a bottleneck, or readouts of as many layers each",
+                next_step="give a bottleneck, join, or readouts of as many layers each",
             )
         self.n_views, self.dim = len(self.readouts), widths.pop()
         self.bottlenecks = nn.ModuleList(
             nn.Linear(readout.parts * hidden, bottleneck, bias=False) for readout in self.readouts if bottleneck
         )
+        self.joins = nn.ModuleList(
+            _join(readout.parts * hidden, hidden) if join and not bottleneck and readout.parts > 1 else nn.Identity()
+            for readout in self.readouts
+        )
+        self.join = join
         self.norm = nn.LayerNorm(self.dim) if norm else None
         self.dropout, self.token_dropout = nn.Dropout(dropout), token_dropout
         self.sparse = sparse
@@ -72,7 +83,7 @@ class Transformer(Encoder):
                 wanted="a vector for every token",
                 next_step="take the tokenizer that the encoder was trained with",
             )
-        self.max_positions = _positions(model)
+        self.max_positions, self.n_layers = _positions(model), int(config.num_hidden_layers)
         self.checkpointing = checkpointing
         if checkpointing:
             config.use_cache = False  # a decoder's; it would only be warned about
@@ -136,6 +147,7 @@ class Transformer(Encoder):
         if self.bottleneck_width:
             with torch.autocast(tokens.device.type, enabled=False):
                 views = [linear(view.float()) for linear, view in zip(self.bottlenecks, views, strict=True)]
+        views = [join(view) for join, view in zip(self.joins, views, strict=True)]
         stacked = torch.stack(views, dim=1).float()
         if self.norm is not None:
             stacked = self.norm(stacked)
@@ -149,6 +161,7 @@ class Transformer(Encoder):
             "config": {**config.to_dict(), "model_type": config.model_type},
             "readouts": [readout.settings() for readout in self.readouts],
             "bottleneck": self.bottleneck_width,
+            "join": self.join,
             "dropout": self.dropout.p,
             "norm": self.norm is not None,
             "token_dropout": self.token_dropout,
@@ -170,6 +183,13 @@ class Transformer(Encoder):
                 next_step="install the version that requirements/cpu.txt names",
                 where=folder,
             ) from error
+
+
+def _join(wide: int, width: int) -> nn.Module:
+    linear = nn.Linear(wide, width)
+    nn.init.xavier_uniform_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return nn.Sequential(nn.Dropout(JOIN_DROPOUT), linear)
 
 
 def _encoder_half(model: Any) -> nn.Module:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels_bce import SGDRule
+from megalabel.kernels.candidates import TableGradient
 from megalabel.types import Positives, TopK
 
 
@@ -26,12 +27,15 @@ class Head(nn.Module, ABC):
         n_labels: L.
         dim: D, the width of a view.
         sgd: there on heads only whose backward pass can update their own weights; set by `FusedSGD`.
+        pending: there on heads only that can keep the gradients of their `tables()` factored, a list for each
+            table; set by a `RowOptimizer`, None where gradients are torch's.
     """
 
     n_views: int = 1
     n_labels: int
     dim: int
     sgd: SGDRule | None
+    pending: list[list[TableGradient]] | None
 
     @abstractmethod
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
@@ -43,6 +47,14 @@ class Head(nn.Module, ABC):
 
     def after_step(self, step: int, optimizer: Any) -> None:
         """What changes between steps: rewiring, a fading share. Usually nothing."""
+
+    def tables(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights (n, D) and biases (n,) of a head that has `pending`."""
+        raise NotImplementedError
+
+    def facts(self) -> dict[str, float]:
+        """What a line of the training log says of this head beside the loss, since the last line."""
+        return {}
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:

@@ -94,12 +94,11 @@ def renee(
         select: metric that chooses the best epoch.
         seed: of the order, the first weights and the dropout.
     """
-    import numpy as np
     import torch
 
-    from megalabel.data.augment import TextRows, WithLabelTexts, label_counts
+    from megalabel.data.augment import label_counts, training_rows
     from megalabel.data.batches import Batches, hold_out
-    from megalabel.data.tokenize import check_texts, stored
+    from megalabel.data.tokenize import check_texts
     from megalabel.encoders import build
     from megalabel.encoders.frozen import Frozen
     from megalabel.encoders.readout import mean
@@ -132,10 +131,7 @@ def renee(
             wanted="a pretrained encoder, which knows something before it trains",
             next_step="leave frozen out, or name a pretrained encoder",
         )
-    rows: Any = TextRows(stored(data, "trn", words, max_length), data.train.labels, kept)
-    if label_texts:
-        named = np.flatnonzero([bool(name.strip()) for name in data.label_texts])  # a blank says nothing
-        rows = WithLabelTexts(rows, stored(data, "lbl", words, max_length), named)
+    rows = training_rows(data, words, max_length, kept, label_texts)
     if encoder == "bag":
         text = build.bag(
             words, rows, learnt=tokenizer != "own", pairs=pairs, width=bottleneck,

@@ -34,6 +34,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "validation": (0, 1),
     "patience": (0, _INF),
     "seed": (0, 2**32),
+    "depths": (0, 31),  # powers of two
+    "beams": (1, _INF),
+    "layers": (0, 1.000001),  # fractions of the depth, the last layer included
+    "level_dropout": (0, 1),
+    "level_weights": (0, _INF),
+    "warmup_epochs": (0, _INF),
+    "final_epochs": (0, _INF),
+    "log_every": (1, _INF),
 }
 _KINDS: dict[str, tuple[type, str]] = {
     "str": (str, "a string"),
@@ -43,12 +51,18 @@ _KINDS: dict[str, tuple[type, str]] = {
 }
 
 
+TUPLES = {"tuple[int, ...]": "int", "tuple[float, ...]": "float"}
+
+
 def checked(name: str, value: Any, annotation: Any) -> Any:
     """The value as plain Python, if its type is the annotation's and it lies in the name's range.
 
-    SettingError otherwise. An annotation that is none of str, bool, int and float is not judged.
+    `tuple[int, ...]` and `tuple[float, ...]` are judged item by item; they come as any sequence, or as text with
+    commas between. SettingError otherwise. Other annotations are not judged.
     """
-    kind = getattr(annotation, "__name__", annotation)
+    kind = str(getattr(annotation, "__name__", annotation))
+    if kind in TUPLES:
+        return _several(name, value, TUPLES[kind])
     if kind not in _KINDS:
         return value
     wanted_type, wanted = _KINDS[kind]
@@ -64,3 +78,25 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
             f"{name} = {value!r}", wanted=wanted, next_step=f"correct {name}, or leave it out for its default"
         )
     return value.item() if hasattr(value, "item") else value  # numpy's numbers are no JSON
+
+
+def _several(name: str, value: Any, kind: str) -> tuple[Any, ...]:
+    items = value
+    if isinstance(value, str):
+        items = [_number(item) for item in value.split(",") if item.strip()]
+    if not isinstance(items, (list, tuple)):
+        raise SettingError(
+            f"{name} = {value!r}",
+            wanted="numbers with commas between, such as 10,13,16",
+            next_step=f"correct {name}, or leave it out for its default",
+        )
+    return tuple(checked(name, item, kind) for item in items)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text  # judged, and named, by `checked`

@@ -34,15 +34,15 @@ class Log:
         if self._bar:
             self._bar.__exit__()
 
-    def step(self, step: int, texts: int, loss: float, rates: dict[str, float]) -> None:
-        """A training step is done; `loss` is NaN where it was not computed."""
+    def step(self, step: int, texts: int, loss: float, facts: dict[str, float]) -> None:
+        """A training step is done. `loss` is NaN where it was not computed; `facts` are rates and the head's."""
         self._texts += texts
         if loss == loss:
             now = time.monotonic()
             speed = self._texts / max(now - self._since, 1e-9)
             self._texts, self._since = 0, now
             self._note = f"epoch {step // self._per_epoch + 1}  loss {loss:.4g}"
-            self.line(step, loss=loss, **rates, texts_per_second=round(speed, 1), peak_mb=peak_mb())
+            self.line(step, loss=loss, **facts, texts_per_second=round(speed, 1), peak_mb=peak_mb())
         if self._bar:
             self._bar.advance(1, self._note)
 

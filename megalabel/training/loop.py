@@ -57,8 +57,9 @@ def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.
     torch.manual_seed(recipe.seed * 1_000_003 + batch.step)
     encoder.train()
     head.train()
-    optimizers.scale_rates(recipe.schedule(batch.step))
+    optimizers.follow(recipe.schedule, batch.step)
     parts, total = split(batch, recipe.micro_batches), 0.0
+    told = batch.step % recipe.log_every == 0
     for i, part in enumerate(parts):
         optimizers.begin(i, len(parts))
         part = part.to(device)
@@ -66,11 +67,14 @@ def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.
             views = encoder.views(part)
             loss = head.loss(views.float(), part.positives)
         scaler.scale(loss).backward()
-        total += float(loss.detach())
+        if told:  # reading the value makes a GPU wait
+            total += float(loss.detach())
     optimizers.step(scaler, recipe.clip)
     head.after_step(batch.step, optimizers["head"])
-    rates = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
-    log.step(batch.step, len(batch.rows), total / len(batch.rows), rates)
+    facts = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
+    if told:
+        facts |= head.facts()
+    log.step(batch.step, len(batch.rows), total / len(batch.rows) if told else float("nan"), facts)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:

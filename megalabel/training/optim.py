@@ -12,17 +12,24 @@ from megalabel.errors import SettingError
 from megalabel.heads.base import Head
 from megalabel.kernels.all_labels_bce import SGDRule
 from megalabel.training.lazy_adam import LazyAdam
+from megalabel.training.row_optim import RowOptimizer
 
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
+    from megalabel.training.schedule import Schedule
 
-def adamw(module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float = 1e-6) -> Optimizer | None:
+
+def adamw(
+    module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float = 1e-6, without: nn.Module | None = None
+) -> Optimizer | None:
     """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée).
 
-    Tables with sparse gradients are left to `lazy_adam`. None where nothing is left.
+    Tables with sparse gradients are left to `lazy_adam`, and the part `without` to another optimiser. None where
+    nothing is left.
     """
-    trained = _dense(module)
+    others = {id(p) for p in without.parameters()} if without is not None else set()
+    trained = [p for p in _dense(module) if id(p) not in others]
     if not trained:
         return None
     groups = [
@@ -95,7 +102,7 @@ class FusedSGD:
         self.param_groups[0]["lr"] = state_dict["lr"]
 
 
-AnyOptimizer: TypeAlias = "Optimizer | LazyAdam | FusedSGD"
+AnyOptimizer: TypeAlias = "Optimizer | LazyAdam | FusedSGD | RowOptimizer"
 
 
 class Optimizers:
@@ -113,6 +120,19 @@ class Optimizers:
         for name, optimizer in self.named.items():
             for group, lr in zip(optimizer.param_groups, self.base[name], strict=True):
                 group["lr"] = lr * factor
+
+    def follow(self, schedule: Schedule, step: int) -> None:
+        """Sets every rate, and where the schedule moves it every Adam's β₁, to what they are at a step."""
+        self.scale_rates(schedule(step))
+        beta1 = schedule.beta1(step)
+        if beta1 is None:
+            return
+        for optimizer in self.named.values():
+            if hasattr(optimizer, "betas"):
+                optimizer.betas = (beta1, optimizer.betas[1])
+            for group in optimizer.param_groups:
+                if "betas" in group:
+                    group["betas"] = (beta1, group["betas"][1])
 
     def tensors(self) -> list[Tensor]:
         """All that the optimisers keep between steps."""
@@ -133,11 +153,16 @@ class Optimizers:
         stepping: dict[str, Any] = {n: o for n, o in self.named.items() if not isinstance(o, FusedSGD)}
         if clip:
             for optimizer in stepping.values():
-                scaler.unscale_(optimizer)
+                if not isinstance(optimizer, RowOptimizer):
+                    scaler.unscale_(optimizer)
             clip_norm([p for name, o in stepping.items() if name != "head" for p in _parameters(o)], clip)
+        rows = [o for o in stepping.values() if isinstance(o, RowOptimizer)]
         for optimizer in stepping.values():
-            scaler.step(optimizer)
-        if stepping:
+            if optimizer not in rows:
+                scaler.step(optimizer)
+        for optimizer in rows:  # they have no .grad that a scaler could look at
+            optimizer.step(scaler.get_scale())
+        if len(stepping) > len(rows):
             scaler.update()
         for optimizer in self.named.values():
             optimizer.zero_grad(set_to_none=True)

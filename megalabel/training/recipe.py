@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from megalabel.encoders.base import Encoder
     from megalabel.heads.base import Head
     from megalabel.training.optim import Optimizers
-    from megalabel.training.schedule import WarmupCosine
+    from megalabel.training.schedule import Schedule
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Recipe:
     precision: "auto", "float32", "bfloat16" or "float16" for the encoder's autocast.
     clip: largest norm of the encoder's gradient, 0 for no limit.
     seed: of every step's chance.
+    log_every: steps between training lines in the log.
     name, arguments: which function made this recipe, and with what; filled by `recipe`.
     """
 
@@ -41,7 +42,7 @@ class Recipe:
     head: Head
     batches: Batches
     optimizers: Optimizers
-    schedule: WarmupCosine
+    schedule: Schedule
     max_length: int
     validation: np.ndarray | tuple[()] = ()
     patience: int = 0
@@ -50,6 +51,7 @@ class Recipe:
     precision: str = "auto"
     clip: float = 0.0
     seed: int = 0
+    log_every: int = 1
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
 

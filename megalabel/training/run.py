@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Iterable
@@ -176,7 +177,7 @@ def _claim(out: Path, recipe: Recipe) -> None:
     """Writes `recipe.json`, or checks that the one there is this very recipe, unfinished."""
     facts = {
         "recipe": recipe.name,
-        "arguments": recipe.arguments,
+        "arguments": json.loads(json.dumps(recipe.arguments)),  # as it will be read: tuples are lists
         "data": {
             "name": recipe.data.name,
             "path": str(recipe.data.path) if recipe.data.path else None,

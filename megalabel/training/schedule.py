@@ -1,11 +1,22 @@
-"""How the learning rates move over a run: plain functions of the step."""
+"""How the learning rates (and, in one paper, Adam's β₁) move over a run: plain functions of the step."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 from megalabel.errors import SettingError
+
+
+class Schedule(Protocol):
+    """What the loop asks before every step, counted from 0."""
+
+    def __call__(self, step: int) -> float:
+        """The factor of every learning rate."""
+
+    def beta1(self, step: int) -> float | None:
+        """Adam's β₁, or None to leave it as it is."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +50,61 @@ class WarmupCosine:
             return (step + 1) / (self.warmup_steps + 1)
         done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
         return 0.5 * (1.0 + math.cos(math.pi * done))
+
+    def beta1(self, step: int) -> None:
+        """β₁ stays."""
+        return None
+
+
+@dataclass(frozen=True)
+class ThreePhase:
+    """CascadeXML's schedule (its code, part A2.6 of our notes): up, level, down, with β₁ against the rate.
+
+    Half a cosine from a tenth of the rate up to it over `warmup` epochs, then level, then half a cosine down to a
+    thousandth of it over the last `final` epochs. Adam's β₁ goes from 0.95 to 0.85 while the rate rises, stays,
+    and returns while it falls.
+
+    Args:
+        steps: optimiser steps in the whole run; micro-batches do not count.
+        per_epoch: steps an epoch.
+        warmup: epochs of the rise.
+        final: epochs of the fall.
+    """
+
+    steps: int
+    per_epoch: int
+    warmup: float = 1
+    final: float = 3
+
+    def __post_init__(self) -> None:
+        rise, fall = self._ends
+        if rise < 0 or rise > fall or fall > self.steps:
+            raise SettingError(
+                f"a warm-up of {self.warmup:g} and a decline of {self.final:g} epochs in a run of "
+                f"{self.steps / max(self.per_epoch, 1):g}",
+                wanted="both together no longer than the run",
+                next_step='raise epochs, lower warmup, or take schedule "cosine"',
+            )
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """The step at which the rise ends, and the one at which the fall begins."""
+        return self.warmup * self.per_epoch, self.steps - self.final * self.per_epoch
+
+    def _height(self, step: int) -> tuple[float, float]:
+        """How high between its two ends, from 0 to 1, and the value of the lower end."""
+        rise, fall = self._ends
+        if step < rise:
+            return 0.5 * (1 - math.cos(math.pi * step / rise)), 0.1
+        if step <= fall:
+            return 1.0, 0.1
+        return 0.5 * (1 + math.cos(math.pi * (step - fall) / (self.steps - fall))), 0.001
+
+    def __call__(self, step: int) -> float:
+        """The factor in (0, 1] of every learning rate at a step."""
+        height, low = self._height(step)
+        return low + (1 - low) * height
+
+    def beta1(self, step: int) -> float:
+        """β₁ at a step: 0.85 where the rate is highest, 0.95 at both ends."""
+        return 0.95 - 0.1 * self._height(step)[0]

@@ -46,13 +46,13 @@ def summed(bag: Bag, ids: list[int]) -> np.ndarray:
     return total / max(np.sqrt(square), 1e-6)
 
 
-def by_hand(bag: Bag, ids: list[int]) -> np.ndarray:
+def by_hand(bag: Bag, ids: list[int], view: int = 0) -> np.ndarray:
     """One text in float64; the block's and the map's products are left to the modules' own weights."""
     x = summed(bag, ids)
     x = (x - x.mean()) / np.sqrt(x.var() + bag.norm.eps)
     x = x * bag.norm.weight.detach().numpy() + bag.norm.bias.detach().numpy()
     out = torch.from_numpy(x)
-    for module in (bag.block, bag.widen):
+    for module in (bag.blocks[view], bag.widen):
         if module is not None:
             out = module.double()(out)
             module.float()
@@ -82,6 +82,15 @@ def test_the_views_are_those_of_a_plain_loop(tokenizer, width):
     assert np.allclose(before_norm[0].numpy(), [summed(bag, ids) for ids in texts], atol=1e-5)
     for ids, view in zip(texts, found, strict=True):
         assert np.allclose(view[0].detach().numpy(), by_hand(bag, ids), atol=1e-5)
+
+
+def test_every_view_has_a_block_of_its_own(tokenizer):
+    bag = some_bag(tokenizer, views=3, width=5)
+    found = bag(*padded([[2, 3, 4, 2]]))
+    assert found.shape == (1, bag.n_views, 5) == (1, 3, 5)
+    for view in range(3):
+        assert np.allclose(found[0, view].detach().numpy(), by_hand(bag, [2, 3, 4, 2], view), atol=1e-5)
+    assert not torch.allclose(found[0, 0], found[0, 1], atol=1e-2)
 
 
 def test_padding_changes_nothing(tokenizer):

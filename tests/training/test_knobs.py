@@ -6,13 +6,13 @@ import pytest
 
 from megalabel.errors import SettingError
 from megalabel.recipes import get, names
-from megalabel.training.knobs import RANGES, checked
+from megalabel.training.knobs import RANGES, TUPLES, checked
 
 
 @pytest.mark.parametrize("recipe", names())
 def test_every_number_of_a_recipe_has_a_range_and_a_default_inside(recipe):
     for name, parameter in inspect.signature(get(recipe)).parameters.items():
-        if parameter.annotation in ("int", "float"):
+        if parameter.annotation in ("int", "float", *TUPLES):
             assert name in RANGES
         if parameter.default is not inspect.Parameter.empty:
             assert checked(name, parameter.default, parameter.annotation) == parameter.default
@@ -46,6 +46,19 @@ def test_every_number_of_a_recipe_has_a_range_and_a_default_inside(recipe):
 def test_what_no_knob_can_be_is_refused(name, kind, value):
     with pytest.raises(SettingError, match=f"{name} = "):
         checked(name, value, kind)
+
+
+@pytest.mark.parametrize("given", ["10,13,16", [10, 13, 16], (10, np.int64(13), 16), "10, 13, 16,"])
+def test_several_numbers(given):
+    assert checked("depths", given, "tuple[int, ...]") == (10, 13, 16)
+    assert checked("depths", (), "tuple[int, ...]") == ()
+    assert checked("level_dropout", "0.5,0", "tuple[float, ...]") == (0.5, 0)
+
+
+@pytest.mark.parametrize("given", ["10,x", "10;13", 13, [1.5], [True], [-1], "10,,nan", None])
+def test_several_numbers_that_are_not(given):
+    with pytest.raises(SettingError, match="depths = "):
+        checked("depths", given, "tuple[int, ...]")
 
 
 def test_numpy_numbers_become_pythons():

@@ -1,0 +1,277 @@
+"""How fast and how large a training step of the cascade is at 10⁵, 10⁶ and 10⁷ labels, beside plain PyTorch.
+
+python benchmarks/cascade.py [--labels 100000 1000000] [--optimizer adamw] [--beams 128 256 400] [--no-record]
+
+A step: views (B, K + 1, D) in, the loss's gradient by them out, rows that were candidates moved by AdamW or SGD.
+
+The floor, at B=64, D=384. Work: 6·D operations for each pair of a text and a candidate: 1.2 GFLOP for 8,000
+candidates a text, 8 ms of one AVX-512 core. Traffic: each row that is a candidate of any text is read once for
+its score and then read and written once by the optimiser with what that keeps: 4·D·(1 + 2·(1 + m)) bytes with
+m = 2 moments of Adam and 0 of SGD, so 10.8 and 4.6 kB a row. Texts share candidates, so rows are fewer than
+pairs, and no more than the table has. That decides how a step grows with L; both are printed beside the time.
+
+"usual" is what one writes first: candidates padded to (B, C), their weights gathered, (B, C, D), torch.bmm, BCE,
+and torch.optim.AdamW (or SGD) on whole tables.
+
+Synthetic labels: frequencies by Zipf's law, three labels a text, a tree over labels in random order. Views are
+random; biases begin at the labels' frequencies, as they end up in training, and weights are drawn so that logits
+have a standard deviation of one.
+
+Ways take turns within each round, so a busy machine slows all alike; ratios are of medians. Memory: the peak
+resident size of a process of its own, less what it was after imports and a step on a few labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import record
+import torch
+from torch import Tensor, nn
+
+from megalabel.heads.cascade import CascadeHead
+from megalabel.labels.cluster import choose_depths
+from megalabel.labels.tree import LabelTree
+from megalabel.recipes.cascadexml import default_beams
+from megalabel.training.row_optim import RowAdam, RowSGD
+from megalabel.types import Positives
+
+Step = Callable[[], object]
+BATCHES = 8  # different ones, taken in turn
+
+
+def tree_of(n_labels: int, depths: tuple[int, ...]) -> LabelTree:
+    """Even clusters of labels in random order."""
+    sizes = [*(2**d for d in depths), n_labels]
+    offsets = [np.linspace(0, below, n + 1).astype(np.int64) for n, below in zip(sizes, sizes[1:], strict=False)]
+    return LabelTree(tuple(offsets), np.random.default_rng(0).permutation(n_labels))
+
+
+def batches(texts: int, views: int, n_labels: int, dim: int) -> list[tuple[Tensor, Positives]]:
+    random = np.random.default_rng(1)
+    made = []
+    for _ in range(BATCHES):
+        labels = (n_labels ** random.random(3 * texts) - 1).astype(np.int64)  # P(label) ~ 1 / (label + 1)
+        x = torch.from_numpy(random.standard_normal((texts, views, dim), dtype=np.float32)).requires_grad_()
+        made.append((x, Positives.of(torch.arange(texts).repeat_interleave(3), torch.from_numpy(labels))))
+    return made
+
+
+def head_of(n_labels: int, dim: int, beams: list[int], depths: tuple[int, ...]) -> CascadeHead:
+    """A head as in the middle of training: biases at frequencies, logits of a standard deviation of one."""
+    tree = tree_of(n_labels, depths)
+    head = CascadeHead(tree, dim, beams=beams or default_beams(tree.sizes))
+    frequency = 3 / (np.log(n_labels) * np.arange(1, n_labels + 1))
+    level = frequency[tree.order]
+    counts = [level]
+    for offsets in reversed(tree.offsets):
+        level = 1 - np.exp(np.add.reduceat(np.log1p(-level.clip(max=0.999)), offsets[:-1]))
+        counts.append(level)
+    n_texts = 1_000_000
+    head.init_prior([torch.from_numpy(c * n_texts).float() for c in counts[::-1]], n_texts)
+    with torch.no_grad():
+        for weight in head.weights:
+            for start in range(0, len(weight), 65536):
+                weight[start : start + 65536].normal_(0, dim**-0.5)
+    return head
+
+
+def ours(head: CascadeHead, data: list[tuple[Tensor, Positives]], optimizer: str) -> Step:
+    rows = RowAdam(head, 1e-4, 0.005) if optimizer == "adamw" else RowSGD(head, 1e-4)
+    turn = iter(range(10**9))
+
+    def step() -> None:
+        x, positives = data[next(turn) % BATCHES]
+        x.grad = None
+        head.loss(x, positives).backward()
+        rows.step()
+        rows.zero_grad()
+
+    return step
+
+
+class Usual(nn.Module):
+    """The cascade as one writes it first."""
+
+    def __init__(self, head: CascadeHead) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(w.detach().clone() for w in head.weights)
+        self.biases = nn.ParameterList(b.detach().clone() for b in head.biases)
+        self.beams, self.nodes = head.beams, head.nodes
+        self.children = []
+        for offsets in head.offsets:
+            sizes = offsets.diff()
+            places = torch.arange(int(sizes.max()))
+            ids = offsets[:-1, None] + places
+            self.children.append(torch.where(places < sizes[:, None], ids, -1))
+
+    def forward(self, x: Tensor, positives: Positives) -> Tensor:
+        candidates = torch.arange(len(self.weights[0])).expand(len(x), -1)
+        total = x.new_zeros(())
+        for i, (weight, bias, true) in enumerate(
+            zip(self.weights, self.biases, self.nodes(positives), strict=True)
+        ):
+            real = candidates >= 0
+            ids = candidates.clamp(min=0)
+            logits = torch.bmm(weight[ids], x[:, i, :, None])[..., 0] + bias[ids]
+            y = torch.zeros(len(x), len(weight))
+            y[true.rows, true.labels] = 1
+            y = y.gather(1, ids)
+            total = total + nn.functional.binary_cross_entropy_with_logits(logits[real], y[real])
+            if i < len(self.beams):
+                ranked = torch.where(real, logits.detach().sigmoid() + y, -1.0)
+                kept = ids.gather(1, ranked.topk(self.beams[i], dim=1).indices)
+                candidates = self.children[i][kept].flatten(1)
+        return total
+
+
+def usual(head: CascadeHead, data: list[tuple[Tensor, Positives]], optimizer: str) -> Step:
+    model = Usual(head)
+    kind = torch.optim.AdamW if optimizer == "adamw" else torch.optim.SGD
+    whole = kind(model.parameters(), lr=1e-4)
+    turn = iter(range(10**9))
+
+    def step() -> None:
+        x, positives = data[next(turn) % BATCHES]
+        x.grad = None
+        whole.zero_grad()
+        model(x, positives).backward()
+        whole.step()
+
+    return step
+
+
+WAYS = {"ours": ours, "usual": usual}
+
+
+def made(way: str, n_labels: int, options: argparse.Namespace) -> tuple[Step, CascadeHead]:
+    head = head_of(n_labels, options.dim, options.beams, depths_of(n_labels, options))
+    data = batches(options.texts, head.n_views, n_labels, options.dim)
+    return WAYS[way](head, data, options.optimizer), head
+
+
+def depths_of(n_labels: int, options: argparse.Namespace) -> tuple[int, ...]:
+    return tuple(options.depths) or choose_depths(n_labels)
+
+
+def peak_of_this_process() -> float:
+    """MB (10^6 bytes)."""
+    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
+
+
+def memory_here(way: str, n_labels: int, options: argparse.Namespace) -> None:
+    """Prints the peak of three steps over a baseline; runs in a process of its own."""
+    small = argparse.Namespace(**{**vars(options), "depths": [3, 6], "beams": [4, 8]})
+    made(way, 512, small)[0]()
+    before = peak_of_this_process()
+    step, _ = made(way, n_labels, options)
+    for _ in range(3):
+        step()
+    print(peak_of_this_process() - before)
+
+
+def memory(way: str, n_labels: int, options: argparse.Namespace) -> float:
+    command = [sys.executable, __file__, "--memory-of", way, "--labels", str(n_labels)]
+    for name in ("dim", "texts", "optimizer", "beams", "depths"):
+        value = getattr(options, name)
+        values = value if isinstance(value, list) else [value]
+        if values:
+            command += [f"--{name}", *map(str, values)]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def stated(head: CascadeHead, optimizer: str, pairs: int) -> float:
+    """MB of tables, moments and the buffers that the head's docstring states, for so many pairs."""
+    tables = sum(n * (head.dim + 1) * 4 for n in head.sizes)
+    kept = (2 * tables + 4 * sum(head.sizes)) if optimizer == "adamw" else 0
+    tree = 8 * sum(head.sizes[1:]) + 8 * head.n_labels
+    return (tables + kept + tree + 16 * pairs) / 1e6
+
+
+def touched(head: CascadeHead, options: argparse.Namespace) -> tuple[int, int]:
+    """Pairs of a text and a candidate, and different rows among them, of one step."""
+    x, positives = batches(options.texts, head.n_views, head.n_labels, options.dim)[0]
+    head.pending, before = [[] for _ in head.sizes], head.pending
+    head.loss(x, positives)
+    found = [gradient.candidates for level in head.pending for gradient in level]
+    head.pending = before
+    return sum(c.n_cells for c in found), sum(len(c.rows_of_cells().unique()) for c in found)
+
+
+def report(options: argparse.Namespace) -> None:
+    peaks, steps, heads = {}, {}, {}
+    for n in options.labels:
+        for way in WAYS:
+            if way == "ours" or n <= options.usual_up_to:
+                peaks[way, n] = memory(way, n, options)
+    for n in options.labels:
+        for way in WAYS:
+            if (way, n) in peaks:
+                steps[way, n], heads[n] = made(way, n, options)
+    seconds: dict[tuple[str, int], list[float]] = {key: [] for key in steps}
+    for step in steps.values():
+        step()
+        step()
+    for _ in range(options.rounds):
+        for key, step in steps.items():
+            start = time.perf_counter()
+            step()
+            seconds[key].append(time.perf_counter() - start)
+    taken = {key: statistics.median(values) for key, values in seconds.items()}
+    first = taken["ours", options.labels[0]]
+    print(f"{options.optimizer}, B={options.texts} D={options.dim}, {torch.get_num_threads()} threads")
+    for (way, n), peak in peaks.items():
+        head = heads[n]
+        pairs, rows = touched(head, options)
+        size = (
+            f"L={n} B={options.texts} D={options.dim} {options.optimizer} beams={','.join(map(str, head.beams))}"
+        )
+        facts: dict[str, tuple[float, str]] = {"peak memory": (peak, "MB")}
+        if way == "ours":
+            facts["peak of stated"] = peak / stated(head, options.optimizer, pairs), "of tables, moments, buffers"
+            facts["pairs"], facts["rows"] = (float(pairs), "of text and candidate"), (float(rows), "touched")
+        else:
+            facts["memory share"] = peaks["ours", n] / peak, "ours of usual"
+        if (way, n) in taken:
+            facts["step"] = taken[way, n] * 1e3, "ms"
+            if way == "ours":
+                facts["of the smallest"] = taken[way, n] / first, f"times L={options.labels[0]}"
+                moments = 2 if options.optimizer == "adamw" else 0
+                traffic = rows * 4 * options.dim * (1 + 2 * (1 + moments))
+                facts["traffic"] = traffic / taken[way, n] / 1e9, "GB/s"
+            else:
+                facts["speed-up"] = taken[way, n] / taken["ours", n], "usual over ours"
+        print(f"{n:>10,} {way:6} {head.sizes} " + "  ".join(f"{k} {v:.4g} {u}" for k, (v, u) in facts.items()))
+        if not options.no_record:
+            for metric, (value, unit) in facts.items():
+                record.row("cascade", size, f"{way}: {metric}", value, unit)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--labels", type=int, nargs="+", default=[100_000, 1_000_000])
+    parser.add_argument("--dim", type=int, default=384)
+    parser.add_argument("--texts", type=int, default=64)
+    parser.add_argument("--optimizer", choices=["adamw", "sgd"], default="adamw")
+    parser.add_argument("--beams", type=int, nargs="+", default=[], help="default: the recipe's")
+    parser.add_argument("--depths", type=int, nargs="+", default=[], help="default: what suits the labels")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--usual-up-to", type=int, default=100_000, help="labels that the usual way is run for")
+    parser.add_argument("--no-record", action="store_true")
+    parser.add_argument("--memory-of", choices=list(WAYS), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_of:
+        memory_here(options.memory_of, options.labels[0], options)
+        return
+    report(options)
+
+
+if __name__ == "__main__":
+    main()

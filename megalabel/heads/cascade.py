@@ -1,0 +1,274 @@
+"""A label tree, each level scored among the children of what the level above ranks best: CascadeXML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, Self, cast, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from megalabel.errors import SettingError
+from megalabel.heads.base import Head
+from megalabel.kernels.beam import BeamSearch, Scores
+from megalabel.kernels.candidate_scores import candidate_bce
+from megalabel.kernels.candidates import Candidates, TableGradient
+from megalabel.kernels.shortlist import shortlist
+from megalabel.labels.tree import LabelTree
+from megalabel.types import Positives, TopK
+
+REDUCTIONS = ("mean", "sum")
+DEPTHS = (1, 5)  # of the precision that `facts` tells
+TOLD = 64  # texts of a batch that it is measured on
+
+
+class CascadeHead(Head):
+    """One linear classifier for each level of a label tree, all trained at once (CascadeXML, NeurIPS 2022).
+
+    Level 0 scores every cluster. A further level scores the children of the `beams[i]` clusters that the level
+    above gives the highest probability; in training the clusters of the text's own labels are always among them.
+    The last level are the labels. The loss is binary cross-entropy, the **mean** over the true candidates of each
+    level in the batch (there is no padding), times the level's weight, summed over the levels. Micro-batches each
+    have their own mean, and these are summed. With `reduction="sum"` nothing is divided, which is what SGD wants.
+
+    Nothing of size B × C × D or B × L is ever held. Beside the tables, a step needs what its candidates need: a
+    score and a gradient of 4 bytes each and, for each shortlisted cluster, 32 bytes.
+
+    With a `RowOptimizer` attached, the gradients of the tables stay factored in `pending`; without one they are
+    dense, and any torch optimiser trains the head.
+
+    Args:
+        tree: the label tree, K cluster levels above the labels. Rows of the tables are in its order.
+        dim: D, the width of a view.
+        beams: for each cluster level, how many clusters are kept.
+        n_views: K + 1, one a level, coarse to fine; or 1, which all levels share.
+        dropout: share of a view's entries dropped in training, a number for each level; empty for none.
+        level_weights: of the levels' losses; empty for 1 each.
+        scores: what a label is ranked by: its own probability ("label"), times that of its cluster
+            ("label*parent"), or times those of all clusters above ("path").
+        reduction: "mean" or "sum".
+        generator: where initial weights are drawn from; None for torch's own.
+
+    Raises:
+        SettingError: an argument that does not fit the tree.
+    """
+
+    def __init__(
+        self,
+        tree: LabelTree,
+        dim: int,
+        *,
+        beams: Sequence[int],
+        n_views: int | None = None,
+        dropout: Sequence[float] = (),
+        level_weights: Sequence[float] = (),
+        scores: str = "label*parent",
+        reduction: str = "mean",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        levels = tree.depth + 1
+        self.sizes, self.n_labels, self.dim = tree.sizes, tree.n_labels, dim
+        self.n_views = levels if n_views is None else n_views
+        self.beams, self.scores, self.reduction = tuple(beams), scores, reduction
+        self.dropout = tuple(dropout) or (0.0,) * levels
+        self.level_weights = tuple(level_weights) or (1.0,) * levels
+        self._check_settings(levels)
+        self.weights = nn.ParameterList(torch.empty(n, dim) for n in self.sizes)
+        self.biases = nn.ParameterList(torch.zeros(n) for n in self.sizes)
+        for weight in self.weights:
+            nn.init.xavier_uniform_(weight, generator=generator)
+        for i, offsets in enumerate(tree.offsets):
+            self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
+        self.register_buffer("place", torch.from_numpy(tree.place))
+        self.pending = None
+        self._search: BeamSearch | None = None
+        self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
+        self._last: list[tuple[Tensor, Candidates, Positives]] = []
+
+    @property
+    def offsets(self) -> list[Tensor]:
+        """Where each cluster's children begin on the next level, (n_i + 1,) int64 a cluster level."""
+        return [self.get_buffer(f"offsets_{i}") for i in range(len(self.beams))]
+
+    def tables(self) -> list[tuple[Tensor, Tensor]]:
+        """Weights (n_i, D) and biases (n_i,), coarse to fine."""
+        return list(zip(self.weights, self.biases, strict=True))
+
+    def loss(self, views: Tensor, positives: Positives) -> Tensor:
+        """The levels' losses, weighted and summed: (B, V, D) to a scalar."""
+        self.check_views(views)
+        nodes = self.nodes(positives)
+        candidates = Candidates.all_rows(len(views), self.sizes[0], views.device)
+        total = views.new_zeros(())
+        self._last = []
+        for i, (weight, bias) in enumerate(self.tables()):
+            view = nn.functional.dropout(views[:, min(i, self.n_views - 1)], self.dropout[i], self.training)
+            scale = self.level_weights[i] / (max(candidates.n_cells, 1) if self.reduction == "mean" else 1)
+            value, logits, gradient = candidate_bce(view, weight, bias, candidates, nodes[i], scale)
+            total = total + self._with_gradient(value, gradient, i)
+            self._last.append((logits, candidates, nodes[i]))
+            if i < len(self.beams):
+                short = shortlist(logits, candidates, self.beams[i], self.offsets[i], nodes[i])
+                self._found[i] += short.found
+                self._wanted[i] += short.wanted
+                candidates = short.candidates
+        return total
+
+    def nodes(self, positives: Positives) -> list[Positives]:
+        """The positives of each level, coarse to fine: a cluster is positive where a label below it is."""
+        levels = [Positives.of(positives.rows, self.get_buffer("place")[positives.labels])]
+        for offsets in reversed(self.offsets):
+            below = levels[-1]
+            levels.append(Positives.of(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
+        return levels[::-1]
+
+    @torch.no_grad()
+    def init_prior(self, texts_with: Sequence[Tensor], n_texts: int) -> None:
+        """Begins the biases at log odds: of `n_texts`, texts_with[i] (n_i,) have a label below each node.
+
+        Below the first level they are the odds of a child among the texts that shortlist its parent: at least
+        all that have the parent, and at least the beam's even share. What no text has counts as half a text.
+
+        Raises:
+            SettingError: counts that are not of these levels and texts.
+        """
+        shapes = [tuple(counts.shape) for counts in texts_with]
+        if shapes != [(n,) for n in self.sizes] or any(c.min() < 0 or c.max() > n_texts for c in texts_with):
+            raise SettingError(
+                f"counts of shapes {shapes}",
+                wanted=f"shapes {[(n,) for n in self.sizes]}, from 0 to n_texts = {n_texts}",
+                next_step="count the training texts of each node",
+                where="texts_with",
+            )
+        for i, (counts, bias) in enumerate(zip(texts_with, self.biases, strict=True)):
+            listed = torch.full((1,), float(n_texts), device=counts.device)
+            if i:
+                above = torch.repeat_interleave(texts_with[i - 1], self.offsets[i - 1].diff()).float()
+                listed = above.clamp(min=n_texts * self.beams[i - 1] / self.sizes[i - 1])
+            bias.copy_(((counts + 0.5) / (listed + 1)).clamp(max=0.999).logit())
+
+    def _with_gradient(self, value: Tensor, gradient: TableGradient, level: int) -> Tensor:
+        if not (self.training and torch.is_grad_enabled()):
+            return value
+        if self.pending is not None:
+            self.pending[level].append(gradient)
+            return value
+        with_gradient: Tensor = _DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)
+        return with_gradient
+
+    @torch.no_grad()
+    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
+        """The k best labels that the beams reach: (B, V, D) to labels and probabilities (B, k).
+
+        Exact where `beams` cover every cluster; -1 where they reach fewer than k labels.
+        """
+        self.check_views(views)
+        if self._search is None or self._search.weights[0].data_ptr() != self.weights[0].data_ptr():
+            weights, biases = [w.detach() for w in self.weights], [b.detach() for b in self.biases]
+            order = self.get_buffer("place").argsort()
+            self._search = BeamSearch(
+                weights, biases, self.offsets, order, self.beams, scores=cast(Scores, self.scores)
+            )
+        return self._search(views, k, exclude)
+
+    def facts(self) -> dict[str, float]:
+        """Of each level, in percent: shortlist recall, the share of positive clusters that the level itself ranked
+        into its beam, since the last call; and P@1 and P@5 among the candidates of some texts of the last batch.
+        """
+        told: dict[str, float] = {}
+        for i, (found, wanted) in enumerate(zip(self._found, self._wanted, strict=True)):
+            told[f"recall level {i}"] = 100 * found / max(wanted, 1)
+        for i, (logits, candidates, positives) in enumerate(self._last):
+            for k in DEPTHS:
+                told[f"P@{k} level {i}"] = 100 * _precision(logits, candidates, positives, k)
+        self._found, self._wanted, self._last = [0] * len(self.beams), [0] * len(self.beams), []
+        return told
+
+    def settings(self) -> dict[str, Any]:
+        """The shape and how it is searched; the tree itself is among the tensors."""
+        return {
+            "sizes": list(self.sizes),
+            "dim": self.dim,
+            "n_views": self.n_views,
+            "beams": list(self.beams),
+            "scores": self.scores,
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> Self:
+        """A head of the same shape, its tree and weights still to be loaded."""
+        sizes = settings["sizes"]
+        offsets = [np.linspace(0, below, n + 1).astype(np.int64) for n, below in pairwise(sizes)]
+        tree = LabelTree(tuple(offsets), np.arange(sizes[-1]))
+        rest = {key: value for key, value in settings.items() if key != "sizes"}
+        return cls(tree, **rest)
+
+    def _check_settings(self, levels: int) -> None:
+        """Refuses what does not fit the tree."""
+        what = f"a tree of {levels - 1} cluster levels, {', '.join(f'{n:,}' for n in self.sizes[:-1])} clusters"
+        for name, values, wanted in (
+            ("beams", self.beams, levels - 1),
+            ("dropout", self.dropout, levels),
+            ("level_weights", self.level_weights, levels),
+        ):
+            if len(values) != wanted:
+                raise SettingError(
+                    f"{name} = {tuple(values)} for {what}",
+                    wanted=f"{wanted} numbers",
+                    next_step="give one for each level, or other depths",
+                    where=name,
+                )
+        for beam, size in zip(self.beams, self.sizes, strict=False):
+            if not 1 <= beam <= size:
+                raise SettingError(
+                    f"beams = {self.beams} for {what}",
+                    wanted=f"from 1 to {size:,} where {beam:,} stands",
+                    next_step="lower that beam, or build a deeper tree",
+                    where="beams",
+                )
+        for name, choice, choices in (
+            ("scores", self.scores, get_args(Scores)),
+            ("reduction", self.reduction, REDUCTIONS),
+            ("n_views", self.n_views, (1, levels)),
+        ):
+            if choice not in choices:
+                raise SettingError(
+                    f"{name} = {choice!r} for {what}",
+                    wanted=" or ".join(repr(c) for c in choices),
+                    next_step="name one of these",
+                    where=name,
+                )
+
+    def extra_repr(self) -> str:
+        """What print(head) shows."""
+        return f"sizes={self.sizes}, dim={self.dim}, n_views={self.n_views}, beams={self.beams}"
+
+
+def _precision(logits: Tensor, candidates: Candidates, positives: Positives, k: int) -> float:
+    """The share of positives among the k best candidates of the first texts."""
+    ends = candidates.text_cells()[: TOLD + 1].tolist()
+    texts, rows = len(ends) - 1, candidates.rows_of_cells()
+    true = set(zip(positives.rows.tolist(), positives.labels.tolist(), strict=True))
+    hits = 0
+    for text in range(texts):
+        scores = logits[ends[text] : ends[text + 1]]
+        best = scores.topk(min(k, len(scores))).indices + ends[text]
+        hits += sum((text, row) in true for row in rows[best].tolist())
+    return hits / max(texts * k, 1)
+
+
+class _DenseGradient(torch.autograd.Function):
+    """Hands a table's gradient to torch, as a dense tensor, where no row optimiser takes it."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor, gradient: TableGradient) -> Tensor:
+        ctx.gradient, ctx.rows = gradient, len(weight)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        of_weight, of_bias = ctx.gradient.dense(ctx.rows)
+        return upstream, of_weight * upstream, of_bias * upstream, None

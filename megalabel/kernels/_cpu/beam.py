@@ -1,0 +1,231 @@
+"""Numba body of `kernels/beam.py`: each text walks from the top of the tree to its labels.
+
+It takes checked arrays only: an offset out of range here would read foreign memory. Serial on purpose, like
+the other bodies: the caller deals texts out to threads. Scratch memory belongs to one call, so that threads
+may share a tree.
+"""
+
+import math
+
+import numba
+import numpy as np
+
+from megalabel.kernels._cpu.hits import compiled
+
+LABEL, TIMES_PARENT, PATH = 0, 1, 2
+_LARGEST = np.finfo(np.float32).max
+
+_helper = numba.njit(nogil=True)
+# A sum may be reordered, which makes it vector code; NaN and infinities keep their meaning: they are looked for.
+_summing = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
+
+
+@_summing
+def _logits(weight, bias, x, start, end, z, at):  # type: ignore[no-untyped-def]
+    """Logits of the rows start … end − 1 go to z[at], z[at + 1], …; gives where they end."""
+    for row in range(start, end):
+        total = np.float32(0)
+        for d in range(weight.shape[1]):
+            total += weight[row, d] * x[d]
+        z[at] = total + bias[row]
+        at += 1
+    return at
+
+
+@_helper
+def _log_sigmoid(z):  # type: ignore[no-untyped-def]
+    """In float64; never above min(z, 0), which the bounds below rely on."""
+    wide = np.float64(z)
+    if wide >= 0:
+        return -math.log1p(math.exp(-wide))
+    return wide - math.log1p(math.exp(wide))
+
+
+@_helper
+def _all_finite(z):  # type: ignore[no-untyped-def]
+    finite = True
+    for value in z:
+        finite &= abs(value) <= _LARGEST
+    return finite
+
+
+@_helper
+def _before(key, row, other_key, other_row):  # type: ignore[no-untyped-def]
+    return key > other_key or (key == other_key and row < other_row)
+
+
+@_helper
+def _sink(keys, rows, size, key, row):  # type: ignore[no-untyped-def]
+    """Puts (key, row) at the root of a heap whose root is the last in rank, and restores it."""
+    place = 0
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and _before(keys[child], rows[child], keys[child + 1], rows[child + 1]):
+            child += 1
+        if not _before(key, row, keys[child], rows[child]):
+            break
+        keys[place], rows[place] = keys[child], rows[child]
+        place = child
+    keys[place], rows[place] = key, row
+
+
+@_helper
+def _offer(keys, rows, size, room, key, row):  # type: ignore[no-untyped-def]
+    """Enters (key, row) if it is among the `room` first so far; gives the heap's new size."""
+    if size == room:
+        if _before(key, row, keys[0], rows[0]):
+            _sink(keys, rows, size, key, row)
+        return size
+    place = size
+    while place > 0:
+        parent = (place - 1) // 2
+        if not _before(keys[parent], rows[parent], key, row):
+            break
+        keys[place], rows[place] = keys[parent], rows[parent]
+        place = parent
+    keys[place], rows[place] = key, row
+    return size + 1
+
+
+@_helper
+def _holds(rising, label):  # type: ignore[no-untyped-def]
+    low, high = 0, len(rising)
+    while low < high:
+        middle = (low + high) // 2
+        if rising[middle] < label:
+            low = middle + 1
+        else:
+            high = middle
+    return low < len(rising) and rising[low] == label
+
+
+@_helper
+def _finish(keys, rows, size, mode, labels, scores):  # type: ignore[no-untyped-def]
+    """Empties the heap into one row of labels and scores, best first, the rest -1 and -inf."""
+    labels[size:] = -1
+    scores[size:] = -np.inf
+    while size > 0:
+        size -= 1
+        labels[size] = rows[0]
+        scores[size] = math.exp(_log_sigmoid(keys[0]) if mode == LABEL else np.float64(keys[0]))
+        _sink(keys, rows, size, keys[size], rows[size])
+
+
+@_helper
+def _add_path(z, totals, at, end, above, keys, rows, size, room, first):  # type: ignore[no-untyped-def]
+    """Turns the logits z[at:end] of one block into log-probabilities of paths, and offers them."""
+    for cell in range(at, end):
+        bound = np.float32(above + min(np.float64(z[cell]), 0.0))
+        if size == room and bound < keys[0]:
+            z[cell] = bound  # below the last that is kept: its exact value is not needed
+            continue
+        totals[cell] = above + _log_sigmoid(z[cell])
+        z[cell] = np.float32(totals[cell])
+        size = _offer(keys, rows, size, room, z[cell], first + cell - at)
+    return size
+
+
+@_helper
+def _descend(  # type: ignore[no-untyped-def]
+    weight, bias, x, top, children, path, room, starts, ends, above, blocks, z, totals, nodes, keys, rows
+):
+    """From candidates in blocks starts:ends to the children of the best `room`; -1 if a logit was not finite."""
+    n, size, finite = 0, 0, True
+    for j in range(blocks):
+        at = n
+        if top.shape[0] > 0:
+            n = top.shape[0]
+            z[:n] = top
+        else:
+            n = _logits(weight, bias, x, starts[j], ends[j], z, at)
+        finite = finite and _all_finite(z[at:n])
+        for cell in range(at, n):
+            nodes[cell] = starts[j] + cell - at
+        if path:
+            size = _add_path(z, totals, at, n, above[j], keys, rows, size, room, starts[j])
+        else:
+            for cell in range(at, n):
+                size = _offer(keys, rows, size, room, z[cell], nodes[cell])
+    if not finite:  # a heap with NaN in it has no order: its root would not bound what is kept
+        return -1
+    blocks = 0
+    for cell in range(n):  # in the order of the rows, so that the next level's blocks rise too
+        if not _before(keys[0], rows[0], z[cell], nodes[cell]):
+            starts[blocks], ends[blocks] = children[nodes[cell]], children[nodes[cell] + 1]
+            above[blocks] = totals[cell] if path else _log_sigmoid(z[cell])
+            blocks += 1
+    return blocks
+
+
+@_helper
+def _arrive(  # type: ignore[no-untyped-def]
+    weight, bias, x, order, alone, room, excluded, starts, ends, above, blocks, z, keys, rows
+):
+    """The heap of the best `room` labels in the blocks: its size, or -1 if a logit is not finite."""
+    size, finite = 0, True
+    for j in range(blocks):
+        n = _logits(weight, bias, x, starts[j], ends[j], z, 0)
+        finite = finite and _all_finite(z[:n])
+        for cell in range(n):
+            key = z[cell]
+            if not alone:
+                if size == room and np.float32(above[j] + min(np.float64(key), 0.0)) < keys[0]:
+                    continue
+                key = np.float32(above[j] + _log_sigmoid(key))
+            label = order[starts[j] + cell]
+            if size == room and not _before(key, label, keys[0], rows[0]):
+                continue
+            if not _holds(excluded, label):
+                size = _offer(keys, rows, size, room, key, label)
+    return size if finite else -1
+
+
+@compiled
+def walk(
+    views: np.ndarray,
+    top: np.ndarray,
+    weights: tuple[np.ndarray, ...],
+    biases: tuple[np.ndarray, ...],
+    offsets: tuple[np.ndarray, ...],
+    order: np.ndarray,
+    beams: np.ndarray,
+    cells: int,
+    mode: int,
+    excluded: np.ndarray,
+    cuts: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    bad: np.ndarray,
+) -> None:
+    """Fills labels and scores (B, k); adds to bad[0] the number of texts that met a logit that is not finite.
+
+    views (B, V, D). top: the logits (B, n_0) of level 0, or (B, 0): then they are computed here. cells: the most
+    candidates of a text at a level of clusters, and no less than the largest leaf. Text b's excluded labels are
+    excluded[cuts[b] : cuts[b + 1]], rising.
+    """
+    k, depth, most = labels.shape[1], len(offsets), beams.max()
+    z, totals, nodes = np.empty(cells, np.float32), np.empty(cells, np.float64), np.empty(cells, np.int64)
+    starts, ends, above = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.float64)
+    keys, rows = np.empty(max(most, k), np.float32), np.empty(max(most, k), np.int64)
+    for b in range(views.shape[0]):
+        blocks, starts[0], ends[0], above[0] = 1, 0, weights[0].shape[0], 0.0
+        given = top[b]
+        for level in range(depth):
+            if blocks < 0:
+                break
+            blocks = _descend(
+                weights[level], biases[level], views[b, min(level, views.shape[1] - 1)], given, offsets[level],
+                mode == PATH and level > 0, beams[level],
+                starts, ends, above, blocks, z, totals, nodes, keys, rows,
+            )  # fmt: skip
+            given = given[:0]
+        size = -1
+        if blocks >= 0:
+            size = _arrive(
+                weights[depth], biases[depth], views[b, views.shape[1] - 1], order, mode == LABEL, k,
+                excluded[cuts[b] : cuts[b + 1]], starts, ends, above, blocks, z, keys, rows,
+            )  # fmt: skip
+        bad[0] += size < 0
+        _finish(keys, rows, max(size, 0), mode, labels[b], scores[b])

@@ -1,0 +1,178 @@
+"""Numba bodies of `kernels/row_step.py`: a row's gradient is summed in the first-level cache and spent at once.
+
+They take checked tensors only. The touched rows are dealt out to torch's threads; a row's sum is taken by one
+thread in the order of its members, so that results do not depend on how many threads there are.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+import torch
+from torch import Tensor
+
+from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
+from megalabel.kernels.row_groups import RowGroups
+
+_vectorised = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+_OWN_COST = 24  # a row's own memory traffic, in members: what adding up one member's view takes
+
+
+def adam(
+    weight: Tensor,
+    bias: Tensor | None,
+    state: dict[str, Tensor],
+    groups: RowGroups,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """One step of lazy AdamW, in place."""
+    none = weight.new_empty(0)
+    moments = [state[name] for name in ("mean", "square")]
+    moments += [none, none] if bias is None else [state["bias_mean"], state["bias_square"]]
+    tensors = [weight, none if bias is None else bias, *moments, state["steps"]]
+    arrays = [tensor.numpy() for tensor in tensors]
+    numbers = np.array([lr, *betas, eps, 1 - lr * weight_decay])
+    before, shared = _shared(groups)
+    run_ranges(lambda rows: _adam(rows.start, rows.stop, before, *shared, *arrays, numbers), _deal(groups))
+
+
+def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
+    """One step of SGD, in place."""
+    arrays = weight.numpy(), (weight.new_empty(0) if bias is None else bias).numpy()
+    rate, keep = np.float32(lr), np.float32(1 - lr * weight_decay)
+    before, shared = _shared(groups)
+    run_ranges(lambda rows: _sgd(rows.start, rows.stop, before, *shared, *arrays, rate, keep), _deal(groups))
+
+
+def _shared(groups: RowGroups) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """How many touched rows lie before each group (G + 1,), and what describes the groups."""
+    before = torch.nn.functional.pad((groups.ends - groups.starts).cumsum(0), (1, 0))
+    members = groups.offsets, groups.texts, groups.first
+    return before.numpy(), tuple(x.numpy() for x in (groups.views, groups.cells, groups.starts, *members))
+
+
+def _deal(groups: RowGroups) -> list[range]:
+    """Touched rows, counted 0, 1, … over all groups, for each thread: about the same work each.
+
+    A cut may lie inside a group: the coarsest level is one group of all its rows.
+    """
+    lengths, members = (groups.ends - groups.starts).numpy(), groups.offsets.diff().numpy()
+    work = np.concatenate([[0], np.cumsum(lengths * (_OWN_COST + members))])
+    rows = np.concatenate([[0], np.cumsum(lengths)])
+    threads = thread_count(torch.device("cpu"))
+    wanted = work[-1] * np.arange(1, threads) // threads
+    group = np.searchsorted(work, wanted, side="right") - 1
+    inside = (wanted - work[group]) // (_OWN_COST + members[group])
+    cuts = np.unique(np.concatenate([[0], rows[group] + inside, rows[-1:]]))
+    return [range(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+@_vectorised
+def _sum_row(views, cells, texts, first, start, stop, row, out):  # type: ignore[no-untyped-def]
+    """out (D,) ← the gradient of row `row` of a group with members start … stop − 1; returns the bias's."""
+    dim = len(out)
+    a, x = cells[first[start] + row], texts[start]
+    total = a
+    for d in range(dim):
+        out[d] = a * views[x, d]
+    m = start + 1
+    while m + 4 <= stop:  # four at a time: one load and one store of out for four members
+        a, b = cells[first[m] + row], cells[first[m + 1] + row]
+        c, e = cells[first[m + 2] + row], cells[first[m + 3] + row]
+        x, y, z, w = texts[m], texts[m + 1], texts[m + 2], texts[m + 3]
+        for d in range(dim):
+            out[d] += (a * views[x, d] + b * views[y, d]) + (c * views[z, d] + e * views[w, d])
+        total += (a + b) + (c + e)
+        m += 4
+    while m < stop:
+        a, x = cells[first[m] + row], texts[m]
+        for d in range(dim):
+            out[d] += a * views[x, d]
+        total += a
+        m += 1
+    return total
+
+
+@_vectorised
+def _move_row(w, mean, square, g, beta1, beta2, rate, root, eps, keep):  # type: ignore[no-untyped-def]
+    """AdamW on one row (D,): rate = lr / (1 − β1ᵗ), root = 1 / √(1 − β2ᵗ), keep = 1 − lr · decay."""
+    one = np.float32(1)
+    for d in range(len(w)):
+        m = mean[d] + (one - beta1) * (g[d] - mean[d])
+        v = beta2 * square[d] + (one - beta2) * g[d] * g[d]
+        mean[d] = m
+        square[d] = v
+        w[d] = keep * w[d] - rate * m / (np.sqrt(v) * root + eps)
+
+
+@compiled
+def _adam(  # type: ignore[no-untyped-def]
+    low,
+    high,
+    before,
+    views,
+    cells,
+    starts,
+    offsets,
+    texts,
+    first,
+    weight,
+    bias,
+    mean,
+    square,
+    bias_mean,
+    bias_square,
+    steps,
+    numbers,
+):
+    """Touched rows low … high − 1; numbers: lr, β1, β2, eps, 1 − lr · decay."""
+    lr = numbers[0]
+    beta1, beta2, eps = np.float32(numbers[1]), np.float32(numbers[2]), np.float32(numbers[3])
+    keep = np.float32(numbers[4])
+    g, of_bias = np.empty(weight.shape[1], np.float32), np.empty(1, np.float32)
+    known = np.int32(0)
+    rate, root = np.float32(0), np.float32(0)
+    group = np.searchsorted(before, low, side="right") - 1
+    while group < len(starts) and before[group] < high:
+        for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
+            row = starts[group] + i
+            of_bias[0] = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
+            steps[row] += 1
+            if steps[row] != known:  # neighbours mostly agree, and powers are dear
+                known = steps[row]
+                rate = np.float32(lr / (1.0 - numbers[1] ** np.float64(known)))
+                root = np.float32(1.0 / np.sqrt(1.0 - numbers[2] ** np.float64(known)))
+            _move_row(weight[row], mean[row], square[row], g, beta1, beta2, rate, root, eps, keep)
+            if len(bias):
+                j = slice(row, row + 1)
+                _move_row(
+                    bias[j], bias_mean[j], bias_square[j], of_bias, beta1, beta2, rate, root, eps, np.float32(1)
+                )
+        group += 1
+
+
+@_vectorised
+def _descend(w, g, rate, keep):  # type: ignore[no-untyped-def]
+    for d in range(len(w)):
+        w[d] = keep * w[d] - rate * g[d]
+
+
+@compiled
+def _sgd(  # type: ignore[no-untyped-def]
+    low, high, before, views, cells, starts, offsets, texts, first, weight, bias, rate, keep
+):
+    """Touched rows low … high − 1; keep = 1 − lr · decay."""
+    g = np.empty(weight.shape[1], np.float32)
+    group = np.searchsorted(before, low, side="right") - 1
+    while group < len(starts) and before[group] < high:
+        for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
+            row = starts[group] + i
+            of_bias = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
+            _descend(weight[row], g, rate, keep)
+            if len(bias):
+                bias[row] -= rate * of_bias
+        group += 1

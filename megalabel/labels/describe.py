@@ -1,0 +1,42 @@
+"""A label tree in lines for people: how many children its nodes have, and which labels ended together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from megalabel.labels.tree import LabelTree
+
+SHOWN = 12  # labels of an example
+
+
+def describe(tree: LabelTree, label_texts: Sequence[str] | None = None, examples: int = 6) -> list[str]:
+    """See `LabelTree.describe`; `label_texts` are the L names, without which no clusters are shown."""
+    lines = [f"{tree.n_labels:,} labels under {tree.depth} level{'s' if tree.depth > 1 else ''} of clusters"]
+    lines.append(f"{'level':<8} {'nodes':>11} {'children':>26}")
+    for level, offsets in enumerate(tree.offsets):
+        counts = np.diff(offsets)
+        spread = f"{counts.min():,} to {counts.max():,}, mean {counts.mean():.2f}"
+        lines.append(f"{level:<8} {tree.sizes[level]:>11,} {spread:>26}")
+    lines += [f"{key}: {_told(value)}" for key, value in tree.built.items()]
+    if label_texts is None:
+        return lines
+    leaves = tree.offsets[-1]
+    n = min(examples, tree.sizes[-2])
+    for leaf in (np.arange(n) * tree.sizes[-2] // max(n, 1)).tolist():
+        labels = tree.order[leaves[leaf] : leaves[leaf + 1]].tolist()
+        names = " | ".join(label_texts[label] or f"(label {label})" for label in labels[:SHOWN])
+        more = f" | … {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else ""
+        lines.append(f"leaf {leaf}: {names}{more}")
+    return lines
+
+
+def _told(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_told(part)}" for key, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_told, value))
+    return "none" if value is None else str(value)

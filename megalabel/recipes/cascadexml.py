@@ -1,0 +1,218 @@
+"""CascadeXML: one encoder, one label tree, and a classifier for each level of it, all trained at once.
+
+Kharbanda et al., "CascadeXML: Rethinking Transformers for End-to-end Multi-resolution Training in Extreme
+Multi-label Classification", NeurIPS 2022. Coarse levels of the tree read middle layers of the encoder, the labels
+its last one; each level scores only the children of the clusters that the level above ranks best, so that a step
+costs about the same for a hundred thousand labels and for ten million. The loss is a mean over each level's
+candidates. Labels are clustered beforehand by the words of their texts, smoothed over labels that occur together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from megalabel.errors import SettingError
+from megalabel.training.recipe import Recipe, recipe
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+
+# For 1, 2 and 3 cluster levels: the encoder's layers in twelfths (the first two are joined), beams, dropouts.
+# Two and three are the authors' commands for Wiki10-31K and Amazon-670K.
+BY_LEVELS: dict[int, tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]] = {
+    1: ((9, 10, 12), (64,), (0.3, 0.4)),
+    2: ((7, 8, 10, 12), (64, 64), (0.3, 0.3, 0.4)),
+    3: ((5, 6, 8, 10, 12), (128, 256, 400), (0.2, 0.25, 0.4, 0.5)),
+}
+
+
+@recipe
+def cascadexml(
+    data: Corpus,
+    *,
+    encoder: str = "bert-base-uncased",
+    tokenizer: str = "own",
+    vocabulary: int = 100_000,
+    max_length: int = 128,
+    epochs: int = 15,
+    batch_size: int = 256,
+    micro_batches: int = 4,
+    tree: str = "",
+    tree_source: str = "texts",
+    tree_graph: bool = True,
+    depths: tuple[int, ...] = (),
+    beams: tuple[int, ...] = (),
+    layers: tuple[float, ...] = (),
+    pool: str = "first",
+    level_dropout: tuple[float, ...] = (),
+    level_weights: tuple[float, ...] = (),
+    scores: str = "label*parent",
+    reduction: str = "mean",
+    token_dropout: float = 0.0,
+    pairs: int = 0,
+    hidden: int = 512,
+    shared_view: bool = False,
+    label_texts: bool = False,
+    prior: bool = False,
+    head_optimizer: str = "adamw",
+    head_lr: float = 1e-3,
+    head_weight_decay: float = 0.005,
+    encoder_lr: float = 1e-4,
+    encoder_weight_decay: float = 0.05,
+    token_lr: float = 0.002,
+    sparse_tokens: bool = False,
+    schedule: str = "three-phase",
+    warmup_epochs: float = 1.0,
+    final_epochs: float = 3.0,
+    clip: float = 0.0,
+    precision: str = "auto",
+    checkpointing: bool = False,
+    log_every: int = 50,
+    validation: float = 0.05,
+    patience: int = 0,
+    select: str = "nDCG@5",
+    seed: int = 0,
+) -> Recipe:
+    """The recipe of CascadeXML; the defaults are the authors' for Amazon-670K.
+
+    Args:
+        data: texts, label sets and label texts.
+        encoder: bag, small, or a pretrained one: a folder, an installed package's model, a hub name.
+        tokenizer: of bag and small: own (bundled word pieces), or words or symbols learnt from the corpus.
+        vocabulary: most tokens that a learnt tokenizer has.
+        max_length: tokens of a text that are read.
+        epochs: how often every text is seen.
+        batch_size: texts a step.
+        micro_batches: parts a batch is cut into; their losses, each a mean, are summed (the authors' 4 of 64).
+        tree: a folder from `megalabel tree build`; empty to build one.
+        tree_source: what labels are clustered by: texts (those that have them), names (their own), or both.
+        tree_graph: smooth the labels' words over the labels that a random walk reaches.
+        depths: clusters a level as powers of two, coarse to fine; empty for what suits the number of labels.
+        beams: clusters kept at each level; empty for the authors'.
+        layers: which of the encoder's layers each level reads, as fractions of its depth: one a level and one
+            more, since the first level reads two; empty for the authors'.
+        pool: of a layer's tokens: first (the paper), or mean.
+        level_dropout: share of the view's entries dropped, a number a level, labels last; empty for the authors'.
+        level_weights: of the levels' losses; empty for 1 each.
+        scores: labels are ranked by label, label*parent or path: probabilities multiplied.
+        reduction: of the loss over a level's candidates: mean (the paper), or sum, which suits sgd.
+        token_dropout: share of a text's tokens hidden in training.
+        pairs: of the bag: give word pairs that occur in so many texts a vector; 0 for none.
+        hidden: width inside the residual blocks of a bag; 0 for none.
+        shared_view: let all levels read the encoder's last view.
+        label_texts: train on the label texts as further rows.
+        prior: begin the biases at the labels' and clusters' frequencies.
+        head_optimizer: adamw or sgd, both of touched rows only; sgd keeps nothing beside the tables.
+        head_lr: learning rate of the classifiers.
+        head_weight_decay: decay of the classifiers' weights.
+        encoder_lr: learning rate of the encoder.
+        encoder_weight_decay: decay of a transformer's matrices.
+        token_lr: learning rate of the token vectors of bag, of small, and of others with sparse_tokens.
+        sparse_tokens: move only those token vectors of a pretrained encoder that a batch has, which is faster.
+        schedule: three-phase (rise, level, fall, with Adam's β₁ cycled), or cosine.
+        warmup_epochs: length of the rise.
+        final_epochs: length of three-phase's fall.
+        clip: largest norm of the encoder's gradient; 0 for no limit.
+        precision: of the encoder: auto, float32, bfloat16 or float16.
+        checkpointing: recompute the encoder's activations in the backward, to save memory.
+        log_every: steps between lines in the log, with shortlist recall and P@k of each level.
+        validation: share of the training texts held out to choose the best epoch; 0 for none.
+        patience: validations without a gain before training stops; 0 for never.
+        select: metric that chooses the best epoch.
+        seed: of the tree, the order, the first weights and the dropout.
+    """
+    import torch
+
+    from megalabel.data.augment import training_rows
+    from megalabel.data.batches import Batches, hold_out
+    from megalabel.data.tokenize import check_texts
+    from megalabel.encoders import build
+    from megalabel.encoders.readout import Readout, a_level_each, check_enough_layers
+    from megalabel.encoders.transformer import Transformer
+    from megalabel.heads.cascade import CascadeHead
+    from megalabel.labels.build import build_tree, check_fits
+    from megalabel.labels.counts import texts_with
+    from megalabel.labels.tree import LabelTree
+    from megalabel.training.optim import Optimizers, adamw, lazy_adam, plain_adam
+    from megalabel.training.row_optim import RowAdam, RowSGD
+    from megalabel.training.schedule import ThreePhase, WarmupCosine
+
+    check_texts(data.train, data)
+    for name, value, choices in (
+        ("head_optimizer", head_optimizer, ("adamw", "sgd")),
+        ("schedule", schedule, ("three-phase", "cosine")),
+    ):
+        if value not in choices:
+            raise SettingError(
+                f"{name} = {value!r}", wanted=" or ".join(choices), next_step="name one of the two", where=name
+            )
+    torch.manual_seed(seed)
+    kept, held = hold_out(len(data.train), validation, seed)
+    if tree:
+        label_tree = LabelTree.load(tree)
+        check_fits(label_tree, data)
+    else:
+        label_tree = build_tree(
+            data, rows=kept, source=tree_source, graph=tree_graph, depths=depths or None, seed=seed
+        )
+    levels = label_tree.depth
+    twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 3)])
+    words = build.tokenizer_for(encoder, tokenizer, data, vocabulary)
+    reading: dict[str, Any] = {"token_dropout": token_dropout}
+    if encoder != "bag":
+        fractions = layers or [layer / 12 for layer in twelfths]
+        reading |= {"readouts": [Readout(pool=pool)] if shared_view else a_level_each(fractions, levels, pool)}
+        reading |= {"join": True, "checkpointing": checkpointing}
+    text: Any = None
+    if words is None:
+        text = Transformer.pretrained(encoder, sparse=sparse_tokens, **reading)
+        words = text.tokenizer
+    rows = training_rows(data, words, max_length, kept, label_texts)
+    learnt = tokenizer != "own"
+    if encoder == "bag":
+        n_views = 1 if shared_view else levels + 1
+        text = build.bag(words, rows, learnt=learnt, pairs=pairs, hidden=hidden, views=n_views, **reading)
+    elif encoder == "small":
+        text = build.small(words, learnt=learnt, max_length=max_length, **reading)
+    if encoder != "bag" and not (layers or shared_view):
+        check_enough_layers(text.n_layers, fractions)
+
+    batches = Batches(rows, batch_size, epochs, seed=seed, pad_id=words.pad_id)
+    head = CascadeHead(
+        label_tree, text.dim, n_views=text.n_views,
+        beams=beams or default_beams(label_tree.sizes),
+        dropout=level_dropout or usual_dropout, level_weights=level_weights, scores=scores, reduction=reduction,
+    )  # fmt: skip
+    if prior:
+        head.init_prior([torch.from_numpy(n) for n in texts_with(label_tree, data.train.labels[kept])], len(kept))
+    joins = getattr(text, "joins", None)  # the paper counts the linear map of its first level to the head
+    optimizers = Optimizers(
+        encoder=plain_adam(text, encoder_lr)
+        if encoder == "bag"
+        else adamw(text, encoder_lr, encoder_weight_decay, without=joins),
+        joins=None if joins is None else adamw(joins, head_lr, head_weight_decay),
+        tokens=lazy_adam(text, token_lr),
+        head=(RowAdam if head_optimizer == "adamw" else RowSGD)(head, head_lr, head_weight_decay),
+    )
+    steps, per_epoch = batches.steps, batches.per_epoch
+    return Recipe(
+        data, text, head, batches, optimizers,
+        schedule=ThreePhase(steps, per_epoch, warmup_epochs, final_epochs)
+        if schedule == "three-phase"
+        else WarmupCosine(steps, round(warmup_epochs * per_epoch)),
+        max_length=max_length, validation=held, patience=patience, select=select, micro_batches=micro_batches,
+        precision=precision, clip=clip, seed=seed, log_every=log_every,
+    )  # fmt: skip
+
+
+def default_beams(sizes: Sequence[int]) -> list[int]:
+    """The authors' beams for a tree of these sizes (clusters of each level, then labels), none above its level."""
+    levels = len(sizes) - 1
+    usual = _for_levels(levels, BY_LEVELS[min(levels, 3)][1])
+    return [min(beam, size) for beam, size in zip(usual, sizes, strict=False)]
+
+
+def _for_levels(levels: int, values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Values for three levels made longer for a deeper tree: the coarsest again."""
+    return (values[0],) * max(levels - 3, 0) + values

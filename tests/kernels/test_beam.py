@@ -1,0 +1,265 @@
+"""The bodies of the beam search against lists, and covering beams against a matrix of all scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from megalabel.errors import DataError, SettingError
+from megalabel.kernels import beam as module
+from megalabel.kernels.beam import BeamSearch, beam_topk, plain
+from megalabel.types import Positives, TopK
+
+SCORES = ("label", "label*parent", "path")
+
+
+@pytest.fixture(autouse=True, params=["numba, 1 thread", "numba, 2 threads", "gathered"])
+def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if "2" in request.param else 1)
+    if request.param == "gathered":  # what runs where there is no numba body
+        monkeypatch.setattr(BeamSearch, "_walk", gather)
+    yield
+    torch.set_num_threads(before)
+
+
+def gather(self: BeamSearch, views: torch.Tensor, k: int, pairs: Any) -> tuple[torch.Tensor, torch.Tensor, bool]:
+    return module.gathered(views, self._tables, k, self.scores, pairs)
+
+
+def case(seed: int, depth: int = 2, width: int = 4, n_views: int = 1, batch: int = 5, spread: int = 3):
+    """Views, weights, biases, offsets and order of a ragged tree; whole numbers: exact, and full of ties."""
+    rng = np.random.default_rng(seed)
+    sizes, offsets = [width], []
+    for _ in range(depth):
+        offsets.append(np.concatenate([[0], np.cumsum(rng.integers(1, 6, sizes[-1]))]))
+        sizes.append(int(offsets[-1][-1]))
+
+    def whole(*shape: int) -> torch.Tensor:
+        return torch.from_numpy(rng.integers(-spread, spread + 1, shape)).float()
+
+    tables = [whole(n, 3) for n in sizes], [whole(n) for n in sizes], offsets, rng.permutation(sizes[-1])
+    return whole(batch, n_views, 3), *tables
+
+
+def some_pairs(seed: int, batch: int, n_labels: int, share: float = 0.3) -> Positives:
+    found = (torch.rand(batch, n_labels, generator=torch.Generator().manual_seed(seed)) < share).nonzero().flip(0)
+    return Positives(found[:, 0], found[:, 1])  # unsorted on purpose
+
+
+def same(a: TopK, b: TopK) -> None:
+    assert torch.equal(a.labels, b.labels)
+    torch.testing.assert_close(a.scores, b.scores, rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("own_views", [False, True])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_equals_lists(depth, own_views, scores, seed):
+    views, *tree = case(seed, depth, n_views=depth + 1 if own_views else 1)
+    exclude = some_pairs(seed, len(views), len(tree[3]))
+    for width in (1, 2, 5, 1000):
+        beams = [width] * depth
+        for k in (1, 4, 300):
+            same(beam_topk(views, *tree, beams, k, scores), plain(views, *tree, beams, k, scores))
+        expected = plain(views, *tree, beams, 4, scores, exclude)
+        same(beam_topk(views, *tree, beams, 4, scores, exclude), expected)
+        assert not set(map(tuple, torch.stack([exclude.rows, exclude.labels], 1).tolist())) & {
+            (b, label) for b, row in enumerate(expected.labels.tolist()) for label in row
+        }
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(0, 2**20), st.integers(1, 3), st.integers(1, 9), st.integers(1, 70), st.integers(1, 12), st.data()
+)
+def test_any_shape(seed, depth, width, batch, k, data):
+    views, *tree = case(seed, depth, width, batch=batch)
+    beams = data.draw(st.lists(st.integers(1, 20), min_size=depth, max_size=depth))
+    scores = data.draw(st.sampled_from(SCORES))
+    same(beam_topk(views, *tree, beams, k, scores), plain(views, *tree, beams, k, scores))
+
+
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_beams_that_cover_everything_score_all_labels(depth, scores, seed):
+    views, weights, biases, offsets, order = case(seed, depth, n_views=depth + 1, batch=7)
+    logits = [views[:, i] @ w.t() + b for i, (w, b) in enumerate(zip(weights, biases, strict=True))]
+    every = torch.nn.functional.logsigmoid(logits[-1].double())
+    above = torch.arange(len(order))  # each place's node, level by level upwards
+    for i in reversed(range(depth)):
+        above = torch.from_numpy(np.repeat(np.arange(len(weights[i])), np.diff(offsets[i])))[above]
+        if scores == "path" or (scores == "label*parent" and i == depth - 1):
+            every = every + torch.nn.functional.logsigmoid(logits[i].double())[:, above]
+    keys = torch.empty(len(views), len(order))
+    keys[:, torch.from_numpy(order)] = logits[-1] if scores == "label" else every.float()
+    labels = keys.sort(dim=1, descending=True, stable=True).indices
+    probability = torch.empty(len(views), len(order), dtype=torch.float64)
+    probability[:, torch.from_numpy(order)] = every.exp()
+    beams = [len(w) for w in weights[:-1]]
+    found = beam_topk(views, weights, biases, offsets, order, beams, len(order), scores)
+    assert torch.equal(found.labels, labels)
+    torch.testing.assert_close(found.scores, probability.gather(1, labels).float(), rtol=3e-6, atol=0)
+
+
+@pytest.mark.parametrize("scores", SCORES)
+def test_one_text_finds_what_a_batch_finds(scores, seed):
+    views, *tree = case(seed, 3, n_views=4, batch=70)
+    search = BeamSearch(*tree, (2, 3, 4), scores)
+    exclude = some_pairs(seed, 70, len(tree[3]))
+    together, allowed = search(views, 6), search(views, 6, exclude)
+    for b in range(70):
+        mine = exclude.rows == b
+        own = Positives(exclude.rows[mine] * 0, exclude.labels[mine])
+        same(search(views[b : b + 1], 6), TopK(together.labels[b : b + 1], together.scores[b : b + 1]))
+        same(search(views[b : b + 1], 6, own), TopK(allowed.labels[b : b + 1], allowed.scores[b : b + 1]))
+
+
+@pytest.mark.parametrize("batch", [2, 40, 100])
+def test_threads_do_not_change_a_bit(batch, seed):
+    generator = torch.Generator().manual_seed(seed)
+    _, weights, biases, offsets, order = case(seed, 2, 50)
+    weights = [torch.randn(len(w), 19, generator=generator) for w in weights]
+    views = torch.randn(batch, 3, 19, generator=generator)
+    search = BeamSearch(weights, biases, offsets, order, (7, 9), "path")
+    found = search(views, 5)
+    torch.set_num_threads(3 - torch.get_num_threads())
+    again = search(views, 5)
+    assert torch.equal(found.labels, again.labels)
+    assert torch.equal(found.scores, again.scores)
+
+
+@pytest.mark.parametrize("scores", SCORES)
+def test_float_tables_to_rounding(scores, seed):
+    generator = torch.Generator().manual_seed(seed)
+    _, weights, biases, offsets, order = case(seed, 2, 6)
+    wide = [torch.randn(len(w), 37, generator=generator, dtype=torch.float64) for w in weights]
+    views = torch.randn(40, 1, 37, generator=generator, dtype=torch.float64)
+    beams = [1000, 1000]  # a narrow beam may take another way where two logits are nearly the same
+    expected = plain(views, wide, biases, offsets, order, beams, 5, scores)
+    for a, b in ((views, wide), (views.float(), wide), (views, [w.float() for w in wide])):
+        found = beam_topk(a, b, biases, offsets, order, beams, 5, scores)
+        torch.testing.assert_close(found.scores, expected.scores, rtol=1e-3, atol=1e-30)
+        assert (found.labels == expected.labels).float().mean() > 0.95
+
+
+def test_clusters_are_ranked_by_their_own_level_or_by_the_path():
+    # The first top node is likely and its only child is not; the other way round for the second.
+    weights = [torch.tensor([[4.0], [-4.0]]), torch.tensor([[0.0], [1.0]]), torch.tensor([[0.0], [0.0]])]
+    offsets, order = [np.array([0, 1, 2])] * 2, np.array([0, 1])
+    arguments = torch.ones(1, 1, 1), weights, [None] * 3, offsets, order, (2, 1), 1
+    half, likely = 0.5, float(torch.sigmoid(torch.tensor(1.0)))
+    path = half * half * float(torch.sigmoid(torch.tensor(4.0)))
+    for scores, label, value in zip(SCORES, (1, 1, 0), (half, half * likely, path), strict=True):
+        found = beam_topk(*arguments, scores)
+        assert found.labels.tolist() == [[label]]
+        assert found.scores.item() == pytest.approx(value)
+
+
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("size", [-300.0, 90.0])
+def test_order_where_probabilities_are_all_0_or_all_1(scores, size):
+    weights = [torch.tensor([[0.0]]), torch.tensor([[size + i] for i in (2.0, 0.0, 3.0, 1.0)])]
+    found = beam_topk(torch.ones(1, 1, 1), weights, [None] * 2, [np.array([0, 4])], np.arange(4), [1], 4, scores)
+    assert found.scores[0].unique().numel() == 1
+    # Above float32's resolution of a logarithm near a parent's, the order is that of the labels.
+    assert found.labels.tolist() == [[2, 0, 3, 1] if size < 0 or scores == "label" else [0, 1, 2, 3]]
+
+
+def test_ties_go_to_the_lower_row_and_the_lower_label():
+    weights = [torch.zeros(4, 2), torch.zeros(8, 2)]
+    offsets, order = [np.arange(0, 9, 2)], np.array([7, 0, 3, 5, 1, 2, 4, 6])
+    for beam, labels in ((1, [0, 7, -1]), (2, [0, 3, 5]), (4, [0, 1, 2])):
+        found = beam_topk(torch.ones(2, 1, 2), weights, [None, None], offsets, order, [beam], 3)
+        assert found.labels.tolist() == [labels] * 2
+    assert found.scores.tolist() == [[0.5] * 3] * 2
+
+
+def test_fewer_labels_than_k_fill_with_minus_one(seed):
+    views, *tree = case(seed, 1, 3)
+    exclude = Positives.of(*torch.cartesian_prod(torch.arange(1, 3), torch.arange(len(tree[3]))).t())
+    found = beam_topk(views, *tree, [3], len(tree[3]) + 2, "label", exclude)
+    assert (found.labels.dtype, found.scores.dtype) == (torch.int64, torch.float32)
+    for b in range(len(views)):
+        missing = len(tree[3]) if b in (1, 2) else 0
+        assert (found.labels[b] < 0).tolist() == [False] * (len(tree[3]) - missing) + [True] * (missing + 2)
+        assert ((found.scores[b] == -torch.inf) == (found.labels[b] < 0)).all()
+
+
+def test_an_empty_batch_and_numbers_of_other_types(seed):
+    views, weights, biases, offsets, order = case(seed)
+    expected = plain(views, weights, biases, offsets, order, (2, 2), 3)
+    frozen = [o.astype(np.int64) for o in offsets]
+    for o in frozen:
+        o.flags.writeable = False
+    ids = torch.from_numpy(order).int()
+    search = BeamSearch([w.half() for w in weights], biases, frozen, ids, np.array([2, 2]))
+    same(search(views.bfloat16(), 3), expected)
+    assert search(views[:0], 3).labels.shape == (0, 3)
+    same(search(torch.cat([views] * 2, 2)[:, :, 3:], 3), expected)  # not contiguous
+
+
+def test_changed_tables_are_seen(seed):
+    views, *tree = case(seed)
+    search = BeamSearch(*tree, (2, 2))
+    search(views, 3)
+    for w in tree[0]:
+        w.neg_()
+    same(search(views, 3), plain(views, *tree, (2, 2), 3))
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("scores", SCORES)
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_scores_that_are_not_finite_are_refused(level, scores, value, seed):
+    views, *tree = case(seed, batch=40)
+    tree[0][level][-1] = value
+    views[:] = 1
+    search = BeamSearch(*tree, (1000, 1000), scores)
+    for texts in (views, views[:1]):
+        with pytest.raises(SettingError, match="NaN or infinite"):
+            search(texts, 2)
+    tree[0][level][-1] = 0
+    search(views, 2)
+    views[17] = value
+    with pytest.raises(SettingError, match="NaN or infinite"):
+        search(views, 2)
+
+
+def test_settings_that_do_not_fit(seed):
+    views, weights, biases, offsets, order = case(seed)
+
+    def refused(match: str, **changes: Any) -> None:
+        arguments = {"views": views, "weights": weights, "biases": biases, "offsets": offsets, "order": order}
+        with pytest.raises(SettingError, match=match):
+            beam_topk(**(arguments | {"beams": (1, 1), "k": 1} | changes))
+
+    refused("k=0", k=0)
+    refused("beams", beams=(1, 0))
+    refused("1 beams", beams=(1,))
+    refused("2 weights", weights=weights[1:])
+    refused("0 offsets", offsets=[], beams=())
+    refused("scores='best'", scores="best")
+    refused("weights of shapes", weights=[*weights[:2], weights[2][:, :2]])
+    refused("a bias", biases=[None, biases[1][1:], None])
+    refused("offsets of level 0", offsets=[offsets[0][:-1], offsets[1]])
+    refused("offsets of level 1", offsets=[offsets[0], offsets[1] + 1])
+    refused("offsets of level 1", offsets=[offsets[0], np.concatenate([[0, 10**9], offsets[1][2:]])])
+    refused("integers", offsets=[offsets[0], offsets[1].astype(float)])
+    refused("an order", order=order + 1)
+    refused("an order", order=order[1:])
+    refused("views", views=views[0])
+    refused("views", views=views.expand(-1, 2, -1))
+    refused("views", views=views[:, :, 1:])
+    refused("views on meta", views=views.to("meta"))
+    refused("tables on", biases=[None, biases[1].to("meta"), None])
+    for row, label in ((5, 0), (0, len(order)), (-1, 0), (0, -1)):
+        with pytest.raises(DataError, match="excluded pairs"):
+            exclude = Positives(torch.tensor([row]), torch.tensor([label]))
+            beam_topk(views, weights, biases, offsets, order, (1, 1), 1, exclude=exclude)

@@ -1,0 +1,296 @@
+"""Scores and loss over candidates against loops in float64."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+import torch
+from kernels.candidate_cases import NONE, Case, candidates_of, case, close, positives_of, slow_bce
+
+from megalabel.errors import DataError, SettingError
+from megalabel.kernels.candidate_scores import candidate_bce, candidate_scores, plain_bce
+from megalabel.kernels.candidates import Candidates
+from megalabel.types import Positives
+
+DTYPES = [torch.float32, torch.float64]  # numba, and the plain version
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile once, outside any test's time."""
+    c = case(0)
+    candidate_scores(*c.of(torch.float32), c.candidates)
+    candidate_bce(*c.of(torch.float32), c.candidates, c.positives, 1.0)
+
+
+@pytest.fixture(autouse=True, params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def poisoned() -> Iterator[None]:
+    """Memory that torch.empty hands out is full of NaN: what is read before it is written shows."""
+    torch.use_deterministic_algorithms(True)  # which also fills fresh memory
+    assert torch.empty(3).isnan().all()
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def equals_the_loops(c: Case, dtype: torch.dtype, with_bias: bool = True, scale: float = 0.25) -> None:
+    slow = slow_bce(c, scale, with_bias)
+    views, weight, bias = c.of(dtype)
+    own_bias = bias if with_bias else None
+    close(candidate_scores(views, weight, own_bias, c.candidates), slow.logits)
+    value, logits, gradient = candidate_bce(views, weight, own_bias, c.candidates, c.positives, scale)
+    assert value.dtype == logits.dtype == gradient.cells.dtype == dtype
+    close(value, slow.value)
+    close(logits, slow.logits)
+    close(gradient.cells, slow.cells)
+    (3 * value).backward()  # as a level's weight, or a loss scale
+    close(views.grad, 3 * slow.views)
+    close(gradient.cells, 3 * slow.cells)
+    for found, expected in zip(gradient.dense(len(weight)), (slow.weight, slow.bias), strict=True):
+        close(found, 3 * expected)
+    assert not gradient.views.requires_grad
+    assert not logits.requires_grad
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("with_bias", [True, False])
+@pytest.mark.parametrize("dim", [1, 3, 7, 33, 384])
+def test_everything_equals_the_loops(dim, with_bias, dtype, seed):
+    equals_the_loops(case(seed, dim=dim), dtype, with_bias)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("widest", [1, 2, 16, 17, 40])
+def test_blocks_of_any_length(widest, dtype, seed):
+    equals_the_loops(case(seed, nodes=5, widest=widest), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_no_candidates_and_all_of_them(share, dtype, seed):
+    equals_the_loops(case(seed, share=share), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("batch", [0, 1])
+def test_batches_of_none_and_one(batch, dtype, seed):
+    equals_the_loops(case(seed, batch=batch, share=0.8), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_all_rows_equal_the_dense_loss(dtype, seed):
+    c = case(seed)
+    views, weight, bias = c.of(dtype)
+    target = torch.zeros(len(views), len(weight), dtype=dtype)
+    target[c.positives.rows, c.positives.labels] = 1
+    dense = torch.nn.functional.linear(views, weight, bias)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(dense, target, reduction="sum")
+    every = Candidates.all_rows(len(views), len(weight))
+    value, logits, _ = candidate_bce(views, weight, bias, every, c.positives, 1.0)
+    close(value, loss.detach().double())
+    close(logits, dense.detach().double().flatten())
+    close(*(torch.autograd.grad(v, views)[0] for v in (value, loss)))
+
+
+def test_gradients_are_those_of_the_value(seed):
+    c = case(seed, dim=3, nodes=5)
+    views, weight, bias = c.of(torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda x: candidate_bce(x, weight, bias, c.candidates, c.positives, 0.3)[0], (views,)
+    )
+
+
+def test_the_plain_expression_has_the_same_gradients(seed):
+    c = case(seed)
+    slow = slow_bce(c, 0.25)
+    inputs = [x.requires_grad_() for x in c.of(torch.float64)]
+    value = plain_bce(*inputs, c.candidates, c.positives, 0.25)
+    close(value, slow.value)
+    for found, expected in zip(torch.autograd.grad(value, inputs), (slow.views, slow.weight, slow.bias), strict=True):
+        close(found, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_logits_far_from_zero(dtype):
+    """Neither inf nor a small gradient lost in a difference."""
+    logits = [-200.0, -100.0, -40.0, -20.0, 0.0, 20.0, 40.0, 100.0, 200.0]
+    weight = torch.tensor(logits, dtype=dtype)[:, None]
+    views = torch.ones(2, 1, dtype=dtype)
+    every = Candidates.all_rows(2, len(logits))
+    ones = positives_of({(0, row) for row in range(len(logits))})
+    value, _, gradient = candidate_bce(views, weight, None, every, ones, 1.0)
+    z = torch.tensor(logits, dtype=torch.float64)
+    close(value, 2 * float(torch.nn.functional.softplus(z).sum() - z.clamp_min(0).sum() + z.abs().sum() / 2))
+    of_ones, of_zeros = gradient.cells.double().view(2, -1)
+    torch.testing.assert_close(of_zeros, z.sigmoid(), rtol=1e-6, atol=1e-37)
+    if dtype == torch.float32:  # the plain version takes the difference
+        torch.testing.assert_close(of_ones, -(-z).sigmoid(), rtol=1e-6, atol=1e-37)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_positives_twice_unsorted_or_no_candidates(dtype, seed):
+    c = case(seed)
+    positives = c.positives
+    order = torch.randperm(2 * len(positives), generator=torch.Generator().manual_seed(seed))
+    messy = Positives(positives.rows.repeat(2)[order], positives.labels.repeat(2)[order])
+    first, second = (candidate_bce(*c.of(dtype), c.candidates, p, 1.0) for p in (positives, messy))
+    assert torch.equal(first[0], second[0])
+    assert torch.equal(first[2].cells, second[2].cells)
+    listed = {(b, row) for b, own in enumerate(c.blocks) for start, end in own for row in range(start, end)}
+    third = candidate_bce(*c.of(dtype), c.candidates, positives_of(c.pairs & listed), 1.0)
+    assert torch.equal(first[2].cells, third[2].cells)
+
+
+def test_the_same_bits_whatever_the_threads(seed):
+    c = case(seed, batch=17, dim=33, nodes=40)
+
+    def run(count: int) -> list[torch.Tensor]:
+        torch.set_num_threads(count)
+        views, weight, bias = c.of(torch.float32)
+        value, logits, gradient = candidate_bce(views, weight, bias, c.candidates, c.positives, 0.1)
+        value.backward()
+        return [value, logits, gradient.cells, views.grad, candidate_scores(views, weight, bias, c.candidates)]
+
+    for found in (run(2), run(5)):
+        for a, e in zip(found, run(1), strict=True):
+            assert torch.equal(a, e)
+
+
+def test_upstream_gradients_add_up(seed):
+    c = case(seed)
+    slow = slow_bce(c, 1.0)
+    views, weight, bias = c.of(torch.float32)
+    value, _, gradient = candidate_bce(views, weight, bias, c.candidates, c.positives, 1.0)
+    close(gradient.cells, slow.cells)  # before backward: as for an upstream gradient of 1
+    value.backward(torch.tensor(0.5), retain_graph=True)
+    close(gradient.cells, 0.5 * slow.cells)
+    value.backward(torch.tensor(2.0))
+    close(gradient.cells, 2.5 * slow.cells)
+    close(views.grad, 2.5 * slow.views)
+
+
+def test_tables_learn_below_a_frozen_encoder(seed):
+    c = case(seed)
+    _, weight, bias = c.of(torch.float32)
+    value, _, gradient = candidate_bce(c.views.float(), weight, bias, c.candidates, c.positives, 1.0)
+    (0.5 * value).backward()
+    close(gradient.cells, 0.5 * slow_bce(c, 1.0).cells)
+
+
+def test_without_gradients_there_is_no_graph(seed):
+    c = case(seed)
+    views, weight, bias = c.of(torch.float32)
+    with torch.no_grad():
+        value, _, _ = candidate_bce(views, weight, bias, c.candidates, c.positives, 1.0)
+    assert not value.requires_grad
+    close(value, slow_bce(c, 1.0).value)
+
+
+def test_a_kept_value_keeps_no_gradient(seed):
+    c = case(seed)
+    views, weight, bias = c.of(torch.float32)
+    value, _, gradient = candidate_bce(views, weight, bias, c.candidates, c.positives, 1.0)
+    gone = weakref.ref(gradient)
+    value.backward()
+    del gradient
+    gc.collect()
+    assert gone() is None
+    assert value.requires_grad
+
+
+def test_tables_want_no_gradient_of_autograd(seed):
+    c = case(seed)
+    views, weight, bias = c.of(torch.float32)
+    value, _, _ = candidate_bce(
+        views, weight.requires_grad_(), bias.requires_grad_(), c.candidates, c.positives, 1.0
+    )
+    value.backward()
+    assert weight.grad is None
+    assert bias.grad is None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_views_of_another_type_get_gradients_of_it(dtype, seed):
+    c = case(seed)
+    views, weight, bias = c.of(torch.float32)
+    narrow = views.detach().to(dtype).requires_grad_()
+    value, logits, gradient = candidate_bce(narrow, weight, bias, c.candidates, c.positives, 1.0)
+    value.backward()
+    assert narrow.grad.dtype == dtype
+    assert {value.dtype, logits.dtype, gradient.views.dtype} == {torch.float32}
+    same = narrow.detach().float().requires_grad_()
+    candidate_bce(same, weight, bias, c.candidates, c.positives, 1.0)[0].backward()
+    assert torch.equal(narrow.grad, same.grad.to(dtype))
+
+
+def test_memory_that_is_not_contiguous(seed):
+    c = case(seed)
+    slow = slow_bce(c, 1.0)
+    views, weight, bias = c.of(torch.float32)
+    stacked = torch.stack([views.detach()] * 2, dim=1).requires_grad_()
+    transposed = weight.t().contiguous().t()
+    for table in (weight, transposed):
+        stacked.grad = None
+        value, _, gradient = candidate_bce(stacked[:, 1], table, bias, c.candidates, c.positives, 1.0)
+        value.backward()
+        close(stacked.grad[:, 1], slow.views)
+        close(gradient.dense(len(weight))[0], slow.weight)
+
+
+def test_autocast_does_not_reach_inside(seed):
+    c = case(seed)
+    for dtype in DTYPES:
+        expected = candidate_bce(*c.of(dtype), c.candidates, c.positives, 1.0)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = candidate_bce(*c.of(dtype), c.candidates, c.positives, 1.0)
+            assert torch.equal(candidate_scores(*c.of(dtype), c.candidates), expected[1])
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["views", "weight"])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_divergence_is_said(dtype, where, bad, seed):
+    c = case(seed, share=1.0)
+    views, weight, bias = c.of(dtype)
+    (views if where == "views" else weight).data[3, 2] = bad
+    with pytest.raises(SettingError, match=r"diverged.*lower the learning rate"):
+        candidate_bce(views, weight, bias, c.candidates, c.positives, 1.0)
+
+
+def test_arguments_that_do_not_fit(seed):
+    c = case(seed, share=1.0)
+    views, weight, bias = c.of(torch.float32)
+
+    def bce(x=views, w=weight, b=bias, candidates=c.candidates, positives=NONE) -> None:
+        candidate_bce(x, w, b, candidates, positives, 1.0)
+
+    with pytest.raises(SettingError, match="same D"):
+        bce(x=views[:, :3])
+    with pytest.raises(SettingError, match="a bias"):
+        bce(b=bias[:3])
+    with pytest.raises(SettingError, match="a bias"):
+        bce(b=bias.double())
+    with pytest.raises(SettingError, match="float32"):
+        bce(w=weight.half(), b=None)
+    with pytest.raises(SettingError, match="each text"):
+        bce(candidates=candidates_of(c.blocks[:-1]))
+    with pytest.raises(SettingError, match="one row per node"):
+        bce(w=weight[:-1], b=bias[:-1])
+    with pytest.raises(SettingError, match="one device"):
+        bce(w=weight.to("meta"), b=None)
+    with pytest.raises(SettingError, match="one row per node"):
+        candidate_scores(views, weight[:-1], bias[:-1], c.candidates)
+    with pytest.raises(DataError, match="among the positives"):
+        bce(positives=Positives(torch.tensor([0]), torch.tensor([len(weight)])))

@@ -1,0 +1,152 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from planted import planted
+
+from megalabel.data.corpus import Corpus
+from megalabel.errors import SettingError
+from megalabel.labels.build import build_tree, check_fits
+from megalabel.labels.tree import LabelTree
+
+
+def groups(n_groups=8, of_each=8, seed=0):
+    """Texts with two labels of one group each and the group's words: labels of a group belong together."""
+    random = np.random.default_rng(seed)
+    texts, labels = [], []
+    for i in range(n_groups * of_each * 6):
+        group = i % n_groups
+        own = random.choice(of_each, 2, replace=False) + group * of_each
+        texts.append(" ".join(f"g{group}w{word}" for word in random.integers(0, 6, 5)) + f" t{own[0]} t{own[1]}")
+        labels.append(sorted(own.tolist()))
+    names = [f"name{label // of_each} t{label}" for label in range(n_groups * of_each)]
+    return Corpus.of(texts, labels, names, name="groups")
+
+
+def rows_of(labels):
+    return labels.indices, labels.indptr[1:-1]
+
+
+def purity(tree, of_each=8):
+    """The share of labels in leaves of one group."""
+    leaves = np.split(tree.order // of_each, tree.offsets[-1][1:-1])
+    return sum(len(leaf) for leaf in leaves if len(set(leaf.tolist())) == 1) / tree.n_labels
+
+
+@pytest.mark.parametrize("settings", [{}, {"graph": False}, {"source": "names"}, {"source": "both"}, {"keep": 20}])
+def test_labels_of_a_group_share_a_leaf(settings):
+    tree = build_tree(groups(), depths=(1, 3), **settings)
+    assert tree.sizes == (2, 8, 64)
+    assert purity(tree) >= 0.75
+    assert tree.built["depths"] == [1, 3]
+    assert tree.built["data"] == "groups"
+    assert (tree.built["graph"] is None) == (settings.get("graph") is False)
+
+
+def test_one_seed_gives_one_tree_and_others_give_others():
+    data = planted()
+    trees = [build_tree(data, depths=(2, 4), seed=seed) for seed in (7, 7, 8)]
+    assert trees[0] == trees[1]
+    assert trees[0] != trees[2]
+
+
+def test_the_number_of_threads_changes_nothing():
+    data, before = groups(16, 16), torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found.append(build_tree(data, hops=8000, seed=1).fingerprint())  # hops: enough for the fast bodies
+    finally:
+        torch.set_num_threads(before)
+    assert len(set(found)) == 1
+
+
+def test_held_out_texts_do_not_shape_the_tree():
+    data = groups()
+    rows = np.arange(0, len(data.train), 2)
+    lies = list(data.train.texts)
+    for row in set(range(len(lies))) - set(rows.tolist()):
+        lies[row] = "w0 misleading words"
+    other = Corpus.of(lies, data.train.labels, data.label_texts)
+    assert build_tree(data, rows=rows, depths=(3,)) == build_tree(other, rows=rows, depths=(3,))
+    assert build_tree(data, depths=(3,)) != build_tree(other, depths=(3,))
+
+
+def test_a_corpus_of_bags_of_words_is_enough():
+    data, random = groups(), np.random.default_rng(0)
+    group = data.train.labels.indices[data.train.labels.indptr[:-1]] // 8
+    bags = sp.csr_matrix(np.eye(8, dtype=np.float32)[group] + 0.1 * random.random((len(group), 8), np.float32))
+    bagged = replace(data, train=replace(data.train, features=bags), label_texts=planted(64).label_texts)
+    assert purity(build_tree(bagged, depths=(3,))) >= 0.5  # at random: 0
+
+
+def test_labels_without_texts_are_placed_beside_those_that_share_their_words():
+    data = groups()
+    kept = [[label for label in row if label not in (31, 63)] for row in np.split(*rows_of(data.train.labels))]
+    names = list(data.label_texts)
+    names[31], names[63] = "g3w0 g3w1 g3w2 g3w3 g3w4 g3w5", ""
+    said = []
+    tree = build_tree(Corpus.of(data.train.texts, kept, names), depths=(3,), say=said.append)
+    leaf = next(part for part in np.split(tree.order, tree.offsets[-1][1:-1]) if 31 in part)
+    assert len({24, 25, 26, 27, 28, 29, 30} & set(leaf.tolist())) >= 4
+    line = next(line for line in said if line.startswith("features"))
+    assert "1 without training text, placed by their label text; 1 with neither" in line
+
+
+def test_each_step_is_told_with_its_seconds():
+    said = []
+    build_tree(planted(), say=said.append)
+    assert said[0].startswith("depths 3: 8 clusters, 8.0 labels a leaf")
+    assert [line.split()[0] for line in said[1:]] == ["texts", "features", "graph", "smoothing", "clusters"]
+    assert all(line.split()[2] == "s" for line in said[1:])
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"source": "words"}, "source = 'words'"),
+        ({"keep": 0}, "keep = 0"),
+        ({"seed": -1}, "seed = -1"),
+        ({"hops": 0}, "hops = 0"),
+        ({"depths": (4, 2)}, "depths = 4,2"),
+        ({"depths": (7,)}, "128 clusters on the coarsest level, of 64 labels"),
+        ({"max_length": 0}, "max_length = 0"),
+        ({"rows": np.array([], dtype=np.int64)}, "rows"),
+        ({"rows": np.array([400])}, "rows"),
+        ({"rows": np.array([0.5])}, "rows"),
+    ],
+)
+def test_bad_settings_are_refused(bad, said):
+    with pytest.raises(SettingError, match=said):
+        build_tree(planted(), **bad)
+
+
+def test_two_labels_are_enough_and_one_is_not():
+    tree = build_tree(Corpus.of(["a", "b"], [[0], [1]], ["a", "b"]))
+    assert tree.sizes == (2, 2)
+    with pytest.raises(SettingError, match="2 labels or more"):
+        build_tree(Corpus.of(["a"], [[0]], ["a"]))
+
+
+def test_a_tree_of_another_data_set_is_named():
+    tree = build_tree(planted())
+    check_fits(tree, planted())
+    with pytest.raises(SettingError, match="tree of planted has 64 labels, other has 2"):
+        check_fits(tree, Corpus.of(["a", "b"], [[0], [1]], ["a", "b"], name="other"))
+    with pytest.raises(SettingError, match="the label tree has 1 labels"):
+        check_fits(LabelTree.from_clusters([[[0]]]), planted())
+
+
+def test_synonyms_of_the_bundled_data_lie_close_together():
+    data = Corpus.bundled("wordnet-4k")
+    tree = build_tree(data)
+    assert tree.sizes == (512, 4044)
+    leaf = np.empty(4044, dtype=np.int64)
+    leaf[tree.order] = tree.parents(0)
+    labels = data.train.labels
+    first, second = labels.indices[labels.indptr[:-1]], labels.indices[labels.indptr[1:] - 1]
+    pairs = first != second  # texts with several labels: synonyms
+    assert (leaf[first] == leaf[second])[pairs].mean() > 0.4  # of 512 leaves; at random 0.002

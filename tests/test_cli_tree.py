@@ -1,0 +1,169 @@
+import json
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from planted import planted
+
+from megalabel.cli import main
+from megalabel.labels.build import build_tree
+from megalabel.labels.tree import LabelTree
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The planted corpus as JSON lines."""
+    data, path = planted(), tmp_path_factory.mktemp("data") / "planted"
+    path.mkdir()
+    rows = np.split(data.train.labels.indices, data.train.labels.indptr[1:-1])
+    records = ({"text": text, "labels": row.tolist()} for text, row in zip(data.train.texts, rows, strict=True))
+    (path / "train.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    (path / "labels.txt").write_text("\n".join(data.label_texts) + "\n")
+    return path
+
+
+@pytest.fixture
+def megalabel(monkeypatch, capsys):
+    """Runs the command line in this process: exit status, standard output, standard error."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["megalabel", *map(str, arguments)])
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+        return status, *capsys.readouterr()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A tree of the planted corpus in its folder."""
+    path = tmp_path_factory.mktemp("trees") / "tree"
+    build_tree(planted(), depths=(1, 3)).save(path)
+    return path
+
+
+def test_build_writes_the_tree_that_the_library_builds(megalabel, folder, tmp_path):
+    status, out, err = megalabel("tree", "build", folder, "--out", tmp_path / "tree")
+    assert status == 0, err
+    assert "depths 3: 8 clusters, 8.0 labels a leaf (chosen from the number of labels)" in out
+    assert [line.split()[0] for line in out.splitlines()[1:6]] == [
+        "texts",
+        "features",
+        "graph",
+        "smoothing",
+        "clusters",
+    ]
+    assert LabelTree.load(tmp_path / "tree") == build_tree(planted())
+
+
+def test_every_option_reaches_the_tree(megalabel, folder, tmp_path):
+    options = (
+        "--source both --depths 2,4 --no-graph --keep 30 --tokenizer symbols --vocabulary 90 --max-length 9 "
+        "--seed 3 --threads 1"
+    ).split()
+    status, out, err = megalabel("tree", "build", folder, "--out", tmp_path / "tree", *options)
+    assert status == 0, err
+    assert "graph" not in out
+    same = build_tree(
+        planted(),
+        source="both",
+        depths=(2, 4),
+        graph=False,
+        keep=30,
+        tokenizer="symbols",
+        vocabulary=90,
+        max_length=9,
+        seed=3,
+    )
+    found = LabelTree.load(tmp_path / "tree")
+    assert found == same
+    assert found.built == same.built
+    walks = ["--hops", 7, "--p-reset", 0.5, "--neighbours", 2]
+    assert megalabel("tree", "build", folder, "--out", tmp_path / "other", *walks)[0] == 0
+    graph = LabelTree.load(tmp_path / "other").built["graph"]
+    assert graph == {"hops": 7, "p_reset": 0.5, "neighbours": 2}
+
+
+def test_show_tells_sizes_and_with_data_some_leaves(megalabel, tree, folder):
+    status, out, _ = megalabel("tree", "show", tree)
+    assert status == 0
+    assert out.startswith("64 labels under 2 levels of clusters\n")
+    assert "source: texts" in out
+    assert "leaf 0" not in out
+    _, out, _ = megalabel("tree", "show", tree, "--data", folder, "--examples", 2)
+    leaves = [line for line in out.splitlines() if line.startswith("leaf")]
+    assert len(leaves) == 2
+    assert "a w" in leaves[0]
+
+
+def test_export_writes_the_chain(megalabel, tree, tmp_path):
+    status, out, _ = megalabel("tree", "export", tree, tmp_path / "chain")
+    assert status == 0
+    assert "3 matrices" in out
+    assert [sp.load_npz(tmp_path / "chain" / f"C{i}.npz").shape for i in range(3)] == [(2, 1), (8, 2), (64, 8)]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--source", "titles"], "source = 'titles'; wanted texts, names, both"),
+        (["--depths", "10-13"], "--depths 10-13; wanted whole numbers with commas"),
+        (["--depths", "4,4"], "depths = 4,4; wanted rising whole numbers from 1 to 30, such as 3"),
+        (["--depths", "9"], "512 clusters on the coarsest level, of 64 labels"),
+        (["--keep", 0], "keep = 0"),
+        (["--p-reset", 2], "p_reset = 2.0; wanted from 0 to 1"),
+        (["--tokenizer", "own"], "tokenizer kind 'own'; wanted words or symbols"),
+        (["--seed", -1], "seed = -1"),
+        (["--threads", 0], "threads = 0"),
+    ],
+)
+def test_wrong_options_get_one_line(megalabel, folder, tmp_path, options, said):
+    status, _, err = megalabel("tree", "build", folder, "--out", tmp_path / "tree", *options)
+    assert status == 2
+    assert said in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "tree").exists()
+
+
+def test_an_existing_folder_is_refused_before_any_work(megalabel, folder, tree, tmp_path):
+    for command in (["build", folder, "--out", tree], ["export", tree, tree]):
+        status, out, err = megalabel("tree", *command)
+        assert (status, out) == (2, "")
+        assert "is there already; wanted a new folder" in err
+    (tmp_path / "file").write_text("mine")
+    assert megalabel("tree", "build", folder, "--out", tmp_path / "file")[0] == 2
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_damaged_folder_and_one_that_is_none_get_one_line(megalabel, tree, tmp_path):
+    import shutil
+
+    shutil.copytree(tree, tmp_path / "tree")
+    (tmp_path / "tree" / "order.npy").write_bytes(b"")
+    for path, said in ((tmp_path / "tree", "not what the manifest says"), (tmp_path / "none", "missing")):
+        status, _, err = megalabel("tree", "show", path)
+        assert status == 2
+        assert said in err
+        assert err.count("\n") == 1
+
+
+def test_a_tree_of_another_data_set_is_refused(megalabel, folder, tmp_path):
+    LabelTree.from_clusters([[[0, 1], [2]]]).save(tmp_path / "small")
+    status, _, err = megalabel("tree", "show", tmp_path / "small", "--data", folder)
+    assert status == 2
+    assert "the label tree has 3 labels, planted has 64" in err
+
+
+def test_bags_of_words_are_used_as_they_are(megalabel, tmp_path):
+    rows = [f"{i % 4} {i % 4}:1.0 {4 + i % 3}:0.5" for i in range(24)]
+    (tmp_path / "train.txt").write_text("24 7 4\n" + "\n".join(rows) + "\n")
+    status, out, err = megalabel("tree", "build", tmp_path, "--out", tmp_path / "tree")
+    assert status == 0, err
+    assert "24 texts" in out
+    status, _, err = megalabel("tree", "build", tmp_path, "--out", tmp_path / "other", "--source", "names")
+    assert status == 0, err  # labels without names are called 0, 1, 2, …
