@@ -132,6 +132,7 @@ def tree_build(
     source: Annotated[str, typer.Option(help="What a label is about: texts, names or both.")] = "texts",
     depths: Annotated[str | None, typer.Option(help="10,13,16: 2^10 clusters, …; default: by size.")] = None,
     graph: Annotated[bool, typer.Option("--graph/--no-graph", help="Smooth features along the graph.")] = True,
+    unit: Annotated[bool, typer.Option("--unit", help="Features to length 1 before they are smoothed.")] = False,
     keep: Annotated[int, typer.Option(help="Features kept of each label.")] = 1000,
     hops: Annotated[int, typer.Option(help="Hops of each label's walk.")] = 400,
     p_reset: Annotated[float, typer.Option(help="How likely a hop starts at the label again.")] = 0.8,
@@ -146,7 +147,7 @@ def tree_build(
     from megalabel.commands.tree import build
 
     values = {
-        "source": source, "graph": graph, "keep": keep, "hops": hops, "p_reset": p_reset,
+        "source": source, "graph": graph, "unit": unit, "keep": keep, "hops": hops, "p_reset": p_reset,
         "neighbours": neighbours, "tokenizer": tokenizer, "vocabulary": vocabulary, "max_length": max_length,
         "seed": seed,
     }  # fmt: skip

@@ -72,6 +72,7 @@ class Batch:
 class TopK:
     """The best labels of each text, best first; ties go to the lower label id.
 
+    Scores that differ only beyond float32 (a product of probabilities that prints as 1) stand in their true order.
     labels (B, k) int64, -1 where there are fewer than k labels to give; scores (B, k) float32, -inf there.
     Torch tensors or numpy arrays: what heads make are tensors, what files hold are arrays.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,12 +29,21 @@ def rng(seed: int) -> np.random.Generator:
 @pytest.fixture(scope="session")
 def tiny_bert(tmp_path_factory: pytest.TempPathFactory):
     """A folder with a BERT of 2 layers of 32 and a vocabulary of its own, as Hugging Face writes it."""
+    return _bert(tmp_path_factory.mktemp("tiny-bert"), layers=2)
+
+
+@pytest.fixture(scope="session")
+def deep_bert(tmp_path_factory: pytest.TempPathFactory):
+    """The same with 12 layers."""
+    return _bert(tmp_path_factory.mktemp("deep-bert"), layers=12)
+
+
+def _bert(folder: Path, layers: int) -> Path:
     import torch
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     from megalabel.data.tokenizer import learn_tokenizer
 
-    folder = tmp_path_factory.mktemp("tiny-bert")
     words = [f"w{i}{part}" for i in range(64) for part in "ab"] + [f"noise{i}" for i in range(30)]
     tokenizer = learn_tokenizer([" ".join(words)], 1000)
     PreTrainedTokenizerFast(
@@ -43,7 +53,7 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory):
     config = BertConfig(
         vocab_size=tokenizer.vocabulary_size,
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=2,
         intermediate_size=64,
         max_position_embeddings=64,

@@ -83,10 +83,12 @@ def test_every_option_reaches_the_tree(megalabel, folder, tmp_path):
     found = LabelTree.load(tmp_path / "tree")
     assert found == same
     assert found.built == same.built
-    walks = ["--hops", 7, "--p-reset", 0.5, "--neighbours", 2]
+    walks = ["--unit", "--hops", 7, "--p-reset", 0.5, "--neighbours", 2]
     assert megalabel("tree", "build", folder, "--out", tmp_path / "other", *walks)[0] == 0
-    graph = LabelTree.load(tmp_path / "other").built["graph"]
-    assert graph == {"hops": 7, "p_reset": 0.5, "neighbours": 2}
+    other = LabelTree.load(tmp_path / "other")
+    assert other.built["graph"] == {"hops": 7, "p_reset": 0.5, "neighbours": 2}
+    assert other.built["unit"] is True
+    assert other == build_tree(planted(), unit=True, hops=7, p_reset=0.5, neighbours=2)
 
 
 def test_show_tells_sizes_and_with_data_some_leaves(megalabel, tree, folder):

@@ -265,7 +265,9 @@ class _DenseGradient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor, gradient: TableGradient) -> Tensor:
-        ctx.gradient, ctx.rows = gradient, len(weight)
+        # A copy, as each backward pass rescales the gradient's own cells.
+        ctx.gradient = TableGradient(gradient.views, gradient.candidates, gradient.cells)
+        ctx.rows = len(weight)
         return value.clone()
 
     @staticmethod

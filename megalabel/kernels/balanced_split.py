@@ -5,7 +5,7 @@ Each node of labels is split in two: its rows (of unit length) are ranked by
     difference[i] = x[i] · (centre1 − centre0)
 
 and the first half of the ranking, which gets the odd one, becomes the left child (Parabel, Prabhu et al.
-2018, section 4.1; AttentionXML and CascadeXML build their trees so). Rows are rounded to whole multiples of
+2018; AttentionXML and CascadeXML build their trees so). Rows are rounded to whole multiples of
 2⁻²⁴, float32's own grid below 1: float64 sums of them are then exact in any order, so that the tree does not
 depend on threads. `plain` below is the definition; the numba body is `_cpu/balanced_split.py`.
 """
@@ -13,13 +13,14 @@ depend on threads. `plain` below is the definition; the numba body is `_cpu/bala
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.label_walks import below, stream_keys, stream_numbers
-from megalabel.kernels.sparse_rows import Body, as_rows, use_numba
+from megalabel.kernels.sparse_rows import Body, as_rows, check_finite, use_numba
 
 # From this many labels on, compiling (once) and running the numba body is faster than the plain version.
 ENOUGH_WORK = 1 << 11
@@ -27,8 +28,7 @@ ENOUGH_WORK = 1 << 11
 MAX_ROUNDS = 100  # a safety: similarity is bounded and rises by `tolerance` a round, so loops end long before
 
 _GRID = float(1 << 24)
-
-Bounds = list[np.ndarray]
+_MOST_LABELS = 1 << 29  # sums of more rows than this would no longer be exact
 
 
 def balanced_tree(
@@ -41,11 +41,11 @@ def balanced_tree(
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Splits labels into a nested tree whose level i has 2^depths[i] nodes, as even as halving allows.
 
-    A node's two centres start as two distinct random rows of it, drawn from (seed, place of the node in the
-    tree). Then, in rounds: rank by difference, halve, and take each half's mean, scaled to unit length, as
+    A node's two centres start as two distinct random rows of it that have features, drawn from (seed, place of
+    the node in the tree). Then, in rounds: rank by difference, halve, and take each half's mean, scaled to unit length, as
     its new centre. The rounds end when the similarity of the labels to the centre of their half, as a *mean
     over the node's labels*, has risen by less than `tolerance` since the round before, or when no label
-    changed sides. (The published code calls it a summed similarity; the mean makes the tolerance mean the same
+    changed sides. (Descriptions speak of a summed similarity; the mean makes the tolerance mean the same
     in a node of ten labels and of a million.) Ties in the ranking go to the lower label id. A row without
     features has similarity 0 with everything: such labels rank between those that lean to either side.
 
@@ -72,27 +72,18 @@ def balanced_tree(
         raise SettingError(
             f"a tolerance of {tolerance}", wanted="0 or more", next_step="pass 1e-4", where="tolerance"
         )
-    features = as_rows(features, "features").astype(np.float32, copy=False)
-    if features.shape[0] == 0:
-        raise DataError(
-            "there are no labels", wanted="one row a label", next_step="check the corpus", where="features"
-        )
-    if features.shape[0] >= 1 << 32:
-        raise DataError(
-            f"{features.shape[0]} labels", wanted="fewer than 2³²", next_step="split the labels", where="features"
-        )
+    tolerance = float(tolerance)
+    features = _as_features(features)
     bounds = _bounds(features.shape[0], depths[-1])
     draws = _draws(seed, len(bounds) - 1)
     if use_numba(body, features.shape[0], ENOUGH_WORK):
         from megalabel.kernels._cpu.balanced_split import order_of_splits
 
-        order, broken = order_of_splits(features, len(bounds) - 1, draws, tolerance, MAX_ROUNDS)
-        if broken >= 0:
-            raise not_finite(broken)
+        order = order_of_splits(features, len(bounds) - 1, draws, tolerance, MAX_ROUNDS)
     else:
         order = plain(features, len(bounds) - 1, draws, tolerance)
     levels = [bounds[min(depth, len(bounds) - 1)] for depth in depths]
-    inner = [np.searchsorted(fine, coarse) for coarse, fine in zip(levels, levels[1:], strict=False)]
+    inner = [np.searchsorted(fine, coarse) for coarse, fine in pairwise(levels)]
     return order, tuple(np.asarray(offsets, dtype=np.int64) for offsets in [*inner, levels[-1]])
 
 
@@ -113,34 +104,18 @@ def plain(features: sp.csr_matrix, depth: int, draws: np.ndarray, tolerance: flo
 
 
 def unit_rows(features: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows of unit length on the grid of 2⁻²⁴, float64.
-
-    Raises:
-        DataError: a value that is inf (NaN is refused before).
-    """
+    """Rows of unit length on the grid of 2⁻²⁴, float64; a row of zeros stays one."""
     values = features.astype(np.float64)
     norms = np.sqrt(np.asarray(values.multiply(values).sum(axis=1))).ravel()
-    if not np.isfinite(norms).all():
-        raise not_finite(int(np.flatnonzero(~np.isfinite(norms))[0]))
     norms[norms == 0] = 1
     values.data = np.rint(values.data / np.repeat(norms, np.diff(values.indptr)) * _GRID) / _GRID
     return values
 
 
-def not_finite(label: int) -> DataError:
-    """The error for a label whose features are inf."""
-    return DataError(
-        f"label {label} has a feature that is not finite",
-        wanted="finite numbers that fit float32",
-        next_step="look for texts whose features overflowed",
-        where="features",
-    )
-
-
 def _first_half(rows: sp.csr_matrix, draw: np.ndarray, tolerance: float) -> np.ndarray:
     """Which rows of a node go left: (n,) bool with ceil(n / 2) of them True."""
     n = rows.shape[0]
-    first, second = centre_rows(draw, n)
+    first, second = centre_rows(draw, np.diff(rows.indptr) > 0)
     centres = rows[[first, second]].toarray()
     before = -np.inf
     left = np.zeros(n, dtype=np.bool_)
@@ -159,19 +134,33 @@ def _first_half(rows: sp.csr_matrix, draw: np.ndarray, tolerance: float) -> np.n
     return left
 
 
-def centre_rows(draw: np.ndarray, n: int) -> tuple[int, int]:
-    """Two distinct rows of n, from a node's two random numbers (2,) uint64."""
+def centre_rows(draw: np.ndarray, filled: np.ndarray) -> tuple[int, int]:
+    """Two distinct rows, from a node's two random numbers (2,) uint64 and which rows have features (n,) bool.
+
+    A row without features gives way to the next one that has some, in a circle, as long as there is one.
+    """
+    n = len(filled)
     first, second = (int(value) for value in below(draw >> np.uint64(32), np.array([n, n - 1])))
-    return first, second + (second >= first)
+    second += second >= first
+    first = _next(filled, first)
+    others = filled.copy()
+    others[first] = False
+    second = _next(others, second)
+    return first, second if second != first else (second + 1) % n
+
+
+def _next(wanted: np.ndarray, row: int) -> int:
+    """The first wanted row from `row` on, in a circle; `row` if there is none."""
+    return (row + int(np.roll(wanted, -row).argmax())) % len(wanted)
 
 
 def _draws(seed: int, depth: int) -> np.ndarray:
-    """Two random numbers for each node that may be split: row p is of path p, where 2p and 2p + 1 are p's children."""
+    """Two random numbers for each node that may be split, by its path: 1, and 2p and 2p + 1 below p."""
     keys = stream_keys(seed, np.arange(1 << depth))
     return np.stack([stream_numbers(keys, 0), stream_numbers(keys, 1)], axis=1)
 
 
-def _bounds(n_labels: int, depth: int) -> Bounds:
+def _bounds(n_labels: int, depth: int) -> list[np.ndarray]:
     """At each depth, from 0 on, where nodes begin, and L at the end; it stops early when all nodes are single."""
     bounds = [np.array([0, n_labels], dtype=np.int64)]
     while len(bounds) <= depth and len(bounds[-1]) <= n_labels:
@@ -181,9 +170,28 @@ def _bounds(n_labels: int, depth: int) -> Bounds:
     return bounds
 
 
+def _as_features(features: sp.csr_matrix) -> sp.csr_matrix:
+    features = as_rows(features, "features")
+    if not 0 < features.shape[0] < _MOST_LABELS:
+        raise DataError(
+            f"the features of {features.shape[0]} labels",
+            wanted=f"from 1 to {_MOST_LABELS - 1} rows",
+            next_step="pass one row a label",
+            where="features",
+        )
+    if features.dtype != np.float32:
+        with np.errstate(over="ignore"):  # said better by the check
+            features = features.astype(np.float32)
+        check_finite(features.data, "features")
+    if np.count_nonzero(features.data) < features.nnz:
+        features = features.copy()
+        features.eliminate_zeros()
+    return features
+
+
 def _check_depths(depths: Sequence[int]) -> list[int]:
     found = [int(depth) for depth in depths]
-    rising = all(a < b for a, b in zip(found, found[1:], strict=False))
+    rising = all(a < b for a, b in pairwise(found))
     if not found or found[0] < 1 or not rising or found != list(depths):
         raise SettingError(
             f"depths {list(depths)}",

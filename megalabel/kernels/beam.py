@@ -150,7 +150,6 @@ class BeamSearch:
         """The tables that are searched."""
         return self._tables.weights
 
-    @torch.no_grad()
     def __call__(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
         """The k best labels that the beam reaches.
 
@@ -166,7 +165,7 @@ class BeamSearch:
             SettingError: k or views that do not fit, or logits on the way that are not finite.
             DataError: an excluded pair outside (B, L).
         """
-        tables = self._tables
+        tables, views = self._tables, views.detach()
         _check_call(views, k, tables.weights)
         keep = min(k, tables.n_labels)
         pairs = _pairs(exclude, len(views), tables.n_labels)

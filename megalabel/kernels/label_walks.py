@@ -2,7 +2,7 @@
 
 A hop draws a uniformly random text of the current label, then a uniformly random label of that text, and
 lands there. The first hop from label ℓ starts at ℓ; every later hop starts at ℓ with probability p_reset,
-else where the last hop landed (ECLARE, arXiv 2108.00261, section 3; CascadeXML's label graph).
+else where the last hop landed (ECLARE, Mittal et al. 2021; CascadeXML's label graph).
 
 Hop h of label ℓ uses the numbers 2h and 2h + 1 of a stream that belongs to (seed, ℓ), so that the counts do
 not depend on how labels are dealt out to threads. The numpy version below is the definition; the numba body

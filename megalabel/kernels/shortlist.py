@@ -7,8 +7,8 @@ That is CascadeXML's shortlist (Kharbanda et al., NeurIPS 2022): the k largest o
 without the accident that float32 cannot tell sigmoid(20) from 1. Without positives, that is in prediction,
 it is the k best logits. The scores that go on to the next level are those of `cells`, never boosted.
 
-Which body runs: numba on a CPU (`_cpu/shortlist.py`, a radix selection per text), Triton on CUDA, both for
-float32; `plain_select`, two stable sorts for each text, is the definition and runs for everything else.
+Which body runs: numba for float32 on a CPU (`_cpu/shortlist.py`, a radix selection per text). `plain_select`,
+stable sorts of all candidates, is the definition and runs for everything else, CUDA too.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def shortlist(
         positives = Positives(none, none)
     offsets, rows = positives_by_text(positives, candidates.batch, len(children) - 1)
     flat = logits.detach().contiguous()
-    body = fast_body("shortlist", flat)
+    body = fast_body("shortlist", flat) if flat.device.type == "cpu" else None
     select = plain_select if body is None else body.select
     cells, nodes, texts, found = select(flat, candidates, k, offsets, rows)
     kept = Candidates.of_blocks(children[nodes], children[nodes + 1], texts)
@@ -80,18 +80,27 @@ def plain_select(
     logits: Tensor, candidates: Candidates, k: int, offsets: Tensor, rows: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, int]:
     """cells (m,) and nodes (m,) of the kept nodes, rising within each text; texts (B + 1,); found."""
-    nodes, bounds = candidates.rows_of_cells(), candidates.text_cells().tolist()
-    cuts, kept, texts, found = offsets.tolist(), [nodes[:0]], [0], 0
-    for text in range(candidates.batch):
-        first, last = bounds[text], bounds[text + 1]
-        positive = torch.isin(nodes[first:last], rows[cuts[text] : cuts[text + 1]])
-        order = logits[first:last].sort(descending=True, stable=True).indices
-        found += int(positive[order[:k]].sum())
-        order = order[positive[order].int().sort(descending=True, stable=True).indices]
-        kept.append(first + order[: max(k, int(positive.sum()))].sort().values)
-        texts.append(texts[-1] + len(kept[-1]))
-    cells = torch.cat(kept)
-    return cells, nodes[cells], torch.tensor(texts, device=logits.device), found
+    nodes, texts, n = candidates.rows_of_cells(), candidates.texts_of_cells(), candidates.n_rows
+    n = max(n, int(rows.max()) + 1 if len(rows) else 0)
+    owners = torch.arange(candidates.batch, device=rows.device).repeat_interleave(offsets.diff())
+    positive = torch.isin(texts * n + nodes, owners * n + rows)
+    falling = (logits + 0.0).sort(descending=True, stable=True).indices  # adding 0 makes −0 equal 0
+    first = candidates.text_cells()[:-1]
+    found = positive & (_ranks(falling, texts, first) < k)
+    lifted = falling[positive[falling].to(torch.int8).sort(descending=True, stable=True).indices]
+    n_positive = torch.zeros_like(first).index_add_(0, texts, positive.to(torch.int64))
+    kept = _ranks(lifted, texts, first) < n_positive.clamp(min=k)[texts]
+    of_text = torch.zeros_like(first).index_add_(0, texts, kept.to(torch.int64))
+    cells = kept.nonzero()[:, 0]
+    return cells, nodes[cells], torch.nn.functional.pad(of_text.cumsum(0), (1, 0)), int(found.sum())
+
+
+def _ranks(order: Tensor, texts: Tensor, first: Tensor) -> Tensor:
+    """(C,) int64: the place of each cell among its text's, as they follow each other in `order`."""
+    order = order[texts[order].sort(stable=True).indices]
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device) - first[texts[order]]
+    return ranks
 
 
 def _check(logits: Tensor, candidates: Candidates, k: int, children: Tensor) -> None:

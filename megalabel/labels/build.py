@@ -22,6 +22,7 @@ def build_tree(
     *,
     source: str = "texts",
     graph: bool = True,
+    unit: bool = False,
     depths: Sequence[int] | None = None,
     keep: int = 1000,
     hops: int = 400,
@@ -43,6 +44,8 @@ def build_tree(
         source: of the label features: texts (PIFA; a label without any takes its own text), names (the label
             texts), or both side by side.
         graph: smooth the features along the label graph.
+        unit: bring features to length 1 before they are smoothed, which the paper does not: there, a neighbour
+            with very many texts drowns the others. Better leaves where some labels are that frequent.
         depths: rising; level i gets 2^depths[i] clusters. Default: `choose_depths`.
         keep: features kept of each label; memory is at most 16 bytes times this and L.
         hops, p_reset, neighbours: of the label graph; see `label_graph`.
@@ -58,6 +61,7 @@ def build_tree(
         SettingError: a value out of its range, depths that do not fit the number of labels.
         DataError: texts and labels without a word.
     """
+    from megalabel.data.tfidf import l2_rows
     from megalabel.labels.cluster import check_depths, choose_depths, cluster
     from megalabel.labels.features import label_features, material
     from megalabel.labels.graph import check_graph, label_graph, smoothed
@@ -77,6 +81,8 @@ def build_tree(
     step("texts", f"{len(data.train) if rows is None else len(rows):,} texts, {weights:,} weights")
     features = label_features(found, source, keep)
     del found
+    if unit:
+        features = l2_rows(features)
     step("features", f"{features.nnz:,} of {features.shape[0]:,} labels{_placing(labels, features)}")
     if graph:
         edges = label_graph(labels, hops=hops, p_reset=p_reset, neighbours=neighbours, seed=seed)
@@ -87,8 +93,8 @@ def build_tree(
     tree = cluster(features, chosen, seed=seed)
     step("clusters", " > ".join(f"{n:,}" for n in tree.sizes))
     tree.built.update(
-        data=data.name, source=source, depths=list(chosen), keep=keep, tokenizer=tokenizer, vocabulary=vocabulary,
-        max_length=max_length, seed=seed, texts=int(labels.shape[0]),
+        data=data.name, source=source, unit=unit, depths=list(chosen), keep=keep,
+        tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length, seed=seed, texts=int(labels.shape[0]),
         graph={"hops": hops, "p_reset": p_reset, "neighbours": neighbours} if graph else None,
     )  # fmt: skip
     return tree

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import SettingError
@@ -58,12 +59,12 @@ def check_depths(depths: Sequence[int], n_labels: int) -> tuple[int, ...]:
     Raises:
         SettingError: none, not rising, out of 1 to 30, or more clusters than labels on the coarsest level.
     """
-    depths = tuple(int(d) for d in depths)
     shown = ",".join(map(str, depths)) or "none"
     wanted = "rising whole numbers from 1 to 30, such as " + ",".join(map(str, choose_depths(n_labels)))
-    rising = all(a < b for a, b in pairwise(depths))
-    if not depths or not rising or depths[0] < 1 or depths[-1] > DEEPEST:
+    whole = len(depths) > 0 and all(isinstance(d, (int, np.integer)) and 1 <= d <= DEEPEST for d in depths)
+    if not whole or any(a >= b for a, b in pairwise(depths)):
         raise SettingError(f"depths = {shown}", wanted=wanted, next_step="leave them out, or give others")
+    depths = tuple(int(d) for d in depths)
     if 2 ** depths[0] > n_labels:
         raise SettingError(
             f"depths = {shown}: {2 ** depths[0]:,} clusters on the coarsest level, of {n_labels:,} labels",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from megalabel.labels.tree import LabelTree
 
 SHOWN = 12  # labels of an example
+LONGEST = 60  # characters of a label's text
 
 
 def describe(tree: LabelTree, label_texts: Sequence[str] | None = None, examples: int = 6) -> list[str]:
@@ -28,10 +29,14 @@ def describe(tree: LabelTree, label_texts: Sequence[str] | None = None, examples
     n = min(examples, tree.sizes[-2])
     for leaf in (np.arange(n) * tree.sizes[-2] // max(n, 1)).tolist():
         labels = tree.order[leaves[leaf] : leaves[leaf + 1]].tolist()
-        names = " | ".join(label_texts[label] or f"(label {label})" for label in labels[:SHOWN])
+        names = " | ".join(_short(label_texts[label]) or f"(label {label})" for label in labels[:SHOWN])
         more = f" | … {len(labels) - SHOWN:,} more" if len(labels) > SHOWN else ""
         lines.append(f"leaf {leaf}: {names}{more}")
     return lines
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1].rstrip() + "…"
 
 
 def _told(value: object) -> str:

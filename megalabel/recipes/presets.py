@@ -1,4 +1,4 @@
-"""Tuned values per recipe, data set and encoder: `presets.toml`, read and matched."""
+"""Tuned values per recipe, data set and encoder: a file RECIPE.toml beside each recipe, read and matched."""
 
 from __future__ import annotations
 
@@ -36,8 +36,12 @@ class Preset:
 
 @functools.cache
 def all_presets() -> tuple[Preset, ...]:
-    """Every preset, in the order of the file: those for named sets first."""
-    text = files("megalabel.recipes").joinpath("presets.toml").read_text(encoding="utf-8")
+    """Every preset, in the order of the files: those for named sets first."""
+    tables = {
+        file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
+        for file in files("megalabel.recipes").iterdir()
+        if file.name.endswith(".toml")
+    }
     return tuple(
         Preset(
             recipe,
@@ -45,8 +49,8 @@ def all_presets() -> tuple[Preset, ...]:
             {k: v for k, v in entry.items() if k != "origin"},
             entry["origin"],
         )
-        for recipe, entries in tomllib.loads(text).items()
-        for entry in entries
+        for recipe in sorted(tables)
+        for entry in tables[recipe]["preset"]
     )
 
 

@@ -49,7 +49,6 @@ class Cascade:
 
     @property
     def depth(self) -> int:
-        """K."""
         return len(self.children)
 
     def size(self, level: int) -> int:
@@ -136,13 +135,11 @@ def forward(
         levels.append(made)
         if level == depth:
             break
-        rows, above = [], []
+        rows, above = [[] for _ in range(batch)], [{} for _ in range(batch)]
         for b in range(batch):
             real = [c for c in range(candidates.shape[1]) if candidates[b, c] != pad]
             score = made.probability[b] * (made.path[b] if by_path else 1)
             keep(made, b, real, score, beams[level])
-            rows.append([])
-            above.append({})
             for node in made.kept[b]:
                 at = list(candidates[b]).index(node)
                 s = float(made.probability[b, at])  # not boosted
@@ -174,10 +171,7 @@ def keep(made: Level, b: int, real: list[int], score: np.ndarray, k: int) -> Non
 
 @dataclass
 class Learned:
-    """A loss, each level's share of it before its weight, and its gradients: d_weights[i] (n_i, D), d_biases[i].
-
-    true_cells, cells: how many candidates a level had without and with padding.
-    """
+    """A loss, values of its levels before their weights, gradients, and cells without and with padding."""
 
     value: float
     values: list[float]

@@ -7,7 +7,6 @@ import pytest
 import torch
 from heads.battery import CHECKS, DIM, N_LABELS, planted_views
 
-from megalabel.errors import SettingError
 from megalabel.heads.cascade import CascadeHead
 from megalabel.labels.tree import LabelTree
 

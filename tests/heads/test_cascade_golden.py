@@ -188,8 +188,7 @@ def test_factors_on_the_loss_reach_all_gradients(factored):
 
 
 @pytest.mark.parametrize("factored", [False, True])
-def test_tables_learn_where_views_want_no_gradient(factored):
-    """As below a frozen encoder."""
+def test_tables_learn_below_a_frozen_encoder(factored):
     case = planted_case(2, "ragged", shared=False)
     head = head_of(case, factored)
     (0.5 * head.loss(torch.from_numpy(case.views), pairs(case.labels))).backward()

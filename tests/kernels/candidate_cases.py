@@ -34,7 +34,8 @@ class Case:
         return positives_of(self.pairs)
 
     def of(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        return self.views.to(dtype).requires_grad_(), self.weight.to(dtype).clone(), self.bias.to(dtype).clone()
+        views, weight, bias = (x.to(dtype, copy=True) for x in (self.views, self.weight, self.bias))
+        return views.requires_grad_(), weight, bias
 
 
 def candidates_of(blocks: list[list[tuple[int, int]]]) -> Candidates:
@@ -52,7 +53,13 @@ def positives_of(pairs: set[tuple[int, int]]) -> Positives:
 
 
 def case(
-    seed: int, batch: int = 9, dim: int = 5, nodes: int = 12, widest: int = 9, share: float = 0.5, times: float = 1.0
+    seed: int,
+    batch: int = 9,
+    dim: int = 5,
+    nodes: int = 12,
+    widest: int = 9,
+    share: float = 0.5,
+    times: float = 1.0,
 ) -> Case:
     """Nodes of 1 to `widest` children; each text has a random share of them, the second none at all.
 

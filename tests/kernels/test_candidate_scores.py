@@ -103,7 +103,7 @@ def test_all_rows_equal_the_dense_loss(dtype, seed):
 
 
 def test_gradients_are_those_of_the_value(seed):
-    c = case(seed, dim=3, nodes=5)
+    c = case(seed, batch=3, dim=3, nodes=4)
     views, weight, bias = c.of(torch.float64)
     assert torch.autograd.gradcheck(
         lambda x: candidate_bce(x, weight, bias, c.candidates, c.positives, 0.3)[0], (views,)
@@ -116,7 +116,9 @@ def test_the_plain_expression_has_the_same_gradients(seed):
     inputs = [x.requires_grad_() for x in c.of(torch.float64)]
     value = plain_bce(*inputs, c.candidates, c.positives, 0.25)
     close(value, slow.value)
-    for found, expected in zip(torch.autograd.grad(value, inputs), (slow.views, slow.weight, slow.bias), strict=True):
+    for found, expected in zip(
+        torch.autograd.grad(value, inputs), (slow.views, slow.weight, slow.bias), strict=True
+    ):
         close(found, expected)
 
 

@@ -16,7 +16,9 @@ def test_rows_and_texts_of_cells(seed):
     c = case(seed)
     candidates = c.candidates
     cells = [(b, row) for b, own in enumerate(c.blocks) for start, end in own for row in range(start, end)]
-    assert list(zip(candidates.texts_of_cells().tolist(), candidates.rows_of_cells().tolist(), strict=True)) == cells
+    assert (
+        list(zip(candidates.texts_of_cells().tolist(), candidates.rows_of_cells().tolist(), strict=True)) == cells
+    )
     assert candidates.n_cells == len(cells)
     assert candidates.n_rows == max(row for _, row in cells) + 1
     assert candidates.batch == len(c.blocks)
@@ -92,7 +94,9 @@ def test_positives_by_text():
     assert len(rows) == 0
 
 
-@pytest.mark.parametrize(("pair", "what"), [((-1, 0), "text -1"), ((4, 0), "text 4"), ((0, -2), "row"), ((0, 10), "row")])
+@pytest.mark.parametrize(
+    ("pair", "what"), [((-1, 0), "text -1"), ((4, 0), "text 4"), ((0, -2), "row"), ((0, 10), "row")]
+)
 def test_positives_out_of_range(pair, what):
     with pytest.raises(DataError, match=what):
         positives_by_text(Positives(torch.tensor([pair[0]]), torch.tensor([pair[1]])), 4, 10)

@@ -95,7 +95,9 @@ def test_adam_equals_the_loops(dim, dtype, seed):
     ever: set[int] = set()
     for step in range(4):  # other texts each time, cycled betas, a gradient that does not depend on the table
         keep = rng.permutation(len(c.blocks))[: 1 + step]
-        part = Case(c.views, c.weight, c.bias, [own if b in keep else [] for b, own in enumerate(c.blocks)], c.pairs)
+        part = Case(
+            c.views, c.weight, c.bias, [own if b in keep else [] for b, own in enumerate(c.blocks)], c.pairs
+        )
         betas = (0.95 - 0.02 * step, 0.99)
         row_adam(weight, bias, state, [gradient_of(part, dtype)], 0.01, betas, 1e-6, 0.1)
         slow.step(slow_gradient(part), touched(part), 0.01, betas, 1e-6, 0.1)
@@ -158,8 +160,8 @@ def test_any_number_of_members(batch, dtype, seed):
     _, weight, bias = c.of(dtype)
     row_sgd(weight, bias, [gradient_of(c, dtype)], 1.0)
     slow = slow_bce(c, 1.0)
-    close(c.weight - weight.double(), slow.weight) if dtype == torch.float64 else close(weight, c.weight - slow.weight)
-    close(bias, c.bias - slow.bias)
+    close(weight, c.weight.numpy() - slow.weight)
+    close(bias, c.bias.numpy() - slow.bias)
 
 
 def step(kind: str, weight: Tensor, bias: Tensor | None, gradients: list[TableGradient]) -> list[Tensor]:
@@ -184,7 +186,10 @@ def test_a_list_of_gradients_is_the_joined_batch(dtype, kind, seed):
         parts.append(gradient_of(Case(c.views[first:last], c.weight, c.bias, c.blocks[first:last], pairs), dtype))
     _, weight, bias = c.of(dtype)
     for a, e in zip(step(kind, weight, bias, parts), step(kind, weight, bias, [whole]), strict=True):
-        assert torch.equal(a, e)
+        if dtype == torch.float32:
+            assert torch.equal(a, e)
+        else:
+            close(a, e.double())
 
 
 @pytest.mark.parametrize("kind", ["adam", "sgd"])

@@ -7,8 +7,12 @@ import torch
 from planted import planted
 
 from megalabel.data.corpus import Corpus
+from megalabel.data.tfidf import l2_rows
 from megalabel.errors import SettingError
 from megalabel.labels.build import build_tree, check_fits
+from megalabel.labels.cluster import cluster
+from megalabel.labels.features import label_features, material
+from megalabel.labels.graph import label_graph, smoothed
 from megalabel.labels.tree import LabelTree
 
 
@@ -52,18 +56,6 @@ def test_one_seed_gives_one_tree_and_others_give_others():
     assert trees[0] != trees[2]
 
 
-def test_the_number_of_threads_changes_nothing():
-    data, before = groups(16, 16), torch.get_num_threads()
-    try:
-        found = []
-        for threads in (1, 2, 3):
-            torch.set_num_threads(threads)
-            found.append(build_tree(data, hops=8000, seed=1).fingerprint())  # hops: enough for the fast bodies
-    finally:
-        torch.set_num_threads(before)
-    assert len(set(found)) == 1
-
-
 def test_held_out_texts_do_not_shape_the_tree():
     data = groups()
     rows = np.arange(0, len(data.train), 2)
@@ -81,6 +73,17 @@ def test_a_corpus_of_bags_of_words_is_enough():
     bags = sp.csr_matrix(np.eye(8, dtype=np.float32)[group] + 0.1 * random.random((len(group), 8), np.float32))
     bagged = replace(data, train=replace(data.train, features=bags), label_texts=planted(64).label_texts)
     assert purity(build_tree(bagged, depths=(3,))) >= 0.5  # at random: 0
+
+
+def test_the_steps_are_these_and_unit_features_are_scaled_before_smoothing():
+    data, settings = planted(), {"source": "texts", "tokenizer": "words", "vocabulary": 100_000, "max_length": 256}
+    found = material(data, None, **settings)
+    features, edges = label_features(found, "texts", 50), label_graph(data.train.labels, seed=4)
+    by_hand = cluster(smoothed(edges, features, 50), (4,), seed=4)
+    scaled = cluster(smoothed(edges, l2_rows(features), 50), (4,), seed=4)
+    assert build_tree(data, keep=50, depths=(4,), seed=4) == by_hand
+    assert build_tree(data, keep=50, depths=(4,), seed=4, unit=True) == scaled
+    assert scaled != by_hand
 
 
 def test_labels_without_texts_are_placed_beside_those_that_share_their_words():
@@ -140,13 +143,34 @@ def test_a_tree_of_another_data_set_is_named():
         check_fits(LabelTree.from_clusters([[[0]]]), planted())
 
 
-def test_synonyms_of_the_bundled_data_lie_close_together():
-    data = Corpus.bundled("wordnet-4k")
-    tree = build_tree(data)
-    assert tree.sizes == (512, 4044)
+@pytest.fixture(scope="module")
+def wordnet():
+    """The bundled data, large enough for every fast body, and its trees by one thread and by three."""
+    data, before = Corpus.bundled("wordnet-4k"), torch.get_num_threads()
+    try:
+        trees = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            trees.append(build_tree(data, depths=(6, 9)))
+    finally:
+        torch.set_num_threads(before)
+    return data, *trees
+
+
+@pytest.mark.slow
+def test_the_number_of_threads_changes_nothing(wordnet):
+    _, one, three = wordnet
+    assert one == three
+
+
+@pytest.mark.slow
+def test_synonyms_of_the_bundled_data_lie_close_together(wordnet):
+    data, tree, _ = wordnet
+    assert tree.sizes == (64, 512, 4044)
     leaf = np.empty(4044, dtype=np.int64)
-    leaf[tree.order] = tree.parents(0)
+    leaf[tree.order] = tree.parents(1)
     labels = data.train.labels
     first, second = labels.indices[labels.indptr[:-1]], labels.indices[labels.indptr[1:] - 1]
     pairs = first != second  # texts with several labels: synonyms
-    assert (leaf[first] == leaf[second])[pairs].mean() > 0.4  # of 512 leaves; at random 0.002
+    together = (leaf[first] == leaf[second])[pairs].mean()
+    assert together > 0.4  # in the same of 512 leaves; at random 0.002

@@ -46,7 +46,7 @@ def test_a_tree_over_one_label_is_refused(n_labels):
         choose_depths(n_labels)
 
 
-@pytest.mark.parametrize("depths", [(), (0,), (0, 3), (3, 3), (4, 3), (3, 31), (-1,)])
+@pytest.mark.parametrize("depths", [(), (0,), (0, 3), (3, 3), (4, 3), (3, 31), (-1,), (2.5,), (3.0,), ("3",)])
 def test_depths_that_do_not_rise_or_fit_are_refused(depths):
     with pytest.raises(SettingError, match="such as 6"):
         check_depths(depths, 500)

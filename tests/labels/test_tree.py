@@ -227,7 +227,8 @@ def test_describe_tells_sizes_and_shows_leaves_by_name(tree):
     assert not any(line.startswith("leaf") for line in tree.describe())
 
 
-def test_describe_cuts_long_leaves():
+def test_describe_cuts_long_leaves_and_long_names():
+    assert LabelTree.from_clusters([[[0]]]).describe(["x" * 80])[-1] == f"leaf 0: {'x' * 59}…"
     lines = LabelTree.from_clusters([[list(range(30))]]).describe([str(i) for i in range(30)])
     assert lines[0] == "30 labels under 1 level of clusters"
     assert lines[-1].endswith("10 | 11 | … 18 more")

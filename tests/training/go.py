@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from planted import planted
 
-from megalabel.recipes.renee import renee
+from megalabel.recipes import get
 from megalabel.training.log import Log
 from megalabel.training.run import train
 
@@ -28,4 +28,4 @@ def step(self: Log, step: int, *rest: object) -> None:
 
 
 Log.step = step
-train(renee(planted(), **arguments), out, device="cpu", checkpoint_steps=3, quiet=True)
+train(get(arguments.pop("recipe", "renee"))(planted(), **arguments), out, device="cpu", checkpoint_steps=3, quiet=True)

@@ -11,16 +11,14 @@ multiples of 2⁻²⁴), so that threads may add up rows in any order.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.sparse as sp
 import torch
 
-from megalabel.kernels._cpu.halving import dot, first_direction, halve, new_direction
-from megalabel.kernels._cpu.hits import compiled
-from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
+from megalabel.kernels._cpu.halving import compiled, dot, first_direction, halve, new_direction
+from megalabel.kernels._cpu.label_threads import thread_count
 from megalabel.kernels._cpu.small_split import split_small
+from megalabel.kernels._cpu.sparse_rows import share
 
 _SMALL = 1 << 21  # entries in a node that one thread splits alone: 16 MiB, and as much for copies
 _PIECE = 1 << 13  # rows that a thread takes at a time from a large node
@@ -30,12 +28,10 @@ _OWN, _RIGHT, _MOVED = range(3)  # what the compiled steps of a large node repor
 
 def order_of_splits(
     features: sp.csr_matrix, depth: int, draws: np.ndarray, tolerance: float, max_rounds: int
-) -> tuple[np.ndarray, int]:
-    """The label at each place after `depth` halvings, (L,) int64, and the first label that is not finite or -1."""
+) -> np.ndarray:
+    """The label at each place after `depth` halvings: (L,) int64."""
     rows = _Rows(features)
     order = np.arange(features.shape[0], dtype=np.int64)
-    if rows.broken >= 0:
-        return order, rows.broken
     small: list[tuple[int, int, int, int]] = []
     nodes = [(0, len(order), 1, depth)]
     while nodes:
@@ -53,8 +49,8 @@ def order_of_splits(
         start, end, path, left = small[number]
         split_small(*rows.arrays, order[start:end], path, left, draws, tolerance, max_rounds, rows.n_columns)
 
-    rows.share(work, len(small))
-    return order, -1
+    share(work, len(small))
+    return order
 
 
 class _Rows:
@@ -72,16 +68,12 @@ class _Rows:
         indptr = features.indptr.astype(np.int64)
         columns = np.empty(features.nnz, dtype=np.uint32)
         values = np.empty(features.nnz, dtype=np.float32)
-        broken = np.full(-(-n // _PIECE), -1, dtype=np.int64)
 
         def work(_: int, piece: int) -> None:
             first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
-            unit_rows(
-                indptr, features.indices, features.data, number, first, last, columns, values, broken[piece:]
-            )
+            unit_rows(indptr, features.indices, features.data, number, first, last, columns, values)
 
-        self.share(work, len(broken))
-        self.broken = int(next((label for label in broken if label >= 0), -1))
+        share(work, -(-n // _PIECE))
         self.arrays = indptr, columns, values
         self._sums = np.zeros((0, 0))
 
@@ -89,23 +81,12 @@ class _Rows:
         indptr = self.arrays[0]
         return int((indptr[labels + 1] - indptr[labels]).sum())
 
-    def share(self, work: Callable[[int, int], None], n_pieces: int) -> None:
-        """work(worker, piece) of every piece; a thread that has ended one takes the next."""
-        pieces = iter(range(n_pieces))
-
-        def worker(number: range) -> None:
-            for piece in pieces:
-                work(number.start, piece)
-
-        workers = max(1, min(self.threads, n_pieces))
-        run_ranges(worker, [range(i, i + 1) for i in range(workers)])
-
     def differences(self, labels: np.ndarray, direction: np.ndarray, out: np.ndarray) -> None:
         def work(_: int, piece: int) -> None:
             part = slice(piece * _PIECE, (piece + 1) * _PIECE)
             row_differences(*self.arrays, labels[part], direction, out[part])
 
-        self.share(work, -(-len(labels) // _PIECE))
+        share(work, -(-len(labels) // _PIECE))
 
     def add(self, labels: np.ndarray, signs: np.ndarray, total: np.ndarray) -> None:
         """total (n_columns,) float64 += Σ signs[i] · row of labels[i]."""
@@ -119,7 +100,7 @@ class _Rows:
             into = self._sums[worker - 1] if worker else total
             add_rows(*self.arrays, labels[part], signs[part], into)
 
-        self.share(work, n_pieces)
+        share(work, n_pieces)
         for partial in self._sums[: workers - 1]:
             total += partial
             partial[:] = 0
@@ -159,16 +140,13 @@ def count_columns(indices, counts):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def unit_rows(indptr, indices, data, number, first, last, columns, values, broken):  # type: ignore[no-untyped-def]
-    """Rows first … last − 1 at unit length on the grid; broken[0] = the first that is not finite, if one is."""
+def unit_rows(indptr, indices, data, number, first, last, columns, values):  # type: ignore[no-untyped-def]
+    """Rows first … last − 1 at unit length on the grid, their columns numbered anew."""
     for row in range(first, last):
         start, end = indptr[row], indptr[row + 1]
         square = 0.0
         for at in range(start, end):
             square += np.float64(data[at]) * np.float64(data[at])
-        if not square < np.inf:
-            broken[0] = row
-            return
         scale = 1 / np.sqrt(square) if square > 0 else 0.0
         for at in range(start, end):
             columns[at] = number[indices[at]]

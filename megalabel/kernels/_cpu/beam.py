@@ -147,12 +147,14 @@ def _descend(  # type: ignore[no-untyped-def]
             size = _add_path(z, totals, at, n, above[j], keys, rows, size, room, starts[j])
         else:
             for cell in range(at, n):
+                if size == room and z[cell] <= keys[0]:  # rows rise: a tie with the last cannot enter
+                    continue
                 size = _offer(keys, rows, size, room, z[cell], nodes[cell])
     if not finite:  # a heap with NaN in it has no order: its root would not bound what is kept
         return -1
     blocks = 0
     for cell in range(n):  # in the order of the rows, so that the next level's blocks rise too
-        if not _before(keys[0], rows[0], z[cell], nodes[cell]):
+        if z[cell] > keys[0] or (z[cell] == keys[0] and nodes[cell] <= rows[0]):
             starts[blocks], ends[blocks] = children[nodes[cell]], children[nodes[cell] + 1]
             above[blocks] = totals[cell] if path else _log_sigmoid(z[cell])
             blocks += 1

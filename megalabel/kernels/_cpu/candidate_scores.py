@@ -8,6 +8,7 @@ depend on how many there are.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numba
 import numpy as np
@@ -70,7 +71,7 @@ def _deal(candidates: Candidates) -> list[range]:
     bounds = candidates.text_cells().numpy()
     cuts = np.searchsorted(bounds, np.arange(1, threads) * candidates.n_cells / threads)
     cuts = np.unique(np.concatenate([[0], cuts, [candidates.batch]]))
-    return [range(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)] or [range(0, 0)]
+    return [range(a, b) for a, b in pairwise(cuts)] or [range(0, 0)]
 
 
 @_vectorised

@@ -1,7 +1,14 @@
 """The steps of one node's split that large and small nodes share, compiled: differences, halves, centres.
 
-These are called from compiled code only; what Python calls are the entries in `balanced_split.py`.
+They are called from compiled code; what Python calls are the entries in the files that import them.
 """
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numba
 import numpy as np
@@ -10,9 +17,34 @@ helper = numba.njit(nogil=True)
 # A sum may be reordered, which makes it vector code: the same code for the same row, whichever thread runs it.
 summing = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
+_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """`hits.compiled` for functions that call the steps of this file.
+
+    numba's disk cache looks at the file of the caller alone, and would go on with old steps after a change
+    here; so this file's hash becomes part of what it looks at. A numba where that cannot be done does not cache.
+    """
+    try:
+        fast: Any = numba.njit(cache=True, nogil=True)(function)
+        file = fast._cache._cache_file
+        file._source_stamp = (file._source_stamp, _SOURCE)
+    except (RuntimeError, AttributeError):  # RuntimeError: no cache folder can be written
+        return numba.njit(nogil=True)(function)
+
+    def call(*arguments: Any) -> None:
+        try:
+            fast(*arguments)
+        except OSError:  # the cache could not be saved (a full disk); the code is in memory by now
+            fast(*arguments)
+
+    return call
+
 
 @summing
 def dot(columns, values, start, end, direction):  # type: ignore[no-untyped-def]
+    """The entries start … end − 1 of a row times a dense vector. Unsigned columns make it a vector gather."""
     total = np.float32(0)
     for at in range(start, end):
         total += values[at] * direction[columns[at]]
@@ -20,18 +52,35 @@ def dot(columns, values, start, end, direction):  # type: ignore[no-untyped-def]
 
 
 @helper
-def centre_rows(draw, n):  # type: ignore[no-untyped-def]
-    """Two distinct rows: `balanced_split.centre_rows`, written again."""
+def centre_rows(draw, indptr, labels):  # type: ignore[no-untyped-def]
+    """Two distinct rows with entries: `balanced_split.centre_rows`, written again."""
+    n = len(labels)
     shift = np.uint64(32)
     first = np.int64(((draw[0] >> shift) * np.uint64(n)) >> shift)
     second = np.int64(((draw[1] >> shift) * np.uint64(n - 1)) >> shift)
-    return first, second + (second >= first)
+    second += second >= first
+    first = next_filled(indptr, labels, first, -1)
+    second = next_filled(indptr, labels, second, first)
+    if second == first:
+        second = (second + 1) % n
+    return first, second
+
+
+@helper
+def next_filled(indptr, labels, row, never):  # type: ignore[no-untyped-def]
+    """The first row from `row` on, in a circle, that has entries and is not `never`; `row` if there is none."""
+    n = len(labels)
+    for step in range(n):
+        found = (row + step) % n
+        if found != never and indptr[labels[found]] < indptr[labels[found] + 1]:
+            return found
+    return row
 
 
 @helper
 def first_direction(indptr, columns, values, labels, draw, total, direction):  # type: ignore[no-untyped-def]
     """direction = second drawn row − first; gives the similarity of all rows, summed, to the first."""
-    first, second = centre_rows(draw, len(labels))
+    first, second = centre_rows(draw, indptr, labels)
     direction[:] = 0
     for at in range(indptr[labels[second]], indptr[labels[second] + 1]):
         direction[columns[at]] += values[at]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.kernels._cpu.halving import helper
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.halving import compiled, helper
 from megalabel.kernels._cpu.sparse_rows import share, tight
 
 _PIECE = 1 << 9  # labels that a thread takes at a time

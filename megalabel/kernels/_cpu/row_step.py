@@ -6,6 +6,8 @@ thread in the order of its members, so that results do not depend on how many th
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 import torch
@@ -68,7 +70,7 @@ def _deal(groups: RowGroups) -> list[range]:
     group = np.searchsorted(work, wanted, side="right") - 1
     inside = (wanted - work[group]) // (_OWN_COST + members[group])
     cuts = np.unique(np.concatenate([[0], rows[group] + inside, rows[-1:]]))
-    return [range(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [range(a, b) for a, b in pairwise(cuts)]
 
 
 @_vectorised

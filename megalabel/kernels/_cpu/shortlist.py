@@ -6,6 +6,8 @@ lower bits find the k-th largest exactly; ties are settled by position, which ri
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numba
 import numpy as np
 import torch
@@ -34,7 +36,7 @@ def select(
     threads = min(thread_count(logits.device), max(1, candidates.batch))
     cuts = np.searchsorted(bounds.numpy(), np.arange(1, threads) * candidates.n_cells / threads)
     cuts = np.concatenate([[0], cuts, [candidates.batch]])
-    ranges = [range(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    ranges = [range(a, b) for a, b in pairwise(cuts)]
     run_ranges(lambda texts: _select(texts.start, texts.stop, k, *arrays), ranges)
     texts = torch.nn.functional.pad(kept.cumsum(0), (1, 0))
     if len(cells) != int(texts[-1]):  # a text with more than k positives, not all of them candidates
@@ -78,25 +80,59 @@ def _keys(bits, keys):  # type: ignore[no-untyped-def]
         keys[i] = np.uint32(b ^ ((b >> np.int32(31)) & np.int32(0x7FFFFFFF))) ^ np.uint32(0x80000000)
 
 
+@numba.njit(nogil=True)
+def _mark(starts, ends, rows, gold):  # type: ignore[no-untyped-def]
+    """gold (m,) bool: which cells of a text's blocks are among its positives `rows`; how many there are."""
+    gold[:] = False
+    at, cell, n_gold = 0, 0, 0
+    for j in range(len(starts)):
+        while at < len(rows) and rows[at] < starts[j]:
+            at += 1
+        while at < len(rows) and rows[at] < ends[j]:
+            gold[cell + rows[at] - starts[j]] = True
+            n_gold += 1
+            at += 1
+        cell += ends[j] - starts[j]
+    return n_gold
+
+
+@numba.njit(nogil=True)
+def _lift(keys, gold, bar, ties):  # type: ignore[no-untyped-def]
+    """How many positives are among the best by bar and ties; then lifts them all above every finite logit."""
+    hits = 0
+    for i in range(len(keys)):
+        best = keys[i] > bar
+        if keys[i] == bar and ties > 0:
+            best = True
+            ties -= 1
+        if gold[i]:
+            hits += best
+            keys[i] = np.uint32(0xFFFFFFFF)
+    return hits
+
+
+@numba.njit(nogil=True)
+def _keep(keys, bar, ties, starts, ends, first, cells, nodes):  # type: ignore[no-untyped-def]
+    """Writes cells, counted from `first`, and nodes of the best by bar and ties; how many they are."""
+    kept, cell = 0, 0
+    for j in range(len(starts)):
+        for row in range(starts[j], ends[j]):
+            best = keys[cell] > bar
+            if keys[cell] == bar and ties > 0:
+                best = True
+                ties -= 1
+            if best:
+                cells[kept], nodes[kept] = first + cell, row
+                kept += 1
+            cell += 1
+    return kept
+
+
 @compiled
 def _select(  # type: ignore[no-untyped-def]
-    low,
-    high,
-    k,
-    bits,
-    bounds,
-    texts,
-    starts,
-    ends,
-    offsets,
-    rows,
-    room,
-    cells,
-    nodes,
-    kept,
-    found,
+    low, high, k, bits, bounds, texts, starts, ends, offsets, rows, room, cells, nodes, kept, found
 ):
-    """Texts low … high − 1."""
+    """Texts low … high − 1; what text b keeps is written from room[b] on."""
     longest = 0
     for b in range(low, high):
         longest = max(longest, bounds[b + 1] - bounds[b])
@@ -106,45 +142,14 @@ def _select(  # type: ignore[no-untyped-def]
         m = bounds[b + 1] - bounds[b]
         if m == 0:
             continue
-        keys = scratch[:m]
+        first, last = starts[texts[b] : texts[b + 1]], ends[texts[b] : texts[b + 1]]
+        keys, gold = scratch[:m], marks[:m]
         _keys(bits[bounds[b] : bounds[b + 1]], keys)
         keep = min(k, m)
         bar, ties = _threshold(keys, keep, counts)
         if offsets[b] < offsets[b + 1]:
-            gold = marks[:m]
-            gold[:] = False
-            at, end, cell, n_gold = offsets[b], offsets[b + 1], 0, 0
-            for j in range(texts[b], texts[b + 1]):
-                while at < end and rows[at] < starts[j]:
-                    at += 1
-                while at < end and rows[at] < ends[j]:
-                    gold[cell + rows[at] - starts[j]] = True
-                    n_gold += 1
-                    at += 1
-                cell += ends[j] - starts[j]
-            left, hits = ties, 0
-            for i in range(m):
-                best = keys[i] > bar
-                if keys[i] == bar and left > 0:
-                    best = True
-                    left -= 1
-                hits += gold[i] and best
-            found[b] = hits
-            if hits < n_gold:  # lift the positives above every finite logit and choose again
-                for i in range(m):
-                    if gold[i]:
-                        keys[i] = np.uint32(0xFFFFFFFF)
-                keep = max(keep, n_gold)
-                bar, ties = _threshold(keys, keep, counts)
-        out, cell = room[b], 0
-        for j in range(texts[b], texts[b + 1]):
-            for row in range(starts[j], ends[j]):
-                best = keys[cell] > bar
-                if keys[cell] == bar and ties > 0:
-                    best = True
-                    ties -= 1
-                if best:
-                    cells[out], nodes[out] = bounds[b] + cell, row
-                    out += 1
-                cell += 1
-        kept[b] = out - room[b]
+            n_gold = _mark(first, last, rows[offsets[b] : offsets[b + 1]], gold)
+            found[b] = _lift(keys, gold, bar, ties)
+            if n_gold > 0:
+                bar, ties = _threshold(keys, max(keep, n_gold), counts)
+        kept[b] = _keep(keys, bar, ties, first, last, bounds[b], cells[room[b] :], nodes[room[b] :])

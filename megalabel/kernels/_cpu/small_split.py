@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from megalabel.kernels._cpu.halving import dot, first_direction, halve, helper, new_direction
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.halving import compiled, dot, first_direction, halve, helper, new_direction
 
 _NONE = np.uint32(0xFFFFFFFF)
 
@@ -59,7 +58,7 @@ def _room(n, entries):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _rounds(
+def _rounds(  # type: ignore[no-untyped-def]
     indptr,
     columns,
     values,
@@ -73,7 +72,7 @@ def _rounds(
     ranked,
     is_left,
     change,
-):  # type: ignore[no-untyped-def]
+):
     """Halves one node's rows; is_left says which go where."""
     n = len(difference)
     is_left[:] = False
@@ -130,7 +129,6 @@ def split_small(indptr, columns, values, order, path, depth, draws, tolerance, m
         if left == 0 or size == 1:
             order[first:last] = here[3][first:last]
             continue
-        # The other copy may hold the neighbours' indptr at `last` by now, with the same value: ranges never move.
         width = _renumber(here[1], here[2], here[0][first], here[0][last], number, names, total)
         _rounds(
             here[0][first : last + 1],

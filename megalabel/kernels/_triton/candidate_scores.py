@@ -92,7 +92,8 @@ def _bce_of_products(
     targets = logits.new_zeros(n_cells + 1).index_fill_(0, torch.where(rows < n, texts * n + rows, n_cells), 1)
     targets = targets[:-1].view(logits.shape)
     loss = binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dtype=torch.float64)
-    cells = logits.sigmoid().sub_(targets).mul_(scale)
+    sign = 1 - 2 * targets  # σ(z) − 1 as −σ(−z)
+    cells = (logits * sign).sigmoid_().mul_(sign).mul_(scale)
     dviews = cells @ weight[:n] if wants_views else None
     return (loss * scale).to(views.dtype), logits.view(-1), cells.view(-1), dviews
 
@@ -138,7 +139,7 @@ def _launch(
             HEIGHT=height,
             WIDTH=width,
             PAIRS=_PAIRS,
-            num_warps=min(16, max(1, width // _OF_A_WARP)),
+            num_warps=min(8, max(1, width // _OF_A_WARP)),
         )
     return loss, dviews
 
@@ -190,7 +191,8 @@ def _pass(  # type: ignore[no-untyped-def]
     of_view = tl.zeros([WIDTH], tl.float32)
     if LOSS:
         gold, last_gold = tl.load(offsets + text), tl.load(offsets + text + 1)
-    for at in range(first, end, HEIGHT):
+    at = first
+    while at < end:
         cell = at + tl.arange(0, HEIGHT)
         live = cell < end
         row = tl.load(row_of_cell + cell, mask=live, other=0)
@@ -198,10 +200,12 @@ def _pass(  # type: ignore[no-untyped-def]
         w = tl.load(weight + row[:, None] * dim + d[None, :], mask=inside, other=0.0)
         y = tl.zeros([HEIGHT], tl.float32)
         if LOSS:  # while the rows are on their way
-            for p in range(gold, last_gold, PAIRS):
+            p = gold
+            while p < last_gold:
                 pair = p + tl.arange(0, PAIRS)
                 positive = tl.load(positives + pair, mask=pair < last_gold, other=-1)
                 y += tl.sum((row[:, None] == positive[None, :]).to(tl.float32), 1)
+                p += PAIRS
         z = tl.sum(w * x, 1)
         if HAS_BIAS:
             z += tl.load(bias + row, mask=live, other=0.0)
@@ -217,6 +221,7 @@ def _pass(  # type: ignore[no-untyped-def]
             tl.store(cells + cell, g, mask=live)
             if WANTS_VIEWS:
                 of_view += tl.sum(g[:, None] * w, 0)
+        at += HEIGHT
     if LOSS:
         tl.store(loss + program, tl.sum(of_loss, 0))
         if WANTS_VIEWS:

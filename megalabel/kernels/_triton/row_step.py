@@ -37,7 +37,7 @@ def adam(
     """One step of lazy AdamW, in place."""
     members, tiles, strips, width = _tiles(weight, groups)
     of_bias = [] if bias is None else [bias, state["bias_mean"], state["bias_square"]]
-    dense = [x.contiguous() for x in of_bias]
+    dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None] * 3
     by_mean, by_square = weight.new_empty(2, tiles, _HEIGHT)
     # 1 − β^t comes from log β, made here in double precision: β itself would be rounded to single.
     logs = [math.log(beta) if beta > 0 else -math.inf for beta in betas]
@@ -48,7 +48,7 @@ def adam(
             weight,
             state["mean"],
             state["square"],
-            *(dense or [None] * 3),
+            *dense,
             by_mean,
             by_square,
             float(lr),
@@ -71,12 +71,12 @@ def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weigh
     """One step of SGD without momentum, in place."""
     members, tiles, strips, width = _tiles(weight, groups)
     of_bias = [] if bias is None else [bias]
-    dense = [x.contiguous() for x in of_bias]
+    dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None]
     with torch.cuda.device_of(weight):
         _sgd[(tiles, strips)](
             *members,
             weight,
-            *(dense or [None]),
+            *dense,
             float(lr),
             float(1 - lr * weight_decay),
             weight.shape[1],
@@ -104,10 +104,10 @@ def _tiles(weight: Tensor, groups: RowGroups) -> tuple[list[Tensor], int, int, i
     return members, tiles, triton.cdiv(dim, width), width
 
 
-def _copy_back(wanted: list[Tensor], have: list[Tensor]) -> None:
+def _copy_back(wanted: list[Tensor], have: list[Tensor | None]) -> None:
     """A bias may be a column of something larger, which the kernels do not write to."""
-    for x, y in zip(wanted, have, strict=True):
-        if not x.is_contiguous():
+    for x, y in zip(wanted, have, strict=False):
+        if y is not None and not x.is_contiguous():
             x.copy_(y)
 
 
@@ -142,7 +142,8 @@ def _sums(  # type: ignore[no-untyped-def]
     of_bias = tl.zeros([HEIGHT], tl.float32)
     within = row - tl.load(starts + group)
     last = tl.load(offsets + group + 1)
-    for m in range(tl.load(offsets + group), last, TOGETHER):
+    m = tl.load(offsets + group)
+    while m < last:
         for i in tl.static_range(TOGETHER):
             there = m + i < last
             text = tl.load(texts + m + i, mask=there, other=0)
@@ -151,6 +152,7 @@ def _sums(  # type: ignore[no-untyped-def]
             x = tl.load(views + text * dim + d[None, :], mask=(d < dim)[None, :] & there, other=0.0)
             of_weight += g[:, None] * x
             of_bias += g
+        m += TOGETHER
     return of_weight, of_bias
 
 
@@ -158,7 +160,7 @@ def _sums(  # type: ignore[no-untyped-def]
 def _count(  # type: ignore[no-untyped-def]
     row_of_tile, group_of_tile, ends, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT: tl.constexpr
 ):
-    group, row, live = _rows(row_of_tile, group_of_tile, ends, HEIGHT)
+    _group, row, live = _rows(row_of_tile, group_of_tile, ends, HEIGHT)
     count = tl.load(steps + row, mask=live, other=0) + 1
     tl.store(steps + row, count, mask=live)
     # 1 − β^t is small in the first steps of a β near 1: in single precision it would lose four digits.

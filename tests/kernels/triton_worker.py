@@ -1,0 +1,42 @@
+"""A process in which Triton interprets its kernels: TRITON_INTERPRET counts from Triton's first import on."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+LIMIT = 300.0  # seconds that a call may take
+
+
+@contextmanager
+def interpreter() -> Iterator[Executor]:
+    """Where `call` may run kernels; the process that asks never imports Triton."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn, initializer=_interpret) as worker:
+        yield worker
+
+
+def call(worker: Executor, name: str, *args: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What `module.function` of kernels._triton gives, and the arguments as it leaves them."""
+    # Pickled here, by value: pools would put tensors into shared memory.
+    return pickle.loads(worker.submit(_call, pickle.dumps((name, args))).result(LIMIT))
+
+
+def _interpret() -> None:
+    os.environ["TRITON_INTERPRET"] = "1"
+    import torch
+
+    torch.use_deterministic_algorithms(True)  # which also fills fresh memory with NaN
+
+
+def _call(payload: bytes) -> bytes:
+    name, args = pickle.loads(payload)
+    module, function = name.split(".")
+    body = getattr(importlib.import_module(f"megalabel.kernels._triton.{module}"), function)
+    return pickle.dumps((body(*args), args))
