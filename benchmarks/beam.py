@@ -41,7 +41,7 @@ def planted(sizes: list[int], dim: int) -> tuple[list[torch.Tensor], list[np.nda
 
 
 def queries(labels: torch.Tensor, n: int, each: int, noise: float) -> tuple[torch.Tensor, np.ndarray]:
-    """(n, 1, D) sums of `each` random rows and of noise as long as `noise` of a tree's steps; the rows (n, each)."""
+    """Sums (n, 1, D) of `each` random rows and of noise `noise` steps of the tree long; the rows (n, each)."""
     generator = torch.Generator().manual_seed(1)
     chosen = torch.randint(len(labels), (n, each), generator=generator)
     step = torch.randn(n, labels.shape[1], generator=generator) * labels.shape[1] ** -0.5
@@ -49,7 +49,7 @@ def queries(labels: torch.Tensor, n: int, each: int, noise: float) -> tuple[torc
 
 
 def shared(a: np.ndarray, b: np.ndarray, k: int) -> float:
-    """How many of the first k of each row of b are among the first k of a's row, in percent; rows hold no repeats."""
+    """How many of the first k of b's rows are among the first k of a's, in percent; rows hold no repeats."""
     return 100 * float((a[:, :k, None] == b[:, None, :k]).any(1).mean())
 
 
@@ -150,7 +150,7 @@ def main() -> None:
     print(f"\nA call with next to nothing to score takes {call:.1f} µs.")
     print(f"floor: level 0 read again and again at {speed[0] / 1e3:.1f} GB/s, the rest as leaves here and there,")
     print(f"at {speed[1] / 1e3:.1f} GB/s. cold: each query after {other.nbytes >> 20} MiB of other memory.")
-    print(f"R@k: of the k best of all labels; own: of the query's labels, of which scoring all finds", end=" ")
+    print("R@k: of the k best of all labels; own: of the query's labels, of which scoring all finds", end=" ")
     print(f"{shared(best, own, max(KS)):.1f} among {max(KS)}.")
     print(f"batched: 1024 texts, {options.threads} threads; all labels of a text take {exact_ms:.1f} ms there.")
 

@@ -74,9 +74,12 @@ def _check_tables(
             f"{len(weights)} weights, {len(biases)} biases, {depth} offsets and {len(beams)} beams",
             "K of offsets and beams, K + 1 of weights and biases, K 1 or more",
         )
-    if min(beams) < 1:
+    if any(beam != int(beam) or beam < 1 for beam in beams):
         raise SettingError(
-            f"beams={list(beams)}", wanted="1 or more a level", next_step="keep at least one node", where="beams"
+            f"beams={list(beams)}",
+            wanted="whole numbers, 1 or more",
+            next_step="keep at least one node",
+            where="beams",
         )
     shapes = [tuple(w.shape) for w in weights]
     if any(len(s) != 2 or 0 in s or s[1] != shapes[0][1] for s in shapes):
@@ -96,5 +99,6 @@ def _check_tree(sizes: list[int], children: list[np.ndarray], order: np.ndarray)
                 f"offsets of level {i} that do not deal {sizes[i + 1]} rows out to {sizes[i]} nodes",
                 "n + 1 numbers that rise from 0 to the size of the next table",
             )
-    if len(order) != sizes[-1] or order.min() < 0 or order.max() >= sizes[-1]:
-        raise _unfit(f"an order of {len(order)} numbers for {sizes[-1]} labels", "the label id at each place")
+    n = sizes[-1]
+    if len(order) != n or order.min() < 0 or order.max() >= n or np.bincount(order).max() > 1:
+        raise _unfit(f"an order of {len(order)} numbers for {n} labels", "each label id at one place")

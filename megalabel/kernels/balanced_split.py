@@ -42,12 +42,12 @@ def balanced_tree(
     """Splits labels into a nested tree whose level i has 2^depths[i] nodes, as even as halving allows.
 
     A node's two centres start as two distinct random rows of it that have features, drawn from (seed, place of
-    the node in the tree). Then, in rounds: rank by difference, halve, and take each half's mean, scaled to unit length, as
-    its new centre. The rounds end when the similarity of the labels to the centre of their half, as a *mean
-    over the node's labels*, has risen by less than `tolerance` since the round before, or when no label
-    changed sides. (Descriptions speak of a summed similarity; the mean makes the tolerance mean the same
-    in a node of ten labels and of a million.) Ties in the ranking go to the lower label id. A row without
-    features has similarity 0 with everything: such labels rank between those that lean to either side.
+    the node in the tree). Then, in rounds: rank by difference, halve, and take each half's mean, scaled to unit
+    length, as its new centre. The rounds end when the similarity of the labels to the centre of their half, as
+    a *mean over the node's labels*, has risen by less than `tolerance` since the round before, or when no label
+    changed sides. (Descriptions speak of a summed similarity; the mean makes the tolerance mean the same in a
+    node of ten labels and of a million.) Ties in the ranking go to the lower label id. A row without features
+    has similarity 0 with everything: such labels rank between those that lean to either side.
 
     Args:
         features: (L, V) CSR, float32; rows need no normalisation. Rows may be empty.

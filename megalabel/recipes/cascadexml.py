@@ -41,6 +41,7 @@ def cascadexml(
     tree: str = "",
     tree_source: str = "texts",
     tree_graph: bool = True,
+    tree_unit: bool = False,
     depths: tuple[int, ...] = (),
     beams: tuple[int, ...] = (),
     layers: tuple[float, ...] = (),
@@ -88,6 +89,7 @@ def cascadexml(
         tree: a folder from `megalabel tree build`; empty to build one.
         tree_source: what labels are clustered by: texts (those that have them), names (their own), or both.
         tree_graph: smooth the labels' words over the labels that a random walk reaches.
+        tree_unit: bring every label's words to unit length before that, so that frequent labels do not drown others.
         depths: clusters a level as powers of two, coarse to fine; empty for what suits the number of labels.
         beams: clusters kept at each level; empty for the authors'.
         layers: which of the encoder's layers each level reads, as fractions of its depth: one a level and one
@@ -154,7 +156,7 @@ def cascadexml(
         check_fits(label_tree, data)
     else:
         label_tree = build_tree(
-            data, rows=kept, source=tree_source, graph=tree_graph, depths=depths or None, seed=seed
+            data, rows=kept, source=tree_source, graph=tree_graph, unit=tree_unit, depths=depths or None, seed=seed
         )
     levels = label_tree.depth
     twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 3)])

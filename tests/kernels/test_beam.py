@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
+from megalabel.kernels import _beam_gather
 from megalabel.kernels import beam as module
 from megalabel.kernels.beam import BeamSearch, beam_topk, plain
 from megalabel.types import Positives, TopK
@@ -75,7 +76,7 @@ def test_equals_lists(depth, own_views, scores, seed):
         }
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.integers(0, 2**20), st.integers(1, 3), st.integers(1, 9), st.integers(1, 70), st.integers(1, 12), st.data()
 )
@@ -119,6 +120,17 @@ def test_one_text_finds_what_a_batch_finds(scores, seed):
         own = Positives(exclude.rows[mine] * 0, exclude.labels[mine])
         same(search(views[b : b + 1], 6), TopK(together.labels[b : b + 1], together.scores[b : b + 1]))
         same(search(views[b : b + 1], 6, own), TopK(allowed.labels[b : b + 1], allowed.scores[b : b + 1]))
+
+
+def test_pieces_of_any_size_give_the_same(monkeypatch, seed):
+    views, *tree = case(seed, 3, n_views=4, batch=9)
+    exclude = some_pairs(seed, 9, len(tree[3]))
+    for name in ("_TEXTS", "_CELLS", "_BYTES"):
+        owner = module if name == "_TEXTS" else _beam_gather
+        monkeypatch.setattr(owner, name, 2)
+    for scores in SCORES:
+        expected = plain(views, *tree, (3, 3, 3), 6, scores, exclude)
+        same(beam_topk(views, *tree, (3, 3, 3), 6, scores, exclude), expected)
 
 
 @pytest.mark.parametrize("batch", [2, 40, 100])
@@ -216,16 +228,16 @@ def test_changed_tables_are_seen(seed):
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 @pytest.mark.parametrize("scores", SCORES)
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_scores_that_are_not_finite_are_refused(level, scores, value, seed):
+@pytest.mark.parametrize(("value", "row"), [(np.nan, 0), (np.nan, -1), (np.inf, 0), (-np.inf, -1)])
+def test_scores_that_are_not_finite_are_refused(level, scores, value, row, seed):
     views, *tree = case(seed, batch=40)
-    tree[0][level][-1] = value
+    tree[0][level][row] = value
     views[:] = 1
     search = BeamSearch(*tree, (1000, 1000), scores)
     for texts in (views, views[:1]):
         with pytest.raises(SettingError, match="NaN or infinite"):
             search(texts, 2)
-    tree[0][level][-1] = 0
+    tree[0][level][row] = 0
     search(views, 2)
     views[17] = value
     with pytest.raises(SettingError, match="NaN or infinite"):
@@ -242,6 +254,7 @@ def test_settings_that_do_not_fit(seed):
 
     refused("k=0", k=0)
     refused("beams", beams=(1, 0))
+    refused("beams", beams=(1.5, 1))
     refused("1 beams", beams=(1,))
     refused("2 weights", weights=weights[1:])
     refused("0 offsets", offsets=[], beams=())
@@ -254,6 +267,7 @@ def test_settings_that_do_not_fit(seed):
     refused("integers", offsets=[offsets[0], offsets[1].astype(float)])
     refused("an order", order=order + 1)
     refused("an order", order=order[1:])
+    refused("an order", order=order * 0)
     refused("views", views=views[0])
     refused("views", views=views.expand(-1, 2, -1))
     refused("views", views=views[:, :, 1:])

@@ -15,8 +15,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed here"),
 ]
 
-INTEGERS = ("row_of_cell", "text_cells", "offsets", "positives", "row_of_tile", "group_of_tile")
-INTEGERS += ("starts", "ends", "texts", "first")
+INTEGERS = ("row_of_cell", "text_cells", "offsets", "positives", "table", "members")
 NUMBERS = {"dim": "i32", "parts": "i32", "steps": "*i32"} | dict.fromkeys(INTEGERS, "*i64")
 SCALARS = ("scale", "lr", "new_of_mean", "old_of_square", "new_of_square", "log_of_mean", "log_of_square", "eps")
 NUMBERS |= dict.fromkeys((*SCALARS, "keep"), "fp32")  # what is named nowhere here is *fp32

@@ -5,6 +5,7 @@ They are called from compiled code; what Python calls are the entries in the fil
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,10 @@ helper = numba.njit(nogil=True)
 # A sum may be reordered, which makes it vector code: the same code for the same row, whichever thread runs it.
 summing = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
-_SOURCE = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+
+@functools.cache
+def _source() -> str:
+    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
 
 
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
@@ -29,8 +33,8 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     try:
         fast: Any = numba.njit(cache=True, nogil=True)(function)
         file = fast._cache._cache_file
-        file._source_stamp = (file._source_stamp, _SOURCE)
-    except (RuntimeError, AttributeError):  # RuntimeError: no cache folder can be written
+        file._source_stamp = (file._source_stamp, _source())
+    except (RuntimeError, AttributeError, OSError):  # RuntimeError: no cache folder can be written
         return numba.njit(nogil=True)(function)
 
     def call(*arguments: Any) -> None:

@@ -3,8 +3,8 @@
 A program takes a run of the cells of one text: a tile of rows at a time comes into registers, gives logits,
 loss and ∂loss/∂logit, and is added to the text's gradient before it is let go. Where there are few texts, a
 text is cut into several runs, whose gradients are summed afterwards in order: there is no atomic addition,
-and results are the same in every run of a program, on every card. Where every text has every row (the first
-level of a tree) all of this is a product of two matrices, and cuBLAS makes it.
+and the same step gives the same bits. Where every text has every row (the first level of a tree) all of this
+is a product of two matrices, and cuBLAS makes it.
 
 They take checked tensors only, of any one device: with TRITON_INTERPRET=1 also those of a CPU.
 """
@@ -19,8 +19,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from megalabel.kernels.candidates import Candidates
 
-# A warp holds 2 rows of up to 1024 numbers beside the view and its gradient: 168 registers a thread, of which
-# 12 warps fit on a multiprocessor, with 72 KB on their way from memory. Within a warp nothing has to wait at a
+# A warp holds 2 rows of up to 1024 numbers beside the view and its gradient. At 168 registers a thread 12 warps
+# fit on a multiprocessor, which have 72 KB on their way from memory at D = 768. Within a warp nothing waits at a
 # barrier, which programs of several warps do a dozen times a tile.
 _OF_A_WARP = 1024
 # Programs wanted: what an H100's 132 multiprocessors hold at once. No property of the card at hand, or sums
@@ -217,7 +217,6 @@ def _pass(  # type: ignore[no-untyped-def]
             # σ(z) − 1 is −σ(−z), which a small difference of large numbers would lose.
             up = (z >= 0) != (y > 0)
             g = tl.where(up, 1.0, e) / (1.0 + e) * tl.where(y > 0, -scale, scale)
-            g = tl.where(live, g, 0.0)
             tl.store(cells + cell, g, mask=live)
             if WANTS_VIEWS:
                 of_view += tl.sum(g[:, None] * w, 0)

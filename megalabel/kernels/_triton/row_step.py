@@ -35,28 +35,23 @@ def adam(
     weight_decay: float,
 ) -> None:
     """One step of lazy AdamW, in place."""
-    members, tiles, strips, width = _tiles(weight, groups)
+    inputs, tiles, strips, width = _tiles(weight, groups)
     of_bias = [] if bias is None else [bias, state["bias_mean"], state["bias_square"]]
     dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None] * 3
     by_mean, by_square = weight.new_empty(2, tiles, _HEIGHT)
     # 1 − β^t comes from log β, made here in double precision: β itself would be rounded to single.
     logs = [math.log(beta) if beta > 0 else -math.inf for beta in betas]
     with torch.cuda.device_of(weight):  # Triton launches on the current device, whatever the tensors' is
-        _count[(tiles,)](*members[2:5], state["steps"], by_mean, by_square, *logs, HEIGHT=_HEIGHT, num_warps=1)
+        _count[(tiles,)](inputs[0], state["steps"], by_mean, by_square, *logs, HEIGHT=_HEIGHT, num_warps=1)
         _adam[(tiles, strips)](
-            *members,
+            *inputs,
             weight,
             state["mean"],
             state["square"],
             *dense,
             by_mean,
             by_square,
-            float(lr),
-            float(1 - betas[0]),
-            float(betas[1]),
-            float(1 - betas[1]),
-            float(eps),
-            float(1 - lr * weight_decay),
+            *map(float, (lr, 1 - betas[0], betas[1], 1 - betas[1], eps, 1 - lr * weight_decay)),
             weight.shape[1],
             HAS_BIAS=bias is not None,
             HEIGHT=_HEIGHT,
@@ -69,12 +64,12 @@ def adam(
 
 def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
     """One step of SGD without momentum, in place."""
-    members, tiles, strips, width = _tiles(weight, groups)
+    inputs, tiles, strips, width = _tiles(weight, groups)
     of_bias = [] if bias is None else [bias]
     dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None]
     with torch.cuda.device_of(weight):
         _sgd[(tiles, strips)](
-            *members,
+            *inputs,
             weight,
             *dense,
             float(lr),
@@ -90,18 +85,24 @@ def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weigh
 
 
 def _tiles(weight: Tensor, groups: RowGroups) -> tuple[list[Tensor], int, int, int]:
-    """What the kernels read of the groups, how many tiles and strips there are, and the width of a strip."""
-    counts = (groups.ends - groups.starts + (_HEIGHT - 1)) // _HEIGHT
+    """What the kernels read of the groups, how many tiles and strips there are, and the width of a strip.
+
+    The tiles' table is (tiles, 5) int64: first row, the group's end and start, its members' start and end.
+    A member is a pair of int64: its text and its first cell.
+    """
+    starts, ends, offsets = groups.starts, groups.ends, groups.offsets
+    counts = (ends - starts + (_HEIGHT - 1)) // _HEIGHT
     tiles = int(counts.sum())
     group = torch.arange(len(groups), device=counts.device).repeat_interleave(counts, output_size=tiles)
     within = torch.arange(tiles, device=counts.device) - (counts.cumsum(0) - counts)[group]
-    row = groups.starts[group] + within * _HEIGHT
+    own = torch.stack([ends, starts, offsets[:-1], offsets[1:]], 1)[group]
+    table = torch.cat([(starts[group] + within * _HEIGHT)[:, None], own], 1)
     dim = weight.shape[1]
     # 4 columns a thread. Strips of 128 where those of 256 would leave half of the last one idle, as at D = 384.
     width = max(32, triton.next_power_of_2(dim)) if dim <= 128 else 128 if triton.cdiv(dim, 128) % 2 else 256
-    members = [groups.views.contiguous(), groups.cells.contiguous(), row, group, groups.ends]
-    members += [groups.starts, groups.offsets, groups.texts, groups.first]
-    return members, tiles, triton.cdiv(dim, width), width
+    members = torch.stack([groups.texts, groups.first], 1)
+    inputs = [table, groups.views.contiguous(), groups.cells.contiguous(), members]
+    return inputs, tiles, triton.cdiv(dim, width), width
 
 
 def _copy_back(wanted: list[Tensor], have: list[Tensor | None]) -> None:
@@ -112,55 +113,49 @@ def _copy_back(wanted: list[Tensor], have: list[Tensor | None]) -> None:
 
 
 @triton.jit
-def _rows(row_of_tile, group_of_tile, ends, HEIGHT: tl.constexpr):  # type: ignore[no-untyped-def]
-    """The group of this program's tile, its rows (HEIGHT,), and which of them there are."""
-    tile = tl.program_id(0)
-    group = tl.load(group_of_tile + tile)
-    row = tl.load(row_of_tile + tile) + tl.arange(0, HEIGHT)
-    return group, row, row < tl.load(ends + group)
+def _rows(table, HEIGHT: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The rows (HEIGHT,) of this program's tile, and which of them there are."""
+    table += tl.program_id(0) * 5
+    row = tl.load(table) + tl.arange(0, HEIGHT)
+    return row, row < tl.load(table + 1)
 
 
 @triton.jit
 def _sums(  # type: ignore[no-untyped-def]
+    table,
     views,
     cells,
-    group,
+    members,
     row,
     live,
     d,
-    starts,
-    offsets,
-    texts,
-    first,
     dim,
     HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
-    TOGETHER: tl.constexpr,
+    N: tl.constexpr,
 ):
-    """The gradients of a strip of weights (HEIGHT, WIDTH) and of the biases (HEIGHT,), member by member."""
+    """The gradients of a strip of weights (HEIGHT, WIDTH) and of the biases (HEIGHT,), N members at a time."""
     of_weight = tl.zeros([HEIGHT, WIDTH], tl.float32)
     of_bias = tl.zeros([HEIGHT], tl.float32)
-    within = row - tl.load(starts + group)
-    last = tl.load(offsets + group + 1)
-    m = tl.load(offsets + group)
+    table += tl.program_id(0) * 5
+    within = row - tl.load(table + 2)
+    m, last = tl.load(table + 3), tl.load(table + 4)
     while m < last:
-        for i in tl.static_range(TOGETHER):
+        for i in tl.static_range(N):
             there = m + i < last
-            text = tl.load(texts + m + i, mask=there, other=0)
-            cell = tl.load(first + m + i, mask=there, other=0) + within
+            text = tl.load(members + 2 * (m + i), mask=there, other=0)
+            cell = tl.load(members + 2 * (m + i) + 1, mask=there, other=0) + within
             g = tl.load(cells + cell, mask=live & there, other=0.0)
             x = tl.load(views + text * dim + d[None, :], mask=(d < dim)[None, :] & there, other=0.0)
             of_weight += g[:, None] * x
             of_bias += g
-        m += TOGETHER
+        m += N
     return of_weight, of_bias
 
 
 @triton.jit
-def _count(  # type: ignore[no-untyped-def]
-    row_of_tile, group_of_tile, ends, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT: tl.constexpr
-):
-    _group, row, live = _rows(row_of_tile, group_of_tile, ends, HEIGHT)
+def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT: tl.constexpr):  # type: ignore[no-untyped-def]
+    row, live = _rows(table, HEIGHT)
     count = tl.load(steps + row, mask=live, other=0) + 1
     tl.store(steps + row, count, mask=live)
     # 1 − β^t is small in the first steps of a β near 1: in single precision it would lose four digits.
@@ -172,15 +167,10 @@ def _count(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _adam(  # type: ignore[no-untyped-def]
+    table,
     views,
     cells,
-    row_of_tile,
-    group_of_tile,
-    ends,
-    starts,
-    offsets,
-    texts,
-    first,
+    members,
     weight,
     mean,
     square,
@@ -201,16 +191,14 @@ def _adam(  # type: ignore[no-untyped-def]
     WIDTH: tl.constexpr,
     TOGETHER: tl.constexpr,
 ):
-    group, row, live = _rows(row_of_tile, group_of_tile, ends, HEIGHT)
+    row, live = _rows(table, HEIGHT)
     d = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     at = row[:, None] * dim + d[None, :]
     inside = live[:, None] & (d < dim)[None, :]
     m = tl.load(mean + at, mask=inside, other=0.0)
     v = tl.load(square + at, mask=inside, other=0.0)
     w = tl.load(weight + at, mask=inside, other=0.0)
-    g, of_bias = _sums(
-        views, cells, group, row, live, d, starts, offsets, texts, first, dim, HEIGHT, WIDTH, TOGETHER
-    )
+    g, of_bias = _sums(table, views, cells, members, row, live, d, dim, HEIGHT, WIDTH, TOGETHER)
     at_tile = tl.program_id(0) * HEIGHT + tl.arange(0, HEIGHT)
     c_mean, c_square = tl.load(by_mean + at_tile), tl.load(by_square + at_tile)
     m += (g - m) * new_of_mean
@@ -235,15 +223,10 @@ def _adam(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _sgd(  # type: ignore[no-untyped-def]
+    table,
     views,
     cells,
-    row_of_tile,
-    group_of_tile,
-    ends,
-    starts,
-    offsets,
-    texts,
-    first,
+    members,
     weight,
     bias,
     lr,
@@ -254,14 +237,12 @@ def _sgd(  # type: ignore[no-untyped-def]
     WIDTH: tl.constexpr,
     TOGETHER: tl.constexpr,
 ):
-    group, row, live = _rows(row_of_tile, group_of_tile, ends, HEIGHT)
+    row, live = _rows(table, HEIGHT)
     d = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     at = row[:, None] * dim + d[None, :]
     inside = live[:, None] & (d < dim)[None, :]
     w = tl.load(weight + at, mask=inside, other=0.0)
-    g, of_bias = _sums(
-        views, cells, group, row, live, d, starts, offsets, texts, first, dim, HEIGHT, WIDTH, TOGETHER
-    )
+    g, of_bias = _sums(table, views, cells, members, row, live, d, dim, HEIGHT, WIDTH, TOGETHER)
     tl.store(weight + at, w * keep - lr * g, mask=inside)
     if HAS_BIAS:
         live = live & (tl.program_id(1) == 0)

@@ -1,0 +1,105 @@
+"""What a recipe's head costs in a real training run, beside another's on the same data, encoder and epochs.
+
+python benchmarks/head_time.py DATA/wordnet [--recipes renee cascadexml] [--encoder bag] [--steps 400]
+
+Both recipes train with their presets, in turn a stretch of steps each, so that a busy machine slows both alike. Head
+time is that of the loss, of its backward down to the views, and of the head's optimiser; the encoder's forward and
+backward and the making of batches are not in it. Training runs to its end, so candidates are those that the
+cascade meets while it learns. Shortlist recall of the last stretch is printed for each level: the share of
+positive clusters that a level itself ranked into its beam.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import record
+import torch
+
+import megalabel
+from megalabel.recipes import tuned
+
+
+class Timed:
+    """A recipe's head, whose work is measured."""
+
+    def __init__(self, recipe: Any) -> None:
+        self.recipe, self.seconds, self.steps = recipe, 0.0, 0
+        self.loss = recipe.head.loss
+        recipe.head.loss = self._loss
+        recipe.optimizers["head"].step = self._of(recipe.optimizers["head"].step)
+
+    def _of(self, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            begun = time.perf_counter()
+            result = work(*arguments, **named)
+            self.seconds += time.perf_counter() - begun
+            return result
+
+        return timed
+
+    def _loss(self, views: torch.Tensor, positives: Any) -> torch.Tensor:
+        """The head's own forward and backward, then a loss with the same gradient for the encoder."""
+        leaf = views.detach().requires_grad_()
+
+        def forward_and_backward() -> torch.Tensor:
+            loss = self.loss(leaf, positives)
+            loss.backward()
+            return loss.detach()
+
+        value = self._of(forward_and_backward)()
+        surrogate = (views * leaf.grad).sum()
+        return surrogate - surrogate.detach() + value
+
+    def stretches(self, steps: int) -> Iterator[None]:
+        """Trains, pausing after every so many steps."""
+        from megalabel.training.loop import _step, scaler_for
+
+        recipe, device = self.recipe, torch.device("cpu")
+        scaler = scaler_for(device, recipe.precision)
+
+        class Silent:
+            def step(self, *_: Any) -> None: ...
+
+        for batch in recipe.batches.from_step(0):
+            _step(recipe, batch, device, scaler, Silent())  # type: ignore[arg-type]
+            self.steps += 1
+            if self.steps % steps == 0:
+                yield
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("--recipes", nargs=2, default=["renee", "cascadexml"])
+    parser.add_argument("--encoder", default="bag")
+    parser.add_argument("--stretch", type=int, default=100, help="steps before the other recipe has its turn")
+    parser.add_argument("--no-record", action="store_true")
+    options = parser.parse_args()
+    name = options.data.removeprefix("bundled:")
+    data = megalabel.Corpus.bundled(name) if name != options.data else megalabel.Corpus.open(Path(name))
+    runs = {recipe: Timed(tuned(recipe, data, encoder=options.encoder)) for recipe in options.recipes}
+    for _ in itertools.zip_longest(*(run.stretches(options.stretch) for run in runs.values())):
+        print({recipe: f"{run.seconds:.1f} s of {run.steps} steps" for recipe, run in runs.items()}, flush=True)
+    first, second = runs.values()
+    size = f"{data.name} {options.encoder} {torch.get_num_threads()} threads"
+    facts = {f"{recipe}: head": (run.seconds, "s") for recipe, run in runs.items()}
+    facts |= {f"{recipe}: steps": (float(run.steps), "") for recipe, run in runs.items()}
+    facts["share"] = second.seconds / first.seconds, f"{options.recipes[1]} of {options.recipes[0]}"
+    for recipe, run in runs.items():
+        told = run.recipe.head.facts()
+        facts |= {f"{recipe}: {fact}": (value, "%") for fact, value in told.items() if fact.startswith("recall")}
+    for metric, (value, unit) in facts.items():
+        print(f"{metric:32} {value:10.2f} {unit}")
+        if not options.no_record:
+            record.row("head_time", size, metric, value, unit)
+
+
+if __name__ == "__main__":
+    main()
