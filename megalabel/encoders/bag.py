@@ -77,7 +77,9 @@ class Bag(Encoder):
         self.register_buffer("pairs", torch.zeros(0, dtype=torch.int64) if pairs is None else pairs)
         self.register_buffer("weights", torch.ones(n + n_pairs) if weights is None else weights.float())
         self.norm = nn.LayerNorm(inside)
-        self.blocks = nn.ModuleList(ResidualBlock(inside, hidden) if hidden else nn.Identity() for _ in range(views))
+        self.blocks = nn.ModuleList(
+            ResidualBlock(inside, hidden) if hidden else nn.Identity() for _ in range(views)
+        )
         self.widen = nn.Linear(inside, width) if width else None
         self.dropout, self.token_dropout, self.hidden = nn.Dropout(dropout), token_dropout, hidden
         self.dim, self.n_views = width or inside, views

@@ -68,7 +68,9 @@ class Transformer(Encoder):
             nn.Linear(readout.parts * hidden, bottleneck, bias=False) for readout in self.readouts if bottleneck
         )
         self.joins = nn.ModuleList(
-            _join(readout.parts * hidden, hidden) if join and not bottleneck and readout.parts > 1 else nn.Identity()
+            _join(readout.parts * hidden, hidden)
+            if join and not bottleneck and readout.parts > 1
+            else nn.Identity()
             for readout in self.readouts
         )
         self.join = join

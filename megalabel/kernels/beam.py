@@ -129,9 +129,8 @@ class BeamSearch:
     ) -> None:
         self._tables = tables = BeamTables(weights, biases, offsets, order, beams)
         if scores not in _MODES:
-            raise SettingError(
-                f"scores={scores!r}", wanted=" or ".join(_MODES), next_step="leave it at 'label'", where="scores"
-            )
+            wanted = " or ".join(_MODES)
+            raise SettingError(f"scores={scores!r}", wanted=wanted, next_step="leave it out", where="scores")
         self.scores = scores
         self._walked: tuple[Any, ...] = ()
         if tables.device.type == "cpu":
@@ -155,7 +154,7 @@ class BeamSearch:
 
         Args:
             views: (B, V, D), any floating type; V = 1, one view for all levels, or K + 1.
-            k: 1 or more. Where fewer labels are reached, label -1 with score -inf fills the row.
+            k: 1 or more; where fewer labels are reached, label -1 with score -inf fills the row.
             exclude: pairs of text and label id that are never given, in any order.
 
         Returns:
@@ -186,8 +185,7 @@ class BeamSearch:
     def _walk(self, views: Tensor, k: int, pairs: Tensor | None) -> tuple[Tensor, Tensor, bool]:
         from megalabel.kernels._cpu.beam import walk  # numba takes half a second to import
 
-        n, tables = len(views), self._tables
-        views = views.float().contiguous()
+        n, tables, views = len(views), self._tables, views.float().contiguous()
         x = views.numpy()
         excluded, cuts = _NOTHING, np.zeros(n + 1, dtype=np.int64)
         if pairs is not None:
@@ -196,8 +194,7 @@ class BeamSearch:
         labels, best = np.empty((n, k), dtype=np.int64), np.empty((n, k), dtype=np.float32)
 
         def texts(start: int, stop: int, top: np.ndarray) -> int:
-            bad = np.zeros(1, dtype=np.int64)
-            part = slice(start, stop)
+            bad, part = np.zeros(1, dtype=np.int64), slice(start, stop)
             walk(x[part], top, *self._walked, excluded, cuts[start : stop + 1], labels[part], best[part], bad)
             return int(bad[0])
 

@@ -4,13 +4,14 @@
     value    = scale · Σ_c  softplus(logit[c]) − target[c] · logit[c]
     target[c] = 1 where (text of c, row of c) is a positive, else 0
 
-The obvious way gathers the candidates' rows into a tensor (B, C, D), once forward and once backward. Here a
-pass over the candidates computes logit, loss and ∂loss/∂logit of a block and adds the block's part to the
-views' gradient while its rows are still in the first-level cache, so a row comes from memory once per text.
-The table's gradient stays in factors (`TableGradient`) until `row_step` applies it.
+The obvious way gathers the candidates' rows into a tensor (C, D), once forward and once backward. Here one
+pass computes logit, loss and ∂loss/∂logit of a block and adds the block's part to the views' gradient while
+its rows are still in the first-level cache. The table's gradient stays in factors (`TableGradient`) until
+`row_step` applies it.
 
-Which body runs: numba on a CPU (`_cpu/candidate_scores.py`, texts dealt out to torch's threads), Triton on
-CUDA, both for float32. `plain_scores` and `plain_bce` are the definition, and run for everything else.
+Which body runs: numba on a CPU (`_cpu/candidate_scores.py`, in the order of the rows, so that a row comes from
+memory once for all texts), Triton on CUDA, both for float32. `plain_scores` and `plain_bce` are the definition,
+and run for everything else.
 """
 
 from __future__ import annotations

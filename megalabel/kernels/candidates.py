@@ -10,12 +10,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from megalabel.errors import DataError, SettingError
+from megalabel.kernels.block_order import BlocksByRow
 from megalabel.types import Positives
 
 
@@ -91,6 +93,17 @@ class Candidates:
     def text_cells(self) -> Tensor:
         """(B + 1,) int64: the scores of text b are at [b]:[b + 1] of the flat vector."""
         return self.cells[self.texts]
+
+    @cached_property
+    def by_rows(self) -> BlocksByRow:
+        """The blocks by rising rows, members of a group by text; sorted once, at the first question."""
+        return BlocksByRow.of(self.starts, self.ends, self.texts_of_blocks(), self.cells[:-1])
+
+    def texts_of_blocks(self) -> Tensor:
+        """(n,) int64: the text of each block."""
+        return torch.arange(self.batch, device=self.device).repeat_interleave(
+            self.texts.diff(), output_size=len(self)
+        )
 
     def texts_of_cells(self) -> Tensor:
         """(C,) int64: the text of each score."""

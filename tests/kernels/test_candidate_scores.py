@@ -11,6 +11,7 @@ import torch
 from kernels.candidate_cases import NONE, Case, candidates_of, case, close, positives_of, slow_bce
 
 from megalabel.errors import DataError, SettingError
+from megalabel.kernels._cpu import candidate_scores as body
 from megalabel.kernels.candidate_scores import candidate_bce, candidate_scores, plain_bce
 from megalabel.kernels.candidates import Candidates
 from megalabel.types import Positives
@@ -153,6 +154,19 @@ def test_positives_twice_unsorted_or_no_candidates(dtype, seed):
     assert torch.equal(first[2].cells, third[2].cells)
 
 
+@pytest.fixture
+def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums in 16 parts, as large problems have them."""
+    monkeypatch.setattr(body, "_PART_WORK", 1)
+
+
+@pytest.mark.usefixtures("many_parts")
+@pytest.mark.parametrize("widest", [1, 9, 300])
+def test_many_parts_equal_the_loops(widest, seed):
+    equals_the_loops(case(seed, nodes=5, widest=widest, batch=5), torch.float32)
+
+
+@pytest.mark.usefixtures("many_parts")
 def test_the_same_bits_whatever_the_threads(seed):
     c = case(seed, batch=17, dim=33, nodes=40)
 
@@ -166,6 +180,14 @@ def test_the_same_bits_whatever_the_threads(seed):
     for found in (run(2), run(5)):
         for a, e in zip(found, run(1), strict=True):
             assert torch.equal(a, e)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_blocks_of_different_texts_may_overlap(dtype, seed):
+    """Not in a step of the table, but they can be scored."""
+    c = case(seed, batch=4)
+    c.blocks = [[(0, 4), (5, 7)], [(0, 3)], [(2, 6)], [(0, 4), (6, 7)]]
+    equals_the_loops(c, dtype)
 
 
 def test_upstream_gradients_add_up(seed):

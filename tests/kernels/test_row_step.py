@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from kernels.candidate_cases import Case, candidates_of, case, close, slow_bce
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.kernels._cpu.row_ranges import cut_rows
 from megalabel.kernels.candidate_scores import candidate_bce
 from megalabel.kernels.candidates import Candidates, TableGradient
 from megalabel.kernels.row_groups import RowGroups
@@ -262,6 +264,20 @@ def test_groups(seed):
         members = groups.texts[groups.offsets[i] : groups.offsets[i + 1]].tolist()
         once = [b for b, own in enumerate(c.blocks) if block in own]
         assert members == once + [b + len(c.blocks) for b in once]
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 16, 500])
+def test_rows_are_cut_into_even_parts(parts, seed):
+    c = case(seed, nodes=40, widest=9)
+    groups = c.candidates.by_rows
+    before, cuts = cut_rows(groups, 3, parts)
+    lengths = groups.ends - groups.starts
+    assert before.tolist() == [0, *lengths.cumsum(0).tolist()]
+    assert (cuts[0], cuts[-1], len(cuts)) == (0, before[-1], parts + 1)
+    work = (3 + groups.offsets.diff()).repeat_interleave(lengths)
+    shares = [int(work[a:b].sum()) for a, b in pairwise(cuts)]
+    assert sum(shares) == int(work.sum())
+    assert max(shares) <= sum(shares) / parts + 2 * int(work.max())
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -61,7 +61,13 @@ def named(preset: Preset) -> str:
 def test_a_preset_is_arguments_of_its_recipe_of_the_right_types(preset):
     assert preset.recipe in names()
     parameters = inspect.signature(get(preset.recipe)).parameters
-    kinds = {"str": (str,), "int": (int,), "float": (float, int), "bool": (bool,), **dict.fromkeys(TUPLES, (list,))}
+    kinds = {
+        "str": (str,),
+        "int": (int,),
+        "float": (float, int),
+        "bool": (bool,),
+        **dict.fromkeys(TUPLES, (list,)),
+    }
     for key, value in preset.arguments.items():
         assert key in parameters and key != "data"
         annotation = str(parameters[key].annotation)
@@ -84,7 +90,9 @@ def test_the_papers_sets_have_the_papers_values(name):
     assert propensity_constants(name) != (0.55, 1.5)  # spelt as the catalogue does
 
 
-@pytest.mark.parametrize("preset", [p for p in all_presets() if set(p.sets) & SIZES.keys() and p.recipe == "renee"], ids=named)
+@pytest.mark.parametrize(
+    "preset", [p for p in all_presets() if set(p.sets) & SIZES.keys() and p.recipe == "renee"], ids=named
+)
 def test_the_warm_up_ends_before_the_run(preset):
     (name,) = preset.sets
     n, n_labels = SIZES[name]

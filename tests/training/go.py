@@ -28,4 +28,10 @@ def step(self: Log, step: int, *rest: object) -> None:
 
 
 Log.step = step
-train(get(arguments.pop("recipe", "renee"))(planted(), **arguments), out, device="cpu", checkpoint_steps=3, quiet=True)
+train(
+    get(arguments.pop("recipe", "renee"))(planted(), **arguments),
+    out,
+    device="cpu",
+    checkpoint_steps=3,
+    quiet=True,
+)

@@ -23,8 +23,19 @@ CASES = {
         encoder="small", head_optimizer="adamw", validation=0.0, encoder_weight_decay=0.1
     ),
     "cascade, adam of rows, two micro-batches": dict(
-        recipe="cascadexml", encoder="bag", depths=[2, 4], beams=[2, 6], level_dropout=[0.2, 0.3, 0.3], epochs=5,
-        final_epochs=1, micro_batches=2, log_every=2, validation=0.1, warmup=None, dropout=None, loss_every=None,
+        recipe="cascadexml",
+        encoder="bag",
+        depths=[2, 4],
+        beams=[2, 6],
+        level_dropout=[0.2, 0.3, 0.3],
+        epochs=5,
+        final_epochs=1,
+        micro_batches=2,
+        log_every=2,
+        validation=0.1,
+        warmup=None,
+        dropout=None,
+        loss_every=None,
     ),
 }
 

@@ -1,14 +1,14 @@
-"""Numba bodies of `kernels/candidate_scores.py`: one pass over the candidates of each text.
+"""Numba bodies of `kernels/candidate_scores.py`: one pass over the rows that are candidates of any text.
 
-They take checked tensors only: a row out of range here would read foreign memory. Texts are dealt out to
-torch's threads; all that belongs to a text is computed by one thread in one order, so that results do not
-depend on how many there are.
+They take checked tensors only: a row out of range here would read foreign memory. Rows are visited in their
+order, a strip at a time for all texts that have it as candidates, so that it comes from memory once; views and
+their gradients, small beside a table, stay in the second-level cache. Gradients are summed in parts whose
+number depends on the work alone, so that results do not depend on how many threads share them.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import pairwise
 
 import numba
 import numpy as np
@@ -16,19 +16,25 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels._cpu.hits import compiled
-from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
+from megalabel.kernels._cpu.label_threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels._cpu.row_ranges import cut_rows
 from megalabel.kernels.candidates import Candidates
 
 # Sums may be taken in any order and products fused, so that they vectorise; NaN and inf stay what they are.
 _vectorised = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 _STRIP = 16  # rows at a time: 24 KB at D = 384, half of a first-level cache
+_OWN_COST = 3  # what reading a row costs, in members: what one text's use of it takes
+_PARTS = 16  # each holds a sum (B, D)
+_PART_WORK = 1 << 18  # multiplications that are worth a part of their own
 
 
 def scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
     """Logits (C,)."""
     logits = views.new_empty(candidates.n_cells)
-    arrays = _arrays(views, weight, bias, candidates)
-    run_ranges(lambda texts: _scores(texts.start, texts.stop, *arrays, logits.numpy()), _deal(candidates))
+    parts = thread_count(weight.device)
+    before, cuts = cut_rows(candidates.by_rows, _OWN_COST, parts)
+    arrays = *_blocks(candidates), *_table(views, weight, bias), logits.numpy()
+    run_ranges(lambda part: _scores(part.start, part.stop, cuts, before, *arrays), chunk_ranges(parts, 1, parts))
     return logits
 
 
@@ -46,32 +52,28 @@ def bce(
 
     Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly rising.
     """
+    parts = min(_PARTS, 1 + candidates.n_cells * views.shape[1] // _PART_WORK)
+    before, cuts = cut_rows(candidates.by_rows, _OWN_COST, parts)
     logits, cells = views.new_empty(candidates.n_cells), views.new_empty(candidates.n_cells)
-    values = torch.zeros(candidates.batch, dtype=torch.float64)
-    dviews = torch.zeros_like(views) if wants_views else views.new_empty(0, views.shape[1])
-    arrays = _arrays(views, weight, bias, candidates)
-    gold = offsets.numpy(), rows.numpy()
-    out = values.numpy(), logits.numpy(), cells.numpy(), dviews.numpy()
-    run_ranges(
-        lambda texts: _bce(texts.start, texts.stop, *arrays, *gold, np.float32(scale), *out), _deal(candidates)
-    )
-    value = (values.sum() * scale).to(views.dtype)
-    return value, logits, cells, dviews if wants_views else None
+    values = torch.empty(parts, dtype=torch.float64)
+    sums = views.new_empty(parts, candidates.batch if wants_views else 0, views.shape[1])
+    out = [x.numpy() for x in (logits, cells, values, sums)]
+    arrays = *_blocks(candidates), *_table(views, weight, bias), offsets.numpy(), rows.numpy(), np.float32(scale)
+    ranges = chunk_ranges(parts, 1, thread_count(weight.device))
+    run_ranges(lambda part: _bce(part.start, part.stop, cuts, before, *arrays, *out), ranges)
+    dviews = sums[0]
+    for other in sums[1:]:
+        dviews += other
+    return (values.sum() * scale).to(views.dtype), logits, cells, dviews if wants_views else None
 
 
-def _arrays(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> tuple[np.ndarray, ...]:
-    b = weight.new_empty(0) if bias is None else bias
-    blocks = candidates.starts, candidates.ends, candidates.texts, candidates.cells
-    return tuple(x.numpy() for x in (views, weight, b, *blocks))
+def _blocks(candidates: Candidates) -> tuple[np.ndarray, ...]:
+    blocks = candidates.by_rows
+    return tuple(x.numpy() for x in (blocks.starts, blocks.offsets, blocks.texts, blocks.first))
 
 
-def _deal(candidates: Candidates) -> list[range]:
-    """Neighbouring texts for each thread, about the same number of cells each."""
-    threads = thread_count(torch.device("cpu"))
-    bounds = candidates.text_cells().numpy()
-    cuts = np.searchsorted(bounds, np.arange(1, threads) * candidates.n_cells / threads)
-    cuts = np.unique(np.concatenate([[0], cuts, [candidates.batch]]))
-    return [range(a, b) for a, b in pairwise(cuts)] or [range(0, 0)]
+def _table(views: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[np.ndarray, ...]:
+    return tuple(x.numpy() for x in (views, weight, weight.new_empty(0) if bias is None else bias))
 
 
 @_vectorised
@@ -111,57 +113,95 @@ def _add_rows(into: np.ndarray, weight: np.ndarray, first: int, cells: np.ndarra
             into[d] += a * weight[first + i, d]
 
 
+@numba.njit(nogil=True)
+def _from(rows, at, end, row):  # type: ignore[no-untyped-def]
+    """The first place in at … end whose number is not below `row`; rows rise from at to end."""
+    while at < end:
+        middle = (at + end) // 2
+        if rows[middle] < row:
+            at = middle + 1
+        else:
+            end = middle
+    return at
+
+
+@_vectorised
+def _losses(z, g, scale):  # type: ignore[no-untyped-def]
+    """g (m,) ← scale · sigmoid(z); Σ softplus(z) = Σ max(z, 0) + log Π (1 + e^−|z|) of m ≤ 16 logits."""
+    one = np.float32(1)
+    loss, product = 0.0, 1.0
+    for i in range(len(z)):
+        e = math.exp(-abs(z[i]))
+        product *= 1.0 + np.float64(e)
+        loss += max(z[i], np.float32(0))
+        g[i] = scale * ((one if z[i] >= 0 else e) / (one + e))
+    return loss + math.log(product)
+
+
 @compiled
-def _scores(first, last, views, weight, bias, starts, ends, texts, cells, logits):  # type: ignore[no-untyped-def]
-    for b in range(first, last):
-        for j in range(texts[b], texts[b + 1]):
-            _logits(views[b], weight, bias, starts[j], logits[cells[j] : cells[j + 1]])
+def _scores(  # type: ignore[no-untyped-def]
+    low, high, cuts, before, starts, offsets, texts, first, views, weight, bias, logits
+):
+    """Parts low … high − 1 of the rows."""
+    for part in range(low, high):
+        group = np.searchsorted(before, cuts[part], side="right") - 1
+        while group < len(starts) and before[group] < cuts[part + 1]:
+            start = max(cuts[part], before[group]) - before[group]
+            stop = min(cuts[part + 1], before[group + 1]) - before[group]
+            for i in range(start, stop, _STRIP):
+                m = min(_STRIP, stop - i)
+                for j in range(offsets[group], offsets[group + 1]):
+                    cell = first[j] + i
+                    _logits(views[texts[j]], weight, bias, starts[group] + i, logits[cell : cell + m])
+            group += 1
 
 
 @compiled
 def _bce(  # type: ignore[no-untyped-def]
+    low,
+    high,
+    cuts,
+    before,
+    starts,
+    offsets,
+    texts,
     first,
-    last,
     views,
     weight,
     bias,
-    starts,
-    ends,
-    texts,
-    cells,
-    offsets,
-    rows,
+    of_text,
+    positives,
     scale,
-    values,
     logits,
-    gradient,
-    dviews,
+    cells,
+    values,
+    sums,
 ):
-    for b in range(first, last):
+    """Parts low … high − 1 of the rows; text b's positives are of_text[b]:of_text[b + 1]."""
+    for part in range(low, high):
+        sums[part] = 0
         loss = 0.0
-        at, end = offsets[b], offsets[b + 1]
-        for j in range(texts[b], texts[b + 1]):
-            for row in range(starts[j], ends[j], _STRIP):
-                m = min(_STRIP, ends[j] - row)
-                cell = cells[j] + row - starts[j]
-                z, g = logits[cell : cell + m], gradient[cell : cell + m]
-                _logits(views[b], weight, bias, row, z)
-                product = 1.0  # Π (1 + e^−|z|) of up to 16 cells: their logarithms at the price of one
-                for i in range(m):
-                    e = math.exp(-abs(z[i]))
-                    product *= 1.0 + np.float64(e)
-                    loss += max(z[i], np.float32(0))
-                    g[i] = scale * ((np.float32(1) if z[i] >= 0 else e) / (np.float32(1) + e))
-                loss += math.log(product)
-                while at < end and rows[at] < row:
-                    at += 1
-                while at < end and rows[at] < row + m:
-                    i = rows[at] - row
-                    loss -= z[i]
-                    # σ(z) − 1 as −σ(−z), which a small difference of large numbers would lose
-                    e = math.exp(-abs(z[i]))
-                    g[i] = -scale * ((e if z[i] >= 0 else np.float32(1)) / (np.float32(1) + e))
-                    at += 1
-                if len(dviews):
-                    _add_rows(dviews[b], weight, row, g)
-        values[b] = loss
+        group = np.searchsorted(before, cuts[part], side="right") - 1
+        while group < len(starts) and before[group] < cuts[part + 1]:
+            start = max(cuts[part], before[group]) - before[group]
+            stop = min(cuts[part + 1], before[group + 1]) - before[group]
+            for i in range(start, stop, _STRIP):
+                row, m = starts[group] + i, min(_STRIP, stop - i)
+                for j in range(offsets[group], offsets[group + 1]):
+                    text, cell = texts[j], first[j] + i
+                    z, g = logits[cell : cell + m], cells[cell : cell + m]
+                    _logits(views[text], weight, bias, row, z)
+                    loss += _losses(z, g, scale)
+                    end = of_text[text + 1]
+                    at = _from(positives, of_text[text], end, row)
+                    while at < end and positives[at] < row + m:
+                        one = positives[at] - row
+                        loss -= z[one]
+                        # σ(z) − 1 as −σ(−z), which a small difference of large numbers would lose
+                        e = math.exp(-abs(z[one]))
+                        g[one] = -scale * ((e if z[one] >= 0 else np.float32(1)) / (np.float32(1) + e))
+                        at += 1
+                    if sums.shape[1]:
+                        _add_rows(sums[part, text], weight, row, g)
+            group += 1
+        values[part] = loss

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from megalabel.kernels._cpu.hits import compiled
 from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
+from megalabel.kernels._cpu.row_ranges import cut_rows
 from megalabel.kernels.row_groups import RowGroups
 
 _vectorised = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
@@ -38,39 +39,29 @@ def adam(
     tensors = [weight, none if bias is None else bias, *moments, state["steps"]]
     arrays = [tensor.numpy() for tensor in tensors]
     numbers = np.array([lr, *betas, eps, 1 - lr * weight_decay])
-    before, shared = _shared(groups)
-    run_ranges(lambda rows: _adam(rows.start, rows.stop, before, *shared, *arrays, numbers), _deal(groups))
+    before, ranges = _deal(groups)
+    shared = _shared(groups)
+    run_ranges(lambda rows: _adam(rows.start, rows.stop, before, *shared, *arrays, numbers), ranges)
 
 
 def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
     """One step of SGD, in place."""
     arrays = weight.numpy(), (weight.new_empty(0) if bias is None else bias).numpy()
     rate, keep = np.float32(lr), np.float32(1 - lr * weight_decay)
-    before, shared = _shared(groups)
-    run_ranges(lambda rows: _sgd(rows.start, rows.stop, before, *shared, *arrays, rate, keep), _deal(groups))
+    before, ranges = _deal(groups)
+    shared = _shared(groups)
+    run_ranges(lambda rows: _sgd(rows.start, rows.stop, before, *shared, *arrays, rate, keep), ranges)
 
 
-def _shared(groups: RowGroups) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """How many touched rows lie before each group (G + 1,), and what describes the groups."""
-    before = torch.nn.functional.pad((groups.ends - groups.starts).cumsum(0), (1, 0))
+def _deal(groups: RowGroups) -> tuple[np.ndarray, list[range]]:
+    """How many touched rows lie before each group (G + 1,), and which of them belong to each thread."""
+    before, cuts = cut_rows(groups, _OWN_COST, thread_count(torch.device("cpu")))
+    return before, [range(a, b) for a, b in pairwise(cuts)]
+
+
+def _shared(groups: RowGroups) -> tuple[np.ndarray, ...]:
     members = groups.offsets, groups.texts, groups.first
-    return before.numpy(), tuple(x.numpy() for x in (groups.views, groups.cells, groups.starts, *members))
-
-
-def _deal(groups: RowGroups) -> list[range]:
-    """Touched rows, counted 0, 1, … over all groups, for each thread: about the same work each.
-
-    A cut may lie inside a group: the coarsest level is one group of all its rows.
-    """
-    lengths, members = (groups.ends - groups.starts).numpy(), groups.offsets.diff().numpy()
-    work = np.concatenate([[0], np.cumsum(lengths * (_OWN_COST + members))])
-    rows = np.concatenate([[0], np.cumsum(lengths)])
-    threads = thread_count(torch.device("cpu"))
-    wanted = work[-1] * np.arange(1, threads) // threads
-    group = np.searchsorted(work, wanted, side="right") - 1
-    inside = (wanted - work[group]) // (_OWN_COST + members[group])
-    cuts = np.unique(np.concatenate([[0], rows[group] + inside, rows[-1:]]))
-    return [range(a, b) for a, b in pairwise(cuts)]
+    return tuple(x.numpy() for x in (groups.views, groups.cells, groups.starts, *members))
 
 
 @_vectorised

@@ -13,6 +13,11 @@ from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
 
 _PIECE = 1 << 10  # rows that a thread takes at a time
 
+_ONE = np.uint64(1)
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_PLACES = np.zeros(64, dtype=np.int64)
+_PLACES[[((1 << place) * int(_DE_BRUIJN) & (1 << 64) - 1) >> 58 for place in range(64)]] = np.arange(64)
+
 
 def share(work: Callable[[int, int], None], n_pieces: int) -> None:
     """work(worker, piece) of every piece; one of torch's threads that has ended a piece takes the next."""
@@ -57,9 +62,10 @@ def largest_of_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_mat
         if worker not in scratch:
             scratch[worker] = (
                 np.zeros(v, dtype=x.dtype),
-                np.zeros(v, dtype=np.bool_),
+                np.zeros((v >> 6) + 1, dtype=np.uint64),
+                np.zeros((v >> 12) + 1, dtype=np.uint64),
                 np.empty(v, dtype=x.indices.dtype),
-                np.empty(v, dtype=x.dtype),
+                np.empty((2, v), dtype=x.dtype),
             )
         first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
         multiply_rows(
@@ -157,63 +163,71 @@ def multiply_rows(  # type: ignore[no-untyped-def]
     k,
     sums,
     seen,
+    words,
     touched,
-    ranked,
+    found,
     indptr,
     columns,
     values,
     counts,
 ):
-    """The k largest entries of the product's rows first … last − 1; sums and seen hold zeros before and after."""
+    """The k largest entries of the product's rows first … last − 1.
+
+    sums, seen and words hold zeros before and after. seen has a bit for each column, words a bit for each
+    word of seen: reading them in order gives a row's columns in order, without sorting.
+    """
     for row in range(first, last):
-        n = 0
         for j in range(a_indptr[row], a_indptr[row + 1]):
             factor = a_values[j]
             for at in range(x_indptr[a_columns[j]], x_indptr[a_columns[j] + 1]):
                 column = x_columns[at]
-                if not seen[column]:
-                    seen[column] = True
-                    touched[n] = column
-                    n += 1
                 sums[column] += factor * x_values[at]
-        m = 0
-        for i in range(n):
-            column = touched[i]
-            seen[column] = False
-            if sums[column] != 0:
-                touched[m] = column
-                ranked[m] = sums[column]
-                m += 1
-        kept = touched[:m]
-        if m > k:
-            kept = _largest(touched[:m], ranked[:m], sums, k)
-        kept.sort()
+                word = column >> 6
+                seen[word] |= _ONE << np.uint64(column & 63)
+                words[word >> 6] |= _ONE << np.uint64(word & 63)
+        size = _collect(sums, seen, words, touched, found[0])
+        bar, ties = -np.inf, 0
+        if size > k:
+            bar, ties = _bar(found[0, :size], found[1, :size], k)
         place = indptr[row]
-        for i in range(len(kept)):
-            columns[place + i] = kept[i]
-            values[place + i] = sums[kept[i]]
-        counts[row] = len(kept)
-        for i in range(n):
-            sums[touched[i]] = 0
+        for i in range(size):
+            value = found[0, i]
+            if value == bar:
+                if ties == 0:
+                    continue
+                ties -= 1
+            elif value < bar:
+                continue
+            columns[place] = touched[i]
+            values[place] = value
+            place += 1
+        counts[row] = place - indptr[row]
 
 
 @helper
-def _largest(touched, ranked, sums, k):  # type: ignore[no-untyped-def]
-    """The columns of the k largest sums come first in `touched`, in no order; gives those. No sum is lost."""
-    bar = smallest(ranked, len(ranked) - k)
-    above = 0
-    for i in range(len(touched)):
-        if sums[touched[i]] > bar:
-            touched[i], touched[above] = touched[above], touched[i]
-            above += 1
-    end = above
-    for i in range(above, len(touched)):
-        if sums[touched[i]] == bar:
-            touched[i], touched[end] = touched[end], touched[i]
-            end += 1
-    if end > k:
-        touched[above:end].sort()
-    return touched[:k]
+def _collect(sums, seen, words, touched, values):  # type: ignore[no-untyped-def]
+    """Columns and values of the sums that are not 0, by column; gives how many, and leaves zeros behind."""
+    size = 0
+    for i in range(len(words)):
+        while words[i] != 0:
+            word = (i << 6) + _lowest(words[i])
+            words[i] &= words[i] - _ONE
+            bits = seen[word]
+            seen[word] = 0
+            while bits != 0:
+                column = (word << 6) + _lowest(bits)
+                bits &= bits - _ONE
+                touched[size] = column
+                values[size] = sums[column]
+                size += sums[column] != 0
+                sums[column] = 0
+    return size
+
+
+@helper
+def _lowest(bits):  # type: ignore[no-untyped-def]
+    """The place of the lowest bit that is set, by a de Bruijn sequence: each has other top six bits behind it."""
+    return _PLACES[((bits & (~bits + _ONE)) * _DE_BRUIJN) >> np.uint64(58)]
 
 
 @compiled
