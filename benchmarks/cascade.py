@@ -24,6 +24,7 @@ resident size of a process of its own, less what it was after imports and a step
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import subprocess
 import sys
@@ -50,7 +51,7 @@ BATCHES = 8  # different ones, taken in turn
 def tree_of(n_labels: int, depths: tuple[int, ...]) -> LabelTree:
     """Even clusters of labels in random order."""
     sizes = [*(2**d for d in depths), n_labels]
-    offsets = [np.linspace(0, below, n + 1).astype(np.int64) for n, below in zip(sizes, sizes[1:], strict=False)]
+    offsets = [np.linspace(0, below, n + 1).astype(np.int64) for n, below in itertools.pairwise(sizes)]
     return LabelTree(tuple(offsets), np.random.default_rng(0).permutation(n_labels))
 
 
@@ -113,6 +114,7 @@ class Usual(nn.Module):
             self.children.append(torch.where(places < sizes[:, None], ids, -1))
 
     def forward(self, x: Tensor, positives: Positives) -> Tensor:
+        """The loss: views (B, V, D) to a scalar."""
         candidates = torch.arange(len(self.weights[0])).expand(len(x), -1)
         total = x.new_zeros(())
         for i, (weight, bias, true) in enumerate(
@@ -191,8 +193,8 @@ def stated(head: CascadeHead, optimizer: str, pairs: int) -> float:
     """MB of tables, moments and the buffers that the head's docstring states, for so many pairs."""
     tables = sum(n * (head.dim + 1) * 4 for n in head.sizes)
     kept = (2 * tables + 4 * sum(head.sizes)) if optimizer == "adamw" else 0
-    tree = 8 * sum(head.sizes[1:]) + 8 * head.n_labels
-    return (tables + kept + tree + 16 * pairs) / 1e6
+    tree = 8 * (sum(head.sizes[:-1]) + head.n_labels)
+    return (tables + kept + tree + 12 * pairs) / 1e6
 
 
 def touched(head: CascadeHead, options: argparse.Namespace) -> tuple[int, int]:
@@ -205,53 +207,55 @@ def touched(head: CascadeHead, options: argparse.Namespace) -> tuple[int, int]:
     return sum(c.n_cells for c in found), sum(len(c.rows_of_cells().unique()) for c in found)
 
 
-def report(options: argparse.Namespace) -> None:
-    peaks, steps, heads = {}, {}, {}
-    for n in options.labels:
-        for way in WAYS:
-            if way == "ours" or n <= options.usual_up_to:
-                peaks[way, n] = memory(way, n, options)
-    for n in options.labels:
-        for way in WAYS:
-            if (way, n) in peaks:
-                steps[way, n], heads[n] = made(way, n, options)
+def timed(steps: dict[tuple[str, int], Step], rounds: int) -> dict[tuple[str, int], float]:
+    """Median seconds of a step of each, all taking turns."""
     seconds: dict[tuple[str, int], list[float]] = {key: [] for key in steps}
     for step in steps.values():
         step()
         step()
-    for _ in range(options.rounds):
+    for _ in range(rounds):
         for key, step in steps.items():
             start = time.perf_counter()
             step()
             seconds[key].append(time.perf_counter() - start)
-    taken = {key: statistics.median(values) for key, values in seconds.items()}
-    first = taken["ours", options.labels[0]]
+    return {key: statistics.median(values) for key, values in seconds.items()}
+
+
+def report(options: argparse.Namespace) -> None:
+    keys = [(way, n) for n in options.labels for way in WAYS if way == "ours" or n <= options.usual_up_to]
+    peaks = {(way, n): memory(way, n, options) for way, n in keys}
+    built = {(way, n): made(way, n, options) for way, n in keys}
+    taken = timed({key: step for key, (step, _) in built.items()}, options.rounds)
     print(f"{options.optimizer}, B={options.texts} D={options.dim}, {torch.get_num_threads()} threads")
-    for (way, n), peak in peaks.items():
-        head = heads[n]
-        pairs, rows = touched(head, options)
-        size = (
-            f"L={n} B={options.texts} D={options.dim} {options.optimizer} beams={','.join(map(str, head.beams))}"
-        )
-        facts: dict[str, tuple[float, str]] = {"peak memory": (peak, "MB")}
+    for way, n in keys:
+        head, step, peak = built[way, n][1], taken[way, n], peaks[way, n]
+        facts = {"step": (step * 1e3, "ms"), "peak memory": (peak, "MB")}
         if way == "ours":
-            facts["peak of stated"] = peak / stated(head, options.optimizer, pairs), "of tables, moments, buffers"
-            facts["pairs"], facts["rows"] = (float(pairs), "of text and candidate"), (float(rows), "touched")
+            facts |= ours_in_detail(head, step, peak, options)
+            facts["of the smallest"] = step / taken["ours", options.labels[0]], f"times L={options.labels[0]}"
         else:
+            facts["speed-up"] = step / taken["ours", n], "usual over ours"
             facts["memory share"] = peaks["ours", n] / peak, "ours of usual"
-        if (way, n) in taken:
-            facts["step"] = taken[way, n] * 1e3, "ms"
-            if way == "ours":
-                facts["of the smallest"] = taken[way, n] / first, f"times L={options.labels[0]}"
-                moments = 2 if options.optimizer == "adamw" else 0
-                traffic = rows * 4 * options.dim * (1 + 2 * (1 + moments))
-                facts["traffic"] = traffic / taken[way, n] / 1e9, "GB/s"
-            else:
-                facts["speed-up"] = taken[way, n] / taken["ours", n], "usual over ours"
-        print(f"{n:>10,} {way:6} {head.sizes} " + "  ".join(f"{k} {v:.4g} {u}" for k, (v, u) in facts.items()))
+        beams = ",".join(map(str, head.beams))
+        size = f"L={n} B={options.texts} D={options.dim} {options.optimizer} beams={beams}"
+        print(f"{way:6} {head.sizes} {beams}: " + "  ".join(f"{k} {v:.4g} {u}" for k, (v, u) in facts.items()))
         if not options.no_record:
             for metric, (value, unit) in facts.items():
                 record.row("cascade", size, f"{way}: {metric}", value, unit)
+
+
+def ours_in_detail(
+    head: CascadeHead, step: float, peak: float, options: argparse.Namespace
+) -> dict[str, tuple[float, str]]:
+    pairs, rows = touched(head, options)
+    moments = 2 if options.optimizer == "adamw" else 0
+    traffic = rows * 4 * options.dim * (1 + 2 * (1 + moments))
+    return {
+        "peak of stated": (peak / stated(head, options.optimizer, pairs), "of tables, moments, buffers"),
+        "pairs": (float(pairs), "of text and candidate"),
+        "rows": (float(rows), "touched"),
+        "traffic": (traffic / step / 1e9, "GB/s"),
+    }
 
 
 def main() -> None:

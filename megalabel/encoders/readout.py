@@ -79,7 +79,7 @@ def a_level_each(layers: Sequence[float], levels: int, pool: str = "first") -> l
     if len(layers) != levels + 2:
         raise SettingError(
             f"layers = {tuple(layers)} for {levels} cluster levels",
-            wanted=f"{levels + 2} fractions of the depth: two for the first level, one for every other and the labels",
+            wanted=f"{levels + 2} fractions of the depth: two for the first level, one for every other",
             next_step="give as many, or other depths",
             where="layers",
         )

@@ -15,7 +15,6 @@ from megalabel.encoders.names import find
 from megalabel.encoders.readout import Readout, mean
 from megalabel.errors import FormatError, SettingError
 
-
 JOIN_DROPOUT = 0.2  # CascadeXML, before the linear map
 
 

@@ -33,8 +33,8 @@ class CascadeHead(Head):
     level in the batch (there is no padding), times the level's weight, summed over the levels. Micro-batches each
     have their own mean, and these are summed. With `reduction="sum"` nothing is divided, which is what SGD wants.
 
-    Nothing of size B × C × D or B × L is ever held. Beside the tables, a step needs what its candidates need: a
-    score and a gradient of 4 bytes each and, for each shortlisted cluster, 32 bytes.
+    Nothing of size B × C × D or B × L is ever held. Beside the tables and the tree (8 bytes a label and a cluster)
+    a step needs 12 bytes for each candidate of a text and about 64 for each shortlisted cluster.
 
     With a `RowOptimizer` attached, the gradients of the tables stay factored in `pending`; without one they are
     dense, and any torch optimiser trains the head.

@@ -89,7 +89,7 @@ def cascadexml(
         tree: a folder from `megalabel tree build`; empty to build one.
         tree_source: what labels are clustered by: texts (those that have them), names (their own), or both.
         tree_graph: smooth the labels' words over the labels that a random walk reaches.
-        tree_unit: bring every label's words to unit length before that, so that frequent labels do not drown others.
+        tree_unit: bring every label's words to unit length before that, lest frequent labels drown the others.
         depths: clusters a level as powers of two, coarse to fine; empty for what suits the number of labels.
         beams: clusters kept at each level; empty for the authors'.
         layers: which of the encoder's layers each level reads, as fractions of its depth: one a level and one

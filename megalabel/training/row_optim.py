@@ -13,7 +13,6 @@ from megalabel.heads.base import Head
 from megalabel.kernels.candidates import TableGradient
 from megalabel.kernels.row_step import adam_state, row_adam, row_sgd
 
-
 State: TypeAlias = dict[str, Tensor]
 
 
