@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import record
 import scipy.sparse as sp
+import torch
 from tree_peers import cpu, features, peak
 
 from megalabel.kernels.balanced_split import balanced_tree
@@ -126,8 +127,6 @@ def graph(folder: Path, texts: int, per_text: float, hops: int, keep: int) -> li
 
 def read_rate() -> float:
     """Bytes a second that all cores together read, from a sum over 512 MiB."""
-    import torch
-
     block, best = torch.ones(128 << 20), np.inf
     for _ in range(4):
         start = time.perf_counter()
@@ -160,6 +159,7 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
+        torch.set_num_threads(len(os.sched_getaffinity(0)))  # as many as the peers are told to use
         job, folder = options.child
         if job == "ours":
             print(json.dumps(ours(Path(folder), options.depths)))

@@ -52,13 +52,13 @@ def _search(
             return False
         alone = logsigmoid(z.double())
         joint = above[block] + alone
-        joined = (scores == "path" and level > 0) or (scores == "label*parent" and level == depth)
+        joined = (scores in ("path", "fading") and level > 0) or (scores == "label*parent" and level == depth)
         keys, down = (joint.float(), joint) if joined else (z, alone)
         if level < depth:
             chosen = (
                 _first(of, keys, rows, tables.beams[level], n)[0].sort().values
             )  # blocks in the order of their rows
-            texts, above = of[chosen], down[chosen]
+            texts, above = of[chosen], down[chosen] * (0.5 if scores == "fading" else 1)
             starts, ends = offsets[level][rows[chosen]], offsets[level][rows[chosen] + 1]
     ids = order[rows]
     if excluded is not None:

@@ -6,9 +6,11 @@
     p(n)    = σ(z of n)                            scores="label"
             = σ(z of n) · σ(z of n's parent)       scores="label*parent"
             = Π σ(z) from the top down to n        scores="path"
+            = σ(z of n) · √ p(n's parent)          scores="fading"
 
-Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022), with scores="path" by the product
-down to them (probabilistic label trees). A product is ranked by its logarithm, summed in float64 and rounded to
+Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022), with "path" and "fading" by p (the
+former are probabilistic label trees; the latter weighs a level half as much as the one below it, since a level
+trained on what the one above shortlists knows much of it already). A product is ranked by its logarithm, summed in float64 and rounded to
 float32, a single factor by its z; only then is the probability made. So the order holds where probabilities are
 0 or 1 in float32, and scores that print alike need not be a tie. Ties go to the lower row, among labels to the
 lower label id. A beam that covers every node gives the answer of scoring all labels.
@@ -34,7 +36,7 @@ from megalabel.kernels._beam_tables import BeamTables, Numbers
 from megalabel.kernels._cpu.label_threads import chunk_ranges, run_ranges, thread_count
 from megalabel.types import Positives, TopK
 
-Scores = Literal["label", "label*parent", "path"]
+Scores = Literal["label", "label*parent", "path", "fading"]
 
 _MODES = get_args(Scores)  # numbered as in _cpu/beam.py
 _TEXTS = 32  # a chunk of level 0: its scores stay in a core's own cache
@@ -64,13 +66,13 @@ def plain(
             z = (z if bias is None else z + bias[rows]).float()
             alone = logsigmoid(z.double())
             joint = alone + torch.tensor(above, dtype=torch.float64)
-            joined = (scores == "path" and i > 0) or (scores == "label*parent" and i == last)
+            joined = (scores in ("path", "fading") and i > 0) or (scores == "label*parent" and i == last)
             keys = (joint.float() if joined else z).tolist()
             if i == last:
                 break
             chosen = sorted(_ranked(keys, rows)[: beams[i]])
             children = [range(int(offsets[i][rows[c]]), int(offsets[i][rows[c] + 1])) for c in chosen]
-            down = (joint if joined else alone).tolist()
+            down = ((joint if joined else alone) * (0.5 if scores == "fading" else 1)).tolist()
             above = [down[c] for c, block in zip(chosen, children, strict=True) for _ in block]
             rows = [row for block in children for row in block]
         ids = [int(order[row]) for row in rows]

@@ -12,7 +12,7 @@ import numpy as np
 
 from megalabel.kernels._cpu.hits import compiled
 
-LABEL, TIMES_PARENT, PATH = 0, 1, 2
+LABEL, TIMES_PARENT, PATH, FADING = range(4)
 _LARGEST = np.finfo(np.float32).max
 
 _helper = numba.njit(nogil=True)
@@ -129,7 +129,7 @@ def _add_path(z, totals, at, end, above, keys, rows, size, room, first):  # type
 
 @_helper
 def _descend(  # type: ignore[no-untyped-def]
-    weight, bias, x, top, children, path, room, starts, ends, above, blocks, z, totals, nodes, keys, rows
+    weight, bias, x, top, children, path, fade, room, starts, ends, above, blocks, z, totals, nodes, keys, rows
 ):
     """From candidates in blocks starts:ends to the children of the best `room`; -1 if a logit was not finite."""
     n, size, finite = 0, 0, True
@@ -156,7 +156,7 @@ def _descend(  # type: ignore[no-untyped-def]
     for cell in range(n):  # in the order of the rows, so that the next level's blocks rise too
         if z[cell] > keys[0] or (z[cell] == keys[0] and nodes[cell] <= rows[0]):
             starts[blocks], ends[blocks] = children[nodes[cell]], children[nodes[cell] + 1]
-            above[blocks] = totals[cell] if path else _log_sigmoid(z[cell])
+            above[blocks] = fade * (totals[cell] if path else _log_sigmoid(z[cell]))
             blocks += 1
     return blocks
 
@@ -219,7 +219,7 @@ def walk(
                 break
             blocks = _descend(
                 weights[level], biases[level], views[b, min(level, views.shape[1] - 1)], given, offsets[level],
-                mode == PATH and level > 0, beams[level],
+                mode >= PATH and level > 0, 0.5 if mode == FADING else 1.0, beams[level],
                 starts, ends, above, blocks, z, totals, nodes, keys, rows,
             )  # fmt: skip
             given = given[:0]
