@@ -28,6 +28,9 @@ check: $(VENV)/.ready  ## format, lint, types, import floors
 bench: $(VENV)/.ready  ## the benchmarks behind the README's figures, rows into benchmarks/results.csv
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/dense_head.py
+	$(BIN)/python benchmarks/cascade.py
+	$(BIN)/python benchmarks/tree.py
+	$(BIN)/python benchmarks/beam.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info

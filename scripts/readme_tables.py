@@ -11,7 +11,7 @@ from megalabel.metrics.peers import peers
 from megalabel.metrics.table import table
 
 ROOT = Path(__file__).parent.parent
-SETS = ("wordnet-4k", "gutenberg-4k", "metamath", "wordnet")
+SETS = ("wordnet-4k", "gutenberg-4k", "gutenberg-full", "metamath", "yso-finna-en", "wordnet")
 COLUMNS = ("P@1", "P@3", "P@5", "PSP@1", "PSP@3", "PSP@5", "train s", "peak MB")
 HEAD_COLUMNS = (  # what the column is called, the metric's name, a factor
     ("ms a step", "step", 1.0),
@@ -19,6 +19,25 @@ HEAD_COLUMNS = (  # what the column is called, the metric's name, a factor
     ("times the usual speed", "speed-up", 1.0),
     ("peak MB", "peak memory", 1.0),
     ("% of the usual memory", "memory share", 100.0),
+)
+CASCADE_COLUMNS = (
+    ("ms a step", "step", 1.0),
+    ("times the first row's", "of the smallest", 1.0),
+    ("million rows touched", "rows", 1e-6),
+    ("peak MB", "peak memory", 1.0),
+    ("% of tables and moments", "peak of stated", 100.0),
+    ("times slower than ours", "speed-up", 1.0),
+    ("ours, % of its memory", "memory share", 100.0),
+)
+TREE_COLUMNS = (("s", "seconds", 1.0), ("CPU s", "cpu", 1.0), ("peak MiB", "peak", 1.0))
+BEAM_COLUMNS = (
+    ("median µs", "p50", 1.0),
+    ("99% µs", "p99", 1.0),
+    ("floor µs", "floor", 1.0),
+    ("% of the exact best", "R@1", 1.0),
+    ("% of the best 5", "R@5", 1.0),
+    ("% of the best 10", "R@10", 1.0),
+    ("texts/s in batches", "batched", 1.0),
 )
 PEERS = 3  # best recorded peers shown for each set
 
@@ -58,14 +77,68 @@ def dense_head() -> str:
     for size, values in rows("dense_head").items():
         ways = list(dict.fromkeys(metric.rpartition(": ")[0] for metric in values))
         for way in ways:
-            cells = {
-                head: _short(float(values[f"{way}: {what}"][0]) * factor)
-                for head, what, factor in HEAD_COLUMNS
-                if f"{way}: {what}" in values
-            }
-            lines.append((f"{size.split()[0]} {way}", cells))
-    heads = [head for head, _, _ in HEAD_COLUMNS]
-    return table(lines, heads, style="markdown", title="") + "\n\n" + origin("dense_head")
+            lines.append((f"{size.split()[0]} {way}", _cells(values, HEAD_COLUMNS, f"{way}: ")))
+    return _table(lines, HEAD_COLUMNS, "dense_head")
+
+
+def cascade() -> str:
+    """One line for each number of labels, optimiser and way: metrics are called "way: what"."""
+    lines = []
+    for size, values in rows("cascade").items():
+        for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
+            facts = dict(part.split("=") for part in size.split() if "=" in part)
+            beams = facts["beams"].replace(",", "/")
+            name = f"{int(facts['L']):,} labels, {size.split()[3]}, beams {beams}, {way}"
+            lines.append((name, _cells(values, CASCADE_COLUMNS, f"{way}: ")))
+    return _table(lines, CASCADE_COLUMNS, "cascade")
+
+
+def tree() -> str:
+    """One line for each step and contender: metrics are called "what, measure"."""
+    lines = []
+    for size, values in rows("tree").items():
+        for what in dict.fromkeys(metric.rpartition(", ")[0] for metric in values):
+            labels = int(size.split()[0].partition("=")[2])
+            lines.append((f"{labels:,} labels: {what}", _cells(values, TREE_COLUMNS, f"{what}, ")))
+    return _table(lines, TREE_COLUMNS, "tree")
+
+
+def beam() -> str:
+    """One line a beam."""
+    lines = [(size.split()[-1], _cells(values, BEAM_COLUMNS, "")) for size, values in rows("beam").items()]
+    return _table(lines, BEAM_COLUMNS, "beam")
+
+
+def head_time() -> str:
+    """A sentence for each data set."""
+    told = []
+    for size, values in rows("head_time").items():
+        seconds = {metric.partition(": ")[0]: v[0] for metric, v in values.items() if metric.endswith(": head")}
+        recall = [float(v[0]) for metric, v in values.items() if ": recall level" in metric]
+        (dense, of_dense), (other, of_other) = seconds.items()
+        told.append(
+            f"{size.split()[0]}, a whole training with the {size.split()[1]}: the head of {other} takes "
+            f"{float(of_other):.0f} s, that of {dense} {float(of_dense):.0f} s, "
+            f"a share of {float(values['share'][0]):.0%}; "
+            f"shortlist recall by level {', '.join(f'{value:.1f}%' for value in recall)}."
+        )
+    return "\n".join([*told, "", origin("head_time")])
+
+
+def _cells(
+    values: dict[str, tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], prefix: str
+) -> dict[str, str]:
+    return {
+        head: _short(float(values[prefix + what][0]) * factor)
+        for head, what, factor in columns
+        if prefix + what in values
+    }
+
+
+def _table(
+    lines: list[tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], benchmark: str
+) -> str:
+    return table(lines, [head for head, _, _ in columns], style="markdown", title="") + "\n\n" + origin(benchmark)
 
 
 def _short(value: float) -> str:
@@ -84,7 +157,8 @@ def origin(benchmark: str) -> str:
 def main() -> None:
     path = ROOT / "README.md"
     before = text = path.read_text(encoding="utf-8")
-    for name, made in (("quality", quality), ("dense_head", dense_head)):
+    for made in (quality, dense_head, head_time, cascade, tree, beam):
+        name = made.__name__
         if rows(name):
             text = re.sub(
                 rf"(<!-- {name} -->\n).*?(<!-- end -->)",

@@ -47,7 +47,8 @@ class CascadeHead(Head):
         dropout: share of a view's entries dropped in training, a number for each level; empty for none.
         level_weights: of the levels' losses; empty for 1 each.
         scores: what a label is ranked by: its own probability ("label"), times that of its cluster
-            ("label*parent"), or times those of all clusters above ("path").
+            ("label*parent"), times those of all clusters above ("path"), or times the root of the cluster's, times
+            the fourth root of that above, and so on ("fading").
         reduction: "mean" or "sum".
         generator: where initial weights are drawn from; None for torch's own.
 

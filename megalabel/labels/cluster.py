@@ -19,8 +19,8 @@ from megalabel.labels.tree import LabelTree
 
 LEAF = 8  # labels of a leaf, about
 STEP = 3  # halvings between two levels: eight children a cluster
-FEW = 10  # a level of 2 to this power is scored whole for every text at no great cost
-MOST_LEVELS = 3
+FEW = 11  # a level of 2 to this power is scored whole for every text at no great cost
+MOST_LEVELS = 4
 DEEPEST = 30
 
 
@@ -28,15 +28,16 @@ def choose_depths(n_labels: int) -> tuple[int, ...]:
     """Depths for so many labels, coarse to fine; a level of depth d has 2^d clusters.
 
     The leaves get about 8 labels (6 to 11): 2 to the nearest whole power of L / 8 of them. Above them lies a
-    level of an eighth as many clusters, and another, until one has at most 1,024 or there are three.
+    level of an eighth as many clusters, and another, until one has at most 2,048 or there are four. (On wordnet's
+    145,716 labels a level of 256 above one of 2,048 cost a point of P@1: docs/log.md.)
 
     | labels | depths | published |
     |---|---|---|
     | Wiki10-31K, 30,938 | 9, 12 | two levels, leaves at 12 |
     | Amazon-670K, 670,091; Wiki-500K, 501,070 | 10, 13, 16 | the same |
-    | Amazon-3M, 2,812,281 | 12, 15, 18 | leaves at 17, so of 21 labels |
-    | AmazonCat-13K, 13,330 | 8, 11 | not known; 7 in an older design of one level |
-    | LF-AmazonTitles-131K, 131,073 | 8, 11, 14 | re-runs by others: 10, 13, 16 and 9, 12, 15 |
+    | Amazon-3M, 2,812,281 | 9, 12, 15, 18 | leaves at 17, so of 21 labels |
+    | AmazonCat-13K, 13,330 | 11 | not known; 7 in an older design of one level |
+    | LF-AmazonTitles-131K, 131,073 | 11, 14 | re-runs by others: 10, 13, 16 and 9, 12, 15 |
     | LF-WikiSeeAlso-320K, 312,330 | 9, 12, 15 | re-run by others: 10, 13, 16 |
     | LF-AmazonTitles-1.3M, 1,305,265 | 11, 14, 17 | re-run by others: 13, 16, two levels |
 

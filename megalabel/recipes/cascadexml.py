@@ -42,6 +42,7 @@ def cascadexml(
     tree_source: str = "texts",
     tree_graph: bool = True,
     tree_unit: bool = False,
+    tree_features: int = 1000,
     depths: tuple[int, ...] = (),
     beams: tuple[int, ...] = (),
     layers: tuple[float, ...] = (),
@@ -90,6 +91,7 @@ def cascadexml(
         tree_source: what labels are clustered by: texts (those that have them), names (their own), or both.
         tree_graph: smooth the labels' words over the labels that a random walk reaches.
         tree_unit: bring every label's words to unit length before that, lest frequent labels drown the others.
+        tree_features: words of a label that are kept; each costs 16 bytes a label while the tree is built.
         depths: clusters a level as powers of two, coarse to fine; empty for what suits the number of labels.
         beams: clusters kept at each level; empty for the authors'.
         layers: which of the encoder's layers each level reads, as fractions of its depth: one a level and one
@@ -97,7 +99,8 @@ def cascadexml(
         pool: of a layer's tokens: first (the paper), or mean.
         level_dropout: share of the view's entries dropped, a number a level, labels last; empty for the authors'.
         level_weights: of the levels' losses; empty for 1 each.
-        scores: labels are ranked by label, label*parent or path: probabilities multiplied.
+        scores: labels are ranked by label, label*parent, path (all levels multiplied), or fading (each level to half
+            the power of the one below).
         reduction: of the loss over a level's candidates: mean (the paper), or sum, which suits sgd.
         token_dropout: share of a text's tokens hidden in training.
         pairs: of the bag: give word pairs that occur in so many texts a vector; 0 for none.
@@ -156,7 +159,8 @@ def cascadexml(
         check_fits(label_tree, data)
     else:
         label_tree = build_tree(
-            data, rows=kept, source=tree_source, graph=tree_graph, unit=tree_unit, depths=depths or None, seed=seed
+            data, rows=kept, source=tree_source, graph=tree_graph, unit=tree_unit, keep=tree_features,
+            depths=depths or None, tokenizer="words" if tokenizer == "own" else tokenizer, seed=seed,
         )
     levels = label_tree.depth
     twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 3)])

@@ -39,6 +39,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "layers": (0, 1.000001),  # fractions of the depth, the last layer included
     "level_dropout": (0, 1),
     "level_weights": (0, _INF),
+    "tree_features": (1, _INF),
     "warmup_epochs": (0, _INF),
     "final_epochs": (0, _INF),
     "log_every": (1, _INF),

@@ -14,12 +14,12 @@ from megalabel.labels.cluster import check_depths, choose_depths, cluster
         (670_091, (10, 13, 16)),
         (501_070, (10, 13, 16)),
         (30_938, (9, 12)),
-        (13_330, (8, 11)),
-        (131_073, (8, 11, 14)),
+        (13_330, (11,)),
+        (131_073, (11, 14)),
         (312_330, (9, 12, 15)),
         (1_305_265, (11, 14, 17)),
-        (2_812_281, (12, 15, 18)),
-        (10_000_000, (14, 17, 20)),
+        (2_812_281, (9, 12, 15, 18)),
+        (10_000_000, (11, 14, 17, 20)),
         (4_044, (9,)),
         (2, (1,)),
         (3, (1,)),
@@ -32,10 +32,10 @@ def test_depths_of_the_published_sets_and_others(n_labels, depths):
 def test_the_rule_holds_for_every_size():
     for n in {*range(2, 3000), *(int(10 ** (i / 50)) for i in range(170, 351))}:
         depths = choose_depths(n)
-        assert 1 <= len(depths) <= 3
+        assert 1 <= len(depths) <= 4
         assert check_depths(depths, n) == depths
         assert all(b - a == 3 for a, b in pairwise(depths))
-        assert len(depths) == 3 or depths[0] <= 10
+        assert len(depths) == 4 or depths[0] <= 11
         if n >= 12:
             assert 8 / 2**0.5 <= n / 2 ** depths[-1] <= 8 * 2**0.5
 
