@@ -1,6 +1,7 @@
 """How fast and how large a training step of the cascade is at 10⁵, 10⁶ and 10⁷ labels, beside plain PyTorch.
 
-python benchmarks/cascade.py [--labels 100000 1000000] [--optimizer adamw] [--beams 128 256 400] [--no-record]
+python benchmarks/cascade.py [--labels 100000 1000000] [--optimizer adamw] [--beams 64] [--no-record]
+python benchmarks/cascade.py --beams 128 256 400 --levels 3    # the paper's beams
 
 A step: views (B, K + 1, D) in, the loss's gradient by them out, rows that were candidates moved by AdamW or SGD.
 
@@ -40,7 +41,6 @@ from torch import Tensor, nn
 from megalabel.heads.cascade import CascadeHead
 from megalabel.labels.cluster import choose_depths
 from megalabel.labels.tree import LabelTree
-from megalabel.recipes.cascadexml import default_beams
 from megalabel.training.row_optim import RowAdam, RowSGD
 from megalabel.types import Positives
 
@@ -68,7 +68,7 @@ def batches(texts: int, views: int, n_labels: int, dim: int) -> list[tuple[Tenso
 def head_of(n_labels: int, dim: int, beams: list[int], depths: tuple[int, ...]) -> CascadeHead:
     """A head as in the middle of training: biases at frequencies, logits of a standard deviation of one."""
     tree = tree_of(n_labels, depths)
-    head = CascadeHead(tree, dim, beams=beams or default_beams(tree.sizes))
+    head = CascadeHead(tree, dim, beams=beams)
     frequency = 3 / (np.log(n_labels) * np.arange(1, n_labels + 1))
     level = frequency[tree.order]
     counts = [level]
@@ -154,13 +154,16 @@ WAYS = {"ours": ours, "usual": usual}
 
 
 def made(way: str, n_labels: int, options: argparse.Namespace) -> tuple[Step, CascadeHead]:
-    head = head_of(n_labels, options.dim, options.beams, depths_of(n_labels, options))
+    depths = depths_of(n_labels, options)
+    beams = options.beams * len(depths) if len(options.beams) == 1 else options.beams
+    head = head_of(n_labels, options.dim, beams, depths)
     data = batches(options.texts, head.n_views, n_labels, options.dim)
     return WAYS[way](head, data, options.optimizer), head
 
 
 def depths_of(n_labels: int, options: argparse.Namespace) -> tuple[int, ...]:
-    return tuple(options.depths) or choose_depths(n_labels)
+    depths = choose_depths(n_labels)
+    return tuple(depths[-1] - 3 * i for i in reversed(range(options.levels))) if options.levels else depths
 
 
 def peak_of_this_process() -> float:
@@ -170,7 +173,7 @@ def peak_of_this_process() -> float:
 
 def memory_here(way: str, n_labels: int, options: argparse.Namespace) -> None:
     """Prints the peak of three steps over a baseline; runs in a process of its own."""
-    small = argparse.Namespace(**{**vars(options), "depths": [3, 6], "beams": [4, 8]})
+    small = argparse.Namespace(**{**vars(options), "levels": 2, "beams": [4]})
     made(way, 512, small)[0]()
     before = peak_of_this_process()
     step, _ = made(way, n_labels, options)
@@ -181,7 +184,7 @@ def memory_here(way: str, n_labels: int, options: argparse.Namespace) -> None:
 
 def memory(way: str, n_labels: int, options: argparse.Namespace) -> float:
     command = [sys.executable, __file__, "--memory-of", way, "--labels", str(n_labels)]
-    for name in ("dim", "texts", "optimizer", "beams", "depths"):
+    for name in ("dim", "texts", "optimizer", "beams", "levels"):
         value = getattr(options, name)
         values = value if isinstance(value, list) else [value]
         if values:
@@ -264,8 +267,8 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--texts", type=int, default=64)
     parser.add_argument("--optimizer", choices=["adamw", "sgd"], default="adamw")
-    parser.add_argument("--beams", type=int, nargs="+", default=[], help="default: the recipe's")
-    parser.add_argument("--depths", type=int, nargs="+", default=[], help="default: what suits the labels")
+    parser.add_argument("--beams", type=int, nargs="+", default=[64], help="one a level, or one for all")
+    parser.add_argument("--levels", type=int, default=0, help="default: what suits the labels")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--usual-up-to", type=int, default=100_000, help="labels that the usual way is run for")
     parser.add_argument("--no-record", action="store_true")

@@ -1,6 +1,6 @@
 """What a recipe's head costs in a real training run, beside another's on the same data, encoder and epochs.
 
-python benchmarks/head_time.py DATA/wordnet [--recipes renee cascadexml] [--encoder bag] [--steps 400]
+python benchmarks/head_time.py DATA/wordnet [--recipes renee cascadexml] [--encoder bag] [--epochs 2]
 
 Both recipes train with their presets, in turn a stretch of steps each, so that a busy machine slows both alike.
 Head time is that of the loss, of its backward down to the views, and of the head's optimiser; the encoder's own
@@ -79,16 +79,19 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--recipes", nargs=2, default=["renee", "cascadexml"])
     parser.add_argument("--encoder", default="bag")
+    parser.add_argument("--epochs", type=int, help="default: the presets'")
     parser.add_argument("--stretch", type=int, default=100, help="steps before the other recipe has its turn")
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args()
     name = options.data.removeprefix("bundled:")
     data = megalabel.Corpus.bundled(name) if name != options.data else megalabel.Corpus.open(Path(name))
-    runs = {recipe: Timed(tuned(recipe, data, encoder=options.encoder)) for recipe in options.recipes}
+    more = {"epochs": options.epochs} if options.epochs else {}
+    runs = {recipe: Timed(tuned(recipe, data, encoder=options.encoder, **more)) for recipe in options.recipes}
     for _ in itertools.zip_longest(*(run.stretches(options.stretch) for run in runs.values())):
         print({recipe: f"{run.seconds:.1f} s of {run.steps} steps" for recipe, run in runs.items()}, flush=True)
     first, second = runs.values()
-    size = f"{data.name} {options.encoder} {torch.get_num_threads()} threads"
+    epochs = first.recipe.arguments["epochs"]
+    size = f"{data.name} {options.encoder} {epochs} epochs {torch.get_num_threads()} threads"
     facts = {f"{recipe}: head": (run.seconds, "s") for recipe, run in runs.items()}
     facts |= {f"{recipe}: steps": (float(run.steps), "") for recipe, run in runs.items()}
     facts["share"] = second.seconds / first.seconds, f"{options.recipes[1]} of {options.recipes[0]}"

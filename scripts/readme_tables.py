@@ -117,7 +117,7 @@ def head_time() -> str:
         recall = [float(v[0]) for metric, v in values.items() if ": recall level" in metric]
         (dense, of_dense), (other, of_other) = seconds.items()
         told.append(
-            f"{size.split()[0]}, a whole training with the {size.split()[1]}: the head of {other} takes "
+            f"{size.split()[0]}, {size.split()[2]} epochs with the {size.split()[1]}: the head of {other} takes "
             f"{float(of_other):.0f} s, that of {dense} {float(of_dense):.0f} s, "
             f"a share of {float(values['share'][0]):.0%}; "
             f"shortlist recall by level {', '.join(f'{value:.1f}%' for value in recall)}."

@@ -8,12 +8,13 @@
             = Π σ(z) from the top down to n        scores="path"
             = σ(z of n) · √ p(n's parent)          scores="fading"
 
-Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022), with "path" and "fading" by p (the
-former are probabilistic label trees; the latter weighs a level half as much as the one below it, since a level
-trained on what the one above shortlists knows much of it already). A product is ranked by its logarithm, summed in float64 and rounded to
-float32, a single factor by its z; only then is the probability made. So the order holds where probabilities are
-0 or 1 in float32, and scores that print alike need not be a tie. Ties go to the lower row, among labels to the
-lower label id. A beam that covers every node gives the answer of scoring all labels.
+Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022), with "path" and "fading" by p. The
+former is a probabilistic label tree; the latter weighs a level half as much as the one below it, since a level
+that is trained on what the one above shortlists knows much of it already. A product is ranked by its logarithm,
+summed in float64 and rounded to float32, a single factor by its z; only then is the probability made. So the
+order holds where probabilities are 0 or 1 in float32, and scores that print alike need not be a tie. Ties go to
+the lower row, among labels to the lower label id. A beam that covers every node gives the answer of scoring all
+labels.
 
 Which body runs: on a CPU numba's (`_cpu/beam.py`), text by text; level 0 of more than one text is a matrix
 product over chunks of texts, dealt out to torch's threads: how many there are does not change a bit. Elsewhere

@@ -74,6 +74,11 @@ class Candidates:
         return cls(ids, ids + 1, texts, torch.arange(len(ids) + 1, device=ids.device))
 
     @property
+    def whole(self) -> bool:
+        """Whether each text has all rows up to the highest: told by the counts, as no text has a row twice."""
+        return 0 < self.n_cells == self.batch * self.n_rows and len(self) == self.batch
+
+    @property
     def batch(self) -> int:
         """B, how many texts there are."""
         return len(self.texts) - 1

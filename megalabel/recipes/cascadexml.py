@@ -99,8 +99,8 @@ def cascadexml(
         pool: of a layer's tokens: first (the paper), or mean.
         level_dropout: share of the view's entries dropped, a number a level, labels last; empty for the authors'.
         level_weights: of the levels' losses; empty for 1 each.
-        scores: labels are ranked by label, label*parent, path (all levels multiplied), or fading (each level to half
-            the power of the one below).
+        scores: labels are ranked by label, label*parent, path (all levels multiplied), or fading (each level to
+            half the power of the one below).
         reduction: of the loss over a level's candidates: mean (the paper), or sum, which suits sgd.
         token_dropout: share of a text's tokens hidden in training.
         pairs: of the bag: give word pairs that occur in so many texts a vector; 0 for none.
@@ -159,8 +159,15 @@ def cascadexml(
         check_fits(label_tree, data)
     else:
         label_tree = build_tree(
-            data, rows=kept, source=tree_source, graph=tree_graph, unit=tree_unit, keep=tree_features,
-            depths=depths or None, tokenizer="words" if tokenizer == "own" else tokenizer, seed=seed,
+            data,
+            rows=kept,
+            source=tree_source,
+            graph=tree_graph,
+            unit=tree_unit,
+            keep=tree_features,
+            depths=depths or None,
+            tokenizer="words" if tokenizer == "own" else tokenizer,
+            seed=seed,
         )
     levels = label_tree.depth
     twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 3)])

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from megalabel.kernels._cpu import whole_table
 from megalabel.kernels._cpu.hits import compiled
 from megalabel.kernels._cpu.label_threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels._cpu.row_ranges import cut_rows
@@ -52,6 +53,8 @@ def bce(
 
     Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly rising.
     """
+    if candidates.whole:
+        return whole_table.bce(views, weight, bias, candidates, offsets, rows, scale, wants_views)
     parts = min(_PARTS, 1 + candidates.n_cells * views.shape[1] // _PART_WORK)
     before, cuts = cut_rows(candidates.by_rows, _OWN_COST, parts)
     logits, cells = views.new_empty(candidates.n_cells), views.new_empty(candidates.n_cells)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from megalabel.kernels._cpu import whole_table
 from megalabel.kernels._cpu.hits import compiled
 from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
 from megalabel.kernels._cpu.row_ranges import cut_rows
@@ -61,7 +62,9 @@ def _deal(groups: RowGroups) -> tuple[np.ndarray, list[range]]:
 
 def _shared(groups: RowGroups) -> tuple[np.ndarray, ...]:
     members = groups.offsets, groups.texts, groups.first
-    return tuple(x.numpy() for x in (groups.views, groups.cells, groups.starts, *members))
+    return tuple(
+        x.numpy() for x in (*whole_table.sums(groups), groups.views, groups.cells, groups.starts, *members)
+    )
 
 
 @_vectorised
@@ -107,6 +110,8 @@ def _adam(  # type: ignore[no-untyped-def]
     low,
     high,
     before,
+    sums,
+    bias_sums,
     views,
     cells,
     starts,
@@ -122,7 +127,7 @@ def _adam(  # type: ignore[no-untyped-def]
     steps,
     numbers,
 ):
-    """Touched rows low … high − 1; numbers: lr, β1, β2, eps, 1 − lr · decay."""
+    """Touched rows low … high − 1; sums: their gradients, or empty; numbers: lr, β1, β2, eps, 1 − lr · decay."""
     lr = numbers[0]
     beta1, beta2, eps = np.float32(numbers[1]), np.float32(numbers[2]), np.float32(numbers[3])
     keep = np.float32(numbers[4])
@@ -133,7 +138,11 @@ def _adam(  # type: ignore[no-untyped-def]
     while group < len(starts) and before[group] < high:
         for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
             row = starts[group] + i
-            of_bias[0] = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
+            if len(sums):
+                g[:] = sums[i]
+                of_bias[0] = bias_sums[i]
+            else:
+                of_bias[0] = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
             steps[row] += 1
             if steps[row] != known:  # neighbours mostly agree, and powers are dear
                 known = steps[row]
@@ -156,7 +165,7 @@ def _descend(w, g, rate, keep):  # type: ignore[no-untyped-def]
 
 @compiled
 def _sgd(  # type: ignore[no-untyped-def]
-    low, high, before, views, cells, starts, offsets, texts, first, weight, bias, rate, keep
+    low, high, before, sums, bias_sums, views, cells, starts, offsets, texts, first, weight, bias, rate, keep
 ):
     """Touched rows low … high − 1; keep = 1 − lr · decay."""
     g = np.empty(weight.shape[1], np.float32)
@@ -164,7 +173,11 @@ def _sgd(  # type: ignore[no-untyped-def]
     while group < len(starts) and before[group] < high:
         for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
             row = starts[group] + i
-            of_bias = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
+            if len(sums):
+                g[:] = sums[i]
+                of_bias = bias_sums[i]
+            else:
+                of_bias = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
             _descend(weight[row], g, rate, keep)
             if len(bias):
                 bias[row] -= rate * of_bias

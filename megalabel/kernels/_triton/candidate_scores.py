@@ -31,7 +31,7 @@ _PAIRS = 16  # positives compared with a tile at once
 
 def scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
     """Logits (C,)."""
-    if _every_row(candidates):
+    if candidates.whole:
         return _products(views, weight, bias, candidates).view(-1)
     logits = views.new_empty(candidates.n_cells)
     if candidates.n_cells:
@@ -53,7 +53,7 @@ def bce(
 
     Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly rising.
     """
-    if _every_row(candidates):
+    if candidates.whole:
         return _bce_of_products(views, weight, bias, candidates, offsets, rows, scale, wants_views)
     logits, cells = views.new_empty(candidates.n_cells), views.new_empty(candidates.n_cells)
     if candidates.n_cells == 0:
@@ -61,11 +61,6 @@ def bce(
     loss, dviews = _launch(views, weight, bias, candidates, logits, cells, offsets, rows, scale, wants_views)
     value = (loss.sum(dtype=torch.float64) * scale).to(views.dtype)
     return value, logits, cells, dviews.sum(1) if wants_views else None
-
-
-def _every_row(candidates: Candidates) -> bool:
-    """Whether each text has all rows up to the highest: told by the counts, as no text has a row twice."""
-    return 0 < candidates.n_cells == candidates.batch * candidates.n_rows
 
 
 def _products(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
