@@ -10,6 +10,9 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+# As the command line does, and before torch reads it: threads that spin while they wait measure each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 COLUMNS = ("date", "commit", "benchmark", "machine", "versions", "size", "metric", "value", "unit")
 RESULTS = Path(__file__).with_name("results.csv")
 
