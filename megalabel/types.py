@@ -31,9 +31,13 @@ class Positives:
         """Pairs in any order, repeated or not: (P,) and (P,) integers, made unique and sorted by label."""
         import torch
 
-        pairs = torch.stack([labels.to(torch.int64), rows.to(torch.int64)])
-        unique = torch.unique(pairs, dim=1)  # sorted by first row, then second
-        return cls(rows=unique[1].contiguous(), labels=unique[0].contiguous())
+        rows, labels = rows.to(torch.int64), labels.to(torch.int64)
+        if len(rows) == 0:
+            return cls(rows, labels)
+        # A pair as one number: torch.unique of pairs takes many times as long.
+        lowest, n = rows.min(), rows.max() - rows.min() + 1
+        codes = torch.unique(labels * n + (rows - lowest))
+        return cls(rows=codes % n + lowest, labels=codes.div(n, rounding_mode="floor"))
 
     def to(self, device: torch.device | str) -> Positives:
         """The same pairs on another device."""

@@ -97,9 +97,12 @@ def _mark(starts, ends, rows, gold):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True)
-def _lift(keys, gold, bar, ties):  # type: ignore[no-untyped-def]
-    """How many positives are among the best by bar and ties; then lifts them all above every finite logit."""
-    hits = 0
+def _lift(keys, gold, bar, ties, others):  # type: ignore[no-untyped-def]
+    """How many positives are among the best by bar and ties; then lifts them all above every finite logit.
+
+    others (m,) gets the keys of the best that are not positive; also gives how many those are.
+    """
+    hits, n = 0, 0
     for i in range(len(keys)):
         best = keys[i] > bar
         if keys[i] == bar and ties > 0:
@@ -108,7 +111,10 @@ def _lift(keys, gold, bar, ties):  # type: ignore[no-untyped-def]
         if gold[i]:
             hits += best
             keys[i] = np.uint32(0xFFFFFFFF)
-    return hits
+        elif best:
+            others[n] = keys[i]
+            n += 1
+    return hits, n
 
 
 @numba.njit(nogil=True)
@@ -136,7 +142,11 @@ def _select(  # type: ignore[no-untyped-def]
     longest = 0
     for b in range(low, high):
         longest = max(longest, bounds[b + 1] - bounds[b])
-    scratch, marks = np.empty(longest, np.uint32), np.empty(longest, np.bool_)
+    scratch, others, marks = (
+        np.empty(longest, np.uint32),
+        np.empty(longest, np.uint32),
+        np.empty(longest, np.bool_),
+    )
     counts = np.empty(_BINS, np.int64)
     for b in range(low, high):
         m = bounds[b + 1] - bounds[b]
@@ -149,7 +159,9 @@ def _select(  # type: ignore[no-untyped-def]
         bar, ties = _threshold(keys, keep, counts)
         if offsets[b] < offsets[b + 1]:
             n_gold = _mark(first, last, rows[offsets[b] : offsets[b + 1]], gold)
-            found[b] = _lift(keys, gold, bar, ties)
-            if n_gold > 0:
-                bar, ties = _threshold(keys, max(keep, n_gold), counts)
+            found[b], n = _lift(keys, gold, bar, ties, others)
+            if n_gold >= keep:
+                bar, ties = np.uint32(0xFFFFFFFF), n_gold
+            elif n_gold > 0:  # only what was among the best before can be among them still
+                bar, ties = _threshold(others[:n], keep - n_gold, counts)
         kept[b] = _keep(keys, bar, ties, first, last, bounds[b], cells[room[b] :], nodes[room[b] :])
