@@ -40,6 +40,7 @@ def cascadexml(
     micro_batches: int = 4,
     tree: str = "",
     tree_source: str = "texts",
+    tree_tokenizer: str = "words",
     tree_graph: bool = True,
     tree_unit: bool = False,
     tree_features: int = 1000,
@@ -89,6 +90,7 @@ def cascadexml(
         micro_batches: parts a batch is cut into; their losses, each a mean, are summed (the authors' 4 of 64).
         tree: a folder from `megalabel tree build`; empty to build one.
         tree_source: what labels are clustered by: texts (those that have them), names (their own), or both.
+        tree_tokenizer: how words are told for that: words, or symbols for formulae and code.
         tree_graph: smooth the labels' words over the labels that a random walk reaches.
         tree_unit: bring every label's words to unit length before that, lest frequent labels drown the others.
         tree_features: words of a label that are kept; each costs 16 bytes a label while the tree is built.
@@ -166,7 +168,7 @@ def cascadexml(
             unit=tree_unit,
             keep=tree_features,
             depths=depths or None,
-            tokenizer="words" if tokenizer == "own" else tokenizer,
+            tokenizer=tree_tokenizer,
             seed=seed,
         )
     levels = label_tree.depth
