@@ -33,8 +33,13 @@ def read_manifest(
         next_step: what to do where anything is wrong.
 
     Raises:
-        FormatError: no manifest, another format, a fact or a file missing, a file that was changed.
+        FormatError: no folder or manifest, another format, a fact or a file missing, a file that was changed.
     """
+    for path in (folder, *folder.parents):
+        if path.is_file():
+            raise FormatError(
+                "a file", wanted=f"the folder of a {what}", next_step="name the folder, not a file", where=path
+            )
     manifest = read_json(folder / NAME, next_step=next_step)
     if manifest.get("format") != format:
         raise FormatError(

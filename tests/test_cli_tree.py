@@ -97,6 +97,9 @@ def test_show_tells_sizes_and_with_data_some_leaves(megalabel, tree, folder):
     assert out.startswith("64 labels under 2 levels of clusters\n")
     assert "source: texts" in out
     assert "leaf 0" not in out
+    status, _, err = megalabel("tree", "show", tree, "--examples", -3)
+    assert status == 2
+    assert "examples = -3; wanted 0 or more" in err
     _, out, _ = megalabel("tree", "show", tree, "--data", folder, "--examples", 2)
     leaves = [line for line in out.splitlines() if line.startswith("leaf")]
     assert len(leaves) == 2
@@ -114,7 +117,7 @@ def test_export_writes_the_chain(megalabel, tree, tmp_path):
     ("options", "said"),
     [
         (["--source", "titles"], "source = 'titles'; wanted texts, names, both"),
-        (["--depths", "10-13"], "--depths 10-13; wanted whole numbers with commas"),
+        (["--depths", "10-13"], "depths = '10-13'; wanted a whole number from 0 to below 31"),
         (["--depths", "4,4"], "depths = 4,4; wanted rising whole numbers from 1 to 30, such as 3"),
         (["--depths", "9"], "512 clusters on the coarsest level, of 64 labels"),
         (["--keep", 0], "keep = 0"),
@@ -139,6 +142,9 @@ def test_an_existing_folder_is_refused_before_any_work(megalabel, folder, tree, 
         assert "is there already; wanted a new folder" in err
     (tmp_path / "file").write_text("mine")
     assert megalabel("tree", "build", folder, "--out", tmp_path / "file")[0] == 2
+    status, out, err = megalabel("tree", "build", folder, "--out", tmp_path / "file" / "tree")
+    assert (status, out) == (2, "")
+    assert "which is a file; wanted a new folder" in err
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -147,7 +153,11 @@ def test_a_damaged_folder_and_one_that_is_none_get_one_line(megalabel, tree, tmp
 
     shutil.copytree(tree, tmp_path / "tree")
     (tmp_path / "tree" / "order.npy").write_bytes(b"")
-    for path, said in ((tmp_path / "tree", "not what the manifest says"), (tmp_path / "none", "missing")):
+    for path, said in (
+        (tmp_path / "tree", "not what the manifest says"),
+        (tmp_path / "none", "missing"),
+        (tmp_path / "tree" / "order.npy", "a file; wanted the folder of a label tree"),
+    ):
         status, _, err = megalabel("tree", "show", path)
         assert status == 2
         assert said in err

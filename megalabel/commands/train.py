@@ -12,7 +12,7 @@ import typer
 
 from megalabel.errors import SettingError
 from megalabel.recipes import get, tuned
-from megalabel.recipes.presets import find
+from megalabel.recipes.presets import find, taken
 from megalabel.training.knobs import TUPLES
 
 _TYPES = {"str": str, "int": int, "float": float, "bool": bool, **dict.fromkeys(TUPLES, str)}
@@ -66,16 +66,16 @@ def run(
     """Takes the preset, says what it took, trains; returns the model."""
     import torch
 
-    from megalabel.training.run import train
+    from megalabel.training.run import check_out, train
 
+    check_out(out)  # before the recipe is built, which may take minutes
     if threads is not None:
         if threads < 1:
             raise SettingError(f"threads = {threads}", wanted="1 or more", next_step="leave --threads out for all")
         torch.set_num_threads(threads)
     preset = find(name, data.name, overrides.get("encoder"))
-    taken = dict(preset.arguments) if preset else {}
     if not quiet:
-        typer.echo(_told(name, data, preset, taken, overrides), err=True)
+        typer.echo(_told(name, data, preset, taken(preset, overrides), overrides), err=True)
     model = train(
         tuned(name, data, **overrides), out, device=device, checkpoint_seconds=checkpoint_seconds, quiet=quiet
     )

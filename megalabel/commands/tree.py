@@ -8,22 +8,23 @@ from typing import Any
 
 from megalabel.errors import SettingError
 from megalabel.labels.build import build_tree, check_fits
-from megalabel.labels.tree import LabelTree
+from megalabel.labels.tree import LabelTree, new_folder
+from megalabel.training.knobs import checked
 
 Say = Callable[[str], Any]
 
 
 def build(data: Any, out: Path, depths: str | None, threads: int | None, values: dict[str, Any], say: Say) -> None:
     """Builds the tree of a data set into the new folder `out`; `values` are arguments of `build_tree`."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise SettingError(f"{out} is there already", wanted="a new folder", next_step="give another --out")
+    new_folder(out)  # before the work, not after it
+    chosen = None if depths is None else checked("depths", depths, "tuple[int, ...]")
     if threads is not None:
         import torch
 
         if threads < 1:
             raise SettingError(f"threads = {threads}", wanted="1 or more", next_step="leave --threads out for all")
         torch.set_num_threads(threads)
-    tree = build_tree(data, depths=None if depths is None else parse_depths(depths), say=say, **values)
+    tree = build_tree(data, depths=chosen, say=say, **values)
     tree.save(out)
     say(f"the tree is in {out}; next: megalabel tree show {out} --data DATA")
 
@@ -42,13 +43,3 @@ def export(folder: Path, out: Path, say: Say) -> None:
     tree = LabelTree.load(folder)
     tree.export_npz(out)
     say(f"{out}: {tree.depth + 1} matrices for pecos.utils.cluster_util.ClusterChain.load")
-
-
-def parse_depths(text: str) -> list[int]:
-    """The numbers of "10,13,16"."""
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise SettingError(
-            f"--depths {text}", wanted="whole numbers with commas, such as 10,13,16", next_step="write them so"
-        ) from None

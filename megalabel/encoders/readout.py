@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -43,7 +44,7 @@ class Readout:
     def __call__(self, hidden: tuple[Tensor, ...], mask: Tensor) -> Tensor:
         """hidden: depth + 1 tensors (B, T, H), the embeddings first; mask (B, T) → (B, parts · H)."""
         depth = len(hidden) - 1
-        vectors = [_pool(hidden[round(layer * depth)], mask, self.pool) for layer in self.layers]
+        vectors = [_pool(hidden[layer_of(layer, depth)], mask, self.pool) for layer in self.layers]
         return torch.cat(vectors, dim=-1)
 
     def settings(self) -> dict[str, Any]:
@@ -54,6 +55,11 @@ class Readout:
     def from_settings(cls, settings: dict[str, Any]) -> Readout:
         """The readout that `settings` describes."""
         return cls(layers=tuple(settings["layers"]), pool=settings["pool"])
+
+
+def layer_of(fraction: float, depth: int) -> int:
+    """The layer nearest to a fraction of the depth, the lower of two: layers 7 and 8 of 12 are 3 and 4 of 6."""
+    return math.ceil(fraction * depth - 0.5 - 1e-9)
 
 
 def mean() -> Readout:
@@ -89,7 +95,7 @@ def a_level_each(layers: Sequence[float], levels: int, pool: str = "first") -> l
 
 def check_enough_layers(depth: int, layers: Sequence[float]) -> None:
     """SettingError where two of the wanted fractions of the depth are the same layer."""
-    taken = [round(layer * depth) for layer in layers]
+    taken = [layer_of(layer, depth) for layer in layers]
     if len(set(taken)) < len(taken) or 0 in taken:
         raise SettingError(
             f"an encoder of {depth} layers for {len(layers)} readouts, which would read its layers "

@@ -24,6 +24,7 @@ class Head(nn.Module, ABC):
 
     Attributes:
         n_views: how many vectors of a text it wants of the encoder.
+        averaged: whether `loss` is a mean over what it scores, not a sum over texts: so the log reads it.
         n_labels: L.
         dim: D, the width of a view.
         sgd: there on heads only whose backward pass can update their own weights; set by `FusedSGD`.
@@ -32,6 +33,7 @@ class Head(nn.Module, ABC):
     """
 
     n_views: int = 1
+    averaged: bool = False
     n_labels: int
     dim: int
     sgd: SGDRule | None

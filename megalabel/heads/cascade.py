@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 from megalabel.heads.base import Head
 from megalabel.kernels.beam import BeamSearch, Scores
 from megalabel.kernels.candidate_scores import candidate_bce
@@ -73,7 +73,8 @@ class CascadeHead(Head):
         levels = tree.depth + 1
         self.sizes, self.n_labels, self.dim = tree.sizes, tree.n_labels, dim
         self.n_views = levels if n_views is None else n_views
-        self.beams, self.scores, self.reduction = tuple(beams), scores, reduction
+        self.beams, self.scores, self.reduction = _plain(beams), scores, reduction
+        self.averaged = reduction == "mean"
         self.dropout = tuple(dropout) or (0.0,) * levels
         self.level_weights = tuple(level_weights) or (1.0,) * levels
         self._check_settings(levels)
@@ -85,7 +86,8 @@ class CascadeHead(Head):
             self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
         self.register_buffer("place", torch.from_numpy(tree.place))
         self.pending = None
-        self._search: BeamSearch | None = None
+        self._search: Any = None  # made when first asked, and again when what it was made of is another
+        self._searched: Any = None
         self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
         self._last: list[tuple[Tensor, Candidates, Positives]] = []
 
@@ -120,7 +122,14 @@ class CascadeHead(Head):
 
     def nodes(self, positives: Positives) -> list[Positives]:
         """The positives of each level, coarse to fine: a cluster is positive where a label below it is."""
-        levels = [Positives.of(positives.rows, self.get_buffer("place")[positives.labels])]
+        labels = positives.labels
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.n_labels:
+            raise DataError(
+                f"positives with labels {int(labels.min())} to {int(labels.max())}",
+                wanted=f"labels from 0 to {self.n_labels - 1}",
+                next_step="check that the data and the head have the same labels",
+            )
+        levels = [Positives.of(positives.rows, self.get_buffer("place")[labels])]
         for offsets in reversed(self.offsets):
             below = levels[-1]
             levels.append(Positives.of(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
@@ -152,10 +161,11 @@ class CascadeHead(Head):
             bias.copy_(((counts + 0.5) / (listed + 1)).clamp(max=0.999).logit())
 
     def _with_gradient(self, value: Tensor, gradient: TableGradient, level: int) -> Tensor:
-        if not (self.training and torch.is_grad_enabled()):
+        if not torch.is_grad_enabled():
             return value
         if self.pending is not None:
-            self.pending[level].append(gradient)
+            if self.training:  # in evaluation an attached optimiser rests
+                self.pending[level].append(gradient)
             return value
         with_gradient: Tensor = _DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)
         return with_gradient
@@ -167,12 +177,14 @@ class CascadeHead(Head):
         Exact where `beams` cover every cluster; -1 where they reach fewer than k labels.
         """
         self.check_views(views)
-        if self._search is None or self._search.weights[0].data_ptr() != self.weights[0].data_ptr():
+        tree = [self.get_buffer("place"), *self.offsets]
+        state = [*((t.data_ptr(), t._version) for t in tree), *(p.data_ptr() for p in self.parameters())]
+        if self._searched != (state, self.beams, self.scores):
             weights, biases = [w.detach() for w in self.weights], [b.detach() for b in self.biases]
-            order = self.get_buffer("place").argsort()
             self._search = BeamSearch(
-                weights, biases, self.offsets, order, self.beams, scores=cast(Scores, self.scores)
+                weights, biases, self.offsets, tree[0].argsort(), self.beams, scores=cast(Scores, self.scores)
             )
+            self._searched = state, self.beams, self.scores
         return self._search(views, k, exclude)
 
     def facts(self) -> dict[str, float]:
@@ -181,7 +193,8 @@ class CascadeHead(Head):
         """
         told: dict[str, float] = {}
         for i, (found, wanted) in enumerate(zip(self._found, self._wanted, strict=True)):
-            told[f"recall level {i}"] = 100 * found / max(wanted, 1)
+            if wanted:
+                told[f"recall level {i}"] = 100 * found / wanted
         for i, (logits, candidates, positives) in enumerate(self._last):
             for k in DEPTHS:
                 told[f"P@{k} level {i}"] = 100 * _precision(logits, candidates, positives, k)
@@ -222,8 +235,17 @@ class CascadeHead(Head):
                     next_step="give one for each level, or other depths",
                     where=name,
                 )
+        for name, numbers, wanted, fits in (
+            ("dropout", self.dropout, "from 0 to below 1", lambda x: 0 <= x < 1),
+            ("level_weights", self.level_weights, "0 or more", lambda x: 0 <= x < float("inf")),
+            ("dim", (self.dim,), "1 or more", lambda x: x == int(x) >= 1),
+        ):
+            if not all(fits(x) for x in numbers):
+                raise SettingError(
+                    f"{name} = {numbers}", wanted=f"numbers {wanted}", next_step="correct it", where=name
+                )
         for beam, size in zip(self.beams, self.sizes, strict=False):
-            if not 1 <= beam <= size:
+            if not 1 <= beam <= size or beam != int(beam):
                 raise SettingError(
                     f"beams = {self.beams} for {what}",
                     wanted=f"from 1 to {size:,} where {beam:,} stands",
@@ -246,6 +268,11 @@ class CascadeHead(Head):
     def extra_repr(self) -> str:
         """What print(head) shows."""
         return f"sizes={self.sizes}, dim={self.dim}, n_views={self.n_views}, beams={self.beams}"
+
+
+def _plain(numbers: Sequence[Any]) -> tuple[Any, ...]:
+    """As Python's own numbers, since numpy's are no JSON."""
+    return tuple(n.item() if hasattr(n, "item") else n for n in numbers)
 
 
 def _precision(logits: Tensor, candidates: Candidates, positives: Positives, k: int) -> float:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from megalabel.labels.tree import LabelTree
 
 Say = Callable[[str], Any]
+LABEL_TEXTS = "label_texts_sha256"  # in `LabelTree.built`
 
 
 def build_tree(
@@ -47,7 +48,8 @@ def build_tree(
         unit: bring features to length 1 before they are smoothed, which the paper does not: there, a neighbour
             with very many texts drowns the others. Better leaves where some labels are that frequent.
         depths: rising; level i gets 2^depths[i] clusters. Default: `choose_depths`.
-        keep: features kept of each label; memory is at most 16 bytes times this and L.
+        keep: features kept of each label; of its texts and its name each for "both", until they are smoothed.
+            They take about 16 bytes times this and L while they are made, twice that for "both".
         hops, p_reset, neighbours: of the label graph; see `label_graph`.
         tokenizer: words, or symbols for formulas and codes.
         vocabulary: most words that are told apart.
@@ -96,19 +98,28 @@ def build_tree(
         data=data.name, source=source, unit=unit, depths=list(chosen), keep=keep,
         tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length, seed=seed, texts=int(labels.shape[0]),
         graph={"hops": hops, "p_reset": p_reset, "neighbours": neighbours} if graph else None,
+        **{LABEL_TEXTS: data.label_texts.sha256()},
     )  # fmt: skip
     return tree
 
 
 def check_fits(tree: LabelTree, data: Corpus) -> None:
-    """SettingError unless the tree has as many labels as the corpus."""
+    """SettingError unless the tree is over the labels of the corpus.
+
+    A tree of `build_tree` knows its label texts; of any other, only the number of labels can be told.
+    """
+    of = f" of {tree.built['data']}" if "data" in tree.built else ""
     if tree.n_labels != data.n_labels:
-        of = f" of {tree.built['data']}" if "data" in tree.built else ""
-        raise SettingError(
-            f"the label tree{of} has {tree.n_labels:,} labels, {data.name} has {data.n_labels:,}",
-            wanted="a tree over the labels of the very data",
-            next_step=f"build one for {data.name} with `megalabel tree build`",
-        )
+        found = f"the label tree{of} has {tree.n_labels:,} labels, {data.name} has {data.n_labels:,}"
+    elif tree.built.get(LABEL_TEXTS) not in (None, data.label_texts.sha256()):
+        found = f"the label tree{of} was built over other label texts than those of {data.name}"
+    else:
+        return
+    raise SettingError(
+        found,
+        wanted="a tree over the labels of the very data",
+        next_step=f"build one for {data.name} with `megalabel tree build`",
+    )
 
 
 class _Steps:

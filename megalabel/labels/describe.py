@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from megalabel.errors import SettingError
+
 if TYPE_CHECKING:
     from megalabel.labels.tree import LabelTree
 
@@ -16,6 +18,14 @@ LONGEST = 60  # characters of a label's text
 
 def describe(tree: LabelTree, label_texts: Sequence[str] | None = None, examples: int = 6) -> list[str]:
     """See `LabelTree.describe`; `label_texts` are the L names, without which no clusters are shown."""
+    if examples < 0:
+        raise SettingError(f"examples = {examples}", wanted="0 or more", next_step="leave examples out")
+    if label_texts is not None and len(label_texts) != tree.n_labels:
+        raise SettingError(
+            f"{len(label_texts):,} label texts for a tree over {tree.n_labels:,} labels",
+            wanted="the text of each label",
+            next_step="give the label texts of the data that the tree was built for",
+        )
     lines = [f"{tree.n_labels:,} labels under {tree.depth} level{'s' if tree.depth > 1 else ''} of clusters"]
     lines.append(f"{'level':<8} {'nodes':>11} {'children':>26}")
     for level, offsets in enumerate(tree.offsets):

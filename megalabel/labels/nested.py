@@ -20,9 +20,9 @@ def check_offsets(offsets: Sequence[Any]) -> tuple[np.ndarray, ...]:
     Raises:
         DataError: no level, no integers, an empty node, a level that does not fit the next.
     """
-    if len(offsets) == 0:
+    levels = tuple(integers(level, f"offsets[{i}]") for i, level in enumerate(items(offsets, "offsets")))
+    if len(levels) == 0:
         raise DataError("a tree without levels", wanted="one level of clusters or more", next_step=CHECK)
-    levels = tuple(integers(level, f"offsets[{i}]") for i, level in enumerate(offsets))
     for i, level in enumerate(levels):
         if len(level) < 2 or level[0] != 0:
             start = f"starts with {level[0]}" if len(level) else "is empty"
@@ -31,7 +31,7 @@ def check_offsets(offsets: Sequence[Any]) -> tuple[np.ndarray, ...]:
                 wanted="0, then the end of each node's children",
                 next_step=CHECK,
             )
-        empty = np.flatnonzero(np.diff(level) <= 0)
+        empty = np.flatnonzero(level[1:] <= level[:-1])
         if len(empty):
             a, b = level[empty[0]], level[empty[0] + 1]
             raise DataError(
@@ -94,20 +94,23 @@ def once(members: np.ndarray, n: int, what: str, lies: str, place: str) -> None:
 
 def from_parents(parents: Sequence[Any]) -> Nested:
     """Levels and order from the node that each child is in; see `LabelTree.from_parents`."""
-    if len(parents) == 0:
+    rows = [integers(row, f"parents[{i}]") for i, row in enumerate(items(parents, "parents"))]
+    if len(rows) == 0:
         raise DataError("a tree without levels", wanted="the cluster of each label", next_step=CHECK)
-    rows = [integers(row, f"parents[{i}]") for i, row in enumerate(parents)]
-    names = np.arange(int(rows[0].max(initial=-1)) + 1)  # the number that each node had in `parents`
+    n = int(rows[0].max(initial=-1)) + 1
+    # The number that each node had in `parents`. Of more nodes than children one has none, and one of the first
+    # len(rows[0]) is among those: so a wrong number takes no memory.
+    names = np.arange(min(n, len(rows[0])))
     levels = []
     for i, row in enumerate(rows):
-        beyond = np.flatnonzero((row < 0) | (row >= len(names)))
+        beyond = np.flatnonzero((row < 0) | (row >= n))
         if len(beyond):
             raise DataError(
-                f"parents[{i}][{beyond[0]}] is {row[beyond[0]]}, but level {i} has {len(names)} nodes",
-                wanted=f"numbers from 0 to {len(names) - 1}",
+                f"parents[{i}][{beyond[0]}] is {row[beyond[0]]}, but level {i} has {n} nodes",
+                wanted=f"numbers from 0 to {n - 1}",
                 next_step=CHECK,
             )
-        counts = np.bincount(row, minlength=len(names))
+        counts = np.bincount(row[row < len(names)], minlength=len(names))
         if (counts == 0).any():
             raise DataError(
                 f"cluster {int((counts == 0).argmax())} of level {i} has no children",
@@ -118,21 +121,23 @@ def from_parents(parents: Sequence[Any]) -> Nested:
         number[names] = np.arange(len(names))
         levels.append(np.concatenate([[0], np.cumsum(counts[names])]).astype(np.int64))
         names = np.argsort(number[row], kind="stable")
+        n = len(names)
     return tuple(levels), names
 
 
 def from_clusters(levels: Sequence[Sequence[Sequence[int]]]) -> Nested:
     """Levels and order from each cluster's children; see `LabelTree.from_clusters`."""
-    if len(levels) == 0 or len(levels[0]) == 0:
+    lists = [items(level, f"levels[{i}]") for i, level in enumerate(items(levels, "levels"))]
+    if len(lists) == 0 or len(lists[0]) == 0:
         raise DataError("a tree without clusters", wanted="one level of clusters or more", next_step=CHECK)
-    names = np.arange(len(levels[0]))
+    names = np.arange(len(lists[0]))
     offsets = []
-    for i, level in enumerate(levels):
+    for i, level in enumerate(lists):
         children = [integers(cluster, f"levels[{i}][{j}]") for j, cluster in enumerate(level)]
-        last = i == len(levels) - 1
+        last = i == len(lists) - 1
         listed = np.concatenate([np.zeros(0, dtype=np.int64), *children])
         what = "label" if last else f"level {i + 1}'s cluster"
-        once(listed, len(listed) if last else len(levels[i + 1]), what, f"is listed in level {i}", "position")
+        once(listed, len(listed) if last else len(lists[i + 1]), what, f"is listed in level {i}", "position")
         counts = np.asarray([len(children[j]) for j in names], dtype=np.int64)
         if (counts == 0).any():
             raise DataError(
@@ -145,9 +150,24 @@ def from_clusters(levels: Sequence[Sequence[Sequence[int]]]) -> Nested:
     return tuple(offsets), names
 
 
+def items(values: Any, what: str) -> list[Any]:
+    """As a list; DataError if it has no items."""
+    try:
+        return list(values)
+    except TypeError:
+        raise DataError(
+            f"{what} is {values!r:.60}, of type {type(values).__name__}", wanted="a list of lists", next_step=CHECK
+        ) from None
+
+
 def integers(values: Any, what: str) -> np.ndarray:
     """A copy as one row of int64; DataError if these are no integers."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError) as error:  # lists of lists of different lengths, for one
+        raise DataError(
+            f"{what} is no row of numbers ({error})", wanted="one row of integers", next_step=CHECK
+        ) from error
     if array.size == 0 and array.ndim == 1:
         return np.zeros(0, dtype=np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":

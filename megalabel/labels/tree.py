@@ -33,7 +33,8 @@ class LabelTree:
     order: (L,) int64, the label at each place: a permutation of 0 to L - 1.
     built: what it was made from, for people to read; kept by `save`.
 
-    No node is empty; nodes of one level may have different numbers of children.
+    No node is empty; nodes of one level may have different numbers of children. The arrays are copies of those
+    given, and read-only.
 
     Raises:
         DataError: no level, an empty node, levels that do not fit together, a label at two places or at none.
@@ -46,6 +47,8 @@ class LabelTree:
     def __post_init__(self) -> None:
         object.__setattr__(self, "offsets", check_offsets(self.offsets))
         object.__setattr__(self, "order", check_order(self.order, int(self.offsets[-1][-1])))
+        for array in (*self.offsets, self.order):
+            array.flags.writeable = False
 
     @classmethod
     def from_parents(cls, parents: Sequence[Any], **built: Any) -> LabelTree:
@@ -88,7 +91,7 @@ class LabelTree:
 
     @property
     def place(self) -> np.ndarray:
-        """(L,) int64, the place of each label: the inverse of `order`."""
+        """(L,) int64, the place of each label: the inverse of `order`; a new array each time."""
         place = np.empty(self.n_labels, dtype=np.int64)
         place[self.order] = np.arange(self.n_labels)
         return place
@@ -114,7 +117,10 @@ class LabelTree:
         )
 
     def describe(self, label_texts: Sequence[str] | None = None, *, examples: int = 6) -> list[str]:
-        """Lines for people: levels, children, leaf sizes, and some clusters by their labels' texts."""
+        """Lines for people: levels, children, leaf sizes, and some clusters by their labels' texts.
+
+        SettingError unless there are L label texts, and 0 examples or more.
+        """
         from megalabel.labels.describe import describe
 
         return describe(self, label_texts, examples)
@@ -140,7 +146,7 @@ class LabelTree:
 
         SettingError if something is there already.
         """
-        with atomic_folder(_free(folder)) as new:
+        with atomic_folder(new_folder(folder)) as new:
             for i, offsets in enumerate(self.offsets):
                 np.save(new / f"level{i}.npy", offsets)
             np.save(new / "order.npy", self.order)
@@ -189,14 +195,22 @@ class LabelTree:
         """
         top = sp.csc_matrix(np.ones((self.sizes[0], 1), dtype=np.float32))
         chain = [top, *(self.cluster_matrix(level).tocsc() for level in range(self.depth))]
-        with atomic_folder(_free(folder)) as new:
+        with atomic_folder(new_folder(folder)) as new:
             for i, matrix in enumerate(chain):
                 sp.save_npz(new / f"C{i}.npz", matrix)
             write_json(new / "config.json", {"len": len(chain)})
 
 
-def _free(folder: str | Path) -> Path:
+def new_folder(folder: str | Path) -> Path:
+    """The path, if a folder can be made there; SettingError if something is there, or a file lies above it."""
     folder = Path(folder)
+    for above in folder.parents:
+        if above.is_file():
+            raise SettingError(
+                f"{folder} would lie in {above}, which is a file",
+                wanted="a new folder",
+                next_step="give another one",
+            )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SettingError(
             f"{folder} is there already", wanted="a new folder", next_step="give another one, or delete it"

@@ -33,7 +33,6 @@ def tuned(name: str, data: Any, **overrides: Any) -> Any:
         data: the corpus; its name chooses the preset, and so does `encoder` where it is given.
         overrides: arguments of the recipe that go before the preset's.
     """
-    from megalabel.recipes.presets import find
+    from megalabel.recipes.presets import find, taken
 
-    preset = find(name, data.name, overrides.get("encoder"))
-    return get(name)(data, **{**(preset.arguments if preset else {}), **overrides})
+    return get(name)(data, **{**taken(find(name, data.name, overrides.get("encoder")), overrides), **overrides})

@@ -10,7 +10,7 @@ candidates. Labels are clustered beforehand by the words of their texts, smoothe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from megalabel.errors import SettingError
 from megalabel.training.recipe import Recipe, recipe
@@ -18,12 +18,13 @@ from megalabel.training.recipe import Recipe, recipe
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-# For 1, 2 and 3 cluster levels: the encoder's layers in twelfths (the first two are joined), beams, dropouts.
-# Two and three are the authors' commands for Wiki10-31K and Amazon-670K.
+# For 1 to 4 cluster levels: the encoder's layers in twelfths (the first two are joined), beams, dropouts.
+# Two and three are the authors' commands for Wiki10-31K and Amazon-670K, one and four our own.
 BY_LEVELS: dict[int, tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]] = {
     1: ((9, 10, 12), (64,), (0.3, 0.4)),
     2: ((7, 8, 10, 12), (64, 64), (0.3, 0.3, 0.4)),
     3: ((5, 6, 8, 10, 12), (128, 256, 400), (0.2, 0.25, 0.4, 0.5)),
+    4: ((3, 4, 6, 8, 10, 12), (128, 128, 256, 400), (0.2, 0.2, 0.25, 0.4, 0.5)),
 }
 
 
@@ -137,7 +138,8 @@ def cascadexml(
     from megalabel.encoders import build
     from megalabel.encoders.readout import Readout, a_level_each, check_enough_layers
     from megalabel.encoders.transformer import Transformer
-    from megalabel.heads.cascade import CascadeHead
+    from megalabel.heads.cascade import REDUCTIONS, CascadeHead
+    from megalabel.kernels.beam import Scores
     from megalabel.labels.build import build_tree, check_fits
     from megalabel.labels.counts import texts_with
     from megalabel.labels.tree import LabelTree
@@ -149,11 +151,24 @@ def cascadexml(
     for name, value, choices in (
         ("head_optimizer", head_optimizer, ("adamw", "sgd")),
         ("schedule", schedule, ("three-phase", "cosine")),
+        ("scores", scores, get_args(Scores)),
+        ("reduction", reduction, REDUCTIONS),
     ):
         if value not in choices:
             raise SettingError(
-                f"{name} = {value!r}", wanted=" or ".join(choices), next_step="name one of the two", where=name
+                f"{name} = {value!r}", wanted=" or ".join(choices), next_step="name one of these", where=name
             )
+    _check_together(
+        warmup_epochs + (final_epochs if schedule == "three-phase" else 0) > epochs and (
+            f"warmup_epochs = {warmup_epochs:g} and final_epochs = {final_epochs:g} for epochs = {epochs}",
+            "phases that are together no longer than the run",
+        ),
+        bool(tree and depths) and ("a tree and depths", "one of the two: a tree has its depths"),
+        bool(shared_view and layers) and ("shared_view and layers", "one of the two"),
+        encoder == "bag" and bool(layers or pool != "first") and (
+            "layers or pool for the encoder bag", "neither: a bag has no layers"
+        ),
+    )  # fmt: skip
     torch.manual_seed(seed)
     kept, held = hold_out(len(data.train), validation, seed)
     if tree:
@@ -172,7 +187,7 @@ def cascadexml(
             seed=seed,
         )
     levels = label_tree.depth
-    twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 3)])
+    twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 4)])
     words = build.tokenizer_for(encoder, tokenizer, data, vocabulary)
     reading: dict[str, Any] = {"token_dropout": token_dropout}
     if encoder != "bag":
@@ -221,13 +236,20 @@ def cascadexml(
     )  # fmt: skip
 
 
+def _check_together(*found: tuple[str, str] | bool) -> None:
+    """SettingError for the first of the pairs (what was found, what is wanted) that is there."""
+    for pair in found:
+        if not isinstance(pair, bool):
+            raise SettingError(pair[0], wanted=pair[1], next_step="correct the one or the other")
+
+
 def default_beams(sizes: Sequence[int]) -> list[int]:
     """The authors' beams for a tree of these sizes (clusters of each level, then labels), none above its level."""
     levels = len(sizes) - 1
-    usual = _for_levels(levels, BY_LEVELS[min(levels, 3)][1])
+    usual = _for_levels(levels, BY_LEVELS[min(levels, 4)][1])
     return [min(beam, size) for beam, size in zip(usual, sizes, strict=False)]
 
 
 def _for_levels(levels: int, values: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Values for three levels made longer for a deeper tree: the coarsest again."""
-    return (values[0],) * max(levels - 3, 0) + values
+    """Values for four levels made longer for a deeper tree: the coarsest again."""
+    return (values[0],) * max(levels - 4, 0) + values

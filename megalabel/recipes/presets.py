@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 ANY = "*"
+OF_LEVELS = ("depths", "beams", "layers", "level_dropout", "level_weights")  # a number a level of a tree
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,12 @@ def find(recipe: str, data_name: str, encoder: str | None = None) -> Preset | No
     """The first preset that fits, or None: then the recipe's own defaults, the paper's, hold."""
     fitting = (p for p in all_presets() if p.recipe == recipe and p.fits(data_name, encoder))
     return next(fitting, None)
+
+
+def taken(preset: Preset | None, overrides: dict[str, Any]) -> dict[str, Any]:
+    """What a preset gives beside the user's own arguments: for a tree of theirs, nothing that is for levels."""
+    arguments = dict(preset.arguments) if preset else {}
+    if overrides.get("tree") or overrides.get("depths"):
+        for name in OF_LEVELS:
+            arguments.pop(name, None)
+    return arguments

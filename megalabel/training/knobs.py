@@ -85,7 +85,7 @@ def _several(name: str, value: Any, kind: str) -> tuple[Any, ...]:
     items = value
     if isinstance(value, str):
         items = [_number(item) for item in value.split(",") if item.strip()]
-    if not isinstance(items, (list, tuple)):
+    if not isinstance(items, (list, tuple)) or (isinstance(value, str) and not items):
         raise SettingError(
             f"{name} = {value!r}",
             wanted="numbers with commas between, such as 10,13,16",

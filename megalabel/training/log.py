@@ -16,8 +16,8 @@ from megalabel.progress import Progress
 class Log:
     """Writes measurements of a run as they come.
 
-    Every line holds `step`, `epoch` and `seconds` (of this process); training lines hold `loss` (per text),
-    rates and `texts_per_second`; validation lines hold metrics in percent.
+    Every line holds `step`, `epoch` and `seconds` (of this process); training lines hold `loss` (per text, or a
+    head's own mean), rates and `texts_per_second`; validation lines hold metrics in percent.
     """
 
     def __init__(self, path: Path, *, step: int, steps: int, per_epoch: int, quiet: bool = False) -> None:

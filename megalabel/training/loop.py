@@ -59,7 +59,7 @@ def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.
     head.train()
     optimizers.follow(recipe.schedule, batch.step)
     parts, total = split(batch, recipe.micro_batches), 0.0
-    told = batch.step % recipe.log_every == 0
+    told = batch.step % recipe.log_every == 0 or batch.step == recipe.batches.steps - 1
     for i, part in enumerate(parts):
         optimizers.begin(i, len(parts))
         part = part.to(device)
@@ -74,7 +74,8 @@ def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.
     facts = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
     if told:
         facts |= head.facts()
-    log.step(batch.step, len(batch.rows), total / len(batch.rows) if told else float("nan"), facts)
+    value = total / (len(parts) if head.averaged else len(batch.rows)) if told else float("nan")
+    log.step(batch.step, len(batch.rows), value, facts)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -186,23 +186,30 @@ def _claim(out: Path, recipe: Recipe) -> None:
             "labels": recipe.data.n_labels,
         },
     }
+    check_out(out)
     if not (out / "recipe.json").exists():
-        if out.exists() and not out.is_dir():
-            raise SettingError(f"{out} is a file", wanted="a folder", next_step="give another --out")
-        if out.exists() and any(p.name != "cache" and not p.name.startswith(".") for p in out.iterdir()):
-            raise SettingError(
-                f"the folder {out} holds other things",
-                wanted="a new folder, or the folder of a run",
-                next_step="give another --out",
-            )
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
         return
     recover(out / "model")
-    there = read_json(out / "recipe.json", next_step="give another --out")
-    if there.get("finished"):
-        raise SettingError(f"the run in {out} is finished", wanted="a new folder", next_step="give another --out")
-    _same(facts, there, out)
+    _same(facts, read_json(out / "recipe.json", next_step="give another --out"), out)
+
+
+def check_out(out: Path) -> None:
+    """SettingError where a run cannot go: a file, a folder with other things, a run that is finished."""
+    if (out / "recipe.json").exists():
+        if read_json(out / "recipe.json", next_step="give another --out").get("finished"):
+            raise SettingError(
+                f"the run in {out} is finished", wanted="a new folder", next_step="give another --out"
+            )
+    elif out.exists() and not out.is_dir():
+        raise SettingError(f"{out} is a file", wanted="a folder", next_step="give another --out")
+    elif out.exists() and any(p.name != "cache" and not p.name.startswith(".") for p in out.iterdir()):
+        raise SettingError(
+            f"the folder {out} holds other things",
+            wanted="a new folder, or the folder of a run",
+            next_step="give another --out",
+        )
 
 
 def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:

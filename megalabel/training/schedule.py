@@ -78,12 +78,12 @@ class ThreePhase:
 
     def __post_init__(self) -> None:
         rise, fall = self._ends
-        if rise < 0 or rise > fall or fall > self.steps:
+        if not 0 <= rise <= fall <= self.steps:  # NaN too
             raise SettingError(
                 f"a warm-up of {self.warmup:g} and a decline of {self.final:g} epochs in a run of "
                 f"{self.steps / max(self.per_epoch, 1):g}",
                 wanted="both together no longer than the run",
-                next_step='raise epochs, lower warmup, or take schedule "cosine"',
+                next_step='raise epochs, lower warmup_epochs or final_epochs, or take schedule "cosine"',
             )
 
     @property

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 from megalabel.heads.base import Head
 from megalabel.types import Positives
 
@@ -133,6 +133,15 @@ def check_views(make: Maker) -> None:
             head.topk(bad, 3)
 
 
+def check_labels(make: Maker) -> None:
+    """A label that the head does not have is refused, and never another one trained in its place."""
+    head = make()
+    views, _ = planted_views(head)
+    for label in (-1, N_LABELS):
+        with pytest.raises(DataError, match=str(label)):
+            head.loss(views, Positives.of(torch.tensor([0, 1]), torch.tensor([label, 3])))
+
+
 def check_gradient_reaches_the_views(make: Maker) -> None:
     head = make()
     views, positives = planted_views(head)
@@ -177,6 +186,7 @@ CHECKS: list[Callable[[Maker], None]] = [
     check_saving_keeps_answers,
     check_settings_build_it_again,
     check_views,
+    check_labels,
     check_gradient_reaches_the_views,
     check_evaluation_changes_nothing,
 ]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from heads.battery import CHECKS, DIM, N_LABELS, planted_views
 
+from megalabel.errors import SettingError
 from megalabel.heads.cascade import CascadeHead
 from megalabel.labels.tree import LabelTree
 
@@ -46,4 +47,60 @@ def test_narrow_beams_learn():
     facts = head.facts()
     assert 50 < facts["recall level 0"] <= 100
     assert facts["P@1 level 2"] > 80
-    assert head.facts() == {"recall level 0": 0.0, "recall level 1": 0.0}
+    assert head.facts() == {}
+
+
+def test_another_beam_or_score_is_seen_at_once():
+    head = make(beams=(1, 1), scores="label")
+    views, _ = planted_views(head)
+    narrow = head.topk(views, 5)
+    head.beams = (3, 9)
+    wide = head.topk(views, 5)
+    assert (narrow.labels == -1).any() or not torch.equal(narrow.labels, wide.labels)
+    assert torch.equal(wide.labels, make(scores="label").topk(views, 5).labels)
+    other = make(scores="label")
+    order = other.place.flip(0)
+    other.load_state_dict(head.state_dict() | {"place": order})
+    before = other.topk(views, 5).labels
+    other.load_state_dict(head.state_dict())
+    assert not torch.equal(before, other.topk(views, 5).labels)
+
+
+def test_in_evaluation_gradients_still_come():
+    head = make().eval()
+    views, positives = planted_views(head)
+    head.loss(views, positives).backward()
+    assert head.weights[2].grad is not None
+
+
+def test_prior_is_the_odds_among_the_texts_that_shortlist_the_parent():
+    head = make(beams=(1, 3))
+    counts = [torch.tensor([80, 10, 0]), torch.arange(9) * 2, torch.arange(N_LABELS)]
+    head.init_prior(counts, 100)
+    torch.testing.assert_close(head.biases[0].detach().sigmoid(), (counts[0] + 0.5) / 101)
+    # Node 4 of level 1 is in node 1 of level 0, whose 10 texts are less than the beam's even share of 100 / 3.
+    assert float(head.biases[1][4].detach().sigmoid()) == pytest.approx(8.5 / (100 / 3 + 1), rel=1e-5)
+    assert float(head.biases[1][1].detach().sigmoid()) == pytest.approx(2.5 / 81, rel=1e-5)
+    for bad in (counts[:2], [*counts[:2], torch.full((N_LABELS,), 101)], [*counts[:2], torch.zeros(3)]):
+        with pytest.raises(SettingError, match="counts of shapes"):
+            head.init_prior(bad, 100)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"beams": (4, 9)}, {"beams": (3, 0)}, {"beams": (3,)}, {"beams": (1.5, 3)}, {"dropout": (0.1, 0.1)},
+        {"dropout": (0.1, 0.1, 1.5)}, {"dropout": (0.1, float("nan"), 0.1)}, {"level_weights": (1, 1, -1)},
+        {"level_weights": (1, 1, float("nan"))}, {"scores": "sum"}, {"reduction": "max"}, {"n_views": 2},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_settings_that_do_not_fit(bad):
+    with pytest.raises(SettingError, match=next(iter(bad))):
+        make(**bad)
+
+
+def test_numpy_beams_are_saved():
+    import json
+
+    assert json.dumps(make(beams=np.array([2, 3])).settings())

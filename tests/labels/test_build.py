@@ -143,6 +143,19 @@ def test_a_tree_of_another_data_set_is_named():
         check_fits(LabelTree.from_clusters([[[0]]]), planted())
 
 
+def test_a_tree_of_other_labels_is_refused_though_they_are_as_many(tmp_path):
+    data = Corpus.of(["a", "b"], [[0], [1]], ["a", "b"], name="letters")
+    other = Corpus.of(["a", "b"], [[0], [1]], ["b", "a"], name="others")
+    build_tree(data).save(tmp_path / "tree")
+    tree = LabelTree.load(tmp_path / "tree")
+    check_fits(tree, data)
+    with pytest.raises(
+        SettingError, match="tree of letters was built over other label texts than those of others"
+    ):
+        check_fits(tree, other)
+    check_fits(LabelTree.from_clusters([[[0], [1]]]), other)  # made by hand: nothing more is known of it
+
+
 @pytest.fixture(scope="module")
 def wordnet():
     """The bundled data, large enough for every fast body, and its trees by one thread and by three."""

@@ -54,6 +54,14 @@ def test_the_arrays_are_copies(tree):
     assert other == tree
 
 
+def test_the_arrays_are_read_only_and_places_are_new_each_time(tree):
+    for array in (*tree.offsets, tree.order):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
+    tree.place[:] = 0
+    assert tree.place.tolist() == [2, 1, 3, 4, 5, 0]
+
+
 @pytest.mark.parametrize(
     ("offsets", "order", "said"),
     [
@@ -71,6 +79,12 @@ def test_the_arrays_are_copies(tree):
         (([0, 6],), ORDER.astype(float), "order has shape (6,) and dtype float64"),
         (([0, 6],), ORDER[None], "order has shape (1, 6)"),
         (([0.0, 6.0],), ORDER, "offsets[0] has shape (2,) and dtype float64"),
+        (([0, 2**62, -(2**63) + 9, 6],), ORDER, "node 1 of level 0 has the children"),  # differences overflow
+        (5, ORDER, "offsets is 5, of type int"),
+        (None, ORDER, "offsets is None, of type NoneType"),
+        ((5,), ORDER, "offsets[0] has shape ()"),
+        (([0, [6]],), ORDER, "offsets[0] is no row of numbers"),
+        (([0, 6],), None, "order has shape () and dtype object"),
     ],
 )
 def test_what_is_no_tree_is_refused(offsets, order, said):
@@ -98,6 +112,12 @@ def test_from_clusters_follows_the_lists():
         ([[[0], [0, 1]], [[0], [1]]], "level 1's cluster 0 is listed in level 0 at positions 0 and 1"),
         ([[[0]], [[0], [1]]], "level 1's cluster 1 is listed in level 0 at no position"),
         ([[["a"]]], "levels[0][0] has shape (1,) and dtype <U1"),
+        ([[[0, 1], [[2], 3]]], "levels[0][1] is no row of numbers"),
+        ([[0, 1]], "levels[0][0] has shape ()"),
+        ([5], "levels[0] is 5, of type int"),
+        ([[[0]], None], "levels[1] is None, of type NoneType"),
+        (None, "levels is None, of type NoneType"),
+        ([[[0]], []], "level 1's cluster 0 is listed in level 0 at position 0, and there are 0"),
     ],
 )
 def test_clusters_that_are_no_tree_are_refused(levels, said):
@@ -131,6 +151,12 @@ def test_from_parents_with_names_in_any_order():
         ([[0, 0], [0, 0]], "cluster 1 of level 1 has no children"),
         ([[0, 0], [0, 1, 2]], "parents[1][2] is 2, but level 1 has 2 nodes"),
         ([[0, -1]], "parents[0][1] is -1"),
+        ([[0, 10**12]], "cluster 1 of level 0 has no children"),  # and no memory for the numbers between
+        ([[10**12, 1]], "cluster 0 of level 0 has no children"),
+        ([[0, 0], [0, 10**12]], "parents[1][1] is 1000000000000, but level 1 has 2 nodes"),
+        (None, "parents is None, of type NoneType"),
+        ([0, 1], "parents[0] has shape ()"),
+        ([[0, [1]]], "parents[0] is no row of numbers"),
     ],
 )
 def test_parents_that_are_no_tree_are_refused(parents, said):
@@ -159,6 +185,8 @@ def test_nothing_is_overwritten(tree, tmp_path):
     for write in (tree.save, tree.export_npz):
         with pytest.raises(SettingError, match="is there already"):
             write(tmp_path / "mine")
+        with pytest.raises(SettingError, match=r"thesis\.txt, which is a file"):
+            write(tmp_path / "mine" / "thesis.txt" / "tree")
     assert [p.name for p in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
 
 
@@ -180,6 +208,9 @@ def test_a_folder_that_is_no_tree_is_refused(tmp_path):
     with pytest.raises(FormatError, match="missing"):
         LabelTree.load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
+    for path in (tmp_path / "manifest.json", tmp_path / "manifest.json" / "tree"):
+        with pytest.raises(FormatError, match=r"manifest\.json: a file; wanted the folder of a label tree"):
+            LabelTree.load(path)
     with pytest.raises(FormatError, match="not that of a label tree"):
         LabelTree.load(tmp_path)
 
@@ -232,3 +263,12 @@ def test_describe_cuts_long_leaves_and_long_names():
     lines = LabelTree.from_clusters([[list(range(30))]]).describe([str(i) for i in range(30)])
     assert lines[0] == "30 labels under 1 level of clusters"
     assert lines[-1].endswith("10 | 11 | … 18 more")
+
+
+def test_describe_refuses_names_of_another_number_and_less_than_no_examples(tree):
+    for n in (5, 7):
+        with pytest.raises(SettingError, match=f"{n} label texts for a tree over 6 labels"):
+            tree.describe(["name"] * n)
+    with pytest.raises(SettingError, match="examples = -3; wanted 0 or more"):
+        tree.describe(examples=-3)
+    assert not any(line.startswith("leaf") for line in tree.describe(["name"] * 6, examples=0))

@@ -8,9 +8,10 @@ import torch
 from planted import planted
 
 import megalabel
+from megalabel.encoders.readout import layer_of
 from megalabel.errors import MegalabelError, SettingError
 from megalabel.labels.tree import LabelTree
-from megalabel.recipes.cascadexml import cascadexml
+from megalabel.recipes.cascadexml import BY_LEVELS, cascadexml
 from megalabel.training.row_optim import RowAdam, RowSGD
 from megalabel.training.schedule import ThreePhase
 
@@ -97,9 +98,14 @@ def test_a_shallow_encoder_is_refused_unless_layers_are_given(tiny_bert):
         ({"tree_source": "pictures"}, "pictures"),
         ({"head_optimizer": "lamb"}, "head_optimizer"),
         ({"schedule": "linear"}, "schedule"),
-        ({"schedule": "three-phase", "epochs": 3}, "decline"),
-        ({"tree": "no-such-folder"}, "no-such-folder"),
+        ({"schedule": "three-phase", "epochs": 3}, "final_epochs"),
+        ({"tree": "no-such-folder", "depths": ()}, "no-such-folder"),
         ({"encoder": "small", "layers": (0.5, 1)}, "layers"),
+        ({"layers": (0.5, 1, 1, 1)}, "no layers"),
+        ({"pool": "mean"}, "no layers"),
+        ({"encoder": "small", "layers": (0.5, 1, 1, 1), "shared_view": True}, "shared_view"),
+        ({"tree": "x", "depths": (2,)}, "a tree and depths"),
+        ({"warmup_epochs": 16.0}, "warmup_epochs"),
     ],
     ids=str,
 )
@@ -111,14 +117,25 @@ def test_what_cannot_be_is_told_before_training(bad, words):
 def test_a_tree_of_other_labels_is_refused(tmp_path):
     LabelTree((np.array([0, 2, 4]),), np.arange(4)).save(tmp_path / "tree")
     with pytest.raises(SettingError, match=r"4 labels.*64|64 labels.*4"):
-        cascadexml(planted(), **{**SMALL, "tree": str(tmp_path / "tree")})
+        cascadexml(planted(), **{**SMALL, "tree": str(tmp_path / "tree"), "depths": ()})
 
 
 def test_a_saved_tree_is_used(tmp_path):
     order = np.random.default_rng(0).permutation(64)
     LabelTree((np.array([0, 8, 16]), np.arange(0, 65, 4)), order).save(tmp_path / "tree")
-    arguments = {**SMALL, "tree": str(tmp_path / "tree"), "beams": (2, 8), "head_optimizer": "sgd"}
+    arguments = {**SMALL, "tree": str(tmp_path / "tree"), "depths": (), "beams": (2, 8), "head_optimizer": "sgd"}
     recipe = cascadexml(planted(), **arguments)
     assert recipe.head.sizes == (2, 16, 64)
     assert torch.equal(recipe.head.place.argsort(), torch.from_numpy(order))
     assert isinstance(recipe.optimizers["head"], RowSGD)
+
+
+@pytest.mark.parametrize(
+    ("depths", "layers"), [((4,), [[9, 10], [12]]), ((1, 2, 3, 4), [[3, 4], [6], [8], [10], [12]])]
+)
+def test_every_number_of_levels_reads_layers_of_its_own(deep_bert, depths, layers):
+    recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, depths=depths)
+    assert [[layer_of(n, 12) for n in readout.layers] for readout in recipe.encoder.readouts] == layers
+    for levels in BY_LEVELS:
+        twelfths = BY_LEVELS[levels][0]
+        assert len({layer_of(n / 12, 6) for n in twelfths}) == len(twelfths)  # MiniLM's six are enough

@@ -6,7 +6,7 @@ from megalabel.data.augment import TextRows
 from megalabel.data.batches import Batches, hold_out
 from megalabel.data.catalog import propensity_constants
 from megalabel.recipes import get, names
-from megalabel.recipes.presets import ANY, Preset, all_presets, find
+from megalabel.recipes.presets import ANY, Preset, all_presets, find, taken
 from megalabel.training.knobs import TUPLES
 from megalabel.training.schedule import WarmupCosine
 
@@ -127,6 +127,24 @@ def test_the_one_gpu_settings_are_taken_by_their_encoder(name):
     assert preset.arguments["head_momentum"] == 0
     assert "ELMO" in preset.origin
     assert find("renee", name).encoder != "bert-base-uncased"
+
+
+@pytest.mark.parametrize("preset", [p for p in all_presets() if p.recipe == "cascadexml"], ids=named)
+def test_a_number_for_every_level_of_the_tree(preset):
+    a = preset.arguments
+    if "beams" in a:  # then the depths must stand there too: those that suit the labels may be more or fewer
+        assert len(a["beams"]) == len(a["depths"]) == len(a["level_dropout"]) - 1
+        assert all(beam <= 2**depth for beam, depth in zip(a["beams"], a["depths"], strict=True))
+
+
+def test_a_tree_of_ones_own_takes_nothing_that_was_for_anothers_levels():
+    preset = find("cascadexml", "wordnet", "bag")
+    assert {"depths", "beams", "level_dropout"} <= preset.arguments.keys()
+    for given in ({"tree": "trees/mine"}, {"depths": "9"}):
+        assert not {"depths", "beams", "level_dropout"} & taken(preset, given).keys()
+        assert taken(preset, given)["head_lr"] == preset.arguments["head_lr"]
+    assert taken(preset, {"epochs": 3}) == preset.arguments
+    assert taken(None, {}) == {}
 
 
 def test_names_match_whatever_their_case():

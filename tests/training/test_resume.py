@@ -37,7 +37,12 @@ CASES = {
         dropout=None,
         loss_every=None,
     ),
-}
+    "cascade as on a CPU, sgd of rows": dict(
+        recipe="cascadexml", encoder="bag", depths=[3], beams=[3], level_dropout=[0.3, 0.3], schedule="cosine",
+        warmup_epochs=0.5, micro_batches=1, log_every=2, validation=0.0, head_optimizer="sgd", reduction="sum",
+        prior=True, scores="fading", pairs=2, warmup=None, dropout=None, loss_every=None,
+    ),
+}  # fmt: skip
 
 
 def go(out: Path, killed_at: int, arguments: dict) -> int:

@@ -55,7 +55,7 @@ def bce(
                 torch.mm(g, table, out=dviews[some])
         return values
 
-    ranges = chunk_ranges(batch, _TEXTS, thread_count(views.device))
+    ranges = _ranges(batch, _TEXTS)
     value = scale * sum(v for values in run_ranges(part, ranges) for v in values)
     return views.new_tensor(value), logits.view(-1), cells.view(-1), dviews
 
@@ -75,5 +75,13 @@ def sums(groups: RowGroups) -> tuple[Tensor, Tensor]:
             some = slice(i * _ROWS, min((i + 1) * _ROWS, n))
             torch.mm(cells[:, some].t(), groups.views, out=of_rows[some])
 
-    run_ranges(part, chunk_ranges(n, _ROWS, thread_count(cells.device)))
+    run_ranges(part, _ranges(n, _ROWS))
     return of_rows, cells.sum(0)
+
+
+def _ranges(n: int, chunk: int) -> list[range]:
+    threads = thread_count(torch.device("cpu"))
+    ranges = chunk_ranges(n, chunk, threads)
+    if threads > len(ranges):  # alone in the caller's thread, a product would use all of torch's
+        ranges.append(range(0))
+    return ranges
