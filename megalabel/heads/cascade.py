@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Self, cast, get_args
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import DataError, SettingError
 from megalabel.heads.base import Head
+from megalabel.heads.cascade_settings import check_settings
 from megalabel.kernels.beam import BeamSearch, Scores
 from megalabel.kernels.candidate_scores import candidate_bce
 from megalabel.kernels.candidates import Candidates, TableGradient
@@ -19,7 +20,6 @@ from megalabel.kernels.shortlist import shortlist
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Positives, TopK
 
-REDUCTIONS = ("mean", "sum")
 DEPTHS = (1, 5)  # of the precision that `facts` tells
 TOLD = 64  # texts of a batch that it is measured on
 
@@ -77,7 +77,7 @@ class CascadeHead(Head):
         self.averaged = reduction == "mean"
         self.dropout = tuple(dropout) or (0.0,) * levels
         self.level_weights = tuple(level_weights) or (1.0,) * levels
-        self._check_settings(levels)
+        check_settings(self, levels)
         self.weights = nn.ParameterList(torch.empty(n, dim) for n in self.sizes)
         self.biases = nn.ParameterList(torch.zeros(n) for n in self.sizes)
         for weight in self.weights:
@@ -219,51 +219,6 @@ class CascadeHead(Head):
         tree = LabelTree(tuple(offsets), np.arange(sizes[-1]))
         rest = {key: value for key, value in settings.items() if key != "sizes"}
         return cls(tree, **rest)
-
-    def _check_settings(self, levels: int) -> None:
-        """Refuses what does not fit the tree."""
-        what = f"a tree of {levels - 1} cluster levels, {', '.join(f'{n:,}' for n in self.sizes[:-1])} clusters"
-        for name, values, wanted in (
-            ("beams", self.beams, levels - 1),
-            ("dropout", self.dropout, levels),
-            ("level_weights", self.level_weights, levels),
-        ):
-            if len(values) != wanted:
-                raise SettingError(
-                    f"{name} = {tuple(values)} for {what}",
-                    wanted=f"{wanted} numbers",
-                    next_step="give one for each level, or other depths",
-                    where=name,
-                )
-        for name, numbers, wanted, fits in (
-            ("dropout", self.dropout, "from 0 to below 1", lambda x: 0 <= x < 1),
-            ("level_weights", self.level_weights, "0 or more", lambda x: 0 <= x < float("inf")),
-            ("dim", (self.dim,), "1 or more", lambda x: x == int(x) >= 1),
-        ):
-            if not all(fits(x) for x in numbers):
-                raise SettingError(
-                    f"{name} = {numbers}", wanted=f"numbers {wanted}", next_step="correct it", where=name
-                )
-        for beam, size in zip(self.beams, self.sizes, strict=False):
-            if not 1 <= beam <= size or beam != int(beam):
-                raise SettingError(
-                    f"beams = {self.beams} for {what}",
-                    wanted=f"from 1 to {size:,} where {beam:,} stands",
-                    next_step="lower that beam, or build a deeper tree",
-                    where="beams",
-                )
-        for name, choice, choices in (
-            ("scores", self.scores, get_args(Scores)),
-            ("reduction", self.reduction, REDUCTIONS),
-            ("n_views", self.n_views, (1, levels)),
-        ):
-            if choice not in choices:
-                raise SettingError(
-                    f"{name} = {choice!r} for {what}",
-                    wanted=" or ".join(repr(c) for c in choices),
-                    next_step="name one of these",
-                    where=name,
-                )
 
     def extra_repr(self) -> str:
         """What print(head) shows."""

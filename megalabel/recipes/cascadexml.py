@@ -138,7 +138,8 @@ def cascadexml(
     from megalabel.encoders import build
     from megalabel.encoders.readout import Readout, a_level_each, check_enough_layers
     from megalabel.encoders.transformer import Transformer
-    from megalabel.heads.cascade import REDUCTIONS, CascadeHead
+    from megalabel.heads.cascade import CascadeHead
+    from megalabel.heads.cascade_settings import REDUCTIONS
     from megalabel.kernels.beam import Scores
     from megalabel.labels.build import build_tree, check_fits
     from megalabel.labels.counts import texts_with
