@@ -28,5 +28,5 @@ def test_the_commands_of_the_readme_exist():
     assert len(named) >= 4
     for first, second in named:
         assert first in commands
-        if first in ("data", "train"):
+        if first in ("data", "train", "tree"):
             assert second in commands[first].commands

@@ -159,9 +159,12 @@ def cascadexml(
             raise SettingError(
                 f"{name} = {value!r}", wanted=" or ".join(choices), next_step="name one of these", where=name
             )
+    phases = {"warmup_epochs": warmup_epochs, "epochs": epochs}
+    if schedule == "three-phase":
+        phases = {"final_epochs": final_epochs, **phases}
     _check_together(
-        warmup_epochs + (final_epochs if schedule == "three-phase" else 0) > epochs and (
-            f"warmup_epochs = {warmup_epochs:g} and final_epochs = {final_epochs:g} for epochs = {epochs}",
+        sum(phases.values()) > 2 * epochs and (
+            ", ".join(f"{name} = {value:g}" for name, value in phases.items()),
             "phases that are together no longer than the run",
         ),
         bool(tree and depths) and ("a tree and depths", "one of the two: a tree has its depths"),
