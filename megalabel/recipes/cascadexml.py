@@ -159,14 +159,11 @@ def cascadexml(
             raise SettingError(
                 f"{name} = {value!r}", wanted=" or ".join(choices), next_step="name one of these", where=name
             )
-    phases = {"warmup_epochs": warmup_epochs, "epochs": epochs}
-    if schedule == "three-phase":
-        phases = {"final_epochs": final_epochs, **phases}
+    final = final_epochs if schedule == "three-phase" else 0.0
+    phases = f"warmup_epochs = {warmup_epochs:g}" + (f" and final_epochs = {final:g}" if final else "")
     _check_together(
-        sum(phases.values()) > 2 * epochs and (
-            ", ".join(f"{name} = {value:g}" for name, value in phases.items()),
-            "phases that are together no longer than the run",
-        ),
+        warmup_epochs + final > epochs
+        and (f"{phases} for epochs = {epochs}", "phases that are together no longer than the run"),
         bool(tree and depths) and ("a tree and depths", "one of the two: a tree has its depths"),
         bool(shared_view and layers) and ("shared_view and layers", "one of the two"),
         encoder == "bag" and bool(layers or pool != "first") and (
