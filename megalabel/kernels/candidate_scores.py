@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates import Candidates, TableGradient, fast_body, positives_by_text
+from megalabel.kernels.candidates import Candidates, TableGradient, all_finite, fast_body, positives_by_text
 from megalabel.types import Positives
 
 __all__ = ["candidate_bce", "candidate_scores", "plain_bce", "plain_scores"]
@@ -180,7 +180,7 @@ def _plain_pass(
 
 
 def _must_be_finite(x: Tensor, what: str) -> None:
-    if not torch.isfinite(x).all():
+    if not all_finite(x):
         raise SettingError(
             f"training has diverged: {what} contains inf or NaN",
             wanted="finite numbers",

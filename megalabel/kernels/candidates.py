@@ -192,6 +192,11 @@ def positives_by_text(positives: Positives, batch: int, n_rows: int) -> tuple[Te
     return torch.searchsorted(keys, starts), keys % n_rows
 
 
+def all_finite(x: Tensor) -> bool:
+    """Whether no number of x is NaN or infinite; a sum tells at a tenth of the price, unless it overflows."""
+    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+
+
 def fast_body(operation: str, weight: Tensor) -> Any:
     """The module whose functions run for a table like this, or None where the plain version does.
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates import TableGradient, fast_body
+from megalabel.kernels.candidates import TableGradient, all_finite, fast_body
 from megalabel.kernels.row_groups import RowGroups
 
 __all__ = ["adam_state", "plain_adam", "plain_sgd", "row_adam", "row_sgd"]
@@ -179,7 +179,7 @@ def _groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient])
                 where="gradients",
             )
     groups = RowGroups.of(gradients)
-    if not (torch.isfinite(groups.cells).all() and torch.isfinite(groups.views).all()):
+    if not (all_finite(groups.cells) and all_finite(groups.views)):
         raise SettingError(
             "gradients that contain inf or NaN",
             wanted="finite numbers",

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates import Candidates, fast_body, positives_by_text
+from megalabel.kernels.candidates import Candidates, all_finite, fast_body, positives_by_text
 from megalabel.types import Positives
 
 __all__ = ["Shortlist", "plain_select", "shortlist"]
@@ -125,7 +125,7 @@ def _check(logits: Tensor, candidates: Candidates, k: int, children: Tensor) -> 
             wanted="all on one device",
             next_step="move them with .to(device)",
         )
-    if not torch.isfinite(logits).all():
+    if not all_finite(logits):
         raise SettingError(
             "training has diverged: the logits contain inf or NaN",
             wanted="finite numbers",
