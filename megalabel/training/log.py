@@ -41,7 +41,9 @@ class Log:
             now = time.monotonic()
             speed = self._texts / max(now - self._since, 1e-9)
             self._texts, self._since = 0, now
+            recall = " ".join(f"{value:.0f}%" for name, value in facts.items() if name.startswith("recall"))
             self._note = f"epoch {step // self._per_epoch + 1}  loss {loss:.4g}"
+            self._note += f"  shortlist recall {recall}" if recall else ""
             self.line(step, loss=loss, **facts, texts_per_second=round(speed, 1), peak_mb=peak_mb())
         if self._bar:
             self._bar.advance(1, self._note)
