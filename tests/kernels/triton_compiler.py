@@ -1,0 +1,35 @@
+"""Compiles a Triton kernel in a process of its own, which imports this file by name, as it cannot a test file."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+INTEGERS = ("row_of_cell", "text_cells", "offsets", "positives", "table", "members")
+NUMBERS = {"dim": "i32", "parts": "i32", "steps": "*i32"} | dict.fromkeys(INTEGERS, "*i64")
+SCALARS = ("scale", "lr", "new_of_mean", "old_of_square", "new_of_square", "log_of_mean", "log_of_square", "eps")
+NUMBERS |= dict.fromkeys((*SCALARS, "keep"), "fp32")  # what is named nowhere here is *fp32
+
+
+def compile_into(cache: str) -> None:
+    os.environ["TRITON_CACHE_DIR"] = cache
+    os.environ.pop("TRITON_INTERPRET", None)
+
+
+def machine_code(kernel: str, warps: int, constants: dict[str, Any]) -> tuple[bytes, str]:
+    """The program for compute capability 9.0, and its assembler text."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+
+    module, name = kernel.split(".")
+    function = getattr(importlib.import_module(f"megalabel.kernels._triton.{module}"), name)
+    names = function.arg_names
+    types = {x: "constexpr" if x in constants else NUMBERS.get(x, "*fp32") for x in names}
+    fixed = {(names.index(x),): value for x, value in constants.items() if x in names}
+    aligned = [(i,) for i, x in enumerate(names) if types[x].startswith("*") or x == "dim"]
+    source = triton.compiler.ASTSource(
+        function, types, constexprs=fixed, attrs={i: [["tt.divisibility", 16]] for i in aligned}
+    )
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps})
+    return made.asm["cubin"], made.asm["ptx"]
