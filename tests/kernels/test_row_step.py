@@ -95,16 +95,17 @@ def test_adam_equals_the_loops(dim, dtype, seed):
     slow, state, before = SlowAdam(weight, bias), adam_state(weight, bias), weight.clone()
     rng = np.random.default_rng(seed)
     ever: set[int] = set()
+    # A first move is lr · g / (|g| + eps): where a sum cancels to nearly 0, rounding would decide it but for eps.
+    eps = 1e-2 if dtype == torch.float32 else 1e-6
     for step in range(4):  # other texts each time, cycled betas, a gradient that does not depend on the table
         keep = rng.permutation(len(c.blocks))[: 1 + step]
         part = Case(
             c.views, c.weight, c.bias, [own if b in keep else [] for b, own in enumerate(c.blocks)], c.pairs
         )
         betas = (0.95 - 0.02 * step, 0.99)
-        row_adam(weight, bias, state, [gradient_of(part, dtype)], 0.01, betas, 1e-6, 0.1)
-        slow.step(slow_gradient(part), touched(part), 0.01, betas, 1e-6, 0.1)
+        row_adam(weight, bias, state, [gradient_of(part, dtype)], 0.01, betas, eps, 0.1)
+        slow.step(slow_gradient(part), touched(part), 0.01, betas, eps, 0.1)
         ever |= touched(part)
-    # The first move of a row is ±lr whatever its gradient, so rounding decides where the gradient is 0.
     tolerance = 2e-5 if dtype == torch.float32 else 1e-10
     torch.testing.assert_close(weight.double(), torch.from_numpy(slow.table[:, :-1]), rtol=0, atol=tolerance)
     torch.testing.assert_close(bias.double(), torch.from_numpy(slow.table[:, -1]), rtol=0, atol=tolerance)
