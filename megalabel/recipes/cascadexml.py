@@ -3,8 +3,8 @@
 Kharbanda et al., "CascadeXML: Rethinking Transformers for End-to-end Multi-resolution Training in Extreme
 Multi-label Classification", NeurIPS 2022. Coarse levels of the tree read middle layers of the encoder, the labels
 its last one; each level scores only the children of the clusters that the level above ranks best, so that a step
-costs about the same for a hundred thousand labels and for ten million. The loss is a mean over each level's
-candidates. Labels are clustered beforehand by the words of their texts, smoothed over labels that occur together.
+costs what its candidates cost, whatever the number of labels. The loss is a mean over each level's candidates.
+Labels are clustered beforehand by the words of their texts, smoothed over labels that occur together.
 """
 
 from __future__ import annotations

@@ -318,3 +318,22 @@ def test_arguments_that_do_not_fit(seed):
         candidate_scores(views, weight[:-1], bias[:-1], c.candidates)
     with pytest.raises(DataError, match="among the positives"):
         bce(positives=Positives(torch.tensor([0]), torch.tensor([len(weight)])))
+
+
+def test_the_products_of_a_whole_table_have_the_same_bits_whatever_the_threads():
+    """Fewer texts than a chunk and many rows: where torch's own product would share one sum among its threads."""
+    generator = torch.Generator().manual_seed(0)
+    views, weight = torch.randn(20, 256, generator=generator), torch.randn(4096, 256, generator=generator) / 16
+    candidates, positives = Candidates.all_rows(20, 4096), Positives.of(torch.arange(20), torch.arange(20) * 7)
+    before, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 4):
+            torch.set_num_threads(count)
+            x = views.clone().requires_grad_()
+            value, logits, gradient = candidate_bce(x, weight, None, candidates, positives, 0.1)
+            value.backward()
+            found.append([logits, gradient.cells, x.grad])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(found[0], other, strict=True))
