@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.heads.dense import DenseHead
-from megalabel.kernels.all_labels_bce import SGDRule
+from megalabel.kernels.all_labels_loss import SGDRule
 from megalabel.types import Positives
 
 Step = Callable[[], object]
@@ -66,7 +66,7 @@ def products(n: int, n_labels: int, dim: int) -> Step:
 def ours(n: int, n_labels: int, dim: int, momentum: float = 0.9, value: bool = False) -> Step:
     x, positives = batch(n, n_labels, dim)
     head = DenseHead(n_labels, dim, loss_every=1 if value else 10**9)
-    head.sgd = SGDRule(lr=1e-4, momentum=momentum)
+    head.rule = SGDRule(lr=1e-4, momentum=momentum)
 
     def step() -> None:
         x.grad = None

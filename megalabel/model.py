@@ -127,7 +127,8 @@ class Model:
     def save(self, folder: str | Path) -> None:
         """Writes the model as a folder that explains itself; an older model there is replaced whole.
 
-        SettingError if anything else is there.
+        Of the head it keeps what serves: a loaded model has no parts for training alone. SettingError if anything
+        else is there.
         """
         folder = Path(folder)
         empty = folder.is_dir() and not any(folder.iterdir())
@@ -139,7 +140,8 @@ class Model:
             )
         with atomic_folder(folder) as new:
             save_tensors(new / "encoder.safetensors", self.encoder.state_dict())
-            save_tensors(new / "head.safetensors", self.head.state_dict())
+            head = self.head.served()
+            save_tensors(new / "head.safetensors", head.state_dict())
             self.encoder.tokenizer.save(new)
             with open(new / "labels.jsonl", "wb") as file:
                 file.writelines(json_bytes(name) + b"\n" for name in self.label_texts)
@@ -147,7 +149,7 @@ class Model:
                 "n_labels": len(self.label_texts),
                 "max_length": self.max_length,
                 "encoder": {"class": _name(self.encoder), "settings": self.encoder.settings()},
-                "head": {"class": _name(self.head), "settings": self.head.settings()},
+                "head": {"class": _name(head), "settings": head.settings()},
             }
             write_manifest(new, FORMAT, facts)
 
@@ -155,7 +157,7 @@ class Model:
         """Takes back the weights that `save` wrote of this very model, in place; returns itself."""
         with torch.no_grad():
             fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=AGAIN)
-            fill(self.head, Path(folder) / "head.safetensors", next_step=AGAIN)
+            fill(self.head.served(), Path(folder) / "head.safetensors", next_step=AGAIN)
         self.encoder.eval()
         self.head.eval()
         return self

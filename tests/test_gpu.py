@@ -1,5 +1,8 @@
 """The same code on a GPU: run by scripts/gpu where there is one, left out elsewhere."""
 
+import sys
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +10,21 @@ from planted import planted
 
 import megalabel
 from megalabel.heads.dense import DenseHead
+from megalabel.kernels.adam_rule import AdamRule
 from megalabel.kernels.candidate_scores import candidate_bce, candidate_scores
 from megalabel.kernels.candidates import Candidates, fast_body
+from megalabel.kernels.fixed_fan_in import (
+    densify,
+    fan_in_growth,
+    fan_in_loss,
+    fan_in_scores,
+    fan_in_topk,
+    input_dtype,
+    plain,
+)
 from megalabel.kernels.row_step import adam_state, row_adam, row_sgd
+from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.kernels.streaming_topk import plain_of, topk_of
 from megalabel.recipes.renee import renee
 from megalabel.training.optim import FusedSGD, Optimizers
 from megalabel.types import Positives
@@ -127,3 +142,91 @@ def test_rows_step_on_a_gpu_as_on_the_cpu(rule, kind, dim):
     for on_cpu, on_gpu, again in zip(*results, strict=True):
         near(on_gpu, on_cpu)
         assert torch.equal(on_gpu, again)
+
+
+FAN_IN = [(1, 300, 64), (1, 40000, 7), (3, 300, 131), (16, 768, 64), (32, 200, 130)]  # group, width, texts
+
+
+def fan_in_layer(group, dim, n_texts, device="cpu"):
+    """x, weight, bias, inputs with duplicates, and positives: 3001 labels with 17 connections each."""
+    rng = np.random.default_rng(dim)
+    n = 3001
+    x, weight, bias = (
+        torch.from_numpy(rng.standard_normal(shape)).float() for shape in ((n_texts, dim), (n, 17), (n,))
+    )
+    inputs = torch.from_numpy(rng.integers(0, dim, (-(-n // group), 17)))
+    inputs[:, -1] = inputs[:, 0]
+    pairs = torch.from_numpy(rng.integers(0, n_texts, 500)), torch.from_numpy(rng.integers(0, n, 500))
+    layer = x, weight / 17**0.5, bias, inputs.to(input_dtype(dim))
+    return *(part.to(device) for part in layer), Positives.of(*pairs).to(device)
+
+
+def fan_in_pass(x, weight, bias, inputs, positives, group, loss):
+    """All that the operation gives of a layer without a rule."""
+    leaves = [part.clone().requires_grad_() for part in (x, weight, bias)]
+    value = fan_in_loss(*leaves, inputs, positives, group=group, loss=loss, scale=0.01)
+    (3 * value).backward()
+    spread = [part.clone().requires_grad_() for part in (x, weight, bias)]
+    z = fan_in_scores(*spread, inputs, group)
+    (z * z.detach().relu()).sum().backward()
+    candidates = inputs.flip(0)[:, :9].contiguous()
+    grown = fan_in_growth(x, weight, bias, inputs, positives, candidates, group=group, loss=loss)
+    return [value.detach(), z.detach(), grown, *(part.grad for part in (*leaves, *spread))]
+
+
+@pytest.mark.parametrize("loss", ["bce", "squared_hinge"])
+@pytest.mark.parametrize(("group", "dim", "n_texts"), FAN_IN)
+def test_fixed_fan_in_on_a_gpu_as_densified(group, dim, n_texts, loss):
+    pytest.importorskip("triton")
+    x, weight, bias, inputs, positives = fan_in_layer(group, dim, n_texts)
+    expected = fan_in_pass(x.double(), weight.double(), bias.double(), inputs, positives, group, loss)
+    near(expected[0], 0.01 * plain(x, weight, bias, inputs, positives, group=group, loss=loss))
+    there = fan_in_layer(group, dim, n_texts, "cuda")
+    found, again = (fan_in_pass(*there, group, loss) for _ in range(2))
+    for on_gpu, twice, exact in zip(found, again, expected, strict=True):
+        near(on_gpu, exact)
+        assert torch.equal(on_gpu, twice)  # no atomic additions
+    assert "megalabel.kernels._triton.fixed_fan_in" in sys.modules
+
+
+@pytest.mark.parametrize("rule", [SGDRule(0.01, 0.0, 0.1), SGDRule(0.01, 0.9, 0.1), AdamRule(0.01, eps=1e-3)])
+@pytest.mark.parametrize(("group", "dim", "n_texts"), FAN_IN)
+def test_fixed_fan_in_learns_on_a_gpu_as_on_the_cpu(group, dim, n_texts, rule):
+    results = []
+    for device in ("cpu", "cuda", "cuda"):
+        x, weight, bias, inputs, positives = fan_in_layer(group, dim, n_texts, device)
+        own = replace(rule, loss_scale=8.0)
+        for part in range(6):  # three steps of two micro-batches
+            own.first, own.last = part % 2 == 0, part % 2 == 1
+            view = (x if own.first else -0.5 * x).requires_grad_()
+            with torch.autocast(device, dtype=torch.bfloat16):  # which is none of this layer's business
+                loss = fan_in_loss(view, weight, bias, inputs, positives, group=group, scale=0.01, rule=own)
+                (own.loss_scale * loss).backward()
+            x = x.detach()
+        results.append([loss.detach(), view.grad, weight, bias, *own.beside_weight()])
+    for on_cpu, on_gpu, again in zip(*results, strict=True):
+        near(on_gpu, on_cpu)
+        assert torch.equal(on_gpu, again)
+
+
+@pytest.mark.parametrize(("group", "dim", "n_texts"), FAN_IN)
+def test_top_k_of_fixed_fan_in_on_a_gpu(group, dim, n_texts):
+    x, weight, bias, inputs, exclude = fan_in_layer(group, dim, n_texts)
+    x, weight, bias = x.round(), (4 * weight).round(), bias.round()  # exact sums, and ties everywhere
+    names = torch.from_numpy(np.random.default_rng(0).permutation(len(weight)))
+    expected = plain_of(x @ densify(weight, inputs, dim, group).t() + bias, 50, exclude, names)
+    there = [part.cuda() for part in (x, weight, bias, inputs)]
+    found = fan_in_topk(*there, 50, exclude.to("cuda"), group=group, names=names.cuda())
+    assert torch.equal(found.labels.cpu(), expected.labels)
+    assert torch.equal(found.scores.cpu(), expected.scores)
+
+
+@pytest.mark.parametrize("chunk", [1, 64, None])
+def test_top_k_with_equal_scores_on_a_gpu(chunk):
+    names = torch.randperm(500, generator=torch.Generator().manual_seed(0)).cuda()
+    scores = torch.zeros(500, 9, device="cuda")
+    found = topk_of(
+        lambda start, stop: scores[start:stop].clone().t(), 500, 9, 3, device=scores.device, width=1,
+        names=names, chunk=chunk,
+    )  # fmt: skip
+    assert found.labels.tolist() == [[0, 1, 2]] * 9

@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.kernels.all_labels_bce import SGDRule
+from megalabel.kernels.adam_rule import Rule
 from megalabel.kernels.candidates import TableGradient
 from megalabel.types import Positives, TopK
 
@@ -27,7 +28,8 @@ class Head(nn.Module, ABC):
         averaged: whether `loss` is a mean over what it scores, not a sum over texts: so the log reads it.
         n_labels: L.
         dim: D, the width of a view.
-        sgd: there on heads only whose backward pass can update their own weights; set by `FusedSGD`.
+        rule: there on heads only whose backward pass can update their own weights; set by `FusedSGD` or
+            `FusedAdam`, None where gradients are torch's.
         pending: there on heads only that can keep the gradients of their `tables()` factored, a list for each
             table; set by a `RowOptimizer`, None where gradients are torch's.
     """
@@ -36,7 +38,7 @@ class Head(nn.Module, ABC):
     averaged: bool = False
     n_labels: int
     dim: int
-    sgd: SGDRule | None
+    rule: Rule | None
     pending: list[list[TableGradient]] | None
 
     @abstractmethod
@@ -47,8 +49,24 @@ class Head(nn.Module, ABC):
     def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
         """The best k labels of each text, views (B, V, D); `exclude` never among them."""
 
+    def topk_named(self, views: Tensor, k: int, exclude: Positives | None, names: Tensor) -> TopK:
+        """The answer of `topk` where row r of this head is label names[r]: (L,) int64, a permutation.
+
+        `exclude` and the answer speak of labels, and ties go to the lower label. Here, ties between the last label
+        given and one left out go to the lower row; a head that knows better overrides this.
+        """
+        if exclude is not None:
+            exclude = Positives.of(exclude.rows, names.argsort()[exclude.labels])
+        found = self.topk(views, k, exclude)
+        labels = torch.where(found.labels < 0, -1, names[found.labels])
+        return best_of(labels, found.scores, k)
+
     def after_step(self, step: int, optimizer: Any) -> None:
         """What changes between steps: rewiring, a fading share. Usually nothing."""
+
+    def updating(self) -> list[Head]:
+        """The heads in here that have a `rule`: itself, or what it wraps."""
+        return [self] if hasattr(self, "rule") else []
 
     def tables(self) -> list[tuple[Tensor, Tensor]]:
         """Weights (n, D) and biases (n,) of a head that has `pending`."""
@@ -57,6 +75,10 @@ class Head(nn.Module, ABC):
     def facts(self) -> dict[str, float]:
         """What a line of the training log says of this head beside the loss, since the last line."""
         return {}
+
+    def served(self) -> Head:
+        """The head that answers after training, and that a model saves: itself, or what a wrapper wraps."""
+        return self
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -75,3 +97,10 @@ class Head(nn.Module, ABC):
                 wanted=f"(B, {self.n_views}, {self.dim}), as this {type(self).__name__} was made for",
                 next_step="make head and encoder with the same width and number of views",
             )
+
+
+def best_of(labels: Tensor, scores: Tensor, k: int) -> TopK:
+    """The k best of labels (B, n) with scores (B, n), in any order: ties to the lower label, -1 with -inf last."""
+    labels, order = labels.sort(dim=1)
+    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return TopK(labels.gather(1, order[:, :k]), scores[:, :k])

@@ -9,26 +9,31 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
-from megalabel.kernels.all_labels_bce import all_labels_bce
+from megalabel.kernels.all_labels_loss import all_labels_loss
+from megalabel.kernels.label_loss import check_loss
 from megalabel.kernels.streaming_topk import streaming_topk
 from megalabel.types import Positives, TopK
 
 
 class DenseHead(Head):
-    """Scores z = W x (+ bias) over all labels; binary cross-entropy **summed** over texts and labels.
+    """Scores z = W x (+ bias) over all labels; the loss is **summed** over texts and labels unless told otherwise.
 
-    The sum, never the mean, is Renée's choice (MLSys 2023): the head's learning rate belongs to a batch size
-    and not to the number of labels. Nothing of size B × L is ever held, in training or in prediction.
+    The sum of binary cross-entropy, never the mean, is Renée's choice (MLSys 2023): the head's learning rate
+    belongs to a batch size and not to the number of labels. With `reduction="mean"` it is the mean over texts and
+    labels; micro-batches each have their own mean, and these are summed. Nothing of size B × L is ever held, in
+    training or in prediction.
 
-    With `sgd` set, the backward pass of the loss updates the weights itself and leaves no gradient: what an
-    optimiser (`FusedSGD`) does is to set the rule's rate. With `sgd` None, weights get gradients and any
-    torch optimiser trains them.
+    With `rule` set, the backward pass of the loss updates the weights itself and leaves no gradient: what an
+    optimiser (`FusedSGD`, `FusedAdam`) does is to set the rule's rate. With `rule` None, weights get gradients and
+    any torch optimiser trains them.
 
     Args:
         n_labels: L.
         dim: D, the width of the embedding.
         bias: one number per label beside the weights. Renée has none; `init_prior` makes it worth having
             where data are few, since weights then need not first learn how rare their labels are.
+        loss: "bce", binary cross-entropy with logits, or "squared_hinge" (`kernels/label_loss.py`).
+        reduction: "sum" or "mean".
         init_std: standard deviation of the initial weights (Renée: 0.02); the bias begins at 0.
         loss_every: in training, compute the loss's value at every n-th call only, the first included, and
             return NaN (which trains all the same) in between: with the value a step takes a third to a half
@@ -51,6 +56,8 @@ class DenseHead(Head):
         dim: int,
         *,
         bias: bool = False,
+        loss: str = "bce",
+        reduction: str = "sum",
         init_std: float = 0.02,
         loss_every: int = 1,
         chunk: int | None = None,
@@ -61,15 +68,21 @@ class DenseHead(Head):
         for name, number in (("n_labels", n_labels), ("dim", dim), ("loss_every", loss_every)):
             if number < 1:
                 raise SettingError(f"{name}={number}", wanted="1 or more", next_step="correct it", where=name)
+        check_loss(loss)
+        if reduction not in ("sum", "mean"):
+            raise SettingError(
+                f"reduction={reduction!r}", wanted="sum or mean", next_step="name one of them", where="reduction"
+            )
         self.n_labels, self.dim = n_labels, dim
+        self.loss_name, self.reduction, self.averaged = loss, reduction, reduction == "mean"
         self.loss_every, self.chunk, self.compute_dtype = loss_every, chunk, compute_dtype
         self.weight = nn.Parameter(torch.empty(n_labels, dim).normal_(0, init_std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(n_labels)) if bias else None
-        self.sgd = None
+        self.rule = None
         self._calls = 0
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
-        """Binary cross-entropy, summed over texts and labels: (B, 1, D) to a scalar."""
+        """The loss, summed or averaged over texts and labels: (B, 1, D) to a scalar."""
         self.check_views(views)
         training = self.training and torch.is_grad_enabled()
         value = not training or self._calls % self.loss_every == 0
@@ -79,12 +92,14 @@ class DenseHead(Head):
         if dtype is None and device == "cuda" and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
         with torch.autocast(device, enabled=False):  # the kernel casts by itself, and keeps wide accumulators
-            return all_labels_bce(
+            return all_labels_loss(
                 views[:, 0],
                 self.weight,
                 self.bias,
                 positives,
-                rule=self.sgd if self.training else None,
+                loss=self.loss_name,
+                scale=1 / max(len(views) * self.n_labels, 1) if self.averaged else 1.0,
+                rule=self.rule if self.training else None,
                 value=value,
                 chunk=self.chunk,
                 compute_dtype=dtype,
@@ -93,14 +108,25 @@ class DenseHead(Head):
     @torch.no_grad()
     def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
         """The k best labels of each text by score: (B, 1, D) to labels and scores (B, k)."""
+        return self.topk_named(views, k, exclude, None)
+
+    @torch.no_grad()
+    def topk_named(self, views: Tensor, k: int, exclude: Positives | None, names: Tensor | None) -> TopK:
+        """The same where row l is label names[l], (L,) int64."""
         self.check_views(views)
-        return streaming_topk(views[:, 0], self.weight, self.bias, k, exclude, chunk=self.chunk)
+        x = views[:, 0]
+        return streaming_topk(x, self.weight, self.bias, k, exclude, names=names, chunk=self.chunk)
 
     @torch.no_grad()
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
-        """Begins the bias at each label's log odds: (L,) counts among `n_texts` training texts.
+        """Begins the bias where the loss is least as long as weights say nothing, from label frequencies.
 
-        A label that was never seen counts as half a text.
+        With p the share of texts that have the label these are its log odds for BCE, and 2p − 1 for the squared
+        hinge. A label that was never seen counts as half a text.
+
+        Args:
+            label_counts: (L,), how many of the training texts have each label.
+            n_texts: how many training texts there are.
 
         Raises:
             SettingError: the head has no bias, or the counts are not of these labels and texts.
@@ -117,10 +143,11 @@ class DenseHead(Head):
                 next_step="count each label's training texts",
                 where="label_counts",
             )
-        self.bias.copy_(((counts + 0.5) / (n_texts + 1)).logit())
+        share = (counts + 0.5) / (n_texts + 1)
+        self.bias.copy_(share.logit() if self.loss_name == "bce" else 2 * share - 1)
 
     def settings(self) -> dict[str, Any]:
-        """The shape; rates and chunks belong to training."""
+        """The shape; loss, rates and chunks belong to training."""
         return {"n_labels": self.n_labels, "dim": self.dim, "bias": self.bias is not None}
 
     def extra_repr(self) -> str:

@@ -1,8 +1,11 @@
-"""Stochastic gradient descent on a chunk of labels, while its logit gradients are at hand."""
+"""Stochastic gradient descent on a chunk of labels, while its gradients are at hand."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -18,20 +21,26 @@ class SGDRule:
         weight ← weight − lr · buffer
 
     `gradient` is the sum over the micro-batches of one step. Weight decay is coupled, that is, it passes
-    through the momentum buffer (Renée, MLSys 2023); the bias never decays. No Nesterov, no dampening.
+    through the momentum buffer (Renée, MLSys 2023). No Nesterov, no dampening.
 
     A step over several micro-batches sets `first` on the first of them alone and `last` on the last alone.
     The buffer then collects their sum (so without momentum, too, a buffer of (L, D) is made), and the weights
     change at the last. With momentum 0 and one micro-batch a step there is no buffer at all.
 
     Attributes:
-        lr: the learning rate; BCE is summed over labels and texts, so it belongs to a batch size.
+        lr: the learning rate; of a summed loss it belongs to a batch size.
         momentum: 0 to below 1.
         weight_decay: L2, 0 or more.
         buffer: (L, D) in the weights' type, None until it is needed; belongs in a checkpoint.
         bias_buffer: (L,), likewise.
         first: this is the first micro-batch of a step.
         last: this is the last micro-batch of a step.
+        loss_scale: what the loss was multiplied by for the sake of narrow types. Weights learn from the
+            upstream gradient divided by it.
+        decay_bias: whether the bias decays too.
+
+    Raises:
+        SettingError: a number out of range.
     """
 
     lr: float
@@ -41,6 +50,17 @@ class SGDRule:
     bias_buffer: Tensor | None = None
     first: bool = True
     last: bool = True
+    loss_scale: float = 1.0
+    decay_bias: bool = False
+
+    KEPT: ClassVar[tuple[str, ...]] = ("buffer", "bias_buffer")  # what outlives a step
+
+    def __post_init__(self) -> None:
+        check_rates(self.lr, self.weight_decay)
+        if not 0 <= self.momentum < 1:
+            raise SettingError(
+                f"momentum={self.momentum}", wanted="from 0 to below 1", next_step="take 0.9", where="momentum"
+            )
 
     @property
     def needs_buffer(self) -> bool:
@@ -51,48 +71,104 @@ class SGDRule:
         """Makes the buffers, zero, if this micro-batch needs them and they are not there."""
         if not self.needs_buffer:
             return
-        self.buffer = _beside(weight, self.buffer)
-        self.bias_buffer = None if bias is None else _beside(bias, self.bias_buffer)
+        self.buffer = beside(weight, self.buffer)
+        self.bias_buffer = None if bias is None else beside(bias, self.bias_buffer)
 
-    def update(self, weight: Tensor, bias: Tensor | None, g: Tensor, x: Tensor, start: int, stop: int) -> None:
-        """Labels `start` to `stop` learn from g (n, B), the loss's gradient by logits, and x (B, D)."""
-        w = weight[start:stop]
-        if not self.needs_buffer:
-            _accumulate(w, g, x, 1 - self.lr * self.weight_decay, -self.lr)
-            if bias is not None:
-                bias[start:stop].sub_(g.sum(1, dtype=bias.dtype), alpha=self.lr)
-            return
-        keep = self.momentum if self.first else 1.0
-        assert self.buffer is not None
-        m = self.buffer[start:stop]
-        _accumulate(m, g, x, keep, 1.0)
-        if self.last:
-            if self.weight_decay:
-                m.add_(w, alpha=self.weight_decay)
-            w.sub_(m, alpha=self.lr)
+    def beside_weight(self) -> list[Tensor]:
+        """What is kept of each weight between steps, tensors of the weights' shape."""
+        return [] if self.buffer is None else [self.buffer]
+
+    def apply(
+        self, weight: Tensor, bias: Tensor | None, gw: Tensor, gb: Tensor | None, start: int, stop: int
+    ) -> None:
+        """Labels `start` to `stop` learn from this micro-batch's gradients, gw (n, D) and gb (n,)."""
+
+        def of_weight(into: Tensor, keep: float, times: float) -> None:
+            shrink(into, keep).add_(gw, alpha=times)
+
+        def of_bias(into: Tensor, keep: float, times: float) -> None:
+            assert gb is not None
+            shrink(into, keep).add_(gb, alpha=times)
+
+        self._move(weight, bias, of_weight, of_bias, slice(start, stop))
+
+    def update(
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        g: Tensor,
+        x: Tensor,
+        start: int,
+        stop: int,
+        times: float = 1.0,
+    ) -> None:
+        """The same from g (n, B), the loss's gradient by logits, and x (B, D): times · g x, in one product."""
+
+        def of_weight(into: Tensor, keep: float, rate: float) -> None:
+            accumulate(into, g, x, keep, rate * times)
+
+        def of_bias(into: Tensor, keep: float, rate: float) -> None:
+            shrink(into, keep).add_(g.sum(1, dtype=into.dtype), alpha=rate * times)
+
+        self._move(weight, bias, of_weight, of_bias, slice(start, stop))
+
+    def _move(self, weight: Tensor, bias: Tensor | None, of_weight: _Add, of_bias: _Add, rows: slice) -> None:
+        self._move_one(weight, self.buffer, of_weight, self.weight_decay, rows)
         if bias is not None:
-            assert self.bias_buffer is not None
-            m = self.bias_buffer[start:stop]
-            m.mul_(keep).add_(g.sum(1, dtype=bias.dtype))
-            if self.last:
-                bias[start:stop].sub_(m, alpha=self.lr)
+            decay = self.weight_decay if self.decay_bias else 0.0
+            self._move_one(bias, self.bias_buffer, of_bias, decay, rows)
+
+    def _move_one(self, parameter: Tensor, buffer: Tensor | None, add: _Add, decay: float, rows: slice) -> None:
+        p = parameter[rows]
+        if not self.needs_buffer:
+            add(p, 1 - self.lr * decay, -self.lr)
+            return
+        assert buffer is not None
+        m = buffer[rows]
+        add(m, self.momentum if self.first else 1.0, 1.0)
+        if self.last:
+            if decay:
+                m.add_(p, alpha=decay)
+            p.sub_(m, alpha=self.lr)
 
 
-def _beside(parameter: Tensor, buffer: Tensor | None) -> Tensor:
+_Add = Callable[[Tensor, float, float], None]  # (into, keep, times): into ← keep · into + times · gradient
+
+
+def check_rates(lr: float, weight_decay: float) -> None:
+    """Raises SettingError unless both are finite numbers of 0 or more."""
+    if not (0 <= lr < math.inf and 0 <= weight_decay < math.inf):
+        raise SettingError(
+            f"lr={lr}, weight_decay={weight_decay}",
+            wanted="finite numbers of 0 or more",
+            next_step="correct them",
+            where="lr",
+        )
+
+
+def beside(parameter: Tensor, buffer: Tensor | None) -> Tensor:
+    """The buffer of a parameter, where the parameter is; zeros if there is none yet."""
     if buffer is None:
         return torch.zeros_like(parameter)
     if buffer.shape != parameter.shape:
         raise SettingError(
-            f"a momentum buffer {tuple(buffer.shape)} for weights {tuple(parameter.shape)}",
+            f"an optimiser's buffer {tuple(buffer.shape)} for weights {tuple(parameter.shape)}",
             wanted="buffers of the head that is trained",
             next_step="go on from the checkpoint of this head, or begin with an empty rule",
         )
     return buffer.to(parameter)  # the head may have moved since
 
 
-def _accumulate(into: Tensor, a: Tensor, b: Tensor, keep: float, times: float) -> None:
+def shrink(x: Tensor, keep: float) -> Tensor:
+    """x ← keep · x, and 0 where nothing is kept, whatever was there."""
+    if keep == 0:
+        return x.zero_()
+    return x if keep == 1 else x.mul_(keep)
+
+
+def accumulate(into: Tensor, a: Tensor, b: Tensor, keep: float, times: float) -> None:
     """into ← keep · into + times · a b, in one product where the types agree."""
     if into.dtype == a.dtype:
         torch.addmm(into, a, b, beta=keep, alpha=times, out=into)
     else:
-        into.mul_(keep).add_(torch.mm(a, b), alpha=times)
+        shrink(into, keep).add_(torch.mm(a, b), alpha=times)

@@ -3,38 +3,46 @@
     score[b, l] = x[b] · weight[l] + bias[l], in float32
     labels[b]   = the k labels of highest score, ties to the lower label id, excluded pairs never
 
-Which body runs: on a CPU each of torch's threads owns a range of labels, multiplies a chunk at a time and
-passes it to numba's selection (`_cpu/select.py`), which skips blocks below the k-th best score so far.
+`topk_of` does it for scores from anywhere, in rows whose labels may be in any order; `streaming_topk` for a
+dense table. Which body runs: on a CPU each of torch's threads owns a range of rows, scores a chunk at a time
+and passes it to numba's selection (`_cpu/select.py`), which skips blocks below the k-th best score so far.
 Elsewhere score and label id are packed into one integer, whose order is the order wanted, so that torch's
-top-k is deterministic under ties. `plain` is the definition: tests trust it.
+top-k is deterministic under ties. `plain` and `plain_of` are the definition: tests trust them.
 """
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.topk_bodies import Scores, select_cpu, select_keys
 from megalabel.types import Positives, TopK
+
+__all__ = ["plain", "plain_of", "streaming_topk", "topk_of"]
 
 _CACHE_BYTES = 3 << 19  # 1.5 MiB: weights and scores of one chunk in a core's own cache
 _DEVICE_BYTES = 256 << 20
-_NONE = torch.iinfo(torch.int64).min  # below the key of every label
 
 
 def plain(x: Tensor, weight: Tensor, bias: Tensor | None, k: int, exclude: Positives | None = None) -> TopK:
-    """The same answer from one (B, L) matrix of scores and a stable sort."""
-    scores = (x.to(weight.dtype) @ weight.t() + (0 if bias is None else bias)).float()
+    """The answer of `streaming_topk` from one (B, L) matrix of scores and a stable sort."""
+    return plain_of((x.to(weight.dtype) @ weight.t() + (0 if bias is None else bias)).float(), k, exclude)
+
+
+def plain_of(scores: Tensor, k: int, exclude: Positives | None = None, names: Tensor | None = None) -> TopK:
+    """The answer of `topk_of` from scores (B, L), column i of which belongs to label names[i]."""
+    scores = scores.clone() if names is None else torch.empty_like(scores).index_copy_(1, names, scores)
     if exclude is not None:
         scores[exclude.rows, exclude.labels] = -torch.inf
     best, labels = scores.sort(dim=1, descending=True, stable=True)
     best, labels = best[:, :k], labels[:, :k].masked_fill(best[:, :k] == -torch.inf, -1)
-    missing = (0, k - best.shape[1])
-    return TopK(
-        torch.nn.functional.pad(labels, missing, value=-1),
-        torch.nn.functional.pad(best, missing, value=-torch.inf),
-    )
+    return _filled(labels, best, k)
 
 
 @torch.no_grad()
@@ -45,6 +53,7 @@ def streaming_topk(
     k: int,
     exclude: Positives | None = None,
     *,
+    names: Tensor | None = None,
     chunk: int | None = None,
 ) -> TopK:
     """Exact top k over all labels.
@@ -55,6 +64,7 @@ def streaming_topk(
         bias: (L,), or None.
         k: 1 or more. Where fewer than k labels are left, label -1 with score -inf fills the row.
         exclude: pairs that are never given, in any order.
+        names: (L,) int64 permutation, the label of each row of `weight`; see `topk_of`.
         chunk: labels at a time, None for what suits the caches.
 
     Returns:
@@ -64,113 +74,127 @@ def streaming_topk(
         SettingError: k or shapes that do not fit, or scores that are not finite.
         DataError: an excluded pair outside (B, L).
     """
-    _check(x, weight, bias, k, exclude)
-    n_labels = weight.shape[0]
-    threads = thread_count(x.device)
+    _check_table(x, weight, bias)
+    rows = x.to(weight.dtype)
+    buffers = threading.local()  # each thread scores its own chunks
+
+    def score(start: int, stop: int) -> Tensor:
+        w = weight.detach()[start:stop]
+        if not hasattr(buffers, "scores"):  # the first chunk of a thread is no smaller than its others
+            buffers.scores = rows.new_empty(len(rows) * len(w))
+        z = buffers.scores[: len(rows) * len(w)].view(len(rows), len(w))
+        torch.mm(rows, w.t(), out=z)
+        return z if bias is None else z.add_(bias[start:stop])
+
+    (n_labels, dim), n_texts = weight.shape, len(x)
+    return topk_of(score, n_labels, n_texts, k, exclude, device=x.device, width=dim, names=names, chunk=chunk)
+
+
+@torch.no_grad()
+def topk_of(
+    score: Callable[[int, int], Tensor],
+    n_rows: int,
+    n_texts: int,
+    k: int,
+    exclude: Positives | None = None,
+    *,
+    device: torch.device,
+    width: int,
+    names: Tensor | None = None,
+    chunk: int | None = None,
+) -> TopK:
+    """Exact top k over the rows of a table that scores itself.
+
+    Args:
+        score: (start, stop) ↦ the scores (B, n) of rows start to stop, contiguous or the transpose of something
+            contiguous (n, B), whichever comes cheaper; float32, on `device`. They are written to. On a CPU
+            several threads call it at once, each for its own rows.
+        n_rows: L, 1 or more.
+        n_texts: B.
+        k: 1 or more. Where fewer than k labels are left, label -1 with score -inf fills the row.
+        exclude: pairs of text and label that are never given, in any order.
+        device: where scores and answers are.
+        width: how many numbers a row has beside its scores, for the size of a chunk.
+        names: (L,) int64 permutation of the labels 0 … L − 1, the label of each row; None for its own number.
+            Answers, `exclude` and the order of ties all speak of labels.
+        chunk: rows at a time, None for what suits the caches.
+
+    Returns:
+        Labels (B, k) int64 and scores (B, k) float32, best first, ties to the lower label. Bits depend neither
+        on chunk nor on threads, as far as those of `score` do not.
+
+    Raises:
+        SettingError: k or names that do not fit, or scores that are not finite.
+        DataError: an excluded pair outside (B, L).
+    """
+    if k < 1:
+        raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
+    _check_pairs(exclude, n_rows, n_texts)
+    places = None if names is None else _places(names, n_rows)
+    cpu, threads = device.type == "cpu", thread_count(device)
     if chunk is None:
-        budget = _CACHE_BYTES if x.device.type == "cpu" else _DEVICE_BYTES
-        chunk = even_chunk(n_labels, max(128, budget // (4 * (weight.shape[1] + x.shape[0]))), threads)
-    chunk = min(chunk, n_labels)
-    scores = _Scores(x.to(weight.dtype), weight, bias, exclude, chunk)
-    keep = min(k, n_labels)
-    body = _select_cpu if x.device.type == "cpu" else _select_keys
-    ranges = chunk_ranges(n_labels, chunk, threads)
+        budget = _CACHE_BYTES if cpu else _DEVICE_BYTES
+        chunk = even_chunk(n_rows, max(128, budget // (4 * (width + n_texts))), threads)
+    chunk = min(chunk, n_rows)
+    scores = _without(exclude, places, Scores(score, n_rows, n_texts, chunk, device, names))
+    keep = min(k, n_rows)
+    body = select_cpu if cpu else select_keys
+    ranges = chunk_ranges(n_rows, chunk, threads)
     parts = run_ranges(lambda numbers: body(scores, numbers, keep), ranges)
     best = torch.cat([part.scores for part in parts], dim=1)
     labels = torch.cat([part.labels for part in parts], dim=1)
-    if len(parts) > 1:  # ranges lie in the order of their labels, so a stable sort gives ties to the lower id
-        best, order = best.sort(dim=1, descending=True, stable=True)
+    if len(parts) > 1:  # by label and then, stably, by score: ties go to the lower label
+        labels, order = labels.sort(dim=1)
+        best, order = best.gather(1, order).sort(dim=1, descending=True, stable=True)
         best, labels = best[:, :keep], labels.gather(1, order[:, :keep])
     _all_found(labels, scores, keep)
-    missing = (0, k - keep)
+    return _filled(labels, best, k)
+
+
+def _filled(labels: Tensor, scores: Tensor, k: int) -> TopK:
+    missing = (0, k - scores.shape[1])
     return TopK(
         torch.nn.functional.pad(labels, missing, value=-1),
-        torch.nn.functional.pad(best, missing, value=-torch.inf),
+        torch.nn.functional.pad(scores, missing, value=-torch.inf),
     )
 
 
-class _Scores:
-    """Scores of a chunk (B, n) float32, with -inf where a pair is excluded."""
-
-    def __init__(
-        self, x: Tensor, weight: Tensor, bias: Tensor | None, exclude: Positives | None, chunk: int
-    ) -> None:
-        self.x, self.weight, self.bias, self.chunk = x, weight.detach(), bias, chunk
-        n_chunks = -(-weight.shape[0] // chunk)
-        self.rows = self.labels = None
-        self.cuts = [0] * (n_chunks + 1)
-        if exclude is not None and len(exclude):
-            self.labels, order = exclude.labels.sort()
-            self.rows = exclude.rows[order]
-            starts = torch.arange(n_chunks + 1, device=x.device) * chunk
-            self.cuts = torch.searchsorted(self.labels, starts).tolist()
-
-    def of_chunk(self, number: int, buffer: Tensor) -> Tensor:
-        start = number * self.chunk
-        w = self.weight[start : start + self.chunk]
-        z = buffer[: len(self.x) * len(w)].view(len(self.x), len(w))
-        torch.mm(self.x, w.t(), out=z)
-        if self.bias is not None:
-            z += self.bias[start : start + self.chunk]
-        z = z.float()
-        a, b = self.cuts[number], self.cuts[number + 1]
-        if self.rows is not None and self.labels is not None and a < b:
-            z[self.rows[a:b], self.labels[a:b] - start] = -torch.inf
-        return z
-
-    def buffer(self) -> Tensor:
-        return torch.empty(len(self.x) * self.chunk, dtype=self.x.dtype, device=self.x.device)
+def _without(exclude: Positives | None, places: Tensor | None, scores: Scores) -> Scores:
+    """The scores, less the excluded pairs; places (L,) are the rows of the labels, None for their own numbers."""
+    if exclude is None or len(exclude) == 0:
+        return scores
+    rows, order = (exclude.labels if places is None else places[exclude.labels]).sort()
+    n_chunks = -(-scores.n_rows // scores.chunk)
+    starts = torch.arange(n_chunks + 1, device=rows.device) * scores.chunk
+    cuts = torch.searchsorted(rows, starts).tolist()
+    return replace(scores, texts=exclude.rows[order], places=rows, cuts=cuts)
 
 
-def _select_cpu(scores: _Scores, numbers: range, k: int) -> TopK:
-    from megalabel.kernels._cpu.select import merge_chunk  # numba takes half a second to import
-
-    best = torch.full((len(scores.x), k), -torch.inf)
-    labels = torch.full((len(scores.x), k), -1, dtype=torch.int64)
-    buffer = scores.buffer()
-    for number in numbers:
-        z = scores.of_chunk(number, buffer)
-        merge_chunk(z.numpy(), number * scores.chunk, best.numpy(), labels.numpy())
-    return TopK(labels, best)
-
-
-def _select_keys(scores: _Scores, numbers: range, k: int) -> TopK:
-    device = scores.x.device
-    best = torch.full((len(scores.x), k), _NONE, dtype=torch.int64, device=device)
-    buffer = scores.buffer()
-    for number in numbers:
-        z = scores.of_chunk(number, buffer)
-        ids = torch.arange(z.shape[1], device=device) + number * scores.chunk
-        keys = torch.where(z > -torch.inf, pack(z, ids), _NONE)  # NaN is no label either
-        best = torch.cat([best, keys.topk(min(k, z.shape[1]), dim=1).values], dim=1).topk(k, dim=1).values
-    values, labels = unpack(best)
-    nothing = best == _NONE
-    return TopK(labels.masked_fill(nothing, -1), values.masked_fill(nothing, -torch.inf))
+def _places(names: Tensor, n_rows: int) -> Tensor:
+    """The row of each label, (L,) int64."""
+    fits = names.shape == (n_rows,) and names.dtype == torch.int64
+    if fits and 0 <= int(names.min()) and int(names.max()) < n_rows:
+        rows = torch.full_like(names, -1)
+        rows[names] = torch.arange(n_rows, device=names.device)
+        if int(rows.min()) >= 0:
+            return rows
+    raise SettingError(
+        f"names {tuple(names.shape)}, {names.dtype}, that are not each label once",
+        wanted=f"({n_rows},) int64, a permutation of 0 to {n_rows - 1}",
+        next_step="make them with argsort or randperm",
+        where="names",
+    )
 
 
-def pack(scores: Tensor, labels: Tensor) -> Tensor:
-    """One int64 for each float32 score and label below 2³²: greater score first, then lower label."""
-    bits = (scores + 0.0).view(torch.int32).to(torch.int64)  # adding 0 makes −0 equal 0
-    ordered = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits)  # negative floats count backwards
-    return (ordered << 32) | (0xFFFFFFFF - labels)
-
-
-def unpack(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Scores float32 and labels int64 of packed keys."""
-    ordered = keys >> 32
-    bits = torch.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered).to(torch.int32)
-    return bits.view(torch.float32), 0xFFFFFFFF - (keys & 0xFFFFFFFF)
-
-
-def _all_found(labels: Tensor, scores: _Scores, keep: int) -> None:
-    """A row may lack a label only where pairs were excluded: else a score was NaN or -inf."""
+def _all_found(labels: Tensor, scores: Scores, keep: int) -> None:
+    """A text may lack a label only where pairs were excluded: else a score was NaN or -inf."""
     short = (labels < 0).sum(1)
     if not short.any():
         return
     allowed = torch.zeros_like(short)
-    if scores.rows is not None:
-        allowed.index_add_(0, scores.rows, torch.ones_like(scores.rows))
-    left = scores.weight.shape[0] - allowed  # pairs that occur twice only make this more lenient
+    if scores.texts is not None:
+        allowed.index_add_(0, scores.texts, torch.ones_like(scores.texts))
+    left = scores.n_rows - allowed  # pairs that occur twice only make this more lenient
     if (keep - short < torch.minimum(left, torch.full_like(left, keep))).any():
         raise SettingError(
             "scores that are NaN or -inf",
@@ -179,9 +203,7 @@ def _all_found(labels: Tensor, scores: _Scores, keep: int) -> None:
         )
 
 
-def _check(x: Tensor, weight: Tensor, bias: Tensor | None, k: int, exclude: Positives | None) -> None:
-    if k < 1:
-        raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
+def _check_table(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
     if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1] or weight.shape[0] == 0:
         raise SettingError(
             f"embeddings {tuple(x.shape)} and weights {tuple(weight.shape)}",
@@ -194,12 +216,15 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, k: int, exclude: Posi
             wanted="one number per label",
             next_step="make the bias with weight.new_zeros(n_labels)",
         )
+
+
+def _check_pairs(exclude: Positives | None, n_rows: int, n_texts: int) -> None:
     if exclude is not None and len(exclude):
         ends = torch.stack([exclude.rows.min(), exclude.rows.max(), exclude.labels.min(), exclude.labels.max()])
         low_row, high_row, low, high = ends.tolist()
-        if low_row < 0 or high_row >= x.shape[0] or low < 0 or high >= weight.shape[0]:
+        if low_row < 0 or high_row >= n_texts or low < 0 or high >= n_rows:
             raise DataError(
                 f"excluded pairs with rows {low_row} to {high_row} and labels {low} to {high}",
-                wanted=f"rows below {x.shape[0]} and labels below {weight.shape[0]}",
+                wanted=f"rows below {n_texts} and labels below {n_rows}",
                 next_step="number rows within the batch, and check that filter and head have the same labels",
             )

@@ -43,6 +43,20 @@ RANGES: dict[str, tuple[float, float]] = {
     "warmup_epochs": (0, _INF),
     "final_epochs": (0, _INF),
     "log_every": (1, _INF),
+    "fan_in": (1, _INF),
+    "group": (1, _INF),
+    "head_eps": (1e-45, _INF),
+    "intermediate": (0, _INF),
+    "intermediate_lr": (0, _INF),
+    "dense_share": (0, 1),
+    "prune_threshold": (0, _INF),
+    "prune_fraction": (0, 1),
+    "rewire_every": (1, _INF),
+    "rewire_until": (0, 1.000001),  # share of all steps, all included
+    "auxiliary_share": (0, 1),
+    "auxiliary_epochs": (0, _INF),
+    "auxiliary_lr": (0, _INF),
+    "head_scale": (0, _INF),
 }
 _KINDS: dict[str, tuple[type, str]] = {
     "str": (str, "a string"),

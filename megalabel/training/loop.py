@@ -58,10 +58,10 @@ def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.
     encoder.train()
     head.train()
     optimizers.follow(recipe.schedule, batch.step)
-    parts, total = split(batch, recipe.micro_batches), 0.0
+    parts, total, loss_scale = split(batch, recipe.micro_batches), 0.0, scaler.get_scale()
     told = batch.step % recipe.log_every == 0 or batch.step == recipe.batches.steps - 1
     for i, part in enumerate(parts):
-        optimizers.begin(i, len(parts))
+        optimizers.begin(i, len(parts), loss_scale)
         part = part.to(device)
         with autocast(device, recipe.precision):
             views = encoder.views(part)

@@ -1,4 +1,4 @@
-"""The optimisers of a run: for the encoder, for its token table, and for a head that updates itself."""
+"""The optimisers of a run, which step together: of the encoder, of its token table, and of the head."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from megalabel.errors import SettingError
-from megalabel.heads.base import Head
-from megalabel.kernels.all_labels_bce import SGDRule
+from megalabel.training.fused import Fused, FusedAdam, FusedSGD
 from megalabel.training.lazy_adam import LazyAdam
 from megalabel.training.row_optim import RowOptimizer
 
@@ -18,6 +16,8 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from megalabel.training.schedule import Schedule
+
+__all__ = ["Fused", "FusedAdam", "FusedSGD", "Optimizers", "adamw", "clip_norm", "lazy_adam", "plain_adam"]
 
 
 def adamw(
@@ -60,49 +60,10 @@ def _dense(module: nn.Module) -> list[Tensor]:
     return [p for p in module.parameters() if p.requires_grad and id(p) not in sparse]
 
 
-class FusedSGD:
-    """SGD whose update happens inside the head's backward; this object holds rate, decay and momentum.
-
-    Momentum and coupled weight decay are those of `torch.optim.SGD` (Renée). `step` only closes the step.
-    The momentum buffers are state, saved and loaded as any optimiser's.
-    """
-
-    def __init__(self, head: Head, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        if not hasattr(head, "sgd"):
-            raise SettingError(
-                f"{type(head).__name__} does not update itself",
-                wanted="a head with an `sgd` rule",
-                next_step="use torch.optim.SGD or adamw with this head",
-            )
-        self.param_groups: list[dict[str, Any]] = [{"params": list(head.parameters()), "lr": lr}]
-        self.rule = SGDRule(lr=lr, momentum=momentum, weight_decay=weight_decay)
-        head.sgd = self.rule
-
-    def begin(self, part: int, parts: int) -> None:
-        """Micro-batch `part` of `parts` comes next: rate and position go to the rule."""
-        self.rule.lr = self.param_groups[0]["lr"]
-        self.rule.first, self.rule.last = part == 0, part == parts - 1
-
-    def step(self) -> None:
-        """Nothing is left to do: the weights moved in the backward."""
-
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Nothing to forget: no gradient was ever held."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The momentum buffers and the rate."""
-        buffers = {"buffer": self.rule.buffer, "bias_buffer": self.rule.bias_buffer}
-        return {"state": buffers, "lr": self.param_groups[0]["lr"]}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave; the buffers go where the weights are."""
-        device = self.param_groups[0]["params"][0].device
-        for name, buffer in state_dict["state"].items():
-            setattr(self.rule, name, None if buffer is None else buffer.to(device))
-        self.param_groups[0]["lr"] = state_dict["lr"]
+AnyOptimizer: TypeAlias = "Optimizer | LazyAdam | Fused | RowOptimizer"
 
 
-AnyOptimizer: TypeAlias = "Optimizer | LazyAdam | FusedSGD | RowOptimizer"
+OF_HEAD = ("head", "auxiliary")  # what a clipped norm leaves out
 
 
 class Optimizers:
@@ -138,31 +99,32 @@ class Optimizers:
         """All that the optimisers keep between steps."""
         return [t for optimizer in self.named.values() for t in _tensors(optimizer.state_dict()["state"])]
 
-    def begin(self, part: int, parts: int) -> None:
-        """Tells the optimisers that act in the backward which micro-batch comes."""
+    def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
+        """Tells the optimisers that act in the backward which micro-batch comes, and what scales its loss."""
         for optimizer in self.named.values():
-            if isinstance(optimizer, FusedSGD):
-                optimizer.begin(part, parts)
+            if isinstance(optimizer, Fused):
+                optimizer.begin(part, parts, loss_scale)
 
     def step(self, scaler: torch.amp.GradScaler, clip: float = 0.0) -> None:
         """One step of each; under loss scaling a step with inf or NaN is left out, except a fused head's,
-        which has happened and never was scaled (Renée's split loss scaling).
+        which has happened and from which the scale was taken out (Renée's split loss scaling).
 
         clip: largest norm of all gradients together but the head's; 0 for no limit.
         """
-        stepping: dict[str, Any] = {n: o for n, o in self.named.items() if not isinstance(o, FusedSGD)}
+        stepping: dict[str, Any] = {n: o for n, o in self.named.items() if not isinstance(o, Fused)}
         if clip:
             for optimizer in stepping.values():
                 if not isinstance(optimizer, RowOptimizer):
                     scaler.unscale_(optimizer)
-            clip_norm([p for name, o in stepping.items() if name != "head" for p in _parameters(o)], clip)
+            clip_norm([p for name, o in stepping.items() if name not in OF_HEAD for p in _parameters(o)], clip)
         rows = [o for o in stepping.values() if isinstance(o, RowOptimizer)]
         for optimizer in stepping.values():
             if optimizer not in rows:
                 scaler.step(optimizer)
         for optimizer in rows:  # they have no .grad that a scaler could look at
             optimizer.step(scaler.get_scale())
-        if len(stepping) > len(rows):
+        # A scaler refuses to update after a step in which nothing had a gradient: a frozen encoder's.
+        if any(p.grad is not None for o in stepping.values() if o not in rows for p in _parameters(o)):
             scaler.update()
         for optimizer in self.named.values():
             optimizer.zero_grad(set_to_none=True)

@@ -8,18 +8,22 @@ from heads.battery import CHECKS, DIM, N_LABELS, check_chunk_size_is_irrelevant,
 
 from megalabel.errors import SettingError
 from megalabel.heads.dense import DenseHead
-from megalabel.kernels.all_labels_bce import SGDRule, plain
+from megalabel.kernels.all_labels_loss import AdamRule, SGDRule, plain
 from megalabel.kernels.streaming_topk import plain as plain_topk
+from megalabel.types import Positives
 
 
 def make(**settings: object) -> DenseHead:
     return DenseHead(N_LABELS, DIM, generator=torch.Generator().manual_seed(1), **settings)
 
 
-@pytest.mark.parametrize("bias", [False, True])
+SETTINGS = [{}, {"bias": True}, {"bias": True, "loss": "squared_hinge", "reduction": "mean"}]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: "-".join(map(str, s.values())) or "defaults")
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
-def test_battery(check, bias):
-    check(lambda: make(bias=bias))
+def test_battery(check, settings):
+    check(lambda: make(**settings))
 
 
 def test_chunk_size_is_irrelevant():
@@ -36,6 +40,20 @@ def test_loss_is_summed_over_texts_and_labels():
     assert float(nothing.loss(views, positives).detach()) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("loss", ["bce", "squared_hinge"])
+def test_a_mean_is_over_texts_and_labels(loss):
+    summed, averaged = make(loss=loss), make(loss=loss, reduction="mean")
+    assert averaged.averaged
+    assert not summed.averaged
+    views, positives = planted_views(summed)
+    truth = plain(views[:, 0].double(), summed.weight.double(), None, positives, loss)
+    torch.testing.assert_close(summed.loss(views, positives).double(), truth, rtol=1e-5, atol=0)
+    mean = averaged.loss(views, positives)
+    torch.testing.assert_close(mean.double(), truth / (len(views) * N_LABELS), rtol=1e-5, atol=0)
+    gradients = [torch.autograd.grad(head.loss(views, positives), head.weight)[0] for head in (summed, averaged)]
+    torch.testing.assert_close(gradients[0] / (len(views) * N_LABELS), gradients[1])
+
+
 def test_topk_is_the_dense_answer():
     head = make(bias=True)
     torch.nn.init.normal_(head.bias)
@@ -46,10 +64,14 @@ def test_topk_is_the_dense_answer():
     torch.testing.assert_close(found.scores, expected.scores)
 
 
-def test_with_a_rule_the_backward_trains_and_leaves_no_gradient():
-    head = make(bias=True)
+@pytest.mark.parametrize("loss", ["bce", "squared_hinge"])
+@pytest.mark.parametrize("rule", ["sgd", "adam"])
+def test_with_a_rule_the_backward_trains_and_leaves_no_gradient(rule, loss):
+    head = make(bias=True, loss=loss, reduction="sum" if rule == "sgd" else "mean")
+    assert head.updating() == [head]
     views, positives = planted_views(head)
-    head.sgd = SGDRule(lr=0.02, momentum=0.9)
+    rate = 0.02 if loss == "bce" else 0.0005  # the squared hinge bends eight times as much as BCE and more
+    head.rule = SGDRule(lr=rate, momentum=0.9) if rule == "sgd" else AdamRule(lr=0.05)
     first = float(head.loss(views, positives).detach())
     for _ in range(60):
         head.loss(views, positives).backward()
@@ -62,7 +84,7 @@ def test_with_a_rule_the_backward_trains_and_leaves_no_gradient():
 def test_in_evaluation_a_rule_rests():
     head = make()
     views, positives = planted_views(head)
-    head.sgd = SGDRule(lr=1.0)
+    head.rule = SGDRule(lr=1.0)
     before = head.weight.detach().clone()
     head.eval()
     head.loss(views.requires_grad_(), positives).backward()  # even with gradients on
@@ -90,6 +112,19 @@ def test_prior_begins_at_each_labels_log_odds():
     assert head.bias.isfinite().all()
 
 
+def test_prior_of_the_squared_hinge_is_the_least_loss_of_a_constant():
+    head = make(bias=True, loss="squared_hinge", init_std=0.0)
+    counts, n = torch.arange(N_LABELS), 60
+    head.init_prior(counts, n)
+    rows = torch.cat([torch.arange(int(c)) for c in counts])
+    positives = Positives.of(rows, torch.arange(N_LABELS).repeat_interleave(counts))
+    views = torch.zeros(n, 1, DIM)
+    bent = head.bias.detach().clone().requires_grad_()
+    (slope,) = torch.autograd.grad(plain(views[:, 0], head.weight.detach(), bent, positives, head.loss_name), bent)
+    share = counts / n  # the half text that a label counts for at least shifts the minimum by this much
+    torch.testing.assert_close(slope, 4 * n * ((counts + 0.5) / (n + 1) - share), rtol=1e-3, atol=1e-3)
+
+
 def test_prior_of_other_labels_is_refused():
     with pytest.raises(SettingError, match="without bias"):
         make().init_prior(torch.zeros(N_LABELS), 10)
@@ -103,7 +138,9 @@ def test_one_seed_one_head():
     assert float(make().weight.detach().std()) == pytest.approx(0.02, rel=0.2)
 
 
-@pytest.mark.parametrize("bad", [{"n_labels": 0}, {"dim": 0}, {"loss_every": 0}])
+@pytest.mark.parametrize(
+    "bad", [{"n_labels": 0}, {"dim": 0}, {"loss_every": 0}, {"loss": "hinge"}, {"reduction": "max"}]
+)
 def test_settings_out_of_range(bad):
     with pytest.raises(SettingError, match=next(iter(bad))):
         DenseHead(**({"n_labels": 3, "dim": 2} | bad))

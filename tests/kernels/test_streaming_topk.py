@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels import streaming_topk as module
-from megalabel.kernels.streaming_topk import pack, plain, streaming_topk, unpack
+from megalabel.kernels.streaming_topk import plain, plain_of, streaming_topk, topk_of
+from megalabel.kernels.topk_bodies import pack, unpack
 from megalabel.types import Positives, TopK
 
 
@@ -21,7 +22,7 @@ def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     before = torch.get_num_threads()
     torch.set_num_threads(2 if "2" in request.param else 1)
     if request.param == "packed keys":  # what runs where there is no numba body
-        monkeypatch.setattr(module, "_select_cpu", module._select_keys)
+        monkeypatch.setattr(module, "select_cpu", module.select_keys)
     yield
     torch.set_num_threads(before)
 
@@ -127,3 +128,97 @@ def test_packed_keys_keep_order_and_value():
     found, ids = unpack(keys)
     assert torch.equal(found, scores)
     assert torch.equal(ids, labels)
+
+
+CPU = torch.device("cpu")
+
+
+def of_matrix(scores: torch.Tensor, k: int, exclude=None, names=None, chunk=None, by_label=False) -> TopK:
+    """`topk_of` where the scores of a chunk are a transposed view of (n, B), or not."""
+
+    def score(start: int, stop: int) -> torch.Tensor:
+        z = scores[:, start:stop].clone()
+        return z.t().contiguous().t() if by_label else z
+
+    n_texts, n_rows = scores.shape
+    found = topk_of(score, n_rows, n_texts, k, exclude, device=CPU, width=3, names=names, chunk=chunk)
+    assert (found.labels.dtype, found.scores.dtype) == (torch.int64, torch.float32)
+    return found
+
+
+def shuffled(n: int, seed: int) -> torch.Tensor:
+    return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("by_label", [True, False])
+@pytest.mark.parametrize("chunk", [1, 9, 100, None])
+@pytest.mark.parametrize("k", [1, 7, 101, 130])
+def test_rows_with_names_equal_a_stable_sort_by_label(k, chunk, by_label, seed):
+    scores = whole(5, 101, seed=seed)  # seven values: ties everywhere, those at the k-th place too
+    for names in (None, torch.arange(101), torch.arange(101).flip(0), shuffled(101, seed)):
+        pairs = (torch.rand(5, 101, generator=torch.Generator().manual_seed(seed)) < 0.3).nonzero()
+        pairs = pairs[shuffled(len(pairs), seed)]
+        exclude = Positives(pairs[:, 0], pairs[:, 1])
+        for left_out in (None, exclude):
+            same(of_matrix(scores, k, left_out, names, chunk, by_label), plain_of(scores, k, left_out, names))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 150),
+    st.integers(1, 200),
+    st.integers(1, 20),
+    st.integers(1, 70),
+    st.booleans(),
+    st.integers(0, 2**20),
+)
+def test_any_shape_by_name(n, n_labels, k, chunk, by_label, seed):
+    scores, names = whole(n, n_labels, seed=seed), shuffled(n_labels, seed)
+    same(of_matrix(scores, k, None, names, chunk, by_label), plain_of(scores, k, None, names))
+
+
+@pytest.mark.parametrize("by_label", [True, False])
+@pytest.mark.parametrize("score", [-2.5, 0.0, 1e-30])
+def test_equal_scores_give_the_lowest_labels(score, by_label, seed):
+    names = shuffled(300, seed)
+    found = of_matrix(torch.full((70, 300), score), 4, None, names, 7, by_label)
+    assert found.labels.tolist() == [[0, 1, 2, 3]] * 70
+    assert torch.equal(found.scores, torch.full((70, 4), score))
+    exclude = Positives(torch.tensor([69, 69, 69]), torch.tensor([3, 0, 1]))
+    found = of_matrix(torch.full((70, 300), score), 4, exclude, names, 7, by_label)
+    assert found.labels.tolist() == [[0, 1, 2, 3]] * 69 + [[2, 4, 5, 6]]
+
+
+@pytest.mark.parametrize("by_label", [True, False])
+def test_zeros_of_both_signs_tie(by_label, seed):
+    scores = torch.tensor([[0.0, -0.0] * 20, [-0.0, 0.0] * 20])
+    assert of_matrix(scores, 3, None, torch.arange(40).flip(0), 6, by_label).labels.tolist() == [[0, 1, 2]] * 2
+
+
+@pytest.mark.parametrize("by_label", [True, False])
+def test_nothing_left_by_name(by_label):
+    exclude = Positives(torch.tensor([1, 1, 1]), torch.tensor([2, 0, 1]))
+    scores = torch.tensor([[1.0, 2.0, 3.0]] * 2)
+    found = of_matrix(scores, 5, exclude, torch.tensor([2, 0, 1]), 2, by_label)
+    assert found.labels.tolist() == [[1, 0, 2, -1, -1], [-1] * 5]
+    assert found.scores.tolist() == [[3, 2, 1, -np.inf, -np.inf], [-np.inf] * 5]
+    assert of_matrix(scores[:0], 2, None, torch.tensor([2, 0, 1]), 2, by_label).labels.shape == (0, 2)
+
+
+@pytest.mark.parametrize("by_label", [True, False])
+def test_nan_is_refused_by_name(by_label):
+    scores = torch.zeros(2, 5)
+    scores[1, 2] = float("nan")
+    with pytest.raises(SettingError, match="NaN"):
+        of_matrix(scores, 5, Positives(torch.tensor([0]), torch.tensor([0])), None, 2, by_label)
+
+
+@pytest.mark.parametrize("names", [[0, 1, 1], [0, 1, 3], [-1, 0, 1], [0, 1], [0.0, 1.0, 2.0]])
+def test_names_are_a_permutation(names):
+    with pytest.raises(SettingError, match="names"):
+        of_matrix(torch.zeros(1, 3), 1, None, torch.tensor(names))
+
+
+def test_excluded_labels_are_checked_by_name():
+    with pytest.raises(DataError, match="excluded pairs"):
+        of_matrix(torch.zeros(1, 3), 1, Positives(torch.tensor([0]), torch.tensor([3])), torch.tensor([2, 0, 1]))

@@ -6,8 +6,9 @@ import importlib
 import os
 from typing import Any
 
-INTEGERS = ("row_of_cell", "text_cells", "offsets", "positives", "table", "members")
-NUMBERS = {"dim": "i32", "parts": "i32", "steps": "*i32"} | dict.fromkeys(INTEGERS, "*i64")
+INTEGERS = ("row_of_cell", "text_cells", "offsets", "positives", "table", "members", "order", "cuts")
+NUMBERS = {"steps": "*i32", "inputs": "*i16"} | dict.fromkeys(INTEGERS, "*i64")
+NUMBERS |= dict.fromkeys(("dim", "parts", "first", "n", "fan_in", "n_texts", "group"), "i32")
 SCALARS = ("scale", "lr", "new_of_mean", "old_of_square", "new_of_square", "log_of_mean", "log_of_square", "eps")
 NUMBERS |= dict.fromkeys((*SCALARS, "keep"), "fp32")  # what is named nowhere here is *fp32
 
@@ -27,7 +28,7 @@ def machine_code(kernel: str, warps: int, constants: dict[str, Any]) -> tuple[by
     names = function.arg_names
     types = {x: "constexpr" if x in constants else NUMBERS.get(x, "*fp32") for x in names}
     fixed = {(names.index(x),): value for x, value in constants.items() if x in names}
-    aligned = [(i,) for i, x in enumerate(names) if types[x].startswith("*") or x == "dim"]
+    aligned = [(i,) for i, x in enumerate(names) if types[x].startswith("*") or x in ("dim", "n_texts")]
     source = triton.compiler.ASTSource(
         function, types, constexprs=fixed, attrs={i: [["tt.divisibility", 16]] for i in aligned}
     )

@@ -22,10 +22,10 @@ def interpreter() -> Iterator[Executor]:
         yield worker
 
 
-def call(worker: Executor, name: str, *args: Any) -> tuple[Any, tuple[Any, ...]]:
-    """What `module.function` of kernels._triton gives, and the arguments as it leaves them."""
+def call(worker: Executor, name: str, *args: Any, **named: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What `module.function` of kernels._triton gives, and the arguments as it leaves them, those by name last."""
     # Pickled here, by value: pools would put tensors into shared memory.
-    return pickle.loads(worker.submit(_call, pickle.dumps((name, args))).result(LIMIT))
+    return pickle.loads(worker.submit(_call, pickle.dumps((name, args, named))).result(LIMIT))
 
 
 def _interpret() -> None:
@@ -36,7 +36,7 @@ def _interpret() -> None:
 
 
 def _call(payload: bytes) -> bytes:
-    name, args = pickle.loads(payload)
+    name, args, named = pickle.loads(payload)
     module, function = name.split(".")
     body = getattr(importlib.import_module(f"megalabel.kernels._triton.{module}"), function)
-    return pickle.dumps((body(*args), args))
+    return pickle.dumps((body(*args, **named), (*args, *named.values())))

@@ -9,8 +9,8 @@ from torch import nn
 from megalabel.errors import SettingError
 from megalabel.heads.dense import DenseHead
 from megalabel.training.lazy_adam import LazyAdam
-from megalabel.training.optim import FusedSGD, Optimizers, adamw, clip_norm, lazy_adam
-from megalabel.training.schedule import WarmupCosine
+from megalabel.training.optim import FusedAdam, FusedSGD, Optimizers, adamw, clip_norm, lazy_adam
+from megalabel.training.schedule import ThreePhase, WarmupCosine
 from megalabel.types import Positives
 
 PAIRS = Positives.of(torch.tensor([0, 1, 2, 3, 3]), torch.tensor([1, 4, 0, 6, 2]))
@@ -56,7 +56,7 @@ def test_loss_scale_reaches_the_encoder_and_never_the_head():
     x = torch.randn(4, 1, 5)
     gradients = []
     for head, scale in ((plain, 1.0), (scaled, 4096.0)):
-        Optimizers(head=FusedSGD(head, 0.1, 0.9)).begin(0, 1)
+        Optimizers(head=FusedSGD(head, 0.1, 0.9)).begin(0, 1, scale)
         views = x.clone().requires_grad_()
         (head.loss(views, PAIRS) * scale).backward()
         gradients.append(views.grad / scale)
@@ -64,12 +64,95 @@ def test_loss_scale_reaches_the_encoder_and_never_the_head():
     torch.testing.assert_close(plain.weight, scaled.weight, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("decay_bias", [False, True])
+@pytest.mark.parametrize("loss", ["bce", "squared_hinge"])
+def test_fused_adam_is_torch_adamw(loss, decay_bias, parts):
+    torch.manual_seed(0)
+    ours, theirs = (DenseHead(7, 5, bias=True, loss=loss, init_std=0.5) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = Optimizers(head=FusedAdam(ours, 0.1, 0.2, (0.8, 0.99), 1e-3, decay_bias))
+    groups = [
+        {"params": [theirs.weight], "weight_decay": 0.2},
+        {"params": [theirs.bias], "weight_decay": 0.2 * decay_bias},
+    ]
+    reference = torch.optim.AdamW(groups, lr=0.1, betas=(0.8, 0.99), eps=1e-3)
+    size = 4 // parts
+    for step in range(5):
+        x = torch.randn(4, 1, 5)
+        optimizers.scale_rates(1 / (step + 1))
+        for group in reference.param_groups:
+            group["lr"] = 0.1 / (step + 1)
+        for i in range(parts):
+            optimizers.begin(i, parts)
+            rows = slice(i * size, (i + 1) * size)
+            ours.loss(x[rows], part(PAIRS, i * size, (i + 1) * size)).backward()
+        optimizers.step(torch.amp.GradScaler("cpu", enabled=False))
+        theirs.loss(x, PAIRS).backward()
+        reference.step()
+        reference.zero_grad()
+        for a, b in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
+            torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
+    assert ours.weight.grad is None
+
+
+def test_a_factor_of_the_loss_is_one_of_sgds_step():
+    torch.manual_seed(0)
+    heads = [DenseHead(7, 5, bias=True) for _ in range(2)]
+    heads[1].load_state_dict(heads[0].state_dict())
+    before, x = heads[0].weight.detach().clone(), torch.randn(4, 1, 5)
+    for head, share in zip(heads, (1.0, 0.3), strict=True):
+        Optimizers(head=FusedSGD(head, 0.1)).begin(0, 1, 4096.0)
+        (share * head.loss(x, PAIRS) * 4096).backward()
+    whole, part_of_it = (head.weight.detach() - before for head in heads)
+    assert whole.norm() > 0.1
+    torch.testing.assert_close(part_of_it, 0.3 * whole, rtol=1e-4, atol=1e-6)
+
+
+def test_a_schedule_of_beta1_reaches_a_head_that_updates_itself():
+    head = DenseHead(7, 5)
+    fused = FusedAdam(head, 0.1, betas=(0.9, 0.99))
+    optimizers = Optimizers(head=fused)
+    schedule = ThreePhase(steps=10, per_epoch=1, warmup=2, final=2)
+    for step, beta1 in ((0, 0.95), (5, 0.85)):
+        optimizers.follow(schedule, step)
+        optimizers.begin(0, 1)
+        assert head.rule is fused.rules[0]
+        assert head.rule.betas == (pytest.approx(beta1), 0.99)
+
+
+def test_every_head_inside_a_wrapper_gets_a_rule_of_its_own():
+    class Two(DenseHead):
+        def __init__(self):
+            super().__init__(3, 2)
+            self.inside = nn.ModuleList([DenseHead(3, 2), DenseHead(4, 2)])
+            self.own = nn.Linear(2, 2)
+
+        def updating(self):
+            return list(self.inside)
+
+    head = Two()
+    fused = FusedSGD(head, 0.1, 0.9)
+    fused.begin(1, 3, 8.0)
+    assert [inside.rule for inside in head.inside] == fused.rules
+    assert fused.rules[0] is not fused.rules[1]
+    assert [(r.first, r.last, r.loss_scale) for r in fused.rules] == [(False, False, 8.0)] * 2
+    assert [p.shape for p in fused.param_groups[0]["params"]] == [(3, 2), (4, 2)]
+    assert head.rule is None
+
+
+def test_a_state_of_another_optimiser_is_refused():
+    sgd, adam = FusedSGD(DenseHead(3, 2), 0.1), FusedAdam(DenseHead(3, 2), 0.1)
+    with pytest.raises(SettingError, match="what FusedAdam keeps"):
+        adam.load_state_dict(sgd.state_dict())
+
+
 def test_fused_sgd_wants_a_head_that_updates_itself():
     class Other(DenseHead):
         pass
 
     head = Other(3, 2)
-    del head.sgd
+    del head.rule
     with pytest.raises(SettingError, match="does not update itself"):
         FusedSGD(head, 0.1)
 
@@ -118,11 +201,14 @@ def test_lazy_adam_is_adam_on_dense_gradients():
         torch.testing.assert_close(a, b)
 
 
-def test_optimisers_survive_their_state():
+@pytest.mark.parametrize(
+    "fused", [lambda head: FusedSGD(head, 0.1, 0.9), lambda head: FusedAdam(head, 0.1)], ids=["sgd", "adam"]
+)
+def test_optimisers_survive_their_state(fused):
     def made():
         torch.manual_seed(1)
         table, head = nn.Embedding(6, 3, sparse=True), DenseHead(7, 3, bias=True)
-        optimizers = Optimizers(tokens=lazy_adam(table, 0.1), head=FusedSGD(head, 0.1, 0.9))
+        optimizers = Optimizers(tokens=lazy_adam(table, 0.1), head=fused(head))
         return table, head, optimizers
 
     def step(table, head, optimizers, seed):

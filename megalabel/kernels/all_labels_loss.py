@@ -1,29 +1,32 @@
-"""Binary cross-entropy over every label, summed, without ever holding more than a chunk of the logits.
+"""A loss over every label, summed, without ever holding more than a chunk of the logits.
 
     z[b, l] = x[b] · weight[l] + bias[l]
-    loss    = Σ_b Σ_l softplus(z[b, l]) − Σ_positives z[b, l]
-    ∂loss/∂z = sigmoid(z) − y,   y = 1 on the positives, else 0
+    loss    = scale · Σ_b Σ_l loss(z[b, l], y[b, l]),   y = 1 on the positives, else 0
+
+`label_loss.py` has the losses: binary cross-entropy with logits, and the squared hinge.
 
 The gradient by logits needs no loss value, so a training step that does not ask for the value costs three
 products (logits, embedding's gradient, weights' gradient) and nothing in the forward pass; a value that is
-wanted costs the logits once more. Source: Renée (Jain et al., MLSys 2023), which computes the same gradient
+wanted costs the logits once more. Source: Renée (Jain et al., MLSys 2023), which computes BCE's gradient
 by hand for the whole of L at once; going over L in chunks, each updated at once, is what we add.
 
 Two ways to learn:
 
-* With an `SGDRule` the backward pass updates the weights in place, chunk by chunk, and the embedding's
-  gradient comes from the weights *before* the update. There is no gradient buffer and no optimiser state but
-  the momentum. The upstream gradient of the scalar (a loss scale) then multiplies the embedding's gradient
-  alone: Renée's split loss scaling, without which float16 training ends in NaN.
+* With a rule (`SGDRule`, `AdamRule`) the backward pass updates the weights in place, chunk by chunk, and the
+  embedding's gradient comes from the weights *before* the update. There is no gradient buffer and no optimiser
+  state but the moments. The upstream gradient of the scalar multiplies the embedding's gradient; the weights'
+  is multiplied by upstream / rule.loss_scale, so that a factor which belongs to the loss reaches them and the
+  scale of a scaler never does: Renée's split loss scaling, without which float16 training ends in NaN.
 * Without a rule this is an ordinary function: weight.grad and bias.grad appear, any optimiser works, and the
   upstream gradient multiplies everything.
 
 Which body runs: on a CPU each of torch's threads owns a range of labels (`_cpu/label_threads.py`), on CUDA
-one chunk follows the other; both run `bce_pass.py`. `plain` is the definition: tests trust it.
+one chunk follows the other; both run `label_pass.py`. `plain` is the definition: tests trust it.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -31,44 +34,47 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
-from megalabel.kernels import bce_pass
-from megalabel.kernels.bce_pass import Chunks, Ones
+from megalabel.kernels import label_loss, label_pass
+from megalabel.kernels.adam_rule import AdamRule, Rule
+from megalabel.kernels.label_pass import Chunks, Ones
 from megalabel.kernels.sgd_rule import SGDRule
 from megalabel.types import Positives
 
-__all__ = ["SGDRule", "all_labels_bce", "plain"]
+__all__ = ["AdamRule", "Rule", "SGDRule", "all_labels_loss", "plain"]
 
 COMPUTE_DTYPES = (None, torch.float32, torch.bfloat16, torch.float16)
 
 
-def plain(x: Tensor, weight: Tensor, bias: Tensor | None, positives: Positives) -> Tensor:
+def plain(x: Tensor, weight: Tensor, bias: Tensor | None, positives: Positives, loss: str = "bce") -> Tensor:
     """The same loss as one dense expression that autograd differentiates; holds several B×L matrices."""
     z = x.to(weight.dtype) @ weight.t()
     if bias is not None:
         z = z + bias
-    y = torch.zeros_like(z)
-    y[positives.rows, positives.labels] = 1
-    return torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="sum")
+    return label_loss.plain(loss, z, positives)
 
 
-def all_labels_bce(
+def all_labels_loss(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     positives: Positives,
     *,
-    rule: SGDRule | None = None,
+    loss: str = "bce",
+    scale: float = 1.0,
+    rule: Rule | None = None,
     value: bool = True,
     chunk: int | None = None,
     compute_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """Binary cross-entropy with logits, summed over texts and labels.
+    """The loss of all labels, summed over texts and labels, times `scale`.
 
     Args:
         x: embeddings (B, D), any floating type.
         weight: (L, D) float32 or float64.
         bias: (L,) of the same type, or None.
         positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
+        loss: "bce", binary cross-entropy with logits, or "squared_hinge".
+        scale: multiplies value and gradients; 1 / (B·L) makes the sum a mean.
         rule: the in-place update that the backward pass makes; None for ordinary gradients.
         value: whether the number is wanted, at the price of one more product. Without gradients (no_grad) it
             is always computed.
@@ -81,17 +87,21 @@ def all_labels_bce(
         not wanted.
 
     Raises:
-        SettingError: shapes or types that do not fit; or training has diverged, that is, the embeddings, the
-            loss or the embedding's gradient are not finite (float16 products excepted in the last case: under
-            a loss scale inf is normal there, and the scaler deals with it).
+        SettingError: shapes or types that do not fit, an unknown loss, a scale that is not finite; or training
+            has diverged, that is, the embeddings, the loss, the upstream gradient under a rule, or the
+            embedding's gradient are not finite (float16 products excepted in the last case: under a loss scale
+            inf is normal there, and the scaler deals with it).
         DataError: a positive pair outside (B, L).
     """
     _check(x, weight, bias, chunk, compute_dtype)
+    label_loss.check_loss(loss)
+    if not math.isfinite(scale):
+        raise SettingError(f"scale={scale}", wanted="a finite number", next_step="correct it", where="scale")
     wanted = value or not torch.is_grad_enabled()
-    return _AllLabelsBCE.apply(x, weight, bias, positives, rule, wanted, chunk, compute_dtype)
+    return _AllLabelsLoss.apply(x, weight, bias, positives, loss, scale, rule, wanted, chunk, compute_dtype)
 
 
-class _AllLabelsBCE(torch.autograd.Function):
+class _AllLabelsLoss(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -99,7 +109,9 @@ class _AllLabelsBCE(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
         positives: Positives,
-        rule: SGDRule | None,
+        loss: str,
+        scale: float,
+        rule: Rule | None,
         wanted: bool,
         chunk: int | None,
         compute_dtype: torch.dtype | None,
@@ -114,32 +126,38 @@ class _AllLabelsBCE(torch.autograd.Function):
             # Not saved through autograd, whose guard against in-place changes would refuse our own update.
             ctx.save_for_backward(inputs)
             ctx.own = weight.detach(), None if bias is None else bias.detach()
-        ctx.rule, ctx.chunks, ctx.ones, ctx.dtype = rule, chunks, ones, x.dtype
+        ctx.loss, ctx.scale, ctx.rule, ctx.chunks, ctx.ones, ctx.dtype = loss, scale, rule, chunks, ones, x.dtype
         if not wanted:
             return weight.new_full((), float("nan"))
         with torch.autocast(x.device.type, enabled=False):
-            loss = bce_pass.value(inputs, weight.detach(), _detach(bias), ones, chunks).to(weight.dtype)
-        _must_be_finite(loss, "the loss")
-        return loss
+            total = label_pass.value(loss, inputs, weight.detach(), _detach(bias), ones, chunks)
+        found = total.mul_(scale).to(weight.dtype)
+        _must_be_finite(found, "the loss")
+        return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scale = times = float(upstream) * ctx.scale
         if ctx.rule is None:
             x, weight, bias = ctx.saved_tensors
         else:
+            _must_be_finite(upstream, "the gradient of the loss itself")
+            times = scale / ctx.rule.loss_scale
             (x,) = ctx.saved_tensors
             weight, bias = ctx.own
             ctx.rule.prepare(weight, bias)
         with torch.autocast(x.device.type, enabled=False):
-            found = bce_pass.gradients(
+            found = label_pass.gradients(
+                ctx.loss,
                 x,
                 weight.detach(),
                 _detach(bias),
                 ctx.ones,
                 ctx.chunks,
                 rule=ctx.rule,
-                scale=float(upstream),
+                scale=scale,
+                times=times,
                 wants=ctx.needs_input_grad[:3],
             )
         embedding = found.embedding
@@ -147,7 +165,7 @@ class _AllLabelsBCE(torch.autograd.Function):
             if x.dtype != torch.float16:
                 _must_be_finite(embedding, "the embedding's gradient")
             embedding = embedding.to(ctx.dtype)
-        return embedding, found.weight, found.bias, None, None, None, None, None
+        return embedding, found.weight, found.bias, *[None] * 7
 
 
 def _detach(x: Tensor | None) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""One pass over the labels, chunk by chunk: the arithmetic under `all_labels_bce`, on any device.
+"""One pass over the labels, chunk by chunk: the arithmetic under `all_labels_loss`, on any device.
 
 What a chunk of n labels needs is small enough for a core's second-level cache, so its weights come from
 memory once and serve the logits, the embedding's gradient and the update. Logits are laid out (n, B), a
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from megalabel.errors import DataError
 from megalabel.kernels._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
-from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.kernels.adam_rule import Rule
+from megalabel.kernels.label_loss import gradient_, value_
 from megalabel.types import Positives
 
 _CACHE_BYTES = 2 << 20  # weights, accumulator and logits of one chunk in a core's own cache
@@ -113,35 +114,18 @@ class _Product:
         return z, w
 
 
-def value(x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones, chunks: Chunks) -> Tensor:
-    """Σ softplus(z) − Σ_positives z, a float64 scalar; x (B, D) in the type that products run in."""
+def value(loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones, chunks: Chunks) -> Tensor:
+    """The loss summed over texts and labels, a float64 scalar; x (B, D) in the type that products run in."""
 
     def of_range(numbers: range) -> Tensor:
         logits = _Product(x, weight, bias, chunks)
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         for c in numbers:
             z = logits(*chunks.bounds(c))[0].to(weight.dtype)
-            total -= z.view(-1)[ones.of_chunk(c)].sum(dtype=torch.float64)
-            total += softplus_sum(z)
+            total += value_(loss, z, ones.of_chunk(c))
         return total
 
     return torch.stack(run_ranges(of_range, chunks.ranges)).sum()
-
-
-def softplus_sum(z: Tensor) -> Tensor:
-    """Σ softplus(z) = Σ max(z, 0) + Σ log(1 + e^−|z|) as a float64 scalar; overwrites z (n, B).
-
-    Logarithms are dear, so sixteen factors share one: (1 + u)(1 + v) = 1 + (u + v + uv) keeps tiny u exact.
-    """
-    total = z.clamp_min(0).sum(1).sum(dtype=torch.float64)
-    u = z.abs_().neg_().exp_()
-    folded, rest = u[: len(u) // 16 * 16], u[len(u) // 16 * 16 :]
-    for _ in range(4):
-        a, b = folded.chunk(2) if len(folded) else (folded, folded)
-        folded = torch.addcmul(a + b, a, b)
-    for part in (folded, rest):
-        total += part.log1p_().sum(1).sum(dtype=torch.float64)
-    return total
 
 
 @dataclass
@@ -154,20 +138,22 @@ class Gradients:
 
 
 def gradients(
+    loss: str,
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
     ones: Ones,
     chunks: Chunks,
     *,
-    rule: SGDRule | None,
+    rule: Rule | None,
     scale: float,
+    times: float = 1.0,
     wants: tuple[bool, bool, bool],
 ) -> Gradients:
     """The gradients with respect to (x, weight, bias), those of them that are wanted.
 
-    `scale` multiplies all of them; with a rule it multiplies the embedding's alone, and weight and bias are
-    changed in place instead of getting a gradient. x (B, D) is in the type that products run in.
+    `scale` multiplies all of them. With a rule weight and bias are changed in place instead of getting a gradient,
+    and theirs is multiplied by `times` instead. x (B, D) is in the type that products run in.
     """
     wide = weight.dtype  # accumulators are as wide as the weights
     out = Gradients(
@@ -182,14 +168,11 @@ def gradients(
         for c in numbers:
             start, stop = chunks.bounds(c)
             g, w = logits(start, stop)
-            g.sigmoid_()
-            places = ones.of_chunk(c)
-            if len(places):
-                g.view(-1).index_add_(0, places, g.new_full((1,), -1.0).expand(len(places)))
+            gradient_(loss, g, ones.of_chunk(c))
             if embedding is not None:
                 _add_scaled(embedding, g.t(), w, scale, part)
             if rule is not None:
-                rule.update(weight, bias, g, x, start, stop)
+                rule.update(weight, bias, g, x, start, stop, times)
                 continue
             if out.weight is not None:
                 _product(out.weight[start:stop], g, x, scale)

@@ -1,0 +1,64 @@
+"""A label layer of few connections, whose labels may stand in another order and in part listen to every input."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from megalabel.errors import SettingError
+from megalabel.heads.base import Head
+from megalabel.heads.dealt import Dealt
+from megalabel.heads.dense import DenseHead
+from megalabel.heads.sparse import SparseHead
+from megalabel.labels.grouping import frequent_first
+
+
+def label_layer(
+    counts: np.ndarray,
+    n_texts: int,
+    dim: int,
+    order: np.ndarray | None = None,
+    dense_share: float = 0.0,
+    *,
+    prior: bool = False,
+    **sparse: Any,
+) -> Head:
+    """A `SparseHead`, alone or with a `DenseHead` for the most frequent labels beside it (HASTE, ICML 2026).
+
+    Args:
+        counts: training texts of each label, (L,) int64.
+        n_texts: training texts in all.
+        dim: D, the width of the embedding.
+        order: of the labels, (L,) int64, in which neighbours share their connections; None for that of their ids.
+        dense_share: share of the labels that the dense head takes, from 0 to below 1.
+        prior: begin the biases at the labels' frequencies.
+        sparse: further arguments of `SparseHead`.
+
+    Raises:
+        SettingError: a share out of range, or what `SparseHead` refuses.
+    """
+    if not 0 <= dense_share < 1:
+        raise SettingError(
+            f"dense_share = {dense_share:g}",
+            wanted="from 0 to below 1",
+            next_step="correct it, or take the recipe renee, in which every label listens to every input",
+            where="dense_share",
+        )
+    n_labels = len(counts)
+    n_dense = round(dense_share * n_labels)
+    places = np.arange(n_labels) if order is None else order
+    places = frequent_first(places, counts, n_dense)
+    rest = SparseHead(n_labels - n_dense, dim, **sparse)
+    parts: list[DenseHead | SparseHead] = [rest]
+    if n_dense:
+        loss, reduction = rest.loss_name, rest.reduction
+        dense = DenseHead(n_dense, dim, bias=True, loss=loss, reduction=reduction, loss_every=rest.loss_every)
+        parts.insert(0, dense)
+    if prior:
+        for part, labels in zip(parts, np.split(places, [n_dense] if n_dense else []), strict=True):
+            part.init_prior(torch.from_numpy(counts[labels]), n_texts)
+    if n_dense == 0 and order is None:
+        return rest
+    return Dealt(parts, torch.from_numpy(places))

@@ -1,0 +1,246 @@
+"""Every label listens to a few of the encoder's outputs only, and changes them as it learns: Spartex's head."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from megalabel.errors import SettingError
+from megalabel.heads.base import Head
+from megalabel.heads.rewiring import Rewiring, exchange
+from megalabel.kernels.connections import first_inputs, use
+from megalabel.kernels.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
+from megalabel.kernels.label_loss import LOSSES
+from megalabel.types import Positives, TopK
+
+GROUPS = (1, 16, 32, 64)
+REDUCTIONS = ("mean", "sum")
+WATCHED = 256  # groups whose connections' ages are kept, for the log
+
+
+class SparseHead(Head):
+    """Scores z_l = w_l · x[inputs of l] + b_l with F = `fan_in` weights a label instead of D.
+
+    Spartex (NeurIPS 2024) and, where `group` labels next to each other share one set of inputs but own their
+    weights, HASTE (ICML 2026): scoring such a group is a gather and a small dense product. The loss is over all
+    labels: squared hinge, max(0, 1 ∓ z)², the **mean** over texts and labels, or binary cross-entropy, the
+    **sum**; `reduction` says otherwise. Its gradient is made label by label and spent at once by the rule of a
+    `FusedSGD` or `FusedAdam`: nothing of size B × L or of the weights' size is held beside the weights and what
+    the rule keeps. The squared hinge of most labels has no gradient, and costs none.
+
+    With `rewiring`, `after_step` exchanges the weakest connections. A label keeps F of them at all times.
+
+    Memory: 4·L·F bytes of weights, L·F/G of inputs where D ≤ 256 and twice that where D ≤ 32,768, 4·L of biases,
+    and what the optimiser keeps: nothing (SGD), 4·L·F (momentum), 8·L·F (Adam).
+
+    Args:
+        n_labels: L.
+        dim: D, the width of the embedding.
+        fan_in: F, from 1 to D.
+        group: G, how many neighbouring labels share their inputs: 1, 16, 32 or 64. The last group may be smaller.
+        loss: "squared_hinge" or "bce".
+        reduction: "mean" or "sum" over texts and labels; empty for the loss's own.
+        scale: first weights are uniform within ± scale / √F; 0 begins at zero.
+        distinct: draw a label's inputs without repetition; False is the paper.
+        rewiring: when and how connections change; None for never.
+        loss_every: in training, compute the loss's value at every n-th call only, as `DenseHead` does.
+        seed: of the first inputs.
+        generator: where initial weights are drawn from; None for torch's own.
+
+    Raises:
+        SettingError: an argument out of range, or rewiring that does not fit the shape.
+    """
+
+    n_views = 1
+
+    def __init__(
+        self,
+        n_labels: int,
+        dim: int,
+        *,
+        fan_in: int,
+        group: int = 1,
+        loss: str = "squared_hinge",
+        reduction: str = "",
+        scale: float = 1.0,
+        distinct: bool = True,
+        rewiring: Rewiring | None = None,
+        loss_every: int = 1,
+        seed: int = 0,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.n_labels, self.dim, self.fan_in, self.group = n_labels, dim, fan_in, group
+        self.reduction = reduction or ("mean" if loss == "squared_hinge" else "sum")
+        self.loss_name, self.loss_every, self.rewiring = loss, loss_every, rewiring
+        _check(self, scale)
+        if rewiring is not None:
+            rewiring.check(fan_in, dim, group)
+        self.averaged = self.reduction == "mean"
+        limit = scale / math.sqrt(fan_in)
+        self.weight = nn.Parameter(torch.empty(n_labels, fan_in).uniform_(-limit, limit, generator=generator))
+        self.bias = nn.Parameter(torch.zeros(n_labels))
+        n_groups = -(-n_labels // group)
+        self.register_buffer("inputs", first_inputs(n_groups, fan_in, dim, seed=seed, distinct=distinct))
+        self.register_buffer("births", torch.zeros(min(WATCHED, n_groups), fan_in, dtype=torch.int32))
+        self.register_buffer("exchanged", torch.zeros(2, dtype=torch.int64))  # at the last rewiring, and in all
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # the one that comes next
+        self.rule = None
+        self._calls = 0
+        self._seen: list[tuple[Tensor, Positives]] = []  # batches of a step after which growth asks for gradients
+
+    def loss(self, views: Tensor, positives: Positives) -> Tensor:
+        """The loss over all labels: (B, 1, D) to a scalar."""
+        self.check_views(views)
+        training = self.training and torch.is_grad_enabled()
+        value = not training or self._calls % self.loss_every == 0
+        self._calls += training
+        if training and self._grows_by_gradient():
+            self._seen.append((views[:, 0].detach(), positives))
+        with torch.autocast(views.device.type, enabled=False):
+            return fan_in_loss(
+                views[:, 0],
+                self.weight,
+                self.bias,
+                self.get_buffer("inputs"),
+                positives,
+                group=self.group,
+                loss=self.loss_name,
+                scale=1 / max(len(views) * self.n_labels, 1) if self.averaged else 1.0,
+                rule=self.rule if self.training else None,
+                value=value,
+            )
+
+    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
+        """The k best labels of each text by score: (B, 1, D) to labels and scores (B, k)."""
+        return self.topk_named(views, k, exclude, None)
+
+    @torch.no_grad()
+    def topk_named(self, views: Tensor, k: int, exclude: Positives | None, names: Tensor | None) -> TopK:
+        """The same where row l is label names[l], (L,) int64."""
+        self.check_views(views)
+        layer = self.weight, self.bias, self.get_buffer("inputs")
+        return fan_in_topk(views[:, 0], *layer, k, exclude, group=self.group, names=names)
+
+    @torch.no_grad()
+    def after_step(self, step: int, optimizer: Any) -> None:
+        """Exchanges connections where it is time to."""
+        self.get_buffer("step").fill_(step + 1)
+        rewiring, seen = self.rewiring, self._seen
+        self._seen = []
+        if rewiring is None or not rewiring.due(step):
+            return
+        slots = exchange(
+            rewiring,
+            step,
+            self.weight,
+            self.get_buffer("inputs"),
+            self.dim,
+            self.group,
+            states=[] if rewiring.keep_moments else self._moments(optimizer),
+            gradients=(lambda candidates: self._growth(seen, candidates)) if seen else None,
+        )
+        count, before = int(slots.sum()), int(self.get_buffer("exchanged")[1])
+        self.get_buffer("births")[slots[self._watched()]] = step + 1
+        self.get_buffer("exchanged").copy_(torch.tensor([count, before + count]))
+
+    def _growth(self, seen: list[tuple[Tensor, Positives]], candidates: Tensor) -> Tensor:
+        """How large the gradient of a connection to each candidate (M, C) would be, over the batches in `seen`."""
+        before, rows, labels = 0, [], []
+        for views, positives in seen:
+            rows.append(positives.rows + before)
+            labels.append(positives.labels)
+            before += len(views)
+        return fan_in_growth(
+            torch.cat([views for views, _ in seen]),
+            self.weight,
+            self.bias,
+            self.get_buffer("inputs"),
+            Positives.of(torch.cat(rows), torch.cat(labels)),
+            candidates,
+            group=self.group,
+            loss=self.loss_name,
+        )
+
+    def _grows_by_gradient(self) -> bool:
+        """Whether this step's batches will be asked for gradients."""
+        rewiring = self.rewiring
+        return (
+            rewiring is not None and rewiring.growth == "gradient" and rewiring.due(int(self.get_buffer("step")))
+        )
+
+    def _moments(self, optimizer: Any) -> list[Tensor]:
+        """What the optimiser keeps of each weight: the rule's buffers, or those of a torch optimiser."""
+        if self.rule is not None:
+            return self.rule.beside_weight()
+        state = optimizer.state.get(self.weight, {}) if hasattr(optimizer, "state") else {}
+        return [t for t in state.values() if isinstance(t, Tensor) and t.shape == self.weight.shape]
+
+    def _watched(self) -> Tensor:
+        """Groups, evenly spaced, whose connections' births are known, (n,) int64."""
+        n_groups, watched = len(self.get_buffer("inputs")), len(self.get_buffer("births"))
+        return torch.arange(watched, device=self.weight.device) * n_groups // max(watched, 1)
+
+    @torch.no_grad()
+    def facts(self) -> dict[str, float]:
+        """Of connections that change: the share exchanged at the last rewiring, and how often each was on
+        average so far, in percent; the mean age of those there are, in steps; and how evenly inputs are used: how
+        many no label listens to, and the busiest one's use over the mean.
+        """
+        if self.rewiring is None:
+            return {}
+        inputs, last = self.get_buffer("inputs"), self.get_buffer("exchanged").double()
+        listening = use(inputs, self.dim)
+        return {
+            "rewired %": 100 * float(last[0]) / inputs.numel(),
+            "rewired in all %": 100 * float(last[1]) / inputs.numel(),
+            "age": float(self.get_buffer("step")) - float(self.get_buffer("births").double().mean()),
+            "unused inputs": float((listening == 0).sum()),
+            "busiest input": float(listening.max()) * self.dim / inputs.numel(),
+        }
+
+    @torch.no_grad()
+    def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
+        """Begins the bias at the best constant score of each label: (L,) counts among `n_texts` texts.
+
+        Log odds for cross-entropy, 2p − 1 for the squared hinge; a label never seen counts as half a text.
+
+        Raises:
+            SettingError: counts that are not of these labels and texts.
+        """
+        counts = torch.as_tensor(label_counts, dtype=torch.float64, device=self.bias.device)
+        if counts.shape != self.bias.shape or counts.min() < 0 or counts.max() > n_texts:
+            raise SettingError(
+                f"label counts of shape {tuple(counts.shape)} from {counts.min():g} to {counts.max():g}",
+                wanted=f"{self.n_labels} counts from 0 to n_texts={n_texts}",
+                next_step="count each label's training texts",
+                where="label_counts",
+            )
+        share = (counts + 0.5) / (n_texts + 1)
+        self.bias.copy_(share.logit() if self.loss_name == "bce" else 2 * share - 1)
+
+    def settings(self) -> dict[str, Any]:
+        """The shape; loss, rates and rewiring belong to training."""
+        return {"n_labels": self.n_labels, "dim": self.dim, "fan_in": self.fan_in, "group": self.group}
+
+    def extra_repr(self) -> str:
+        """What print(head) shows."""
+        return f"n_labels={self.n_labels}, dim={self.dim}, fan_in={self.fan_in}, group={self.group}"
+
+
+def _check(head: SparseHead, scale: float) -> None:
+    for name, number, wanted, fits in (
+        ("n_labels", head.n_labels, "1 or more", head.n_labels >= 1),
+        ("dim", head.dim, "1 or more", head.dim >= 1),
+        ("fan_in", head.fan_in, f"1 to {head.dim}, the width of the embedding", 1 <= head.fan_in <= head.dim),
+        ("group", head.group, f"one of {', '.join(map(str, GROUPS))}", head.group in GROUPS),
+        ("loss", head.loss_name, " or ".join(LOSSES), head.loss_name in LOSSES),
+        ("reduction", head.reduction, " or ".join(REDUCTIONS), head.reduction in REDUCTIONS),
+        ("scale", scale, "0 or more", 0 <= scale < math.inf),
+        ("loss_every", head.loss_every, "1 or more", head.loss_every >= 1),
+    ):
+        if not fits:
+            raise SettingError(f"{name} = {number!r}", wanted=wanted, next_step="correct it", where=name)

@@ -1,0 +1,295 @@
+"""Labels that listen to F inputs each: their scores, and a loss over all of them whose gradient is spent at once.
+
+    z[b, l] = bias[l] + Σ_j weight[l, j] · x[b, inputs[l // G, j]]
+    loss    = scale · Σ_b Σ_l ℓ(z[b, l], y[b, l]),   y = 1 on the positives; ℓ as in `label_loss.py`
+    ∂loss/∂x[b, inputs[l // G, j]] += dz[b, l] · weight[l, j]
+    ∂loss/∂weight[l, j] = Σ_b dz[b, l] · x[b, inputs[l // G, j]],   ∂loss/∂bias[l] = Σ_b dz[b, l]
+
+An input that occurs twice among a label's inputs adds up. The layer is the dense one with weights
+W[l, inputs[l // G, j]] += weight[l, j] and no others. Sources: Schultheis and Babbar (ECML 2023) and Spartex
+(NeurIPS 2024) for G = 1; HASTE (ICML 2026) for labels that share their inputs.
+
+A training step is one pass over the labels. For each label, or group of labels: logits, their gradient, the
+embedding's part of it, the weights' gradient and, with a rule, the weights' move, from the caches. dx comes from the
+weights before they move. A label whose dz is 0 for all texts, as most are under the squared hinge after a while, ends
+after its logits; so does each block of texts. A value that is wanted costs the logits once more, in the forward pass.
+
+Two ways to learn, as `all_labels_loss` has them: with a rule (`SGDRule`, `AdamRule`) the backward pass changes
+weights and bias in place, by the upstream gradient over `rule.loss_scale`; without one, weight.grad and bias.grad
+appear.
+
+The floor on two cores with AVX-512: 6·B·L·F operations, of which half wait for inputs from the second-level cache,
+at about 80 GFLOP/s, 0.10 s for L = 670,091, F = 32, B = 64; and 4·L·F bytes of weights read and written.
+Memory of a step, in bytes, with N threads: 4·L·F weights, 4·L bias, inputs of 1 (D ≤ 256), 2 (D ≤ 32,768) or 4 bytes
+times L·F/G, what the rule keeps (momentum 4·L·(F + 1), Adam twice that, micro-batches once more), and
+4·(2·N + 1)·D·B for the embedding and its gradients.
+
+Which body runs: numba on CPUs (`_cpu/fixed_fan_in.py`), Triton on CUDA (`_triton/fixed_fan_in.py`), both for float32;
+`fan_in_plain.py`, which densifies a chunk of labels at a time, for all else. Each offers the functions of
+`fan_in_plain.py` with the same arguments: xt (D, B) contiguous, the embedding transposed, of the weights' type; a
+checked `FanIn`; places (P,) int64, the positives as label · B + text, strictly rising. `plain` is the definition:
+tests trust it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from megalabel.errors import SettingError
+from megalabel.kernels import fan_in_plain, label_loss
+from megalabel.kernels.adam_rule import Rule
+from megalabel.kernels.connections import input_dtype
+from megalabel.kernels.fan_in_layer import FanIn
+from megalabel.kernels.label_pass import Chunks, Ones
+from megalabel.kernels.streaming_topk import topk_of
+from megalabel.types import Positives, TopK
+
+__all__ = ["densify", "fan_in_growth", "fan_in_loss", "fan_in_scores", "fan_in_topk", "input_dtype", "plain"]
+
+
+def densify(weight: Tensor, inputs: Tensor, dim: int, group: int = 1) -> Tensor:
+    """The dense layer's weights (L, D): weight (L, F) at inputs (M, F), duplicates added up; keeps the graph."""
+    places = inputs.to(torch.int64).repeat_interleave(group, 0)[: len(weight)]
+    return weight.new_zeros(len(weight), dim).scatter_add(1, places, weight)
+
+
+def plain(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    positives: Positives,
+    *,
+    group: int = 1,
+    loss: str = "squared_hinge",
+    scale: float = 1.0,
+) -> Tensor:
+    """The same loss as one dense expression that autograd differentiates; holds W (L, D) and several B×L matrices."""
+    z = x.to(weight.dtype) @ densify(weight, inputs, x.shape[1], group).t()
+    return scale * label_loss.plain(loss, z if bias is None else z + bias, positives)
+
+
+def fan_in_scores(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int = 1) -> Tensor:
+    """The logits of all labels, differentiable by x, weight and bias; gradients are made without densifying.
+
+    Args:
+        x: embeddings (B, D), any floating type.
+        weight: (L, F) float32 or float64.
+        bias: (L,) of the same type, or None.
+        inputs: (⌈L / group⌉, F) of `input_dtype(D)`, from 0 to D − 1.
+        group: G, how many neighbouring labels share a row of inputs.
+
+    Returns:
+        (B, L) of the weights' type.
+
+    Raises:
+        SettingError: shapes, types, devices or indices that do not fit.
+    """
+    layer = FanIn.of(x, weight, bias, inputs, group)
+    return _Scores.apply(x, weight, bias, layer)
+
+
+def fan_in_loss(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    positives: Positives,
+    *,
+    group: int = 1,
+    loss: str = "squared_hinge",
+    scale: float = 1.0,
+    rule: Rule | None = None,
+    value: bool = True,
+) -> Tensor:
+    """A loss over all texts and labels: scale times the sum of `label_loss.py`.
+
+    Args:
+        x: embeddings (B, D), any floating type.
+        weight: (L, F) float32 or float64.
+        bias: (L,) of the same type, or None.
+        inputs: (⌈L / group⌉, F) of `input_dtype(D)`, from 0 to D − 1.
+        positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
+        group: G, how many neighbouring labels share a row of inputs.
+        loss: "squared_hinge" or "bce".
+        scale: what the sum is multiplied by; 1 / (B · L) for the mean.
+        rule: the in-place update that the backward pass makes; None for ordinary gradients.
+        value: whether the number is wanted. Without gradients (no_grad) it is always computed.
+
+    Returns:
+        A scalar of the weights' type; NaN, but connected to the graph, when the value is not wanted.
+
+    Raises:
+        SettingError: shapes, types, devices, indices or numbers that do not fit; or training has diverged: the
+            embeddings, the loss or the embedding's gradient are not finite.
+        DataError: a positive pair outside (B, L).
+    """
+    layer = FanIn.of(x, weight, bias, inputs, group)
+    places = _places(layer, x, positives, loss)
+    if not math.isfinite(scale):
+        raise SettingError(f"scale={scale}", wanted="a finite number", next_step="leave it at 1", where="scale")
+    wanted = value or not torch.is_grad_enabled()
+    return _Loss.apply(x, weight, bias, layer, places, loss, scale, rule, wanted)
+
+
+@torch.no_grad()
+def fan_in_topk(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    k: int,
+    exclude: Positives | None = None,
+    *,
+    group: int = 1,
+    names: Tensor | None = None,
+) -> TopK:
+    """Exact top k over all labels without a matrix of all scores; arguments and errors as `streaming_topk` has them.
+
+    names: (L,) int64, the label of each row of the weights, where that is not its number.
+    """
+    layer = FanIn.of(x, weight, bias, inputs, group)
+    xt, body = _transposed(x, layer), _body(layer)
+    return topk_of(
+        lambda start, stop: body.scores(xt, layer, start, stop).float().t(),
+        layer.n_labels,
+        len(x),
+        k,
+        exclude,
+        device=x.device,
+        width=weight.shape[1],
+        names=names,
+    )
+
+
+@torch.no_grad()
+def fan_in_growth(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    positives: Positives,
+    candidates: Tensor,
+    *,
+    group: int = 1,
+    loss: str = "squared_hinge",
+) -> Tensor:
+    """How large the loss's gradient by a connection to each candidate input would be (RigL, Evci et al., 2020).
+
+    candidates: (M, C) as inputs are, of the same type.
+
+    Returns:
+        (M, C) of the weights' type: the root of the sum over the group's labels of (Σ_b dz[b, l] x[b, candidate])².
+
+    Raises:
+        SettingError, DataError: as `fan_in_loss` does.
+    """
+    layer = FanIn.of(x, weight, bias, inputs, group)
+    layer.check_like_inputs(candidates, "candidates")
+    return _body(layer).growth(_transposed(x, layer), layer, loss, _places(layer, x, positives, loss), candidates)
+
+
+class _Scores(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
+        xt = _transposed(x, layer)
+        ctx.save_for_backward(xt, weight, bias)
+        ctx.layer, ctx.dtype = layer, x.dtype
+        return _body(layer).scores(xt, layer, 0, layer.n_labels).t()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
+        xt, _, _ = ctx.saved_tensors  # looks whether the weights changed since
+        dz = dz.to(xt.dtype).t().contiguous()
+        found = _body(ctx.layer).spread(xt, ctx.layer, dz, ctx.needs_input_grad[:3])
+        embedding = None if found.embedding is None else found.embedding.t().to(ctx.dtype)
+        return embedding, found.weight, found.bias, None
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        layer: FanIn,
+        places: Tensor,
+        loss: str,
+        scale: float,
+        rule: Rule | None,
+        wanted: bool,
+    ) -> Tensor:
+        xt = _transposed(x, layer)
+        _must_be_finite(xt, "the embeddings that the encoder gave")
+        # With a rule not saved through autograd, whose guard against in-place changes would refuse our own update.
+        ctx.save_for_backward(xt, *((weight, bias) if rule is None else ()))
+        ctx.layer, ctx.places, ctx.loss, ctx.scale, ctx.rule, ctx.dtype = layer, places, loss, scale, rule, x.dtype
+        if not wanted:
+            return weight.new_full((), float("nan"))
+        value = (_body(layer).value(xt, layer, loss, places) * scale).to(weight.dtype)
+        _must_be_finite(value, "the loss")
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        xt, layer, rule = ctx.saved_tensors[0], ctx.layer, ctx.rule
+        of_x = of_w = float(upstream) * ctx.scale
+        if rule is not None:
+            of_w /= rule.loss_scale
+            rule.prepare(layer.weight, layer.bias)
+        found = _body(layer).gradients(
+            xt, layer, ctx.loss, ctx.places, rule=rule, of_x=of_x, of_w=of_w, wants=ctx.needs_input_grad[:3]
+        )
+        embedding = found.embedding
+        if embedding is not None:
+            _must_be_finite(embedding, "the embedding's gradient")
+            embedding = embedding.t().to(ctx.dtype)
+        return embedding, found.weight, found.bias, None, None, None, None, None, None
+
+
+def _body(layer: FanIn) -> Any:
+    """The module whose functions run for this layer."""
+    tensors = [layer.weight, layer.inputs] + ([] if layer.bias is None else [layer.bias])
+    if layer.weight.dtype != torch.float32 or not all(t.is_contiguous() for t in tensors):
+        return fan_in_plain
+    device = layer.weight.device.type
+    room = {"cpu": "_cpu", "cuda": "_triton"}.get(device)
+    name = f"megalabel.kernels.{room}.fixed_fan_in"
+    if room is None or importlib.util.find_spec(name) is None:
+        return fan_in_plain
+    if room == "_triton" and importlib.util.find_spec("triton") is None:
+        return fan_in_plain
+    return importlib.import_module(name)
+
+
+def _transposed(x: Tensor, layer: FanIn) -> Tensor:
+    """(D, B), so that a label's inputs are rows and texts lie side by side."""
+    return x.detach().to(layer.weight.dtype).t().contiguous()
+
+
+def _places(layer: FanIn, x: Tensor, positives: Positives, loss: str) -> Tensor:
+    label_loss.check_loss(loss)
+    n = layer.n_labels
+    return Ones.of(positives, len(x), Chunks(n, n, [range(1)])).places
+
+
+def _must_be_finite(x: Tensor, what: str) -> None:
+    """Looks at (B, D) numbers at most, so that it costs nothing beside the pass over L."""
+    if not torch.isfinite(x).all():
+        raise SettingError(
+            f"training has diverged: {what} contains inf or NaN",
+            wanted="finite numbers",
+            next_step="go back to the last checkpoint and lower the learning rate of head or encoder, "
+            "or warm it up for longer",
+            where="lr",
+        )

@@ -1,0 +1,210 @@
+"""Dealt labels: the battery, and the same answers, losses and gradients as one head over all labels."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from heads.battery import CHECKS, DIM, N_LABELS, N_TEXTS, planted_views
+from heads.wrapped import cascade, dense, sparse, ties
+
+from megalabel.errors import DataError, SettingError
+from megalabel.heads.auxiliary import WithAuxiliary
+from megalabel.heads.dealt import Dealt
+from megalabel.heads.intermediate import WithIntermediate
+from megalabel.training.fused import FusedSGD
+from megalabel.types import Positives
+
+ORDER = torch.randperm(N_LABELS, generator=torch.Generator().manual_seed(5))
+FEW = 11
+
+
+def mean_hinge(n_labels):
+    return dense(n_labels, loss="squared_hinge", reduction="mean")
+
+
+PARTS = {
+    "one": lambda: [dense()],
+    "two": lambda: [dense(FEW), dense(N_LABELS - FEW)],
+    "dense and sparse": lambda: [mean_hinge(FEW), sparse(N_LABELS - FEW)],
+    "sums": lambda: [dense(3), sparse(N_LABELS - 4, loss="bce"), dense(1)],
+}
+
+
+def make(parts="two"):
+    return Dealt(PARTS[parts](), ORDER)
+
+
+def same(dealt):
+    """One dense head with the very rows of the parts."""
+    one = dense(reduction=dealt.parts[0].reduction, loss=dealt.parts[0].loss_name)
+    with torch.no_grad():
+        one.weight[ORDER] = torch.cat([part.weight for part in dealt.parts])
+        one.bias[ORDER] = torch.cat([part.bias for part in dealt.parts])
+    return one
+
+
+@pytest.mark.parametrize("parts", PARTS)
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_battery(check, parts):
+    check(lambda: make(parts))
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("sizes", [(N_LABELS,), (FEW, N_LABELS - FEW), (1, 30, N_LABELS - 31)])
+def test_loss_and_gradients_are_those_of_one_head(sizes, reduction):
+    dealt = Dealt([dense(n, reduction=reduction) for n in sizes], ORDER)
+    one = same(dealt)
+    assert dealt.averaged == one.averaged == (reduction == "mean")
+    views, positives = planted_views(dealt)
+    found, expected = views.clone().requires_grad_(), views.clone().requires_grad_()
+    loss, truth = dealt.loss(found, positives), one.loss(expected, positives)
+    torch.testing.assert_close(loss, truth)
+    loss.backward()
+    truth.backward()
+    torch.testing.assert_close(found.grad, expected.grad)
+    torch.testing.assert_close(torch.cat([p.weight.grad for p in dealt.parts]), one.weight.grad[ORDER])
+    torch.testing.assert_close(torch.cat([p.bias.grad for p in dealt.parts]), one.bias.grad[ORDER])
+
+
+@pytest.mark.parametrize("k", [1, 4, FEW + 3, N_LABELS, N_LABELS + 5])
+@pytest.mark.parametrize("tied", [False, True])
+def test_topk_is_that_of_one_head(k, tied):
+    dealt = make()
+    if tied:
+        for part in dealt.parts:
+            ties(part)
+    one = same(dealt)
+    views, positives = planted_views(dealt)
+    views = views.round() if tied else views  # so that the sums are exact
+    every = Positives.of(torch.zeros(N_LABELS, dtype=torch.int64), torch.arange(N_LABELS))
+    for exclude in (None, positives, every, Positives.of(torch.tensor([]), torch.tensor([]))):
+        found, expected = dealt.topk(views, k, exclude), one.topk(views, k, exclude)
+        if tied:
+            assert torch.equal(found.scores, expected.scores)
+            assert torch.equal(found.labels, expected.labels)
+        torch.testing.assert_close(found.scores, expected.scores)
+        assert (found.labels == expected.labels).float().mean() > 0.99  # rounding may swap near-ties
+    if tied and 1 < k < N_LABELS:
+        assert (expected.scores[:, 1:] == expected.scores[:, :-1]).any()
+
+
+def test_ties_at_the_cut_of_a_sparse_part_go_to_the_lower_label():
+    dealt = Dealt([dense(FEW, loss="squared_hinge", reduction="mean"), sparse(N_LABELS - FEW, group=16)], ORDER)
+    with torch.no_grad():
+        for parameter in dealt.parameters():
+            parameter.zero_()
+    views, _ = planted_views(dealt)
+    assert torch.equal(dealt.topk(views, 6).labels, torch.arange(6).expand(N_TEXTS, 6))
+    exclude = Positives.of(torch.tensor([4, 4]), torch.tensor([0, 2]))
+    assert dealt.topk(views, 4, exclude).labels[4].tolist() == [1, 3, 4, 5]
+
+
+@pytest.mark.parametrize("parts", [[cascade()], [dense()], [sparse()]], ids=["cascade", "dense", "sparse"])
+def test_one_part_answers_by_the_names_of_its_rows(parts):
+    views, _ = planted_views(parts[0])
+    dealt = Dealt(parts, ORDER)
+    found, rows = dealt.topk(views, 3), parts[0].topk(views, 3)
+    assert torch.equal(found.labels, ORDER[rows.labels])
+    assert torch.equal(found.scores, rows.scores)
+    exclude = Positives.of(torch.arange(N_TEXTS), found.labels[:, 0])
+    assert torch.equal(dealt.topk(views, 2, exclude).labels[:, 0], found.labels[:, 1])
+
+
+def test_every_part_learns_by_its_own_rule():
+    dealt = make("sums")
+    views, positives = planted_views(dealt)
+    before = [part.weight.detach().clone() for part in dealt.parts]
+    optimizer = FusedSGD(dealt, lr=0.05)
+    optimizer.begin(0, 1, 1.0)
+    dealt.loss(views, positives).backward()
+    assert dealt.updating() == list(dealt.parts)
+    for part, weight in zip(dealt.parts, before, strict=True):
+        assert part.weight.grad is None
+        assert not torch.equal(part.weight, weight)
+    dealt.after_step(0, optimizer)
+
+
+def test_after_step_and_facts_are_the_parts():
+    class Telling(type(dense())):
+        def facts(self):
+            return {"rows": float(self.n_labels), f"only {self.n_labels}": 1.0}
+
+        def after_step(self, step, optimizer):
+            self.told = step
+
+    dealt = Dealt([Telling(10, DIM), Telling(30, DIM)], ORDER)
+    assert dealt.facts() == {"rows of part 0": 10, "only 10": 1, "rows of part 1": 30, "only 30": 1}
+    dealt.after_step(8, None)
+    assert [part.told for part in dealt.parts] == [8, 8]
+
+
+def test_prior_is_dealt_out_too():
+    dealt = make()
+    counts = torch.arange(N_LABELS)
+    dealt.init_prior(counts, 100)
+    one = dense()
+    one.init_prior(counts, 100)
+    assert torch.equal(torch.cat([part.bias for part in dealt.parts]), one.bias[ORDER])
+    with pytest.raises(SettingError, match="label counts"):
+        dealt.init_prior(counts[:-1], 100)
+    with pytest.raises(SettingError, match="WithIntermediate has no prior"):
+        Dealt([WithIntermediate(dense(), DIM)], ORDER).init_prior(counts, 100)
+
+
+@pytest.mark.parametrize("parts", PARTS)
+def test_settings_build_it_again_with_its_order(parts):
+    head = make(parts)
+    settings = json.loads(json.dumps(head.settings()))
+    other = Dealt.from_settings(settings)
+    other.load_state_dict(head.state_dict())
+    views, _ = planted_views(head)
+    assert torch.equal(other.order, ORDER)
+    assert torch.equal(other.topk(views, 5).labels, head.topk(views, 5).labels)
+    assert [type(part) for part in other.parts] == [type(part) for part in head.parts]
+
+
+def test_another_order_loaded_after_an_answer_counts():
+    head, other = make(), Dealt(PARTS["two"](), torch.arange(N_LABELS))
+    views, _ = planted_views(head)
+    assert not torch.equal(other.topk(views, 5).labels, head.topk(views, 5).labels)
+    other.load_state_dict(head.state_dict())
+    assert torch.equal(other.topk(views, 5).labels, head.topk(views, 5).labels)
+
+
+@pytest.mark.parametrize(
+    ("parts", "match"),
+    [
+        (lambda: [], "no heads"),
+        (lambda: [dense(10), mean_hinge(30)], "a mean beside one with loss a sum"),
+        (lambda: [dense(10), dense(30, DIM + 1)], f"width {DIM + 1} beside one with width {DIM}"),
+        (lambda: [dense(10), cascade(30, n_views=2)], "views 2 beside one with views 1"),
+        (
+            lambda: [dense(10), WithAuxiliary(dense(30), torch.arange(30) % 2, share=0.1, until=3)],
+            "WithAuxiliary inside",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit(parts, match):
+    with pytest.raises(SettingError, match=match):
+        Dealt(parts(), ORDER)
+
+
+@pytest.mark.parametrize(
+    "order", [ORDER[:-1], ORDER.int(), ORDER.float(), ORDER.clamp(min=1), ORDER - 1, ORDER[None]]
+)
+def test_orders_that_do_not_fit(order):
+    with pytest.raises(SettingError, match=r"order: an order .*permutation"):
+        Dealt(PARTS["two"](), order)
+
+
+def test_labels_that_are_not_there_are_never_excluded_in_silence():
+    with pytest.raises(DataError, match=str(N_LABELS)):
+        make().topk(planted_views(make())[0], 3, Positives.of(torch.tensor([0]), torch.tensor([N_LABELS])))
+
+
+def test_order_from_numpy():
+    order = np.random.default_rng(0).permutation(N_LABELS)
+    assert torch.equal(Dealt([dense()], torch.from_numpy(order)).order, torch.from_numpy(order))

@@ -1,0 +1,121 @@
+"""The intermediate layer: the battery around every kind of head, and what is its own."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from heads.battery import CHECKS, DIM, N_LABELS, planted_views
+from heads.wrapped import cascade, dense, seeded, sparse, ties
+
+from megalabel.errors import FormatError, SettingError
+from megalabel.heads.auxiliary import WithAuxiliary
+from megalabel.heads.intermediate import ACTIVATIONS, WithIntermediate
+from megalabel.kernels.streaming_topk import plain_of
+from megalabel.training.fused import FusedSGD
+from megalabel.training.row_optim import RowSGD
+
+WIDE = 20
+INSIDE = {"dense": dense, "sparse": sparse, "cascade": cascade}
+
+
+def make(inside=dense, activation="none"):
+    return WithIntermediate(inside(dim=WIDE), DIM, activation=activation, generator=seeded(2))
+
+
+@pytest.mark.parametrize(("inside", "activation"), [("dense", "none"), ("sparse", "relu"), ("cascade", "gelu")])
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_battery(check, inside, activation):
+    check(lambda: make(INSIDE[inside], activation))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_head_reads_the_layer_in_training_and_in_prediction(activation):
+    head = make(activation=activation)
+    views, positives = planted_views(head)
+    wide = head.linear(views)
+    wide = {"none": lambda x: x, "relu": torch.relu, "gelu": torch.nn.functional.gelu}[activation](wide)
+    assert torch.equal(head.loss(views, positives), head.head.loss(wide, positives))
+    found, expected = head.topk(views, 5), head.head.topk(wide, 5)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.scores, expected.scores)
+    assert not found.scores.requires_grad
+
+
+def test_with_a_rule_inside_the_layer_still_gets_gradients():
+    head = make()
+    views, positives = planted_views(head)
+    before = head.head.weight.detach().clone()
+    FusedSGD(head, lr=0.1).begin(0, 1, 1.0)
+    head.loss(views, positives).backward()
+    assert (head.linear.weight.grad != 0).any()
+    assert head.head.weight.grad is None
+    assert not torch.equal(head.head.weight, before)
+
+
+def test_what_it_does_not_change_it_passes_on():
+    head = make(INSIDE["cascade"])
+    views, positives = planted_views(head)
+    rows = RowSGD(head, lr=0.1)
+    head.loss(views, positives).backward()
+    assert all(rows.pending)
+    assert head.averaged
+    assert "recall level 0" in head.facts()
+    assert head.served() is head
+    assert not hasattr(make(), "pending")
+    names = torch.randperm(N_LABELS, generator=seeded())
+    named = make()
+    ties(named)
+    scores = (named.linear(views) @ named.head.weight.t() + named.head.bias)[:, 0].detach()
+    assert torch.equal(named.topk_named(views, 4, None, names).labels, plain_of(scores, 4, None, names).labels)
+
+
+def test_under_autocast_the_head_gets_float32():
+    head = make()
+    views, positives = planted_views(head)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = head.loss(views, positives)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, head.loss(views, positives), rtol=0.02, atol=0)
+    assert float(loss.detach()) != float(head.loss(views, positives).detach())
+
+
+def test_auxiliary_goes_around_it_and_not_inside():
+    clusters = torch.arange(N_LABELS) % 7
+    around = WithAuxiliary(make(), clusters, share=0.3, until=5)
+    assert isinstance(around.served(), WithIntermediate)
+    assert around.auxiliary.dim == DIM
+    with pytest.raises(SettingError, match="WithAuxiliary inside another head"):
+        WithIntermediate(WithAuxiliary(dense(dim=WIDE), clusters, share=0.3, until=5), DIM)
+
+
+def test_one_seed_one_layer():
+    assert torch.equal(make().linear.weight, make().linear.weight)
+    weight = make().linear.weight.detach()
+    assert weight.shape == (WIDE, DIM)
+    assert 0.8 * DIM**-0.5 < float(weight.abs().max()) <= DIM**-0.5
+
+
+def test_settings_out_of_range():
+    with pytest.raises(SettingError, match=r"activation = 'tanh'.*none, relu, gelu"):
+        make(activation="tanh")
+    with pytest.raises(SettingError, match="dim = 0"):
+        WithIntermediate(dense(), 0)
+    with pytest.raises(SettingError, match="n_views = 2"):
+        WithIntermediate(cascade(n_views=2), DIM)
+
+
+@pytest.mark.parametrize(
+    ("inner", "match"),
+    [
+        ({"class": "os:system", "settings": {}}, "os:system is no head"),
+        ({"class": "megalabel.heads.base:Tensor", "settings": {}}, "is no head"),
+        ({"class": "megalabel.heads.nowhere:Head", "settings": {}}, "is not there"),
+        ({"class": "this_is_not_imported:Head", "settings": {}}, "import this_is_not_imported before"),
+        ({"class": "antigravity:Head", "settings": {}}, "not megalabel's"),
+        ({"settings": {}}, "where a head is described"),
+        (7, "where a head is described"),
+    ],
+)
+def test_settings_import_no_other_code(inner, match):
+    with pytest.raises(FormatError, match=match):
+        WithIntermediate.from_settings({"head": inner, "dim": DIM, "activation": "none"})

@@ -1,0 +1,167 @@
+"""The Triton bodies of fixed fan-in, interpreted on the CPU, against the densified layer in float64."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from kernels.triton_worker import call, interpreter
+from torch import Tensor
+
+from megalabel.kernels import fan_in_plain
+from megalabel.kernels.adam_rule import AdamRule
+from megalabel.kernels.connections import input_dtype
+from megalabel.kernels.fan_in_layer import FanIn
+from megalabel.kernels.sgd_rule import SGDRule
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed here"),
+]
+
+# Labels, fan-in, width, texts, labels a group: groups from 8 on are products, below them rows are gathered.
+SHAPES = {
+    "one": (1, 1, 1, 1, 1),
+    "odd": (37, 5, 3, 3, 1),  # more connections than inputs: duplicates everywhere
+    "wide": (9, 11, 40000, 2, 1),
+    "many texts": (12, 17, 300, 131, 1),
+    "pairs": (35, 6, 20, 17, 2),
+    "groups": (41, 7, 13, 5, 16),
+    "whole groups": (32, 8, 30, 130, 8),
+    "no text": (10, 3, 4, 0, 1),
+    "groups without text": (10, 3, 4, 0, 8),
+}
+LOSSES = ("bce", "squared_hinge")
+
+
+@pytest.fixture(scope="module", params=[256 << 20, 400], ids=["one chunk", "many chunks"])
+def worker(request):
+    with interpreter() as process:
+        call(process, "fixed_fan_in.__setattr__", "_BYTES", request.param)
+        yield process
+
+
+def problem(shape: str, rng: np.random.Generator, bias: bool = True) -> tuple[Tensor, FanIn, Tensor]:
+    """x (D, B), a layer, and the places of a third of all pairs."""
+    n, fan_in, dim, n_texts, group = SHAPES[shape]
+
+    def normal(*size: int) -> Tensor:
+        return torch.from_numpy(rng.standard_normal(size)).float()
+
+    inputs = torch.from_numpy(rng.integers(0, dim, (-(-n // group), fan_in))).to(input_dtype(dim))
+    layer = FanIn(normal(n, fan_in), normal(n) if bias else None, inputs, group, dim)
+    return normal(dim, n_texts), layer, torch.from_numpy(rng.random(n * n_texts) < 0.3).nonzero()[:, 0]
+
+
+def widened(layer: FanIn) -> FanIn:
+    return replace(layer, weight=layer.weight.double(), bias=None if layer.bias is None else layer.bias.double())
+
+
+def near(found: Tensor | None, expected: Tensor | None) -> None:
+    if expected is None:
+        assert found is None
+        return
+    assert found is not None
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_scores(worker, shape, bias, rng):
+    xt, layer, _ = problem(shape, rng, bias)
+    n = layer.n_labels
+    for start, stop in {(0, n), (n // 3, n), (n // 3, n - n // 4)}:  # in the middle of groups too
+        z, _ = call(worker, "fixed_fan_in.scores", xt, layer, start, stop)
+        near(z, fan_in_plain.scores(xt.double(), widened(layer), start, stop))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_value(worker, shape, loss, rng):
+    xt, layer, places = problem(shape, rng)
+    value, _ = call(worker, "fixed_fan_in.value", xt, layer, loss, places)
+    expected = fan_in_plain.value(xt.double(), widened(layer), loss, places)
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("loss", "wants"),
+    [
+        ("bce", (True, True, True)),
+        ("squared_hinge", (True, True, False)),
+        ("bce", (False, True, False)),
+        ("squared_hinge", (True, False, True)),
+    ],
+)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_gradients(worker, shape, loss, wants, rng):
+    xt, layer, places = problem(shape, rng, bias=loss == "bce" or wants[2])
+    named = {"rule": None, "of_x": 0.7, "of_w": 0.3, "wants": wants}
+    found, _ = call(worker, "fixed_fan_in.gradients", xt, layer, loss, places, **named)
+    expected = fan_in_plain.gradients(xt.double(), widened(layer), loss, places, **named)
+    near(found.embedding, expected.embedding)
+    near(found.weight, expected.weight)
+    near(found.bias, expected.bias)
+    again, _ = call(worker, "fixed_fan_in.gradients", xt, layer, loss, places, **named)
+    for a, b in zip(vars(found).values(), vars(again).values(), strict=True):
+        assert a is b is None or torch.equal(a, b)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_follows_from_slopes_that_are_mostly_zero(worker, shape, rng):
+    xt, layer, places = problem(shape, rng)
+    dz = torch.zeros(layer.n_labels, xt.shape[1])
+    dz.view(-1)[places[::7]] = 1.5
+    found, _ = call(worker, "fixed_fan_in.spread", xt, layer, dz, (True, True, True))
+    expected = fan_in_plain.spread(xt.double(), widened(layer), dz.double(), (True, True, True))
+    for a, b in zip(vars(found).values(), vars(expected).values(), strict=True):
+        near(a, b)
+    assert torch.equal(found.weight[(dz == 0).all(1)], torch.zeros_like(found.weight)[(dz == 0).all(1)])
+
+
+@pytest.mark.parametrize("shape", ["odd", "groups"])
+def test_a_slope_that_is_nan_is_told(worker, shape, rng):
+    xt, layer, _ = problem(shape, rng)
+    dz = torch.zeros(layer.n_labels, xt.shape[1])
+    dz[1, 2] = float("nan")
+    found, _ = call(worker, "fixed_fan_in.spread", xt, layer, dz, (True, True, True))
+    assert found.weight[1].isnan().all() and found.bias[1].isnan()
+    assert found.embedding[:, 2].isnan().any()
+
+
+@pytest.mark.parametrize("rule", [SGDRule(0.1, 0.0, 0.01), SGDRule(0.1, 0.9, 0.01), AdamRule(0.1, eps=0.1)])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", ["odd", "pairs", "groups"])
+def test_rules_learn_in_the_pass(worker, shape, bias, rule, rng):
+    xt, layer, places = problem(shape, rng, bias)
+    exact, rules = widened(layer), [replace(rule), replace(rule)]
+    for part in range(4):  # two steps of two micro-batches
+        for r, of_layer in zip(rules, (layer, exact), strict=True):
+            r.first, r.last = part % 2 == 0, part % 2 == 1
+            r.prepare(of_layer.weight, of_layer.bias)
+        named = {"of_x": 0.7, "of_w": 0.3, "wants": (True, True, bias)}
+        found, left = call(
+            worker, "fixed_fan_in.gradients", xt, layer, "squared_hinge", places, rule=rules[0], **named
+        )
+        layer, rules[0] = left[1], left[4]
+        expected = fan_in_plain.gradients(xt.double(), exact, "squared_hinge", places, rule=rules[1], **named)
+        assert found.weight is None and found.bias is None
+        near(found.embedding, expected.embedding)
+        near(layer.weight, exact.weight)
+        near(layer.bias, exact.bias)
+        for a, b in zip(rules[0].beside_weight(), rules[1].beside_weight(), strict=True):
+            near(a, b)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_growth(worker, shape, loss, rng):
+    xt, layer, places = problem(shape, rng)
+    candidates = rng.integers(0, layer.dim, (len(layer.inputs), 9))
+    candidates = torch.from_numpy(candidates).to(layer.inputs.dtype)
+    found, _ = call(worker, "fixed_fan_in.growth", xt, layer, loss, places, candidates)
+    near(found, fan_in_plain.growth(xt.double(), widened(layer), loss, places, candidates))
