@@ -6,7 +6,8 @@
 Trains with the committed preset of each set and encoder, evaluates on the test side, prints the tables beside
 the recorded peers, and appends rows. Nothing is chosen here: presets were tuned on a validation split.
 Seconds are wall seconds of the whole process, CPU seconds those of user and system, "peak MB" is the peak resident
-size, "state MB" all weights and what the optimisers keep of them (momentum, moments), MB being 10⁶ bytes.
+size, "state MB" all weights and what the optimisers keep of them (momentum, moments), "head MB" that of the head alone,
+MB being 10⁶ bytes.
 """
 
 from __future__ import annotations
@@ -38,9 +39,23 @@ def measured(command: list[str]) -> tuple[float, float, float]:
 
 
 def run(data: str, recipe: str, label: str, options: list[str], keep: Path | None) -> None:
-    name = data.removeprefix("bundled:").rstrip("/").split("/")[-1]
+    figures = trained(data, recipe, options, keep=keep, name=label.replace(" ", "-"))
+    for metric, value in figures.items():
+        unit = "%" if "@" in metric or metric.startswith("recall") else metric.split()[-1]
+        row("quality", f"{set_name(data)} {recipe} {label}", metric, value, unit)
+
+
+def set_name(data: str) -> str:
+    """What a data set is called in the rows."""
+    return data.removeprefix("bundled:").rstrip("/").split("/")[-1]
+
+
+def trained(
+    data: str, recipe: str, options: list[str], *, keep: Path | None = None, name: str = ""
+) -> dict[str, float]:
+    """Scores on the test side, seconds and megabytes of one training by the command line."""
     with tempfile.TemporaryDirectory() as scratch:
-        out = (keep or Path(scratch)) / f"{name}-{recipe}-{label.replace(' ', '-')}"
+        out = (keep or Path(scratch)) / f"{set_name(data)}-{recipe}-{name}"
         base = [sys.executable, "-m", "megalabel.cli"]
         wall, cpu, peak = measured([*base, "train", recipe, data, "--out", str(out), *options])
         predict, _, _ = measured([*base, "evaluate", str(out), data])
@@ -48,14 +63,12 @@ def run(data: str, recipe: str, label: str, options: list[str], keep: Path | Non
         facts = json.loads((out / "recipe.json").read_text())["finished"]
         recall = last_recall(out / "log.jsonl")
         size = sum(file.stat().st_size for file in (out / "model").iterdir()) / 1e6
-    figures = {metric: found[metric] for metric in METRICS}
+    figures = {metric: float(found[metric]) for metric in METRICS}
     figures |= {"train s": wall, "train CPU s": cpu, "evaluate s": predict, "peak MB": peak, "model MB": size}
     figures["state MB"] = facts["weights_mb"] + facts["optimizers_mb"]
+    figures["head MB"] = facts["head_mb"]
     figures["peak over state MB"] = peak - figures["state MB"]
-    figures |= recall
-    for metric, value in figures.items():
-        unit = "%" if "@" in metric or metric in recall else metric.split()[-1]
-        row("quality", f"{name} {recipe} {label}", metric, float(value), unit)
+    return figures | recall
 
 
 def last_recall(log: Path) -> dict[str, float]:

@@ -39,6 +39,14 @@ BEAM_COLUMNS = (
     ("% of the best 10", "R@10", 1.0),
     ("texts/s in batches", "batched", 1.0),
 )
+FAN_IN_COLUMNS = ("P@1", "P@5", "PSP@1", "PSP@5", "train s", "train CPU s", "peak MB", "head MB")
+SPARSE_COLUMNS = (
+    ("ms a step", "step", 1.0),
+    ("times the floor", "of the floor", 1.0),
+    ("times slower than F=32", "of ours", 1.0),
+    ("peak MB", "peak memory", 1.0),
+    ("% of the formula", "peak of stated", 100.0),
+)
 PEERS = 3  # best recorded peers shown for each set
 
 
@@ -109,6 +117,35 @@ def beam() -> str:
     return _table(lines, BEAM_COLUMNS, "beam")
 
 
+def sparse_head() -> str:
+    """One line for each size and way: metrics are called "way: what"."""
+    lines = []
+    for size, values in rows("sparse_head").items():
+        for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
+            lines.append((f"{size}: {way}", _cells(values, SPARSE_COLUMNS, f"{way}: ")))
+    return _table(lines, SPARSE_COLUMNS, "sparse_head")
+
+
+def fan_in() -> str:
+    """A table for each data set; scores of several seeds with their standard deviation."""
+    parts = []
+    measured = rows("fan_in")
+    for name in dict.fromkeys(size.split()[0] for size in measured):
+        lines = []
+        for size, values in measured.items():
+            if size.split()[0] != name:
+                continue
+            cells = {}
+            for column in FAN_IN_COLUMNS:
+                value = float(values[column][0])
+                cells[column] = f"{value:.2f}" if "@" in column else _short(value)
+                if f"{column} ±" in values:
+                    cells[column] += f" ± {float(values[f'{column} ±'][0]):.2f}"
+            lines.append((size.partition(" ")[2], cells))
+        parts.append(table(lines, FAN_IN_COLUMNS, style="markdown", title=name))
+    return "\n\n".join([*parts, origin("fan_in")])
+
+
 def head_time() -> str:
     """A sentence for each data set."""
     told = []
@@ -157,7 +194,7 @@ def origin(benchmark: str) -> str:
 def main() -> None:
     path = ROOT / "README.md"
     before = text = path.read_text(encoding="utf-8")
-    for made in (quality, dense_head, head_time, cascade, tree, beam):
+    for made in (quality, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in):
         name = made.__name__
         if rows(name):
             text = re.sub(

@@ -22,7 +22,7 @@ _checked: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
 
 @dataclass(frozen=True)
 class FanIn:
-    """Checked tensors: weight (L, F), bias (L,) or None, inputs (M, F), `group` labels to a row of inputs, D = dim."""
+    """Checked tensors: weight (L, F), bias (L,) or None, inputs (M, F), G = group labels a row of it, D = dim."""
 
     weight: Tensor
     bias: Tensor | None
@@ -90,7 +90,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group
     if weight.dtype not in (torch.float32, torch.float64) or not x.is_floating_point():
         raise SettingError(
             f"weights of type {weight.dtype} for embeddings of type {x.dtype}",
-            wanted="float32 (or float64) weights, since small updates vanish in narrower ones, and floating embeddings",
+            wanted="floating embeddings, and float32 (or float64) weights, as narrow ones lose small updates",
             next_step="keep the head in float32",
         )
     if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):

@@ -10,22 +10,30 @@ W[l, inputs[l // G, j]] += weight[l, j] and no others. Sources: Schultheis and B
 (NeurIPS 2024) for G = 1; HASTE (ICML 2026) for labels that share their inputs.
 
 A training step is one pass over the labels. For each label, or group of labels: logits, their gradient, the
-embedding's part of it, the weights' gradient and, with a rule, the weights' move, from the caches. dx comes from the
-weights before they move. A label whose dz is 0 for all texts, as most are under the squared hinge after a while, ends
-after its logits; so does each block of texts. A value that is wanted costs the logits once more, in the forward pass.
+embedding's part of it, the weights' gradient and, with a rule, the weights' move, from the caches. dx comes from
+the weights before they move. A label whose dz is 0 for all texts, as most are under the squared hinge after a
+while, ends after its logits; so does each block of texts. A value that is wanted costs the logits once more, in
+the forward pass.
 
 Two ways to learn, as `all_labels_loss` has them: with a rule (`SGDRule`, `AdamRule`) the backward pass changes
 weights and bias in place, by the upstream gradient over `rule.loss_scale`; without one, weight.grad and bias.grad
 appear.
 
-The floor on two cores with AVX-512: 6·B·L·F operations, of which half wait for inputs from the second-level cache,
-at about 80 GFLOP/s, 0.10 s for L = 670,091, F = 32, B = 64; and 4·L·F bytes of weights read and written.
-Memory of a step, in bytes, with N threads: 4·L·F weights, 4·L bias, inputs of 1 (D ≤ 256), 2 (D ≤ 32,768) or 4 bytes
-times L·F/G, what the rule keeps (momentum 4·L·(F + 1), Adam twice that, micro-batches once more), and
-4·(2·N + 1)·D·B for the embedding and its gradients.
+Floor of a step on two cores with AVX-512: 6·B·L·F operations on inputs from the second-level cache at about 80
+GFLOP/s, 0.10 s for L = 670,091, F = 32, B = 64, D = 768. Weights, inputs and what a rule keeps pass from memory
+once, 0.13 to 0.47 GB there, a tenth to a sixth of that time. A group's inputs come from the cache once for all its
+labels, so that what is left is arithmetic.
 
-Which body runs: numba on CPUs (`_cpu/fixed_fan_in.py`), Triton on CUDA (`_triton/fixed_fan_in.py`), both for float32;
-`fan_in_plain.py`, which densifies a chunk of labels at a time, for all else. Each offers the functions of
+Memory of a step, in bytes, with N threads:
+    4·L·(F + 1)          weights and biases
+    s·⌈L / G⌉·F          inputs, s = 1 for D ≤ 256, 2 for D ≤ 32,768, else 4
+    k·4·L·(F + 1)        what the rule keeps: k = 0 for SGD, 1 with momentum or several micro-batches a step,
+                         2 for Adam, 3 with several; gradients, k = 1, without a rule
+    4·(N + 5)·D·B        the embedding, transposed and in blocks, and its gradient for each thread
+A value that is wanted adds chunks of logits, some 2 MB a thread.
+
+Which body runs: numba on CPUs (`_cpu/fixed_fan_in.py`), Triton on CUDA (`_triton/fixed_fan_in.py`), both for
+float32; `fan_in_plain.py`, which densifies a chunk of labels at a time, for all else. Each offers the functions of
 `fan_in_plain.py` with the same arguments: xt (D, B) contiguous, the embedding transposed, of the weights' type; a
 checked `FanIn`; places (P,) int64, the positives as label · B + text, strictly rising. `plain` is the definition:
 tests trust it.
@@ -33,19 +41,16 @@ tests trust it.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
-from megalabel.kernels import fan_in_plain, label_loss
+from megalabel.kernels import label_loss
 from megalabel.kernels.adam_rule import Rule
 from megalabel.kernels.connections import input_dtype
+from megalabel.kernels.fan_in_autograd import loss_of, run, scores, transposed
 from megalabel.kernels.fan_in_layer import FanIn
 from megalabel.kernels.label_pass import Chunks, Ones
 from megalabel.kernels.streaming_topk import topk_of
@@ -71,7 +76,7 @@ def plain(
     loss: str = "squared_hinge",
     scale: float = 1.0,
 ) -> Tensor:
-    """The same loss as one dense expression that autograd differentiates; holds W (L, D) and several B×L matrices."""
+    """The same loss as one dense expression that autograd differentiates; holds W (L, D) and B×L matrices."""
     z = x.to(weight.dtype) @ densify(weight, inputs, x.shape[1], group).t()
     return scale * label_loss.plain(loss, z if bias is None else z + bias, positives)
 
@@ -93,7 +98,7 @@ def fan_in_scores(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor
         SettingError: shapes, types, devices or indices that do not fit.
     """
     layer = FanIn.of(x, weight, bias, inputs, group)
-    return _Scores.apply(x, weight, bias, layer)
+    return scores(x, weight, bias, layer)
 
 
 def fan_in_loss(
@@ -136,7 +141,7 @@ def fan_in_loss(
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="leave it at 1", where="scale")
     wanted = value or not torch.is_grad_enabled()
-    return _Loss.apply(x, weight, bias, layer, places, loss, scale, rule, wanted)
+    return loss_of(x, weight, bias, layer, places, loss, scale=scale, rule=rule, wanted=wanted)
 
 
 @torch.no_grad()
@@ -151,14 +156,14 @@ def fan_in_topk(
     group: int = 1,
     names: Tensor | None = None,
 ) -> TopK:
-    """Exact top k over all labels without a matrix of all scores; arguments and errors as `streaming_topk` has them.
+    """Exact top k over all labels without a matrix of all scores; arguments and errors as of `streaming_topk`.
 
     names: (L,) int64, the label of each row of the weights, where that is not its number.
     """
     layer = FanIn.of(x, weight, bias, inputs, group)
-    xt, body = _transposed(x, layer), _body(layer)
+    xt = transposed(x, layer)
     return topk_of(
-        lambda start, stop: body.scores(xt, layer, start, stop).float().t(),
+        lambda start, stop: run("scores", xt, layer, start, stop).float().t(),
         layer.n_labels,
         len(x),
         k,
@@ -186,110 +191,18 @@ def fan_in_growth(
     candidates: (M, C) as inputs are, of the same type.
 
     Returns:
-        (M, C) of the weights' type: the root of the sum over the group's labels of (Σ_b dz[b, l] x[b, candidate])².
+        (M, C) of the weights' type: the root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])².
 
     Raises:
         SettingError, DataError: as `fan_in_loss` does.
     """
     layer = FanIn.of(x, weight, bias, inputs, group)
     layer.check_like_inputs(candidates, "candidates")
-    return _body(layer).growth(_transposed(x, layer), layer, loss, _places(layer, x, positives, loss), candidates)
-
-
-class _Scores(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
-        xt = _transposed(x, layer)
-        ctx.save_for_backward(xt, weight, bias)
-        ctx.layer, ctx.dtype = layer, x.dtype
-        return _body(layer).scores(xt, layer, 0, layer.n_labels).t()
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-        xt, _, _ = ctx.saved_tensors  # looks whether the weights changed since
-        dz = dz.to(xt.dtype).t().contiguous()
-        found = _body(ctx.layer).spread(xt, ctx.layer, dz, ctx.needs_input_grad[:3])
-        embedding = None if found.embedding is None else found.embedding.t().to(ctx.dtype)
-        return embedding, found.weight, found.bias, None
-
-
-class _Loss(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        layer: FanIn,
-        places: Tensor,
-        loss: str,
-        scale: float,
-        rule: Rule | None,
-        wanted: bool,
-    ) -> Tensor:
-        xt = _transposed(x, layer)
-        _must_be_finite(xt, "the embeddings that the encoder gave")
-        # With a rule not saved through autograd, whose guard against in-place changes would refuse our own update.
-        ctx.save_for_backward(xt, *((weight, bias) if rule is None else ()))
-        ctx.layer, ctx.places, ctx.loss, ctx.scale, ctx.rule, ctx.dtype = layer, places, loss, scale, rule, x.dtype
-        if not wanted:
-            return weight.new_full((), float("nan"))
-        value = (_body(layer).value(xt, layer, loss, places) * scale).to(weight.dtype)
-        _must_be_finite(value, "the loss")
-        return value
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        xt, layer, rule = ctx.saved_tensors[0], ctx.layer, ctx.rule
-        of_x = of_w = float(upstream) * ctx.scale
-        if rule is not None:
-            of_w /= rule.loss_scale
-            rule.prepare(layer.weight, layer.bias)
-        found = _body(layer).gradients(
-            xt, layer, ctx.loss, ctx.places, rule=rule, of_x=of_x, of_w=of_w, wants=ctx.needs_input_grad[:3]
-        )
-        embedding = found.embedding
-        if embedding is not None:
-            _must_be_finite(embedding, "the embedding's gradient")
-            embedding = embedding.t().to(ctx.dtype)
-        return embedding, found.weight, found.bias, None, None, None, None, None, None
-
-
-def _body(layer: FanIn) -> Any:
-    """The module whose functions run for this layer."""
-    tensors = [layer.weight, layer.inputs] + ([] if layer.bias is None else [layer.bias])
-    if layer.weight.dtype != torch.float32 or not all(t.is_contiguous() for t in tensors):
-        return fan_in_plain
-    device = layer.weight.device.type
-    room = {"cpu": "_cpu", "cuda": "_triton"}.get(device)
-    name = f"megalabel.kernels.{room}.fixed_fan_in"
-    if room is None or importlib.util.find_spec(name) is None:
-        return fan_in_plain
-    if room == "_triton" and importlib.util.find_spec("triton") is None:
-        return fan_in_plain
-    return importlib.import_module(name)
-
-
-def _transposed(x: Tensor, layer: FanIn) -> Tensor:
-    """(D, B), so that a label's inputs are rows and texts lie side by side."""
-    return x.detach().to(layer.weight.dtype).t().contiguous()
+    places = _places(layer, x, positives, loss)
+    return run("growth", transposed(x, layer), layer, loss, places, candidates)
 
 
 def _places(layer: FanIn, x: Tensor, positives: Positives, loss: str) -> Tensor:
     label_loss.check_loss(loss)
     n = layer.n_labels
     return Ones.of(positives, len(x), Chunks(n, n, [range(1)])).places
-
-
-def _must_be_finite(x: Tensor, what: str) -> None:
-    """Looks at (B, D) numbers at most, so that it costs nothing beside the pass over L."""
-    if not torch.isfinite(x).all():
-        raise SettingError(
-            f"training has diverged: {what} contains inf or NaN",
-            wanted="finite numbers",
-            next_step="go back to the last checkpoint and lower the learning rate of head or encoder, "
-            "or warm it up for longer",
-            where="lr",
-        )

@@ -95,9 +95,10 @@ class Optimizers:
                 if "betas" in group:
                     group["betas"] = (beta1, group["betas"][1])
 
-    def tensors(self) -> list[Tensor]:
-        """All that the optimisers keep between steps."""
-        return [t for optimizer in self.named.values() for t in _tensors(optimizer.state_dict()["state"])]
+    def tensors(self, *names: str) -> list[Tensor]:
+        """All that the optimisers of these names, or all of them, keep between steps."""
+        kept = [self.named[name] for name in names or self.named]
+        return [t for optimizer in kept for t in _tensors(optimizer.state_dict()["state"])]
 
     def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
         """Tells the optimisers that act in the backward which micro-batch comes, and what scales its loss."""

@@ -110,6 +110,7 @@ def train(
         "peak_mb": peak_mb(),
         "weights_mb": _megabytes([*recipe.encoder.state_dict().values(), *recipe.head.state_dict().values()]),
         "optimizers_mb": _megabytes(recipe.optimizers.tensors()),
+        "head_mb": _megabytes([*recipe.head.state_dict().values(), *recipe.optimizers.tensors("head")]),
     }
     _finish(out, recipe, facts)
     return model

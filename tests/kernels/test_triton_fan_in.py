@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton is not installed here"),
 ]
 
-# Labels, fan-in, width, texts, labels a group: groups from 8 on are products, below them rows are gathered.
+# Labels, fan-in, width, texts, labels a group: groups from 16 on are products, below them rows are gathered.
 SHAPES = {
     "one": (1, 1, 1, 1, 1),
     "odd": (37, 5, 3, 3, 1),  # more connections than inputs: duplicates everywhere
@@ -30,9 +30,9 @@ SHAPES = {
     "many texts": (12, 17, 300, 131, 1),
     "pairs": (35, 6, 20, 17, 2),
     "groups": (41, 7, 13, 5, 16),
-    "whole groups": (32, 8, 30, 130, 8),
+    "whole groups": (32, 8, 30, 130, 16),
     "no text": (10, 3, 4, 0, 1),
-    "groups without text": (10, 3, 4, 0, 8),
+    "groups without text": (10, 3, 4, 0, 16),
 }
 LOSSES = ("bce", "squared_hinge")
 

@@ -42,6 +42,16 @@ CASES = {
         warmup_epochs=0.5, micro_batches=1, log_every=2, validation=0.0, head_optimizer="sgd", reduction="sum",
         prior=True, scores="fading", pairs=2, warmup=None, dropout=None, loss_every=None,
     ),
+    "spartex, rewired by gradient, auxiliary, adamw, two micro-batches, validation": dict(
+        recipe="spartex", encoder="bag", fan_in=16, prune="fraction", prune_fraction=0.3, rewire_every=4,
+        growth="gradient", auxiliary=True, auxiliary_epochs=1.5, distinct_inputs=True, micro_batches=2,
+        log_every=2, validation=0.1, loss_every=None,
+    ),
+    "spartex, groups and dense labels, sgd with momentum": dict(
+        recipe="spartex", encoder="bag", fan_in=24, group=16, dense_share=0.1, prune_threshold=0.05,
+        rewire_every=3, auxiliary=False, loss="bce", head_optimizer="sgd", prior=True, intermediate=64,
+        keep_moments=True, log_every=3, validation=0.0, loss_every=None,
+    ),
 }  # fmt: skip
 
 

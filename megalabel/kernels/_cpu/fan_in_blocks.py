@@ -5,9 +5,8 @@ input of all its texts is one load. Rows may repeat: each is read and written in
 """
 # mypy: disable-error-code="no-untyped-def"
 
-import numpy as np
-
-from megalabel.kernels._cpu.lanes import all_of, inlined, load, power_of_two, store, total, where_below
+from megalabel.kernels._cpu.lanes import all_of, four_totals, load, power_of_two, store, total, where_below
+from megalabel.kernels._cpu.pointers import inlined
 
 BCE, SQUARED_HINGE = 0, 1
 
@@ -35,7 +34,7 @@ def back(x, dx, rows, fan_in, weight, at, dz, g, to, wants_x, wants_w):
 @inlined
 def score_four(x, rows, fan_in, weight, at, bias, like):
     """`score` of four labels, whose weights are `step` apart, sharing what is loaded of x."""
-    a, b, c, d = bias
+    a, b, c, d = all_of(bias[0], like), all_of(bias[1], like), all_of(bias[2], like), all_of(bias[3], like)
     for j in range(fan_in):
         row = load(x, rows[j], like)
         a = a + all_of(weight[at + j], like) * row
@@ -46,19 +45,21 @@ def score_four(x, rows, fan_in, weight, at, bias, like):
 
 
 @inlined
-def back_four(x, dx, rows, fan_in, weight, at, a, b, c, d, g, to, wants_x, wants_w):
-    """`back` of four labels."""
+def back_four(x, dx, rows, fan_in, weight, at, a, b, c, d, g, to, near, wants_x, wants_w):
+    """`back` of four labels; near: memory for 4 · F numbers."""
     for j in range(fan_in):
         if wants_w:
             row = load(x, rows[j], a)
-            g[to + j] += total(a * row)
-            g[to + fan_in + j] += total(b * row)
-            g[to + 2 * fan_in + j] += total(c * row)
-            g[to + 3 * fan_in + j] += total(d * row)
+            store(near, 4 * j, four_totals(a * row, b * row, c * row, d * row))
         if wants_x:
-            sum_ab = all_of(weight[at + j], a) * a + all_of(weight[at + fan_in + j], a) * b
-            sum_cd = all_of(weight[at + 2 * fan_in + j], a) * c + all_of(weight[at + 3 * fan_in + j], a) * d
-            store(dx, rows[j], load(dx, rows[j], a) + (sum_ab + sum_cd))
+            sum_ = load(dx, rows[j], a) + all_of(weight[at + j], a) * a
+            sum_ = sum_ + all_of(weight[at + fan_in + j], a) * b
+            sum_ = sum_ + all_of(weight[at + 2 * fan_in + j], a) * c
+            store(dx, rows[j], sum_ + all_of(weight[at + 3 * fan_in + j], a) * d)
+    if wants_w:
+        for k in range(4):
+            for j in range(fan_in):
+                g[to + k * fan_in + j] += near[4 * j + k]
 
 
 @inlined

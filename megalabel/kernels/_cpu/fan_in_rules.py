@@ -6,123 +6,132 @@ The rules are those of `kernels/sgd_rule.py` and `kernels/adam_rule.py`, whose `
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from torch import Tensor
 
-from megalabel.kernels._cpu.lanes import inlined
+from megalabel.kernels._cpu.pointers import called, inlined, pointer
 from megalabel.kernels.adam_rule import AdamRule, Rule
 
-NOTHING, GIVE, SGD, BUFFERED_SGD, ADAM = range(5)
-_vectorised = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
+GIVE, SGD, BUFFERED_SGD, ADAM = range(4)
+_vectorised = numba.njit(
+    nogil=True,
+    error_model="numpy",
+    fastmath={"reassoc", "contract", "nsz", "arcp"},
+    no_cpython_wrapper=True,
+    no_cfunc_wrapper=True,
+)
 
 
 class Spending(NamedTuple):
-    """How gradients are spent, as compiled code takes it; each of the kept is flat, and empty if there is none."""
+    """How gradients of the weights, or of the biases, are spent: arrays, or in compiled code pointers to them."""
 
     kind: int
-    kept: tuple[np.ndarray, np.ndarray, np.ndarray]  # of weights: what is given back or SGD's buffer; Adam's
-    bias_kept: tuple[np.ndarray, np.ndarray, np.ndarray]  # mean, square and gradient
-    numbers: np.ndarray  # (11,) float32
-    decays: np.ndarray  # (2,) float32, of weights and of biases
+    parameter: Any  # what moves, or where gradients are given back
+    first: Any  # SGD's buffer, or Adam's mean; empty if there is none, as the others
+    second: Any  # Adam's square
+    third: Any  # Adam's gradient of several micro-batches
+    summed: bool  # whether there is one
+    decay: float  # what times the weights is added to the buffer, else what of the weights is kept
+    numbers: Any  # (10,) float32, as the functions below read them
 
 
-def give(weight: Tensor | None, bias: Tensor | None, of_w: float) -> Spending:
-    """Gradients times of_w go to weight (L, F) and bias (L,), those of them that are there."""
-    kind = NOTHING if weight is None and bias is None else GIVE
-    return Spending(kind, _flat(weight), _flat(bias), np.array([of_w] + [0] * 10, np.float32), np.zeros(2, np.float32))
+def give(gradient: Tensor | None, of_w: float) -> Spending | None:
+    """Times of_w they go to `gradient` (L, F) or (L,), if that is there."""
+    return None if gradient is None else _spending(GIVE, gradient, [], 0.0, [of_w])
 
 
-def spend_by(rule: Rule, of_w: float) -> Spending:
-    """Gradients times of_w move the weights by a rule that is prepared."""
-    decays = np.array([rule.weight_decay, rule.weight_decay if rule.decay_bias else 0.0], np.float64)
-    keep = 0.0 if rule.first else 1.0
+def spend_by(rule: Rule, of_w: float, parameter: Tensor, kept: list[Tensor | None], decay: float) -> Spending:
+    """Times of_w they move `parameter` by a rule that is prepared, and what it keeps of this parameter."""
     if isinstance(rule, AdamRule):
-        numbers = [of_w, rule.lr, keep, rule.last, *rule.betas, rule.eps, rule.rate, rule.root]
+        keep = 0.0 if rule.first else 1.0
+        numbers = [of_w, rule.lr, keep, rule.last, rule.betas[1], rule.eps, rule.rate, 1 / rule.root]
         numbers += [1 - rule.betas[0], 1 - rule.betas[1]]
-        gradients = (rule.gradient, rule.bias_gradient) if rule.needs_gradient else (None, None)
-        kept = _flat(rule.mean, rule.square, gradients[0])
-        bias_kept = _flat(rule.bias_mean, rule.bias_square, gradients[1])
-        return Spending(ADAM, kept, bias_kept, np.array(numbers, np.float32), (1 - rule.lr * decays).astype(np.float32))
-    numbers = [of_w, rule.lr, rule.momentum if rule.first else 1.0, rule.last] + [0] * 7
+        return _spending(ADAM, parameter, kept[: 3 if rule.needs_gradient else 2], 1 - rule.lr * decay, numbers)
+    numbers = [of_w, rule.lr, rule.momentum if rule.first else 1.0, rule.last]
     if rule.needs_buffer:
-        kept, bias_kept = _flat(rule.buffer), _flat(rule.bias_buffer)
-        return Spending(BUFFERED_SGD, kept, bias_kept, np.array(numbers, np.float32), decays.astype(np.float32))
-    keep_weights = (1 - rule.lr * decays).astype(np.float32)
-    return Spending(SGD, _flat(), _flat(), np.array(numbers, np.float32), keep_weights)
+        return _spending(BUFFERED_SGD, parameter, kept, decay, numbers)
+    return _spending(SGD, parameter, [], 1 - rule.lr * decay, numbers)
 
 
-def _flat(*tensors: Tensor | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _spending(kind: int, parameter: Tensor, kept: Any, decay: float, numbers: list[float]) -> Spending:
+    flat = [t.view(-1).numpy() for t in (parameter, *kept)]
     none = np.empty(0, np.float32)
-    flat = [none if t is None else t.view(-1).numpy() for t in tensors]
-    a, b, c = flat + [none] * (3 - len(flat))
-    return a, b, c
+    first, second, third = flat[1:] + [none] * (4 - len(flat))
+    padded = np.array(numbers + [0] * (10 - len(numbers)), np.float32)
+    return Spending(kind, flat[0], first, second, third, len(third) > 0, float(decay), padded)
 
 
 @inlined
-def spend(kind, parameter, kept, numbers, decay, g, start):
-    """Gradients g of the parameters from `start` on; overwrites g."""
-    a, b, c = kept
-    here = slice(start, start + len(g))
-    if kind == GIVE:
-        if len(a):
-            _give(g, a[here], numbers[0])
-    elif kind == SGD:
-        _sgd(g, parameter[here], numbers[0] * numbers[1], decay)
-    elif kind == BUFFERED_SGD:
-        _buffered_sgd(g, parameter[here], a[here], numbers, decay)
-    elif kind == ADAM:
-        if len(c):
-            _gather(g, c[here], numbers[0], numbers[2])
-        else:
-            _give(g, g, numbers[0])
-        if numbers[3]:
-            _adam(g, parameter[here], a[here], b[here], numbers, decay)
+def pointers(s):
+    """The same with pointers in place of arrays."""
+    a, b, c, d = pointer(s.parameter), pointer(s.first), pointer(s.second), pointer(s.third)
+    return Spending(s.kind, a, b, c, d, s.summed, np.float32(s.decay), pointer(s.numbers))  # type: ignore[arg-type]
 
 
-@_vectorised
-def _give(g, out, of_w):
-    for i in range(len(g)):
-        out[i] = of_w * g[i]
-
-
-@_vectorised
-def _gather(g, total, of_w, keep):
-    """total ← keep · total + of_w · g, and g the same; what was there counts for nothing where nothing is kept."""
-    for i in range(len(g)):
-        old = total[i] if keep else np.float32(0)
-        g[i] = total[i] = old + of_w * g[i]
-
-
-@_vectorised
-def _sgd(g, p, rate, keep):
-    for i in range(len(g)):
-        p[i] = keep * p[i] - rate * g[i]
-
-
-@_vectorised
-def _buffered_sgd(g, p, buffer, numbers, decay):
-    of_w, lr, keep, last = numbers[0], numbers[1], numbers[2], numbers[3]
-    if last:
-        for i in range(len(g)):
-            old = keep * buffer[i] if keep else np.float32(0)
-            buffer[i] = old + of_w * g[i] + decay * p[i]
-            p[i] -= lr * buffer[i]
+@called
+def spend(s, g, start, at, n):
+    """Numbers g[start:start + n] are the gradients of those at `at`, `at` + 1, …; overwrites them."""
+    if s.kind == GIVE:
+        _times(g, start, s.parameter, at, n, s.numbers[0])
+    elif s.kind == SGD:
+        _sgd(g, start, s.parameter, at, n, s.numbers[0] * s.numbers[1], s.decay)
+    elif s.kind == BUFFERED_SGD:
+        _sum(g, start, s.first, at, n, s.numbers[0], s.numbers[2])
+        if s.numbers[3]:
+            _descend(s.first, s.parameter, at, n, s.numbers[1], s.decay)
     else:
-        for i in range(len(g)):
-            old = keep * buffer[i] if keep else np.float32(0)
-            buffer[i] = old + of_w * g[i]
+        if s.summed:
+            _sum(g, start, s.third, at, n, s.numbers[0], s.numbers[2])
+        else:
+            _times(g, start, g, start, n, s.numbers[0])
+        if s.numbers[3]:
+            _adam(g, start, s.parameter, s.first, s.second, at, n, s.numbers, s.decay)
 
 
 @_vectorised
-def _adam(g, p, mean, square, numbers, keep):
-    beta2, eps, rate, over_root = numbers[5], numbers[6], numbers[7], np.float32(1) / numbers[8]
-    less1, less2 = numbers[9], numbers[10]  # 1 − β₁ and 1 − β₂, rounded once
-    for i in range(len(g)):
-        m = mean[i] + less1 * (g[i] - mean[i])
-        v = beta2 * square[i] + less2 * g[i] * g[i]
-        mean[i] = m
-        square[i] = v
-        p[i] = keep * p[i] - rate * m / (np.sqrt(v) * over_root + eps)
+def _times(g, start, out, at, n, of_w):
+    for i in range(n):
+        out[at + i] = of_w * g[start + i]
+
+
+@_vectorised
+def _sum(g, start, into, at, n, of_w, keep):
+    """into ← keep · into + of_w · g, and g the same; where nothing is kept, whatever was there."""
+    if keep == 0:
+        for i in range(n):
+            into[at + i] = of_w * g[start + i]
+    else:
+        for i in range(n):
+            into[at + i] = keep * into[at + i] + of_w * g[start + i]
+    for i in range(n):
+        g[start + i] = into[at + i]
+
+
+@_vectorised
+def _sgd(g, start, p, at, n, rate, keep):
+    for i in range(n):
+        p[at + i] = keep * p[at + i] - rate * g[start + i]
+
+
+@_vectorised
+def _descend(buffer, p, at, n, lr, decay):
+    for i in range(at, at + n):
+        m = buffer[i] + decay * p[i]
+        buffer[i] = m
+        p[i] = p[i] - lr * m
+
+
+@_vectorised
+def _adam(g, start, p, mean, square, at, n, numbers, keep):
+    beta2, eps, rate, over_root = numbers[4], numbers[5], numbers[6], numbers[7]
+    less1, less2 = numbers[8], numbers[9]  # 1 − β₁ and 1 − β₂, rounded once
+    for i in range(n):
+        slope, k = g[start + i], at + i
+        m = mean[k] + less1 * (slope - mean[k])
+        v = beta2 * square[k] + less2 * slope * slope
+        mean[k] = m
+        square[k] = v
+        p[k] = keep * p[k] - rate * m / (np.sqrt(v) * over_root + eps)

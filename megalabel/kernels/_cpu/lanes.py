@@ -1,12 +1,8 @@
 """Several float32 numbers side by side in registers, for numba loops that the compiler would not vectorise well.
 
-`zeros(n)` makes n of them, `load` and `store` move them, + − · ÷ work on each. LLVM cuts them into the registers that
-the processor has, so 64 lanes are four of AVX-512 and sixteen of NEON. Products and sums may be fused; sums are
-never reordered but in `total`, whose order is fixed too.
-
-`pointer(array)` is where a contiguous array begins. It reads and writes single numbers by [], lanes by `load` and
-`store`, and never looks whether a place lies inside. Inner functions take pointers, since numba counts references
-of every array that it hands on, which costs more than a label.
+`zeros(n)` makes n of them, `load` and `store` move them, + − · ÷ work on each. LLVM cuts them into the registers
+that the processor has: 64 lanes are four of AVX-512 and sixteen of NEON. Products and sums may be fused; sums are
+never reordered but in `total` and `four_totals`, whose order is fixed too.
 """
 
 from __future__ import annotations
@@ -15,10 +11,11 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-import numba
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
+
+from megalabel.kernels._cpu.pointers import place
 
 _FLOAT = ir.FloatType()
 _FUSED = ("contract", "nsz")
@@ -43,65 +40,9 @@ class Lanes(types.Type):
 
 
 @register_model(Lanes)
-class _Model(models.PrimitiveModel):  # type: ignore[misc]
+class _Model(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Lanes) -> None:
         super().__init__(manager, kind, kind.vector)
-
-
-class Pointer(types.Type):
-    """The type of a pointer to numbers, as numba knows it."""
-
-    def __init__(self, dtype: types.Type) -> None:
-        super().__init__(name=f"Pointer({dtype})")
-        self.dtype = dtype
-
-
-@register_model(Pointer)
-class _PointerModel(models.PrimitiveModel):  # type: ignore[misc]
-    def __init__(self, manager: Any, kind: Pointer) -> None:
-        super().__init__(manager, kind, manager.lookup(kind.dtype).get_data_type().as_pointer())
-
-
-@intrinsic
-def pointer(typing, array):  # type: ignore[no-untyped-def]
-    """Where a contiguous array begins; the array must be kept alive beside it."""
-
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        return context.make_array(array)(context, builder, values[0]).data
-
-    return Pointer(array.dtype)(array), code
-
-
-def _at(context, builder, sig, values):  # type: ignore[no-untyped-def]
-    return builder.gep(values[0], [context.cast(builder, values[1], sig.args[1], types.intp)])
-
-
-@intrinsic
-def _read(typing, data, at):  # type: ignore[no-untyped-def]
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        return context.unpack_value(builder, data.dtype, _at(context, builder, sig, values))
-
-    return data.dtype(data, at), code
-
-
-@intrinsic
-def _write(typing, data, at, number):  # type: ignore[no-untyped-def]
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        value = context.cast(builder, values[2], sig.args[2], data.dtype)
-        context.pack_value(builder, data.dtype, value, _at(context, builder, sig, values))
-        return context.get_dummy_value()
-
-    return types.void(data, at, number), code
-
-
-@overload(operator.getitem)
-def _getitem(data, at):  # type: ignore[no-untyped-def]
-    return (lambda data, at: _read(data, at)) if isinstance(data, Pointer) else None
-
-
-@overload(operator.setitem)
-def _setitem(data, at, number):  # type: ignore[no-untyped-def]
-    return (lambda data, at, number: _write(data, at, number)) if isinstance(data, Pointer) else None
 
 
 @intrinsic(prefer_literal=True)
@@ -129,8 +70,8 @@ def load(typing, data, at, like):  # type: ignore[no-untyped-def]
     """data[at], data[at + 1], … as many as `like` has lanes."""
 
     def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        place = builder.bitcast(_at(context, builder, sig, values), like.vector.as_pointer())
-        return builder.load(place, align=4)
+        at = builder.bitcast(place(context, builder, sig, values), like.vector.as_pointer())
+        return builder.load(at, align=4)
 
     return like(data, at, like), code
 
@@ -140,8 +81,8 @@ def store(typing, data, at, lanes):  # type: ignore[no-untyped-def]
     """data[at], data[at + 1], … ← lanes."""
 
     def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        place = builder.bitcast(_at(context, builder, sig, values), lanes.vector.as_pointer())
-        builder.store(values[2], place, align=4)
+        at = builder.bitcast(place(context, builder, sig, values), lanes.vector.as_pointer())
+        builder.store(values[2], at, align=4)
         return context.get_dummy_value()
 
     return types.void(data, at, lanes), code
@@ -203,6 +144,42 @@ def total(typing, a):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def four_totals(typing, a, b, c, d):  # type: ignore[no-untyped-def]
+    """Four lanes: the sums of a, b, c and d, which have 16 or more; half the work of four `total`s."""
+
+    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        parts = [_folded(builder, value, a.width, 16) for value in values]
+        while len(parts) > 1:
+            step = 4 // len(parts)
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            parts = [_crossed(builder, x, y, step) for x, y in pairs]
+        return _folded(builder, parts[0], 16, 4)
+
+    return Lanes(4)(a, a, a, a), code
+
+
+def _folded(builder, value, width, least):  # type: ignore[no-untyped-def]
+    """Halves added up until `least` lanes are left."""
+    while width > least:
+        width //= 2
+        halves = (_picked(builder, value, value, range(i, i + width)) for i in (0, width))
+        value = builder.fadd(*halves)
+    return value
+
+
+def _crossed(builder, x, y, step):  # type: ignore[no-untyped-def]
+    """Sums of neighbours `step` apart: of x where the lane's number lacks the bit `step`, else of y."""
+    here = [i if not i & step else 16 + i for i in range(16)]
+    there = [i ^ step if not i & step else 16 + (i ^ step) for i in range(16)]
+    return builder.fadd(_picked(builder, x, y, here), _picked(builder, x, y, there))
+
+
+def _picked(builder, x, y, lanes):  # type: ignore[no-untyped-def]
+    kind = ir.VectorType(ir.IntType(32), len(lanes))
+    return builder.shuffle_vector(x, y, ir.Constant(kind, list(lanes)))
+
+
+@intrinsic
 def power_of_two(typing, a):  # type: ignore[no-untyped-def]
     """2ⁿ for lanes that hold 1.5 · 2²³ + n, n from −126 to 127: their lowest bits become the exponent."""
 
@@ -212,6 +189,3 @@ def power_of_two(typing, a):  # type: ignore[no-untyped-def]
         return builder.bitcast(builder.shl(bits, constant[1]), a.vector)
 
     return a(a), code
-
-
-inlined = numba.njit(nogil=True, error_model="numpy", forceinline=True)

@@ -26,7 +26,7 @@ from megalabel.kernels.fan_in_layer import FanIn
 from megalabel.kernels.fan_in_plain import Gradients, Wants
 
 _BYTES = 256 << 20  # of a chunk: a few tens of launches must take less time than its work
-_LARGE = 8  # labels of a group from which products of groups pay
+_LARGE = 16  # labels of a group from which products of groups pay
 _TOGETHER = 8  # rows of x that a thread asks for before the first has come
 
 
@@ -140,11 +140,15 @@ def _gathered(xt: Tensor, inputs: Tensor, group: int, start: int, stop: int) -> 
 
 
 def _scores_of_groups(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
-    first = start // layer.group * layer.group
-    last = min(-(-stop // layer.group) * layer.group, layer.n_labels)
-    weight = _whole_groups(layer.weight[first:last], layer.group)
-    z = torch.bmm(weight, _gathered(xt, layer.inputs, layer.group, first, last))
-    return z.flatten(0, 1)[start - first : stop - first]
+    fan_in, group, n_texts = layer.weight.shape[1], layer.group, xt.shape[1]
+    first, last = start // group * group, min(-(-stop // group) * group, layer.n_labels)
+    step = max(1, _BYTES // (4 * fan_in * max(1, n_texts))) * group  # a chunk of the top k may be larger than ours
+    parts = []
+    for a in range(first, last, step):
+        b = min(a + step, last)
+        rows = _gathered(xt, layer.inputs, group, a, b)
+        parts.append(torch.bmm(_whole_groups(layer.weight[a:b], group), rows).flatten(0, 1))
+    return (parts[0] if len(parts) == 1 else torch.cat(parts))[start - first : stop - first]
 
 
 def _scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:

@@ -1,0 +1,155 @@
+"""Rules that learn within the pass over labels of fixed fan-in, against what they do with exact gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from kernels.fan_in_cases import Case, case, close
+from torch import Tensor
+
+from megalabel.kernels.adam_rule import AdamRule, Rule
+from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.types import Positives
+
+DTYPES = [torch.float32, torch.float64]  # numba, and the plain version
+LOSSES = ["bce", "squared_hinge"]
+RULES: dict[str, Callable[[], Rule]] = {
+    "SGD": lambda: SGDRule(lr=0.01),
+    "SGD with decay": lambda: SGDRule(lr=0.01, weight_decay=0.3),
+    "SGD, biases decay": lambda: SGDRule(lr=0.01, weight_decay=0.3, decay_bias=True),
+    "momentum": lambda: SGDRule(lr=0.01, momentum=0.9),
+    "momentum with decay": lambda: SGDRule(lr=0.01, momentum=0.9, weight_decay=0.3, decay_bias=True),
+    "Adam": lambda: AdamRule(lr=0.01, betas=(0.8, 0.95), eps=1e-3),
+    "Adam with decay": lambda: AdamRule(lr=0.01, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.3),
+    "Adam, biases decay": lambda: AdamRule(lr=0.01, eps=1e-3, weight_decay=0.3, decay_bias=True),
+}
+SHAPES = {"own inputs": (37, 5, 9, 6, 1), "groups": (70, 6, 300, 70, 16), "several blocks": (21, 7, 9, 140, 1)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile once for every type of inputs, outside any test's time."""
+    for dim in (9, 300):
+        case(0, dim=dim).of(torch.float32).loss("bce").backward()
+
+
+@pytest.fixture(autouse=True, params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def poisoned() -> Iterator[None]:
+    """Memory that torch.empty hands out is full of NaN: what is read before it is written shows."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def exact(c: Case, rule: Rule, loss: str, scale: float) -> Tensor:
+    """The embedding's gradient of a float64 case; its weights learn from the dense layer's gradients."""
+    gradients = torch.autograd.grad(c.truth(loss, scale), c.parameters)
+    weight, bias = c.weight.detach(), None if c.bias is None else c.bias.detach()
+    rule.prepare(weight, bias)
+    rule.apply(weight, bias, gradients[1], None if bias is None else gradients[2], 0, len(weight))
+    return gradients[0]
+
+
+def kept(rule: Rule) -> list[Tensor]:
+    return [t for name in type(rule).KEPT if isinstance(t := getattr(rule, name), Tensor)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", RULES)
+def test_three_steps(name, shape, bias, loss, dtype, seed):
+    c = case(seed, *SHAPES[shape], bias=bias)
+    ours, truth = c.of(dtype), c.of(torch.float64)
+    rule, theirs = RULES[name](), RULES[name]()
+    for step in range(3):
+        rule.loss_scale = 2.0**step
+        found = ours.loss(loss, scale=0.1, rule=rule, value=False)
+        (embedding,) = torch.autograd.grad(found * 2.0**step, ours.x)
+        expected = exact(truth, theirs, loss, 0.1)
+        close(embedding, expected * 2.0**step)  # by the weights before they moved
+        close(ours.weight, truth.weight)
+        if bias:
+            close(ours.bias, truth.bias)
+    for a, e in zip(kept(rule), kept(theirs), strict=True):
+        close(a, e)
+    assert ours.weight.grad is None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("group", [1, 16])
+@pytest.mark.parametrize("name", RULES)
+def test_micro_batches_equal_one_batch(name, group, dtype, seed):
+    c = case(seed, n_labels=40, n_texts=6, group=group)
+    whole, parted = c.of(dtype), c.of(dtype)
+    rule, parts = RULES[name](), RULES[name]()
+    for _ in range(2):
+        whole.loss("bce", rule=rule).backward()
+        before = parted.weight.detach().clone()
+        for part in range(3):
+            rows = slice(2 * part, 2 * part + 2)
+            mine = c.positives.rows // 2 == part
+            positives = Positives(c.positives.rows[mine] - 2 * part, c.positives.labels[mine])
+            parts.first, parts.last = part == 0, part == 2
+            assert torch.equal(parted.weight, before)
+            replace(parted, x=parted.x[rows], positives=positives).loss("bce", rule=parts).backward()
+        close(parted.weight, whole.weight.double())
+        close(parted.bias, whole.bias.double())
+
+
+@pytest.mark.parametrize("group", [1, 16])
+@pytest.mark.parametrize("name", RULES)
+def test_labels_without_slope(name, group, seed):
+    """Under plain SGD they keep their bits; where the rule moves every weight, they move."""
+    c = case(seed, n_labels=50, n_texts=64, group=group, density=0.0).of(torch.float32)
+    with torch.no_grad():
+        c.bias.fill_(-1000)
+        c.bias[9] = 0
+    rule = RULES[name]()
+    for kept_before in (False, True):
+        weight, bias = c.weight.detach().clone(), c.bias.detach().clone()
+        expected = c.of(torch.float64)
+        exact(expected, deepcopy(rule), "squared_hinge", 1.0)
+        c.loss("squared_hinge", rule=rule, value=False).backward()
+        close(c.weight, expected.weight)
+        others = torch.arange(50) != 9
+        moved = (c.weight[others] != weight[others]).any()
+        assert moved == (rule.weight_decay > 0)
+        assert (c.weight[9] != weight[9]).all()
+        assert (c.bias[others] != bias[others]).any() == rule.decay_bias
+        assert not kept_before or (c.bias[9] != bias[9])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_an_empty_batch_counts_as_a_step(name, seed):
+    c = case(seed, n_texts=0).of(torch.float32)
+    truth = c.of(torch.float64)
+    rule, theirs = RULES[name](), RULES[name]()
+    c.loss("bce", rule=rule).backward()
+    exact(truth, theirs, "bce", 1.0)
+    close(c.weight, truth.weight)
+
+
+def test_frozen_embeddings_and_no_gradient_at_all(seed):
+    c = case(seed).of(torch.float32)
+    trained, frozen = c.of(torch.float32), c.of(torch.float32)
+    trained.loss("bce", rule=SGDRule(lr=0.1)).backward()
+    frozen.x = frozen.x.detach()
+    frozen.loss("bce", rule=SGDRule(lr=0.1)).backward()
+    assert torch.equal(trained.weight, frozen.weight)
+    with torch.no_grad():
+        c.loss("bce", rule=SGDRule(lr=0.1))
+    assert torch.equal(c.weight, case(seed).of(torch.float32).weight)

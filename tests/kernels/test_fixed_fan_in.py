@@ -1,0 +1,263 @@
+"""Labels of fixed fan-in against the densified layer in float64, differentiated by autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernels.fan_in_cases import Case, case, close
+
+from megalabel.kernels import fan_in_plain, label_loss
+from megalabel.kernels.connections import first_inputs
+from megalabel.kernels.fixed_fan_in import densify, fan_in_growth, fan_in_loss, fan_in_scores, fan_in_topk, plain
+from megalabel.kernels.streaming_topk import plain_of
+from megalabel.types import Positives
+
+DTYPES = [torch.float32, torch.float64]  # numba, and the plain version
+LOSSES = list(label_loss.LOSSES)
+SHAPES = {  # labels, fan-in, width, texts, labels a group
+    "one of each": (1, 1, 1, 1, 1),
+    "one connection": (53, 1, 7, 3, 1),
+    "more connections than inputs": (37, 11, 4, 5, 1),
+    "one text": (21, 6, 20, 1, 1),
+    "a narrow block": (21, 4, 20, 16, 1),
+    "a wide block, cut": (21, 7, 20, 17, 1),
+    "a wide block": (70, 33, 40, 64, 1),
+    "several blocks": (19, 5, 30, 200, 1),
+    "two wide blocks, int32": (9, 3, 32769, 81, 1),
+    "groups, the last short": (70, 5, 30, 64, 16),
+    "groups, narrow": (41, 6, 300, 7, 32),
+    "groups, several blocks": (35, 3, 30, 133, 16),
+    "three a group": (10, 4, 12, 65, 3),
+    "one group": (5, 4, 12, 5, 32),
+    "no text": (12, 3, 5, 0, 1),
+    "groups without text": (12, 3, 5, 0, 16),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile once for every type of inputs, outside any test's time."""
+    for dim in (9, 300, 32769):
+        c = case(0, dim=dim).of(torch.float32)
+        c.loss("bce").backward()
+
+
+@pytest.fixture(autouse=True, params=[1, 2])
+def threads(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def poisoned() -> Iterator[None]:
+    """Memory that torch.empty hands out is full of NaN: what is read before it is written shows."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def shaped(shape: str, seed: int, bias: bool = True) -> Case:
+    n_labels, fan_in, dim, n_texts, group = SHAPES[shape]
+    return case(seed, n_labels, fan_in, dim, n_texts, group, bias)
+
+
+def test_densify_adds_up_what_meets(seed):
+    c = case(seed, fan_in=7, dim=4, group=3)
+    assert torch.equal(densify(c.weight, c.inputs, 4, 3), c.dense_weight())
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_loss_and_gradients_equal_the_dense_layer(shape, loss, bias, dtype, seed):
+    c = shaped(shape, seed, bias)
+    ours, truth = c.of(dtype), c.of(torch.float64)
+    found, expected = ours.loss(loss, scale=0.3), truth.truth(loss, scale=0.3)
+    assert found.dtype == dtype
+    close(found, expected)
+    gradients = torch.autograd.grad(2 * found, ours.parameters)
+    for a, e in zip(gradients, torch.autograd.grad(2 * expected, truth.parameters), strict=True):
+        close(a, e)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_scores_and_their_gradients_equal_the_dense_layer(shape, dtype, seed):
+    c = shaped(shape, seed)
+    ours, truth = c.of(dtype), c.of(torch.float64)
+    z = fan_in_scores(ours.x, ours.weight, ours.bias, c.inputs, c.group)
+    expected = truth.x @ densify(truth.weight, c.inputs, c.x.shape[1], c.group).t() + truth.bias
+    close(z, expected)
+    upstream = torch.randn(z.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    upstream[:, ::2] = 0
+    gradients = torch.autograd.grad(z, ours.parameters, upstream.to(dtype))
+    for a, e in zip(gradients, torch.autograd.grad(expected, truth.parameters, upstream), strict=True):
+        close(a, e)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    n_labels=st.integers(1, 40),
+    fan_in=st.integers(1, 20),
+    dim=st.integers(1, 24),
+    n_texts=st.integers(0, 140),
+    group=st.integers(1, 40),
+    loss=st.sampled_from(LOSSES),
+    bias=st.booleans(),
+    density=st.sampled_from([0.0, 0.05, 1.0]),
+)
+def test_any_shape(seed, n_labels, fan_in, dim, n_texts, group, loss, bias, density):
+    c = case(seed, n_labels, fan_in, dim, n_texts, group, bias, density)
+    ours, truth = c.of(torch.float32), c.of(torch.float64)
+    found, expected = ours.loss(loss), truth.truth(loss)
+    close(found, expected)
+    for a, e in zip(
+        torch.autograd.grad(found, ours.parameters), torch.autograd.grad(expected, truth.parameters), strict=True
+    ):
+        close(a, e)
+
+
+@pytest.mark.parametrize("group", [1, 4])
+def test_a_label_whose_inputs_are_all_the_same(group, seed):
+    c = case(seed, n_labels=12, fan_in=8, dim=5, n_texts=20, group=group)
+    c.inputs[1] = c.inputs[1, 0]
+    ours, truth = c.of(torch.float32), c.of(torch.float64)
+    gradients = torch.autograd.grad(ours.loss("bce"), ours.parameters)
+    for a, e in zip(gradients, torch.autograd.grad(truth.truth("bce"), truth.parameters), strict=True):
+        close(a, e)
+    assert (gradients[1][group] == gradients[1][group][0]).all()
+
+
+@pytest.mark.parametrize("group", [1, 16])
+@pytest.mark.parametrize("n_texts", [5, 64, 80])
+def test_a_hinge_without_slope_moves_nothing(n_texts, group, seed):
+    c = case(seed, n_labels=50, n_texts=n_texts, group=group).of(torch.float32)
+    with torch.no_grad():
+        c.bias.fill_(-100)
+        c.weight[7] = 0
+        c.bias[7] = 0  # wrong for everybody
+    right = c.positives.labels < 0
+    c.positives = Positives(c.positives.rows[right], c.positives.labels[right])
+    gradients = torch.autograd.grad(c.loss("squared_hinge"), c.parameters)
+    assert (gradients[0] == 0).all()  # label 7 has weights of 0
+    assert (gradients[2][7] - 2 * n_texts).abs() < 1e-3
+    others = torch.arange(50) != 7
+    assert (gradients[1][others] == 0).all() and (gradients[2][others] == 0).all()
+    assert (gradients[1][7] != 0).all()
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_logits_far_out(loss):
+    weight = torch.tensor([[1.0], [-1.0]], requires_grad=True)
+    inputs = torch.zeros(2, 1, dtype=torch.uint8)
+    x = torch.tensor([[0.0], [50.0], [-79.0], [200.0], [-1e30]], requires_grad=True)
+    positives = Positives.of(torch.tensor([1, 3]), torch.tensor([0, 1]))
+    (found,) = torch.autograd.grad(fan_in_loss(x, weight, None, inputs, positives, loss=loss, value=False), x)
+    wide = x.detach().double().requires_grad_()
+    (expected,) = torch.autograd.grad(
+        plain(wide, weight.detach().double(), None, inputs, positives, loss=loss), wide
+    )
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("group", [1, 16])
+@pytest.mark.parametrize("n_texts", [3, 64])
+def test_the_best_labels_are_those_of_all_scores(n_texts, group, dtype, seed):
+    c = case(seed, n_labels=90, dim=300, n_texts=n_texts, group=group).of(dtype)
+    generator = torch.Generator().manual_seed(seed)
+    names = torch.randperm(90, generator=generator)
+    scores = fan_in_scores(c.x, c.weight, c.bias, c.inputs, group).detach().float()
+    found = fan_in_topk(c.x, c.weight, c.bias, c.inputs, 7, c.positives, group=group, names=names)
+    expected = plain_of(scores, 7, c.positives, names)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("shape", ["several blocks", "groups, the last short", "one of each", "no text"])
+def test_growth_is_the_dense_gradient_at_the_candidates(shape, loss, dtype, seed):
+    c = shaped(shape, seed)
+    ours, truth = c.of(dtype), c.of(torch.float64)
+    candidates = first_inputs(len(c.inputs), 6, c.x.shape[1], seed=seed, distinct=False)
+    found = fan_in_growth(
+        ours.x, ours.weight, ours.bias, c.inputs, c.positives, candidates, group=c.group, loss=loss
+    )
+    dense = densify(truth.weight.detach(), c.inputs, c.x.shape[1], c.group).requires_grad_()
+    value = label_loss.plain(loss, truth.x.detach() @ dense.t() + truth.bias.detach(), c.positives)
+    (gradient,) = torch.autograd.grad(value, dense)
+    squares = torch.zeros(len(c.inputs), c.x.shape[1], dtype=torch.float64)
+    squares.index_add_(0, torch.arange(len(gradient)) // c.group, gradient.square())
+    close(found, squares.gather(1, candidates.long()).sqrt())
+
+
+def test_positives_in_any_order_count_once(seed):
+    c = case(seed, n_texts=70, group=3)
+    order = torch.randperm(2 * len(c.positives), generator=torch.Generator().manual_seed(seed))
+    rows, labels = c.positives.rows.repeat(2)[order], c.positives.labels.repeat(2)[order]
+    messy = replace(c, positives=Positives(rows, labels)).of(torch.float32)
+    tidy = c.of(torch.float32)
+    for a, e in zip(
+        torch.autograd.grad(messy.loss("bce"), messy.parameters),
+        torch.autograd.grad(tidy.loss("bce"), tidy.parameters),
+        strict=True,
+    ):
+        assert torch.equal(a, e)
+
+
+def test_the_same_number_of_threads_gives_the_same_bits(seed):
+    c = case(seed, n_labels=300, n_texts=64).of(torch.float32)
+    once, again = (torch.autograd.grad(c.loss("bce"), c.parameters) for _ in range(2))
+    assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
+
+
+def test_an_unwanted_value_is_nan_but_trains(seed):
+    c = case(seed).of(torch.float32)
+    loss = c.loss("bce", value=False)
+    assert loss.isnan()
+    expected = torch.autograd.grad(c.loss("bce"), c.parameters)
+    assert all(torch.equal(a, e) for a, e in zip(torch.autograd.grad(loss, c.parameters), expected, strict=True))
+    with torch.no_grad():
+        assert c.loss("bce", value=False).isfinite()
+
+
+def test_embeddings_of_a_narrow_type_and_weights_that_are_not_contiguous(seed):
+    c = case(seed, group=4).of(torch.float32)
+    c.x = c.x.detach().bfloat16().requires_grad_()
+    expected = torch.autograd.grad(c.loss("bce"), c.parameters)
+    c.weight = c.weight.detach().t().contiguous().t().requires_grad_()
+    found = torch.autograd.grad(c.loss("bce"), c.parameters)
+    assert found[0].dtype == torch.bfloat16
+    torch.testing.assert_close(found[0], expected[0], rtol=0.02, atol=0.02)
+    close(found[1], expected[1])
+
+
+def test_frozen_parts_get_no_gradient(seed):
+    c = case(seed).of(torch.float32)
+    everything = torch.autograd.grad(c.loss("bce"), c.parameters)
+    for kept in range(3):
+        frozen = c.of(torch.float32)
+        for i, tensor in enumerate(frozen.parameters):
+            tensor.requires_grad_(i == kept)
+        frozen.loss("bce").backward()
+        for i, (tensor, gradient) in enumerate(zip(frozen.parameters, everything, strict=True)):
+            assert torch.equal(tensor.grad, gradient) if i == kept else tensor.grad is None
+
+
+def test_weights_changed_before_backward_are_noticed(seed):
+    c = case(seed).of(torch.float32)
+    for value in (c.loss("bce"), fan_in_scores(c.x, c.weight, c.bias, c.inputs).sum()):
+        with torch.no_grad():
+            c.weight.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            value.backward()
