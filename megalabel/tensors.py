@@ -92,6 +92,8 @@ def fill(module: nn.Module, path: str | Path, *, next_step: str) -> None:
             if not direct:
                 with torch.no_grad():
                     tensor.copy_(target)
+            elif not tensor.is_inference():  # torch does not see the read: who looked at the tensor looks again
+                torch.autograd.graph.increment_version(tensor)
 
 
 class _opened:

@@ -104,8 +104,8 @@ class Dealt(Head):
         A part names its rows by rank, since ties go to the lower rank just as to the lower label.
         """
         place = self.get_buffer("place")
-        made_of = place.data_ptr(), place._version
-        if self._named_of != made_of:
+        made_of = None if place.is_inference() else (place.data_ptr(), place._version)
+        if made_of is None or self._named_of != made_of:
             order = self.order
             self._named, self._named_of = [], made_of
             for start, stop in pairwise(self.starts):

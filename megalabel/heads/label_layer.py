@@ -47,7 +47,7 @@ def label_layer(
             where="dense_share",
         )
     n_labels = len(counts)
-    n_dense = round(dense_share * n_labels)
+    n_dense = min(round(dense_share * n_labels), n_labels - 1)  # one is left where rounding leaves none
     places = np.arange(n_labels) if order is None else order
     places = frequent_first(places, counts, n_dense)
     rest = SparseHead(n_labels - n_dense, dim, **sparse)

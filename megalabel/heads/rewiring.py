@@ -91,7 +91,9 @@ class Rewiring:
         if not self.anneal:
             return self.threshold
         last = min(LAST_THRESHOLD, self.threshold)
-        return last + (self.threshold - last) * 0.5 * (1 + math.cos(math.pi * min((step + 1) / self.until, 1.0)))
+        return last + (self.threshold - last) * 0.5 * (
+            1 + math.cos(math.pi * min((step + 1) / max(self.until, 1), 1.0))
+        )
 
     def check(self, fan_in: int, dim: int, group: int) -> None:
         """SettingError where a layer of this shape could not be rewired.
@@ -107,6 +109,14 @@ class Rewiring:
                 wanted=f"a threshold below {highest:.3g}",
                 next_step="lower it, for example to a tenth of that, or prune by fraction",
                 where="threshold",
+            )
+        if self.prune == "fraction" and self.scope == "group" and self.fraction * fan_in < 2:
+            raise SettingError(
+                f"fraction = {self.fraction:g} of fan_in = {fan_in}: what is weaker than the k-th weakest of "
+                f"{fan_in} is dropped, k = {int(self.fraction * fan_in)}, so that nothing ever would be",
+                wanted=f"a fraction of {2 / fan_in:.3g} or more",
+                next_step="raise it, or take the weakest of the whole layer",
+                where="fraction",
             )
         if self.distinct and fan_in >= dim:
             raise SettingError(

@@ -143,7 +143,7 @@ class SparseHead(Head):
             states=[] if rewiring.keep_moments else self._moments(optimizer),
             gradients=(lambda candidates: self._growth(seen, candidates)) if seen else None,
         )
-        count, before = int(slots.sum()), int(self.get_buffer("exchanged")[1])
+        count, before = int(torch.count_nonzero(slots)), int(self.get_buffer("exchanged")[1])
         self.get_buffer("births")[slots[self._watched()]] = step + 1
         self.get_buffer("exchanged").copy_(torch.tensor([count, before + count]))
 

@@ -88,6 +88,7 @@ class _Loss(torch.autograd.Function):
         xt, layer, rule = ctx.saved_tensors[0], ctx.layer, ctx.rule
         of_x = of_w = float(upstream) * ctx.scale
         if rule is not None:
+            _must_be_finite(upstream, "the gradient of the loss itself")
             of_w /= rule.loss_scale
             rule.prepare(layer.weight, layer.bias)
         found = run(

@@ -97,7 +97,8 @@ def spartex(
         max_length: tokens of a text that are read.
         epochs: how often every text is seen.
         batch_size: texts a step.
-        micro_batches: parts a batch is cut into, to save memory; changes no schedule.
+        micro_batches: parts a batch is cut into, to save memory; changes no schedule. Losses that are means, each
+            of its part, are summed: four parts have four times the gradient.
         pool: of the last layer's tokens: first, or mean.
         dropout: share of the embedding's entries dropped.
         token_dropout: share of a text's tokens hidden in training.
@@ -161,9 +162,10 @@ def spartex(
     from megalabel.encoders.readout import Readout
     from megalabel.encoders.transformer import Transformer
     from megalabel.heads.auxiliary import WithAuxiliary
-    from megalabel.heads.intermediate import WithIntermediate
+    from megalabel.heads.intermediate import ACTIVATIONS, WithIntermediate
     from megalabel.heads.label_layer import label_layer
-    from megalabel.heads.rewiring import Rewiring
+    from megalabel.heads.rewiring import GROWTH, SCOPES, STARTS, Rewiring
+    from megalabel.kernels.label_loss import LOSSES
     from megalabel.labels.grouping import auxiliary_clusters, auxiliary_level, by_frequency, by_tree
     from megalabel.training.fused import Fused, FusedAdam, FusedSGD
     from megalabel.training.optim import Optimizers, adamw, lazy_adam, plain_adam
@@ -174,6 +176,11 @@ def spartex(
         ("head_optimizer", head_optimizer, ("adamw", "sgd")),
         ("group_by", group_by, ("tree", "frequency")),
         ("prune", prune, ("threshold", "fraction", "none")),
+        ("prune_scope", prune_scope, SCOPES),
+        ("growth", growth, GROWTH),
+        ("growth_start", growth_start, STARTS),
+        ("loss", loss, LOSSES),
+        ("intermediate_activation", intermediate_activation, ACTIVATIONS),
     ):
         if value not in choices:
             raise SettingError(
@@ -202,9 +209,9 @@ def spartex(
     _check_fits(prune != "none" and rewire_every > frozen_at and (
         f"rewire_every = {rewire_every:,} where connections change in the first {frozen_at:,} of "
         f"{batches.steps:,} steps", "at least one rewiring", "lower rewire_every, or set prune to none",
-    ), auxiliary and fading > batches.steps and (
+    ), auxiliary and not 1 <= fading <= batches.steps and (
         f"auxiliary_epochs = {auxiliary_epochs:g} for epochs = {epochs}",
-        "an auxiliary classifier that fades within the run",
+        "an auxiliary classifier that fades after a step or more, and within the run",
         "lower auxiliary_epochs, or leave the auxiliary out",
     ))  # fmt: skip
     rewiring = None if prune == "none" else Rewiring(

@@ -14,6 +14,8 @@ from megalabel.errors import DataError, SettingError
 from megalabel.heads.auxiliary import WithAuxiliary
 from megalabel.heads.dealt import Dealt
 from megalabel.heads.intermediate import WithIntermediate
+from megalabel.heads.label_layer import label_layer
+from megalabel.tensors import fill, save_tensors
 from megalabel.training.fused import FusedSGD
 from megalabel.types import Positives
 
@@ -172,6 +174,29 @@ def test_another_order_loaded_after_an_answer_counts():
     assert not torch.equal(other.topk(views, 5).labels, head.topk(views, 5).labels)
     other.load_state_dict(head.state_dict())
     assert torch.equal(other.topk(views, 5).labels, head.topk(views, 5).labels)
+
+
+def test_another_order_read_from_a_file_after_an_answer_counts(tmp_path):
+    head, other = make(), Dealt(PARTS["two"](), torch.arange(N_LABELS))
+    views, _ = planted_views(head)
+    other.topk(views, 5)
+    save_tensors(tmp_path / "head", head.state_dict())
+    fill(other, tmp_path / "head", next_step="-")
+    assert torch.equal(other.topk(views, 5).labels, head.topk(views, 5).labels)
+
+
+def test_a_head_made_in_inference_mode_answers():
+    expected = make()
+    views, _ = planted_views(expected)
+    with torch.inference_mode():
+        head = make()
+        head.load_state_dict(expected.state_dict())
+        assert torch.equal(head.topk(views, 5).labels, expected.topk(views, 5).labels)
+
+
+def test_a_share_that_rounds_to_all_labels_leaves_one_to_the_sparse_part():
+    head = label_layer(np.arange(50), 100, DIM, None, 0.999, fan_in=4)
+    assert [part.n_labels for part in head.parts] == [49, 1]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from megalabel.heads.sparse import SparseHead
 from megalabel.kernels import label_loss
 from megalabel.kernels.fixed_fan_in import densify
 from megalabel.kernels.streaming_topk import plain as plain_topk
+from megalabel.tensors import fill, save_tensors
 from megalabel.training.fused import FusedAdam, FusedSGD
 
 EVERY = {"every": 3, "until": 30, "prune": "fraction", "fraction": 0.3}
@@ -250,12 +251,19 @@ def test_the_prior_is_the_best_constant(loss):
         ({"rewiring": Rewiring(5, 20, threshold=0.4)}, "all would be dropped"),
         ({"rewiring": Rewiring(5, 20, threshold=0.25), "group": 16}, "all would be dropped"),
         ({"rewiring": Rewiring(5, 20), "fan_in": DIM}, "connected to all"),
+        ({"rewiring": Rewiring(5, 20, prune="fraction", fraction=0.24, scope="group")}, "nothing ever would"),
     ],
     ids=str,
 )
 def test_settings_that_cannot_be(bad, match):
     with pytest.raises(SettingError, match=match):
         make(**bad)
+
+
+def test_the_least_fraction_of_a_group_that_is_taken_drops_something():
+    head = make(rewiring=Rewiring(1, 1, prune="fraction", fraction=0.25, scope="group"))
+    head.after_step(0, None)
+    assert int(head.exchanged[0]) == N_LABELS
 
 
 @pytest.mark.parametrize(
@@ -284,6 +292,29 @@ def test_a_threshold_that_drops_everything_stops_the_training():
     views, positives = planted_views(head)
     with pytest.raises(SettingError, match="drop all"):
         train(head, views, positives, steps=1, lr=1e-6)
+
+
+def test_a_file_read_into_a_head_that_has_answered_is_looked_at_again(tmp_path):
+    head = make()
+    views, _ = planted_views(head)
+    head.topk(views, 3)
+    state = {name: tensor.clone() for name, tensor in head.state_dict().items()}
+    state["inputs"][0, 0] = DIM
+    save_tensors(tmp_path / "head", state)
+    fill(head, tmp_path / "head", next_step="-")
+    with pytest.raises(SettingError, match=f"input {DIM}"):
+        head.topk(views, 3)
+
+
+def test_a_head_made_in_inference_mode_answers():
+    expected = make()
+    views, _ = planted_views(expected)
+    with torch.inference_mode():
+        head = make()
+        assert torch.equal(head.topk(views, 3).labels, expected.topk(views, 3).labels)
+        head.inputs[0, 0] = DIM
+        with pytest.raises(SettingError, match=f"input {DIM}"):
+            head.topk(views, 3)
 
 
 def test_repr_says_the_sizes():

@@ -119,3 +119,12 @@ def test_training_that_has_diverged(dtype, loss, group, seed):
         c.loss(loss, value=False).backward()
     with pytest.raises(SettingError, match="NaN"):
         fan_in_topk(c.x, c.weight, c.bias, c.inputs, 40, group=group)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_weights_are_kept_from_a_loss_that_was_multiplied_by_nan(dtype, seed):
+    c = case(seed).of(dtype)
+    before = c.weight.detach().clone()
+    with pytest.raises(SettingError, match="gradient of the loss"):
+        (c.loss("bce", rule=AdamRule(lr=1.0)) * torch.nan).backward()
+    assert torch.equal(c.weight, before)

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels.fan_in_cases import Case, case, close
 
-from megalabel.kernels import fan_in_plain, label_loss
+from megalabel.kernels import label_loss
 from megalabel.kernels.connections import first_inputs
 from megalabel.kernels.fixed_fan_in import densify, fan_in_growth, fan_in_loss, fan_in_scores, fan_in_topk, plain
 from megalabel.kernels.streaming_topk import plain_of

@@ -17,7 +17,7 @@ from megalabel.heads.sparse import SparseHead
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.presets import find
 from megalabel.recipes.spartex import spartex
-from megalabel.training.fused import FusedAdam, FusedSGD
+from megalabel.training.fused import FusedAdam
 
 SMALL = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=20, batch_size=32, hidden=0, dropout=0.1, fan_in=48,
@@ -121,15 +121,15 @@ def test_the_intermediate_layer_is_before_the_labels_only():
         ({"rewire_until": 1.5}, "rewire_until"),
         ({"dense_share": 1.0}, "dense_share"),
         ({"prune": "weights"}, "prune"),
-        ({"prune_scope": "row"}, "scope"),
-        ({"growth": "rigl"}, "growth"),
-        ({"growth_start": "one"}, "start"),
+        ({"prune_scope": "row"}, "prune_scope = 'row'"),
+        ({"growth": "rigl", "prune": "none"}, "growth"),
+        ({"growth_start": "one", "prune": "none"}, "growth_start = 'one'"),
         ({"group_by": "name", "group": 16}, "group_by"),
         ({"loss": "hinge"}, "squared_hinge"),
         ({"reduction": "max"}, "mean or sum"),
         ({"head_optimizer": "lamb"}, "head_optimizer"),
         ({"auxiliary": True, "auxiliary_epochs": 21}, "auxiliary_epochs = 21"),
-        ({"auxiliary": True, "auxiliary_epochs": 0}, "until"),
+        ({"auxiliary": True, "auxiliary_epochs": 0}, "auxiliary_epochs = 0"),
         ({"auxiliary": True, "auxiliary_share": 1.0}, "auxiliary_share"),
         ({"intermediate": 40}, "fan_in = 48"),
         ({"intermediate": 100, "intermediate_activation": "tanh"}, "tanh"),
