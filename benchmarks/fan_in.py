@@ -2,15 +2,17 @@
 
     python benchmarks/fan_in.py DATA/wordnet DATA/metamath
 
-The dense head is the committed preset of `renee` for the bag; every other line is that of `spartex` for the same set
-and encoder, with one knob turned: `fan_in`, and at F = 64 the connections themselves: as first drawn ("static"),
-exchanged while it learns ("rewired", the preset), and exchanged among groups of 32 neighbours in the label tree that
-share them ("shared"), three seeds each. Each run is a process of its own; nothing else should be running. Seconds are
-wall seconds of the whole process; "head MB" are the head's weights, inputs and what its optimiser keeps.
+The dense head is the committed preset of `renee` for the bag; every other line is that of `spartex` for the
+same set and encoder, with one knob turned: `fan_in`, and at F = 64 the connections themselves: as first drawn
+("static"), exchanged while it learns ("rewired", the preset), and exchanged among groups of 32 neighbours in
+the label tree that share them ("shared"), three seeds each. Each run is a process of its own; nothing else
+should be running. Seconds are wall seconds of the whole process; "head MB" are the head's weights, inputs and
+what its optimiser keeps.
 
-Expected before the first run: with 64 of 256 inputs 28% of the dense head's memory (584 bytes a label against 2056, both
-with momentum), the head's time a little more than the quarter that its operations are, P@1 within a point and a half of
-the dense head's, and PSP@5 further below it, as the rare labels have the fewest texts to find good inputs by.
+Expected before the first run: with 64 of 256 inputs 28% of the dense head's memory (584 bytes a label against
+2056, both with momentum), the head's time a little more than the quarter that its operations are, P@1 within a
+point and a half of the dense head's, and PSP@5 further below it, as the rare labels have the fewest texts to
+find good inputs by.
 """
 
 from __future__ import annotations
