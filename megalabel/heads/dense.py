@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
+from megalabel.heads.every_label import check_reduction, prior_bias
 from megalabel.kernels.all_labels_loss import all_labels_loss
 from megalabel.kernels.label_loss import check_loss
 from megalabel.kernels.streaming_topk import streaming_topk
@@ -69,10 +70,7 @@ class DenseHead(Head):
             if number < 1:
                 raise SettingError(f"{name}={number}", wanted="1 or more", next_step="correct it", where=name)
         check_loss(loss)
-        if reduction not in ("sum", "mean"):
-            raise SettingError(
-                f"reduction={reduction!r}", wanted="sum or mean", next_step="name one of them", where="reduction"
-            )
+        check_reduction(reduction)
         self.n_labels, self.dim = n_labels, dim
         self.loss_name, self.reduction, self.averaged = loss, reduction, reduction == "mean"
         self.loss_every, self.chunk, self.compute_dtype = loss_every, chunk, compute_dtype
@@ -119,14 +117,7 @@ class DenseHead(Head):
 
     @torch.no_grad()
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
-        """Begins the bias where the loss is least as long as weights say nothing, from label frequencies.
-
-        With p the share of texts that have the label these are its log odds for BCE, and 2p − 1 for the squared
-        hinge. A label that was never seen counts as half a text.
-
-        Args:
-            label_counts: (L,), how many of the training texts have each label.
-            n_texts: how many training texts there are.
+        """Begins the bias at `prior_bias` of (L,) counts among `n_texts` training texts.
 
         Raises:
             SettingError: the head has no bias, or the counts are not of these labels and texts.
@@ -135,16 +126,7 @@ class DenseHead(Head):
             raise SettingError(
                 "a head without bias", wanted="bias=True", next_step="make it with DenseHead(..., bias=True)"
             )
-        counts = torch.as_tensor(label_counts, dtype=torch.float64, device=self.bias.device)
-        if counts.shape != self.bias.shape or counts.min() < 0 or counts.max() > n_texts:
-            raise SettingError(
-                f"label counts of shape {tuple(counts.shape)} from {counts.min():g} to {counts.max():g}",
-                wanted=f"{self.n_labels} counts from 0 to n_texts={n_texts}",
-                next_step="count each label's training texts",
-                where="label_counts",
-            )
-        share = (counts + 0.5) / (n_texts + 1)
-        self.bias.copy_(share.logit() if self.loss_name == "bce" else 2 * share - 1)
+        self.bias.copy_(prior_bias(label_counts, n_texts, self.n_labels, self.loss_name))
 
     def settings(self) -> dict[str, Any]:
         """The shape; loss, rates and chunks belong to training."""

@@ -56,9 +56,8 @@ def label_layer(
         loss, reduction = rest.loss_name, rest.reduction
         dense = DenseHead(n_dense, dim, bias=True, loss=loss, reduction=reduction, loss_every=rest.loss_every)
         parts.insert(0, dense)
+    alone = n_dense == 0 and order is None
+    layer = rest if alone else Dealt(parts, torch.from_numpy(places))
     if prior:
-        for part, labels in zip(parts, np.split(places, [n_dense] if n_dense else []), strict=True):
-            part.init_prior(torch.from_numpy(counts[labels]), n_texts)
-    if n_dense == 0 and order is None:
-        return rest
-    return Dealt(parts, torch.from_numpy(places))
+        layer.init_prior(torch.from_numpy(counts), n_texts)
+    return layer

@@ -36,11 +36,12 @@ class Rewiring:
         scope: of a fraction: the weakest of the whole "layer", or of each label or "group" of labels.
         growth: new inputs are drawn at "random", or are the ones of `tried` random inputs whose weight would have
             the largest gradient ("gradient"; Evci et al., RigL, ICML 2020, but without a dense gradient).
-        tried: how many inputs a label or group tries; 0 for half its fan-in, at least 8.
+        tried: how many inputs a label or group tries, D at most; 0 for half its fan-in, at least 8.
         start: a new weight is "zero", or "uniform" within ±1/√F as at the start.
         keep_moments: keep the optimiser's state of the old connection for the new one, as published; by default it
             begins anew, lest the new one moves where the old one went.
-        distinct: never connect a label or group twice to one input; False is the paper.
+        distinct: never connect a label or group twice to one input; False is the paper. Growth by gradient never
+            does.
         seed: of all that is drawn.
 
     Raises:

@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
+from megalabel.heads.every_label import check_reduction, prior_bias
 from megalabel.heads.rewiring import Rewiring, exchange
-from megalabel.kernels.connections import first_inputs, use
+from megalabel.kernels.connections import check_inputs, first_inputs, use
 from megalabel.kernels.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
-from megalabel.kernels.label_loss import LOSSES
+from megalabel.kernels.label_loss import check_loss
 from megalabel.types import Positives, TopK
 
 GROUPS = (1, 16, 32, 64)
-REDUCTIONS = ("mean", "sum")
 WATCHED = 256  # groups whose connections' ages are kept, for the log
 
 
@@ -100,19 +100,18 @@ class SparseHead(Head):
         self._calls += training
         if training and self._grows_by_gradient():
             self._seen.append((views[:, 0].detach(), positives))
-        with torch.autocast(views.device.type, enabled=False):
-            return fan_in_loss(
-                views[:, 0],
-                self.weight,
-                self.bias,
-                self.get_buffer("inputs"),
-                positives,
-                group=self.group,
-                loss=self.loss_name,
-                scale=1 / max(len(views) * self.n_labels, 1) if self.averaged else 1.0,
-                rule=self.rule if self.training else None,
-                value=value,
-            )
+        return fan_in_loss(
+            views[:, 0],
+            self.weight,
+            self.bias,
+            self.get_buffer("inputs"),
+            positives,
+            group=self.group,
+            loss=self.loss_name,
+            scale=1 / max(len(views) * self.n_labels, 1) if self.averaged else 1.0,
+            rule=self.rule if self.training else None,
+            value=value,
+        )
 
     def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
         """The k best labels of each text by score: (B, 1, D) to labels and scores (B, k)."""
@@ -204,23 +203,15 @@ class SparseHead(Head):
 
     @torch.no_grad()
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
-        """Begins the bias at the best constant score of each label: (L,) counts among `n_texts` texts.
+        """Begins the bias at `prior_bias` of (L,) counts among `n_texts` training texts."""
+        self.bias.copy_(prior_bias(label_counts, n_texts, self.n_labels, self.loss_name))
 
-        Log odds for cross-entropy, 2p − 1 for the squared hinge; a label never seen counts as half a text.
-
-        Raises:
-            SettingError: counts that are not of these labels and texts.
-        """
-        counts = torch.as_tensor(label_counts, dtype=torch.float64, device=self.bias.device)
-        if counts.shape != self.bias.shape or counts.min() < 0 or counts.max() > n_texts:
-            raise SettingError(
-                f"label counts of shape {tuple(counts.shape)} from {counts.min():g} to {counts.max():g}",
-                wanted=f"{self.n_labels} counts from 0 to n_texts={n_texts}",
-                next_step="count each label's training texts",
-                where="label_counts",
-            )
-        share = (counts + 0.5) / (n_texts + 1)
-        self.bias.copy_(share.logit() if self.loss_name == "bce" else 2 * share - 1)
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Refuses inputs that copying would cut to fit: it turns input 300 into 44 where a byte is held."""
+        found = state_dict.get(f"{prefix}inputs")
+        if found is not None:
+            check_inputs(found, self.dim, len(self.get_buffer("inputs")))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def settings(self) -> dict[str, Any]:
         """The shape; loss, rates and rewiring belong to training."""
@@ -232,13 +223,13 @@ class SparseHead(Head):
 
 
 def _check(head: SparseHead, scale: float) -> None:
+    check_loss(head.loss_name)
+    check_reduction(head.reduction)
     for name, number, wanted, fits in (
         ("n_labels", head.n_labels, "1 or more", head.n_labels >= 1),
         ("dim", head.dim, "1 or more", head.dim >= 1),
         ("fan_in", head.fan_in, f"1 to {head.dim}, the width of the embedding", 1 <= head.fan_in <= head.dim),
         ("group", head.group, f"one of {', '.join(map(str, GROUPS))}", head.group in GROUPS),
-        ("loss", head.loss_name, " or ".join(LOSSES), head.loss_name in LOSSES),
-        ("reduction", head.reduction, " or ".join(REDUCTIONS), head.reduction in REDUCTIONS),
         ("scale", scale, "0 or more", 0 <= scale < math.inf),
         ("loss_every", head.loss_every, "1 or more", head.loss_every >= 1),
     ):

@@ -225,6 +225,12 @@ def test_orders_that_do_not_fit(order):
         Dealt(PARTS["two"](), order)
 
 
+def test_a_state_whose_places_are_not_one_each_is_refused():
+    head = Dealt([dense(), dense()], torch.arange(2 * N_LABELS))
+    with pytest.raises(SettingError, match="each label"):
+        head.load_state_dict({**head.state_dict(), "place": torch.zeros(2 * N_LABELS, dtype=torch.int64)})
+
+
 def test_labels_that_are_not_there_are_never_excluded_in_silence():
     with pytest.raises(DataError, match=str(N_LABELS)):
         make().topk(planted_views(make())[0], 3, Positives.of(torch.tensor([0]), torch.tensor([N_LABELS])))
