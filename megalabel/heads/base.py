@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -12,6 +13,9 @@ from megalabel.errors import SettingError
 from megalabel.kernels.adam_rule import Rule
 from megalabel.kernels.candidates import TableGradient
 from megalabel.types import Positives, TopK
+
+# All training rows by the encoder as it begins: their views (N, V, D) on the CPU, and their labels; made when called.
+Embedded = Callable[[], tuple[Tensor, Positives]]
 
 
 class Head(nn.Module, ABC):
@@ -60,6 +64,9 @@ class Head(nn.Module, ABC):
         found = self.topk(views, k, exclude)
         labels = torch.where(found.labels < 0, -1, names[found.labels])
         return best_of(labels, found.scores, k)
+
+    def prepare(self, embedded: Embedded) -> None:
+        """Called once before the first step of a run; `embedded()` are all training rows. Usually nothing."""
 
     def after_step(self, step: int, optimizer: Any) -> None:
         """What changes between steps: rewiring, a fading share. Usually nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Self
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import DataError, SettingError
-from megalabel.heads.base import Head, best_of
+from megalabel.heads.base import Embedded, Head, best_of
 from megalabel.heads.nested import built, check_inside, described
 from megalabel.types import Positives, TopK
 
@@ -156,6 +157,22 @@ class Dealt(Head):
                     next_step="leave the prior out",
                 )
             begin(counts[order[start:stop]], n_texts)
+
+    def prepare(self, embedded: Embedded) -> None:
+        """Each part's, with its own labels."""
+        for i, part in enumerate(self.heads):
+            part.prepare(functools.partial(self._embedded_of, i, embedded))
+
+    def _embedded_of(self, i: int, embedded: Embedded) -> tuple[Tensor, Positives]:
+        views, positives = embedded()
+        return views, Positives.of(*self._split(positives.to(self.get_buffer("place").device))[i])
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Refuses places that are not one for each label: answers would name wrong labels."""
+        found = state_dict.get(f"{prefix}place")
+        if found is not None:
+            _places(found, self.n_labels)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def settings(self) -> dict[str, Any]:
         """The parts'; the order is among the tensors."""

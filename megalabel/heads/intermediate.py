@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.heads.base import Head
+from megalabel.heads.base import Embedded, Head
 from megalabel.heads.nested import built, check_inside, described
 from megalabel.heads.wrapper import Wrapper
 from megalabel.types import Positives, TopK
@@ -19,6 +19,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "gelu": nn.functional.gelu,
 }
+_TEXTS = 4096  # widened at a time, where activations are kept beside the result
 
 
 class WithIntermediate(Wrapper):
@@ -71,6 +72,17 @@ class WithIntermediate(Wrapper):
     def topk_named(self, views: Tensor, k: int, exclude: Positives | None, names: Tensor) -> TopK:
         """The head's."""
         return self.head.topk_named(self._widened(views), k, exclude, names)
+
+    @torch.no_grad()
+    def prepare(self, embedded: Embedded) -> None:
+        """The head's, with widened views."""
+
+        def widened() -> tuple[Tensor, Positives]:
+            views, positives = embedded()
+            parts = [self._widened(part.to(self.linear.weight.device)).cpu() for part in views.split(_TEXTS)]
+            return torch.cat(parts), positives
+
+        self.head.prepare(widened)
 
     def _widened(self, views: Tensor) -> Tensor:
         self.check_views(views)

@@ -10,7 +10,7 @@ from typing import Literal, cast
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels import rewire
+from megalabel.kernels import regrow, rewire
 
 PRUNE = ("threshold", "fraction")
 SCOPES = ("layer", "group")
@@ -179,9 +179,9 @@ def exchange(
         )
     seed, start = rewiring.seed, cast(Literal["zero", "uniform"], rewiring.start)
     if gradients is None:
-        rewire.regrow(inputs, slots, dim, seed=seed, step=step, distinct=rewiring.distinct)
+        regrow.regrow(inputs, slots, dim, seed=seed, step=step, distinct=rewiring.distinct)
     else:
-        tried = rewire.candidates(inputs, slots, dim, rewiring.n_tried(inputs.shape[1], dim), seed=seed, step=step)
-        rewire.regrow_by(inputs, slots, tried, gradients(tried))
+        tried = regrow.candidates(inputs, slots, dim, rewiring.n_tried(inputs.shape[1], dim), seed=seed, step=step)
+        regrow.regrow_by(inputs, slots, tried, gradients(tried))
     rewire.restart(weight, slots, group, start=start, seed=seed, step=step, states=states)
     return slots

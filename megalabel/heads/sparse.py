@@ -9,15 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.heads.base import Head
+from megalabel.heads.base import Embedded, Head
 from megalabel.heads.every_label import check_reduction, prior_bias
 from megalabel.heads.rewiring import Rewiring, exchange
 from megalabel.kernels.connections import check_inputs, first_inputs, use
 from megalabel.kernels.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
 from megalabel.kernels.label_loss import check_loss
+from megalabel.kernels.strongest_inputs import strongest_inputs
 from megalabel.types import Positives, TopK
 
 GROUPS = (1, 16, 32, 64)
+CONNECT = ("random", "texts")
 WATCHED = 256  # groups whose connections' ages are kept, for the log
 
 
@@ -44,6 +46,8 @@ class SparseHead(Head):
         loss: "squared_hinge" or "bce".
         reduction: "mean" or "sum" over texts and labels; empty for the loss's own.
         scale: first weights are uniform within ± scale / √F; 0 begins at zero.
+        connect: first inputs are drawn at "random", or before the first step chosen by the label's "texts"
+            (`strongest_inputs`): labels with few of them get at once what rewiring would need epochs for.
         distinct: draw a label's inputs without repetition; False is the paper.
         rewiring: when and how connections change; None for never.
         loss_every: in training, compute the loss's value at every n-th call only, as `DenseHead` does.
@@ -66,6 +70,7 @@ class SparseHead(Head):
         loss: str = "squared_hinge",
         reduction: str = "",
         scale: float = 1.0,
+        connect: str = "random",
         distinct: bool = True,
         rewiring: Rewiring | None = None,
         loss_every: int = 1,
@@ -76,6 +81,7 @@ class SparseHead(Head):
         self.n_labels, self.dim, self.fan_in, self.group = n_labels, dim, fan_in, group
         self.reduction = reduction or ("mean" if loss == "squared_hinge" else "sum")
         self.loss_name, self.loss_every, self.rewiring = loss, loss_every, rewiring
+        self.connect, self.seed = connect, seed
         _check(self, scale)
         if rewiring is not None:
             rewiring.check(fan_in, dim, group)
@@ -153,16 +159,10 @@ class SparseHead(Head):
             rows.append(positives.rows + before)
             labels.append(positives.labels)
             before += len(views)
-        return fan_in_growth(
-            torch.cat([views for views, _ in seen]),
-            self.weight,
-            self.bias,
-            self.get_buffer("inputs"),
-            Positives.of(torch.cat(rows), torch.cat(labels)),
-            candidates,
-            group=self.group,
-            loss=self.loss_name,
-        )
+        together = torch.cat([views for views, _ in seen])
+        layer = self.weight, self.bias, self.get_buffer("inputs")
+        pairs = Positives.of(torch.cat(rows), torch.cat(labels))
+        return fan_in_growth(together, *layer, pairs, candidates, group=self.group, loss=self.loss_name)
 
     def _grows_by_gradient(self) -> bool:
         """Whether this step's batches will be asked for gradients."""
@@ -213,6 +213,15 @@ class SparseHead(Head):
             check_inputs(found, self.dim, len(self.get_buffer("inputs")))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
+    def prepare(self, embedded: Embedded) -> None:
+        """Chooses every label's inputs by the texts that have it, where `connect` says so."""
+        if self.connect == "texts":
+            views, positives = embedded()
+            self.check_views(views)
+            shape, group = (self.n_labels, self.fan_in), self.group
+            found = strongest_inputs(views[:, 0], positives, *shape, group=group, seed=self.seed)
+            self.get_buffer("inputs").copy_(found)
+
     def settings(self) -> dict[str, Any]:
         """The shape; loss, rates and rewiring belong to training."""
         return {"n_labels": self.n_labels, "dim": self.dim, "fan_in": self.fan_in, "group": self.group}
@@ -231,6 +240,7 @@ def _check(head: SparseHead, scale: float) -> None:
         ("fan_in", head.fan_in, f"1 to {head.dim}, the width of the embedding", 1 <= head.fan_in <= head.dim),
         ("group", head.group, f"one of {', '.join(map(str, GROUPS))}", head.group in GROUPS),
         ("scale", scale, "0 or more", 0 <= scale < math.inf),
+        ("connect", head.connect, " or ".join(CONNECT), head.connect in CONNECT),
         ("loss_every", head.loss_every, "1 or more", head.loss_every >= 1),
     ):
         if not fits:

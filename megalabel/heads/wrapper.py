@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from megalabel.heads.base import Head
+from megalabel.heads.base import Embedded, Head
 from megalabel.kernels.candidates import TableGradient
 from megalabel.types import Positives, TopK
 
@@ -46,6 +46,10 @@ class Wrapper(Head):
     def topk_named(self, views: Tensor, k: int, exclude: Positives | None, names: Tensor) -> TopK:
         """The head's."""
         return self.head.topk_named(views, k, exclude, names)
+
+    def prepare(self, embedded: Embedded) -> None:
+        """The head's."""
+        self.head.prepare(embedded)
 
     def after_step(self, step: int, optimizer: Any) -> None:
         """The head's."""

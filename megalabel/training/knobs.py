@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
 from megalabel.errors import SettingError
@@ -58,6 +59,25 @@ RANGES: dict[str, tuple[float, float]] = {
     "auxiliary_lr": (0, _INF),
     "head_scale": (0, _INF),
 }
+# Of which one must be named. Not `reduction`, which one recipe may leave to the loss.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "tokenizer": ("own", "words", "symbols"),
+    "pool": ("first", "mean"),
+    "precision": ("auto", "float32", "bfloat16", "float16"),
+    "head_optimizer": ("adamw", "sgd"),
+    "tree_source": ("texts", "names", "both"),
+    "tree_tokenizer": ("words", "symbols"),
+    "schedule": ("three-phase", "cosine"),
+    "scores": ("label", "label*parent", "path", "fading"),
+    "loss": ("bce", "squared_hinge"),
+    "intermediate_activation": ("none", "relu", "gelu"),
+    "group": (1, 16, 32, 64),
+    "group_by": ("tree", "frequency"),
+    "prune": ("threshold", "fraction", "none"),
+    "prune_scope": ("layer", "group"),
+    "growth": ("random", "gradient"),
+    "growth_start": ("zero", "uniform"),
+}
 _KINDS: dict[str, tuple[type, str]] = {
     "str": (str, "a string"),
     "bool": (bool, "True or False"),
@@ -70,7 +90,7 @@ TUPLES = {"tuple[int, ...]": "int", "tuple[float, ...]": "float"}
 
 
 def checked(name: str, value: Any, annotation: Any) -> Any:
-    """The value as plain Python, if its type is the annotation's and it lies in the name's range.
+    """The value as plain Python, if its type is the annotation's and it is one that the name can have.
 
     `tuple[int, ...]` and `tuple[float, ...]` are judged item by item; they come as any sequence, or as text with
     commas between. SettingError otherwise. Other annotations are not judged.
@@ -92,7 +112,26 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
         raise SettingError(
             f"{name} = {value!r}", wanted=wanted, next_step=f"correct {name}, or leave it out for its default"
         )
+    if name in CHOICES:
+        check_choice(name, value, CHOICES[name])
     return value.item() if hasattr(value, "item") else value  # numpy's numbers are no JSON
+
+
+def check_choice(name: str, value: Any, choices: Sequence[Any]) -> None:
+    """SettingError unless the value is one of the choices."""
+    require(
+        value in choices,
+        f"{name} = {value!r}",
+        wanted=" or ".join(map(str, choices)),
+        next_step="name one of these",
+        where=name,
+    )
+
+
+def require(fits: bool, found: str, *, wanted: str, next_step: str, where: str | None = None) -> None:
+    """SettingError of these words unless it fits: for what several arguments must be together."""
+    if not fits:
+        raise SettingError(found, wanted=wanted, next_step=next_step, where=where)
 
 
 def _several(name: str, value: Any, kind: str) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from megalabel.data.batches import split
 from megalabel.errors import SettingError
 from megalabel.training.log import Log
 from megalabel.training.recipe import Recipe
-from megalabel.types import Batch
+from megalabel.types import Batch, Positives
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 FIRST_SCALE = 2.0**12  # Renée's initial loss scale where the head's products are float16
@@ -50,6 +51,21 @@ def fit(
             position.step = batch.step + 1
             if between(position):
                 return
+
+
+@torch.no_grad()
+def embedded(recipe: Recipe, device: torch.device) -> tuple[torch.Tensor, Positives]:
+    """The views of all training rows, without dropout: (N, V, D) on the CPU, and their labels."""
+    views, rows, labels, before = [], [], [], 0
+    recipe.encoder.eval()
+    with contextlib.closing(recipe.batches.from_step()) as batches:
+        for batch in itertools.islice(batches, recipe.batches.per_epoch):
+            with autocast(device, recipe.precision):
+                views.append(recipe.encoder.views(batch.to(device)).float().cpu())
+            rows.append(batch.positives.rows + before)
+            labels.append(batch.positives.labels)
+            before += len(batch.rows)
+    return torch.cat(views), Positives.of(torch.cat(rows), torch.cat(labels))
 
 
 def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.GradScaler, log: Log) -> None:

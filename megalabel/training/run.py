@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import time
@@ -21,7 +22,7 @@ from megalabel.metrics.ranking import PER_LABEL, UNWEIGHTED, measure
 from megalabel.model import Model
 from megalabel.training import checkpoint
 from megalabel.training.log import Log, give_back_memory, peak_mb
-from megalabel.training.loop import Position, fit, scaler_for
+from megalabel.training.loop import Position, embedded, fit, scaler_for
 from megalabel.training.recipe import Recipe
 from megalabel.version import __version__
 
@@ -68,6 +69,8 @@ def train(
     resumed = checkpoint.newest(out / "last")
     if resumed is not None:
         position = Position(**checkpoint.load(resumed, recipe, scaler))
+    else:
+        recipe.head.prepare(functools.cache(functools.partial(embedded, recipe, where)))
     checkpoint.cut_log(out / "log.jsonl", position.step)
     model = Model(recipe.encoder, recipe.head, recipe.data.label_texts, recipe.max_length)
     every = max(1, round(validate_epochs * recipe.batches.per_epoch))

@@ -15,6 +15,7 @@ from megalabel.heads.auxiliary import WithAuxiliary
 from megalabel.heads.dealt import Dealt
 from megalabel.heads.intermediate import WithIntermediate
 from megalabel.heads.label_layer import label_layer
+from megalabel.kernels.strongest_inputs import strongest_inputs
 from megalabel.tensors import fill, save_tensors
 from megalabel.training.fused import FusedSGD
 from megalabel.types import Positives
@@ -223,6 +224,15 @@ def test_parts_that_do_not_fit(parts, match):
 def test_orders_that_do_not_fit(order):
     with pytest.raises(SettingError, match=r"order: an order .*permutation"):
         Dealt(PARTS["two"](), order)
+
+
+def test_every_sparse_part_chooses_its_connections():
+    parts = [dense(loss="squared_hinge", reduction="mean"), sparse(connect="texts")]
+    head = Dealt(parts, torch.arange(2 * N_LABELS).flip(0))
+    views, positives = planted_views(parts[0])
+    head.prepare(lambda: (views, positives))
+    upper = Positives.of(positives.rows, N_LABELS - 1 - positives.labels)
+    assert torch.equal(head.heads[1].inputs, strongest_inputs(views[:, 0], upper, N_LABELS, 8))
 
 
 def test_a_state_whose_places_are_not_one_each_is_refused():

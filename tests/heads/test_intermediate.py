@@ -11,6 +11,7 @@ from megalabel.errors import FormatError, SettingError
 from megalabel.heads.auxiliary import WithAuxiliary
 from megalabel.heads.intermediate import ACTIVATIONS, WithIntermediate
 from megalabel.kernels.streaming_topk import plain_of
+from megalabel.kernels.strongest_inputs import strongest_inputs
 from megalabel.training.fused import FusedSGD
 from megalabel.training.row_optim import RowSGD
 
@@ -119,3 +120,11 @@ def test_settings_out_of_range():
 def test_settings_import_no_other_code(inner, match):
     with pytest.raises(FormatError, match=match):
         WithIntermediate.from_settings({"head": inner, "dim": DIM, "activation": "none"})
+
+
+def test_connections_are_chosen_by_the_widened_views():
+    inside = sparse(dim=24, connect="texts")
+    head = WithIntermediate(inside, DIM, activation="relu", generator=seeded(2))
+    views, positives = planted_views(head)
+    head.prepare(lambda: (views, positives))
+    assert torch.equal(inside.inputs, strongest_inputs(head._widened(views)[:, 0], positives, N_LABELS, 8))

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from heads.battery import CHECKS, DIM, N_LABELS, planted_views
+from heads.battery import CHECKS, DIM, N_LABELS, planted_views, train
 from heads.sparse_cases import make
 
 from megalabel.errors import SettingError
@@ -15,6 +15,7 @@ from megalabel.heads.sparse import SparseHead
 from megalabel.kernels import label_loss
 from megalabel.kernels.fixed_fan_in import densify
 from megalabel.kernels.streaming_topk import plain as plain_topk
+from megalabel.kernels.strongest_inputs import strongest_inputs
 from megalabel.tensors import fill, save_tensors
 
 
@@ -103,6 +104,7 @@ def test_the_prior_is_the_best_constant(loss):
         ({"loss": "hinge"}, "squared_hinge"),
         ({"reduction": "max"}, "sum or mean"),
         ({"scale": -1.0}, "scale"),
+        ({"connect": "labels"}, "connect = 'labels'.*random or texts"),
         ({"loss_every": 0}, "loss_every"),
         ({"rewiring": Rewiring(5, 20, threshold=0.4)}, "all would be dropped"),
         ({"rewiring": Rewiring(5, 20, threshold=0.25), "group": 16}, "all would be dropped"),
@@ -126,6 +128,20 @@ def test_a_file_read_into_a_head_that_has_answered_is_looked_at_again(tmp_path):
     fill(head, tmp_path / "head", next_step="-")
     with pytest.raises(SettingError, match=f"input {DIM}"):
         head.topk(views, 3)
+
+
+def test_connections_chosen_by_texts_tell_them_apart():
+    chance, chosen = make(fan_in=3, scale=0.0), make(fan_in=3, scale=0.0, connect="texts")
+    views, positives = planted_views(chosen)
+    for head in (chance, chosen):
+        head.prepare(lambda: (views, positives))
+    assert torch.equal(chance.inputs, make(fan_in=3).inputs)
+    assert torch.equal(chosen.inputs, strongest_inputs(views[:, 0], positives, N_LABELS, 3, seed=3))
+    for head in (chance, chosen):
+        train(head, views, positives, steps=60)
+        head.eval()
+    with torch.no_grad():
+        assert float(chosen.loss(views, positives)) < 0.9 * float(chance.loss(views, positives))
 
 
 @pytest.mark.parametrize("found", [torch.full((N_LABELS, 8), 300), torch.full((N_LABELS, 8), DIM).byte()])

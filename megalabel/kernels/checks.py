@@ -1,0 +1,76 @@
+"""Checks that several operations share: of finite numbers, of a bias, of pairs of text and label."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import DataError, SettingError
+from megalabel.types import Positives
+
+
+def all_finite(x: Tensor) -> bool:
+    """Whether no number of x is NaN or infinite; a sum tells at a tenth of the price, unless it overflows."""
+    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+
+
+def must_be_finite(x: Tensor, what: str) -> None:
+    """Raises `diverged` unless all of x is finite: of a batch, it costs nothing beside a pass over the labels."""
+    if not all_finite(x):
+        raise diverged(what)
+
+
+def diverged(what: str) -> SettingError:
+    """The error that says that numbers are no longer finite."""
+    return SettingError(
+        f"training has diverged: {what} contains inf or NaN",
+        wanted="finite numbers",
+        next_step="go back to the last checkpoint and lower the learning rate of head or encoder, "
+        "or warm it up for longer",
+        where="lr",
+    )
+
+
+def check_bias(weight: Tensor, bias: Tensor | None) -> None:
+    """Raises SettingError unless bias is None or (n,) of the type of weight (n, …)."""
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
+        raise SettingError(
+            f"a bias {tuple(bias.shape)}, {bias.dtype}, beside weights {tuple(weight.shape)}, {weight.dtype}",
+            wanted="one number per row of the weights, of their type",
+            next_step="make the bias with weight.new_zeros(len(weight))",
+        )
+
+
+def check_vectors(positives: Positives) -> None:
+    """Raises DataError unless rows and labels are two vectors of one length."""
+    rows, labels = positives.rows, positives.labels
+    if rows.shape != labels.shape or rows.dim() != 1:
+        raise DataError(
+            f"positives with rows {tuple(rows.shape)} and labels {tuple(labels.shape)}",
+            wanted="two vectors of one length",
+            next_step="make positives with Positives.of(rows, labels)",
+        )
+
+
+def check_range(what: str, low: int, high: int, n: int, next_step: str) -> None:
+    """Raises DataError unless the lowest and the highest of the positives' numbers lie from 0 to n − 1."""
+    if low < 0 or high >= n:
+        raise DataError(
+            f"{what} {low if low < 0 else high} among the positives",
+            wanted=f"a {what} from 0 to {n - 1}",
+            next_step=next_step,
+        )
+
+
+def check_excluded(exclude: Positives | None, n_texts: int, n_labels: int) -> None:
+    """Raises DataError if a pair that is never to be given lies outside (n_texts, n_labels)."""
+    if exclude is None or not len(exclude):
+        return
+    ends = torch.stack([exclude.rows.min(), exclude.rows.max(), exclude.labels.min(), exclude.labels.max()])
+    low_row, high_row, low, high = ends.tolist()
+    if low_row < 0 or high_row >= n_texts or low < 0 or high >= n_labels:
+        raise DataError(
+            f"excluded pairs with rows {low_row} to {high_row} and labels {low} to {high}",
+            wanted=f"rows below {n_texts} and labels below {n_labels}",
+            next_step="number rows within the batch, and check that filter and head have the same labels",
+        )
