@@ -3,11 +3,12 @@
     python benchmarks/fan_in.py DATA/wordnet DATA/metamath
 
 The dense head is the committed preset of `renee` for the bag; every other line is that of `spartex` for the
-same set and encoder, with one knob turned: `fan_in`, and at F = 64 the connections themselves: as first drawn
-("static"), exchanged while it learns ("rewired", the preset), and exchanged among groups of 32 neighbours in
-the label tree that share them ("shared"), three seeds each. Each run is a process of its own; nothing else
-should be running. Seconds are wall seconds of the whole process; "head MB" are the head's weights, inputs and
-what its optimiser keeps.
+same set and encoder, with one knob turned: `fan_in`, and at F = 64 the connections themselves: drawn at random
+and left so ("random"), drawn at random and a fifth of them exchanged by gradient every so often ("rewired"),
+chosen by the texts of each label before the first step ("by texts", the preset), that and then exchanged, and that
+for groups of 32 neighbours in the label tree that share them; three seeds each. Each run is a process of its own.
+Seconds are of the whole process, the CPU's the fairer ones where something else is running; "head MB" are the
+head's weights, inputs and what its optimiser keeps.
 
 Expected before the first run: with 64 of 256 inputs 28% of the dense head's memory (584 bytes a label against
 2056, both with momentum), the head's time a little more than the quarter that its operations are, P@1 within a
@@ -26,10 +27,13 @@ from record import row
 COLUMNS = ("P@1", "P@5", "PSP@1", "PSP@5", "train s", "train CPU s", "peak MB", "head MB")
 FAN_INS = (16, 32, 64, 128)
 SEEDS = (0, 1, 2)
+REWIRED = ["--prune", "fraction", "--prune-fraction", "0.2", "--rewire-every", "80", "--growth", "gradient"]
 WAYS = {
-    "static": ["--prune", "none"],
-    "rewired": [],
-    "shared by 32": ["--group", "32"],
+    "random": ["--connect", "random", "--prune", "none"],
+    "rewired": ["--connect", "random", *REWIRED],
+    "by texts": ["--connect", "texts", "--prune", "none"],
+    "by texts, rewired": ["--connect", "texts", *REWIRED],
+    "by texts, shared by 32": ["--connect", "texts", "--prune", "none", "--group", "32"],
 }
 
 

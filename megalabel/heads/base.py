@@ -14,7 +14,7 @@ from megalabel.kernels.adam_rule import Rule
 from megalabel.kernels.candidates import TableGradient
 from megalabel.types import Positives, TopK
 
-# All training rows by the encoder as it begins: their views (N, V, D) on the CPU, and their labels; made when called.
+# All training rows by the encoder as it begins: views (N, V, D) on the CPU, and their labels; made when called.
 Embedded = Callable[[], tuple[Tensor, Positives]]
 
 

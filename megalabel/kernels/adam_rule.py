@@ -95,36 +95,45 @@ class AdamRule:
         """√(1 − β₂ᵗ), by which this step divides √square."""
         return math.sqrt(1 - self.betas[1] ** self.steps)
 
-    def prepare(self, weight: Tensor, bias: Tensor | None) -> None:
-        """Begins a micro-batch: counts the step on the first, and makes the buffers that are not there, zero."""
+    def prepare(self, weight: Tensor | None, bias: Tensor | None) -> None:
+        """Begins a micro-batch: counts the step on the first, and makes the buffers that are not there, zero.
+
+        Here and below None is for what does not learn: it stays as it is, and so does what is kept of it.
+        """
         self.steps += self.first
         self.mean, self.square = beside(weight, self.mean), beside(weight, self.square)
-        if bias is not None:
-            self.bias_mean, self.bias_square = beside(bias, self.bias_mean), beside(bias, self.bias_square)
+        self.bias_mean, self.bias_square = beside(bias, self.bias_mean), beside(bias, self.bias_square)
         if self.needs_gradient:
             self.gradient = beside(weight, self.gradient)
-            self.bias_gradient = None if bias is None else beside(bias, self.bias_gradient)
+            self.bias_gradient = beside(bias, self.bias_gradient)
 
     def beside_weight(self) -> list[Tensor]:
         """What is kept of each weight between steps, tensors of the weights' shape."""
         return [kept for kept in (self.mean, self.square) if kept is not None]
 
     def apply(
-        self, weight: Tensor, bias: Tensor | None, gw: Tensor, gb: Tensor | None, start: int, stop: int
+        self,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        gw: Tensor | None,
+        gb: Tensor | None,
+        start: int,
+        stop: int,
     ) -> None:
         """Labels `start` to `stop` learn from this micro-batch's gradients, gw (n, D) and gb (n,)."""
-        if self.needs_gradient:
-            assert self.gradient is not None
-            gw = shrink(self.gradient[start:stop], self._keep).add_(gw)
-            if bias is not None:
-                assert self.bias_gradient is not None
-                assert gb is not None
-                gb = shrink(self.bias_gradient[start:stop], self._keep).add_(gb)
-        self._move(weight, bias, gw, gb, slice(start, stop))
+        if weight is not None:
+            assert gw is not None
+            if self.needs_gradient:
+                assert self.gradient is not None
+                gw = shrink(self.gradient[start:stop], self._keep).add_(gw)
+            self._move_weight(weight, gw, slice(start, stop))
+        if bias is not None:
+            assert gb is not None
+            self._move_bias(bias, gb, slice(start, stop))
 
     def update(
         self,
-        weight: Tensor,
+        weight: Tensor | None,
         bias: Tensor | None,
         g: Tensor,
         x: Tensor,
@@ -133,34 +142,34 @@ class AdamRule:
         times: float = 1.0,
     ) -> None:
         """The same from g (n, B), the loss's gradient by logits, and x (B, D): times · g x."""
-        gb = None if bias is None else g.sum(1, dtype=bias.dtype).mul_(times)
-        if not self.needs_gradient:
-            gw = weight.new_empty(stop - start, weight.shape[1])
-            accumulate(gw, g, x, 0.0, times)
-            self._move(weight, bias, gw, gb, slice(start, stop))
-            return
-        assert self.gradient is not None
-        gw = self.gradient[start:stop]
-        accumulate(gw, g, x, self._keep, times)
-        if gb is not None:
-            assert self.bias_gradient is not None
-            gb = shrink(self.bias_gradient[start:stop], self._keep).add_(gb)
-        self._move(weight, bias, gw, gb, slice(start, stop))
+        if weight is not None:
+            if self.needs_gradient:
+                assert self.gradient is not None
+                gw, keep = self.gradient[start:stop], self._keep
+            else:
+                gw, keep = weight.new_empty(stop - start, weight.shape[1]), 0.0
+            accumulate(gw, g, x, keep, times)
+            self._move_weight(weight, gw, slice(start, stop))
+        if bias is not None:
+            self._move_bias(bias, g.sum(1, dtype=bias.dtype).mul_(times), slice(start, stop))
 
     @property
     def _keep(self) -> float:
         return 0.0 if self.first else 1.0
 
-    def _move(self, weight: Tensor, bias: Tensor | None, gw: Tensor, gb: Tensor | None, rows: slice) -> None:
-        if not self.last:
-            return
-        assert self.mean is not None
-        assert self.square is not None
-        self._move_one(weight[rows], self.mean[rows], self.square[rows], gw, self.weight_decay)
-        if bias is not None:
+    def _move_weight(self, weight: Tensor, gw: Tensor, rows: slice) -> None:
+        if self.last:
+            assert self.mean is not None
+            assert self.square is not None
+            self._move_one(weight[rows], self.mean[rows], self.square[rows], gw, self.weight_decay)
+
+    def _move_bias(self, bias: Tensor, gb: Tensor, rows: slice) -> None:
+        if self.needs_gradient:
+            assert self.bias_gradient is not None
+            gb = shrink(self.bias_gradient[rows], self._keep).add_(gb)
+        if self.last:
             assert self.bias_mean is not None
             assert self.bias_square is not None
-            assert gb is not None
             decay = self.weight_decay if self.decay_bias else 0.0
             self._move_one(bias[rows], self.bias_mean[rows], self.bias_square[rows], gb, decay)
 

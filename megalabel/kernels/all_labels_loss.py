@@ -13,10 +13,11 @@ by hand for the whole of L at once; going over L in chunks, each updated at once
 Two ways to learn:
 
 * With a rule (`SGDRule`, `AdamRule`) the backward pass updates the weights in place, chunk by chunk, and the
-  embedding's gradient comes from the weights *before* the update. There is no gradient buffer and no optimiser
-  state but the moments. The upstream gradient of the scalar multiplies the embedding's gradient; the weights'
-  is multiplied by upstream / rule.loss_scale, so that a factor which belongs to the loss reaches them and the
-  scale of a scaler never does: Renée's split loss scaling, without which float16 training ends in NaN.
+  embedding's gradient comes from the weights *before* the update. Weights or a bias that require no gradient
+  stay as they are. There is no gradient buffer and no optimiser state but the moments. The upstream gradient of
+  the scalar multiplies the embedding's gradient; the weights' is multiplied by upstream / rule.loss_scale, so that
+  a factor which belongs to the loss reaches them and the scale of a scaler never does: Renée's split loss scaling,
+  without which float16 training ends in NaN.
 * Without a rule this is an ordinary function: weight.grad and bias.grad appear, any optimiser works, and the
   upstream gradient multiplies everything.
 
@@ -36,6 +37,7 @@ from torch.autograd.function import once_differentiable
 from megalabel.errors import SettingError
 from megalabel.kernels import label_loss, label_pass
 from megalabel.kernels.adam_rule import AdamRule, Rule
+from megalabel.kernels.checks import check_bias, check_own_memory, must_be_finite
 from megalabel.kernels.label_pass import Chunks, Ones
 from megalabel.kernels.sgd_rule import SGDRule
 from megalabel.types import Positives
@@ -87,16 +89,18 @@ def all_labels_loss(
         not wanted.
 
     Raises:
-        SettingError: shapes or types that do not fit, an unknown loss, a scale that is not finite; or training
-            has diverged, that is, the embeddings, the loss, the upstream gradient under a rule, or the
-            embedding's gradient are not finite (float16 products excepted in the last case: under a loss scale
-            inf is normal there, and the scaler deals with it).
+        SettingError: shapes or types that do not fit, an unknown loss, a scale that is not finite; under a rule,
+            weights that share memory; or training has diverged, that is, the embeddings, the loss, the upstream
+            gradient under a rule, or the embedding's gradient are not finite (float16 products excepted in the
+            last case: under a loss scale inf is normal there, and the scaler deals with it).
         DataError: a positive pair outside (B, L).
     """
     _check(x, weight, bias, chunk, compute_dtype)
     label_loss.check_loss(loss)
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="correct it", where="scale")
+    if rule is not None:
+        check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
     return _AllLabelsLoss.apply(x, weight, bias, positives, loss, scale, rule, wanted, chunk, compute_dtype)
 
@@ -119,7 +123,7 @@ class _AllLabelsLoss(torch.autograd.Function):
         chunks = Chunks.of(weight.shape[0], weight.shape[1], x.shape[0], x.device, chunk)
         ones = Ones.of(positives, x.shape[0], chunks)
         inputs = x.to(compute_dtype or weight.dtype)
-        _must_be_finite(x, "the embeddings that the encoder gave")
+        must_be_finite(x, "the embeddings that the encoder gave")
         if rule is None:
             ctx.save_for_backward(inputs, weight, bias)
         else:
@@ -132,7 +136,7 @@ class _AllLabelsLoss(torch.autograd.Function):
         with torch.autocast(x.device.type, enabled=False):
             total = label_pass.value(loss, inputs, weight.detach(), _detach(bias), ones, chunks)
         found = total.mul_(scale).to(weight.dtype)
-        _must_be_finite(found, "the loss")
+        must_be_finite(found, "the loss")
         return found
 
     @staticmethod
@@ -142,11 +146,11 @@ class _AllLabelsLoss(torch.autograd.Function):
         if ctx.rule is None:
             x, weight, bias = ctx.saved_tensors
         else:
-            _must_be_finite(upstream, "the gradient of the loss itself")
+            must_be_finite(upstream, "the gradient of the loss itself")
             times = scale / ctx.rule.loss_scale
             (x,) = ctx.saved_tensors
             weight, bias = ctx.own
-            ctx.rule.prepare(weight, bias)
+            ctx.rule.prepare(*label_pass.learning(weight, bias, ctx.needs_input_grad[:3]))
         with torch.autocast(x.device.type, enabled=False):
             found = label_pass.gradients(
                 ctx.loss,
@@ -163,25 +167,13 @@ class _AllLabelsLoss(torch.autograd.Function):
         embedding = found.embedding
         if embedding is not None:
             if x.dtype != torch.float16:
-                _must_be_finite(embedding, "the embedding's gradient")
+                must_be_finite(embedding, "the embedding's gradient")
             embedding = embedding.to(ctx.dtype)
         return embedding, found.weight, found.bias, *[None] * 7
 
 
 def _detach(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.detach()
-
-
-def _must_be_finite(x: Tensor, what: str) -> None:
-    """Looks at (B, D) numbers at most, so that it costs nothing beside the products over L."""
-    if not torch.isfinite(x).all():
-        raise SettingError(
-            f"training has diverged: {what} contains inf or NaN",
-            wanted="finite numbers",
-            next_step="go back to the last checkpoint and lower the learning rate of head or encoder, "
-            "or warm it up for longer",
-            where="lr",
-        )
 
 
 def _check(
@@ -199,12 +191,7 @@ def _check(
             wanted="float32 (or float64), since small updates vanish in narrower ones",
             next_step="keep the head in float32 and set compute_dtype for faster products",
         )
-    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
-        raise SettingError(
-            f"a bias {tuple(bias.shape)}, {bias.dtype}, beside weights {tuple(weight.shape)}, {weight.dtype}",
-            wanted="one number per label, of the weights' type",
-            next_step="make the bias with weight.new_zeros(n_labels)",
-        )
+    check_bias(weight, bias)
     if chunk is not None and chunk < 1:
         raise SettingError(f"chunk={chunk}", wanted="1 or more, or None", next_step="leave it out", where="chunk")
     if compute_dtype not in COMPUTE_DTYPES:

@@ -31,10 +31,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, pad
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import SettingError
 from megalabel.kernels._beam_gather import gathered
 from megalabel.kernels._beam_tables import BeamTables, Numbers
 from megalabel.kernels._cpu.label_threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels.checks import check_excluded
 from megalabel.types import Positives, TopK
 
 Scores = Literal["label", "label*parent", "path", "fading"]
@@ -224,14 +225,7 @@ def _pairs(exclude: Positives | None, n: int, n_labels: int) -> Tensor | None:
     """Excluded pairs as text · L + label, rising; None where there are none."""
     if exclude is None or not len(exclude):
         return None
-    ends = torch.stack([exclude.rows.min(), exclude.rows.max(), exclude.labels.min(), exclude.labels.max()])
-    low_row, high_row, low, high = ends.tolist()
-    if low_row < 0 or high_row >= n or low < 0 or high >= n_labels:
-        raise DataError(
-            f"excluded pairs with rows {low_row} to {high_row} and labels {low} to {high}",
-            wanted=f"rows below {n} and labels below {n_labels}",
-            next_step="number rows within the batch, and check that filter and head have the same labels",
-        )
+    check_excluded(exclude, n, n_labels)
     return (exclude.rows * n_labels + exclude.labels).sort().values
 
 

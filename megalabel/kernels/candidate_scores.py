@@ -24,7 +24,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates import Candidates, TableGradient, all_finite, fast_body, positives_by_text
+from megalabel.kernels.candidates import Candidates, TableGradient, fast_body, positives_by_text
+from megalabel.kernels.checks import check_bias, must_be_finite
 from megalabel.types import Positives
 
 __all__ = ["candidate_bce", "candidate_scores", "plain_bce", "plain_scores"]
@@ -125,7 +126,7 @@ def candidate_bce(
         value, logits, cells, dviews = bce(
             x, weight.detach(), None if bias is None else bias.detach(), candidates, offsets, rows, scale, wants
         )
-    _must_be_finite(value, "the loss")
+    must_be_finite(value, "the loss")
     gradient = TableGradient(x, candidates, cells)
     if torch.is_grad_enabled():
         anchor = views if wants else torch.zeros((), requires_grad=True)
@@ -179,17 +180,6 @@ def _plain_pass(
     return value, logits, cells, dviews
 
 
-def _must_be_finite(x: Tensor, what: str) -> None:
-    if not all_finite(x):
-        raise SettingError(
-            f"training has diverged: {what} contains inf or NaN",
-            wanted="finite numbers",
-            next_step="go back to the last checkpoint and lower the learning rate of head or encoder, "
-            "or warm it up for longer",
-            where="lr",
-        )
-
-
 def _check(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> None:
     if views.dim() != 2 or weight.dim() != 2 or views.shape[1] != weight.shape[1] or weight.shape[0] == 0:
         raise SettingError(
@@ -203,12 +193,7 @@ def _check(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candi
             wanted="float32 (or float64), since small updates vanish in narrower ones",
             next_step="keep the head in float32",
         )
-    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
-        raise SettingError(
-            f"a bias {tuple(bias.shape)}, {bias.dtype}, beside weights {tuple(weight.shape)}, {weight.dtype}",
-            wanted="one number per row, of the weights' type",
-            next_step="make the bias with weight.new_zeros(n_rows)",
-        )
+    check_bias(weight, bias)
     if candidates.batch != views.shape[0]:
         raise SettingError(
             f"candidates of {candidates.batch} texts beside views of {views.shape[0]}",
@@ -227,4 +212,4 @@ def _check(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candi
             wanted="all on one device",
             next_step="move them with .to(device)",
         )
-    _must_be_finite(views, "what the encoder gave")
+    must_be_finite(views, "what the encoder gave")

@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import SettingError
 from megalabel.kernels.block_order import BlocksByRow
+from megalabel.kernels.checks import check_range, check_vectors
 from megalabel.types import Positives
 
 
@@ -171,30 +172,16 @@ def positives_by_text(positives: Positives, batch: int, n_rows: int) -> tuple[Te
         DataError: a pair outside (batch, n_rows).
     """
     texts, rows = positives.rows, positives.labels
-    if texts.shape != rows.shape or texts.dim() != 1:
-        raise DataError(
-            f"positives with rows {tuple(texts.shape)} and labels {tuple(rows.shape)}",
-            wanted="two vectors of one length",
-            next_step="make positives with Positives.of(rows, labels)",
-        )
+    check_vectors(positives)
     if len(rows) == 0:
         return torch.zeros(batch + 1, dtype=torch.int64, device=rows.device), rows
     ends = torch.stack([texts.min(), texts.max(), rows.min(), rows.max()]).tolist()
-    for what, low, high, n in (("text", ends[0], ends[1], batch), ("row", ends[2], ends[3], n_rows)):
-        if low < 0 or high >= n:
-            raise DataError(
-                f"{what} {low if low < 0 else high} among the positives",
-                wanted=f"a {what} from 0 to {n - 1}",
-                next_step="give the positives of this batch, numbered by the tree as the table's rows are",
-            )
+    advice = "give the positives of this batch, numbered by the tree as the table's rows are"
+    check_range("text", ends[0], ends[1], batch, advice)
+    check_range("row", ends[2], ends[3], n_rows, advice)
     keys = torch.unique(texts * n_rows + rows)  # sorted
     starts = torch.arange(batch + 1, device=rows.device) * n_rows
     return torch.searchsorted(keys, starts), keys % n_rows
-
-
-def all_finite(x: Tensor) -> bool:
-    """Whether no number of x is NaN or infinite; a sum tells at a tenth of the price, unless it overflows."""
-    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
 
 
 def fast_body(operation: str, weight: Tensor) -> Any:

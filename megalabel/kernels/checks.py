@@ -41,6 +41,23 @@ def check_bias(weight: Tensor, bias: Tensor | None) -> None:
         )
 
 
+def check_own_memory(*parameters: Tensor | None) -> None:
+    """Raises SettingError for an expanded tensor: what a rule adds to one of its numbers would change others."""
+    for parameter in parameters:
+        if parameter is None:
+            continue
+        reach = 0  # of the dimensions of smaller strides
+        for stride, size in sorted(zip(parameter.stride(), parameter.shape, strict=True)):
+            if size > 1 and stride <= reach:
+                raise SettingError(
+                    f"weights {tuple(parameter.shape)} that share memory, with strides {parameter.stride()}",
+                    wanted="a place in memory for each number that learns",
+                    next_step="make them with clone() before training",
+                    where="weight",
+                )
+            reach += (size - 1) * stride
+
+
 def check_vectors(positives: Positives) -> None:
     """Raises DataError unless rows and labels are two vectors of one length."""
     rows, labels = positives.rows, positives.labels

@@ -10,11 +10,9 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels._cpu.label_threads import chunk_ranges, even_chunk, thread_count
+from megalabel.kernels.checks import check_bias
 from megalabel.kernels.connections import check_inputs, check_layout
-from megalabel.kernels.label_pass import Chunks
-
-_CACHE_BYTES = 2 << 20
-_DEVICE_BYTES = 64 << 20
+from megalabel.kernels.label_pass import Chunks, chunk_bytes
 
 # Inputs that were looked at: a reference, torch's count of in-place changes, and the width they were checked for.
 _checked: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
@@ -59,8 +57,8 @@ class FanIn:
     def chunks(self, n_texts: int) -> Chunks:
         """Chunks of whole groups such that a densified chunk suits the caches."""
         device, n_groups = self.weight.device, self.inputs.shape[0]
-        budget, threads = _CACHE_BYTES if device.type == "cpu" else _DEVICE_BYTES, thread_count(device)
-        labels = max(128, budget // (self.weight.element_size() * (3 * self.dim + n_texts)))
+        threads = thread_count(device)
+        labels = max(128, chunk_bytes(device) // (self.weight.element_size() * (3 * self.dim + n_texts)))
         size = min(n_groups, even_chunk(n_groups, max(1, labels // self.group), threads))
         return Chunks(self.n_labels, size * self.group, chunk_ranges(n_groups, size, threads))
 
@@ -71,13 +69,9 @@ class FanIn:
         return rows[start - first * self.group : stop - first * self.group]
 
     def dense(self, start: int, stop: int) -> Tensor:
-        """(n, D): the weights of labels start … stop − 1 with all their zeros."""
-        return densify_rows(self.weight[start:stop], self.places(start, stop), self.dim)
-
-
-def densify_rows(weight: Tensor, places: Tensor, dim: int) -> Tensor:
-    """weight (n, F) and places (n, F) int64 to (n, D); what meets in one place adds up."""
-    return weight.new_zeros(len(weight), dim).scatter_add(1, places, weight)
+        """(n, D): the weights of labels start … stop − 1 with all their zeros; what meets in one place adds up."""
+        weight = self.weight[start:stop]
+        return weight.new_zeros(len(weight), self.dim).scatter_add(1, self.places(start, stop), weight)
 
 
 def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int) -> None:
@@ -93,12 +87,7 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group
             wanted="floating embeddings, and float32 (or float64) weights, as narrow ones lose small updates",
             next_step="keep the head in float32",
         )
-    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
-        raise SettingError(
-            f"a bias {tuple(bias.shape)}, {bias.dtype}, beside weights {tuple(weight.shape)}, {weight.dtype}",
-            wanted="one number per label, of the weights' type",
-            next_step="make the bias with weight.new_zeros(n_labels)",
-        )
+    check_bias(weight, bias)
     if group < 1:
         raise SettingError(
             f"group={group}",

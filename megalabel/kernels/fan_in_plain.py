@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -13,19 +12,10 @@ from megalabel.kernels import label_loss
 from megalabel.kernels._cpu.label_threads import run_ranges
 from megalabel.kernels.adam_rule import Rule
 from megalabel.kernels.fan_in_layer import FanIn
+from megalabel.kernels.label_pass import Gradients, Wants, learning
 
 T = TypeVar("T")
 Scores = Callable[[Tensor, FanIn, int, int], Tensor]
-Wants = tuple[bool, bool, bool]  # of embedding, weight and bias
-
-
-@dataclass
-class Gradients:
-    """What a pass gives back: embedding (D, B) or None; weight (L, F) and bias (L,) or None."""
-
-    embedding: Tensor | None = None
-    weight: Tensor | None = None
-    bias: Tensor | None = None
 
 
 def scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
@@ -115,11 +105,8 @@ def _backward(
     of_w: float,
     wants: Wants,
 ) -> Gradients:
-    weight, bias = layer.weight, layer.bias
-    out = Gradients(
-        weight=torch.empty_like(weight) if wants[1] and rule is None else None,
-        bias=torch.empty_like(bias) if bias is not None and wants[2] and rule is None else None,
-    )
+    weight, bias = learning(layer.weight, layer.bias, wants)
+    out = Gradients() if rule else Gradients.beside(weight, bias)
     chunks = layer.chunks(xt.shape[1])
 
     def of_range(numbers: range) -> Tensor | None:
@@ -129,13 +116,16 @@ def _backward(
             dz = slopes(start, stop)
             if embedding is not None:
                 embedding.addmm_(layer.dense(start, stop).t(), dz, alpha=of_x)
-            gw = (dz @ xt.t()).gather(1, layer.places(start, stop)).mul_(of_w)
-            gb = dz.sum(1).mul_(of_w)
+            gw = gb = None
+            if weight is not None:
+                gw = (dz @ xt.t()).gather(1, layer.places(start, stop)).mul_(of_w)
+            if bias is not None:
+                gb = dz.sum(1).mul_(of_w)
             if rule is not None:
                 rule.apply(weight, bias, gw, gb, start, stop)
-            if out.weight is not None:
+            if out.weight is not None and gw is not None:
                 out.weight[start:stop] = gw
-            if out.bias is not None:
+            if out.bias is not None and gb is not None:
                 out.bias[start:stop] = gb
         return embedding
 

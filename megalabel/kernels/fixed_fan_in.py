@@ -16,13 +16,13 @@ while, ends after its logits; so does each block of texts. A value that is wante
 the forward pass.
 
 Two ways to learn, as `all_labels_loss` has them: with a rule (`SGDRule`, `AdamRule`) the backward pass changes
-weights and bias in place, by the upstream gradient over `rule.loss_scale`; without one, weight.grad and bias.grad
-appear.
+weights and bias in place, those that require a gradient, by the upstream gradient over `rule.loss_scale`; without
+one, weight.grad and bias.grad appear.
 
-Floor of a step on two cores with AVX-512: 6·B·L·F operations on inputs from the second-level cache at about 80
-GFLOP/s, 0.10 s for L = 670,091, F = 32, B = 64, D = 768. Weights, inputs and what a rule keeps pass from memory
-once, 0.13 to 0.47 GB there, a tenth to a sixth of that time. A group's inputs come from the cache once for all its
-labels, so that what is left is arithmetic.
+Floor of a step on two cores with AVX2: 6·B·L·F operations on inputs from the caches at 80 GFLOP/s, 0.103 s for
+L = 670,091, F = 32, B = 64, D = 768. Weights and what a rule keeps are read and written once and inputs read once,
+0.22 GB (SGD) to 0.57 GB (Adam) there, at 34 GB/s a sixteenth to a sixth of that time. A group's inputs come from
+the cache once for all its labels, so that what is left is arithmetic.
 
 Memory of a step, in bytes, with N threads:
     4·L·(F + 1)          weights and biases
@@ -49,6 +49,7 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.kernels import label_loss
 from megalabel.kernels.adam_rule import Rule
+from megalabel.kernels.checks import check_own_memory
 from megalabel.kernels.connections import input_dtype
 from megalabel.kernels.fan_in_autograd import loss_of, run, scores, transposed
 from megalabel.kernels.fan_in_layer import FanIn
@@ -61,8 +62,7 @@ __all__ = ["densify", "fan_in_growth", "fan_in_loss", "fan_in_scores", "fan_in_t
 
 def densify(weight: Tensor, inputs: Tensor, dim: int, group: int = 1) -> Tensor:
     """The dense layer's weights (L, D): weight (L, F) at inputs (M, F), duplicates added up; keeps the graph."""
-    places = inputs.to(torch.int64).repeat_interleave(group, 0)[: len(weight)]
-    return weight.new_zeros(len(weight), dim).scatter_add(1, places, weight)
+    return FanIn(weight, None, inputs, group, dim).dense(0, len(weight))
 
 
 def plain(
@@ -132,14 +132,16 @@ def fan_in_loss(
         A scalar of the weights' type; NaN, but connected to the graph, when the value is not wanted.
 
     Raises:
-        SettingError: shapes, types, devices, indices or numbers that do not fit; or training has diverged: the
-            embeddings, the loss or the embedding's gradient are not finite.
+        SettingError: shapes, types, devices, indices or numbers that do not fit; under a rule, weights that share
+            memory; or training has diverged: the embeddings, the loss or the embedding's gradient are not finite.
         DataError: a positive pair outside (B, L).
     """
     layer = FanIn.of(x, weight, bias, inputs, group)
     places = _places(layer, x, positives, loss)
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="leave it at 1", where="scale")
+    if rule is not None:
+        check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
     return loss_of(x, weight, bias, layer, places, loss, scale=scale, rule=rule, wanted=wanted)
 

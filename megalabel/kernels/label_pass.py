@@ -12,14 +12,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from megalabel.errors import DataError
 from megalabel.kernels._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.kernels.adam_rule import Rule
+from megalabel.kernels.checks import check_range, check_vectors
 from megalabel.kernels.label_loss import gradient_, value_
 from megalabel.types import Positives
 
+Wants = tuple[bool, bool, bool]  # which gradients are wanted: of embedding, weight and bias
+
 _CACHE_BYTES = 2 << 20  # weights, accumulator and logits of one chunk in a core's own cache
 _DEVICE_BYTES = 64 << 20  # on an accelerator a chunk only has to be large enough to fill it
+
+
+def chunk_bytes(device: torch.device) -> int:
+    """What a chunk of labels may take with all that is made of it."""
+    return _CACHE_BYTES if device.type == "cpu" else _DEVICE_BYTES
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,7 @@ class Chunks:
         threads = thread_count(device)
         if size is None:
             per_label = 4 * (2 * dim + n_texts)
-            budget = _CACHE_BYTES if device.type == "cpu" else _DEVICE_BYTES
-            size = even_chunk(n_labels, max(128, budget // per_label), threads)
+            size = even_chunk(n_labels, max(128, chunk_bytes(device) // per_label), threads)
         return cls(n_labels, min(size, n_labels), chunk_ranges(n_labels, min(size, n_labels), threads))
 
     def bounds(self, chunk: int) -> tuple[int, int]:
@@ -60,18 +66,14 @@ class Ones:
         """Raises DataError when a pair lies outside (n_texts, n_labels)."""
         rows, labels = positives.rows, positives.labels
         n_chunks = chunks.ranges[-1].stop
-        if rows.shape != labels.shape or rows.dim() != 1:
-            raise DataError(
-                f"positives with rows {tuple(rows.shape)} and labels {tuple(labels.shape)}",
-                wanted="two vectors of one length",
-                next_step="make positives with Positives.of(rows, labels)",
-            )
+        check_vectors(positives)
         if rows.numel() == 0:
             return cls(rows, [0] * (n_chunks + 1))
         pairs = labels * n_texts + rows
         ends = torch.stack([rows.min(), rows.max(), labels.min(), labels.max(), _out_of_order(pairs)]).tolist()
-        _check_range("row", ends[0], ends[1], n_texts)
-        _check_range("label", ends[2], ends[3], chunks.n_labels)
+        advice = "check that data and head agree on the number of labels, batch and positives on texts"
+        check_range("row", ends[0], ends[1], n_texts, advice)
+        check_range("label", ends[2], ends[3], chunks.n_labels, advice)
         if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.of sorts
             pairs = torch.unique(pairs)
         starts = torch.arange(n_chunks + 1, device=pairs.device) * (chunks.size * n_texts)
@@ -85,15 +87,6 @@ class Ones:
 
 def _out_of_order(pairs: Tensor) -> Tensor:
     return (pairs[1:] <= pairs[:-1]).any().to(torch.int64)
-
-
-def _check_range(what: str, low: int, high: int, n: int) -> None:
-    if low < 0 or high >= n:
-        raise DataError(
-            f"{what} {low if low < 0 else high} among the positives",
-            wanted=f"a {what} from 0 to {n - 1}",
-            next_step="check that data and head agree on the number of labels, batch and positives on texts",
-        )
 
 
 class _Product:
@@ -130,11 +123,27 @@ def value(loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones,
 
 @dataclass
 class Gradients:
-    """What a pass gives back: embedding (B, D) or None; weight (L, D) and bias (L,) only without a rule."""
+    """What a pass gives back, those of them that are wanted; of weight and bias none that a rule has spent.
+
+    embedding: shaped as the x that the pass took, (B, D) or transposed (D, B). weight, bias: shaped as they are.
+    """
 
     embedding: Tensor | None = None
     weight: Tensor | None = None
     bias: Tensor | None = None
+
+    @classmethod
+    def beside(cls, weight: Tensor | None, bias: Tensor | None) -> Gradients:
+        """With room for those of weight and bias that are there."""
+        return cls(
+            weight=None if weight is None else torch.empty_like(weight),
+            bias=None if bias is None else torch.empty_like(bias),
+        )
+
+
+def learning(weight: Tensor, bias: Tensor | None, wants: Wants) -> tuple[Tensor | None, Tensor | None]:
+    """Weight and bias, None for one whose gradient is not wanted: it is frozen, and a rule must not move it."""
+    return weight if wants[1] else None, bias if wants[2] else None
 
 
 def gradients(
@@ -148,18 +157,16 @@ def gradients(
     rule: Rule | None,
     scale: float,
     times: float = 1.0,
-    wants: tuple[bool, bool, bool],
+    wants: Wants,
 ) -> Gradients:
     """The gradients with respect to (x, weight, bias), those of them that are wanted.
 
-    `scale` multiplies all of them. With a rule weight and bias are changed in place instead of getting a gradient,
-    and theirs is multiplied by `times` instead. x (B, D) is in the type that products run in.
+    `scale` multiplies all of them. With a rule weight and bias, if wanted, are changed in place instead of getting
+    a gradient, and theirs is multiplied by `times` instead. x (B, D) is in the type that products run in.
     """
     wide = weight.dtype  # accumulators are as wide as the weights
-    out = Gradients(
-        weight=torch.empty_like(weight) if wants[1] and rule is None else None,
-        bias=torch.empty_like(bias) if bias is not None and wants[2] and rule is None else None,
-    )
+    moving = learning(weight, bias, wants)
+    out = Gradients() if rule else Gradients.beside(*moving)
 
     def of_range(numbers: range) -> Tensor | None:
         logits = _Product(x, weight, bias, chunks)
@@ -172,7 +179,7 @@ def gradients(
             if embedding is not None:
                 _add_scaled(embedding, g.t(), w, scale, part)
             if rule is not None:
-                rule.update(weight, bias, g, x, start, stop, times)
+                rule.update(*moving, g, x, start, stop, times)
                 continue
             if out.weight is not None:
                 _product(out.weight[start:stop], g, x, scale)

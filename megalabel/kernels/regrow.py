@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.kernels.checks import must_be_finite
 from megalabel.kernels.connections import (
     CANDIDATES,
     ENOUGH_WORK,
@@ -133,8 +134,7 @@ def regrow_by(
             next_step="make them with candidates and fan_in_growth",
             where="candidates",
         )
-    if not torch.isfinite(torch.stack(torch.aminmax(strengths.detach()))).all():
-        raise diverged("the gradient that new connections would have")
+    must_be_finite(strengths.detach(), "the gradient that new connections would have")
     weak, offered, worth = (x.detach().cpu().numpy() for x in (slots, candidates, strengths))
     with in_place(inputs) as array:
         if use_numba(body, array.size, ENOUGH_WORK):
@@ -213,14 +213,3 @@ def check_step(step: int) -> None:
         raise SettingError(
             f"step {step}", wanted="0 or more", next_step="count optimiser steps from 0", where="step"
         )
-
-
-def diverged(what: str) -> SettingError:
-    """The error that says that numbers are no longer finite."""
-    return SettingError(
-        f"training has diverged: {what} contains inf or NaN",
-        wanted="finite numbers",
-        next_step="go back to the last checkpoint and lower the learning rate of head or encoder, "
-        "or warm it up for longer",
-        where="lr",
-    )

@@ -23,12 +23,11 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.connections import ENOUGH_WORK, START, first_inputs, group_keys, stream_start, use
+from megalabel.kernels.checks import diverged
+from megalabel.kernels.connections import ENOUGH_WORK, START, group_keys, stream_start
 from megalabel.kernels.label_walks import stream_numbers
-from megalabel.kernels.regrow import candidates, check_slots, check_step, diverged, in_place, regrow, regrow_by
+from megalabel.kernels.regrow import check_slots, check_step, in_place
 from megalabel.kernels.sparse_rows import Body, use_numba
-
-__all__ = ["candidates", "first_inputs", "regrow", "regrow_by", "restart", "strengths", "use", "weak"]
 
 Scope = Literal["layer", "group"]
 

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates import TableGradient, all_finite, fast_body
+from megalabel.kernels.candidates import TableGradient, fast_body
+from megalabel.kernels.checks import all_finite
 from megalabel.kernels.row_groups import RowGroups
 
 __all__ = ["adam_state", "plain_adam", "plain_sgd", "row_adam", "row_sgd"]

@@ -67,23 +67,32 @@ class SGDRule:
         """Whether this micro-batch reads or leaves something that outlives it."""
         return self.momentum != 0 or not (self.first and self.last)
 
-    def prepare(self, weight: Tensor, bias: Tensor | None) -> None:
-        """Makes the buffers, zero, if this micro-batch needs them and they are not there."""
-        if not self.needs_buffer:
-            return
-        self.buffer = beside(weight, self.buffer)
-        self.bias_buffer = None if bias is None else beside(bias, self.bias_buffer)
+    def prepare(self, weight: Tensor | None, bias: Tensor | None) -> None:
+        """Makes the buffers, zero, if this micro-batch needs them and they are not there.
+
+        Here and below None is for what does not learn: it stays as it is, and so does its buffer.
+        """
+        if self.needs_buffer:
+            self.buffer = beside(weight, self.buffer)
+            self.bias_buffer = beside(bias, self.bias_buffer)
 
     def beside_weight(self) -> list[Tensor]:
         """What is kept of each weight between steps, tensors of the weights' shape."""
         return [] if self.buffer is None else [self.buffer]
 
     def apply(
-        self, weight: Tensor, bias: Tensor | None, gw: Tensor, gb: Tensor | None, start: int, stop: int
+        self,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        gw: Tensor | None,
+        gb: Tensor | None,
+        start: int,
+        stop: int,
     ) -> None:
         """Labels `start` to `stop` learn from this micro-batch's gradients, gw (n, D) and gb (n,)."""
 
         def of_weight(into: Tensor, keep: float, times: float) -> None:
+            assert gw is not None
             shrink(into, keep).add_(gw, alpha=times)
 
         def of_bias(into: Tensor, keep: float, times: float) -> None:
@@ -94,7 +103,7 @@ class SGDRule:
 
     def update(
         self,
-        weight: Tensor,
+        weight: Tensor | None,
         bias: Tensor | None,
         g: Tensor,
         x: Tensor,
@@ -112,8 +121,11 @@ class SGDRule:
 
         self._move(weight, bias, of_weight, of_bias, slice(start, stop))
 
-    def _move(self, weight: Tensor, bias: Tensor | None, of_weight: _Add, of_bias: _Add, rows: slice) -> None:
-        self._move_one(weight, self.buffer, of_weight, self.weight_decay, rows)
+    def _move(
+        self, weight: Tensor | None, bias: Tensor | None, of_weight: _Add, of_bias: _Add, rows: slice
+    ) -> None:
+        if weight is not None:
+            self._move_one(weight, self.buffer, of_weight, self.weight_decay, rows)
         if bias is not None:
             decay = self.weight_decay if self.decay_bias else 0.0
             self._move_one(bias, self.bias_buffer, of_bias, decay, rows)
@@ -146,17 +158,19 @@ def check_rates(lr: float, weight_decay: float) -> None:
         )
 
 
-def beside(parameter: Tensor, buffer: Tensor | None) -> Tensor:
-    """The buffer of a parameter, where the parameter is; zeros if there is none yet."""
+def beside(parameter: Tensor | None, buffer: Tensor | None) -> Tensor | None:
+    """The buffer of a parameter, contiguous and where that is, zeros if there is none yet; of none, as it was."""
+    if parameter is None:
+        return buffer
     if buffer is None:
-        return torch.zeros_like(parameter)
+        return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
     if buffer.shape != parameter.shape:
         raise SettingError(
             f"an optimiser's buffer {tuple(buffer.shape)} for weights {tuple(parameter.shape)}",
             wanted="buffers of the head that is trained",
             next_step="go on from the checkpoint of this head, or begin with an empty rule",
         )
-    return buffer.to(parameter)  # the head may have moved since
+    return buffer.to(parameter).contiguous()  # the head may have moved since
 
 
 def shrink(x: Tensor, keep: float) -> Tensor:

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates import Candidates, all_finite, fast_body, positives_by_text
+from megalabel.kernels.candidates import Candidates, fast_body, positives_by_text
+from megalabel.kernels.checks import must_be_finite
 from megalabel.types import Positives
 
 __all__ = ["Shortlist", "plain_select", "shortlist"]
@@ -125,10 +126,4 @@ def _check(logits: Tensor, candidates: Candidates, k: int, children: Tensor) -> 
             wanted="all on one device",
             next_step="move them with .to(device)",
         )
-    if not all_finite(logits):
-        raise SettingError(
-            "training has diverged: the logits contain inf or NaN",
-            wanted="finite numbers",
-            next_step="go back to the last checkpoint and lower the learning rate of head or encoder",
-            where="lr",
-        )
+    must_be_finite(logits, "the vector of logits")

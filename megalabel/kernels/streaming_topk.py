@@ -19,8 +19,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import SettingError
 from megalabel.kernels._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.checks import check_excluded
 from megalabel.kernels.topk_bodies import Scores, select_cpu, select_keys
 from megalabel.types import Positives, TopK
 
@@ -129,7 +130,7 @@ def topk_of(
     """
     if k < 1:
         raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
-    _check_pairs(exclude, n_rows, n_texts)
+    check_excluded(exclude, n_texts, n_rows)
     places = None if names is None else _places(names, n_rows)
     cpu, threads = device.type == "cpu", thread_count(device)
     if chunk is None:
@@ -216,15 +217,3 @@ def _check_table(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
             wanted="one number per label",
             next_step="make the bias with weight.new_zeros(n_labels)",
         )
-
-
-def _check_pairs(exclude: Positives | None, n_rows: int, n_texts: int) -> None:
-    if exclude is not None and len(exclude):
-        ends = torch.stack([exclude.rows.min(), exclude.rows.max(), exclude.labels.min(), exclude.labels.max()])
-        low_row, high_row, low, high = ends.tolist()
-        if low_row < 0 or high_row >= n_texts or low < 0 or high >= n_rows:
-            raise DataError(
-                f"excluded pairs with rows {low_row} to {high_row} and labels {low} to {high}",
-                wanted=f"rows below {n_texts} and labels below {n_rows}",
-                next_step="number rows within the batch, and check that filter and head have the same labels",
-            )

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels import balanced_split as module
 from megalabel.kernels._cpu import balanced_split as fast
-from megalabel.kernels._cpu import halving
 from megalabel.kernels.balanced_split import balanced_tree, unit_rows
 
 
@@ -207,22 +206,3 @@ def test_depths_that_do_not_rise(depths) -> None:
 def test_a_tolerance_below_zero(tolerance) -> None:
     with pytest.raises(SettingError, match="tolerance"):
         balanced_tree(sp.csr_matrix(np.eye(3)), [1], tolerance=tolerance)
-
-
-def test_the_disk_cache_looks_at_the_shared_steps(monkeypatch) -> None:
-    stamps = []
-    for source in ("old", "new"):
-        monkeypatch.setattr(halving, "_source", lambda source=source: source)
-        call = halving.compiled(_nothing)
-        (fast_body,) = (cell.cell_contents for cell in call.__closure__)
-        stamps.append(fast_body._cache._cache_file._source_stamp)
-    assert stamps[0] != stamps[1] and stamps[0][0] == stamps[1][0]
-
-
-def test_a_numba_with_another_cache_compiles_all_the_same(monkeypatch) -> None:
-    monkeypatch.setattr(halving.numba, "njit", lambda **_: lambda function: function)
-    assert halving.compiled(_nothing) is _nothing
-
-
-def _nothing() -> None:
-    pass

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,6 +13,8 @@ from torch import Tensor
 from megalabel.kernels.adam_rule import AdamRule, Rule
 from megalabel.kernels.sgd_rule import SGDRule
 from megalabel.types import Positives
+
+pytestmark = pytest.mark.usefixtures("threads", "poisoned")
 
 DTYPES = [torch.float32, torch.float64]  # numba, and the plain version
 LOSSES = ["bce", "squared_hinge"]
@@ -34,22 +36,6 @@ def compiled() -> None:
     """Compile once for every type of inputs, outside any test's time."""
     for dim in (9, 300):
         case(0, dim=dim).of(torch.float32).loss("bce").backward()
-
-
-@pytest.fixture(autouse=True, params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def poisoned() -> Iterator[None]:
-    """Memory that torch.empty hands out is full of NaN: what is read before it is written shows."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def exact(c: Case, rule: Rule, loss: str, scale: float) -> Tensor:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +13,8 @@ from megalabel.kernels.connections import first_inputs
 from megalabel.kernels.fixed_fan_in import densify, fan_in_growth, fan_in_loss, fan_in_scores, fan_in_topk, plain
 from megalabel.kernels.streaming_topk import plain_of
 from megalabel.types import Positives
+
+pytestmark = pytest.mark.usefixtures("threads", "poisoned")
 
 DTYPES = [torch.float32, torch.float64]  # numba, and the plain version
 LOSSES = list(label_loss.LOSSES)
@@ -45,22 +44,6 @@ def compiled() -> None:
     for dim in (9, 300, 32769):
         c = case(0, dim=dim).of(torch.float32)
         c.loss("bce").backward()
-
-
-@pytest.fixture(autouse=True, params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def poisoned() -> Iterator[None]:
-    """Memory that torch.empty hands out is full of NaN: what is read before it is written shows."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def shaped(shape: str, seed: int, bias: bool = True) -> Case:
@@ -199,65 +182,3 @@ def test_growth_is_the_dense_gradient_at_the_candidates(shape, loss, dtype, seed
     squares = torch.zeros(len(c.inputs), c.x.shape[1], dtype=torch.float64)
     squares.index_add_(0, torch.arange(len(gradient)) // c.group, gradient.square())
     close(found, squares.gather(1, candidates.long()).sqrt())
-
-
-def test_positives_in_any_order_count_once(seed):
-    c = case(seed, n_texts=70, group=3)
-    order = torch.randperm(2 * len(c.positives), generator=torch.Generator().manual_seed(seed))
-    rows, labels = c.positives.rows.repeat(2)[order], c.positives.labels.repeat(2)[order]
-    messy = replace(c, positives=Positives(rows, labels)).of(torch.float32)
-    tidy = c.of(torch.float32)
-    for a, e in zip(
-        torch.autograd.grad(messy.loss("bce"), messy.parameters),
-        torch.autograd.grad(tidy.loss("bce"), tidy.parameters),
-        strict=True,
-    ):
-        assert torch.equal(a, e)
-
-
-def test_the_same_number_of_threads_gives_the_same_bits(seed):
-    c = case(seed, n_labels=300, n_texts=64).of(torch.float32)
-    once, again = (torch.autograd.grad(c.loss("bce"), c.parameters) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(once, again, strict=True))
-
-
-def test_an_unwanted_value_is_nan_but_trains(seed):
-    c = case(seed).of(torch.float32)
-    loss = c.loss("bce", value=False)
-    assert loss.isnan()
-    expected = torch.autograd.grad(c.loss("bce"), c.parameters)
-    assert all(torch.equal(a, e) for a, e in zip(torch.autograd.grad(loss, c.parameters), expected, strict=True))
-    with torch.no_grad():
-        assert c.loss("bce", value=False).isfinite()
-
-
-def test_embeddings_of_a_narrow_type_and_weights_that_are_not_contiguous(seed):
-    c = case(seed, group=4).of(torch.float32)
-    c.x = c.x.detach().bfloat16().requires_grad_()
-    expected = torch.autograd.grad(c.loss("bce"), c.parameters)
-    c.weight = c.weight.detach().t().contiguous().t().requires_grad_()
-    found = torch.autograd.grad(c.loss("bce"), c.parameters)
-    assert found[0].dtype == torch.bfloat16
-    torch.testing.assert_close(found[0], expected[0], rtol=0.02, atol=0.02)
-    close(found[1], expected[1])
-
-
-def test_frozen_parts_get_no_gradient(seed):
-    c = case(seed).of(torch.float32)
-    everything = torch.autograd.grad(c.loss("bce"), c.parameters)
-    for kept in range(3):
-        frozen = c.of(torch.float32)
-        for i, tensor in enumerate(frozen.parameters):
-            tensor.requires_grad_(i == kept)
-        frozen.loss("bce").backward()
-        for i, (tensor, gradient) in enumerate(zip(frozen.parameters, everything, strict=True)):
-            assert torch.equal(tensor.grad, gradient) if i == kept else tensor.grad is None
-
-
-def test_weights_changed_before_backward_are_noticed(seed):
-    c = case(seed).of(torch.float32)
-    for value in (c.loss("bce"), fan_in_scores(c.x, c.weight, c.bias, c.inputs).sum()):
-        with torch.no_grad():
-            c.weight.add_(1)
-        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-            value.backward()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -99,29 +97,3 @@ def test_gains_that_do_not_fit() -> None:
 def test_an_unknown_body() -> None:
     with pytest.raises(SettingError, match="plain"):
         hits(np.zeros((3, 1), dtype=int), sp.csr_matrix(np.eye(3)), body="cuda")  # type: ignore[arg-type]
-
-
-def test_it_compiles_where_no_cache_can_be_written(monkeypatch) -> None:
-    caching = pytest.importorskip("numba.core.caching")
-    # What numba finds when neither the package's folder nor a home can be written.
-    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    body = runpy.run_path(str(module.__file__).replace("hits.py", "_cpu/hits.py"))
-    out = np.zeros((1, 1), dtype=bool)
-    truth = sp.csr_matrix(np.eye(1))
-    body["mark_hits"](np.zeros((1, 1), dtype=np.int64), truth.indptr, truth.indices, out)
-    assert out.all()
-
-
-def test_a_cache_that_cannot_be_saved_costs_nothing_but_the_cache(monkeypatch) -> None:
-    from megalabel.kernels._cpu import hits as body
-
-    calls = []
-
-    def full_disk_once(value: int) -> None:
-        calls.append(value)
-        if len(calls) == 1:
-            raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(body.numba, "njit", lambda **_: lambda function: function)
-    body.compiled(full_disk_once)(7)
-    assert calls == [7, 7]

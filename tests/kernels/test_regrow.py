@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from megalabel.errors import SettingError
 from megalabel.kernels.connections import TRIES, check_inputs, first_inputs, input_dtype, use
-from megalabel.kernels.rewire import candidates, regrow, regrow_by
+from megalabel.kernels.regrow import candidates, regrow, regrow_by
 
 BODIES = ("plain", "numba")
 

@@ -15,7 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from megalabel.kernels._cpu.halving import compiled, dot, first_direction, halve, new_direction
+from megalabel.kernels._cpu.compiling import compiled
+from megalabel.kernels._cpu.halving import dot, first_direction, halve, new_direction
 from megalabel.kernels._cpu.label_threads import thread_count
 from megalabel.kernels._cpu.small_split import split_small
 from megalabel.kernels._cpu.sparse_rows import share

@@ -7,20 +7,15 @@ may share a tree.
 
 import math
 
-import numba
 import numpy as np
 
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.compiling import compiled, helper, summing
 
 LABEL, TIMES_PARENT, PATH, FADING = range(4)
 _LARGEST = np.finfo(np.float32).max
 
-_helper = numba.njit(nogil=True)
-# A sum may be reordered, which makes it vector code; NaN and infinities keep their meaning: they are looked for.
-_summing = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
 
-
-@_summing
+@summing
 def _logits(weight, bias, x, start, end, z, at):  # type: ignore[no-untyped-def]
     """Logits of the rows start … end − 1 go to z[at], z[at + 1], …; gives where they end."""
     for row in range(start, end):
@@ -32,7 +27,7 @@ def _logits(weight, bias, x, start, end, z, at):  # type: ignore[no-untyped-def]
     return at
 
 
-@_helper
+@helper
 def _log_sigmoid(z):  # type: ignore[no-untyped-def]
     """In float64; never above min(z, 0), which the bounds below rely on."""
     wide = np.float64(z)
@@ -41,7 +36,7 @@ def _log_sigmoid(z):  # type: ignore[no-untyped-def]
     return wide - math.log1p(math.exp(wide))
 
 
-@_helper
+@helper
 def _all_finite(z):  # type: ignore[no-untyped-def]
     finite = True
     for value in z:
@@ -49,12 +44,12 @@ def _all_finite(z):  # type: ignore[no-untyped-def]
     return finite
 
 
-@_helper
+@helper
 def _before(key, row, other_key, other_row):  # type: ignore[no-untyped-def]
     return key > other_key or (key == other_key and row < other_row)
 
 
-@_helper
+@helper
 def _sink(keys, rows, size, key, row):  # type: ignore[no-untyped-def]
     """Puts (key, row) at the root of a heap whose root is the last in rank, and restores it."""
     place = 0
@@ -71,7 +66,7 @@ def _sink(keys, rows, size, key, row):  # type: ignore[no-untyped-def]
     keys[place], rows[place] = key, row
 
 
-@_helper
+@helper
 def _offer(keys, rows, size, room, key, row):  # type: ignore[no-untyped-def]
     """Enters (key, row) if it is among the `room` first so far; gives the heap's new size."""
     if size == room:
@@ -89,7 +84,7 @@ def _offer(keys, rows, size, room, key, row):  # type: ignore[no-untyped-def]
     return size + 1
 
 
-@_helper
+@helper
 def _holds(rising, label):  # type: ignore[no-untyped-def]
     low, high = 0, len(rising)
     while low < high:
@@ -101,7 +96,7 @@ def _holds(rising, label):  # type: ignore[no-untyped-def]
     return low < len(rising) and rising[low] == label
 
 
-@_helper
+@helper
 def _finish(keys, rows, size, mode, labels, scores):  # type: ignore[no-untyped-def]
     """Empties the heap into one row of labels and scores, best first, the rest -1 and -inf."""
     labels[size:] = -1
@@ -113,7 +108,7 @@ def _finish(keys, rows, size, mode, labels, scores):  # type: ignore[no-untyped-
         _sink(keys, rows, size, keys[size], rows[size])
 
 
-@_helper
+@helper
 def _add_path(z, totals, at, end, above, keys, rows, size, room, first):  # type: ignore[no-untyped-def]
     """Turns the logits z[at:end] of one block into log-probabilities of paths, and offers them."""
     for cell in range(at, end):
@@ -127,7 +122,7 @@ def _add_path(z, totals, at, end, above, keys, rows, size, room, first):  # type
     return size
 
 
-@_helper
+@helper
 def _descend(  # type: ignore[no-untyped-def]
     weight, bias, x, top, children, path, fade, room, starts, ends, above, blocks, z, totals, nodes, keys, rows
 ):
@@ -161,7 +156,7 @@ def _descend(  # type: ignore[no-untyped-def]
     return blocks
 
 
-@_helper
+@helper
 def _arrive(  # type: ignore[no-untyped-def]
     weight, bias, x, order, alone, room, excluded, starts, ends, above, blocks, z, keys, rows
 ):

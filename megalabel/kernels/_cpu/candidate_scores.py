@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from megalabel.kernels._cpu import whole_table
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.compiling import compiled, helper, vectorised
 from megalabel.kernels._cpu.label_threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels._cpu.row_ranges import cut_rows
 from megalabel.kernels.candidates import Candidates
 
-# Sums may be taken in any order and products fused, so that they vectorise; NaN and inf stay what they are.
-_vectorised = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 _STRIP = 16  # rows at a time: 24 KB at D = 384, half of a first-level cache
 _OWN_COST = 3  # what reading a row costs, in members: what one text's use of it takes
 _PARTS = 16  # each holds a sum (B, D)
@@ -79,7 +76,7 @@ def _table(views: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[np.ndarr
     return tuple(x.numpy() for x in (views, weight, weight.new_empty(0) if bias is None else bias))
 
 
-@_vectorised
+@vectorised
 def _logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: int, out: np.ndarray) -> None:
     """out (m,) ← x (D,) times rows first … first + m − 1."""
     dim, m = len(x), len(out)
@@ -99,7 +96,7 @@ def _logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: int, out
             out[i] += bias[first + i]
 
 
-@_vectorised
+@vectorised
 def _add_rows(into: np.ndarray, weight: np.ndarray, first: int, cells: np.ndarray) -> None:
     """into (D,) ← into + Σ_i cells[i] · row first + i."""
     dim, m = len(into), len(cells)
@@ -116,7 +113,7 @@ def _add_rows(into: np.ndarray, weight: np.ndarray, first: int, cells: np.ndarra
             into[d] += a * weight[first + i, d]
 
 
-@numba.njit(nogil=True)
+@helper
 def _from(rows, at, end, row):  # type: ignore[no-untyped-def]
     """The first place in at … end whose number is not below `row`; rows rise from at to end."""
     while at < end:
@@ -128,7 +125,7 @@ def _from(rows, at, end, row):  # type: ignore[no-untyped-def]
     return at
 
 
-@_vectorised
+@vectorised
 def _losses(z, g, scale):  # type: ignore[no-untyped-def]
     """g (m,) ← scale · sigmoid(z); Σ softplus(z) = Σ max(z, 0) + log Π (1 + e^−|z|) of m ≤ 16 logits."""
     one = np.float32(1)

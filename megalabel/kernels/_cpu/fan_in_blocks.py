@@ -33,7 +33,7 @@ def back(x, dx, rows, fan_in, weight, at, dz, g, to, wants_x, wants_w):
 
 @inlined
 def score_four(x, rows, fan_in, weight, at, bias, like):
-    """`score` of four labels, whose weights are `step` apart, sharing what is loaded of x."""
+    """`score` of four labels, whose weights follow each other, sharing what is loaded of x."""
     a, b, c, d = all_of(bias[0], like), all_of(bias[1], like), all_of(bias[2], like), all_of(bias[3], like)
     for j in range(fan_in):
         row = load(x, rows[j], like)
@@ -45,12 +45,12 @@ def score_four(x, rows, fan_in, weight, at, bias, like):
 
 
 @inlined
-def back_four(x, dx, rows, fan_in, weight, at, a, b, c, d, g, to, near, wants_x, wants_w):
-    """`back` of four labels; near: memory for 4 · F numbers."""
+def back_four(x, dx, rows, fan_in, weight, at, a, b, c, d, g, to, sums, wants_x, wants_w):
+    """`back` of four labels; sums: memory for 4 · F numbers."""
     for j in range(fan_in):
         if wants_w:
             row = load(x, rows[j], a)
-            store(near, 4 * j, four_totals(a * row, b * row, c * row, d * row))
+            store(sums, 4 * j, four_totals(a * row, b * row, c * row, d * row))
         if wants_x:
             sum_ = load(dx, rows[j], a) + all_of(weight[at + j], a) * a
             sum_ = sum_ + all_of(weight[at + fan_in + j], a) * b
@@ -59,7 +59,7 @@ def back_four(x, dx, rows, fan_in, weight, at, a, b, c, d, g, to, near, wants_x,
     if wants_w:
         for k in range(4):
             for j in range(fan_in):
-                g[to + k * fan_in + j] += near[4 * j + k]
+                g[to + k * fan_in + j] += sums[4 * j + k]
 
 
 @inlined

@@ -3,10 +3,10 @@
 
 import numpy as np
 
+from megalabel.kernels._cpu.compiling import compiled
 from megalabel.kernels._cpu.fan_in_arrays import NARROW, WIDE, layer_at, scratch_at, targets_at, texts_at
 from megalabel.kernels._cpu.fan_in_blocks import back, back_four, score, score_four, slope
 from megalabel.kernels._cpu.fan_in_rules import SGD, pointers, spend
-from megalabel.kernels._cpu.hits import compiled
 from megalabel.kernels._cpu.lanes import all_zero, load, store, total, zeros
 from megalabel.kernels._cpu.pointers import inlined, merged, pointer
 

@@ -22,8 +22,8 @@ from megalabel.kernels._cpu.fan_in_rules import Spending, give, spend_by
 from megalabel.kernels._cpu.label_threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.adam_rule import AdamRule, Rule
 from megalabel.kernels.fan_in_layer import FanIn
-from megalabel.kernels.fan_in_plain import Gradients, Wants
 from megalabel.kernels.label_loss import LOSSES
+from megalabel.kernels.label_pass import Gradients, Wants, learning
 
 _CHUNK = 1 << 12  # connections a chunk: weights and gradients in the first-level cache
 _CHUNK_OF_BLOCKS = 1 << 14  # and in the second-level cache, where several blocks of texts go over them
@@ -72,20 +72,17 @@ def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
 def _backward(
     xt: Tensor, layer: FanIn, targets: Targets, rule: Rule | None, of_x: float, of_w: float, wants: Wants
 ) -> Gradients:
-    weight, bias = layer.weight, layer.bias
-    out = Gradients(
-        weight=torch.empty_like(weight) if wants[1] and rule is None else None,
-        bias=torch.empty_like(bias) if bias is not None and wants[2] and rule is None else None,
-    )
+    weight, bias = learning(layer.weight, layer.bias, wants)
+    out = Gradients() if rule else Gradients.beside(weight, bias)
     of_weights, of_biases = give(out.weight, of_w), give(out.bias, of_w)
     if rule is not None:
         of_weights, of_biases = _spendings(rule, of_w, weight, bias)
     asked = wants[0], of_weights is not None, of_biases is not None
-    nothing = give(weight.new_empty(0), of_w)
+    nothing = give(xt.new_empty(0), of_w)
     spendings = of_weights or nothing, of_biases or nothing
     texts, own = texts_of(xt), layer_of(layer)
     several = texts.wide + texts.narrow > 1
-    chunk = max(16, (_CHUNK_OF_BLOCKS if several else _CHUNK) // weight.shape[1])
+    chunk = max(16, (_CHUNK_OF_BLOCKS if several else _CHUNK) // layer.weight.shape[1])
 
     def of_range(labels: range) -> Tensor:
         dx = torch.zeros(len(texts.x) if wants[0] else 0)
@@ -105,12 +102,14 @@ def _backward(
     return out
 
 
-def _spendings(rule: Rule, of_w: float, weight: Tensor, bias: Tensor | None) -> tuple[Spending, Spending | None]:
+def _spendings(
+    rule: Rule, of_w: float, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Spending | None, Spending | None]:
     decay = rule.weight_decay if rule.decay_bias else 0.0
     if isinstance(rule, AdamRule):
         kept = [rule.mean, rule.square, rule.gradient]
         of_bias = [rule.bias_mean, rule.bias_square, rule.bias_gradient]
     else:
         kept, of_bias = [rule.buffer], [rule.bias_buffer]
-    of_weights = spend_by(rule, of_w, weight, kept, rule.weight_decay)
+    of_weights = None if weight is None else spend_by(rule, of_w, weight, kept, rule.weight_decay)
     return of_weights, None if bias is None else spend_by(rule, of_w, bias, of_bias, decay)

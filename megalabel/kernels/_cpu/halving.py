@@ -5,45 +5,9 @@ They are called from compiled code; what Python calls are the entries in the fil
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
-
-import numba
 import numpy as np
 
-helper = numba.njit(nogil=True)
-# A sum may be reordered, which makes it vector code: the same code for the same row, whichever thread runs it.
-summing = numba.njit(nogil=True, fastmath={"reassoc", "contract", "nsz"})
-
-
-@functools.cache
-def _source() -> str:
-    return hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-
-
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """`hits.compiled` for functions that call the steps of this file.
-
-    numba's disk cache looks at the file of the caller alone, and would go on with old steps after a change
-    here; so this file's hash becomes part of what it looks at. A numba where that cannot be done does not cache.
-    """
-    try:
-        fast: Any = numba.njit(cache=True, nogil=True)(function)
-        file = fast._cache._cache_file
-        file._source_stamp = (file._source_stamp, _source())
-    except (RuntimeError, AttributeError, OSError):  # RuntimeError: no cache folder can be written
-        return numba.njit(nogil=True)(function)
-
-    def call(*arguments: Any) -> None:
-        try:
-            fast(*arguments)
-        except OSError:  # the cache could not be saved (a full disk); the code is in memory by now
-            fast(*arguments)
-
-    return call
+from megalabel.kernels._cpu.compiling import helper, summing
 
 
 @summing

@@ -7,27 +7,9 @@ survive a fork or calls from two threads everywhere.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 
-
-def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """`function`, compiled on its first call and cached on disk where a place for that can be written."""
-    try:
-        fast: Any = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no cache folder can be written: a read-only install without a home
-        return numba.njit(nogil=True)(function)
-
-    def call(*arguments: Any) -> None:
-        try:
-            fast(*arguments)
-        except OSError:  # the cache could not be saved (a full disk); the code is in memory by now
-            fast(*arguments)
-
-    return call
+from megalabel.kernels._cpu.compiling import compiled
 
 
 @compiled

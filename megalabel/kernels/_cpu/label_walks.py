@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.kernels._cpu.halving import compiled, helper
+from megalabel.kernels._cpu.compiling import compiled, helper
 from megalabel.kernels._cpu.sparse_rows import share, tight
+from megalabel.kernels._cpu.streams import below, stream_number
 
 _PIECE = 1 << 9  # labels that a thread takes at a time
-_STEP = np.uint64(0x9E3779B97F4A7C15)
 _LOW = np.uint64(0xFFFFFFFF)
 
 
@@ -52,19 +52,10 @@ def counts_of_walks(
 
 
 @helper
-def _number(key, number):  # type: ignore[no-untyped-def]
-    """`label_walks.stream_numbers`, written again."""
-    bits = key + np.uint64(number + 1) * _STEP
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-
-@helper
 def _drawn(indptr, indices, row, bits):  # type: ignore[no-untyped-def]
     """One of the row's indices, by 32 random bits."""
     start = indptr[row]
-    return indices[start + np.int64((bits * np.uint64(indptr[row + 1] - start)) >> np.uint64(32))]
+    return indices[start + below(bits, indptr[row + 1] - start)]
 
 
 @compiled
@@ -94,10 +85,10 @@ def walk(  # type: ignore[no-untyped-def]
         n = 0
         for hop in range(hops):
             if hop > 0:
-                chance = np.float64(_number(keys[label], 2 * hop + 1) >> np.uint64(11)) * 2.0**-53
+                chance = np.float64(stream_number(keys[label], 2 * hop + 1) >> np.uint64(11)) * 2.0**-53
                 if chance < p_reset:
                     here = np.int64(label)
-            bits = _number(keys[label], 2 * hop)
+            bits = stream_number(keys[label], 2 * hop)
             text = _drawn(label_indptr, label_texts, here, bits >> np.uint64(32))
             here = np.int64(_drawn(text_indptr, text_labels, text, bits & _LOW))
             if landed[here] == 0:

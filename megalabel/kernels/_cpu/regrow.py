@@ -10,13 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from megalabel.kernels._cpu.halving import helper
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.compiling import compiled, helper
 from megalabel.kernels._cpu.label_threads import chunk_ranges, run_ranges, thread_count
-
-TRIES = 32  # `connections.TRIES`; numba's disk cache would not see it change there
-_STEP = np.uint64(0x9E3779B97F4A7C15)
-_HALF = np.uint64(32)
+from megalabel.kernels._cpu.streams import below, stream_key, stream_number
+from megalabel.kernels.connections import TRIES  # handed on: numba's disk cache would not see it change
 
 
 def deal(n_groups: int) -> list[range]:
@@ -27,19 +24,23 @@ def deal(n_groups: int) -> list[range]:
 def first(inputs: Tensor, start: int, dim: int, distinct: bool) -> None:
     """`connections.first_inputs`, into inputs (M, F)."""
     array, seed = inputs.numpy(), np.uint64(start)
-    run_ranges(lambda part: _first(part.start, part.stop, array, seed, dim, distinct), deal(len(array)))
+    run_ranges(lambda part: _first(part.start, part.stop, array, seed, dim, distinct, TRIES), deal(len(array)))
 
 
 def regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool) -> None:
     """`regrow.regrow`."""
     seed = np.uint64(start)
-    run_ranges(lambda part: _regrow(part.start, part.stop, inputs, slots, seed, dim, distinct), deal(len(inputs)))
+    run_ranges(
+        lambda part: _regrow(part.start, part.stop, inputs, slots, seed, dim, distinct, TRIES), deal(len(inputs))
+    )
 
 
 def candidates(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray) -> None:
     """`regrow.candidates`, into out (M, C) of zeros."""
     seed = np.uint64(start)
-    run_ranges(lambda part: _candidates(part.start, part.stop, inputs, slots, seed, dim, out), deal(len(inputs)))
+    run_ranges(
+        lambda part: _candidates(part.start, part.stop, inputs, slots, seed, dim, out, TRIES), deal(len(inputs))
+    )
 
 
 def regrow_by(inputs: np.ndarray, slots: np.ndarray, offered: np.ndarray, strengths: np.ndarray) -> None:
@@ -56,40 +57,19 @@ def scatter(weight: np.ndarray, slots: np.ndarray, group: int, start: int, bound
 
 
 @helper
-def _mix(bits):  # type: ignore[no-untyped-def]
-    """`label_walks.mix`, written again."""
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return bits ^ (bits >> np.uint64(31))
-
-
-@helper
-def _key(seed, number):  # type: ignore[no-untyped-def]
-    """`label_walks.stream_keys` of one number."""
-    return _mix(_mix(seed + _STEP) ^ _mix(np.uint64(number) + _STEP))
-
-
-@helper
-def _bits(key, number):  # type: ignore[no-untyped-def]
-    """`label_walks.stream_numbers`."""
-    return _mix(key + np.uint64(number + 1) * _STEP)
-
-
-@helper
-def _below(key, slot, number, n):  # type: ignore[no-untyped-def]
+def _number(key, slot, number, n, tries):  # type: ignore[no-untyped-def]
     """`connections._number`: from 0 to n − 1."""
-    bits = _bits(key, slot * (TRIES + 1) + number) >> _HALF
-    return np.int64((bits * np.uint64(n)) >> _HALF)
+    return below(stream_number(key, slot * (tries + 1) + number) >> np.uint64(32), n)
 
 
 @helper
-def _draw(key, slot, marks, mark, free, dim):  # type: ignore[no-untyped-def]
+def _draw(key, slot, marks, mark, free, dim, tries):  # type: ignore[no-untyped-def]
     """`connections.draw`: one of the `free` inputs whose mark is below `mark`."""
-    for number in range(TRIES):
-        new = _below(key, slot, number, dim)
+    for number in range(tries):
+        new = _number(key, slot, number, dim, tries)
         if marks[new] < mark:
             return new
-    left = _below(key, slot, TRIES, free)
+    left = _number(key, slot, tries, free, tries)
     for new in range(dim):
         if marks[new] < mark:
             if left == 0:
@@ -107,24 +87,27 @@ def _any(row):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _first(low, high, inputs, seed, dim, distinct):  # type: ignore[no-untyped-def]
+def _first(low, high, inputs, seed, dim, distinct, tries):  # type: ignore[no-untyped-def]
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
-        key = _key(seed, group)
+        key = stream_key(seed, group)
         for slot in range(inputs.shape[1]):
-            new = _draw(key, slot, marks, group, dim - slot, dim) if distinct else _below(key, slot, 0, dim)
+            free = dim - slot
+            new = (
+                _draw(key, slot, marks, group, free, dim, tries) if distinct else _number(key, slot, 0, dim, tries)
+            )
             marks[new] = group
             inputs[group, slot] = new
 
 
 @compiled
-def _regrow(low, high, inputs, slots, seed, dim, distinct):  # type: ignore[no-untyped-def]
+def _regrow(low, high, inputs, slots, seed, dim, distinct, tries):  # type: ignore[no-untyped-def]
     """marks[i] = group while input i is in use there."""
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
         if not _any(slots[group]):
             continue
-        key = _key(seed, group)
+        key = stream_key(seed, group)
         free = dim
         for slot in range(inputs.shape[1]):
             old = np.int64(inputs[group, slot])
@@ -135,14 +118,14 @@ def _regrow(low, high, inputs, slots, seed, dim, distinct):  # type: ignore[no-u
             if not slots[group, slot]:
                 continue
             if not distinct:
-                inputs[group, slot] = _below(key, slot, 0, dim)
+                inputs[group, slot] = _number(key, slot, 0, dim, tries)
                 continue
             old = np.int64(inputs[group, slot])
             avoid = free > 1 and marks[old] != group
             if avoid:
                 marks[old] = group
                 free -= 1
-            new = _draw(key, slot, marks, group, free, dim)
+            new = _draw(key, slot, marks, group, free, dim, tries)
             if avoid:
                 marks[old] = -1
                 free += 1
@@ -152,13 +135,13 @@ def _regrow(low, high, inputs, slots, seed, dim, distinct):  # type: ignore[no-u
 
 
 @compiled
-def _candidates(low, high, inputs, slots, seed, dim, out):  # type: ignore[no-untyped-def]
+def _candidates(low, high, inputs, slots, seed, dim, out, tries):  # type: ignore[no-untyped-def]
     """marks[i] = 2 · group when input i is kept there, + 1 when it is a candidate."""
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
         if not _any(slots[group]):
             continue
-        key = _key(seed, group)
+        key = stream_key(seed, group)
         mark = 2 * group
         free = dim
         for slot in range(inputs.shape[1]):
@@ -168,7 +151,7 @@ def _candidates(low, high, inputs, slots, seed, dim, out):  # type: ignore[no-un
                 free -= 1
         filled = 0
         while filled < out.shape[1] and free > 0:
-            new = _draw(key, filled, marks, mark, free, dim)
+            new = _draw(key, filled, marks, mark, free, dim, tries)
             marks[new] = mark + 1
             free -= 1
             out[group, filled] = new
@@ -241,8 +224,8 @@ def _scatter(low, high, weight, slots, group, seed, bound):  # type: ignore[no-u
         row = slots[label // group]
         if not _any(row):
             continue
-        key = _key(seed, label)
+        key = stream_key(seed, label)
         for slot in range(len(row)):
             if row[slot]:
-                share = np.float64(_bits(key, slot) >> np.uint64(40)) * 2.0**-23 - 1.0
+                share = np.float64(stream_number(key, slot) >> np.uint64(40)) * 2.0**-23 - 1.0
                 weight[label, slot] = share * bound

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from megalabel.kernels._cpu.halving import helper
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.compiling import compiled, helper
 from megalabel.kernels._cpu.label_threads import run_ranges
 from megalabel.kernels._cpu.regrow import deal
 

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
 from megalabel.kernels._cpu import whole_table
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.compiling import compiled, vectorised
 from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
 from megalabel.kernels._cpu.row_ranges import cut_rows
 from megalabel.kernels.row_groups import RowGroups
 
-_vectorised = numba.njit(nogil=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz", "arcp"})
 _OWN_COST = 24  # a row's own memory traffic, in members: what adding up one member's view takes
 
 
@@ -67,7 +65,7 @@ def _shared(groups: RowGroups) -> tuple[np.ndarray, ...]:
     )
 
 
-@_vectorised
+@vectorised
 def _sum_row(views, cells, texts, first, start, stop, row, out):  # type: ignore[no-untyped-def]
     """out (D,) ← the gradient of row `row` of a group with members start … stop − 1; returns the bias's."""
     dim = len(out)
@@ -93,7 +91,7 @@ def _sum_row(views, cells, texts, first, start, stop, row, out):  # type: ignore
     return total
 
 
-@_vectorised
+@vectorised
 def _move_row(w, mean, square, g, beta1, beta2, rate, root, eps, keep):  # type: ignore[no-untyped-def]
     """AdamW on one row (D,): rate = lr / (1 − β1ᵗ), root = 1 / √(1 − β2ᵗ), keep = 1 − lr · decay."""
     one = np.float32(1)
@@ -157,7 +155,7 @@ def _adam(  # type: ignore[no-untyped-def]
         group += 1
 
 
-@_vectorised
+@vectorised
 def _descend(w, g, rate, keep):  # type: ignore[no-untyped-def]
     for d in range(len(w)):
         w[d] = keep * w[d] - rate * g[d]

@@ -7,7 +7,7 @@ in any order, and any way of cutting them into chunks gives the same answer. NaN
 import numba
 import numpy as np
 
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.compiling import compiled
 
 _BLOCK = 64  # one vectorised comparison decides about this many scores
 

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-import numba
 import numpy as np
 import torch
 from torch import Tensor
 
-from megalabel.kernels._cpu.hits import compiled
+from megalabel.kernels._cpu.compiling import compiled, helper
 from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
 from megalabel.kernels.candidates import Candidates
 
@@ -46,7 +45,7 @@ def select(
     return cells, nodes, texts, int(found.sum())
 
 
-@numba.njit(nogil=True)
+@helper
 def _threshold(keys, k, counts):  # type: ignore[no-untyped-def]
     """The k-th largest of keys (m,) uint32, 1 ≤ k ≤ m, and how many keys equal to it belong to the k."""
     prefix, left = np.uint32(0), k
@@ -70,7 +69,7 @@ def _threshold(keys, k, counts):  # type: ignore[no-untyped-def]
     return prefix, left
 
 
-@numba.njit(nogil=True)
+@helper
 def _keys(bits, keys):  # type: ignore[no-untyped-def]
     """keys (m,) uint32 in the order of the float32 numbers whose bits (m,) int32 are; −0 is 0."""
     for i in range(len(keys)):
@@ -80,7 +79,7 @@ def _keys(bits, keys):  # type: ignore[no-untyped-def]
         keys[i] = np.uint32(b ^ ((b >> np.int32(31)) & np.int32(0x7FFFFFFF))) ^ np.uint32(0x80000000)
 
 
-@numba.njit(nogil=True)
+@helper
 def _mark(starts, ends, rows, gold):  # type: ignore[no-untyped-def]
     """gold (m,) bool: which cells of a text's blocks are among its positives `rows`; how many there are."""
     gold[:] = False
@@ -96,7 +95,7 @@ def _mark(starts, ends, rows, gold):  # type: ignore[no-untyped-def]
     return n_gold
 
 
-@numba.njit(nogil=True)
+@helper
 def _lift(keys, gold, bar, ties, others):  # type: ignore[no-untyped-def]
     """How many positives are among the best by bar and ties; then lifts them all above every finite logit.
 
@@ -117,7 +116,7 @@ def _lift(keys, gold, bar, ties, others):  # type: ignore[no-untyped-def]
     return hits, n
 
 
-@numba.njit(nogil=True)
+@helper
 def _keep(keys, bar, ties, starts, ends, first, cells, nodes):  # type: ignore[no-untyped-def]
     """Writes cells, counted from `first`, and nodes of the best by bar and ties; how many they are."""
     kept, cell = 0, 0

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from megalabel.kernels._cpu.halving import compiled, dot, first_direction, halve, helper, new_direction
+from megalabel.kernels._cpu.compiling import compiled, helper
+from megalabel.kernels._cpu.halving import dot, first_direction, halve, new_direction
 
 _NONE = np.uint32(0xFFFFFFFF)
 

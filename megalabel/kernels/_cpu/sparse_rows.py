@@ -8,7 +8,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from megalabel.kernels._cpu.halving import compiled, helper, smallest
+from megalabel.kernels._cpu.compiling import compiled, helper
+from megalabel.kernels._cpu.halving import smallest
 from megalabel.kernels._cpu.label_threads import run_ranges, thread_count
 
 _PIECE = 1 << 10  # rows that a thread takes at a time

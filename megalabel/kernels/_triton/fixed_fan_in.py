@@ -23,7 +23,7 @@ from megalabel.kernels import label_loss
 from megalabel.kernels._triton.fan_in_kernels import densify, forward, gradient, sum_rows
 from megalabel.kernels.adam_rule import Rule
 from megalabel.kernels.fan_in_layer import FanIn
-from megalabel.kernels.fan_in_plain import Gradients, Wants
+from megalabel.kernels.label_pass import Gradients, Wants, learning
 
 _BYTES = 256 << 20  # of a chunk: a few tens of launches must take less time than its work
 _LARGE = 16  # labels of a group from which products of groups pay
@@ -89,25 +89,25 @@ def _backward(
     of_w: float,
     wants: Wants,
 ) -> Gradients:
-    weight, bias = layer.weight, layer.bias
-    out = Gradients(
-        embedding=torch.zeros_like(xt) if wants[0] else None,
-        weight=torch.empty_like(weight) if wants[1] and rule is None else None,
-        bias=torch.empty_like(bias) if bias is not None and wants[2] and rule is None else None,
-    )
+    weight, bias = learning(layer.weight, layer.bias, wants)
+    out = Gradients() if rule else Gradients.beside(weight, bias)
+    out.embedding = torch.zeros_like(xt) if wants[0] else None
     for start, stop, own in _chunks(layer, xt.shape[1], places):
         dz = slopes(start, stop, own)
         if out.embedding is not None:
             add = _add_of_groups if layer.group >= _LARGE else _add_densified
             add(out.embedding, dz, layer, start, stop, of_x)
-        if rule is not None or out.weight is not None:
+        gw = gb = None
+        if weight is not None:
             gw = _of_weights(xt, dz, layer.inputs.contiguous(), layer.group, start, of_w)
-            if rule is not None:
-                rule.apply(weight, bias, gw, None if bias is None else dz.sum(1).mul_(of_w), start, stop)
-            elif out.weight is not None:
-                out.weight[start:stop] = gw
-        if out.bias is not None:
-            out.bias[start:stop] = dz.sum(1).mul_(of_w)
+        if bias is not None:
+            gb = dz.sum(1).mul_(of_w)
+        if rule is not None:
+            rule.apply(weight, bias, gw, gb, start, stop)
+        if out.weight is not None and gw is not None:
+            out.weight[start:stop] = gw
+        if out.bias is not None and gb is not None:
+            out.bias[start:stop] = gb
     return out
 
 

@@ -1,0 +1,27 @@
+"""Small dense layers, their embeddings and positives, for tests of losses over all labels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from megalabel.types import Positives
+
+SHAPES = [(1, 1, 1), (1, 53, 5), (7, 53, 5), (7, 1, 3), (3, 300, 17)]  # texts, labels, width
+CHUNKS = [1, 8, 53, 1000, None]
+
+
+def problem(
+    shape: tuple[int, int, int], seed: int, dtype: torch.dtype = torch.float64, bias: bool = True
+) -> tuple[Tensor, Tensor, Tensor | None, Positives]:
+    n, n_labels, dim = shape
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, dim, generator=random, dtype=dtype).requires_grad_()
+    weight = torch.randn(n_labels, dim, generator=random, dtype=dtype).requires_grad_()
+    b = torch.randn(n_labels, generator=random, dtype=dtype).requires_grad_() if bias else None
+    pairs = (torch.rand(n, n_labels, generator=random) < 0.2).nonzero()
+    return x, weight, b, Positives.of(pairs[:, 0], pairs[:, 1])
+
+
+def close(a: Tensor, b: Tensor) -> None:
+    torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
