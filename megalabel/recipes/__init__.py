@@ -9,7 +9,7 @@ from typing import Any
 
 from megalabel.errors import SettingError
 
-_NOT_RECIPES = ("presets",)
+_NOT_RECIPES = ("presets", "shared")
 
 
 def names() -> list[str]:

@@ -10,9 +10,9 @@ Labels are clustered beforehand by the words of their texts, smoothed over label
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
-from megalabel.errors import SettingError
+from megalabel.training.knobs import check_choice, require
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
@@ -132,84 +132,50 @@ def cascadexml(
     """
     import torch
 
-    from megalabel.data.augment import training_rows
     from megalabel.data.batches import Batches, hold_out
     from megalabel.data.tokenize import check_texts
-    from megalabel.encoders import build
     from megalabel.encoders.readout import Readout, a_level_each, check_enough_layers
-    from megalabel.encoders.transformer import Transformer
     from megalabel.heads.cascade import CascadeHead
     from megalabel.heads.cascade_settings import REDUCTIONS
-    from megalabel.kernels.beam import Scores
-    from megalabel.labels.build import build_tree, check_fits
+    from megalabel.labels.build import build_tree
     from megalabel.labels.counts import texts_with
-    from megalabel.labels.tree import LabelTree
-    from megalabel.training.optim import Optimizers, adamw, lazy_adam, plain_adam
+    from megalabel.recipes.shared import check_reads, encoder_optimizer, saved_tree, text_encoder
+    from megalabel.training.optim import Optimizers, adamw, lazy_adam
     from megalabel.training.row_optim import RowAdam, RowSGD
     from megalabel.training.schedule import ThreePhase, WarmupCosine
 
     check_texts(data.train, data)
-    for name, value, choices in (
-        ("head_optimizer", head_optimizer, ("adamw", "sgd")),
-        ("schedule", schedule, ("three-phase", "cosine")),
-        ("scores", scores, get_args(Scores)),
-        ("reduction", reduction, REDUCTIONS),
-    ):
-        if value not in choices:
-            raise SettingError(
-                f"{name} = {value!r}", wanted=" or ".join(choices), next_step="name one of these", where=name
-            )
+    check_choice("reduction", reduction, REDUCTIONS)
     final = final_epochs if schedule == "three-phase" else 0.0
     phases = f"warmup_epochs = {warmup_epochs:g}" + (f" and final_epochs = {final:g}" if final else "")
-    _check_together(
-        warmup_epochs + final > epochs
-        and (f"{phases} for epochs = {epochs}", "phases that are together no longer than the run"),
-        bool(tree and depths) and ("a tree and depths", "one of the two: a tree has its depths"),
-        bool(shared_view and layers) and ("shared_view and layers", "one of the two"),
-        encoder == "bag" and bool(layers or pool != "first") and (
-            "layers or pool for the encoder bag", "neither: a bag has no layers"
-        ),
+    one_of_two = "correct the one or the other"
+    require(
+        warmup_epochs + final <= epochs, f"{phases} for epochs = {epochs}",
+        wanted="phases that are together no longer than the run", next_step=one_of_two,
     )  # fmt: skip
+    require(not (tree and depths), "a tree and depths", wanted="one: a tree has its depths", next_step=one_of_two)
+    require(not (shared_view and layers), "shared_view and layers", wanted="one of them", next_step=one_of_two)
+    check_reads(encoder, layers=bool(layers), pool=pool != "first")
     torch.manual_seed(seed)
     kept, held = hold_out(len(data.train), validation, seed)
-    if tree:
-        label_tree = LabelTree.load(tree)
-        check_fits(label_tree, data)
-    else:
-        label_tree = build_tree(
-            data,
-            rows=kept,
-            source=tree_source,
-            graph=tree_graph,
-            unit=tree_unit,
-            keep=tree_features,
-            depths=depths or None,
-            tokenizer=tree_tokenizer,
-            seed=seed,
-        )
+    label_tree = saved_tree(tree, data) if tree else build_tree(
+        data, rows=kept, source=tree_source, graph=tree_graph, unit=tree_unit, keep=tree_features,
+        depths=depths or None, tokenizer=tree_tokenizer, seed=seed,
+    )  # fmt: skip
     levels = label_tree.depth
     twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 4)])
-    words = build.tokenizer_for(encoder, tokenizer, data, vocabulary)
-    reading: dict[str, Any] = {"token_dropout": token_dropout}
-    if encoder != "bag":
-        fractions = layers or [layer / 12 for layer in twelfths]
-        reading |= {"readouts": [Readout(pool=pool)] if shared_view else a_level_each(fractions, levels, pool)}
-        reading |= {"join": True, "checkpointing": checkpointing}
-    text: Any = None
-    if words is None:
-        text = Transformer.pretrained(encoder, sparse=sparse_tokens, **reading)
-        words = text.tokenizer
-    rows = training_rows(data, words, max_length, kept, label_texts)
-    learnt = tokenizer != "own"
-    if encoder == "bag":
-        n_views = 1 if shared_view else levels + 1
-        text = build.bag(words, rows, learnt=learnt, pairs=pairs, hidden=hidden, views=n_views, **reading)
-    elif encoder == "small":
-        text = build.small(words, learnt=learnt, max_length=max_length, **reading)
+    fractions = layers or [layer / 12 for layer in twelfths]
+    readouts = [Readout(pool=pool)] if shared_view else a_level_each(fractions, levels, pool)
+    text, rows = text_encoder(
+        encoder, data, kept, tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length,
+        label_texts=label_texts, sparse_tokens=sparse_tokens, token_dropout=token_dropout,
+        of_bag={"pairs": pairs, "hidden": hidden, "views": 1 if shared_view else levels + 1},
+        of_transformer={"readouts": readouts, "join": True, "checkpointing": checkpointing},
+    )  # fmt: skip
     if encoder != "bag" and not (layers or shared_view):
         check_enough_layers(text.n_layers, fractions)
 
-    batches = Batches(rows, batch_size, epochs, seed=seed, pad_id=words.pad_id)
+    batches = Batches(rows, batch_size, epochs, seed=seed, pad_id=text.tokenizer.pad_id)
     head = CascadeHead(
         label_tree, text.dim, n_views=text.n_views,
         beams=beams or default_beams(label_tree.sizes),
@@ -219,9 +185,7 @@ def cascadexml(
         head.init_prior([torch.from_numpy(n) for n in texts_with(label_tree, data.train.labels[kept])], len(kept))
     joins = getattr(text, "joins", None)  # the paper counts the linear map of its first level to the head
     optimizers = Optimizers(
-        encoder=plain_adam(text, encoder_lr)
-        if encoder == "bag"
-        else adamw(text, encoder_lr, encoder_weight_decay, without=joins),
+        encoder=encoder_optimizer(text, encoder_lr, encoder_weight_decay, without=joins),
         joins=None if joins is None else adamw(joins, head_lr, head_weight_decay),
         tokens=lazy_adam(text, token_lr),
         head=(RowAdam if head_optimizer == "adamw" else RowSGD)(head, head_lr, head_weight_decay),
@@ -235,13 +199,6 @@ def cascadexml(
         max_length=max_length, validation=held, patience=patience, select=select, micro_batches=micro_batches,
         precision=precision, clip=clip, seed=seed, log_every=log_every,
     )  # fmt: skip
-
-
-def _check_together(*found: tuple[str, str] | bool) -> None:
-    """SettingError for the first of the pairs (what was found, what is wanted) that is there."""
-    for pair in found:
-        if not isinstance(pair, bool):
-            raise SettingError(pair[0], wanted=pair[1], next_step="correct the one or the other")
 
 
 def default_beams(sizes: Sequence[int]) -> list[int]:

@@ -9,9 +9,9 @@ text is one more training text. The loss is a sum over labels and texts, so `hea
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from megalabel.errors import SettingError
+from megalabel.training.knobs import require
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
@@ -96,69 +96,52 @@ def renee(
     """
     import torch
 
-    from megalabel.data.augment import label_counts, training_rows
+    from megalabel.data.augment import label_counts
     from megalabel.data.batches import Batches, hold_out
     from megalabel.data.tokenize import check_texts
-    from megalabel.encoders import build
+    from megalabel.encoders.build import OWN_NAMES
     from megalabel.encoders.frozen import Frozen
     from megalabel.encoders.readout import mean
-    from megalabel.encoders.transformer import Transformer
     from megalabel.heads.dense import DenseHead
-    from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam, plain_adam
+    from megalabel.recipes.shared import encoder_optimizer, planned_steps, text_encoder
+    from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam
     from megalabel.training.schedule import WarmupCosine
 
     check_texts(data.train, data)
-    if head_optimizer not in ("sgd", "adamw"):
-        raise SettingError(
-            f"head_optimizer = {head_optimizer!r}", wanted="sgd or adamw", next_step="name one of the two"
-        )
+    require(
+        not (frozen and encoder in OWN_NAMES),
+        f"frozen = True with the encoder {encoder!r}",
+        wanted="a pretrained encoder, which knows something before it trains",
+        next_step="leave frozen out, or name a pretrained encoder",
+        where="frozen",
+    )
     torch.manual_seed(seed)
-    words = build.tokenizer_for(encoder, tokenizer, data, vocabulary)
     kept, held = hold_out(len(data.train), validation, seed)
-    text: Any = None
-    if words is None:
-        inner = 0.0 if frozen else dropout
-        text = Transformer.pretrained(
-            encoder, readouts=[mean()], bottleneck=bottleneck, dropout=inner, checkpointing=checkpointing,
-            token_dropout=0.0 if frozen else token_dropout, sparse=sparse_tokens and not frozen,
-        )  # fmt: skip
-        if frozen:
-            text = Frozen(text, hidden=hidden, dropout=dropout)
-        words = text.tokenizer
-    elif frozen:
-        raise SettingError(
-            f"frozen = True with the encoder {encoder!r}",
-            wanted="a pretrained encoder, which knows something before it trains",
-            next_step="leave frozen out, or name a pretrained encoder",
-        )
-    rows = training_rows(data, words, max_length, kept, label_texts)
-    if encoder == "bag":
-        text = build.bag(
-            words, rows, learnt=tokenizer != "own", pairs=pairs, width=bottleneck,
-            hidden=hidden, dropout=dropout, token_dropout=token_dropout,
-        )  # fmt: skip
-    elif encoder == "small":
-        text = build.small(
-            words, learnt=tokenizer != "own", max_length=max_length, bottleneck=bottleneck,
-            dropout=dropout, token_dropout=token_dropout,
-        )  # fmt: skip
+    _, steps = planned_steps(data, kept, label_texts, batch_size, epochs)
+    schedule = WarmupCosine(steps, warmup)
+    text, rows = text_encoder(
+        encoder, data, kept, tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length,
+        label_texts=label_texts, sparse_tokens=sparse_tokens and not frozen,
+        dropout=0.0 if frozen else dropout, token_dropout=0.0 if frozen else token_dropout,
+        of_bag={"pairs": pairs, "hidden": hidden, "width": bottleneck},
+        of_transformer={"readouts": [mean()], "bottleneck": bottleneck, "checkpointing": checkpointing},
+    )  # fmt: skip
+    if frozen:
+        text = Frozen(text, hidden=hidden, dropout=dropout)
 
-    batches = Batches(rows, batch_size, epochs, seed=seed, pad_id=words.pad_id)
+    batches = Batches(rows, batch_size, epochs, seed=seed, pad_id=text.tokenizer.pad_id)
     head = DenseHead(data.n_labels, text.dim, bias=bias, init_std=head_std, loss_every=loss_every)
     if bias:
         head.init_prior(torch.from_numpy(label_counts(rows, data.n_labels)), len(rows))
     optimizers = Optimizers(
-        encoder=plain_adam(text, encoder_lr)
-        if encoder == "bag"
-        else adamw(text, encoder_lr, encoder_weight_decay),
+        encoder=encoder_optimizer(text, encoder_lr, encoder_weight_decay),
         tokens=lazy_adam(text, token_lr),
         head=FusedSGD(head, head_lr, head_momentum, head_weight_decay)
         if head_optimizer == "sgd"
         else adamw(head, head_lr, head_weight_decay),
     )
     return Recipe(
-        data, text, head, batches, optimizers,
-        schedule=WarmupCosine(batches.steps, warmup),
+        data, text, head, batches, optimizers, schedule,
         max_length=max_length, validation=held, patience=patience, select=select,
         micro_batches=micro_batches, precision=precision, clip=clip, seed=seed,
     )  # fmt: skip

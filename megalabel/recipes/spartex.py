@@ -12,14 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from megalabel.errors import SettingError
+from megalabel.training.knobs import check_choice, require
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from megalabel.data.corpus import Corpus
-    from megalabel.labels.tree import LabelTree
 
 
 @recipe
@@ -46,6 +43,7 @@ def spartex(
     group: int = 1,
     group_by: str = "tree",
     dense_share: float = 0.0,
+    connect: str = "random",
     distinct_inputs: bool = False,
     prune: str = "threshold",
     prune_threshold: float = 0.01,
@@ -99,7 +97,7 @@ def spartex(
         batch_size: texts a step.
         micro_batches: parts a batch is cut into, to save memory; changes no schedule. Losses that are means, each
             of its part, are summed: four parts have four times the gradient.
-        pool: of the last layer's tokens: first, or mean.
+        pool: of the last layer's tokens: first, or mean; for the bag, which has no layers, only the default.
         dropout: share of the embedding's entries dropped.
         token_dropout: share of a text's tokens hidden in training.
         pairs: of the bag: give word pairs that occur in so many texts a vector; 0 for none.
@@ -112,6 +110,7 @@ def spartex(
         group: labels that share their connections: 1, 16, 32 or 64; the last group may be smaller.
         group_by: neighbours in the label tree share them, or labels of like frequency.
         dense_share: share of the labels, the most frequent, that listen to every input.
+        connect: first connections are random (the paper), or before training chosen by the texts of each label.
         distinct_inputs: never connect a label twice to one input, as the paper's random draw may.
         prune: drop connections below a threshold, a fraction of them, or none, which leaves them as first drawn.
         prune_threshold: of a weight's absolute value; falls to 1e-4 along half a cosine.
@@ -126,7 +125,7 @@ def spartex(
         auxiliary_share: of the loss, at the start; falls to 0 along half a cosine.
         auxiliary_epochs: when it has, and the auxiliary classifier is dropped.
         auxiliary_lr: learning rate of the auxiliary classifier.
-        tree: a folder from `megalabel tree build`, for clusters and groups; empty to build one.
+        tree: a folder from `megalabel tree build`, for clusters and groups; empty to build one where needed.
         tree_source: what labels are clustered by: texts (those that have them), names (their own), or both.
         tree_tokenizer: how words are told for that: words, or symbols for formulae and code.
         tree_graph: smooth the labels' words over the labels that a random walk reaches.
@@ -155,129 +154,95 @@ def spartex(
     """
     import torch
 
-    from megalabel.data.augment import label_counts, training_rows
+    from megalabel.data.augment import label_counts
     from megalabel.data.batches import Batches, hold_out
     from megalabel.data.tokenize import check_texts
-    from megalabel.encoders import build
     from megalabel.encoders.readout import Readout
-    from megalabel.encoders.transformer import Transformer
     from megalabel.heads.auxiliary import WithAuxiliary
-    from megalabel.heads.intermediate import ACTIVATIONS, WithIntermediate
+    from megalabel.heads.every_label import REDUCTIONS
+    from megalabel.heads.intermediate import WithIntermediate
     from megalabel.heads.label_layer import label_layer
-    from megalabel.heads.rewiring import GROWTH, SCOPES, STARTS, Rewiring
-    from megalabel.kernels.label_loss import LOSSES
-    from megalabel.labels.grouping import auxiliary_clusters, auxiliary_level, by_frequency, by_tree
-    from megalabel.training.fused import Fused, FusedAdam, FusedSGD
-    from megalabel.training.optim import Optimizers, adamw, lazy_adam, plain_adam
+    from megalabel.heads.rewiring import Rewiring
+    from megalabel.labels import grouping
+    from megalabel.labels.build import build_tree
+    from megalabel.labels.cluster import choose_depths
+    from megalabel.recipes import shared
+    from megalabel.training.optim import FusedAdam, FusedSGD, Optimizers, adamw, lazy_adam
     from megalabel.training.schedule import WarmupCosine
 
     check_texts(data.train, data)
-    for name, value, choices in (
-        ("head_optimizer", head_optimizer, ("adamw", "sgd")),
-        ("group_by", group_by, ("tree", "frequency")),
-        ("prune", prune, ("threshold", "fraction", "none")),
-        ("prune_scope", prune_scope, SCOPES),
-        ("growth", growth, GROWTH),
-        ("growth_start", growth_start, STARTS),
-        ("loss", loss, LOSSES),
-        ("intermediate_activation", intermediate_activation, ACTIVATIONS),
-    ):
-        if value not in choices:
-            raise SettingError(
-                f"{name} = {value!r}", wanted=" or ".join(choices), next_step="name one of these", where=name
-            )
-    torch.manual_seed(seed)
-    words = build.tokenizer_for(encoder, tokenizer, data, vocabulary)
+    check_choice("reduction", reduction or REDUCTIONS[0], REDUCTIONS)
+    clustered = auxiliary or (group > 1 and group_by == "tree")
+    shared.check_reads(encoder, pool=pool != "first")
+    users = "auxiliary, or a group above 1 with group_by tree"
+    label_tree: Any = shared.saved_tree(tree, data, users, used=clustered) if tree else None
     kept, held = hold_out(len(data.train), validation, seed)
-    reading: dict[str, Any] = {"dropout": dropout, "token_dropout": token_dropout}
-    if encoder != "bag":
-        reading |= {"readouts": [Readout(pool=pool)], "checkpointing": checkpointing}
-    text: Any = None
-    if words is None:
-        text = Transformer.pretrained(encoder, sparse=sparse_tokens, **reading)
-        words = text.tokenizer
-    rows = training_rows(data, words, max_length, kept, label_texts)
-    learnt = tokenizer != "own"
-    if encoder == "bag":
-        text = build.bag(words, rows, learnt=learnt, pairs=pairs, hidden=hidden, **reading)
-    elif encoder == "small":
-        text = build.small(words, learnt=learnt, max_length=max_length, **reading)
-
-    batches = Batches(rows, batch_size, epochs, seed=seed, pad_id=words.pad_id)
-    frozen_at = int(rewire_until * batches.steps)
-    fading = round(auxiliary_epochs * batches.per_epoch)
-    _check_fits(prune != "none" and rewire_every > frozen_at and (
-        f"rewire_every = {rewire_every:,} where connections change in the first {frozen_at:,} of "
-        f"{batches.steps:,} steps", "at least one rewiring", "lower rewire_every, or set prune to none",
-    ), auxiliary and not 1 <= fading <= batches.steps and (
-        f"auxiliary_epochs = {auxiliary_epochs:g} for epochs = {epochs}",
-        "an auxiliary classifier that fades after a step or more, and within the run",
-        "lower auxiliary_epochs, or leave the auxiliary out",
-    ))  # fmt: skip
-    rewiring = None if prune == "none" else Rewiring(
-        rewire_every, frozen_at, prune=prune, threshold=prune_threshold, fraction=prune_fraction,
-        scope=prune_scope, growth=growth, start=growth_start, keep_moments=keep_moments, distinct=distinct_inputs,
-        seed=seed,
+    per_epoch, steps = shared.planned_steps(data, kept, label_texts, batch_size, epochs)
+    schedule = WarmupCosine(steps, warmup)
+    frozen_at, fading = int(rewire_until * steps), round(auxiliary_epochs * per_epoch)
+    require(
+        prune == "none" or rewire_every <= frozen_at,
+        f"rewire_every = {rewire_every:,} where connections change in the first {frozen_at:,} of {steps:,} steps",
+        wanted="at least one rewiring", next_step="lower rewire_every, or set prune to none", where="rewire_every",
     )  # fmt: skip
-    counts = label_counts(rows, data.n_labels)
-    order = by_frequency(counts)
-    if auxiliary or (group > 1 and group_by == "tree"):
-        label_tree = _tree(
-            data, tree, kept, source=tree_source, tokenizer=tree_tokenizer, graph=tree_graph, seed=seed
-        )
-        order = by_tree(label_tree) if group_by == "tree" else order
+    require(
+        not auxiliary or 1 <= fading <= steps, f"auxiliary_epochs = {auxiliary_epochs:g} for epochs = {epochs}",
+        wanted="an auxiliary classifier that fades after a step or more, and within the run",
+        next_step="change auxiliary_epochs, or leave the auxiliary out", where="auxiliary_epochs",
+    )  # fmt: skip
+    with shared.in_the_words_of(threshold="prune_threshold", fraction="prune_fraction"):
+        rewiring = None if prune == "none" else Rewiring(
+            rewire_every, frozen_at, prune=prune, threshold=prune_threshold, fraction=prune_fraction,
+            scope=prune_scope, growth=growth, start=growth_start, keep_moments=keep_moments,
+            distinct=distinct_inputs, seed=seed,
+        )  # fmt: skip
+        shared.check_fan_in(intermediate or shared.WIDTHS.get(encoder, fan_in + 1), fan_in, group, rewiring)
+
+    torch.manual_seed(seed)
+    text, rows = shared.text_encoder(
+        encoder, data, kept, tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length,
+        label_texts=label_texts, sparse_tokens=sparse_tokens, dropout=dropout, token_dropout=token_dropout,
+        of_bag={"pairs": pairs, "hidden": hidden},
+        of_transformer={"readouts": [Readout(pool=pool)], "checkpointing": checkpointing},
+    )  # fmt: skip
+    width = intermediate or text.dim
+    shared.check_fan_in(width, fan_in, group, rewiring)  # a pretrained encoder's is known only now
+    batches = Batches(rows, batch_size, epochs, seed=seed, pad_id=text.tokenizer.pad_id)
+    if clustered and label_tree is None:
+        label_tree = build_tree(
+            data, rows=kept, source=tree_source, tokenizer=tree_tokenizer, graph=tree_graph, seed=seed,
+            depths=sorted({grouping.auxiliary_depth(data.n_labels), *choose_depths(data.n_labels)[-1:]}),
+        )  # fmt: skip
+    counts, order = label_counts(rows, data.n_labels), None
+    if group > 1:
+        order = grouping.by_tree(label_tree) if group_by == "tree" else grouping.by_frequency(counts)
     head: Any = label_layer(
-        counts, len(rows), intermediate or text.dim, order if group > 1 else None, dense_share, prior=prior,
-        fan_in=fan_in, group=group, loss=loss, reduction=reduction, scale=head_scale, distinct=distinct_inputs,
-        rewiring=rewiring, loss_every=log_every, seed=seed,
+        counts, len(rows), width, order, dense_share, prior=prior,
+        fan_in=fan_in, group=group, loss=loss, reduction=reduction, scale=head_scale, connect=connect,
+        distinct=distinct_inputs, rewiring=rewiring, loss_every=log_every, seed=seed,
     )  # fmt: skip
     rates: dict[str, Any] = {"lr": head_lr, "weight_decay": head_weight_decay, "decay_bias": True}
-    fused: Fused = (
-        FusedSGD(head, momentum=head_momentum, **rates)
-        if head_optimizer == "sgd"
+    fused = (
+        FusedSGD(head, momentum=head_momentum, **rates) if head_optimizer == "sgd"
         else FusedAdam(head, eps=head_eps, **rates)
-    )
-    beside = {}
+    )  # fmt: skip
+    beside: dict[str, Any] = {}
     if intermediate:
         head = WithIntermediate(head, text.dim, activation=intermediate_activation)
         beside["intermediate"] = adamw(head.linear, intermediate_lr)
     if auxiliary:
-        clusters = torch.from_numpy(auxiliary_clusters(label_tree, auxiliary_level(label_tree)))
+        level = grouping.auxiliary_level(label_tree)
+        clusters = torch.from_numpy(grouping.auxiliary_clusters(label_tree, level))
         head = WithAuxiliary(head, clusters, share=auxiliary_share, until=fading)
         beside["auxiliary"] = adamw(head.auxiliary, auxiliary_lr)
     optimizers = Optimizers(
-        encoder=plain_adam(text, encoder_lr)
-        if encoder == "bag"
-        else adamw(text, encoder_lr, encoder_weight_decay),
+        encoder=shared.encoder_optimizer(text, encoder_lr, encoder_weight_decay),
         tokens=lazy_adam(text, token_lr),
         **beside,
         head=fused,
     )
     return Recipe(
-        data, text, head, batches, optimizers,
-        schedule=WarmupCosine(batches.steps, warmup),
+        data, text, head, batches, optimizers, schedule,
         max_length=max_length, validation=held, patience=patience, select=select, micro_batches=micro_batches,
         precision=precision, clip=clip, seed=seed, log_every=log_every,
     )  # fmt: skip
-
-
-def _check_fits(*found: tuple[str, str, str] | bool) -> None:
-    """SettingError for the first triple (what was found, what is wanted, what to do) that is there."""
-    for triple in found:
-        if not isinstance(triple, bool):
-            raise SettingError(triple[0], wanted=triple[1], next_step=triple[2])
-
-
-def _tree(data: Corpus, folder: str, rows: np.ndarray, **how: Any) -> LabelTree:
-    """The user's label tree, or one built from the training texts."""
-    from megalabel.labels.build import build_tree, check_fits
-    from megalabel.labels.cluster import choose_depths
-    from megalabel.labels.grouping import auxiliary_depth
-    from megalabel.labels.tree import LabelTree
-
-    if not folder:
-        depths = [auxiliary_depth(data.n_labels), *choose_depths(data.n_labels)[-1:]]
-        return build_tree(data, rows=rows, depths=sorted(set(depths)), **how)
-    tree = LabelTree.load(folder)
-    check_fits(tree, data)
-    return tree

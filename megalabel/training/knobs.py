@@ -73,6 +73,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "intermediate_activation": ("none", "relu", "gelu"),
     "group": (1, 16, 32, 64),
     "group_by": ("tree", "frequency"),
+    "connect": ("random", "texts"),
     "prune": ("threshold", "fraction", "none"),
     "prune_scope": ("layer", "group"),
     "growth": ("random", "gradient"),

@@ -114,6 +114,26 @@ def test_what_cannot_be_is_told_before_training(bad, words):
         cascadexml(planted(), **{**SMALL, **bad})
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"tree_source": "pictures"},
+        {"scores": "parent"},
+        {"reduction": ""},
+        {"head_optimizer": "lamb"},
+        {"tokenizer": "letters"},
+        {"pool": "mean"},
+        {"pool": "max", "encoder": "small"},
+        {"precision": "int8"},
+        {"warmup_epochs": 16.0},
+    ],
+    ids=str,
+)
+def test_and_what_needs_no_tree_for_it_before_anything_long_begins(bad, nothing_long):
+    with pytest.raises(SettingError, match=next(iter(bad))):
+        cascadexml(planted(), **{**SMALL, **bad})
+
+
 def test_a_tree_of_other_labels_is_refused(tmp_path):
     LabelTree((np.array([0, 2, 4]),), np.arange(4)).save(tmp_path / "tree")
     with pytest.raises(SettingError, match=r"4 labels.*64|64 labels.*4"):

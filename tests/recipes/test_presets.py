@@ -186,3 +186,30 @@ def test_named_sets_come_before_the_general_one_and_nothing_is_hidden():
     for preset in all_presets():
         for name in preset.sets:
             assert find(preset.recipe, "some-other-set" if name == ANY else name, preset.encoder) is preset
+
+
+# Of Spartex as published: epochs, batch of an optimiser step, tokens, dropout, fan-in, threshold or fraction, steps
+# between rewirings, rate of the labels, of the encoder, and warm-up.
+SPARTEX = {
+    "Wiki10-31K": (100, 32, 128, 0.6, 64, "threshold", 0.01, 300, 0.01, 1e-5, 1000),
+    "Amazon-670K": (110, 64, 128, 0.6, 128, "threshold", 0.01, 800, 0.01, 1e-5, 1000),
+    "Wiki-500K": (50, 128, 128, 0.5, 128, "threshold", 0.05, 600, 0.05, 5e-5, 1000),
+    "Amazon-3M": (51, 256, 128, 0.35, 128, "fraction", 0.25, 750, 0.05, 5e-5, 10000),
+    "LF-AmazonTitles-131K": (100, 512, 32, 0.7, 128, "fraction", 0.15, 1000, 0.08, 1e-5, 5000),
+    "LF-WikiSeeAlso-320K": (101, 128, 32, 0.55, 128, "threshold", 0.02, 800, 0.01, 2e-4, 5000),
+}
+
+
+@pytest.mark.parametrize("name", SPARTEX)
+def test_spartex_has_the_papers_values(name):
+    preset = find("spartex", name)
+    a = preset.arguments
+    how = a["prune"]
+    found = (
+        a["epochs"], a["batch_size"], a["max_length"], a["dropout"], a["fan_in"], how, a[f"prune_{how}"],
+        a["rewire_every"], a["head_lr"], a["encoder_lr"], a["warmup"],
+    )  # fmt: skip
+    assert found == SPARTEX[name]
+    assert a["keep_moments"] is True
+    assert a["rewire_until"] == 0.66
+    assert not a.get("distinct_inputs", False)

@@ -14,10 +14,11 @@ from megalabel.heads.dealt import Dealt
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.intermediate import WithIntermediate
 from megalabel.heads.sparse import SparseHead
+from megalabel.kernels.strongest_inputs import strongest_inputs
 from megalabel.labels.tree import LabelTree
-from megalabel.recipes.presets import find
 from megalabel.recipes.spartex import spartex
 from megalabel.training.fused import FusedAdam
+from megalabel.types import Positives
 
 SMALL = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=20, batch_size=32, hidden=0, dropout=0.1, fan_in=48,
@@ -35,7 +36,14 @@ BCE = dict(loss="bce", head_optimizer="sgd", head_lr=0.01, prior=True, head_scal
         {"auxiliary": True, "auxiliary_epochs": 4, "distinct_inputs": True, "growth": "gradient"},
         {"group": 16, "dense_share": 0.1, "prune_scope": "group", "prior": True, "label_texts": True},
         {"intermediate": 300, "intermediate_lr": 0.002, "prune": "threshold", "prune_threshold": 0.005},
-        {"prune": "none", "group": 16, "group_by": "frequency", "reduction": "sum", "head_lr": 0.005},
+        {
+            "connect": "texts",
+            "prune": "none",
+            "group": 16,
+            "group_by": "frequency",
+            "reduction": "sum",
+            "head_lr": 0.005,
+        },
     ],
     ids=["hinge", "bce", "auxiliary", "groups", "intermediate", "static"],
 )
@@ -100,6 +108,21 @@ def test_groups_follow_the_tree_and_frequent_labels_are_dense(tmp_path):
     assert len(recipe.optimizers["head"].rules) == 2
 
 
+def test_connections_by_texts_are_chosen_once_by_the_untrained_encoder(tmp_path):
+    data, more = planted(), {**SMALL, **BCE, "fan_in": 16, "connect": "texts", "prune": "none"}
+    untrained = spartex(data, **more)
+    model = megalabel.Model(untrained.encoder, untrained.head, data.label_texts, untrained.max_length)
+    kept = np.setdiff1d(np.arange(len(data.train)), untrained.validation)
+    views, labels = torch.from_numpy(model.encode(data.train.texts[kept])), data.train.labels[kept].tocoo()
+    pairs = Positives.of(torch.from_numpy(labels.row).long(), torch.from_numpy(labels.col).long())
+    wanted = strongest_inputs(views[:, 0], pairs, data.n_labels, 16)
+    trained = megalabel.train(spartex(data, **more), tmp_path / "run", quiet=True)
+    assert (
+        trained.head.inputs == wanted
+    ).float().mean() > 0.99  # batches pad texts otherwise, so sums round otherwise
+    assert (untrained.head.inputs == wanted).float().mean() < 0.5
+
+
 def test_the_intermediate_layer_is_before_the_labels_only():
     more = {"intermediate": 100, "intermediate_activation": "relu", "auxiliary": True, "auxiliary_epochs": 3}
     head = spartex(planted(), **{**SMALL, **more}).head
@@ -126,7 +149,7 @@ def test_the_intermediate_layer_is_before_the_labels_only():
         ({"growth_start": "one", "prune": "none"}, "growth_start = 'one'"),
         ({"group_by": "name", "group": 16}, "group_by"),
         ({"loss": "hinge"}, "squared_hinge"),
-        ({"reduction": "max"}, "mean or sum"),
+        ({"reduction": "max"}, "reduction = 'max'"),
         ({"head_optimizer": "lamb"}, "head_optimizer"),
         ({"auxiliary": True, "auxiliary_epochs": 21}, "auxiliary_epochs = 21"),
         ({"auxiliary": True, "auxiliary_epochs": 0}, "auxiliary_epochs = 0"),
@@ -134,43 +157,73 @@ def test_the_intermediate_layer_is_before_the_labels_only():
         ({"intermediate": 40}, "fan_in = 48"),
         ({"intermediate": 100, "intermediate_activation": "tanh"}, "tanh"),
         ({"tree": "no-such-folder", "group": 16}, "no-such-folder"),
-        ({"encoder": "small", "pool": "max"}, "pool"),
+        ({"encoder": "small", "pool": "max"}, "pool = 'max'"),
+        ({"encoder": "small", "fan_in": 129}, r"fan_in = 129.*1 to 128"),
+        ({"fan_in": 256, "distinct_inputs": True}, r"fan_in = 256 of 256 inputs"),
+        ({"encoder": "no-such", "prune": "threshold", "prune_threshold": 1.0}, "all would be dropped"),
+        ({"prune_scope": "group", "prune_fraction": 0.04}, "nothing ever would be"),
+        ({"warmup": 240.0}, "warmup = 240 is 240 of 240 steps"),
+        ({"pool": "mean"}, "pool for the encoder bag"),
+        ({"tokenizer": "letters"}, "tokenizer = 'letters'"),
+        ({"tree_source": "pictures"}, "tree_source = 'pictures'"),
+        ({"precision": "int8"}, "precision = 'int8'"),
     ],
     ids=str,
 )
-def test_what_cannot_be_is_told_before_training(bad, words):
+def test_what_cannot_be_is_told_before_anything_long_begins(bad, words, nothing_long):
     with pytest.raises(MegalabelError, match=words):
         spartex(planted(), **{**SMALL, **bad})
+
+
+@pytest.mark.parametrize(
+    ("bad", "knob"),
+    [
+        ({"prune": "threshold", "prune_threshold": 1.0}, "prune_threshold"),
+        ({"prune": "threshold", "prune_threshold": 0.0}, "prune_threshold"),
+        ({"prune_fraction": 0.0}, "prune_fraction"),
+        ({"prune_scope": "group", "prune_fraction": 0.04}, "prune_fraction"),
+        ({"rewire_until": 0.01}, "rewire_every"),
+        ({"auxiliary": True, "auxiliary_epochs": 21}, "auxiliary_epochs"),
+    ],
+    ids=str,
+)
+def test_what_is_told_bears_the_names_of_the_recipe(bad, knob):
+    with pytest.raises(SettingError) as told:
+        spartex(planted(), **{**SMALL, **bad})
+    assert told.value.where == knob
+    assert told.value.found.startswith(f"{knob} = ")
+
+
+def test_a_pretrained_encoder_too_narrow_is_told_before_the_tree(tiny_bert, monkeypatch):
+    monkeypatch.setattr("megalabel.labels.build.build_tree", None)
+    with pytest.raises(SettingError, match=r"fan_in = 33.*1 to 32"):
+        spartex(planted(), **{**SMALL, "encoder": str(tiny_bert), "tokenizer": "own", "fan_in": 33, "group": 16})
+
+
+def test_the_papers_warm_up_is_too_long_for_a_small_set(tiny_bert, nothing_long):
+    with pytest.raises(SettingError, match=r"warmup = 1000 is 1000 of 660 steps.*a share such as 0\.05"):
+        spartex(planted(), encoder=str(tiny_bert))
+
+
+@pytest.mark.parametrize("more", [{}, {"group": 16, "group_by": "frequency"}], ids=str)
+def test_a_tree_that_nothing_uses_is_refused(more, tmp_path):
+    LabelTree((np.array([0, 32, 64]),), np.arange(64)).save(tmp_path / "tree")
+    arguments = {**SMALL, "tree": str(tmp_path / "tree"), **more}
+    with pytest.raises(SettingError, match=r"nothing here would use.*auxiliary, or a group above 1"):
+        spartex(planted(), **arguments)
+    assert (
+        spartex(planted(), **{**arguments, "auxiliary": True, "auxiliary_epochs": 2}).head.auxiliary.n_labels == 2
+    )
+
+
+def test_labels_are_ordered_by_frequency_and_no_tree_is_built(monkeypatch):
+    monkeypatch.setattr("megalabel.labels.build.build_tree", None)
+    recipe = spartex(planted(), **{**SMALL, "group": 16, "group_by": "frequency", "validation": 0.0})
+    counts = np.asarray(recipe.data.train.labels.sum(0)).ravel()
+    assert recipe.head.order.tolist() == np.argsort(-counts, kind="stable").tolist()
 
 
 def test_a_tree_of_other_labels_is_refused(tmp_path):
     LabelTree((np.array([0, 2, 4]),), np.arange(4)).save(tmp_path / "tree")
     with pytest.raises(SettingError, match=r"4 labels.*64|64 labels.*4"):
         spartex(planted(), **{**SMALL, "group": 16, "tree": str(tmp_path / "tree")})
-
-
-# Table C6 of our notes: epochs, batch of an optimiser step, tokens, dropout, fan-in, threshold or fraction, steps
-# between rewirings, rate of the labels, of the encoder, and warm-up.
-PUBLISHED = {
-    "Wiki10-31K": (100, 32, 128, 0.6, 64, "threshold", 0.01, 300, 0.01, 1e-5, 1000),
-    "Amazon-670K": (110, 64, 128, 0.6, 128, "threshold", 0.01, 800, 0.01, 1e-5, 1000),
-    "Wiki-500K": (50, 128, 128, 0.5, 128, "threshold", 0.05, 600, 0.05, 5e-5, 1000),
-    "Amazon-3M": (51, 256, 128, 0.35, 128, "fraction", 0.25, 750, 0.05, 5e-5, 10000),
-    "LF-AmazonTitles-131K": (100, 512, 32, 0.7, 128, "fraction", 0.15, 1000, 0.08, 1e-5, 5000),
-    "LF-WikiSeeAlso-320K": (101, 128, 32, 0.55, 128, "threshold", 0.02, 800, 0.01, 2e-4, 5000),
-}
-
-
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_the_papers_sets_have_the_papers_values(name):
-    preset = find("spartex", name)
-    a = preset.arguments
-    how = a["prune"]
-    found = (
-        a["epochs"], a["batch_size"], a["max_length"], a["dropout"], a["fan_in"], how, a[f"prune_{how}"],
-        a["rewire_every"], a["head_lr"], a["encoder_lr"], a["warmup"],
-    )  # fmt: skip
-    assert found == PUBLISHED[name]
-    assert a["keep_moments"] is True
-    assert a["rewire_until"] == 0.66
-    assert not a.get("distinct_inputs", False)

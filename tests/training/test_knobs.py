@@ -6,7 +6,7 @@ import pytest
 
 from megalabel.errors import SettingError
 from megalabel.recipes import get, names
-from megalabel.training.knobs import RANGES, TUPLES, checked
+from megalabel.training.knobs import CHOICES, RANGES, TUPLES, checked
 
 
 @pytest.mark.parametrize("recipe", names())
@@ -69,3 +69,38 @@ def test_numpy_numbers_become_pythons():
 
 def test_other_types_are_not_judged():
     assert checked("tree", [1, 2], "list[int]") == [1, 2]
+
+
+def test_the_choices_are_those_of_the_parts():
+    from typing import get_args
+
+    from megalabel.encoders.build import TOKENIZERS
+    from megalabel.heads.intermediate import ACTIVATIONS
+    from megalabel.heads.rewiring import GROWTH, PRUNE, SCOPES, STARTS
+    from megalabel.heads.sparse import CONNECT, GROUPS
+    from megalabel.kernels.beam import Scores
+    from megalabel.kernels.label_loss import LOSSES
+    from megalabel.labels.features import SOURCES
+    from megalabel.training.loop import PRECISIONS
+
+    parts = {
+        "tokenizer": TOKENIZERS, "precision": ("auto", *PRECISIONS), "tree_source": SOURCES, "group": GROUPS,
+        "scores": get_args(Scores), "loss": LOSSES, "intermediate_activation": ACTIVATIONS, "growth": GROWTH,
+        "prune": (*PRUNE, "none"), "connect": CONNECT, "prune_scope": SCOPES, "growth_start": STARTS,
+    }  # fmt: skip
+    assert {name: set(CHOICES[name]) for name in parts} == {name: set(choices) for name, choices in parts.items()}
+
+
+def test_every_choice_is_a_knob_of_a_recipe():
+    knobs = {name: p for recipe in names() for name, p in inspect.signature(get(recipe)).parameters.items()}
+    assert CHOICES.keys() <= knobs.keys()
+    for name, choices in CHOICES.items():
+        assert [checked(name, choice, knobs[name].annotation) for choice in choices] == list(choices)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "value"), [("group", "int", 24), ("loss", "str", ""), ("prune", "str", "x")]
+)
+def test_what_is_none_of_the_choices_is_refused(name, kind, value):
+    with pytest.raises(SettingError, match=f"{name} = {value!r}.* or "):
+        checked(name, value, kind)

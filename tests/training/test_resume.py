@@ -48,8 +48,8 @@ CASES = {
         log_every=2, validation=0.1, loss_every=None,
     ),
     "spartex, groups and dense labels, sgd with momentum": dict(
-        recipe="spartex", encoder="bag", fan_in=24, group=16, dense_share=0.1, prune_threshold=0.05,
-        rewire_every=3, auxiliary=False, loss="bce", head_optimizer="sgd", prior=True, intermediate=64,
+        recipe="spartex", encoder="bag", fan_in=24, connect="texts", group=16, dense_share=0.1,
+        prune_threshold=0.05, rewire_every=3, auxiliary=False, loss="bce", head_optimizer="sgd", prior=True, intermediate=64,
         keep_moments=True, log_every=3, validation=0.0, loss_every=None,
     ),
 }  # fmt: skip
