@@ -188,8 +188,8 @@ def test_named_sets_come_before_the_general_one_and_nothing_is_hidden():
             assert find(preset.recipe, "some-other-set" if name == ANY else name, preset.encoder) is preset
 
 
-# Of Spartex as published: epochs, batch of an optimiser step, tokens, dropout, fan-in, threshold or fraction, steps
-# between rewirings, rate of the labels, of the encoder, and warm-up.
+# Of Spartex as published: epochs, batch of an optimiser step, tokens, dropout, fan-in, threshold or fraction,
+# steps between rewirings, rate of the labels, of the encoder, and warm-up.
 SPARTEX = {
     "Wiki10-31K": (100, 32, 128, 0.6, 64, "threshold", 0.01, 300, 0.01, 1e-5, 1000),
     "Amazon-670K": (110, 64, 128, 0.6, 128, "threshold", 0.01, 800, 0.01, 1e-5, 1000),

@@ -49,8 +49,8 @@ CASES = {
     ),
     "spartex, groups and dense labels, sgd with momentum": dict(
         recipe="spartex", encoder="bag", fan_in=24, connect="texts", group=16, dense_share=0.1,
-        prune_threshold=0.05, rewire_every=3, auxiliary=False, loss="bce", head_optimizer="sgd", prior=True, intermediate=64,
-        keep_moments=True, log_every=3, validation=0.0, loss_every=None,
+        prune_threshold=0.05, rewire_every=3, auxiliary=False, loss="bce", head_optimizer="sgd",
+        prior=True, intermediate=64, keep_moments=True, log_every=3, validation=0.0, loss_every=None,
     ),
 }  # fmt: skip
 
