@@ -5,8 +5,8 @@
 The dense head is the committed preset of `renee` for the bag; every other line is that of `spartex` for the
 same set and encoder, with one knob turned: `fan_in`, and at F = 64 the connections themselves: drawn at random
 and left so ("random"), drawn at random and a fifth of them exchanged by gradient every so often ("rewired"),
-chosen by the texts of each label before the first step ("by texts", the preset), that and then exchanged, and that
-for groups of 32 neighbours in the label tree that share them; three seeds each. Each run is a process of its own.
+chosen by the texts of each label before the first step ("by texts", the preset), and that for groups of 32
+neighbours in the label tree that share them; three seeds each. Each run is a process of its own.
 Seconds are of the whole process, the CPU's the fairer ones where something else is running; "head MB" are the
 head's weights, inputs and what its optimiser keeps.
 
@@ -32,7 +32,6 @@ WAYS = {
     "random": ["--connect", "random", "--prune", "none"],
     "rewired": ["--connect", "random", *REWIRED],
     "by texts": ["--connect", "texts", "--prune", "none"],
-    "by texts, rewired": ["--connect", "texts", *REWIRED],
     "by texts, shared by 32": ["--connect", "texts", "--prune", "none", "--group", "32"],
 }
 
@@ -51,17 +50,21 @@ def measure(data: str, name: str, recipe: str, options: list[str], seeds: tuple[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", nargs="+")
+    parser.add_argument("--epochs", type=int, help="of every run but the dense head's; default: the presets'")
+    parser.add_argument("--way", nargs="+", default=list(WAYS), help="which ways to connect")
     parser.add_argument("--only", nargs="+", default=["dense", "fan-ins", "ways"], help="parts to measure")
     options = parser.parse_args()
+    short = ["--epochs", str(options.epochs)] if options.epochs else []
+    told = f", {options.epochs} epochs" if options.epochs else ""
     for data in options.data:
         if "dense" in options.only:
             measure(data, "dense", "renee", [], SEEDS[:1])
         if "fan-ins" in options.only:
             for fan_in in FAN_INS:
-                measure(data, f"F={fan_in}", "spartex", ["--fan-in", str(fan_in)], SEEDS[:1])
+                measure(data, f"F={fan_in}{told}", "spartex", ["--fan-in", str(fan_in), *short], SEEDS[:1])
         if "ways" in options.only:
-            for name, more in WAYS.items():
-                measure(data, f"F=64 {name}, {len(SEEDS)} seeds", "spartex", more, SEEDS)
+            for name in options.way:
+                measure(data, f"F=64 {name}, {len(SEEDS)} seeds{told}", "spartex", [*WAYS[name], *short], SEEDS)
 
 
 if __name__ == "__main__":
