@@ -29,6 +29,8 @@ bench: $(VENV)/.ready  ## the benchmarks behind the README's figures, rows into 
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/dense_head.py
 	$(BIN)/python benchmarks/cascade.py
+	$(BIN)/python benchmarks/sparse_head.py
+	$(BIN)/python benchmarks/sparse_head_large.py
 	$(BIN)/python benchmarks/tree.py
 	$(BIN)/python benchmarks/beam.py
 

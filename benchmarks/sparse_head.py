@@ -1,34 +1,30 @@
 """How fast and how large a training step of labels with few inputs each is, beside its floor and the dense head.
 
-python benchmarks/sparse_head.py [--labels 670091] [--rounds N] [--no-obvious] [--no-record] [--large]
+python benchmarks/sparse_head.py [--labels 670091] [--rounds N] [--no-obvious] [--no-record]
 
 A step: embeddings (B, D) in, the loss's gradient by them out, weights (L, F) updated. `SparseHead` around
 `kernels/fixed_fan_in.py`, its loss's value not asked for; B = 64, D = 768, F = 32, two threads.
 
-The floor. Work: 6·B·L·F operations (logits, embedding's gradient, weights' gradient), 8.2 GFLOP at L = 670,091,
-at 80 GFLOP/s, the rate stated for two cores with AVX2 on gathered inputs: 0.103 s. "of the floor" is over that, on
-any machine. Beside it stand two floors measured in the same run, of which the larger holds: "arithmetic", the same
-operations at the rate of a large torch.mm, and "traffic", weights, biases and what the rule keeps read and written
-once and inputs read once, at the rate of a large copy or multiplication in place, whichever is faster.
+The floor: 6·B·L·F operations (logits, both gradients), 8.2 GFLOP at L = 670,091, at 80 GFLOP/s, the rate stated
+for two cores with AVX2 on gathered inputs: 0.103 s, on any machine. Two more floors are measured in the same
+run, of which the larger holds: "arithmetic", the same operations at the rate of a large torch.mm, and "traffic",
+weights, biases and what the rule keeps read and written once and inputs read once, at the rate of a large copy
+or multiplication in place.
 
 "trained": small weights and biases of -1.2, so that the squared hinge leaves about one pair of text and label in
 3,000 a gradient and 98% of the labels end after their logits. "dense head": `DenseHead`, momentum 0.9, BCE.
 "obvious": PyTorch by a few thousand labels at a time, (x[:, inputs] * weight).sum(-1) + bias, BCE on dense float
-targets, backward, then torch.optim.SGD(momentum=0.9); one step in a process of its own, as it takes so long.
-"of ours" is a way's time over that of "SGD with momentum, BCE".
+targets, backward, then torch.optim.SGD(momentum=0.9); one step in a process of its own, as it takes so long. "of
+ours" is a way's time over that of "SGD with momentum, BCE".
 
-Expected before the first run, on two cores with AVX-512 and after a try by hand (0.08 s, 0.05 s for groups of 32,
-0.80 s for the dense head): 0.8 of the floor with and without momentum, which is a tenth of the time; AdamW up to
-1.1, for its divisions, roots and twice the traffic; squared hinge as BCE less the exponentials, about a tenth;
-trained 0.5, a third of the work and all of the traffic; the obvious way some hundred times slower, as the
-gradient of its gather adds numbers one by one. Memory within 5% of the formula in `kernels/fixed_fan_in.py`.
+Expected before the first run, on two cores with AVX-512 and after a try by hand (0.08 s, 0.05 s for groups of
+32, 0.80 s for the dense head): 0.8 of the floor with and without momentum; AdamW up to 1.1, for its divisions,
+roots and twice the traffic; squared hinge a tenth less; trained 0.5; the obvious way some hundred times slower,
+as the gradient of its gather adds numbers one by one. Memory within 5% of the formula in
+`kernels/fixed_fan_in.py`.
 
 Ways take turns within each round, so a busy machine slows all alike; ratios are of medians. Memory: the peak
 resident size of a process of its own, less what it was after imports and a step on a few labels.
-
---large measures this alone: L = 3,000,000, 50 steps of AdamW on the squared hinge, new embeddings and positives
-(labels by Zipf's law) each time, a fifth of the connections exchanged after steps 10, 20 and 30. Expected: five
-times the step above, and above the formula by the choice of connections, a byte for each of L·F, 7%.
 """
 
 from __future__ import annotations
@@ -46,36 +42,32 @@ from dense_head import Step, batch, peak_of_this_process
 from torch import Tensor, nn
 
 from megalabel.heads.dense import DenseHead
-from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.sparse import SparseHead
 from megalabel.kernels.adam_rule import AdamRule, Rule
 from megalabel.kernels.connections import input_dtype
 from megalabel.kernels.sgd_rule import SGDRule
-from megalabel.training.fused import FusedAdam
 from megalabel.types import Positives
 
 TEXTS, FAN_IN, DIM = 64, 32, 768
 STATED_RATE = 80e9  # operations a second of two AVX2 cores on gathered inputs
 LR = 1e-5  # so that the weights stay what they are called: those at the start, or trained ones
 REFERENCE = "SGD with momentum, BCE"
-LARGE, STEPS = 3_000_000, 50
-LARGE_WAY = f"{STEPS} steps, AdamW, squared hinge, rewired"
 
 
-def sparse(n_labels: int, make: Callable[[], Rule], loss: str, group: int = 1, trained: bool = False) -> Step:
+def sparse(n_labels: int, rule: str, loss: str, group: int = 1, trained: bool = False) -> Step:
     x, positives = batch(TEXTS, n_labels, DIM)
     scale = 0.1 if trained else 1.0
     head = SparseHead(n_labels, DIM, fan_in=FAN_IN, group=group, loss=loss, scale=scale, loss_every=10**9)
     if trained:
         head.bias.data.fill_(-1.2)
-    head.rule = make()
+    head.rule = RULES[rule]()
     return step_of(head, x, positives)
 
 
 def dense(n_labels: int) -> Step:
     x, positives = batch(TEXTS, n_labels, DIM)
     head = DenseHead(n_labels, DIM, loss_every=10**9)
-    head.rule = momentum()
+    head.rule = RULES["SGD with momentum"]()
     return step_of(head, x, positives)
 
 
@@ -111,27 +103,21 @@ def obvious(n_labels: int, chunk: int = 4096) -> Step:
     return step
 
 
-def plain_sgd() -> Rule:
-    return SGDRule(lr=LR)
-
-
-def momentum() -> Rule:
-    return SGDRule(lr=LR, momentum=0.9)
-
-
-def adam() -> Rule:
-    return AdamRule(lr=LR)
-
+RULES: dict[str, Callable[[], Rule]] = {
+    "SGD": lambda: SGDRule(lr=LR),
+    "SGD with momentum": lambda: SGDRule(lr=LR, momentum=0.9),
+    "AdamW": lambda: AdamRule(lr=LR),
+}
 
 # A way's step, its group, and how many numbers its rule keeps beside each weight.
 OURS: dict[str, tuple[Callable[[int], Step], int, int]] = {
-    "SGD, BCE": (lambda n: sparse(n, plain_sgd, "bce"), 1, 0),
-    REFERENCE: (lambda n: sparse(n, momentum, "bce"), 1, 1),
-    "AdamW, BCE": (lambda n: sparse(n, adam, "bce"), 1, 2),
-    "AdamW, squared hinge": (lambda n: sparse(n, adam, "squared_hinge"), 1, 2),
-    "AdamW, squared hinge, trained": (lambda n: sparse(n, adam, "squared_hinge", trained=True), 1, 2),
-    f"{REFERENCE}, G=32": (lambda n: sparse(n, momentum, "bce", 32), 32, 1),
-    "AdamW, squared hinge, G=32": (lambda n: sparse(n, adam, "squared_hinge", 32), 32, 2),
+    "SGD, BCE": (lambda n: sparse(n, "SGD", "bce"), 1, 0),
+    REFERENCE: (lambda n: sparse(n, "SGD with momentum", "bce"), 1, 1),
+    "AdamW, BCE": (lambda n: sparse(n, "AdamW", "bce"), 1, 2),
+    "AdamW, squared hinge": (lambda n: sparse(n, "AdamW", "squared_hinge"), 1, 2),
+    "AdamW, squared hinge, trained": (lambda n: sparse(n, "AdamW", "squared_hinge", trained=True), 1, 2),
+    f"{REFERENCE}, G=32": (lambda n: sparse(n, "SGD with momentum", "bce", 32), 32, 1),
+    "AdamW, squared hinge, G=32": (lambda n: sparse(n, "AdamW", "squared_hinge", 32), 32, 2),
 }
 WAYS = {**{name: way[0] for name, way in OURS.items()}, "dense head": dense, "obvious": obvious}
 
@@ -244,65 +230,20 @@ def report(n_labels: int, rounds: int, with_obvious: bool, recording: bool) -> N
             record.row("sparse_head", size_of(n_labels), f"{name}: {metric}", value, unit)
 
 
-def train(n_labels: int) -> list[float]:
-    """Seconds of each of 50 steps, rewirings included; making the data is not."""
-    rewiring = Rewiring(every=10, until=33, prune="fraction", fraction=0.2)
-    head = SparseHead(n_labels, DIM, fan_in=FAN_IN, rewiring=rewiring, loss_every=10**9)
-    optimizer = FusedAdam(head, lr=1e-3)
-    generator, taken = torch.Generator().manual_seed(0), []
-    for i in range(STEPS):
-        x = torch.randn(TEXTS, DIM, generator=generator).requires_grad_()
-        labels = (n_labels ** torch.rand(3 * TEXTS, generator=generator, dtype=torch.float64)).long() - 1
-        positives = Positives.of(torch.arange(TEXTS).repeat_interleave(3), labels)
-        start = time.perf_counter()
-        optimizer.begin(0, 1)
-        head.loss(x[:, None], positives).backward()
-        optimizer.step()
-        head.after_step(i, optimizer)
-        taken.append(time.perf_counter() - start)
-    return taken
-
-
-def large(n_labels: int, recording: bool) -> None:
-    train(512)
-    before, start = peak_of_this_process(), time.perf_counter()
-    taken = train(n_labels)
-    whole = time.perf_counter() - start
-    peak = peak_of_this_process()
-    share, step = (peak - before) / stated(n_labels, 1, 2), statistics.median(taken)
-    rewired = statistics.median(taken[i] for i in (9, 19, 29))
-    print(f"{size_of(n_labels)} {LARGE_WAY}: {whole:.1f} s in all, first weights and data included")
-    print(f"median step {step * 1e3:.0f} ms, one with a rewiring {rewired * 1e3:.0f} ms")
-    print(f"peak {peak:.0f} MB, {peak - before:.0f} MB over the baseline, {share:.0%} of the formula")
-    for metric, value, unit in (
-        ("step", step * 1e3, "ms"),
-        ("step with a rewiring", rewired * 1e3, "ms"),
-        ("in all", whole, "s"),
-        ("peak memory", peak - before, "MB"),
-        ("peak of stated", share, "of the formula"),
-    ):
-        if recording:
-            record.row("sparse_head", size_of(n_labels), f"{LARGE_WAY}: {metric}", value, unit)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--labels", type=int, help="default: 670,091, with --large 3,000,000")
+    parser.add_argument("--labels", type=int, default=670_091)
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--no-obvious", action="store_true", help="leave out the way that takes a minute")
-    parser.add_argument("--large", action="store_true", help="measure 50 steps of a large layer instead")
     parser.add_argument("--no-record", action="store_true")
     parser.add_argument("--memory-of", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    n_labels = options.labels or (LARGE if options.large else 670_091)
     if options.memory_of:
-        memory_here(options.memory_of, n_labels)
-    elif options.large:
-        large(n_labels, not options.no_record)
+        memory_here(options.memory_of, options.labels)
     else:
-        report(n_labels, options.rounds, not options.no_obvious, not options.no_record)
+        report(options.labels, options.rounds, not options.no_obvious, not options.no_record)
 
 
 if __name__ == "__main__":
