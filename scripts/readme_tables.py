@@ -43,7 +43,7 @@ FAN_IN_COLUMNS = ("P@1", "P@5", "PSP@1", "PSP@5", "train s", "train CPU s", "pea
 SPARSE_COLUMNS = (
     ("ms a step", "step", 1.0),
     ("times the floor", "of the floor", 1.0),
-    ("times slower than F=32", "of ours", 1.0),
+    ("times SGD with momentum, BCE", "of ours", 1.0),
     ("peak MB", "peak memory", 1.0),
     ("% of the formula", "peak of stated", 100.0),
 )
@@ -122,7 +122,8 @@ def sparse_head() -> str:
     lines = []
     for size, values in rows("sparse_head").items():
         for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
-            lines.append((f"{size}: {way}", _cells(values, SPARSE_COLUMNS, f"{way}: ")))
+            labels = int(size.split()[0].removeprefix("L="))
+            lines.append((f"{labels:,} labels: {way}", _cells(values, SPARSE_COLUMNS, f"{way}: ")))
     return _table(lines, SPARSE_COLUMNS, "sparse_head")
 
 
