@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from megalabel.inference.evaluate import evaluate
     from megalabel.labels.tree import LabelTree
     from megalabel.model import Model
+    from megalabel.ranker import load
     from megalabel.training.run import train
     from megalabel.types import TopK
-
-    load = Model.load
 
 # What the door offers, and where it lies: imported when first asked for, so that the command line starts at once.
 _OFFERED = {
@@ -24,7 +23,7 @@ _OFFERED = {
     "Model": "megalabel.model:Model",
     "TopK": "megalabel.types:TopK",
     "evaluate": "megalabel.inference.evaluate:evaluate",
-    "load": "megalabel.model:Model.load",
+    "load": "megalabel.ranker:load",
     "train": "megalabel.training.run:train",
 }
 

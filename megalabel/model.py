@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,21 +15,21 @@ from megalabel.data.texts import Texts
 from megalabel.data.tokenizer import TextTokenizer
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
-from megalabel.errors import FormatError, SettingError
-from megalabel.files import atomic_folder, json_bytes, recover
+from megalabel.errors import SettingError
+from megalabel.files import atomic_folder, json_bytes
 from megalabel.heads.base import Head
 from megalabel.manifest import read_manifest, write_manifest
 from megalabel.progress import Progress
+from megalabel.ranker import AGAIN, Ranker, class_name, model_folder, named_class
 from megalabel.tensors import fill, save_tensors
 from megalabel.types import TopK
 
 FORMAT = 1
 BLOCK = 8192  # texts that are tokenised and sorted by length together
 FILES = ("encoder.safetensors", "head.safetensors", "tokenizer.json", "labels.jsonl")
-AGAIN = "copy the folder again from where it was made"
 
 
-class Model:
+class Model(Ranker):
     """A trained classifier.
 
     Args:
@@ -73,15 +71,7 @@ class Model:
         batch_size: int = 256,
         progress: str = "",
     ) -> TopK:
-        """The best k labels of each text, as numpy arrays (N, k).
-
-        Args:
-            texts: N texts; one text is [text].
-            k: labels each. Where it exceeds L, the rest is -1 with score -inf.
-            exclude: (F, 2) pairs (row, label) that may not be answered.
-            batch_size: texts scored together.
-            progress: what to call it on a progress bar, "" for none.
-        """
+        """The best k labels of each text by score, as numpy arrays (N, k); arguments as `Ranker` has them."""
         _at_least_one("k", k)
         labels = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
@@ -95,14 +85,6 @@ class Model:
         if bar:
             bar.__exit__()
         return TopK(labels, scores)
-
-    def predict(self, texts: Sequence[str], k: int = 10) -> list[list[tuple[str, float]]]:
-        """The best k labels of each text by name, with their scores."""
-        labels, scores = self.topk(texts, k).numpy()
-        return [
-            [(self.label_texts[int(i)], float(s)) for i, s in zip(ids, row, strict=True) if i >= 0]
-            for ids, row in zip(labels, scores, strict=True)
-        ]
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
         """Row numbers (B,) and views (B, V, D), in batches of texts of like length; the modules' modes kept."""
@@ -148,8 +130,8 @@ class Model:
             facts = {
                 "n_labels": len(self.label_texts),
                 "max_length": self.max_length,
-                "encoder": {"class": _name(self.encoder), "settings": self.encoder.settings()},
-                "head": {"class": _name(head), "settings": head.settings()},
+                "encoder": {"class": class_name(self.encoder), "settings": self.encoder.settings()},
+                "head": {"class": class_name(head), "settings": head.settings()},
             }
             write_manifest(new, FORMAT, facts)
 
@@ -171,10 +153,7 @@ class Model:
         `device` None is the first GPU, or the CPU where there is none. `trust` names modules outside megalabel
         that the folder's encoder or head may come from.
         """
-        folder, device = Path(folder), pick(device)
-        if not (folder / "manifest.json").exists() and (folder / "recipe.json").exists():
-            folder = folder / "model"
-        recover(folder)
+        folder, device = model_folder(folder), pick(device)
         manifest = read_manifest(
             folder,
             "model",
@@ -185,8 +164,8 @@ class Model:
         )
         lines = (folder / "labels.jsonl").read_text(encoding="utf-8").split("\n")
         names = Texts.of(json.loads(line) for line in lines if line)
-        encoder_class = _class(manifest["encoder"]["class"], Encoder, trust, folder)
-        head_class = _class(manifest["head"]["class"], Head, trust, folder)
+        encoder_class = named_class(manifest["encoder"]["class"], Encoder, trust, folder)
+        head_class = named_class(manifest["head"]["class"], Head, trust, folder)
         tokenizer = TextTokenizer.load(folder)
         encoder = encoder_class.from_settings(manifest["encoder"]["settings"], tokenizer, folder)
         head = head_class.from_settings(manifest["head"]["settings"])
@@ -197,29 +176,3 @@ class Model:
 def _at_least_one(name: str, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise SettingError(f"{name} = {value}", wanted="a whole number from 1 up", next_step="correct it")
-
-
-def _name(part: object) -> str:
-    return f"{type(part).__module__}:{type(part).__qualname__}"
-
-
-def _class(name: str, kind: type, trust: Sequence[str], folder: Path) -> Any:
-    module, _, qualified = name.partition(":")
-    if module.split(".")[0] not in ("megalabel", *trust):
-        raise FormatError(
-            f"the model's {kind.__name__.lower()} comes from {module}, code that is not megalabel's",
-            wanted="a module that you trust",
-            next_step=f'load it with trust=["{module.split(".")[0]}"] if you do',
-            where=folder,
-        )
-    try:
-        found = getattr(importlib.import_module(module), qualified)
-    except (ImportError, AttributeError) as error:
-        raise FormatError(
-            f"{name} is not there ({error})", wanted=f"a {kind.__name__}", next_step=AGAIN, where=folder
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, kind)):
-        raise FormatError(
-            f"{name} is no {kind.__name__}", wanted=f"a {kind.__name__}", next_step=AGAIN, where=folder
-        )
-    return found

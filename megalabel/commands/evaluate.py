@@ -10,14 +10,14 @@ from megalabel.files import write_json
 from megalabel.inference.evaluate import evaluate
 from megalabel.metrics.peers import peers
 from megalabel.metrics.table import METRICS, table
-from megalabel.model import Model
+from megalabel.ranker import load
 
 
 def evaluate_run(
     run: Path, data: Any, k: str, a: float | None, b: float | None, batch_size: int, device: str | None
 ) -> str:
     """Measures, writes, and returns the table to print."""
-    model = Model.load(run, device=device)
+    model = load(run, device=device)
     found = evaluate(model, data, k=_cuts(k), a=a, b=b, batch_size=batch_size, progress=True)
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)

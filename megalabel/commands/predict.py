@@ -10,13 +10,13 @@ from typing import BinaryIO
 
 from megalabel.files import write_bytes_atomically
 from megalabel.inference.predict import format_of, read_texts, write_jsonl, write_npz
-from megalabel.model import Model
+from megalabel.ranker import load
 
 
 def predict_file(run: Path, texts: str, out: str | None, k: int, device: str | None) -> None:
     """Reads, predicts, writes; standard output where `out` is None or "-"."""
     kind = format_of(out)
-    model = Model.load(run, device=device)
+    model = load(run, device=device)
     stream = read_texts(texts, sys.stdin.buffer)
     if out is None or out == "-":
         file = _text(sys.stdout.buffer)

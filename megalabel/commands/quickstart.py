@@ -12,7 +12,7 @@ from megalabel.commands.train import run
 from megalabel.data.corpus import Corpus
 from megalabel.files import read_json
 from megalabel.inference.evaluate import evaluate
-from megalabel.model import Model
+from megalabel.ranker import load
 
 DATA, RECIPE = "wordnet-4k", "renee"
 
@@ -23,7 +23,7 @@ def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
     begun = time.monotonic()
     facts = out / "recipe.json"
     trained = facts.exists() and read_json(facts, next_step="delete the folder").get("finished")
-    model = Model.load(out) if trained else run(RECIPE, data, out, {})
+    model = load(out) if trained else run(RECIPE, data, out, {})
     seconds = None if trained else time.monotonic() - begun
     found = evaluate(model, data)
     write_metrics(out, found)

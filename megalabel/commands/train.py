@@ -66,7 +66,8 @@ def run(
     """Takes the preset, says what it took, trains; returns the model."""
     import torch
 
-    from megalabel.training.run import check_out, train
+    from megalabel.training.folder import check_out
+    from megalabel.training.run import train
 
     check_out(out)  # before the recipe is built, which may take minutes
     if threads is not None:

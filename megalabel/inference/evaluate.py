@@ -11,11 +11,11 @@ from megalabel.data.tokenize import check_texts
 from megalabel.errors import DataError, SettingError
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
-from megalabel.model import Model
+from megalabel.ranker import Ranker
 
 
 def evaluate(
-    model: Model,
+    model: Ranker,
     data: Corpus,
     *,
     k: int | Iterable[int] = (1, 3, 5),
@@ -62,7 +62,7 @@ def evaluate(
     return measure(top, data.test.labels, k=depths, inverse_propensity=weights, n_true=data.test.n_true())
 
 
-def check_labels(model: Model, data: Corpus) -> None:
+def check_labels(model: Ranker, data: Corpus) -> None:
     """DataError unless the model's labels are the data set's, in the same order."""
     if len(model.label_texts) != data.n_labels:
         raise DataError(

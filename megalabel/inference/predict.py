@@ -13,7 +13,7 @@ import numpy as np
 
 from megalabel.errors import DataError, SettingError
 from megalabel.files import write_bytes_atomically
-from megalabel.model import Model
+from megalabel.ranker import Ranker
 
 BLOCK = 8192  # texts in memory at a time
 
@@ -33,7 +33,7 @@ def read_texts(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[st
         yield from _lines(file, name, is_json=plain.endswith((".jsonl", ".json")))  # type: ignore[arg-type]
 
 
-def write_jsonl(model: Model, texts: Iterable[str], k: int, file: IO[str]) -> int:
+def write_jsonl(model: Ranker, texts: Iterable[str], k: int, file: IO[str]) -> int:
     """One line a text: {"labels": [{"id": …, "label": …, "score": …}, …]}, best first; returns how many."""
     n = 0
     for block in _blocks(texts):
@@ -49,7 +49,7 @@ def write_jsonl(model: Model, texts: Iterable[str], k: int, file: IO[str]) -> in
     return n
 
 
-def write_npz(model: Model, texts: Iterable[str], k: int, path: str | Path) -> int:
+def write_npz(model: Ranker, texts: Iterable[str], k: int, path: str | Path) -> int:
     """`labels` (N, k) int64, -1 where there are too few, and `scores` (N, k) float32; returns N."""
     found = [model.topk(block, k).numpy() for block in _blocks(texts)]
     if not found:

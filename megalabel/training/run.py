@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import functools
-import json
-import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,21 +14,22 @@ import torch
 from megalabel.data.corpus import Split
 from megalabel.device import pick
 from megalabel.errors import SettingError
-from megalabel.files import read_json, recover, write_json
 from megalabel.metrics.ranking import PER_LABEL, UNWEIGHTED, measure
 from megalabel.model import Model
+from megalabel.ranker import Ranker
 from megalabel.training import checkpoint
+from megalabel.training.folder import claim, finish
 from megalabel.training.log import Log, give_back_memory, peak_mb
 from megalabel.training.loop import Position, embedded, fit, scaler_for
 from megalabel.training.recipe import Recipe
-from megalabel.version import __version__
+from megalabel.training.solved import Solved, solve
 
 DEPTHS = (1, 3, 5)  # of the validations
 METRICS = tuple(f"{name}@{k}" for name in (*UNWEIGHTED, *PER_LABEL) for k in DEPTHS)
 
 
 def train(
-    recipe: Recipe,
+    recipe: Recipe | Solved,
     out: str | Path,
     *,
     device: str | torch.device | None = None,
@@ -39,8 +37,8 @@ def train(
     checkpoint_steps: int | None = None,
     validate_epochs: float = 1.0,
     quiet: bool = False,
-) -> Model:
-    """Trains a recipe into the run folder `out` and returns the model.
+) -> Ranker:
+    """Trains a recipe into the run folder `out` and returns the model: a `Model`, or what a `Solved` recipe gives.
 
     A run that was cut off goes on from its last checkpoint; on a CPU it ends with the very weights that
     it would have had. With a validation split the model kept is the best by `recipe.select`, and training
@@ -59,10 +57,12 @@ def train(
         SettingError: `out` holds a finished run, or a run with other arguments or data; a setting that
             cannot be right.
     """
+    if isinstance(recipe, Solved):
+        return solve(recipe, Path(out), quiet=quiet)
     out, where = Path(out), pick(device)
     scaler, position = scaler_for(where, recipe.precision), Position()
     _check(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
-    _claim(out, recipe)
+    claim(out, recipe)
     recipe.encoder.to(where)
     recipe.head.to(where)
     recipe.encoder.prepare(recipe.batches.rows, out / "cache", where)
@@ -115,7 +115,7 @@ def train(
         "optimizers_mb": _megabytes(recipe.optimizers.tensors()),
         "head_mb": _megabytes([*recipe.head.state_dict().values(), *recipe.optimizers.tensors("head")]),
     }
-    _finish(out, recipe, facts)
+    finish(out, recipe, facts)
     return model
 
 
@@ -175,69 +175,3 @@ def _check(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: f
             wanted="labels to choose the best model by",
             next_step="raise validation, give another seed, or give validation 0",
         )
-
-
-def _claim(out: Path, recipe: Recipe) -> None:
-    """Writes `recipe.json`, or checks that the one there is this very recipe, unfinished."""
-    facts = {
-        "recipe": recipe.name,
-        "arguments": json.loads(json.dumps(recipe.arguments)),  # as it will be read: tuples are lists
-        "data": {
-            "name": recipe.data.name,
-            "path": str(recipe.data.path) if recipe.data.path else None,
-            "fingerprint": recipe.data.fingerprint(),
-            "texts": len(recipe.data.train),
-            "labels": recipe.data.n_labels,
-        },
-    }
-    check_out(out)
-    if not (out / "recipe.json").exists():
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
-        return
-    recover(out / "model")
-    _same(facts, read_json(out / "recipe.json", next_step="give another --out"), out)
-
-
-def check_out(out: Path) -> None:
-    """SettingError where a run cannot go: a file, a folder with other things, a run that is finished."""
-    if (out / "recipe.json").exists():
-        if read_json(out / "recipe.json", next_step="give another --out").get("finished"):
-            raise SettingError(
-                f"the run in {out} is finished", wanted="a new folder", next_step="give another --out"
-            )
-    elif out.exists() and not out.is_dir():
-        raise SettingError(f"{out} is a file", wanted="a folder", next_step="give another --out")
-    elif out.exists() and any(p.name != "cache" and not p.name.startswith(".") for p in out.iterdir()):
-        raise SettingError(
-            f"the folder {out} holds other things",
-            wanted="a new folder, or the folder of a run",
-            next_step="give another --out",
-        )
-
-
-def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
-    for part in ("recipe", "arguments", "data"):
-        before, now = (_without_path(side.get(part)) for side in (there, facts))  # data may be elsewhere now
-        if before == now:
-            continue
-        if isinstance(before, dict) and isinstance(now, dict):
-            keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
-            before, now = ({k: side.get(k) for k in keys} for side in (before, now))
-        raise SettingError(
-            f"the unfinished run in {out} has {part} {before}, this one {now}",
-            wanted="the same, to go on with it",
-            next_step="repeat the first command, or give another --out",
-        )
-
-
-def _without_path(facts: Any) -> Any:
-    return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
-
-
-def _finish(out: Path, recipe: Recipe, facts: dict[str, Any]) -> None:
-    there = read_json(out / "recipe.json", next_step="give another --out")
-    there["finished"] = {k: round(v, 1) for k, v in facts.items()}
-    write_json(out / "recipe.json", there)
-    for folder in (out / "last", out / "cache", *out.glob(".model.*-*")):  # the last: what kills left behind
-        shutil.rmtree(folder, ignore_errors=True)

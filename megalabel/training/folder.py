@@ -1,0 +1,83 @@
+"""The folder of a run: whose it is, whether a run may go on in it, and what stays when it is over."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from megalabel.errors import SettingError
+from megalabel.files import read_json, recover, write_json
+from megalabel.version import __version__
+
+if TYPE_CHECKING:
+    from megalabel.training.recipe import Recipe
+    from megalabel.training.solved import Solved
+
+
+def claim(out: Path, recipe: Recipe | Solved) -> None:
+    """Writes `recipe.json`, or checks that the one there is this very recipe, unfinished."""
+    facts = {
+        "recipe": recipe.name,
+        "arguments": json.loads(json.dumps(recipe.arguments)),  # as it will be read: tuples are lists
+        "data": {
+            "name": recipe.data.name,
+            "path": str(recipe.data.path) if recipe.data.path else None,
+            "fingerprint": recipe.data.fingerprint(),
+            "texts": len(recipe.data.train),
+            "labels": recipe.data.n_labels,
+        },
+    }
+    check_out(out)
+    if not (out / "recipe.json").exists():
+        out.mkdir(parents=True, exist_ok=True)
+        write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
+        return
+    recover(out / "model")
+    _same(facts, read_json(out / "recipe.json", next_step="give another --out"), out)
+
+
+def check_out(out: Path) -> None:
+    """SettingError where a run cannot go: a file, a folder with other things, a run that is finished."""
+    if (out / "recipe.json").exists():
+        if read_json(out / "recipe.json", next_step="give another --out").get("finished"):
+            raise SettingError(
+                f"the run in {out} is finished", wanted="a new folder", next_step="give another --out"
+            )
+    elif out.exists() and not out.is_dir():
+        raise SettingError(f"{out} is a file", wanted="a folder", next_step="give another --out")
+    elif out.exists() and any(p.name != "cache" and not p.name.startswith(".") for p in out.iterdir()):
+        raise SettingError(
+            f"the folder {out} holds other things",
+            wanted="a new folder, or the folder of a run",
+            next_step="give another --out",
+        )
+
+
+def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
+    for part in ("recipe", "arguments", "data"):
+        before, now = (_without_path(side.get(part)) for side in (there, facts))  # data may be elsewhere now
+        if before == now:
+            continue
+        if isinstance(before, dict) and isinstance(now, dict):
+            keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
+            before, now = ({k: side.get(k) for k in keys} for side in (before, now))
+        raise SettingError(
+            f"the unfinished run in {out} has {part} {before}, this one {now}",
+            wanted="the same, to go on with it",
+            next_step="repeat the first command, or give another --out",
+        )
+
+
+def _without_path(facts: Any) -> Any:
+    return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
+
+
+def finish(out: Path, recipe: Recipe | Solved, facts: dict[str, Any]) -> None:
+    """Writes into `recipe.json` that the run is over and its facts, and removes what only going on needed."""
+    there = read_json(out / "recipe.json", next_step="give another --out")
+    there["finished"] = {k: round(v, 1) for k, v in facts.items()}
+    write_json(out / "recipe.json", there)
+    for folder in (out / "last", out / "cache", *out.glob(".model.*-*")):  # the last: what kills left behind
+        shutil.rmtree(folder, ignore_errors=True)
