@@ -58,6 +58,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "auxiliary_epochs": (0, _INF),
     "auxiliary_lr": (0, _INF),
     "head_scale": (0, _INF),
+    "min_texts": (1, _INF),
+    "trees": (1, 100),
+    "keep": (1, _INF),
+    "cost": (1e-30, _INF),
+    "eps": (1e-30, _INF),
+    "rounds": (1, _INF),
+    "threshold": (0, _INF),
+    "beam": (1, _INF),
 }
 # Of which one must be named. Not `reduction`, which one recipe may leave to the loss.
 CHOICES: dict[str, tuple[Any, ...]] = {
@@ -78,6 +86,8 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "prune_scope": ("layer", "group"),
     "growth": ("random", "gradient"),
     "growth_start": ("zero", "uniform"),
+    "split": ("letters", "words", "signs", "symbols"),
+    "chance": ("l3-hinge", "l2-hinge", "sigmoid"),
 }
 _KINDS: dict[str, tuple[type, str]] = {
     "str": (str, "a string"),

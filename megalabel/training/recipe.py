@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from megalabel.errors import SettingError
 from megalabel.training.knobs import checked
@@ -56,18 +56,19 @@ class Recipe:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-Builder = Callable[..., Recipe]
+# What a recipe function makes: a dataclass with name and arguments, `Recipe` or `Solved`.
+Made = TypeVar("Made", bound=Any)
 
 
-def recipe(build: Builder) -> Builder:
-    """Makes `build(data, *, knobs…) -> Recipe` remember its name and every argument, given or default.
+def recipe(build: Callable[..., Made]) -> Callable[..., Made]:
+    """Makes `build(data, *, knobs…) -> Recipe` (or `Solved`) remember its name and all arguments.
 
     Types and ranges are checked first: SettingError for a value that no knob of its name can have.
     """
     signature = inspect.signature(build)
 
     @functools.wraps(build)
-    def remembering(data: Corpus, **knobs: Any) -> Recipe:
+    def remembering(data: Corpus, **knobs: Any) -> Made:
         for name in knobs.keys() - signature.parameters.keys():
             raise SettingError(
                 f"{build.__name__} has no argument {name!r}",
@@ -78,6 +79,7 @@ def recipe(build: Builder) -> Builder:
         bound.apply_defaults()
         kinds = {k: p.annotation for k, p in signature.parameters.items()}
         arguments = {k: checked(k, v, kinds[k]) for k, v in bound.arguments.items() if k != "data"}
-        return replace(build(data, **arguments), name=build.__name__, arguments=arguments)
+        made: Made = replace(build(data, **arguments), name=build.__name__, arguments=arguments)
+        return made
 
     return remembering

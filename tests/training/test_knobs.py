@@ -74,19 +74,22 @@ def test_other_types_are_not_judged():
 def test_the_choices_are_those_of_the_parts():
     from typing import get_args
 
+    from megalabel.data.words import Kind
     from megalabel.encoders.build import TOKENIZERS
     from megalabel.heads.intermediate import ACTIVATIONS
     from megalabel.heads.rewiring import GROWTH, PRUNE, SCOPES, STARTS
     from megalabel.heads.sparse import CONNECT, GROUPS
     from megalabel.kernels.beam import Scores
     from megalabel.kernels.label_loss import LOSSES
+    from megalabel.kernels.sparse_beam import Scores as Chance
     from megalabel.labels.features import SOURCES
     from megalabel.training.loop import PRECISIONS
 
     parts = {
         "tokenizer": TOKENIZERS, "precision": ("auto", *PRECISIONS), "tree_source": SOURCES, "group": GROUPS,
         "scores": get_args(Scores), "loss": LOSSES, "intermediate_activation": ACTIVATIONS, "growth": GROWTH,
-        "prune": (*PRUNE, "none"), "connect": CONNECT, "prune_scope": SCOPES, "growth_start": STARTS,
+        "prune": (*PRUNE, "none"), "connect": CONNECT, "split": get_args(Kind), "chance": get_args(Chance),
+        "prune_scope": SCOPES, "growth_start": STARTS,
     }  # fmt: skip
     assert {name: set(CHOICES[name]) for name in parts} == {name: set(choices) for name, choices in parts.items()}
 

@@ -1,0 +1,57 @@
+"""Several rankings of the same texts as one: each label's weighted sum of scores, 0 where a ranking lacks it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from megalabel.errors import SettingError
+from megalabel.types import TopK
+
+
+def merge_topk(found: Sequence[TopK], k: int, weights: Sequence[float] | None = None) -> TopK:
+    """The k labels of the largest weighted sum: ties to the lower label, -1 with -inf where there are fewer.
+
+    Args:
+        found: rankings of the same N texts, (N, k_i) each; what is -1 is nothing.
+        k: labels of each text.
+        weights: one for each ranking, finite; default: the same for all, 1 together.
+
+    Returns:
+        Labels (N, k) int64 and scores (N, k) float32, numpy arrays, best first.
+
+    Raises:
+        SettingError: no ranking, rankings of other texts, weights that do not fit them, k below 1.
+    """
+    tables = [top.numpy() for top in found]
+    shares = [1 / max(len(tables), 1)] * len(tables) if weights is None else [float(w) for w in weights]
+    sizes = {len(labels) for labels, _ in tables}
+    if len(sizes) != 1 or len(shares) != len(tables) or not np.isfinite(shares).all() or k < 1:
+        raise SettingError(
+            f"{len(tables)} rankings of {' and '.join(map(str, sorted(sizes))) or 'no'} texts, k = {k}, "
+            f"weights {shares}",
+            wanted="one ranking or more of the same texts, a finite weight for each, k of 1 or more",
+            next_step="rank the same texts with every model",
+        )
+    n = sizes.pop()
+    labels = np.concatenate([labels for labels, _ in tables], axis=1).astype(np.int64)
+    parts = [
+        share * np.where(ids < 0, 0, values.astype(float))
+        for share, (ids, values) in zip(shares, tables, strict=True)
+    ]
+    scores = np.concatenate(parts, axis=1)
+    order = np.argsort(labels, axis=1, kind="stable")
+    labels, scores = np.take_along_axis(labels, order, 1), np.take_along_axis(scores, order, 1)
+    first = np.ones(labels.shape, dtype=bool)
+    first[:, 1:] = labels[:, 1:] != labels[:, :-1]
+    sums = np.add.reduceat(scores.ravel(), np.flatnonzero(first.ravel())) if scores.size else np.zeros(0)
+    totals = np.full(labels.shape, -np.inf)
+    totals[first] = sums
+    totals[labels < 0] = -np.inf
+    best = np.argsort(-totals, axis=1, kind="stable")[:, :k]
+    merged = np.full((n, k), -1, dtype=np.int64), np.full((n, k), -np.inf, dtype=np.float32)
+    width = best.shape[1]
+    merged[1][:, :width] = np.take_along_axis(totals, best, 1)
+    merged[0][:, :width] = np.where(np.isfinite(merged[1][:, :width]), np.take_along_axis(labels, best, 1), -1)
+    return TopK(*merged)

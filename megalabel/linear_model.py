@@ -1,0 +1,134 @@
+"""Linear models over sparse text features, several trees averaged: what the recipe `linear` makes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+
+from megalabel.data.filters import by_row, excluded
+from megalabel.data.sparse_text import SparseText
+from megalabel.data.texts import Texts
+from megalabel.errors import FormatError, MegalabelError, SettingError
+from megalabel.files import atomic_folder, json_bytes
+from megalabel.kernels.merge_topk import merge_topk
+from megalabel.kernels.sparse_beam import SparseBeam
+from megalabel.kernels.sparse_chunks import Chunks
+from megalabel.manifest import NAME, read_manifest, write_manifest
+from megalabel.progress import Progress
+from megalabel.ranker import AGAIN, Ranker, class_name, model_folder
+from megalabel.types import TopK
+
+FORMAT = 1
+CPU = torch.device("cpu")
+BLOCK = 8192  # texts that are ranked together
+DEEP = 2  # a tree is asked for so many times k labels, lest one that few trees rank high be lost before the mean
+
+
+class LinearModel(Ranker):
+    """The mean, over trees, of each label's probability.
+
+    Args:
+        text: texts to sparse features.
+        trees: beams over the same labels.
+        label_texts: L names.
+
+    Raises:
+        SettingError: no tree, or trees and names of other labels or features.
+    """
+
+    def __init__(self, text: SparseText, trees: Sequence[SparseBeam], label_texts: Texts) -> None:
+        sizes = {(tree.n_features, len(tree.order)) for tree in trees}
+        if sizes != {(text.size, len(label_texts))}:
+            raise SettingError(
+                f"{len(trees)} trees of {sorted(sizes)} features and labels",
+                wanted=f"one or more over {text.size:,} features and {len(label_texts):,} labels",
+                next_step="solve them on the features and labels of one corpus",
+                where="trees",
+            )
+        self.text, self.trees, self.label_texts = text, tuple(trees), label_texts
+
+    def topk(
+        self,
+        texts: Sequence[str],
+        k: int = 10,
+        *,
+        exclude: np.ndarray | None = None,
+        batch_size: int = BLOCK,
+        progress: str = "",
+    ) -> TopK:
+        """The best k labels of each text and their probabilities; arguments as `Ranker` has them."""
+        if isinstance(texts, str):
+            raise SettingError("one string", wanted="a list of texts", next_step="write [text]")
+        labels = np.full((len(texts), max(k, 0)), -1, np.int64)
+        scores = np.full((len(texts), max(k, 0)), -np.inf, np.float32)
+        forbidden = by_row(exclude, len(texts))
+        bar = Progress(progress, len(texts)) if progress else None
+        for start in range(0, len(texts), max(batch_size, BLOCK)):
+            rows = np.arange(start, min(start + max(batch_size, BLOCK), len(texts)))
+            x = self.text.transform(texts[start : start + len(rows)])
+            never = excluded(forbidden, rows, CPU)
+            depth = k if len(self.trees) == 1 else DEEP * max(k, 10)
+            labels[rows], scores[rows] = merge_topk([tree(x, depth, never) for tree in self.trees], k).numpy()
+            if bar:
+                bar.advance(len(rows))
+        if bar:
+            bar.__exit__()
+        return TopK(labels, scores)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes features, trees and names; an older model there is replaced whole. SettingError otherwise."""
+        folder = Path(folder)
+        if folder.exists() and any(folder.iterdir()) and not (folder / NAME).is_file():
+            raise SettingError(
+                f"{folder} holds something that is not a model",
+                wanted="a new folder, or one with an older model",
+                next_step="give another folder",
+            )
+        with atomic_folder(folder) as new:
+            self.text.save(new / "text")
+            for i, tree in enumerate(self.trees):
+                np.save(new / f"tree{i}-order.npy", tree.order)
+                for j, level in enumerate(tree.levels):
+                    for name, array in level.arrays.items():
+                        np.save(new / f"tree{i}-level{j}-{name}.npy", array)
+            with open(new / "labels.jsonl", "wb") as file:
+                file.writelines(json_bytes(name) + b"\n" for name in self.label_texts)
+            shapes = [{"beams": tree.beams, "scores": tree.scores} for tree in self.trees]
+            facts = {"model": class_name(self), "trees": shapes, "n_labels": len(self.label_texts)}
+            write_manifest(new, FORMAT, facts)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
+    ) -> Self:
+        """What `save` wrote, weights mapped from their files; it runs on the CPU, whatever `device` says."""
+        folder = model_folder(folder)
+        manifest = read_manifest(
+            folder, "linear model", FORMAT, facts=("trees", "n_labels"), files=("labels.jsonl",), next_step=AGAIN
+        )
+        text = SparseText.load(folder / "text")
+        lines = (folder / "labels.jsonl").read_text(encoding="utf-8").split("\n")
+        try:
+            trees = [_tree(folder, i, text.size, shape) for i, shape in enumerate(manifest["trees"])]
+            return cls(text, trees, Texts.of(json.loads(line) for line in lines if line))
+        except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:
+            found = error.found if isinstance(error, MegalabelError) else repr(error)
+            raise FormatError(
+                f"a tree is damaged ({found})", wanted="the arrays of every level", next_step=AGAIN, where=folder
+            ) from error
+
+
+def _tree(folder: Path, i: int, n_features: int, shape: dict[str, Any]) -> SparseBeam:
+    """Tree i of a model folder, its arrays mapped and not read."""
+    levels = []
+    for j in range(len(shape["beams"]) + 1):
+        files = folder.glob(f"tree{i}-level{j}-*.npy")
+        arrays = {path.stem.split("-", 2)[2]: np.load(path, mmap_mode="r", allow_pickle=False) for path in files}
+        levels.append(Chunks(n_features, **arrays))
+    order = np.load(folder / f"tree{i}-order.npy", allow_pickle=False)
+    return SparseBeam(levels, order, shape["beams"], shape["scores"])

@@ -1,0 +1,67 @@
+"""The models of `dual_descent` are the minimisers that others find."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from kernels.descent_cases import BODIES, TIGHT, Case, case, models, objective, ones, optimum
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled() -> None:
+    """Compile once, outside any test's time."""
+    case(0).descend(body="numba")
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("bias", [0.0, 1.0, 0.3])
+@pytest.mark.parametrize("cost", [1.0, (3.0, 0.2)])
+def test_the_optimum(body, bias, cost, seed) -> None:
+    c = case(seed, width=3 if bias == 0.3 else 0)
+    found = c.descend(body=body, bias=bias, cost=cost, **TIGHT)
+    positive, negative = cost if isinstance(cost, tuple) else (cost, cost)
+    count = 0
+    for x, y, w in models(c, found, bias):
+        costs = np.where(y > 0, positive, negative)
+        best = optimum(x, y, costs)
+        assert np.linalg.norm(w - best) <= 1e-3 * np.linalg.norm(best)
+        assert objective(w, x, y, costs)[0] <= objective(best, x, y, costs)[0] * (1 + 1e-5)
+        count += 1
+    assert count == 4
+
+
+@pytest.mark.parametrize("bias", [0.0, 1.0])
+def test_the_optimum_of_scikit_learn(bias, seed) -> None:
+    from sklearn import svm
+
+    count = 0
+    for number in range(20):
+        c = case(seed + number, n=50, v=35, children=(3,))
+        found = c.descend(body="numba", bias=bias, cost=0.7, **TIGHT)
+        for x, y, w in models(c, found, bias):
+            if (y > 0).all():
+                continue  # it refuses one class
+            model = svm.LinearSVC(
+                loss="squared_hinge", dual=True, C=0.7, tol=1e-7, max_iter=200_000, random_state=0,
+                fit_intercept=bias > 0, intercept_scaling=bias or 1,
+            )  # fmt: skip
+            model.fit(x[:, :-1], y)
+            best = np.append(model.coef_[0], model.intercept_ / bias if bias else 0)
+            costs = np.full(len(y), 0.7)
+            value, least = objective(w, x, y, costs)[0], objective(best, x, y, costs)[0]
+            assert abs(value - least) <= 1e-3 * least
+            assert np.linalg.norm(w - best) <= 1e-3 * np.linalg.norm(best)
+            count += 1
+    assert count >= 20
+
+
+@pytest.mark.parametrize("body", BODIES)
+def test_features_that_one_text_alone_has(body, seed) -> None:
+    rng = np.random.default_rng(seed)
+    x = sp.csr_matrix(np.diag(rng.normal(size=12)).astype(np.float32))
+    everyone = sp.csr_matrix(np.ones((1, 12), np.float32))
+    c = Case(x, everyone, np.array([0, 4]), ones(rng, 4, 12, 0.5), None)
+    for rows, y, w in models(c, c.descend(body=body, **TIGHT), 1.0):
+        best = optimum(rows, y, np.ones(12))
+        assert np.linalg.norm(w - best) <= 1e-3 * np.linalg.norm(best)

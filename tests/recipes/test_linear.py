@@ -1,0 +1,138 @@
+"""The linear recipe: it learns in one go, its folder comes back as it was, bad settings and folders are told."""
+
+import json
+
+import numpy as np
+import pytest
+from planted import planted
+
+import megalabel
+from megalabel.data.corpus import Corpus
+from megalabel.errors import DataError, FormatError, SettingError
+from megalabel.linear_model import LinearModel
+from megalabel.recipes.linear import linear, wide_depths
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A finished run."""
+    out = tmp_path_factory.mktemp("linear") / "run"
+    megalabel.train(linear(planted(), depths=(2,)), out, quiet=True)
+    return out
+
+
+@pytest.mark.parametrize("more", [{}, {"trees": 1, "chance": "sigmoid"}, {"depths": (1, 4)}, {"pieces": True}])
+def test_it_learns(more, tmp_path):
+    data = planted()
+    model = megalabel.train(linear(data, **{"depths": (2,), **more}), tmp_path / "run", quiet=True)
+    assert megalabel.evaluate(model, data)["P@1"] > 90
+
+
+def test_it_comes_back(run):
+    data = planted()
+    model, again = linear(data, depths=(2,)).solve(lambda line: None), megalabel.load(run)
+    assert isinstance(again, LinearModel)
+    for a, b in zip(model.topk(data.test.texts, 7).numpy(), again.topk(data.test.texts, 7).numpy(), strict=True):
+        assert np.array_equal(a, b)
+    assert model.predict(data.test.texts[:2], 3) == again.predict(data.test.texts[:2], 3)
+    facts = json.loads((run / "recipe.json").read_text())
+    assert facts["recipe"] == "linear"
+    assert facts["arguments"]["trees"] == 3
+    assert facts["finished"]["seconds"] >= 0
+
+
+def test_lines_tell_what_is_made():
+    said = []
+    linear(planted(), depths=(2,), trees=2).solve(said.append)
+    assert [line.split()[0] for line in said] == ["features", "tree", "tree"]
+
+
+def test_what_may_not_be_answered_is_not(run):
+    model, texts = megalabel.load(run), planted().test.texts[:5]
+    best = model.topk(texts, 1).numpy()[0][:, 0]
+    pairs = np.stack([np.arange(5), best], axis=1)
+    assert not (model.topk(texts, 3, exclude=pairs).numpy()[0] == best[:, None]).any()
+
+
+def test_texts_without_a_known_word_get_the_likeliest_labels(run):
+    model = megalabel.load(run)
+    labels, scores = model.topk(["", "nothing of this", "w1a w1b"], 4).numpy()
+    assert (labels >= 0).all()
+    assert np.isfinite(scores).all()
+    assert labels[2, 0] == 1
+    assert np.array_equal(labels[0], labels[1])
+    assert model.topk([], 3).numpy()[0].shape == (0, 3)
+
+
+def test_validation_texts_are_left_out():
+    data = planted()
+    model = linear(data, depths=(2,), validation=0.9).solve(lambda line: None)
+    assert model.text.size < linear(data, depths=(2,)).solve(lambda line: None).text.size
+
+
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        ({"trees": 0}, "trees"),
+        ({"cost": 0.0}, "cost"),
+        ({"beam": 0}, "beam"),
+        ({"depths": (3, 2)}, "depths = 3,2"),
+        ({"depths": (9,)}, "512 clusters"),
+        ({"split": "blanks"}, "split = 'blanks'"),
+        ({"chance": "high"}, "chance"),
+        ({"threshold": -1.0}, "threshold"),
+        ({"vocabulary": 0}, "vocabulary"),
+        ({"seed": -1}, "seed"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be(bad, match):
+    with pytest.raises(SettingError, match=match):
+        linear(planted(), **bad)
+
+
+def test_a_corpus_without_words():
+    data = Corpus.of(["", " "], [[0], [1]], ["a", "b"], name="empty")
+    with pytest.raises(DataError):
+        linear(data, depths=(1,)).solve(lambda line: None)
+
+
+@pytest.mark.parametrize("texts", ["one string", ["fine", 7]])
+def test_texts_that_are_none(run, texts):
+    with pytest.raises((SettingError, DataError)):
+        megalabel.load(run).topk(texts, 1)
+
+
+def test_a_depth_of_none(run):
+    with pytest.raises(SettingError, match="k = 0"):
+        megalabel.load(run).topk(["a"], 0)
+
+
+def test_another_corpus_is_refused(run):
+    with pytest.raises(DataError, match="labels"):
+        megalabel.evaluate(megalabel.load(run), planted(n_labels=32))
+
+
+@pytest.mark.parametrize("name", ["tree0-level1-values.npy", "labels.jsonl", "text/idf.npy"])
+def test_a_damaged_folder_is_refused(name, tmp_path):
+    model = linear(planted(), depths=(2,), trees=1).solve(lambda line: None)
+    model.save(tmp_path / "model")
+    with open(tmp_path / "model" / name, "r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\xff\xff\xff\xff")
+    with pytest.raises(FormatError, match="SHA-256"):
+        megalabel.load(tmp_path / "model")
+
+
+def test_a_folder_of_other_things_is_not_overwritten(tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(SettingError, match="not a model"):
+        linear(planted(), depths=(2,), trees=1).solve(lambda line: None).save(tmp_path)
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("n_labels", "depths"), [(2, (1,)), (4_044, (5,)), (32_023, (4, 8)), (145_716, (5, 10)), (670_091, (6, 12))]
+)
+def test_trees_are_wide(n_labels, depths):
+    assert wide_depths(n_labels) == depths
