@@ -12,8 +12,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-from megalabel.training.recipe import recipe
-from megalabel.training.solved import Say, Solved
+from megalabel.training.recipe import Say, Solved, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus

@@ -12,8 +12,7 @@ from megalabel.files import read_json, recover, write_json
 from megalabel.version import __version__
 
 if TYPE_CHECKING:
-    from megalabel.training.recipe import Recipe
-    from megalabel.training.solved import Solved
+    from megalabel.training.recipe import Recipe, Solved
 
 
 def claim(out: Path, recipe: Recipe | Solved) -> None:

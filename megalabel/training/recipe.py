@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
     from megalabel.encoders.base import Encoder
     from megalabel.heads.base import Head
+    from megalabel.ranker import Ranker
     from megalabel.training.optim import Optimizers
     from megalabel.training.schedule import Schedule
 
@@ -52,6 +53,24 @@ class Recipe:
     clip: float = 0.0
     seed: int = 0
     log_every: int = 1
+    name: str = ""
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+Say = Callable[[str], Any]
+
+
+@dataclass(frozen=True)
+class Solved:
+    """A recipe whose model is the solution of a problem and not the end of a walk: no steps, no checkpoints.
+
+    data: the corpus that it learns from.
+    solve: makes the model; told how it goes by calling its argument with a line.
+    name, arguments: which function made this recipe, and with what; filled by `recipe`.
+    """
+
+    data: Corpus
+    solve: Callable[[Say], Ranker]
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
 

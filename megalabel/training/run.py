@@ -21,8 +21,8 @@ from megalabel.training import checkpoint
 from megalabel.training.folder import claim, finish
 from megalabel.training.log import Log, give_back_memory, peak_mb
 from megalabel.training.loop import Position, embedded, fit, scaler_for
-from megalabel.training.recipe import Recipe
-from megalabel.training.solved import Solved, solve
+from megalabel.training.recipe import Recipe, Solved
+from megalabel.training.solved import solve
 
 DEPTHS = (1, 3, 5)  # of the validations
 METRICS = tuple(f"{name}@{k}" for name in (*UNWEIGHTED, *PER_LABEL) for k in DEPTHS)
