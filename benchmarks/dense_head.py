@@ -106,6 +106,11 @@ MEASURED_ALONE = ("ours", "ours, no momentum", "usual", "usual, fused")
 def times(n: int, n_labels: int, dim: int, rounds: int) -> dict[str, float]:
     """Median seconds of a step of each way, all taking turns."""
     steps = {name: make(n, n_labels, dim) for name, make in WAYS.items()}
+    return taking_turns(steps, rounds)
+
+
+def taking_turns(steps: dict[str, Step], rounds: int) -> dict[str, float]:
+    """Median seconds of each step, all of them once a round."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()

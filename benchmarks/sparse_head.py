@@ -30,7 +30,6 @@ resident size of a process of its own, less what it was after imports and a step
 from __future__ import annotations
 
 import argparse
-import statistics
 import subprocess
 import sys
 import time
@@ -38,7 +37,7 @@ from collections.abc import Callable
 
 import record  # first, as it decides how threads wait
 import torch
-from dense_head import Step, batch, peak_of_this_process
+from dense_head import Step, batch, peak_of_this_process, taking_turns
 from torch import Tensor, nn
 
 from megalabel.heads.dense import DenseHead
@@ -156,15 +155,7 @@ def machine_rates() -> tuple[float, float]:
 def times(n_labels: int, rounds: int) -> dict[str, float]:
     """Median seconds of a step of each way but the obvious one, all taking turns."""
     steps = {name: make(n_labels) for name, make in WAYS.items() if name != "obvious"}
-    seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for step in steps.values():
-        step()
-    for _ in range(rounds):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(taken) for name, taken in seconds.items()}
+    return taking_turns(steps, rounds)
 
 
 def memory_here(name: str, n_labels: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -14,13 +13,13 @@ from megalabel.data.filters import by_row, excluded
 from megalabel.data.sparse_text import SparseText
 from megalabel.data.texts import Texts
 from megalabel.errors import FormatError, MegalabelError, SettingError
-from megalabel.files import atomic_folder, json_bytes
+from megalabel.files import atomic_folder
 from megalabel.kernels.merge_topk import merge_topk
 from megalabel.kernels.sparse_beam import SparseBeam
 from megalabel.kernels.sparse_chunks import Chunks
-from megalabel.manifest import NAME, read_manifest, write_manifest
+from megalabel.manifest import read_manifest, write_manifest
 from megalabel.progress import Progress
-from megalabel.ranker import AGAIN, Ranker, class_name, model_folder
+from megalabel.ranker import AGAIN, NAMES, Ranker, check_room, class_name, load_names, model_folder, save_names
 from megalabel.types import TopK
 
 FORMAT = 1
@@ -83,12 +82,7 @@ class LinearModel(Ranker):
     def save(self, folder: str | Path) -> None:
         """Writes features, trees and names; an older model there is replaced whole. SettingError otherwise."""
         folder = Path(folder)
-        if folder.exists() and any(folder.iterdir()) and not (folder / NAME).is_file():
-            raise SettingError(
-                f"{folder} holds something that is not a model",
-                wanted="a new folder, or one with an older model",
-                next_step="give another folder",
-            )
+        check_room(folder)
         with atomic_folder(folder) as new:
             self.text.save(new / "text")
             for i, tree in enumerate(self.trees):
@@ -96,8 +90,7 @@ class LinearModel(Ranker):
                 for j, level in enumerate(tree.levels):
                     for name, array in level.arrays.items():
                         np.save(new / f"tree{i}-level{j}-{name}.npy", array)
-            with open(new / "labels.jsonl", "wb") as file:
-                file.writelines(json_bytes(name) + b"\n" for name in self.label_texts)
+            save_names(new, self.label_texts)
             shapes = [{"beams": tree.beams, "scores": tree.scores} for tree in self.trees]
             facts = {"model": class_name(self), "trees": shapes, "n_labels": len(self.label_texts)}
             write_manifest(new, FORMAT, facts)
@@ -109,13 +102,12 @@ class LinearModel(Ranker):
         """What `save` wrote, weights mapped from their files; it runs on the CPU, whatever `device` says."""
         folder = model_folder(folder)
         manifest = read_manifest(
-            folder, "linear model", FORMAT, facts=("trees", "n_labels"), files=("labels.jsonl",), next_step=AGAIN
+            folder, "linear model", FORMAT, facts=("trees", "n_labels"), files=(NAMES,), next_step=AGAIN
         )
         text = SparseText.load(folder / "text")
-        lines = (folder / "labels.jsonl").read_text(encoding="utf-8").split("\n")
         try:
             trees = [_tree(folder, i, text.size, shape) for i, shape in enumerate(manifest["trees"])]
-            return cls(text, trees, Texts.of(json.loads(line) for line in lines if line))
+            return cls(text, trees, load_names(folder))
         except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:
             found = error.found if isinstance(error, MegalabelError) else repr(error)
             raise FormatError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,17 +15,27 @@ from megalabel.data.tokenizer import TextTokenizer
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
 from megalabel.errors import SettingError
-from megalabel.files import atomic_folder, json_bytes
+from megalabel.files import atomic_folder
 from megalabel.heads.base import Head
 from megalabel.manifest import read_manifest, write_manifest
 from megalabel.progress import Progress
-from megalabel.ranker import AGAIN, Ranker, class_name, model_folder, named_class
+from megalabel.ranker import (
+    AGAIN,
+    NAMES,
+    Ranker,
+    check_room,
+    class_name,
+    load_names,
+    model_folder,
+    named_class,
+    save_names,
+)
 from megalabel.tensors import fill, save_tensors
 from megalabel.types import TopK
 
 FORMAT = 1
 BLOCK = 8192  # texts that are tokenised and sorted by length together
-FILES = ("encoder.safetensors", "head.safetensors", "tokenizer.json", "labels.jsonl")
+FILES = ("encoder.safetensors", "head.safetensors", "tokenizer.json", NAMES)
 
 
 class Model(Ranker):
@@ -113,20 +122,13 @@ class Model(Ranker):
         else is there.
         """
         folder = Path(folder)
-        empty = folder.is_dir() and not any(folder.iterdir())
-        if folder.exists() and not empty and not (folder / "manifest.json").is_file():
-            raise SettingError(
-                f"{folder} holds something that is not a model",
-                wanted="a new folder, or one with an older model",
-                next_step="give another folder",
-            )
+        check_room(folder)
         with atomic_folder(folder) as new:
             save_tensors(new / "encoder.safetensors", self.encoder.state_dict())
             head = self.head.served()
             save_tensors(new / "head.safetensors", head.state_dict())
             self.encoder.tokenizer.save(new)
-            with open(new / "labels.jsonl", "wb") as file:
-                file.writelines(json_bytes(name) + b"\n" for name in self.label_texts)
+            save_names(new, self.label_texts)
             facts = {
                 "n_labels": len(self.label_texts),
                 "max_length": self.max_length,
@@ -162,8 +164,7 @@ class Model(Ranker):
             files=FILES,
             next_step="give a run folder or its model folder, copied whole from where it was made",
         )
-        lines = (folder / "labels.jsonl").read_text(encoding="utf-8").split("\n")
-        names = Texts.of(json.loads(line) for line in lines if line)
+        names = load_names(folder)
         encoder_class = named_class(manifest["encoder"]["class"], Encoder, trust, folder)
         head_class = named_class(manifest["head"]["class"], Head, trust, folder)
         tokenizer = TextTokenizer.load(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from megalabel.data.texts import Texts
-from megalabel.errors import FormatError
-from megalabel.files import read_json, recover
+from megalabel.errors import FormatError, SettingError
+from megalabel.files import json_bytes, read_json, recover
 from megalabel.manifest import NAME
 from megalabel.types import TopK
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import torch
 
 AGAIN = "copy the folder again from where it was made"
+NAMES = "labels.jsonl"
 FIRST = "megalabel.model:Model"  # of a folder that does not say whose it is
 
 
@@ -95,6 +97,29 @@ def model_folder(folder: str | Path) -> Path:
         folder = folder / "model"
     recover(folder)
     return folder
+
+
+def check_room(folder: Path) -> None:
+    """SettingError where a model cannot be saved: a file, a folder with something else in it."""
+    empty = folder.is_dir() and not any(folder.iterdir())
+    if folder.exists() and not empty and not (folder / NAME).is_file():
+        raise SettingError(
+            f"{folder} holds something that is not a model",
+            wanted="a new folder, or one with an older model",
+            next_step="give another folder",
+        )
+
+
+def save_names(folder: Path, names: Texts) -> None:
+    """Writes the labels' names, a JSON string a line."""
+    with open(folder / NAMES, "wb") as file:
+        file.writelines(json_bytes(name) + b"\n" for name in names)
+
+
+def load_names(folder: Path) -> Texts:
+    """What `save_names` wrote."""
+    lines = (folder / NAMES).read_text(encoding="utf-8").split("\n")
+    return Texts.of(json.loads(line) for line in lines if line)
 
 
 def class_name(part: object) -> str:

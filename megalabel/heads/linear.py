@@ -76,7 +76,7 @@ def solve_tree(
     )
     weights = _silenced(found.sparse, np.concatenate([np.diff(of.indptr) for of in positives]) == 0)
     levels, start = [], 0
-    for offsets, n in zip([np.array([0, tree.sizes[0]]), *tree.offsets], tree.sizes, strict=True):
+    for offsets, n in zip(_families(tree), tree.sizes, strict=True):
         part = slice(start, start + n)
         beside = None if dense is None else found.dense[part]
         levels.append(Chunks.of(weights[part], offsets, bias=BIAS, dense=beside))
@@ -86,22 +86,24 @@ def solve_tree(
 
 def node_texts(labels: sp.csr_matrix, tree: LabelTree) -> list[sp.csr_matrix]:
     """Which texts have a label below each node, by level, places of labels last: (n_i, N) float32 CSR of ones."""
-    members = sp.csr_matrix(labels.T.tocsr()[tree.order], dtype=np.float32)
-    members.data[:] = 1
-    levels = [members]
-    for offsets in reversed(tree.offsets):
-        n, below = len(offsets) - 1, levels[0].shape[0]
-        inside = sp.csr_matrix((np.ones(below, dtype=np.float32), np.arange(below), offsets), shape=(n, below))
-        above = (inside @ levels[0]).tocsr()
-        above.data[:] = 1
-        levels.insert(0, above)
+    below = (labels > 0).T.tocsr().astype(np.float32)  # by label id, as the last level's clusters are
+    levels = [below[tree.order]]
+    for i in reversed(range(tree.depth)):
+        below = (tree.cluster_matrix(i).T @ below).tocsr()
+        below.data[:] = 1
+        levels.insert(0, below)
     return levels
+
+
+def _families(tree: LabelTree) -> list[np.ndarray]:
+    """Where each parent's children begin and end within their level: the root's, then those of every level."""
+    return [np.array([0, tree.sizes[0]]), *tree.offsets]
 
 
 def _all_offsets(tree: LabelTree) -> np.ndarray:
     """The children of the root and of every node, all levels' nodes counted through."""
     offsets, start = [np.array([0])], 0
-    for of, n in zip([np.array([0, tree.sizes[0]]), *tree.offsets], tree.sizes, strict=True):
+    for of, n in zip(_families(tree), tree.sizes, strict=True):
         offsets.append(start + of[1:])
         start += n
     return np.concatenate(offsets).astype(np.int64)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.checks import all_finite
+from megalabel.kernels.checks import all_finite, check_range, check_vectors
 from megalabel.kernels.connections import check_room, first_inputs, input_dtype
 from megalabel.types import Positives
 
@@ -38,8 +38,8 @@ def strongest_inputs(
         seed: of the random ones.
 
     Raises:
-        SettingError: no texts, embeddings that are not finite, pairs that are not of these texts and labels, a
-            fan-in above D.
+        SettingError: no texts, embeddings that are not finite, a fan-in above D.
+        DataError: pairs that are not of these texts and labels.
     """
     n, dim = x.shape
     _check(x, positives, n_labels)
@@ -69,11 +69,9 @@ def _check(x: Tensor, positives: Positives, n_labels: int) -> None:
             wanted="finite embeddings of at least one text",
             next_step="look at the encoder, or begin with random connections",
         )
+    check_vectors(positives)
     for name, found, n in (("row", positives.rows, len(x)), ("label", positives.labels, n_labels)):
-        if len(found) and not 0 <= int(found.min()) <= int(found.max()) < n:
-            raise SettingError(
-                f"pairs with {name} {int(found.min())} to {int(found.max())}",
-                wanted=f"0 to {n - 1}",
-                next_step="check that the pairs are of these texts and labels",
-                where="positives",
+        if len(found):
+            check_range(
+                name, int(found.min()), int(found.max()), n, "check that the pairs are of these texts and labels"
             )

@@ -40,6 +40,16 @@ def test_texts_of_nodes():
     assert np.array_equal(by_level[2].toarray(), dense[:, TREE.order].T)
 
 
+def test_a_stored_zero_is_no_label():
+    _, labels = corpus()
+    with_zeros = labels.copy()
+    with_zeros.data[:50] = 0
+    without = with_zeros.copy()
+    without.eliminate_zeros()
+    for a, b in zip(node_texts(with_zeros, TREE), node_texts(without, TREE), strict=True):
+        assert (a != b).nnz == 0
+
+
 def test_every_node_is_the_solution_of_its_own_problem():
     x, labels = corpus()
     tree = LabelTree((np.array([0, 8, 16, 24]),), TREE.order)

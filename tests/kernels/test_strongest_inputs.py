@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 from megalabel.kernels import strongest_inputs as module
 from megalabel.kernels.strongest_inputs import strongest_inputs
 from megalabel.types import Positives
@@ -64,17 +64,17 @@ def test_no_pair_at_all_is_random():
 
 
 @pytest.mark.parametrize(
-    ("x", "rows", "labels", "fan_in", "match"),
+    ("x", "rows", "labels", "fan_in", "error", "match"),
     [
-        (torch.ones(0, 4), [], [], 2, "at least one text"),
-        (torch.tensor([[1.0, float("nan")]]), [0], [0], 1, "NaN"),
-        (torch.ones(2, 4), [2], [0], 2, "row 2"),
-        (torch.ones(2, 4), [0], [5], 2, "label 5"),
-        (torch.ones(2, 4), [0], [-1], 2, "label -1"),
-        (torch.ones(2, 4), [0], [0], 5, "fan-in of 5"),
+        (torch.ones(0, 4), [], [], 2, SettingError, "at least one text"),
+        (torch.tensor([[1.0, float("nan")]]), [0], [0], 1, SettingError, "NaN"),
+        (torch.ones(2, 4), [2], [0], 2, DataError, "row 2"),
+        (torch.ones(2, 4), [0], [5], 2, DataError, "label 5"),
+        (torch.ones(2, 4), [0], [-1], 2, DataError, "label -1"),
+        (torch.ones(2, 4), [0], [0], 5, SettingError, "fan-in of 5"),
     ],
 )
-def test_bad_input(x, rows, labels, fan_in, match):
+def test_bad_input(x, rows, labels, fan_in, error, match):
     positives = Positives.of(torch.tensor(rows, dtype=torch.int64), torch.tensor(labels, dtype=torch.int64))
-    with pytest.raises(SettingError, match=match):
+    with pytest.raises(error, match=match):
         strongest_inputs(x, positives, 5, fan_in)

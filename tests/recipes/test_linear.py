@@ -128,6 +128,8 @@ def test_a_folder_of_other_things_is_not_overwritten(tmp_path):
     (tmp_path / "notes").write_text("mine")
     with pytest.raises(SettingError, match="not a model"):
         linear(planted(), depths=(2,), trees=1).solve(lambda line: None).save(tmp_path)
+    with pytest.raises(SettingError, match="not a model"):
+        linear(planted(), depths=(2,), trees=1).solve(lambda line: None).save(tmp_path / "notes")
     assert (tmp_path / "notes").read_text() == "mine"
 
 
