@@ -114,7 +114,12 @@ def evaluate(
 @app.command()
 def predict(
     run: Run,
-    texts: Annotated[str, typer.Argument(help="A file of texts, one a line (.gz, .jsonl too), or -.")] = "-",
+    texts: Annotated[
+        str,
+        typer.Argument(
+            help="A file of texts, one a line (.gz, .jsonl too), or -; of bags of words where RUN reads these."
+        ),
+    ] = "-",
     out: Annotated[str | None, typer.Option("--out", "-o", help="FILE.jsonl[.gz] or FILE.npz.")] = None,
     k: Annotated[int, typer.Option("-k", help="Labels a text.")] = 10,
     device: Device = None,

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
+from megalabel.data.bags import Bags
 from megalabel.data.filters import by_row, excluded
 from megalabel.data.sparse_text import SparseText
-from megalabel.data.texts import Texts
+from megalabel.data.texts import Texts, check_list
 from megalabel.errors import FormatError, MegalabelError, SettingError
 from megalabel.files import atomic_folder
 from megalabel.kernels.merge_topk import merge_topk
@@ -32,7 +34,7 @@ class LinearModel(Ranker):
     """The mean, over trees, of each label's probability.
 
     Args:
-        text: texts to sparse features.
+        text: texts to sparse features, or bags of words as they are.
         trees: beams over the same labels.
         label_texts: L names.
 
@@ -40,7 +42,7 @@ class LinearModel(Ranker):
         SettingError: no tree, or trees and names of other labels or features.
     """
 
-    def __init__(self, text: SparseText, trees: Sequence[SparseBeam], label_texts: Texts) -> None:
+    def __init__(self, text: SparseText | Bags, trees: Sequence[SparseBeam], label_texts: Texts) -> None:
         sizes = {(tree.n_features, len(tree.order)) for tree in trees}
         if sizes != {(text.size, len(label_texts))}:
             raise SettingError(
@@ -50,25 +52,34 @@ class LinearModel(Ranker):
                 where="trees",
             )
         self.text, self.trees, self.label_texts = text, tuple(trees), label_texts
+        self.n_features = text.size if isinstance(text, Bags) else None
 
     def topk(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str] | sp.csr_matrix,
         k: int = 10,
         *,
         exclude: np.ndarray | None = None,
         batch_size: int = BLOCK,
         progress: str = "",
     ) -> TopK:
-        """The best k labels of each text and their probabilities; arguments as `Ranker` has them."""
-        if isinstance(texts, str):
-            raise SettingError("one string", wanted="a list of texts", next_step="write [text]")
-        labels = np.full((len(texts), max(k, 0)), -1, np.int64)
-        scores = np.full((len(texts), max(k, 0)), -np.inf, np.float32)
-        forbidden = by_row(exclude, len(texts))
-        bar = Progress(progress, len(texts)) if progress else None
-        for start in range(0, len(texts), max(batch_size, BLOCK)):
-            rows = np.arange(start, min(start + max(batch_size, BLOCK), len(texts)))
+        """The best k labels of each text and their probabilities; arguments as `Ranker` has them.
+
+        A model of bags of words takes rows (N, V), a scipy sparse matrix, in place of texts. DataError for texts
+        where it reads rows and the other way round, for rows of another width, NaN or inf.
+        """
+        if isinstance(self.text, Bags):
+            texts = self.text.check(texts)
+            n = texts.shape[0]
+        else:
+            check_list(texts)
+            n = len(texts)
+        labels = np.full((n, max(k, 0)), -1, np.int64)
+        scores = np.full((n, max(k, 0)), -np.inf, np.float32)
+        forbidden = by_row(exclude, n)
+        bar = Progress(progress, n) if progress else None
+        for start in range(0, n, max(batch_size, BLOCK)):
+            rows = np.arange(start, min(start + max(batch_size, BLOCK), n))
             x = self.text.transform(texts[start : start + len(rows)])
             never = excluded(forbidden, rows, CPU)
             depth = k if len(self.trees) == 1 else DEEP * max(k, 10)
@@ -84,7 +95,8 @@ class LinearModel(Ranker):
         folder = Path(folder)
         check_room(folder)
         with atomic_folder(folder) as new:
-            self.text.save(new / "text")
+            if isinstance(self.text, SparseText):
+                self.text.save(new / "text")
             for i, tree in enumerate(self.trees):
                 np.save(new / f"tree{i}-order.npy", tree.order)
                 for j, level in enumerate(tree.levels):
@@ -92,8 +104,8 @@ class LinearModel(Ranker):
                         np.save(new / f"tree{i}-level{j}-{name}.npy", array)
             save_names(new, self.label_texts)
             shapes = [{"beams": tree.beams, "scores": tree.scores} for tree in self.trees]
-            facts = {"model": class_name(self), "trees": shapes, "n_labels": len(self.label_texts)}
-            write_manifest(new, FORMAT, facts)
+            facts = {"trees": shapes, "n_labels": len(self.label_texts), "n_features": self.n_features}
+            write_manifest(new, FORMAT, {"model": class_name(self), **facts})
 
     @classmethod
     def load(
@@ -104,8 +116,10 @@ class LinearModel(Ranker):
         manifest = read_manifest(
             folder, "linear model", FORMAT, facts=("trees", "n_labels"), files=(NAMES,), next_step=AGAIN
         )
-        text = SparseText.load(folder / "text")
+        size: Any = manifest.get("n_features")
+        learnt = SparseText.load(folder / "text") if size is None else None
         try:
+            text = learnt or Bags(size)
             trees = [_tree(folder, i, text.size, shape) for i, shape in enumerate(manifest["trees"])]
             return cls(text, trees, load_names(folder))
         except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from megalabel.data.batches import pad
 from megalabel.data.filters import by_row, excluded
-from megalabel.data.texts import Texts
+from megalabel.data.texts import Texts, check_list
 from megalabel.data.tokenizer import TextTokenizer
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
@@ -32,6 +33,9 @@ from megalabel.ranker import (
 )
 from megalabel.tensors import fill, save_tensors
 from megalabel.types import TopK
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
 
 FORMAT = 1
 BLOCK = 8192  # texts that are tokenised and sorted by length together
@@ -65,6 +69,7 @@ class Model(Ranker):
     @torch.no_grad()
     def encode(self, texts: Sequence[str], *, batch_size: int = 256) -> np.ndarray:
         """The views of each text: (N, V, D) float32."""
+        check_list(texts)
         out = np.zeros((len(texts), self.encoder.n_views, self.encoder.dim), np.float32)
         for rows, views in self._views(texts, batch_size):
             out[rows] = views.float().cpu().numpy()
@@ -73,7 +78,7 @@ class Model(Ranker):
     @torch.no_grad()
     def topk(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str] | sp.csr_matrix,
         k: int = 10,
         *,
         exclude: np.ndarray | None = None,
@@ -81,6 +86,7 @@ class Model(Ranker):
         progress: str = "",
     ) -> TopK:
         """The best k labels of each text by score, as numpy arrays (N, k); arguments as `Ranker` has them."""
+        check_list(texts)
         _at_least_one("k", k)
         labels = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
@@ -97,8 +103,6 @@ class Model(Ranker):
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
         """Row numbers (B,) and views (B, V, D), in batches of texts of like length; the modules' modes kept."""
-        if isinstance(texts, str):
-            raise SettingError("one string", wanted="a list of texts", next_step="write [text]")
         _at_least_one("batch_size", batch_size)
         modes = self.encoder.training, self.head.training
         self.encoder.eval()

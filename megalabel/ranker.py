@@ -18,6 +18,7 @@ from megalabel.manifest import NAME
 from megalabel.types import TopK
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
     import torch
 
 AGAIN = "copy the folder again from where it was made"
@@ -30,14 +31,16 @@ class Ranker(ABC):
 
     Attributes:
         label_texts: L names.
+        n_features: V of one that reads bags of words, scipy sparse rows (N, V), in place of texts; else None.
     """
 
     label_texts: Texts
+    n_features: int | None = None
 
     @abstractmethod
     def topk(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str] | sp.csr_matrix,
         k: int = 10,
         *,
         exclude: np.ndarray | None = None,
@@ -47,7 +50,7 @@ class Ranker(ABC):
         """The best k labels of each text, as numpy arrays (N, k).
 
         Args:
-            texts: N texts; one text is [text].
+            texts: N texts; one text is [text]. Rows (N, V) where `n_features` says so.
             k: labels each. Where it exceeds L, the rest is -1 with score -inf.
             exclude: (F, 2) pairs (row, label) that may not be answered.
             batch_size: texts scored together.
@@ -65,7 +68,7 @@ class Ranker(ABC):
     ) -> Self:
         """What `save` wrote, checked first."""
 
-    def predict(self, texts: Sequence[str], k: int = 10) -> list[list[tuple[str, float]]]:
+    def predict(self, texts: Sequence[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
         """The best k labels of each text by name, with their scores."""
         labels, scores = self.topk(texts, k).numpy()
         return [

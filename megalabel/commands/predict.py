@@ -1,4 +1,4 @@
-"""`megalabel predict`: a file or a pipe of texts to JSON lines or npz."""
+"""`megalabel predict`: a file or a pipe of texts, or a bag-of-words file, to JSON lines or npz."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from megalabel.files import write_bytes_atomically
-from megalabel.inference.predict import format_of, read_texts, write_jsonl, write_npz
+from megalabel.inference.predict import format_of, read_given, write_jsonl, write_npz
 from megalabel.ranker import load
 
 
@@ -17,7 +17,7 @@ def predict_file(run: Path, texts: str, out: str | None, k: int, device: str | N
     """Reads, predicts, writes; standard output where `out` is None or "-"."""
     kind = format_of(out)
     model = load(run, device=device)
-    stream = read_texts(texts, sys.stdin.buffer)
+    stream = read_given(model, texts, sys.stdin.buffer)
     if out is None or out == "-":
         file = _text(sys.stdout.buffer)
         try:

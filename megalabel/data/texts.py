@@ -8,6 +8,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
 
 import numpy as np
+import scipy.sparse as sp
+
+from megalabel.errors import DataError, SettingError
+
+
+def check_list(texts: object) -> None:
+    """SettingError for one string in place of a list of texts, DataError for a sparse matrix."""
+    if isinstance(texts, str):
+        raise SettingError("one string", wanted="a list of texts", next_step="write [text]")
+    if sp.issparse(texts):
+        raise DataError(
+            f"a sparse matrix of shape {getattr(texts, 'shape', ())}",
+            wanted="a list of texts: the model reads no features",
+            next_step="give the texts themselves, or train `linear` on bags of words",
+            where="texts",
+        )
 
 
 class Texts(Sequence[str]):

@@ -145,8 +145,9 @@ def check_texts(split: Split, data: Corpus) -> None:
     if split.features is not None:
         raise DataError(
             f"{data.name} holds bags of words, not texts",
-            wanted="texts, which an encoder can read",
-            next_step="take the data set's raw text files (trn_X.txt, trn_X_Y.txt, Y.txt, tst_X.txt, tst_X_Y.txt)",
+            wanted="texts, which is what this reads",
+            next_step="take the data set's raw text files (trn_X.txt, trn_X_Y.txt, Y.txt, tst_X.txt, "
+            "tst_X_Y.txt), or train `linear` on the bags",
             where=data.path,
         )
 

@@ -62,6 +62,16 @@ def words_of(texts: Iterable[str], kind: Kind) -> list[str]:
     return words
 
 
+def check_words(texts: Iterable[str], kind: Kind) -> None:
+    """DataError unless some text has a word; reads no further than to the first. Other errors as `words_of`."""
+    if not any(word != END for text in texts for word in words_of(text, kind)):
+        raise DataError(
+            f"no text has a word (of the kind {kind!r})",
+            wanted="texts with words",
+            next_step="check that the right file or column was read, or name another kind",
+        )
+
+
 def _folded(text: str) -> str:
     """In lower case, without the accents of Latin, Greek and Cyrillic letters."""
     return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text.lower())))

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from megalabel.data.bags import given
 from megalabel.data.corpus import Corpus
-from megalabel.data.tokenize import check_texts
 from megalabel.errors import DataError, SettingError
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
@@ -30,7 +30,8 @@ def evaluate(
     it is on disk, with `a` and `b` from the data set's catalogue entry where they are not given.
 
     Raises:
-        DataError: there is no test side, it holds no texts, or the labels are not the model's.
+        DataError: there is no test side, it holds texts where the model was trained on bags of words or the other
+            way round, or the labels are not the model's.
         SettingError: a depth, `a`, `b` or a batch size that is out of range.
     """
     if data.test is None:
@@ -41,7 +42,7 @@ def evaluate(
             where=data.path,
         )
     check_labels(model, data)
-    check_texts(data.test, data)
+    inputs = given(data.test, data, model.n_features)
     depths = [k] if isinstance(k, int) else list(k)
     if not depths:
         raise SettingError("k is empty", wanted="one depth or more", next_step="give e.g. (1, 3, 5)")
@@ -53,7 +54,7 @@ def evaluate(
         constants[1] if b is None else b,
     )
     top = model.topk(
-        data.test.texts,
+        inputs,
         max(depths),
         exclude=data.test.filter,
         batch_size=batch_size,

@@ -1,4 +1,4 @@
-"""A stream of texts to the best labels of each, written as JSON lines or as one npz file."""
+"""A stream of texts, or bags of words, to the best labels of each, written as JSON lines or as one npz file."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
+import scipy.sparse as sp
 
+from megalabel.data.formats.xmlrepo import read_features
 from megalabel.errors import DataError, SettingError
 from megalabel.files import write_bytes_atomically
 from megalabel.ranker import Ranker
@@ -25,15 +27,31 @@ def read_texts(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[st
         assert stream is not None
         yield from _lines(stream, "standard input", is_json=False)
         return
-    if not Path(path).is_file():
-        found = "a folder" if Path(path).is_dir() else "no such file"
-        raise DataError(found, wanted="a file of texts", next_step="correct the path", where=path)
+    _check_file(path)
     plain = name.removesuffix(".gz")
     with gzip.open(path) if name.endswith(".gz") else open(path, "rb") as file:
         yield from _lines(file, name, is_json=plain.endswith((".jsonl", ".json")))  # type: ignore[arg-type]
 
 
-def write_jsonl(model: Ranker, texts: Iterable[str], k: int, file: IO[str]) -> int:
+def read_given(model: Ranker, path: str | Path, stream: IO[bytes] | None = None) -> Iterator[str] | sp.csr_matrix:
+    """What the model reads: texts, as `read_texts` has them, or the rows of a bag-of-words file, whole.
+
+    Raises:
+        DataError: no such file, one that is damaged, or for a model of bags of words anything but such a file.
+    """
+    if model.n_features is None:
+        return read_texts(path, stream)
+    if str(path) == "-":
+        raise DataError(
+            "standard input",
+            wanted="a bag-of-words file, as the model was trained on",
+            next_step="give the name of a file with the header `N V L`",
+        )
+    _check_file(path)
+    return read_features(Path(path))
+
+
+def write_jsonl(model: Ranker, texts: Iterable[str] | sp.csr_matrix, k: int, file: IO[str]) -> int:
     """One line a text: {"labels": [{"id": …, "label": …, "score": …}, …]}, best first; returns how many."""
     n = 0
     for block in _blocks(texts):
@@ -45,11 +63,11 @@ def write_jsonl(model: Ranker, texts: Iterable[str], k: int, file: IO[str]) -> i
                 if i >= 0
             ]
             file.write(json.dumps({"labels": found}, ensure_ascii=False) + "\n")
-        n += len(block)
+        n += len(labels)
     return n
 
 
-def write_npz(model: Ranker, texts: Iterable[str], k: int, path: str | Path) -> int:
+def write_npz(model: Ranker, texts: Iterable[str] | sp.csr_matrix, k: int, path: str | Path) -> int:
     """`labels` (N, k) int64, -1 where there are too few, and `scores` (N, k) float32; returns N."""
     found = [model.topk(block, k).numpy() for block in _blocks(texts)]
     if not found:
@@ -60,7 +78,18 @@ def write_npz(model: Ranker, texts: Iterable[str], k: int, path: str | Path) -> 
     return len(labels)
 
 
-def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
+def _check_file(path: str | Path) -> None:
+    if not Path(path).is_file():
+        found = "a folder" if Path(path).is_dir() else "no such file"
+        raise DataError(found, wanted="a file of texts", next_step="correct the path", where=path)
+
+
+def _blocks(texts: Any) -> Iterator[Any]:
+    """Lists of texts, or rows of a matrix."""
+    if sp.issparse(texts):
+        for start in range(0, texts.shape[0], BLOCK):
+            yield texts[start : start + BLOCK]
+        return
     block: list[str] = []
     for text in texts:
         block.append(text)

@@ -41,7 +41,7 @@ def build_tree(
     The same arguments give the same tree for any number of threads.
 
     Args:
-        data: the corpus. One of bags of words takes these as features of its texts.
+        data: the corpus. One of bags of words takes these as features of its texts, and no settings of words.
         source: of the label features: texts (PIFA; a label without any takes its own text), names (the label
             texts), or both side by side.
         graph: smooth the features along the label graph.
@@ -63,6 +63,7 @@ def build_tree(
         SettingError: a value out of its range, depths that do not fit the number of labels.
         DataError: texts and labels without a word.
     """
+    from megalabel.data.bags import refuse_text_settings
     from megalabel.data.tfidf import l2_rows
     from megalabel.labels.cluster import check_depths, choose_depths, cluster
     from megalabel.labels.features import label_features, material
@@ -72,13 +73,16 @@ def build_tree(
         raise SettingError(f"keep = {keep}", wanted="1 or more", next_step="leave keep out")
     if seed < 0:
         raise SettingError(f"seed = {seed}", wanted="0 or more", next_step="give another seed")
+    words: dict[str, Any] = {"tokenizer": tokenizer, "vocabulary": vocabulary, "max_length": max_length}
+    if source == "texts" and data.train.features is not None:
+        refuse_text_settings(build_tree, **words)
     if graph:
         check_graph(hops, p_reset, neighbours)
     chosen = choose_depths(data.n_labels) if depths is None else check_depths(depths, data.n_labels)
     rows = _checked(rows, len(data.train))
     step = _Steps(say)
     step.tell(_depths_line(chosen, data.n_labels, depths is None))
-    found = material(data, rows, source=source, tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length)
+    found = material(data, rows, source=source, **words)
     labels, weights = found.labels, found.texts.nnz + found.names.nnz
     step("texts", f"{len(data.train) if rows is None else len(rows):,} texts, {weights:,} weights")
     features = label_features(found, source, keep)
@@ -96,7 +100,7 @@ def build_tree(
     step("clusters", " > ".join(f"{n:,}" for n in tree.sizes))
     tree.built.update(
         data=data.name, source=source, unit=unit, depths=list(chosen), keep=keep,
-        tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length, seed=seed, texts=int(labels.shape[0]),
+        **words, seed=seed, texts=int(labels.shape[0]),
         graph={"hops": hops, "p_reset": p_reset, "neighbours": neighbours} if graph else None,
         **{LABEL_TEXTS: data.label_texts.sha256()},
     )  # fmt: skip

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.bags import Bags
 from megalabel.data.texts import Texts
 from megalabel.data.tfidf import l2_rows, tfidf
 from megalabel.data.tokenize import TokenStore
@@ -57,6 +58,7 @@ def material(
 
     Raises:
         SettingError: an unknown source or tokenizer, a vocabulary or length that is too small.
+        DataError: bags of words with NaN or inf.
     """
     if source not in SOURCES:
         raise SettingError(f"source = {source!r}", wanted=", ".join(SOURCES), next_step="name one of these")
@@ -68,6 +70,12 @@ def material(
         )
     side = data.train
     labels = side.labels if rows is None else side.labels[rows]
+    bags = None
+    if side.features is not None and source != "names":
+        given = side.features if rows is None else side.features[rows]
+        bags = Bags(given.shape[1]).transform(given)
+        if source == "texts":
+            return Material(labels, bags, sp.csr_matrix((data.n_labels, 0), dtype=np.float32), None)
     texts = Texts.blank(0) if source == "names" else side.texts if rows is None else side.texts[rows]
     words = learn_tokenizer((t for part in (texts, data.label_texts) for t in part), vocabulary, tokenizer)
     unknown = words.tokenizer.token_to_id("[UNK]")
@@ -78,9 +86,7 @@ def material(
             (len(side) if rows is None else len(rows), words.vocabulary_size), dtype=np.float32
         )
         return Material(labels, nothing, tfidf(name_store, skip=skip)[0], None)
-    if side.features is not None:
-        bags = side.features if rows is None else side.features[rows]
-        bags = l2_rows(sp.csr_matrix(bags, dtype=np.float32, copy=True))
+    if bags is not None:
         return Material(labels, bags, tfidf(name_store, skip=skip)[0], None)
     weights, idf = tfidf(TokenStore.build(texts, words, max_length), skip=skip)
     return Material(labels, weights, tfidf(name_store, skip=skip)[0], tfidf(name_store, idf=idf, skip=skip)[0])

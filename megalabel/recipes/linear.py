@@ -4,7 +4,8 @@ Prabhu, Kag, Harsola, Agrawal and Varma, "Parabel", WWW 2018, and XR-Linear (Yu,
 "PECOS", JMLR 2022). Labels are clustered by the texts that have them; each cluster and label gets a linear model
 of the squared hinge with an L2 penalty, trained on the texts of its parent alone; weights near 0 are dropped. A
 text goes down the tree by beam search, and the probabilities of several trees are averaged. Wide, shallow trees
-are Bonsai's (Khandagale, Xiao and Babbar, Machine Learning 2020).
+are Bonsai's (Khandagale, Xiao and Babbar, Machine Learning 2020). A data set of bags of words is learnt from as it
+is, its rows brought to length 1.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ def linear(
     """Linear models over words and word pairs, told apart down several label trees.
 
     Args:
-        data: texts and label sets.
+        data: texts and label sets, or bags of words and label sets; of these, rows are brought to length 1, and
+            split, word_pairs, pieces, vocabulary and min_texts have no meaning.
         split: into words alone (letters), words and signs (words) or runs of signs (signs), or at blanks alone
             (symbols), for formulae.
         word_pairs: pairs of neighbouring words are features too.
@@ -63,17 +65,23 @@ def linear(
         validation: share of the training texts left out, to choose values by; nothing here needs it.
         seed: of the trees and the solver's order; of tree i, seed + i.
     """
-    import numpy as np
-
+    from megalabel.data.bags import Bags, given, refuse_text_settings
     from megalabel.data.batches import hold_out
     from megalabel.data.sparse_text import SparseText
-    from megalabel.data.tokenize import check_texts
+    from megalabel.data.words import check_words
     from megalabel.heads.linear import solve_tree
     from megalabel.labels.cluster import check_depths, cluster
     from megalabel.labels.features import pifa
     from megalabel.linear_model import LinearModel
 
-    check_texts(data.train, data)
+    bags = None
+    if data.train.features is None:
+        check_words(data.train.texts, cast("Kind", split))
+    else:
+        refuse_text_settings(
+            linear, split=split, word_pairs=word_pairs, pieces=pieces, vocabulary=vocabulary, min_texts=min_texts
+        )
+        bags = Bags.of(data.train.features)
     chosen = check_depths(depths, data.n_labels) if depths else wide_depths(data.n_labels)
     kept, _ = hold_out(len(data.train), validation, seed)
 
@@ -82,8 +90,9 @@ def linear(
     }  # fmt: skip
 
     def solve(say: Say) -> Ranker:
-        texts, labels = data.train.texts[kept], data.train.labels[np.asarray(kept)]
-        text = SparseText.learn(
+        labels = data.train.labels[kept]
+        texts = given(data.train, data, None if bags is None else bags.size)[kept]
+        text = bags or SparseText.learn(
             texts, vocabulary=vocabulary, min_texts=min_texts, kind=cast("Kind", split), pairs=word_pairs,
             pieces=(3, 5) if pieces else None,
         )  # fmt: skip

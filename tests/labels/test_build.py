@@ -8,7 +8,7 @@ from planted import planted
 
 from megalabel.data.corpus import Corpus
 from megalabel.data.tfidf import l2_rows
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.cluster import cluster
 from megalabel.labels.features import label_features, material
@@ -73,6 +73,26 @@ def test_a_corpus_of_bags_of_words_is_enough():
     bags = sp.csr_matrix(np.eye(8, dtype=np.float32)[group] + 0.1 * random.random((len(group), 8), np.float32))
     bagged = replace(data, train=replace(data.train, features=bags), label_texts=planted(64).label_texts)
     assert purity(build_tree(bagged, depths=(3,))) >= 0.5  # at random: 0
+
+
+def test_bags_of_words_have_no_settings_of_words():
+    data = groups()
+    bags = sp.csr_matrix((data.train.labels @ np.ones((64, 3))).astype(np.float32))
+    bagged = replace(data, train=replace(data.train, features=bags))
+    for setting in ({"tokenizer": "symbols"}, {"vocabulary": 50}, {"max_length": 9}):
+        with pytest.raises(SettingError, match="which bags of words do not have"):
+            build_tree(bagged, **setting)
+        assert build_tree(bagged, source="names", **setting).n_labels == 64  # those of the names
+    blank = replace(bagged, label_texts=Corpus.of(["a"], [[0]], [""] * 64).label_texts)
+    assert build_tree(blank).n_labels == 64
+
+
+def test_bags_of_words_with_wild_values_are_refused():
+    data = groups()
+    for value in (np.nan, np.inf):
+        bags = sp.csr_matrix(np.full((len(data.train), 2), value, dtype=np.float32))
+        with pytest.raises(DataError, match="finite numbers"):
+            build_tree(replace(data, train=replace(data.train, features=bags)))
 
 
 def test_the_steps_are_these_and_unit_features_are_scaled_before_smoothing():

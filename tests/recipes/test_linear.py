@@ -91,10 +91,12 @@ def test_settings_that_cannot_be(bad, match):
         linear(planted(), **bad)
 
 
-def test_a_corpus_without_words():
-    data = Corpus.of(["", " "], [[0], [1]], ["a", "b"], name="empty")
-    with pytest.raises(DataError):
-        linear(data, depths=(1,)).solve(lambda line: None)
+@pytest.mark.parametrize("texts", [["", " "], [".", "-"]])
+def test_no_word_at_all_is_refused_before_a_run_begins(texts, tmp_path):
+    data = Corpus.of(texts, [[0], [1]], ["a", "b"])
+    with pytest.raises(DataError, match="no text has a word"):
+        megalabel.train(linear(data, depths=(1,)), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("texts", ["one string", ["fine", 7]])

@@ -54,7 +54,20 @@ def read(source: Source, findings: Findings) -> Corpus:
     return finish(Corpus(source.name, train, test, names, source.folder), findings, file or source.train)
 
 
+def read_features(file: Path) -> sp.csr_matrix:
+    """The features (N, V) float32 CSR of a file to be predicted; labels that stand there are passed over."""
+    return _rows(file, Findings())[1]
+
+
 def _side(source: Source, side: str, file: Path, findings: Findings) -> tuple[Split, tuple[int, int]]:
+    rows, matrix, n_labels = _rows(file, findings)
+    texts = Texts.blank(len(rows))
+    split = split_of(source, side, texts, rows, n_labels, findings, "the header says", features=matrix)
+    return split, (matrix.shape[1], n_labels)
+
+
+def _rows(file: Path, findings: Findings) -> tuple[LabelRows, sp.csr_matrix, int]:
+    """Labels and features of each row, and L."""
     stream = lines(file, findings)
     n, width, n_labels = _header(file, next(stream, None))
     ids, counts = array("q"), array("q")
@@ -87,8 +100,7 @@ def _side(source: Source, side: str, file: Path, findings: Findings) -> tuple[Sp
     if len(bare):
         findings.note("blank", file, "row without a feature", line=int(bare[0]) + 2, count=len(bare))
     rows = LabelRows(file, np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64), np.arange(2, n + 2))
-    split = split_of(source, side, Texts.blank(n), rows, n_labels, findings, "the header says", features=matrix)
-    return split, (width, n_labels)
+    return rows, matrix, n_labels
 
 
 def _header(file: Path, first: tuple[int, str] | None) -> tuple[int, int, int]:
@@ -99,7 +111,7 @@ def _header(file: Path, first: tuple[int, str] | None) -> tuple[int, int, int]:
         return int(parts[0]), int(parts[1]), int(parts[2])
     raise DataError(
         f"{first[1][:60]!r} is no header",
-        wanted="`N V L`: the numbers of texts, features and labels",
+        wanted="`N V L`, a bag-of-words file's numbers of texts, features and labels",
         next_step="write the header; ids count from 0, so subtract 1 from a libsvm file's that count from 1",
         where=line_of(file, 1),
     )
