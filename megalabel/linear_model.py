@@ -97,13 +97,8 @@ class LinearModel(Ranker):
         with atomic_folder(folder) as new:
             if isinstance(self.text, SparseText):
                 self.text.save(new / "text")
-            for i, tree in enumerate(self.trees):
-                np.save(new / f"tree{i}-order.npy", tree.order)
-                for j, level in enumerate(tree.levels):
-                    for name, array in level.arrays.items():
-                        np.save(new / f"tree{i}-level{j}-{name}.npy", array)
             save_names(new, self.label_texts)
-            shapes = [{"beams": tree.beams, "scores": tree.scores} for tree in self.trees]
+            shapes = save_trees(new, "tree", self.trees)
             facts = {"trees": shapes, "n_labels": len(self.label_texts), "n_features": self.n_features}
             write_manifest(new, FORMAT, {"model": class_name(self), **facts})
 
@@ -120,7 +115,7 @@ class LinearModel(Ranker):
         learnt = SparseText.load(folder / "text") if size is None else None
         try:
             text = learnt or Bags(size)
-            trees = [_tree(folder, i, text.size, shape) for i, shape in enumerate(manifest["trees"])]
+            trees = load_trees(folder, "tree", text.size, manifest["trees"])
             return cls(text, trees, load_names(folder))
         except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:
             found = error.found if isinstance(error, MegalabelError) else repr(error)
@@ -129,12 +124,27 @@ class LinearModel(Ranker):
             ) from error
 
 
-def _tree(folder: Path, i: int, n_features: int, shape: dict[str, Any]) -> SparseBeam:
-    """Tree i of a model folder, its arrays mapped and not read."""
-    levels = []
-    for j in range(len(shape["beams"]) + 1):
-        files = folder.glob(f"tree{i}-level{j}-*.npy")
-        arrays = {path.stem.split("-", 2)[2]: np.load(path, mmap_mode="r", allow_pickle=False) for path in files}
-        levels.append(Chunks(n_features, **arrays))
-    order = np.load(folder / f"tree{i}-order.npy", allow_pickle=False)
-    return SparseBeam(levels, order, shape["beams"], shape["scores"])
+def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:
+    """Writes the arrays of trees as NAME0-….npy, NAME1-…; returns what the manifest must say of them."""
+    for i, tree in enumerate(trees):
+        np.save(folder / f"{name}{i}-order.npy", tree.order)
+        for j, level in enumerate(tree.levels):
+            for array_name, array in level.arrays.items():
+                np.save(folder / f"{name}{i}-level{j}-{array_name}.npy", array)
+    return [{"beams": tree.beams, "scores": tree.scores} for tree in trees]
+
+
+def load_trees(folder: Path, name: str, n_features: int, shapes: Sequence[dict[str, Any]]) -> list[SparseBeam]:
+    """What `save_trees` wrote, arrays mapped and not read; damaged ones raise as numpy and `Chunks` do."""
+    trees = []
+    for i, shape in enumerate(shapes):
+        levels = []
+        for j in range(len(shape["beams"]) + 1):
+            files = folder.glob(f"{name}{i}-level{j}-*.npy")
+            arrays = {
+                path.stem.split("-", 2)[2]: np.load(path, mmap_mode="r", allow_pickle=False) for path in files
+            }
+            levels.append(Chunks(n_features, **arrays))
+        order = np.load(folder / f"{name}{i}-order.npy", allow_pickle=False)
+        trees.append(SparseBeam(levels, order, shape["beams"], shape["scores"]))
+    return trees

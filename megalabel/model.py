@@ -54,6 +54,7 @@ class Model(Ranker):
 
     def __init__(self, encoder: Encoder, head: Head, label_texts: Texts, max_length: int) -> None:
         self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_texts, max_length
+        self.gives = head.gives
 
     @property
     def device(self) -> torch.device:

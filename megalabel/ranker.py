@@ -15,7 +15,7 @@ from megalabel.data.texts import Texts
 from megalabel.errors import FormatError, SettingError
 from megalabel.files import json_bytes, read_json, recover
 from megalabel.manifest import NAME
-from megalabel.types import TopK
+from megalabel.types import Gives, TopK
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -32,10 +32,12 @@ class Ranker(ABC):
     Attributes:
         label_texts: L names.
         n_features: V of one that reads bags of words, scipy sparse rows (N, V), in place of texts; else None.
+        gives: what its scores are: probabilities, or logits.
     """
 
     label_texts: Texts
     n_features: int | None = None
+    gives: Gives = "probabilities"
 
     @abstractmethod
     def topk(

@@ -7,12 +7,14 @@ L labels, K kept, P positive pairs.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
+
+Gives = Literal["logits", "probabilities"]  # what the scores of a ranking are
 
 
 @dataclass(frozen=True)

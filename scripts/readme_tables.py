@@ -11,7 +11,7 @@ from megalabel.metrics.peers import peers
 from megalabel.metrics.table import table
 
 ROOT = Path(__file__).parent.parent
-SETS = ("wordnet-4k", "gutenberg-4k", "gutenberg-full", "metamath", "yso-finna-en", "wordnet")
+SETS = ("wordnet-4k", "gutenberg-4k", "gutenberg-full", "metamath", "yso-finna-en", "wordnet", "debian-deps")
 COLUMNS = ("P@1", "P@3", "P@5", "PSP@1", "PSP@3", "PSP@5", "train s", "peak MB")
 HEAD_COLUMNS = (  # what the column is called, the metric's name, a factor
     ("ms a step", "step", 1.0),
@@ -48,6 +48,13 @@ SPARSE_COLUMNS = (
     ("peak MB", "peak memory", 1.0),
     ("% of the formula", "peak of stated", 100.0),
 )
+LINEAR_COSTS = ("solve CPU s", "features CPU s", "predict CPU s/1k", "one query µs", "peak MB", "model MB")
+LINEAR_COLUMNS = tuple((name, name, 1.0) for name in (*COLUMNS[:6], *LINEAR_COSTS))
+LARGE_COLUMNS = (
+    ("min", "train s", 1 / 60), ("CPU min", "train CPU s", 1 / 60), ("peak GB", "peak MB", 1e-3),
+    ("model GB", "model MB", 1e-3), ("P@1", "P@1", 1.0), ("median µs a query", "one query µs", 1.0),
+    ("99% µs", "one query 99% µs", 1.0), ("CPU ms a text in batches", "predict CPU s/1k", 1.0),
+)  # fmt: skip
 PEERS = 3  # best recorded peers shown for each set
 
 
@@ -149,6 +156,30 @@ def fan_in() -> str:
     return "\n\n".join([*parts, origin("fan_in")])
 
 
+def linear() -> str:
+    """A table for each data set, a line for each contender."""
+    parts = []
+    for name in SETS:
+        own = {size.partition(" ")[2]: v for size, v in rows("linear").items() if size.split()[0] == name}
+        lines = [
+            (who.replace("linear", "**megalabel linear**"), _cells(v, LINEAR_COLUMNS, ""))
+            for who, v in own.items()
+        ]
+        if lines:
+            parts.append(table(lines, [head for head, _, _ in LINEAR_COLUMNS], style="markdown", title=name))
+    return "\n\n".join([*parts, origin("linear")])
+
+
+def linear_large() -> str:
+    """One line for each size and number of trees."""
+    lines = []
+    for size, values in rows("linear_large").items():
+        facts = dict(part.split("=") for part in size.split())
+        name = f"{int(facts['L']):,} labels, trees: {facts['trees']}, threads: {facts['threads']}"
+        lines.append((name, _cells(values, LARGE_COLUMNS, "")))
+    return _table(lines, LARGE_COLUMNS, "linear_large")
+
+
 def head_time() -> str:
     """A sentence for each data set."""
     told = []
@@ -168,11 +199,8 @@ def head_time() -> str:
 def _cells(
     values: dict[str, tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], prefix: str
 ) -> dict[str, str]:
-    return {
-        head: _short(float(values[prefix + what][0]) * factor)
-        for head, what, factor in columns
-        if prefix + what in values
-    }
+    found = {head: float(values[prefix + what][0]) * f for head, what, f in columns if prefix + what in values}
+    return {head: f"{value:.2f}" if "@" in head else _short(value) for head, value in found.items()}
 
 
 def _table(
@@ -197,7 +225,7 @@ def origin(benchmark: str) -> str:
 def main() -> None:
     path = ROOT / "README.md"
     before = text = path.read_text(encoding="utf-8")
-    for made in (quality, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in):
+    for made in (quality, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large):
         name = made.__name__
         if rows(name):
             text = re.sub(

@@ -23,14 +23,23 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
     signature = inspect.signature(get(name))
     help_of = argument_docs(get(name).__doc__ or "")
 
+    on_a_run = "run" in signature.parameters
+
     def command(**given: Any) -> None:
-        data, out = open_data(given.pop("data")), given.pop("out")
+        data, out = given.pop("data"), given.pop("out")
+        data = open_data(data or data_of(given["run"]) if on_a_run else data)
         running = {key: given.pop(key) for key in ("device", "threads", "checkpoint_seconds", "quiet")}
         overrides = {key: value for key, value in given.items() if value is not None}
         run(name, data, out, overrides, **running)
 
+    given = [_parameter("data", str, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME."))]
+    if on_a_run:
+        given = [
+            _parameter("run", str, inspect.Parameter.empty, typer.Argument(help=help_of["run"])),
+            _parameter("data", str | None, None, typer.Option(help="Its data set, if that has moved.")),
+        ]
     parameters = [
-        _parameter("data", str, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME.")),
+        *given,
         _parameter("out", Path, inspect.Parameter.empty, typer.Option("--out", "-o", help="The run folder.")),
         _parameter("device", str | None, None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")),
         _parameter("threads", int | None, None, typer.Option(help="CPU threads; default: all cores.")),
@@ -38,7 +47,7 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
         _parameter("quiet", bool, False, typer.Option("--quiet", help="Say nothing while training.")),
     ]
     for key, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key != "run":
             kind = _TYPES[str(parameter.annotation)]
             text_of = f"{help_of.get(key, '')} [{_shown(parameter.default)}]"
             parameters.append(_parameter(key, kind | None, None, typer.Option(help=text_of)))
@@ -83,6 +92,22 @@ def run(
     if not quiet:
         typer.echo(f"the model is in {out}; next: megalabel evaluate {out} DATA", err=True)
     return model
+
+
+def data_of(run: str) -> str:
+    """Where the data set of a finished run lies; SettingError if nobody knows, or it is there no longer."""
+    from megalabel.training.folder import finished_run
+
+    told = finished_run(Path(run))["data"]
+    path = told.get("path")
+    if not path or not Path(path).exists():
+        raise SettingError(
+            f"the run in {run} was trained on {told.get('name')!r}, which lay in {path or 'no folder'}",
+            wanted="its data set",
+            next_step="give it by --data",
+            where="data",
+        )
+    return str(path)
 
 
 def argument_docs(doc: str) -> dict[str, str]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from megalabel.errors import SettingError
 from megalabel.types import Positives
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Split
 
 
 def by_row(pairs: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray] | None:
@@ -42,3 +47,13 @@ def excluded(
     here = np.concatenate([labels[starts[r] : starts[r + 1]] for r in rows]) if len(rows) else labels[:0]
     where = np.repeat(np.arange(len(rows)), counts)
     return Positives.of(torch.from_numpy(where), torch.from_numpy(here)).to(device)
+
+
+def filter_of(split: Split, rows: np.ndarray) -> np.ndarray | None:
+    """The filter pairs of some rows (n,) of a side, with each row's place in `rows`: (F, 2) int64, or None."""
+    if split.filter is None:
+        return None
+    place = np.full(len(split), -1)
+    place[rows] = np.arange(len(rows))
+    where = place[split.filter[:, 0]]
+    return np.stack([where, split.filter[:, 1]], axis=1)[where >= 0]

@@ -94,6 +94,11 @@ class SparseText:
         """V."""
         return len(self.idf)
 
+    @property
+    def n_whole(self) -> int:
+        """How many of the features, the first ones, are words and pairs of words."""
+        return self.size - len(self.pieces)
+
     def transform(self, texts: Iterable[str]) -> sp.csr_matrix:
         """(N, V) float32 CSR of rows of length 1, columns rising; a text without known features is a row of zeros.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from megalabel.errors import SettingError
 from megalabel.kernels.adam_rule import Rule
 from megalabel.kernels.candidates import TableGradient
-from megalabel.types import Positives, TopK
+from megalabel.types import Gives, Positives, TopK
 
 # All training rows by the encoder as it begins: views (N, V, D) on the CPU, and their labels; made when called.
 Embedded = Callable[[], tuple[Tensor, Positives]]
@@ -30,6 +30,7 @@ class Head(nn.Module, ABC):
     Attributes:
         n_views: how many vectors of a text it wants of the encoder.
         averaged: whether `loss` is a mean over what it scores, not a sum over texts: so the log reads it.
+        gives: what the scores of `topk` are: logits, or probabilities.
         n_labels: L.
         dim: D, the width of a view.
         rule: there on heads only whose backward pass can update their own weights; set by `FusedSGD` or
@@ -40,6 +41,7 @@ class Head(nn.Module, ABC):
 
     n_views: int = 1
     averaged: bool = False
+    gives: Gives = "logits"
     n_labels: int
     dim: int
     rule: Rule | None

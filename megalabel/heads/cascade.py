@@ -18,7 +18,7 @@ from megalabel.kernels.candidate_scores import candidate_bce
 from megalabel.kernels.candidates import Candidates, TableGradient
 from megalabel.kernels.shortlist import shortlist
 from megalabel.labels.tree import LabelTree
-from megalabel.types import Positives, TopK
+from megalabel.types import Gives, Positives, TopK
 
 DEPTHS = (1, 5)  # of the precision that `facts` tells
 TOLD = 64  # texts of a batch that it is measured on
@@ -55,6 +55,8 @@ class CascadeHead(Head):
     Raises:
         SettingError: an argument that does not fit the tree.
     """
+
+    gives: Gives = "probabilities"
 
     def __init__(
         self,

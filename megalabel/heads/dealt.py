@@ -44,6 +44,7 @@ class Dealt(Head):
         self.parts = nn.ModuleList(parts)
         first = parts[0]
         self.dim, self.n_views, self.averaged = first.dim, first.n_views, first.averaged
+        self.gives = first.gives
         self.n_labels = sum(part.n_labels for part in parts)
         self.starts = [0, *accumulate(part.n_labels for part in parts)]
         self.register_buffer("place", _places(order, self.n_labels))

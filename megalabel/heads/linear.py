@@ -61,26 +61,27 @@ def solve_tree(
     positives = node_texts(labels, tree)
     everywhere = sp.csr_matrix(np.ones((1, x.shape[0]), dtype=np.float32))
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
-    found = descend(
-        x,
-        sp.vstack([everywhere, *reached[:-1]], format="csr"),
-        _all_offsets(tree),
-        sp.vstack(positives, format="csr"),
-        dense=dense,
-        cost=cost,
-        bias=BIAS,
-        eps=eps,
-        rounds=rounds,
-        threshold=threshold,
-        seed=seed,
-    )
-    weights = _silenced(found.sparse, np.concatenate([np.diff(of.indptr) for of in positives]) == 0)
-    levels, start = [], 0
-    for offsets, n in zip(_families(tree), tree.sizes, strict=True):
-        part = slice(start, start + n)
-        beside = None if dense is None else found.dense[part]
-        levels.append(Chunks.of(weights[part], offsets, bias=BIAS, dense=beside))
-        start += n
+    levels = []
+    for i, offsets in enumerate(_families(tree)):  # one after the other, as all weights at once may be too many
+        found = descend(
+            x,
+            reached[i - 1] if i else everywhere,
+            np.asarray(offsets, dtype=np.int64),
+            positives[i],
+            dense=dense,
+            cost=cost,
+            bias=BIAS,
+            eps=eps,
+            rounds=rounds,
+            threshold=threshold,
+            seed=seed,
+        )
+        weights = found.sparse
+        empty = np.diff(positives[i].indptr) == 0
+        if empty.any():
+            weights = _silenced(weights, empty)
+        levels.append(Chunks.of(weights, offsets, bias=BIAS, dense=None if dense is None else found.dense))
+        del found, weights
     return SparseBeam(levels, tree.order, [beam] * tree.depth, scores)
 
 
@@ -98,15 +99,6 @@ def node_texts(labels: sp.csr_matrix, tree: LabelTree) -> list[sp.csr_matrix]:
 def _families(tree: LabelTree) -> list[np.ndarray]:
     """Where each parent's children begin and end within their level: the root's, then those of every level."""
     return [np.array([0, tree.sizes[0]]), *tree.offsets]
-
-
-def _all_offsets(tree: LabelTree) -> np.ndarray:
-    """The children of the root and of every node, all levels' nodes counted through."""
-    offsets, start = [np.array([0])], 0
-    for of, n in zip(_families(tree), tree.sizes, strict=True):
-        offsets.append(start + of[1:])
-        start += n
-    return np.concatenate(offsets).astype(np.int64)
 
 
 def _silenced(weights: sp.csr_matrix, empty: np.ndarray) -> sp.csr_matrix:

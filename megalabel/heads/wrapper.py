@@ -25,6 +25,7 @@ class Wrapper(Head):
         super().__init__()
         self.head = head
         self.n_labels, self.dim, self.n_views, self.averaged = head.n_labels, head.dim, head.n_views, head.averaged
+        self.gives = head.gives
 
     @property
     def pending(self) -> list[list[TableGradient]] | None:

@@ -87,15 +87,18 @@ class Chunks:
             most = int(np.searchsorted(ends, ends[parents[-1]] + _BLOCK, side="right")) - 1
             parents.append(max(most, parents[-1] + 1))
         parts = [_grouped(weights, offsets[first : last + 1]) for first, last in pairwise(parents)]
-        rows, features, lengths, children, values, starts = (
-            np.concatenate(part) for part in zip(*parts, strict=True)
-        )
+        columns = [list(column) for column in zip(*parts, strict=True)]
+        del parts  # here and in the next lines: no array twice for longer than its copying takes
+        rows, features, lengths, children, values, starts = (np.concatenate(columns.pop(0)) for _ in range(6))
+        entries = np.zeros(len(lengths) + 1, np.uint32 if len(values) < 1 << 32 else np.int64)
+        np.cumsum(lengths, dtype=entries.dtype, out=entries[1:])
+        del lengths
         return cls(
             weights.shape[1] - 1,
             offsets=offsets,
             starts=np.append(0, np.cumsum(rows)),
             features=features,
-            entries=np.append(0, np.cumsum(lengths)).astype(np.uint32 if len(values) < 1 << 32 else np.int64),
+            entries=entries,
             children=children.astype(_narrow(int(np.diff(offsets).max())), copy=False),
             values=values,
             bias=steady(starts * bias, np.float32),

@@ -74,6 +74,7 @@ def cascadexml(
     checkpointing: bool = False,
     log_every: int = 50,
     validation: float = 0.05,
+    hybrid: bool = False,
     patience: int = 0,
     select: str = "nDCG@5",
     seed: int = 0,
@@ -126,6 +127,8 @@ def cascadexml(
         checkpointing: recompute the encoder's activations in the backward, to save memory.
         log_every: steps between lines in the log, with shortlist recall and P@k of each level.
         validation: share of the training texts held out to choose the best epoch; 0 for none.
+        hybrid: linear rankers beside the trained model, by the preset of the recipe `hybrid`; a twentieth of the
+            texts is held out for them where validation is 0.
         patience: validations without a gain before training stops; 0 for never.
         select: metric that chooses the best epoch.
         seed: of the tree, the order, the first weights and the dropout.
@@ -139,6 +142,7 @@ def cascadexml(
     from megalabel.heads.cascade_settings import REDUCTIONS
     from megalabel.labels.build import build_tree
     from megalabel.labels.counts import texts_with
+    from megalabel.recipes.hybrid import held_share, second_stage
     from megalabel.recipes.shared import check_reads, encoder_optimizer, saved_tree, text_encoder
     from megalabel.training.optim import Optimizers, adamw, lazy_adam
     from megalabel.training.row_optim import RowAdam, RowSGD
@@ -157,7 +161,7 @@ def cascadexml(
     require(not (shared_view and layers), "shared_view and layers", wanted="one of them", next_step=one_of_two)
     check_reads(encoder, layers=bool(layers), pool=pool != "first")
     torch.manual_seed(seed)
-    kept, held = hold_out(len(data.train), validation, seed)
+    kept, held = hold_out(len(data.train), held_share(validation, hybrid), seed)
     label_tree = saved_tree(tree, data) if tree else build_tree(
         data, rows=kept, source=tree_source, graph=tree_graph, unit=tree_unit, keep=tree_features,
         depths=depths or None, tokenizer=tree_tokenizer, seed=seed,
@@ -198,6 +202,7 @@ def cascadexml(
         else WarmupCosine(steps, round(warmup_epochs * per_epoch)),
         max_length=max_length, validation=held, patience=patience, select=select, micro_batches=micro_batches,
         precision=precision, clip=clip, seed=seed, log_every=log_every,
+        then=second_stage(data, kept, held) if hybrid else None,
     )  # fmt: skip
 
 

@@ -5,18 +5,19 @@ Prabhu, Kag, Harsola, Agrawal and Varma, "Parabel", WWW 2018, and XR-Linear (Yu,
 of the squared hinge with an L2 penalty, trained on the texts of its parent alone; weights near 0 are dropped. A
 text goes down the tree by beam search, and the probabilities of several trees are averaged. Wide, shallow trees
 are Bonsai's (Khandagale, Xiao and Babbar, Machine Learning 2020). A data set of bags of words is learnt from as it
-is, its rows brought to length 1.
+is, its rows brought to length 1. Beyond these papers, label texts can be rows too, as Renée has them.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import asdict
+from typing import TYPE_CHECKING, cast
 
 from megalabel.training.recipe import Say, Solved, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
+    from megalabel.data.sparse_text import SparseText
     from megalabel.data.words import Kind
     from megalabel.ranker import Ranker
 
@@ -30,6 +31,7 @@ def linear(
     pieces: bool = False,
     vocabulary: int = 1_000_000,
     min_texts: int = 1,
+    label_rows: str = "auto",
     trees: int = 3,
     depths: tuple[int, ...] = (),
     keep: int = 1000,
@@ -46,13 +48,15 @@ def linear(
 
     Args:
         data: texts and label sets, or bags of words and label sets; of these, rows are brought to length 1, and
-            split, word_pairs, pieces, vocabulary and min_texts have no meaning.
+            split, word_pairs, pieces, vocabulary, min_texts and label_rows have no meaning.
         split: into words alone (letters), words and signs (words) or runs of signs (signs), or at blanks alone
             (symbols), for formulae.
         word_pairs: pairs of neighbouring words are features too.
         pieces: pieces of words of 3 to 5 letters are features too, for names, typing errors, long compounds.
         vocabulary: most features, those of most texts first.
         min_texts: in how many texts a feature must stand.
+        label_rows: train on the label texts as further rows: yes, no, or auto, which looks whether training texts
+            that are very like a label's text have that label.
         trees: how many trees are averaged.
         depths: rising; level i of a tree has 2^depths[i] clusters. Empty: what suits the number of labels.
         keep: features of a label by which it is clustered.
@@ -67,53 +71,33 @@ def linear(
     """
     from megalabel.data.bags import Bags, given, refuse_text_settings
     from megalabel.data.batches import hold_out
-    from megalabel.data.sparse_text import SparseText
     from megalabel.data.words import check_words
-    from megalabel.heads.linear import solve_tree
-    from megalabel.labels.cluster import check_depths, cluster
-    from megalabel.labels.features import pifa
+    from megalabel.heads.forest import chosen_depths, solve_trees
+    from megalabel.labels.linear_rows import Words
     from megalabel.linear_model import LinearModel
 
+    words = Words(cast("Kind", split), word_pairs, pieces, vocabulary, min_texts, label_rows)
     bags = None
     if data.train.features is None:
-        check_words(data.train.texts, cast("Kind", split))
+        check_words(data.train.texts, words.split)
     else:
-        refuse_text_settings(
-            linear, split=split, word_pairs=word_pairs, pieces=pieces, vocabulary=vocabulary, min_texts=min_texts
-        )
+        refuse_text_settings(linear, **asdict(words))
         bags = Bags.of(data.train.features)
-    chosen = check_depths(depths, data.n_labels) if depths else wide_depths(data.n_labels)
+    chosen = chosen_depths(depths, data.n_labels)
     kept, _ = hold_out(len(data.train), validation, seed)
-
-    how: dict[str, Any] = {
-        "cost": cost, "eps": eps, "rounds": rounds, "threshold": threshold, "beam": beam, "scores": chance,
-    }  # fmt: skip
 
     def solve(say: Say) -> Ranker:
         labels = data.train.labels[kept]
-        texts = given(data.train, data, None if bags is None else bags.size)[kept]
-        text = bags or SparseText.learn(
-            texts, vocabulary=vocabulary, min_texts=min_texts, kind=cast("Kind", split), pairs=word_pairs,
-            pieces=(3, 5) if pieces else None,
+        text: SparseText | Bags
+        if bags is None:
+            made = words.rows(data.train.texts[kept], labels, data.label_texts, seed=seed, say=say)
+            text, x, labels = made.text, made.x, made.labels
+        else:
+            text, x = bags, bags.transform(given(data.train, data, bags.size)[kept])
+        beams = solve_trees(
+            x, labels, trees=trees, depths=chosen, keep=keep, seed=seed, say=say,
+            cost=cost, eps=eps, rounds=rounds, threshold=threshold, beam=beam, scores=chance,
         )  # fmt: skip
-        x = text.transform(texts)
-        say(f"features  {text.size:,} of {x.shape[0]:,} texts, {x.nnz:,} weights")
-        features = pifa(labels, x, keep)
-        beams = []
-        for i in range(trees):
-            tree = cluster(features, chosen, seed=seed + i)
-            say(f"tree {i + 1}    " + " > ".join(f"{n:,}" for n in tree.sizes))
-            beams.append(solve_tree(x, labels, tree, seed=seed + i, **how))
         return LinearModel(text, beams, data.label_texts)
 
     return Solved(data, solve)
-
-
-def wide_depths(n_labels: int) -> tuple[int, ...]:
-    """Leaves of about 128 labels, and above more than 128 of them a level of half the depth.
-
-    Wide and shallow, as Bonsai has them: on the validation split of wordnet-4k better by two to three points of
-    P@1 than leaves of 16 (docs/log.md), and the solver is fast enough for wide leaves.
-    """
-    leaves = max(1, round(math.log2(max(n_labels, 2) / 128)))
-    return (leaves,) if leaves <= 7 else (leaves // 2, leaves)

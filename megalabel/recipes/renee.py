@@ -52,6 +52,7 @@ def renee(
     checkpointing: bool = False,
     loss_every: int = 50,
     validation: float = 0.05,
+    hybrid: bool = False,
     patience: int = 0,
     select: str = "nDCG@5",
     seed: int = 0,
@@ -90,6 +91,8 @@ def renee(
         checkpointing: recompute the encoder's activations in the backward, to save memory.
         loss_every: steps between loss values; the training itself needs none.
         validation: share of the training texts held out to choose the best epoch; 0 for none.
+        hybrid: linear rankers beside the trained model, by the preset of the recipe `hybrid`; a twentieth of the
+            texts is held out for them where validation is 0.
         patience: validations without a gain before training stops; 0 for never.
         select: metric that chooses the best epoch.
         seed: of the order, the first weights and the dropout.
@@ -103,6 +106,7 @@ def renee(
     from megalabel.encoders.frozen import Frozen
     from megalabel.encoders.readout import mean
     from megalabel.heads.dense import DenseHead
+    from megalabel.recipes.hybrid import held_share, second_stage
     from megalabel.recipes.shared import encoder_optimizer, planned_steps, text_encoder
     from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam
     from megalabel.training.schedule import WarmupCosine
@@ -116,7 +120,7 @@ def renee(
         where="frozen",
     )
     torch.manual_seed(seed)
-    kept, held = hold_out(len(data.train), validation, seed)
+    kept, held = hold_out(len(data.train), held_share(validation, hybrid), seed)
     _, steps = planned_steps(data, kept, label_texts, batch_size, epochs)
     schedule = WarmupCosine(steps, warmup)
     text, rows = text_encoder(
@@ -144,4 +148,5 @@ def renee(
         data, text, head, batches, optimizers, schedule,
         max_length=max_length, validation=held, patience=patience, select=select,
         micro_batches=micro_batches, precision=precision, clip=clip, seed=seed,
+        then=second_stage(data, kept, held) if hybrid else None,
     )  # fmt: skip

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from megalabel.data.augment import Rows, training_rows
-from megalabel.data.batches import Batches
+from megalabel.data.batches import Batches, hold_out
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.transformer import Transformer
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 from megalabel.labels.build import check_fits
 from megalabel.labels.tree import LabelTree
+from megalabel.model import Model
+from megalabel.ranker import load
+from megalabel.training.folder import finished_run
 from megalabel.training.knobs import require
 from megalabel.training.lazy_adam import LazyAdam
 from megalabel.training.optim import adamw, plain_adam
@@ -107,6 +111,36 @@ def saved_tree(folder: str, data: Corpus, users: str = "", used: bool = True) ->
     tree = LabelTree.load(folder)
     check_fits(tree, data)
     return tree
+
+
+def trained_run(run: str, data: Corpus) -> tuple[Model, np.ndarray, np.ndarray]:
+    """The model of a finished run on this very corpus, and the training texts that it kept and held out.
+
+    Raises:
+        SettingError: no finished run, one of a recipe without an encoder.
+        DataError: a run on another corpus.
+    """
+    facts = finished_run(Path(run))
+    theirs, ours = facts["data"], data.fingerprint()
+    if theirs.get("fingerprint") != ours:
+        raise DataError(
+            f"the run in {run} was trained on {theirs.get('name')!r} ({theirs.get('texts')} texts, "
+            f"{theirs.get('labels')} labels), which is not this {data.name!r}",
+            wanted="the very corpus of the run",
+            next_step="give that data set, or train a run on this one",
+            where="run",
+        )
+    model = load(run)
+    require(
+        isinstance(model, Model),
+        f"a run of the recipe {facts['recipe']!r}",
+        wanted="a run of a recipe with an encoder: renee, cascadexml, spartex",
+        next_step="name such a run, or merge this one with others by `megalabel ensemble`",
+        where="run",
+    )
+    arguments = facts["arguments"]
+    kept, held = hold_out(len(data.train), arguments.get("validation", 0.0), arguments.get("seed", 0))
+    return cast(Model, model), kept, held
 
 
 def check_reads(encoder: str, **given: bool) -> None:

@@ -81,6 +81,7 @@ def spartex(
     checkpointing: bool = False,
     log_every: int = 50,
     validation: float = 0.05,
+    hybrid: bool = False,
     patience: int = 0,
     select: str = "nDCG@5",
     seed: int = 0,
@@ -148,6 +149,8 @@ def spartex(
         checkpointing: recompute the encoder's activations in the backward, to save memory.
         log_every: steps between lines in the log, with the loss and statistics of the connections.
         validation: share of the training texts held out to choose the best epoch; 0 for none.
+        hybrid: linear rankers beside the trained model, by the preset of the recipe `hybrid`; a twentieth of the
+            texts is held out for them where validation is 0.
         patience: validations without a gain before training stops; 0 for never.
         select: metric that chooses the best epoch.
         seed: of the connections, the tree, the order, the first weights and the dropout.
@@ -167,6 +170,7 @@ def spartex(
     from megalabel.labels.build import build_tree
     from megalabel.labels.cluster import choose_depths
     from megalabel.recipes import shared
+    from megalabel.recipes.hybrid import held_share, second_stage
     from megalabel.training.optim import FusedAdam, FusedSGD, Optimizers, adamw, lazy_adam
     from megalabel.training.schedule import WarmupCosine
 
@@ -176,7 +180,7 @@ def spartex(
     shared.check_reads(encoder, pool=pool != "first")
     users = "auxiliary, or a group above 1 with group_by tree"
     label_tree: Any = shared.saved_tree(tree, data, users, used=clustered) if tree else None
-    kept, held = hold_out(len(data.train), validation, seed)
+    kept, held = hold_out(len(data.train), held_share(validation, hybrid), seed)
     per_epoch, steps = shared.planned_steps(data, kept, label_texts, batch_size, epochs)
     schedule = WarmupCosine(steps, warmup)
     frozen_at, fading = int(rewire_until * steps), round(auxiliary_epochs * per_epoch)
@@ -245,4 +249,5 @@ def spartex(
         data, text, head, batches, optimizers, schedule,
         max_length=max_length, validation=held, patience=patience, select=select, micro_batches=micro_batches,
         precision=precision, clip=clip, seed=seed, log_every=log_every,
+        then=second_stage(data, kept, held) if hybrid else None,
     )  # fmt: skip

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from megalabel.training.recipe import Recipe, Solved
 
 
+FIRST = "first"  # the trained model, while what is made of it is made
+
+
 def claim(out: Path, recipe: Recipe | Solved) -> None:
     """Writes `recipe.json`, or checks that the one there is this very recipe, unfinished."""
     facts = {
@@ -34,6 +37,7 @@ def claim(out: Path, recipe: Recipe | Solved) -> None:
         write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
         return
     recover(out / "model")
+    recover(out / FIRST)
     _same(facts, read_json(out / "recipe.json", next_step="give another --out"), out)
 
 
@@ -52,6 +56,26 @@ def check_out(out: Path) -> None:
             wanted="a new folder, or the folder of a run",
             next_step="give another --out",
         )
+
+
+def finished_run(out: Path) -> dict[str, Any]:
+    """What `recipe.json` says of a finished run: recipe, arguments, data. SettingError if there is none."""
+    if not (out / "recipe.json").is_file():
+        raise SettingError(
+            f"no run in {out}",
+            wanted="the folder of a finished run, with its recipe.json",
+            next_step="correct the path, or train one with `megalabel train`",
+            where="run",
+        )
+    facts: dict[str, Any] = read_json(out / "recipe.json", next_step="train the run again")
+    if not facts.get("finished"):
+        raise SettingError(
+            f"the run in {out} is not finished",
+            wanted="a finished run",
+            next_step="give its `megalabel train` command again: it goes on",
+            where="run",
+        )
+    return facts
 
 
 def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
@@ -78,5 +102,10 @@ def finish(out: Path, recipe: Recipe | Solved, facts: dict[str, Any]) -> None:
     there = read_json(out / "recipe.json", next_step="give another --out")
     there["finished"] = {k: round(v, 1) for k, v in facts.items()}
     write_json(out / "recipe.json", there)
-    for folder in (out / "last", out / "cache", *out.glob(".model.*-*")):  # the last: what kills left behind
+    for folder in (
+        out / "last",
+        out / "cache",
+        out / FIRST,
+        *out.glob(".model.*-*"),
+    ):  # the last: what kills left behind
         shutil.rmtree(folder, ignore_errors=True)

@@ -60,6 +60,10 @@ RANGES: dict[str, tuple[float, float]] = {
     "head_scale": (0, _INF),
     "min_texts": (1, _INF),
     "trees": (1, 100),
+    "joined_trees": (0, 100),
+    "embedding": (0, _INF),
+    "shortlist": (0, 1000),
+    "weights": (0, _INF),
     "keep": (1, _INF),
     "cost": (1e-30, _INF),
     "eps": (1e-30, _INF),
@@ -87,6 +91,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "growth": ("random", "gradient"),
     "growth_start": ("zero", "uniform"),
     "split": ("letters", "words", "signs", "symbols"),
+    "label_rows": ("auto", "yes", "no"),
     "chance": ("l3-hinge", "l2-hinge", "sigmoid"),
 }
 _KINDS: dict[str, tuple[type, str]] = {

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
     from megalabel.encoders.base import Encoder
     from megalabel.heads.base import Head
+    from megalabel.model import Model
     from megalabel.ranker import Ranker
     from megalabel.training.optim import Optimizers
     from megalabel.training.schedule import Schedule
+
+
+Say = Callable[[str], Any]
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Recipe:
     clip: largest norm of the encoder's gradient, 0 for no limit.
     seed: of every step's chance.
     log_every: steps between training lines in the log.
+    then: what makes of the trained model the one that is kept, such as linear rankers beside it; None for nothing.
     name, arguments: which function made this recipe, and with what; filled by `recipe`.
     """
 
@@ -53,11 +58,9 @@ class Recipe:
     clip: float = 0.0
     seed: int = 0
     log_every: int = 1
+    then: Callable[[Model, Say], Ranker] | None = None
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
-
-
-Say = Callable[[str], Any]
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from megalabel.data.corpus import Split
+from megalabel.data.filters import filter_of
 from megalabel.device import pick
 from megalabel.errors import SettingError
 from megalabel.metrics.ranking import PER_LABEL, UNWEIGHTED, measure
 from megalabel.model import Model
 from megalabel.ranker import Ranker
 from megalabel.training import checkpoint
-from megalabel.training.folder import claim, finish
+from megalabel.training.folder import FIRST, claim, finish
 from megalabel.training.log import Log, give_back_memory, peak_mb
 from megalabel.training.loop import Position, embedded, fit, scaler_for
 from megalabel.training.recipe import Recipe, Solved
@@ -60,6 +60,7 @@ def train(
     if isinstance(recipe, Solved):
         return solve(recipe, Path(out), quiet=quiet)
     out, where = Path(out), pick(device)
+    trained = out / ("model" if recipe.then is None else FIRST)
     scaler, position = scaler_for(where, recipe.precision), Position()
     _check(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     claim(out, recipe)
@@ -88,7 +89,7 @@ def train(
         nonlocal saved
         stop, last = False, position.step == recipe.batches.steps
         if len(recipe.validation) and (position.step % every == 0 or last):
-            stop = _validate(recipe, model, position, log, out)
+            stop = _validate(recipe, model, position, log, trained)
         position.seconds = time.monotonic() - begun
         by_steps = checkpoint_steps and position.step % checkpoint_steps == 0
         if not last and not stop and (by_steps or time.monotonic() - saved > checkpoint_seconds):
@@ -102,11 +103,16 @@ def train(
         fit(recipe, position, device=where, scaler=scaler, log=log, between=between)
         log.line(position.step - 1, peak_mb=peak_mb(), done=True)
     if len(recipe.validation):
-        model.restore(out / "model")
+        model.restore(trained)
     else:
         recipe.encoder.eval()
         recipe.head.eval()
-        model.save(out / "model")
+        model.save(trained)
+    ranker: Ranker = model
+    if recipe.then is not None:
+        checkpoint.save(out / "last", recipe, scaler, asdict(position))  # so that what follows can be repeated
+        ranker = recipe.then(model, log.say)
+        ranker.save(out / "model")
     facts = {
         "seconds": time.monotonic() - begun,
         "steps": position.step,
@@ -116,13 +122,13 @@ def train(
         "head_mb": _megabytes([*recipe.head.state_dict().values(), *recipe.optimizers.tensors("head")]),
     }
     finish(out, recipe, facts)
-    return model
+    return ranker
 
 
-def _validate(recipe: Recipe, model: Model, position: Position, log: Log, out: Path) -> bool:
+def _validate(recipe: Recipe, model: Model, position: Position, log: Log, trained: Path) -> bool:
     held = np.asarray(recipe.validation)
     side = recipe.data.train
-    top = model.topk(side.texts[held], k=max(DEPTHS), exclude=_filter_of(side, held))
+    top = model.topk(side.texts[held], k=max(DEPTHS), exclude=filter_of(side, held))
     found = measure(top, side.labels[held], k=DEPTHS)
     log.line(position.step - 1, validation={k: round(v, 3) for k, v in found.items()})
     log.say(
@@ -134,7 +140,7 @@ def _validate(recipe: Recipe, model: Model, position: Position, log: Log, out: P
             position.step,
             0,
         )
-        model.save(out / "model")
+        model.save(trained)
     else:
         position.rounds_without_gain += 1
     return bool(recipe.patience) and position.rounds_without_gain >= recipe.patience
@@ -142,16 +148,6 @@ def _validate(recipe: Recipe, model: Model, position: Position, log: Log, out: P
 
 def _megabytes(tensors: Iterable[torch.Tensor]) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
-
-
-def _filter_of(split: Split, rows: np.ndarray) -> np.ndarray | None:
-    """The filter pairs of some rows, with each row's place in `rows`: (F, 2) int64."""
-    if split.filter is None:
-        return None
-    place = np.full(len(split), -1)
-    place[rows] = np.arange(len(rows))
-    where = place[split.filter[:, 0]]
-    return np.stack([where, split.filter[:, 1]], axis=1)[where >= 0]
 
 
 def _check(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float) -> None:

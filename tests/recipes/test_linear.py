@@ -9,8 +9,9 @@ from planted import planted
 import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, FormatError, SettingError
+from megalabel.heads.forest import wide_depths
 from megalabel.linear_model import LinearModel
-from megalabel.recipes.linear import linear, wide_depths
+from megalabel.recipes.linear import linear
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_it_comes_back(run):
 def test_lines_tell_what_is_made():
     said = []
     linear(planted(), depths=(2,), trees=2).solve(said.append)
-    assert [line.split()[0] for line in said] == ["features", "tree", "tree"]
+    assert [line.split()[0] for line in said] == ["names", "features", "tree", "tree"]
 
 
 def test_what_may_not_be_answered_is_not(run):

@@ -1,0 +1,177 @@
+"""A trained model and linear rankers beside it, over its embedding and the words: what `hybrid` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import torch
+
+from megalabel.data.filters import by_row, excluded
+from megalabel.data.sparse_text import SparseText
+from megalabel.data.texts import check_list
+from megalabel.data.tfidf import l2_rows
+from megalabel.errors import FormatError, MegalabelError, SettingError
+from megalabel.files import atomic_folder
+from megalabel.kernels.merge_topk import merge_topk
+from megalabel.kernels.sparse_beam import SparseBeam
+from megalabel.linear_model import CPU, load_trees, save_trees
+from megalabel.manifest import read_manifest, write_manifest
+from megalabel.mixture import DEPTH, Mixture
+from megalabel.model import Model
+from megalabel.progress import Progress
+from megalabel.ranker import AGAIN, Ranker, check_room, class_name, model_folder
+from megalabel.types import Gives, TopK
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+FORMAT = 1
+BLOCK = 8192  # texts that are ranked together
+
+
+class HybridModel(Ranker):
+    """The calibrated mixture of a model, of trees over its embedding and the words, and of trees over the words.
+
+    Args:
+        first: the model, on whatever device.
+        text: texts to sparse features.
+        joined: trees over the embedding and the whole words and pairs, `whole` below; may be none.
+        alone: trees over all features of the text alone, one or more.
+        scale: the length that each embedding is brought to beside its words, whose rows have length 1.
+        mixture: of these three, in this order; of two where there are no joined trees.
+
+    Raises:
+        SettingError: no tree, trees of other features, inputs or labels, a mixture of another number.
+    """
+
+    def __init__(
+        self,
+        first: Model,
+        text: SparseText,
+        joined: Sequence[SparseBeam],
+        alone: Sequence[SparseBeam],
+        scale: float,
+        mixture: Mixture,
+    ) -> None:
+        n_labels = len(first.label_texts)
+        parts = 2 + bool(joined)
+        for trees, shape in ((joined, (text.n_whole, first.encoder.dim)), (alone, (text.size, 0))):
+            shapes = {(tree.n_features, tree.n_inputs, len(tree.order)) for tree in trees}
+            if shapes - {(*shape, n_labels)} or not alone or len(mixture.weights) != parts:
+                raise SettingError(
+                    f"trees of {sorted(shapes)} features, inputs and labels, and {len(mixture.weights)} weights",
+                    wanted=f"trees of {(*shape, n_labels)}, and {parts} weights",
+                    next_step="solve them beside this very model",
+                    where="trees",
+                )
+        self.first, self.text, self.scale, self.mixture = first, text, float(scale), mixture
+        self.joined, self.alone = tuple(joined), tuple(alone)
+        self.label_texts = first.label_texts
+        linear: list[Gives] = ["probabilities"] * (parts - 1)
+        self.parts = [first.gives, *linear]
+
+    def rankings(
+        self, texts: Sequence[str], k: int, exclude: np.ndarray | None = None, batch_size: int = 256
+    ) -> list[TopK]:
+        """What each part answers, in the order of the mixture: the best k or more labels."""
+        found = [self.first.topk(texts, k, exclude=exclude, batch_size=batch_size)]
+        x = self.text.transform(texts)
+        never = excluded(by_row(exclude, len(texts)), np.arange(len(texts)), CPU)
+        if self.joined:
+            dense = embedded(self.first, texts, self.scale, batch_size)
+            words = whole(self.text, x)
+            found.append(merge_topk([tree(words, k, never, dense) for tree in self.joined], k))
+        found.append(merge_topk([tree(x, k, never) for tree in self.alone], k))
+        return found
+
+    def topk(
+        self,
+        texts: Sequence[str] | sp.csr_matrix,
+        k: int = 10,
+        *,
+        exclude: np.ndarray | None = None,
+        batch_size: int = 256,
+        progress: str = "",
+    ) -> TopK:
+        """The best k labels of each text, scores from 0 to 1; arguments as `Ranker` has them."""
+        check_list(texts)
+        labels = np.full((len(texts), max(k, 0)), -1, np.int64)
+        scores = np.full((len(texts), max(k, 0)), -np.inf, np.float32)
+        bar = Progress(progress, len(texts)) if progress else None
+        for start in range(0, len(texts), BLOCK):
+            rows = slice(start, min(start + BLOCK, len(texts)))
+            found = self.rankings(texts[rows], max(k, DEPTH), _within(exclude, rows, len(texts)), batch_size)
+            labels[rows], scores[rows] = self.mixture.merge(found, self.parts, k).numpy()
+            if bar:
+                bar.advance(len(found[0].labels))
+        if bar:
+            bar.__exit__()
+        return TopK(labels, scores)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes all of it; an older model there is replaced whole. SettingError if anything else is there."""
+        folder = Path(folder)
+        check_room(folder)
+        with atomic_folder(folder) as new:
+            self.first.save(new / "first")
+            self.text.save(new / "text")
+            facts = {
+                "model": class_name(self),
+                "n_labels": len(self.label_texts),
+                "joined": save_trees(new, "joined", self.joined),
+                "alone": save_trees(new, "alone", self.alone),
+                "scale": self.scale,
+                "mixture": self.mixture.settings(),
+            }
+            write_manifest(new, FORMAT, facts)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
+    ) -> Self:
+        """What `save` wrote; the trees run on the CPU, their weights mapped, the model on `device`."""
+        folder = model_folder(folder)
+        facts = ("joined", "alone", "scale", "mixture")
+        manifest = read_manifest(folder, "hybrid model", FORMAT, facts=facts, files=(), next_step=AGAIN)
+        first = Model.load(folder / "first", device=device, trust=trust)
+        text = SparseText.load(folder / "text")
+        try:
+            joined = load_trees(folder, "joined", text.n_whole, manifest["joined"])
+            alone = load_trees(folder, "alone", text.size, manifest["alone"])
+            settings = {name: tuple(values) for name, values in manifest["mixture"].items()}
+            return cls(first, text, joined, alone, manifest["scale"], Mixture(**settings))
+        except (MegalabelError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            found = error.found if isinstance(error, MegalabelError) else repr(error)
+            raise FormatError(
+                f"a tree is damaged ({found})", wanted="the arrays of every level", next_step=AGAIN, where=folder
+            ) from error
+
+
+def embedded(model: Model, texts: Sequence[str], scale: float, batch_size: int = 256) -> np.ndarray:
+    """The last view of each text, brought to the length `scale`: (N, D) float32."""
+    found = np.zeros((len(texts), model.encoder.dim), np.float32)
+    for start in range(0, len(texts), BLOCK):  # all views of all texts may not fit
+        rows = slice(start, start + BLOCK)
+        found[rows] = model.encode(texts[rows], batch_size=batch_size)[:, -1]
+    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    found *= scale / np.where(lengths > 0, lengths, 1)
+    return found
+
+
+def whole(text: SparseText, x: sp.csr_matrix) -> sp.csr_matrix:
+    """Rows (N, V) without the pieces of words, brought to length 1 again: (N, text.n_whole)."""
+    return x if text.n_whole == text.size else l2_rows(x[:, : text.n_whole])
+
+
+def _within(exclude: np.ndarray | None, rows: slice, n: int) -> np.ndarray | None:
+    """The pairs (row, label) of some rows, counted from the first of these; all pairs are checked first."""
+    if exclude is None:
+        return None
+    by_row(exclude, n)
+    pairs = np.asarray(exclude)
+    inside = (pairs[:, 0] >= rows.start) & (pairs[:, 0] < rows.stop)
+    moved: np.ndarray = pairs[inside] - np.array([rows.start, 0])
+    return moved
