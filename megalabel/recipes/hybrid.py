@@ -110,7 +110,7 @@ def second_stage(data: Corpus, kept: np.ndarray, held: np.ndarray) -> Callable[[
 def rankers(
     data: Corpus, kept: np.ndarray, held: np.ndarray, knobs: dict[str, Any]
 ) -> Callable[[Model, Say], Ranker]:
-    """What makes a hybrid of a model, solved on texts `kept`, weighed by those `held`; checks the knobs at once."""
+    """What makes a hybrid of a model: solved on texts `kept`, weighed by those `held`; it checks the knobs."""
     from megalabel.data.words import check_words
     from megalabel.heads.forest import chosen_depths
     from megalabel.labels.linear_rows import Words
