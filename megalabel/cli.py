@@ -45,10 +45,10 @@ def _top(
 
 @app.command()
 def quickstart(
-    out: Annotated[Path, typer.Option(help="The run folder.")] = Path("runs/quickstart"),
-    text: Annotated[str, typer.Option(help="What to ask the model.")] = "a large striped wild cat of Asia",
+    out: Annotated[Path, typer.Option(help="The folder of the runs.")] = Path("runs/quickstart"),
+    text: Annotated[str, typer.Option(help="What to ask the best model.")] = "a large striped wild cat of Asia",
 ) -> None:
-    """Train on the bundled data, measure, ask a question: a few minutes on a laptop."""
+    """Train every recipe on the bundled data, measure, ask a question: a few minutes on a laptop."""
     from megalabel.commands.quickstart import quickstart as run
 
     run(out, text, typer.echo)

@@ -13,7 +13,7 @@ from megalabel.data.filters import by_row, excluded
 from megalabel.data.sparse_text import SparseText
 from megalabel.data.texts import check_list
 from megalabel.data.tfidf import l2_rows
-from megalabel.errors import FormatError, MegalabelError, SettingError
+from megalabel.errors import DataError, FormatError, MegalabelError, SettingError
 from megalabel.files import atomic_folder
 from megalabel.kernels.merge_topk import merge_topk
 from megalabel.kernels.sparse_beam import SparseBeam
@@ -22,7 +22,7 @@ from megalabel.manifest import read_manifest, write_manifest
 from megalabel.mixture import DEPTH, Mixture
 from megalabel.model import Model
 from megalabel.progress import Progress
-from megalabel.ranker import AGAIN, Ranker, check_room, class_name, model_folder
+from megalabel.ranker import AGAIN, Ranker, at_least_one, check_room, class_name, model_folder
 from megalabel.types import Gives, TopK
 
 if TYPE_CHECKING:
@@ -98,8 +98,9 @@ class HybridModel(Ranker):
     ) -> TopK:
         """The best k labels of each text, scores from 0 to 1; arguments as `Ranker` has them."""
         check_list(texts)
-        labels = np.full((len(texts), max(k, 0)), -1, np.int64)
-        scores = np.full((len(texts), max(k, 0)), -np.inf, np.float32)
+        at_least_one("k", k)
+        labels = np.full((len(texts), k), -1, np.int64)
+        scores = np.full((len(texts), k), -np.inf, np.float32)
         bar = Progress(progress, len(texts)) if progress else None
         for start in range(0, len(texts), BLOCK):
             rows = slice(start, min(start + BLOCK, len(texts)))
@@ -151,12 +152,20 @@ class HybridModel(Ranker):
 
 
 def embedded(model: Model, texts: Sequence[str], scale: float, batch_size: int = 256) -> np.ndarray:
-    """The last view of each text, brought to the length `scale`: (N, D) float32."""
+    """The last view of each text, brought to the length `scale`: (N, D) float32; DataError for NaN or inf."""
     found = np.zeros((len(texts), model.encoder.dim), np.float32)
     for start in range(0, len(texts), BLOCK):  # all views of all texts may not fit
         rows = slice(start, start + BLOCK)
         found[rows] = model.encode(texts[rows], batch_size=batch_size)[:, -1]
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
+    broken = np.flatnonzero(~np.isfinite(lengths))
+    if len(broken):
+        raise DataError(
+            f"{len(broken)} of {len(texts)} texts have an embedding with NaN or inf, the first is text {broken[0]}",
+            wanted="finite embeddings of all texts",
+            next_step="look for a diverged training run, and train it again with lower learning rates",
+            where="run",
+        )
     found *= scale / np.where(lengths > 0, lengths, 1)
     return found
 
@@ -168,10 +177,9 @@ def whole(text: SparseText, x: sp.csr_matrix) -> sp.csr_matrix:
 
 def _within(exclude: np.ndarray | None, rows: slice, n: int) -> np.ndarray | None:
     """The pairs (row, label) of some rows, counted from the first of these; all pairs are checked first."""
-    if exclude is None:
+    if by_row(exclude, n) is None:
         return None
-    by_row(exclude, n)
-    pairs = np.asarray(exclude)
+    pairs = np.asarray(exclude, np.int64)
     inside = (pairs[:, 0] >= rows.start) & (pairs[:, 0] < rows.stop)
     moved: np.ndarray = pairs[inside] - np.array([rows.start, 0])
     return moved

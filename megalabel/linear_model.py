@@ -21,7 +21,7 @@ from megalabel.kernels.sparse_beam import SparseBeam
 from megalabel.kernels.sparse_chunks import Chunks
 from megalabel.manifest import read_manifest, write_manifest
 from megalabel.progress import Progress
-from megalabel.ranker import AGAIN, NAMES, Ranker, check_room, class_name, load_names, model_folder, save_names
+from megalabel.ranker import AGAIN, NAMES, Ranker, at_least_one, check_room, class_name, load_names, model_folder, save_names
 from megalabel.types import TopK
 
 FORMAT = 1
@@ -68,14 +68,15 @@ class LinearModel(Ranker):
         A model of bags of words takes rows (N, V), a scipy sparse matrix, in place of texts. DataError for texts
         where it reads rows and the other way round, for rows of another width, NaN or inf.
         """
+        at_least_one("k", k)
         if isinstance(self.text, Bags):
             texts = self.text.check(texts)
             n = texts.shape[0]
         else:
             check_list(texts)
             n = len(texts)
-        labels = np.full((n, max(k, 0)), -1, np.int64)
-        scores = np.full((n, max(k, 0)), -np.inf, np.float32)
+        labels = np.full((n, k), -1, np.int64)
+        scores = np.full((n, k), -np.inf, np.float32)
         forbidden = by_row(exclude, n)
         bar = Progress(progress, n) if progress else None
         for start in range(0, n, max(batch_size, BLOCK)):

@@ -15,7 +15,6 @@ from megalabel.data.texts import Texts, check_list
 from megalabel.data.tokenizer import TextTokenizer
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
-from megalabel.errors import SettingError
 from megalabel.files import atomic_folder
 from megalabel.heads.base import Head
 from megalabel.manifest import read_manifest, write_manifest
@@ -24,6 +23,7 @@ from megalabel.ranker import (
     AGAIN,
     NAMES,
     Ranker,
+    at_least_one,
     check_room,
     class_name,
     load_names,
@@ -88,7 +88,7 @@ class Model(Ranker):
     ) -> TopK:
         """The best k labels of each text by score, as numpy arrays (N, k); arguments as `Ranker` has them."""
         check_list(texts)
-        _at_least_one("k", k)
+        at_least_one("k", k)
         labels = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
         forbidden = by_row(exclude, len(texts))
@@ -104,7 +104,7 @@ class Model(Ranker):
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
         """Row numbers (B,) and views (B, V, D), in batches of texts of like length; the modules' modes kept."""
-        _at_least_one("batch_size", batch_size)
+        at_least_one("batch_size", batch_size)
         modes = self.encoder.training, self.head.training
         self.encoder.eval()
         self.head.eval()
@@ -177,8 +177,3 @@ class Model(Ranker):
         head = head_class.from_settings(manifest["head"]["settings"])
         model = cls(encoder, head, names, int(manifest["max_length"]))
         return model.restore(folder).to(device)
-
-
-def _at_least_one(name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{name} = {value}", wanted="a whole number from 1 up", next_step="correct it")

@@ -104,6 +104,12 @@ def model_folder(folder: str | Path) -> Path:
     return folder
 
 
+def at_least_one(name: str, value: int) -> None:
+    """SettingError unless the value is a whole number from 1 up."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise SettingError(f"{name} = {value}", wanted="a whole number from 1 up", next_step="correct it")
+
+
 def check_room(folder: Path) -> None:
     """SettingError where a model cannot be saved: a file, a folder with something else in it."""
     empty = folder.is_dir() and not any(folder.iterdir())

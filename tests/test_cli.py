@@ -240,21 +240,28 @@ def test_ctrl_c_says_what_becomes_of_the_run(megalabel, folder, tmp_path, monkey
     assert "Traceback" not in err
 
 
-def test_the_quick_start_shows_a_finished_run_again(tmp_path, monkeypatch):
-    """On the bundled data, with one short epoch in place of the preset's eight; the second call trains nothing."""
-    from megalabel.commands import quickstart, train
+def test_the_quick_start_shows_finished_runs_again(tmp_path, monkeypatch):
+    """On the bundled data, with the shortest runs in place of the presets'; the second call trains nothing."""
+    from megalabel.commands import quickstart
 
-    def short(name, data, out, overrides, **rest):
-        return train.run(
-            name, data, out, {"encoder": "bag", "epochs": 1, "pairs": 0, "validation": 0.0}, quiet=True
-        )
-
-    monkeypatch.setattr(quickstart, "run", short)
+    short = {
+        "linear": ("linear", {"trees": 1}),
+        "renee": ("renee", {"encoder": "bag", "epochs": 1, "pairs": 0, "validation": 0.05}),
+        "hybrid": ("hybrid", {"trees": 1, "joined_trees": 0, "pieces": False}),
+    }
+    monkeypatch.setattr(quickstart, "RUNS", short)
     said: list[str] = []
     quickstart.quickstart(tmp_path / "q", "a large striped wild cat of Asia", said.append)
-    assert any("omikuji-bonsai" in line for line in said)
-    assert json.loads((tmp_path / "q" / "metrics.json").read_text())["P@1"] > 20
+    scores = {name: json.loads((tmp_path / "q" / name / "metrics.json").read_text())["P@1"] for name in short}
+    assert scores["renee"] > 20
+    assert min(scores["hybrid"], scores["linear"]) > 55
+    for name in (*(f"megalabel {name}" for name in short), "omikuji-bonsai"):
+        assert name in said[1]
+    before = [line.split()[:8] for line in said[1].splitlines()]
     monkeypatch.setattr(quickstart, "run", lambda *_: pytest.fail("trained again"))
     again: list[str] = []
     quickstart.quickstart(tmp_path / "q", "a large striped wild cat of Asia", again.append)
-    assert again[3:11] == said[3:11]
+    assert [line.split()[:8] for line in again[1].splitlines()] == [
+        line.split()[:8] for line in said[1].splitlines()
+    ]
+    assert again[2:] == said[2:]

@@ -21,7 +21,7 @@ def evaluate_run(
     found = evaluate(model, data, k=_cuts(k), a=a, b=b, batch_size=batch_size, progress=True)
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)
-    return report(str(run), found, data.name)
+    return report([(str(run), found)], data.name)
 
 
 def write_metrics(run: Path, found: dict[str, float]) -> None:
@@ -29,19 +29,19 @@ def write_metrics(run: Path, found: dict[str, float]) -> None:
     write_json(run / "metrics.json", {name: round(value, 4) for name, value in found.items()})
 
 
-def report(ours: str, found: dict[str, float], data_name: str, seconds: float | None = None) -> str:
-    """The metrics beside those of the peers recorded for this data set, then all the others."""
-    rows: list[tuple[str, dict[str, float]]] = [(ours, dict(found))]
-    if seconds is not None:
-        rows[0][1]["train s"] = seconds
-    rows += [peer.row for peer in peers(data_name)]
-    columns = [c for c in METRICS if c in found]
-    columns = columns or list(found)
-    if seconds is not None:
+def report(ours: list[tuple[str, dict[str, float]]], data_name: str) -> str:
+    """Our rows, best P@1 first, above those of the peers recorded for this data set; what no peer has, below.
+
+    ours: name and values each, metrics in percent and maybe "train s".
+    """
+    ours = sorted(ours, key=lambda row: -row[1].get("P@1", 0))
+    measured = ours[0][1]
+    columns = [c for c in METRICS if c in measured] or list(measured)
+    if "train s" in measured:
         columns.append("train s")
-    rest = {name: value for name, value in found.items() if name not in columns}
-    lines = [table(rows, columns=columns)]
-    if rest:
+    lines = [table([*ours, *(peer.row for peer in peers(data_name))], columns=columns)]
+    rest = {name: value for name, value in measured.items() if name not in columns}
+    if rest and len(ours) == 1:
         lines += ["", "  ".join(f"{name} {value:.2f}" for name, value in rest.items())]
     return "\n".join(lines)
 

@@ -164,7 +164,7 @@ def _solved(
     alone = solve_trees(made.x, made.labels, trees=trees, seed=seed + joined_trees, **settings)
     names = ["run", *(["joined"] if joined else []), "words"]
     model = HybridModel(first, made.text, joined, alone, embedding, Mixture.of(weights or [1.0] * len(names)))
-    if len(held):
+    if side.labels[held].nnz:  # else there are weights
         found = model.rankings(side.texts[held], DEPTH, filter_of(side, held))
         model.mixture = Mixture.fit(found, model.parts, side.labels[held], weights)
     say("weights   " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))

@@ -131,14 +131,14 @@ def trained_run(run: str, data: Corpus) -> tuple[Model, np.ndarray, np.ndarray]:
             where="run",
         )
     model = load(run)
+    arguments = facts["arguments"]
     require(
         isinstance(model, Model),
-        f"a run of the recipe {facts['recipe']!r}",
-        wanted="a run of a recipe with an encoder: renee, cascadexml, spartex",
+        f"a run of the recipe {facts['recipe']!r}" + " with hybrid = True" * bool(arguments.get("hybrid")),
+        wanted="a run of a recipe with an encoder (renee, cascadexml, spartex) that is no hybrid already",
         next_step="name such a run, or merge this one with others by `megalabel ensemble`",
         where="run",
     )
-    arguments = facts["arguments"]
     kept, held = hold_out(len(data.train), arguments.get("validation", 0.0), arguments.get("seed", 0))
     return cast(Model, model), kept, held
 

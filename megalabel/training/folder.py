@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from megalabel.errors import SettingError
+from megalabel.errors import FormatError, SettingError
 from megalabel.files import read_json, recover, write_json
 from megalabel.version import __version__
 
@@ -59,7 +59,10 @@ def check_out(out: Path) -> None:
 
 
 def finished_run(out: Path) -> dict[str, Any]:
-    """What `recipe.json` says of a finished run: recipe, arguments, data. SettingError if there is none."""
+    """What `recipe.json` says of a finished run: recipe, arguments, data. SettingError if there is none.
+
+    FormatError for one that is damaged.
+    """
     if not (out / "recipe.json").is_file():
         raise SettingError(
             f"no run in {out}",
@@ -74,6 +77,13 @@ def finished_run(out: Path) -> dict[str, Any]:
             wanted="a finished run",
             next_step="give its `megalabel train` command again: it goes on",
             where="run",
+        )
+    if not isinstance(facts.get("data"), dict) or not isinstance(facts.get("arguments"), dict):
+        raise FormatError(
+            "no facts of the run's arguments and data",
+            wanted="the recipe.json that megalabel wrote",
+            next_step="train the run again",
+            where=out / "recipe.json",
         )
     return facts
 
@@ -102,10 +112,6 @@ def finish(out: Path, recipe: Recipe | Solved, facts: dict[str, Any]) -> None:
     there = read_json(out / "recipe.json", next_step="give another --out")
     there["finished"] = {k: round(v, 1) for k, v in facts.items()}
     write_json(out / "recipe.json", there)
-    for folder in (
-        out / "last",
-        out / "cache",
-        out / FIRST,
-        *out.glob(".model.*-*"),
-    ):  # the last: what kills left behind
+    left_behind = (*out.glob(".model.*-*"), *out.glob(f".{FIRST}.*-*"))  # by kills
+    for folder in (out / "last", out / "cache", out / FIRST, *left_behind):
         shutil.rmtree(folder, ignore_errors=True)

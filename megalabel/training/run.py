@@ -100,8 +100,9 @@ def train(
     with log:
         if resumed is not None:
             log.say(f"going on at step {position.step:,} of {recipe.batches.steps:,}")
-        fit(recipe, position, device=where, scaler=scaler, log=log, between=between)
-        log.line(position.step - 1, peak_mb=peak_mb(), done=True)
+        if position.step < recipe.batches.steps and not _in_vain(recipe, position):  # else cut off in `then`
+            fit(recipe, position, device=where, scaler=scaler, log=log, between=between)
+            log.line(position.step - 1, peak_mb=peak_mb(), done=True)
     if len(recipe.validation):
         model.restore(trained)
     else:
@@ -143,6 +144,11 @@ def _validate(recipe: Recipe, model: Model, position: Position, log: Log, traine
         model.save(trained)
     else:
         position.rounds_without_gain += 1
+    return _in_vain(recipe, position)
+
+
+def _in_vain(recipe: Recipe, position: Position) -> bool:
+    """Whether so many validations brought no gain that training ends."""
     return bool(recipe.patience) and position.rounds_without_gain >= recipe.patience
 
 
