@@ -9,6 +9,7 @@ from megalabel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
+    from megalabel.ensemble import Ensemble
     from megalabel.inference.evaluate import evaluate
     from megalabel.labels.tree import LabelTree
     from megalabel.model import Model
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 # What the door offers, and where it lies: imported when first asked for, so that the command line starts at once.
 _OFFERED = {
     "Corpus": "megalabel.data.corpus:Corpus",
+    "Ensemble": "megalabel.ensemble:Ensemble",
     "LabelTree": "megalabel.labels.tree:LabelTree",
     "Model": "megalabel.model:Model",
     "TopK": "megalabel.types:TopK",
@@ -27,7 +29,7 @@ _OFFERED = {
     "train": "megalabel.training.run:train",
 }
 
-__all__ = ["Corpus", "LabelTree", "Model", "TopK", "evaluate", "load", "train"]
+__all__ = ["Corpus", "Ensemble", "LabelTree", "Model", "TopK", "evaluate", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -161,7 +161,7 @@ def embedded(model: Model, texts: Sequence[str], scale: float, batch_size: int =
     broken = np.flatnonzero(~np.isfinite(lengths))
     if len(broken):
         raise DataError(
-            f"{len(broken)} of {len(texts)} texts have an embedding with NaN or inf, the first is text {broken[0]}",
+            f"the embedding of {len(broken)} of {len(texts)} texts has NaN or inf, first that of text {broken[0]}",
             wanted="finite embeddings of all texts",
             next_step="look for a diverged training run, and train it again with lower learning rates",
             where="run",

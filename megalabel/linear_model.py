@@ -21,7 +21,17 @@ from megalabel.kernels.sparse_beam import SparseBeam
 from megalabel.kernels.sparse_chunks import Chunks
 from megalabel.manifest import read_manifest, write_manifest
 from megalabel.progress import Progress
-from megalabel.ranker import AGAIN, NAMES, Ranker, at_least_one, check_room, class_name, load_names, model_folder, save_names
+from megalabel.ranker import (
+    AGAIN,
+    NAMES,
+    Ranker,
+    at_least_one,
+    check_room,
+    class_name,
+    load_names,
+    model_folder,
+    save_names,
+)
 from megalabel.types import TopK
 
 FORMAT = 1

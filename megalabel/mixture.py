@@ -22,12 +22,14 @@ from scipy.optimize import minimize
 from megalabel.errors import SettingError
 from megalabel.kernels.merge_topk import merge_topk
 from megalabel.metrics.ranking import measure
+from megalabel.metrics.topk import checked_arrays
 from megalabel.types import Gives, TopK
 
 DEPTH = 50  # labels of each ranking that are looked at, at least
 LEAST = 1e-12  # probability: what is below is as good as nothing
 STEP, GAIN = 0.1, 0.2  # weights move by so much, if the metric rises by so many points: less is chance
 SELECT = "nDCG@5"
+FLAT = 1e-3  # least slope, by the spread of the scores: those that say nothing, or the opposite, keep their order
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class Mixture:
             weights: to be taken in place of fitted ones.
 
         Raises:
-            SettingError: rankings of other texts, no text, other numbers of weights.
+            SettingError: rankings of other texts or labels, none, no text with a label, other numbers of weights.
+            DataError: NaN among the scores.
         """
         if labels.shape[0] == 0 or labels.nnz == 0:
             raise SettingError(
@@ -89,16 +92,22 @@ class Mixture:
                 next_step="hold out a larger share (validation), or give weights",
                 where="validation",
             )
+        given = len(weights) > 0
+        shares = cls.of(weights if given else [1.0] * len(found)).weights
+        _check_same(found, gives, len(shares), labels.shape)
         lines = [_calibrated(top, kind, labels) for top, kind in zip(found, gives, strict=True)]
         slopes, offsets = zip(*lines, strict=True)
-        mixture = cls(slopes, offsets, cls.of(weights or [1.0] * len(found)).weights)
-        return mixture if weights else mixture._moved(found, gives, labels)
+        mixture = cls(slopes, offsets, shares)
+        return mixture if given else mixture._moved(found, gives, labels)
 
     def merge(self, found: Sequence[TopK], gives: Sequence[Gives], k: int) -> TopK:
-        """The k best labels of all rankings together, scores from 0 to 1; SettingError if they do not fit."""
-        if len(found) != len(self.weights):
+        """The k best labels of all rankings together, scores from 0 to 1.
+
+        SettingError if they do not fit; DataError for NaN among the scores.
+        """
+        if not len(found) == len(gives) == len(self.weights):
             raise SettingError(
-                f"{len(found)} rankings",
+                f"{len(found)} rankings of {len(gives)} kinds of scores",
                 wanted=f"{len(self.weights)}, as many as there are weights",
                 next_step="merge those that it was fitted on",
             )
@@ -132,11 +141,32 @@ class Mixture:
         return type(self)(self.slopes, self.offsets, tuple(float(w) for w in weights / weights.sum()))
 
 
+def _check_same(found: Sequence[TopK], gives: Sequence[Gives], n_weights: int, shape: tuple[int, int]) -> None:
+    """SettingError unless these are rankings of the same texts and labels, with a kind and a weight each."""
+    tops = [checked_arrays(top)[0] for top in found]
+    sizes = sorted({len(ids) for ids in tops})
+    highest = max((int(ids.max(initial=-1)) for ids in tops), default=-1)
+    counts = {len(found), len(gives), n_weights}
+    if len(counts) != 1 or sizes != [shape[0]] or highest >= shape[1]:
+        raise SettingError(
+            f"{len(found)} rankings of {' and '.join(map(str, sizes)) or 'no'} texts, labels up to {highest}, "
+            f"{len(gives)} kinds of scores, {n_weights} weights",
+            wanted=f"a kind and a weight for each ranking, of {shape[0]} texts, labels below {shape[1]}",
+            next_step="rank the held-out texts with every model",
+        )
+
+
 def _calibrated(top: TopK, gives: Gives, labels: sp.csr_matrix) -> tuple[float, float]:
     """Slope and offset by which log-odds become the share of true labels."""
-    ids, scores = top.numpy()
-    there = ids >= 0
+    ids, scores = checked_arrays(top)
+    there = (ids >= 0) & np.isfinite(scores)
+    if not there.any():
+        return 1.0, 0.0
     z = _log_odds(scores[there], gives)
+    middle, spread = float(z.mean()), float(z.std())
+    if spread < 1e-6 * (1 + abs(middle)):  # all the same but for rounding
+        spread = 1.0
+    z = (z - middle) / spread  # so that logits of any scale are fitted as well
     rows = np.repeat(np.arange(len(ids)), ids.shape[1]).reshape(ids.shape)[there]
     true = np.asarray(labels.tocsr()[rows, ids[there]]).ravel() > 0
     n_true, n_false = int(true.sum()), int((~true).sum())
@@ -147,9 +177,9 @@ def _calibrated(top: TopK, gives: Gives, labels: sp.csr_matrix) -> tuple[float, 
         error = 1 / (1 + np.exp(-np.clip(s, -500, 500))) - target
         return float(np.logaddexp(0, s).sum() - target @ s), np.array([error @ z, error.sum()])
 
-    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B").x
-    # Scores that say nothing, or the opposite, must not be turned around: a small slope keeps their order.
-    return (float(max(slope, 1e-3)), float(offset)) if len(z) else (1.0, 0.0)
+    bounds = [(FLAT, None), (None, None)]
+    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(slope / spread), float(offset - slope * middle / spread)
 
 
 def _log_odds(scores: np.ndarray, gives: Gives) -> np.ndarray:
@@ -161,6 +191,6 @@ def _log_odds(scores: np.ndarray, gives: Gives) -> np.ndarray:
 
 
 def _roots(top: TopK, gives: Gives, slope: float, offset: float) -> TopK:
-    ids, scores = top.numpy()
+    ids, scores = checked_arrays(top)
     z = np.clip(slope * _log_odds(np.where(ids < 0, 0, scores), gives) + offset, -500, 500)
     return TopK(ids, np.where(ids < 0, -np.inf, 1 / np.sqrt(1 + np.exp(-z))).astype(np.float32))

@@ -39,9 +39,7 @@ def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
         write_metrics(out / name, found)
         rows.append((f"megalabel {name}", found | {"train s": seconds}))
     assert model is not None
-    say(
-        f"\n{DATA}, test side; the peers' times were recorded on another day, hybrid's are beside those of {FIRST}:\n"
-    )
+    say(f"\n{DATA}, test side; peers' times were recorded on another day, hybrid's come after {FIRST}'s:\n")
     say(report(rows, DATA))
     say(f"\n“{text}”")
     for name, score in model.predict([text], k=8)[0]:

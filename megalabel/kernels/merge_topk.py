@@ -41,17 +41,18 @@ def merge_topk(found: Sequence[TopK], k: int, weights: Sequence[float] | None = 
         for share, (ids, values) in zip(shares, tables, strict=True)
     ]
     scores = np.concatenate(parts, axis=1)
-    order = np.argsort(labels, axis=1, kind="stable")
-    labels, scores = np.take_along_axis(labels, order, 1), np.take_along_axis(scores, order, 1)
+    rows = np.arange(n)[:, None]
+    order = rows, np.argsort(labels, axis=1, kind="stable")
+    labels, scores = labels[order], scores[order]
     first = np.ones(labels.shape, dtype=bool)
     first[:, 1:] = labels[:, 1:] != labels[:, :-1]
     sums = np.add.reduceat(scores.ravel(), np.flatnonzero(first.ravel())) if scores.size else np.zeros(0)
     totals = np.full(labels.shape, -np.inf)
     totals[first] = sums
     totals[labels < 0] = -np.inf
-    best = np.argsort(-totals, axis=1, kind="stable")[:, :k]
+    best = rows, np.argsort(-totals, axis=1, kind="stable")[:, :k]
     merged = np.full((n, k), -1, dtype=np.int64), np.full((n, k), -np.inf, dtype=np.float32)
-    width = best.shape[1]
-    merged[1][:, :width] = np.take_along_axis(totals, best, 1)
-    merged[0][:, :width] = np.where(np.isfinite(merged[1][:, :width]), np.take_along_axis(labels, best, 1), -1)
+    width = best[1].shape[1]
+    merged[1][:, :width] = totals[best]
+    merged[0][:, :width] = np.where(np.isfinite(merged[1][:, :width]), labels[best], -1)
     return TopK(*merged)

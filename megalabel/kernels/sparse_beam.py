@@ -236,12 +236,13 @@ def _excluded(exclude: Positives | None, n: int, n_labels: int) -> tuple[np.ndar
 
 def _ranked(keys: np.ndarray, labels: np.ndarray, found: np.ndarray, k: int) -> TopK:
     """Heaps (N, room) to rows of k, best first."""
-    empty = np.arange(keys.shape[1]) >= found[:, None]
+    room = keys.shape[1]
+    empty = np.arange(room) >= found[:, None]
     keys[empty], labels[empty] = -np.inf, np.iinfo(np.int64).max
-    order = np.lexsort((labels, -keys), axis=1)
+    order = np.arange(len(keys))[:, None], np.lexsort((labels, -keys), axis=1)
     best = np.full((len(keys), k), -np.inf, dtype=np.float32)
     ids = np.full((len(keys), k), -1)
-    taken = np.take_along_axis(empty, order, 1)
-    ids[:, : keys.shape[1]] = np.where(taken, -1, np.take_along_axis(labels, order, 1))
-    best[:, : keys.shape[1]] = np.where(taken, -np.inf, np.exp(np.take_along_axis(keys, order, 1)))
+    best[:, :room], ids[:, :room] = np.exp(keys[order]), labels[order]  # the empty ones sort last
+    if found.min(initial=room) < room:
+        ids[:, :room][empty], best[:, :room][empty] = -1, -np.inf
     return TopK(ids, best)

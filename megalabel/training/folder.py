@@ -20,17 +20,20 @@ FIRST = "first"  # the trained model, while what is made of it is made
 
 def claim(out: Path, recipe: Recipe | Solved) -> None:
     """Writes `recipe.json`, or checks that the one there is this very recipe, unfinished."""
-    facts = {
-        "recipe": recipe.name,
-        "arguments": json.loads(json.dumps(recipe.arguments)),  # as it will be read: tuples are lists
-        "data": {
-            "name": recipe.data.name,
-            "path": str(recipe.data.path) if recipe.data.path else None,
-            "fingerprint": recipe.data.fingerprint(),
-            "texts": len(recipe.data.train),
-            "labels": recipe.data.n_labels,
-        },
+    data = {
+        "name": recipe.data.name,
+        "path": str(recipe.data.path) if recipe.data.path else None,
+        "fingerprint": recipe.data.fingerprint(),
+        "texts": len(recipe.data.train),
+        "labels": recipe.data.n_labels,
     }
+    claim_as(out, recipe.name, recipe.arguments, data)
+
+
+def claim_as(out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any]) -> None:
+    """As `claim`, for what no recipe function made."""
+    # As it will be read: tuples are lists.
+    facts = {"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}
     check_out(out)
     if not (out / "recipe.json").exists():
         out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +110,7 @@ def _without_path(facts: Any) -> Any:
     return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
 
 
-def finish(out: Path, recipe: Recipe | Solved, facts: dict[str, Any]) -> None:
+def finish(out: Path, recipe: Recipe | Solved | None, facts: dict[str, Any]) -> None:
     """Writes into `recipe.json` that the run is over and its facts, and removes what only going on needed."""
     there = read_json(out / "recipe.json", next_step="give another --out")
     there["finished"] = {k: round(v, 1) for k, v in facts.items()}
