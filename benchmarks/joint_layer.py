@@ -1,0 +1,77 @@
+"""The label layer of joint_text.py: F weights a label on the columns of TF-IDF, which can be exchanged."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor, nn
+
+from megalabel.kernels.connections import first_inputs, input_dtype
+from megalabel.kernels.fixed_fan_in import fan_in_scores
+from megalabel.kernels.regrow import regrow_by
+from megalabel.kernels.rewire import restart, weak
+
+WATCHED = 32  # batches before a rewiring whose errors say what to connect
+ERROR = 0.02  # of a probability; what is below counts as none there
+
+
+class FanIn(nn.Module):
+    """F weights a label on columns of TF-IDF, which begin at 0.
+
+    Args:
+        connect: inputs are each label's "strongest", or "random".
+        rows: (N, V) TF-IDF of the training rows.
+        labels: (N, L) of ones.
+        fan_in: F.
+    """
+
+    def __init__(self, connect: str, rows: sp.csr_matrix, labels: sp.csr_matrix, fan_in: int) -> None:
+        super().__init__()
+        self.rows = rows
+        self.inputs = first_inputs(labels.shape[1], fan_in, rows.shape[1], seed=0)
+        if connect == "strongest":
+            sums, mean = (labels.T @ rows).tocsr(), np.asarray(rows.mean(axis=0)).ravel()
+            counts = np.asarray(labels.sum(axis=0)).ravel()
+            sums.data -= np.repeat(counts, np.diff(sums.indptr)) * mean[sums.indices]
+            self.inputs, _ = strongest(sums, fan_in, seed=0)
+        self.weight = nn.Parameter(torch.zeros(self.inputs.shape))
+        self.errors: list[sp.csr_matrix] = []
+        self.seen: list[np.ndarray] = []
+
+    def forward(self, x: sp.csr_matrix) -> Tensor:
+        """Scores (L, B) of rows (B, V)."""
+        # Only features that these rows have; all others are one input of zeros. A matrix of V columns would not
+        # stay in the caches, and a step took three times as long.
+        here, places = np.unique(x.indices, return_inverse=True)
+        place = np.full(x.shape[1], len(here), dtype=np.int32)
+        place[here] = np.arange(len(here))
+        xt = sp.csc_matrix((x.data, places, x.indptr), shape=(len(here) + 1, x.shape[0])).toarray("C")
+        inputs = torch.from_numpy(place)[self.inputs.int()].to(input_dtype(len(xt)))
+        return fan_in_scores(torch.from_numpy(xt).t(), self.weight, None, inputs).t()
+
+    def watch(self, rows: np.ndarray, error: Tensor) -> None:
+        """Remembers where the probabilities of a batch of rows are wrong: (L, B)."""
+        self.errors.append(sp.csr_matrix(torch.where(error.abs() >= ERROR, error, 0).numpy()))
+        self.seen.append(rows)
+
+    def exchange(self, step: int, states: list[Tensor]) -> None:
+        """The weakest fifth goes to the inputs of largest gradient over what was watched."""
+        gradient = abs(sp.hstack(self.errors, format="csr") @ self.rows[np.concatenate(self.seen)]).tocsr()
+        self.errors, self.seen = [], []
+        slots = weak(self.weight.detach(), 1, share=0.2)
+        regrow_by(self.inputs, slots, *strongest(gradient, self.inputs.shape[1] // 2, seed=step))
+        restart(self.weight.detach(), slots, 1, seed=0, step=step, states=states)
+
+
+def strongest(table: sp.csr_matrix, count: int, seed: int) -> tuple[Tensor, Tensor]:
+    """The columns of each row's largest entries above 0, and these; random columns of worth 0 where too few."""
+    places = first_inputs(table.shape[0], count, table.shape[1], seed=seed).numpy()
+    worth = np.zeros(places.shape, dtype=np.float32)
+    for i, (start, stop) in enumerate(zip(table.indptr[:-1], table.indptr[1:], strict=True)):
+        best = start + np.argsort(-table.data[start:stop], kind="stable")[:count]
+        best = best[table.data[best] > 0]
+        rest = places[i][~np.isin(places[i], table.indices[best])][: count - len(best)]
+        places[i] = np.concatenate([table.indices[best], rest])
+        worth[i, : len(best)] = table.data[best]
+    return torch.from_numpy(places), torch.from_numpy(worth)
