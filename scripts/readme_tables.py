@@ -77,11 +77,16 @@ def quality() -> str:
         lines = [
             (
                 f"**megalabel {' '.join(size.split()[1:])}**",
-                {metric: float(value) for metric, (value, _) in metrics.items()},
+                {metric: float(value) for metric, (value, _) in metrics.items()}
+                | {
+                    metric: f"{float(metrics[metric][0]):.2f} ± {float(metrics[f'{metric} ±'][0]):.2f}"
+                    for metric in metrics
+                    if f"{metric} ±" in metrics
+                },
             )
             for size, metrics in ours.items()
         ]
-        lines.sort(key=lambda line: -line[1]["P@1"])
+        lines.sort(key=lambda line: -float(str(line[1]["P@1"]).split()[0]))
         lines += [peer.row for peer in peers(name)[:PEERS]]
         parts.append(table(lines, COLUMNS, style="markdown", title=name))
     return "\n\n".join([*parts, origin("quality")])

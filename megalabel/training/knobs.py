@@ -61,7 +61,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "min_texts": (1, _INF),
     "trees": (1, 100),
     "joined_trees": (0, 100),
-    "embedding": (0, _INF),
+    "embedding": (1e-30, _INF),
     "shortlist": (0, 1000),
     "weights": (0, _INF),
     "keep": (1, _INF),

@@ -9,6 +9,7 @@ import scipy.sparse as sp
 from megalabel.errors import DataError
 from megalabel.heads.linear import node_texts, solve_tree
 from megalabel.kernels.dual_descent import descend
+from megalabel.labels.cluster import cluster
 from megalabel.labels.tree import LabelTree
 
 N, L, V = 120, 24, 40
@@ -105,6 +106,16 @@ def test_dense_features_beside_the_sparse():
     empty = sp.csr_matrix((N, V), dtype=np.float32)
     found = solve_tree(empty, labels, TREE, dense=x.toarray())(empty, 2, inputs=x.toarray())
     assert np.take_along_axis(labels.toarray(), found.labels, axis=1).mean() > 0.95
+
+
+def test_dense_features_alone():
+    random = np.random.default_rng(0)
+    centres, own = random.normal(size=(32, 16)), random.integers(0, 32, 300)
+    dense = (centres[own] + 0.1 * random.normal(size=(300, 16))).astype(np.float32)
+    labels = sp.csr_matrix((np.ones(300, dtype=np.float32), (np.arange(300), own)), shape=(300, 32))
+    nothing = sp.csr_matrix((300, 0), dtype=np.float32)
+    beam = solve_tree(nothing, labels, cluster(sp.csr_matrix(labels.T @ dense), (2,), seed=0), dense=dense)
+    assert (beam(nothing, 1, inputs=dense).labels[:, 0] == own).mean() > 0.99
 
 
 def test_labels_that_do_not_fit_the_tree():
