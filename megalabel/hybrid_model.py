@@ -77,12 +77,12 @@ class HybridModel(Ranker):
         self, texts: Sequence[str], k: int, exclude: np.ndarray | None = None, batch_size: int = 256
     ) -> list[TopK]:
         """What each part answers, in the order of the mixture: the best k or more labels."""
-        found = [self.first.topk(texts, k, exclude=exclude, batch_size=batch_size)]
+        views = np.zeros((len(texts), self.first.encoder.dim), np.float32)
+        found = [self.first.topk(texts, k, exclude=exclude, batch_size=batch_size, embedding=views)]
         x = self.text.transform(texts)
         never = excluded(by_row(exclude, len(texts)), np.arange(len(texts)), CPU)
         if self.joined:
-            dense = embedded(self.first, texts, self.scale, batch_size)
-            words = whole(self.text, x)
+            words, dense = whole(self.text, x), brought_to(self.scale, views)
             found.append(merge_topk([tree(words, k, never, dense) for tree in self.joined], k))
         found.append(merge_topk([tree(x, k, never) for tree in self.alone], k))
         return found
@@ -151,23 +151,27 @@ class HybridModel(Ranker):
             ) from error
 
 
-def embedded(model: Model, texts: Sequence[str], scale: float, batch_size: int = 256) -> np.ndarray:
+def embedded(model: Model, texts: Sequence[str], scale: float) -> np.ndarray:
     """The last view of each text, brought to the length `scale`: (N, D) float32; DataError for NaN or inf."""
     found = np.zeros((len(texts), model.encoder.dim), np.float32)
     for start in range(0, len(texts), BLOCK):  # all views of all texts may not fit
-        rows = slice(start, start + BLOCK)
-        found[rows] = model.encode(texts[rows], batch_size=batch_size)[:, -1]
-    lengths = np.linalg.norm(found, axis=1, keepdims=True)
+        found[start : start + BLOCK] = model.encode(texts[start : start + BLOCK])[:, -1]
+    return brought_to(scale, found)
+
+
+def brought_to(scale: float, views: np.ndarray) -> np.ndarray:
+    """Rows (N, D), in place, at the length `scale`, but for rows of zeros; DataError for NaN or inf."""
+    lengths = np.linalg.norm(views, axis=1, keepdims=True)
     broken = np.flatnonzero(~np.isfinite(lengths))
     if len(broken):
         raise DataError(
-            f"the embedding of {len(broken)} of {len(texts)} texts has NaN or inf, first that of text {broken[0]}",
+            f"the embedding of {len(broken)} of {len(views)} texts has NaN or inf, first that of text {broken[0]}",
             wanted="finite embeddings of all texts",
             next_step="look for a diverged training run, and train it again with lower learning rates",
             where="run",
         )
-    found *= scale / np.where(lengths > 0, lengths, 1)
-    return found
+    views *= scale / np.where(lengths > 0, lengths, 1)
+    return views
 
 
 def whole(text: SparseText, x: sp.csr_matrix) -> sp.csr_matrix:

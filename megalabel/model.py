@@ -85,8 +85,12 @@ class Model(Ranker):
         exclude: np.ndarray | None = None,
         batch_size: int = 256,
         progress: str = "",
+        embedding: np.ndarray | None = None,
     ) -> TopK:
-        """The best k labels of each text by score, as numpy arrays (N, k); arguments as `Ranker` has them."""
+        """The best k labels of each text by score, as numpy arrays (N, k); arguments as `Ranker` has them.
+
+        embedding: (N, D) float32 that is filled with the last view of each text, for who needs both.
+        """
         check_list(texts)
         at_least_one("k", k)
         labels = np.full((len(texts), k), -1, np.int64)
@@ -96,6 +100,8 @@ class Model(Ranker):
         for rows, views in self._views(texts, batch_size):
             top = self.head.topk(views.float(), k, excluded(forbidden, rows, self.device))
             labels[rows], scores[rows] = top.numpy()
+            if embedding is not None:
+                embedding[rows] = views[:, -1].float().cpu().numpy()
             if bar:
                 bar.advance(len(rows))
         if bar:

@@ -26,6 +26,7 @@ def solve_trees(
     keep: int,
     seed: int,
     say: Callable[[str], Any],
+    called: str = "tree",
     **how: Any,
 ) -> list[SparseBeam]:
     """Clusters the labels by their texts and solves the models, once a tree.
@@ -37,7 +38,7 @@ def solve_trees(
         depths: rising; level i of a tree has 2^depths[i] clusters.
         keep: features of a label by which it is clustered.
         seed: of tree i, seed + i.
-        say: is told of each tree.
+        say: is told of each tree, `called` so.
         how: further arguments of `solve_tree`.
     """
     features = pifa(labels, x, keep)
@@ -45,7 +46,7 @@ def solve_trees(
     del features  # which may be as large as a tree's weights
     beams = []
     for i, tree in enumerate(grown):
-        say(f"tree {i + 1}    " + " > ".join(f"{n:,}" for n in tree.sizes))
+        say(f"{called} {i + 1}".ljust(10) + " > ".join(f"{n:,}" for n in tree.sizes))
         beams.append(solve_tree(x, labels, tree, seed=seed + i, **how))
     return beams
 

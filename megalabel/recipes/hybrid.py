@@ -161,7 +161,7 @@ def _solved(
         joined = solve_trees(
             whole(made.text, made.x), made.labels, trees=joined_trees, seed=seed, dense=dense, **settings
         )
-    alone = solve_trees(made.x, made.labels, trees=trees, seed=seed + joined_trees, **settings)
+    alone = solve_trees(made.x, made.labels, trees=trees, seed=seed + joined_trees, called="words", **settings)
     names = ["run", *(["joined"] if joined else []), "words"]
     model = HybridModel(first, made.text, joined, alone, embedding, Mixture.of(weights or [1.0] * len(names)))
     if side.labels[held].nnz:  # else there are weights

@@ -1,6 +1,7 @@
 """What the tests of recipes share."""
 
 import pytest
+from bag_runs import trained
 
 
 @pytest.fixture
@@ -12,3 +13,9 @@ def nothing_long(monkeypatch):
 
     for name in ("labels.build.build_tree", "recipes.shared.text_encoder", "data.augment.training_rows"):
         monkeypatch.setattr(f"megalabel.{name}", long)
+
+
+@pytest.fixture(scope="session")
+def bag_run(tmp_path_factory):
+    """The folder of a finished run of renee on the planted data; not to be written to."""
+    return trained("renee", tmp_path_factory.mktemp("bag") / "renee")

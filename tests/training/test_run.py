@@ -11,7 +11,6 @@ from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.recipes.renee import renee
 from megalabel.training.log import Log
 from megalabel.training.loop import resolve_precision
-from megalabel.training.run import _filter_of
 
 LIGHT = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=12, batch_size=32, warmup=0.1, dropout=0.1,
@@ -299,13 +298,6 @@ def test_a_folder_of_another_kind_is_no_model(tmp_path):
     (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
     with pytest.raises(FormatError, match="not that of a model"):
         megalabel.load(tmp_path)
-
-
-def test_validation_leaves_out_the_filter_pairs_of_its_rows():
-    split = replace(planted(n_texts=6).train, filter=np.array([[1, 7], [4, 2], [4, 3], [5, 0]]))
-    assert _filter_of(split, np.array([0, 4, 5])).tolist() == [[1, 2], [1, 3], [2, 0]]
-    assert _filter_of(split, np.array([0])).tolist() == []
-    assert _filter_of(planted(n_texts=6).train, np.array([0])) is None
 
 
 class Killed(Exception):

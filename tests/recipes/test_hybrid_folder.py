@@ -1,0 +1,103 @@
+"""The folder of a hybrid model: damaged ones are refused, no other is overwritten; parts must fit each other."""
+
+import json
+
+import pytest
+from planted import planted
+
+import megalabel
+from megalabel.errors import FormatError, SettingError
+from megalabel.hybrid_model import HybridModel
+from megalabel.mixture import Mixture
+from megalabel.recipes.hybrid import hybrid
+
+SMALL = dict(depths=(2,), trees=1, joined_trees=1)
+
+
+def made(run, **more):
+    return hybrid(planted(), run=str(run), **{**SMALL, **more}).solve(lambda line: None)
+
+
+@pytest.fixture(scope="module")
+def model(bag_run):
+    return made(bag_run)
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hybrid") / "model"
+    model.save(folder)
+    return folder
+
+
+def test_parts_that_do_not_fit_each_other(bag_run, model):
+    other = made(bag_run, label_rows="no")
+    given = (model.first, model.text, model.joined, model.alone, 0.3, model.mixture)
+    for place, part in (
+        (1, other.text),
+        (2, model.alone),
+        (3, model.joined),
+        (3, ()),
+        (2, ()),
+        (5, Mixture.of([1])),
+    ):
+        with pytest.raises(SettingError, match=r"trees of .* weights"):
+            HybridModel(*(part if i == place else value for i, value in enumerate(given)))
+    assert HybridModel(*given).parts == model.parts
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "joined0-level1-values.npy",
+        "alone0-order.npy",
+        "first/encoder.safetensors",
+        "first/labels.jsonl",
+        "text/idf.npy",
+    ],
+)
+def test_a_damaged_folder_is_refused(name, saved, model, tmp_path):
+    model.save(tmp_path / "model")
+    with open(tmp_path / "model" / name, "r+b") as file:
+        file.seek(-4, 2)
+        file.write(b"\xff\xff\xff\xff")
+    with pytest.raises(FormatError, match="SHA-256"):
+        megalabel.load(tmp_path / "model")
+    (tmp_path / "model" / name).unlink()
+    with pytest.raises(FormatError, match="missing"):
+        megalabel.load(tmp_path / "model")
+    assert isinstance(megalabel.load(saved), HybridModel)
+
+
+@pytest.mark.parametrize(
+    ("fact", "value"),
+    [
+        ("joined", [{"beams": [10], "scores": "cube"}]),
+        ("joined", [{"beams": [10, 10], "scores": "l3-hinge"}]),
+        ("alone", []),
+        ("alone", 7),
+        ("alone", [{}]),
+        ("mixture", {"slopes": [1.0], "offsets": [0.0], "weights": [1.0]}),
+        ("mixture", {"weights": [1.0]}),
+        ("mixture", []),
+        ("scale", "long"),
+        ("scale", None),
+    ],
+    ids=str,
+)
+def test_a_manifest_that_cannot_be_is_refused(fact, value, model, tmp_path):
+    model.save(tmp_path / "model")
+    path = tmp_path / "model" / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), fact: value}))
+    with pytest.raises(FormatError, match="copy the folder again"):
+        megalabel.load(tmp_path / "model")
+
+
+def test_a_model_takes_an_older_ones_place_and_no_other_folders(model, saved, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    for place in (tmp_path, tmp_path / "notes"):
+        with pytest.raises(SettingError, match="not a model"):
+            model.save(place)
+    assert (tmp_path / "notes").read_text() == "mine"
+    model.save(saved)
+    assert isinstance(megalabel.load(saved), HybridModel)

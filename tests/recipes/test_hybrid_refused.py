@@ -1,0 +1,193 @@
+"""What the hybrid recipe refuses, before a folder is made, each with the next step."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from bag_runs import KNOBS
+from planted import planted
+
+import megalabel
+from megalabel.data.corpus import Corpus
+from megalabel.errors import DataError, FormatError, SettingError
+from megalabel.recipes.hybrid import hybrid
+from megalabel.recipes.linear import linear
+from megalabel.recipes.renee import renee
+
+SMALL = dict(depths=(2,), trees=1, joined_trees=1)
+
+
+@pytest.fixture
+def copied(bag_run, tmp_path):
+    """A copy of the run that may be changed."""
+    return shutil.copytree(bag_run, tmp_path / "copied")
+
+
+def rewrite(run, **facts):
+    path = run / "recipe.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+
+
+@pytest.mark.parametrize(
+    ("bad", "match"),
+    [
+        ({"weights": (1, 1)}, "weights = 1,1 with joined_trees = 1; wanted 3 weights.*leave weights out"),
+        ({"weights": (1, 1, 1), "joined_trees": 0}, "weights = 1,1,1 with joined_trees = 0; wanted 2 weights"),
+        ({"weights": (1, -1, 1)}, "weights = -1"),
+        ({"weights": (1, float("nan"), 1)}, "weights = nan"),
+        ({"weights": (0, 0, 0)}, "weights: .*not all 0"),
+        ({"weights": "a,b,c"}, "weights = 'a'"),
+        ({"embedding": 0.0}, "embedding = 0.0"),
+        ({"embedding": -0.1}, "embedding = -0.1"),
+        ({"embedding": float("inf")}, "embedding = inf"),
+        ({"shortlist": -1}, "shortlist = -1"),
+        ({"joined_trees": -1}, "joined_trees = -1"),
+        ({"trees": 0}, "trees = 0"),
+        ({"depths": (3, 2)}, "depths = 3,2"),
+        ({"depths": (9,)}, "512 clusters"),
+        ({"split": "blanks"}, "split = 'blanks'"),
+        ({"label_rows": "perhaps"}, "label_rows = 'perhaps'"),
+        ({"chance": "high"}, "chance = 'high'"),
+        ({"pieces": 3}, "pieces = 3"),
+        ({"validation": 0.1}, "no argument 'validation'"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_be(bad, match, bag_run):
+    with pytest.raises(SettingError, match=match):
+        hybrid(planted(), run=str(bag_run), **{**SMALL, **bad})
+
+
+def test_no_run_at_all(tmp_path):
+    data = planted()
+    for place in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(SettingError, match=r"run: no run in .*correct the path, or train one"):
+            hybrid(data, run=str(place))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SettingError, match=r"run: no run in"):
+        hybrid(data, run=str(tmp_path / "file"))
+    with pytest.raises(SettingError, match="run = 7"):
+        hybrid(data, run=7)
+
+
+def test_a_models_folder_is_no_run(bag_run):
+    with pytest.raises(SettingError, match=r"run: no run in .*recipe.json"):
+        hybrid(planted(), run=str(bag_run / "model"))
+
+
+def test_a_run_that_goes_on(copied):
+    rewrite(copied, finished=None)
+    with pytest.raises(SettingError, match=r"not finished.*give its `megalabel train` command again"):
+        hybrid(planted(), run=str(copied))
+
+
+def test_a_run_without_its_model(copied):
+    shutil.rmtree(copied / "model")
+    with pytest.raises(FormatError, match="model"):
+        hybrid(planted(), run=str(copied))
+
+
+@pytest.mark.parametrize("facts", [{"data": None}, {"arguments": None}, {"data": 3}], ids=str)
+def test_a_run_whose_facts_are_gone(facts, copied):
+    rewrite(copied, **facts)
+    with pytest.raises(FormatError, match=r"recipe.json.*train the run again"):
+        hybrid(planted(), run=str(copied))
+
+
+@pytest.mark.parametrize("data", [planted(seed=1), planted(n_labels=32)], ids=["texts", "labels"])
+def test_another_corpus(data, bag_run):
+    with pytest.raises(DataError, match=r"run: .*'planted' \(400 texts, 64 labels\), which is not this 'planted'"):
+        hybrid(data, run=str(bag_run))
+
+
+def test_a_run_without_an_encoder(tmp_path):
+    data = planted()
+    megalabel.train(linear(data, depths=(2,), trees=1), tmp_path / "linear", quiet=True)
+    with pytest.raises(
+        SettingError, match=r"run: a run of the recipe 'linear'; wanted .*renee, cascadexml, spartex"
+    ):
+        hybrid(data, run=str(tmp_path / "linear"))
+
+
+def test_a_hybrid_is_not_made_one_again(bag_run, tmp_path):
+    data = planted()
+    megalabel.train(hybrid(data, run=str(bag_run), **SMALL), tmp_path / "hybrid", quiet=True)
+    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid'; wanted .* no hybrid already"):
+        hybrid(data, run=str(tmp_path / "hybrid"))
+
+
+def test_a_run_that_held_nothing_out(tmp_path):
+    """Refused without weights; with these taken as they are."""
+    data = planted()
+    megalabel.train(renee(data, **{**KNOBS["renee"], "validation": 0.0, "epochs": 1}), tmp_path / "r", quiet=True)
+    with pytest.raises(SettingError, match=r"held out 0 texts.*train the run with --validation 0.05, or give"):
+        hybrid(data, run=str(tmp_path / "r"), **SMALL)
+    model = hybrid(data, run=str(tmp_path / "r"), **SMALL, weights=(0, 1, 1)).solve(lambda line: None)
+    assert model.mixture.weights == (0, 0.5, 0.5)
+    assert megalabel.evaluate(model, data)["P@1"] > 90
+
+
+def unlabelled(share):
+    """A data set of which no text that is held out has a label, and a recipe on it."""
+    data = planted()
+    _, held = megalabel.data.batches.hold_out(400, share, 0)
+    labels = [[] if i in set(held.tolist()) else row.indices.tolist() for i, row in enumerate(data.train.labels)]
+    return Corpus.of(list(data.train.texts), labels, list(data.label_texts), name="unlabelled")
+
+
+def test_texts_held_out_without_a_label(bag_run, tmp_path):
+    data = unlabelled(0.1)
+    with pytest.raises(SettingError, match="held out 40 texts with labels"):
+        renee(data, **KNOBS["renee"], hybrid=True)
+    run = shutil.copytree(bag_run, tmp_path / "run")
+    facts = json.loads((run / "recipe.json").read_text())["data"]
+    rewrite(run, data={**facts, "fingerprint": data.fingerprint()})
+    with pytest.raises(SettingError, match="held out 40 texts with labels"):
+        hybrid(data, run=str(run), **SMALL)
+    model = hybrid(data, run=str(run), **SMALL, weights=(1, 1, 2)).solve(lambda line: None)
+    assert model.mixture.weights == (0.25, 0.25, 0.5)
+
+
+def test_texts_without_words_and_bags_of_words(bag_run):
+    signs = Corpus.of([".", "-"] * 20, [[0], [1]] * 20, ["a", "b"], name="signs")
+    with pytest.raises(DataError, match="no text has a word"):
+        renee(signs, **KNOBS["renee"], hybrid=True)
+    with pytest.raises(DataError, match="not this 'signs'"):
+        hybrid(signs, run=str(bag_run))
+
+
+@pytest.mark.parametrize("more", [{}, {"joined_trees": 0}, {"joined_trees": 0, "shortlist": 3}], ids=str)
+@pytest.mark.parametrize("part", ["encoder", "head"])
+def test_a_model_that_has_diverged(part, more, copied, tmp_path):
+    """It must not be trained upon: neither its embedding nor its scores."""
+    data, model = planted(), megalabel.load(copied)
+    for weight in getattr(model, part).parameters():
+        weight.data.fill_(float("nan"))
+    model.save(copied / "model")
+    recipe = hybrid(data, run=str(copied), **{**SMALL, **more})
+    match = "NaN or inf.*diverged" if part == "encoder" and not more else "NaN.*diverged"
+    with pytest.raises((SettingError, DataError), match=match):
+        megalabel.train(recipe, tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run" / "model").exists()
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["finished"] is None
+
+
+def test_one_text_whose_embedding_is_not_finite_is_named(copied, tmp_path):
+    model = megalabel.load(copied)
+    (ids,) = model.encoder.tokenizer.encode(["noise7"], 16)
+    model.encoder.table.weight.data[np.asarray(ids)] = float("nan")
+    model.save(copied / "model")
+    recipe = hybrid(planted(), run=str(copied), **SMALL)
+    with pytest.raises(DataError, match=r"run: the embedding of \d+ of \d+ texts has NaN or inf, first that of"):
+        recipe.solve(lambda line: None)
+
+
+def test_a_folder_in_use(bag_run, tmp_path):
+    recipe = hybrid(planted(), run=str(bag_run), **SMALL)
+    (tmp_path / "notes").write_text("mine")
+    for place in (tmp_path, tmp_path / "notes", bag_run):
+        with pytest.raises(SettingError, match="give another --out"):
+            megalabel.train(recipe, place, quiet=True)
+    assert (tmp_path / "notes").read_text() == "mine"
+    assert json.loads((bag_run / "recipe.json").read_text())["recipe"] == "renee"
