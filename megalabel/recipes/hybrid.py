@@ -158,8 +158,9 @@ def _solved(
     if joined_trees:
         say(f"embedding {first.encoder.dim} numbers beside the words")
         dense = np.concatenate([embedded(first, part, embedding) for part in (texts, data.label_texts[made.own])])
+        seen = whole(made.text, made.x)
         joined = solve_trees(
-            whole(made.text, made.x), made.labels, trees=joined_trees, seed=seed, dense=dense, **settings
+            seen, made.labels, trees=joined_trees, seed=seed, dense=dense, called="joined", **settings
         )
     alone = solve_trees(made.x, made.labels, trees=trees, seed=seed + joined_trees, called="words", **settings)
     names = ["run", *(["joined"] if joined else []), "words"]
