@@ -130,6 +130,20 @@ def predict(
     predict_file(run, texts, out, k, device)
 
 
+@app.command()
+def ensemble(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Two or more runs over the same labels.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The run folder.")],
+    data: Annotated[str | None, typer.Option(help="Their data set, if that has moved.")] = None,
+    weights: Annotated[str | None, typer.Option(help="How much each run counts: 1,2; default: fitted.")] = None,
+    device: Device = None,
+) -> None:
+    """Merge what several runs answer, weighed on the texts that all of them held out."""
+    from megalabel.commands.ensemble import ensemble_runs
+
+    ensemble_runs(runs, out, data, weights, device, _open, typer.echo)
+
+
 @tree_app.command("build")
 def tree_build(
     data: DataSet,

@@ -98,7 +98,7 @@ class Ensemble(Ranker):
         return TopK(labels, scores)
 
     def save(self, folder: str | Path) -> None:
-        """Writes every part as a folder of its own; an older model there is replaced whole. SettingError otherwise."""
+        """Writes each part into a folder of its own; an older model is replaced whole. SettingError otherwise."""
         folder = Path(folder)
         check_room(folder)
         with atomic_folder(folder) as new:
