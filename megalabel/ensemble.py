@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from megalabel.data.bags import Bags
-from megalabel.data.filters import by_row
+from megalabel.data.filters import between, by_row
 from megalabel.data.texts import check_list
 from megalabel.errors import FormatError, MegalabelError, SettingError
 from megalabel.files import atomic_folder
 from megalabel.manifest import read_manifest, write_manifest
 from megalabel.mixture import DEPTH, Mixture
 from megalabel.progress import Progress
-from megalabel.ranker import AGAIN, Ranker, check_room, class_name, load, model_folder
+from megalabel.ranker import AGAIN, Ranker, at_least_one, check_room, class_name, load, model_folder
 from megalabel.types import TopK
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class Ensemble(Ranker):
 
         A label counts where a part has it among its best max(k, 50).
         """
-        if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-            raise SettingError(f"k = {k}", wanted="a whole number from 1 up", next_step="correct it")
+        at_least_one("k", k)
         if self.n_features is None:
             check_list(texts)
             n = len(texts)
@@ -89,7 +88,7 @@ class Ensemble(Ranker):
         bar = Progress(progress, n) if progress else None
         for start in range(0, n, BLOCK):
             stop = min(start + BLOCK, n)
-            found = self.rankings(texts[start:stop], max(k, DEPTH), _within(forbidden, start, stop), batch_size)
+            found = self.rankings(texts[start:stop], max(k, DEPTH), between(forbidden, start, stop), batch_size)
             labels[start:stop], scores[start:stop] = self.mixture.merge(found, gives, k).numpy()
             if bar:
                 bar.advance(stop - start)
@@ -174,12 +173,3 @@ def _difference(first: Ranker, part: Ranker, i: int) -> str:
 
 def _read_by(part: Ranker) -> str:
     return "texts" if part.n_features is None else f"bags of {part.n_features:,} words"
-
-
-def _within(forbidden: tuple[np.ndarray, np.ndarray] | None, start: int, stop: int) -> np.ndarray | None:
-    """The pairs (row, label) of rows from start to stop, counted from start; `forbidden` is from `by_row`."""
-    if forbidden is None:
-        return None
-    starts, labels = forbidden
-    rows = np.repeat(np.arange(stop - start), np.diff(starts[start : stop + 1]))
-    return np.stack([rows, labels[starts[start] : starts[stop]]], axis=1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from megalabel.data.filters import by_row, excluded
+from megalabel.data.filters import between, by_row, excluded
 from megalabel.data.sparse_text import SparseText
 from megalabel.data.texts import check_list
 from megalabel.data.tfidf import l2_rows
@@ -101,10 +101,12 @@ class HybridModel(Ranker):
         at_least_one("k", k)
         labels = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
+        forbidden = by_row(exclude, len(texts))
         bar = Progress(progress, len(texts)) if progress else None
         for start in range(0, len(texts), BLOCK):
             rows = slice(start, min(start + BLOCK, len(texts)))
-            found = self.rankings(texts[rows], max(k, DEPTH), _within(exclude, rows, len(texts)), batch_size)
+            never = between(forbidden, rows.start, rows.stop)
+            found = self.rankings(texts[rows], max(k, DEPTH), never, batch_size)
             labels[rows], scores[rows] = self.mixture.merge(found, self.parts, k).numpy()
             if bar:
                 bar.advance(len(found[0].labels))
@@ -177,13 +179,3 @@ def brought_to(scale: float, views: np.ndarray) -> np.ndarray:
 def whole(text: SparseText, x: sp.csr_matrix) -> sp.csr_matrix:
     """Rows (N, V) without the pieces of words, brought to length 1 again: (N, text.n_whole)."""
     return x if text.n_whole == text.size else l2_rows(x[:, : text.n_whole])
-
-
-def _within(exclude: np.ndarray | None, rows: slice, n: int) -> np.ndarray | None:
-    """The pairs (row, label) of some rows, counted from the first of these; all pairs are checked first."""
-    if by_row(exclude, n) is None:
-        return None
-    pairs = np.asarray(exclude, np.int64)
-    inside = (pairs[:, 0] >= rows.start) & (pairs[:, 0] < rows.stop)
-    moved: np.ndarray = pairs[inside] - np.array([rows.start, 0])
-    return moved

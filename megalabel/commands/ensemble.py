@@ -82,7 +82,7 @@ def ensemble_runs(
     held = {"validation": common.validation, "seed": common.seed}  # as every run says it, for the next ensemble
     claim_as(out, "ensemble", {"runs": list(runs), "weights": chosen, **held}, common.data)
     model.save(out / "model")
-    finish(out, None, {"seconds": time.monotonic() - begun})
+    finish(out, {"seconds": time.monotonic() - begun})
     say(f"the model is in {out}; next: megalabel evaluate {out} DATA")
 
 

@@ -49,6 +49,15 @@ def excluded(
     return Positives.of(torch.from_numpy(where), torch.from_numpy(here)).to(device)
 
 
+def between(forbidden: tuple[np.ndarray, np.ndarray] | None, start: int, stop: int) -> np.ndarray | None:
+    """The pairs (row, label) of rows from start to stop, counted from start; `forbidden` is from `by_row`."""
+    if forbidden is None:
+        return None
+    starts, labels = forbidden
+    rows = np.repeat(np.arange(stop - start), np.diff(starts[start : stop + 1]))
+    return np.stack([rows, labels[starts[start] : starts[stop]]], axis=1)
+
+
 def filter_of(split: Split, rows: np.ndarray) -> np.ndarray | None:
     """The filter pairs of some rows (n,) of a side, with each row's place in `rows`: (F, 2) int64, or None."""
     if split.filter is None:

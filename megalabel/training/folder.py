@@ -110,7 +110,7 @@ def _without_path(facts: Any) -> Any:
     return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
 
 
-def finish(out: Path, recipe: Recipe | Solved | None, facts: dict[str, Any]) -> None:
+def finish(out: Path, facts: dict[str, Any]) -> None:
     """Writes into `recipe.json` that the run is over and its facts, and removes what only going on needed."""
     there = read_json(out / "recipe.json", next_step="give another --out")
     there["finished"] = {k: round(v, 1) for k, v in facts.items()}

@@ -122,7 +122,7 @@ def train(
         "optimizers_mb": _megabytes(recipe.optimizers.tensors()),
         "head_mb": _megabytes([*recipe.head.state_dict().values(), *recipe.optimizers.tensors("head")]),
     }
-    finish(out, recipe, facts)
+    finish(out, facts)
     return ranker
 
 

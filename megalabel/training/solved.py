@@ -19,5 +19,5 @@ def solve(recipe: Solved, out: Path, *, quiet: bool) -> Ranker:
     begun = time.monotonic()
     model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
     model.save(out / "model")
-    finish(out, recipe, {"seconds": time.monotonic() - begun, "peak_mb": peak_mb()})
+    finish(out, {"seconds": time.monotonic() - begun, "peak_mb": peak_mb()})
     return model
