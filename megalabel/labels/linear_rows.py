@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -52,21 +52,28 @@ class Words:
         seed: of the sample of texts by which `label_rows="auto"` decides.
         say: is told what was decided and made.
         """
-        text = SparseText.learn(
-            texts if self.label_rows == "no" else itertools.chain(texts, names),
-            vocabulary=self.vocabulary,
-            min_texts=self.min_texts,
-            kind=self.split,
-            pairs=self.word_pairs,
-            pieces=PIECES if self.pieces else None,
-        )
+        text = self._learn(texts if self.label_rows == "no" else itertools.chain(texts, names))
         x, taken = text.transform(texts), text.transform([])
         if self.label_rows != "no":
             named = text.transform(names)
             precision = precision_of_the_surest(x, labels, named, seed=seed)
             good = self.label_rows == "yes" or precision >= ENOUGH
             say(f"names     right {precision:.0%} of times where surest: {'' if good else 'no '}rows of their own")
-            taken = named if good else taken
+            if good:
+                taken = named
+            else:  # in how many texts a word stands is then not to be counted with them either
+                text = self._learn(texts)
+                x, taken = text.transform(texts), text.transform([])
         x, labels, own = with_own_texts(x, labels, taken)
         say(f"features  {text.size:,} of {x.shape[0]:,} rows, {x.nnz:,} weights")
         return LinearRows(text, x, labels, own)
+
+    def _learn(self, texts: Iterable[str]) -> SparseText:
+        return SparseText.learn(
+            texts,
+            vocabulary=self.vocabulary,
+            min_texts=self.min_texts,
+            kind=self.split,
+            pairs=self.word_pairs,
+            pieces=PIECES if self.pieces else None,
+        )
