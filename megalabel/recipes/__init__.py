@@ -32,7 +32,12 @@ def tuned(name: str, data: Any, **overrides: Any) -> Any:
         name: a recipe, such as "renee".
         data: the corpus; its name chooses the preset, and so does `encoder` where it is given.
         overrides: arguments of the recipe that go before the preset's.
+
+    Raises:
+        SettingError: an unknown recipe or argument, a value out of its range, what is no corpus.
     """
     from megalabel.recipes.presets import find, taken
+    from megalabel.training.recipe import check_corpus
 
+    check_corpus(data)
     return get(name)(data, **{**taken(find(name, data.name, overrides.get("encoder")), overrides), **overrides})

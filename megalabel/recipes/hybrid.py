@@ -85,7 +85,8 @@ def hybrid(
         chance: how a score becomes a probability: l3-hinge (PECOS), l2-hinge, or sigmoid.
         seed: of the trees and the solver's order; of tree i, seed + i.
     """
-    knobs = {name: value for name, value in locals().items() if name not in ("data", "run")}
+    knobs = dict(locals())
+    del knobs["data"], knobs["run"]
     from megalabel.recipes.shared import trained_run
 
     first, kept, held = trained_run(run, data)
