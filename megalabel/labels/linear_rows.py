@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from megalabel.data.words import Kind
 from megalabel.labels.own_texts import ENOUGH, precision_of_the_surest, with_own_texts
 
 PIECES = 3, 5  # letters of the pieces of words
+SOME = 10_000  # texts whose words are counted
 
 
 class LinearRows(NamedTuple):
@@ -40,6 +42,7 @@ class Words:
     split: Kind
     word_pairs: bool
     pieces: bool
+    piece_words: int
     vocabulary: int
     min_texts: int
     label_rows: str
@@ -52,7 +55,8 @@ class Words:
         seed: of the sample of texts by which `label_rows="auto"` decides.
         say: is told what was decided and made.
         """
-        text = self._learn(texts if self.label_rows == "no" else itertools.chain(texts, names))
+        learn = functools.partial(self._learn, pieces=self.pieces and self._short_enough(texts))
+        text = learn(texts if self.label_rows == "no" else itertools.chain(texts, names))
         x, taken = text.transform(texts), text.transform([])
         if self.label_rows != "no":
             named = text.transform(names)
@@ -62,18 +66,23 @@ class Words:
             if good:
                 taken = named
             else:  # in how many texts a word stands is then not to be counted with them either
-                text = self._learn(texts)
+                text = learn(texts)
                 x, taken = text.transform(texts), text.transform([])
         x, labels, own = with_own_texts(x, labels, taken)
         say(f"features  {text.size:,} of {x.shape[0]:,} rows, {x.nnz:,} weights")
         return LinearRows(text, x, labels, own)
 
-    def _learn(self, texts: Iterable[str]) -> SparseText:
+    def _short_enough(self, texts: Texts) -> bool:
+        """Whether pieces are worth their time: half of the texts, or of the first thousands, have few words."""
+        words = [len(text.split()) for text in texts[:SOME]]
+        return not self.piece_words or float(np.median(words)) <= self.piece_words
+
+    def _learn(self, texts: Iterable[str], pieces: bool) -> SparseText:
         return SparseText.learn(
             texts,
             vocabulary=self.vocabulary,
             min_texts=self.min_texts,
             kind=self.split,
             pairs=self.word_pairs,
-            pieces=PIECES if self.pieces else None,
+            pieces=PIECES if pieces else None,
         )

@@ -39,6 +39,7 @@ def hybrid(
     split: str = "letters",
     word_pairs: bool = True,
     pieces: bool = False,
+    piece_words: int = 0,
     vocabulary: int = 1_000_000,
     min_texts: int = 1,
     label_rows: str = "auto",
@@ -66,6 +67,7 @@ def hybrid(
             (symbols), for formulae.
         word_pairs: pairs of neighbouring words are features too.
         pieces: pieces of words of 3 to 5 letters are features of the trees over words alone.
+        piece_words: pieces only where the median text has at most so many words, as they take time; 0 for any.
         vocabulary: most features, those of most texts first.
         min_texts: in how many texts a feature must stand.
         label_rows: train on the label texts as further rows: yes, no, or auto, which looks whether training texts

@@ -29,6 +29,7 @@ def linear(
     split: str = "letters",
     word_pairs: bool = True,
     pieces: bool = False,
+    piece_words: int = 0,
     vocabulary: int = 1_000_000,
     min_texts: int = 1,
     label_rows: str = "auto",
@@ -48,11 +49,12 @@ def linear(
 
     Args:
         data: texts and label sets, or bags of words and label sets; of these, rows are brought to length 1, and
-            split, word_pairs, pieces, vocabulary, min_texts and label_rows have no meaning.
+            split, word_pairs, pieces, piece_words, vocabulary, min_texts and label_rows have no meaning.
         split: into words alone (letters), words and signs (words) or runs of signs (signs), or at blanks alone
             (symbols), for formulae.
         word_pairs: pairs of neighbouring words are features too.
         pieces: pieces of words of 3 to 5 letters are features too, for names, typing errors, long compounds.
+        piece_words: pieces only where the median text has at most so many words, as they take time; 0 for any.
         vocabulary: most features, those of most texts first.
         min_texts: in how many texts a feature must stand.
         label_rows: train on the label texts as further rows: yes, no, or auto, which looks whether training texts
@@ -76,7 +78,7 @@ def linear(
     from megalabel.labels.linear_rows import Words
     from megalabel.linear_model import LinearModel
 
-    words = Words(cast("Kind", split), word_pairs, pieces, vocabulary, min_texts, label_rows)
+    words = Words(cast("Kind", split), word_pairs, pieces, piece_words, vocabulary, min_texts, label_rows)
     bags = None
     if data.train.features is None:
         check_words(data.train.texts, words.split)

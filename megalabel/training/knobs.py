@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "min_texts": (1, _INF),
     "trees": (1, 100),
     "joined_trees": (0, 100),
+    "piece_words": (0, _INF),
     "embedding": (1e-30, _INF),
     "shortlist": (0, 1000),
     "weights": (0, _INF),
@@ -117,6 +119,8 @@ def checked(name: str, value: Any, annotation: Any) -> Any:
     if kind not in _KINDS:
         return value
     wanted_type, wanted = _KINDS[kind]
+    if kind == "str" and isinstance(value, os.PathLike):
+        value = os.fspath(value)
     low, high = RANGES.get(name, (-_INF, _INF))
     fits = isinstance(value, wanted_type) and (kind == "bool" or not isinstance(value, bool))
     if kind in ("int", "float"):

@@ -16,7 +16,7 @@ OTHERS = sp.csr_matrix(LABELS.toarray()[:, [1, 0, 2]])  # every text has the lab
 
 def rows(label_rows, labels=LABELS, names=NAMES, texts=TEXTS, **more):
     said = []
-    knobs = dict(split="letters", word_pairs=False, pieces=False, vocabulary=1000, min_texts=1)
+    knobs = dict(split="letters", word_pairs=False, pieces=False, piece_words=0, vocabulary=1000, min_texts=1)
     words = Words(**{**knobs, **more}, label_rows=label_rows)
     return words.rows(texts, labels, names, seed=0, say=said.append), said
 
@@ -80,6 +80,8 @@ def test_pairs_and_pieces_are_features():
     assert pairs.size > plain.size
     assert pieces.n_whole == plain.n_whole == plain.size < pieces.size
     assert {3, 4, 5} == {len(piece) for piece in pieces.pieces}
+    assert len(rows("no", pieces=True, piece_words=2)[0].text.pieces) == len(pieces.pieces)
+    assert len(rows("no", pieces=True, piece_words=1)[0].text.pieces) == 0  # the texts have two words each
     assert rows("no", vocabulary=2)[0].text.words == ["beer", "wine"]
     assert rows("no", min_texts=2)[0].text.words == ["beer", "wine"]
 
