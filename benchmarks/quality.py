@@ -72,7 +72,7 @@ def trained(
         found = json.loads((out / "metrics.json").read_text())
         facts = json.loads((out / "recipe.json").read_text())["finished"]
         recall = last_recall(out / "log.jsonl") if (out / "log.jsonl").exists() else {}
-        size = sum(file.stat().st_size for file in (out / "model").rglob("*")) / 1e6
+        size = sum(file.stat().st_size for file in (out / "model").rglob("*") if file.is_file()) / 1e6
     figures = {metric: float(found[metric]) for metric in METRICS}
     figures |= {"train s": wall, "train CPU s": cpu, "evaluate s": predict, "peak MB": peak, "model MB": size}
     if "weights_mb" in facts:  # a model that was stepped

@@ -114,12 +114,7 @@ def evaluate(
 @app.command()
 def predict(
     run: Run,
-    texts: Annotated[
-        str,
-        typer.Argument(
-            help="A file of texts, one a line (.gz, .jsonl too), or -; of bags of words where RUN reads these."
-        ),
-    ] = "-",
+    texts: Annotated[str, typer.Argument(help="A text a line (.gz, .jsonl too), or -; or bags of words.")] = "-",
     out: Annotated[str | None, typer.Option("--out", "-o", help="FILE.jsonl[.gz] or FILE.npz.")] = None,
     k: Annotated[int, typer.Option("-k", help="Labels a text.")] = 10,
     device: Device = None,

@@ -15,8 +15,17 @@ from megalabel.errors import FormatError, MegalabelError, SettingError
 from megalabel.files import atomic_folder
 from megalabel.manifest import read_manifest, write_manifest
 from megalabel.mixture import DEPTH, Mixture
-from megalabel.progress import Progress
-from megalabel.ranker import AGAIN, Ranker, at_least_one, check_room, class_name, load, model_folder
+from megalabel.ranker import (
+    AGAIN,
+    BLOCK,
+    Ranker,
+    at_least_one,
+    check_room,
+    class_name,
+    in_blocks,
+    load,
+    model_folder,
+)
 from megalabel.types import TopK
 
 if TYPE_CHECKING:
@@ -24,7 +33,6 @@ if TYPE_CHECKING:
     import torch
 
 FORMAT = 1
-BLOCK = 8192  # texts that are ranked together
 
 
 class Ensemble(Ranker):
@@ -35,14 +43,21 @@ class Ensemble(Ranker):
         mixture: of their scores, in their order; default: scores as they are, each classifier counts the same.
 
     Raises:
-        SettingError: fewer than two, other labels, some that read texts beside some that read bags of words, a
-            mixture of another number.
+        SettingError: fewer than two, what is no classifier, other labels, some that read texts beside some that
+            read bags of words, what is no mixture or one of another number.
     """
 
     def __init__(self, parts: Sequence[Ranker], mixture: Mixture | None = None) -> None:
         _check_alike(parts)
         self.parts = tuple(parts)
         self.mixture = Mixture.of([1.0] * len(parts)) if mixture is None else mixture
+        if not isinstance(self.mixture, Mixture):
+            raise SettingError(
+                f"a {type(self.mixture).__name__} as mixture",
+                wanted="a Mixture",
+                next_step="write Mixture.of([1, 2]) for weights (from megalabel.mixture), or leave it out",
+                where="mixture",
+            )
         if len(self.mixture.weights) != len(parts):
             raise SettingError(
                 f"{len(self.mixture.weights)} weights for {len(parts)} models",
@@ -76,25 +91,20 @@ class Ensemble(Ranker):
         A label counts where a part has it among its best max(k, 50).
         """
         at_least_one("k", k)
+        at_least_one("batch_size", batch_size)
         if self.n_features is None:
             check_list(texts)
             n = len(texts)
         else:
             texts = Bags(self.n_features).check(texts)
             n = texts.shape[0]
-        labels = np.full((n, k), -1, np.int64)
-        scores = np.full((n, k), -np.inf, np.float32)
         forbidden, gives = by_row(exclude, n), [part.gives for part in self.parts]
-        bar = Progress(progress, n) if progress else None
-        for start in range(0, n, BLOCK):
-            stop = min(start + BLOCK, n)
-            found = self.rankings(texts[start:stop], max(k, DEPTH), between(forbidden, start, stop), batch_size)
-            labels[start:stop], scores[start:stop] = self.mixture.merge(found, gives, k).numpy()
-            if bar:
-                bar.advance(stop - start)
-        if bar:
-            bar.__exit__()
-        return TopK(labels, scores)
+
+        def answer(rows: slice) -> TopK:
+            never = between(forbidden, rows.start, rows.stop)
+            return self.mixture.merge(self.rankings(texts[rows], max(k, DEPTH), never, batch_size), gives, k)
+
+        return in_blocks(n, k, answer, size=BLOCK, progress=progress)
 
     def save(self, folder: str | Path) -> None:
         """Writes each part into a folder of its own; an older model is replaced whole. SettingError otherwise."""
@@ -138,6 +148,15 @@ def _damaged(folder: Path, error: Exception) -> FormatError:
 
 
 def _check_alike(parts: Sequence[Ranker]) -> None:
+    listed = isinstance(parts, (list, tuple))
+    wrong = next((part for part in parts if not isinstance(part, Ranker)), None) if listed else parts
+    if wrong is not None:
+        raise SettingError(
+            f"a {type(wrong).__name__} " + ("among the models" if listed else "in place of a list of models"),
+            wanted="a list of loaded models",
+            next_step="load each run first, as megalabel.Ensemble([megalabel.load(run), …])",
+            where="parts",
+        )
     if len(parts) < 2:
         raise SettingError(
             f"{len(parts)} model{'' if len(parts) == 1 else 's'}",

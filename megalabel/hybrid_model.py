@@ -21,15 +21,13 @@ from megalabel.linear_model import CPU, load_trees, save_trees
 from megalabel.manifest import read_manifest, write_manifest
 from megalabel.mixture import DEPTH, Mixture
 from megalabel.model import Model
-from megalabel.progress import Progress
-from megalabel.ranker import AGAIN, Ranker, at_least_one, check_room, class_name, model_folder
+from megalabel.ranker import AGAIN, BLOCK, Ranker, at_least_one, check_room, class_name, in_blocks, model_folder
 from megalabel.types import Gives, TopK
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
 FORMAT = 1
-BLOCK = 8192  # texts that are ranked together
 
 
 class HybridModel(Ranker):
@@ -99,20 +97,13 @@ class HybridModel(Ranker):
         """The best k labels of each text, scores from 0 to 1; arguments as `Ranker` has them."""
         check_list(texts)
         at_least_one("k", k)
-        labels = np.full((len(texts), k), -1, np.int64)
-        scores = np.full((len(texts), k), -np.inf, np.float32)
         forbidden = by_row(exclude, len(texts))
-        bar = Progress(progress, len(texts)) if progress else None
-        for start in range(0, len(texts), BLOCK):
-            rows = slice(start, min(start + BLOCK, len(texts)))
+
+        def answer(rows: slice) -> TopK:
             never = between(forbidden, rows.start, rows.stop)
-            found = self.rankings(texts[rows], max(k, DEPTH), never, batch_size)
-            labels[rows], scores[rows] = self.mixture.merge(found, self.parts, k).numpy()
-            if bar:
-                bar.advance(len(found[0].labels))
-        if bar:
-            bar.__exit__()
-        return TopK(labels, scores)
+            return self.mixture.merge(self.rankings(texts[rows], max(k, DEPTH), never, batch_size), self.parts, k)
+
+        return in_blocks(len(texts), k, answer, size=BLOCK, progress=progress)
 
     def save(self, folder: str | Path) -> None:
         """Writes all of it; an older model there is replaced whole. SettingError if anything else is there."""

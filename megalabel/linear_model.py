@@ -20,14 +20,15 @@ from megalabel.kernels.merge_topk import merge_topk
 from megalabel.kernels.sparse_beam import SparseBeam
 from megalabel.kernels.sparse_chunks import Chunks
 from megalabel.manifest import read_manifest, write_manifest
-from megalabel.progress import Progress
 from megalabel.ranker import (
     AGAIN,
+    BLOCK,
     NAMES,
     Ranker,
     at_least_one,
     check_room,
     class_name,
+    in_blocks,
     load_names,
     model_folder,
     save_names,
@@ -36,7 +37,6 @@ from megalabel.types import TopK
 
 FORMAT = 1
 CPU = torch.device("cpu")
-BLOCK = 8192  # texts that are ranked together
 DEEP = 2  # a tree is asked for so many times k labels, lest one that few trees rank high be lost before the mean
 
 
@@ -79,27 +79,22 @@ class LinearModel(Ranker):
         where it reads rows and the other way round, for rows of another width, NaN or inf.
         """
         at_least_one("k", k)
+        at_least_one("batch_size", batch_size)
         if isinstance(self.text, Bags):
             texts = self.text.check(texts)
             n = texts.shape[0]
         else:
             check_list(texts)
             n = len(texts)
-        labels = np.full((n, k), -1, np.int64)
-        scores = np.full((n, k), -np.inf, np.float32)
         forbidden = by_row(exclude, n)
-        bar = Progress(progress, n) if progress else None
-        for start in range(0, n, max(batch_size, BLOCK)):
-            rows = np.arange(start, min(start + max(batch_size, BLOCK), n))
-            x = self.text.transform(texts[start : start + len(rows)])
-            never = excluded(forbidden, rows, CPU)
-            depth = k if len(self.trees) == 1 else DEEP * max(k, 10)
-            labels[rows], scores[rows] = merge_topk([tree(x, depth, never) for tree in self.trees], k).numpy()
-            if bar:
-                bar.advance(len(rows))
-        if bar:
-            bar.__exit__()
-        return TopK(labels, scores)
+        depth = k if len(self.trees) == 1 else DEEP * max(k, 10)
+
+        def answer(rows: slice) -> TopK:
+            x = self.text.transform(texts[rows])
+            never = excluded(forbidden, np.arange(rows.start, rows.stop), CPU)
+            return merge_topk([tree(x, depth, never) for tree in self.trees], k)
+
+        return in_blocks(n, k, answer, size=max(batch_size, BLOCK), progress=progress)
 
     def save(self, folder: str | Path) -> None:
         """Writes features, trees and names; an older model there is replaced whole. SettingError otherwise."""

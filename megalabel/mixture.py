@@ -4,8 +4,8 @@
 
 z are log-odds: a ranker's logits, or ln p − ln(1 − p) of its probabilities. Slope and offset are a logistic fit to
 which of its labels were true (Platt, "Probabilistic outputs for support vector machines", 1999, with his targets).
-The root lies between a mean of probabilities and one of their logarithms, and did better than both on the
-validation splits of four data sets (docs/log.md).
+The root lies between a mean of probabilities and one of their logarithms, and did as well as either or better on
+validation splits (docs/log.md).
 """
 
 from __future__ import annotations
@@ -58,12 +58,15 @@ class Mixture:
     @classmethod
     def of(cls, weights: Sequence[float]) -> Self:
         """These weights, brought to 1 together, and scores as they are. SettingError if they cannot be weights."""
-        given = [float(w) for w in weights]
+        try:
+            given = [] if isinstance(weights, str) else [float(w) for w in weights]
+        except (TypeError, ValueError):
+            given = []
         if not given or not all(0 <= w < math.inf for w in given) or sum(given) == 0:
             raise SettingError(
-                f"weights {given}",
-                wanted="a number from 0 up for each ranking, not all 0",
-                next_step="give 1,1 for equal ones",
+                f"weights {weights}",
+                wanted="a list of numbers, one from 0 up for each ranking, not all 0",
+                next_step="give as many equal numbers for equal weights",
                 where="weights",
             )
         shares = tuple(w / sum(given) for w in given)

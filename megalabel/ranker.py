@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,6 +15,7 @@ from megalabel.data.texts import Texts
 from megalabel.errors import FormatError, SettingError
 from megalabel.files import json_bytes, read_json, recover
 from megalabel.manifest import NAME
+from megalabel.progress import Progress
 from megalabel.types import Gives, TopK
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 AGAIN = "copy the folder again from where it was made"
 NAMES = "labels.jsonl"
+BLOCK = 8192  # texts that are ranked together
 FIRST = "megalabel.model:Model"  # of a folder that does not say whose it is
 
 
@@ -107,7 +109,22 @@ def model_folder(folder: str | Path) -> Path:
 def at_least_one(name: str, value: int) -> None:
     """SettingError unless the value is a whole number from 1 up."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{name} = {value}", wanted="a whole number from 1 up", next_step="correct it")
+        raise SettingError(f"{name} = {value!r}", wanted="a whole number from 1 up", next_step="correct it")
+
+
+def in_blocks(n: int, k: int, answer: Callable[[slice], TopK], *, size: int, progress: str) -> TopK:
+    """The best k labels of n texts, `size` of them at a time: `answer` gives those of the rows of a slice."""
+    labels = np.full((n, k), -1, np.int64)
+    scores = np.full((n, k), -np.inf, np.float32)
+    bar = Progress(progress, n) if progress else None
+    for start in range(0, n, size):
+        rows = slice(start, min(start + size, n))
+        labels[rows], scores[rows] = answer(rows).numpy()
+        if bar:
+            bar.advance(rows.stop - rows.start)
+    if bar:
+        bar.__exit__()
+    return TopK(labels, scores)
 
 
 def check_room(folder: Path) -> None:

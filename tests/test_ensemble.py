@@ -106,6 +106,20 @@ def test_no_text_and_texts_that_are_none(model):
     for k in (0, -1, 2.0, True):
         with pytest.raises(SettingError, match="k = "):
             model.topk(["w1a"], k)
+    for size in (0, "8"):
+        with pytest.raises(SettingError, match="batch_size = "):
+            model.topk(["w1a"], 3, batch_size=size)
+
+
+def test_what_is_no_model_and_no_mixture(model):
+    for parts, match in (
+        (model, "a Ensemble in place of a list"),
+        (["runs/a", "runs/b"], "a str among the models"),
+    ):
+        with pytest.raises(SettingError, match=match):
+            megalabel.Ensemble(parts)
+    with pytest.raises(SettingError, match=r"a list as mixture.*Mixture\.of"):
+        megalabel.Ensemble(model.parts, [1, 2, 3])
 
 
 def test_bags_of_words_are_merged_and_not_beside_texts(model, tmp_path):

@@ -138,9 +138,11 @@ def test_rankings_that_say_nothing_do_no_harm(rng):
         assert ((scores >= 0) & (scores <= 1)).all()
 
 
-@pytest.mark.parametrize("weights", [[], [0, 0], [1, -1], [float("nan"), 1], [float("inf"), 1]], ids=str)
+@pytest.mark.parametrize(
+    "weights", [[], [0, 0], [1, -1], [float("nan"), 1], [float("inf"), 1], "12", ["a", 1], None], ids=str
+)
 def test_weights_that_cannot_be(weights):
-    with pytest.raises(SettingError, match="a number from 0 up for each ranking"):
+    with pytest.raises(SettingError, match="one from 0 up for each ranking"):
         Mixture.of(weights)
 
 

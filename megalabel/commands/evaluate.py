@@ -30,7 +30,9 @@ def write_metrics(run: Path, found: dict[str, float]) -> None:
 
 
 def report(ours: list[tuple[str, dict[str, float]]], data_name: str) -> str:
-    """Our rows, best P@1 first, above those of the peers recorded for this data set; what no peer has, below.
+    """Our rows, best P@1 first, above those of the peers recorded for this data set.
+
+    Below them, where one row is ours, its metrics that the table has no column for.
 
     ours: name and values each, metrics in percent and maybe "train s".
     """

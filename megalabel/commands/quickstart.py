@@ -44,7 +44,7 @@ def quickstart(out: Path, text: str, say: Callable[[str], Any]) -> None:
     say(f"\n“{text}”")
     for name, score in model.predict([text], k=8)[0]:
         say(f"  {score:7.2f}  {name}")
-    say(f"\nA run folder each is in {out}. Ask more: echo 'a small boat' | megalabel predict {out / BEST}")
+    say(f"\nEach has its run folder in {out}. Ask more: echo 'a small boat' | megalabel predict {out / BEST}")
 
 
 def trained(recipe: str, data: Corpus, out: Path, arguments: dict[str, Any]) -> tuple[Ranker, float]:

@@ -22,7 +22,6 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
     """A function that Typer can read: the recipe's keyword arguments as options, None where not given."""
     signature = inspect.signature(get(name))
     help_of = argument_docs(get(name).__doc__ or "")
-
     on_a_run = "run" in signature.parameters
 
     def command(**given: Any) -> None:
@@ -32,14 +31,14 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
         overrides = {key: value for key, value in given.items() if value is not None}
         run(name, data, out, overrides, **running)
 
-    given = [_parameter("data", str, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME."))]
+    first = [_parameter("data", str, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME."))]
     if on_a_run:
-        given = [
+        first = [
             _parameter("run", str, inspect.Parameter.empty, typer.Argument(help=help_of["run"])),
             _parameter("data", str | None, None, typer.Option(help="Its data set, if that has moved.")),
         ]
     parameters = [
-        *given,
+        *first,
         _parameter("out", Path, inspect.Parameter.empty, typer.Option("--out", "-o", help="The run folder.")),
         _parameter("device", str | None, None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")),
         _parameter("threads", int | None, None, typer.Option(help="CPU threads; default: all cores.")),

@@ -27,13 +27,19 @@ def by_row(pairs: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray] | 
         or pairs[:, 0].max() >= n
     ):
         raise SettingError(
-            f"exclude of shape {pairs.shape} and dtype {pairs.dtype}, rows up to {pairs[..., 0].max()}",
+            f"exclude of shape {pairs.shape} and dtype {pairs.dtype}{_from_to(pairs)}",
             wanted=f"(F, 2) integer pairs (row, label) with rows below {n}",
             next_step="give the filter that belongs to these texts",
         )
     pairs = pairs.astype(np.int64, copy=False)
     pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
     return np.searchsorted(pairs[:, 0], np.arange(n + 1)), pairs[:, 1]
+
+
+def _from_to(pairs: np.ndarray) -> str:
+    if pairs.dtype.kind not in "iu" or pairs.ndim != 2 or pairs.size == 0:
+        return ""
+    return f", rows up to {pairs[:, 0].max()}, least number {pairs.min()}"
 
 
 def excluded(

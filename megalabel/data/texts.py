@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import overload
 
 import numpy as np
@@ -14,9 +14,15 @@ from megalabel.errors import DataError, SettingError
 
 
 def check_list(texts: object) -> None:
-    """SettingError for one string in place of a list of texts, DataError for a sparse matrix."""
+    """SettingError for one string, or what has no length, in place of a list of texts; DataError for a matrix."""
     if isinstance(texts, str):
         raise SettingError("one string", wanted="a list of texts", next_step="write [text]")
+    if not isinstance(texts, Sized):
+        raise SettingError(
+            f"a {type(texts).__name__}",
+            wanted="a list of texts",
+            next_step="write list(…) around what yields texts",
+        )
     if sp.issparse(texts):
         raise DataError(
             f"a sparse matrix of shape {getattr(texts, 'shape', ())}",

@@ -78,6 +78,19 @@ class Solved:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
+def check_corpus(data: object) -> None:
+    """SettingError unless it is a corpus."""
+    from megalabel.data.corpus import Corpus
+
+    if not isinstance(data, Corpus):
+        raise SettingError(
+            f"a {type(data).__name__}",
+            wanted="a Corpus",
+            next_step="open the data set by Corpus.open(folder) or Corpus.bundled(name)",
+            where="data",
+        )
+
+
 # What a recipe function makes: a dataclass with name and arguments, `Recipe` or `Solved`.
 Made = TypeVar("Made", bound=Any)
 
@@ -85,18 +98,27 @@ Made = TypeVar("Made", bound=Any)
 def recipe(build: Callable[..., Made]) -> Callable[..., Made]:
     """Makes `build(data, *, knobs…) -> Recipe` (or `Solved`) remember its name and all arguments.
 
-    Types and ranges are checked first: SettingError for a value that no knob of its name can have.
+    Types and ranges are checked first: SettingError for a value that no knob of its name can have, and for one
+    that is missing.
     """
     signature = inspect.signature(build)
 
     @functools.wraps(build)
     def remembering(data: Corpus, **knobs: Any) -> Made:
+        check_corpus(data)
         for name in knobs.keys() - signature.parameters.keys():
             raise SettingError(
                 f"{build.__name__} has no argument {name!r}",
                 wanted="one of " + ", ".join(list(signature.parameters)[1:]),
                 next_step="correct the name",
             )
+        for name, parameter in signature.parameters.items():
+            if name != "data" and parameter.default is parameter.empty and name not in knobs:
+                raise SettingError(
+                    f"{build.__name__} without {name}",
+                    wanted=f"{name} = …, which has no default",
+                    next_step=f"give it; help({build.__module__}.{build.__name__}) says what it is",
+                )
         bound = signature.bind(data, **knobs)
         bound.apply_defaults()
         kinds = {k: p.annotation for k, p in signature.parameters.items()}

@@ -38,7 +38,9 @@ def train(
     validate_epochs: float = 1.0,
     quiet: bool = False,
 ) -> Ranker:
-    """Trains a recipe into the run folder `out` and returns the model: a `Model`, or what a `Solved` recipe gives.
+    """Trains a recipe into the run folder `out` and returns the model.
+
+    That is a `Model`, or what the recipe's `then` makes of it, or what a `Solved` recipe gives.
 
     A run that was cut off goes on from its last checkpoint; on a CPU it ends with the very weights that
     it would have had. With a validation split the model kept is the best by `recipe.select`, and training
@@ -46,7 +48,7 @@ def train(
 
     Args:
         recipe: from a recipe function, such as `megalabel.recipes.renee.renee(corpus)`.
-        out: the run folder: recipe.json, model/, last/, log.jsonl.
+        out: the run folder: recipe.json, model/, last/, log.jsonl; first/ while `then` is at work.
         device: "cpu", "cuda", …; the first GPU if there is one, else the CPU.
         checkpoint_seconds: time between checkpoints.
         checkpoint_steps: steps between checkpoints, instead of time.
@@ -59,6 +61,13 @@ def train(
     """
     if isinstance(recipe, Solved):
         return solve(recipe, Path(out), quiet=quiet)
+    if not isinstance(recipe, Recipe):
+        raise SettingError(
+            f"a {type(recipe).__name__}",
+            wanted="what a recipe function makes",
+            next_step='write train(megalabel.recipes.tuned("renee", data), out)',
+            where="recipe",
+        )
     out, where = Path(out), pick(device)
     trained = out / ("model" if recipe.then is None else FIRST)
     scaler, position = scaler_for(where, recipe.precision), Position()
@@ -100,7 +109,8 @@ def train(
     with log:
         if resumed is not None:
             log.say(f"going on at step {position.step:,} of {recipe.batches.steps:,}")
-        if position.step < recipe.batches.steps and not _in_vain(recipe, position):  # else cut off in `then`
+        cut_off_in_then = position.step == recipe.batches.steps or _in_vain(recipe, position)
+        if not cut_off_in_then:
             fit(recipe, position, device=where, scaler=scaler, log=log, between=between)
             log.line(position.step - 1, peak_mb=peak_mb(), done=True)
     if len(recipe.validation):
@@ -111,7 +121,8 @@ def train(
         model.save(trained)
     ranker: Ranker = model
     if recipe.then is not None:
-        checkpoint.save(out / "last", recipe, scaler, asdict(position))  # so that what follows can be repeated
+        if not cut_off_in_then:
+            checkpoint.save(out / "last", recipe, scaler, asdict(position))  # so that what follows can be repeated
         ranker = recipe.then(model, log.say)
         ranker.save(out / "model")
     facts = {

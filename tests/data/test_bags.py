@@ -60,6 +60,9 @@ def test_a_list_of_texts_is_told_from_rows_and_from_one_text():
     check_list(np.array(["a", "b"]))
     with pytest.raises(SettingError, match="one string"):
         check_list("a")
+    for none in (None, 7, (text for text in "ab")):
+        with pytest.raises(SettingError, match="wanted a list of texts"):
+            check_list(none)
     with pytest.raises(DataError, match=r"a sparse matrix of shape \(3, 3\).*the model reads no features"):
         check_list(sp.csr_matrix(ROWS))
 

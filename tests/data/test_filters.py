@@ -35,7 +35,9 @@ def test_no_pairs_are_none(nothing):
     assert excluded(None, np.arange(3), torch.device("cpu")) is None
 
 
-@pytest.mark.parametrize("bad", [[[3, 0]], [[-1, 0]], [[0, -1]], [[0.0, 1.0]], [[0, 1, 2]], [0, 1]], ids=str)
+@pytest.mark.parametrize(
+    "bad", [[[3, 0]], [[-1, 0]], [[0, -1]], [[0.0, 1.0]], [[0, 1, 2]], [0, 1], [["a", "b"]], [[[]]]], ids=str
+)
 def test_pairs_that_are_none_are_refused(bad):
     with pytest.raises(SettingError, match=r"rows below 3"):
         by_row(np.array(bad), 3)

@@ -222,7 +222,7 @@ def test_texts_that_are_none(model, texts):
 @pytest.mark.parametrize("k", [0, -1, 2.5, "3", True])
 @pytest.mark.parametrize("texts", [["a"], []], ids=["text", "none"])
 def test_a_depth_of_none(model, texts, k):
-    with pytest.raises(SettingError, match=f"k = {k}"):
+    with pytest.raises(SettingError, match=f"k = {k!r}"):
         model.topk(texts, k)
 
 

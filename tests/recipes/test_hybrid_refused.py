@@ -59,6 +59,12 @@ def test_settings_that_cannot_be(bad, match, bag_run):
         hybrid(planted(), run=str(bag_run), **{**SMALL, **bad})
 
 
+def test_a_run_is_wanted_and_may_be_a_path(bag_run):
+    with pytest.raises(SettingError, match=r"hybrid without run.*no default"):
+        hybrid(planted(), **SMALL)
+    assert hybrid(planted(), run=bag_run, **SMALL).arguments["run"] == str(bag_run)
+
+
 def test_no_run_at_all(tmp_path):
     data = planted()
     for place in (tmp_path, tmp_path / "nowhere"):

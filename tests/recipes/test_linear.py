@@ -109,6 +109,8 @@ def test_texts_that_are_none(run, texts):
 def test_a_depth_of_none(run):
     with pytest.raises(SettingError, match="k = 0"):
         megalabel.load(run).topk(["a"], 0)
+    with pytest.raises(SettingError, match="batch_size = 0"):
+        megalabel.load(run).topk(["a"], 1, batch_size=0)
 
 
 def test_another_corpus_is_refused(run):
@@ -141,3 +143,8 @@ def test_a_folder_of_other_things_is_not_overwritten(tmp_path):
 )
 def test_trees_are_wide(n_labels, depths):
     assert wide_depths(n_labels) == depths
+
+
+def test_a_model_cannot_be_trained(run, tmp_path):
+    with pytest.raises(SettingError, match="a LinearModel; wanted what a recipe function makes"):
+        megalabel.train(megalabel.load(run), tmp_path / "run")

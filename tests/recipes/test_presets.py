@@ -5,7 +5,8 @@ import pytest
 from megalabel.data.augment import TextRows
 from megalabel.data.batches import Batches, hold_out
 from megalabel.data.catalog import propensity_constants
-from megalabel.recipes import get, names
+from megalabel.errors import SettingError
+from megalabel.recipes import get, names, tuned
 from megalabel.recipes.presets import ANY, Preset, all_presets, find, taken
 from megalabel.training.knobs import TUPLES
 from megalabel.training.schedule import WarmupCosine
@@ -213,3 +214,11 @@ def test_spartex_has_the_papers_values(name):
     assert a["keep_moments"] is True
     assert a["rewire_until"] == 0.66
     assert not a.get("distinct_inputs", False)
+
+
+@pytest.mark.parametrize("data", ["bundled:wordnet-4k", None], ids=str)
+def test_what_is_no_corpus_is_refused(data):
+    with pytest.raises(SettingError, match="wanted a Corpus"):
+        tuned("linear", data)
+    with pytest.raises(SettingError, match="wanted a Corpus"):
+        get("linear")(data)
