@@ -55,7 +55,10 @@ class Words:
         seed: of the sample of texts by which `label_rows="auto"` decides.
         say: is told what was decided and made.
         """
-        learn = functools.partial(self._learn, pieces=self.pieces and self._short_enough(texts))
+        pieces = self.pieces and self._short_enough(texts)
+        if self.pieces and not pieces:
+            say(f"pieces    none: half of the texts have more than {self.piece_words} words")
+        learn = functools.partial(self._learn, pieces=pieces)
         text = learn(texts if self.label_rows == "no" else itertools.chain(texts, names))
         x, taken = text.transform(texts), text.transform([])
         if self.label_rows != "no":

@@ -93,7 +93,7 @@ def hybrid(
 
     first, kept, held = trained_run(run, data)
     second = rankers(data, kept, held, knobs)
-    return Solved(data, lambda say: second(first, say))
+    return Solved(data, lambda say: second(first, say), first)
 
 
 def held_share(validation: float, hybrid: bool) -> float:

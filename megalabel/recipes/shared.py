@@ -130,7 +130,7 @@ def trained_run(run: str, data: Corpus) -> tuple[Model, np.ndarray, np.ndarray]:
             next_step="give that data set, or train a run on this one",
             where="run",
         )
-    model = load(run, device=None)  # a GPU if there is one: all training texts will be embedded
+    model = load(run)
     arguments = facts["arguments"]
     require(
         isinstance(model, Model),

@@ -81,9 +81,10 @@ def finished_run(out: Path) -> dict[str, Any]:
             next_step="give its `megalabel train` command again: it goes on",
             where="run",
         )
-    if not isinstance(facts.get("data"), dict) or not isinstance(facts.get("arguments"), dict):
+    kinds = {"recipe": str, "arguments": dict, "data": dict}
+    if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
         raise FormatError(
-            "no facts of the run's arguments and data",
+            "no facts of the run's recipe, arguments and data",
             wanted="the recipe.json that megalabel wrote",
             next_step="train the run again",
             where=out / "recipe.json",

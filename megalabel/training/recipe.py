@@ -69,11 +69,13 @@ class Solved:
 
     data: the corpus that it learns from.
     solve: makes the model; told how it goes by calling its argument with a line.
+    first: a trained model that it stands on, which `train` moves to its device; None where there is none.
     name, arguments: which function made this recipe, and with what; filled by `recipe`.
     """
 
     data: Corpus
     solve: Callable[[Say], Ranker]
+    first: Model | None = None
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
 

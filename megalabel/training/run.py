@@ -60,7 +60,7 @@ def train(
             cannot be right.
     """
     if isinstance(recipe, Solved):
-        return solve(recipe, Path(out), quiet=quiet)
+        return solve(recipe, Path(out), pick(device), quiet=quiet)
     if not isinstance(recipe, Recipe):
         raise SettingError(
             f"a {type(recipe).__name__}",

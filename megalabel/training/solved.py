@@ -7,15 +7,22 @@ import sys
 import time
 from pathlib import Path
 
+import torch
+
 from megalabel.ranker import Ranker
 from megalabel.training.folder import claim, finish
 from megalabel.training.log import peak_mb
 from megalabel.training.recipe import Solved
 
 
-def solve(recipe: Solved, out: Path, *, quiet: bool) -> Ranker:
-    """The model of a recipe that is solved, saved in the run folder `out`; a run cut off begins again."""
+def solve(recipe: Solved, out: Path, device: torch.device, *, quiet: bool) -> Ranker:
+    """The model of a recipe that is solved, saved in the run folder `out`; a run cut off begins again.
+
+    The solvers run on the CPU; `device` is for the trained model that the recipe stands on, if any.
+    """
     claim(out, recipe)
+    if recipe.first is not None:
+        recipe.first.to(device)
     begun = time.monotonic()
     model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
     model.save(out / "model")

@@ -81,7 +81,9 @@ def test_pairs_and_pieces_are_features():
     assert pieces.n_whole == plain.n_whole == plain.size < pieces.size
     assert {3, 4, 5} == {len(piece) for piece in pieces.pieces}
     assert len(rows("no", pieces=True, piece_words=2)[0].text.pieces) == len(pieces.pieces)
-    assert len(rows("no", pieces=True, piece_words=1)[0].text.pieces) == 0  # the texts have two words each
+    without, said = rows("no", pieces=True, piece_words=1)  # the texts have two words each
+    assert len(without.text.pieces) == 0
+    assert said[0] == "pieces    none: half of the texts have more than 1 words"
     assert rows("no", vocabulary=2)[0].text.words == ["beer", "wine"]
     assert rows("no", min_texts=2)[0].text.words == ["beer", "wine"]
 
