@@ -33,6 +33,8 @@ bench: $(VENV)/.ready  ## the benchmarks behind the README's figures, rows into 
 	$(BIN)/python benchmarks/sparse_head_large.py
 	$(BIN)/python benchmarks/tree.py
 	$(BIN)/python benchmarks/beam.py
+	$(BIN)/python benchmarks/linear.py bundled:wordnet-4k --contenders linear linear-texts
+	$(BIN)/python benchmarks/linear_large.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info
