@@ -72,6 +72,7 @@ def quality() -> str:
     parts = []
     for name in SETS:
         ours = {size: metrics for size, metrics in rows("quality").items() if size.split()[0] == name}
+        ours |= {size: metrics for size, metrics in rows("linear").items() if size == f"{name} linear"}
         if not ours:
             continue
         lines = [
@@ -89,7 +90,7 @@ def quality() -> str:
         lines.sort(key=lambda line: -float(str(line[1]["P@1"]).split()[0]))
         lines += [peer.row for peer in peers(name)[:PEERS]]
         parts.append(table(lines, COLUMNS, style="markdown", title=name))
-    return "\n\n".join([*parts, origin("quality")])
+    return "\n\n".join([*parts, origin("quality", "linear")])
 
 
 def dense_head() -> str:
@@ -218,13 +219,17 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def origin(benchmark: str) -> str:
-    facts = {
-        (row["date"], row["commit"], row["machine"])
-        for metrics in rows(benchmark).values()
-        for _, row in metrics.values()
-    }
-    return "; ".join(f"{date}, commit {commit}, {machine}" for date, commit, machine in sorted(facts))
+def origin(*benchmarks: str) -> str:
+    """When, on which machine, and of which commits the rows are."""
+    commits: dict[tuple[str, str], set[str]] = {}
+    for benchmark in benchmarks:
+        for metrics in rows(benchmark).values():
+            for _, row in metrics.values():
+                commits.setdefault((row["date"], row["machine"]), set()).add(row["commit"])
+    told = []
+    for (date, machine), names in sorted(commits.items()):
+        told.append(f"{date}, commit{'s' * (len(names) > 1)} {', '.join(sorted(names))}, {machine}")
+    return "; ".join(told)
 
 
 def main() -> None:
