@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from megalabel.kernels._cpu.compiling import compiled, helper, summing
+from megalabel.kernels._cpu.heaps import before, holds, log_sigmoid, offer, sink
 
 LABEL, TIMES_PARENT, PATH, FADING = range(4)
 _LARGEST = np.finfo(np.float32).max
@@ -28,72 +29,11 @@ def _logits(weight, bias, x, start, end, z, at):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _log_sigmoid(z):  # type: ignore[no-untyped-def]
-    """In float64; never above min(z, 0), which the bounds below rely on."""
-    wide = np.float64(z)
-    if wide >= 0:
-        return -math.log1p(math.exp(-wide))
-    return wide - math.log1p(math.exp(wide))
-
-
-@helper
 def _all_finite(z):  # type: ignore[no-untyped-def]
     finite = True
     for value in z:
         finite &= abs(value) <= _LARGEST
     return finite
-
-
-@helper
-def _before(key, row, other_key, other_row):  # type: ignore[no-untyped-def]
-    return key > other_key or (key == other_key and row < other_row)
-
-
-@helper
-def _sink(keys, rows, size, key, row):  # type: ignore[no-untyped-def]
-    """Puts (key, row) at the root of a heap whose root is the last in rank, and restores it."""
-    place = 0
-    while True:
-        child = 2 * place + 1
-        if child >= size:
-            break
-        if child + 1 < size and _before(keys[child], rows[child], keys[child + 1], rows[child + 1]):
-            child += 1
-        if not _before(key, row, keys[child], rows[child]):
-            break
-        keys[place], rows[place] = keys[child], rows[child]
-        place = child
-    keys[place], rows[place] = key, row
-
-
-@helper
-def _offer(keys, rows, size, room, key, row):  # type: ignore[no-untyped-def]
-    """Enters (key, row) if it is among the `room` first so far; gives the heap's new size."""
-    if size == room:
-        if _before(key, row, keys[0], rows[0]):
-            _sink(keys, rows, size, key, row)
-        return size
-    place = size
-    while place > 0:
-        parent = (place - 1) // 2
-        if not _before(keys[parent], rows[parent], key, row):
-            break
-        keys[place], rows[place] = keys[parent], rows[parent]
-        place = parent
-    keys[place], rows[place] = key, row
-    return size + 1
-
-
-@helper
-def _holds(rising, label):  # type: ignore[no-untyped-def]
-    low, high = 0, len(rising)
-    while low < high:
-        middle = (low + high) // 2
-        if rising[middle] < label:
-            low = middle + 1
-        else:
-            high = middle
-    return low < len(rising) and rising[low] == label
 
 
 @helper
@@ -104,8 +44,8 @@ def _finish(keys, rows, size, mode, labels, scores):  # type: ignore[no-untyped-
     while size > 0:
         size -= 1
         labels[size] = rows[0]
-        scores[size] = math.exp(_log_sigmoid(keys[0]) if mode == LABEL else np.float64(keys[0]))
-        _sink(keys, rows, size, keys[size], rows[size])
+        scores[size] = math.exp(log_sigmoid(keys[0]) if mode == LABEL else np.float64(keys[0]))
+        sink(keys, rows, size, keys[size], rows[size])
 
 
 @helper
@@ -116,9 +56,9 @@ def _add_path(z, totals, at, end, above, keys, rows, size, room, first):  # type
         if size == room and bound < keys[0]:
             z[cell] = bound  # below the last that is kept: its exact value is not needed
             continue
-        totals[cell] = above + _log_sigmoid(z[cell])
+        totals[cell] = above + log_sigmoid(z[cell])
         z[cell] = np.float32(totals[cell])
-        size = _offer(keys, rows, size, room, z[cell], first + cell - at)
+        size = offer(keys, rows, size, room, z[cell], first + cell - at)
     return size
 
 
@@ -144,14 +84,14 @@ def _descend(  # type: ignore[no-untyped-def]
             for cell in range(at, n):
                 if size == room and z[cell] <= keys[0]:  # rows rise: a tie with the last cannot enter
                     continue
-                size = _offer(keys, rows, size, room, z[cell], nodes[cell])
+                size = offer(keys, rows, size, room, z[cell], nodes[cell])
     if not finite:  # a heap with NaN in it has no order: its root would not bound what is kept
         return -1
     blocks = 0
     for cell in range(n):  # in the order of the rows, so that the next level's blocks rise too
         if z[cell] > keys[0] or (z[cell] == keys[0] and nodes[cell] <= rows[0]):
             starts[blocks], ends[blocks] = children[nodes[cell]], children[nodes[cell] + 1]
-            above[blocks] = fade * (totals[cell] if path else _log_sigmoid(z[cell]))
+            above[blocks] = fade * (totals[cell] if path else log_sigmoid(z[cell]))
             blocks += 1
     return blocks
 
@@ -170,12 +110,12 @@ def _arrive(  # type: ignore[no-untyped-def]
             if not alone:
                 if size == room and np.float32(above[j] + min(np.float64(key), 0.0)) < keys[0]:
                     continue
-                key = np.float32(above[j] + _log_sigmoid(key))
+                key = np.float32(above[j] + log_sigmoid(key))
             label = order[starts[j] + cell]
-            if size == room and not _before(key, label, keys[0], rows[0]):
+            if size == room and not before(key, label, keys[0], rows[0]):
                 continue
-            if not _holds(excluded, label):
-                size = _offer(keys, rows, size, room, key, label)
+            if not holds(excluded, label):
+                size = offer(keys, rows, size, room, key, label)
     return size if finite else -1
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from megalabel.kernels._cpu.beam import _holds, _log_sigmoid, _offer
 from megalabel.kernels._cpu.compiling import compiled, helper, summing
+from megalabel.kernels._cpu.heaps import holds, log_sigmoid, offer
 
 CUBED, SQUARED, SIGMOID = range(3)
 # A step of a binary search takes about as long as this many rows take to enter the table and leave it again.
@@ -21,7 +21,7 @@ _ROWS_A_STEP = 2
 def _log_score(z, mode):  # type: ignore[no-untyped-def]
     """Never above 0."""
     if mode == SIGMOID:
-        return _log_sigmoid(z)
+        return log_sigmoid(z)
     short = 1.0 - z
     if short <= 0.0:
         return 0.0
@@ -115,8 +115,8 @@ def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room
         if size == room and key < keys[0]:
             continue
         node = ids[first + child]
-        if not _holds(excluded, node):
-            size = _offer(keys, rows, size, room, key, node)
+        if not holds(excluded, node):
+            size = offer(keys, rows, size, room, key, node)
     return size
 
 
