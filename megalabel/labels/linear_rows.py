@@ -77,8 +77,9 @@ class Words:
 
     def _short_enough(self, texts: Texts) -> bool:
         """Whether pieces are worth their time: half of the texts, or of the first thousands, have few words."""
-        words = [len(text.split()) for text in texts[:SOME]]
-        return not self.piece_words or float(np.median(words)) <= self.piece_words
+        if not self.piece_words:
+            return True
+        return float(np.median([len(text.split()) for text in texts[:SOME]])) <= self.piece_words
 
     def _learn(self, texts: Iterable[str], pieces: bool) -> SparseText:
         return SparseText.learn(
