@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from planted import planted
 
-from megalabel.cli import main
-
 TRAIN = (
     "--encoder bag --tokenizer words --max-length 16 --epochs 10 --batch-size 32 --warmup 0.1 --dropout 0.1 "
     "--bias --head-optimizer adamw --head-lr 0.02 --head-std 0 --encoder-lr 0.002 --token-lr 0.02 --validation 0"
@@ -29,22 +27,6 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def megalabel(monkeypatch, capsys):
-    """Runs the command line in this process: exit status, standard output, standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["megalabel", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def run_folder(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "r"
@@ -59,8 +41,8 @@ def run_folder(folder, tmp_path_factory):
     return out
 
 
-def test_evaluate_prints_a_table_and_writes_flat_percentages(megalabel, run_folder, folder):
-    status, out, _ = megalabel("evaluate", run_folder, folder)
+def test_evaluate_prints_a_table_and_writes_flat_percentages(command, run_folder, folder):
+    status, out, _ = command("evaluate", run_folder, folder)
     assert status == 0
     found = json.loads((run_folder / "metrics.json").read_text())
     assert found["P@1"] > 90
@@ -69,9 +51,9 @@ def test_evaluate_prints_a_table_and_writes_flat_percentages(megalabel, run_fold
     assert f"{found['P@1']:.2f}" in out
 
 
-def test_predict_answers_by_name_in_json_lines(megalabel, run_folder, tmp_path):
+def test_predict_answers_by_name_in_json_lines(command, run_folder, tmp_path):
     (tmp_path / "texts.txt").write_bytes("w3a w3b\r\n\nw5a\u2028w5b\tw5a\n".encode())
-    status, out, _ = megalabel("predict", run_folder, tmp_path / "texts.txt", "-k", 2)
+    status, out, _ = command("predict", run_folder, tmp_path / "texts.txt", "-k", 2)
     lines = [json.loads(line) for line in out.splitlines()]
     assert status == 0
     assert len(lines) == 3
@@ -81,14 +63,14 @@ def test_predict_answers_by_name_in_json_lines(megalabel, run_folder, tmp_path):
     assert lines[0]["labels"][0]["score"] >= lines[0]["labels"][1]["score"]
 
 
-def test_predict_reads_gz_and_json_and_writes_npz_and_gz(megalabel, run_folder, tmp_path):
+def test_predict_reads_gz_and_json_and_writes_npz_and_gz(command, run_folder, tmp_path):
     with gzip.open(tmp_path / "t.jsonl.gz", "wt") as file:
         file.write('{"text": "w3a w3b"}\n{"text": "w9a"}\n')
-    assert megalabel("predict", run_folder, tmp_path / "t.jsonl.gz", "-o", tmp_path / "p.npz")[0] == 0
+    assert command("predict", run_folder, tmp_path / "t.jsonl.gz", "-o", tmp_path / "p.npz")[0] == 0
     arrays = np.load(tmp_path / "p.npz")
     assert arrays["labels"].shape == arrays["scores"].shape == (2, 10)
     assert arrays["labels"][:, 0].tolist() == [3, 9]
-    assert megalabel("predict", run_folder, tmp_path / "t.jsonl.gz", "-o", tmp_path / "p.jsonl.gz")[0] == 0
+    assert command("predict", run_folder, tmp_path / "t.jsonl.gz", "-o", tmp_path / "p.jsonl.gz")[0] == 0
     with gzip.open(tmp_path / "p.jsonl.gz", "rt") as file:
         assert [json.loads(line)["labels"][0]["id"] for line in file] == [3, 9]
 
@@ -103,13 +85,13 @@ def test_predict_reads_a_pipe(run_folder):
     assert json.loads(done.stdout)["labels"][0]["label"] == "w7a w7b"
 
 
-def test_prepare_makes_tokens_that_training_uses_and_refuses_stale_ones(megalabel, folder, tmp_path):
+def test_prepare_makes_tokens_that_training_uses_and_refuses_stale_ones(command, folder, tmp_path):
     import shutil
 
     data = tmp_path / "data"
     shutil.copytree(folder, data)
     options = ["--encoder", "bag", "--tokenizer", "words", "--max-length", 16]
-    status, out, _ = megalabel("prepare", data, *options)
+    status, out, _ = command("prepare", data, *options)
     assert status == 0
     assert "uint16" in out
     with open(data / "trn_X.txt", "a") as file:
@@ -117,31 +99,31 @@ def test_prepare_makes_tokens_that_training_uses_and_refuses_stale_ones(megalabe
     with open(data / "trn_X_Y.txt") as file:
         lines = file.read().replace("400 64", "401 64")
     (data / "trn_X_Y.txt").write_text(lines + "1:1\n")
-    status, _, err = megalabel("prepare", data, *options)
+    status, _, err = command("prepare", data, *options)
     assert status == 2
     assert "--again" in err
-    assert megalabel("prepare", data, *options, "--again")[0] == 0
+    assert command("prepare", data, *options, "--again")[0] == 0
 
 
-def test_data_check_and_convert(megalabel, folder, tmp_path):
-    status, out, _ = megalabel("data", "check", folder)
+def test_data_check_and_convert(command, folder, tmp_path):
+    status, out, _ = command("data", "check", folder)
     assert status == 0
     assert "400" in out
     assert "64" in out
-    assert megalabel("data", "convert", folder, tmp_path / "j", "--to", "jsonl")[0] == 0
-    assert megalabel("data", "check", tmp_path / "j")[0] == 0
+    assert command("data", "convert", folder, tmp_path / "j", "--to", "jsonl")[0] == 0
+    assert command("data", "check", tmp_path / "j")[0] == 0
 
 
-def test_recipes_and_doctor_say_what_is_there(megalabel):
-    _, out, _ = megalabel("recipes")
+def test_recipes_and_doctor_say_what_is_there(command):
+    _, out, _ = command("recipes")
     assert "renee" in out
     assert "wordnet-4k" in out
-    _, out, _ = megalabel("doctor")
+    _, out, _ = command("doctor")
     assert "torch" in out
     assert "minilm" in out
 
 
-def test_every_knob_of_the_recipe_is_an_option_with_help(megalabel, monkeypatch):
+def test_every_knob_of_the_recipe_is_an_option_with_help(command, monkeypatch):
     import inspect
 
     from megalabel.commands.train import argument_docs
@@ -150,7 +132,7 @@ def test_every_knob_of_the_recipe_is_an_option_with_help(megalabel, monkeypatch)
     knobs = [n for n, p in inspect.signature(renee).parameters.items() if p.kind is p.KEYWORD_ONLY]
     assert set(knobs) <= argument_docs(renee.__doc__).keys()
     monkeypatch.setenv("COLUMNS", "200")
-    _, out, _ = megalabel("train", "renee", "--help")
+    _, out, _ = command("train", "renee", "--help")
     assert all("--" + knob.replace("_", "-") in out for knob in knobs)
 
 
@@ -186,12 +168,12 @@ def test_every_knob_of_the_recipe_is_an_option_with_help(megalabel, monkeypatch)
     ],
 )
 def test_wrong_input_is_one_line_with_the_next_step(
-    megalabel, run_folder, folder, arguments, said, tmp_path, monkeypatch
+    command, run_folder, folder, arguments, said, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
     known = {"RUN": str(run_folder), "DATA": str(folder)}
     arguments = [part.replace("RUN", known["RUN"]).replace("DATA", known["DATA"]) for part in arguments]
-    status, _, err = megalabel(*arguments)
+    status, _, err = command(*arguments)
     assert status == 2
     assert said.replace("DATA", known["DATA"]) in err
     assert "Next step:" in err
@@ -220,21 +202,21 @@ def test_names_are_written_in_utf8_whatever_the_terminal_takes(run_folder):
     assert json.loads(done.stdout.decode("utf-8"))["labels"][0]["id"] == 7
 
 
-def test_metrics_of_a_model_folder_go_into_its_run(megalabel, run_folder, folder):
+def test_metrics_of_a_model_folder_go_into_its_run(command, run_folder, folder):
     (run_folder / "metrics.json").unlink(missing_ok=True)
-    assert megalabel("evaluate", run_folder / "model", folder)[0] == 0
+    assert command("evaluate", run_folder / "model", folder)[0] == 0
     assert (run_folder / "metrics.json").exists()
     assert not (run_folder / "model" / "metrics.json").exists()
 
 
-def test_ctrl_c_says_what_becomes_of_the_run(megalabel, folder, tmp_path, monkeypatch):
+def test_ctrl_c_says_what_becomes_of_the_run(command, folder, tmp_path, monkeypatch):
     from megalabel.training.log import Log
 
     def stop(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Log, "step", stop)
-    status, _, err = megalabel("train", "renee", folder, "-o", tmp_path / "r", *TRAIN)
+    status, _, err = command("train", "renee", folder, "-o", tmp_path / "r", *TRAIN)
     assert status == 130
     assert "goes on from it when the same command is given again" in err
     assert "Traceback" not in err

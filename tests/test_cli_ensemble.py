@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +10,6 @@ import scipy.sparse as sp
 from planted import planted
 
 import megalabel
-from megalabel.cli import main
 from megalabel.data.batches import hold_out
 from megalabel.data.corpus import Corpus
 from megalabel.data.filters import filter_of
@@ -57,20 +55,10 @@ def runs(folder, tmp_path_factory):
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, runs):
-    """Runs the command line beside the runs: exit status, standard output, standard error."""
+def command(monkeypatch, command, runs):
+    """The command line, beside the runs."""
     monkeypatch.chdir(runs)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["megalabel", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
+    return command
 
 
 def test_runs_that_held_out_the_same_texts_are_weighed_on_them(command, runs, folder, tmp_path):

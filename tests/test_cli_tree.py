@@ -1,12 +1,10 @@
 import json
-import sys
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from planted import planted
 
-from megalabel.cli import main
 from megalabel.labels.build import build_tree
 from megalabel.labels.tree import LabelTree
 
@@ -23,22 +21,6 @@ def folder(tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def megalabel(monkeypatch, capsys):
-    """Runs the command line in this process: exit status, standard output, standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["megalabel", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """A tree of the planted corpus in its folder."""
@@ -47,8 +29,8 @@ def tree(tmp_path_factory):
     return path
 
 
-def test_build_writes_the_tree_that_the_library_builds(megalabel, folder, tmp_path):
-    status, out, err = megalabel("tree", "build", folder, "--out", tmp_path / "tree")
+def test_build_writes_the_tree_that_the_library_builds(command, folder, tmp_path):
+    status, out, err = command("tree", "build", folder, "--out", tmp_path / "tree")
     assert status == 0, err
     assert "depths 3: 8 clusters, 8.0 labels a leaf (chosen from the number of labels)" in out
     assert [line.split()[0] for line in out.splitlines()[1:6]] == [
@@ -61,12 +43,12 @@ def test_build_writes_the_tree_that_the_library_builds(megalabel, folder, tmp_pa
     assert LabelTree.load(tmp_path / "tree") == build_tree(planted())
 
 
-def test_every_option_reaches_the_tree(megalabel, folder, tmp_path):
+def test_every_option_reaches_the_tree(command, folder, tmp_path):
     options = (
         "--source both --depths 2,4 --no-graph --keep 30 --tokenizer symbols --vocabulary 90 --max-length 9 "
         "--seed 3 --threads 1"
     ).split()
-    status, out, err = megalabel("tree", "build", folder, "--out", tmp_path / "tree", *options)
+    status, out, err = command("tree", "build", folder, "--out", tmp_path / "tree", *options)
     assert status == 0, err
     assert "graph" not in out
     same = build_tree(
@@ -84,30 +66,30 @@ def test_every_option_reaches_the_tree(megalabel, folder, tmp_path):
     assert found == same
     assert found.built == same.built
     walks = ["--unit", "--hops", 7, "--p-reset", 0.5, "--neighbours", 2]
-    assert megalabel("tree", "build", folder, "--out", tmp_path / "other", *walks)[0] == 0
+    assert command("tree", "build", folder, "--out", tmp_path / "other", *walks)[0] == 0
     other = LabelTree.load(tmp_path / "other")
     assert other.built["graph"] == {"hops": 7, "p_reset": 0.5, "neighbours": 2}
     assert other.built["unit"] is True
     assert other == build_tree(planted(), unit=True, hops=7, p_reset=0.5, neighbours=2)
 
 
-def test_show_tells_sizes_and_with_data_some_leaves(megalabel, tree, folder):
-    status, out, _ = megalabel("tree", "show", tree)
+def test_show_tells_sizes_and_with_data_some_leaves(command, tree, folder):
+    status, out, _ = command("tree", "show", tree)
     assert status == 0
     assert out.startswith("64 labels under 2 levels of clusters\n")
     assert "source: texts" in out
     assert "leaf 0" not in out
-    status, _, err = megalabel("tree", "show", tree, "--examples", -3)
+    status, _, err = command("tree", "show", tree, "--examples", -3)
     assert status == 2
     assert "examples = -3; wanted 0 or more" in err
-    _, out, _ = megalabel("tree", "show", tree, "--data", folder, "--examples", 2)
+    _, out, _ = command("tree", "show", tree, "--data", folder, "--examples", 2)
     leaves = [line for line in out.splitlines() if line.startswith("leaf")]
     assert len(leaves) == 2
     assert "a w" in leaves[0]
 
 
-def test_export_writes_the_chain(megalabel, tree, tmp_path):
-    status, out, _ = megalabel("tree", "export", tree, tmp_path / "chain")
+def test_export_writes_the_chain(command, tree, tmp_path):
+    status, out, _ = command("tree", "export", tree, tmp_path / "chain")
     assert status == 0
     assert "3 matrices" in out
     assert [sp.load_npz(tmp_path / "chain" / f"C{i}.npz").shape for i in range(3)] == [(2, 1), (8, 2), (64, 8)]
@@ -127,28 +109,28 @@ def test_export_writes_the_chain(megalabel, tree, tmp_path):
         (["--threads", 0], "threads = 0"),
     ],
 )
-def test_wrong_options_get_one_line(megalabel, folder, tmp_path, options, said):
-    status, _, err = megalabel("tree", "build", folder, "--out", tmp_path / "tree", *options)
+def test_wrong_options_get_one_line(command, folder, tmp_path, options, said):
+    status, _, err = command("tree", "build", folder, "--out", tmp_path / "tree", *options)
     assert status == 2
     assert said in err
     assert err.count("\n") == 1
     assert not (tmp_path / "tree").exists()
 
 
-def test_an_existing_folder_is_refused_before_any_work(megalabel, folder, tree, tmp_path):
-    for command in (["build", folder, "--out", tree], ["export", tree, tree]):
-        status, out, err = megalabel("tree", *command)
+def test_an_existing_folder_is_refused_before_any_work(command, folder, tree, tmp_path):
+    for given in (["build", folder, "--out", tree], ["export", tree, tree]):
+        status, out, err = command("tree", *given)
         assert (status, out) == (2, "")
         assert "is there already; wanted a new folder" in err
     (tmp_path / "file").write_text("mine")
-    assert megalabel("tree", "build", folder, "--out", tmp_path / "file")[0] == 2
-    status, out, err = megalabel("tree", "build", folder, "--out", tmp_path / "file" / "tree")
+    assert command("tree", "build", folder, "--out", tmp_path / "file")[0] == 2
+    status, out, err = command("tree", "build", folder, "--out", tmp_path / "file" / "tree")
     assert (status, out) == (2, "")
     assert "which is a file; wanted a new folder" in err
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_damaged_folder_and_one_that_is_none_get_one_line(megalabel, tree, tmp_path):
+def test_a_damaged_folder_and_one_that_is_none_get_one_line(command, tree, tmp_path):
     import shutil
 
     shutil.copytree(tree, tmp_path / "tree")
@@ -158,24 +140,24 @@ def test_a_damaged_folder_and_one_that_is_none_get_one_line(megalabel, tree, tmp
         (tmp_path / "none", "missing"),
         (tmp_path / "tree" / "order.npy", "a file; wanted the folder of a label tree"),
     ):
-        status, _, err = megalabel("tree", "show", path)
+        status, _, err = command("tree", "show", path)
         assert status == 2
         assert said in err
         assert err.count("\n") == 1
 
 
-def test_a_tree_of_another_data_set_is_refused(megalabel, folder, tmp_path):
+def test_a_tree_of_another_data_set_is_refused(command, folder, tmp_path):
     LabelTree.from_clusters([[[0, 1], [2]]]).save(tmp_path / "small")
-    status, _, err = megalabel("tree", "show", tmp_path / "small", "--data", folder)
+    status, _, err = command("tree", "show", tmp_path / "small", "--data", folder)
     assert status == 2
     assert "the label tree has 3 labels, planted has 64" in err
 
 
-def test_bags_of_words_are_used_as_they_are(megalabel, tmp_path):
+def test_bags_of_words_are_used_as_they_are(command, tmp_path):
     rows = [f"{i % 4} {i % 4}:1.0 {4 + i % 3}:0.5" for i in range(24)]
     (tmp_path / "train.txt").write_text("24 7 4\n" + "\n".join(rows) + "\n")
-    status, out, err = megalabel("tree", "build", tmp_path, "--out", tmp_path / "tree")
+    status, out, err = command("tree", "build", tmp_path, "--out", tmp_path / "tree")
     assert status == 0, err
     assert "24 texts" in out
-    status, _, err = megalabel("tree", "build", tmp_path, "--out", tmp_path / "other", "--source", "names")
+    status, _, err = command("tree", "build", tmp_path, "--out", tmp_path / "other", "--source", "names")
     assert status == 0, err  # labels without names are called 0, 1, 2, …

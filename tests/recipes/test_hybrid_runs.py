@@ -1,7 +1,6 @@
 """Hybrids as runs: behind the training of a neural recipe, gone on with after a kill, by the command line."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,6 @@ from bag_runs import KNOBS
 from planted import planted
 
 import megalabel
-from megalabel.cli import main
 from megalabel.data.batches import hold_out
 from megalabel.errors import SettingError
 from megalabel.hybrid_model import HybridModel
@@ -138,22 +136,6 @@ def test_a_hybrid_of_a_run_that_was_cut_off_begins_again(bag_run, tmp_path, monk
 
 
 @pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command line in this process: exit status, standard error."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["megalabel", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, capsys.readouterr().err
-
-    return run
-
-
-@pytest.fixture
 def folder(tmp_path):
     """The planted data as a folder."""
     data, path = planted(), tmp_path / "planted"
@@ -170,7 +152,7 @@ def test_by_the_command_line(command, folder, tmp_path):
     run = tmp_path / "run"
     data = megalabel.Corpus.open(folder)
     megalabel.train(get("renee")(data, **KNOBS["renee"]), run, quiet=True)
-    status, said = command("train", "hybrid", run, "--out", tmp_path / "h", *TREES, "--weights", "2,1,1")
+    status, _, said = command("train", "hybrid", run, "--out", tmp_path / "h", *TREES, "--weights", "2,1,1")
     assert status == 0, said
     assert "planted: 400 texts, 64 labels\nhybrid, preset for *: " in said
     assert f"yours: run={run} " in said
@@ -181,17 +163,17 @@ def test_by_the_command_line(command, folder, tmp_path):
     assert command("evaluate", tmp_path / "h", folder)[0] == 0
     assert json.loads((tmp_path / "h" / "metrics.json").read_text())["P@1"] > 90
 
-    status, said = command("train", "hybrid", run, "--out", tmp_path / "h", *TREES)
+    status, _, said = command("train", "hybrid", run, "--out", tmp_path / "h", *TREES)
     assert (status, said.count("\n")) == (2, 1)
     assert "is finished" in said
 
     (tmp_path / "new").mkdir()
     moved = folder.rename(tmp_path / "new" / "planted")
-    status, said = command("train", "hybrid", run, "--out", tmp_path / "m", *TREES)
+    status, _, said = command("train", "hybrid", run, "--out", tmp_path / "m", *TREES)
     assert (status, said.count("\n")) == (2, 1)
     assert f"which lay in {folder}; wanted its data set. Next step: give it by --data." in said
     assert not (tmp_path / "m").exists()
-    status, said = command("train", "hybrid", run, "--data", moved, "--out", tmp_path / "m", *TREES)
+    status, _, said = command("train", "hybrid", run, "--data", moved, "--out", tmp_path / "m", *TREES)
     assert status == 0, said
     assert megalabel.load(tmp_path / "m").label_texts == model.label_texts
 
@@ -209,7 +191,7 @@ def test_by_the_command_line(command, folder, tmp_path):
 def test_wrong_input_is_one_line_with_the_next_step(arguments, told, command, bag_run, folder, tmp_path):
     (folder / "trn_X.txt").write_text("other words\n" * 400)
     given = [a.replace("RUN", str(bag_run)).replace("FOLDER", str(folder)) for a in arguments]
-    status, said = command("train", "hybrid", *given, "--out", tmp_path / "h")
+    status, _, said = command("train", "hybrid", *given, "--out", tmp_path / "h")
     assert status == 2
     assert told in said
     assert "Next step" in said

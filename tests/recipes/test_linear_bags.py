@@ -1,7 +1,6 @@
 """The linear recipe on bags of words: features in place of texts when it learns, measures and predicts."""
 
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +9,6 @@ import scipy.sparse as sp
 from planted import planted
 
 import megalabel
-from megalabel.cli import main
 from megalabel.data.corpus import Corpus
 from megalabel.data.sparse_text import SparseText
 from megalabel.data.texts import Texts
@@ -63,22 +61,6 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("bow") / "planted"
     convert(bagged(), out, "xmlrepo")
     return out
-
-
-@pytest.fixture
-def command(monkeypatch, capsys):
-    """Runs the command line in this process: exit status, standard output, standard error."""
-
-    def go(*arguments):
-        monkeypatch.setattr(sys, "argv", ["megalabel", *map(str, arguments)])
-        try:
-            main()
-            status = 0
-        except SystemExit as stop:
-            status = int(stop.code or 0)
-        return status, *capsys.readouterr()
-
-    return go
 
 
 def test_it_learns_what_texts_would_teach(run):
