@@ -245,3 +245,34 @@ def test_the_quick_start_shows_finished_runs_again(tmp_path, monkeypatch):
     quickstart.quickstart(tmp_path / "q", "a large striped wild cat of Asia", again.append)
     assert [line.split()[:8] for line in again[1].splitlines()] == before
     assert again[2:] == said[2:]
+
+
+def test_help_of_options_reads_docstrings_as_python_313_keeps_them():
+    import inspect
+
+    from megalabel.commands.train import argument_docs
+    from megalabel.recipes.renee import renee
+
+    doc = renee.__doc__
+    assert argument_docs(inspect.cleandoc(doc)) == argument_docs(doc)
+    assert argument_docs(doc)["seed"]
+
+
+@pytest.mark.parametrize("recipe", ["renee", "cascadexml", "spartex", "linear", "hybrid"])
+def test_help_shows_the_default_of_every_option(command, monkeypatch, recipe):
+    import inspect
+
+    from megalabel.recipes import get
+
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("TERMINAL_WIDTH", "300")
+    _, out, _ = command("train", recipe, "--help")
+    shown = " ".join(out.replace("│", " ").split())
+    for name, parameter in inspect.signature(get(recipe)).parameters.items():
+        default = parameter.default
+        if parameter.kind is not parameter.KEYWORD_ONLY or default is parameter.empty:
+            continue
+        _, _, after = shown.partition(f"--{name.replace('_', '-')} ")
+        entry = after.partition(" --")[0]
+        wanted = ",".join(f"{item:g}" for item in default) if isinstance(default, tuple) else str(default)
+        assert f"[default: ({wanted or 'empty'})]" in entry, (name, entry)

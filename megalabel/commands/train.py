@@ -48,8 +48,9 @@ def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., 
     for key, parameter in signature.parameters.items():
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key != "run":
             kind = _TYPES[str(parameter.annotation)]
-            text_of = f"{help_of.get(key, '')} [{_shown(parameter.default)}]"
-            parameters.append(_parameter(key, kind | None, None, typer.Option(help=text_of)))
+            # Not part of the help text: Rich takes [words in brackets] for markup and drops them.
+            option = typer.Option(help=help_of.get(key, ""), show_default=_shown(parameter.default))
+            parameters.append(_parameter(key, kind | None, None, option))
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = f"""{(get(name).__doc__ or "").splitlines()[0]}
@@ -110,10 +111,13 @@ def data_of(run: str) -> str:
 
 
 def argument_docs(doc: str) -> dict[str, str]:
-    """The lines of a docstring's Args section: name to text."""
-    _, _, section = doc.partition("Args:\n")
+    """The lines of a docstring's Args section: name to text.
+
+    The docstring may be indented as in the source, or dedented as Python 3.13 keeps it.
+    """
+    _, _, section = inspect.cleandoc(doc).partition("Args:\n")
     found: dict[str, str] = {}
-    for name, text in re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", section, re.MULTILINE):
+    for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE):
         found[name] = re.sub(r"\s+", " ", text)
     return found
 
@@ -128,7 +132,8 @@ def _told(name: str, data: Any, preset: Any, taken: dict[str, Any], overrides: d
 
 def _shown(default: Any) -> str:
     """A default as it would be typed."""
-    return ",".join(f"{item:g}" for item in default) if isinstance(default, tuple) else str(default)
+    text = ",".join(f"{item:g}" for item in default) if isinstance(default, tuple) else str(default)
+    return text or "empty"
 
 
 def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:
