@@ -108,9 +108,13 @@ def sha256(path: str | Path) -> str:
 
 
 def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # Windows has no handle to sync a folder by
-        return
-    handle = os.open(path, os.O_RDONLY)
+    """Flushes a file or folder to the disk."""
+    if path.is_dir():
+        if os.name == "nt":  # Windows offers no handle through which a folder can be flushed.
+            return
+        handle = os.open(path, os.O_RDONLY)
+    else:
+        handle = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))  # Windows flushes writable handles only.
     try:
         os.fsync(handle)
     finally:

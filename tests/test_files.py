@@ -1,3 +1,6 @@
+import os
+import stat
+
 import numpy as np
 import pytest
 import torch
@@ -111,3 +114,22 @@ def test_a_folder_with_brackets_in_its_name_is_put_back(tmp_path):
     (tmp_path / ".a[1].old-7").mkdir()
     recover(tmp_path / "a[1]")
     assert (tmp_path / "a[1]").is_dir()
+
+
+def test_files_are_synced_through_writable_handles_as_windows_demands(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    synced, fsync = [], os.fsync
+
+    def strict(handle):
+        mode = fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE
+        if not stat.S_ISDIR(os.fstat(handle).st_mode):
+            if mode == os.O_RDONLY:
+                raise OSError(9, "Bad file descriptor")
+            synced.append(handle)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", strict)
+    with atomic_folder(tmp_path / "a") as new:
+        (new / "x").write_text("1")
+    write_json(tmp_path / "b.json", {"b": 1})
+    assert len(synced) == 2
