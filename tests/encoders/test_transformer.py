@@ -255,10 +255,13 @@ def test_minilm_puts_like_sentences_closer_than_unlike_ones():
 
 @pytest.mark.parametrize("kind", ["encoder folder", "saved configuration"])
 def test_a_folder_never_runs_code_of_its_own_nor_asks(tiny_bert, tmp_path, monkeypatch, kind):
-    def refuse_to_ask(*_):
-        raise AssertionError("asked on standard input")
+    asked = []
 
-    monkeypatch.setattr("builtins.input", refuse_to_ask)
+    def answer_yes(question=""):
+        asked.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", answer_yes)
     folder, ran = tmp_path / "evil", tmp_path / "ran"
     shutil.copytree(tiny_bert, folder)
     (folder / "mod.py").write_text(
@@ -277,6 +280,7 @@ def test_a_folder_never_runs_code_of_its_own_nor_asks(tiny_bert, tmp_path, monke
         settings["config"] |= {"model_type": "align_text_model", "auto_map": {"AutoModel": f"{folder}--mod.Evil"}}
         with pytest.raises(FormatError):
             Transformer.from_settings(settings, learn_tokenizer(["a"], 10), folder)
+    assert not asked
     assert not ran.exists()
 
 
