@@ -81,10 +81,13 @@ def text_encoder(
 
 
 def encoder_optimizer(
-    text: nn.Module, lr: float, weight_decay: float, without: nn.Module | None = None
+    text: nn.Module, lr: float, weight_decay: float, without: nn.Module | None = None, *, eps: float = 1e-6
 ) -> Optimizer | LazyAdam | None:
-    """AdamW of a transformer but for its part `without`; plain Adam of a bag, whose dense part is small."""
-    return plain_adam(text, lr) if isinstance(text, Bag) else adamw(text, lr, weight_decay, without=without)
+    """AdamW of a transformer but for its part `without`; plain Adam of a bag, whose dense part is small.
+
+    `eps` is that of AdamW. Renée and CascadeXML use 1e-6, Spartex PyTorch's 1e-8.
+    """
+    return plain_adam(text, lr) if isinstance(text, Bag) else adamw(text, lr, weight_decay, eps, without=without)
 
 
 def planned_steps(

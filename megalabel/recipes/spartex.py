@@ -18,6 +18,10 @@ from megalabel.training.recipe import Recipe, recipe
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
+# PyTorch's default, as the authors have it in all their optimizers. At the 1e-6 of Renée the encoder hardly moves
+# under a mean over hundreds of thousands of labels: its gradients are near 1e-9.
+EPS = 1e-8
+
 
 @recipe
 def spartex(
@@ -69,7 +73,7 @@ def spartex(
     head_optimizer: str = "adamw",
     head_lr: float = 0.01,
     head_momentum: float = 0.9,
-    head_eps: float = 1e-8,
+    head_eps: float = EPS,
     head_weight_decay: float = 1e-4,
     encoder_lr: float = 1e-5,
     encoder_weight_decay: float = 0.01,
@@ -233,14 +237,14 @@ def spartex(
     beside: dict[str, Any] = {}
     if intermediate:
         head = WithIntermediate(head, text.dim, activation=intermediate_activation)
-        beside["intermediate"] = adamw(head.linear, intermediate_lr)
+        beside["intermediate"] = adamw(head.linear, intermediate_lr, eps=EPS)
     if auxiliary:
         level = grouping.auxiliary_level(label_tree)
         clusters = torch.from_numpy(grouping.auxiliary_clusters(label_tree, level))
         head = WithAuxiliary(head, clusters, share=auxiliary_share, until=fading)
-        beside["auxiliary"] = adamw(head.auxiliary, auxiliary_lr)
+        beside["auxiliary"] = adamw(head.auxiliary, auxiliary_lr, eps=EPS)
     optimizers = Optimizers(
-        encoder=shared.encoder_optimizer(text, encoder_lr, encoder_weight_decay),
+        encoder=shared.encoder_optimizer(text, encoder_lr, encoder_weight_decay, eps=EPS),
         tokens=lazy_adam(text, token_lr),
         **beside,
         head=fused,

@@ -90,6 +90,26 @@ def test_the_wiring_is_the_papers(tiny_bert):
     assert layer.rule is fused.rules[0]
 
 
+def test_gradients_of_a_mean_over_670_091_labels_still_move_what_adamw_trains(tiny_bert):
+    # The root mean square of the encoder's gradients at that size (64 texts, 128 inputs per label) is 5e-9.
+    data = planted()
+    recipe = spartex(
+        data, encoder=str(tiny_bert), fan_in=8, batch_size=16, warmup=10, intermediate=40, label_texts=False
+    )
+    for name in ("encoder", "auxiliary", "intermediate"):
+        optimizer = recipe.optimizers[name]
+        (group, *_) = optimizer.param_groups
+        assert group["eps"] == 1e-8
+        parameter = group["params"][0]
+        before = parameter.detach().clone()
+        parameter.grad = torch.full_like(parameter, 5e-9)
+        group["weight_decay"] = 0.0
+        optimizer.step()
+        # g / (|g| + eps) of the first step is a third; at an eps of 1e-6 it would be half a percent.
+        moved = (before - parameter.detach()) / group["lr"]
+        torch.testing.assert_close(moved, torch.full_like(moved, 1 / 3), atol=0.05, rtol=0)
+
+
 def test_groups_follow_the_tree_and_frequent_labels_are_dense(tmp_path):
     data = planted()
     order = np.random.default_rng(0).permutation(64)
