@@ -47,12 +47,12 @@ import scipy.sparse as sp
 import torch
 from linear_peers import TOP, batch, busy, megabytes, one_by_one, queries, size_on_disk
 from quality import set_name
+from recorded import recorded
 
 from megalabel.data.corpus import Corpus, Split
 from megalabel.data.sparse_text import SparseText
 from megalabel.kernels.merge_topk import merge_topk
 from megalabel.linear_model import DEEP, LinearModel
-from megalabel.metrics.peers import peers
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.metrics.table import METRICS, table
@@ -197,13 +197,13 @@ def verdicts(name: str, results: dict[str, dict[str, float]]) -> list[str]:
     ours, lines = results.get("linear"), []
     if ours is None:
         return []
-    recorded = [peer for peer in peers(name) if peer.tool.startswith(("omikuji", "pecos-ens3"))]
+    peers = [row for row in recorded(name) if row[0].startswith(("omikuji", "pecos-ens3"))]
     for metric in ("P@1", "P@5", "PSP@5"):
-        if recorded:
-            peer = max(recorded, key=lambda peer: peer.values[metric])
-            over = ours[metric] - peer.values[metric]
+        if peers:
+            tool, values = max(peers, key=lambda row: row[1][metric])
+            over = ours[metric] - values[metric]
             met = "met" if over >= -TOLERANCE else "MISSED"
-            lines.append(f"{metric} {ours[metric]:.2f}: {over:+.2f} to {peer.tool} as recorded, {met}")
+            lines.append(f"{metric} {ours[metric]:.2f}: {over:+.2f} to {tool} as recorded, {met}")
     for who, theirs in results.items():
         if who in OURS:
             continue

@@ -1,6 +1,7 @@
 import gzip
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -245,6 +246,21 @@ def test_the_quick_start_shows_finished_runs_again(tmp_path, monkeypatch):
     quickstart.quickstart(tmp_path / "q", "a large striped wild cat of Asia", again.append)
     assert [line.split()[:8] for line in again[1].splitlines()] == before
     assert again[2:] == said[2:]
+
+
+def test_scores_of_other_tools_stand_beside_the_bundled_corpus_only(tmp_path, command, run_folder, folder):
+    from megalabel.commands.quickstart import recorded
+    from megalabel.data.corpus import Corpus
+
+    tools = recorded(Corpus.bundled("wordnet-4k"))
+    assert (tools[0][0], tools[0][1]["P@1"]) == ("pecos-ens3-t01", 59.53)
+    assert [row["P@1"] for _, row in tools] == sorted((row["P@1"] for _, row in tools), reverse=True)
+    namesake = tmp_path / "wordnet-4k"
+    shutil.copytree(folder, namesake)
+    assert recorded(Corpus.open(namesake)) == []
+    status, out, _ = command("evaluate", run_folder, namesake)
+    assert status == 0
+    assert not any(tool in out for tool, _ in tools)
 
 
 def test_help_of_options_reads_docstrings_as_python_313_keeps_them():

@@ -1,14 +1,14 @@
-"""`megalabel evaluate`: a table beside the recorded peers, and `metrics.json` in the run folder."""
+"""`megalabel evaluate`: a table, and `metrics.json` in the run folder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from megalabel.errors import SettingError
 from megalabel.files import write_json
 from megalabel.inference.evaluate import evaluate
-from megalabel.metrics.peers import peers
 from megalabel.metrics.table import METRICS, table
 from megalabel.ranker import load
 
@@ -21,7 +21,7 @@ def evaluate_run(
     found = evaluate(model, data, k=_cuts(k), a=a, b=b, batch_size=batch_size, progress=True)
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)
-    return report([(str(run), found)], data.name)
+    return report([(str(run), found)])
 
 
 def write_metrics(run: Path, found: dict[str, float]) -> None:
@@ -29,19 +29,21 @@ def write_metrics(run: Path, found: dict[str, float]) -> None:
     write_json(run / "metrics.json", {name: round(value, 4) for name, value in found.items()})
 
 
-def report(ours: list[tuple[str, dict[str, float]]], data_name: str) -> str:
-    """Our rows, best P@1 first, above those of the peers recorded for this data set.
+def report(ours: list[tuple[str, dict[str, float]]], others: Sequence[tuple[str, dict[str, float]]] = ()) -> str:
+    """A table of our rows, best P@1 first, above the rows of other tools.
 
-    Below them, where one row is ours, its metrics that the table has no column for.
+    A single row of ours is followed by its metrics that the table has no column for.
 
-    ours: name and values each, metrics in percent and maybe "train s".
+    Args:
+        ours: the name and the values of each row: metrics in percent, and "train s" if known.
+        others: the rows of other tools, printed in the order given.
     """
     ours = sorted(ours, key=lambda row: -row[1].get("P@1", 0))
     measured = ours[0][1]
     columns = [c for c in METRICS if c in measured] or list(measured)
     if "train s" in measured:
         columns.append("train s")
-    lines = [table([*ours, *(peer.row for peer in peers(data_name))], columns=columns)]
+    lines = [table([*ours, *others], columns=columns)]
     rest = {name: value for name, value in measured.items() if name not in columns}
     if rest and len(ours) == 1:
         lines += ["", "  ".join(f"{name} {value:.2f}" for name, value in rest.items())]

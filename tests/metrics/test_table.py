@@ -7,8 +7,7 @@ import math
 import pytest
 
 from megalabel.errors import SettingError
-from megalabel.metrics.peers import peers
-from megalabel.metrics.table import COSTS, METRICS, table
+from megalabel.metrics.table import table
 
 ROWS = [
     ("ours", {"P@1": 60.0, "PSP@1": 50.126, "train s": 12.34, "texts": 1794, "note": "bag"}),
@@ -46,31 +45,3 @@ def test_a_table_without_rows_is_its_head() -> None:
 def test_an_unknown_style_is_refused() -> None:
     with pytest.raises(SettingError, match="markdown"):
         table(ROWS, style="html")  # type: ignore[arg-type]
-
-
-def test_every_recorded_set_has_its_peers() -> None:
-    sizes = {
-        "wordnet-4k": 10,
-        "wordnet": 5,
-        "gutenberg-4k": 7,
-        "gutenberg-full": 5,
-        "metamath": 5,
-        "yso-finna-en": 3,
-        "debian-deps": 3,
-    }
-    assert {name: len(peers(name)) for name in sizes} == sizes
-    for name in sizes:
-        for peer in peers(name):
-            assert set(METRICS) <= set(peer.values) <= {*METRICS, *COSTS}
-            assert peer.values["P@1"] > peer.values["P@3"] > peer.values["P@5"]
-
-
-def test_peers_come_best_first_with_their_values() -> None:
-    best, *_, worst = peers("wordnet-4k")
-    assert (best.tool, best.values["P@1"], best.values["model MB"]) == ("pecos-ens3-t01", 59.53, 120.5)
-    assert (worst.tool, worst.values["train CPU s"]) == ("fasttext", 447.2)
-    assert "59.53" in table([best.row])
-
-
-def test_an_unknown_set_has_none() -> None:
-    assert peers("my-own-data") == []
