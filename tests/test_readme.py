@@ -14,6 +14,9 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(code.replace("epochs=4", "epochs=1"), names)
+    before = (tmp_path / "runs" / "bag" / "recipe.json").stat().st_mtime_ns
+    exec(code.replace("epochs=4", "epochs=1"), names)  # the second time it loads the finished run
+    assert (tmp_path / "runs" / "bag" / "recipe.json").stat().st_mtime_ns == before
     assert len(names["model"].label_texts) == 4044
     assert (tmp_path / "runs" / "bag" / "model" / "manifest.json").exists()
 

@@ -18,8 +18,12 @@ if TYPE_CHECKING:
 FIRST = "first"  # the trained model, while what is made of it is made
 
 
-def claim(out: Path, recipe: Recipe | Solved) -> None:
-    """Writes `recipe.json`, or checks that the one there is this very recipe, unfinished."""
+def claim(out: Path, recipe: Recipe | Solved) -> bool:
+    """Writes `recipe.json`, or checks that the one there is of this very recipe; True if that run is finished.
+
+    Raises:
+        SettingError: `out` holds something else, or a run with another recipe, other arguments or other data.
+    """
     data = {
         "name": recipe.data.name,
         "path": str(recipe.data.path) if recipe.data.path else None,
@@ -27,27 +31,32 @@ def claim(out: Path, recipe: Recipe | Solved) -> None:
         "texts": len(recipe.data.train),
         "labels": recipe.data.n_labels,
     }
-    claim_as(out, recipe.name, recipe.arguments, data)
+    return claim_as(out, recipe.name, recipe.arguments, data)
 
 
-def claim_as(out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any]) -> None:
+def claim_as(out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any]) -> bool:
     """As `claim`, for what no recipe function made."""
     # As it will be read: tuples are lists.
     facts = {"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}
-    check_out(out)
+    check_out(out, finished=True)
     if not (out / "recipe.json").exists():
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
-        return
+        return False
     recover(out / "model")
     recover(out / FIRST)
-    _same(facts, read_json(out / "recipe.json", next_step="give another --out"), out)
+    there = read_json(out / "recipe.json", next_step="give another --out")
+    _same(facts, there, out)
+    return bool(there.get("finished"))
 
 
-def check_out(out: Path) -> None:
-    """SettingError where a run cannot go: a file, a folder with other things, a run that is finished."""
+def check_out(out: Path, *, finished: bool = False) -> None:
+    """SettingError where a run cannot be written: a file, a folder with other contents.
+
+    A finished run is refused too, unless `finished` says that it may be one.
+    """
     if (out / "recipe.json").exists():
-        if read_json(out / "recipe.json", next_step="give another --out").get("finished"):
+        if not finished and read_json(out / "recipe.json", next_step="give another --out").get("finished"):
             raise SettingError(
                 f"the run in {out} is finished", wanted="a new folder", next_step="give another --out"
             )
@@ -100,8 +109,9 @@ def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
         if isinstance(before, dict) and isinstance(now, dict):
             keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
             before, now = ({k: side.get(k) for k in keys} for side in (before, now))
+        state = "finished" if there.get("finished") else "unfinished"
         raise SettingError(
-            f"the unfinished run in {out} has {part} {before}, this one {now}",
+            f"the {state} run in {out} has {part} {before}, this one {now}",
             wanted="the same, to go on with it",
             next_step="repeat the first command, or give another --out",
         )

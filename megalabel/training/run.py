@@ -16,7 +16,7 @@ from megalabel.device import pick
 from megalabel.errors import SettingError
 from megalabel.metrics.ranking import PER_LABEL, UNWEIGHTED, measure
 from megalabel.model import Model
-from megalabel.ranker import Ranker
+from megalabel.ranker import Ranker, load
 from megalabel.training import checkpoint
 from megalabel.training.folder import FIRST, claim, finish
 from megalabel.training.log import Log, give_back_memory, peak_mb
@@ -42,6 +42,7 @@ def train(
 
     That is a `Model`, or what the recipe's `then` makes of it, or what a `Solved` recipe gives.
 
+    If `out` holds a finished run of the same recipe, arguments and data, its model is loaded.
     A run that was cut off goes on from its last checkpoint; on a CPU it ends with the very weights that
     it would have had. With a validation split the model kept is the best by `recipe.select`, and training
     stops after `recipe.patience` validations without a gain (0: never); otherwise it is the last.
@@ -56,7 +57,7 @@ def train(
         quiet: say nothing on the screen.
 
     Raises:
-        SettingError: `out` holds a finished run, or a run with other arguments or data; a setting that
+        SettingError: `out` holds a run with another recipe, other arguments or other data; a setting that
             cannot be right.
     """
     if isinstance(recipe, Solved):
@@ -72,7 +73,9 @@ def train(
     trained = out / ("model" if recipe.then is None else FIRST)
     scaler, position = scaler_for(where, recipe.precision), Position()
     _check(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
-    claim(out, recipe)
+    if claim(out, recipe):
+        parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
+        return load(out, device=where, trust=[type(part).__module__.split(".")[0] for part in parts])
     recipe.encoder.to(where)
     recipe.head.to(where)
     recipe.encoder.prepare(recipe.batches.rows, out / "cache", where)

@@ -172,10 +172,18 @@ def test_what_cannot_be_right_is_refused_before_training(data, tmp_path, tiny_be
         megalabel.train(renee(data, **{**LIGHT, "epochs": 1}, select="accuracy"), tmp_path / "s", quiet=True)
 
 
-def test_a_run_folder_is_never_written_over(data, finished, tmp_path):
-    out, _ = finished
-    with pytest.raises(SettingError, match="finished"):
-        megalabel.train(renee(data, **LIGHT), out, quiet=True)
+def test_a_finished_run_of_the_same_recipe_is_loaded_and_of_another_refused(data, finished):
+    out, model = finished
+    before = (out / "recipe.json").read_bytes()
+    again = megalabel.train(renee(data, **LIGHT), out, quiet=True)
+    assert torch.equal(again.head.weight, model.head.weight)
+    assert again.topk(["w3a w3b"], 3).numpy()[0].tolist() == model.topk(["w3a w3b"], 3).numpy()[0].tolist()
+    with pytest.raises(SettingError, match="the finished run in"):
+        megalabel.train(renee(data, **{**LIGHT, "epochs": 1}), out, quiet=True)
+    assert (out / "recipe.json").read_bytes() == before
+
+
+def test_a_run_folder_is_never_written_over(data, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     with pytest.raises(SettingError, match="holds other things"):
