@@ -18,8 +18,8 @@ import numpy as np
 import record
 import torch
 
-from megalabel.kernels.beam import BeamSearch
-from megalabel.kernels.streaming_topk import streaming_topk
+from megalabel.kernels.all_labels.streaming_topk import streaming_topk
+from megalabel.kernels.candidates.beam import BeamSearch
 from megalabel.metrics.table import table
 
 KS = (1, 5, 10)

@@ -41,7 +41,7 @@ from torch import Tensor, nn
 from megalabel.heads.cascade import CascadeHead
 from megalabel.labels.cluster import choose_depths
 from megalabel.labels.tree import LabelTree
-from megalabel.training.row_optim import RowAdam, RowSGD
+from megalabel.training.optim.row_sparse import RowAdam, RowSGD
 from megalabel.types import Positives
 
 Step = Callable[[], object]

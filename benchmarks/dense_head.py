@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.heads.dense import DenseHead
-from megalabel.kernels.all_labels_loss import SGDRule
+from megalabel.kernels.all_labels.all_labels_loss import SGDRule
 from megalabel.types import Positives
 
 Step = Callable[[], object]

@@ -7,10 +7,10 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor, nn
 
-from megalabel.kernels.connections import first_inputs, input_dtype
-from megalabel.kernels.fixed_fan_in import fan_in_scores
-from megalabel.kernels.regrow import regrow_by
-from megalabel.kernels.rewire import restart, weak
+from megalabel.kernels.fan_in.connections import first_inputs, input_dtype
+from megalabel.kernels.fan_in.fixed_fan_in import fan_in_scores
+from megalabel.kernels.fan_in.regrow import regrow_by
+from megalabel.kernels.fan_in.rewire import restart, weak
 
 WATCHED = 32  # batches before a rewiring whose errors say what to connect
 ERROR = 0.02  # of a probability; what is below counts as none there

@@ -8,7 +8,7 @@
 
 The left part is the dense head of `renee`'s preset for the bag, at its rates; the right part has F inputs a label
 among the V features of most texts and an Adam of its own. The inputs are the label's strongest features over its
-training texts (as `kernels/strongest_inputs.py`, here on sparse rows), or random ones. "rewired": every so often
+training texts (as `fan_in/strongest_inputs.py`, here on sparse rows), or random ones. "rewired": every so often
 the weakest fifth of the layer's connections goes to the features whose weight would have the largest gradient over
 the batches before; all V are tried, since few pairs of text and label have an error worth counting.
 "beside linear" is what joint training has to beat: the separately trained embedding and the recipe `linear`, their
@@ -36,19 +36,19 @@ from quality import set_name
 from record import row
 from torch import Tensor
 
-from megalabel.data.augment import WithLabelTexts
-from megalabel.data.batches import hold_out
 from megalabel.data.corpus import Corpus
-from megalabel.data.sparse_text import SparseText
-from megalabel.kernels.merge_topk import merge_topk
+from megalabel.inputs.augment import WithLabelTexts
+from megalabel.inputs.batches import hold_out
+from megalabel.inputs.sparse_text import SparseText
+from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.metrics.table import table
-from megalabel.model import Model
+from megalabel.models.neural import Model
 from megalabel.recipes import presets
 from megalabel.recipes.linear import linear
 from megalabel.recipes.renee import renee
-from megalabel.training.optim import Optimizers
+from megalabel.training.optim.groups import Optimizers
 from megalabel.training.recipe import Recipe
 from megalabel.types import TopK
 

@@ -9,7 +9,7 @@ says otherwise, since CPU seconds of one thread do not depend on how well a tool
 - `linear` is `megalabel train linear SET` with the committed preset. Compiling its kernels or loading them
   compiled (a training on 500 of the texts) and reading the data set are not counted; "features" is learning the
   vocabulary, making TF-IDF and judging label texts, "solve" all the rest: label features, clustering, solving.
-- Peers get TF-IDF of words and word pairs from `megalabel.data.sparse_text`, up to 1,000,000 features, split as
+- Peers get TF-IDF of words and word pairs from `megalabel.inputs.sparse_text`, up to 1,000,000 features, split as
   --peer-split says ("letters", the recipe's default; for some sets the preset of `linear` splits otherwise).
   "solve" is their training from that matrix in memory; reading and making it is not counted.
 - Where training texts show that it helps, `linear` takes label texts as further rows; no peer has them.
@@ -50,13 +50,13 @@ from quality import set_name
 from recorded import recorded
 
 from megalabel.data.corpus import Corpus, Split
-from megalabel.data.sparse_text import SparseText
-from megalabel.kernels.merge_topk import merge_topk
-from megalabel.linear_model import DEEP, LinearModel
+from megalabel.inputs.sparse_text import SparseText
+from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.metrics.table import METRICS, table
 from megalabel.metrics.topk import apply_filter, topk_from_csr
+from megalabel.models.linear import DEEP, LinearModel
 from megalabel.recipes import tuned
 from megalabel.types import TopK
 

@@ -31,9 +31,9 @@ from linear_peers import batch, busy, megabytes, one_by_one, queries, size_on_di
 
 from megalabel.data.corpus import Corpus, Split
 from megalabel.data.texts import Texts
-from megalabel.data.tfidf import weigh
 from megalabel.inference.evaluate import evaluate
-from megalabel.linear_model import LinearModel
+from megalabel.inputs.tfidf import weigh
+from megalabel.models.linear import LinearModel
 from megalabel.recipes import tuned
 
 TOPIC = 50  # labels

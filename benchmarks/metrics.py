@@ -13,7 +13,7 @@ import numpy as np
 import record
 import scipy.sparse as sp
 
-from megalabel.kernels.hits import as_truth, best_gains, hits
+from megalabel.kernels.sparse.hits import as_truth, best_gains, hits
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.metrics.table import table

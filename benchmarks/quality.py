@@ -66,7 +66,7 @@ def trained(
     """Scores on the test side, seconds and megabytes of one training by the command line."""
     with tempfile.TemporaryDirectory() as scratch:
         out = (keep or Path(scratch)) / f"{set_name(data)}-{recipe}-{name}"
-        base = [sys.executable, "-m", "megalabel.cli"]
+        base = [sys.executable, "-m", "megalabel.cli.main"]
         wall, cpu, peak = measured([*base, "train", recipe, data, "--out", str(out), *options])
         predict, _, _ = measured([*base, "evaluate", str(out), data])
         found = json.loads((out / "metrics.json").read_text())

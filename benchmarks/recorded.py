@@ -14,7 +14,7 @@ def recorded(name: str) -> list[tuple[str, dict[str, float]]]:
     Metrics are in percent, costs as in `megalabel.metrics.table.COSTS`.
     """
     tables = tomllib.loads((ROOT / "benchmarks" / "peers.toml").read_text(encoding="utf-8"))
-    bundled = tomllib.loads((ROOT / "megalabel" / "commands" / "quickstart.toml").read_text(encoding="utf-8"))
+    bundled = tomllib.loads((ROOT / "megalabel" / "cli" / "quickstart.toml").read_text(encoding="utf-8"))
     tools = (tables | {"wordnet-4k": bundled["tools"]}).get(name, {})
     rows = [(tool, {key: float(value) for key, value in values.items()}) for tool, values in tools.items()]
     return sorted(rows, key=lambda row: -row[1]["P@1"])

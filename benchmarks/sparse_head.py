@@ -3,7 +3,7 @@
 python benchmarks/sparse_head.py [--labels 670091] [--rounds N] [--no-obvious] [--no-record]
 
 A step: embeddings (B, D) in, the loss's gradient by them out, weights (L, F) updated. `SparseHead` around
-`kernels/fixed_fan_in.py`, its loss's value not asked for; B = 64, D = 768, F = 32, two threads.
+`kernels/fan_in/fixed_fan_in.py`, its loss's value not asked for; B = 64, D = 768, F = 32, two threads.
 
 The floor: 6·B·L·F operations (logits, both gradients), 8.2 GFLOP at L = 670,091, at 80 GFLOP/s, the rate stated
 for two cores with AVX2 on gathered inputs: 0.103 s, on any machine. Two more floors are measured in the same
@@ -21,7 +21,7 @@ Expected before the first run, on two cores with AVX-512 and after a try by hand
 32, 0.80 s for the dense head): 0.8 of the floor with and without momentum; AdamW up to 1.1, for its divisions,
 roots and twice the traffic; squared hinge a tenth less; trained 0.5; the obvious way some hundred times slower,
 as the gradient of its gather adds numbers one by one. Memory within 5% of the formula in
-`kernels/fixed_fan_in.py`.
+`kernels/fan_in/fixed_fan_in.py`.
 
 Ways take turns within each round, so a busy machine slows all alike; ratios are of medians. Memory: the peak
 resident size of a process of its own, less what it was after imports and a step on a few labels.
@@ -42,9 +42,9 @@ from torch import Tensor, nn
 
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
-from megalabel.kernels.adam_rule import AdamRule, Rule
-from megalabel.kernels.connections import input_dtype
-from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.kernels.fan_in.connections import input_dtype
+from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
 TEXTS, FAN_IN, DIM = 64, 32, 768
@@ -126,7 +126,7 @@ def inputs_bytes(n_labels: int, group: int) -> int:
 
 
 def stated(n_labels: int, group: int, kept: int) -> float:
-    """MB of a step by the formula in `kernels/fixed_fan_in.py`."""
+    """MB of a step by the formula in `kernels/fan_in/fixed_fan_in.py`."""
     numbers = (1 + kept) * n_labels * (FAN_IN + 1) + (torch.get_num_threads() + 5) * DIM * TEXTS
     return (4 * numbers + inputs_bytes(n_labels, group)) / 1e6
 

@@ -4,7 +4,7 @@ python benchmarks/sparse_head_large.py [--labels 3000000] [--threads 2] [--no-re
 
 AdamW on the squared hinge, F = 32, D = 768, new embeddings and positives of 64 texts (labels by Zipf's law) each
 time, a fifth of the connections exchanged after steps 10, 20 and 30. Expected: five times the step at 670,091
-labels (`sparse_head.py`), and memory above the formula of `kernels/fixed_fan_in.py` by the choice of connections,
+labels (`sparse_head.py`), and memory above the formula of `fan_in/fixed_fan_in.py` by the choice of connections,
 a byte for each of L·F, 7%.
 """
 
@@ -21,7 +21,7 @@ from sparse_head import DIM, FAN_IN, TEXTS, size_of, stated
 
 from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.sparse import SparseHead
-from megalabel.training.fused import FusedAdam
+from megalabel.training.optim.fused import FusedAdam
 from megalabel.types import Positives
 
 STEPS = 50

@@ -24,9 +24,9 @@ import scipy.sparse as sp
 import torch
 from tree_peers import cpu, features, peak
 
-from megalabel.kernels.balanced_split import balanced_tree
-from megalabel.kernels.label_walks import walk_counts
-from megalabel.kernels.sparse_rows import keep_largest, product_keep_largest
+from megalabel.kernels.clustering.balanced_split import balanced_tree
+from megalabel.kernels.clustering.label_walks import walk_counts
+from megalabel.kernels.sparse.sparse_rows import keep_largest, product_keep_largest
 
 TOPIC = 50
 

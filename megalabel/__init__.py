@@ -9,23 +9,23 @@ from megalabel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
-    from megalabel.ensemble import Ensemble
     from megalabel.inference.evaluate import evaluate
     from megalabel.labels.tree import LabelTree
-    from megalabel.model import Model
-    from megalabel.ranker import load
+    from megalabel.models.base import load
+    from megalabel.models.ensemble import Ensemble
+    from megalabel.models.neural import Model
     from megalabel.training.run import train
     from megalabel.types import TopK
 
 # What the door offers, and where it lies: imported when first asked for, so that the command line starts at once.
 _OFFERED = {
     "Corpus": "megalabel.data.corpus:Corpus",
-    "Ensemble": "megalabel.ensemble:Ensemble",
+    "Ensemble": "megalabel.models.ensemble:Ensemble",
     "LabelTree": "megalabel.labels.tree:LabelTree",
-    "Model": "megalabel.model:Model",
+    "Model": "megalabel.models.neural:Model",
     "TopK": "megalabel.types:TopK",
     "evaluate": "megalabel.inference.evaluate:evaluate",
-    "load": "megalabel.ranker:load",
+    "load": "megalabel.models.base:load",
     "train": "megalabel.training.run:train",
 }
 

@@ -30,7 +30,7 @@ def rng(seed: int) -> np.random.Generator:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     """Runs the command line in this process: exit status, standard output, standard error."""
-    from megalabel.cli import main
+    from megalabel.cli.main import main
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["megalabel", *map(str, arguments)])
@@ -60,7 +60,7 @@ def _bert(folder: Path, layers: int) -> Path:
     import torch
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-    from megalabel.data.tokenizer import learn_tokenizer
+    from megalabel.inputs.tokenizer import learn_tokenizer
 
     words = [f"w{i}{part}" for i in range(64) for part in "ab"] + [f"noise{i}" for i in range(30)]
     tokenizer = learn_tokenizer([" ".join(words)], 1000)

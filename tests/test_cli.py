@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 def run_folder(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "r"
     done = subprocess.run(
-        [sys.executable, "-m", "megalabel.cli", "train", "renee", str(folder), "--out", str(out), *TRAIN],
+        [sys.executable, "-m", "megalabel.cli.main", "train", "renee", str(folder), "--out", str(out), *TRAIN],
         capture_output=True,
         text=True,
     )
@@ -78,7 +78,7 @@ def test_predict_reads_gz_and_json_and_writes_npz_and_gz(command, run_folder, tm
 
 def test_predict_reads_a_pipe(run_folder):
     done = subprocess.run(
-        [sys.executable, "-m", "megalabel.cli", "predict", str(run_folder), "-k", "1"],
+        [sys.executable, "-m", "megalabel.cli.main", "predict", str(run_folder), "-k", "1"],
         input="w7a w7b\n",
         capture_output=True,
         text=True,
@@ -127,7 +127,7 @@ def test_recipes_and_doctor_say_what_is_there(command):
 def test_every_knob_of_the_recipe_is_an_option_with_help(command, monkeypatch):
     import inspect
 
-    from megalabel.commands.train import argument_docs
+    from megalabel.cli.train import argument_docs
     from megalabel.recipes.renee import renee
 
     knobs = [n for n, p in inspect.signature(renee).parameters.items() if p.kind is p.KEYWORD_ONLY]
@@ -185,7 +185,7 @@ def test_help_starts_at_once():
     """What decides the start-up time: nothing heavy is imported for --help."""
     code = (
         "import sys; sys.argv = ['megalabel', '--help']\n"
-        "from megalabel.cli import main\n"
+        "from megalabel.cli.main import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         "heavy = {'torch', 'numpy', 'scipy', 'numba', 'transformers', 'pyarrow'} & set(sys.modules)\n"
         "assert not heavy, heavy"
@@ -197,7 +197,7 @@ def test_help_starts_at_once():
 
 def test_names_are_written_in_utf8_whatever_the_terminal_takes(run_folder):
     env = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    command = [sys.executable, "-m", "megalabel.cli", "predict", str(run_folder), "-k", "1"]
+    command = [sys.executable, "-m", "megalabel.cli.main", "predict", str(run_folder), "-k", "1"]
     done = subprocess.run(command, input=b"w7a w7b\n", capture_output=True, env=env)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.decode("utf-8"))["labels"][0]["id"] == 7
@@ -225,7 +225,7 @@ def test_ctrl_c_says_what_becomes_of_the_run(command, folder, tmp_path, monkeypa
 
 def test_the_quick_start_shows_finished_runs_again(tmp_path, monkeypatch):
     """On the bundled data, with the shortest runs in place of the presets'; the second call trains nothing."""
-    from megalabel.commands import quickstart
+    from megalabel.cli import quickstart
 
     short = {
         "linear": ("linear", {"trees": 1}),
@@ -249,7 +249,7 @@ def test_the_quick_start_shows_finished_runs_again(tmp_path, monkeypatch):
 
 
 def test_scores_of_other_tools_stand_beside_the_bundled_corpus_only(tmp_path, command, run_folder, folder):
-    from megalabel.commands.quickstart import recorded
+    from megalabel.cli.quickstart import recorded
     from megalabel.data.corpus import Corpus
 
     tools = recorded(Corpus.bundled("wordnet-4k"))
@@ -266,7 +266,7 @@ def test_scores_of_other_tools_stand_beside_the_bundled_corpus_only(tmp_path, co
 def test_help_of_options_reads_docstrings_as_python_313_keeps_them():
     import inspect
 
-    from megalabel.commands.train import argument_docs
+    from megalabel.cli.train import argument_docs
     from megalabel.recipes.renee import renee
 
     doc = renee.__doc__

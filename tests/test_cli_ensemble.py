@@ -10,12 +10,12 @@ import scipy.sparse as sp
 from planted import planted
 
 import megalabel
-from megalabel.data.batches import hold_out
 from megalabel.data.corpus import Corpus
 from megalabel.data.filters import filter_of
 from megalabel.data.writers import convert
+from megalabel.inputs.batches import hold_out
 from megalabel.metrics.ranking import measure
-from megalabel.mixture import Mixture
+from megalabel.models.mixture import Mixture
 from megalabel.recipes.linear import linear
 from megalabel.recipes.renee import renee
 

@@ -10,11 +10,11 @@ from planted import planted
 from untrained import untrained
 
 import megalabel
-from megalabel.data.bags import Bags
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, FormatError, SettingError
-from megalabel.linear_model import LinearModel
-from megalabel.mixture import Mixture
+from megalabel.inputs.bags import Bags
+from megalabel.models.linear import LinearModel
+from megalabel.models.mixture import Mixture
 from megalabel.recipes.linear import linear
 
 
@@ -77,7 +77,7 @@ def test_what_may_not_be_answered_is_not_in_any_block(model, monkeypatch):
     chosen = np.array([0, 3, 4, 10])
     pairs = np.stack([chosen, best[chosen]], axis=1)[::-1]
     whole = model.topk(texts, 3, exclude=pairs).numpy()
-    monkeypatch.setattr("megalabel.ensemble.BLOCK", 4)
+    monkeypatch.setattr("megalabel.models.ensemble.BLOCK", 4)
     blocks = model.topk(texts, 3, exclude=pairs).numpy()
     assert not (whole[0][chosen] == best[chosen, None]).any()
     others = np.setdiff1d(np.arange(11), chosen)

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from megalabel.errors import FormatError
-from megalabel.files import atomic_folder, read_json, recover, write_bytes_atomically, write_json
-from megalabel.tensors import fill, load_tensors, save_tensors
+from megalabel.storage.files import atomic_folder, read_json, recover, write_bytes_atomically, write_json
+from megalabel.storage.tensors import fill, load_tensors, save_tensors
 
 
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):

@@ -10,10 +10,11 @@ from planted import planted
 
 import megalabel
 from megalabel.heads.dense import DenseHead
-from megalabel.kernels.adam_rule import AdamRule
-from megalabel.kernels.candidate_scores import candidate_bce, candidate_scores
-from megalabel.kernels.candidates import Candidates, fast_body
-from megalabel.kernels.fixed_fan_in import (
+from megalabel.kernels.all_labels.streaming_topk import plain_of, topk_of
+from megalabel.kernels.candidates.candidate_scores import candidate_bce, candidate_scores
+from megalabel.kernels.candidates.candidates import Candidates, fast_body
+from megalabel.kernels.candidates.row_step import adam_state, row_adam, row_sgd
+from megalabel.kernels.fan_in.fixed_fan_in import (
     densify,
     fan_in_growth,
     fan_in_loss,
@@ -22,11 +23,10 @@ from megalabel.kernels.fixed_fan_in import (
     input_dtype,
     plain,
 )
-from megalabel.kernels.row_step import adam_state, row_adam, row_sgd
-from megalabel.kernels.sgd_rule import SGDRule
-from megalabel.kernels.streaming_topk import plain_of, topk_of
+from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.recipes.renee import renee
-from megalabel.training.optim import FusedSGD, Optimizers
+from megalabel.training.optim.groups import FusedSGD, Optimizers
 from megalabel.types import Positives
 
 pytestmark = [
@@ -186,7 +186,7 @@ def test_fixed_fan_in_on_a_gpu_as_densified(group, dim, n_texts, loss):
     for on_gpu, twice, exact in zip(found, again, expected, strict=True):
         near(on_gpu, exact)
         assert torch.equal(on_gpu, twice)  # no atomic additions
-    assert "megalabel.kernels._triton.fixed_fan_in" in sys.modules
+    assert "megalabel.kernels.fan_in._triton.fixed_fan_in" in sys.modules
 
 
 @pytest.mark.parametrize("rule", [SGDRule(0.01, 0.0, 0.1), SGDRule(0.01, 0.9, 0.1), AdamRule(0.01, eps=1e-3)])

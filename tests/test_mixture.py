@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
 from megalabel.metrics.ranking import measure
-from megalabel.mixture import Mixture
+from megalabel.models.mixture import Mixture
 from megalabel.types import TopK
 
 N, L, K = 300, 40, 20

@@ -7,11 +7,11 @@ import torch
 from untrained import untrained
 
 from megalabel.errors import FormatError
-from megalabel.heads.auxiliary import WithAuxiliary
-from megalabel.heads.dealt import Dealt
 from megalabel.heads.dense import DenseHead
-from megalabel.heads.intermediate import WithIntermediate
-from megalabel.model import Model
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary
+from megalabel.heads.wrappers.partitioned import Dealt
+from megalabel.heads.wrappers.projection import WithIntermediate
+from megalabel.models.neural import Model
 
 NAMES = ["one", "two", "three", "four", "five", "six"]
 TEXTS = ["a b", "c", "d d a"]

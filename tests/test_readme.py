@@ -24,7 +24,7 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
 def test_the_commands_of_the_readme_exist():
     from typer.main import get_command
 
-    from megalabel.cli import app
+    from megalabel.cli.main import app
 
     commands = get_command(app).commands
     named = re.findall(r"^megalabel (\w+)(?: (\w+))?", README, re.MULTILINE)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from megalabel.data.texts import Texts
-from megalabel.data.tokenizer import learn_tokenizer
 from megalabel.encoders.bag import Bag
 from megalabel.heads.dense import DenseHead
-from megalabel.model import Model
+from megalabel.inputs.tokenizer import learn_tokenizer
+from megalabel.models.neural import Model
 
 
 def untrained(names: list[str], words: str = "a b c d") -> Model:

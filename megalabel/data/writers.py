@@ -9,7 +9,7 @@ from megalabel.data.corpus import Corpus
 from megalabel.data.formats import FORMATS, Sink
 from megalabel.data.records import surrogate
 from megalabel.errors import DataError, SettingError
-from megalabel.files import atomic_folder
+from megalabel.storage.files import atomic_folder
 
 
 @dataclass(frozen=True)

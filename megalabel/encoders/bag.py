@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megalabel.data.augment import Rows
-from megalabel.data.tokenizer import TextTokenizer
 from megalabel.encoders.base import Encoder, ResidualBlock
 from megalabel.errors import SettingError
+from megalabel.inputs.augment import Rows
+from megalabel.inputs.tokenizer import TextTokenizer
 
 SCALE = 0.9  # standard deviation of random token vectors, that of the bundled start
 BLOCK = 8192  # rows counted at a time

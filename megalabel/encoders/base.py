@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from megalabel.data.augment import Rows
-    from megalabel.data.tokenizer import TextTokenizer
+    from megalabel.inputs.augment import Rows
+    from megalabel.inputs.tokenizer import TextTokenizer
     from megalabel.types import Batch
 
 

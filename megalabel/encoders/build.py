@@ -6,14 +6,14 @@ from typing import Any
 
 import torch
 
-from megalabel.data.augment import Rows
 from megalabel.data.corpus import Corpus
-from megalabel.data.tokenizer import TextTokenizer, learn_tokenizer
 from megalabel.encoders.bag import Bag, frequent_pairs, idf_weights
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.start import start_tokenizer, start_vectors
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
+from megalabel.inputs.augment import Rows
+from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
 OWN_NAMES = ("bag", "small")
 TOKENIZERS = ("own", "words", "symbols")

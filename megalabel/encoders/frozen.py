@@ -12,13 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megalabel.data.augment import Rows
-from megalabel.data.batches import pad
-from megalabel.data.tokenizer import TextTokenizer
 from megalabel.encoders.base import Encoder, ResidualBlock
 from megalabel.errors import FormatError
-from megalabel.files import write_bytes_atomically
+from megalabel.inputs.augment import Rows
+from megalabel.inputs.batches import pad
+from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.progress import Progress
+from megalabel.storage.files import write_bytes_atomically
 from megalabel.types import Batch
 
 BLOCK = 4096  # rows read at a time

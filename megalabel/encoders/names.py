@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from megalabel.errors import FormatError
-from megalabel.files import sha256
+from megalabel.storage.files import sha256
 
 
 def find(name: str) -> str:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from megalabel.data.tokenizer import TextTokenizer
 from megalabel.errors import FormatError
-from megalabel.files import read_json, sha256
-from megalabel.tensors import load_tensors
+from megalabel.inputs.tokenizer import TextTokenizer
+from megalabel.storage.files import read_json, sha256
+from megalabel.storage.tensors import load_tensors
 
 AGAIN = "reinstall megalabel"
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from megalabel.data.tokenizer import TextTokenizer
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.names import find
 from megalabel.encoders.readout import Readout, mean
 from megalabel.errors import FormatError, SettingError
+from megalabel.inputs.tokenizer import TextTokenizer
 
 JOIN_DROPOUT = 0.2  # CascadeXML, before the linear map
 ATTENTION = ("eager", "sdpa")  # implementations of attention that come with torch

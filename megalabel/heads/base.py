@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.kernels.adam_rule import Rule
-from megalabel.kernels.candidates import TableGradient
+from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.updates.adam_rule import Rule
 from megalabel.types import Gives, Positives, TopK
 
 # All training rows by the encoder as it begins: views (N, V, D) on the CPU, and their labels; made when called.

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from megalabel.errors import DataError, SettingError
 from megalabel.heads.base import Head
 from megalabel.heads.cascade_settings import check_settings
-from megalabel.kernels.beam import BeamSearch, Scores
-from megalabel.kernels.candidate_scores import candidate_bce
-from megalabel.kernels.candidates import Candidates, TableGradient
-from megalabel.kernels.shortlist import shortlist
+from megalabel.kernels.candidates.beam import BeamSearch, Scores
+from megalabel.kernels.candidates.candidate_scores import candidate_bce
+from megalabel.kernels.candidates.candidates import Candidates, TableGradient
+from megalabel.kernels.candidates.shortlist import shortlist
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Gives, Positives, TopK
 

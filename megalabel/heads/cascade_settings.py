@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, get_args
 
 from megalabel.errors import SettingError
-from megalabel.kernels.beam import Scores
+from megalabel.kernels.candidates.beam import Scores
 
 if TYPE_CHECKING:
     from megalabel.heads.cascade import CascadeHead

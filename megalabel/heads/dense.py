@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
 from megalabel.heads.every_label import check_reduction, prior_bias
-from megalabel.kernels.all_labels_loss import all_labels_loss
-from megalabel.kernels.label_loss import check_loss
-from megalabel.kernels.streaming_topk import streaming_topk
+from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
+from megalabel.kernels.all_labels.label_loss import check_loss
+from megalabel.kernels.all_labels.streaming_topk import streaming_topk
 from megalabel.types import Positives, TopK
 
 
@@ -33,7 +33,7 @@ class DenseHead(Head):
         dim: D, the width of the embedding.
         bias: one number per label beside the weights. Renée has none; `init_prior` makes it worth having
             where data are few, since weights then need not first learn how rare their labels are.
-        loss: "bce", binary cross-entropy with logits, or "squared_hinge" (`kernels/label_loss.py`).
+        loss: "bce", binary cross-entropy with logits, or "squared_hinge" (`kernels/all_labels/label_loss.py`).
         reduction: "sum" or "mean".
         init_std: standard deviation of the initial weights (Renée: 0.02); the bias begins at 0.
         loss_every: in training, compute the loss's value at every n-th call only, the first included, and

@@ -9,9 +9,9 @@ import torch
 
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
-from megalabel.heads.dealt import Dealt
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
+from megalabel.heads.wrappers.partitioned import Dealt
 from megalabel.labels.grouping import frequent_first
 
 

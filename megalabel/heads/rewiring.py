@@ -10,7 +10,7 @@ from typing import Literal, cast
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels import regrow, rewire
+from megalabel.kernels.fan_in import regrow, rewire
 
 PRUNE = ("threshold", "fraction")
 SCOPES = ("layer", "group")

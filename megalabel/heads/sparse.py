@@ -12,10 +12,10 @@ from megalabel.errors import SettingError
 from megalabel.heads.base import Embedded, Head
 from megalabel.heads.every_label import check_reduction, prior_bias
 from megalabel.heads.rewiring import Rewiring, exchange
-from megalabel.kernels.connections import check_inputs, first_inputs, use
-from megalabel.kernels.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
-from megalabel.kernels.label_loss import check_loss
-from megalabel.kernels.strongest_inputs import strongest_inputs
+from megalabel.kernels.all_labels.label_loss import check_loss
+from megalabel.kernels.fan_in.connections import check_inputs, first_inputs, use
+from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
+from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
 from megalabel.types import Positives, TopK
 
 GROUPS = (1, 16, 32, 64)

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from megalabel.data.bags import given
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
+from megalabel.inputs.bags import given
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
-from megalabel.ranker import Ranker
+from megalabel.models.base import Ranker
 
 
 def evaluate(

@@ -14,8 +14,8 @@ import scipy.sparse as sp
 
 from megalabel.data.formats.xmlrepo import read_features
 from megalabel.errors import DataError, SettingError
-from megalabel.files import write_bytes_atomically
-from megalabel.ranker import Ranker
+from megalabel.models.base import Ranker
+from megalabel.storage.files import write_bytes_atomically
 
 BLOCK = 8192  # texts in memory at a time
 

@@ -63,8 +63,8 @@ def build_tree(
         SettingError: a value out of its range, depths that do not fit the number of labels.
         DataError: texts and labels without a word.
     """
-    from megalabel.data.bags import refuse_text_settings
-    from megalabel.data.tfidf import l2_rows
+    from megalabel.inputs.bags import refuse_text_settings
+    from megalabel.inputs.tfidf import l2_rows
     from megalabel.labels.cluster import check_depths, choose_depths, cluster
     from megalabel.labels.features import label_features, material
     from megalabel.labels.graph import check_graph, label_graph, smoothed

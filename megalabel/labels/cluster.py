@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import SettingError
-from megalabel.kernels.balanced_split import balanced_tree
+from megalabel.kernels.clustering.balanced_split import balanced_tree
 from megalabel.labels.tree import LabelTree
 
 LEAF = 8  # labels of a leaf, about

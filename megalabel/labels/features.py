@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.bags import Bags
 from megalabel.data.texts import Texts
-from megalabel.data.tfidf import l2_rows, tfidf
-from megalabel.data.tokenize import TokenStore
-from megalabel.data.tokenizer import learn_tokenizer
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.sparse_rows import keep_largest, product_keep_largest
+from megalabel.inputs.bags import Bags
+from megalabel.inputs.tfidf import l2_rows, tfidf
+from megalabel.inputs.token_store import TokenStore
+from megalabel.inputs.tokenizer import learn_tokenizer
+from megalabel.kernels.sparse.sparse_rows import keep_largest, product_keep_largest
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus

@@ -12,8 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import SettingError
-from megalabel.kernels.label_walks import walk_counts
-from megalabel.kernels.sparse_rows import product_keep_largest
+from megalabel.kernels.clustering.label_walks import walk_counts
+from megalabel.kernels.sparse.sparse_rows import product_keep_largest
 
 
 def label_graph(

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import FormatError, MegalabelError, SettingError
-from megalabel.files import atomic_folder, recover, write_json
 from megalabel.labels.nested import check_offsets, check_order, from_clusters, from_parents
-from megalabel.manifest import read_manifest, write_manifest
+from megalabel.storage.files import atomic_folder, recover, write_json
+from megalabel.storage.manifest import read_manifest, write_manifest
 
 FORMAT = 1
 AGAIN = "build the tree again with `megalabel tree build`"

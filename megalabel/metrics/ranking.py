@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.hits import as_truth, best_gains, hits
+from megalabel.kernels.sparse.hits import as_truth, best_gains, hits
 from megalabel.metrics.topk import checked_arrays
 from megalabel.types import TopK
 

@@ -135,18 +135,18 @@ def cascadexml(
     """
     import torch
 
-    from megalabel.data.batches import Batches, hold_out
-    from megalabel.data.tokenize import check_texts
     from megalabel.encoders.readout import Readout, a_level_each, check_enough_layers
     from megalabel.heads.cascade import CascadeHead
     from megalabel.heads.cascade_settings import REDUCTIONS
+    from megalabel.inputs.batches import Batches, hold_out
+    from megalabel.inputs.token_store import check_texts
     from megalabel.labels.build import build_tree
     from megalabel.labels.counts import texts_with
     from megalabel.recipes.hybrid import held_share, second_stage
     from megalabel.recipes.shared import check_reads, encoder_optimizer, saved_tree, text_encoder
-    from megalabel.training.optim import Optimizers, adamw, lazy_adam
-    from megalabel.training.row_optim import RowAdam, RowSGD
-    from megalabel.training.schedule import ThreePhase, WarmupCosine
+    from megalabel.training.optim.groups import Optimizers, adamw, lazy_adam
+    from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+    from megalabel.training.optim.schedule import ThreePhase, WarmupCosine
 
     check_texts(data.train, data)
     check_choice("reduction", reduction, REDUCTIONS)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from megalabel.data.corpus import Corpus
     from megalabel.data.texts import Texts
-    from megalabel.labels.linear_rows import Words
-    from megalabel.model import Model
-    from megalabel.ranker import Ranker
+    from megalabel.linear.rows import Words
+    from megalabel.models.base import Ranker
+    from megalabel.models.neural import Model
 
 HELD = 0.05  # of the training texts, where a recipe with `hybrid` would hold out none
 
@@ -114,10 +114,10 @@ def rankers(
     data: Corpus, kept: np.ndarray, held: np.ndarray, knobs: dict[str, Any]
 ) -> Callable[[Model, Say], Ranker]:
     """What makes a hybrid of a model: solved on texts `kept`, weighed by those `held`; it checks the knobs."""
-    from megalabel.data.words import check_words
-    from megalabel.heads.forest import chosen_depths
-    from megalabel.labels.linear_rows import Words
-    from megalabel.mixture import Mixture
+    from megalabel.inputs.words import check_words
+    from megalabel.linear.forest import chosen_depths
+    from megalabel.linear.rows import Words
+    from megalabel.models.mixture import Mixture
 
     knobs = dict(knobs)
     features = Words(**{field.name: knobs.pop(field.name) for field in fields(Words)})
@@ -149,9 +149,9 @@ def _solved(
     import numpy as np
 
     from megalabel.data.filters import filter_of
-    from megalabel.heads.forest import solve_trees
-    from megalabel.hybrid_model import HybridModel, embedded, whole
-    from megalabel.mixture import DEPTH, Mixture
+    from megalabel.linear.forest import solve_trees
+    from megalabel.models.hybrid import HybridModel, embedded, whole
+    from megalabel.models.mixture import DEPTH, Mixture
 
     texts, side = data.train.texts[kept], data.train
     made = features.rows(texts, side.labels[kept], data.label_texts, seed=seed, say=say)

@@ -17,9 +17,9 @@ from megalabel.training.recipe import Say, Solved, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
-    from megalabel.data.sparse_text import SparseText
-    from megalabel.data.words import Kind
-    from megalabel.ranker import Ranker
+    from megalabel.inputs.sparse_text import SparseText
+    from megalabel.inputs.words import Kind
+    from megalabel.models.base import Ranker
 
 
 @recipe
@@ -71,12 +71,12 @@ def linear(
         validation: share of the training texts left out, to choose values by; nothing here needs it.
         seed: of the trees and the solver's order; of tree i, seed + i.
     """
-    from megalabel.data.bags import Bags, given, refuse_text_settings
-    from megalabel.data.batches import hold_out
-    from megalabel.data.words import check_words
-    from megalabel.heads.forest import chosen_depths, solve_trees
-    from megalabel.labels.linear_rows import Words
-    from megalabel.linear_model import LinearModel
+    from megalabel.inputs.bags import Bags, given, refuse_text_settings
+    from megalabel.inputs.batches import hold_out
+    from megalabel.inputs.words import check_words
+    from megalabel.linear.forest import chosen_depths, solve_trees
+    from megalabel.linear.rows import Words
+    from megalabel.models.linear import LinearModel
 
     words = Words(cast("Kind", split), word_pairs, pieces, piece_words, vocabulary, min_texts, label_rows)
     bags = None

@@ -99,17 +99,17 @@ def renee(
     """
     import torch
 
-    from megalabel.data.augment import label_counts
-    from megalabel.data.batches import Batches, hold_out
-    from megalabel.data.tokenize import check_texts
     from megalabel.encoders.build import OWN_NAMES
     from megalabel.encoders.frozen import Frozen
     from megalabel.encoders.readout import mean
     from megalabel.heads.dense import DenseHead
+    from megalabel.inputs.augment import label_counts
+    from megalabel.inputs.batches import Batches, hold_out
+    from megalabel.inputs.token_store import check_texts
     from megalabel.recipes.hybrid import held_share, second_stage
     from megalabel.recipes.shared import encoder_optimizer, planned_steps, text_encoder
-    from megalabel.training.optim import FusedSGD, Optimizers, adamw, lazy_adam
-    from megalabel.training.schedule import WarmupCosine
+    from megalabel.training.optim.groups import FusedSGD, Optimizers, adamw, lazy_adam
+    from megalabel.training.optim.schedule import WarmupCosine
 
     check_texts(data.train, data)
     require(

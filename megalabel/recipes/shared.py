@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from megalabel.data.augment import Rows, training_rows
-from megalabel.data.batches import Batches, hold_out
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import DataError, SettingError
+from megalabel.inputs.augment import Rows, training_rows
+from megalabel.inputs.batches import Batches, hold_out
 from megalabel.labels.build import check_fits
 from megalabel.labels.tree import LabelTree
-from megalabel.model import Model
-from megalabel.ranker import load
+from megalabel.models.base import load
+from megalabel.models.neural import Model
 from megalabel.training.folder import finished_run
 from megalabel.training.knobs import require
-from megalabel.training.lazy_adam import LazyAdam
-from megalabel.training.optim import adamw, plain_adam
+from megalabel.training.optim.groups import adamw, plain_adam
+from megalabel.training.optim.lazy_adam import LazyAdam
 
 if TYPE_CHECKING:
     from torch import nn

@@ -161,22 +161,22 @@ def spartex(
     """
     import torch
 
-    from megalabel.data.augment import label_counts
-    from megalabel.data.batches import Batches, hold_out
-    from megalabel.data.tokenize import check_texts
     from megalabel.encoders.readout import Readout
-    from megalabel.heads.auxiliary import WithAuxiliary
     from megalabel.heads.every_label import REDUCTIONS
-    from megalabel.heads.intermediate import WithIntermediate
     from megalabel.heads.label_layer import label_layer
     from megalabel.heads.rewiring import Rewiring
+    from megalabel.heads.wrappers.auxiliary import WithAuxiliary
+    from megalabel.heads.wrappers.projection import WithIntermediate
+    from megalabel.inputs.augment import label_counts
+    from megalabel.inputs.batches import Batches, hold_out
+    from megalabel.inputs.token_store import check_texts
     from megalabel.labels import grouping
     from megalabel.labels.build import build_tree
     from megalabel.labels.cluster import choose_depths
     from megalabel.recipes import shared
     from megalabel.recipes.hybrid import held_share, second_stage
-    from megalabel.training.optim import FusedAdam, FusedSGD, Optimizers, adamw, lazy_adam
-    from megalabel.training.schedule import WarmupCosine
+    from megalabel.training.optim.groups import FusedAdam, FusedSGD, Optimizers, adamw, lazy_adam
+    from megalabel.training.optim.schedule import WarmupCosine
 
     check_texts(data.train, data)
     check_choice("reduction", reduction or REDUCTIONS[0], REDUCTIONS)

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from megalabel.files import atomic_folder
-from megalabel.manifest import read_manifest, write_manifest
-from megalabel.tensors import fill, load_tensors, save_tensors
+from megalabel.storage.files import atomic_folder
+from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.tensors import fill, load_tensors, save_tensors
 from megalabel.training.recipe import Recipe
 
 FORMAT = 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megalabel.errors import FormatError, SettingError
-from megalabel.files import read_json, recover, write_json
+from megalabel.storage.files import read_json, recover, write_json
 from megalabel.version import __version__
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
-from megalabel.data.batches import split
 from megalabel.errors import SettingError
+from megalabel.inputs.batches import split
 from megalabel.training.log import Log
 from megalabel.training.recipe import Recipe
 from megalabel.types import Batch, Positives

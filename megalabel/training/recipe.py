@@ -14,14 +14,14 @@ from megalabel.training.knobs import checked
 if TYPE_CHECKING:
     import numpy as np
 
-    from megalabel.data.batches import Batches
     from megalabel.data.corpus import Corpus
     from megalabel.encoders.base import Encoder
     from megalabel.heads.base import Head
-    from megalabel.model import Model
-    from megalabel.ranker import Ranker
-    from megalabel.training.optim import Optimizers
-    from megalabel.training.schedule import Schedule
+    from megalabel.inputs.batches import Batches
+    from megalabel.models.base import Ranker
+    from megalabel.models.neural import Model
+    from megalabel.training.optim.groups import Optimizers
+    from megalabel.training.optim.schedule import Schedule
 
 
 Say = Callable[[str], Any]

@@ -15,8 +15,8 @@ from megalabel.data.filters import filter_of
 from megalabel.device import pick
 from megalabel.errors import SettingError
 from megalabel.metrics.ranking import PER_LABEL, UNWEIGHTED, measure
-from megalabel.model import Model
-from megalabel.ranker import Ranker, load
+from megalabel.models.base import Ranker, load
+from megalabel.models.neural import Model
 from megalabel.training import checkpoint
 from megalabel.training.folder import FIRST, claim, finish
 from megalabel.training.log import Log, give_back_memory, peak_mb
@@ -62,17 +62,10 @@ def train(
     """
     if isinstance(recipe, Solved):
         return solve(recipe, Path(out), pick(device), quiet=quiet)
-    if not isinstance(recipe, Recipe):
-        raise SettingError(
-            f"a {type(recipe).__name__}",
-            wanted="what a recipe function makes",
-            next_step='write train(megalabel.recipes.tuned("renee", data), out)',
-            where="recipe",
-        )
+    _check(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     out, where = Path(out), pick(device)
     trained = out / ("model" if recipe.then is None else FIRST)
     scaler, position = scaler_for(where, recipe.precision), Position()
-    _check(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     if claim(out, recipe):
         parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
         return load(out, device=where, trust=[type(part).__module__.split(".")[0] for part in parts])
@@ -172,6 +165,13 @@ def _megabytes(tensors: Iterable[torch.Tensor]) -> float:
 
 def _check(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float) -> None:
     """Refuses before training what would fail, or be ignored, in the middle of it."""
+    if not isinstance(recipe, Recipe):
+        raise SettingError(
+            f"a {type(recipe).__name__}",
+            wanted="what a recipe function makes",
+            next_step='write train(megalabel.recipes.tuned("renee", data), out)',
+            where="recipe",
+        )
     for name, value, fits in (
         ("checkpoint_seconds", seconds, seconds >= 0),
         ("checkpoint_steps", steps, steps is None or steps >= 1),

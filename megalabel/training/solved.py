@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from megalabel.ranker import Ranker, load
+from megalabel.models.base import Ranker, load
 from megalabel.training.folder import claim, finish
 from megalabel.training.log import peak_mb
 from megalabel.training.recipe import Solved
@@ -18,7 +18,8 @@ from megalabel.training.recipe import Solved
 def solve(recipe: Solved, out: Path, device: torch.device, *, quiet: bool) -> Ranker:
     """The model of a recipe that is solved, saved in the run folder `out`; a run cut off begins again.
 
-    The model of a finished run of the same recipe is loaded. The solvers run on the CPU; `device` is for the trained model that the recipe stands on, if any.
+    The model of a finished run of the same recipe is loaded. The solvers run on the CPU; `device` is for the
+    trained model that the recipe stands on, if any.
     """
     if claim(out, recipe):
         return load(out, device=device)

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from megalabel.data.bags import Bags, refuse_text_settings
 from megalabel.data.texts import check_list
-from megalabel.data.words import check_words
 from megalabel.errors import DataError, SettingError
+from megalabel.inputs.bags import Bags, refuse_text_settings
+from megalabel.inputs.words import check_words
 
 ROWS = np.array([[3, 0, -4], [0, 0, 0], [0, 1e-3, 0]])
 

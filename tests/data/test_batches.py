@@ -3,12 +3,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from megalabel.data.augment import TextRows, WithLabelTexts, label_counts
-from megalabel.data.batches import Batches, hold_out, pad, split
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import TokenStore
-from megalabel.data.tokenizer import learn_tokenizer
 from megalabel.errors import SettingError
+from megalabel.inputs.augment import TextRows, WithLabelTexts, label_counts
+from megalabel.inputs.batches import Batches, hold_out, pad, split
+from megalabel.inputs.token_store import TokenStore
+from megalabel.inputs.tokenizer import learn_tokenizer
 
 N, L = 103, 7
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from megalabel.data import ngrams
-from megalabel.data import sparse_text as module
-from megalabel.data.sparse_text import SparseText
 from megalabel.data.texts import Texts
-from megalabel.data.words import words_of
 from megalabel.errors import DataError, FormatError, SettingError
+from megalabel.inputs import ngrams
+from megalabel.inputs import sparse_text as module
+from megalabel.inputs.sparse_text import SparseText
+from megalabel.inputs.words import words_of
 
 TEXTS = [
     "the quiet bees of the quiet hill",

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from megalabel.data import tfidf as module
 from megalabel.data.texts import Texts
-from megalabel.data.tfidf import l2_rows, learn_idf, term_counts, tfidf, weigh
-from megalabel.data.tokenize import TokenStore
-from megalabel.data.tokenizer import learn_tokenizer
 from megalabel.errors import SettingError
+from megalabel.inputs import tfidf as module
+from megalabel.inputs.tfidf import l2_rows, learn_idf, term_counts, tfidf, weigh
+from megalabel.inputs.token_store import TokenStore
+from megalabel.inputs.tokenizer import learn_tokenizer
 
 TEXTS = ["", "cat cat dog", "a cat", "bird, bird bird a", "zebra", ""]
 

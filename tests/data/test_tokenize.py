@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from megalabel.data.corpus import Corpus
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import TokenStore, check_texts, prepared_folder, stored
-from megalabel.data.tokenizer import TextTokenizer, learn_tokenizer
 from megalabel.errors import DataError, FormatError, SettingError, StaleTokens
+from megalabel.inputs.token_store import TokenStore, check_texts, prepared_folder, stored
+from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
 WORDS = ["a cat sat", "the cat", "", "A dog, a cat!"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from megalabel.data.words import words_of
 from megalabel.errors import DataError, SettingError
+from megalabel.inputs.words import words_of
 
 
 def test_split_of_kinds():

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from megalabel.data.augment import TextRows
 from megalabel.data.texts import Texts
-from megalabel.data.tokenize import TokenStore
-from megalabel.data.tokenizer import TextTokenizer, learn_tokenizer
 from megalabel.encoders.bag import Bag, frequent_pairs, idf_weights
 from megalabel.errors import SettingError
-from megalabel.tensors import fill, save_tensors
+from megalabel.inputs.augment import TextRows
+from megalabel.inputs.token_store import TokenStore
+from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
+from megalabel.storage.tensors import fill, save_tensors
 
 WORDS = [f"w{i}" for i in range(20)]
 N = len(WORDS) + 2  # with padding and unknown

@@ -2,15 +2,15 @@ import pytest
 import torch
 from planted import planted
 
-from megalabel.data.augment import TextRows
-from megalabel.data.batches import pad
-from megalabel.data.tokenize import stored
-from megalabel.data.tokenizer import TextTokenizer
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.start import start_vectors
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
+from megalabel.inputs.augment import TextRows
+from megalabel.inputs.batches import pad
+from megalabel.inputs.token_store import stored
+from megalabel.inputs.tokenizer import TextTokenizer
 
 
 @pytest.fixture(scope="module")

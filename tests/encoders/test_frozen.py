@@ -6,13 +6,13 @@ import pytest
 import torch
 from planted import planted
 
-from megalabel.data.augment import TextRows, WithLabelTexts
-from megalabel.data.batches import Batches
-from megalabel.data.tokenize import TokenStore
 from megalabel.encoders.frozen import Frozen
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import FormatError
-from megalabel.tensors import fill, save_tensors
+from megalabel.inputs.augment import TextRows, WithLabelTexts
+from megalabel.inputs.batches import Batches
+from megalabel.inputs.token_store import TokenStore
+from megalabel.storage.tensors import fill, save_tensors
 
 CPU = torch.device("cpu")
 

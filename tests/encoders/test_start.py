@@ -8,7 +8,7 @@ import torch
 
 from megalabel.encoders import start
 from megalabel.errors import FormatError
-from megalabel.files import sha256
+from megalabel.storage.files import sha256
 
 BUNDLED = Path(str(files("megalabel.encoders"))) / "start"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from megalabel.data.tokenizer import learn_tokenizer
 from megalabel.encoders.readout import concatenated, first_token, mean
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import FormatError, SettingError
-from megalabel.tensors import fill, save_tensors
+from megalabel.inputs.tokenizer import learn_tokenizer
+from megalabel.storage.tensors import fill, save_tensors
 
 TEXTS = ["w3a w3b noise4", "w1a", "noise1 w9b w9a noise2 w7a"]
 
@@ -21,7 +21,7 @@ def copy(tiny_bert: Path, tmp_path: Path) -> Path:
 
 
 def padded(encoder: Transformer, texts: list[str] = TEXTS, width: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    from megalabel.data.batches import pad
+    from megalabel.inputs.batches import pad
 
     ids = [torch.tensor(row).numpy() for row in encoder.tokenizer.encode(texts, 16)]
     tokens, mask = pad(ids, encoder.tokenizer.pad_id)

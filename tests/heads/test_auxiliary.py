@@ -11,11 +11,11 @@ from heads.battery import CHECKS, DIM, N_LABELS, N_TEXTS, planted_views
 from heads.wrapped import cascade, dense, seeded, sparse
 
 from megalabel.errors import SettingError
-from megalabel.heads.auxiliary import WithAuxiliary
-from megalabel.heads.intermediate import WithIntermediate
-from megalabel.kernels.label_loss import plain
-from megalabel.training.fused import FusedSGD
-from megalabel.training.row_optim import RowAdam, RowSGD
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary
+from megalabel.heads.wrappers.projection import WithIntermediate
+from megalabel.kernels.all_labels.label_loss import plain
+from megalabel.training.optim.fused import FusedSGD
+from megalabel.training.optim.row_sparse import RowAdam, RowSGD
 from megalabel.types import Positives
 
 INSIDE = {"dense": dense, "sparse": sparse, "cascade": cascade, "two views": lambda: cascade(n_views=2)}

@@ -11,13 +11,13 @@ from heads.battery import CHECKS, DIM, N_LABELS, N_TEXTS, planted_views
 from heads.wrapped import cascade, dense, sparse, ties
 
 from megalabel.errors import DataError, SettingError
-from megalabel.heads.auxiliary import WithAuxiliary
-from megalabel.heads.dealt import Dealt
-from megalabel.heads.intermediate import WithIntermediate
 from megalabel.heads.label_layer import label_layer
-from megalabel.kernels.strongest_inputs import strongest_inputs
-from megalabel.tensors import fill, save_tensors
-from megalabel.training.fused import FusedSGD
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary
+from megalabel.heads.wrappers.partitioned import Dealt
+from megalabel.heads.wrappers.projection import WithIntermediate
+from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
+from megalabel.storage.tensors import fill, save_tensors
+from megalabel.training.optim.fused import FusedSGD
 from megalabel.types import Positives
 
 ORDER = torch.randperm(N_LABELS, generator=torch.Generator().manual_seed(5))

@@ -8,8 +8,8 @@ from heads.battery import CHECKS, DIM, N_LABELS, check_chunk_size_is_irrelevant,
 
 from megalabel.errors import SettingError
 from megalabel.heads.dense import DenseHead
-from megalabel.kernels.all_labels_loss import AdamRule, SGDRule, plain
-from megalabel.kernels.streaming_topk import plain as plain_topk
+from megalabel.kernels.all_labels.all_labels_loss import AdamRule, SGDRule, plain
+from megalabel.kernels.all_labels.streaming_topk import plain as plain_topk
 from megalabel.types import Positives
 
 

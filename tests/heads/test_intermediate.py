@@ -8,12 +8,12 @@ from heads.battery import CHECKS, DIM, N_LABELS, planted_views
 from heads.wrapped import cascade, dense, seeded, sparse, ties
 
 from megalabel.errors import FormatError, SettingError
-from megalabel.heads.auxiliary import WithAuxiliary
-from megalabel.heads.intermediate import ACTIVATIONS, WithIntermediate
-from megalabel.kernels.streaming_topk import plain_of
-from megalabel.kernels.strongest_inputs import strongest_inputs
-from megalabel.training.fused import FusedSGD
-from megalabel.training.row_optim import RowSGD
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary
+from megalabel.heads.wrappers.projection import ACTIVATIONS, WithIntermediate
+from megalabel.kernels.all_labels.streaming_topk import plain_of
+from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
+from megalabel.training.optim.fused import FusedSGD
+from megalabel.training.optim.row_sparse import RowSGD
 
 WIDE = 20
 INSIDE = {"dense": dense, "sparse": sparse, "cascade": cascade}

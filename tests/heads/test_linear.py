@@ -7,10 +7,10 @@ import pytest
 import scipy.sparse as sp
 
 from megalabel.errors import DataError
-from megalabel.heads.linear import node_texts, solve_tree
-from megalabel.kernels.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import descend
 from megalabel.labels.cluster import cluster
 from megalabel.labels.tree import LabelTree
+from megalabel.linear.tree import node_texts, solve_tree
 
 N, L, V = 120, 24, 40
 TREE = LabelTree((np.array([0, 2, 3]), np.array([0, 8, 16, 24])), np.random.default_rng(1).permutation(L))

@@ -12,11 +12,11 @@ from heads.sparse_cases import make
 from megalabel.errors import SettingError
 from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.sparse import SparseHead
-from megalabel.kernels import label_loss
-from megalabel.kernels.fixed_fan_in import densify
-from megalabel.kernels.streaming_topk import plain as plain_topk
-from megalabel.kernels.strongest_inputs import strongest_inputs
-from megalabel.tensors import fill, save_tensors
+from megalabel.kernels.all_labels import label_loss
+from megalabel.kernels.all_labels.streaming_topk import plain as plain_topk
+from megalabel.kernels.fan_in.fixed_fan_in import densify
+from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
+from megalabel.storage.tensors import fill, save_tensors
 
 
 def dense(head: SparseHead) -> torch.Tensor:

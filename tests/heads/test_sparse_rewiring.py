@@ -10,7 +10,7 @@ from heads.sparse_cases import make
 from megalabel.errors import SettingError
 from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.sparse import SparseHead
-from megalabel.training.fused import FusedAdam, FusedSGD
+from megalabel.training.optim.fused import FusedAdam, FusedSGD
 
 EVERY = {"every": 3, "until": 30, "prune": "fraction", "fraction": 0.3}
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from megalabel.kernels.candidates import Candidates
+from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.types import Positives
 
 NONE = Positives(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64))

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse as sp
 
-from megalabel.kernels.dual_descent import LinearWeights, descend
+from megalabel.kernels.linear.dual_descent import LinearWeights, descend
 
 BODIES = ["plain", "numba"]
 TIGHT: dict[str, Any] = {"eps": 1e-5, "rounds": 3000, "threshold": 0}

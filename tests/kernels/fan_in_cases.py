@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from megalabel.kernels.connections import input_dtype
-from megalabel.kernels.fixed_fan_in import fan_in_loss, plain
+from megalabel.kernels.fan_in.connections import input_dtype
+from megalabel.kernels.fan_in.fixed_fan_in import fan_in_loss, plain
 from megalabel.types import Positives
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.adam_rule import AdamRule, Rule
-from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.sgd_rule import SGDRule
 
 L, D, B = 11, 5, 4
 CUTS = [(0, 3), (3, 10), (10, L)]

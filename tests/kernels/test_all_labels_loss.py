@@ -8,8 +8,8 @@ from kernels.all_labels_cases import CHUNKS, SHAPES, close, problem
 from torch import Tensor
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.all_labels_loss import SGDRule, all_labels_loss, plain
-from megalabel.kernels.label_loss import LOSSES
+from megalabel.kernels.all_labels.all_labels_loss import SGDRule, all_labels_loss, plain
+from megalabel.kernels.all_labels.label_loss import LOSSES
 from megalabel.types import Positives
 
 pytestmark = pytest.mark.usefixtures("threads", "poisoned")

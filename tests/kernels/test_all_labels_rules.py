@@ -10,8 +10,8 @@ from kernels.all_labels_cases import CHUNKS, close, problem
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.all_labels_loss import AdamRule, SGDRule, all_labels_loss, plain
-from megalabel.kernels.label_loss import LOSSES
+from megalabel.kernels.all_labels.all_labels_loss import AdamRule, SGDRule, all_labels_loss, plain
+from megalabel.kernels.all_labels.label_loss import LOSSES
 from megalabel.types import Positives
 
 pytestmark = pytest.mark.usefixtures("threads", "poisoned")

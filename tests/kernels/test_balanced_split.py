@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import balanced_split as module
-from megalabel.kernels._cpu import balanced_split as fast
-from megalabel.kernels.balanced_split import balanced_tree, unit_rows
+from megalabel.kernels.clustering import balanced_split as module
+from megalabel.kernels.clustering._cpu import balanced_split as fast
+from megalabel.kernels.clustering.balanced_split import balanced_tree, unit_rows
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import _beam_gather
-from megalabel.kernels import beam as module
-from megalabel.kernels.beam import BeamSearch, beam_topk, plain
+from megalabel.kernels.candidates import _beam_gather
+from megalabel.kernels.candidates import beam as module
+from megalabel.kernels.candidates.beam import BeamSearch, beam_topk, plain
 from megalabel.types import Positives, TopK
 
 SCORES = ("label", "label*parent", "path", "fading")

@@ -11,9 +11,9 @@ import torch
 from kernels.candidate_cases import NONE, Case, candidates_of, case, close, positives_of, slow_bce
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels._cpu import candidate_scores as body
-from megalabel.kernels.candidate_scores import candidate_bce, candidate_scores, plain_bce
-from megalabel.kernels.candidates import Candidates
+from megalabel.kernels.candidates._cpu import candidate_scores as body
+from megalabel.kernels.candidates.candidate_scores import candidate_bce, candidate_scores, plain_bce
+from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.types import Positives
 
 DTYPES = [torch.float32, torch.float64]  # numba, and the plain version

@@ -7,8 +7,8 @@ import torch
 from kernels.candidate_cases import NONE, candidates_of, case, close, slow_bce
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.candidate_scores import candidate_bce
-from megalabel.kernels.candidates import Candidates, TableGradient, fast_body, positives_by_text
+from megalabel.kernels.candidates.candidate_scores import candidate_bce
+from megalabel.kernels.candidates.candidates import Candidates, TableGradient, fast_body, positives_by_text
 from megalabel.types import Positives
 
 

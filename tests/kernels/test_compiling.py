@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from megalabel.kernels._cpu import compiling, hits
+from megalabel.kernels.core._cpu import compiling
+from megalabel.kernels.sparse._cpu import hits
 
 
 def test_it_compiles_where_no_cache_can_be_written(monkeypatch) -> None:

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from kernels.descent_cases import BODIES, TIGHT, case
 
-from megalabel.kernels._cpu import dual_descent as fast
-from megalabel.kernels.dual_descent import descend
+from megalabel.kernels.linear._cpu import dual_descent as fast
+from megalabel.kernels.linear.dual_descent import descend
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import descend
 
 X = sp.csr_matrix(np.eye(4, 6, dtype=np.float32))
 TEXTS = sp.csr_matrix(np.ones((2, 4), np.float32))

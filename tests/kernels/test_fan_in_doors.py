@@ -10,8 +10,8 @@ import torch
 from kernels.fan_in_cases import Case, case
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.adam_rule import AdamRule
-from megalabel.kernels.fixed_fan_in import fan_in_growth, fan_in_scores, fan_in_topk
+from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_scores, fan_in_topk
+from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.types import Positives
 
 Change = Callable[[Case], Any]

@@ -10,9 +10,9 @@ import torch
 from kernels.fan_in_cases import case, close
 
 from megalabel.errors import SettingError
-from megalabel.kernels.adam_rule import AdamRule, Rule
-from megalabel.kernels.fixed_fan_in import fan_in_growth, fan_in_scores, fan_in_topk
-from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_scores, fan_in_topk
+from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
 pytestmark = pytest.mark.usefixtures("threads", "poisoned")

@@ -10,8 +10,8 @@ import torch
 from kernels.fan_in_cases import Case, case, close
 from torch import Tensor
 
-from megalabel.kernels.adam_rule import AdamRule, Rule
-from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
 pytestmark = pytest.mark.usefixtures("threads", "poisoned")

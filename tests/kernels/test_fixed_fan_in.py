@@ -8,10 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernels.fan_in_cases import Case, case, close
 
-from megalabel.kernels import label_loss
-from megalabel.kernels.connections import first_inputs
-from megalabel.kernels.fixed_fan_in import densify, fan_in_growth, fan_in_loss, fan_in_scores, fan_in_topk, plain
-from megalabel.kernels.streaming_topk import plain_of
+from megalabel.kernels.all_labels import label_loss
+from megalabel.kernels.all_labels.streaming_topk import plain_of
+from megalabel.kernels.fan_in.connections import first_inputs
+from megalabel.kernels.fan_in.fixed_fan_in import (
+    densify,
+    fan_in_growth,
+    fan_in_loss,
+    fan_in_scores,
+    fan_in_topk,
+    plain,
+)
 from megalabel.types import Positives
 
 pytestmark = pytest.mark.usefixtures("threads", "poisoned")

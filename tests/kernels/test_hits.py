@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import hits as module
-from megalabel.kernels.hits import as_truth, best_gains, hits
+from megalabel.kernels.sparse import hits as module
+from megalabel.kernels.sparse.hits import as_truth, best_gains, hits
 
 
 @pytest.fixture(scope="module", autouse=True)

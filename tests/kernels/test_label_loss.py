@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.label_loss import LOSSES, check_loss, gradient_, plain, softplus_sum, value_
+from megalabel.kernels.all_labels.label_loss import LOSSES, check_loss, gradient_, plain, softplus_sum, value_
 from megalabel.types import Positives
 
 SHAPES = [(1, 1), (7, 5), (3, 40), (40, 3)]

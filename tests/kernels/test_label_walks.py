@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import label_walks as module
-from megalabel.kernels._cpu import label_walks as fast
-from megalabel.kernels.label_walks import walk_counts
+from megalabel.kernels.clustering import label_walks as module
+from megalabel.kernels.clustering._cpu import label_walks as fast
+from megalabel.kernels.clustering.label_walks import walk_counts
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from megalabel.errors import SettingError
-from megalabel.kernels.merge_topk import merge_topk
+from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.types import TopK
 
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import SettingError
-from megalabel.kernels.connections import TRIES, check_inputs, first_inputs, input_dtype, use
-from megalabel.kernels.regrow import candidates, regrow, regrow_by
+from megalabel.kernels.fan_in.connections import TRIES, check_inputs, first_inputs, input_dtype, use
+from megalabel.kernels.fan_in.regrow import candidates, regrow, regrow_by
 
 BODIES = ("plain", "numba")
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import SettingError
-from megalabel.kernels.rewire import restart, strengths, weak
+from megalabel.kernels.fan_in.rewire import restart, strengths, weak
 
 BODIES = ("plain", "numba")
 

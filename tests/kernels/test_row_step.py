@@ -14,11 +14,11 @@ from kernels.candidate_cases import Case, candidates_of, case, close, slow_bce
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels._cpu.row_ranges import cut_rows
-from megalabel.kernels.candidate_scores import candidate_bce
-from megalabel.kernels.candidates import Candidates, TableGradient
-from megalabel.kernels.row_groups import RowGroups
-from megalabel.kernels.row_step import adam_state, row_adam, row_sgd
+from megalabel.kernels.candidates.candidate_scores import candidate_bce
+from megalabel.kernels.candidates.candidates import Candidates, TableGradient
+from megalabel.kernels.candidates.row_groups import RowGroups
+from megalabel.kernels.candidates.row_step import adam_state, row_adam, row_sgd
+from megalabel.kernels.core._cpu.row_ranges import cut_rows
 
 DTYPES = [torch.float32, torch.float64]  # numba, and the plain version
 MOMENTS = ("mean", "square", "bias_mean", "bias_square", "steps")

@@ -14,8 +14,8 @@ from kernels.candidate_cases import NONE, candidates_of, case, positives_of
 from torch import Tensor
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.candidates import Candidates
-from megalabel.kernels.shortlist import Shortlist, shortlist
+from megalabel.kernels.candidates.candidates import Candidates
+from megalabel.kernels.candidates.shortlist import Shortlist, shortlist
 from megalabel.types import Positives
 
 DTYPES = [torch.float32, torch.float64]  # numba, and the plain version

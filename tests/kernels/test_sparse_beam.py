@@ -11,9 +11,9 @@ import scipy.sparse as sp
 import torch
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import sparse_beam as module
-from megalabel.kernels.sparse_beam import SparseBeam, plain, topk
-from megalabel.kernels.sparse_chunks import Chunks
+from megalabel.kernels.linear import sparse_beam as module
+from megalabel.kernels.linear.sparse_beam import SparseBeam, plain, topk
+from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.types import Positives, TopK
 
 SCORES = ("l3-hinge", "l2-hinge", "sigmoid")

@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import sparse_chunks as module
-from megalabel.kernels.sparse_chunks import Chunks
+from megalabel.kernels.linear import sparse_chunks as module
+from megalabel.kernels.linear.sparse_chunks import Chunks
 
 
 def whole(chunks: Chunks) -> np.ndarray:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import sparse_rows as module
-from megalabel.kernels._cpu import sparse_rows as fast
-from megalabel.kernels.sparse_rows import keep_largest, product_keep_largest
+from megalabel.kernels.sparse import sparse_rows as module
+from megalabel.kernels.sparse._cpu import sparse_rows as fast
+from megalabel.kernels.sparse.sparse_rows import keep_largest, product_keep_largest
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import streaming_topk as module
-from megalabel.kernels.streaming_topk import plain, plain_of, streaming_topk, topk_of
-from megalabel.kernels.topk_bodies import pack, unpack
+from megalabel.kernels.all_labels import streaming_topk as module
+from megalabel.kernels.all_labels.streaming_topk import plain, plain_of, streaming_topk, topk_of
+from megalabel.kernels.all_labels.topk_bodies import pack, unpack
 from megalabel.types import Positives, TopK
 
 

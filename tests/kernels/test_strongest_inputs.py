@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels import strongest_inputs as module
-from megalabel.kernels.strongest_inputs import strongest_inputs
+from megalabel.kernels.fan_in import strongest_inputs as module
+from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
 from megalabel.types import Positives
 
 

@@ -15,10 +15,10 @@ from kernels.candidate_cases import candidates_of
 from kernels.triton_worker import call, interpreter
 from torch import Tensor
 
-from megalabel.kernels.candidate_scores import candidate_bce, plain_bce, plain_scores
-from megalabel.kernels.candidates import Candidates, TableGradient, positives_by_text
-from megalabel.kernels.row_groups import RowGroups
-from megalabel.kernels.row_step import adam_state, plain_adam, plain_sgd
+from megalabel.kernels.candidates.candidate_scores import candidate_bce, plain_bce, plain_scores
+from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
+from megalabel.kernels.candidates.row_groups import RowGroups
+from megalabel.kernels.candidates.row_step import adam_state, plain_adam, plain_sgd
 from megalabel.types import Positives
 
 pytestmark = [
@@ -76,7 +76,7 @@ def test_scores(worker, kind, bias, rng):
     for dim in WIDTHS:
         weight, b = table(rng, n, dim, bias)
         views = views_of(rng, 4, dim)
-        logits, _ = call(worker, "candidate_scores.scores", views, weight, b, candidates)
+        logits, _ = call(worker, "candidates.candidate_scores.scores", views, weight, b, candidates)
         assert logits.dtype == torch.float32
         near(logits, plain_scores(views.double(), weight.double(), wide(b), candidates))
 
@@ -92,7 +92,7 @@ def check_bce(
 ) -> None:
     gold = positives_by_text(positives, candidates.batch, len(weight))
     args = views, weight, bias, candidates, *gold, scale
-    (value, logits, cells, dviews), _ = call(worker, "candidate_scores.bce", *args, True)
+    (value, logits, cells, dviews), _ = call(worker, "candidates.candidate_scores.bce", *args, True)
 
     x, w, b = views.double().requires_grad_(), weight.double(), wide(bias)
     truth = plain_bce(x, w, b, candidates, positives, scale)
@@ -104,7 +104,7 @@ def check_bce(
     near(cells, gradient.cells)
     near(dviews, of_views)
 
-    again, _ = call(worker, "candidate_scores.bce", *args, False)
+    again, _ = call(worker, "candidates.candidate_scores.bce", *args, False)
     assert again[3] is None
     for one, other in zip(again[:3], (value, logits, cells), strict=True):
         assert torch.equal(one, other)
@@ -141,7 +141,7 @@ def test_extreme_logits_keep_their_precision_and_nan_is_told(worker, kind, rng):
     for logit in (-80.0, -15.0, -1.0, 0.0, 1e-3, 15.0, 80.0, float("nan"), float("inf"), float("-inf")):
         bias = torch.full((n,), logit)
         (value, _, cells, _), _ = call(
-            worker, "candidate_scores.bce", views, weight, bias, candidates, offsets, rows, 1.0, True
+            worker, "candidates.candidate_scores.bce", views, weight, bias, candidates, offsets, rows, 1.0, True
         )
         if np.isfinite(logit):
             targets = torch.zeros(4, n, dtype=torch.float64)
@@ -191,7 +191,7 @@ def test_adam(worker, kind, bias, rng):
         groups, rule = RowGroups.of(gradients), (0.01, betas, 0.01, 0.1)
         # The bias is a column of something larger, as it may be.
         b = None if b is None else torch.stack([b, b], 1)[:, 0]
-        _, (weight, b, state, *_) = call(worker, "row_step.adam", weight, b, state, groups, *rule)
+        _, (weight, b, state, *_) = call(worker, "candidates.row_step.adam", weight, b, state, groups, *rule)
         plain_adam(*exact, widened(groups), *rule)
         near(weight, exact[0])
         if b is not None and exact[1] is not None:
@@ -210,7 +210,7 @@ def test_the_first_steps_are_corrected_precisely(worker, kind, rng):
     weight, groups = torch.zeros(n, 4), RowGroups.of(gradients)
     state = adam_state(weight, None)
     args = weight, None, state, groups, 1.0, (0.99, 0.9999), 1e-30, 0.0
-    _, (weight, _, state, *_) = call(worker, "row_step.adam", *args)
+    _, (weight, _, state, *_) = call(worker, "candidates.row_step.adam", *args)
     moved = weight[groups.rows()].abs()
     torch.testing.assert_close(moved, torch.ones_like(moved), rtol=2e-6, atol=0)
     assert torch.equal(state["steps"].nonzero()[:, 0], groups.rows())
@@ -226,7 +226,7 @@ def test_sgd(worker, kind, bias, rng):
         groups = RowGroups.of(gradients)
         untouched = weight.clone()
         b = None if b is None else torch.stack([b, b], 1)[:, 0]
-        _, (weight, b, *_) = call(worker, "row_step.sgd", weight, b, groups, 0.01, 0.1)
+        _, (weight, b, *_) = call(worker, "candidates.row_step.sgd", weight, b, groups, 0.01, 0.1)
         plain_sgd(*exact, widened(groups), 0.01, 0.1)
         near(weight, exact[0])
         if b is not None and exact[1] is not None:
@@ -240,10 +240,10 @@ def test_a_cpu_never_imports_triton():
     """It takes a second, and may not be there."""
     code = """
 import sys, torch
-from megalabel.kernels.candidate_scores import candidate_scores
-from megalabel.kernels.candidates import Candidates
+from megalabel.kernels.candidates.candidate_scores import candidate_scores
+from megalabel.kernels.candidates.candidates import Candidates
 candidate_scores(torch.ones(1, 2), torch.ones(3, 2), None, Candidates.all_rows(1, 3))
-import megalabel.kernels.row_step
-print(*(name for name in sys.modules if name.startswith("megalabel.kernels._triton")))
+import megalabel.kernels.candidates.row_step
+print(*(name for name in sys.modules if name.startswith("megalabel.kernels.") and "._triton" in name))
 """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

@@ -19,21 +19,25 @@ PASS = {"HEIGHT": 2, "WIDTH": 1024, "PAIRS": 16, "HAS_BIAS": True}
 NO_LOSS = dict.fromkeys(("offsets", "positives", "cells"))
 NO_BIAS = dict.fromkeys(("bias", "bias_mean", "bias_square"))
 CASES = {
-    "loss": ("candidate_scores._pass", 1, PASS | {"LOSS": True, "WANTS_VIEWS": True}),
-    "loss alone": ("candidate_scores._pass", 1, PASS | {"LOSS": True, "WANTS_VIEWS": False}),
-    "narrow": ("candidate_scores._pass", 1, PASS | {"LOSS": True, "WANTS_VIEWS": True, "HEIGHT": 8, "WIDTH": 32}),
-    "wide": ("candidate_scores._pass", 4, PASS | {"LOSS": True, "WANTS_VIEWS": True, "WIDTH": 4096}),
-    "scores": ("candidate_scores._pass", 1, PASS | NO_LOSS | {"LOSS": False, "WANTS_VIEWS": False}),
-    "adam": ("row_step._adam", 2, TILE | {"HAS_BIAS": True}),
-    "adam without bias": ("row_step._adam", 2, TILE | NO_BIAS | {"HAS_BIAS": False}),
-    "count": ("row_step._count", 1, {"HEIGHT": 4}),
-    "sgd": ("row_step._sgd", 2, TILE | {"HAS_BIAS": True}),
-    "sgd without bias": ("row_step._sgd", 2, TILE | {"bias": None, "HAS_BIAS": False}),
-    "fan-in": ("fan_in_kernels.forward", 4, {"HEIGHT": 8, "WIDTH": 64, "TOGETHER": 8, "group": 1}),
-    "fan-in of pairs": ("fan_in_kernels.forward", 4, {"HEIGHT": 8, "WIDTH": 64, "TOGETHER": 8}),
-    "fan-in's gradient": ("fan_in_kernels.gradient", 1, {"CONNECTIONS": 16, "TEXTS": 64}),
-    "densify": ("fan_in_kernels.densify", 4, {"LABELS": 128}),
-    "sum of rows": ("fan_in_kernels.sum_rows", 4, {"HEIGHT": 16, "WIDTH": 64}),
+    "loss": ("candidates.candidate_scores._pass", 1, PASS | {"LOSS": True, "WANTS_VIEWS": True}),
+    "loss alone": ("candidates.candidate_scores._pass", 1, PASS | {"LOSS": True, "WANTS_VIEWS": False}),
+    "narrow": (
+        "candidates.candidate_scores._pass",
+        1,
+        PASS | {"LOSS": True, "WANTS_VIEWS": True, "HEIGHT": 8, "WIDTH": 32},
+    ),
+    "wide": ("candidates.candidate_scores._pass", 4, PASS | {"LOSS": True, "WANTS_VIEWS": True, "WIDTH": 4096}),
+    "scores": ("candidates.candidate_scores._pass", 1, PASS | NO_LOSS | {"LOSS": False, "WANTS_VIEWS": False}),
+    "adam": ("candidates.row_step._adam", 2, TILE | {"HAS_BIAS": True}),
+    "adam without bias": ("candidates.row_step._adam", 2, TILE | NO_BIAS | {"HAS_BIAS": False}),
+    "count": ("candidates.row_step._count", 1, {"HEIGHT": 4}),
+    "sgd": ("candidates.row_step._sgd", 2, TILE | {"HAS_BIAS": True}),
+    "sgd without bias": ("candidates.row_step._sgd", 2, TILE | {"bias": None, "HAS_BIAS": False}),
+    "fan-in": ("fan_in.bodies.forward", 4, {"HEIGHT": 8, "WIDTH": 64, "TOGETHER": 8, "group": 1}),
+    "fan-in of pairs": ("fan_in.bodies.forward", 4, {"HEIGHT": 8, "WIDTH": 64, "TOGETHER": 8}),
+    "fan-in's gradient": ("fan_in.bodies.gradient", 1, {"CONNECTIONS": 16, "TEXTS": 64}),
+    "densify": ("fan_in.bodies.densify", 4, {"LABELS": 128}),
+    "sum of rows": ("fan_in.bodies.sum_rows", 4, {"HEIGHT": 16, "WIDTH": 64}),
 }
 
 

@@ -11,11 +11,11 @@ import torch
 from kernels.triton_worker import call, interpreter
 from torch import Tensor
 
-from megalabel.kernels import fan_in_plain
-from megalabel.kernels.adam_rule import AdamRule
-from megalabel.kernels.connections import input_dtype
-from megalabel.kernels.fan_in_layer import FanIn
-from megalabel.kernels.sgd_rule import SGDRule
+from megalabel.kernels.fan_in import plain as fan_in_plain
+from megalabel.kernels.fan_in.connections import input_dtype
+from megalabel.kernels.fan_in.layer import FanIn
+from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.sgd_rule import SGDRule
 
 pytestmark = [
     pytest.mark.slow,
@@ -40,7 +40,7 @@ LOSSES = ("bce", "squared_hinge")
 @pytest.fixture(scope="module", params=[256 << 20, 400], ids=["one chunk", "many chunks"])
 def worker(request):
     with interpreter() as process:
-        call(process, "fixed_fan_in.__setattr__", "_BYTES", request.param)
+        call(process, "fan_in.fixed_fan_in.__setattr__", "_BYTES", request.param)
         yield process
 
 
@@ -75,7 +75,7 @@ def test_scores(worker, shape, bias, rng):
     xt, layer, _ = problem(shape, rng, bias)
     n = layer.n_labels
     for start, stop in {(0, n), (n // 3, n), (n // 3, n - n // 4)}:  # in the middle of groups too
-        z, _ = call(worker, "fixed_fan_in.scores", xt, layer, start, stop)
+        z, _ = call(worker, "fan_in.fixed_fan_in.scores", xt, layer, start, stop)
         near(z, fan_in_plain.scores(xt.double(), widened(layer), start, stop))
 
 
@@ -83,7 +83,7 @@ def test_scores(worker, shape, bias, rng):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_value(worker, shape, loss, rng):
     xt, layer, places = problem(shape, rng)
-    value, _ = call(worker, "fixed_fan_in.value", xt, layer, loss, places)
+    value, _ = call(worker, "fan_in.fixed_fan_in.value", xt, layer, loss, places)
     expected = fan_in_plain.value(xt.double(), widened(layer), loss, places)
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
 
@@ -101,12 +101,12 @@ def test_value(worker, shape, loss, rng):
 def test_gradients(worker, shape, loss, wants, rng):
     xt, layer, places = problem(shape, rng, bias=loss == "bce" or wants[2])
     named = {"rule": None, "of_x": 0.7, "of_w": 0.3, "wants": wants}
-    found, _ = call(worker, "fixed_fan_in.gradients", xt, layer, loss, places, **named)
+    found, _ = call(worker, "fan_in.fixed_fan_in.gradients", xt, layer, loss, places, **named)
     expected = fan_in_plain.gradients(xt.double(), widened(layer), loss, places, **named)
     near(found.embedding, expected.embedding)
     near(found.weight, expected.weight)
     near(found.bias, expected.bias)
-    again, _ = call(worker, "fixed_fan_in.gradients", xt, layer, loss, places, **named)
+    again, _ = call(worker, "fan_in.fixed_fan_in.gradients", xt, layer, loss, places, **named)
     for a, b in zip(vars(found).values(), vars(again).values(), strict=True):
         assert a is b is None or torch.equal(a, b)
 
@@ -116,7 +116,7 @@ def test_what_follows_from_slopes_that_are_mostly_zero(worker, shape, rng):
     xt, layer, places = problem(shape, rng)
     dz = torch.zeros(layer.n_labels, xt.shape[1])
     dz.view(-1)[places[::7]] = 1.5
-    found, _ = call(worker, "fixed_fan_in.spread", xt, layer, dz, (True, True, True))
+    found, _ = call(worker, "fan_in.fixed_fan_in.spread", xt, layer, dz, (True, True, True))
     expected = fan_in_plain.spread(xt.double(), widened(layer), dz.double(), (True, True, True))
     for a, b in zip(vars(found).values(), vars(expected).values(), strict=True):
         near(a, b)
@@ -128,7 +128,7 @@ def test_a_slope_that_is_nan_is_told(worker, shape, rng):
     xt, layer, _ = problem(shape, rng)
     dz = torch.zeros(layer.n_labels, xt.shape[1])
     dz[1, 2] = float("nan")
-    found, _ = call(worker, "fixed_fan_in.spread", xt, layer, dz, (True, True, True))
+    found, _ = call(worker, "fan_in.fixed_fan_in.spread", xt, layer, dz, (True, True, True))
     assert found.weight[1].isnan().all() and found.bias[1].isnan()
     assert found.embedding[:, 2].isnan().any()
 
@@ -145,7 +145,7 @@ def test_rules_learn_in_the_pass(worker, shape, bias, rule, rng):
             r.prepare(of_layer.weight, of_layer.bias)
         named = {"of_x": 0.7, "of_w": 0.3, "wants": (True, True, bias)}
         found, left = call(
-            worker, "fixed_fan_in.gradients", xt, layer, "squared_hinge", places, rule=rules[0], **named
+            worker, "fan_in.fixed_fan_in.gradients", xt, layer, "squared_hinge", places, rule=rules[0], **named
         )
         layer, rules[0] = left[1], left[4]
         expected = fan_in_plain.gradients(xt.double(), exact, "squared_hinge", places, rule=rules[1], **named)
@@ -163,5 +163,5 @@ def test_growth(worker, shape, loss, rng):
     xt, layer, places = problem(shape, rng)
     candidates = rng.integers(0, layer.dim, (len(layer.inputs), 9))
     candidates = torch.from_numpy(candidates).to(layer.inputs.dtype)
-    found, _ = call(worker, "fixed_fan_in.growth", xt, layer, loss, places, candidates)
+    found, _ = call(worker, "fan_in.fixed_fan_in.growth", xt, layer, loss, places, candidates)
     near(found, fan_in_plain.growth(xt.double(), widened(layer), loss, places, candidates))

@@ -23,8 +23,8 @@ def machine_code(kernel: str, warps: int, constants: dict[str, Any]) -> tuple[by
     import triton
     from triton.backends.compiler import GPUTarget
 
-    module, name = kernel.split(".")
-    function = getattr(importlib.import_module(f"megalabel.kernels._triton.{module}"), name)
+    family, module, name = kernel.split(".")
+    function = getattr(importlib.import_module(f"megalabel.kernels.{family}._triton.{module}"), name)
     names = function.arg_names
     types = {x: "constexpr" if x in constants else NUMBERS.get(x, "*fp32") for x in names}
     fixed = {(names.index(x),): value for x, value in constants.items() if x in names}

@@ -37,6 +37,6 @@ def _interpret() -> None:
 
 def _call(payload: bytes) -> bytes:
     name, args, named = pickle.loads(payload)
-    module, function = name.split(".")
-    body = getattr(importlib.import_module(f"megalabel.kernels._triton.{module}"), function)
+    family, module, function = name.split(".")
+    body = getattr(importlib.import_module(f"megalabel.kernels.{family}._triton.{module}"), function)
     return pickle.dumps((body(*args, **named), (*args, *named.values())))

@@ -7,8 +7,8 @@ import torch
 from planted import planted
 
 from megalabel.data.corpus import Corpus
-from megalabel.data.tfidf import l2_rows
 from megalabel.errors import DataError, SettingError
+from megalabel.inputs.tfidf import l2_rows
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.cluster import cluster
 from megalabel.labels.features import label_features, material

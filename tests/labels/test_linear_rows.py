@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError
-from megalabel.labels.linear_rows import Words
+from megalabel.linear.rows import Words
 
 TEXTS = Texts.of(["red wine", "white wine", "dark beer", "pale beer"])
 LABELS = sp.csr_matrix(np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], dtype=np.float32))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-import megalabel.labels.own_texts as own_texts
-from megalabel.data.tfidf import l2_rows
+import megalabel.linear.label_texts as own_texts
 from megalabel.errors import DataError
-from megalabel.labels.own_texts import precision_of_the_surest, with_own_texts
+from megalabel.inputs.tfidf import l2_rows
+from megalabel.linear.label_texts import precision_of_the_surest, with_own_texts
 
 
 def csr(rows):

@@ -21,8 +21,8 @@ from planted import planted
 
 import megalabel.labels.features as fast_features
 import megalabel.labels.graph as fast_graph
-from megalabel.data.tfidf import l2_rows
-from megalabel.kernels.label_walks import walk_counts
+from megalabel.inputs.tfidf import l2_rows
+from megalabel.kernels.clustering.label_walks import walk_counts
 
 
 def random_texts(rng: np.random.Generator, n: int, width: int) -> sp.csr_matrix:

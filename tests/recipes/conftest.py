@@ -11,7 +11,7 @@ def nothing_long(monkeypatch):
     def long(*_, **__):
         raise AssertionError("something long has begun")
 
-    for name in ("labels.build.build_tree", "recipes.shared.text_encoder", "data.augment.training_rows"):
+    for name in ("labels.build.build_tree", "recipes.shared.text_encoder", "inputs.augment.training_rows"):
         monkeypatch.setattr(f"megalabel.{name}", long)
 
 

@@ -12,8 +12,8 @@ from megalabel.encoders.readout import layer_of
 from megalabel.errors import MegalabelError, SettingError
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.cascadexml import BY_LEVELS, cascadexml
-from megalabel.training.row_optim import RowAdam, RowSGD
-from megalabel.training.schedule import ThreePhase
+from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+from megalabel.training.optim.schedule import ThreePhase
 
 SMALL = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=15, batch_size=32, micro_batches=1, hidden=0,

@@ -10,11 +10,11 @@ from bag_runs import trained
 from planted import planted
 
 import megalabel
-from megalabel.data.batches import hold_out
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, MegalabelError, SettingError
-from megalabel.hybrid_model import HybridModel, embedded
-from megalabel.mixture import DEPTH, Mixture
+from megalabel.inputs.batches import hold_out
+from megalabel.models.hybrid import HybridModel, embedded
+from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.recipes.hybrid import hybrid
 
 SMALL = dict(depths=(2,), trees=1, joined_trees=1)
@@ -124,7 +124,7 @@ def test_texts_are_ranked_in_blocks_with_the_pairs_of_each(model, monkeypatch):
     texts = planted().test.texts[:11]
     pairs = np.array([[10, 3], [0, 1], [4, 7], [3, 2]])
     whole = model.topk(texts, 4, exclude=pairs).numpy()
-    monkeypatch.setattr("megalabel.hybrid_model.BLOCK", 4)
+    monkeypatch.setattr("megalabel.models.hybrid.BLOCK", 4)
     for a, b in zip(whole, model.topk(list(texts), 4, exclude=pairs, batch_size=3).numpy(), strict=True):
         assert np.allclose(a, b, atol=1e-6)
 

@@ -7,8 +7,8 @@ from planted import planted
 
 import megalabel
 from megalabel.errors import FormatError, SettingError
-from megalabel.hybrid_model import HybridModel
-from megalabel.mixture import Mixture
+from megalabel.models.hybrid import HybridModel
+from megalabel.models.mixture import Mixture
 from megalabel.recipes.hybrid import hybrid
 
 SMALL = dict(depths=(2,), trees=1, joined_trees=1)

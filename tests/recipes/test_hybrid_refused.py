@@ -137,7 +137,7 @@ def test_a_run_that_held_nothing_out(tmp_path):
 def unlabelled(share):
     """A data set of which no text that is held out has a label, and a recipe on it."""
     data = planted()
-    _, held = megalabel.data.batches.hold_out(400, share, 0)
+    _, held = megalabel.inputs.batches.hold_out(400, share, 0)
     labels = [[] if i in set(held.tolist()) else row.indices.tolist() for i, row in enumerate(data.train.labels)]
     return Corpus.of(list(data.train.texts), labels, list(data.label_texts), name="unlabelled")
 

@@ -9,10 +9,10 @@ from bag_runs import KNOBS
 from planted import planted
 
 import megalabel
-from megalabel.data.batches import hold_out
 from megalabel.errors import SettingError
-from megalabel.hybrid_model import HybridModel
-from megalabel.model import Model
+from megalabel.inputs.batches import hold_out
+from megalabel.models.hybrid import HybridModel
+from megalabel.models.neural import Model
 from megalabel.recipes import get
 from megalabel.recipes.hybrid import HELD, hybrid
 from megalabel.training.run import train

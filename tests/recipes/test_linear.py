@@ -9,8 +9,8 @@ from planted import planted
 import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, FormatError, SettingError
-from megalabel.heads.forest import wide_depths
-from megalabel.linear_model import LinearModel
+from megalabel.linear.forest import wide_depths
+from megalabel.models.linear import LinearModel
 from megalabel.recipes.linear import linear
 
 

@@ -10,10 +10,10 @@ from planted import planted
 
 import megalabel
 from megalabel.data.corpus import Corpus
-from megalabel.data.sparse_text import SparseText
 from megalabel.data.texts import Texts
 from megalabel.data.writers import convert
 from megalabel.errors import DataError, FormatError, SettingError
+from megalabel.inputs.sparse_text import SparseText
 from megalabel.recipes.linear import linear
 
 WIDTH = 156  # words of the planted training texts
@@ -96,7 +96,7 @@ def test_only_the_direction_of_a_row_counts(run):
 def test_rows_come_in_any_number_and_may_be_empty(run, monkeypatch):
     x, model = bagged().test.features[:9], megalabel.load(run)
     whole = model.topk(x, 3).numpy()
-    monkeypatch.setattr("megalabel.linear_model.BLOCK", 4)
+    monkeypatch.setattr("megalabel.models.linear.BLOCK", 4)
     for a, b in zip(model.topk(x, 3, batch_size=1).numpy(), whole, strict=True):
         assert np.array_equal(a, b)
     assert model.topk(x[:0], 3).numpy()[0].shape == (0, 3)

@@ -2,14 +2,14 @@ import inspect
 
 import pytest
 
-from megalabel.data.augment import TextRows
-from megalabel.data.batches import Batches, hold_out
 from megalabel.data.catalog import propensity_constants
 from megalabel.errors import SettingError
+from megalabel.inputs.augment import TextRows
+from megalabel.inputs.batches import Batches, hold_out
 from megalabel.recipes import get, names, tuned
 from megalabel.recipes.presets import ANY, Preset, all_presets, find, taken
 from megalabel.training.knobs import TUPLES
-from megalabel.training.schedule import WarmupCosine
+from megalabel.training.optim.schedule import WarmupCosine
 
 ROBERTA = "sentence-transformers/all-roberta-large-v1"
 DISTILROBERTA = "sentence-transformers/paraphrase-distilroberta-base-v2"

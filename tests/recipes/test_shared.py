@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from planted import planted
 
-from megalabel.data.batches import Batches
 from megalabel.data.corpus import Corpus
 from megalabel.errors import SettingError
+from megalabel.inputs.batches import Batches
 from megalabel.recipes import get, names, shared
-from megalabel.training.lazy_adam import LazyAdam
+from megalabel.training.optim.lazy_adam import LazyAdam
 
 WAYS = dict(vocabulary=500, max_length=16, sparse_tokens=False, dropout=0.2, token_dropout=0.1)
 

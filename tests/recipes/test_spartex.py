@@ -9,15 +9,15 @@ from planted import planted
 
 import megalabel
 from megalabel.errors import MegalabelError, SettingError
-from megalabel.heads.auxiliary import WithAuxiliary
-from megalabel.heads.dealt import Dealt
 from megalabel.heads.dense import DenseHead
-from megalabel.heads.intermediate import WithIntermediate
 from megalabel.heads.sparse import SparseHead
-from megalabel.kernels.strongest_inputs import strongest_inputs
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary
+from megalabel.heads.wrappers.partitioned import Dealt
+from megalabel.heads.wrappers.projection import WithIntermediate
+from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.spartex import spartex
-from megalabel.training.fused import FusedAdam
+from megalabel.training.optim.fused import FusedAdam
 from megalabel.types import Positives
 
 SMALL = dict(

@@ -74,14 +74,14 @@ def test_other_types_are_not_judged():
 def test_the_choices_are_those_of_the_parts():
     from typing import get_args
 
-    from megalabel.data.words import Kind
     from megalabel.encoders.build import TOKENIZERS
-    from megalabel.heads.intermediate import ACTIVATIONS
     from megalabel.heads.rewiring import GROWTH, PRUNE, SCOPES, STARTS
     from megalabel.heads.sparse import CONNECT, GROUPS
-    from megalabel.kernels.beam import Scores
-    from megalabel.kernels.label_loss import LOSSES
-    from megalabel.kernels.sparse_beam import Scores as Chance
+    from megalabel.heads.wrappers.projection import ACTIVATIONS
+    from megalabel.inputs.words import Kind
+    from megalabel.kernels.all_labels.label_loss import LOSSES
+    from megalabel.kernels.candidates.beam import Scores
+    from megalabel.kernels.linear.sparse_beam import Scores as Chance
     from megalabel.labels.features import SOURCES
     from megalabel.training.loop import PRECISIONS
 

@@ -8,9 +8,9 @@ from torch import nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.dense import DenseHead
-from megalabel.training.lazy_adam import LazyAdam
-from megalabel.training.optim import FusedAdam, FusedSGD, Optimizers, adamw, clip_norm, lazy_adam
-from megalabel.training.schedule import ThreePhase, WarmupCosine
+from megalabel.training.optim.groups import FusedAdam, FusedSGD, Optimizers, adamw, clip_norm, lazy_adam
+from megalabel.training.optim.lazy_adam import LazyAdam
+from megalabel.training.optim.schedule import ThreePhase, WarmupCosine
 from megalabel.types import Positives
 
 PAIRS = Positives.of(torch.tensor([0, 1, 2, 3, 3]), torch.tensor([1, 4, 0, 6, 2]))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from megalabel.tensors import load_tensors
+from megalabel.storage.tensors import load_tensors
 
 GO = Path(__file__).with_name("go.py")
 COMMON = dict(

@@ -10,8 +10,8 @@ from megalabel.errors import SettingError
 from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.dense import DenseHead
 from megalabel.labels.tree import LabelTree
-from megalabel.training.optim import Optimizers
-from megalabel.training.row_optim import RowAdam, RowSGD
+from megalabel.training.optim.groups import Optimizers
+from megalabel.training.optim.row_sparse import RowAdam, RowSGD
 from megalabel.types import Positives
 
 SCALER = torch.amp.GradScaler("cpu", enabled=False)

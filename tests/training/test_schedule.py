@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from megalabel.errors import SettingError
-from megalabel.training.lazy_adam import LazyAdam
-from megalabel.training.optim import Optimizers
-from megalabel.training.schedule import ThreePhase, WarmupCosine
+from megalabel.training.optim.groups import Optimizers
+from megalabel.training.optim.lazy_adam import LazyAdam
+from megalabel.training.optim.schedule import ThreePhase, WarmupCosine
 
 
 def test_up_level_down_with_beta_against_the_rate():

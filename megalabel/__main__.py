@@ -1,0 +1,5 @@
+"""`python -m megalabel` is the command line."""
+
+from megalabel.cli.main import main
+
+main()

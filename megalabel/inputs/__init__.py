@@ -1,0 +1,1 @@
+"""What a model reads of a text: tokens, batches, word features."""

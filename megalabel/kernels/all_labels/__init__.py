@@ -1,0 +1,1 @@
+"""Loss and top-k over every label."""

@@ -1,0 +1,203 @@
+"""A loss over every label, summed, without ever holding more than a chunk of the logits.
+
+    z[b, l] = x[b] · weight[l] + bias[l]
+    loss    = scale · Σ_b Σ_l loss(z[b, l], y[b, l]),   y = 1 on the positives, else 0
+
+`label_loss.py` has the losses: binary cross-entropy with logits, and the squared hinge.
+
+The gradient by logits needs no loss value, so a training step that does not ask for the value costs three
+products (logits, embedding's gradient, weights' gradient) and nothing in the forward pass; a value that is
+wanted costs the logits once more. Source: Renée (Jain et al., MLSys 2023), which computes BCE's gradient
+by hand for the whole of L at once; going over L in chunks, each updated at once, is what we add.
+
+Two ways to learn:
+
+* With a rule (`SGDRule`, `AdamRule`) the backward pass updates the weights in place, chunk by chunk, and the
+  embedding's gradient comes from the weights *before* the update. Weights or a bias that require no gradient
+  stay as they are. There is no gradient buffer and no optimiser state but the moments. The upstream gradient of
+  the scalar multiplies the embedding's gradient; the weights' is multiplied by upstream / rule.loss_scale, so that
+  a factor which belongs to the loss reaches them and the scale of a scaler never does: Renée's split loss scaling,
+  without which float16 training ends in NaN.
+* Without a rule this is an ordinary function: weight.grad and bias.grad appear, any optimiser works, and the
+  upstream gradient multiplies everything.
+
+Which body runs: on a CPU each of torch's threads owns a range of labels (`_cpu/label_threads.py`), on CUDA
+one chunk follows the other; both run `label_pass.py`. `plain` is the definition: tests trust it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from megalabel.errors import SettingError
+from megalabel.kernels.all_labels import label_loss, label_pass
+from megalabel.kernels.all_labels.label_pass import Chunks, Ones
+from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
+from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.sgd_rule import SGDRule
+from megalabel.types import Positives
+
+__all__ = ["AdamRule", "Rule", "SGDRule", "all_labels_loss", "plain"]
+
+COMPUTE_DTYPES = (None, torch.float32, torch.bfloat16, torch.float16)
+
+
+def plain(x: Tensor, weight: Tensor, bias: Tensor | None, positives: Positives, loss: str = "bce") -> Tensor:
+    """The same loss as one dense expression that autograd differentiates; holds several B×L matrices."""
+    z = x.to(weight.dtype) @ weight.t()
+    if bias is not None:
+        z = z + bias
+    return label_loss.plain(loss, z, positives)
+
+
+def all_labels_loss(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    positives: Positives,
+    *,
+    loss: str = "bce",
+    scale: float = 1.0,
+    rule: Rule | None = None,
+    value: bool = True,
+    chunk: int | None = None,
+    compute_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """The loss of all labels, summed over texts and labels, times `scale`.
+
+    Args:
+        x: embeddings (B, D), any floating type.
+        weight: (L, D) float32 or float64.
+        bias: (L,) of the same type, or None.
+        positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
+        loss: "bce", binary cross-entropy with logits, or "squared_hinge".
+        scale: multiplies value and gradients; 1 / (B·L) makes the sum a mean.
+        rule: the in-place update that the backward pass makes; None for ordinary gradients.
+        value: whether the number is wanted, at the price of one more product. Without gradients (no_grad) it
+            is always computed.
+        chunk: labels at a time, None for what suits the caches. Results depend on it by rounding only.
+        compute_dtype: the type of the matrix products, None for the weights' own. Weights, momentum and the
+            accumulator of the embedding's gradient stay as wide as the weights.
+
+    Returns:
+        A scalar, float32 (float64 for float64 weights); NaN, but connected to the graph, when the value is
+        not wanted.
+
+    Raises:
+        SettingError: shapes or types that do not fit, an unknown loss, a scale that is not finite; under a rule,
+            weights that share memory; or training has diverged, that is, the embeddings, the loss, the upstream
+            gradient under a rule, or the embedding's gradient are not finite (float16 products excepted in the
+            last case: under a loss scale inf is normal there, and the scaler deals with it).
+        DataError: a positive pair outside (B, L).
+    """
+    _check(x, weight, bias, chunk, compute_dtype)
+    label_loss.check_loss(loss)
+    if not math.isfinite(scale):
+        raise SettingError(f"scale={scale}", wanted="a finite number", next_step="correct it", where="scale")
+    if rule is not None:
+        check_own_memory(weight, bias)
+    wanted = value or not torch.is_grad_enabled()
+    return _AllLabelsLoss.apply(x, weight, bias, positives, loss, scale, rule, wanted, chunk, compute_dtype)
+
+
+class _AllLabelsLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        positives: Positives,
+        loss: str,
+        scale: float,
+        rule: Rule | None,
+        wanted: bool,
+        chunk: int | None,
+        compute_dtype: torch.dtype | None,
+    ) -> Tensor:
+        chunks = Chunks.of(weight.shape[0], weight.shape[1], x.shape[0], x.device, chunk)
+        ones = Ones.of(positives, x.shape[0], chunks)
+        inputs = x.to(compute_dtype or weight.dtype)
+        must_be_finite(x, "the embeddings that the encoder gave")
+        if rule is None:
+            ctx.save_for_backward(inputs, weight, bias)
+        else:
+            # Not saved through autograd, whose guard against in-place changes would refuse our own update.
+            ctx.save_for_backward(inputs)
+            ctx.own = weight.detach(), None if bias is None else bias.detach()
+        ctx.loss, ctx.scale, ctx.rule, ctx.chunks, ctx.ones, ctx.dtype = loss, scale, rule, chunks, ones, x.dtype
+        if not wanted:
+            return weight.new_full((), float("nan"))
+        with torch.autocast(x.device.type, enabled=False):
+            total = label_pass.value(loss, inputs, weight.detach(), _detach(bias), ones, chunks)
+        found = total.mul_(scale).to(weight.dtype)
+        must_be_finite(found, "the loss")
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scale = times = float(upstream) * ctx.scale
+        if ctx.rule is None:
+            x, weight, bias = ctx.saved_tensors
+        else:
+            must_be_finite(upstream, "the gradient of the loss itself")
+            times = scale / ctx.rule.loss_scale
+            (x,) = ctx.saved_tensors
+            weight, bias = ctx.own
+            ctx.rule.prepare(*label_pass.learning(weight, bias, ctx.needs_input_grad[:3]))
+        with torch.autocast(x.device.type, enabled=False):
+            found = label_pass.gradients(
+                ctx.loss,
+                x,
+                weight.detach(),
+                _detach(bias),
+                ctx.ones,
+                ctx.chunks,
+                rule=ctx.rule,
+                scale=scale,
+                times=times,
+                wants=ctx.needs_input_grad[:3],
+            )
+        embedding = found.embedding
+        if embedding is not None:
+            if x.dtype != torch.float16:
+                must_be_finite(embedding, "the embedding's gradient")
+            embedding = embedding.to(ctx.dtype)
+        return embedding, found.weight, found.bias, *[None] * 7
+
+
+def _detach(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.detach()
+
+
+def _check(
+    x: Tensor, weight: Tensor, bias: Tensor | None, chunk: int | None, compute_dtype: torch.dtype | None
+) -> None:
+    if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1] or weight.shape[0] == 0:
+        raise SettingError(
+            f"embeddings {tuple(x.shape)} and weights {tuple(weight.shape)}",
+            wanted="(B, D) and (L, D) with the same D, and at least one label",
+            next_step="give the head the encoder's width as `dim`",
+        )
+    if weight.dtype not in (torch.float32, torch.float64):
+        raise SettingError(
+            f"weights of type {weight.dtype}",
+            wanted="float32 (or float64), since small updates vanish in narrower ones",
+            next_step="keep the head in float32 and set compute_dtype for faster products",
+        )
+    check_bias(weight, bias)
+    if chunk is not None and chunk < 1:
+        raise SettingError(f"chunk={chunk}", wanted="1 or more, or None", next_step="leave it out", where="chunk")
+    if compute_dtype not in COMPUTE_DTYPES:
+        raise SettingError(
+            f"compute_dtype={compute_dtype}",
+            wanted="None, torch.float32, torch.bfloat16 or torch.float16",
+            next_step="leave it out on a CPU, take torch.bfloat16 on a recent GPU",
+            where="compute_dtype",
+        )

@@ -1,0 +1,212 @@
+"""One pass over the labels, chunk by chunk: the arithmetic under `all_labels_loss`, on any device.
+
+What a chunk of n labels needs is small enough for a core's second-level cache, so its weights come from
+memory once and serve the logits, the embedding's gradient and the update. Logits are laid out (n, B), a
+label's row together, because positives are sorted by label and because the update then reads them in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megalabel.kernels.all_labels.label_loss import gradient_, value_
+from megalabel.kernels.core._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.core.checks import check_range, check_vectors
+from megalabel.kernels.updates.adam_rule import Rule
+from megalabel.types import Positives
+
+Wants = tuple[bool, bool, bool]  # which gradients are wanted: of embedding, weight and bias
+
+_CACHE_BYTES = 2 << 20  # weights, accumulator and logits of one chunk in a core's own cache
+_DEVICE_BYTES = 64 << 20  # on an accelerator a chunk only has to be large enough to fill it
+
+
+def chunk_bytes(device: torch.device) -> int:
+    """What a chunk of labels may take with all that is made of it."""
+    return _CACHE_BYTES if device.type == "cpu" else _DEVICE_BYTES
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """How the labels are cut: chunks of `size` labels, dealt out as `ranges` of chunk numbers."""
+
+    n_labels: int
+    size: int
+    ranges: list[range]
+
+    @classmethod
+    def of(cls, n_labels: int, dim: int, n_texts: int, device: torch.device, size: int | None = None) -> Chunks:
+        """`size` labels a chunk, or what suits the caches when None."""
+        threads = thread_count(device)
+        if size is None:
+            per_label = 4 * (2 * dim + n_texts)
+            size = even_chunk(n_labels, max(128, chunk_bytes(device) // per_label), threads)
+        return cls(n_labels, min(size, n_labels), chunk_ranges(n_labels, min(size, n_labels), threads))
+
+    def bounds(self, chunk: int) -> tuple[int, int]:
+        """First label of a chunk, and the one after its last."""
+        return chunk * self.size, min((chunk + 1) * self.size, self.n_labels)
+
+
+@dataclass(frozen=True)
+class Ones:
+    """Where the targets are 1, each pair once, ready to be picked out of a chunk's logits (n, B).
+
+    places (P,) index into a flattened chunk; those of chunk c are places[cuts[c]:cuts[c + 1]].
+    """
+
+    places: Tensor
+    cuts: list[int]
+
+    @classmethod
+    def of(cls, positives: Positives, n_texts: int, chunks: Chunks) -> Ones:
+        """Raises DataError when a pair lies outside (n_texts, n_labels)."""
+        rows, labels = positives.rows, positives.labels
+        n_chunks = chunks.ranges[-1].stop
+        check_vectors(positives)
+        if rows.numel() == 0:
+            return cls(rows, [0] * (n_chunks + 1))
+        pairs = labels * n_texts + rows
+        ends = torch.stack([rows.min(), rows.max(), labels.min(), labels.max(), _out_of_order(pairs)]).tolist()
+        advice = "check that data and head agree on the number of labels, batch and positives on texts"
+        check_range("row", ends[0], ends[1], n_texts, advice)
+        check_range("label", ends[2], ends[3], chunks.n_labels, advice)
+        if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.of sorts
+            pairs = torch.unique(pairs)
+        starts = torch.arange(n_chunks + 1, device=pairs.device) * (chunks.size * n_texts)
+        cuts = torch.searchsorted(pairs, starts).tolist()
+        return cls(pairs % (chunks.size * n_texts), cuts)
+
+    def of_chunk(self, chunk: int) -> Tensor:
+        """The places within one chunk, (P_chunk,)."""
+        return self.places[self.cuts[chunk] : self.cuts[chunk + 1]]
+
+
+def _out_of_order(pairs: Tensor) -> Tensor:
+    return (pairs[1:] <= pairs[:-1]).any().to(torch.int64)
+
+
+class _Product:
+    """Logits of a chunk in a buffer that is used again for the next, in the type that products run in."""
+
+    def __init__(self, x: Tensor, weight: Tensor, bias: Tensor | None, chunks: Chunks) -> None:
+        self.x, self.weight, self.bias = x, weight, bias
+        self.buffer = torch.empty(chunks.size * x.shape[0], dtype=x.dtype, device=x.device)
+
+    def __call__(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """z (n, B), and the chunk's weights (n, D) as the product read them."""
+        w = self.weight[start:stop].to(self.x.dtype)
+        z = self.buffer[: (stop - start) * self.x.shape[0]].view(stop - start, self.x.shape[0])
+        if self.bias is None:
+            torch.mm(w, self.x.t(), out=z)
+        else:
+            torch.addmm(self.bias[start:stop, None].to(self.x.dtype), w, self.x.t(), out=z)
+        return z, w
+
+
+def value(loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones, chunks: Chunks) -> Tensor:
+    """The loss summed over texts and labels, a float64 scalar; x (B, D) in the type that products run in."""
+
+    def of_range(numbers: range) -> Tensor:
+        logits = _Product(x, weight, bias, chunks)
+        total = torch.zeros((), dtype=torch.float64, device=x.device)
+        for c in numbers:
+            z = logits(*chunks.bounds(c))[0].to(weight.dtype)
+            total += value_(loss, z, ones.of_chunk(c))
+        return total
+
+    return torch.stack(run_ranges(of_range, chunks.ranges)).sum()
+
+
+@dataclass
+class Gradients:
+    """What a pass gives back, those of them that are wanted; of weight and bias none that a rule has spent.
+
+    embedding: shaped as the x that the pass took, (B, D) or transposed (D, B). weight, bias: shaped as they are.
+    """
+
+    embedding: Tensor | None = None
+    weight: Tensor | None = None
+    bias: Tensor | None = None
+
+    @classmethod
+    def beside(cls, weight: Tensor | None, bias: Tensor | None) -> Gradients:
+        """With room for those of weight and bias that are there."""
+        return cls(
+            weight=None if weight is None else torch.empty_like(weight),
+            bias=None if bias is None else torch.empty_like(bias),
+        )
+
+
+def learning(weight: Tensor, bias: Tensor | None, wants: Wants) -> tuple[Tensor | None, Tensor | None]:
+    """Weight and bias, None for one whose gradient is not wanted: it is frozen, and a rule must not move it."""
+    return weight if wants[1] else None, bias if wants[2] else None
+
+
+def gradients(
+    loss: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    ones: Ones,
+    chunks: Chunks,
+    *,
+    rule: Rule | None,
+    scale: float,
+    times: float = 1.0,
+    wants: Wants,
+) -> Gradients:
+    """The gradients with respect to (x, weight, bias), those of them that are wanted.
+
+    `scale` multiplies all of them. With a rule weight and bias, if wanted, are changed in place instead of getting
+    a gradient, and theirs is multiplied by `times` instead. x (B, D) is in the type that products run in.
+    """
+    wide = weight.dtype  # accumulators are as wide as the weights
+    moving = learning(weight, bias, wants)
+    out = Gradients() if rule else Gradients.beside(*moving)
+
+    def of_range(numbers: range) -> Tensor | None:
+        logits = _Product(x, weight, bias, chunks)
+        embedding = torch.zeros(x.shape, dtype=wide, device=x.device) if wants[0] else None
+        part = torch.empty_like(x) if wants[0] and x.dtype != wide else None
+        for c in numbers:
+            start, stop = chunks.bounds(c)
+            g, w = logits(start, stop)
+            gradient_(loss, g, ones.of_chunk(c))
+            if embedding is not None:
+                _add_scaled(embedding, g.t(), w, scale, part)
+            if rule is not None:
+                rule.update(*moving, g, x, start, stop, times)
+                continue
+            if out.weight is not None:
+                _product(out.weight[start:stop], g, x, scale)
+            if out.bias is not None:
+                torch.mul(g.sum(1, dtype=wide), scale, out=out.bias[start:stop])
+        return embedding
+
+    parts = run_ranges(of_range, chunks.ranges)
+    first = parts[0]
+    if first is not None:
+        for other in parts[1:]:
+            assert other is not None
+            first += other
+    out.embedding = first
+    return out
+
+
+def _add_scaled(into: Tensor, a: Tensor, b: Tensor, scale: float, part: Tensor | None) -> None:
+    if part is None:
+        into.addmm_(a, b, alpha=scale)
+    else:  # the scale belongs inside: a float16 product of small gradients would round to 0 without it
+        torch.addmm(part, a, b, beta=0, alpha=scale, out=part)
+        into += part
+
+
+def _product(into: Tensor, a: Tensor, b: Tensor, scale: float) -> None:
+    if into.dtype == a.dtype:
+        torch.addmm(into, a, b, beta=0, alpha=scale, out=into)
+    else:
+        torch.mul(torch.mm(a, b), scale, out=into)

@@ -1,0 +1,219 @@
+"""The k best labels of each text, exactly, without ever holding more than a chunk of the scores.
+
+    score[b, l] = x[b] · weight[l] + bias[l], in float32
+    labels[b]   = the k labels of highest score, ties to the lower label id, excluded pairs never
+
+`topk_of` does it for scores from anywhere, in rows whose labels may be in any order; `streaming_topk` for a
+dense table. Which body runs: on a CPU each of torch's threads owns a range of rows, scores a chunk at a time
+and passes it to numba's selection (`_cpu/select.py`), which skips blocks below the k-th best score so far.
+Elsewhere score and label id are packed into one integer, whose order is the order wanted, so that torch's
+top-k is deterministic under ties. `plain` and `plain_of` are the definition: tests trust them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.all_labels.topk_bodies import Scores, select_cpu, select_keys
+from megalabel.kernels.core._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.core.checks import check_excluded
+from megalabel.types import Positives, TopK
+
+__all__ = ["plain", "plain_of", "streaming_topk", "topk_of"]
+
+_CACHE_BYTES = 3 << 19  # 1.5 MiB: weights and scores of one chunk in a core's own cache
+_DEVICE_BYTES = 256 << 20
+
+
+def plain(x: Tensor, weight: Tensor, bias: Tensor | None, k: int, exclude: Positives | None = None) -> TopK:
+    """The answer of `streaming_topk` from one (B, L) matrix of scores and a stable sort."""
+    return plain_of((x.to(weight.dtype) @ weight.t() + (0 if bias is None else bias)).float(), k, exclude)
+
+
+def plain_of(scores: Tensor, k: int, exclude: Positives | None = None, names: Tensor | None = None) -> TopK:
+    """The answer of `topk_of` from scores (B, L), column i of which belongs to label names[i]."""
+    scores = scores.clone() if names is None else torch.empty_like(scores).index_copy_(1, names, scores)
+    if exclude is not None:
+        scores[exclude.rows, exclude.labels] = -torch.inf
+    best, labels = scores.sort(dim=1, descending=True, stable=True)
+    best, labels = best[:, :k], labels[:, :k].masked_fill(best[:, :k] == -torch.inf, -1)
+    return _filled(labels, best, k)
+
+
+@torch.no_grad()
+def streaming_topk(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    k: int,
+    exclude: Positives | None = None,
+    *,
+    names: Tensor | None = None,
+    chunk: int | None = None,
+) -> TopK:
+    """Exact top k over all labels.
+
+    Args:
+        x: embeddings (B, D), any floating type.
+        weight: (L, D).
+        bias: (L,), or None.
+        k: 1 or more. Where fewer than k labels are left, label -1 with score -inf fills the row.
+        exclude: pairs that are never given, in any order.
+        names: (L,) int64 permutation, the label of each row of `weight`; see `topk_of`.
+        chunk: labels at a time, None for what suits the caches.
+
+    Returns:
+        Labels (B, k) int64 and scores (B, k) float32 on x's device, best first.
+
+    Raises:
+        SettingError: k or shapes that do not fit, or scores that are not finite.
+        DataError: an excluded pair outside (B, L).
+    """
+    _check_table(x, weight, bias)
+    rows = x.to(weight.dtype)
+    buffers = threading.local()  # each thread scores its own chunks
+
+    def score(start: int, stop: int) -> Tensor:
+        w = weight.detach()[start:stop]
+        if not hasattr(buffers, "scores"):  # the first chunk of a thread is no smaller than its others
+            buffers.scores = rows.new_empty(len(rows) * len(w))
+        z = buffers.scores[: len(rows) * len(w)].view(len(rows), len(w))
+        torch.mm(rows, w.t(), out=z)
+        return z if bias is None else z.add_(bias[start:stop])
+
+    (n_labels, dim), n_texts = weight.shape, len(x)
+    return topk_of(score, n_labels, n_texts, k, exclude, device=x.device, width=dim, names=names, chunk=chunk)
+
+
+@torch.no_grad()
+def topk_of(
+    score: Callable[[int, int], Tensor],
+    n_rows: int,
+    n_texts: int,
+    k: int,
+    exclude: Positives | None = None,
+    *,
+    device: torch.device,
+    width: int,
+    names: Tensor | None = None,
+    chunk: int | None = None,
+) -> TopK:
+    """Exact top k over the rows of a table that scores itself.
+
+    Args:
+        score: (start, stop) ↦ the scores (B, n) of rows start to stop, contiguous or the transpose of something
+            contiguous (n, B), whichever comes cheaper; float32, on `device`. They are written to. On a CPU
+            several threads call it at once, each for its own rows.
+        n_rows: L, 1 or more.
+        n_texts: B.
+        k: 1 or more. Where fewer than k labels are left, label -1 with score -inf fills the row.
+        exclude: pairs of text and label that are never given, in any order.
+        device: where scores and answers are.
+        width: how many numbers a row has beside its scores, for the size of a chunk.
+        names: (L,) int64 permutation of the labels 0 … L − 1, the label of each row; None for its own number.
+            Answers, `exclude` and the order of ties all speak of labels.
+        chunk: rows at a time, None for what suits the caches.
+
+    Returns:
+        Labels (B, k) int64 and scores (B, k) float32, best first, ties to the lower label. Bits depend neither
+        on chunk nor on threads, as far as those of `score` do not.
+
+    Raises:
+        SettingError: k or names that do not fit, or scores that are not finite.
+        DataError: an excluded pair outside (B, L).
+    """
+    if k < 1:
+        raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
+    check_excluded(exclude, n_texts, n_rows)
+    places = None if names is None else _places(names, n_rows)
+    cpu, threads = device.type == "cpu", thread_count(device)
+    if chunk is None:
+        budget = _CACHE_BYTES if cpu else _DEVICE_BYTES
+        chunk = even_chunk(n_rows, max(128, budget // (4 * (width + n_texts))), threads)
+    chunk = min(chunk, n_rows)
+    scores = _without(exclude, places, Scores(score, n_rows, n_texts, chunk, device, names))
+    keep = min(k, n_rows)
+    body = select_cpu if cpu else select_keys
+    ranges = chunk_ranges(n_rows, chunk, threads)
+    parts = run_ranges(lambda numbers: body(scores, numbers, keep), ranges)
+    best = torch.cat([part.scores for part in parts], dim=1)
+    labels = torch.cat([part.labels for part in parts], dim=1)
+    if len(parts) > 1:  # by label and then, stably, by score: ties go to the lower label
+        labels, order = labels.sort(dim=1)
+        best, order = best.gather(1, order).sort(dim=1, descending=True, stable=True)
+        best, labels = best[:, :keep], labels.gather(1, order[:, :keep])
+    _all_found(labels, scores, keep)
+    return _filled(labels, best, k)
+
+
+def _filled(labels: Tensor, scores: Tensor, k: int) -> TopK:
+    missing = (0, k - scores.shape[1])
+    return TopK(
+        torch.nn.functional.pad(labels, missing, value=-1),
+        torch.nn.functional.pad(scores, missing, value=-torch.inf),
+    )
+
+
+def _without(exclude: Positives | None, places: Tensor | None, scores: Scores) -> Scores:
+    """The scores, less the excluded pairs; places (L,) are the rows of the labels, None for their own numbers."""
+    if exclude is None or len(exclude) == 0:
+        return scores
+    rows, order = (exclude.labels if places is None else places[exclude.labels]).sort()
+    n_chunks = -(-scores.n_rows // scores.chunk)
+    starts = torch.arange(n_chunks + 1, device=rows.device) * scores.chunk
+    cuts = torch.searchsorted(rows, starts).tolist()
+    return replace(scores, texts=exclude.rows[order], places=rows, cuts=cuts)
+
+
+def _places(names: Tensor, n_rows: int) -> Tensor:
+    """The row of each label, (L,) int64."""
+    fits = names.shape == (n_rows,) and names.dtype == torch.int64
+    if fits and 0 <= int(names.min()) and int(names.max()) < n_rows:
+        rows = torch.full_like(names, -1)
+        rows[names] = torch.arange(n_rows, device=names.device)
+        if int(rows.min()) >= 0:
+            return rows
+    raise SettingError(
+        f"names {tuple(names.shape)}, {names.dtype}, that are not each label once",
+        wanted=f"({n_rows},) int64, a permutation of 0 to {n_rows - 1}",
+        next_step="make them with argsort or randperm",
+        where="names",
+    )
+
+
+def _all_found(labels: Tensor, scores: Scores, keep: int) -> None:
+    """A text may lack a label only where pairs were excluded: else a score was NaN or -inf."""
+    short = (labels < 0).sum(1)
+    if not short.any():
+        return
+    allowed = torch.zeros_like(short)
+    if scores.texts is not None:
+        allowed.index_add_(0, scores.texts, torch.ones_like(scores.texts))
+    left = scores.n_rows - allowed  # pairs that occur twice only make this more lenient
+    if (keep - short < torch.minimum(left, torch.full_like(left, keep))).any():
+        raise SettingError(
+            "scores that are NaN or -inf",
+            wanted="finite embeddings, weights and biases",
+            next_step="look for a diverged training run, and take an earlier checkpoint",
+        )
+
+
+def _check_table(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1] or weight.shape[0] == 0:
+        raise SettingError(
+            f"embeddings {tuple(x.shape)} and weights {tuple(weight.shape)}",
+            wanted="(B, D) and (L, D) with the same D, and at least one label",
+            next_step="give the head the encoder's width as `dim`",
+        )
+    if bias is not None and bias.shape != weight.shape[:1]:
+        raise SettingError(
+            f"a bias {tuple(bias.shape)} beside weights {tuple(weight.shape)}",
+            wanted="one number per label",
+            next_step="make the bias with weight.new_zeros(n_labels)",
+        )

@@ -1,0 +1,1 @@
+"""Scores, shortlists, row updates and beam search over few labels per text."""

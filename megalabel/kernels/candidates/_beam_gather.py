@@ -1,0 +1,92 @@
+"""Torch body of `candidates/beam.py` for devices without a body of their own: gathers the candidates' rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid
+
+from megalabel.kernels.candidates._beam_tables import BeamTables
+
+_CELLS = 1 << 21  # candidates at a time
+_BYTES = 256 << 20  # gathered rows at a time
+
+
+def gathered(
+    views: Tensor, tables: BeamTables, k: int, scores: str, excluded: Tensor | None
+) -> tuple[Tensor, Tensor, bool]:
+    """Labels (B, k) and scores (B, k), and whether all logits on the way were finite.
+
+    excluded: text · L + label, rising.
+    """
+    labels = torch.full((len(views), k), -1, device=views.device)
+    best = torch.full((len(views), k), -torch.inf, device=views.device)
+    step = max(1, _CELLS // tables.widest)
+    finite = True
+    for at in range(0, len(views), step):
+        part = slice(at, at + step)
+        pairs = None if excluded is None else excluded - at * tables.n_labels
+        finite &= _search(views[part], tables, scores, pairs, labels[part], best[part])
+    return labels, best, finite
+
+
+def _search(
+    views: Tensor, tables: BeamTables, scores: str, excluded: Tensor | None, labels: Tensor, best: Tensor
+) -> bool:
+    weights, biases, offsets, order = tables.weights, tables.biases, tables.offsets, tables.order
+    n, device, depth = len(views), views.device, len(offsets)
+    texts = torch.arange(n, device=device)  # of each block, as the following three
+    starts, ends = torch.zeros_like(texts), torch.full_like(texts, len(weights[0]))
+    above = torch.zeros(n, dtype=torch.float64, device=device)
+    for level in range(depth + 1):
+        x = views[:, min(level, views.shape[1] - 1)].to(weights[level].dtype)
+        sizes = ends - starts
+        block = torch.repeat_interleave(sizes)
+        rows = torch.arange(len(block), device=device) - (sizes.cumsum(0) - sizes - starts)[block]
+        of = texts[block]
+        if level == 0:
+            z = torch.addmm(biases[0], x, weights[0].t()).flatten().float()
+        else:
+            z = _logits(x, weights[level], biases[level], of, rows)
+        if not bool(torch.isfinite(z).all()):
+            return False
+        alone = logsigmoid(z.double())
+        joint = above[block] + alone
+        joined = (scores in ("path", "fading") and level > 0) or (scores == "label*parent" and level == depth)
+        keys, down = (joint.float(), joint) if joined else (z, alone)
+        if level < depth:
+            chosen = (
+                _first(of, keys, rows, tables.beams[level], n)[0].sort().values
+            )  # blocks in the order of their rows
+            texts, above = of[chosen], down[chosen] * (0.5 if scores == "fading" else 1)
+            starts, ends = offsets[level][rows[chosen]], offsets[level][rows[chosen] + 1]
+    ids = order[rows]
+    if excluded is not None:
+        pairs = of * len(order) + ids
+        at = torch.searchsorted(excluded, pairs).clamp(max=len(excluded) - 1)
+        shown = (excluded[at] != pairs).nonzero().flatten()
+        of, ids, keys, down = of[shown], ids[shown], keys[shown], down[shown]
+    chosen, places = _first(of, keys, ids, labels.shape[1], n)
+    labels[of[chosen], places] = ids[chosen]
+    best[of[chosen], places] = (down.float().double() if joined else down)[chosen].exp().float()
+    return True
+
+
+def _logits(x: Tensor, weight: Tensor, bias: Tensor, of: Tensor, rows: Tensor) -> Tensor:
+    z = torch.empty(len(rows), device=x.device)
+    step = max(1, _BYTES // (2 * x.shape[1] * weight.element_size()))  # a row and the view beside it
+    for at in range(0, len(rows), step):
+        part = rows[at : at + step]
+        z[at : at + step] = (weight[part] * x[of[at : at + step]]).sum(1) + bias[part]
+    return z
+
+
+def _first(of: Tensor, keys: Tensor, ids: Tensor, room: int, n: int) -> tuple[Tensor, Tensor]:
+    """The `room` best cells of each text, ties to the lower id, and each one's place among its text's."""
+    rank = ids.argsort(stable=True)
+    rank = rank[keys[rank].argsort(descending=True, stable=True)]
+    rank = rank[of[rank].argsort(stable=True)]
+    counts = torch.bincount(of, minlength=n)
+    places = torch.arange(len(rank), device=of.device) - (counts.cumsum(0) - counts)[of[rank]]
+    inside = places < room
+    return rank[inside], places[inside]

@@ -1,0 +1,104 @@
+"""Checked tables of a cascade for `candidates/beam.py`: nothing in them can lead a search out of its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+
+Numbers = Tensor | np.ndarray
+
+
+class BeamTables:
+    """Tables, tree and beams as the bodies want them; arguments and errors are those of `BeamSearch`.
+
+    On a CPU weights and biases are float32, C-contiguous, and the caller's own memory where that was so before.
+    beams: clipped to the levels. widest: the most candidates that a text can have at any level. cells: at any
+    level of clusters, or below one leaf.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor | None],
+        offsets: Sequence[Numbers],
+        order: Numbers,
+        beams: Sequence[int],
+    ) -> None:
+        _check_tables(weights, biases, offsets, beams)
+        self.device, self.n_labels = weights[0].device, len(weights[-1])
+        tables = [w.detach() for w in weights]
+        if self.device.type == "cpu":
+            tables = [w.float().contiguous() for w in tables]
+        self.weights = tables
+        self.biases = [
+            w.new_zeros(len(w)) if b is None else b.detach().to(w.dtype).contiguous()
+            for w, b in zip(tables, biases, strict=True)
+        ]
+        children, places = [_integers(o) for o in offsets], _integers(order)
+        sizes = [len(w) for w in tables]
+        _check_tree(sizes, children, places)
+        self.beams = [int(min(beam, n)) for beam, n in zip(beams, sizes[:-1], strict=True)]
+        fans = [int(np.diff(o).max()) for o in children]
+        reach = [min(n, beam * fan) for n, beam, fan in zip(sizes[1:], self.beams, fans, strict=True)]
+        self.widest, self.cells = max(sizes[0], *reach), max(sizes[0], fans[-1], *reach[:-1])
+        self.offsets = [torch.from_numpy(o).to(self.device) for o in children]
+        self.order = torch.from_numpy(places).to(self.device)
+
+
+def _integers(numbers: Numbers) -> np.ndarray:
+    """On the host, int64, and writable: numba would compile once more for arrays that are not."""
+    found = np.asarray(numbers.cpu() if isinstance(numbers, Tensor) else numbers)
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise _unfit(f"offsets or an order of shape {found.shape} and dtype {found.dtype}", "vectors of integers")
+    return np.require(found, dtype=np.int64, requirements=["C", "W"])
+
+
+def _unfit(found: str, wanted: str) -> SettingError:
+    return SettingError(found, wanted=wanted, next_step="take tables, offsets and order from one cascade head")
+
+
+def _check_tables(
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    offsets: Sequence[Numbers],
+    beams: Sequence[int],
+) -> None:
+    depth = len(offsets)
+    if depth < 1 or len(beams) != depth or not len(weights) == len(biases) == depth + 1:
+        raise _unfit(
+            f"{len(weights)} weights, {len(biases)} biases, {depth} offsets and {len(beams)} beams",
+            "K of offsets and beams, K + 1 of weights and biases, K 1 or more",
+        )
+    if any(beam != int(beam) or beam < 1 for beam in beams):
+        raise SettingError(
+            f"beams={list(beams)}",
+            wanted="whole numbers, 1 or more",
+            next_step="keep at least one node",
+            where="beams",
+        )
+    shapes = [tuple(w.shape) for w in weights]
+    if any(len(s) != 2 or 0 in s or s[1] != shapes[0][1] for s in shapes):
+        raise _unfit(f"weights of shapes {shapes}", "(n, D) with the same D, and no empty table")
+    for shape, bias in zip(shapes, biases, strict=True):
+        if bias is not None and tuple(bias.shape) != shape[:1]:
+            raise _unfit(f"a bias {tuple(bias.shape)} beside weights {shape}", "one number per row")
+    devices = {str(t.device) for t in (*weights, *biases) if t is not None}
+    if len(devices) > 1:
+        raise _unfit(f"tables on {' and '.join(sorted(devices))}", "all of them on one device")
+
+
+def _check_tree(sizes: list[int], children: list[np.ndarray], order: np.ndarray) -> None:
+    for i, o in enumerate(children):
+        if len(o) != sizes[i] + 1 or o[0] != 0 or o[-1] != sizes[i + 1] or (np.diff(o) < 0).any():
+            raise _unfit(
+                f"offsets of level {i} that do not deal {sizes[i + 1]} rows out to {sizes[i]} nodes",
+                "n + 1 numbers that rise from 0 to the size of the next table",
+            )
+    n = sizes[-1]
+    if len(order) != n or order.min() < 0 or order.max() >= n or np.bincount(order).max() > 1:
+        raise _unfit(f"an order of {len(order)} numbers for {n} labels", "each label id at one place")

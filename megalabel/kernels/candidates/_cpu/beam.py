@@ -1,0 +1,168 @@
+"""Numba body of `candidates/beam.py`: each text walks from the top of the tree to its labels.
+
+It takes checked arrays only: an offset out of range here would read foreign memory. Serial on purpose, like
+the other bodies: the caller deals texts out to threads. Scratch memory belongs to one call, so that threads
+may share a tree.
+"""
+
+import math
+
+import numpy as np
+
+from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
+from megalabel.kernels.core._cpu.heaps import before, holds, log_sigmoid, offer, sink
+
+LABEL, TIMES_PARENT, PATH, FADING = range(4)
+_LARGEST = np.finfo(np.float32).max
+
+
+@summing
+def _logits(weight, bias, x, start, end, z, at):  # type: ignore[no-untyped-def]
+    """Logits of the rows start … end − 1 go to z[at], z[at + 1], …; gives where they end."""
+    for row in range(start, end):
+        total = np.float32(0)
+        for d in range(weight.shape[1]):
+            total += weight[row, d] * x[d]
+        z[at] = total + bias[row]
+        at += 1
+    return at
+
+
+@helper
+def _all_finite(z):  # type: ignore[no-untyped-def]
+    finite = True
+    for value in z:
+        finite &= abs(value) <= _LARGEST
+    return finite
+
+
+@helper
+def _finish(keys, rows, size, mode, labels, scores):  # type: ignore[no-untyped-def]
+    """Empties the heap into one row of labels and scores, best first, the rest -1 and -inf."""
+    labels[size:] = -1
+    scores[size:] = -np.inf
+    while size > 0:
+        size -= 1
+        labels[size] = rows[0]
+        scores[size] = math.exp(log_sigmoid(keys[0]) if mode == LABEL else np.float64(keys[0]))
+        sink(keys, rows, size, keys[size], rows[size])
+
+
+@helper
+def _add_path(z, totals, at, end, above, keys, rows, size, room, first):  # type: ignore[no-untyped-def]
+    """Turns the logits z[at:end] of one block into log-probabilities of paths, and offers them."""
+    for cell in range(at, end):
+        bound = np.float32(above + min(np.float64(z[cell]), 0.0))
+        if size == room and bound < keys[0]:
+            z[cell] = bound  # below the last that is kept: its exact value is not needed
+            continue
+        totals[cell] = above + log_sigmoid(z[cell])
+        z[cell] = np.float32(totals[cell])
+        size = offer(keys, rows, size, room, z[cell], first + cell - at)
+    return size
+
+
+@helper
+def _descend(  # type: ignore[no-untyped-def]
+    weight, bias, x, top, children, path, fade, room, starts, ends, above, blocks, z, totals, nodes, keys, rows
+):
+    """From candidates in blocks starts:ends to the children of the best `room`; -1 if a logit was not finite."""
+    n, size, finite = 0, 0, True
+    for j in range(blocks):
+        at = n
+        if top.shape[0] > 0:
+            n = top.shape[0]
+            z[:n] = top
+        else:
+            n = _logits(weight, bias, x, starts[j], ends[j], z, at)
+        finite = finite and _all_finite(z[at:n])
+        for cell in range(at, n):
+            nodes[cell] = starts[j] + cell - at
+        if path:
+            size = _add_path(z, totals, at, n, above[j], keys, rows, size, room, starts[j])
+        else:
+            for cell in range(at, n):
+                if size == room and z[cell] <= keys[0]:  # rows rise: a tie with the last cannot enter
+                    continue
+                size = offer(keys, rows, size, room, z[cell], nodes[cell])
+    if not finite:  # a heap with NaN in it has no order: its root would not bound what is kept
+        return -1
+    blocks = 0
+    for cell in range(n):  # in the order of the rows, so that the next level's blocks rise too
+        if z[cell] > keys[0] or (z[cell] == keys[0] and nodes[cell] <= rows[0]):
+            starts[blocks], ends[blocks] = children[nodes[cell]], children[nodes[cell] + 1]
+            above[blocks] = fade * (totals[cell] if path else log_sigmoid(z[cell]))
+            blocks += 1
+    return blocks
+
+
+@helper
+def _arrive(  # type: ignore[no-untyped-def]
+    weight, bias, x, order, alone, room, excluded, starts, ends, above, blocks, z, keys, rows
+):
+    """The heap of the best `room` labels in the blocks: its size, or -1 if a logit is not finite."""
+    size, finite = 0, True
+    for j in range(blocks):
+        n = _logits(weight, bias, x, starts[j], ends[j], z, 0)
+        finite = finite and _all_finite(z[:n])
+        for cell in range(n):
+            key = z[cell]
+            if not alone:
+                if size == room and np.float32(above[j] + min(np.float64(key), 0.0)) < keys[0]:
+                    continue
+                key = np.float32(above[j] + log_sigmoid(key))
+            label = order[starts[j] + cell]
+            if size == room and not before(key, label, keys[0], rows[0]):
+                continue
+            if not holds(excluded, label):
+                size = offer(keys, rows, size, room, key, label)
+    return size if finite else -1
+
+
+@compiled
+def walk(
+    views: np.ndarray,
+    top: np.ndarray,
+    weights: tuple[np.ndarray, ...],
+    biases: tuple[np.ndarray, ...],
+    offsets: tuple[np.ndarray, ...],
+    order: np.ndarray,
+    beams: np.ndarray,
+    cells: int,
+    mode: int,
+    excluded: np.ndarray,
+    cuts: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    bad: np.ndarray,
+) -> None:
+    """Fills labels and scores (B, k); adds to bad[0] the number of texts that met a logit that is not finite.
+
+    views (B, V, D). top: the logits (B, n_0) of level 0, or (B, 0): then they are computed here. cells: the most
+    candidates of a text at a level of clusters, and no less than the largest leaf. Text b's excluded labels are
+    excluded[cuts[b] : cuts[b + 1]], rising.
+    """
+    k, depth, most = labels.shape[1], len(offsets), beams.max()
+    z, totals, nodes = np.empty(cells, np.float32), np.empty(cells, np.float64), np.empty(cells, np.int64)
+    starts, ends, above = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.float64)
+    keys, rows = np.empty(max(most, k), np.float32), np.empty(max(most, k), np.int64)
+    for b in range(views.shape[0]):
+        blocks, starts[0], ends[0], above[0] = 1, 0, weights[0].shape[0], 0.0
+        given = top[b]
+        for level in range(depth):
+            if blocks < 0:
+                break
+            blocks = _descend(
+                weights[level], biases[level], views[b, min(level, views.shape[1] - 1)], given, offsets[level],
+                mode >= PATH and level > 0, 0.5 if mode == FADING else 1.0, beams[level],
+                starts, ends, above, blocks, z, totals, nodes, keys, rows,
+            )  # fmt: skip
+            given = given[:0]
+        size = -1
+        if blocks >= 0:
+            size = _arrive(
+                weights[depth], biases[depth], views[b, views.shape[1] - 1], order, mode == LABEL, k,
+                excluded[cuts[b] : cuts[b + 1]], starts, ends, above, blocks, z, keys, rows,
+            )  # fmt: skip
+        bad[0] += size < 0
+        _finish(keys, rows, max(size, 0), mode, labels[b], scores[b])

@@ -1,0 +1,207 @@
+"""Numba bodies of `candidates/candidate_scores.py`: one pass over the rows that are candidates of any text.
+
+They take checked tensors only: a row out of range here would read foreign memory. Rows are visited in their
+order, a strip at a time for all texts that have it as candidates, so that it comes from memory once; views and
+their gradients, small beside a table, stay in the second-level cache. Gradients are summed in parts whose
+number depends on the work alone, so that results do not depend on how many threads share them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from megalabel.kernels.candidates._cpu import whole_table
+from megalabel.kernels.candidates.candidates import Candidates
+from megalabel.kernels.core._cpu.compiling import compiled, helper, vectorised
+from megalabel.kernels.core._cpu.label_threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels.core._cpu.row_ranges import cut_rows
+
+_STRIP = 16  # rows at a time: 24 KB at D = 384, half of a first-level cache
+_OWN_COST = 3  # what reading a row costs, in members: what one text's use of it takes
+_PARTS = 16  # each holds a sum (B, D)
+_PART_WORK = 1 << 18  # multiplications that are worth a part of their own
+
+
+def scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
+    """Logits (C,)."""
+    logits = views.new_empty(candidates.n_cells)
+    parts = thread_count(weight.device)
+    before, cuts = cut_rows(candidates.by_rows, _OWN_COST, parts)
+    arrays = *_blocks(candidates), *_table(views, weight, bias), logits.numpy()
+    run_ranges(lambda part: _scores(part.start, part.stop, cuts, before, *arrays), chunk_ranges(parts, 1, parts))
+    return logits
+
+
+def bce(
+    views: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    candidates: Candidates,
+    offsets: Tensor,
+    rows: Tensor,
+    scale: float,
+    wants_views: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Value (), logits (C,), ∂value/∂logits (C,), and ∂value/∂views (B, D) if wanted.
+
+    Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly rising.
+    """
+    if candidates.whole:
+        return whole_table.bce(views, weight, bias, candidates, offsets, rows, scale, wants_views)
+    parts = min(_PARTS, 1 + candidates.n_cells * views.shape[1] // _PART_WORK)
+    before, cuts = cut_rows(candidates.by_rows, _OWN_COST, parts)
+    logits, cells = views.new_empty(candidates.n_cells), views.new_empty(candidates.n_cells)
+    values = torch.empty(parts, dtype=torch.float64)
+    sums = views.new_empty(parts, candidates.batch if wants_views else 0, views.shape[1])
+    out = [x.numpy() for x in (logits, cells, values, sums)]
+    arrays = *_blocks(candidates), *_table(views, weight, bias), offsets.numpy(), rows.numpy(), np.float32(scale)
+    ranges = chunk_ranges(parts, 1, thread_count(weight.device))
+    run_ranges(lambda part: _bce(part.start, part.stop, cuts, before, *arrays, *out), ranges)
+    dviews = sums[0]
+    for other in sums[1:]:
+        dviews += other
+    return (values.sum() * scale).to(views.dtype), logits, cells, dviews if wants_views else None
+
+
+def _blocks(candidates: Candidates) -> tuple[np.ndarray, ...]:
+    blocks = candidates.by_rows
+    return tuple(x.numpy() for x in (blocks.starts, blocks.offsets, blocks.texts, blocks.first))
+
+
+def _table(views: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[np.ndarray, ...]:
+    return tuple(x.numpy() for x in (views, weight, weight.new_empty(0) if bias is None else bias))
+
+
+@vectorised
+def _logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: int, out: np.ndarray) -> None:
+    """out (m,) ← x (D,) times rows first … first + m − 1."""
+    dim, m = len(x), len(out)
+    for i in range(0, m - 1, 2):  # two rows share what is loaded of x
+        a, b = np.float32(0), np.float32(0)
+        for d in range(dim):
+            a += x[d] * weight[first + i, d]
+            b += x[d] * weight[first + i + 1, d]
+        out[i], out[i + 1] = a, b
+    if m % 2:
+        a = np.float32(0)
+        for d in range(dim):
+            a += x[d] * weight[first + m - 1, d]
+        out[m - 1] = a
+    if len(bias):
+        for i in range(m):
+            out[i] += bias[first + i]
+
+
+@vectorised
+def _add_rows(into: np.ndarray, weight: np.ndarray, first: int, cells: np.ndarray) -> None:
+    """into (D,) ← into + Σ_i cells[i] · row first + i."""
+    dim, m = len(into), len(cells)
+    for i in range(0, m - 3, 4):
+        a, b, c, e = cells[i], cells[i + 1], cells[i + 2], cells[i + 3]
+        row = first + i
+        for d in range(dim):
+            into[d] += (a * weight[row, d] + b * weight[row + 1, d]) + (
+                c * weight[row + 2, d] + e * weight[row + 3, d]
+            )
+    for i in range(m - m % 4, m):
+        a = cells[i]
+        for d in range(dim):
+            into[d] += a * weight[first + i, d]
+
+
+@helper
+def _from(rows, at, end, row):  # type: ignore[no-untyped-def]
+    """The first place in at … end whose number is not below `row`; rows rise from at to end."""
+    while at < end:
+        middle = (at + end) // 2
+        if rows[middle] < row:
+            at = middle + 1
+        else:
+            end = middle
+    return at
+
+
+@vectorised
+def _losses(z, g, scale):  # type: ignore[no-untyped-def]
+    """g (m,) ← scale · sigmoid(z); Σ softplus(z) = Σ max(z, 0) + log Π (1 + e^−|z|) of m ≤ 16 logits."""
+    one = np.float32(1)
+    loss, product = 0.0, 1.0
+    for i in range(len(z)):
+        e = math.exp(-abs(z[i]))
+        product *= 1.0 + np.float64(e)
+        loss += max(z[i], np.float32(0))
+        g[i] = scale * ((one if z[i] >= 0 else e) / (one + e))
+    return loss + math.log(product)
+
+
+@compiled
+def _scores(  # type: ignore[no-untyped-def]
+    low, high, cuts, before, starts, offsets, texts, first, views, weight, bias, logits
+):
+    """Parts low … high − 1 of the rows."""
+    for part in range(low, high):
+        group = np.searchsorted(before, cuts[part], side="right") - 1
+        while group < len(starts) and before[group] < cuts[part + 1]:
+            start = max(cuts[part], before[group]) - before[group]
+            stop = min(cuts[part + 1], before[group + 1]) - before[group]
+            for i in range(start, stop, _STRIP):
+                m = min(_STRIP, stop - i)
+                for j in range(offsets[group], offsets[group + 1]):
+                    cell = first[j] + i
+                    _logits(views[texts[j]], weight, bias, starts[group] + i, logits[cell : cell + m])
+            group += 1
+
+
+@compiled
+def _bce(  # type: ignore[no-untyped-def]
+    low,
+    high,
+    cuts,
+    before,
+    starts,
+    offsets,
+    texts,
+    first,
+    views,
+    weight,
+    bias,
+    of_text,
+    positives,
+    scale,
+    logits,
+    cells,
+    values,
+    sums,
+):
+    """Parts low … high − 1 of the rows; text b's positives are of_text[b]:of_text[b + 1]."""
+    for part in range(low, high):
+        sums[part] = 0
+        loss = 0.0
+        group = np.searchsorted(before, cuts[part], side="right") - 1
+        while group < len(starts) and before[group] < cuts[part + 1]:
+            start = max(cuts[part], before[group]) - before[group]
+            stop = min(cuts[part + 1], before[group + 1]) - before[group]
+            for i in range(start, stop, _STRIP):
+                row, m = starts[group] + i, min(_STRIP, stop - i)
+                for j in range(offsets[group], offsets[group + 1]):
+                    text, cell = texts[j], first[j] + i
+                    z, g = logits[cell : cell + m], cells[cell : cell + m]
+                    _logits(views[text], weight, bias, row, z)
+                    loss += _losses(z, g, scale)
+                    end = of_text[text + 1]
+                    at = _from(positives, of_text[text], end, row)
+                    while at < end and positives[at] < row + m:
+                        one = positives[at] - row
+                        loss -= z[one]
+                        # σ(z) − 1 as −σ(−z), which a small difference of large numbers would lose
+                        e = math.exp(-abs(z[one]))
+                        g[one] = -scale * ((e if z[one] >= 0 else np.float32(1)) / (np.float32(1) + e))
+                        at += 1
+                    if sums.shape[1]:
+                        _add_rows(sums[part, text], weight, row, g)
+            group += 1
+        values[part] = loss

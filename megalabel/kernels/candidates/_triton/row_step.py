@@ -1,0 +1,250 @@
+"""Triton bodies of `candidates/row_step.py`: a row's gradient is summed in registers and spent at once.
+
+A program takes a tile of neighbouring rows of one group and a strip of their columns. It adds up what the
+group's members bring, in their order and without atomic additions, reads weights and moments once and writes
+them once. A strip knows nothing of the other strips: Adam's step counts move in a launch of their own, after
+all have read them.
+
+They take checked tensors only, of any one device: with TRITON_INTERPRET=1 also those of a CPU.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from megalabel.kernels.candidates.row_groups import RowGroups
+
+# Rows of a tile: a strip of a view serves them all. Clusters have about 8 children, the last often fewer.
+_HEIGHT = 4
+_TOGETHER = 4  # members whose views are asked for before the first has come
+
+
+def adam(
+    weight: Tensor,
+    bias: Tensor | None,
+    state: dict[str, Tensor],
+    groups: RowGroups,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """One step of lazy AdamW, in place."""
+    inputs, tiles, strips, width = _tiles(weight, groups)
+    of_bias = [] if bias is None else [bias, state["bias_mean"], state["bias_square"]]
+    dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None] * 3
+    by_mean, by_square = weight.new_empty(2, tiles, _HEIGHT)
+    # 1 − β^t comes from log β, made here in double precision: β itself would be rounded to single.
+    logs = [math.log(beta) if beta > 0 else -math.inf for beta in betas]
+    with torch.cuda.device_of(weight):  # Triton launches on the current device, whatever the tensors' is
+        _count[(tiles,)](inputs[0], state["steps"], by_mean, by_square, *logs, HEIGHT=_HEIGHT, num_warps=1)
+        _adam[(tiles, strips)](
+            *inputs,
+            weight,
+            state["mean"],
+            state["square"],
+            *dense,
+            by_mean,
+            by_square,
+            *map(float, (lr, 1 - betas[0], betas[1], 1 - betas[1], eps, 1 - lr * weight_decay)),
+            weight.shape[1],
+            HAS_BIAS=bias is not None,
+            HEIGHT=_HEIGHT,
+            WIDTH=width,
+            TOGETHER=_TOGETHER,
+            num_warps=max(1, width // 128),
+        )
+    _copy_back(of_bias, dense)
+
+
+def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
+    """One step of SGD without momentum, in place."""
+    inputs, tiles, strips, width = _tiles(weight, groups)
+    of_bias = [] if bias is None else [bias]
+    dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None]
+    with torch.cuda.device_of(weight):
+        _sgd[(tiles, strips)](
+            *inputs,
+            weight,
+            *dense,
+            float(lr),
+            float(1 - lr * weight_decay),
+            weight.shape[1],
+            HAS_BIAS=bias is not None,
+            HEIGHT=_HEIGHT,
+            WIDTH=width,
+            TOGETHER=_TOGETHER,
+            num_warps=max(1, width // 128),
+        )
+    _copy_back(of_bias, dense)
+
+
+def _tiles(weight: Tensor, groups: RowGroups) -> tuple[list[Tensor], int, int, int]:
+    """What the kernels read of the groups, how many tiles and strips there are, and the width of a strip.
+
+    The tiles' table is (tiles, 5) int64: first row, the group's end and start, its members' start and end.
+    A member is a pair of int64: its text and its first cell.
+    """
+    starts, ends, offsets = groups.starts, groups.ends, groups.offsets
+    counts = (ends - starts + (_HEIGHT - 1)) // _HEIGHT
+    tiles = int(counts.sum())
+    group = torch.arange(len(groups), device=counts.device).repeat_interleave(counts, output_size=tiles)
+    within = torch.arange(tiles, device=counts.device) - (counts.cumsum(0) - counts)[group]
+    own = torch.stack([ends, starts, offsets[:-1], offsets[1:]], 1)[group]
+    table = torch.cat([(starts[group] + within * _HEIGHT)[:, None], own], 1)
+    dim = weight.shape[1]
+    # 4 columns a thread. Strips of 128 where those of 256 would leave half of the last one idle, as at D = 384.
+    width = max(32, triton.next_power_of_2(dim)) if dim <= 128 else 128 if triton.cdiv(dim, 128) % 2 else 256
+    members = torch.stack([groups.texts, groups.first], 1)
+    inputs = [table, groups.views.contiguous(), groups.cells.contiguous(), members]
+    return inputs, tiles, triton.cdiv(dim, width), width
+
+
+def _copy_back(wanted: list[Tensor], have: list[Tensor | None]) -> None:
+    """A bias may be a column of something larger, which the kernels do not write to."""
+    for x, y in zip(wanted, have, strict=False):
+        if y is not None and not x.is_contiguous():
+            x.copy_(y)
+
+
+@triton.jit
+def _rows(table, HEIGHT: tl.constexpr):  # type: ignore[no-untyped-def]
+    """The rows (HEIGHT,) of this program's tile, and which of them there are."""
+    table += tl.program_id(0) * 5
+    row = tl.load(table) + tl.arange(0, HEIGHT)
+    return row, row < tl.load(table + 1)
+
+
+@triton.jit
+def _sums(  # type: ignore[no-untyped-def]
+    table,
+    views,
+    cells,
+    members,
+    row,
+    live,
+    d,
+    dim,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    N: tl.constexpr,
+):
+    """The gradients of a strip of weights (HEIGHT, WIDTH) and of the biases (HEIGHT,), N members at a time."""
+    of_weight = tl.zeros([HEIGHT, WIDTH], tl.float32)
+    of_bias = tl.zeros([HEIGHT], tl.float32)
+    table += tl.program_id(0) * 5
+    within = row - tl.load(table + 2)
+    m, last = tl.load(table + 3), tl.load(table + 4)
+    while m < last:
+        for i in tl.static_range(N):
+            there = m + i < last
+            text = tl.load(members + 2 * (m + i), mask=there, other=0)
+            cell = tl.load(members + 2 * (m + i) + 1, mask=there, other=0) + within
+            g = tl.load(cells + cell, mask=live & there, other=0.0)
+            x = tl.load(views + text * dim + d[None, :], mask=(d < dim)[None, :] & there, other=0.0)
+            of_weight += g[:, None] * x
+            of_bias += g
+        m += N
+    return of_weight, of_bias
+
+
+@triton.jit
+def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT: tl.constexpr):  # type: ignore[no-untyped-def]
+    row, live = _rows(table, HEIGHT)
+    count = tl.load(steps + row, mask=live, other=0) + 1
+    tl.store(steps + row, count, mask=live)
+    # 1 − β^t is small in the first steps of a β near 1: in single precision it would lose four digits.
+    t = count.to(tl.float64)
+    at = tl.program_id(0) * HEIGHT + tl.arange(0, HEIGHT)
+    tl.store(by_mean + at, (1 / (1 - tl.exp(t * log_of_mean))).to(tl.float32))
+    tl.store(by_square + at, (1 / (1 - tl.exp(t * log_of_square))).to(tl.float32))
+
+
+@triton.jit
+def _adam(  # type: ignore[no-untyped-def]
+    table,
+    views,
+    cells,
+    members,
+    weight,
+    mean,
+    square,
+    bias,
+    bias_mean,
+    bias_square,
+    by_mean,
+    by_square,
+    lr,
+    new_of_mean,
+    old_of_square,
+    new_of_square,
+    eps,
+    keep,
+    dim,
+    HAS_BIAS: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    TOGETHER: tl.constexpr,
+):
+    row, live = _rows(table, HEIGHT)
+    d = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    at = row[:, None] * dim + d[None, :]
+    inside = live[:, None] & (d < dim)[None, :]
+    m = tl.load(mean + at, mask=inside, other=0.0)
+    v = tl.load(square + at, mask=inside, other=0.0)
+    w = tl.load(weight + at, mask=inside, other=0.0)
+    g, of_bias = _sums(table, views, cells, members, row, live, d, dim, HEIGHT, WIDTH, TOGETHER)
+    at_tile = tl.program_id(0) * HEIGHT + tl.arange(0, HEIGHT)
+    c_mean, c_square = tl.load(by_mean + at_tile), tl.load(by_square + at_tile)
+    m += (g - m) * new_of_mean
+    v = v * old_of_square + g * g * new_of_square
+    w = w * keep - lr * (m * c_mean[:, None] / (tl.sqrt(v * c_square[:, None]) + eps))
+    tl.store(mean + at, m, mask=inside)
+    tl.store(square + at, v, mask=inside)
+    tl.store(weight + at, w, mask=inside)
+
+    if HAS_BIAS:
+        live = live & (tl.program_id(1) == 0)
+        m = tl.load(bias_mean + row, mask=live, other=0.0)
+        v = tl.load(bias_square + row, mask=live, other=0.0)
+        w = tl.load(bias + row, mask=live, other=0.0)
+        m += (of_bias - m) * new_of_mean
+        v = v * old_of_square + of_bias * of_bias * new_of_square
+        w -= lr * (m * c_mean / (tl.sqrt(v * c_square) + eps))
+        tl.store(bias_mean + row, m, mask=live)
+        tl.store(bias_square + row, v, mask=live)
+        tl.store(bias + row, w, mask=live)
+
+
+@triton.jit
+def _sgd(  # type: ignore[no-untyped-def]
+    table,
+    views,
+    cells,
+    members,
+    weight,
+    bias,
+    lr,
+    keep,
+    dim,
+    HAS_BIAS: tl.constexpr,
+    HEIGHT: tl.constexpr,
+    WIDTH: tl.constexpr,
+    TOGETHER: tl.constexpr,
+):
+    row, live = _rows(table, HEIGHT)
+    d = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    at = row[:, None] * dim + d[None, :]
+    inside = live[:, None] & (d < dim)[None, :]
+    w = tl.load(weight + at, mask=inside, other=0.0)
+    g, of_bias = _sums(table, views, cells, members, row, live, d, dim, HEIGHT, WIDTH, TOGETHER)
+    tl.store(weight + at, w * keep - lr * g, mask=inside)
+    if HAS_BIAS:
+        live = live & (tl.program_id(1) == 0)
+        b = tl.load(bias + row, mask=live, other=0.0)
+        tl.store(bias + row, b - lr * of_bias, mask=live)

@@ -1,0 +1,249 @@
+"""The best labels of each text, found by beam search down a tree of clusters.
+
+    z[i, n] = views[i] · weights[i][n] + biases[i][n]     levels i = 0 … K − 1: clusters, K: places of labels
+    kept[i] = the beams[i] best candidates of level i; those of level 0 are all its nodes, those of level i + 1
+              the children of kept[i]
+    p(n)    = σ(z of n)                            scores="label"
+            = σ(z of n) · σ(z of n's parent)       scores="label*parent"
+            = Π σ(z) from the top down to n        scores="path"
+            = σ(z of n) · √ p(n's parent)          scores="fading"
+
+Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022), with "path" and "fading" by p. The
+former is a probabilistic label tree; the latter weighs a level half as much as the one below it, since a level
+that is trained on what the one above shortlists knows much of it already. A product is ranked by its logarithm,
+summed in float64 and rounded to float32, a single factor by its z; only then is the probability made. So the
+order holds where probabilities are 0 or 1 in float32, and scores that print alike need not be a tie. Ties go to
+the lower row, among labels to the lower label id. A beam that covers every node gives the answer of scoring all
+labels.
+
+Which body runs: on a CPU numba's (`_cpu/beam.py`), text by text; level 0 of more than one text is a matrix
+product over chunks of texts, dealt out to torch's threads: how many there are does not change a bit. Elsewhere
+torch gathers the candidates' rows in bounded pieces. `plain` is the definition: tests trust it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, pad
+
+from megalabel.errors import SettingError
+from megalabel.kernels.candidates._beam_gather import gathered
+from megalabel.kernels.candidates._beam_tables import BeamTables, Numbers
+from megalabel.kernels.core._cpu.label_threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels.core.checks import check_excluded
+from megalabel.types import Positives, TopK
+
+Scores = Literal["label", "label*parent", "path", "fading"]
+
+_MODES = get_args(Scores)  # numbered as in _cpu/beam.py
+_TEXTS = 32  # a chunk of level 0: its scores stay in a core's own cache
+_NOTHING = np.empty(0, dtype=np.int64)
+_NO_LOGITS = np.empty((1, 0), dtype=np.float32)
+
+
+def plain(
+    views: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    offsets: Sequence[Numbers],
+    order: Numbers,
+    beams: Sequence[int],
+    k: int,
+    scores: Scores = "label",
+    exclude: Positives | None = None,
+) -> TopK:
+    """The same answer from lists of candidates, one text after the other; float64 tables stay float64."""
+    last = len(weights) - 1
+    hidden = set() if exclude is None else set(zip(exclude.rows.tolist(), exclude.labels.tolist(), strict=True))
+    labels, best = torch.full((len(views), k), -1), torch.full((len(views), k), -torch.inf)
+    for b in range(len(views)):
+        rows, above = list(range(len(weights[0]))), [0.0] * len(weights[0])
+        for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+            z = weight[rows] @ views[b, min(i, views.shape[1] - 1)].to(weight.dtype)
+            z = (z if bias is None else z + bias[rows]).float()
+            alone = logsigmoid(z.double())
+            joint = alone + torch.tensor(above, dtype=torch.float64)
+            joined = (scores in ("path", "fading") and i > 0) or (scores == "label*parent" and i == last)
+            keys = (joint.float() if joined else z).tolist()
+            if i == last:
+                break
+            chosen = sorted(_ranked(keys, rows)[: beams[i]])
+            children = [range(int(offsets[i][rows[c]]), int(offsets[i][rows[c] + 1])) for c in chosen]
+            down = ((joint if joined else alone) * (0.5 if scores == "fading" else 1)).tolist()
+            above = [down[c] for c, block in zip(chosen, children, strict=True) for _ in block]
+            rows = [row for block in children for row in block]
+        ids = [int(order[row]) for row in rows]
+        ranked = [c for c in _ranked(keys, ids) if (b, ids[c]) not in hidden][:k]
+        labels[b, : len(ranked)] = torch.tensor([ids[c] for c in ranked], dtype=torch.int64)
+        best[b, : len(ranked)] = (joint.float().double() if joined else alone)[ranked].exp().float()
+    return TopK(labels, best)
+
+
+def _ranked(keys: list[float], ids: list[int]) -> list[int]:
+    return sorted(range(len(keys)), key=lambda c: (-keys[c], ids[c]))
+
+
+def beam_topk(
+    views: Tensor,
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    offsets: Sequence[Numbers],
+    order: Numbers,
+    beams: Sequence[int],
+    k: int,
+    scores: Scores = "label",
+    exclude: Positives | None = None,
+) -> TopK:
+    """The k best labels that a beam reaches; arguments and errors as `BeamSearch` has them, checked every time."""
+    return BeamSearch(weights, biases, offsets, order, beams, scores)(views, k, exclude)
+
+
+class BeamSearch:
+    """A tree and its tables, checked once and searched many times.
+
+    Tables that are float32 and contiguous are searched where they lie, so that changes of them are seen; others
+    on a CPU are copied. Threads may share a search.
+
+    Args:
+        weights: K + 1 tables (n_i, D), the last of places (L, D). Row n of table i is node n of level i.
+        biases: K + 1 of (n_i,), or None where a table has none.
+        offsets: K of (n_i + 1,) integers; children of node j of level i are rows offsets[i][j] to
+            offsets[i][j + 1] − 1 of level i + 1.
+        order: (L,) integers, the label id at each place.
+        beams: K numbers, how many nodes of each level are kept; more than the level has means all.
+        scores: what the probability of a label is, see above.
+
+    Raises:
+        SettingError: shapes that do not fit, offsets that do not rise, a beam below 1, unknown `scores`.
+    """
+
+    def __init__(
+        self,
+        weights: Sequence[Tensor],
+        biases: Sequence[Tensor | None],
+        offsets: Sequence[Numbers],
+        order: Numbers,
+        beams: Sequence[int],
+        scores: Scores = "label",
+    ) -> None:
+        self._tables = tables = BeamTables(weights, biases, offsets, order, beams)
+        if scores not in _MODES:
+            wanted = " or ".join(_MODES)
+            raise SettingError(f"scores={scores!r}", wanted=wanted, next_step="leave it out", where="scores")
+        self.scores = scores
+        self._walked: tuple[Any, ...] = ()
+        if tables.device.type == "cpu":
+            self._walked = (
+                tuple(w.numpy() for w in tables.weights),
+                tuple(b.numpy() for b in tables.biases),
+                tuple(o.numpy() for o in tables.offsets),
+                tables.order.numpy(),
+                np.array(tables.beams, dtype=np.int64),
+                tables.cells,
+                _MODES.index(scores),
+            )
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The tables that are searched."""
+        return self._tables.weights
+
+    def __call__(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
+        """The k best labels that the beam reaches.
+
+        Args:
+            views: (B, V, D), any floating type; V = 1, one view for all levels, or K + 1.
+            k: 1 or more; where fewer labels are reached, label -1 with score -inf fills the row.
+            exclude: pairs of text and label id that are never given, in any order.
+
+        Returns:
+            Label ids (B, k) int64 and probabilities (B, k) float32 on the views' device, best first.
+
+        Raises:
+            SettingError: k or views that do not fit, or logits on the way that are not finite.
+            DataError: an excluded pair outside (B, L).
+        """
+        tables, views = self._tables, views.detach()
+        _check_call(views, k, tables.weights)
+        keep = min(k, tables.n_labels)
+        pairs = _pairs(exclude, len(views), tables.n_labels)
+        if self._walked:
+            labels, best, finite = self._walk(views, keep, pairs)
+        else:
+            labels, best, finite = gathered(views, tables, keep, self.scores, pairs)
+        if not finite:
+            raise SettingError(
+                "scores that are NaN or infinite",
+                wanted="finite views, weights and biases",
+                next_step="look for a diverged training run, and take an earlier checkpoint",
+            )
+        if keep < k:
+            labels, best = pad(labels, (0, k - keep), value=-1), pad(best, (0, k - keep), value=-torch.inf)
+        return TopK(labels, best)
+
+    def _walk(self, views: Tensor, k: int, pairs: Tensor | None) -> tuple[Tensor, Tensor, bool]:
+        from megalabel.kernels.candidates._cpu.beam import walk  # numba takes half a second to import
+
+        n, tables, views = len(views), self._tables, views.float().contiguous()
+        x = views.numpy()
+        excluded, cuts = _NOTHING, np.zeros(n + 1, dtype=np.int64)
+        if pairs is not None:
+            cuts = np.searchsorted(pairs.numpy(), np.arange(n + 1) * tables.n_labels)
+            excluded = pairs.numpy() % tables.n_labels
+        labels, best = np.empty((n, k), dtype=np.int64), np.empty((n, k), dtype=np.float32)
+
+        def texts(start: int, stop: int, top: np.ndarray) -> int:
+            bad, part = np.zeros(1, dtype=np.int64), slice(start, stop)
+            walk(x[part], top, *self._walked, excluded, cuts[start : stop + 1], labels[part], best[part], bad)
+            return int(bad[0])
+
+        def chunks(numbers: range) -> int:
+            bad = 0
+            for start in range(numbers.start * _TEXTS, min(numbers.stop * _TEXTS, n), _TEXTS):
+                stop = min(start + _TEXTS, n)
+                top = torch.addmm(tables.biases[0], views[start:stop, 0], tables.weights[0].t())
+                bad += texts(start, stop, top.numpy())
+            return bad
+
+        if n == 1:
+            bad = texts(0, 1, _NO_LOGITS)
+        else:
+            threads = thread_count(views.device)
+            ranges = chunk_ranges(max(n, 1), _TEXTS, threads)
+            if threads > len(ranges):  # alone in the caller's thread, the product would use all of torch's
+                ranges.append(range(0))
+            bad = sum(run_ranges(chunks, ranges))
+        return torch.from_numpy(labels), torch.from_numpy(best), bad == 0
+
+
+def _pairs(exclude: Positives | None, n: int, n_labels: int) -> Tensor | None:
+    """Excluded pairs as text · L + label, rising; None where there are none."""
+    if exclude is None or not len(exclude):
+        return None
+    check_excluded(exclude, n, n_labels)
+    return (exclude.rows * n_labels + exclude.labels).sort().values
+
+
+def _check_call(views: Tensor, k: int, weights: list[Tensor]) -> None:
+    if k < 1:
+        raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
+    width = weights[0].shape[1]
+    if views.device != weights[0].device:
+        raise SettingError(
+            f"views on {views.device} and tables on {weights[0].device}",
+            wanted="both on one device",
+            next_step="move the head to the encoder's device",
+            where="views",
+        )
+    if views.dim() != 3 or views.shape[1] not in (1, len(weights)) or views.shape[2] != width:
+        raise SettingError(
+            f"views {tuple(views.shape)}",
+            wanted=f"(B, 1, {width}) or (B, {len(weights)}, {width})",
+            next_step="give the head the encoder's width as `dim` and one view a level",
+            where="views",
+        )

@@ -1,0 +1,72 @@
+"""The gradients of one step, sorted by the rows that they touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.core.block_order import BlocksByRow
+
+
+@dataclass(frozen=True)
+class RowGroups(BlocksByRow):
+    """Blocks of all gradients by rising rows, without overlap: what `row_step` reads for each row that it moves.
+
+    Members of a group come by place in the list of gradients, then by text. The gradient of row r of group i is
+    Σ_m cells[first[m] + r - starts[i]] · views[texts[m]] over the group's members m.
+
+    views (ΣB, D) and cells (ΣC,): those of all gradients, one after the other.
+    """
+
+    views: Tensor
+    cells: Tensor
+
+    @classmethod
+    def of(cls, gradients: list[TableGradient]) -> RowGroups:  # type: ignore[override]
+        """Sorts the blocks of all gradients; nothing depends on the height of the table.
+
+        Raises:
+            SettingError: no gradient, or blocks that overlap without being the same range.
+        """
+        if not gradients:
+            raise SettingError(
+                "a step without gradients",
+                wanted="at least one TableGradient",
+                next_step="step after candidate_bce, not before",
+                where="gradients",
+            )
+        blocks = gradients[0].candidates.by_rows if len(gradients) == 1 else _joined_blocks(gradients)
+        if (blocks.starts[1:] < blocks.ends[:-1]).any():
+            raise SettingError(
+                "candidate blocks that overlap without being the same range",
+                wanted="blocks that are children of one level's clusters, or all rows in every gradient",
+                next_step="step once for each table, with the gradients of that table alone",
+                where="gradients",
+            )
+        return cls(
+            blocks.starts,
+            blocks.ends,
+            blocks.offsets,
+            blocks.texts,
+            blocks.first,
+            _joined([g.views for g in gradients]),
+            _joined([g.cells for g in gradients]),
+        )
+
+
+def _joined_blocks(gradients: list[TableGradient]) -> BlocksByRow:
+    parts, texts, first, n_texts, n_cells = [g.candidates for g in gradients], [], [], 0, 0
+    for part in parts:
+        texts.append(part.texts_of_blocks() + n_texts)
+        first.append(part.cells[:-1] + n_cells)
+        n_texts, n_cells = n_texts + part.batch, n_cells + part.n_cells
+    starts, ends = torch.cat([p.starts for p in parts]), torch.cat([p.ends for p in parts])
+    return BlocksByRow.of(starts, ends, torch.cat(texts), torch.cat(first))
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts)

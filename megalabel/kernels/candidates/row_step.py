@@ -1,0 +1,221 @@
+"""Optimiser steps on the rows that were candidates, straight from factored gradients.
+
+For each row that occurs in a `TableGradient`, in the order of list and texts:
+
+    g = Σ cells · views                                   one vector of D numbers, never a table of them
+    Adam: mean, square, steps of that row move; weight ← weight − lr · (decay · weight + the move)
+    SGD:  weight ← weight − lr · (g + decay · weight)
+
+Rows that were no candidates are neither read nor written, so time does not depend on the table's height and
+there is no gradient buffer. A row that was a candidate is touched even if its gradient is 0. Adam is AdamW
+(Loshchilov and Hutter, 2019; Kingma and Ba, 2015), lazily: moments, decay and step count of a row stand
+still while it is no candidate, and its bias correction counts its own steps. Where every row is touched in
+every step that is torch.optim.AdamW. Biases move likewise, without decay.
+
+Which body runs: numba on a CPU (`_cpu/row_step.py`), Triton on CUDA, both for float32; the plain versions,
+which hold the gradient of all touched rows at once, for everything else.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.candidates.candidates import TableGradient, fast_body
+from megalabel.kernels.candidates.row_groups import RowGroups
+from megalabel.kernels.core.checks import all_finite
+
+__all__ = ["adam_state", "plain_adam", "plain_sgd", "row_adam", "row_sgd"]
+
+
+def adam_state(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
+    """What Adam remembers of a table that has not moved yet: moments like the weights and bias, and step counts.
+
+    mean, square (n, D); bias_mean, bias_square (n,), left out without a bias; steps (n,) int32 of each row.
+    """
+    state = {"mean": torch.zeros_like(weight.detach()), "square": torch.zeros_like(weight.detach())}
+    if bias is not None:
+        state |= {"bias_mean": torch.zeros_like(bias.detach()), "bias_square": torch.zeros_like(bias.detach())}
+    return state | {"steps": torch.zeros(weight.shape[0], dtype=torch.int32, device=weight.device)}
+
+
+@torch.no_grad()
+def row_adam(
+    weight: Tensor,
+    bias: Tensor | None,
+    state: dict[str, Tensor],
+    gradients: list[TableGradient],
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+) -> None:
+    """One step of lazy AdamW, in place, for the sum of `gradients`.
+
+    Args:
+        weight: (n, D).
+        bias: (n,), or None.
+        state: of this table, as `adam_state` makes it.
+        gradients: of the micro-batches of this step; their order counts only for rounding.
+        lr: learning rate, 0 or more.
+        betas: how much of mean and square is kept, each from 0 to below 1; may change between steps.
+        eps: added to the root of the corrected square, above 0.
+        weight_decay: decoupled, 0 or more; for the weights alone.
+
+    Raises:
+        SettingError: shapes, types or numbers that do not fit, rows outside the table, or gradients that are
+            not finite; weight and state are as they were then.
+    """
+    _check_numbers(lr, weight_decay)
+    if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1 and 0 < eps < math.inf):
+        raise SettingError(
+            f"betas={betas}, eps={eps}",
+            wanted="betas from 0 to below 1 and eps above 0",
+            next_step="leave them at (0.9, 0.999) and 1e-8",
+        )
+    _check_state(weight, bias, state)
+    groups = _groups(weight, bias, gradients)
+    if len(groups) == 0:
+        return
+    body = fast_body("row_step", weight)
+    adam = plain_adam if body is None else body.adam
+    adam(weight.detach(), None if bias is None else bias.detach(), state, groups, lr, betas, eps, weight_decay)
+
+
+@torch.no_grad()
+def row_sgd(
+    weight: Tensor,
+    bias: Tensor | None,
+    gradients: list[TableGradient],
+    lr: float,
+    weight_decay: float = 0.0,
+) -> None:
+    """One step of stochastic gradient descent without momentum, in place; arguments as for `row_adam`."""
+    _check_numbers(lr, weight_decay)
+    groups = _groups(weight, bias, gradients)
+    if len(groups) == 0:
+        return
+    body = fast_body("row_step", weight)
+    sgd = plain_sgd if body is None else body.sgd
+    sgd(weight.detach(), None if bias is None else bias.detach(), groups, lr, weight_decay)
+
+
+def plain_adam(
+    weight: Tensor,
+    bias: Tensor | None,
+    state: dict[str, Tensor],
+    groups: RowGroups,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """The definition, for any type and device."""
+    rows = groups.rows()
+    state["steps"][rows] += 1
+    steps = state["steps"][rows].to(torch.float64)
+    of_mean, of_square = ((1 - beta**steps).to(weight.dtype) for beta in betas)
+    tables = [(weight, state["mean"], state["square"], weight_decay)]
+    if bias is not None:
+        moments = state["bias_mean"][:, None], state["bias_square"][:, None]
+        tables.append((bias[:, None], *moments, 0.0))
+    for (table, mean, square, decay), g in zip(tables, _sums(groups, rows), strict=False):
+        m = mean[rows].lerp(g, 1 - betas[0])
+        v = square[rows] * betas[1] + (1 - betas[1]) * g * g
+        mean[rows], square[rows] = m, v
+        move = (m / of_mean[:, None]) / ((v / of_square[:, None]).sqrt() + eps)
+        table[rows] = table[rows] * (1 - lr * decay) - lr * move
+
+
+def plain_sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
+    """The definition, for any type and device."""
+    rows = groups.rows()
+    of_weight, of_bias = _sums(groups, rows)
+    weight[rows] = weight[rows] * (1 - lr * weight_decay) - lr * of_weight
+    if bias is not None:
+        bias[rows] -= lr * of_bias[:, 0]
+
+
+def _sums(groups: RowGroups, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients (U, D) and (U, 1) of weights and biases of the touched rows."""
+    device = groups.starts.device
+    lengths = (groups.ends - groups.starts).repeat_interleave(groups.offsets.diff())
+    within = torch.arange(int(lengths.sum()), device=device)
+    within -= (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+    cells = groups.cells[groups.first.repeat_interleave(lengths) + within]
+    starts = groups.starts.repeat_interleave(groups.offsets.diff())
+    places = torch.searchsorted(rows, starts.repeat_interleave(lengths) + within)
+    of_weight = groups.views.new_zeros(len(rows), groups.views.shape[1])
+    of_weight.index_add_(0, places, cells[:, None] * groups.views[groups.texts.repeat_interleave(lengths)])
+    return of_weight, groups.views.new_zeros(len(rows), 1).index_add_(0, places, cells[:, None])
+
+
+def _groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient]) -> RowGroups:
+    """The gradients, checked against the table and sorted."""
+    if weight.dim() != 2 or (bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype)):
+        raise SettingError(
+            f"weights {tuple(weight.shape)} and a bias {None if bias is None else tuple(bias.shape)}",
+            wanted="(n, D) and (n,) or None, of one type",
+            next_step="make the bias with weight.new_zeros(n_rows)",
+        )
+    for gradient in gradients:
+        views, cells, candidates = gradient.views, gradient.cells, gradient.candidates
+        fits = views.shape == (candidates.batch, weight.shape[1]) and cells.shape == (candidates.n_cells,)
+        if not fits or candidates.n_rows > weight.shape[0]:
+            raise SettingError(
+                f"a gradient of views {tuple(views.shape)}, cells {tuple(cells.shape)} and rows up to "
+                f"{candidates.n_rows - 1} for weights {tuple(weight.shape)}",
+                wanted="a gradient of this table",
+                next_step="step each table with the gradients that candidate_bce gave for it",
+                where="gradients",
+            )
+        if {views.dtype, cells.dtype} != {weight.dtype} or {views.device, cells.device} != {weight.device}:
+            raise SettingError(
+                f"a gradient in {views.dtype} and {cells.dtype} on {views.device}",
+                wanted=f"{weight.dtype} on {weight.device}, as the weights are",
+                next_step="make the gradient with candidate_bce, from these weights",
+                where="gradients",
+            )
+    groups = RowGroups.of(gradients)
+    if not (all_finite(groups.cells) and all_finite(groups.views)):
+        raise SettingError(
+            "gradients that contain inf or NaN",
+            wanted="finite numbers",
+            next_step="leave this step out if a loss scale overflowed; else go back to the last checkpoint "
+            "and lower the learning rate",
+            where="gradients",
+        )
+    return groups
+
+
+def _check_numbers(lr: float, weight_decay: float) -> None:
+    if not (0 <= lr < math.inf and 0 <= weight_decay < math.inf):
+        raise SettingError(
+            f"lr={lr}, weight_decay={weight_decay}",
+            wanted="finite numbers of 0 or more",
+            next_step="look at the schedule that gave them",
+            where="lr",
+        )
+
+
+def _check_state(weight: Tensor, bias: Tensor | None, state: dict[str, Tensor]) -> None:
+    likes = {"mean": weight, "square": weight, "steps": state.get("steps", weight)}
+    if bias is not None:
+        likes |= {"bias_mean": bias, "bias_square": bias}
+    good = state.keys() >= likes.keys() and likes["steps"].dtype == torch.int32
+    good = good and likes["steps"].shape == weight.shape[:1] and likes["steps"].device == weight.device
+    for name, like in likes.items():
+        have = state.get(name, weight)
+        good = good and have.shape == like.shape and have.dtype == like.dtype and have.device == like.device
+        good = good and have.is_contiguous() == like.is_contiguous()
+    if not good:
+        found = ", ".join(f"{name} {tuple(x.shape)} {x.dtype}" for name, x in state.items())
+        raise SettingError(
+            f"a state of {found or 'nothing'} for weights {tuple(weight.shape)} {weight.dtype}",
+            wanted="mean and square like the weights, bias_mean and bias_square like the bias, steps (n,) int32",
+            next_step="make it with adam_state(weight, bias), or go on from this table's checkpoint",
+            where="state",
+        )

@@ -1,0 +1,129 @@
+"""The clusters of a level that each text keeps, whose children are the candidates of the next.
+
+    order of a text's nodes:  positives first, then falling logit, ties to the lower row
+    kept:                     the first k, or all positives where they are more than k
+
+That is CascadeXML's shortlist (Kharbanda et al., NeurIPS 2022): the k largest of sigmoid(logit) + target,
+without the accident that float32 cannot tell sigmoid(20) from 1. Without positives, that is in prediction,
+it is the k best logits. The scores that go on to the next level are those of `cells`, never boosted.
+
+Which body runs: numba for float32 on a CPU (`_cpu/shortlist.py`, a radix selection per text). `plain_select`,
+stable sorts of all candidates, is the definition and runs for everything else, CUDA too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.candidates.candidates import Candidates, fast_body, positives_by_text
+from megalabel.kernels.core.checks import must_be_finite
+from megalabel.types import Positives
+
+__all__ = ["Shortlist", "plain_select", "shortlist"]
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """What a level hands to the next.
+
+    candidates: the children of the kept nodes, one block for each, in rising order of nodes.
+    cells: (m,) int64, where in the level's flat scores (C,) each kept node stands; block j comes from cells[j].
+    found, wanted: how many positives are among the k best without being lifted there, and how many positives
+        there are, candidates or not; found / wanted is the level's shortlist recall.
+    """
+
+    candidates: Candidates
+    cells: Tensor
+    found: int
+    wanted: int
+
+
+@torch.no_grad()
+def shortlist(
+    logits: Tensor,
+    candidates: Candidates,
+    k: int,
+    children: Tensor,
+    positives: Positives | None = None,
+) -> Shortlist:
+    """Keeps nodes of a level and gives their children.
+
+    Args:
+        logits: (C,) scores of the level's candidates.
+        candidates: what was scored, rows being nodes of the level.
+        k: how many nodes each text keeps, at least 1. A text with fewer candidates keeps them all.
+        children: (n + 1,) int64 on the same device: those of node j are rows children[j] to
+            children[j + 1] - 1 of the next level.
+        positives: pairs of text and node that are to be kept whatever their score; None in prediction.
+
+    Raises:
+        SettingError: arguments that do not fit, or logits that are not finite.
+        DataError: a positive pair outside (B, n).
+    """
+    _check(logits, candidates, k, children)
+    if positives is None:
+        none = torch.empty(0, dtype=torch.int64, device=logits.device)
+        positives = Positives(none, none)
+    offsets, rows = positives_by_text(positives, candidates.batch, len(children) - 1)
+    flat = logits.detach().contiguous()
+    body = fast_body("shortlist", flat) if flat.device.type == "cpu" else None
+    select = plain_select if body is None else body.select
+    cells, nodes, texts, found = select(flat, candidates, k, offsets, rows)
+    kept = Candidates.of_blocks(children[nodes], children[nodes + 1], texts)
+    return Shortlist(kept, cells, int(found), len(rows))
+
+
+def plain_select(
+    logits: Tensor, candidates: Candidates, k: int, offsets: Tensor, rows: Tensor
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """cells (m,) and nodes (m,) of the kept nodes, rising within each text; texts (B + 1,); found."""
+    nodes, texts, n = candidates.rows_of_cells(), candidates.texts_of_cells(), candidates.n_rows
+    n = max(n, int(rows.max()) + 1 if len(rows) else 0)
+    owners = torch.arange(candidates.batch, device=rows.device).repeat_interleave(offsets.diff())
+    positive = torch.isin(texts * n + nodes, owners * n + rows)
+    falling = (logits + 0.0).sort(descending=True, stable=True).indices  # adding 0 makes −0 equal 0
+    first = candidates.text_cells()[:-1]
+    found = positive & (_ranks(falling, texts, first) < k)
+    lifted = falling[positive[falling].to(torch.int8).sort(descending=True, stable=True).indices]
+    n_positive = torch.zeros_like(first).index_add_(0, texts, positive.to(torch.int64))
+    kept = _ranks(lifted, texts, first) < n_positive.clamp(min=k)[texts]
+    of_text = torch.zeros_like(first).index_add_(0, texts, kept.to(torch.int64))
+    cells = kept.nonzero()[:, 0]
+    return cells, nodes[cells], torch.nn.functional.pad(of_text.cumsum(0), (1, 0)), int(found.sum())
+
+
+def _ranks(order: Tensor, texts: Tensor, first: Tensor) -> Tensor:
+    """(C,) int64: the place of each cell among its text's, as they follow each other in `order`."""
+    order = order[texts[order].sort(stable=True).indices]
+    ranks = torch.empty_like(order)
+    ranks[order] = torch.arange(len(order), device=order.device) - first[texts[order]]
+    return ranks
+
+
+def _check(logits: Tensor, candidates: Candidates, k: int, children: Tensor) -> None:
+    if k < 1:
+        raise SettingError(f"k={k}", wanted="1 or more", next_step="keep at least one cluster", where="k")
+    if logits.shape != (candidates.n_cells,) or not logits.is_floating_point():
+        raise SettingError(
+            f"logits {tuple(logits.shape)} {logits.dtype} for {candidates.n_cells} candidates",
+            wanted="one logit per candidate",
+            next_step="pass the logits that candidate_scores or candidate_bce gave for these candidates",
+        )
+    if children.dim() != 1 or children.dtype != torch.int64 or len(children) < max(2, candidates.n_rows + 1):
+        raise SettingError(
+            f"children {tuple(children.shape)} {children.dtype} for nodes up to {candidates.n_rows - 1}",
+            wanted="int64 offsets (n + 1,) for a level of n nodes",
+            next_step="pass the offsets of the level that was scored",
+            where="children",
+        )
+    if {logits.device, children.device} != {candidates.device}:
+        raise SettingError(
+            f"logits on {logits.device}, children on {children.device}, candidates on {candidates.device}",
+            wanted="all on one device",
+            next_step="move them with .to(device)",
+        )
+    must_be_finite(logits, "the vector of logits")

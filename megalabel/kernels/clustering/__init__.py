@@ -1,0 +1,1 @@
+"""Balanced splits and random walks over labels."""

@@ -1,0 +1,135 @@
+"""The steps of one node's split that large and small nodes share, compiled: differences, halves, centres.
+
+They are called from compiled code; what Python calls are the entries in the files that import them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megalabel.kernels.core._cpu.compiling import helper, summing
+
+
+@summing
+def dot(columns, values, start, end, direction):  # type: ignore[no-untyped-def]
+    """The entries start … end − 1 of a row times a dense vector. Unsigned columns make it a vector gather."""
+    total = np.float32(0)
+    for at in range(start, end):
+        total += values[at] * direction[columns[at]]
+    return total
+
+
+@helper
+def centre_rows(draw, indptr, labels):  # type: ignore[no-untyped-def]
+    """Two distinct rows with entries: `balanced_split.centre_rows`, written again."""
+    n = len(labels)
+    shift = np.uint64(32)
+    first = np.int64(((draw[0] >> shift) * np.uint64(n)) >> shift)
+    second = np.int64(((draw[1] >> shift) * np.uint64(n - 1)) >> shift)
+    second += second >= first
+    first = next_filled(indptr, labels, first, -1)
+    second = next_filled(indptr, labels, second, first)
+    if second == first:
+        second = (second + 1) % n
+    return first, second
+
+
+@helper
+def next_filled(indptr, labels, row, never):  # type: ignore[no-untyped-def]
+    """The first row from `row` on, in a circle, that has entries and is not `never`; `row` if there is none."""
+    n = len(labels)
+    for step in range(n):
+        found = (row + step) % n
+        if found != never and indptr[labels[found]] < indptr[labels[found] + 1]:
+            return found
+    return row
+
+
+@helper
+def first_direction(indptr, columns, values, labels, draw, total, direction):  # type: ignore[no-untyped-def]
+    """direction = second drawn row − first; gives the similarity of all rows, summed, to the first."""
+    first, second = centre_rows(draw, indptr, labels)
+    direction[:] = 0
+    for at in range(indptr[labels[second]], indptr[labels[second] + 1]):
+        direction[columns[at]] += values[at]
+    similarity = 0.0
+    for at in range(indptr[labels[first]], indptr[labels[first] + 1]):
+        direction[columns[at]] -= values[at]
+        similarity += values[at] * total[columns[at]]
+    return similarity
+
+
+@summing
+def moments(total, left_sum):  # type: ignore[no-untyped-def]
+    """Σ left², Σ right² and Σ left · total, with right = total − left."""
+    left_square, right_square, product = 0.0, 0.0, 0.0
+    for c in range(len(total)):
+        left, right = left_sum[c], total[c] - left_sum[c]
+        left_square += left * left
+        right_square += right * right
+        product += left * total[c]
+    return left_square, right_square, product
+
+
+@helper
+def new_direction(total, left_sum, direction):  # type: ignore[no-untyped-def]
+    """direction = right centre − left centre; gives the similarity of all rows, summed, to the left centre."""
+    left_square, right_square, product = moments(total, left_sum)
+    left_scale = 1 / np.sqrt(left_square) if left_square > 0 else 0.0
+    right_scale = 1 / np.sqrt(right_square) if right_square > 0 else 0.0
+    for c in range(len(total)):
+        direction[c] = np.float32((total[c] - left_sum[c]) * right_scale - left_sum[c] * left_scale)
+    return product * left_scale
+
+
+@helper
+def smallest(values, rank):  # type: ignore[no-untyped-def]
+    """The value that would stand at `rank` if `values` were sorted; reorders them (Hoare's quickselect)."""
+    low, high = 0, len(values) - 1
+    while low < high:
+        a, b, c = values[low], values[(low + high) >> 1], values[high]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            high = j
+        elif rank >= i:
+            low = i
+        else:
+            break
+    return values[rank]
+
+
+@helper
+def halve(difference, half, ranked, is_left, change):  # type: ignore[no-untyped-def]
+    """Marks the `half` smallest differences, ties to the lower place.
+
+    change[i] becomes 1 where a row came to the left, -1 where one went right, else 0. Gives how many changed
+    and the sum of the differences on the right.
+    """
+    ranked[:] = difference
+    bar = smallest(ranked, half - 1)
+    equal = half
+    for value in difference:
+        equal -= value < bar
+    moved, right = 0, 0.0
+    for i in range(len(difference)):
+        value = difference[i]
+        left = value < bar
+        if value == bar and equal > 0:
+            equal -= 1
+            left = True
+        change[i] = np.int8(left) - np.int8(is_left[i])
+        moved += left != is_left[i]
+        is_left[i] = left
+        if not left:
+            right += value
+    return moved, right

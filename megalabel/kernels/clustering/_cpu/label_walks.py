@@ -1,0 +1,152 @@
+"""Numba body of `clustering/label_walks.py`: the same random numbers, one label after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+from megalabel.kernels.core._cpu.compiling import compiled, helper
+from megalabel.kernels.core._cpu.streams import below, stream_number
+from megalabel.kernels.sparse._cpu.sparse_rows import share, tight
+
+_PIECE = 1 << 9  # labels that a thread takes at a time
+_LOW = np.uint64(0xFFFFFFFF)
+
+
+def counts_of_walks(
+    labels: sp.csr_matrix, texts: sp.csr_matrix, keys: np.ndarray, hops: int, p_reset: float, top: int
+) -> sp.csr_matrix:
+    """Counts of where walks land, with `texts` the transpose of `labels` and one key a label."""
+    n = labels.shape[1]
+    room = min(top + 1, hops + 1, n)
+    indptr = np.arange(n + 1, dtype=np.int64) * room
+    columns = np.empty(indptr[-1], dtype=np.int32 if n < 1 << 31 else np.int64)
+    values = np.empty(indptr[-1], dtype=np.float32)
+    counts = np.zeros(n, dtype=np.int64)
+    scratch: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def work(worker: int, piece: int) -> None:
+        if worker not in scratch:
+            scratch[worker] = np.zeros(n, dtype=np.int32), np.empty(min(hops, n), dtype=np.int64)
+        first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
+        walk(
+            labels.indptr,
+            labels.indices,
+            texts.indptr,
+            texts.indices,
+            keys,
+            first,
+            last,
+            hops,
+            p_reset,
+            top,
+            *scratch[worker],
+            indptr,
+            columns,
+            values,
+            counts,
+        )
+
+    share(work, -(-n // _PIECE))
+    return tight(indptr, columns, values, counts, (n, n))
+
+
+@helper
+def _drawn(indptr, indices, row, bits):  # type: ignore[no-untyped-def]
+    """One of the row's indices, by 32 random bits."""
+    start = indptr[row]
+    return indices[start + below(bits, indptr[row + 1] - start)]
+
+
+@compiled
+def walk(  # type: ignore[no-untyped-def]
+    text_indptr,
+    text_labels,
+    label_indptr,
+    label_texts,
+    keys,
+    first,
+    last,
+    hops,
+    p_reset,
+    top,
+    landed,
+    touched,
+    indptr,
+    columns,
+    values,
+    counts,
+):
+    """Rows first … last − 1 of the counts; landed holds zeros before and after."""
+    for label in range(first, last):
+        if label_indptr[label] == label_indptr[label + 1]:
+            continue
+        here = np.int64(label)
+        n = 0
+        for hop in range(hops):
+            if hop > 0:
+                chance = np.float64(stream_number(keys[label], 2 * hop + 1) >> np.uint64(11)) * 2.0**-53
+                if chance < p_reset:
+                    here = np.int64(label)
+            bits = stream_number(keys[label], 2 * hop)
+            text = _drawn(label_indptr, label_texts, here, bits >> np.uint64(32))
+            here = np.int64(_drawn(text_indptr, text_labels, text, bits & _LOW))
+            if landed[here] == 0:
+                touched[n] = here
+                n += 1
+            landed[here] += 1
+        own = max(landed[label], 1)
+        place = indptr[label]
+        kept = _most_frequent(touched[:n], landed, top)
+        has_own = False
+        for i in range(kept):
+            has_own |= touched[i] == label
+        for i in range(kept):
+            columns[place + i] = touched[i]
+            values[place + i] = landed[touched[i]]
+        if not has_own:
+            columns[place + kept] = label
+            values[place + kept] = own
+            kept += 1
+        _sort_pairs(columns[place : place + kept], values[place : place + kept])
+        counts[label] = kept
+        for i in range(n):
+            landed[touched[i]] = 0
+
+
+@helper
+def _most_frequent(touched, landed, top):  # type: ignore[no-untyped-def]
+    """The `top` labels of the largest counts come first in `touched`, ties to the lower label; gives how many."""
+    kept = 0
+    for i in range(len(touched)):
+        label, count = touched[i], landed[touched[i]]
+        place = kept
+        while place > 0:
+            above = touched[place - 1]
+            if landed[above] > count or (landed[above] == count and above < label):
+                break
+            place -= 1
+        if place >= top:
+            continue
+        # What falls out of the first `top` goes to the free place: no label may be lost, their counts are reset.
+        end = min(kept, top - 1)
+        touched[i] = touched[end]
+        for j in range(end, place, -1):
+            touched[j] = touched[j - 1]
+        touched[place] = label
+        kept = min(kept + 1, top)
+    return kept
+
+
+@helper
+def _sort_pairs(columns, values):  # type: ignore[no-untyped-def]
+    """Sorts both by column: there are few."""
+    for i in range(1, len(columns)):
+        column, value = columns[i], values[i]
+        j = i
+        while j > 0 and columns[j - 1] > column:
+            columns[j] = columns[j - 1]
+            values[j] = values[j - 1]
+            j -= 1
+        columns[j] = column
+        values[j] = value

@@ -1,0 +1,49 @@
+"""Ways to compile: what Python calls, cached on disk, and the helpers that compiled code calls."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+KERNELS = Path(__file__).parents[2]
+
+helper = numba.njit(nogil=True)
+# A sum may be reordered, which makes it vector code: the same code for the same row, whichever thread runs it.
+# NaN and infinities keep their meaning.
+_SUMS = {"reassoc", "contract", "nsz"}
+summing = numba.njit(nogil=True, fastmath=_SUMS)
+vectorised = numba.njit(nogil=True, error_model="numpy", fastmath={*_SUMS, "arcp"})
+
+
+@functools.cache
+def _sources() -> str:
+    files = sorted(KERNELS.glob("*/_cpu/*.py"))
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def compiled(function: Callable[..., None]) -> Callable[..., None]:
+    """`function`, compiled on its first call and cached on disk where a place for that can be written.
+
+    numba's disk cache looks at the file of the function alone, and would go on with old helpers after a change in
+    another file; so a hash of the compiled sources of all families becomes part of what it looks at. A numba where
+    that cannot be done does not cache.
+    """
+    try:
+        fast: Any = numba.njit(cache=True, nogil=True)(function)
+        file = fast._cache._cache_file
+        file._source_stamp = (file._source_stamp, _sources())
+    except (RuntimeError, AttributeError, OSError):  # RuntimeError: a read-only install without a home
+        return numba.njit(nogil=True)(function)
+
+    def call(*arguments: Any) -> None:
+        try:
+            fast(*arguments)
+        except OSError:  # the cache could not be saved (a full disk); the code is in memory by now
+            fast(*arguments)
+
+    return call

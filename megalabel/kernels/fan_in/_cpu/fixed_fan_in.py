@@ -1,0 +1,115 @@
+"""Numba bodies of `fan_in/fixed_fan_in.py`: inputs are read, used and written while they are in the caches.
+
+They take checked tensors only: an input out of range here would read foreign memory. Texts lie side by side in
+blocks of 64, the last in one of 16 if that is enough, so that an input of a block is one row of it. Each of
+torch's threads owns a range of labels and a sum of the embedding's gradient; a chunk of its labels goes through
+all blocks before its weights move. A group's inputs are gathered once for each block, and four of its labels share
+what is loaded.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from megalabel.kernels.all_labels.label_loss import LOSSES
+from megalabel.kernels.all_labels.label_pass import Gradients, Wants, learning
+from megalabel.kernels.core._cpu.label_threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels.fan_in import plain as fan_in_plain
+from megalabel.kernels.fan_in._cpu.arrays import Targets, layer_of, scratch_for, texts_of, views
+from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels
+from megalabel.kernels.fan_in._cpu.rules import Spending, give, spend_by
+from megalabel.kernels.fan_in.layer import FanIn
+from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+
+_CHUNK = 1 << 12  # connections a chunk: weights and gradients in the first-level cache
+_CHUNK_OF_BLOCKS = 1 << 14  # and in the second-level cache, where several blocks of texts go over them
+
+
+def scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
+    """Logits (n, B) of labels start … stop − 1."""
+    z = xt.new_empty(stop - start, xt.shape[1])
+    if z.numel():
+        texts, own = texts_of(xt), layer_of(layer)
+        out = z.view(-1).numpy()
+
+        def of_range(r: range) -> None:
+            score_labels(start + r.start, start + r.stop, start, texts, own, scratch_for(layer, 0), out)
+
+        run_ranges(of_range, chunk_ranges(stop - start, 1, thread_count(xt.device)))
+    return z
+
+
+value = partial(fan_in_plain.value, scores=scores)
+growth = partial(fan_in_plain.growth, scores=scores)
+
+
+def gradients(
+    xt: Tensor,
+    layer: FanIn,
+    loss: str,
+    places: Tensor,
+    *,
+    rule: Rule | None,
+    of_x: float,
+    of_w: float,
+    wants: Wants,
+) -> Gradients:
+    """The gradients by embedding, times of_x, and by weight and bias, times of_w; a rule spends the latter two."""
+    targets = Targets(LOSSES.index(loss), places.numpy(), len(places), np.empty(0, np.float32))
+    return _backward(xt, layer, targets, rule, of_x, of_w, wants)
+
+
+def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
+    """The gradients by embedding, weight and bias that follow from those by the logits, dz (L, B)."""
+    targets = Targets(-1, np.empty(0, np.int64), 0, dz.view(-1).numpy())
+    return _backward(xt, layer, targets, None, 1.0, 1.0, wants)
+
+
+def _backward(
+    xt: Tensor, layer: FanIn, targets: Targets, rule: Rule | None, of_x: float, of_w: float, wants: Wants
+) -> Gradients:
+    weight, bias = learning(layer.weight, layer.bias, wants)
+    out = Gradients() if rule else Gradients.beside(weight, bias)
+    of_weights, of_biases = give(out.weight, of_w), give(out.bias, of_w)
+    if rule is not None:
+        of_weights, of_biases = _spendings(rule, of_w, weight, bias)
+    asked = wants[0], of_weights is not None, of_biases is not None
+    nothing = give(xt.new_empty(0), of_w)
+    spendings = of_weights or nothing, of_biases or nothing
+    texts, own = texts_of(xt), layer_of(layer)
+    several = texts.wide + texts.narrow > 1
+    chunk = max(16, (_CHUNK_OF_BLOCKS if several else _CHUNK) // layer.weight.shape[1])
+
+    def of_range(labels: range) -> Tensor:
+        dx = torch.zeros(len(texts.x) if wants[0] else 0)
+        mine = texts._replace(dx=dx.numpy())
+        backward(
+            labels.start, labels.stop, chunk, mine, own, targets, *spendings, asked, scratch_for(layer, chunk)
+        )
+        return dx
+
+    first, *others = run_ranges(of_range, chunk_ranges(layer.n_labels, 1, thread_count(xt.device)))
+    for other in others:
+        first += other
+    if wants[0]:
+        blocks = [block for _, block in views(first, texts)]
+        joined = torch.cat([xt[:, :0], *blocks], dim=1)
+        out.embedding = joined[:, : texts.n_texts].mul_(of_x)
+    return out
+
+
+def _spendings(
+    rule: Rule, of_w: float, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Spending | None, Spending | None]:
+    decay = rule.weight_decay if rule.decay_bias else 0.0
+    if isinstance(rule, AdamRule):
+        kept = [rule.mean, rule.square, rule.gradient]
+        of_bias = [rule.bias_mean, rule.bias_square, rule.bias_gradient]
+    else:
+        kept, of_bias = [rule.buffer], [rule.bias_buffer]
+    of_weights = None if weight is None else spend_by(rule, of_w, weight, kept, rule.weight_decay)
+    return of_weights, None if bias is None else spend_by(rule, of_w, bias, of_bias, decay)

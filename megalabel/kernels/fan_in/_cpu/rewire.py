@@ -1,0 +1,158 @@
+"""Numba bodies of `rewire.py`, but for random numbers: strengths are made again in each pass, and none are kept.
+
+A finite strength orders as its bits do (float32, sign 0), so the k-th smallest of any number of them comes from
+two histograms: of the upper 16 of 31 bits, then of the lower 15 within the bin that k falls into. Histograms
+are whole numbers: their sum is the same on any number of threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from megalabel.kernels.core._cpu.compiling import compiled, helper
+from megalabel.kernels.core._cpu.label_threads import run_ranges
+from megalabel.kernels.fan_in._cpu.regrow import deal
+
+_LOW_BITS = 15
+_UPPER, _LOWER = 1 << 16, 1 << _LOW_BITS
+_INFINITE = 0x7F800000  # the bits of inf; those of NaN are above
+
+
+def kth_smallest(weight: np.ndarray, group: int, k: int) -> float:
+    """The k-th smallest strength of the layer, k from 1; NaN or inf if that is not finite."""
+    upper = _counts(
+        lambda part, out: _count_upper(part.start, part.stop, weight, group, out), weight, group, _UPPER
+    )
+    ends = np.cumsum(upper)
+    at = int(np.searchsorted(ends, k))
+    k -= int(ends[at] - upper[at])
+    lower = _counts(
+        lambda part, out: _count_lower(part.start, part.stop, weight, group, at, out), weight, group, _LOWER
+    )
+    bits = (at << _LOW_BITS) + int(np.searchsorted(np.cumsum(lower), k))
+    return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])
+
+
+def below(weight: np.ndarray, group: int, bar: float, out: np.ndarray) -> bool:
+    """out (M, F) bool: strength < bar; False if any strength is not finite."""
+
+    def part(groups: range) -> bool:
+        finite = np.ones(1, dtype=np.bool_)
+        _below(groups.start, groups.stop, weight, group, bar, out, finite)
+        return bool(finite[0])
+
+    return all(run_ranges(part, deal(len(out))))
+
+
+def below_kth(weight: np.ndarray, group: int, k: int, out: np.ndarray) -> bool:
+    """out (M, F) bool: strength below the k-th smallest of its own group; False if any is not finite."""
+
+    def part(groups: range) -> bool:
+        finite = np.ones(1, dtype=np.bool_)
+        _below_kth(groups.start, groups.stop, weight, group, k, out, finite)
+        return bool(finite[0])
+
+    return all(run_ranges(part, deal(len(out))))
+
+
+def clear(weight: np.ndarray, slots: np.ndarray, group: int) -> None:
+    """weight (L, F) becomes 0 where slots (M, F) say so."""
+    run_ranges(lambda part: _clear(part.start, part.stop, weight, slots, group), deal(len(slots)))
+
+
+def _counts(body: Callable[[range, np.ndarray], None], weight: np.ndarray, group: int, size: int) -> np.ndarray:
+    def part(groups: range) -> np.ndarray:
+        out = np.zeros(size, dtype=np.int64)
+        body(groups, out)
+        return out
+
+    return np.sum(run_ranges(part, deal(-(-len(weight) // group))), axis=0)
+
+
+@helper
+def _strengths(weight, group, number, squares, out):  # type: ignore[no-untyped-def]
+    """`rewire.strengths` of one group, out (F,) float32; squares (F,) float64 is scratch."""
+    first, last = number * group, min(number * group + group, len(weight))
+    if group == 1:
+        for j in range(len(out)):
+            out[j] = abs(weight[number, j])
+        return
+    squares[:] = 0
+    for label in range(first, last):
+        for j in range(len(out)):
+            w = np.float64(weight[label, j])
+            squares[j] += w * w
+    for j in range(len(out)):
+        out[j] = np.sqrt(squares[j] / np.float64(last - first))
+
+
+@compiled
+def _count_upper(low, high, weight, group, out):  # type: ignore[no-untyped-def]
+    strengths = np.empty(weight.shape[1], np.float32)
+    bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
+    for number in range(low, high):
+        _strengths(weight, group, number, squares, strengths)
+        for j in range(len(bits)):
+            out[(bits[j] & np.uint32(0x7FFFFFFF)) >> np.uint32(_LOW_BITS)] += 1
+
+
+@compiled
+def _count_lower(low, high, weight, group, at, out):  # type: ignore[no-untyped-def]
+    strengths = np.empty(weight.shape[1], np.float32)
+    bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
+    wanted, lower = np.uint32(at), np.uint32(_LOWER - 1)
+    for number in range(low, high):
+        _strengths(weight, group, number, squares, strengths)
+        for j in range(len(bits)):
+            if (bits[j] & np.uint32(0x7FFFFFFF)) >> np.uint32(_LOW_BITS) == wanted:
+                out[bits[j] & lower] += 1
+
+
+@helper
+def _finite(bits):  # type: ignore[no-untyped-def]
+    bad = False
+    for j in range(len(bits)):
+        bad |= (bits[j] & np.uint32(0x7FFFFFFF)) >= np.uint32(_INFINITE)
+    return not bad
+
+
+@compiled
+def _below(low, high, weight, group, bar, out, finite):  # type: ignore[no-untyped-def]
+    strengths = np.empty(weight.shape[1], np.float32)
+    bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
+    for number in range(low, high):
+        _strengths(weight, group, number, squares, strengths)
+        finite[0] &= _finite(bits)
+        for j in range(len(strengths)):
+            out[number, j] = strengths[j] < bar
+
+
+@compiled
+def _below_kth(low, high, weight, group, k, out, finite):  # type: ignore[no-untyped-def]
+    """The k-th smallest bits are the largest number that fewer than k strengths lie below; found bit by bit."""
+    strengths = np.empty(weight.shape[1], np.float32)
+    bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
+    for number in range(low, high):
+        _strengths(weight, group, number, squares, strengths)
+        finite[0] &= _finite(bits)
+        bar = np.uint32(0)
+        for shift in range(30, -1, -1):
+            trial = np.uint32(bar | (np.uint32(1) << np.uint32(shift)))
+            smaller = 0
+            for j in range(len(bits)):
+                smaller += bits[j] < trial
+            if smaller < k:
+                bar = trial
+        for j in range(len(bits)):
+            out[number, j] = bits[j] < bar
+
+
+@compiled
+def _clear(low, high, weight, slots, group):  # type: ignore[no-untyped-def]
+    for label in range(low * group, min(high * group, len(weight))):
+        row = slots[label // group]
+        for slot in range(len(row)):
+            if row[slot]:
+                weight[label, slot] = 0

@@ -1,0 +1,210 @@
+"""Labels that listen to F inputs each: their scores, and a loss over all of them whose gradient is spent at once.
+
+    z[b, l] = bias[l] + Σ_j weight[l, j] · x[b, inputs[l // G, j]]
+    loss    = scale · Σ_b Σ_l ℓ(z[b, l], y[b, l]),   y = 1 on the positives; ℓ as in `label_loss.py`
+    ∂loss/∂x[b, inputs[l // G, j]] += dz[b, l] · weight[l, j]
+    ∂loss/∂weight[l, j] = Σ_b dz[b, l] · x[b, inputs[l // G, j]],   ∂loss/∂bias[l] = Σ_b dz[b, l]
+
+An input that occurs twice among a label's inputs adds up. The layer is the dense one with weights
+W[l, inputs[l // G, j]] += weight[l, j] and no others. Sources: Schultheis and Babbar (ECML 2023) and Spartex
+(NeurIPS 2024) for G = 1; HASTE (ICML 2026) for labels that share their inputs.
+
+A training step is one pass over the labels. For each label, or group of labels: logits, their gradient, the
+embedding's part of it, the weights' gradient and, with a rule, the weights' move, from the caches. dx comes from
+the weights before they move. A label whose dz is 0 for all texts, as most are under the squared hinge after a
+while, ends after its logits; so does each block of texts. A value that is wanted costs the logits once more, in
+the forward pass.
+
+Two ways to learn, as `all_labels_loss` has them: with a rule (`SGDRule`, `AdamRule`) the backward pass changes
+weights and bias in place, those that require a gradient, by the upstream gradient over `rule.loss_scale`; without
+one, weight.grad and bias.grad appear.
+
+Floor of a step on two cores with AVX2: 6·B·L·F operations on inputs from the caches at 80 GFLOP/s, 0.103 s for
+L = 670,091, F = 32, B = 64, D = 768. Weights and what a rule keeps are read and written once and inputs read once,
+0.22 GB (SGD) to 0.57 GB (Adam) there, at 34 GB/s a sixteenth to a sixth of that time. A group's inputs come from
+the cache once for all its labels, so that what is left is arithmetic.
+
+Memory of a step, in bytes, with N threads:
+    4·L·(F + 1)          weights and biases
+    s·⌈L / G⌉·F          inputs, s = 1 for D ≤ 256, 2 for D ≤ 32,768, else 4
+    k·4·L·(F + 1)        what the rule keeps: k = 0 for SGD, 1 with momentum or several micro-batches a step,
+                         2 for Adam, 3 with several; gradients, k = 1, without a rule
+    4·(N + 5)·D·B        the embedding, transposed and in blocks, and its gradient for each thread
+A value that is wanted adds chunks of logits, some 2 MB a thread.
+
+Which body runs: numba on CPUs (`_cpu/fixed_fan_in.py`), Triton on CUDA (`_triton/fixed_fan_in.py`), both for
+float32; `fan_in_plain.py`, which densifies a chunk of labels at a time, for all else. Each offers the functions of
+`fan_in_plain.py` with the same arguments: xt (D, B) contiguous, the embedding transposed, of the weights' type; a
+checked `FanIn`; places (P,) int64, the positives as label · B + text, strictly rising. `plain` is the definition:
+tests trust it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.all_labels import label_loss
+from megalabel.kernels.all_labels.label_pass import Chunks, Ones
+from megalabel.kernels.all_labels.streaming_topk import topk_of
+from megalabel.kernels.core.checks import check_own_memory
+from megalabel.kernels.fan_in.autograd import loss_of, run, scores, transposed
+from megalabel.kernels.fan_in.connections import input_dtype
+from megalabel.kernels.fan_in.layer import FanIn
+from megalabel.kernels.updates.adam_rule import Rule
+from megalabel.types import Positives, TopK
+
+__all__ = ["densify", "fan_in_growth", "fan_in_loss", "fan_in_scores", "fan_in_topk", "input_dtype", "plain"]
+
+
+def densify(weight: Tensor, inputs: Tensor, dim: int, group: int = 1) -> Tensor:
+    """The dense layer's weights (L, D): weight (L, F) at inputs (M, F), duplicates added up; keeps the graph."""
+    return FanIn(weight, None, inputs, group, dim).dense(0, len(weight))
+
+
+def plain(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    positives: Positives,
+    *,
+    group: int = 1,
+    loss: str = "squared_hinge",
+    scale: float = 1.0,
+) -> Tensor:
+    """The same loss as one dense expression that autograd differentiates; holds W (L, D) and B×L matrices."""
+    z = x.to(weight.dtype) @ densify(weight, inputs, x.shape[1], group).t()
+    return scale * label_loss.plain(loss, z if bias is None else z + bias, positives)
+
+
+def fan_in_scores(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int = 1) -> Tensor:
+    """The logits of all labels, differentiable by x, weight and bias; gradients are made without densifying.
+
+    Args:
+        x: embeddings (B, D), any floating type.
+        weight: (L, F) float32 or float64.
+        bias: (L,) of the same type, or None.
+        inputs: (⌈L / group⌉, F) of `input_dtype(D)`, from 0 to D − 1.
+        group: G, how many neighbouring labels share a row of inputs.
+
+    Returns:
+        (B, L) of the weights' type.
+
+    Raises:
+        SettingError: shapes, types, devices or indices that do not fit.
+    """
+    layer = FanIn.of(x, weight, bias, inputs, group)
+    return scores(x, weight, bias, layer)
+
+
+def fan_in_loss(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    positives: Positives,
+    *,
+    group: int = 1,
+    loss: str = "squared_hinge",
+    scale: float = 1.0,
+    rule: Rule | None = None,
+    value: bool = True,
+) -> Tensor:
+    """A loss over all texts and labels: scale times the sum of `label_loss.py`.
+
+    Args:
+        x: embeddings (B, D), any floating type.
+        weight: (L, F) float32 or float64.
+        bias: (L,) of the same type, or None.
+        inputs: (⌈L / group⌉, F) of `input_dtype(D)`, from 0 to D − 1.
+        positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
+        group: G, how many neighbouring labels share a row of inputs.
+        loss: "squared_hinge" or "bce".
+        scale: what the sum is multiplied by; 1 / (B · L) for the mean.
+        rule: the in-place update that the backward pass makes; None for ordinary gradients.
+        value: whether the number is wanted. Without gradients (no_grad) it is always computed.
+
+    Returns:
+        A scalar of the weights' type; NaN, but connected to the graph, when the value is not wanted.
+
+    Raises:
+        SettingError: shapes, types, devices, indices or numbers that do not fit; under a rule, weights that share
+            memory; or training has diverged: the embeddings, the loss or the embedding's gradient are not finite.
+        DataError: a positive pair outside (B, L).
+    """
+    layer = FanIn.of(x, weight, bias, inputs, group)
+    places = _places(layer, x, positives, loss)
+    if not math.isfinite(scale):
+        raise SettingError(f"scale={scale}", wanted="a finite number", next_step="leave it at 1", where="scale")
+    if rule is not None:
+        check_own_memory(weight, bias)
+    wanted = value or not torch.is_grad_enabled()
+    return loss_of(x, weight, bias, layer, places, loss, scale=scale, rule=rule, wanted=wanted)
+
+
+@torch.no_grad()
+def fan_in_topk(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    k: int,
+    exclude: Positives | None = None,
+    *,
+    group: int = 1,
+    names: Tensor | None = None,
+) -> TopK:
+    """Exact top k over all labels without a matrix of all scores; arguments and errors as of `streaming_topk`.
+
+    names: (L,) int64, the label of each row of the weights, where that is not its number.
+    """
+    layer = FanIn.of(x, weight, bias, inputs, group)
+    xt = transposed(x, layer)
+    return topk_of(
+        lambda start, stop: run("scores", xt, layer, start, stop).float().t(),
+        layer.n_labels,
+        len(x),
+        k,
+        exclude,
+        device=x.device,
+        width=weight.shape[1],
+        names=names,
+    )
+
+
+@torch.no_grad()
+def fan_in_growth(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    inputs: Tensor,
+    positives: Positives,
+    candidates: Tensor,
+    *,
+    group: int = 1,
+    loss: str = "squared_hinge",
+) -> Tensor:
+    """How large the loss's gradient by a connection to each candidate input would be (RigL, Evci et al., 2020).
+
+    candidates: (M, C) as inputs are, of the same type.
+
+    Returns:
+        (M, C) of the weights' type: the root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])².
+
+    Raises:
+        SettingError, DataError: as `fan_in_loss` does.
+    """
+    layer = FanIn.of(x, weight, bias, inputs, group)
+    layer.check_like_inputs(candidates, "candidates")
+    places = _places(layer, x, positives, loss)
+    return run("growth", transposed(x, layer), layer, loss, places, candidates)
+
+
+def _places(layer: FanIn, x: Tensor, positives: Positives, loss: str) -> Tensor:
+    label_loss.check_loss(loss)
+    n = layer.n_labels
+    return Ones.of(positives, len(x), Chunks(n, n, [range(1)])).places

@@ -1,0 +1,133 @@
+"""What a layer of fixed fan-in is made of, and the checks that let bodies trust it."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.all_labels.label_pass import Chunks, chunk_bytes
+from megalabel.kernels.core._cpu.label_threads import chunk_ranges, even_chunk, thread_count
+from megalabel.kernels.core.checks import check_bias
+from megalabel.kernels.fan_in.connections import check_inputs, check_layout
+
+# Inputs that were looked at: a reference, torch's count of in-place changes, and the width they were checked for.
+_checked: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
+
+
+@dataclass(frozen=True)
+class FanIn:
+    """Checked tensors: weight (L, F), bias (L,) or None, inputs (M, F), G = group labels a row of it, D = dim."""
+
+    weight: Tensor
+    bias: Tensor | None
+    inputs: Tensor
+    group: int
+    dim: int
+
+    @classmethod
+    def of(cls, x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int) -> FanIn:
+        """The layer that scores x (B, D), without a graph.
+
+        Raises:
+            SettingError: shapes, types, devices or indices that do not fit.
+        """
+        _check(x, weight, bias, inputs, group)
+        return cls(weight.detach(), None if bias is None else bias.detach(), inputs, group, x.shape[1])
+
+    @property
+    def n_labels(self) -> int:
+        """L."""
+        return self.weight.shape[0]
+
+    def check_like_inputs(self, other: Tensor, where: str) -> None:
+        """Refuses what is no (M, C) of inputs, C at least 1, of this layer."""
+        if other.device != self.inputs.device:
+            raise SettingError(
+                f"{where} on {other.device}",
+                wanted=f"{self.inputs.device}, where the layer is",
+                next_step="move them",
+                where=where,
+            )
+        check_inputs(other, self.dim, self.inputs.shape[0])
+
+    def chunks(self, n_texts: int) -> Chunks:
+        """Chunks of whole groups such that a densified chunk suits the caches."""
+        device, n_groups = self.weight.device, self.inputs.shape[0]
+        threads = thread_count(device)
+        labels = max(128, chunk_bytes(device) // (self.weight.element_size() * (3 * self.dim + n_texts)))
+        size = min(n_groups, even_chunk(n_groups, max(1, labels // self.group), threads))
+        return Chunks(self.n_labels, size * self.group, chunk_ranges(n_groups, size, threads))
+
+    def places(self, start: int, stop: int) -> Tensor:
+        """(n, F) int64: the inputs of labels start … stop − 1."""
+        first, last = start // self.group, -(-stop // self.group)
+        rows = self.inputs[first:last].to(torch.int64).repeat_interleave(self.group, 0)
+        return rows[start - first * self.group : stop - first * self.group]
+
+    def dense(self, start: int, stop: int) -> Tensor:
+        """(n, D): the weights of labels start … stop − 1 with all their zeros; what meets in one place adds up."""
+        weight = self.weight[start:stop]
+        return weight.new_zeros(len(weight), self.dim).scatter_add(1, self.places(start, stop), weight)
+
+
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int) -> None:
+    if x.dim() != 2 or x.shape[1] == 0 or weight.dim() != 2 or weight.numel() == 0:
+        raise SettingError(
+            f"embeddings {tuple(x.shape)} and weights {tuple(weight.shape)}",
+            wanted="(B, D) and (L, F), with at least one input, one label and one connection",
+            next_step="give the head the encoder's width as `dim`",
+        )
+    if weight.dtype not in (torch.float32, torch.float64) or not x.is_floating_point():
+        raise SettingError(
+            f"weights of type {weight.dtype} for embeddings of type {x.dtype}",
+            wanted="floating embeddings, and float32 (or float64) weights, as narrow ones lose small updates",
+            next_step="keep the head in float32",
+        )
+    check_bias(weight, bias)
+    if group < 1:
+        raise SettingError(
+            f"group={group}",
+            wanted="1 label or more",
+            next_step="leave it at 1 for inputs of each label's own",
+            where="group",
+        )
+    others = [t for t in (weight, bias, inputs) if t is not None and t.device != x.device]
+    if others:
+        raise SettingError(
+            f"embeddings on {x.device}, but a part of the layer on {others[0].device}",
+            wanted="all on one device",
+            next_step="move the head to the encoder's device",
+        )
+    n_groups = -(-weight.shape[0] // group)
+    check_layout(inputs, x.shape[1], n_groups)
+    if inputs.shape[1] != weight.shape[1]:
+        raise SettingError(
+            f"{inputs.shape[1]} inputs a group for {weight.shape[1]} weights a label",
+            wanted="as many inputs as weights",
+            next_step="draw inputs and weights with one fan_in",
+            where="inputs",
+        )
+    _check_indices(inputs, x.shape[1])
+
+
+def _check_indices(inputs: Tensor, dim: int) -> None:
+    """Looks at every index once, and again when torch knows of a change: a look reads all M · F of them.
+
+    Torch knows of none that is made through numpy or `.data`, nor of any of a tensor made in inference mode, which
+    is looked at each time.
+    """
+    if inputs.dtype == torch.uint8 and dim == 256:
+        return
+    if inputs.is_inference():
+        check_inputs(inputs, dim)
+        return
+    known = _checked.get(id(inputs))
+    if known is not None and known[0]() is inputs and known[1:] == (inputs._version, dim):
+        return
+    check_inputs(inputs, dim)
+    key = id(inputs)
+    _checked[key] = weakref.ref(inputs, lambda _: _checked.pop(key, None)), inputs._version, dim

@@ -1,0 +1,136 @@
+"""The body of `fixed_fan_in.py` for every device and type: chunks of labels, densified, and dense products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from megalabel.kernels.all_labels import label_loss
+from megalabel.kernels.all_labels.label_pass import Gradients, Wants, learning
+from megalabel.kernels.core._cpu.label_threads import run_ranges
+from megalabel.kernels.fan_in.layer import FanIn
+from megalabel.kernels.updates.adam_rule import Rule
+
+T = TypeVar("T")
+Scores = Callable[[Tensor, FanIn, int, int], Tensor]
+
+
+def scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
+    """Logits (n, B) of labels start … stop − 1."""
+    z = layer.dense(start, stop) @ xt
+    return z if layer.bias is None else z.add_(layer.bias[start:stop, None])
+
+
+def value(xt: Tensor, layer: FanIn, loss: str, places: Tensor, scores: Scores = scores) -> Tensor:
+    """The loss summed over texts and labels, a float64 scalar."""
+
+    def of_chunk(start: int, stop: int) -> Tensor:
+        z = scores(xt, layer, start, stop)
+        return label_loss.value_(loss, z, _within(places, start, stop, xt.shape[1]))
+
+    return torch.stack(_of_chunks(of_chunk, layer, xt)).sum()
+
+
+def gradients(
+    xt: Tensor,
+    layer: FanIn,
+    loss: str,
+    places: Tensor,
+    *,
+    rule: Rule | None,
+    of_x: float,
+    of_w: float,
+    wants: Wants,
+) -> Gradients:
+    """The loss's gradients by embedding, times of_x, and by weight and bias, times of_w, those that are wanted.
+
+    A rule spends those by weight and bias at once, and they are not given back.
+    """
+
+    def slopes(start: int, stop: int) -> Tensor:
+        return _slopes(scores(xt, layer, start, stop), loss, places, start, stop)
+
+    return _backward(xt, layer, slopes, rule, of_x, of_w, wants)
+
+
+def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
+    """The gradients by embedding, weight and bias that follow from those by the logits, dz (L, B)."""
+    return _backward(xt, layer, lambda start, stop: dz[start:stop], None, 1.0, 1.0, wants)
+
+
+def growth(
+    xt: Tensor, layer: FanIn, loss: str, places: Tensor, candidates: Tensor, scores: Scores = scores
+) -> Tensor:
+    """(M, C): root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])²."""
+    out = layer.weight.new_empty(candidates.shape)
+
+    def of_chunk(start: int, stop: int) -> None:
+        first, last = start // layer.group, -(-stop // layer.group)
+        dense = _slopes(scores(xt, layer, start, stop), loss, places, start, stop) @ xt.t()
+        dense = torch.nn.functional.pad(dense, (0, 0, 0, (last - first) * layer.group - len(dense)))
+        of_group = dense.square_().view(last - first, layer.group, -1).sum(1)
+        out[first:last] = of_group.gather(1, candidates[first:last].to(torch.int64)).sqrt_()
+
+    _of_chunks(of_chunk, layer, xt)
+    return out
+
+
+def _of_chunks(body: Callable[[int, int], T], layer: FanIn, xt: Tensor) -> list[T]:
+    """`body` of each chunk's first label and the one after its last, results in the order of the labels."""
+    chunks = layer.chunks(xt.shape[1])
+    parts = run_ranges(lambda numbers: [body(*chunks.bounds(c)) for c in numbers], chunks.ranges)
+    return [result for part in parts for result in part]
+
+
+def _slopes(z: Tensor, loss: str, places: Tensor, start: int, stop: int) -> Tensor:
+    """Overwrites the logits z (n, B) of labels start … stop − 1 with ∂loss/∂z."""
+    return label_loss.gradient_(loss, z, _within(places, start, stop, z.shape[1]))
+
+
+def _within(places: Tensor, start: int, stop: int, n_texts: int) -> Tensor:
+    """Those of the sorted places label · B + text that belong to labels start … stop − 1, counted from there."""
+    low, high = torch.searchsorted(places, places.new_tensor([start * n_texts, stop * n_texts])).tolist()
+    return places[low:high] - start * n_texts
+
+
+def _backward(
+    xt: Tensor,
+    layer: FanIn,
+    slopes: Callable[[int, int], Tensor],
+    rule: Rule | None,
+    of_x: float,
+    of_w: float,
+    wants: Wants,
+) -> Gradients:
+    weight, bias = learning(layer.weight, layer.bias, wants)
+    out = Gradients() if rule else Gradients.beside(weight, bias)
+    chunks = layer.chunks(xt.shape[1])
+
+    def of_range(numbers: range) -> Tensor | None:
+        embedding = torch.zeros_like(xt) if wants[0] else None
+        for c in numbers:
+            start, stop = chunks.bounds(c)
+            dz = slopes(start, stop)
+            if embedding is not None:
+                embedding.addmm_(layer.dense(start, stop).t(), dz, alpha=of_x)
+            gw = gb = None
+            if weight is not None:
+                gw = (dz @ xt.t()).gather(1, layer.places(start, stop)).mul_(of_w)
+            if bias is not None:
+                gb = dz.sum(1).mul_(of_w)
+            if rule is not None:
+                rule.apply(weight, bias, gw, gb, start, stop)
+            if out.weight is not None and gw is not None:
+                out.weight[start:stop] = gw
+            if out.bias is not None and gb is not None:
+                out.bias[start:stop] = gb
+        return embedding
+
+    out.embedding, *others = run_ranges(of_range, chunks.ranges)
+    for other in others:
+        if out.embedding is not None and other is not None:
+            out.embedding += other
+    return out

@@ -1,0 +1,215 @@
+"""Where connections that went come back: at random, or where the gradient says so.
+
+Both keep every other connection of the layer, and exactly F a group. `body="plain"` is the definition, a group
+at a time with Python's sets; the numba bodies are `_cpu/regrow.py` and give the same inputs. Tensors of other
+devices go through the CPU: a layer is rewired once in hundreds of steps.
+
+Sources: random regrowth, Sparse Evolutionary Training (Mocanu et al. 2018) and its layers of fixed fan-in
+(Schultheis & Babbar, ECML-PKDD 2023); by gradient, RigL (Evci et al., ICML 2020), here on a sample of inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.core.checks import must_be_finite
+from megalabel.kernels.fan_in.connections import (
+    CANDIDATES,
+    ENOUGH_WORK,
+    REGROW,
+    check_inputs,
+    check_room,
+    draw,
+    group_keys,
+    stream_start,
+)
+from megalabel.kernels.sparse.sparse_rows import Body, use_numba
+
+
+def regrow(
+    inputs: Tensor,
+    slots: Tensor,
+    dim: int,
+    *,
+    seed: int,
+    step: int,
+    distinct: bool = True,
+    body: Body = "auto",
+) -> None:
+    """Gives each weak slot an input drawn uniformly, in place.
+
+    Args:
+        inputs: (M, F) of `input_dtype(dim)`; kept slots stay as they are.
+        slots: (M, F) bool, True where a connection goes.
+        dim: D, how many inputs there are.
+        seed: any integer.
+        step: 0 or more, what tells this rewiring from others of the same seed.
+        distinct: a new input is none of the group's kept or already drawn ones, nor the one that the slot lost
+            unless no other is left. False draws from all D, as Spartex does; duplicates add up.
+        body: which implementation runs; both draw the same inputs.
+
+    Raises:
+        SettingError: inputs or slots that do not fit, a step below 0, or F > D with distinct inputs.
+    """
+    check_inputs(inputs, dim)
+    check_slots(slots, inputs.shape)
+    check_step(step)
+    check_room(inputs.shape[1], dim, distinct)
+    start = stream_start(seed, step, REGROW)
+    with in_place(inputs) as array:
+        if use_numba(body, array.size, ENOUGH_WORK):
+            from megalabel.kernels.fan_in._cpu import regrow as fast
+
+            fast.regrow(array, slots.cpu().numpy(), start, dim, distinct)
+        else:
+            _plain_regrow(array, slots.cpu().numpy(), start, dim, distinct)
+
+
+def candidates(
+    inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int, step: int, body: Body = "auto"
+) -> Tensor:
+    """Inputs to try for the groups that lose connections: (M, count), in the type and on the device of `inputs`.
+
+    They are distinct and drawn uniformly among those that the group does not keep. If there are fewer of them
+    than `count`, kept ones follow, which `regrow_by` passes over. Groups without weak slots get zeros.
+
+    Raises:
+        SettingError: inputs or slots that do not fit, a step below 0, or a count outside 1 … D.
+    """
+    check_inputs(inputs, dim)
+    check_slots(slots, inputs.shape)
+    check_step(step)
+    if not 1 <= count <= dim:
+        raise SettingError(
+            f"{count} candidates",
+            wanted=f"from 1 to the {dim} inputs that there are",
+            next_step="try about twice the fan-in",
+            where="candidates",
+        )
+    start = stream_start(seed, step, CANDIDATES)
+    array, weak = inputs.cpu().numpy(), slots.cpu().numpy()
+    out = torch.zeros(len(array), count, dtype=inputs.dtype)
+    if use_numba(body, array.size, ENOUGH_WORK):
+        from megalabel.kernels.fan_in._cpu import regrow as fast
+
+        fast.candidates(array, weak, start, dim, out.numpy())
+    else:
+        _plain_candidates(array, weak, start, dim, out.numpy())
+    return out.to(inputs.device)
+
+
+def regrow_by(
+    inputs: Tensor, slots: Tensor, candidates: Tensor, strengths: Tensor, *, body: Body = "auto"
+) -> None:
+    """Gives the weak slots of each group its strongest candidates, in place.
+
+    The first weak slot gets the strongest, and so on; ties go to the lower position. A candidate is given once,
+    and not at all if the group keeps it. Slots that are left without one keep their input; where another slot
+    has been given it, they take an input that the group lost and nobody took.
+
+    Args:
+        inputs: (M, F).
+        slots: (M, F) bool, True where a connection goes.
+        candidates: (M, C), as `candidates` gives them for these inputs and slots.
+        strengths: (M, C) float32 or float64, what each is worth (`fixed_fan_in.fan_in_growth`).
+        body: which implementation runs; both choose the same inputs.
+
+    Raises:
+        SettingError: shapes or types that do not fit; or strengths that are not finite: training has diverged.
+    """
+    check_slots(slots, inputs.shape)
+    wanted = (inputs.shape[0], candidates.shape[-1])
+    fits = candidates.shape == wanted == strengths.shape and candidates.dtype == inputs.dtype
+    if not fits or strengths.dtype not in (torch.float32, torch.float64) or wanted[1] == 0:
+        raise SettingError(
+            f"candidates {tuple(candidates.shape)} of {candidates.dtype} with strengths {tuple(strengths.shape)} "
+            f"of {strengths.dtype}",
+            wanted=f"two of ({wanted[0]}, C), of {inputs.dtype} and torch.float32",
+            next_step="make them with candidates and fan_in_growth",
+            where="candidates",
+        )
+    must_be_finite(strengths.detach(), "the gradient that new connections would have")
+    weak, offered, worth = (x.detach().cpu().numpy() for x in (slots, candidates, strengths))
+    with in_place(inputs) as array:
+        if use_numba(body, array.size, ENOUGH_WORK):
+            from megalabel.kernels.fan_in._cpu import regrow as fast
+
+            fast.regrow_by(array, weak, offered, worth)
+        else:
+            _plain_regrow_by(array, weak, offered, worth)
+
+
+def _plain_regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool) -> None:
+    keys = group_keys(start, len(inputs))
+    for group in np.flatnonzero(slots.any(1)):
+        used = set(inputs[group, ~slots[group]].tolist())
+        for slot in np.flatnonzero(slots[group]).tolist():
+            own = {int(inputs[group, slot])}
+            if not distinct:
+                avoid: set[int] = set()
+            elif len(used | own) < dim:
+                avoid = used | own
+            else:
+                avoid = used
+            used.add(new := draw(keys[group], slot, avoid, dim))
+            inputs[group, slot] = new
+
+
+def _plain_candidates(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray) -> None:
+    keys = group_keys(start, len(inputs))
+    for group in np.flatnonzero(slots.any(1)):
+        kept = list(dict.fromkeys(inputs[group, ~slots[group]].tolist()))
+        used = set(kept)
+        row: list[int] = []
+        while len(row) < out.shape[1] and len(used) < dim:
+            row.append(draw(keys[group], len(row), used, dim))
+            used.add(row[-1])
+        out[group] = (row + kept)[: out.shape[1]]
+
+
+def _plain_regrow_by(inputs: np.ndarray, slots: np.ndarray, offered: np.ndarray, worth: np.ndarray) -> None:
+    for group in np.flatnonzero(slots.any(1)):
+        lost = inputs[group, slots[group]].tolist()
+        used = set(inputs[group, ~slots[group]].tolist())
+        ranked = offered[group][np.argsort(-worth[group], kind="stable")].tolist()
+        given = [c for c in dict.fromkeys(ranked) if c not in used][: len(lost)]
+        used |= set(given)
+        for own in lost[len(given) :]:
+            left = [own, *lost]
+            given.append(next((c for c in left if c not in used), own))
+            used.add(given[-1])
+        inputs[group, slots[group]] = given
+
+
+@contextmanager
+def in_place(tensor: Tensor) -> Iterator[np.ndarray]:
+    """The tensor's memory as an array; of another device, a copy that goes back at the end."""
+    host = tensor.detach().cpu()
+    yield host.numpy()
+    if host.data_ptr() != tensor.data_ptr():
+        tensor.detach().copy_(host)
+
+
+def check_slots(slots: Tensor, shape: torch.Size | tuple[int, int]) -> None:
+    """Refuses slots that are no (M, F) bool."""
+    if slots.dtype != torch.bool or slots.shape != shape:
+        raise SettingError(
+            f"slots {tuple(slots.shape)} of {slots.dtype}",
+            wanted=f"{tuple(shape)} of torch.bool, a slot for each connection",
+            next_step="make them with weak, from this layer's weights",
+            where="slots",
+        )
+
+
+def check_step(step: int) -> None:
+    """Refuses a step below 0."""
+    if step < 0:
+        raise SettingError(
+            f"step {step}", wanted="0 or more", next_step="count optimiser steps from 0", where="step"
+        )

@@ -1,0 +1,214 @@
+"""Which connections of a sparse layer go, and what a new one starts from; where it goes is `regrow.py`.
+
+A connection of a group of labels is as strong as its weights are large: the root of their mean square over the
+group, |w| where a label has its inputs to itself. Weak ones go by a bar, or by a share of the layer or of each
+group, strictly below the k-th smallest: ties at the cut are kept.
+
+`body="plain"` is the definition (numpy); the numba bodies in `_cpu/rewire.py` and `_cpu/regrow.py` make the
+same decisions bit for bit and hold nothing of the weights' size beside the answer, one byte a slot.
+
+Sources: pruning by magnitude over the whole layer, Sparse Evolutionary Training (Mocanu et al. 2018), as in
+Schultheis & Babbar (ECML-PKDD 2023) and Spartex (Ullah et al., NeurIPS 2024); within each group, HASTE (2026).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.clustering.label_walks import stream_numbers
+from megalabel.kernels.core.checks import diverged
+from megalabel.kernels.fan_in.connections import ENOUGH_WORK, START, group_keys, stream_start
+from megalabel.kernels.fan_in.regrow import check_slots, check_step, in_place
+from megalabel.kernels.sparse.sparse_rows import Body, use_numba
+
+Scope = Literal["layer", "group"]
+
+
+def weak(
+    weight: Tensor,
+    group: int,
+    *,
+    below: float | None = None,
+    share: float | None = None,
+    scope: Scope = "layer",
+    body: Body = "auto",
+) -> Tensor:
+    """Which slots lose their connection: (M, F) bool, on the weights' device.
+
+    Exactly one of `below` and `share` is given.
+
+    Args:
+        weight: (L, F) float32 or float64.
+        group: G, labels that share one set of inputs; M = ceil(L / G), the last group may be short.
+        below: slots weaker than this, 0 or more.
+        share: slots strictly weaker than the k-th weakest, k = floor(share · M · F) counted from 1; none for
+            k = 0. A share of 1 keeps the strongest.
+        scope: with a share, whether k counts the slots of the whole layer or of each group (k = floor(share · F)).
+        body: which implementation runs; both say the same.
+
+    Raises:
+        SettingError: arguments out of range; or a weight that is not finite: training has diverged.
+    """
+    _check_weight(weight, group)
+    _check_cut(below, share, scope)
+    host = weight.detach().cpu().numpy()
+    out = torch.zeros(-(-len(host) // group), host.shape[1], dtype=torch.bool)
+    of_group = scope == "group"
+    k = 0 if share is None else _count(share, host.shape[1] if of_group else out.numel())
+    if use_numba(body, host.size, ENOUGH_WORK):
+        from megalabel.kernels.fan_in._cpu import rewire as fast
+
+        if share is not None and of_group:
+            finite = fast.below_kth(host, group, k, out.numpy())
+        else:
+            bar = below if below is not None else fast.kth_smallest(host, group, k) if k else 0.0
+            finite = fast.below(host, group, float(bar), out.numpy())
+    else:
+        strength = strengths(host, group)
+        bars: np.ndarray | np.floating = np.float64(0.0 if below is None else below)
+        if k and of_group:
+            bars = np.sort(strength, axis=1)[:, k - 1, None]
+        elif k:
+            bars = np.sort(strength, axis=None)[k - 1]
+        finite = bool(np.isfinite(strength).all())
+        out.copy_(torch.from_numpy(strength < bars))
+    if not finite:
+        raise diverged("the head's weights")
+    return out.to(weight.device)
+
+
+def strengths(weight: np.ndarray, group: int) -> np.ndarray:
+    """How strong each connection is: (M, F) float32, from float64 sums over a group's labels in their order."""
+    if group == 1:
+        return np.abs(weight).astype(np.float32)
+    squares = np.zeros((-(-len(weight) // group), weight.shape[1]))
+    counts = np.zeros((len(squares), 1))
+    for member in range(min(group, len(weight))):
+        rows = weight[member::group].astype(np.float64)
+        squares[: len(rows)] += rows * rows
+        counts[: len(rows)] += 1
+    return np.sqrt(squares / counts).astype(np.float32)
+
+
+def restart(
+    weight: Tensor,
+    slots: Tensor,
+    group: int,
+    *,
+    start: Literal["zero", "uniform"] = "zero",
+    seed: int,
+    step: int,
+    states: Sequence[Tensor] = (),
+    body: Body = "auto",
+) -> None:
+    """What new connections begin with, in place; all other weights and states stay as they are.
+
+    Args:
+        weight: (L, F) float32 or float64.
+        slots: (M, F) bool, the connections that are new.
+        group: G, labels that share one set of inputs.
+        start: "zero", or "uniform": between ±1/√F, as a new layer.
+        seed: any integer.
+        step: 0 or more, what tells this rewiring from others of the same seed.
+        states: what an optimiser keeps, each shaped as the weight: becomes 0 there. Leave it out to keep it, as
+            Spartex does.
+        body: which implementation runs; both give the same weights.
+
+    Raises:
+        SettingError: arguments that do not fit.
+    """
+    _check_weight(weight, group)
+    check_slots(slots, (-(-weight.shape[0] // group), weight.shape[1]))
+    check_step(step)
+    if start not in ("zero", "uniform"):
+        raise SettingError(
+            f"start={start!r}", wanted='"zero" or "uniform"', next_step='leave it at "zero"', where="start"
+        )
+    for state in states:
+        if state.shape != weight.shape:
+            raise SettingError(
+                f"a state {tuple(state.shape)} for weights {tuple(weight.shape)}",
+                wanted="optimiser states shaped as the weights",
+                next_step="pass rule.beside_weight() of the rule that updates this head",
+                where="states",
+            )
+    fresh = slots.cpu().numpy()
+    fast = use_numba(body, weight.numel(), ENOUGH_WORK)
+    for tensor in (weight, *states):
+        with in_place(tensor) as array:
+            if tensor is weight and start == "uniform":
+                _scatter(array, fresh, group, stream_start(seed, step, START), fast)
+            else:
+                _clear(array, fresh, group, fast)
+
+
+def _clear(array: np.ndarray, slots: np.ndarray, group: int, fast: bool) -> None:
+    if fast:
+        from megalabel.kernels.fan_in._cpu import rewire as bodies
+
+        bodies.clear(array, slots, group)
+    else:
+        array[_of_labels(slots, group, len(array))] = 0
+
+
+def _scatter(array: np.ndarray, slots: np.ndarray, group: int, start: int, fast: bool) -> None:
+    """Uniform on multiples of 2⁻²³ between ±1, times 1/√F."""
+    bound = 1 / math.sqrt(array.shape[1])
+    if fast:
+        from megalabel.kernels.fan_in._cpu import regrow as bodies
+
+        bodies.scatter(array, slots, group, start, bound)
+        return
+    keys, fresh = group_keys(start, len(array)), _of_labels(slots, group, len(array))
+    for slot in range(array.shape[1]):
+        bits = stream_numbers(keys, slot) >> np.uint64(40)
+        array[:, slot] = np.where(fresh[:, slot], (bits.astype(np.float64) * 2.0**-23 - 1) * bound, array[:, slot])
+
+
+def _of_labels(slots: np.ndarray, group: int, n_labels: int) -> np.ndarray:
+    return np.repeat(slots, group, axis=0)[:n_labels]
+
+
+def _count(share: float, n: int) -> int:
+    """floor(share · n) of the share as it is written: 0.29 of 100 is 29, though the floats' product is below."""
+    return math.floor(Fraction(repr(float(share))) * n)
+
+
+def _check_weight(weight: Tensor, group: int) -> None:
+    if weight.dim() != 2 or weight.numel() == 0 or weight.dtype not in (torch.float32, torch.float64):
+        raise SettingError(
+            f"weights {tuple(weight.shape)} of {weight.dtype}",
+            wanted="(L, F) float32 or float64, at least one of each",
+            next_step="pass the weights of a sparse head",
+            where="weight",
+        )
+    if group < 1:
+        raise SettingError(f"groups of {group} labels", wanted="1 or more", next_step="pass 1", where="group")
+
+
+def _check_cut(below: float | None, share: float | None, scope: str) -> None:
+    if (below is None) == (share is None):
+        raise SettingError(
+            f"below={below} and share={share}",
+            wanted="one of the two",
+            next_step="pass below (a bar for strengths) or share (of the slots)",
+            where="below",
+        )
+    if below is not None and not 0 <= below < math.inf:
+        raise SettingError(
+            f"below={below}", wanted="a finite number of 0 or more", next_step="pass e.g. 0.01", where="below"
+        )
+    if share is not None and not 0 <= share <= 1:
+        raise SettingError(f"share={share}", wanted="from 0 to 1", next_step="pass e.g. 0.15", where="share")
+    if scope not in ("layer", "group"):
+        raise SettingError(
+            f"scope={scope!r}", wanted='"layer" or "group"', next_step='leave it at "layer"', where="scope"
+        )

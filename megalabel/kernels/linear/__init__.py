@@ -1,0 +1,1 @@
+"""Linear classifiers over sparse features: dual coordinate descent, sparse chunks, beam search."""

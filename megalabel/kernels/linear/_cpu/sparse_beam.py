@@ -1,0 +1,192 @@
+"""Numba body of `linear/sparse_beam.py`: from the nodes that texts stand at to the best of their children.
+
+It takes checked arrays only: a number out of range here would read foreign memory. Serial on purpose: the caller
+deals texts out to threads, which may share a tree. A score is summed in float64, in the order of a text's
+features, however they are found and whichever other texts are in the batch: so its bits depend on neither.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
+from megalabel.kernels.core._cpu.heaps import holds, log_sigmoid, offer
+
+CUBED, SQUARED, SIGMOID = range(3)
+# A step of a binary search takes about as long as this many rows take to enter the table and leave it again.
+_ROWS_A_STEP = 2
+
+
+@helper
+def _log_score(z, mode):  # type: ignore[no-untyped-def]
+    """Never above 0."""
+    if mode == SIGMOID:
+        return log_sigmoid(z)
+    short = 1.0 - z
+    if short <= 0.0:
+        return 0.0
+    return -short * short * short if mode == CUBED else -short * short
+
+
+@helper
+def _row_of(features, first, last, feature):  # type: ignore[no-untyped-def]
+    """The row of a feature between `first` and `last`, or where it would stand."""
+    while first < last:
+        middle = (first + last) >> 1
+        if features[middle] < feature:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+@helper
+def _add(z, x, row, entries, children, weights):  # type: ignore[no-untyped-def]
+    for at in range(entries[row], entries[row + 1]):
+        z[children[at]] += np.float64(weights[at]) * x
+
+
+@helper
+def _add_found(z, columns, values, first, last, features, entries, children, weights):  # type: ignore[no-untyped-def]
+    """Looks each feature of a text up in the rows first … last − 1 of a chunk; both rise."""
+    for i in range(len(columns)):
+        first = _row_of(features, first, last, columns[i])
+        if first < last and features[first] == columns[i]:
+            _add(z, np.float64(values[i]), first, entries, children, weights)
+
+
+@helper
+def _add_tabled(z, columns, values, first, table, entries, children, weights):  # type: ignore[no-untyped-def]
+    """The same by a table of all features: 1 + the row within the chunk, or 0."""
+    for i in range(len(columns)):
+        place = table[columns[i]]
+        if place > 0:
+            _add(z, np.float64(values[i]), first + place - 1, entries, children, weights)
+
+
+@summing
+def _dot(x, weights):  # type: ignore[no-untyped-def]
+    total = np.float32(0)
+    for i in range(len(x)):
+        total += x[i] * weights[i]
+    return total
+
+
+@helper
+def _pairs_by_chunk(nodes, sizes, n_chunks):  # type: ignore[no-untyped-def]
+    """Every (text, place in its beam), by the chunk below it, then by text."""
+    ends = np.zeros(n_chunks + 1, np.int64)
+    for text in range(len(sizes)):
+        for place in range(sizes[text]):
+            ends[nodes[text, place] + 1] += 1
+    ends = np.cumsum(ends)
+    texts, places = np.empty(ends[-1], np.int64), np.empty(ends[-1], np.int64)
+    for text in range(len(sizes)):
+        for place in range(sizes[text]):
+            at = ends[nodes[text, place]]
+            texts[at], places[at] = text, place
+            ends[nodes[text, place]] += 1
+    return texts, places
+
+
+@helper
+def _pairs_of_one(size):  # type: ignore[no-untyped-def]
+    """The places of one text's beam; a heap keeps the worst in front, and the best should come first."""
+    return np.zeros(size, np.int64), np.arange(size - 1, -1, -1)
+
+
+@helper
+def _run_of_chunk(texts, places, nodes, j, indptr):  # type: ignore[no-untyped-def]
+    """Where the pairs of the chunk of pair j end, and how many features their texts have."""
+    chunk, end, n_features = nodes[texts[j], places[j]], j, 0
+    while end < len(texts) and nodes[texts[end], places[end]] == chunk:
+        n_features += indptr[texts[end] + 1] - indptr[texts[end]]
+        end += 1
+    return end, n_features
+
+
+@helper
+def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room):  # type: ignore[no-untyped-def]
+    for child in range(len(z)):
+        # No logarithm is above min(z, 0) or 0: whose bound is too low needs no exact value.
+        if mode == SIGMOID and size == room and above + min(z[child], 0.0) < keys[0]:
+            continue
+        key = above + _log_score(z[child], mode)
+        if size == room and key < keys[0]:
+            continue
+        node = ids[first + child]
+        if not holds(excluded, node):
+            size = offer(keys, rows, size, room, key, node)
+    return size
+
+
+@compiled
+def descend(  # type: ignore[no-untyped-def]
+    indptr,
+    columns,
+    values,
+    dense_inputs,
+    above,
+    nodes,
+    beam_sizes,
+    offsets,
+    starts,
+    features,
+    entries,
+    children,
+    weights,
+    bias,
+    dense,
+    width,
+    ids,
+    table,
+    mode,
+    excluded,
+    cuts,
+    keys,
+    rows,
+    sizes,
+):
+    """Fills heaps, keys and rows (n, room) and sizes (n,), with the best children of the nodes n texts stand at.
+
+    above and nodes (n, beam), beam_sizes (n,): the nodes' log scores, and the nodes. ids (C,): what a child is
+    called in rows. table: zeros (V,) before and after, or of length 0: then it is not used.
+    excluded[cuts[t] : cuts[t + 1]], rising: what text t is never given. dense_inputs (n, E), dense (C, E): E may
+    be 0.
+    """
+    room, z = keys.shape[1], np.empty(width, np.float64)
+    if len(beam_sizes) == 1:
+        texts, places = _pairs_of_one(beam_sizes[0])
+    else:
+        texts, places = _pairs_by_chunk(nodes, beam_sizes, len(offsets) - 1)
+    end = 0
+    for j in range(len(texts)):
+        text, chunk = texts[j], nodes[texts[j], places[j]]
+        first, last = starts[chunk], starts[chunk + 1]
+        if j == end:
+            end, n_looked_up = _run_of_chunk(texts, places, nodes, j, indptr)
+            steps = n_looked_up * np.log2(last - first + 1.0)
+            tabled = len(table) > 0 and last - first < _ROWS_A_STEP * steps
+            if tabled:
+                for row in range(first, last):
+                    table[features[row]] = row - first + 1
+        # A child's score is at most its parent's: a whole chunk may be out of question.
+        total = above[text, places[j]]
+        if sizes[text] < room or total >= keys[text, 0]:
+            scores = z[: offsets[chunk + 1] - offsets[chunk]]
+            scores[:] = bias[offsets[chunk] : offsets[chunk + 1]]
+            own = slice(indptr[text], indptr[text + 1])
+            if tabled:
+                _add_tabled(scores, columns[own], values[own], first, table, entries, children, weights)
+            else:
+                _add_found(scores, columns[own], values[own], first, last, features, entries, children, weights)
+            if dense.shape[1] > 0:
+                for child in range(len(scores)):
+                    scores[child] += _dot(dense_inputs[text], dense[offsets[chunk] + child])
+            sizes[text] = _offer_children(
+                scores, total, mode, offsets[chunk], ids, excluded[cuts[text] : cuts[text + 1]],
+                keys[text], rows[text], sizes[text], room,
+            )  # fmt: skip
+        if tabled and j + 1 == end:
+            for row in range(first, last):
+                table[features[row]] = 0

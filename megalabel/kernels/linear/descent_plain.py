@@ -1,0 +1,91 @@
+"""The definition of `dual_descent.descend`: every model by itself, in float64, a text after the other."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import scipy.sparse as sp
+
+from megalabel.kernels.clustering.label_walks import below, stream_numbers
+
+
+def plain(
+    x: sp.csr_matrix,
+    texts: sp.csr_matrix,
+    offsets: np.ndarray,
+    positives: sp.csr_matrix,
+    dense: np.ndarray,
+    soft: tuple[float, float],
+    bias: float,
+    eps: float,
+    rounds: int,
+    threshold: float,
+    keys: np.ndarray,
+) -> tuple[sp.csr_matrix, np.ndarray]:
+    """`descend`, a model at a time; soft: 1/2C of the positives and of the negatives."""
+    n_features, n_children = x.shape[1], positives.shape[0]
+    weights = np.zeros((n_children, n_features + dense.shape[1] + 1))
+    for parent in range(texts.shape[0]):
+        rows = texts.indices[texts.indptr[parent] : texts.indptr[parent + 1]]
+        values = np.hstack([x[rows].toarray(), dense[rows], np.full((len(rows), 1), bias)]).astype(np.float64)
+        for child in range(offsets[parent], offsets[parent + 1]):
+            y = np.where(np.isin(rows, positives[[child]].indices), 1.0, -1.0)
+            if (y > 0).any():
+                weights[child] = solve(values, y, np.where(y > 0, *soft), eps, rounds, keys[parent])
+    weights = weights.astype(np.float32)
+    kept = np.where(np.abs(weights[:, :n_features]) >= threshold, weights[:, :n_features], 0)
+    if bias:
+        kept = np.hstack([kept, weights[:, -1:]])
+    return sp.csr_matrix(kept), weights[:, n_features:-1]
+
+
+def solve(x: np.ndarray, y: np.ndarray, soft: np.ndarray, eps: float, rounds: int, key: np.uint64) -> np.ndarray:
+    """The weights (d,) of one model; x (n, d) with the bias's feature, y (n,) ±1, soft (n,) 1/2C, float64."""
+    alpha = two_alphas(x, y, soft)
+    w = (alpha * y) @ x
+    scale = (x**2).sum(1) + soft
+    order = np.arange(len(x))
+    for number in range(rounds):
+        shuffle(order, key, number)
+        low, high = math.inf, -math.inf
+        for i in order:
+            slope = y[i] * (w @ x[i]) - 1 + soft[i] * alpha[i]
+            projected = slope if alpha[i] > 0 else min(slope, 0.0)
+            low, high = min(low, projected), max(high, projected)
+            new = max(alpha[i] - slope / scale[i], 0.0)
+            w += (new - alpha[i]) * y[i] * x[i]
+            alpha[i] = new
+        if high - low <= eps:
+            break
+    return w
+
+
+def two_alphas(x: np.ndarray, y: np.ndarray, soft: np.ndarray) -> np.ndarray:
+    """The best α (n,) ≥ 0 of the form p for positives and q for negatives.
+
+    With s₊ and s₋ the sums of their rows, the dual is ½‖p·s₊ − q·s₋‖² + ½(p²Σ₊soft + q²Σ₋soft) − p·n₊ − q·n₋.
+    """
+    positive = y > 0
+    up, down = x[positive].sum(0), x[~positive].sum(0)
+    a, b = up @ up + soft[positive].sum(), down @ down + soft[~positive].sum()
+    across, n_up, n_down = up @ down, positive.sum(), (~positive).sum()
+    if n_down == 0:
+        return np.full(len(y), n_up / a)
+    p, q = n_up * b + across * n_down, n_down * a + across * n_up  # times a · b − across², which is above 0
+    if p <= 0:
+        p, q = 0.0, n_down / b
+    elif q <= 0:
+        p, q = n_up / a, 0.0
+    else:
+        p, q = p / (a * b - across**2), q / (a * b - across**2)
+    return np.where(positive, p, q)
+
+
+def shuffle(order: np.ndarray, key: np.uint64, number: int) -> None:
+    """Round `number`'s order (n,) from the one before it, in place: Fisher and Yates's, drawn from the key."""
+    n = len(order)
+    for i in range(n - 1, 0, -1):
+        bits = stream_numbers(np.array([key], np.uint64), number * n + i) >> np.uint64(32)
+        other = int(below(bits, np.array([i + 1]))[0])
+        order[[i, other]] = order[[other, i]]

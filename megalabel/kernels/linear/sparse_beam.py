@@ -1,0 +1,248 @@
+"""The best labels of each text, found by beam search down a tree of clusters whose weights and inputs are sparse.
+
+    z[i, n] = x · weights[i][n] + bias · weights[i][n, V] + u · dense[i][n]
+                                                     levels i = 0 … K − 1: clusters, K: places of labels
+    kept[i] = the beams[i] best candidates of level i; those of level 0 are all its nodes, those of level i + 1
+              the children of kept[i]
+    p(n)    = Π s(z) from the top down to n
+    s(z)    = exp(−max(0, 1 − z)³)     scores="l3-hinge": PECOS's (Yu, Zhong, Zhang, Chang and Dhillon, JMLR 2022)
+            = exp(−max(0, 1 − z)²)     scores="l2-hinge"
+            = 1 / (1 + exp(−z))        scores="sigmoid"
+
+Nodes and labels are ranked by log p, summed in float64; ties go to the lower node, among labels to the lower
+label id. A text without known features is scored by the biases. A beam that covers every node gives the answer of
+scoring all labels.
+
+The body (`_cpu/sparse_beam.py`) goes through a batch level by level and chunk by chunk, so that a chunk's rows
+stay in the core's cache for all texts that reach it. A text's features are found in a chunk by binary search, or,
+where many texts reach it, in a table of all features into which the chunk's are written: measured against hashing
+and merging in `docs/log.md`. Blocks of texts are dealt out to torch's threads: how many does not change a bit.
+`plain` is the definition: tests trust it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from megalabel.errors import DataError, SettingError
+from megalabel.kernels.core.checks import check_excluded
+from megalabel.kernels.linear._chunk_checks import check_levels, check_modest, steady
+from megalabel.kernels.linear.sparse_chunks import Chunks
+from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
+from megalabel.types import Positives, TopK
+
+Scores = Literal["l3-hinge", "l2-hinge", "sigmoid"]
+
+_MODES = get_args(Scores)  # numbered as in _cpu/sparse_beam.py
+_BLOCK = 8192  # texts that go down the tree together, at most
+_CELLS = 1 << 24  # of the heaps of a block, at most
+_FEW = 16  # texts that do not pay for a table of all features
+_NOTHING = np.empty(0, dtype=np.int64)
+_NO_TABLE = np.empty(0, dtype=np.int32)
+
+
+def plain(
+    x: sp.csr_matrix,
+    weights: Sequence[sp.csr_matrix],
+    offsets: Sequence[np.ndarray],
+    order: np.ndarray,
+    beams: Sequence[int],
+    k: int,
+    scores: Scores = "l3-hinge",
+    exclude: Positives | None = None,
+    *,
+    bias: float = 1.0,
+    inputs: np.ndarray | None = None,
+    dense: Sequence[np.ndarray] | None = None,
+) -> TopK:
+    """The same answer in float64 from the weights (C_i, V + 1) of each level, one text after the other.
+
+    offsets are the K of the label tree: children of node j of level i are nodes offsets[i][j] up to
+    offsets[i][j + 1] of level i + 1.
+    """
+    hidden = set() if exclude is None else set(zip(exclude.rows.tolist(), exclude.labels.tolist(), strict=True))
+    labels, best = np.full((x.shape[0], k), -1), np.full((x.shape[0], k), -np.inf, dtype=np.float32)
+    x = sp.hstack([x, np.full((x.shape[0], 1), bias)]).tocsr().astype(np.float64)
+    for t in range(x.shape[0]):
+        nodes, above = np.arange(weights[0].shape[0]), np.zeros(weights[0].shape[0])
+        for i, weight in enumerate(weights):
+            z = (weight.tocsr()[nodes].astype(np.float64) @ x[[t]].T).toarray().ravel()
+            if dense is not None and inputs is not None:
+                z += dense[i][nodes].astype(np.float64) @ inputs[t]
+            keys = above + _log_score(z, scores)
+            if i < len(beams):
+                kept = np.sort(np.lexsort((nodes, -keys))[: beams[i]])
+                children = [np.arange(offsets[i][n], offsets[i][n + 1]) for n in nodes[kept]]
+                above = np.repeat(keys[kept], [len(c) for c in children])
+                nodes = np.concatenate(children)
+        ids = np.asarray(order)[nodes]
+        ranked = [c for c in np.lexsort((ids, -keys)) if (t, int(ids[c])) not in hidden][:k]
+        labels[t, : len(ranked)], best[t, : len(ranked)] = ids[ranked], np.exp(keys[ranked])
+    return TopK(labels, best)
+
+
+def _log_score(z: np.ndarray, scores: Scores) -> np.ndarray:
+    if scores == "sigmoid":
+        return -np.logaddexp(0, -z)
+    return -(np.maximum(0, 1 - z) ** (3 if scores == "l3-hinge" else 2))
+
+
+def topk(
+    x: sp.csr_matrix,
+    levels: Sequence[Chunks],
+    order: np.ndarray,
+    beams: Sequence[int],
+    k: int,
+    scores: Scores = "l3-hinge",
+    exclude: Positives | None = None,
+    inputs: np.ndarray | None = None,
+) -> TopK:
+    """The k best labels that a beam reaches; arguments and errors as `SparseBeam` has them, checked every time."""
+    return SparseBeam(levels, order, beams, scores)(x, k, exclude, inputs)
+
+
+class SparseBeam:
+    """A tree and its chunks, checked once and searched many times; threads may share one.
+
+    Args:
+        levels: K + 1 levels of chunks; level 0 is one chunk, node j of a level the parent of chunk j of the next.
+        order: (L,) integers, the label id at each node of the last level.
+        beams: K numbers, how many nodes of each level are kept; more than the level has means all.
+        scores: what a node's own score is, see above.
+
+    Raises:
+        SettingError: levels that do not fit each other, a beam below 1, unknown `scores`.
+    """
+
+    def __init__(
+        self, levels: Sequence[Chunks], order: np.ndarray, beams: Sequence[int], scores: Scores = "l3-hinge"
+    ) -> None:
+        if scores not in _MODES:
+            wanted = " or ".join(_MODES)
+            raise SettingError(f"scores={scores!r}", wanted=wanted, next_step="leave it out", where="scores")
+        check_levels(levels, np.asarray(order), beams)
+        self.levels, self.scores = tuple(levels), scores
+        self.order = np.array(order, dtype=np.int64)
+        self.beams = tuple(map(int, beams))
+        self.n_features = levels[0].n_features
+        self.n_inputs = max(0 if level.dense is None else level.dense.shape[1] for level in levels)
+        self._sizes = [(level.width, level.n_nodes) for level in levels]
+        ids = [*(np.arange(level.n_nodes) for level in levels[:-1]), self.order]
+        self._arrays = [_arguments(level, numbers) for level, numbers in zip(levels, ids, strict=True)]
+
+    def __call__(
+        self, x: sp.csr_matrix, k: int, exclude: Positives | None = None, inputs: np.ndarray | None = None
+    ) -> TopK:
+        """The k best labels that the beam reaches.
+
+        Args:
+            x: (N, V) CSR, any floating type.
+            k: 1 or more; where fewer labels are reached, label -1 with score -inf fills the row.
+            exclude: pairs of text and label id that are never given, in any order.
+            inputs: (N, E) the dense inputs, where there are weights for them.
+
+        Returns:
+            Label ids (N, k) int64 and probabilities (N, k) float32, numpy arrays, best first.
+
+        Raises:
+            SettingError: k below 1.
+            DataError: x or inputs that do not fit or are not finite, an excluded pair outside (N, L).
+        """
+        from megalabel.kernels.linear._cpu.sparse_beam import descend  # numba takes half a second to import
+        from megalabel.kernels.sparse._cpu.sparse_rows import share
+
+        if k < 1:
+            raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
+        x = as_rows(x, "x")
+        n, dense = x.shape[0], self._check_inputs(x, inputs)
+        indptr, columns = steady(x.indptr, np.int64), steady(x.indices, np.int32)
+        values = steady(x.data, np.float32)
+        check_finite(values, "x")  # once more: float64 may hold what float32 does not
+        hidden, cuts = _excluded(exclude, n, len(self.order))
+        rooms, mode = self._rooms(k), _MODES.index(self.scores)
+        keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
+        found = np.zeros(n, dtype=np.int64)
+        block = max(1, min(_BLOCK, -(-n // torch.get_num_threads()), _CELLS // max(rooms)))
+
+        def walk(_: int, piece: int) -> None:
+            start, stop = piece * block, min((piece + 1) * block, n)
+            m, part, ends = stop - start, slice(start, stop), slice(start, stop + 1)
+            table = np.zeros(self.n_features, dtype=np.int32) if m > _FEW else _NO_TABLE
+            heaps = np.zeros((m, 1)), np.zeros((m, 1), dtype=np.int64), np.ones(m, dtype=np.int64)
+            for room, arrays in zip(rooms, self._arrays, strict=True):
+                above, heaps = (
+                    heaps,
+                    (np.empty((m, room)), np.empty((m, room), dtype=np.int64), np.zeros_like(found[part])),
+                )
+                last = arrays is self._arrays[-1]
+                own = (hidden, cuts[ends]) if last else (_NOTHING, np.zeros(m + 1, dtype=np.int64))
+                descend(indptr[ends], columns, values, dense[part], *above, *arrays, table, mode, *own, *heaps)
+            keys[part], labels[part], found[part] = heaps
+
+        share(walk, -(-n // block))
+        return _ranked(keys, labels, found, k)
+
+    def _rooms(self, k: int) -> list[int]:
+        """How many nodes of each level a text can keep, and how many labels it can get."""
+        rooms, above = [], 1
+        for (width, n_nodes), most in zip(self._sizes, (*self.beams, k), strict=True):
+            above = min(most, above * width, n_nodes)
+            rooms.append(above)
+        return rooms
+
+    def _check_inputs(self, x: sp.csr_matrix, inputs: np.ndarray | None) -> np.ndarray:
+        """The dense inputs as (N, E) float32; E is 0 where no level has weights for them."""
+        if x.shape[1] != self.n_features:
+            raise DataError(
+                f"texts of {x.shape[1]} features",
+                wanted=f"{self.n_features}, as many as the weights have",
+                next_step="make them with the vocabulary that the model was trained with",
+                where="x",
+            )
+        given = np.empty((x.shape[0], 0), dtype=np.float32) if inputs is None else np.asarray(inputs)
+        if given.shape != (x.shape[0], self.n_inputs) or given.dtype.kind != "f":
+            raise DataError(
+                f"dense inputs {given.shape} of {given.dtype}",
+                wanted=f"floats ({x.shape[0]}, {self.n_inputs}), one row a text",
+                next_step="give the embeddings of the same texts" if self.n_inputs else "leave them out",
+                where="inputs",
+            )
+        check_modest(given, "inputs")
+        return steady(given, np.float32)
+
+
+def _arguments(level: Chunks, ids: np.ndarray) -> tuple[np.ndarray | int, ...]:
+    """A level as the body takes it."""
+    dense = steady(np.empty((level.n_nodes, 0)) if level.dense is None else level.dense, np.float32)
+    return (
+        level.offsets, level.starts, level.features, level.entries, level.children, level.values, level.bias,
+        dense, level.width, steady(ids, np.int64),
+    )  # fmt: skip
+
+
+def _excluded(exclude: Positives | None, n: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Excluded labels by text, rising, and where those of each text begin (n + 1,)."""
+    if exclude is None or not len(exclude):
+        return _NOTHING, np.zeros(n + 1, dtype=np.int64)
+    check_excluded(exclude, n, n_labels)
+    pairs = np.sort((exclude.rows * n_labels + exclude.labels).numpy())
+    return pairs % n_labels, np.searchsorted(pairs, np.arange(n + 1) * n_labels)
+
+
+def _ranked(keys: np.ndarray, labels: np.ndarray, found: np.ndarray, k: int) -> TopK:
+    """Heaps (N, room) to rows of k, best first."""
+    room = keys.shape[1]
+    empty = np.arange(room) >= found[:, None]
+    keys[empty], labels[empty] = -np.inf, np.iinfo(np.int64).max
+    order = np.arange(len(keys))[:, None], np.lexsort((labels, -keys), axis=1)
+    best = np.full((len(keys), k), -np.inf, dtype=np.float32)
+    ids = np.full((len(keys), k), -1)
+    best[:, :room], ids[:, :room] = np.exp(keys[order]), labels[order]  # the empty ones sort last
+    if found.min(initial=room) < room:
+        ids[:, :room][empty], best[:, :room][empty] = -1, -np.inf
+    return TopK(ids, best)

@@ -1,0 +1,246 @@
+"""Numba bodies of `sparse/sparse_rows.py`: rows are dealt out to torch's threads, a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from megalabel.kernels.clustering._cpu.halving import smallest
+from megalabel.kernels.core._cpu.compiling import compiled, helper
+from megalabel.kernels.core._cpu.label_threads import run_ranges, thread_count
+
+_PIECE = 1 << 10  # rows that a thread takes at a time
+
+_ONE = np.uint64(1)
+_DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+_PLACES = np.zeros(64, dtype=np.int64)
+_PLACES[[((1 << place) * int(_DE_BRUIJN) & (1 << 64) - 1) >> 58 for place in range(64)]] = np.arange(64)
+
+
+def share(work: Callable[[int, int], None], n_pieces: int) -> None:
+    """work(worker, piece) of every piece; one of torch's threads that has ended a piece takes the next."""
+    pieces = iter(range(n_pieces))
+
+    def worker(number: range) -> None:
+        for piece in pieces:  # one iterator for all: next() is atomic
+            work(number.start, piece)
+
+    workers = max(1, min(thread_count(torch.device("cpu")), n_pieces))
+    run_ranges(worker, [range(i, i + 1) for i in range(workers)])
+
+
+def largest_of_rows(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
+    """The k largest entries of each row."""
+    n = matrix.shape[0]
+    indptr = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(np.minimum(np.diff(matrix.indptr), k), out=indptr[1:])
+    columns = np.empty(indptr[-1], dtype=matrix.indices.dtype)
+    values = np.empty(indptr[-1], dtype=matrix.dtype)
+
+    def work(_: int, piece: int) -> None:
+        first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
+        keep_rows(matrix.indptr, matrix.indices, matrix.data, first, last, k, indptr, columns, values)
+
+    share(work, -(-n // _PIECE))
+    return sp.csr_matrix((values, columns, indptr), shape=matrix.shape)
+
+
+def largest_of_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_matrix:
+    """The k largest entries of each row of a · x."""
+    n, v = a.shape[0], x.shape[1]
+    # Room for as much as each row may keep; what stays unwritten is never given memory by the system.
+    indptr = np.zeros(n + 1, dtype=np.int64)
+    most_of_rows(a.indptr, a.indices, x.indptr, min(k, v), indptr)
+    columns = np.empty(indptr[-1], dtype=x.indices.dtype)
+    values = np.empty(indptr[-1], dtype=x.dtype)
+    counts = np.zeros(n, dtype=np.int64)
+    scratch: dict[int, tuple[np.ndarray, ...]] = {}
+
+    def work(worker: int, piece: int) -> None:
+        if worker not in scratch:
+            scratch[worker] = (
+                np.zeros(v, dtype=x.dtype),
+                np.zeros((v >> 6) + 1, dtype=np.uint64),
+                np.zeros((v >> 12) + 1, dtype=np.uint64),
+                np.empty(v, dtype=x.indices.dtype),
+                np.empty((2, v), dtype=x.dtype),
+            )
+        first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
+        multiply_rows(
+            a.indptr,
+            a.indices,
+            a.data,
+            x.indptr,
+            x.indices,
+            x.data,
+            first,
+            last,
+            k,
+            *scratch[worker],
+            indptr,
+            columns,
+            values,
+            counts,
+        )
+
+    share(work, -(-n // _PIECE))
+    return tight(indptr, columns, values, counts, (n, v))
+
+
+def tight(
+    indptr: np.ndarray, columns: np.ndarray, values: np.ndarray, counts: np.ndarray, shape: tuple[int, int]
+) -> sp.csr_matrix:
+    """A CSR matrix of the first counts[r] entries of each row's room, made in the same memory."""
+    close_gaps(indptr, columns, values, counts)
+    np.cumsum(counts, out=indptr[1:])
+    columns.resize(indptr[-1], refcheck=False)
+    values.resize(indptr[-1], refcheck=False)
+    return sp.csr_matrix((values, columns, indptr), shape=shape)
+
+
+@compiled
+def keep_rows(indptr, columns, values, first, last, k, new_indptr, new_columns, new_values):  # type: ignore[no-untyped-def]
+    """The k largest entries of the rows first … last − 1."""
+    ranked = np.empty(0, values.dtype)
+    for row in range(first, last):
+        start, size = indptr[row], indptr[row + 1] - indptr[row]
+        place = new_indptr[row]
+        if size <= k:
+            for at in range(start, start + size):
+                new_columns[place] = columns[at]
+                new_values[place] = values[at]
+                place += 1
+            continue
+        if len(ranked) < size:
+            ranked = np.empty(2 * size, values.dtype)
+        bar, ties = _bar(values[start : start + size], ranked[:size], k)
+        for at in range(start, start + size):
+            value = values[at]
+            if value == bar:
+                if ties == 0:
+                    continue
+                ties -= 1
+            elif value < bar:
+                continue
+            new_columns[place] = columns[at]
+            new_values[place] = value
+            place += 1
+
+
+@helper
+def _bar(values, ranked, k):  # type: ignore[no-untyped-def]
+    """The k-th largest value, and how many of those that equal it are among the k largest."""
+    ranked[:] = values
+    bar = smallest(ranked, len(values) - k)
+    ties = k
+    for value in values:
+        ties -= value > bar
+    return bar, ties
+
+
+@compiled
+def most_of_rows(a_indptr, a_columns, x_indptr, k, indptr):  # type: ignore[no-untyped-def]
+    """indptr of a matrix that has room for k entries of each row of a product, or for all if there are fewer."""
+    for row in range(len(a_indptr) - 1):
+        entries = 0
+        for at in range(a_indptr[row], a_indptr[row + 1]):
+            entries += x_indptr[a_columns[at] + 1] - x_indptr[a_columns[at]]
+        indptr[row + 1] = indptr[row] + min(entries, k)
+
+
+@compiled
+def multiply_rows(  # type: ignore[no-untyped-def]
+    a_indptr,
+    a_columns,
+    a_values,
+    x_indptr,
+    x_columns,
+    x_values,
+    first,
+    last,
+    k,
+    sums,
+    seen,
+    words,
+    touched,
+    found,
+    indptr,
+    columns,
+    values,
+    counts,
+):
+    """The k largest entries of the product's rows first … last − 1.
+
+    sums, seen and words hold zeros before and after. seen has a bit for each column, words a bit for each
+    word of seen: reading them in order gives a row's columns in order, without sorting.
+    """
+    for row in range(first, last):
+        for j in range(a_indptr[row], a_indptr[row + 1]):
+            factor = a_values[j]
+            for at in range(x_indptr[a_columns[j]], x_indptr[a_columns[j] + 1]):
+                column = x_columns[at]
+                sums[column] += factor * x_values[at]
+                word = column >> 6
+                seen[word] |= _ONE << np.uint64(column & 63)
+                words[word >> 6] |= _ONE << np.uint64(word & 63)
+        size = _collect(sums, seen, words, touched, found[0])
+        bar, ties = -np.inf, 0
+        if size > k:
+            bar, ties = _bar(found[0, :size], found[1, :size], k)
+        place = indptr[row]
+        for i in range(size):
+            value = found[0, i]
+            if value == bar:
+                if ties == 0:
+                    continue
+                ties -= 1
+            elif value < bar:
+                continue
+            columns[place] = touched[i]
+            values[place] = value
+            place += 1
+        counts[row] = place - indptr[row]
+
+
+@helper
+def _collect(sums, seen, words, touched, values):  # type: ignore[no-untyped-def]
+    """Columns and values of the sums that are not 0, by column; gives how many, and leaves zeros behind."""
+    size = 0
+    for i in range(len(words)):
+        while words[i] != 0:
+            word = (i << 6) + _lowest(words[i])
+            words[i] &= words[i] - _ONE
+            bits = seen[word]
+            seen[word] = 0
+            while bits != 0:
+                column = (word << 6) + _lowest(bits)
+                bits &= bits - _ONE
+                touched[size] = column
+                values[size] = sums[column]
+                size += sums[column] != 0
+                sums[column] = 0
+    return size
+
+
+@helper
+def _lowest(bits):  # type: ignore[no-untyped-def]
+    """The place of the lowest bit that is set, by a de Bruijn sequence: each has other top six bits behind it."""
+    return _PLACES[((bits & (~bits + _ONE)) * _DE_BRUIJN) >> np.uint64(58)]
+
+
+@compiled
+def close_gaps(indptr, columns, values, counts):  # type: ignore[no-untyped-def]
+    """Moves each row's first counts[r] entries to the end of the row before it."""
+    place = 0
+    for row in range(len(counts)):
+        start = indptr[row]
+        if place == start:
+            place += counts[row]
+            continue
+        for at in range(start, start + counts[row]):
+            columns[place] = columns[at]
+            values[place] = values[at]
+            place += 1

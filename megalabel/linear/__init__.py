@@ -1,0 +1,1 @@
+"""Label trees with a linear classifier per label, fitted by a direct solver."""

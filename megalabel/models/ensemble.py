@@ -1,0 +1,194 @@
+"""Several trained classifiers as one, their rankings merged: what `megalabel ensemble` makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from megalabel.data.filters import between, by_row
+from megalabel.data.texts import check_list
+from megalabel.errors import FormatError, MegalabelError, SettingError
+from megalabel.inputs.bags import Bags
+from megalabel.models.base import (
+    AGAIN,
+    BLOCK,
+    Ranker,
+    at_least_one,
+    check_room,
+    class_name,
+    in_blocks,
+    load,
+    model_folder,
+)
+from megalabel.models.mixture import DEPTH, Mixture
+from megalabel.storage.files import atomic_folder
+from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.types import TopK
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+    import torch
+
+FORMAT = 1
+
+
+class Ensemble(Ranker):
+    """The mixture of what several classifiers answer.
+
+    Args:
+        parts: two or more classifiers of any kind over the same labels, in the same order.
+        mixture: of their scores, in their order; default: scores as they are, each classifier counts the same.
+
+    Raises:
+        SettingError: fewer than two, what is no classifier, other labels, some that read texts beside some that
+            read bags of words, what is no mixture or one of another number.
+    """
+
+    def __init__(self, parts: Sequence[Ranker], mixture: Mixture | None = None) -> None:
+        _check_alike(parts)
+        self.parts = tuple(parts)
+        self.mixture = Mixture.of([1.0] * len(parts)) if mixture is None else mixture
+        if not isinstance(self.mixture, Mixture):
+            raise SettingError(
+                f"a {type(self.mixture).__name__} as mixture",
+                wanted="a Mixture",
+                next_step="write Mixture.of([1, 2]) for weights (from megalabel.models.mixture), or leave it out",
+                where="mixture",
+            )
+        if len(self.mixture.weights) != len(parts):
+            raise SettingError(
+                f"{len(self.mixture.weights)} weights for {len(parts)} models",
+                wanted="one for each",
+                next_step="give as many weights as models, in their order",
+                where="weights",
+            )
+        self.label_texts, self.n_features = parts[0].label_texts, parts[0].n_features
+
+    def rankings(
+        self,
+        texts: Sequence[str] | sp.csr_matrix,
+        k: int,
+        exclude: np.ndarray | None = None,
+        batch_size: int = 256,
+    ) -> list[TopK]:
+        """What each part answers, in their order: the best k labels."""
+        return [part.topk(texts, k, exclude=exclude, batch_size=batch_size) for part in self.parts]
+
+    def topk(
+        self,
+        texts: Sequence[str] | sp.csr_matrix,
+        k: int = 10,
+        *,
+        exclude: np.ndarray | None = None,
+        batch_size: int = 256,
+        progress: str = "",
+    ) -> TopK:
+        """The best k labels of each text, scores from 0 to 1; arguments as `Ranker` has them.
+
+        A label counts where a part has it among its best max(k, 50).
+        """
+        at_least_one("k", k)
+        at_least_one("batch_size", batch_size)
+        if self.n_features is None:
+            check_list(texts)
+            n = len(texts)
+        else:
+            texts = Bags(self.n_features).check(texts)
+            n = texts.shape[0]
+        forbidden, gives = by_row(exclude, n), [part.gives for part in self.parts]
+
+        def answer(rows: slice) -> TopK:
+            never = between(forbidden, rows.start, rows.stop)
+            return self.mixture.merge(self.rankings(texts[rows], max(k, DEPTH), never, batch_size), gives, k)
+
+        return in_blocks(n, k, answer, size=BLOCK, progress=progress)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes each part into a folder of its own; an older model is replaced whole. SettingError otherwise."""
+        folder = Path(folder)
+        check_room(folder)
+        with atomic_folder(folder) as new:
+            for i, part in enumerate(self.parts):
+                part.save(new / f"part{i}")
+            facts = {
+                "model": class_name(self),
+                "n_labels": len(self.label_texts),
+                "parts": len(self.parts),
+                "mixture": self.mixture.settings(),
+            }
+            write_manifest(new, FORMAT, facts)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
+    ) -> Self:
+        """What `save` wrote; `device` and `trust` are for every part."""
+        folder = model_folder(folder)
+        manifest = read_manifest(folder, "ensemble", FORMAT, facts=("parts", "mixture"), next_step=AGAIN)
+        try:
+            mixture = Mixture(**{name: tuple(values) for name, values in manifest["mixture"].items()})
+            folders = [folder / f"part{i}" for i in range(manifest["parts"])]
+        except (MegalabelError, TypeError, ValueError, AttributeError) as error:
+            raise _damaged(folder, error) from error
+        parts = [load(part, device=device, trust=trust) for part in folders]
+        try:
+            return cls(parts, mixture)
+        except MegalabelError as error:
+            raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> FormatError:
+    found = error.found if isinstance(error, MegalabelError) else repr(error)
+    return FormatError(
+        f"the parts do not fit ({found})", wanted="those of one ensemble", next_step=AGAIN, where=folder
+    )
+
+
+def _check_alike(parts: Sequence[Ranker]) -> None:
+    listed = isinstance(parts, (list, tuple))
+    wrong = next((part for part in parts if not isinstance(part, Ranker)), None) if listed else parts
+    if wrong is not None:
+        raise SettingError(
+            f"a {type(wrong).__name__} " + ("among the models" if listed else "in place of a list of models"),
+            wanted="a list of loaded models",
+            next_step="load each run first, as megalabel.Ensemble([megalabel.load(run), …])",
+            where="parts",
+        )
+    if len(parts) < 2:
+        raise SettingError(
+            f"{len(parts)} model{'' if len(parts) == 1 else 's'}",
+            wanted="two or more to merge",
+            next_step="name another run over the same labels",
+            where="parts",
+        )
+    first = parts[0]
+    for i, part in enumerate(parts[1:], 1):
+        if part.label_texts is not first.label_texts and part.label_texts != first.label_texts:
+            raise SettingError(
+                _difference(first, part, i),
+                wanted="the same labels in the same order",
+                next_step="train both on one data set",
+                where="parts",
+            )
+        if part.n_features != first.n_features:
+            raise SettingError(
+                f"model 0 reads {_read_by(first)}, model {i} {_read_by(part)}",
+                wanted="models that read the same",
+                next_step="train both on texts, or both on the same bags of words",
+                where="parts",
+            )
+
+
+def _difference(first: Ranker, part: Ranker, i: int) -> str:
+    ours, theirs = first.label_texts, part.label_texts
+    if len(ours) != len(theirs):
+        return f"model 0 has {len(ours):,} labels, model {i} {len(theirs):,}"
+    at = next(j for j, (a, b) in enumerate(zip(ours, theirs, strict=True)) if a != b)
+    return f"label {at} is {ours[at]!r} for model 0, {theirs[at]!r} for model {i}"
+
+
+def _read_by(part: Ranker) -> str:
+    return "texts" if part.n_features is None else f"bags of {part.n_features:,} words"

@@ -1,0 +1,199 @@
+"""Several rankings of the same texts as one: each calibrated on held-out texts, then weighed.
+
+    score[l] = Σ_i weight_i · √ sigmoid(slope_i · z_i[l] + offset_i),   0 from a ranking that lacks label l
+
+z are log-odds: a ranker's logits, or ln p − ln(1 − p) of its probabilities. Slope and offset are a logistic fit to
+which of its labels were true (Platt, "Probabilistic outputs for support vector machines", 1999, with his targets).
+The root lies between a mean of probabilities and one of their logarithms, and did as well as either or better on
+validation splits (docs/log.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.optimize import minimize
+
+from megalabel.errors import SettingError
+from megalabel.kernels.sparse.merge_topk import merge_topk
+from megalabel.metrics.ranking import measure
+from megalabel.metrics.topk import checked_arrays
+from megalabel.types import Gives, TopK
+
+DEPTH = 50  # labels of each ranking that are looked at, at least
+LEAST = 1e-12  # probability: what is below is as good as nothing
+STEP, GAIN = 0.1, 0.2  # weights move by so much, if the metric rises by so many points: less is chance
+SELECT = "nDCG@5"
+FLAT = 1e-3  # least slope, by the spread of the scores: those that say nothing, or the opposite, keep their order
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """How much each of n rankings counts.
+
+    slopes, offsets, weights: n finite numbers each; weights from 0 up, 1 together.
+    """
+
+    slopes: tuple[float, ...]
+    offsets: tuple[float, ...]
+    weights: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.weights)
+        numbers = (*self.slopes, *self.offsets, *self.weights)
+        fine = all(math.isfinite(v) for v in numbers) and len(numbers) == 3 * n and len(self.slopes) == n
+        if not fine or n == 0 or min(self.weights) < 0 or not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
+            raise SettingError(
+                f"slopes {self.slopes}, offsets {self.offsets}, weights {self.weights}",
+                wanted="as many finite numbers of each; weights from 0 up, 1 together",
+                next_step="leave them out to have them fitted",
+                where="weights",
+            )
+
+    @classmethod
+    def of(cls, weights: Sequence[float]) -> Self:
+        """These weights, brought to 1 together, and scores as they are. SettingError if they cannot be weights."""
+        try:
+            given = [] if isinstance(weights, str) else [float(w) for w in weights]
+        except (TypeError, ValueError):
+            given = []
+        if not given or not all(0 <= w < math.inf for w in given) or sum(given) == 0:
+            raise SettingError(
+                f"weights {weights}",
+                wanted="a list of numbers, one from 0 up for each ranking, not all 0",
+                next_step="give as many equal numbers for equal weights",
+                where="weights",
+            )
+        shares = tuple(w / sum(given) for w in given)
+        return cls((1.0,) * len(given), (0.0,) * len(given), shares)
+
+    @classmethod
+    def fit(
+        cls, found: Sequence[TopK], gives: Sequence[Gives], labels: sp.csr_matrix, weights: Sequence[float] = ()
+    ) -> Self:
+        """Calibrates each ranking, then moves equal weights where that gains in nDCG@5.
+
+        Args:
+            found: rankings of the same N held-out texts, (N, k_i).
+            gives: what the scores of each are.
+            labels: (N, L) CSR, above 0 where a text has a label.
+            weights: to be taken in place of fitted ones.
+
+        Raises:
+            SettingError: rankings of other texts or labels, none, no text with a label, other numbers of weights.
+            DataError: NaN among the scores.
+        """
+        if labels.shape[0] == 0 or labels.nnz == 0:
+            raise SettingError(
+                f"{labels.shape[0]} held-out texts with {labels.nnz} labels",
+                wanted="held-out texts with labels",
+                next_step="hold out a larger share (validation), or give weights",
+                where="validation",
+            )
+        given = len(weights) > 0
+        shares = cls.of(weights if given else [1.0] * len(found)).weights
+        _check_same(found, gives, len(shares), labels.shape)
+        lines = [_calibrated(top, kind, labels) for top, kind in zip(found, gives, strict=True)]
+        slopes, offsets = zip(*lines, strict=True)
+        mixture = cls(slopes, offsets, shares)
+        return mixture if given else mixture._moved(found, gives, labels)
+
+    def merge(self, found: Sequence[TopK], gives: Sequence[Gives], k: int) -> TopK:
+        """The k best labels of all rankings together, scores from 0 to 1.
+
+        SettingError if they do not fit; DataError for NaN among the scores.
+        """
+        if not len(found) == len(gives) == len(self.weights):
+            raise SettingError(
+                f"{len(found)} rankings of {len(gives)} kinds of scores",
+                wanted=f"{len(self.weights)}, as many as there are weights",
+                next_step="merge those that it was fitted on",
+            )
+        lines = zip(found, gives, self.slopes, self.offsets, strict=True)
+        return merge_topk([_roots(*line) for line in lines], k, self.weights)
+
+    def settings(self) -> dict[str, Any]:
+        """As JSON: Mixture(**settings) is it again."""
+        return asdict(self)
+
+    def _moved(self, found: Sequence[TopK], gives: Sequence[Gives], labels: sp.csr_matrix) -> Self:
+        lines = zip(found, gives, self.slopes, self.offsets, strict=True)
+        roots = [_roots(*line) for line in lines]
+
+        def reached(weights: np.ndarray) -> float:
+            return measure(merge_topk(roots, 5, list(weights)), labels, k=(5,))[SELECT]
+
+        best, weights = reached(np.array(self.weights)), np.array(self.weights)
+        moves = [(i, j) for i in range(len(roots)) for j in range(len(roots)) if i != j]
+        while moves:
+            tried = []
+            for i, j in moves:
+                new = weights.copy()
+                step = min(STEP, weights[i])
+                new[i], new[j] = weights[i] - step, weights[j] + step
+                tried.append((reached(new), new))
+            score, new = max(tried, key=lambda pair: pair[0])
+            if score < best + GAIN:
+                break
+            best, weights = score, new
+        return type(self)(self.slopes, self.offsets, tuple(float(w) for w in weights / weights.sum()))
+
+
+def _check_same(found: Sequence[TopK], gives: Sequence[Gives], n_weights: int, shape: tuple[int, int]) -> None:
+    """SettingError unless these are rankings of the same texts and labels, with a kind and a weight each."""
+    tops = [checked_arrays(top)[0] for top in found]
+    sizes = sorted({len(ids) for ids in tops})
+    highest = max((int(ids.max(initial=-1)) for ids in tops), default=-1)
+    counts = {len(found), len(gives), n_weights}
+    if len(counts) != 1 or sizes != [shape[0]] or highest >= shape[1]:
+        raise SettingError(
+            f"{len(found)} rankings of {' and '.join(map(str, sizes)) or 'no'} texts, labels up to {highest}, "
+            f"{len(gives)} kinds of scores, {n_weights} weights",
+            wanted=f"a kind and a weight for each ranking, of {shape[0]} texts, labels below {shape[1]}",
+            next_step="rank the held-out texts with every model",
+        )
+
+
+def _calibrated(top: TopK, gives: Gives, labels: sp.csr_matrix) -> tuple[float, float]:
+    """Slope and offset by which log-odds become the share of true labels."""
+    ids, scores = checked_arrays(top)
+    there = (ids >= 0) & np.isfinite(scores)
+    if not there.any():
+        return 1.0, 0.0
+    z = _log_odds(scores[there], gives)
+    middle, spread = float(z.mean()), float(z.std())
+    if spread < 1e-6 * (1 + abs(middle)):  # all the same but for rounding
+        spread = 1.0
+    z = (z - middle) / spread  # so that logits of any scale are fitted as well
+    rows = np.repeat(np.arange(len(ids)), ids.shape[1]).reshape(ids.shape)[there]
+    true = np.asarray(labels.tocsr()[rows, ids[there]]).ravel() > 0
+    n_true, n_false = int(true.sum()), int((~true).sum())
+    target = np.where(true, (n_true + 1) / (n_true + 2), 1 / (n_false + 2))
+
+    def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
+        s = line[0] * z + line[1]
+        error = 1 / (1 + np.exp(-np.clip(s, -500, 500))) - target
+        return float(np.logaddexp(0, s).sum() - target @ s), np.array([error @ z, error.sum()])
+
+    bounds = [(FLAT, None), (None, None)]
+    slope, offset = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", bounds=bounds).x
+    return float(slope / spread), float(offset - slope * middle / spread)
+
+
+def _log_odds(scores: np.ndarray, gives: Gives) -> np.ndarray:
+    values = scores.astype(float)
+    if gives == "logits":
+        return values
+    p = np.clip(values, LEAST, 1 - LEAST)
+    return np.log(p) - np.log1p(-p)
+
+
+def _roots(top: TopK, gives: Gives, slope: float, offset: float) -> TopK:
+    ids, scores = checked_arrays(top)
+    z = np.clip(slope * _log_odds(np.where(ids < 0, 0, scores), gives) + offset, -500, 500)
+    return TopK(ids, np.where(ids < 0, -np.inf, 1 / np.sqrt(1 + np.exp(-z))).astype(np.float32))

@@ -1,0 +1,67 @@
+"""A folder's own account of itself: format, facts and the hash of every file, checked before a byte is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from megalabel.errors import FormatError
+from megalabel.storage.files import read_json, sha256, write_json
+from megalabel.version import __version__
+
+NAME = "manifest.json"
+
+
+def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
+    """Writes `manifest.json` over all the files that lie in `folder` by now."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    hashes = {path.name: sha256(path) for path in files}
+    write_json(folder / NAME, {"format": format, "version": __version__, **facts, "sha256": hashes})
+
+
+def read_manifest(
+    folder: Path, what: str, format: int, *, facts: Iterable[str] = (), files: Iterable[str] = (), next_step: str
+) -> dict[str, Any]:
+    """The manifest of a folder, checked.
+
+    Args:
+        folder: where it lies.
+        what: what the folder should be, as messages call it.
+        format: the format that is understood.
+        facts, files: what the manifest must hold at least.
+        next_step: what to do where anything is wrong.
+
+    Raises:
+        FormatError: no folder or manifest, another format, a fact or a file missing, a file that was changed.
+    """
+    for path in (folder, *folder.parents):
+        if path.is_file():
+            raise FormatError(
+                "a file", wanted=f"the folder of a {what}", next_step="name the folder, not a file", where=path
+            )
+    manifest = read_json(folder / NAME, next_step=next_step)
+    if manifest.get("format") != format:
+        raise FormatError(
+            f"{what} of format {manifest.get('format')} (written by megalabel {manifest.get('version')})",
+            wanted=f"format {format}",
+            next_step=next_step,
+            where=folder,
+        )
+    hashes = manifest.get("sha256")
+    if not isinstance(hashes, dict) or not {*facts} <= manifest.keys() or not {*files} <= hashes.keys():
+        raise FormatError(
+            f"the manifest is not that of a {what}",
+            wanted=", ".join(["sha256", *facts, *files]),
+            next_step=next_step,
+            where=folder / NAME,
+        )
+    for name, digest in hashes.items():
+        if not (folder / name).is_file() or sha256(folder / name) != digest:
+            raise FormatError(
+                "the file is missing or not what the manifest says",
+                wanted=f"SHA-256 {digest[:12]}…",
+                next_step=next_step,
+                where=folder / name,
+            )
+    return manifest

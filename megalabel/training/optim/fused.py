@@ -1,0 +1,124 @@
+"""Optimisers of heads that update themselves: the step happens inside the backward of the head's loss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.heads.base import Head
+from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.sgd_rule import SGDRule
+
+
+class Fused:
+    """Holds rates and moments of the heads in `head.updating()`, one rule a head; `step` only closes the step.
+
+    Parameters of `head` that belong to none of these heads, of a wrapper say, are left to another optimiser.
+    `param_groups`, `step`, `zero_grad` and `state_dict` are as torch's. What the rules keep is state, saved and
+    loaded as any optimiser's.
+
+    Raises:
+        SettingError: no head inside updates itself, or a number out of range.
+    """
+
+    def __init__(self, head: Head, lr: float, make: Callable[[], Rule]) -> None:
+        heads = head.updating()
+        if not heads:
+            raise SettingError(
+                f"{type(head).__name__} does not update itself",
+                wanted="a head with a `rule`, or one that wraps such a head",
+                next_step="use torch.optim.SGD or adamw with this head",
+            )
+        self.param_groups: list[dict[str, Any]] = [
+            {"params": [p for h in heads for p in h.parameters()], "lr": lr}
+        ]
+        self.rules: list[Rule] = []
+        for one in heads:
+            one.rule = make()
+            self.rules.append(one.rule)
+
+    def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
+        """Micro-batch `part` of `parts` comes next, its loss multiplied by `loss_scale`: the rules are told."""
+        for rule in self.rules:
+            rule.lr = self.param_groups[0]["lr"]
+            rule.first, rule.last = part == 0, part == parts - 1
+            rule.loss_scale = loss_scale
+
+    def step(self) -> None:
+        """Nothing is left to do: the weights moved in the backward."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Nothing to forget: no gradient outlives a step."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What each rule keeps between steps, and the rate."""
+        kept = [{name: getattr(rule, name) for name in rule.KEPT} for rule in self.rules]
+        return {"state": kept, "lr": self.param_groups[0]["lr"]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """What `state_dict` gave; tensors go where the weights are.
+
+        Raises:
+            SettingError: the state of another optimiser, or of another number of heads.
+        """
+        state = state_dict["state"]
+        if [set(kept) for kept in state] != [set(rule.KEPT) for rule in self.rules]:
+            raise SettingError(
+                f"a state of {[sorted(kept) for kept in state]}",
+                wanted=f"what {type(self).__name__} keeps of {len(self.rules)} head(s)",
+                next_step="go on with the optimiser and the head that the run began with",
+            )
+        device = self.param_groups[0]["params"][0].device
+        for rule, kept in zip(self.rules, state, strict=True):
+            for name, value in kept.items():
+                setattr(rule, name, value.to(device) if isinstance(value, Tensor) else value)
+        self.param_groups[0]["lr"] = state_dict["lr"]
+
+
+class FusedSGD(Fused):
+    """SGD with momentum and coupled weight decay, as `torch.optim.SGD` (Renée); the bias decays only if told."""
+
+    def __init__(
+        self,
+        head: Head,
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        decay_bias: bool = False,
+    ) -> None:
+        def make() -> Rule:
+            return SGDRule(lr=lr, momentum=momentum, weight_decay=weight_decay, decay_bias=decay_bias)
+
+        super().__init__(head, lr, make)
+
+
+class FusedAdam(Fused):
+    """AdamW, as `torch.optim.AdamW`; the bias decays only if told. Two moments of each weight are kept.
+
+    `betas` may change between steps (`Optimizers.follow`).
+    """
+
+    def __init__(
+        self,
+        head: Head,
+        lr: float,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        decay_bias: bool = False,
+    ) -> None:
+        def make() -> Rule:
+            return AdamRule(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decay_bias=decay_bias)
+
+        super().__init__(head, lr, make)
+        self.betas = betas
+
+    def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
+        """As of any fused optimiser; β₁ and β₂ too."""
+        super().begin(part, parts, loss_scale)
+        for rule in self.rules:
+            assert isinstance(rule, AdamRule)
+            rule.betas = self.betas

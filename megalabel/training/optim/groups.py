@@ -1,0 +1,158 @@
+"""The optimisers of a run, which step together: of the encoder, of its token table, and of the head."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from megalabel.training.optim.fused import Fused, FusedAdam, FusedSGD
+from megalabel.training.optim.lazy_adam import LazyAdam
+from megalabel.training.optim.row_sparse import RowOptimizer
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from megalabel.training.optim.schedule import Schedule
+
+__all__ = ["Fused", "FusedAdam", "FusedSGD", "Optimizers", "adamw", "clip_norm", "lazy_adam", "plain_adam"]
+
+
+def adamw(
+    module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float = 1e-6, without: nn.Module | None = None
+) -> Optimizer | None:
+    """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée).
+
+    Tables with sparse gradients are left to `lazy_adam`, and the part `without` to another optimiser. None where
+    nothing is left.
+    """
+    others = {id(p) for p in without.parameters()} if without is not None else set()
+    trained = [p for p in _dense(module) if id(p) not in others]
+    if not trained:
+        return None
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, eps=eps, fused=True)
+
+
+def lazy_adam(module: nn.Module, lr: float) -> LazyAdam | None:
+    """LazyAdam over the token tables of `module` that have sparse gradients; None where there are none."""
+    tables = _tables(module)
+    return LazyAdam(tables, lr=lr) if tables else None
+
+
+def plain_adam(module: nn.Module, lr: float) -> LazyAdam:
+    """LazyAdam over all else: for encoders whose dense part is so small that it needs no decay and no fusing."""
+    return LazyAdam(_dense(module), lr=lr)
+
+
+def _tables(module: nn.Module) -> list[Tensor]:
+    embeddings = (m for m in module.modules() if isinstance(m, nn.Embedding) and m.sparse)
+    return [m.weight for m in embeddings if m.weight.requires_grad]
+
+
+def _dense(module: nn.Module) -> list[Tensor]:
+    sparse = {id(table) for table in _tables(module)}
+    return [p for p in module.parameters() if p.requires_grad and id(p) not in sparse]
+
+
+AnyOptimizer: TypeAlias = "Optimizer | LazyAdam | Fused | RowOptimizer"
+
+
+OF_HEAD = ("head", "auxiliary")  # what a clipped norm leaves out
+
+
+class Optimizers:
+    """Named optimisers that step together, each with its own rate under one schedule."""
+
+    def __init__(self, **named: AnyOptimizer | None) -> None:
+        self.named = {name: optimizer for name, optimizer in named.items() if optimizer is not None}
+        self.base = {name: [g["lr"] for g in o.param_groups] for name, o in self.named.items()}
+
+    def __getitem__(self, name: str) -> AnyOptimizer:
+        return self.named[name]
+
+    def scale_rates(self, factor: float) -> None:
+        """Sets every rate to `factor` times what it began with."""
+        for name, optimizer in self.named.items():
+            for group, lr in zip(optimizer.param_groups, self.base[name], strict=True):
+                group["lr"] = lr * factor
+
+    def follow(self, schedule: Schedule, step: int) -> None:
+        """Sets every rate, and where the schedule moves it every Adam's β₁, to what they are at a step."""
+        self.scale_rates(schedule(step))
+        beta1 = schedule.beta1(step)
+        if beta1 is None:
+            return
+        for optimizer in self.named.values():
+            if hasattr(optimizer, "betas"):
+                optimizer.betas = (beta1, optimizer.betas[1])
+            for group in optimizer.param_groups:
+                if "betas" in group:
+                    group["betas"] = (beta1, group["betas"][1])
+
+    def tensors(self, *names: str) -> list[Tensor]:
+        """All that the optimisers of these names, or all of them, keep between steps."""
+        kept = [self.named[name] for name in names or self.named]
+        return [t for optimizer in kept for t in _tensors(optimizer.state_dict()["state"])]
+
+    def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
+        """Tells the optimisers that act in the backward which micro-batch comes, and what scales its loss."""
+        for optimizer in self.named.values():
+            if isinstance(optimizer, Fused):
+                optimizer.begin(part, parts, loss_scale)
+
+    def step(self, scaler: torch.amp.GradScaler, clip: float = 0.0) -> None:
+        """One step of each; under loss scaling a step with inf or NaN is left out, except a fused head's,
+        which has happened and from which the scale was taken out (Renée's split loss scaling).
+
+        clip: largest norm of all gradients together but the head's; 0 for no limit.
+        """
+        stepping: dict[str, Any] = {n: o for n, o in self.named.items() if not isinstance(o, Fused)}
+        if clip:
+            for optimizer in stepping.values():
+                if not isinstance(optimizer, RowOptimizer):
+                    scaler.unscale_(optimizer)
+            clip_norm([p for name, o in stepping.items() if name not in OF_HEAD for p in _parameters(o)], clip)
+        rows = [o for o in stepping.values() if isinstance(o, RowOptimizer)]
+        for optimizer in stepping.values():
+            if optimizer not in rows:
+                scaler.step(optimizer)
+        for optimizer in rows:  # they have no .grad that a scaler could look at
+            optimizer.step(scaler.get_scale())
+        # A scaler refuses to update after a step in which nothing had a gradient: a frozen encoder's.
+        if any(p.grad is not None for o in stepping.values() if o not in rows for p in _parameters(o)):
+            scaler.update()
+        for optimizer in self.named.values():
+            optimizer.zero_grad(set_to_none=True)
+
+
+def clip_norm(parameters: Iterable[Tensor], most: float) -> None:
+    """Shortens the gradients together to a norm of `most`, sparse ones too, which torch's own cannot."""
+    values = []
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            parameter.grad = parameter.grad.coalesce()
+            values.append(parameter.grad.values())
+        elif parameter.grad is not None:
+            values.append(parameter.grad)
+    if values:
+        norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(value) for value in values]))
+        for value in values:
+            value.mul_((most / (norm + 1e-6)).clamp(max=1.0))
+
+
+def _tensors(state: Any) -> Iterator[Tensor]:
+    if isinstance(state, Tensor):
+        yield state
+    elif isinstance(state, (dict, list)):
+        for value in state.values() if isinstance(state, dict) else state:
+            yield from _tensors(value)
+
+
+def _parameters(optimizer: AnyOptimizer) -> Iterable[Tensor]:
+    return (p for group in optimizer.param_groups for p in group["params"])
