@@ -8,7 +8,8 @@ from kernels.candidate_cases import NONE, candidates_of, case, close, slow_bce
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
-from megalabel.kernels.candidates.candidates import Candidates, TableGradient, fast_body, positives_by_text
+from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
+from megalabel.kernels.core.dispatch import fast_body
 from megalabel.types import Positives
 
 
@@ -126,6 +127,7 @@ def test_scaling_leaves_the_graph_alone(seed):
 
 @pytest.mark.parametrize("operation", ["candidate_scores", "row_step", "shortlist"])
 def test_which_body_runs(operation):
-    assert fast_body(operation, torch.zeros(2, 3)).__name__.endswith(f"_cpu.{operation}")
-    assert fast_body(operation, torch.zeros(2, 3, dtype=torch.float64)) is None
-    assert fast_body(operation, torch.zeros(3, 2).t()) is None
+    family = "megalabel.kernels.candidates"
+    assert fast_body(family, operation, torch.zeros(2, 3)).__name__ == f"{family}._cpu.{operation}"
+    assert fast_body(family, operation, torch.zeros(2, 3, dtype=torch.float64)) is None
+    assert fast_body(family, operation, torch.zeros(3, 2).t()) is None

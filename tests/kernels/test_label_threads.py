@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from megalabel.kernels.core._cpu import label_threads
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.core import threads as label_threads
+from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels.all_labels.label_loss import gradient_, value_
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.kernels.core.checks import check_range, check_vectors
+from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.kernels.updates.adam_rule import Rule
 from megalabel.types import Positives
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels.topk_bodies import Scores, select_cpu, select_keys
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.kernels.core.checks import check_excluded
+from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.types import Positives, TopK
 
 __all__ = ["plain", "plain_of", "streaming_topk", "topk_of"]

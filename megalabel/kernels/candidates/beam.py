@@ -34,8 +34,8 @@ from torch.nn.functional import logsigmoid, pad
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates._beam_gather import gathered
 from megalabel.kernels.candidates._beam_tables import BeamTables, Numbers
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.core.checks import check_excluded
+from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.types import Positives, TopK
 
 Scores = Literal["label", "label*parent", "path", "fading"]

@@ -24,8 +24,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates.candidates import Candidates, TableGradient, fast_body, positives_by_text
+from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
 from megalabel.kernels.core.checks import check_bias, must_be_finite
+from megalabel.kernels.core.dispatch import fast_body
 from megalabel.types import Positives
 
 __all__ = ["candidate_bce", "candidate_scores", "plain_bce", "plain_scores"]
@@ -78,7 +79,7 @@ def candidate_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candida
     """
     _check(views, weight, bias, candidates)
     x = views.detach().to(weight.dtype).contiguous()
-    body = fast_body("candidate_scores", weight)
+    body = fast_body(__package__, "candidate_scores", weight)
     scores = plain_scores if body is None else body.scores
     with torch.autocast(weight.device.type, enabled=False):
         logits: Tensor = scores(x, weight.detach(), None if bias is None else bias.detach(), candidates)
@@ -120,7 +121,7 @@ def candidate_bce(
     x = views.detach().to(weight.dtype).contiguous()
     offsets, rows = positives_by_text(positives, candidates.batch, weight.shape[0])
     wants = torch.is_grad_enabled() and views.requires_grad
-    body = fast_body("candidate_scores", weight)
+    body = fast_body(__package__, "candidate_scores", weight)
     bce = _plain_pass if body is None else body.bce
     with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
         value, logits, cells, dviews = bce(

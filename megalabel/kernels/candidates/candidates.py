@@ -7,11 +7,8 @@ numbers, and the gradient of a table of n rows is kept as one number per candida
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -182,21 +179,6 @@ def positives_by_text(positives: Positives, batch: int, n_rows: int) -> tuple[Te
     keys = torch.unique(texts * n_rows + rows)  # sorted
     starts = torch.arange(batch + 1, device=rows.device) * n_rows
     return torch.searchsorted(keys, starts), keys % n_rows
-
-
-def fast_body(operation: str, weight: Tensor) -> Any:
-    """The module whose functions run for a table like this, or None where the plain version does.
-
-    `_cpu/<operation>.py` (numba) takes float32 tables on CPUs, `_triton/<operation>.py` those on CUDA; both
-    offer the same functions, which take checked tensors.
-    """
-    if weight.dtype != torch.float32 or not weight.is_contiguous():
-        return None
-    if weight.device.type == "cpu":
-        return importlib.import_module(f"{__package__}._cpu.{operation}")
-    if weight.device.type == "cuda" and importlib.util.find_spec("triton") is not None:
-        return importlib.import_module(f"{__package__}._triton.{operation}")
-    return None
 
 
 def _checked(starts: Tensor, ends: Tensor, texts: Tensor, cells: Tensor) -> tuple[int, int]:

@@ -24,9 +24,10 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates.candidates import TableGradient, fast_body
+from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core.checks import all_finite
+from megalabel.kernels.core.dispatch import fast_body
 
 __all__ = ["adam_state", "plain_adam", "plain_sgd", "row_adam", "row_sgd"]
 
@@ -80,7 +81,7 @@ def row_adam(
     groups = _groups(weight, bias, gradients)
     if len(groups) == 0:
         return
-    body = fast_body("row_step", weight)
+    body = fast_body(__package__, "row_step", weight)
     adam = plain_adam if body is None else body.adam
     adam(weight.detach(), None if bias is None else bias.detach(), state, groups, lr, betas, eps, weight_decay)
 
@@ -98,7 +99,7 @@ def row_sgd(
     groups = _groups(weight, bias, gradients)
     if len(groups) == 0:
         return
-    body = fast_body("row_step", weight)
+    body = fast_body(__package__, "row_step", weight)
     sgd = plain_sgd if body is None else body.sgd
     sgd(weight.detach(), None if bias is None else bias.detach(), groups, lr, weight_decay)
 

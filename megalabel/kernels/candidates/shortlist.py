@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates.candidates import Candidates, fast_body, positives_by_text
+from megalabel.kernels.candidates.candidates import Candidates, positives_by_text
 from megalabel.kernels.core.checks import must_be_finite
+from megalabel.kernels.core.dispatch import fast_body
 from megalabel.types import Positives
 
 __all__ = ["Shortlist", "plain_select", "shortlist"]
@@ -70,7 +71,7 @@ def shortlist(
         positives = Positives(none, none)
     offsets, rows = positives_by_text(positives, candidates.batch, len(children) - 1)
     flat = logits.detach().contiguous()
-    body = fast_body("shortlist", flat) if flat.device.type == "cpu" else None
+    body = fast_body(__package__, "shortlist", flat) if flat.device.type == "cpu" else None
     select = plain_select if body is None else body.select
     cells, nodes, texts, found = select(flat, candidates, k, offsets, rows)
     kept = Candidates.of_blocks(children[nodes], children[nodes + 1], texts)

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.clustering.label_walks import below, stream_keys, stream_numbers
+from megalabel.kernels.core.random import below, stream_keys, stream_numbers
 from megalabel.kernels.sparse.sparse_rows import Body, as_rows, check_finite, use_numba
 
 # From this many labels on, compiling (once) and running the numba body is faster than the plain version.

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import SettingError
+from megalabel.kernels.core.random import below, stream_keys, stream_numbers
 from megalabel.kernels.sparse.hits import as_truth
 from megalabel.kernels.sparse.sparse_rows import Body, check_kept, keep_largest, use_numba
 
@@ -71,33 +72,6 @@ def walk_counts(
 
     keys = stream_keys(seed, np.arange(labels.shape[1]))
     return counts_of_walks(labels, texts, keys, hops, p_reset, top)
-
-
-_MASK = (1 << 64) - 1
-_STEP = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio: SplitMix64's counter step (Steele, Lea & Flood 2014)
-
-
-def mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser of uint64 values: neighbouring inputs give unrelated outputs."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
-
-
-def stream_numbers(keys: np.ndarray, number: int) -> np.ndarray:
-    """Number `number` of the stream of each key, as uint64 of 64 random bits."""
-    return mix(keys + np.uint64((number + 1) * _STEP & _MASK))
-
-
-def stream_keys(seed: int, ids: np.ndarray) -> np.ndarray:
-    """One key for each id, from (seed, id): (n,) uint64."""
-    start = mix(np.array([seed & _MASK], dtype=np.uint64) + np.uint64(_STEP))
-    return mix(start ^ mix(ids.astype(np.uint64) + np.uint64(_STEP)))
-
-
-def below(bits: np.ndarray, n: np.ndarray) -> np.ndarray:
-    """Uniform integers below n (< 2³²) from the 32 random bits in each uint64: int64."""
-    return ((bits * n.astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
 
 
 def _plain_walk_counts(

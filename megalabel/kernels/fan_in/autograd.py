@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from megalabel.kernels.all_labels.label_pass import learning
-from megalabel.kernels.candidates.candidates import fast_body
 from megalabel.kernels.core.checks import must_be_finite
+from megalabel.kernels.core.dispatch import fast_body
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.adam_rule import Rule
@@ -111,7 +111,7 @@ def run(operation: str, xt: Tensor, layer: FanIn, *arguments: Any, **named: Any)
     """The function of this name of the body that fits the layer, in the weights' own type also under autocast."""
     beside = [layer.inputs] if layer.bias is None else [layer.inputs, layer.bias]
     fast = all(t.is_contiguous() for t in beside)
-    body = (fast_body("fixed_fan_in", layer.weight) if fast else None) or fan_in_plain
+    body = (fast_body(__package__, "fixed_fan_in", layer.weight) if fast else None) or fan_in_plain
     with torch.autocast(xt.device.type, enabled=False):
         return getattr(body, operation)(xt, layer, *arguments, **named)
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.clustering.label_walks import below, stream_keys, stream_numbers
+from megalabel.kernels.core.random import below, stream_keys, stream_numbers
 from megalabel.kernels.sparse.sparse_rows import Body, use_numba
 
 # Streams of numbers that must not be the same: what a number is drawn for.

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels.label_pass import Chunks, chunk_bytes
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, even_chunk, thread_count
 from megalabel.kernels.core.checks import check_bias
+from megalabel.kernels.core.threads import chunk_ranges, even_chunk, thread_count
 from megalabel.kernels.fan_in.connections import check_inputs, check_layout
 
 # Inputs that were looked at: a reference, torch's count of in-place changes, and the width they were checked for.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from megalabel.kernels.all_labels import label_loss
 from megalabel.kernels.all_labels.label_pass import Gradients, Wants, learning
-from megalabel.kernels.core._cpu.label_threads import run_ranges
+from megalabel.kernels.core.threads import run_ranges
 from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.adam_rule import Rule
 

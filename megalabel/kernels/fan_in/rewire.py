@@ -23,8 +23,8 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.clustering.label_walks import stream_numbers
 from megalabel.kernels.core.checks import diverged
+from megalabel.kernels.core.random import stream_numbers
 from megalabel.kernels.fan_in.connections import ENOUGH_WORK, START, group_keys, stream_start
 from megalabel.kernels.fan_in.regrow import check_slots, check_step, in_place
 from megalabel.kernels.sparse.sparse_rows import Body, use_numba

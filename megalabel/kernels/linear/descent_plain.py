@@ -7,7 +7,7 @@ import math
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.kernels.clustering.label_walks import below, stream_numbers
+from megalabel.kernels.core.random import below, stream_numbers
 
 
 def plain(

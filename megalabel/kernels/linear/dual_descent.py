@@ -22,7 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.clustering.label_walks import stream_keys
+from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.descent_plain import plain
 from megalabel.kernels.sparse.hits import as_truth
 from megalabel.kernels.sparse.sparse_rows import Body, as_rows, check_finite, use_numba

@@ -153,8 +153,8 @@ class SparseBeam:
             SettingError: k below 1.
             DataError: x or inputs that do not fit or are not finite, an excluded pair outside (N, L).
         """
+        from megalabel.kernels.core.threads import parallel_for
         from megalabel.kernels.linear._cpu.sparse_beam import descend  # numba takes half a second to import
-        from megalabel.kernels.sparse._cpu.sparse_rows import share
 
         if k < 1:
             raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
@@ -184,7 +184,7 @@ class SparseBeam:
                 descend(indptr[ends], columns, values, dense[part], *above, *arrays, table, mode, *own, *heaps)
             keys[part], labels[part], found[part] = heaps
 
-        share(walk, -(-n // block))
+        parallel_for(walk, -(-n // block))
         return _ranked(keys, labels, found, k)
 
     def _rooms(self, k: int) -> list[int]:

@@ -17,8 +17,8 @@ from torch import Tensor
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.core._cpu.compiling import compiled, helper, vectorised
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
+from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 
 _STRIP = 16  # rows at a time: 24 KB at D = 384, half of a first-level cache
 _OWN_COST = 3  # what reading a row costs, in members: what one text's use of it takes

@@ -15,8 +15,8 @@ from torch import Tensor
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core._cpu.compiling import compiled, vectorised
-from megalabel.kernels.core._cpu.label_threads import run_ranges, thread_count
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
+from megalabel.kernels.core.threads import run_ranges, thread_count
 
 _OWN_COST = 24  # a row's own memory traffic, in members: what adding up one member's view takes
 

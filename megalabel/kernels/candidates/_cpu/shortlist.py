@@ -14,7 +14,7 @@ from torch import Tensor
 
 from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.core._cpu.compiling import compiled, helper
-from megalabel.kernels.core._cpu.label_threads import run_ranges, thread_count
+from megalabel.kernels.core.threads import run_ranges, thread_count
 
 _BINS = 2048  # 11 bits at a time; 8 KB of counts
 

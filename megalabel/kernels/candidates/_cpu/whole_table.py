@@ -12,7 +12,7 @@ from torch.nn.functional import softplus
 
 from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.candidates.row_groups import RowGroups
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 
 _TEXTS = 32  # a chunk of logits stays in a core's own cache up to 8,000 rows
 _ROWS = 128

@@ -18,8 +18,7 @@ import torch
 from megalabel.kernels.clustering._cpu.halving import dot, first_direction, halve, new_direction
 from megalabel.kernels.clustering._cpu.small_split import split_small
 from megalabel.kernels.core._cpu.compiling import compiled
-from megalabel.kernels.core._cpu.label_threads import thread_count
-from megalabel.kernels.sparse._cpu.sparse_rows import share
+from megalabel.kernels.core.threads import parallel_for, thread_count
 
 _SMALL = 1 << 21  # entries in a node that one thread splits alone: 16 MiB, and as much for copies
 _PIECE = 1 << 13  # rows that a thread takes at a time from a large node
@@ -50,7 +49,7 @@ def order_of_splits(
         start, end, path, left = small[number]
         split_small(*rows.arrays, order[start:end], path, left, draws, tolerance, max_rounds, rows.n_columns)
 
-    share(work, len(small))
+    parallel_for(work, len(small))
     return order
 
 
@@ -74,7 +73,7 @@ class _Rows:
             first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
             unit_rows(indptr, features.indices, features.data, number, first, last, columns, values)
 
-        share(work, -(-n // _PIECE))
+        parallel_for(work, -(-n // _PIECE))
         self.arrays = indptr, columns, values
         self._sums = np.zeros((0, 0))
 
@@ -87,7 +86,7 @@ class _Rows:
             part = slice(piece * _PIECE, (piece + 1) * _PIECE)
             row_differences(*self.arrays, labels[part], direction, out[part])
 
-        share(work, -(-len(labels) // _PIECE))
+        parallel_for(work, -(-len(labels) // _PIECE))
 
     def add(self, labels: np.ndarray, signs: np.ndarray, total: np.ndarray) -> None:
         """total (n_columns,) float64 += Σ signs[i] · row of labels[i]."""
@@ -101,7 +100,7 @@ class _Rows:
             into = self._sums[worker - 1] if worker else total
             add_rows(*self.arrays, labels[part], signs[part], into)
 
-        share(work, n_pieces)
+        parallel_for(work, n_pieces)
         for partial in self._sums[: workers - 1]:
             total += partial
             partial[:] = 0

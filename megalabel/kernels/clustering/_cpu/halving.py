@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import helper, summing
+from megalabel.kernels.core._cpu.select import smallest
 
 
 @summing
@@ -80,32 +81,6 @@ def new_direction(total, left_sum, direction):  # type: ignore[no-untyped-def]
     for c in range(len(total)):
         direction[c] = np.float32((total[c] - left_sum[c]) * right_scale - left_sum[c] * left_scale)
     return product * left_scale
-
-
-@helper
-def smallest(values, rank):  # type: ignore[no-untyped-def]
-    """The value that would stand at `rank` if `values` were sorted; reorders them (Hoare's quickselect)."""
-    low, high = 0, len(values) - 1
-    while low < high:
-        a, b, c = values[low], values[(low + high) >> 1], values[high]
-        pivot = max(min(a, b), min(max(a, b), c))
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if rank <= j:
-            high = j
-        elif rank >= i:
-            low = i
-        else:
-            break
-    return values[rank]
 
 
 @helper

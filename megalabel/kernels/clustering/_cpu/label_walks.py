@@ -6,8 +6,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper
+from megalabel.kernels.core._cpu.csr import tight
 from megalabel.kernels.core._cpu.streams import below, stream_number
-from megalabel.kernels.sparse._cpu.sparse_rows import share, tight
+from megalabel.kernels.core.threads import parallel_for
 
 _PIECE = 1 << 9  # labels that a thread takes at a time
 _LOW = np.uint64(0xFFFFFFFF)
@@ -47,7 +48,7 @@ def counts_of_walks(
             counts,
         )
 
-    share(work, -(-n // _PIECE))
+    parallel_for(work, -(-n // _PIECE))
     return tight(indptr, columns, values, counts, (n, n))
 
 

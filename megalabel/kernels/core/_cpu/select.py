@@ -7,7 +7,7 @@ in any order, and any way of cutting them into chunks gives the same answer. NaN
 import numba
 import numpy as np
 
-from megalabel.kernels.core._cpu.compiling import compiled
+from megalabel.kernels.core._cpu.compiling import compiled, helper
 
 _BLOCK = 64  # one vectorised comparison decides about this many scores
 
@@ -63,3 +63,29 @@ def merge_columns(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np
                 if row[b] > bars[b] or (row[b] == bars[b] and names[i] < labels[b, k - 1]):
                     _enter(row[b], names[i], best[b], labels[b])
                     bars[b] = best[b, k - 1]
+
+
+@helper
+def smallest(values, rank):  # type: ignore[no-untyped-def]
+    """The value that would stand at `rank` if `values` were sorted; reorders them (Hoare's quickselect)."""
+    low, high = 0, len(values) - 1
+    while low < high:
+        a, b, c = values[low], values[(low + high) >> 1], values[high]
+        pivot = max(min(a, b), min(max(a, b), c))
+        i, j = low, high
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            high = j
+        elif rank >= i:
+            low = i
+        else:
+            break
+    return values[rank]

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from megalabel.kernels.all_labels.label_loss import LOSSES
 from megalabel.kernels.all_labels.label_pass import Gradients, Wants, learning
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in._cpu.arrays import Targets, layer_of, scratch_for, texts_of, views
 from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper
-from megalabel.kernels.core._cpu.label_threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.core._cpu.streams import below, stream_key, stream_number
+from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.fan_in.connections import TRIES  # handed on: numba's disk cache would not see it change
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper
-from megalabel.kernels.core._cpu.label_threads import run_ranges
+from megalabel.kernels.core.threads import run_ranges
 from megalabel.kernels.fan_in._cpu.regrow import deal
 
 _LOW_BITS = 15

@@ -12,6 +12,7 @@ import torch
 from megalabel.kernels.core._cpu.compiling import compiled
 from megalabel.kernels.core._cpu.lanes import zeros
 from megalabel.kernels.core._cpu.pointers import pointer
+from megalabel.kernels.core.threads import parallel_for
 from megalabel.kernels.linear._cpu.descent_block import (
     LANES,
     STATE,
@@ -24,7 +25,6 @@ from megalabel.kernels.linear._cpu.descent_block import (
 )
 from megalabel.kernels.linear._cpu.descent_ends import begin, keep
 from megalabel.kernels.linear._cpu.descent_rows import Data, Scratch, forget, gather
-from megalabel.kernels.sparse._cpu.sparse_rows import share
 
 _ROOM = 1 << 24  # weights that a task has room for, unless a block needs more; memory that few of them use
 _LEAST = 1e-45  # above 0, in float32
@@ -69,7 +69,7 @@ def train(
         )  # fmt: skip
         kept[number] = columns[: end[0]].copy(), values[: end[0]].copy()
 
-    share(work, len(tasks))
+    parallel_for(work, len(tasks))
     scratch.clear()
     indptr = np.zeros(n_children + 1, dtype=np.int64)
     np.cumsum(counts, out=indptr[1:])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import scipy.sparse as sp
-import torch
 
-from megalabel.kernels.clustering._cpu.halving import smallest
 from megalabel.kernels.core._cpu.compiling import compiled, helper
-from megalabel.kernels.core._cpu.label_threads import run_ranges, thread_count
+from megalabel.kernels.core._cpu.csr import tight
+from megalabel.kernels.core._cpu.select import smallest
+from megalabel.kernels.core.threads import parallel_for
 
 _PIECE = 1 << 10  # rows that a thread takes at a time
 
@@ -18,18 +16,6 @@ _ONE = np.uint64(1)
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 _PLACES = np.zeros(64, dtype=np.int64)
 _PLACES[[((1 << place) * int(_DE_BRUIJN) & (1 << 64) - 1) >> 58 for place in range(64)]] = np.arange(64)
-
-
-def share(work: Callable[[int, int], None], n_pieces: int) -> None:
-    """work(worker, piece) of every piece; one of torch's threads that has ended a piece takes the next."""
-    pieces = iter(range(n_pieces))
-
-    def worker(number: range) -> None:
-        for piece in pieces:  # one iterator for all: next() is atomic
-            work(number.start, piece)
-
-    workers = max(1, min(thread_count(torch.device("cpu")), n_pieces))
-    run_ranges(worker, [range(i, i + 1) for i in range(workers)])
 
 
 def largest_of_rows(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
@@ -44,7 +30,7 @@ def largest_of_rows(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
         first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
         keep_rows(matrix.indptr, matrix.indices, matrix.data, first, last, k, indptr, columns, values)
 
-    share(work, -(-n // _PIECE))
+    parallel_for(work, -(-n // _PIECE))
     return sp.csr_matrix((values, columns, indptr), shape=matrix.shape)
 
 
@@ -86,19 +72,8 @@ def largest_of_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_mat
             counts,
         )
 
-    share(work, -(-n // _PIECE))
+    parallel_for(work, -(-n // _PIECE))
     return tight(indptr, columns, values, counts, (n, v))
-
-
-def tight(
-    indptr: np.ndarray, columns: np.ndarray, values: np.ndarray, counts: np.ndarray, shape: tuple[int, int]
-) -> sp.csr_matrix:
-    """A CSR matrix of the first counts[r] entries of each row's room, made in the same memory."""
-    close_gaps(indptr, columns, values, counts)
-    np.cumsum(counts, out=indptr[1:])
-    columns.resize(indptr[-1], refcheck=False)
-    values.resize(indptr[-1], refcheck=False)
-    return sp.csr_matrix((values, columns, indptr), shape=shape)
 
 
 @compiled
@@ -229,18 +204,3 @@ def _collect(sums, seen, words, touched, values):  # type: ignore[no-untyped-def
 def _lowest(bits):  # type: ignore[no-untyped-def]
     """The place of the lowest bit that is set, by a de Bruijn sequence: each has other top six bits behind it."""
     return _PLACES[((bits & (~bits + _ONE)) * _DE_BRUIJN) >> np.uint64(58)]
-
-
-@compiled
-def close_gaps(indptr, columns, values, counts):  # type: ignore[no-untyped-def]
-    """Moves each row's first counts[r] entries to the end of the row before it."""
-    place = 0
-    for row in range(len(counts)):
-        start = indptr[row]
-        if place == start:
-            place += counts[row]
-            continue
-        for at in range(start, start + counts[row]):
-            columns[place] = columns[at]
-            values[place] = values[at]
-            place += 1

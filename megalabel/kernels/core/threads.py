@@ -56,6 +56,18 @@ def run_ranges(body: Callable[[range], T], ranges: list[range]) -> list[T]:
     return [future.result() for future in futures]
 
 
+def parallel_for(work: Callable[[int, int], None], n_pieces: int) -> None:
+    """Calls work(worker, piece) for every piece; a thread that has finished a piece takes the next one."""
+    pieces = iter(range(n_pieces))
+
+    def worker(number: range) -> None:
+        for piece in pieces:  # all workers share one iterator, since next() is atomic
+            work(number.start, piece)
+
+    workers = max(1, min(thread_count(torch.device("cpu")), n_pieces))
+    run_ranges(worker, [range(i, i + 1) for i in range(workers)])
+
+
 def _without_gradients(body: Callable[[range], T], chunks: range) -> T:
     with torch.no_grad():  # each thread has its own mode, and it begins with gradients on
         return body(chunks)
