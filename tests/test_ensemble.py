@@ -58,9 +58,8 @@ def test_scores_are_the_mixture_of_what_each_part_says(model):
     assert ((answered[1] > 0) & (answered[1] <= 1)).all()
     [[(name, score)]] = model.predict(texts[:1], 1)
     assert name == model.label_texts[int(answered[0][0, 0])]
-    assert score == pytest.approx(
-        float(answered[1][0, 0]), rel=1e-5
-    )  # one text alone may be rounded otherwise
+    # One text alone may be rounded otherwise.
+    assert score == pytest.approx(float(answered[1][0, 0]), rel=1e-5)
 
 
 def test_it_comes_back(model, tmp_path):
