@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from megalabel.kernels._cpu import label_threads
+from megalabel.kernels.core import threads as label_threads
 
 UNITS = 2 * 2**-24
 PRODUCTS = {"aten::mm", "aten::bmm"}
