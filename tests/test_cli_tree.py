@@ -81,7 +81,7 @@ def test_show_tells_sizes_and_with_data_some_leaves(command, tree, folder):
     assert "leaf 0" not in out
     status, _, err = command("tree", "show", tree, "--examples", -3)
     assert status == 2
-    assert "examples = -3; wanted 0 or more" in err
+    assert "examples = -3; expected 0 or more" in err
     _, out, _ = command("tree", "show", tree, "--data", folder, "--examples", 2)
     leaves = [line for line in out.splitlines() if line.startswith("leaf")]
     assert len(leaves) == 2
@@ -98,13 +98,13 @@ def test_export_writes_the_chain(command, tree, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--source", "titles"], "source = 'titles'; wanted texts, names, both"),
-        (["--depths", "10-13"], "depths = '10-13'; wanted a whole number from 0 to below 31"),
-        (["--depths", "4,4"], "depths = 4,4; wanted rising whole numbers from 1 to 30, such as 3"),
+        (["--source", "titles"], "source = 'titles'; expected texts, names, both"),
+        (["--depths", "10-13"], "depths = '10-13'; expected a whole number from 0 to below 31"),
+        (["--depths", "4,4"], "depths = 4,4; expected rising whole numbers from 1 to 30, such as 3"),
         (["--depths", "9"], "512 clusters on the coarsest level, of 64 labels"),
         (["--keep", 0], "keep = 0"),
-        (["--p-reset", 2], "p_reset = 2.0; wanted from 0 to 1"),
-        (["--tokenizer", "own"], "tokenizer kind 'own'; wanted words or symbols"),
+        (["--p-reset", 2], "p_reset = 2.0; expected from 0 to 1"),
+        (["--tokenizer", "own"], "tokenizer kind 'own'; expected words or symbols"),
         (["--seed", -1], "seed = -1"),
         (["--threads", 0], "threads = 0"),
     ],
@@ -121,12 +121,12 @@ def test_an_existing_folder_is_refused_before_any_work(command, folder, tree, tm
     for given in (["build", folder, "--out", tree], ["export", tree, tree]):
         status, out, err = command("tree", *given)
         assert (status, out) == (2, "")
-        assert "is there already; wanted a new folder" in err
+        assert "is there already; expected a new folder" in err
     (tmp_path / "file").write_text("mine")
     assert command("tree", "build", folder, "--out", tmp_path / "file")[0] == 2
     status, out, err = command("tree", "build", folder, "--out", tmp_path / "file" / "tree")
     assert (status, out) == (2, "")
-    assert "which is a file; wanted a new folder" in err
+    assert "which is a file; expected a new folder" in err
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -138,7 +138,7 @@ def test_a_damaged_folder_and_one_that_is_none_get_one_line(command, tree, tmp_p
     for path, said in (
         (tmp_path / "tree", "not what the manifest says"),
         (tmp_path / "none", "missing"),
-        (tmp_path / "tree" / "order.npy", "a file; wanted the folder of a label tree"),
+        (tmp_path / "tree" / "order.npy", "a file; expected the folder of a label tree"),
     ):
         status, _, err = command("tree", "show", path)
         assert status == 2

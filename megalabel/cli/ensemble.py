@@ -144,7 +144,7 @@ def _corpus(runs: Sequence[str], common: Common, data: str | None, open_data: Op
     except SettingError as error:
         if data is not None:
             raise
-        return None, f"{error.found}: {error.next_step}"
+        return None, error.detail.removesuffix(".")
     if corpus.fingerprint() == common.data.get("fingerprint"):
         return (None, common.why) if common.why else (corpus, "")
     if data is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from megalabel.errors import DataError, line_of
+from megalabel.errors import DataError, MegalabelError, line_of
 
 Severity = Literal["error", "warning", "info"]
 _ORDER: dict[str, int] = {"error": 0, "warning": 1, "info": 2}
@@ -69,15 +69,14 @@ class Findings:
 
     def fatal(self, error: Exception, kind: str = "fatal", file: str | Path | None = None, count: int = 1) -> None:
         """Keeps an error that ended the reading."""
-        found = getattr(error, "found", str(error))
-        advice = f"; wanted {error.wanted}. Next step: {error.next_step}" if isinstance(error, DataError) else ""
+        message = error.detail if isinstance(error, MegalabelError) else str(error)
         key = ("error", kind, str(file))
         known = self._first.get(key)
         if known is not None:
             self._first[key] = replace(known, count=known.count + count)
             return
         where = getattr(error, "where", None)
-        self._first[key] = Finding("error", None if where is None else str(where), f"{found}{advice}", count)
+        self._first[key] = Finding("error", None if where is None else str(where), message, count)
 
     def has_error(self, file: str | Path) -> bool:
         """Whether an error in this file was kept."""

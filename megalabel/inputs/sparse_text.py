@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import FormatError, MegalabelError
+from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError
 from megalabel.inputs.ngrams import learn_ngrams, pairs_of, pieces_of
 from megalabel.inputs.tfidf import weigh
 from megalabel.inputs.words import END, Kind, words_of
@@ -28,7 +28,6 @@ from megalabel.storage.manifest import NAME, read_manifest, write_manifest
 
 FORMAT = 1
 BLOCK = 4096  # texts at a time
-AGAIN = "train the model again, or copy the whole folder from where it was made"
 
 
 class SparseText:
@@ -152,9 +151,9 @@ class SparseText:
             FORMAT,
             facts=("kind", "piece_lengths", "features"),
             files=("words.json", "pairs.npy", "idf.npy"),
-            next_step=AGAIN,
+            next_step=RESTORE_FOLDER,
         )
-        listed = read_json(folder / "words.json", next_step=AGAIN)
+        listed = read_json(folder / "words.json", next_step=RESTORE_FOLDER)
         try:
             lengths = manifest["piece_lengths"]
             pairs, idf = (np.load(folder / name, allow_pickle=False) for name in ("pairs.npy", "idf.npy"))
@@ -165,7 +164,7 @@ class SparseText:
             raise FormatError(
                 f"the vocabulary is damaged ({found})",
                 wanted="words, pairs, pieces and a weight for each",
-                next_step=AGAIN,
+                next_step=RESTORE_FOLDER,
                 where=folder,
             ) from error
         return view
@@ -210,5 +209,5 @@ def _check_parts(words: Sequence[str], pairs: np.ndarray, pieces: Sequence[str],
         raise FormatError(
             f"{n} words, {len(pairs)} pairs and {len(pieces)} pieces that do not fit their {idf.shape} weights",
             wanted="different words and pieces, rising pairs of them, and a positive weight for each",
-            next_step=AGAIN,
+            next_step=RESTORE_FOLDER,
         )

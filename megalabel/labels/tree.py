@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import FormatError, MegalabelError, SettingError
+from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
 from megalabel.labels.nested import check_offsets, check_order, from_clusters, from_parents
 from megalabel.storage.files import atomic_folder, recover, write_json
 from megalabel.storage.manifest import read_manifest, write_manifest
 
 FORMAT = 1
-AGAIN = "build the tree again with `megalabel tree build`"
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +162,7 @@ class LabelTree:
             FORMAT,
             facts=("tree", "built"),
             files=("order.npy", "level0.npy"),
-            next_step=AGAIN,
+            next_step=RESTORE_FOLDER,
         )
         sizes, built = manifest["tree"], manifest["built"]
         try:
@@ -175,14 +174,14 @@ class LabelTree:
             raise FormatError(
                 f"the label tree is damaged ({found})",
                 wanted="levels that fit each other and the labels",
-                next_step=AGAIN,
+                next_step=RESTORE_FOLDER,
                 where=folder,
             ) from error
         if list(tree.sizes) != sizes:
             raise FormatError(
                 f"the manifest says {sizes}, the files {list(tree.sizes)}",
                 wanted="the same sizes in both",
-                next_step=AGAIN,
+                next_step=RESTORE_FOLDER,
                 where=folder,
             )
         return tree

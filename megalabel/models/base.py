@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from megalabel.data.texts import Texts
-from megalabel.errors import FormatError, SettingError
+from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.progress import Progress
 from megalabel.storage.files import json_bytes, read_json, recover
 from megalabel.storage.manifest import NAME
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     import torch
 
-AGAIN = "copy the folder again from where it was made"
 NAMES = "labels.jsonl"
 BLOCK = 8192  # texts that are ranked together
 FIRST = "megalabel.models.neural:Model"  # of a folder that does not say whose it is
@@ -91,7 +90,7 @@ def load(folder: str | Path, *, device: str | torch.device | None = "cpu", trust
         FormatError: no model, or one that is damaged.
     """
     folder = model_folder(folder)
-    told = read_json(folder / NAME, next_step=AGAIN) if (folder / NAME).is_file() else {}
+    told = read_json(folder / NAME, next_step=RESTORE_FOLDER) if (folder / NAME).is_file() else {}
     kind = told.get("model", FIRST) if isinstance(told, dict) else FIRST
     found: type[Ranker] = named_class(str(kind), Ranker, trust, folder)
     return found.load(folder, device=device, trust=trust)
@@ -173,10 +172,10 @@ def named_class(name: str, kind: type, trust: Sequence[str], folder: Path) -> An
         found = getattr(importlib.import_module(module), qualified)
     except (ImportError, AttributeError) as error:
         raise FormatError(
-            f"{name} is not there ({error})", wanted=f"a {kind.__name__}", next_step=AGAIN, where=folder
+            f"{name} is not there ({error})", wanted=f"a {kind.__name__}", next_step=RESTORE_FOLDER, where=folder
         ) from error
     if not (isinstance(found, type) and issubclass(found, kind)):
         raise FormatError(
-            f"{name} is no {kind.__name__}", wanted=f"a {kind.__name__}", next_step=AGAIN, where=folder
+            f"{name} is no {kind.__name__}", wanted=f"a {kind.__name__}", next_step=RESTORE_FOLDER, where=folder
         )
     return found

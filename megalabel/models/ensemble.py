@@ -10,10 +10,9 @@ import numpy as np
 
 from megalabel.data.filters import between, by_row
 from megalabel.data.texts import check_list
-from megalabel.errors import FormatError, MegalabelError, SettingError
+from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
 from megalabel.inputs.bags import Bags
 from megalabel.models.base import (
-    AGAIN,
     BLOCK,
     Ranker,
     at_least_one,
@@ -127,7 +126,7 @@ class Ensemble(Ranker):
     ) -> Self:
         """What `save` wrote; `device` and `trust` are for every part."""
         folder = model_folder(folder)
-        manifest = read_manifest(folder, "ensemble", FORMAT, facts=("parts", "mixture"), next_step=AGAIN)
+        manifest = read_manifest(folder, "ensemble", FORMAT, facts=("parts", "mixture"), next_step=RESTORE_FOLDER)
         try:
             mixture = Mixture(**{name: tuple(values) for name, values in manifest["mixture"].items()})
             folders = [folder / f"part{i}" for i in range(manifest["parts"])]
@@ -143,7 +142,7 @@ class Ensemble(Ranker):
 def _damaged(folder: Path, error: Exception) -> FormatError:
     found = error.found if isinstance(error, MegalabelError) else repr(error)
     return FormatError(
-        f"the parts do not fit ({found})", wanted="those of one ensemble", next_step=AGAIN, where=folder
+        f"the parts do not fit ({found})", wanted="those of one ensemble", next_step=RESTORE_FOLDER, where=folder
     )
 
 

@@ -11,13 +11,12 @@ import torch
 
 from megalabel.data.filters import between, by_row, excluded
 from megalabel.data.texts import check_list
-from megalabel.errors import DataError, FormatError, MegalabelError, SettingError
+from megalabel.errors import RESTORE_FOLDER, DataError, FormatError, MegalabelError, SettingError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.models.base import (
-    AGAIN,
     BLOCK,
     Ranker,
     at_least_one,
@@ -138,7 +137,7 @@ class HybridModel(Ranker):
         """What `save` wrote; the trees run on the CPU, their weights mapped, the model on `device`."""
         folder = model_folder(folder)
         facts = ("joined", "alone", "scale", "mixture")
-        manifest = read_manifest(folder, "hybrid model", FORMAT, facts=facts, files=(), next_step=AGAIN)
+        manifest = read_manifest(folder, "hybrid model", FORMAT, facts=facts, files=(), next_step=RESTORE_FOLDER)
         first = Model.load(folder / "first", device=device, trust=trust)
         text = SparseText.load(folder / "text")
         try:
@@ -149,7 +148,10 @@ class HybridModel(Ranker):
         except (MegalabelError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             found = error.found if isinstance(error, MegalabelError) else repr(error)
             raise FormatError(
-                f"a tree is damaged ({found})", wanted="the arrays of every level", next_step=AGAIN, where=folder
+                f"a tree is damaged ({found})",
+                wanted="the arrays of every level",
+                next_step=RESTORE_FOLDER,
+                where=folder,
             ) from error
 
 

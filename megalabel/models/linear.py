@@ -12,14 +12,13 @@ import torch
 
 from megalabel.data.filters import by_row, excluded
 from megalabel.data.texts import Texts, check_list
-from megalabel.errors import FormatError, MegalabelError, SettingError
+from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
 from megalabel.inputs.bags import Bags
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.models.base import (
-    AGAIN,
     BLOCK,
     NAMES,
     Ranker,
@@ -115,7 +114,7 @@ class LinearModel(Ranker):
         """What `save` wrote, weights mapped from their files; it runs on the CPU, whatever `device` says."""
         folder = model_folder(folder)
         manifest = read_manifest(
-            folder, "linear model", FORMAT, facts=("trees", "n_labels"), files=(NAMES,), next_step=AGAIN
+            folder, "linear model", FORMAT, facts=("trees", "n_labels"), files=(NAMES,), next_step=RESTORE_FOLDER
         )
         size: Any = manifest.get("n_features")
         learnt = SparseText.load(folder / "text") if size is None else None
@@ -126,7 +125,10 @@ class LinearModel(Ranker):
         except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:
             found = error.found if isinstance(error, MegalabelError) else repr(error)
             raise FormatError(
-                f"a tree is damaged ({found})", wanted="the arrays of every level", next_step=AGAIN, where=folder
+                f"a tree is damaged ({found})",
+                wanted="the arrays of every level",
+                next_step=RESTORE_FOLDER,
+                where=folder,
             ) from error
 
 

@@ -13,11 +13,11 @@ from megalabel.data.filters import by_row, excluded
 from megalabel.data.texts import Texts, check_list
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
+from megalabel.errors import RESTORE_FOLDER
 from megalabel.heads.base import Head
 from megalabel.inputs.batches import pad
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.models.base import (
-    AGAIN,
     NAMES,
     Ranker,
     at_least_one,
@@ -151,8 +151,8 @@ class Model(Ranker):
     def restore(self, folder: str | Path) -> Model:
         """Takes back the weights that `save` wrote of this very model, in place; returns itself."""
         with torch.no_grad():
-            fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=AGAIN)
-            fill(self.head.served(), Path(folder) / "head.safetensors", next_step=AGAIN)
+            fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=RESTORE_FOLDER)
+            fill(self.head.served(), Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
         self.encoder.eval()
         self.head.eval()
         return self

@@ -17,7 +17,7 @@ from megalabel.storage.tensors import fill, load_tensors, save_tensors
 from megalabel.training.recipe import Recipe
 
 FORMAT = 1
-AGAIN = "delete the folder `last` of the run and train again"
+WITHOUT_LAST = "delete the folder `last` of the run and train again"
 
 
 def save(folder: Path, recipe: Recipe, scaler: torch.amp.GradScaler, progress: dict[str, Any]) -> None:
@@ -51,12 +51,12 @@ def newest(folder: Path) -> Path | None:
 def load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler) -> dict[str, Any]:
     """Puts a checkpoint's state into the recipe's parts; returns `progress`."""
     wanted = ("optimizers", "scaler", "progress")
-    state = read_manifest(path, "checkpoint", FORMAT, facts=wanted, next_step=AGAIN)
+    state = read_manifest(path, "checkpoint", FORMAT, facts=wanted, next_step=WITHOUT_LAST)
     with torch.no_grad():
-        fill(recipe.encoder, path / "encoder.safetensors", next_step=AGAIN)
-        fill(recipe.head, path / "head.safetensors", next_step=AGAIN)
+        fill(recipe.encoder, path / "encoder.safetensors", next_step=WITHOUT_LAST)
+        fill(recipe.head, path / "head.safetensors", next_step=WITHOUT_LAST)
     for key, optimizer in recipe.optimizers.named.items():
-        tensors = load_tensors(path / f"optimizer-{key}.safetensors", next_step=AGAIN)
+        tensors = load_tensors(path / f"optimizer-{key}.safetensors", next_step=WITHOUT_LAST)
         optimizer.load_state_dict(_together(state["optimizers"][key], tensors))
     scaler.load_state_dict(state["scaler"])
     progress: dict[str, Any] = state["progress"]

@@ -33,10 +33,10 @@ def test_what_float32_does_not_hold_is_refused(value):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        (["w1a w1b"], "a list; wanted a scipy sparse matrix"),
-        ("w1a", "a str; wanted a scipy sparse matrix"),
-        (ROWS, "a ndarray; wanted a scipy sparse matrix"),
-        (sp.csr_matrix((2, 4)), "rows of 4 features; wanted 3"),
+        (["w1a w1b"], "a list; expected a scipy sparse matrix"),
+        ("w1a", "a str; expected a scipy sparse matrix"),
+        (ROWS, "a ndarray; expected a scipy sparse matrix"),
+        (sp.csr_matrix((2, 4)), "rows of 4 features; expected 3"),
         (sp.coo_array(np.ones(3)), "instead of a sparse matrix"),
     ],
 )
@@ -61,7 +61,7 @@ def test_a_list_of_texts_is_told_from_rows_and_from_one_text():
     with pytest.raises(SettingError, match="one string"):
         check_list("a")
     for none in (None, 7, (text for text in "ab")):
-        with pytest.raises(SettingError, match="wanted a list of texts"):
+        with pytest.raises(SettingError, match="expected a list of texts"):
             check_list(none)
     with pytest.raises(DataError, match=r"a sparse matrix of shape \(3, 3\).*the model reads no features"):
         check_list(sp.csr_matrix(ROWS))
@@ -72,7 +72,7 @@ def test_settings_of_texts_are_named_with_their_default():
         return split, keep
 
     refuse_text_settings(learn, split="letters", keep=3)
-    with pytest.raises(SettingError, match=r"keep = 4, which bags of words do not have.*wanted keep = 3"):
+    with pytest.raises(SettingError, match=r"keep = 4, which bags of words do not have.*expected keep = 3"):
         refuse_text_settings(learn, split="letters", keep=4)
 
 

@@ -29,7 +29,7 @@ def refused(path, where, found, wanted="", next_step=""):
     error = caught.value
     assert str(error.where).endswith(where), error.where
     assert found in error.found, error.found
-    assert wanted in error.wanted and next_step in error.next_step, str(error)
+    assert wanted in error.wanted and next_step in (error.next_step or ""), str(error)
     report = check(path)
     assert not report.ok
     assert any(found in f.message and f.where == str(error.where) for f in report.findings)
@@ -406,7 +406,7 @@ def test_what_is_no_data_set(tmp_path):
         Corpus.open(tmp_path)
     (tmp_path / "deep").mkdir()
     folder(tmp_path / "deep")
-    with pytest.raises(DataError, match=r"open .*deep"):
+    with pytest.raises(DataError, match=r"Open .*deep"):
         Corpus.open(tmp_path)
     with pytest.raises(DataError, match="one part of a data set"):
         Corpus.open(tmp_path / "deep" / "trn_X.txt")

@@ -161,7 +161,7 @@ def test_settings_of_an_unknown_kind_of_model_are_refused(tiny_bert, tmp_path):
 
 def test_a_text_longer_than_the_positions_is_refused(tiny_bert):
     encoder = Transformer.pretrained(str(tiny_bert))
-    with pytest.raises(SettingError, match=r"65 tokens; wanted at most 64"):
+    with pytest.raises(SettingError, match=r"65 tokens; expected at most 64"):
         encoder(torch.ones(1, 65, dtype=torch.int64), torch.ones(1, 65, dtype=torch.bool))
 
 

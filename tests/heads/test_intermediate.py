@@ -111,7 +111,7 @@ def test_settings_out_of_range():
         ({"class": "os:system", "settings": {}}, "os:system is no head"),
         ({"class": "megalabel.heads.base:Tensor", "settings": {}}, "is no head"),
         ({"class": "megalabel.heads.nowhere:Head", "settings": {}}, "is not there"),
-        ({"class": "this_is_not_imported:Head", "settings": {}}, "import this_is_not_imported before"),
+        ({"class": "this_is_not_imported:Head", "settings": {}}, "Import this_is_not_imported before"),
         ({"class": "antigravity:Head", "settings": {}}, "not megalabel's"),
         ({"settings": {}}, "where a head is described"),
         (7, "where a head is described"),

@@ -215,16 +215,16 @@ def test_bad_arguments() -> None:
     outside = inputs.clone()
     outside[1, 1] = 10
     calls = [
-        ("wanted inputs from 0 to 9", lambda: check_inputs(outside, 10)),
-        ("wanted inputs from 0 to 9", lambda: regrow(outside, slots, 10, seed=0, step=0)),
-        ("wanted inputs from 0 to 9", lambda: candidates(outside, slots, 10, 2, seed=0, step=0)),
-        ("wanted inputs from 0 to 299", lambda: check_inputs(torch.full((1, 1), -1, dtype=torch.int16), 300)),
+        ("expected inputs from 0 to 9", lambda: check_inputs(outside, 10)),
+        ("expected inputs from 0 to 9", lambda: regrow(outside, slots, 10, seed=0, step=0)),
+        ("expected inputs from 0 to 9", lambda: candidates(outside, slots, 10, 2, seed=0, step=0)),
+        ("expected inputs from 0 to 299", lambda: check_inputs(torch.full((1, 1), -1, dtype=torch.int16), 300)),
         ("torch.uint8", lambda: check_inputs(inputs.int(), 10)),
-        (r"wanted \(4, F\)", lambda: check_inputs(inputs, 10, 4)),
+        (r"expected \(4, F\)", lambda: check_inputs(inputs, 10, 4)),
         ("torch.int16", lambda: regrow(inputs, slots, 300, seed=0, step=0)),
         ("F at least 1", lambda: use(inputs[:, :0], 10)),
         ("torch.bool", lambda: regrow(inputs, slots.int(), 10, seed=0, step=0)),
-        (r"wanted \(3, 4\)", lambda: regrow(inputs, slots[:2], 10, seed=0, step=0)),
+        (r"expected \(3, 4\)", lambda: regrow(inputs, slots[:2], 10, seed=0, step=0)),
         ("0 or more", lambda: regrow(inputs, slots, 10, seed=0, step=-1)),
         ("at most 3 distinct", lambda: regrow(inputs % 3, slots, 3, seed=0, step=0)),
         ("at most 3 distinct", lambda: first_inputs(3, 4, 3, seed=0)),

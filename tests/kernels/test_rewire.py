@@ -215,7 +215,7 @@ def test_bad_cuts(change, match) -> None:
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"slots": torch.ones(6, 4, dtype=torch.bool)}, r"wanted \(3, 4\)"),
+        ({"slots": torch.ones(6, 4, dtype=torch.bool)}, r"expected \(3, 4\)"),
         ({"slots": torch.ones(3, 4)}, "torch.bool"),
         ({"start": "ones"}, "uniform"),
         ({"states": [torch.ones(6, 4), torch.ones(3, 4)]}, "shaped as the weights"),

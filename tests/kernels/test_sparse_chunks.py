@@ -94,7 +94,7 @@ def test_damaged_arrays(name, change):
     rng = np.random.default_rng(5)
     weights = sp.csr_matrix(rng.normal(size=(20, 9)) * (rng.random((20, 9)) < 0.5))
     arrays = Chunks.of(weights, np.array([0, 4, 20]), dense=np.ones((20, 3))).arrays
-    with pytest.raises(DataError, match="wanted"):
+    with pytest.raises(DataError, match="expected"):
         Chunks(8, **{**arrays, name: change(arrays[name])})
     with pytest.raises(DataError):
         Chunks(int(arrays["features"].max()), **arrays)

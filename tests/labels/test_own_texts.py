@@ -85,7 +85,7 @@ def test_no_more_than_a_sample_is_asked(monkeypatch):
     ids=["texts", "labels", "features", "names"],
 )
 def test_matrices_that_do_not_fit(labels, names):
-    with pytest.raises(DataError, match=r"label texts.*wanted \(N, V\), \(N, L\) and \(L, V\)"):
+    with pytest.raises(DataError, match=r"label texts.*expected \(N, V\), \(N, L\) and \(L, V\)"):
         precision_of_the_surest(csr(np.ones((2, 4))), csr(np.ones(labels)), csr(np.ones(names)))
 
 

@@ -200,7 +200,7 @@ def test_a_damaged_folder_is_refused(tree, tmp_path, name, how):
         file.unlink()
     else:
         file.write_bytes(content[:-4] if how == "cut" else content[:-1] + b"\x01")
-    with pytest.raises(FormatError, match="megalabel tree build"):
+    with pytest.raises(FormatError, match="the whole folder again"):
         LabelTree.load(tmp_path / "tree")
 
 
@@ -209,7 +209,7 @@ def test_a_folder_that_is_no_tree_is_refused(tmp_path):
         LabelTree.load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
     for path in (tmp_path / "manifest.json", tmp_path / "manifest.json" / "tree"):
-        with pytest.raises(FormatError, match=r"manifest\.json: a file; wanted the folder of a label tree"):
+        with pytest.raises(FormatError, match=r"manifest\.json: a file; expected the folder of a label tree"):
             LabelTree.load(path)
     with pytest.raises(FormatError, match="not that of a label tree"):
         LabelTree.load(tmp_path)
@@ -222,7 +222,7 @@ def test_a_manifest_of_another_tree_is_refused(tree, tmp_path, sizes):
     manifest = json.loads(file.read_text())
     manifest["tree"] = sizes
     file.write_text(json.dumps(manifest))
-    with pytest.raises(FormatError, match="wanted"):
+    with pytest.raises(FormatError, match="expected"):
         LabelTree.load(tmp_path / "tree")
 
 
@@ -269,6 +269,6 @@ def test_describe_refuses_names_of_another_number_and_less_than_no_examples(tree
     for n in (5, 7):
         with pytest.raises(SettingError, match=f"{n} label texts for a tree over 6 labels"):
             tree.describe(["name"] * n)
-    with pytest.raises(SettingError, match="examples = -3; wanted 0 or more"):
+    with pytest.raises(SettingError, match="examples = -3; expected 0 or more"):
         tree.describe(examples=-3)
     assert not any(line.startswith("leaf") for line in tree.describe(["name"] * 6, examples=0))

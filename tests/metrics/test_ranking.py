@@ -182,7 +182,7 @@ def test_k_out_of_range(k) -> None:
     ("which", "weights", "message"),
     [
         (["P@1"], WEIGHTS, "without their depth"),
-        ([], WEIGHTS, "wanted some of P, R"),
+        ([], WEIGHTS, "expected some of P, R"),
         (["PSP"], None, "without propensities"),
     ],
 )
@@ -198,7 +198,7 @@ def scored(labels: object, scores: object) -> TopK:
 @pytest.mark.parametrize(
     ("top", "message"),
     [
-        (falling(LABELS[:2]), "predictions for 2 texts; wanted 3"),
+        (falling(LABELS[:2]), "predictions for 2 texts; expected 3"),
         (falling(np.array([[0], [5], [1]])), "row 1 predicts label 5, but there are 5 labels"),
         (falling(np.array([[0], [1], [-2]])), "row 2 predicts label -2"),
         (scored([[0, 1]] * 3, [[2.0, 1], [1, np.nan], [2, 1]]), "row 1 holds NaN"),
@@ -206,8 +206,8 @@ def scored(labels: object, scores: object) -> TopK:
         (scored([[0, 1]] * 3, [[2.0, 1], [1, 2], [1, 2]]), r"row 1 is not sorted \(2 such rows\)"),
         (scored([[0, 1]] * 3, [[2.0]] * 3), "same shape"),
         (scored([[0.0]] * 3, [[2.0]] * 3), "float64"),
-        (scored([[0]] * 3, [["a"]] * 3), "wanted a matrix of integers"),
-        (scored([0] * 3, [1.0] * 3), "wanted a matrix of integers"),
+        (scored([[0]] * 3, [["a"]] * 3), "expected a matrix of integers"),
+        (scored([0] * 3, [1.0] * 3), "expected a matrix of integers"),
         (scored(np.zeros((3, 0), dtype=int), np.zeros((3, 0))), "k at least 1"),
     ],
 )

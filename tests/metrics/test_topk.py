@@ -36,7 +36,7 @@ def test_a_row_that_held_everything_is_padded() -> None:
 
 
 def test_a_full_row_with_too_few_left_is_refused_with_the_width_to_predict() -> None:
-    with pytest.raises(DataError, match=r"leaves row 0 2 of its 4 labels \(1 such rows\).*predict 5 labels"):
+    with pytest.raises(DataError, match=r"leaves row 0 2 of its 4 labels \(1 such rows\).*Predict 5 labels"):
         apply_filter(TOP, np.array([[0, 4], [0, 1]]), k=3)
 
 

@@ -89,7 +89,7 @@ def test_a_manifest_that_cannot_be_is_refused(fact, value, model, tmp_path):
     model.save(tmp_path / "model")
     path = tmp_path / "model" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), fact: value}))
-    with pytest.raises(FormatError, match="copy the folder again"):
+    with pytest.raises(FormatError, match="Copy the whole folder again"):
         megalabel.load(tmp_path / "model")
 
 

@@ -32,8 +32,8 @@ def rewrite(run, **facts):
 @pytest.mark.parametrize(
     ("bad", "match"),
     [
-        ({"weights": (1, 1)}, "weights = 1,1 with joined_trees = 1; wanted 3 weights.*leave weights out"),
-        ({"weights": (1, 1, 1), "joined_trees": 0}, "weights = 1,1,1 with joined_trees = 0; wanted 2 weights"),
+        ({"weights": (1, 1)}, "weights = 1,1 with joined_trees = 1; expected 3 weights.*Leave weights out"),
+        ({"weights": (1, 1, 1), "joined_trees": 0}, "weights = 1,1,1 with joined_trees = 0; expected 2 weights"),
         ({"weights": (1, -1, 1)}, "weights = -1"),
         ({"weights": (1, float("nan"), 1)}, "weights = nan"),
         ({"weights": (0, 0, 0)}, "weights: .*not all 0"),
@@ -68,7 +68,7 @@ def test_a_run_is_wanted_and_may_be_a_path(bag_run):
 def test_no_run_at_all(tmp_path):
     data = planted()
     for place in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(SettingError, match=r"run: no run in .*correct the path, or train one"):
+        with pytest.raises(SettingError, match=r"run: no run in .*Correct the path, or train one"):
             hybrid(data, run=str(place))
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"run: no run in"):
@@ -84,7 +84,7 @@ def test_a_models_folder_is_no_run(bag_run):
 
 def test_a_run_that_goes_on(copied):
     rewrite(copied, finished=None)
-    with pytest.raises(SettingError, match=r"not finished.*give its `megalabel train` command again"):
+    with pytest.raises(SettingError, match=r"not finished.*Give its `megalabel train` command again"):
         hybrid(planted(), run=str(copied))
 
 
@@ -97,7 +97,7 @@ def test_a_run_without_its_model(copied):
 @pytest.mark.parametrize("facts", [{"data": None}, {"arguments": None}, {"data": 3}], ids=str)
 def test_a_run_whose_facts_are_gone(facts, copied):
     rewrite(copied, **facts)
-    with pytest.raises(FormatError, match=r"recipe.json.*train the run again"):
+    with pytest.raises(FormatError, match=r"recipe.json.*Train the run again"):
         hybrid(planted(), run=str(copied))
 
 
@@ -111,7 +111,7 @@ def test_a_run_without_an_encoder(tmp_path):
     data = planted()
     megalabel.train(linear(data, depths=(2,), trees=1), tmp_path / "linear", quiet=True)
     with pytest.raises(
-        SettingError, match=r"run: a run of the recipe 'linear'; wanted .*renee, cascadexml, spartex"
+        SettingError, match=r"run: a run of the recipe 'linear'; expected .*renee, cascadexml, spartex"
     ):
         hybrid(data, run=str(tmp_path / "linear"))
 
@@ -119,7 +119,7 @@ def test_a_run_without_an_encoder(tmp_path):
 def test_a_hybrid_is_not_made_one_again(bag_run, tmp_path):
     data = planted()
     megalabel.train(hybrid(data, run=str(bag_run), **SMALL), tmp_path / "hybrid", quiet=True)
-    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid'; wanted .* no hybrid already"):
+    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid'; expected .* no hybrid already"):
         hybrid(data, run=str(tmp_path / "hybrid"))
 
 
@@ -127,7 +127,7 @@ def test_a_run_that_held_nothing_out(tmp_path):
     """Refused without weights; with these taken as they are."""
     data = planted()
     megalabel.train(renee(data, **{**KNOBS["renee"], "validation": 0.0, "epochs": 1}), tmp_path / "r", quiet=True)
-    with pytest.raises(SettingError, match=r"held out 0 texts.*train the run with --validation 0.05, or give"):
+    with pytest.raises(SettingError, match=r"held out 0 texts.*Train the run with --validation 0.05, or give"):
         hybrid(data, run=str(tmp_path / "r"), **SMALL)
     model = hybrid(data, run=str(tmp_path / "r"), **SMALL, weights=(0, 1, 1)).solve(lambda line: None)
     assert model.mixture.weights == (0, 0.5, 0.5)
@@ -193,7 +193,7 @@ def test_a_folder_in_use(bag_run, tmp_path):
     recipe = hybrid(planted(), run=str(bag_run), **SMALL)
     (tmp_path / "notes").write_text("mine")
     for place in (tmp_path, tmp_path / "notes", bag_run):
-        with pytest.raises(SettingError, match="give another --out"):
+        with pytest.raises(SettingError, match="Give another --out"):
             megalabel.train(recipe, place, quiet=True)
     assert (tmp_path / "notes").read_text() == "mine"
     assert json.loads((bag_run / "recipe.json").read_text())["recipe"] == "renee"

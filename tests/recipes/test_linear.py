@@ -146,5 +146,5 @@ def test_trees_are_wide(n_labels, depths):
 
 
 def test_a_model_cannot_be_trained(run, tmp_path):
-    with pytest.raises(SettingError, match="a LinearModel; wanted what a recipe function makes"):
+    with pytest.raises(SettingError, match="a LinearModel; expected what a recipe function makes"):
         megalabel.train(megalabel.load(run), tmp_path / "run")

@@ -137,7 +137,7 @@ def test_values_that_are_no_numbers_are_refused(run, value):
 
 
 def test_texts_and_rows_are_not_asked_of_each_other(run, texts_run):
-    with pytest.raises(DataError, match="a list; wanted a scipy sparse matrix"):
+    with pytest.raises(DataError, match="a list; expected a scipy sparse matrix"):
         megalabel.load(run).topk(["w1a w1b"], 1)
     with pytest.raises(DataError, match="the model reads no features"):
         megalabel.load(texts_run).topk(bagged().test.features, 1)
@@ -150,7 +150,7 @@ def test_texts_and_bags_are_not_measured_by_each_other(run, texts_run):
         megalabel.evaluate(megalabel.load(run), planted())
     data = bagged()
     wider = sp.csr_matrix((len(data.test), WIDTH + 2), dtype=np.float32)
-    with pytest.raises(DataError, match="rows of 158 features; wanted 156"):
+    with pytest.raises(DataError, match="rows of 158 features; expected 156"):
         megalabel.evaluate(megalabel.load(run), replace(data, test=replace(data.test, features=wider)))
 
 
@@ -206,13 +206,13 @@ def test_rows_without_labels_can_be_predicted(command, run, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t.txt", "w1a w1b\n", "t.txt, line 1: 'w1a w1b' is no header; wanted `N V L`, a bag-of-words file's"),
+        ("t.txt", "w1a w1b\n", "t.txt, line 1: 'w1a w1b' is no header; expected `N V L`, a bag-of-words file's"),
         ("t.jsonl", '{"text": "a"}\n', "is no header"),
-        ("t.txt", f"1 {WIDTH + 1} 64\n0 0:1\n", "rows of 157 features; wanted 156"),
+        ("t.txt", f"1 {WIDTH + 1} 64\n0 0:1\n", "rows of 157 features; expected 156"),
         ("t.txt", f"1 {WIDTH} 64\n0 0:nan\n", "line 2: feature 0 has the value nan"),
         ("t.txt", f"2 {WIDTH} 64\n0 0:1\n", "says 2 rows, but 1 follow"),
         (None, "", "no such file"),
-        ("-", "", "standard input; wanted a bag-of-words file"),
+        ("-", "", "standard input; expected a bag-of-words file"),
     ],
 )
 def test_what_is_no_bag_of_words_file_gets_one_line(command, run, tmp_path, name, content, said):

@@ -218,7 +218,7 @@ def test_spartex_has_the_papers_values(name):
 
 @pytest.mark.parametrize("data", ["bundled:wordnet-4k", None], ids=str)
 def test_what_is_no_corpus_is_refused(data):
-    with pytest.raises(SettingError, match="wanted a Corpus"):
+    with pytest.raises(SettingError, match="expected a Corpus"):
         tuned("linear", data)
-    with pytest.raises(SettingError, match="wanted a Corpus"):
+    with pytest.raises(SettingError, match="expected a Corpus"):
         get("linear")(data)

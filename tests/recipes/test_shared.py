@@ -72,7 +72,7 @@ def test_what_is_refused_bears_the_recipes_name():
     given = {"wanted": "less", "next_step": "lower it"}
     with pytest.raises(SettingError) as told, shared.in_the_words_of(rate="head_lr"):
         raise SettingError("rate = 3: too fast", where="rate", **given)
-    assert str(told.value) == "head_lr: head_lr = 3: too fast; wanted less. Next step: lower it."
+    assert str(told.value) == "head_lr = 3: too fast; expected less. Lower it."
     other = SettingError("size = 3", where="size", **given)
     with pytest.raises(SettingError) as told, shared.in_the_words_of(rate="head_lr"):
         raise other

@@ -367,7 +367,7 @@ def test_a_damaged_checkpoint_is_refused_with_the_way_out(monkeypatch, data, tmp
     weights = state.with_name("head.safetensors")
     for path, content in ((weights, weights.read_bytes()[:-3]), (state, b'{"format": 1}'), (state, b"{")):
         path.write_bytes(content)
-        with pytest.raises(FormatError, match="delete the folder `last`"):
+        with pytest.raises(FormatError, match="Delete the folder `last`"):
             megalabel.train(renee(data, **SHORT), out, quiet=True)
 
 

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.kernels.sparse.sparse_rows import check_finite
 
 if TYPE_CHECKING:
     from megalabel.kernels.linear.sparse_chunks import Chunks
-
-AGAIN = "train the model again, or copy the whole folder from where it was made"
 
 
 def steady(array: np.ndarray, kind: type | None = None) -> np.ndarray:
@@ -130,4 +128,4 @@ def check_rising(array: np.ndarray, where: str, end: int, *, strictly: bool = Fa
 
 
 def _damaged(found: str, wanted: str, where: str) -> DataError:
-    return DataError(found, wanted=wanted, next_step=AGAIN, where=where)
+    return DataError(found, wanted=wanted, next_step=RESTORE_FOLDER, where=where)
