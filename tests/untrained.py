@@ -16,4 +16,4 @@ def untrained(names: list[str], words: str = "a b c d") -> Model:
     torch.manual_seed(0)
     encoder = Bag(learn_tokenizer([words], 100), dim=8, hidden=0)
     head = DenseHead(len(names), 8, init_std=1.0)
-    return Model(encoder.eval(), head.eval(), Texts.of(names), 16)
+    return Model(encoder.eval(), head.eval(), Texts.from_strings(names), 16)

@@ -73,7 +73,7 @@ def convert(
     lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what the format cannot hold.")] = False,
 ) -> None:
     """Write a data set in another format."""
-    from megalabel.data.writers import convert as write
+    from megalabel.data.convert import convert as write
 
     done = write(_path(data), out, to, gz=gz, lossy=lossy)
     typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", *done.notes]))

@@ -8,6 +8,7 @@ from typing import Any
 
 from megalabel.errors import SettingError
 from megalabel.labels.build import build_tree, check_fits
+from megalabel.labels.describe import describe
 from megalabel.labels.tree import LabelTree, new_folder
 from megalabel.training.knobs import checked
 
@@ -34,7 +35,7 @@ def show(folder: Path, data: Any, examples: int, say: Say) -> None:
     tree = LabelTree.load(folder)
     if data is not None:
         check_fits(tree, data)
-    for line in tree.describe(None if data is None else data.label_texts, examples=examples):
+    for line in describe(tree, None if data is None else data.label_texts, examples=examples):
         say(line)
 
 

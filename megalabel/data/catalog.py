@@ -1,4 +1,4 @@
-"""What is known of data sets by name: the constants of their propensities, and which are bundled."""
+"""The propensity constants of known data sets by name, and the data sets that the package bundles."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ DEFAULT_CONSTANTS = (0.55, 1.5)
 
 @lru_cache(maxsize=1)
 def catalog() -> dict[str, dict[str, float]]:
-    """Every set of catalog.toml under its name in lower case, with the keys a, b and labels."""
+    """The entries of catalog.toml by data set name in lower case; each has the keys a, b and labels."""
     sets = tomllib.loads((_HERE / "catalog.toml").read_text(encoding="utf-8"))
     return {name.lower(): entry for name, entry in sets.items()}
 
 
 def propensity_constants(name: str) -> tuple[float, float]:
-    """A and B of Jain et al. (KDD 2016) for a data set, by name in any case; (0.55, 1.5) if not listed."""
+    """A and B of the propensity model of Jain et al. (KDD 2016) for a data set.
+
+    The name is matched in any case; a data set that is not listed gets (0.55, 1.5).
+    """
     entry = catalog().get(name.lower())
     return DEFAULT_CONSTANTS if entry is None else (float(entry["a"]), float(entry["b"]))
 
 
 def bundled_folder(name: str) -> Path:
-    """The folder of a data set inside the package.
+    """The folder of a bundled data set.
 
     Raises:
-        SettingError: no such set.
+        SettingError: the package has no data set of that name.
     """
     if name not in BUNDLED:
         raise SettingError(
             f"no bundled data set is called {name!r}",
             wanted=" or ".join(BUNDLED),
-            next_step="choose one of these, or open your own folder with Corpus.open",
+            next_step="open a folder of your own with Corpus.open",
             where="name",
         )
     return _HERE / "bundled" / name

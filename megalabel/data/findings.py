@@ -1,4 +1,4 @@
-"""What reading a data set turned up: cosmetic trouble is noted, a real error stops or is collected."""
+"""What reading a data set found: harmless irregularities are noted, and errors are raised or collected."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ _ORDER: dict[str, int] = {"error": 0, "warning": 1, "info": 2}
 
 @dataclass(frozen=True)
 class Finding:
-    """One kind of trouble in one file: the first place, and how often it was met.
+    """One kind of irregularity in one file.
 
-    severity: `error` (reading stops there), `warning` (read, but look at it) or `info`.
+    Attributes:
+        severity: `error` (the data cannot be trained on), `warning` (it can, but should be looked at) or `info`.
+        where: the file (and line) where it was first found.
+        message: what was found.
+        count: how often it was found.
     """
 
     severity: Severity
@@ -31,11 +35,11 @@ class Finding:
 
 
 class Findings:
-    """Gathers findings while a reader runs.
+    """Collects findings while a data set is read.
 
     Args:
-        collect: go on after an error that concerns one line (used by `check`); otherwise the first error
-            is raised, which is what training wants.
+        collect: whether to continue after an error that concerns one line, as `check` does; otherwise the first
+            error is raised, as training needs.
     """
 
     def __init__(self, collect: bool = False) -> None:
@@ -52,7 +56,7 @@ class Findings:
         count: int = 1,
         severity: Severity = "warning",
     ) -> None:
-        """Trouble that was read all the same. Only the first of each (kind, file) is kept, with a count."""
+        """Notes an irregularity that does not stop reading. The first per kind and file is kept, with a count."""
         key = (severity, kind, str(file))
         known = self._first.get(key)
         if known is not None:
@@ -62,13 +66,13 @@ class Findings:
         self._first[key] = Finding(severity, where, message, count)
 
     def error(self, kind: str, file: str | Path, error: DataError, count: int = 1) -> None:
-        """Trouble that must not be trained on: raised, or kept if this collects."""
+        """Raises an error in the data, or keeps it if errors are collected."""
         if not self.collect:
             raise error
         self.fatal(error, kind, file, count)
 
     def fatal(self, error: Exception, kind: str = "fatal", file: str | Path | None = None, count: int = 1) -> None:
-        """Keeps an error that ended the reading."""
+        """Keeps an error, for example one that ended the reading."""
         message = error.detail if isinstance(error, MegalabelError) else str(error)
         key = ("error", kind, str(file))
         known = self._first.get(key)
@@ -83,5 +87,5 @@ class Findings:
         return any(severity == "error" and name == str(file) for severity, _, name in self._first)
 
     def all(self) -> list[Finding]:
-        """Everything, errors first."""
+        """All findings, errors first."""
         return sorted(self._first.values(), key=lambda f: _ORDER[f.severity])

@@ -1,4 +1,4 @@
-"""A data set from a stream of records, one text with its labels each: JSON lines, CSV, Parquet, Annif TSV."""
+"""Makes a data set from a stream of records, such as JSON lines: one text with its labels each."""
 
 from __future__ import annotations
 
@@ -9,104 +9,110 @@ from typing import NamedTuple
 
 import numpy as np
 
-from megalabel.data.corpus import Corpus, Split, Unseen
+from megalabel.data.assembly import check_data, check_largest_id, make_split, note_unseen
 from megalabel.data.findings import Findings
-from megalabel.data.formats import Source
-from megalabel.data.lines import empty, find
-from megalabel.data.rows import LabelRows
-from megalabel.data.sides import finish, note_unseen, refuse_wild_ids, split_of
+from megalabel.data.formats.contract import Source
+from megalabel.data.label_rows import LabelRows
+from megalabel.data.text_lines import empty_file, find_file
 from megalabel.data.texts import Texts, TextsBuilder
+from megalabel.data.types import CorpusData, Split, Unseen
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
 
 
 class Record(NamedTuple):
-    """One text with its labels as the file has them, and the line (or row) it begins on, from 1."""
+    """One text with its labels as written in the file, and the line (or row) on which it begins, from 1."""
 
     line: int
     text: str
     labels: Sequence[object]
 
 
-Reader = Callable[[Path, Findings], Iterator[Record]]
+RecordReader = Callable[[Path, Findings], Iterator[Record]]
 
 
-def corpus_of_records(
+def data_from_records(
     source: Source,
-    reader: Reader,
+    reader: RecordReader,
     vocabulary: Vocabulary,
     findings: Findings,
     label_texts: Texts | None = None,
-) -> Corpus:
-    """Reads both sides through one vocabulary, which learns from training alone.
+) -> CorpusData:
+    """Reads both splits with one vocabulary, which learns from the training split only.
 
-    label_texts: names for the columns where the vocabulary's own are identifiers (Annif), else None.
+    Args:
+        source: the files of the data set.
+        reader: the function that reads the records of a file.
+        vocabulary: maps labels to columns.
+        findings: collects irregularities.
+        label_texts: the label names where the vocabulary holds identifiers (Annif), else None.
     """
     texts, rows, _ = _side(reader(source.train, findings), source.train, vocabulary, findings)
     vocabulary.stop_learning()
-    if not vocabulary.by_name and vocabulary.n_labels and find(source.folder, "labels.txt", "Y.txt") is None:
-        refuse_wild_ids(rows, vocabulary.n_labels)
+    if not vocabulary.by_name and vocabulary.n_labels and find_file(source.folder, "labels.txt", "Y.txt") is None:
+        check_largest_id(rows, vocabulary.n_labels)
     n_labels = vocabulary.n_labels
-    train = split_of(source, "trn", texts, rows, n_labels, findings, "training has")
+    train = make_split(source, "trn", texts, rows, n_labels, findings, "training has")
     test: Split | None = None
     if source.test is not None:
         texts, rows, unseen = _side(reader(source.test, findings), source.test, vocabulary, findings)
-        test = split_of(source, "tst", texts, rows, n_labels, findings, "training has", unseen)
+        test = make_split(source, "tst", texts, rows, n_labels, findings, "training has", unseen)
     names, uris = vocabulary.names(), None
     if label_texts is not None:
         names, uris = label_texts, names
-    return finish(Corpus(source.name, train, test, names, source.folder, uris), findings, source.train)
+    data = CorpusData(source.name, train, test, names, source.folder, uris)
+    return check_data(data, findings, source.train)
 
 
 def _side(
     records: Iterator[Record], file: Path, vocabulary: Vocabulary, findings: Findings
 ) -> tuple[Texts, LabelRows, Unseen | None]:
     texts, ids, counts, lines = TextsBuilder(), array("q"), array("q"), array("q")
-    lost_rows, lost_names = array("q"), TextsBuilder()
+    unseen_rows, unseen_names = array("q"), TextsBuilder()
     blank, first_blank = 0, 0
     for line, text, labels in records:
         columns, unknown = vocabulary.columns(labels, file, line)
         try:
             texts.add_valid(text)
         except UnicodeEncodeError as error:
-            findings.error("surrogate", file, surrogate(error, line_of(file, line)))
+            findings.error("surrogate", file, surrogate_error(error, line_of(file, line)))
             texts.add(text.encode(errors="replace").decode())
         if not text.strip():
             blank, first_blank = blank + 1, first_blank or line
         for name in unknown:
-            lost_rows.append(len(counts))
-            lost_names.add(name)
+            unseen_rows.append(len(counts))
+            unseen_names.add(name)
         ids.extend(columns)
         counts.append(len(columns))
         lines.append(line)
     if not len(counts):
-        raise nothing_good(file) if findings.has_error(file) else empty(file)
+        raise no_readable_line(file) if findings.has_error(file) else empty_file(file)
     if blank:
-        findings.note("blank", file, "blank text, kept as an empty row", line=first_blank, count=blank)
+        findings.note("blank", file, "blank text, kept as an empty text", line=first_blank, count=blank)
     rows = LabelRows(file, _int64(ids), _int64(counts), _int64(lines))
-    if not lost_rows:
+    if not unseen_rows:
         return texts.done(), rows, None
-    unseen = Unseen(_int64(lost_rows), lost_names.done())
+    unseen = Unseen(_int64(unseen_rows), unseen_names.done())
     note_unseen(findings, rows, int(unseen.rows[0]), unseen.names[0], len(unseen))
     return texts.done(), rows, unseen
 
 
-def nothing_good(file: Path) -> DataError:
-    """The error that ends a check after every line of a file was refused."""
+def no_readable_line(file: Path) -> DataError:
+    """The error for a file in which every line has an error."""
     return DataError(
         "no line could be read",
-        wanted="at least one good line",
-        next_step="mend the errors found in it",
+        wanted="at least one valid line",
+        next_step="correct the errors listed for it",
         where=file,
     )
 
 
-def surrogate(error: UnicodeEncodeError, where: str | None) -> DataError:
-    """The error for half a surrogate pair, which no tokenizer takes."""
+def surrogate_error(error: UnicodeEncodeError, where: str | None) -> DataError:
+    """The error for half a surrogate pair, which no tokenizer accepts."""
     return DataError(
         f"the text holds half of a surrogate pair (U+{ord(error.object[error.start]):04X})",
-        wanted="text of whole characters",
-        next_step="repair it where it was made: it was probably cut in the middle of a character",
+        wanted="text of complete characters",
+        next_step="repair the text at its source, where it was probably cut in the middle of a character",
         where=where,
     )
 

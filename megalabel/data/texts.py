@@ -1,4 +1,4 @@
-"""Many texts as one block of bytes: a list of strings without a Python object per string."""
+"""`Texts`, many texts as one block of bytes: a list of strings without a Python object per string."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ from megalabel.errors import DataError, SettingError
 
 
 def check_list(texts: object) -> None:
-    """SettingError for one string, or what has no length, in place of a list of texts; DataError for a matrix."""
+    """Checks that `texts` is a list of texts.
+
+    Raises:
+        SettingError: one string, or an iterator without a length.
+        DataError: a sparse matrix.
+    """
     if isinstance(texts, str):
-        raise SettingError("one string", wanted="a list of texts", next_step="write [text]")
+        raise SettingError("one string", wanted="a list of texts", next_step="write [text] for a single text")
     if not isinstance(texts, Sized):
         raise SettingError(
             f"a {type(texts).__name__}",
             wanted="a list of texts",
-            next_step="write list(…) around what yields texts",
+            next_step="collect the texts of an iterator with list(…)",
         )
     if sp.issparse(texts):
         raise DataError(
             f"a sparse matrix of shape {getattr(texts, 'shape', ())}",
-            wanted="a list of texts: the model reads no features",
-            next_step="give the texts themselves, or train `linear` on bags of words",
+            wanted="a list of texts, since this model does not read features",
+            next_step="give the texts, or train `linear` on bags of words",
             where="texts",
         )
 
@@ -35,8 +40,8 @@ def check_list(texts: object) -> None:
 class Texts(Sequence[str]):
     """N texts in UTF-8, one after the other, with N starts and N stops (int64 byte offsets).
 
-    Takes the texts' own bytes and 16 more a text, where a list of `str` takes about 50 more, and is cut
-    or reordered without copying characters.
+    It takes 16 bytes per text besides the characters, where a list of `str` takes about 50, and slicing and
+    reordering copy no characters.
     """
 
     __slots__ = ("_bytes", "_starts", "_stops")
@@ -45,8 +50,8 @@ class Texts(Sequence[str]):
         self._bytes, self._starts, self._stops = data, starts, stops
 
     @classmethod
-    def of(cls, texts: Iterable[str]) -> Texts:
-        """Any stream of strings, read once. Lone surrogates are kept as they are."""
+    def from_strings(cls, texts: Iterable[str]) -> Texts:
+        """Makes `Texts` of any stream of strings, which is read once. Halves of surrogate pairs are kept."""
         if isinstance(texts, Texts):
             return texts
         builder = TextsBuilder()
@@ -56,13 +61,13 @@ class Texts(Sequence[str]):
 
     @classmethod
     def blank(cls, n: int) -> Texts:
-        """N empty texts: what a bag-of-words file has."""
+        """N empty texts, for a bag-of-words file."""
         zeros = np.zeros(n, dtype=np.int64)
         return cls(b"", zeros, zeros)
 
     @classmethod
     def numbers(cls, n: int) -> Texts:
-        """The texts "0", "1", ... up to n - 1: the names of labels that have none."""
+        """The texts "0", "1", ..., n - 1, which serve as the names of labels without names."""
         digits = np.char.mod("%d", np.arange(n)) if n else np.zeros(0, dtype="U1")
         ends = np.cumsum(np.char.str_len(digits), dtype=np.int64)
         return cls("".join(digits.tolist()).encode(), np.concatenate([[0], ends[:-1]])[:n].astype(np.int64), ends)
@@ -80,7 +85,7 @@ class Texts(Sequence[str]):
         return self._decode(self._starts[index], self._stops[index])
 
     def __iter__(self) -> Iterator[str]:
-        # Python ints slice several times faster than numpy's; in steps, so that no second list of N is held.
+        # Python ints slice several times faster than numpy ints; blocks avoid a second list of N.
         for first in range(0, len(self), 65536):
             stops = self._stops[first : first + 65536].tolist()
             for start, stop in zip(self._starts[first : first + 65536].tolist(), stops, strict=True):
@@ -100,16 +105,16 @@ class Texts(Sequence[str]):
 
     @property
     def lengths(self) -> np.ndarray:
-        """Bytes of each text in UTF-8, (N,) int64."""
+        """The number of UTF-8 bytes of each text: (N,) int64."""
         return np.asarray(self._stops - self._starts)
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of all texts together."""
+        """The number of bytes of all texts together."""
         return int(self.lengths.sum())
 
     def raw(self) -> Iterator[bytes]:
-        """Each text's UTF-8 bytes, in order."""
+        """Yields the UTF-8 bytes of each text, in order."""
         data = self._bytes
         for first in range(0, len(self), 65536):
             stops = self._stops[first : first + 65536].tolist()
@@ -117,7 +122,7 @@ class Texts(Sequence[str]):
                 yield bytes(data[start:stop])
 
     def sha256(self) -> str:
-        """SHA-256 of the texts and their borders, whatever the layout in memory (hexadecimal)."""
+        """SHA-256 (hexadecimal) of the texts and their lengths, independent of the layout in memory."""
         total = hashlib.sha256(np.ascontiguousarray(self.lengths, dtype="<i8").tobytes())
         for text in self.raw():
             total.update(text)
@@ -128,7 +133,7 @@ class Texts(Sequence[str]):
 
 
 class TextsBuilder:
-    """Takes texts one by one and makes a `Texts` of them."""
+    """Collects texts one by one into a `Texts`."""
 
     def __init__(self) -> None:
         self._data, self._ends = bytearray(), array("q")
@@ -142,12 +147,12 @@ class TextsBuilder:
         self._ends.append(len(self._data))
 
     def add_valid(self, text: str) -> None:
-        """Appends one text, or raises UnicodeEncodeError if it holds half a surrogate pair."""
+        """Appends one text; raises UnicodeEncodeError if it holds half a surrogate pair."""
         self._data += text.encode()
         self._ends.append(len(self._data))
 
     def done(self) -> Texts:
-        """The texts so far. The builder is not to be used afterwards."""
+        """The texts so far. The builder must not be used afterwards."""
         ends = np.frombuffer(self._ends, dtype=np.int64) if self._ends else np.zeros(0, dtype=np.int64)
         starts = np.zeros_like(ends)
         starts[1:] = ends[:-1]

@@ -1,4 +1,4 @@
-"""Labels as names or ids, turned into columns: by a list of labels, or by first appearance in training."""
+"""Maps labels, given as names or ids, to columns: by a list of labels, or by first appearance in training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from megalabel.data.findings import Findings
-from megalabel.data.lines import find, read_texts
+from megalabel.data.text_lines import find_file, read_text_lines
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, line_of
 
@@ -14,11 +14,12 @@ Label = int | str
 
 
 class Vocabulary:
-    """Which column a label has.
+    """Maps each label to its column.
 
-    With a list, a name's column is its place there, and an id is checked against its length. Without one, a
-    name's column is its first appearance in training, and an id is its own column. A test label outside all
-    this gets no column: training cannot know of it, and a model must not be given its name.
+    With a list of labels, the column of a name is its position in the list, and an id is checked against the
+    length of the list. Without a list, names get columns in the order of their first appearance in training, and
+    an id is its own column. A test label that is neither listed nor in training gets no column, since a model
+    cannot have learned it.
     """
 
     def __init__(self, listed: Texts | None, listed_in: Path | None, findings: Findings) -> None:
@@ -31,29 +32,29 @@ class Vocabulary:
 
     @classmethod
     def beside(cls, folder: Path, findings: Findings) -> Vocabulary:
-        """The vocabulary of labels.txt or Y.txt (a name a line, line i + 1 for id i), if either is there."""
-        file = find(folder, "labels.txt", "Y.txt")
-        return cls(None if file is None else read_texts(file, findings), file, findings)
+        """The vocabulary of labels.txt or Y.txt (one name per line, line i + 1 for id i), if either exists."""
+        file = find_file(folder, "labels.txt", "Y.txt")
+        return cls(None if file is None else read_text_lines(file, findings), file, findings)
 
     @property
     def n_labels(self) -> int:
-        """How many columns there are so far."""
+        """The number of columns so far."""
         return self._n
 
     @property
     def by_name(self) -> bool:
-        """Whether labels came as names; False too while none came."""
+        """Whether the labels are names; False also before the first label."""
         return bool(self._by_name)
 
     def stop_learning(self) -> None:
-        """Training is over: from now on no new column."""
+        """Ends the training split: new labels get no columns from now on."""
         self._learning = False
 
     def names(self) -> Texts:
         """The L label names."""
         if self._listed is not None:
             return self._listed
-        return Texts.of(self._columns) if self._by_name else Texts.numbers(self._n)
+        return Texts.from_strings(self._columns) if self._by_name else Texts.numbers(self._n)
 
     def columns(self, labels: Sequence[object], file: Path, line: int) -> tuple[list[int], list[str]]:
         """The columns of one row's labels, and those test labels that have none."""
@@ -82,9 +83,8 @@ class Vocabulary:
         where = line_of(file, line)
         if isinstance(label, bool) or not isinstance(label, int | str):
             raise DataError(
-                f"{label!r} is no label",
+                f"{label!r} is not a label",
                 wanted="a name (text) or an id (whole number)",
-                next_step="correct it",
                 where=where,
             )
         by_name = isinstance(label, str)
@@ -96,8 +96,7 @@ class Vocabulary:
             kinds = ("a name", "ids") if by_name else ("an id", "names")
             raise DataError(
                 f"label {label!r} is {kinds[0]}, but the labels before it are {kinds[1]}",
-                wanted="one kind of label in the whole data set",
-                next_step="write names everywhere, or ids everywhere",
+                wanted="only names or only ids in the whole data set",
                 where=where,
             )
         return self._of_name(label, where) if isinstance(label, str) else self._of_id(int(label), where)
@@ -115,8 +114,8 @@ class Vocabulary:
             return column
         if name in self._twice:
             raise DataError(
-                f"label {name!r} stands twice in {self._listed_in}, again on line {self._twice[name] + 1}",
-                wanted="one place for each name",
+                f"label {name!r} occurs twice in {self._listed_in}, again on line {self._twice[name] + 1}",
+                wanted="each name once",
                 next_step="make the names differ, or write ids instead of names",
                 where=where,
             )
@@ -124,7 +123,6 @@ class Vocabulary:
             raise DataError(
                 "an empty label name",
                 wanted="names of at least one character",
-                next_step="take it out",
                 where=where,
             )
         if not self._learning:
@@ -133,7 +131,7 @@ class Vocabulary:
             raise DataError(
                 f"label {name!r} is not in {self._listed_in}",
                 wanted="a name from that list (an id is written as a number, without quotes)",
-                next_step="correct the name, complete the list, or take the list away",
+                next_step="correct the name, complete the list, or remove the list",
                 where=where,
             )
         self._columns[name] = self._n
@@ -144,8 +142,7 @@ class Vocabulary:
         if label < 0:
             raise DataError(
                 f"negative label id {label}",
-                wanted="ids from 0 upwards",
-                next_step="correct the id",
+                wanted="ids of 0 or more",
                 where=where,
             )
         if label < self._n:
@@ -159,7 +156,7 @@ class Vocabulary:
             raise DataError(
                 f"names label {label}, but {limit}",
                 wanted="ids of labels that exist",
-                next_step="check that both files belong together, and that ids count from 0",
+                next_step="check that both files belong together and that ids count from 0",
                 where=where,
             )
         if not self._learning:

@@ -115,15 +115,6 @@ class LabelTree:
             (ones, parents, np.arange(len(parents) + 1)), shape=(self.sizes[level + 1], self.sizes[level])
         )
 
-    def describe(self, label_texts: Sequence[str] | None = None, *, examples: int = 6) -> list[str]:
-        """Lines for people: levels, children, leaf sizes, and some clusters by their labels' texts.
-
-        SettingError unless there are L label texts, and 0 examples or more.
-        """
-        from megalabel.labels.describe import describe
-
-        return describe(self, label_texts, examples)
-
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the levels and the order: equal for equal trees, however they were made."""
         total = hashlib.sha256()

@@ -146,7 +146,7 @@ def save_names(folder: Path, names: Texts) -> None:
 def load_names(folder: Path) -> Texts:
     """What `save_names` wrote."""
     lines = (folder / NAMES).read_text(encoding="utf-8").split("\n")
-    return Texts.of(json.loads(line) for line in lines if line)
+    return Texts.from_strings(json.loads(line) for line in lines if line)
 
 
 def class_name(part: object) -> str:

@@ -63,7 +63,7 @@ def test_a_list_of_texts_is_told_from_rows_and_from_one_text():
     for none in (None, 7, (text for text in "ab")):
         with pytest.raises(SettingError, match="expected a list of texts"):
             check_list(none)
-    with pytest.raises(DataError, match=r"a sparse matrix of shape \(3, 3\).*the model reads no features"):
+    with pytest.raises(DataError, match=r"a sparse matrix of shape \(3, 3\).*a list of texts"):
         check_list(sp.csr_matrix(ROWS))
 
 

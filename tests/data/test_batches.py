@@ -20,8 +20,8 @@ def rows():
     tokenizer = learn_tokenizer(texts, 100)
     labels = sp.random(N, L, density=0.2, format="csr", dtype=np.float32, rng=random)
     labels.data[:] = 1
-    store = TokenStore.build(Texts.of(texts), tokenizer, 16)
-    names = TokenStore.build(Texts.of([f"w{i} w{i + 1}" for i in range(L)]), tokenizer, 16)
+    store = TokenStore.build(Texts.from_strings(texts), tokenizer, 16)
+    names = TokenStore.build(Texts.from_strings([f"w{i} w{i + 1}" for i in range(L)]), tokenizer, 16)
     return TextRows(store, labels), names
 
 

@@ -46,7 +46,7 @@ def test_fingerprint_sees_every_part():
         ((["a"], [[-1]]), "negative"),
         ((["a"], [[2]], ["x", "y"]), "names label 2"),
         ((["a"], [["z"]], ["x", "y"]), "'z' is not in"),
-        ((["a"], [[1.5]]), "1.5 is no label"),
+        ((["a"], [[1.5]]), "1.5 is not a label"),
         ((["a"], ["xy"]), "instead of several labels"),
         (([3], [["x"]]), "a int"),
         ((None, [["x"]]), "a NoneType"),
@@ -98,7 +98,7 @@ def test_bundled_size_and_names():
 
 def test_texts_are_a_sequence():
     strings = ["", "ä\n", "b\ud800", "日本"]
-    texts = Texts.of(strings)
+    texts = Texts.from_strings(strings)
     assert list(texts) == strings and texts == strings and texts[-1] == "日本" and len(texts) == 4
     assert list(texts[np.array([3, 0])]) == ["日本", ""] and list(texts[1:3]) == strings[1:3]
     assert texts.n_bytes == sum(len(s.encode("utf-8", "surrogatepass")) for s in strings)
@@ -108,9 +108,9 @@ def test_texts_are_a_sequence():
 
 
 def test_texts_hash_by_content_not_layout():
-    whole = Texts.of(["a", "b", "c"])
-    assert whole[np.array([0, 2])].sha256() == Texts.of(["a", "c"]).sha256()
-    assert Texts.of(["ab", ""]).sha256() != Texts.of(["a", "b"]).sha256()
+    whole = Texts.from_strings(["a", "b", "c"])
+    assert whole[np.array([0, 2])].sha256() == Texts.from_strings(["a", "c"]).sha256()
+    assert Texts.from_strings(["ab", ""]).sha256() != Texts.from_strings(["a", "b"]).sha256()
 
 
 @pytest.mark.parametrize("n", [0, 1, 10, 12345])

@@ -119,7 +119,7 @@ def test_blocks_and_order_of_learning_change_nothing(seed, monkeypatch):
     texts = some_texts(seed, 60)
     one = SparseText.learn(texts, pieces=(2, 2), vocabulary=50)
     monkeypatch.setattr(module, "BLOCK", 3)
-    other = SparseText.learn(Texts.of(reversed(texts)), pieces=(2, 2), vocabulary=50)
+    other = SparseText.learn(Texts.from_strings(reversed(texts)), pieces=(2, 2), vocabulary=50)
     assert (one.words, one.pieces, one.pairs.tolist()) == (other.words, other.pieces, other.pairs.tolist())
     assert (one.transform(texts) != other.transform(texts)).nnz == 0
 

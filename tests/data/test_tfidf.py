@@ -13,7 +13,7 @@ TEXTS = ["", "cat cat dog", "a cat", "bird, bird bird a", "zebra", ""]
 
 
 def store_of(texts, size=100):
-    texts = Texts.of(texts)
+    texts = Texts.from_strings(texts)
     tokenizer = learn_tokenizer(texts, size)
     return TokenStore.build(texts, tokenizer, 50), tokenizer
 
@@ -55,7 +55,7 @@ def test_a_text_without_tokens_is_a_row_of_zeros_and_others_have_length_one():
 def test_the_idf_of_one_side_weighs_another():
     store, tokenizer = store_of(TEXTS)
     _, idf = tfidf(store)
-    other = TokenStore.build(Texts.of(["zebra cat"]), tokenizer, 50)
+    other = TokenStore.build(Texts.from_strings(["zebra cat"]), tokenizer, 50)
     found, same = tfidf(other, idf=idf)
     cat, zebra = (tokenizer.tokenizer.token_to_id(word) for word in ("cat", "zebra"))
     assert same is idf
@@ -79,7 +79,7 @@ def test_idf_counts_texts_not_tokens():
 
 def test_no_texts_at_all():
     _, tokenizer = store_of(TEXTS)
-    found, idf = tfidf(TokenStore.build(Texts.of([]), tokenizer, 50))
+    found, idf = tfidf(TokenStore.build(Texts.from_strings([]), tokenizer, 50))
     assert found.shape == (0, tokenizer.vocabulary_size)
     assert (idf == 1).all()
 

@@ -20,7 +20,7 @@ def tokenizer():
 
 
 def test_a_store_gives_back_the_tokens_of_each_text(tokenizer, tmp_path):
-    store = TokenStore.build(Texts.of(WORDS), tokenizer, 16, tmp_path / "s")
+    store = TokenStore.build(Texts.from_strings(WORDS), tokenizer, 16, tmp_path / "s")
     wanted = tokenizer.encode(WORDS, 16)
     assert [ids.tolist() for ids in store.gather(np.arange(4))] == wanted
     assert store.lengths.tolist() == [len(ids) for ids in wanted]
@@ -29,7 +29,7 @@ def test_a_store_gives_back_the_tokens_of_each_text(tokenizer, tmp_path):
 
 
 def test_memory_and_disk_hold_the_same(tokenizer, tmp_path):
-    texts = Texts.of(WORDS)
+    texts = Texts.from_strings(WORDS)
     on_disk, in_memory = (TokenStore.build(texts, tokenizer, 3, f) for f in (tmp_path / "s", None))
     assert np.array_equal(on_disk.ids, in_memory.ids)
     assert np.array_equal(on_disk.offsets, in_memory.offsets)
@@ -45,21 +45,21 @@ def test_memory_and_disk_hold_the_same(tokenizer, tmp_path):
     ],
 )
 def test_a_stale_store_is_refused(tokenizer, tmp_path, texts, length, named):
-    TokenStore.build(Texts.of(WORDS), tokenizer, 16, tmp_path / "s")
+    TokenStore.build(Texts.from_strings(WORDS), tokenizer, 16, tmp_path / "s")
     with pytest.raises(StaleTokens, match=named) as caught:
-        TokenStore.of(Texts.of(texts), tokenizer, length, tmp_path / "s")
+        TokenStore.of(Texts.from_strings(texts), tokenizer, length, tmp_path / "s")
     assert "megalabel prepare" in str(caught.value)
 
 
 def test_another_tokenizer_makes_a_store_stale(tokenizer, tmp_path):
-    texts = Texts.of(WORDS)
+    texts = Texts.from_strings(WORDS)
     TokenStore.build(texts, tokenizer, 16, tmp_path / "s")
     with pytest.raises(StaleTokens, match="tokenizer_sha256"):
         TokenStore.of(texts, learn_tokenizer(WORDS, 5), 16, tmp_path / "s")
 
 
 def test_a_damaged_store_is_refused(tokenizer, tmp_path):
-    TokenStore.build(Texts.of(WORDS), tokenizer, 16, tmp_path / "s")
+    TokenStore.build(Texts.from_strings(WORDS), tokenizer, 16, tmp_path / "s")
     with open(tmp_path / "s" / "ids.bin", "r+b") as file:
         file.write(b"\xff")
     with pytest.raises(FormatError, match=r"ids\.bin"):
@@ -67,7 +67,7 @@ def test_a_damaged_store_is_refused(tokenizer, tmp_path):
 
 
 def test_a_store_of_another_format_is_refused(tokenizer, tmp_path):
-    TokenStore.build(Texts.of(WORDS), tokenizer, 16, tmp_path / "s")
+    TokenStore.build(Texts.from_strings(WORDS), tokenizer, 16, tmp_path / "s")
     path = tmp_path / "s" / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
     with pytest.raises(FormatError, match="format 99"):
@@ -92,14 +92,14 @@ def test_words_are_lowered_and_symbols_are_kept():
 @given(st.lists(st.text(), min_size=1, max_size=5))
 def test_any_text_has_tokens_or_none_but_never_fails(texts):
     tokenizer = learn_tokenizer(["a b"], 10)
-    store = TokenStore.build(Texts.of(texts), tokenizer, 4)
+    store = TokenStore.build(Texts.from_strings(texts), tokenizer, 4)
     assert len(store) == len(texts)
     assert store.lengths.max() <= 4
 
 
 def test_bad_settings_are_refused(tokenizer):
     with pytest.raises(SettingError, match="max_length = 0"):
-        TokenStore.build(Texts.of(WORDS), tokenizer, 0)
+        TokenStore.build(Texts.from_strings(WORDS), tokenizer, 0)
     with pytest.raises(SettingError, match="'bytes'"):
         learn_tokenizer(WORDS, 10, "bytes")
 

@@ -167,7 +167,7 @@ def test_vectors_of_another_vocabulary_are_refused(tokenizer):
 def rows_of(tokenizer: TextTokenizer, texts: list[str]) -> TextRows:
     import scipy.sparse as sp
 
-    store = TokenStore.build(Texts.of(texts), tokenizer, 16)
+    store = TokenStore.build(Texts.from_strings(texts), tokenizer, 16)
     return TextRows(store, sp.csr_matrix((len(texts), 1), dtype=np.float32))
 
 

@@ -8,9 +8,9 @@ from megalabel.data.texts import Texts
 from megalabel.errors import DataError
 from megalabel.linear.rows import Words
 
-TEXTS = Texts.of(["red wine", "white wine", "dark beer", "pale beer"])
+TEXTS = Texts.from_strings(["red wine", "white wine", "dark beer", "pale beer"])
 LABELS = sp.csr_matrix(np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]], dtype=np.float32))
-NAMES = Texts.of(["wine", "beer", "cider"])
+NAMES = Texts.from_strings(["wine", "beer", "cider"])
 OTHERS = sp.csr_matrix(LABELS.toarray()[:, [1, 0, 2]])  # every text has the label that it is not like
 
 
@@ -53,7 +53,7 @@ def test_words_of_label_texts_are_known_only_where_these_are_rows():
 
 
 def test_a_label_text_without_a_known_word_is_no_row():
-    made, _ = rows("yes", names=Texts.of(["wine", " .", "cider"]))
+    made, _ = rows("yes", names=Texts.from_strings(["wine", " .", "cider"]))
     assert made.own.tolist() == [0, 2]
     assert rows("auto", names=Texts.blank(3))[0].own.tolist() == []
 
@@ -90,5 +90,5 @@ def test_pairs_and_pieces_are_features():
 
 def test_no_feature_is_refused():
     with pytest.raises(DataError):
-        rows("no", texts=Texts.of([".", "", "-", " "]))
-    assert rows("yes", texts=Texts.of([".", "", "-", " "]))[0].own.tolist() == [0, 1, 2]
+        rows("no", texts=Texts.from_strings([".", "", "-", " "]))
+    assert rows("yes", texts=Texts.from_strings([".", "", "-", " "]))[0].own.tolist() == [0, 1, 2]

@@ -7,6 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, FormatError, SettingError
+from megalabel.labels.describe import describe
 from megalabel.labels.tree import LabelTree
 
 # Two levels, ragged: node 0 of level 0 holds one cluster, node 1 two.
@@ -249,18 +250,18 @@ def test_the_exported_chain_has_the_form_that_pecos_reads(rng, tmp_path):
 
 
 def test_describe_tells_sizes_and_shows_leaves_by_name(tree):
-    lines = tree.describe(["zero", "one", "two", "three", "four", ""], examples=9)
+    lines = describe(tree, ["zero", "one", "two", "three", "four", ""], examples=9)
     assert lines[0] == "6 labels under 2 levels of clusters"
     assert lines[2].split()[:2] == ["0", "2"]
     assert "1 to 3, mean 2.00" in lines[3]
     assert "source: a test" in lines
     assert lines[-3:] == ["leaf 0: (label 5) | one", "leaf 1: zero", "leaf 2: two | three | four"]
-    assert not any(line.startswith("leaf") for line in tree.describe())
+    assert not any(line.startswith("leaf") for line in describe(tree))
 
 
 def test_describe_cuts_long_leaves_and_long_names():
-    assert LabelTree.from_clusters([[[0]]]).describe(["x" * 80])[-1] == f"leaf 0: {'x' * 59}…"
-    lines = LabelTree.from_clusters([[list(range(30))]]).describe([str(i) for i in range(30)])
+    assert describe(LabelTree.from_clusters([[[0]]]), ["x" * 80])[-1] == f"leaf 0: {'x' * 59}…"
+    lines = describe(LabelTree.from_clusters([[list(range(30))]]), [str(i) for i in range(30)])
     assert lines[0] == "30 labels under 1 level of clusters"
     assert lines[-1].endswith("10 | 11 | … 18 more")
 
@@ -268,7 +269,7 @@ def test_describe_cuts_long_leaves_and_long_names():
 def test_describe_refuses_names_of_another_number_and_less_than_no_examples(tree):
     for n in (5, 7):
         with pytest.raises(SettingError, match=f"{n} label texts for a tree over 6 labels"):
-            tree.describe(["name"] * n)
-    with pytest.raises(SettingError, match="examples = -3; expected 0 or more"):
-        tree.describe(examples=-3)
-    assert not any(line.startswith("leaf") for line in tree.describe(["name"] * 6, examples=0))
+            describe(tree, ["name"] * n)
+    with pytest.raises(SettingError, match="examples: -3"):
+        describe(tree, examples=-3)
+    assert not any(line.startswith("leaf") for line in describe(tree, ["name"] * 6, examples=0))

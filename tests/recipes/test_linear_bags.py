@@ -9,9 +9,9 @@ import scipy.sparse as sp
 from planted import planted
 
 import megalabel
+from megalabel.data.convert import convert
 from megalabel.data.corpus import Corpus
 from megalabel.data.texts import Texts
-from megalabel.data.writers import convert
 from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.recipes.linear import linear

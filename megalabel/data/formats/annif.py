@@ -1,6 +1,7 @@
-"""Annif's TSV: `text<TAB><uri> <uri> ...` a line, with a vocabulary `<uri><TAB>name` a line.
+"""Annif's TSV: lines `text<TAB><uri> <uri> ...`, with a vocabulary of lines `<uri><TAB>name`.
 
-A label is its URI; its text is the vocabulary's name. Column i is line i + 1 of the vocabulary.
+A label is identified by its URI, and its text is the name in the vocabulary. Column i is line i + 1 of the
+vocabulary.
 """
 
 from __future__ import annotations
@@ -11,52 +12,50 @@ from pathlib import Path
 
 import numpy as np
 
-from megalabel.data.corpus import Corpus, Split
 from megalabel.data.findings import Findings
-from megalabel.data.formats import Sink, Source
-from megalabel.data.lines import empty, find, lines
-from megalabel.data.records import Record, corpus_of_records, nothing_good
+from megalabel.data.formats.contract import Sink, Source
+from megalabel.data.formats.output import drop_unseen, line_writer, single_lines, write_filters
+from megalabel.data.records import Record, data_from_records, no_readable_line
+from megalabel.data.text_lines import empty_file, find_file, lines
 from megalabel.data.texts import Texts, TextsBuilder
+from megalabel.data.types import CorpusData, Split
 from megalabel.data.vocabulary import Vocabulary
-from megalabel.data.writing import check_lines, line_writer, no_unseen, write_filters
 from megalabel.errors import DataError, line_of
 
-_NAMES = ("vocab.tsv", "vocabulary.tsv", "subjects.tsv")
+_VOCABULARY_FILES = ("vocab.tsv", "vocabulary.tsv", "subjects.tsv")
 _URI = re.compile(r"[^\s<>]+")
 
 
-def read(source: Source, findings: Findings) -> Corpus:
-    """Reads train.tsv, the vocabulary (vocab.tsv, vocabulary.tsv or subjects.tsv) and, if there, test.tsv."""
-    file = find(source.folder, *_NAMES)
+def read(source: Source, findings: Findings) -> CorpusData:
+    """Reads train.tsv, the vocabulary (vocab.tsv, vocabulary.tsv or subjects.tsv) and, if it exists, test.tsv."""
+    file = find_file(source.folder, *_VOCABULARY_FILES)
     if file is None:
         raise DataError(
-            f"there is {source.train.name}, but no vocabulary",
-            wanted=f"one of {', '.join(_NAMES)}: a line `<uri>`, tab, name for each label",
-            next_step="put the vocabulary beside it",
+            f"{source.train.name} exists, but no vocabulary does",
+            wanted=f"one of {', '.join(_VOCABULARY_FILES)}, with a line `<uri>`, tab, name for each label",
             where=source.folder,
         )
     uris, names = _vocabulary(file, findings)
-    return corpus_of_records(source, records, Vocabulary(uris, file, findings), findings, label_texts=names)
+    return data_from_records(source, records, Vocabulary(uris, file, findings), findings, label_texts=names)
 
 
 def _vocabulary(file: Path, findings: Findings) -> tuple[Texts, Texts]:
     uris, names, seen = TextsBuilder(), TextsBuilder(), dict[str, int]()
     for number, line in lines(file, findings):
         if not line.strip():
-            findings.note("blank-line", file, "blank line, passed over", line=number)
+            findings.note("blank-line", file, "blank line, ignored", line=number)
             continue
         cells = line.split("\t")
         uri = _uri(cells[0].strip())
         problem = None
         if uri is None or len(cells) < 2:
-            problem = f"{line[:80]!r} is no vocabulary line"
+            problem = f"{line[:80]!r} is not a vocabulary line"
         elif seen.setdefault(uri, number) != number:
-            problem = f"<{uri}> stands there already, on line {seen[uri]}"
+            problem = f"<{uri}> is already on line {seen[uri]}"
         if problem is not None or uri is None:
             error = DataError(
                 str(problem),
                 wanted="`<uri>`, tab, name, and each URI once",
-                next_step="correct the line",
                 where=line_of(file, number),
             )
             findings.error("vocabulary", file, error)
@@ -64,31 +63,31 @@ def _vocabulary(file: Path, findings: Findings) -> tuple[Texts, Texts]:
         uris.add(uri)
         names.add(cells[1])
     if not len(uris):
-        raise nothing_good(file) if findings.has_error(file) else empty(file)
+        raise no_readable_line(file) if findings.has_error(file) else empty_file(file)
     return uris.done(), names.done()
 
 
 def _uri(token: str) -> str | None:
-    """The URI within angle brackets, which may be left out, as Annif allows."""
+    """The URI in angle brackets, which Annif allows to be left out; None for any other token."""
     bare = token[1:-1] if token.startswith("<") and token.endswith(">") else token
     return bare if _URI.fullmatch(bare) else None
 
 
 def records(path: Path, findings: Findings) -> Iterator[Record]:
-    """Each line's text and URIs."""
+    """Yields the text and the URIs of each line."""
     for number, line in lines(path, findings):
-        if not line.strip() and "\t" not in line:  # with a tab it is a row: an empty text without labels
-            findings.note("blank-line", path, "blank line, passed over", line=number)
+        if not line.strip() and "\t" not in line:  # a line with a tab is an empty text without labels
+            findings.note("blank-line", path, "blank line, ignored", line=number)
             continue
         text, tab, rest = line.partition("\t")
         uris = [_uri(token) for token in rest.split()]
         plain = next((token for token in rest.split() if not token.startswith("<") and ":" not in token), None)
         if not tab or None in uris or plain is not None:
-            found = f"{plain or rest[:60]!r} after the first tab is no URI" if tab else "no tab on the line"
+            found = f"{plain or rest[:60]!r} after the first tab is not a URI" if tab else "no tab on the line"
             error = DataError(
                 found,
-                wanted="the text without tabs, one tab, then `<uri>`s with spaces or tabs between them",
-                next_step="make tabs inside the text spaces",
+                wanted="the text without tabs, one tab, then `<uri>`s separated by spaces or tabs",
+                next_step="replace tabs inside the text by spaces",
                 where=line_of(path, number),
             )
             findings.error("line", path, error)
@@ -96,36 +95,36 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
         yield Record(number, text, uris)
 
 
-def write(corpus: Corpus, sink: Sink) -> None:
-    """Writes the TSV files; labels without a URI get `urn:label:ID`."""
-    uris = list(corpus.label_uris) if corpus.label_uris is not None else _made(corpus.n_labels)
+def write(data: CorpusData, sink: Sink) -> None:
+    """Writes the TSV files; labels without URIs get the URIs `urn:label:ID`."""
+    uris = list(data.label_uris) if data.label_uris is not None else _made_uris(data.n_labels)
     with line_writer(sink, "vocab.tsv") as put:
-        for uri, name in zip(uris, check_lines(corpus.label_texts, sink, "label name", tabs=False), strict=True):
+        for uri, name in zip(uris, single_lines(data.label_texts, sink, "label name", tabs=False), strict=True):
             put(f"<{uri}>\t{name}")
-    for side, split in (("train", corpus.train), ("test", corpus.test)):
+    for side, split in (("train", data.train), ("test", data.test)):
         if split is None:
             continue
-        extra = _unseen(corpus, split, sink)
+        extra = _unseen(data, split, sink)
         rows = np.split(split.labels.indices, split.labels.indptr[1:-1])
-        texts = check_lines(split.texts, sink, f"{side} text", tabs=False)
+        texts = single_lines(split.texts, sink, f"{side} text", tabs=False)
         with line_writer(sink, f"{side}.tsv") as put:
             for row, (text, ids) in enumerate(zip(texts, rows, strict=True)):
                 names = [uris[i] for i in ids.tolist()] + extra.get(row, [])
                 put(f"{text}\t{' '.join(f'<{uri}>' for uri in names)}")
-    write_filters(corpus, sink)
+    write_filters(data, sink)
 
 
-def _made(n: int) -> list[str]:
+def _made_uris(n: int) -> list[str]:
     return [f"urn:label:{i}" for i in range(n)]
 
 
-def _unseen(corpus: Corpus, split: Split, sink: Sink) -> dict[int, list[str]]:
-    """Labels without a column, by row, where they are URIs themselves."""
+def _unseen(data: CorpusData, split: Split, sink: Sink) -> dict[int, list[str]]:
+    """The labels without a column of each row, if they are URIs themselves."""
     extra: dict[int, list[str]] = {}
     if split.unseen is None:
         return extra
     if not all(_URI.fullmatch(name) and ":" in name for name in split.unseen.names):
-        no_unseen(corpus, sink, "Annif TSV, whose labels are URIs,")
+        drop_unseen(data, sink, "Annif TSV, whose labels are URIs,")
         return extra
     for row, name in zip(split.unseen.rows.tolist(), split.unseen.names, strict=True):
         extra.setdefault(row, []).append(name)

@@ -1,7 +1,7 @@
-"""CSV with the columns `text` and `labels`, in any order among others, quoted as spreadsheets do.
+"""CSV with the columns `text` and `labels`, quoted as spreadsheets do; other columns are ignored.
 
-A labels cell is a JSON list, `["cat", "tiger"]` or `[3, 17]`; or names with `|` between them, `cat|tiger`. An
-empty cell is no label. One file keeps to one of the two; ids are always a JSON list.
+A cell of labels is a JSON list, `["cat", "tiger"]` or `[3, 17]`, or names separated by `|`, `cat|tiger`. An empty
+cell means no labels. All cells of a file have the same one of these forms; ids are always a JSON list.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from megalabel.data.corpus import Corpus
 from megalabel.data.findings import Findings
-from megalabel.data.formats import Sink, Source
-from megalabel.data.lines import empty, lines
-from megalabel.data.records import Record, corpus_of_records
+from megalabel.data.formats.contract import Sink, Source
+from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
+from megalabel.data.records import Record, data_from_records
+from megalabel.data.text_lines import empty_file, lines
+from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
-from megalabel.data.writing import open_bytes, write_filters, write_label_list, written_rows
 from megalabel.errors import DataError, line_of
 
 
-def read(source: Source, findings: Findings) -> Corpus:
-    """Reads train.csv and, if there, test.csv."""
-    return corpus_of_records(source, records, Vocabulary.beside(source.folder, findings), findings)
+def read(source: Source, findings: Findings) -> CorpusData:
+    """Reads train.csv and, if it exists, test.csv."""
+    return data_from_records(source, records, Vocabulary.beside(source.folder, findings), findings)
 
 
 def records(path: Path, findings: Findings) -> Iterator[Record]:
-    """Each row's text and labels, with the line on which the row begins."""
-    with _any_length():
+    """Yields the text and the labels of each row, with the line on which the row begins."""
+    with _no_length_limit():
         table = csv.reader((line for _, line in lines(path, findings, keep_ends=True)), strict=True)
         header = _next(table, path, 1)
         if header is None:
-            raise empty(path)
+            raise empty_file(path)
         at_text, at_labels = _columns(header, path)
         lists: bool | None = None
         while True:
@@ -43,7 +43,7 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
             if row is None:
                 return
             if not row:
-                findings.note("blank-line", path, "blank line, passed over", line=line)
+                findings.note("blank-line", path, "blank line, ignored", line=line)
                 continue
             where = line_of(path, line)
             try:
@@ -68,8 +68,8 @@ def _next(table: Iterator[list[str]], path: Path, line: int) -> list[str] | None
     except csv.Error as error:
         raise DataError(
             f"does not parse as CSV ({error})",
-            wanted='cells apart by commas, quotes within a quoted cell doubled ("")',
-            next_step="look for a stray quote at or after this line",
+            wanted='cells separated by commas, and quotes within a quoted cell doubled ("")',
+            next_step="look for an unmatched quote at or after this line",
             where=line_of(path, line),
         ) from error
 
@@ -79,8 +79,8 @@ def _columns(header: list[str], path: Path) -> tuple[int, int]:
         return header.index("text"), header.index("labels")
     raise DataError(
         f"the columns {', '.join(repr(name) for name in header)[:200]}",
-        wanted="one column `text` and one column `labels`, commas between columns",
-        next_step="name the columns in the first line; write semicolons or tabs between columns as commas",
+        wanted="one column `text` and one column `labels`, separated by commas",
+        next_step="name the columns in the first line, and separate them by commas, not by semicolons or tabs",
         where=line_of(path, 1),
     )
 
@@ -91,8 +91,8 @@ def _labels(cell: str, lists: bool, where: str) -> Sequence[object]:
     if not lists:
         if cell.startswith("["):
             raise DataError(
-                f"the labels cell {cell[:60]!r} looks like a JSON list, but those before are names and `|`",
-                wanted="one form in the whole file",
+                f"the labels cell {cell[:60]!r} looks like a JSON list, but earlier cells are names with `|`",
+                wanted="the same form in the whole file",
                 next_step="write all labels cells as JSON lists",
                 where=where,
             )
@@ -104,16 +104,16 @@ def _labels(cell: str, lists: bool, where: str) -> Sequence[object]:
     if isinstance(value, list):
         return value
     raise DataError(
-        f"the labels cell {cell[:60]!r} is no JSON list",
+        f"the labels cell {cell[:60]!r} is not a JSON list",
         wanted='a list as in ["cat", "tiger"] or [3, 17], since this file\'s first labels cell began with [',
-        next_step="correct the cell (names stand in double quotes)",
+        next_step="write names in double quotes",
         where=where,
     )
 
 
 @contextmanager
-def _any_length() -> Iterator[None]:
-    """Lifts the csv module's limit of 131,072 characters a cell, and puts it back."""
+def _no_length_limit() -> Iterator[None]:
+    """Lifts the limit of the csv module of 131,072 characters per cell, and restores it."""
     before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     try:
         yield
@@ -121,16 +121,16 @@ def _any_length() -> Iterator[None]:
         csv.field_size_limit(before)
 
 
-def write(corpus: Corpus, sink: Sink) -> None:
-    """Writes CSV with every cell quoted and the labels as JSON lists; labels.txt keeps the order."""
-    write_label_list(corpus, sink)
-    for name, split in (("train", corpus.train), ("test", corpus.test)):
+def write(data: CorpusData, sink: Sink) -> None:
+    """Writes CSV with every cell quoted and the labels as JSON lists; labels.txt keeps the order of the labels."""
+    write_label_list(data, sink)
+    for name, split in (("train", data.train), ("test", data.test)):
         if split is None:
             continue
         with open_bytes(sink, f"{name}.csv") as file:
             file.write(b"text,labels\n")
-            for text, labels in written_rows(corpus, split, sink):
+            for text, labels in texts_with_labels(data, split, sink):
                 cells = (text, json.dumps(labels, ensure_ascii=False))
                 line = ",".join('"' + cell.replace('"', '""') + '"' for cell in cells)
                 file.write(line.encode() + b"\n")
-    write_filters(corpus, sink)
+    write_filters(data, sink)

@@ -1,7 +1,7 @@
-"""The label-feature sets' JSON lines: trn.json, tst.json and lbl.json with `title`, `content`, `target_ind`.
+"""JSON lines of the label-feature data sets: trn.json, tst.json, lbl.json; keys `title`, `content`, `target_ind`.
 
-A text is title and content with a space between them and runs of white space made one space; a label's text
-is the title of its line in lbl.json, line i + 1 for id i.
+A text is the title and the content, joined by a space and with runs of white space replaced by one space. The text
+of label i is the title in line i + 1 of lbl.json.
 """
 
 from __future__ import annotations
@@ -11,30 +11,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from megalabel.data.corpus import Corpus
 from megalabel.data.findings import Findings
-from megalabel.data.formats import Sink, Source
+from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.jsonl import items, objects, string
-from megalabel.data.lines import empty, find
-from megalabel.data.records import Record, corpus_of_records, nothing_good, surrogate
+from megalabel.data.formats.output import drop_unseen, line_writer, write_filters
+from megalabel.data.records import Record, data_from_records, no_readable_line, surrogate_error
+from megalabel.data.text_lines import empty_file, find_file
 from megalabel.data.texts import Texts, TextsBuilder
+from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
-from megalabel.data.writing import line_writer, no_unseen, write_filters
 from megalabel.errors import DataError, line_of
 
 
-def read(source: Source, findings: Findings) -> Corpus:
-    """Reads trn.json, lbl.json and, if there, tst.json; each plain or .gz."""
-    file = find(source.folder, "lbl.json")
+def read(source: Source, findings: Findings) -> CorpusData:
+    """Reads trn.json, lbl.json and, if it exists, tst.json; each plain or .gz."""
+    file = find_file(source.folder, "lbl.json")
     if file is None:
         raise DataError(
-            f"there is {source.train.name}, but no lbl.json",
-            wanted="the labels' titles, in the order of their ids",
-            next_step="put lbl.json (or lbl.json.gz) beside it",
+            f"{source.train.name} exists, but lbl.json does not",
+            wanted="lbl.json (or lbl.json.gz) with the titles of the labels, in the order of their ids",
             where=source.folder,
         )
     vocabulary = Vocabulary(_titles(file, findings), file, findings)
-    return corpus_of_records(source, _records, vocabulary, findings)
+    return data_from_records(source, _records, vocabulary, findings)
 
 
 def _titles(file: Path, findings: Findings) -> Texts:
@@ -42,13 +41,13 @@ def _titles(file: Path, findings: Findings) -> Texts:
     for line, value in objects(file, findings, ("title",)):
         where = line_of(file, line)
         try:
-            titles.add_valid(tidy(string(value["title"], "title", where)))
+            titles.add_valid(normalize_space(string(value["title"], "title", where)))
         except DataError as error:
             findings.error("type", file, error)
         except UnicodeEncodeError as error:
-            findings.error("surrogate", file, surrogate(error, where))
+            findings.error("surrogate", file, surrogate_error(error, where))
     if not len(titles):
-        raise nothing_good(file) if findings.has_error(file) else empty(file)
+        raise no_readable_line(file) if findings.has_error(file) else empty_file(file)
     return titles.done()
 
 
@@ -59,7 +58,7 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
             title = string(value["title"], "title", where)
             content = string(value.get("content") if value.get("content") is not None else "", "content", where)
             labels = items(value["target_ind"], "target_ind", where)
-            _relevant(value.get("target_rel"), len(labels), where)
+            _check_relevance(value.get("target_rel"), len(labels), where)
         except DataError as error:
             findings.error("type", path, error)
             continue
@@ -67,49 +66,51 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
         if names is not None:
             problem = DataError(
                 f"target_ind holds the text {names[:60]!r}",
-                wanted="whole numbers, lines of lbl.json counted from 0",
+                wanted="whole numbers: lines of lbl.json counted from 0",
                 next_step="write ids, or use JSON lines with `text` and `labels`",
                 where=where,
             )
             findings.error("name", path, problem)
             continue
-        yield Record(line, tidy(f"{title} {content}"), labels)
+        yield Record(line, normalize_space(f"{title} {content}"), labels)
 
 
-def _relevant(values: Any, n: int, where: str) -> None:
-    """`target_rel`, where it is there, says 1 for every label: a text has a label or has it not."""
+def _check_relevance(values: Any, n: int, where: str) -> None:
+    """Raises DataError if `target_rel` exists and is not 1 for every label: labels have no weights."""
     if values is None or (isinstance(values, list) and len(values) == n and all(v == 1 for v in values)):
         return
     raise DataError(
         f"target_rel is {str(values)[:60]}",
         wanted=f"the value 1 for each of the {n} labels",
-        next_step="leave out labels with the value 0, and target_rel if weights may be lost",
+        next_step="leave out labels with the value 0, and target_rel if its weights can be dropped",
         where=where,
     )
 
 
-def tidy(text: str) -> str:
-    """Runs of white space made one space, none at the ends."""
+def normalize_space(text: str) -> str:
+    """The text with runs of white space replaced by one space, and none at the ends."""
     return " ".join(text.split())
 
 
-def write(corpus: Corpus, sink: Sink) -> None:
-    """Writes the three files; white space that reading would tidy is noted."""
-    no_unseen(corpus, sink, "label-feature JSON, whose labels are ids,")
-    untidy = sum(name != tidy(name) for name in corpus.label_texts)
+def write(data: CorpusData, sink: Sink) -> None:
+    """Writes the three files, and notes white space that does not survive reading."""
+    drop_unseen(data, sink, "label-feature JSON, whose labels are ids,")
+    changed = sum(name != normalize_space(name) for name in data.label_texts)
     with line_writer(sink, "lbl.json") as put:
-        for i, name in enumerate(corpus.label_texts):
+        for i, name in enumerate(data.label_texts):
             put(json.dumps({"uid": str(i), "title": name}, ensure_ascii=False))
-    for side, split in (("trn", corpus.train), ("tst", corpus.test)):
+    for side, split in (("trn", data.train), ("tst", data.test)):
         if split is None:
             continue
         starts = split.labels.indptr.tolist()
         with line_writer(sink, f"{side}.json") as put:
             for row, text in enumerate(split.texts):
-                untidy += text != tidy(text)
+                changed += text != normalize_space(text)
                 labels = split.labels.indices[starts[row] : starts[row + 1]].tolist()
                 rest = {"content": "", "target_ind": labels, "target_rel": [1.0] * len(labels)}
                 put(json.dumps({"uid": str(row), "title": text, **rest}, ensure_ascii=False))
-    if untidy:
-        sink.notes.append(f"{untidy:,} texts or names hold white space that readers of lf-json make one space")
-    write_filters(corpus, sink)
+    if changed:
+        sink.notes.append(
+            f"{changed:,} texts or names hold white space that readers of lf-json replace by one space"
+        )
+    write_filters(data, sink)

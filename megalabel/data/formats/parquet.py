@@ -8,27 +8,27 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from megalabel.data.corpus import Corpus
 from megalabel.data.findings import Findings
-from megalabel.data.formats import Sink, Source
-from megalabel.data.records import Record, corpus_of_records
+from megalabel.data.formats.contract import Sink, Source
+from megalabel.data.formats.output import texts_with_labels, write_filters, write_label_list
+from megalabel.data.records import Record, data_from_records
+from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
-from megalabel.data.writing import write_filters, write_label_list, written_rows
 from megalabel.errors import DataError
 
 _ROWS = 16384
 
 
-def read(source: Source, findings: Findings) -> Corpus:
-    """Reads train.parquet and, if there, test.parquet; other columns are left alone."""
-    return corpus_of_records(source, records, Vocabulary.beside(source.folder, findings), findings)
+def read(source: Source, findings: Findings) -> CorpusData:
+    """Reads train.parquet and, if it exists, test.parquet; other columns are ignored."""
+    return data_from_records(source, records, Vocabulary.beside(source.folder, findings), findings)
 
 
 def records(path: Path, findings: Findings) -> Iterator[Record]:
-    """Each row's text and labels; rows count from 1."""
+    """Yields the text and the labels of each row; rows are counted from 1."""
     import pyarrow.parquet as pq
 
-    with _damage(path), pq.ParquetFile(path) as file:
+    with _damaged_file(path), pq.ParquetFile(path) as file:
         _check_columns(file.schema_arrow, path)
         row = 0
         for batch in file.iter_batches(batch_size=_ROWS, columns=["text", "labels"]):
@@ -37,8 +37,8 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
                 if text is None or ids is None:
                     error = DataError(
                         f"the {'text' if text is None else 'labels list'} is null",
-                        wanted="a text and a list of labels, empty ones where there is nothing",
-                        next_step="fill the nulls or drop the row",
+                        wanted="a text and a list of labels, which may be empty",
+                        next_step="fill the null or drop the row",
                         where=f"{path}, row {row}",
                     )
                     findings.error("null", path, error)
@@ -54,12 +54,12 @@ def _check_columns(schema: Any, path: Path) -> None:
     is_text = text is not None and (t.is_string(text) or t.is_large_string(text))
     is_list = labels is not None and (t.is_list(labels) or t.is_large_list(labels))
     if is_list and labels is not None:
-        of = labels.value_type
-        is_list = t.is_string(of) or t.is_large_string(of) or t.is_integer(of) or t.is_null(of)
+        item = labels.value_type
+        is_list = t.is_string(item) or t.is_large_string(item) or t.is_integer(item) or t.is_null(item)
     if not (is_text and is_list):
-        there = ", ".join(f"{field.name}: {field.type}" for field in schema)
+        found = ", ".join(f"{field.name}: {field.type}" for field in schema)
         raise DataError(
-            f"the columns {there[:200]}",
+            f"the columns {found[:200]}",
             wanted="a column `text` of strings and a column `labels` of lists of strings or integers",
             next_step="rename or convert the columns",
             where=path,
@@ -67,54 +67,54 @@ def _check_columns(schema: Any, path: Path) -> None:
 
 
 @contextmanager
-def _damage(path: Path) -> Iterator[None]:
-    """Turns what pyarrow says of a broken file into a DataError."""
+def _damaged_file(path: Path) -> Iterator[None]:
+    """Turns an error of pyarrow about a damaged file into a DataError."""
     import pyarrow as pa
 
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"does not read as Parquet ({str(error).splitlines()[0][:200]})",
-            wanted="a whole Parquet file",
-            next_step="copy or write it again; Parquet is not to be gzipped as a whole",
+            f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",
+            wanted="a complete Parquet file",
+            next_step="copy or write it again; a Parquet file must not be gzipped as a whole",
             where=path,
         ) from error
 
 
-def write(corpus: Corpus, sink: Sink) -> None:
-    """Writes Parquet, zstd inside; labels.txt keeps the order of the labels."""
+def write(data: CorpusData, sink: Sink) -> None:
+    """Writes Parquet with zstd compression; labels.txt keeps the order of the labels."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    write_label_list(corpus, sink)
-    for name, split in (("train", corpus.train), ("test", corpus.test)):
+    write_label_list(data, sink)
+    for name, split in (("train", data.train), ("test", data.test)):
         if split is None:
             continue
-        rows = written_rows(corpus, split, sink)
+        rows = texts_with_labels(data, split, sink)
         writer = None
         while part := list(islice(rows, _ROWS)):
-            labels = pa.array([ids for _, ids in part], type=_list_type(part, writer, corpus))
+            labels = pa.array([ids for _, ids in part], type=_list_type(part, writer, data))
             table = pa.table({"text": pa.array([text for text, _ in part], type=pa.string()), "labels": labels})
             if writer is None:
                 writer = pq.ParquetWriter(sink.folder / f"{name}.parquet", table.schema, compression="zstd")
             writer.write_table(table)
         if writer is not None:
             writer.close()
-    write_filters(corpus, sink)
+    write_filters(data, sink)
 
 
-def _list_type(part: list[Any], writer: Any, corpus: Corpus) -> Any:
-    """Lists of strings if any label of the part is one; the first part decides for the whole file."""
+def _list_type(part: list[Any], writer: Any, data: CorpusData) -> Any:
+    """The type of the labels column: lists of strings or of integers, as the first part of the file has them."""
     import pyarrow as pa
 
     if writer is not None:
         return writer.schema.field("labels").type
     labels = [label for _, ids in part for label in ids]
-    by_name = any(isinstance(label, str) for label in labels) if labels else _names_differ(corpus)
+    by_name = any(isinstance(label, str) for label in labels) if labels else _names_differ(data)
     return pa.list_(pa.string() if by_name else pa.int64())
 
 
-def _names_differ(corpus: Corpus) -> bool:
-    names = list(corpus.label_texts)
+def _names_differ(data: CorpusData) -> bool:
+    names = list(data.label_texts)
     return all(names) and len(set(names)) == len(names)

@@ -1,4 +1,4 @@
-"""Files as streams of whole lines: plain or gzip, UTF-8 checked, split at newline bytes and nowhere else."""
+"""Reads text files line by line: plain or gzip, checked to be UTF-8, split at newline bytes only."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from megalabel.data.findings import Findings
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, line_of
 
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 
 
-def find(folder: Path, *names: str) -> Path | None:
-    """The file of one of these names in a folder, plain or `.gz`, or None. Two candidates are an error."""
+def find_file(folder: Path, *names: str) -> Path | None:
+    """The file with one of these names in a folder, plain or `.gz`, or None.
+
+    Raises:
+        DataError: there are two or more such files.
+    """
     there = [p for name in names for p in (folder / name, folder / f"{name}.gz") if p.is_file()]
     if len(there) > 1:
         raise DataError(
             f"found {' and '.join(p.name for p in there)}",
-            wanted="one of them, since they may differ",
+            wanted="only one of them, since they may differ",
             next_step="move all but one elsewhere",
             where=folder,
         )
@@ -31,43 +35,43 @@ def find(folder: Path, *names: str) -> Path | None:
 
 
 def blocks(path: Path, findings: Findings) -> Iterator[tuple[int, bytes]]:
-    """Pieces of about a megabyte that end where a line ends, each with its first line's number (from 1).
+    """Yields blocks of about a megabyte that end at a line end, each with the number of its first line (from 1).
 
-    A byte order mark at the start is taken off and noted. Only the file's last block may lack its newline.
+    A byte order mark at the start is removed and noted. Only the last block of a file may lack its newline.
 
     Raises:
-        DataError: unreadable, truncated or damaged gzip data, not UTF-8.
+        DataError: the file cannot be read, its gzip data is truncated or damaged, or it is not UTF-8.
     """
     line, held, first = 1, [], True
-    for piece in _pieces(path):
+    for chunk in _chunks(path):
         if first:
-            piece, first = _start(path, piece, findings), False
-        cut = piece.rfind(b"\n") + 1
+            chunk, first = _check_start(path, chunk, findings), False
+        cut = chunk.rfind(b"\n") + 1
         if cut == 0:
-            held.append(piece)
+            held.append(chunk)
             continue
-        block = b"".join([*held, piece[:cut]])
-        held = [piece[cut:]] if cut < len(piece) else []
-        yield line, _utf8(path, line, block, findings)
+        block = b"".join([*held, chunk[:cut]])
+        held = [chunk[cut:]] if cut < len(chunk) else []
+        yield line, _check_utf8(path, line, block, findings)
         line += block.count(b"\n")
     if rest := b"".join(held):
-        yield line, _utf8(path, line, rest, findings)
+        yield line, _check_utf8(path, line, rest, findings)
 
 
 def lines(path: Path, findings: Findings, keep_ends: bool = False) -> Iterator[tuple[int, str]]:
-    """Each line with its number, from 1; its newline and a carriage return before it are taken off.
+    """Yields each line with its number (from 1), without its newline and a carriage return before it.
 
-    `keep_ends` leaves both, for formats in which a line end may be content.
+    `keep_ends` keeps both, for formats in which a line end may be part of a value.
     """
     end = "\n" if keep_ends else ""
     for first, block in blocks(path, findings):
-        whole = block if keep_ends else uncarriaged(path, first, block, findings)
-        for number, line in enumerate(whole.decode().removesuffix("\n").split("\n"), first):
+        text = block if keep_ends else without_carriage_returns(path, first, block, findings)
+        for number, line in enumerate(text.decode().removesuffix("\n").split("\n"), first):
             yield number, line + end
 
 
-def uncarriaged(path: Path, first_line: int, block: bytes, findings: Findings) -> bytes:
-    """A block with Windows line ends made plain ones; how many there were is noted."""
+def without_carriage_returns(path: Path, first_line: int, block: bytes, findings: Findings) -> bytes:
+    """The block with Windows line ends (CR LF) replaced by LF; their number is noted."""
     if b"\r" not in block:
         return block
     plain = block.replace(b"\r\n", b"\n")
@@ -79,18 +83,18 @@ def uncarriaged(path: Path, first_line: int, block: bytes, findings: Findings) -
     return plain
 
 
-def read_texts(path: Path, findings: Findings) -> Texts:
-    """One text a line. Blank lines stay texts (row i must stay row i) and are noted.
+def read_text_lines(path: Path, findings: Findings) -> Texts:
+    """Reads one text per line. A blank line is an empty text, so that row i stays row i, and is noted.
 
     Raises:
-        DataError: as `blocks` does, and for a file of no bytes.
+        DataError: as in `blocks`; also for an empty file.
     """
     data, ends = bytearray(), []
     for _, block in blocks(path, findings):
         ends.append(np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == 10) + len(data))
         data += block
     if not data:
-        raise empty(path)
+        raise empty_file(path)
     stops = np.concatenate(ends).astype(np.int64)
     if not data.endswith(b"\n"):
         stops = np.append(stops, len(data))
@@ -106,33 +110,28 @@ def read_texts(path: Path, findings: Findings) -> Texts:
 
 
 def note_blank(findings: Findings, path: Path, rows: np.ndarray) -> None:
-    """Notes which rows (from 0, one a line) are blank."""
+    """Notes the rows (counted from 0, one per line) that are blank."""
     if len(rows):
-        findings.note("blank", path, "blank line, kept as an empty row", line=int(rows[0]) + 1, count=len(rows))
+        findings.note("blank", path, "blank line, kept as an empty text", line=int(rows[0]) + 1, count=len(rows))
 
 
-def empty(path: Path) -> DataError:
-    """The error for a file of no bytes."""
-    return DataError(
-        "the file is empty",
-        wanted="at least one line",
-        next_step="write it again from its source",
-        where=path,
-    )
+def empty_file(path: Path) -> DataError:
+    """The error for a file without any bytes."""
+    return DataError("the file is empty", wanted="at least one line", where=path)
 
 
 def _note_carriage_returns(findings: Findings, path: Path, line: int, count: int) -> None:
-    findings.note("crlf", path, "Windows line end (CR LF), read as a plain one", line=line, count=count)
+    findings.note("crlf", path, "Windows line end (CR LF), read as LF", line=line, count=count)
 
 
-def _pieces(path: Path) -> Iterator[bytes]:
+def _chunks(path: Path) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
             if path.suffix == ".gz":
                 yield from _inflate(path, file)
             else:
-                while piece := file.read(_PIECE):
-                    yield piece
+                while chunk := file.read(_CHUNK_BYTES):
+                    yield chunk
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",
@@ -143,22 +142,22 @@ def _pieces(path: Path) -> Iterator[bytes]:
 
 
 def _inflate(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """The plain bytes of a gzip file of one or more members, in bounded pieces."""
+    """Yields the uncompressed bytes of a gzip file of one or more members, in chunks of bounded size."""
     inflater, line, started = zlib.decompressobj(wbits=31), 1, False
-    while raw := file.read(_PIECE):
+    while raw := file.read(_CHUNK_BYTES):
         while raw:
             if inflater.eof:
-                raw = raw.lstrip(b"\0")  # tape padding between members
+                raw = raw.lstrip(b"\0")  # zero padding between members
                 inflater = zlib.decompressobj(wbits=31) if raw else inflater
                 if not raw:
                     break
             started = True
             try:
-                plain = inflater.decompress(raw, _PIECE)
+                plain = inflater.decompress(raw, _CHUNK_BYTES)
             except zlib.error as error:
                 raise DataError(
-                    f"the gzip data is damaged or is no gzip data ({error})",
-                    wanted="a whole gzip file",
+                    f"the gzip data is damaged or not gzip at all ({error})",
+                    wanted="a complete gzip file",
                     next_step="copy or download it again; a plain file must not be named .gz",
                     where=line_of(path, line),
                 ) from error
@@ -166,37 +165,37 @@ def _inflate(path: Path, file: BinaryIO) -> Iterator[bytes]:
             if plain:
                 yield plain
             raw = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            while not inflater.eof and not raw and len(plain) == _PIECE:
-                plain = inflater.decompress(b"", _PIECE)
+            while not inflater.eof and not raw and len(plain) == _CHUNK_BYTES:
+                plain = inflater.decompress(b"", _CHUNK_BYTES)
                 line += plain.count(b"\n")
                 if plain:
                     yield plain
     if started and not inflater.eof:
         raise DataError(
-            "the gzip data ends in mid-stream: the file is truncated",
-            wanted="a whole gzip file",
+            "the gzip data ends too early: the file is truncated",
+            wanted="a complete gzip file",
             next_step="copy or download it again",
             where=line_of(path, line),
         )
 
 
-def _start(path: Path, piece: bytes, findings: Findings) -> bytes:
-    """The first piece without its byte order mark; other encodings and hidden gzip are refused here."""
+def _check_start(path: Path, chunk: bytes, findings: Findings) -> bytes:
+    """The first chunk without its byte order mark; DataError for other encodings and for archives."""
     for magic, what, step in (
         (b"\x1f\x8b", "gzip data under a name without .gz", f"rename it to {path.name}.gz"),
         (b"PK\x03\x04", "a zip archive", "unpack it first"),
         (b"\xff\xfe", "UTF-16 text", f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"),
         (b"\xfe\xff", "UTF-16 text", f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"),
     ):
-        if piece.startswith(magic):
+        if chunk.startswith(magic):
             raise DataError(what, wanted="UTF-8 text", next_step=step, where=path)
-    if piece.startswith(_BOM):
-        findings.note("bom", path, "byte order mark at the start, taken off", line=1)
-        return piece[len(_BOM) :]
-    return piece
+    if chunk.startswith(_BOM):
+        findings.note("bom", path, "byte order mark at the start, ignored", line=1)
+        return chunk[len(_BOM) :]
+    return chunk
 
 
-def _utf8(path: Path, first_line: int, block: bytes, findings: Findings) -> bytes:
+def _check_utf8(path: Path, first_line: int, block: bytes, findings: Findings) -> bytes:
     if block.isascii():
         return block
     try:
@@ -214,7 +213,7 @@ def _utf8(path: Path, first_line: int, block: bytes, findings: Findings) -> byte
         DataError(
             f"byte 0x{bad:02x} at byte {column + 1} of the line is not UTF-8",
             wanted="UTF-8 text",
-            next_step="find the file's encoding and convert it, as in: iconv -f WINDOWS-1252 -t UTF-8",
+            next_step="convert the file to UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8",
             where=line_of(path, line),
         ),
         count=n_bad,

@@ -1,4 +1,4 @@
-"""Rows of `label:1 label:1 ...` as arrays: a fast path over blocks of bytes, and the rule it follows."""
+"""Parses rows of `label:1 label:1 ...` into arrays: block by block where possible, else line by line."""
 
 from __future__ import annotations
 
@@ -9,19 +9,27 @@ _CLASS = np.zeros(256, dtype=np.uint8)
 _CLASS[ord("0") : ord("9") + 1] = _DIGIT
 _CLASS[[ord(" "), ord("\t")]] = _SPACE
 _CLASS[ord("\n")], _CLASS[ord(":")], _CLASS[ord(".")] = _NEWLINE, _COLON, _DOT
-_LONGEST = 18  # decimal digits that always fit int64
+_MAX_DIGITS = 18  # so many decimal digits always fit int64
 
 
 class BadToken(Exception):
-    """What is wrong with one `label:value` token, before file and line are known."""
+    """One `label:value` token that is not valid; the caller adds the file and the line."""
 
-    def __init__(self, kind: str, found: str, wanted: str, next_step: str) -> None:
+    def __init__(self, kind: str, found: str, wanted: str, next_step: str | None) -> None:
         super().__init__(found)
         self.kind, self.found, self.wanted, self.next_step = kind, found, wanted, next_step
 
 
 def integers(a: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
-    """Runs of 1 to 18 ASCII digits in the bytes `a` (uint8) as (len(starts),) int64. Checks nothing."""
+    """Converts runs of 1 to 18 ASCII digits to integers, without any checks.
+
+    Args:
+        a: the bytes, uint8.
+        starts, stops: (n,) int64, where each run begins and ends.
+
+    Returns:
+        (n,) int64.
+    """
     values, power = np.zeros(len(starts), dtype=np.int64), 1
     for back in range(1, int((stops - starts).max(initial=0)) + 1):
         at = stops - back
@@ -32,10 +40,14 @@ def integers(a: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray
 
 
 def parse_block(block: bytes) -> tuple[np.ndarray, np.ndarray] | None:
-    """The labels (P,) int64 and their number in each row (N,) int64 of a block of clean lines, else None.
+    """Parses a block of lines at once, if all of them have the same simple form.
 
-    Clean is: every line holds digits apart from blanks, all of one form, `7` or `7:1` or `7:1.0`. On a clean
-    block it answers what `parse_line` answers line by line; every other block is left to that.
+    The form is: label ids separated by spaces or tabs, all written as `7`, or all with a value of one, `7:1` or
+    `7:1.0`. For such a block the result equals that of `parse_line` on each line.
+
+    Returns:
+        The labels (P,) int64 and the number of labels of each line (N,) int64; None for any other block, which
+        must be parsed by `parse_line`.
     """
     if not block.endswith(b"\n"):
         block += b"\n"
@@ -43,17 +55,17 @@ def parse_block(block: bytes) -> tuple[np.ndarray, np.ndarray] | None:
     classes = _CLASS[a]
     if not classes.all():
         return None
-    apart = (classes == _SPACE) | (classes == _NEWLINE)
-    begins = ~apart
-    begins[1:] &= apart[:-1]
+    separator = (classes == _SPACE) | (classes == _NEWLINE)
+    begins = ~separator
+    begins[1:] &= separator[:-1]
     starts = np.flatnonzero(begins)
-    ends = apart.copy()
-    ends[1:] &= ~apart[:-1]
+    ends = separator.copy()
+    ends[1:] &= ~separator[:-1]
     ends[0] = False
     stops = np.flatnonzero(ends)
     label_stops = _label_stops(a, classes, starts, stops)
     if label_stops is None or (
-        len(starts) and not 1 <= (label_stops - starts).min() <= (label_stops - starts).max() <= _LONGEST
+        len(starts) and not 1 <= (label_stops - starts).min() <= (label_stops - starts).max() <= _MAX_DIGITS
     ):
         return None
     counts = np.diff(np.searchsorted(starts, np.flatnonzero(classes == _NEWLINE)), prepend=0)
@@ -61,7 +73,7 @@ def parse_block(block: bytes) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def _label_stops(a: np.ndarray, classes: np.ndarray, starts: np.ndarray, stops: np.ndarray) -> np.ndarray | None:
-    """Where each token's label ends, if every token is a plain label or every one ends in `:1` or `:1.0…`."""
+    """The end of the label in each token; None unless all are plain labels or all end in `:1` or `:1.0…`."""
     colons, dots = np.flatnonzero(classes == _COLON), np.flatnonzero(classes == _DOT)
     if len(colons) == 0:
         return stops if len(dots) == 0 else None
@@ -79,10 +91,13 @@ def _label_stops(a: np.ndarray, classes: np.ndarray, starts: np.ndarray, stops: 
 
 
 def parse_line(line: bytes) -> tuple[list[int], list[BadToken]]:
-    """The labels of one line, and what is wrong with the tokens that give none.
+    """Parses one line.
 
-    Tokens stand apart by spaces or tabs, or by commas in a line without colons; each is a label id of ASCII
+    Tokens are separated by spaces or tabs, or by commas in a line without colons. Each is a label id of ASCII
     digits, with or without a value, which must be 1.
+
+    Returns:
+        The labels of the valid tokens, and the errors of the others.
     """
     if b"," in line and b":" not in line:
         line = line.replace(b",", b" ")
@@ -99,11 +114,11 @@ def _label(token: bytes) -> int:
     name, colon, value = token.partition(b":")
     shown = repr(token.decode(errors="replace")[:60])
     if name.startswith(b"-") and name[1:].isdigit():
-        raise BadToken("negative", f"negative label id {name.decode()}", "ids from 0 upwards", "correct the id")
-    if not name.isdigit() or len(name) > _LONGEST:
+        raise BadToken("negative", f"negative label id {name.decode()}", "ids of 0 or more", None)
+    if not name.isdigit() or len(name) > _MAX_DIGITS:
         raise BadToken(
             "integer",
-            f"{shown} is no label id",
+            f"{shown} is not a label id",
             "whole numbers, as in `7` or `7:1.0`",
             "write ids here and names in Y.txt, or use JSON lines, whose labels may be names",
         )
@@ -111,8 +126,8 @@ def _label(token: bytes) -> int:
         raise BadToken(
             "value",
             f"label {name.decode()} has the value {value.decode(errors='replace')[:40]!r}",
-            "the value 1 (a text has a label or has it not)",
-            "leave out labels with the value 0, and write 1 for all others if their weight may be lost",
+            "the value 1, since a text either has a label or does not",
+            "leave out labels with the value 0, and write 1 for all others if their weights can be dropped",
         )
     return int(name)
 

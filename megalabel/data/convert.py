@@ -1,4 +1,4 @@
-"""Converting a data set from any format that is read to any other."""
+"""Converts a data set from any format to any other."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from megalabel.data.corpus import Corpus
-from megalabel.data.formats import FORMATS, Sink
-from megalabel.data.records import surrogate
+from megalabel.data.formats import FORMATS
+from megalabel.data.formats.contract import Sink
+from megalabel.data.records import surrogate_error
 from megalabel.errors import DataError, SettingError
 from megalabel.storage.files import atomic_folder
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """What `convert` did: the folder, its format, and notes on what was changed or left out."""
+    """The result of `convert`: the folder, its format and files, and notes on changed or dropped values."""
 
     path: Path
     format: str
@@ -29,24 +30,23 @@ def convert(
 
     Args:
         source: a corpus, or the path of one.
-        out: the new folder; it appears whole or not at all.
-        to: raw, lf-json, jsonl, csv, parquet, annif or xmlrepo.
-        gz: write text files as .gz.
-        lossy: what the format cannot hold is changed or left out, and the notes say what: line breaks (and,
-            for annif, tabs) become spaces, test labels unknown to training are dropped. Otherwise an error.
+        out: the new folder, which is written completely or not at all.
+        to: the format: raw, lf-json, jsonl, csv, parquet, annif or xmlrepo.
+        gz: whether to write text files as .gz.
+        lossy: whether to change or drop values that the format cannot hold: line breaks (for annif, tabs as well)
+            become spaces, and test labels that training lacks are dropped. The notes of the result list the
+            changes. Without `lossy`, such a value is an error.
 
     Raises:
-        SettingError: unknown format, or a folder that is not empty.
-        DataError: the source does not read, or holds what the format cannot.
+        SettingError: the format is unknown, or the folder is not empty or cannot be written.
+        DataError: the source cannot be read, or has values that the format cannot hold.
     """
     out = Path(out)
     if to not in FORMATS:
-        raise SettingError(
-            f"format {to!r}", wanted=", ".join(FORMATS), next_step="choose one of these", where="to"
-        )
+        raise SettingError.choice("to", to, FORMATS)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise SettingError(
-            f"{out} is there already and not an empty folder",
+            f"{out} exists and is not an empty folder",
             wanted="a new or an empty folder",
             next_step="choose another name, or remove it first",
             where="out",
@@ -56,7 +56,7 @@ def convert(
         raise DataError(
             f"{corpus.name} holds bag-of-words features and no texts",
             wanted="texts",
-            next_step="convert it to xmlrepo, or find the data set's texts",
+            next_step="convert it to xmlrepo, or use the raw text files of the data set",
             where=corpus.path,
         )
     try:
@@ -65,11 +65,11 @@ def convert(
             FORMATS[to].write(corpus, sink)
             files = tuple(sorted(p.name for p in folder.iterdir()))
     except UnicodeEncodeError as error:
-        raise surrogate(error, corpus.name) from error
+        raise surrogate_error(error, corpus.name) from error
     except OSError as error:
         raise SettingError(
             f"{out} cannot be written ({error.strerror or error})",
-            wanted="a place with room and the right to write",
+            wanted="a writable folder with enough free space",
             next_step="choose another folder, or free some space",
             where="out",
         ) from error

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalabel.data.findings import Findings
-from megalabel.data.numbers import integers, parse_block, parse_line
-from megalabel.data.rows import read_rows
+from megalabel.data.label_parsing import integers, parse_block, parse_line
+from megalabel.data.label_rows import read_label_rows
 
 
 def by_line(block):
@@ -64,7 +64,7 @@ def test_rows_across_blocks_of_a_large_file(tmp_path):
     file = tmp_path / "rows.txt"
     file.write_text("".join(" ".join(f"{x}:1" for x in row) + "\n" for row in rows))
     assert file.stat().st_size > 2 << 20  # several blocks
-    read, colons = read_rows(file, Findings())
+    read, colons = read_label_rows(file, Findings())
     assert read.counts.tolist() == [len(row) for row in rows]
     assert read.ids.tolist() == [x for row in rows for x in row]
     assert colons[1] and read.lines[-1] == 60000

@@ -1,0 +1,84 @@
+"""The values of a data set: what every format reads and writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+from megalabel.data.texts import Texts
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """True labels of a test split that have no column, because no training text has them.
+
+    A model cannot predict these labels. Metrics that divide by the number of true labels (recall, nDCG) must
+    still count them; otherwise they overestimate the model.
+
+    Attributes:
+        rows: (U,) int64, ascending, the row of the text that has the label.
+        names: the U label names.
+    """
+
+    rows: np.ndarray
+    names: Texts
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The training or the test split of a data set.
+
+    Attributes:
+        texts: the N texts.
+        labels: (N, L) float32 CSR of ones, with sorted indices and no duplicates.
+        filter: (F, 2) int64 pairs (row, label) that are removed from predictions before the top k is taken; None
+            where there are none.
+        features: (N, V) float32 CSR of a bag-of-words file, which holds no texts; None otherwise.
+        unseen: true labels outside the L columns, or None; see `Unseen`.
+    """
+
+    texts: Texts
+    labels: sp.csr_matrix
+    filter: np.ndarray | None = None
+    features: sp.csr_matrix | None = None
+    unseen: Unseen | None = None
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+    def n_true(self) -> np.ndarray:
+        """The number of true labels of each text, including labels without a column: (N,) int64."""
+        counts = np.diff(self.labels.indptr).astype(np.int64)
+        return counts if self.unseen is None else counts + np.bincount(self.unseen.rows, minlength=len(self))
+
+
+@dataclass(frozen=True)
+class CorpusData:
+    """The values of a data set; `megalabel.data.corpus.Corpus` adds the ways to open one.
+
+    Attributes:
+        name: the name of the data set, used in reports and to look up the propensity constants.
+        train: the training split.
+        test: the test split, or None.
+        label_texts: the L label names; two labels may have the same name.
+        path: the folder or file that the data set was read from; None for one made in memory.
+        label_uris: the L identifiers of a source that has identifiers besides names (Annif vocabularies), or None.
+    """
+
+    name: str
+    train: Split
+    test: Split | None
+    label_texts: Texts
+    path: Path | None = None
+    label_uris: Texts | None = None
+
+    @property
+    def n_labels(self) -> int:
+        """The number of labels, L."""
+        return int(self.train.labels.shape[1])
