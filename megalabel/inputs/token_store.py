@@ -122,7 +122,7 @@ def prepared_folder(data: Corpus, side: str, tokenizer: TextTokenizer, max_lengt
     """
     if data.path is None or not Path(data.path).is_dir():
         return None
-    ours = Path(__file__).parent in Path(data.path).resolve().parents
+    ours = Path(__file__).parents[1] in Path(data.path).resolve().parents
     folder = Path(data.path) / "tokens" / data.name  # by name, as several one-file sets may share a folder
     return None if ours else folder / f"{side}-{max_length}-{tokenizer.sha256[:8]}"
 

@@ -36,7 +36,7 @@ def rewrite(run, **facts):
         ({"weights": (1, 1, 1), "joined_trees": 0}, "weights = 1,1,1 with joined_trees = 0; expected 2 weights"),
         ({"weights": (1, -1, 1)}, "weights = -1"),
         ({"weights": (1, float("nan"), 1)}, "weights = nan"),
-        ({"weights": (0, 0, 0)}, "weights: .*not all 0"),
+        ({"weights": (0, 0, 0)}, "weights.*not all 0"),
         ({"weights": "a,b,c"}, "weights = 'a'"),
         ({"embedding": 0.0}, "embedding = 0.0"),
         ({"embedding": -0.1}, "embedding = -0.1"),
@@ -193,7 +193,7 @@ def test_a_folder_in_use(bag_run, tmp_path):
     recipe = hybrid(planted(), run=str(bag_run), **SMALL)
     (tmp_path / "notes").write_text("mine")
     for place in (tmp_path, tmp_path / "notes", bag_run):
-        with pytest.raises(SettingError, match="Give another --out"):
+        with pytest.raises(SettingError, match="(?i)give another --out"):
             megalabel.train(recipe, place, quiet=True)
     assert (tmp_path / "notes").read_text() == "mine"
     assert json.loads((bag_run / "recipe.json").read_text())["recipe"] == "renee"
