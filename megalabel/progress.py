@@ -1,52 +1,91 @@
-"""How far along a long task is: a bar on a terminal, a plain line now and then otherwise."""
+"""Shows the progress of a long task: a bar on a terminal, a plain line every ten seconds elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self, TextIO
 
-LINE_EVERY = 10.0  # seconds between plain lines
-REDRAW_EVERY = 0.1  # seconds between redraws of the bar
-WIDTH = 28
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+LINE_SECONDS = 10.0  # between two plain lines
 
 
 class Progress:
-    """Counts `done` of `total` and tells a person on stderr; a context manager.
+    """Counts the steps of a task and shows them on stderr; a context manager, which removes the bar at its end.
 
-    Nothing is written for tasks that end within a second off a terminal, so pipes and logs stay clean.
+    On a terminal, the bar is that of `rich`, which is imported only then. Elsewhere, tasks of less than ten
+    seconds write nothing, so pipes and log files stay clean.
+
+    Args:
+        description: the name of the task; with an empty one nothing is shown.
+        total: the number of steps.
+        done: the number of steps that are done already.
+        stream: where to write; default: stderr.
     """
 
-    def __init__(self, what: str, total: int, *, done: int = 0, stream: TextIO | None = None) -> None:
-        self.what, self.total, self.done = what, max(total, 1), done
+    def __init__(self, description: str, total: int, *, done: int = 0, stream: TextIO | None = None) -> None:
+        self.description, self.total, self.done = description, max(total, 1), done
         self._first = done
         self._stream = stream if stream is not None else sys.stderr
-        self._terminal = bool(getattr(self._stream, "isatty", lambda: False)())
         self._start = self._last = time.monotonic()
+        self._bar: tuple[Bar, TaskID] | None = None
+        self._stack = ExitStack()
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
+        if self.description and self._stream.isatty():
+            bar = self._make_bar()
+            self._stack.enter_context(bar)
+            self._bar = bar, bar.add_task(self.description, total=self.total, completed=self.done, note="")
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._terminal:
-            self._stream.write("\r\x1b[2K")
-            self._stream.flush()
+        self._bar = None
+        self._stack.close()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """`steps` more are done; `note` is shown behind the count."""
+        """Counts `steps` more steps as done; `note` is shown after the count."""
         self.done += steps
-        now = time.monotonic()
-        if now - self._last < (REDRAW_EVERY if self._terminal else LINE_EVERY):
-            return
-        self._last = now
+        if self._bar is not None:
+            bar, task = self._bar
+            bar.update(task, completed=self.done, note=note)
+        elif self.description and time.monotonic() - self._last >= LINE_SECONDS:
+            self._write_line(note)
+
+    def write(self, text: str) -> None:
+        """Writes a line of text, above the bar if there is one."""
+        if self._bar is not None:
+            self._bar[0].console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self._stream.write(text + "\n")
+            self._stream.flush()
+
+    def _write_line(self, note: str) -> None:
+        now = self._last = time.monotonic()
         rate = (self.done - self._first) / max(now - self._start, 1e-9)
-        left = (self.total - self.done) / max(rate, 1e-9)
-        text = f"{self.what} {self.done:,}/{self.total:,}  {note}  {_clock(left)} left".replace("    ", "  ")
-        if self._terminal:
-            full = int(WIDTH * min(self.done / self.total, 1.0))
-            text = f"\r\x1b[2K{'━' * full}{'╌' * (WIDTH - full)} {text}"
-        self._stream.write(text if self._terminal else text + "\n")
-        self._stream.flush()
+        left = _clock((self.total - self.done) / max(rate, 1e-9))
+        parts = [f"{self.description} {self.done:,}/{self.total:,}", note, f"{left} left"]
+        self.write("  ".join(part for part in parts if part))
+
+    def _make_bar(self) -> Bar:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+
+        return Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            TimeRemainingColumn(),
+            console=Console(file=self._stream),
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
 
 
 def _clock(seconds: float) -> str:

@@ -115,14 +115,11 @@ def in_blocks(n: int, k: int, answer: Callable[[slice], TopK], *, size: int, pro
     """The best k labels of n texts, `size` of them at a time: `answer` gives those of the rows of a slice."""
     labels = np.full((n, k), -1, np.int64)
     scores = np.full((n, k), -np.inf, np.float32)
-    bar = Progress(progress, n) if progress else None
-    for start in range(0, n, size):
-        rows = slice(start, min(start + size, n))
-        labels[rows], scores[rows] = answer(rows).numpy()
-        if bar:
-            bar.advance(rows.stop - rows.start)
-    if bar:
-        bar.__exit__()
+    with Progress(progress, n) as shown:
+        for start in range(0, n, size):
+            rows = slice(start, min(start + size, n))
+            labels[rows], scores[rows] = answer(rows).numpy()
+            shown.advance(rows.stop - rows.start)
     return TopK(labels, scores)
 
 

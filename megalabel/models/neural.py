@@ -96,16 +96,13 @@ class Model(Ranker):
         labels = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
         forbidden = by_row(exclude, len(texts))
-        bar = Progress(progress, len(texts)) if progress else None
-        for rows, views in self._views(texts, batch_size):
-            top = self.head.topk(views.float(), k, excluded(forbidden, rows, self.device))
-            labels[rows], scores[rows] = top.numpy()
-            if embedding is not None:
-                embedding[rows] = views[:, -1].float().cpu().numpy()
-            if bar:
-                bar.advance(len(rows))
-        if bar:
-            bar.__exit__()
+        with Progress(progress, len(texts)) as shown:
+            for rows, views in self._views(texts, batch_size):
+                top = self.head.topk(views.float(), k, excluded(forbidden, rows, self.device))
+                labels[rows], scores[rows] = top.numpy()
+                if embedding is not None:
+                    embedding[rows] = views[:, -1].float().cpu().numpy()
+                shown.advance(len(rows))
         return TopK(labels, scores)
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:

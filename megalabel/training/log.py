@@ -22,17 +22,19 @@ class Log:
 
     def __init__(self, path: Path, *, step: int, steps: int, per_epoch: int, quiet: bool = False) -> None:
         self._file = open(path, "a", encoding="utf-8")
-        self._bar = None if quiet else Progress("training", steps, done=step)
+        self._progress = None if quiet else Progress("training", steps, done=step)
         self._per_epoch, self._start, self._note = per_epoch, time.monotonic(), ""
         self._texts, self._since = 0, self._start
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Log:
+        self._stack.enter_context(contextlib.closing(self._file))
+        if self._progress:
+            self._stack.enter_context(self._progress)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if self._bar:
-            self._bar.__exit__()
+        self._stack.close()
 
     def step(self, step: int, texts: int, loss: float, facts: dict[str, float]) -> None:
         """A training step is done. `loss` is NaN where it was not computed; `facts` are rates and the head's."""
@@ -45,8 +47,8 @@ class Log:
             self._note = f"epoch {step // self._per_epoch + 1}  loss {loss:.4g}"
             self._note += f"  shortlist recall {recall}" if recall else ""
             self.line(step, loss=loss, **facts, texts_per_second=round(speed, 1), peak_mb=peak_mb())
-        if self._bar:
-            self._bar.advance(1, self._note)
+        if self._progress:
+            self._progress.advance(1, self._note)
 
     def line(self, step: int, **facts: Any) -> None:
         """One line in `log.jsonl`."""
@@ -57,9 +59,8 @@ class Log:
 
     def say(self, text: str) -> None:
         """A line for the person who watches."""
-        if self._bar:
-            self._bar.__exit__()
-            sys.stderr.write(text + "\n")
+        if self._progress:
+            self._progress.write(text)
 
 
 def give_back_memory() -> None:

@@ -193,7 +193,7 @@ def test_a_folder_in_use(bag_run, tmp_path):
     recipe = hybrid(planted(), run=str(bag_run), **SMALL)
     (tmp_path / "notes").write_text("mine")
     for place in (tmp_path, tmp_path / "notes", bag_run):
-        with pytest.raises(SettingError, match="(?i)give another --out"):
+        with pytest.raises(SettingError, match=r"(?i)give another --out"):
             megalabel.train(recipe, place, quiet=True)
     assert (tmp_path / "notes").read_text() == "mine"
     assert json.loads((bag_run / "recipe.json").read_text())["recipe"] == "renee"
