@@ -13,6 +13,7 @@ import numpy as np
 import record
 import scipy.sparse as sp
 
+from megalabel.kernels.core import dispatch
 from megalabel.kernels.sparse.hits import as_truth, best_gains, hits
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
@@ -37,6 +38,14 @@ def planted(n: int, n_labels: int, k: int) -> tuple[TopK, sp.csr_matrix, np.ndar
     scores = -np.sort(-rng.random((n, k), dtype=np.float32), axis=1)
     weights = inverse_propensity(np.asarray((truth != 0).sum(axis=0)).ravel(), n)
     return TopK(labels, scores), truth, weights
+
+
+def by(backend: dispatch.Backend, work: Callable[[], object]) -> Callable[[], object]:
+    def run() -> object:
+        with dispatch.use(backend):
+            return work()
+
+    return run
 
 
 def seconds(work: Callable[[], object], repeats: int = 5) -> tuple[float, float]:
@@ -65,10 +74,10 @@ def main() -> None:
     jobs: dict[str, Callable[[], object]] = {
         "measure, all metrics at 1, 3, 5": lambda: measure(top, truth, inverse_propensity=weights),
         "measure, P@k only": lambda: measure(top, truth, which="P"),
-        "hits, numba": lambda: hits(labels, truth, body="numba"),
-        "hits, plain": lambda: hits(labels, truth, body="plain"),
-        "best_gains, numba": lambda: best_gains(truth, weights, k, body="numba"),
-        "best_gains, plain": lambda: best_gains(truth, weights, k, body="plain"),
+        "hits, numba": by("cpu", lambda: hits(labels, truth)),
+        "hits, plain": by("plain", lambda: hits(labels, truth)),
+        "best_gains, numba": by("cpu", lambda: best_gains(truth, weights, k)),
+        "best_gains, plain": by("plain", lambda: best_gains(truth, weights, k)),
         "apply_filter, a pair in 10 texts": lambda: apply_filter(top, pairs, k - 2),
         "topk_from_csr": lambda: topk_from_csr(flat, k),
     }

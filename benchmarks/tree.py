@@ -26,6 +26,7 @@ from tree_peers import cpu, features, peak
 
 from megalabel.kernels.clustering.balanced_split import balanced_tree
 from megalabel.kernels.clustering.label_walks import walk_counts
+from megalabel.kernels.core import dispatch
 from megalabel.kernels.sparse.sparse_rows import keep_largest, product_keep_largest
 
 TOPIC = 50
@@ -87,7 +88,8 @@ def mean_similarity(x: sp.csr_matrix, leaf: np.ndarray) -> float:
 def ours(folder: Path, depths: list[int]) -> dict[str, object]:
     """What the child process measures; compiling is not in the time."""
     x = features(folder)
-    balanced_tree(x[:3000], [8], body="numba")
+    with dispatch.use("cpu"):
+        balanced_tree(x[:3000], [8])
     before, busy, start = peak(), cpu(), time.perf_counter()
     order, offsets = balanced_tree(x, depths)
     took, busy = time.perf_counter() - start, cpu() - busy
@@ -102,9 +104,10 @@ def graph(folder: Path, texts: int, per_text: float, hops: int, keep: int) -> li
     """Walks, smoothing and cutting down, each with the bytes that must move."""
     x = features(folder)
     labels = planted_texts(texts, x.shape[0], per_text)
-    walk_counts(labels[:1000, :1000].tocsr(), hops=2, body="numba")
-    product_keep_largest(sp.identity(100, dtype=np.float32, format="csr"), x[:100], 5, body="numba")
-    keep_largest(x[:100], 5, body="numba")
+    with dispatch.use("cpu"):
+        walk_counts(labels[:1000, :1000].tocsr(), hops=2)
+        product_keep_largest(sp.identity(100, dtype=np.float32, format="csr"), x[:100], 5)
+        keep_largest(x[:100], 5)
     found: list[dict[str, object]] = []
 
     def timed(name: str, work, moved) -> sp.csr_matrix:  # type: ignore[no-untyped-def]

@@ -9,9 +9,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.pairwise import parametrize
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, one a core
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--exhaustive",
+        action="store_true",
+        help="run every combination of the parameters of tests marked pairwise (make test-exhaustive)",
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    parametrize(metafunc)
 
 
 @pytest.fixture

@@ -14,54 +14,61 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Split
 
 
-def by_row(pairs: np.ndarray | None, n: int) -> tuple[np.ndarray, np.ndarray] | None:
-    """Pairs sorted by row, with the place where each row's begin."""
-    if pairs is None or len(pairs) == 0:
-        return None
-    pairs = np.asarray(pairs)
-    if (
-        pairs.dtype.kind not in "iu"
-        or pairs.ndim != 2
-        or pairs.shape[1] != 2
-        or pairs.min() < 0
-        or pairs[:, 0].max() >= n
-    ):
-        raise SettingError(
-            f"exclude of shape {pairs.shape} and dtype {pairs.dtype}{_from_to(pairs)}",
-            wanted=f"(F, 2) integer pairs (row, label) with rows below {n}",
-            next_step="give the filter that belongs to these texts",
-        )
-    pairs = pairs.astype(np.int64, copy=False)
-    pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
-    return np.searchsorted(pairs[:, 0], np.arange(n + 1)), pairs[:, 1]
+class FilterPairs:
+    """Pairs (row, label) that a prediction leaves out, sorted by row, so that each batch finds its own.
+
+    Args:
+        pairs: (F, 2) integers in any order, rows from 0 to n − 1; None or an empty array for no pairs.
+        n: how many rows (texts) there are.
+
+    Raises:
+        SettingError: pairs of another shape or type, or of rows or labels that cannot be.
+    """
+
+    def __init__(self, pairs: np.ndarray | None, n: int) -> None:
+        if pairs is None or len(pairs) == 0:
+            pairs = np.empty((0, 2), dtype=np.int64)
+        pairs = np.asarray(pairs)
+        _check(pairs, n)
+        pairs = pairs.astype(np.int64, copy=False)
+        pairs = pairs[np.argsort(pairs[:, 0], kind="stable")]
+        self._starts = np.searchsorted(pairs[:, 0], np.arange(n + 1))  # where the pairs of each row begin
+        self._labels = pairs[:, 1]
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def for_rows(self, rows: np.ndarray, device: torch.device) -> Positives | None:
+        """The pairs of some rows (B,), in any order, each row replaced by its place in `rows`.
+
+        None if there are no pairs at all, of whichever rows.
+        """
+        if not len(self):
+            return None
+        starts, stops = self._starts[rows], self._starts[rows + 1]
+        parts = [self._labels[start:stop] for start, stop in zip(starts, stops, strict=True)]
+        labels = np.concatenate(parts) if parts else self._labels[:0]
+        places = np.repeat(np.arange(len(rows)), stops - starts)
+        return Positives.of(torch.from_numpy(places), torch.from_numpy(labels)).to(device)
+
+    def block(self, start: int, stop: int) -> np.ndarray | None:
+        """The pairs (F, 2) of rows start … stop − 1, counted from start; None if there are no pairs at all."""
+        if not len(self):
+            return None
+        rows = np.repeat(np.arange(stop - start), np.diff(self._starts[start : stop + 1]))
+        return np.stack([rows, self._labels[self._starts[start] : self._starts[stop]]], axis=1)
 
 
-def _from_to(pairs: np.ndarray) -> str:
-    if pairs.dtype.kind not in "iu" or pairs.ndim != 2 or pairs.size == 0:
-        return ""
-    return f", rows up to {pairs[:, 0].max()}, least number {pairs.min()}"
-
-
-def excluded(
-    forbidden: tuple[np.ndarray, np.ndarray] | None, rows: np.ndarray, device: torch.device
-) -> Positives | None:
-    """The pairs of some rows (B,), their rows counted within the batch; `forbidden` is from `by_row`."""
-    if forbidden is None:
-        return None
-    starts, labels = forbidden
-    counts = starts[rows + 1] - starts[rows]
-    here = np.concatenate([labels[starts[r] : starts[r + 1]] for r in rows]) if len(rows) else labels[:0]
-    where = np.repeat(np.arange(len(rows)), counts)
-    return Positives.of(torch.from_numpy(where), torch.from_numpy(here)).to(device)
-
-
-def between(forbidden: tuple[np.ndarray, np.ndarray] | None, start: int, stop: int) -> np.ndarray | None:
-    """The pairs (row, label) of rows from start to stop, counted from start; `forbidden` is from `by_row`."""
-    if forbidden is None:
-        return None
-    starts, labels = forbidden
-    rows = np.repeat(np.arange(stop - start), np.diff(starts[start : stop + 1]))
-    return np.stack([rows, labels[starts[start] : starts[stop]]], axis=1)
+def _check(pairs: np.ndarray, n: int) -> None:
+    shaped = pairs.dtype.kind in "iu" and pairs.ndim == 2 and pairs.shape[1] == 2
+    if shaped and (len(pairs) == 0 or (pairs.min() >= 0 and pairs[:, 0].max() < n)):
+        return
+    found = f", rows up to {pairs[:, 0].max()}, least number {pairs.min()}" if shaped else ""
+    raise SettingError(
+        f"exclude of shape {pairs.shape} and dtype {pairs.dtype}{found}",
+        wanted=f"(F, 2) integer pairs (row, label) with rows below {n}",
+        next_step="give the filter that belongs to these texts",
+    )
 
 
 def filter_of(split: Split, rows: np.ndarray) -> np.ndarray | None:

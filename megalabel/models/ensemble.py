@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from megalabel.data.filters import between, by_row
+from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import check_list
 from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
 from megalabel.inputs.bags import Bags
@@ -97,10 +97,10 @@ class Ensemble(Ranker):
         else:
             texts = Bags(self.n_features).check(texts)
             n = texts.shape[0]
-        forbidden, gives = by_row(exclude, n), [part.gives for part in self.parts]
+        forbidden, gives = FilterPairs(exclude, n), [part.gives for part in self.parts]
 
         def answer(rows: slice) -> TopK:
-            never = between(forbidden, rows.start, rows.stop)
+            never = forbidden.block(rows.start, rows.stop)
             return self.mixture.merge(self.rankings(texts[rows], max(k, DEPTH), never, batch_size), gives, k)
 
         return in_blocks(n, k, answer, size=BLOCK, progress=progress)

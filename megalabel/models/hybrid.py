@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from megalabel.data.filters import between, by_row, excluded
+from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import check_list
 from megalabel.errors import RESTORE_FOLDER, DataError, FormatError, MegalabelError, SettingError
 from megalabel.inputs.sparse_text import SparseText
@@ -86,7 +86,7 @@ class HybridModel(Ranker):
         views = np.zeros((len(texts), self.first.encoder.dim), np.float32)
         found = [self.first.topk(texts, k, exclude=exclude, batch_size=batch_size, embedding=views)]
         x = self.text.transform(texts)
-        never = excluded(by_row(exclude, len(texts)), np.arange(len(texts)), CPU)
+        never = FilterPairs(exclude, len(texts)).for_rows(np.arange(len(texts)), CPU)
         if self.joined:
             words, dense = whole(self.text, x), brought_to(self.scale, views)
             found.append(merge_topk([tree(words, k, never, dense) for tree in self.joined], k))
@@ -105,10 +105,10 @@ class HybridModel(Ranker):
         """The best k labels of each text, scores from 0 to 1; arguments as `Ranker` has them."""
         check_list(texts)
         at_least_one("k", k)
-        forbidden = by_row(exclude, len(texts))
+        forbidden = FilterPairs(exclude, len(texts))
 
         def answer(rows: slice) -> TopK:
-            never = between(forbidden, rows.start, rows.stop)
+            never = forbidden.block(rows.start, rows.stop)
             return self.mixture.merge(self.rankings(texts[rows], max(k, DEPTH), never, batch_size), self.parts, k)
 
         return in_blocks(len(texts), k, answer, size=BLOCK, progress=progress)

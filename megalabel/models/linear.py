@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from megalabel.data.filters import by_row, excluded
+from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts, check_list
 from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
 from megalabel.inputs.bags import Bags
@@ -85,12 +85,12 @@ class LinearModel(Ranker):
         else:
             check_list(texts)
             n = len(texts)
-        forbidden = by_row(exclude, n)
+        forbidden = FilterPairs(exclude, n)
         depth = k if len(self.trees) == 1 else DEEP * max(k, 10)
 
         def answer(rows: slice) -> TopK:
             x = self.text.transform(texts[rows])
-            never = excluded(forbidden, np.arange(rows.start, rows.stop), CPU)
+            never = forbidden.for_rows(np.arange(rows.start, rows.stop), CPU)
             return merge_topk([tree(x, depth, never) for tree in self.trees], k)
 
         return in_blocks(n, k, answer, size=max(batch_size, BLOCK), progress=progress)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from megalabel.data.filters import by_row, excluded
+from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts, check_list
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
@@ -95,10 +95,10 @@ class Model(Ranker):
         at_least_one("k", k)
         labels = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
-        forbidden = by_row(exclude, len(texts))
+        forbidden = FilterPairs(exclude, len(texts))
         with Progress(progress, len(texts)) as shown:
             for rows, views in self._views(texts, batch_size):
-                top = self.head.topk(views.float(), k, excluded(forbidden, rows, self.device))
+                top = self.head.topk(views.float(), k, forbidden.for_rows(rows, self.device))
                 labels[rows], scores[rows] = top.numpy()
                 if embedding is not None:
                     embedding[rows] = views[:, -1].float().cpu().numpy()

@@ -7,9 +7,10 @@ import pytest
 import torch
 from planted import planted
 
-from megalabel.data.filters import by_row, excluded, filter_of
+from megalabel.data.filters import FilterPairs, filter_of
 from megalabel.errors import SettingError
 
+CPU = torch.device("cpu")
 PAIRS = np.array([[4, 2], [1, 7], [4, 3], [5, 0]])
 
 
@@ -22,17 +23,27 @@ def test_the_filter_of_some_rows_has_their_places():
 
 
 def test_pairs_of_a_batch_are_counted_within_it():
-    found = excluded(by_row(PAIRS, 6), np.array([5, 0, 4]), torch.device("cpu"))
+    pairs = FilterPairs(PAIRS, 6)
+    assert len(pairs) == 4
+    found = pairs.for_rows(np.array([5, 0, 4]), CPU)
     assert sorted(zip(found.rows.tolist(), found.labels.tolist(), strict=True)) == [(0, 0), (2, 2), (2, 3)]
-    assert len(excluded(by_row(PAIRS, 6), np.arange(0), torch.device("cpu")).rows) == 0
+    for rows in (np.arange(0), np.array([0, 2])):
+        assert len(pairs.for_rows(rows, CPU).rows) == 0
+
+
+def test_pairs_of_a_block_are_counted_from_its_first_row():
+    pairs = FilterPairs(PAIRS, 6)
+    assert pairs.block(3, 6).tolist() == [[1, 2], [1, 3], [2, 0]]
+    assert pairs.block(0, 6).tolist() == [[1, 7], [4, 2], [4, 3], [5, 0]]
+    assert pairs.block(2, 4).shape == pairs.block(3, 3).shape == (0, 2)
 
 
 @pytest.mark.parametrize(
     "nothing", [None, [], np.empty(0), np.empty((0, 2), np.int64)], ids=["", "[]", "0", "0 2"]
 )
 def test_no_pairs_are_none(nothing):
-    assert by_row(nothing, 3) is None
-    assert excluded(None, np.arange(3), torch.device("cpu")) is None
+    pairs = FilterPairs(nothing, 3)
+    assert pairs.for_rows(np.arange(3), CPU) is None and pairs.block(0, 3) is None
 
 
 @pytest.mark.parametrize(
@@ -40,4 +51,4 @@ def test_no_pairs_are_none(nothing):
 )
 def test_pairs_that_are_none_are_refused(bad):
     with pytest.raises(SettingError, match=r"rows below 3"):
-        by_row(np.array(bad), 3)
+        FilterPairs(np.array(bad), 3)

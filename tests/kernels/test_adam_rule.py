@@ -31,12 +31,15 @@ def torchs(kind: str, decay: float, decay_bias: bool, weight: Tensor, bias: Tens
     return torch.optim.SGD(groups, lr=0.05, momentum=0.9 if kind == "momentum" else 0.0)
 
 
-@pytest.mark.parametrize("way", ["apply", "update"])
-@pytest.mark.parametrize("parts", [1, 3])
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize(("decay", "decay_bias"), [(0.0, False), (0.1, False), (0.1, True)])
-@pytest.mark.parametrize("kind", ["adam", "sgd", "momentum"])
-def test_the_rules_are_torchs(kind, decay, decay_bias, bias, parts, way, seed):
+@pytest.mark.pairwise(
+    kind=["adam", "sgd", "momentum"],
+    decays=[(0.1, True), (0.1, False), (0.0, False)],
+    bias=[False, True],
+    parts=[1, 3],
+    way=["apply", "update"],
+)
+def test_the_rules_are_torchs(kind, decays, bias, parts, way, seed):
+    decay, decay_bias = decays  # the rate, and whether biases decay too
     random = torch.Generator().manual_seed(seed)
 
     def drawn(*shape: int) -> Tensor:

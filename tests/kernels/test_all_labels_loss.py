@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from kernels.all_labels_cases import CHUNKS, SHAPES, close, problem
+from support.all_labels_cases import CHUNKS, SHAPES, close, problem
 from torch import Tensor
 
 from megalabel.errors import DataError, SettingError
@@ -15,10 +15,7 @@ from megalabel.types import Positives
 pytestmark = pytest.mark.usefixtures("threads", "poisoned")
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("chunk", CHUNKS)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.pairwise("threads", shape=SHAPES, chunk=CHUNKS, bias=[True, False], loss=LOSSES, threads=[1, 2])
 def test_loss_and_gradients_equal_dense_autograd(shape, chunk, bias, loss, seed):
     x, weight, b, positives = problem(shape, seed, bias=bias)
     inputs = [t for t in (x, weight, b) if t is not None]
@@ -103,8 +100,7 @@ def as_good_as_plain(ours: Tensor, theirs: Tensor, truth: Tensor, slack: float) 
     assert excess <= slack, f"errs by {excess:.1e} of the largest value more than plain arithmetic does"
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("chunk", [7, None])
+@pytest.mark.pairwise("threads", chunk=[7, None], loss=LOSSES, threads=[1, 2])
 @pytest.mark.parametrize(
     ("dtype", "slack"), [(torch.float32, 1e-6), (torch.bfloat16, 8e-3), (torch.float16, 1e-3)]
 )
@@ -136,8 +132,7 @@ def test_autocast_does_not_reach_inside(seed):
         assert torch.equal(all_labels_loss(x, weight, b, positives), expected)
 
 
-@pytest.mark.parametrize("where", ["x", "weight"])
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.pairwise("threads", bad=[float("nan"), float("inf")], where=["x", "weight"], threads=[1, 2])
 def test_divergence_is_said(where, bad, seed):
     x, weight, _, positives = problem((5, 20, 4), seed, torch.float32)
     (x if where == "x" else weight).data[1, 2] = bad

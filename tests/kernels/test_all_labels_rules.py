@@ -6,7 +6,7 @@ import copy
 
 import pytest
 import torch
-from kernels.all_labels_cases import CHUNKS, close, problem
+from support.all_labels_cases import CHUNKS, close, problem
 from torch import Tensor
 
 from megalabel.errors import SettingError
@@ -17,9 +17,9 @@ from megalabel.types import Positives
 pytestmark = pytest.mark.usefixtures("threads", "poisoned")
 
 
-@pytest.mark.parametrize("chunk", CHUNKS)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("momentum", "decay"), [(0.0, 0.0), (0.0, 0.1), (0.9, 0.0), (0.9, 0.1)])
+@pytest.mark.pairwise(
+    "threads", momentum=[0.9, 0.0], decay=[0.1, 0.0], bias=[True, False], chunk=CHUNKS, threads=[1, 2]
+)
 def test_the_rule_is_torch_sgd(momentum, decay, bias, chunk, seed):
     x, weight, b, positives = problem((5, 53, 4), seed, bias=bias)
     theirs = [t.detach().clone().requires_grad_() for t in (weight, b) if t is not None]
@@ -44,10 +44,9 @@ def test_the_rule_is_torch_sgd(momentum, decay, bias, chunk, seed):
     assert (rule.bias_buffer is not None) == (momentum > 0 and bias)
 
 
-@pytest.mark.parametrize("chunk", [8, None])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("decay", [0.0, 0.1])
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.pairwise(
+    "threads", loss=LOSSES, decay=[0.0, 0.1], bias=[True, False], chunk=[8, None], threads=[1, 2]
+)
 def test_the_rule_is_torch_adamw(loss, decay, bias, chunk, seed):
     x, weight, b, positives = problem((5, 53, 4), seed, bias=bias)
     theirs = [t.detach().clone().requires_grad_() for t in (weight, b) if t is not None]
@@ -134,10 +133,12 @@ def test_frozen_embeddings_still_train_the_weights(seed):
     assert torch.equal(weight, w2)
 
 
-@pytest.mark.parametrize(
-    "rule", [SGDRule(lr=0.1, weight_decay=0.1), SGDRule(lr=0.1, momentum=0.9), AdamRule(lr=0.1, weight_decay=0.1)]
+@pytest.mark.pairwise(
+    "threads",
+    names=[["weight"], ["bias"], ["weight", "bias"]],
+    rule=[SGDRule(lr=0.1, weight_decay=0.1), SGDRule(lr=0.1, momentum=0.9), AdamRule(lr=0.1, weight_decay=0.1)],
+    threads=[1, 2],
 )
-@pytest.mark.parametrize("names", [["weight"], ["bias"], ["weight", "bias"]])
 def test_frozen_parts_do_not_move(names, rule, seed):
     def step(frozen: list[str]) -> tuple[dict[str, Tensor], Tensor]:
         x, weight, b, positives = problem((5, 53, 4), seed)

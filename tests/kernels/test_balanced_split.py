@@ -11,9 +11,9 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.backends import using
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.clustering import balanced_split as module
 from megalabel.kernels.clustering._cpu import balanced_split as fast
 from megalabel.kernels.clustering.balanced_split import balanced_tree, unit_rows
 
@@ -22,7 +22,7 @@ from megalabel.kernels.clustering.balanced_split import balanced_tree, unit_rows
 def compiled() -> None:
     """Compile once, outside any test's time."""
     small, fast._SMALL = fast._SMALL, 1000
-    balanced_tree(sparse(0, 64, 30, 0.5), [4], body="numba")
+    using("cpu", balanced_tree, sparse(0, 64, 30, 0.5), [4])
     fast._SMALL = small
 
 
@@ -75,12 +75,12 @@ def check_tree(order: np.ndarray, offsets: tuple[np.ndarray, ...], n: int, depth
 def test_any_input_gives_a_nested_balanced_tree(seed, n, v, depths, in_large_nodes) -> None:
     x = sparse(seed, n, v, 0.1)  # with many rows of zeros
     x.data[: len(x.data) // 4] *= -1
-    expected = balanced_tree(x, depths, seed=seed, body="plain")
+    expected = using("plain", balanced_tree, x, depths, seed=seed)
     check_tree(*expected, n, depths)
     before = fast._SMALL
     fast._SMALL = 0 if in_large_nodes else before
     try:
-        found = balanced_tree(x, depths, seed=seed, body="numba")
+        found = using("cpu", balanced_tree, x, depths, seed=seed)
     finally:
         fast._SMALL = before
     check_tree(*found, n, depths)
@@ -93,28 +93,28 @@ def test_the_fast_body_is_the_plain_one_for_any_threads(monkeypatch, small, seed
     monkeypatch.setattr(fast, "_SMALL", small)
     monkeypatch.setattr(fast, "_PIECE", 37)
     x = sparse(seed, 501, 300, 0.05)
-    expected = balanced_tree(x, [3, 6], seed=seed, body="plain")
+    expected = using("plain", balanced_tree, x, [3, 6], seed=seed)
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
-        order, offsets = balanced_tree(x, [3, 6], seed=seed, body="numba")
+        order, offsets = using("cpu", balanced_tree, x, [3, 6], seed=seed)
         assert np.array_equal(order, expected[0])
         assert all(np.array_equal(a, b) for a, b in zip(offsets, expected[1], strict=True))
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_planted_clusters_are_found(body) -> None:
     x, cluster = planted(0, 3, 25)
-    order, offsets = balanced_tree(x, [1, 3], body=body)
+    order, offsets = using(body, balanced_tree, x, [1, 3])
     leaves = [set(cluster[order[a:b]]) for a, b in pairwise(offsets[1])]
     assert all(len(leaf) == 1 for leaf in leaves) and len(set.union(*leaves)) == 8
     halves = cluster[order].reshape(2, -1) >> 2
     assert (halves[0] == halves[0, 0]).all() and (halves[1] == 1 - halves[0, 0]).all()
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_halves_are_those_of_their_own_centres(body) -> None:
     x = sparse(4, 201, 60, 0.2)
-    order, offsets = balanced_tree(x, [1], tolerance=0, body=body)
+    order, offsets = using(body, balanced_tree, x, [1], tolerance=0)
     rows = unit_rows(x)
     left, right = order[: offsets[0][1]], order[offsets[0][1] :]
     assert len(left) == 101
@@ -125,40 +125,40 @@ def test_halves_are_those_of_their_own_centres(body) -> None:
     assert difference[left].mean() < difference[right].mean() - 0.05
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 @pytest.mark.parametrize("row", [[0, 0, 0], [1, 0, 3]])
 def test_ties_go_to_the_lower_label(body, row) -> None:
     x = sp.csr_matrix(np.array([row] * 13, dtype=np.float32))
-    order, offsets = balanced_tree(x, [2, 3], body=body)
+    order, offsets = using(body, balanced_tree, x, [2, 3])
     assert np.array_equal(order, np.arange(13))
     assert np.array_equal(np.diff(offsets[1]), [2, 2, 2, 1, 2, 1, 2, 1])
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_labels_without_features_lie_between(body) -> None:
     x = sp.csr_matrix(np.array([[0, 1], [0, 0], [1, 0], [0, 0], [0, 2], [3, 0]], dtype=np.float32))
-    order, _ = balanced_tree(x, [1], seed=5, body=body)
+    order, _ = using(body, balanced_tree, x, [1], seed=5)
     halves = sorted([sorted(order[:3]), sorted(order[3:])])
     assert halves in ([[0, 1, 4], [2, 3, 5]], [[0, 3, 4], [1, 2, 5]])
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_one_label_and_more_depth_than_labels(body) -> None:
-    order, offsets = balanced_tree(sparse(0, 1, 5, 1), [1, 3], body=body)
+    order, offsets = using(body, balanced_tree, sparse(0, 1, 5, 1), [1, 3])
     assert order.tolist() == [0] and [level.tolist() for level in offsets] == [[0, 1], [0, 1]]
-    order, offsets = balanced_tree(sparse(0, 3, 5, 1), [1, 2, 40], body=body)
+    order, offsets = using(body, balanced_tree, sparse(0, 3, 5, 1), [1, 2, 40])
     assert sorted(order) == [0, 1, 2]
     assert [level.tolist() for level in offsets] == [[0, 2, 3], [0, 1, 2, 3], [0, 1, 2, 3]]
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_lengths_do_not_matter_and_inputs_are_left_alone(body) -> None:
     x = sparse(3, 90, 40, 0.2)
     scaled = sp.csr_matrix(sp.diags(2.0 ** np.random.default_rng(0).integers(-60, 60, 90)) @ x)
     kept = scaled.copy()
-    order, _ = balanced_tree(scaled.astype(np.float32), [4], body=body)
-    assert np.array_equal(order, balanced_tree(x, [4], body=body)[0])
-    assert np.array_equal(balanced_tree(scaled, [4], body=body)[0], order)
+    order, _ = using(body, balanced_tree, scaled.astype(np.float32), [4])
+    assert np.array_equal(order, using(body, balanced_tree, x, [4])[0])
+    assert np.array_equal(using(body, balanced_tree, scaled, [4])[0], order)
     assert np.array_equal(scaled.data, kept.data) and np.array_equal(scaled.indices, kept.indices)
 
 
@@ -172,21 +172,15 @@ def test_another_seed_gives_another_tree() -> None:
 def test_columns_stored_twice_count_once() -> None:
     x = sparse(2, 40, 30, 0.2)
     twice = sp.csr_matrix((np.repeat(x.data / 2, 2), np.repeat(x.indices, 2), x.indptr * 2), shape=x.shape)
-    for body in ("plain", "numba"):
-        assert np.array_equal(balanced_tree(twice, [3], body=body)[0], balanced_tree(x, [3], body=body)[0])
-
-
-def test_many_labels_go_to_numba(monkeypatch) -> None:
-    monkeypatch.setattr(module, "plain", None)
-    order, offsets = balanced_tree(sparse(0, module.ENOUGH_WORK, 50, 0.1), [5])
-    check_tree(order, offsets, module.ENOUGH_WORK, [5])
+    for body in ("plain", "cpu"):
+        assert np.array_equal(using(body, balanced_tree, twice, [3])[0], using(body, balanced_tree, x, [3])[0])
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e300])
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_features_that_are_not_finite(value, body) -> None:
     with pytest.raises(DataError, match="finite"):
-        balanced_tree(sp.csr_matrix(np.array([[1.0, value], [1.0, 2.0]])), [1], body=body)
+        using(body, balanced_tree, sp.csr_matrix(np.array([[1.0, value], [1.0, 2.0]])), [1])
 
 
 def test_features_that_are_no_matrix_of_labels() -> None:

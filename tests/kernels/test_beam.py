@@ -16,23 +16,23 @@ from megalabel.errors import DataError, SettingError
 from megalabel.kernels.candidates import _beam_gather
 from megalabel.kernels.candidates import beam as module
 from megalabel.kernels.candidates.beam import BeamSearch, beam_topk, plain
+from megalabel.kernels.core import dispatch
 from megalabel.types import Positives, TopK
 
 SCORES = ("label", "label*parent", "path", "fading")
+NOT_FINITE = [(np.nan, 0), (np.nan, -1), (np.inf, 0), (-np.inf, -1)]  # a value, and the row that has it
 
 
-@pytest.fixture(autouse=True, params=["numba, 1 thread", "numba, 2 threads", "gathered"])
-def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+SEARCHES = ["numba, 1 thread", "numba, 2 threads", "gathered"]
+
+
+@pytest.fixture(autouse=True, params=SEARCHES)
+def body(request: pytest.FixtureRequest) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2 if "2" in request.param else 1)
-    if request.param == "gathered":  # what runs where there is no numba body
-        monkeypatch.setattr(BeamSearch, "_walk", gather)
-    yield
+    with dispatch.use("plain" if request.param == "gathered" else "cpu"):
+        yield
     torch.set_num_threads(before)
-
-
-def gather(self: BeamSearch, views: torch.Tensor, k: int, pairs: Any) -> tuple[torch.Tensor, torch.Tensor, bool]:
-    return module.gathered(views, self._tables, k, self.scores, pairs)
 
 
 def case(seed: int, depth: int = 2, width: int = 4, n_views: int = 1, batch: int = 5, spread: int = 3):
@@ -60,9 +60,7 @@ def same(a: TopK, b: TopK) -> None:
     torch.testing.assert_close(a.scores, b.scores, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("scores", SCORES)
-@pytest.mark.parametrize("own_views", [False, True])
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.pairwise("body", depth=[1, 2, 3], own_views=[False, True], scores=SCORES, body=SEARCHES)
 def test_equals_lists(depth, own_views, scores, seed):
     views, *tree = case(seed, depth, n_views=depth + 1 if own_views else 1)
     exclude = some_pairs(seed, len(views), len(tree[3]))
@@ -88,8 +86,7 @@ def test_any_shape(seed, depth, width, batch, k, data):
     same(beam_topk(views, *tree, beams, k, scores), plain(views, *tree, beams, k, scores))
 
 
-@pytest.mark.parametrize("scores", SCORES)
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.pairwise("body", depth=[1, 2, 3], scores=SCORES, body=SEARCHES)
 def test_beams_that_cover_everything_score_all_labels(depth, scores, seed):
     views, weights, biases, offsets, order = case(seed, depth, n_views=depth + 1, batch=7)
     logits = [views[:, i] @ w.t() + b for i, (w, b) in enumerate(zip(weights, biases, strict=True))]
@@ -175,8 +172,7 @@ def test_clusters_are_ranked_by_their_own_level_or_by_the_path():
         assert found.scores.item() == pytest.approx(value)
 
 
-@pytest.mark.parametrize("scores", SCORES)
-@pytest.mark.parametrize("size", [-300.0, 90.0])
+@pytest.mark.pairwise("body", size=[-300.0, 90.0], scores=SCORES, body=SEARCHES)
 def test_order_where_probabilities_are_all_0_or_all_1(scores, size):
     weights = [torch.tensor([[0.0]]), torch.tensor([[size + i] for i in (2.0, 0.0, 3.0, 1.0)])]
     found = beam_topk(torch.ones(1, 1, 1), weights, [None] * 2, [np.array([0, 4])], np.arange(4), [1], 4, scores)
@@ -227,10 +223,9 @@ def test_changed_tables_are_seen(seed):
     same(search(views, 3), plain(views, *tree, (2, 2), 3))
 
 
-@pytest.mark.parametrize("level", [0, 1, 2])
-@pytest.mark.parametrize("scores", SCORES)
-@pytest.mark.parametrize(("value", "row"), [(np.nan, 0), (np.nan, -1), (np.inf, 0), (-np.inf, -1)])
-def test_scores_that_are_not_finite_are_refused(level, scores, value, row, seed):
+@pytest.mark.pairwise("body", bad=NOT_FINITE, scores=SCORES, level=[0, 1, 2], body=SEARCHES)
+def test_scores_that_are_not_finite_are_refused(level, scores, bad, seed):
+    value, row = bad
     views, *tree = case(seed, batch=40)
     tree[0][level][row] = value
     views[:] = 1

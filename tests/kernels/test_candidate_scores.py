@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import gc
 import weakref
-from collections.abc import Iterator
 
 import pytest
 import torch
-from kernels.candidate_cases import NONE, Case, candidates_of, case, close, positives_of, slow_bce
+from support.candidate_cases import NONE, Case, candidates_of, case, close, positives_of, slow_bce
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.candidates._cpu import candidate_scores as body
@@ -19,29 +18,15 @@ from megalabel.types import Positives
 DTYPES = [torch.float32, torch.float64]  # numba, and the plain version
 
 
+pytestmark = pytest.mark.usefixtures("threads", "poisoned")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """Compile once, outside any test's time."""
     c = case(0)
     candidate_scores(*c.of(torch.float32), c.candidates)
     candidate_bce(*c.of(torch.float32), c.candidates, c.positives, 1.0)
-
-
-@pytest.fixture(autouse=True, params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def poisoned() -> Iterator[None]:
-    """Memory that torch.empty hands out is full of NaN: what is read before it is written shows."""
-    torch.use_deterministic_algorithms(True)  # which also fills fresh memory
-    assert torch.empty(3).isnan().all()
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 def equals_the_loops(c: Case, dtype: torch.dtype, with_bias: bool = True, scale: float = 0.25) -> None:
@@ -63,27 +48,22 @@ def equals_the_loops(c: Case, dtype: torch.dtype, with_bias: bool = True, scale:
     assert not logits.requires_grad
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("with_bias", [True, False])
-@pytest.mark.parametrize("dim", [1, 3, 7, 33, 384])
+@pytest.mark.pairwise("threads", dim=[1, 3, 7, 33, 384], with_bias=[True, False], dtype=DTYPES, threads=[1, 2])
 def test_everything_equals_the_loops(dim, with_bias, dtype, seed):
     equals_the_loops(case(seed, dim=dim), dtype, with_bias)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("widest", [1, 2, 16, 17, 40])
+@pytest.mark.pairwise("threads", widest=[1, 2, 16, 17, 40], dtype=DTYPES, threads=[1, 2])
 def test_blocks_of_any_length(widest, dtype, seed):
     equals_the_loops(case(seed, nodes=5, widest=widest), dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("share", [0.0, 1.0])
+@pytest.mark.pairwise("threads", share=[0.0, 1.0], dtype=DTYPES, threads=[1, 2])
 def test_no_candidates_and_all_of_them(share, dtype, seed):
     equals_the_loops(case(seed, share=share), dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("batch", [0, 1])
+@pytest.mark.pairwise("threads", batch=[0, 1], dtype=DTYPES, threads=[1, 2])
 def test_batches_of_none_and_one(batch, dtype, seed):
     equals_the_loops(case(seed, batch=batch, share=0.8), dtype)
 
@@ -282,9 +262,9 @@ def test_autocast_does_not_reach_inside(seed):
         assert torch.equal(found[1], expected[1])
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize("where", ["views", "weight"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.pairwise(
+    "threads", dtype=DTYPES, where=["views", "weight"], bad=[float("nan"), float("inf")], threads=[1, 2]
+)
 def test_divergence_is_said(dtype, where, bad, seed):
     c = case(seed, share=1.0)
     views, weight, bias = c.of(dtype)

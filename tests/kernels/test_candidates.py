@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from kernels.candidate_cases import NONE, candidates_of, case, close, slow_bce
+from support.candidate_cases import NONE, candidates_of, case, close, slow_bce
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
-from megalabel.kernels.core.dispatch import fast_body
 from megalabel.types import Positives
 
 
@@ -123,11 +122,3 @@ def test_scaling_leaves_the_graph_alone(seed):
     gradient.scale_(0)
     value.backward()
     close(gradient.cells, slow_bce(c, 1.0).cells)
-
-
-@pytest.mark.parametrize("operation", ["candidate_scores", "row_step", "shortlist"])
-def test_which_body_runs(operation):
-    family = "megalabel.kernels.candidates"
-    assert fast_body(family, operation, torch.zeros(2, 3)).__name__ == f"{family}._cpu.{operation}"
-    assert fast_body(family, operation, torch.zeros(2, 3, dtype=torch.float64)) is None
-    assert fast_body(family, operation, torch.zeros(3, 2).t()) is None

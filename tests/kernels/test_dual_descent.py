@@ -11,7 +11,8 @@ import scipy.sparse as sp
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernels.descent_cases import BODIES, TIGHT, case
+from support.backends import using
+from support.descent_cases import BODIES, TIGHT, case
 
 from megalabel.kernels.linear._cpu import dual_descent as fast
 from megalabel.kernels.linear.dual_descent import descend
@@ -20,7 +21,7 @@ from megalabel.kernels.linear.dual_descent import descend
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """Compile once, outside any test's time."""
-    case(0).descend(body="numba")
+    using("cpu", case(0).descend)
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +45,8 @@ def threads_as_before() -> Iterator[None]:
 def test_both_bodies_do_the_same_steps(seed, n, v, children, width, bias, rounds, threshold) -> None:
     c = case(seed, n, v, tuple(children), width)
     kept: dict[str, Any] = {"bias": bias, "rounds": rounds, "eps": 0, "cost": (2.0, 0.5), "seed": seed}
-    slow = c.descend(body="plain", threshold=threshold, **kept)
-    quick = c.descend(body="numba", threshold=threshold, **kept)
+    slow = using("plain", c.descend, threshold=threshold, **kept)
+    quick = using("cpu", c.descend, threshold=threshold, **kept)
     quick.sparse.check_format(full_check=True)
     assert quick.sparse.has_canonical_format
     assert quick.sparse.dtype == quick.dense.dtype == np.float32
@@ -61,12 +62,12 @@ def test_both_bodies_do_the_same_steps(seed, n, v, children, width, bias, rounds
 def test_threads_and_cuts_change_no_bit(monkeypatch, seed) -> None:
     c = case(seed, 60, 50, (40, 3, 0, 70, 17), width=5)
     torch.set_num_threads(1)
-    one = c.descend(body="numba", seed=3)
+    one = using("cpu", c.descend, seed=3)
     torch.set_num_threads(2)
-    two = c.descend(body="numba", seed=3)
+    two = using("cpu", c.descend, seed=3)
     monkeypatch.setattr(fast, "_ROOM", 1)  # a task a block
     monkeypatch.setattr(fast, "_PARTS", 10**9)
-    cut = c.descend(body="numba", seed=3)
+    cut = using("cpu", c.descend, seed=3)
     for other in (two, cut):
         assert np.array_equal(one.sparse.indptr, other.sparse.indptr)
         assert np.array_equal(one.sparse.indices, other.sparse.indices)
@@ -78,25 +79,25 @@ def test_threads_and_cuts_change_no_bit(monkeypatch, seed) -> None:
 def test_a_model_does_not_depend_on_its_siblings(body, seed) -> None:
     c = case(seed, children=(21,))
     some = [2, 3, 19]
-    all_of_them = c.descend(body=body).sparse[some]
-    alone = c._replace(offsets=np.array([0, 3]), positives=c.positives[some]).descend(body=body).sparse
+    all_of_them = using(body, c.descend).sparse[some]
+    alone = using(body, c._replace(offsets=np.array([0, 3]), positives=c.positives[some]).descend).sparse
     assert np.array_equal(all_of_them.toarray(), alone.toarray())
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_seed_is_an_order_and_not_another_optimum(body, seed) -> None:
     c = case(seed)
-    first, other = (c.descend(body=body, rounds=1, eps=0, seed=s).sparse.toarray() for s in (1, 2))
+    first, other = (using(body, c.descend, rounds=1, eps=0, seed=s).sparse.toarray() for s in (1, 2))
     assert not np.array_equal(first, other)
-    first, other = (c.descend(body=body, seed=s, **TIGHT).sparse.toarray() for s in (1, 2))
+    first, other = (using(body, c.descend, seed=s, **TIGHT).sparse.toarray() for s in (1, 2))
     assert np.allclose(first, other, atol=1e-3)
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_light_weights_are_dropped_but_not_the_bias(body, seed) -> None:
     c = case(seed, width=2)
-    full = c.descend(body=body, threshold=0, bias=0.5)
-    cut = c.descend(body=body, threshold=0.3, bias=0.5)
+    full = using(body, c.descend, threshold=0, bias=0.5)
+    cut = using(body, c.descend, threshold=0.3, bias=0.5)
     wanted = full.sparse.toarray()
     assert full.sparse.nnz == np.count_nonzero(wanted)
     light = np.abs(wanted) < np.float32(0.3)
@@ -105,7 +106,7 @@ def test_light_weights_are_dropped_but_not_the_bias(body, seed) -> None:
     wanted[light] = 0
     assert np.array_equal(cut.sparse.toarray(), wanted)
     assert np.array_equal(cut.dense, full.dense)
-    every = c.descend(body=body, threshold=1e9).sparse.toarray()
+    every = using(body, c.descend, threshold=1e9).sparse.toarray()
     assert not every[:, :-1].any() and every[:-1, -1].all()
 
 
@@ -114,7 +115,7 @@ def test_dense_features_are_features(body, seed) -> None:
     c = case(seed)
     n, v = c.x.shape
     moved = c._replace(x=sp.csr_matrix((n, 1), dtype=np.float32), dense=c.x.toarray())
-    sparse, dense = c.descend(body=body, **TIGHT), moved.descend(body=body, **TIGHT)
+    sparse, dense = using(body, c.descend, **TIGHT), using(body, moved.descend, **TIGHT)
     assert np.allclose(dense.dense, sparse.sparse.toarray()[:, :v], atol=1e-3)
     assert np.allclose(dense.sparse.toarray()[:, -1], sparse.sparse.toarray()[:, -1], atol=1e-3)
 
@@ -123,10 +124,10 @@ def test_dense_features_are_features(body, seed) -> None:
 def test_nothing_to_do(body) -> None:
     c = case(1)
     n, v = c.x.shape
-    no_texts = c._replace(texts=sp.csr_matrix(c.texts.shape, dtype=np.float32)).descend(body=body)
+    no_texts = using(body, c._replace(texts=sp.csr_matrix(c.texts.shape, dtype=np.float32)).descend)
     assert no_texts.sparse.shape == (5, v + 1) and no_texts.sparse.nnz == 0
     nothing = sp.csr_matrix((0, n), dtype=np.float32)
-    no_parents = descend(c.x, nothing, np.array([0]), nothing, body=body)
+    no_parents = using(body, descend, c.x, nothing, np.array([0]), nothing)
     assert no_parents.sparse.shape == (0, v + 1)
-    without_words = c._replace(x=sp.csr_matrix((n, v), dtype=np.float32)).descend(body=body, bias=0)
+    without_words = using(body, c._replace(x=sp.csr_matrix((n, v), dtype=np.float32)).descend, bias=0)
     assert without_words.sparse.nnz == 0

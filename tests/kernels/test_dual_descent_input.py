@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from support.backends import using
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.linear.dual_descent import descend
@@ -59,16 +60,15 @@ def twice() -> sp.csr_matrix:
         ({"dense": np.full((4, 2), np.nan, np.float32)}, r"dense: a value of nan"),
     ],
 )
-@pytest.mark.parametrize("body", ["plain", "numba"])
-def test_bad_data(changed, message, body) -> None:
+def test_bad_data(changed, message) -> None:
     given = {"x": X, "texts": TEXTS, "offsets": OFFSETS, "positives": POSITIVES, **changed}
     with np.errstate(over="ignore", invalid="ignore"), pytest.raises(DataError, match=message):
-        descend(**given, body=body)
+        descend(**given)
 
 
 def test_features_whose_squares_overflow() -> None:
     with pytest.raises(DataError, match=r"the weights: a value of (nan|-?inf)"):
-        descend(with_value(1e30), TEXTS, OFFSETS, POSITIVES, body="numba")
+        using("cpu", descend, with_value(1e30), TEXTS, OFFSETS, POSITIVES)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,6 @@ def test_features_whose_squares_overflow() -> None:
         ({"eps": float("nan")}, r"eps = nan"),
         ({"threshold": float("inf")}, r"threshold = inf"),
         ({"rounds": 0}, r"rounds: 0 rounds; expected 1 or more"),
-        ({"body": "fast"}, r"body='fast'"),
     ],
 )
 def test_bad_settings(setting, message) -> None:
@@ -89,12 +88,12 @@ def test_bad_settings(setting, message) -> None:
         descend(X, TEXTS, OFFSETS, POSITIVES, **setting)
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_what_is_given_is_not_written_to(body) -> None:
     x = sp.csr_matrix((np.ones(3, np.float32), np.array([5, 0, 0]), np.array([0, 2, 3, 3, 3])), shape=(4, 6))
     given = [x, TEXTS.astype(bool), OFFSETS.astype(np.uint8), POSITIVES.astype(np.float64)]
     before = [g.copy() for g in given]
-    found = descend(*given, body=body)
+    found = using(body, descend, *given)
     assert found.sparse.shape == (3, 7) and found.dense.shape == (3, 0)
     for now, was in zip(given, before, strict=True):
         if isinstance(now, np.ndarray):

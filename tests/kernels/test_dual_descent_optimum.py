@@ -5,21 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from kernels.descent_cases import BODIES, TIGHT, Case, case, models, objective, ones, optimum
+from support.backends import using
+from support.descent_cases import BODIES, TIGHT, Case, case, models, objective, ones, optimum
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """Compile once, outside any test's time."""
-    case(0).descend(body="numba")
+    using("cpu", case(0).descend)
 
 
-@pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("bias", [0.0, 1.0, 0.3])
-@pytest.mark.parametrize("cost", [1.0, (3.0, 0.2)])
+@pytest.mark.pairwise(cost=[1.0, (3.0, 0.2)], bias=[0.0, 1.0, 0.3], body=BODIES)
 def test_the_optimum(body, bias, cost, seed) -> None:
     c = case(seed, width=3 if bias == 0.3 else 0)
-    found = c.descend(body=body, bias=bias, cost=cost, **TIGHT)
+    found = using(body, c.descend, bias=bias, cost=cost, **TIGHT)
     positive, negative = cost if isinstance(cost, tuple) else (cost, cost)
     count = 0
     for x, y, w in models(c, found, bias):
@@ -38,7 +37,7 @@ def test_the_optimum_of_scikit_learn(bias, seed) -> None:
     count = 0
     for number in range(20):
         c = case(seed + number, n=50, v=35, children=(3,))
-        found = c.descend(body="numba", bias=bias, cost=0.7, **TIGHT)
+        found = using("cpu", c.descend, bias=bias, cost=0.7, **TIGHT)
         for x, y, w in models(c, found, bias):
             if (y > 0).all():
                 continue  # it refuses one class
@@ -62,6 +61,6 @@ def test_features_that_one_text_alone_has(body, seed) -> None:
     x = sp.csr_matrix(np.diag(rng.normal(size=12)).astype(np.float32))
     everyone = sp.csr_matrix(np.ones((1, 12), np.float32))
     c = Case(x, everyone, np.array([0, 4]), ones(rng, 4, 12, 0.5), None)
-    for rows, y, w in models(c, c.descend(body=body, **TIGHT), 1.0):
+    for rows, y, w in models(c, using(body, c.descend, **TIGHT), 1.0):
         best = optimum(rows, y, np.ones(12))
         assert np.linalg.norm(w - best) <= 1e-3 * np.linalg.norm(best)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from kernels.fan_in_cases import Case, case
+from support.fan_in_cases import Case, case
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_scores, fan_in_topk
@@ -101,9 +101,7 @@ def test_candidates_that_do_not_fit(candidates, seed):
         fan_in_growth(c.x, c.weight, c.bias, c.inputs, c.positives, candidates)
 
 
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("loss", ["bce", "squared_hinge"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.pairwise(dtype=[torch.float32, torch.float64], loss=["bce", "squared_hinge"], group=[1, 16])
 def test_training_that_has_diverged(dtype, loss, group, seed):
     c = case(seed, n_labels=40, group=group).of(dtype)
     x = c.x

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kernels.fan_in_cases import case, close
+from support.fan_in_cases import case, close
 
 from megalabel.errors import SettingError
 from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_scores, fan_in_topk
@@ -88,9 +88,7 @@ def test_frozen_parts_get_no_gradient(seed):
             assert torch.equal(tensor.grad, gradient) if i == kept else tensor.grad is None
 
 
-@pytest.mark.parametrize("name", ["x", "weight", "bias", "inputs"])
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.pairwise("threads", rule=RULES, group=[1, 16], name=["x", "weight", "bias", "inputs"], threads=[1, 2])
 def test_any_layout_in_memory(rule, group, name, seed):
     c = case(seed, n_labels=40, group=group)
     laid, packed = c.of(torch.float32), c.of(torch.float32)
@@ -114,8 +112,7 @@ def test_any_layout_in_memory(rule, group, name, seed):
     close(growth, fan_in_growth(laid.x, *layer, c.positives, c.inputs, group=group).double())
 
 
-@pytest.mark.parametrize("name", ["weight", "bias"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.pairwise("threads", dtype=[torch.float32, torch.float64], name=["weight", "bias"], threads=[1, 2])
 def test_a_rule_refuses_numbers_that_share_memory(dtype, name, seed):
     c = case(seed).of(dtype)
     one = getattr(c, name).detach()[:1]
@@ -125,9 +122,7 @@ def test_a_rule_refuses_numbers_that_share_memory(dtype, name, seed):
         c.loss("bce", rule=SGDRule(lr=0.1))
 
 
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.pairwise("threads", rule=RULES, dtype=[torch.float32, torch.float64], group=[1, 16], threads=[1, 2])
 def test_a_rule_leaves_frozen_parts_alone(rule, dtype, group, seed):
     c = case(seed, n_labels=40, group=group)
     everything = c.of(dtype)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from kernels.fan_in_cases import Case, case, close
+from support.fan_in_cases import Case, case, close
 from torch import Tensor
 
 from megalabel.kernels.updates.adam_rule import AdamRule, Rule
@@ -51,11 +51,9 @@ def kept(rule: Rule) -> list[Tensor]:
     return [t for name in type(rule).KEPT if isinstance(t := getattr(rule, name), Tensor)]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.pairwise(
+    "threads", name=RULES, shape=SHAPES, bias=[True, False], loss=LOSSES, dtype=DTYPES, threads=[1, 2]
+)
 def test_three_steps(name, shape, bias, loss, dtype, seed):
     c = case(seed, *SHAPES[shape], bias=bias)
     ours, truth = c.of(dtype), c.of(torch.float64)
@@ -74,9 +72,7 @@ def test_three_steps(name, shape, bias, loss, dtype, seed):
     assert ours.weight.grad is None
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.pairwise("threads", name=RULES, group=[1, 16], dtype=DTYPES, threads=[1, 2])
 def test_micro_batches_equal_one_batch(name, group, dtype, seed):
     c = case(seed, n_labels=40, n_texts=6, group=group)
     whole, parted = c.of(dtype), c.of(dtype)
@@ -95,8 +91,7 @@ def test_micro_batches_equal_one_batch(name, group, dtype, seed):
         close(parted.bias, whole.bias.double())
 
 
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.pairwise("threads", name=RULES, group=[1, 16], threads=[1, 2])
 def test_labels_without_slope(name, group, seed):
     """Under plain SGD they keep their bits; where the rule moves every weight, they move."""
     c = case(seed, n_labels=50, n_texts=64, group=group, density=0.0).of(torch.float32)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels.fan_in_cases import Case, case, close
+from support.fan_in_cases import Case, case, close
 
 from megalabel.kernels.all_labels import label_loss
 from megalabel.kernels.all_labels.streaming_topk import plain_of
@@ -63,10 +63,7 @@ def test_densify_adds_up_what_meets(seed):
     assert torch.equal(densify(c.weight, c.inputs, 4, 3), c.dense_weight())
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.pairwise("threads", shape=SHAPES, loss=LOSSES, bias=[True, False], dtype=DTYPES, threads=[1, 2])
 def test_loss_and_gradients_equal_the_dense_layer(shape, loss, bias, dtype, seed):
     c = shaped(shape, seed, bias)
     ours, truth = c.of(dtype), c.of(torch.float64)
@@ -78,8 +75,7 @@ def test_loss_and_gradients_equal_the_dense_layer(shape, loss, bias, dtype, seed
         close(a, e)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.pairwise("threads", shape=SHAPES, dtype=DTYPES, threads=[1, 2])
 def test_scores_and_their_gradients_equal_the_dense_layer(shape, dtype, seed):
     c = shaped(shape, seed)
     ours, truth = c.of(dtype), c.of(torch.float64)
@@ -127,8 +123,7 @@ def test_a_label_whose_inputs_are_all_the_same(group, seed):
     assert (gradients[1][group] == gradients[1][group][0]).all()
 
 
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("n_texts", [5, 64, 80])
+@pytest.mark.pairwise("threads", n_texts=[5, 64, 80], group=[1, 16], threads=[1, 2])
 def test_a_hinge_without_slope_moves_nothing(n_texts, group, seed):
     c = case(seed, n_labels=50, n_texts=n_texts, group=group).of(torch.float32)
     with torch.no_grad():
@@ -159,9 +154,7 @@ def test_logits_far_out(loss):
     torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("n_texts", [3, 64])
+@pytest.mark.pairwise("threads", n_texts=[3, 64], group=[1, 16], dtype=DTYPES, threads=[1, 2])
 def test_the_best_labels_are_those_of_all_scores(n_texts, group, dtype, seed):
     c = case(seed, n_labels=90, dim=300, n_texts=n_texts, group=group).of(dtype)
     generator = torch.Generator().manual_seed(seed)
@@ -173,9 +166,13 @@ def test_the_best_labels_are_those_of_all_scores(n_texts, group, dtype, seed):
     assert torch.equal(found.scores, expected.scores)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("shape", ["several blocks", "groups, the last short", "one of each", "no text"])
+@pytest.mark.pairwise(
+    "threads",
+    shape=["several blocks", "groups, the last short", "one of each", "no text"],
+    loss=LOSSES,
+    dtype=DTYPES,
+    threads=[1, 2],
+)
 def test_growth_is_the_dense_gradient_at_the_candidates(shape, loss, dtype, seed):
     c = shaped(shape, seed)
     ours, truth = c.of(dtype), c.of(torch.float64)

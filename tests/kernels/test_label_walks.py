@@ -11,9 +11,9 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.backends import using
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.clustering import label_walks as module
 from megalabel.kernels.clustering._cpu import label_walks as fast
 from megalabel.kernels.clustering.label_walks import walk_counts
 
@@ -21,7 +21,7 @@ from megalabel.kernels.clustering.label_walks import walk_counts
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """Compile once, outside any test's time."""
-    walk_counts(sp.csr_matrix(np.eye(2)), hops=2, body="numba")
+    using("cpu", walk_counts, sp.csr_matrix(np.eye(2)), hops=2)
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +89,8 @@ def check_same(found: sp.csr_matrix, expected: sp.csr_matrix) -> None:
 def test_both_bodies_equal_a_walk_hop_by_hop(seed, n, n_labels, hops, p_reset, top) -> None:
     labels = sp.random(n, n_labels, density=0.25, format="csr", random_state=abs(seed) % 1000)
     expected = walk_hop_by_hop(labels, hops, p_reset, top, seed & _MASK)
-    for body in ("plain", "numba"):
-        found = walk_counts(labels, hops=hops, p_reset=p_reset, top=top, seed=seed, body=body)
+    for body in ("plain", "cpu"):
+        found = using(body, walk_counts, labels, hops=hops, p_reset=p_reset, top=top, seed=seed)
         found.check_format(full_check=True)
         assert found.shape == (n_labels, n_labels) and found.dtype == np.float32 and found.has_sorted_indices
         rows, columns = found.nonzero()
@@ -101,45 +101,39 @@ def test_both_bodies_equal_a_walk_hop_by_hop(seed, n, n_labels, hops, p_reset, t
 def test_threads_and_index_types_change_nothing(index) -> None:
     labels = sp.random(400, 300, density=0.02, format="csr", random_state=0)
     labels.indices, labels.indptr = labels.indices.astype(index), labels.indptr.astype(index)
-    expected = walk_counts(labels, seed=3, body="plain")
+    expected = using("plain", walk_counts, labels, seed=3)
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
-        check_same(walk_counts(labels, seed=3, body="numba"), expected)
-    assert (walk_counts(labels, seed=4, body="numba") != expected).nnz > 0
+        check_same(using("cpu", walk_counts, labels, seed=3), expected)
+    assert (using("cpu", walk_counts, labels, seed=4) != expected).nnz > 0
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_counts_are_what_probability_says(body) -> None:
     # Label 0 has both texts, 1 and 2 one each: a hop from 0 lands on 0 half the time, on 1 and 2 a quarter each.
     labels = sp.csr_matrix(np.array([[1, 1, 0], [1, 0, 1]]))
     hops = 20_000
-    found = walk_counts(labels, hops=hops, p_reset=1, body=body).toarray() / hops
+    found = using(body, walk_counts, labels, hops=hops, p_reset=1).toarray() / hops
     assert np.allclose(found, [[0.5, 0.25, 0.25], [0.5, 0.5, 0], [0.5, 0, 0.5]], atol=0.015)
     # Without return, every walk forgets where it began: the stationary distribution is 1/2, 1/4, 1/4.
-    found = walk_counts(labels, hops=hops, p_reset=0, body=body).toarray() / hops
+    found = using(body, walk_counts, labels, hops=hops, p_reset=0).toarray() / hops
     assert np.allclose(found, [[0.5, 0.25, 0.25]] * 3, atol=0.015)
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_the_diagonal_stays_and_empty_labels_have_empty_rows(body) -> None:
     # Label 0 is one among 31 labels of one text; label 31 has no text.
     labels = sp.csr_matrix(np.array([[1] * 31 + [0]]))
-    found = walk_counts(labels, hops=1, top=1, body=body).toarray()
+    found = using(body, walk_counts, labels, hops=1, top=1).toarray()
     assert not found[31].any() and not found[:, 31].any()
     assert (found.diagonal()[:31] == 1).all()
     assert (found.sum(axis=1)[:31] <= 2).all() and (found.sum(axis=1)[:31] == 2).sum() > 20
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_a_stored_zero_is_no_label(body) -> None:
     labels = sp.csr_matrix((np.array([1.0, 0.0]), np.array([0, 1]), np.array([0, 2])), shape=(1, 2))
-    assert walk_counts(labels, hops=5, body=body).toarray().tolist() == [[5, 0], [0, 0]]
-
-
-def test_many_hops_go_to_numba(monkeypatch) -> None:
-    monkeypatch.setattr(module, "_plain_walk_counts", None)
-    labels = sp.csr_matrix(np.eye(3))
-    assert walk_counts(labels, hops=module.ENOUGH_WORK // 3 + 1).nnz == 3
+    assert using(body, walk_counts, labels, hops=5).toarray().tolist() == [[5, 0], [0, 0]]
 
 
 def test_what_does_not_fit() -> None:

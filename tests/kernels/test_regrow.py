@@ -9,23 +9,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.backends import using
 
 from megalabel.errors import SettingError
 from megalabel.kernels.fan_in.connections import TRIES, check_inputs, first_inputs, input_dtype, use
 from megalabel.kernels.fan_in.regrow import candidates, regrow, regrow_by
 
-BODIES = ("plain", "numba")
+BODIES = ("plain", "cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """Compile once, outside any test's time."""
     for dim in (3, 300, 40000):
-        inputs = first_inputs(2, 2, dim, seed=0, body="numba")
+        inputs = using("cpu", first_inputs, 2, 2, dim, seed=0)
         slots = torch.ones(2, 2, dtype=torch.bool)
-        regrow(inputs, slots, dim, seed=0, step=0, body="numba")
-        tried = candidates(inputs, slots, dim, 2, seed=0, step=0, body="numba")
-        regrow_by(inputs, slots, tried, torch.rand(2, 2), body="numba")
+        using("cpu", regrow, inputs, slots, dim, seed=0, step=0)
+        tried = using("cpu", candidates, inputs, slots, dim, 2, seed=0, step=0)
+        using("cpu", regrow_by, inputs, slots, tried, torch.rand(2, 2))
 
 
 @pytest.fixture(autouse=True)
@@ -54,15 +55,15 @@ def test_the_smallest_type_that_fits() -> None:
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize(("fan_in", "dim"), [(1, 1), (1, 5), (5, 5), (40, 45), (7, 300), (3, 40000)])
 def test_first_inputs(body, fan_in, dim) -> None:
-    inputs = first_inputs(20, fan_in, dim, seed=3, body=body)
+    inputs = using(body, first_inputs, 20, fan_in, dim, seed=3)
     assert inputs.shape == (20, fan_in)
     check_inputs(inputs, dim, 20)
     assert all_distinct(inputs)
     for distinct in (True, False):
-        one = first_inputs(20, fan_in, dim, seed=3, distinct=distinct, body=body)
-        assert torch.equal(one, first_inputs(20, fan_in, dim, seed=3, distinct=distinct, body="plain"))
+        one = using(body, first_inputs, 20, fan_in, dim, seed=3, distinct=distinct)
+        assert torch.equal(one, using("plain", first_inputs, 20, fan_in, dim, seed=3, distinct=distinct))
         if dim > 1:
-            assert not torch.equal(one, first_inputs(20, fan_in, dim, seed=4, distinct=distinct, body=body))
+            assert not torch.equal(one, using(body, first_inputs, 20, fan_in, dim, seed=4, distinct=distinct))
 
 
 @pytest.mark.parametrize("distinct", [True, False])
@@ -98,7 +99,7 @@ def test_regrowth(seed, n_groups, fan_in, more, share, distinct) -> None:
     inputs = first_inputs(n_groups, fan_in, dim, seed=seed, distinct=distinct)
     slots = some(seed, (n_groups, fan_in), share)
     new = inputs.clone()
-    regrow(new, slots, dim, seed=seed, step=3, distinct=distinct, body="plain")
+    using("plain", regrow, new, slots, dim, seed=seed, step=3, distinct=distinct)
     check_inputs(new, dim)
     assert torch.equal(new[~slots], inputs[~slots])
     if distinct:
@@ -106,7 +107,7 @@ def test_regrowth(seed, n_groups, fan_in, more, share, distinct) -> None:
         if more:
             assert (new != inputs)[slots].all()
     fast = inputs.clone()
-    regrow(fast, slots, dim, seed=seed, step=3, distinct=distinct, body="numba")
+    using("cpu", regrow, fast, slots, dim, seed=seed, step=3, distinct=distinct)
     assert torch.equal(new, fast)
 
 
@@ -116,10 +117,10 @@ def test_where_every_input_is_in_use_a_slot_keeps_its_own(body) -> None:
     slots = torch.zeros(30, 6, dtype=torch.bool)
     slots[:, 2] = True
     new = inputs.clone()
-    regrow(new, slots, 6, seed=0, step=0, body=body)
+    using(body, regrow, new, slots, 6, seed=0, step=0)
     assert torch.equal(new, inputs)
     slots[:, 4] = True  # two exchange theirs
-    regrow(new, slots, 6, seed=0, step=0, body=body)
+    using(body, regrow, new, slots, 6, seed=0, step=0)
     assert torch.equal(new[:, [4, 2]], inputs[:, [2, 4]])
 
 
@@ -130,7 +131,7 @@ def test_the_last_free_inputs_are_found_and_chosen_evenly(body) -> None:
     inputs = torch.arange(198).repeat(n_groups, 1).to(input_dtype(dim))
     slots = torch.zeros(n_groups, 198, dtype=torch.bool)
     slots[:, 7] = True
-    regrow(inputs, slots, dim, seed=1, step=1, body=body)
+    using(body, regrow, inputs, slots, dim, seed=1, step=1)
     counts = torch.bincount(inputs[:, 7].long(), minlength=dim)
     assert counts[198] + counts[199] == n_groups and 150 < counts[198] < 250
 
@@ -139,7 +140,7 @@ def test_the_last_free_inputs_are_found_and_chosen_evenly(body) -> None:
 def test_duplicates_among_kept_connections_stay(body) -> None:
     inputs = torch.tensor([[1, 1, 0, 2], [0, 0, 0, 0]], dtype=torch.uint8)
     slots = torch.tensor([[False, False, True, True], [True, False, True, True]])
-    regrow(inputs, slots, 5, seed=1, step=1, body=body)
+    using(body, regrow, inputs, slots, 5, seed=1, step=1)
     assert inputs[0, :2].tolist() == [1, 1] and inputs[1, 1] == 0
     assert len(set(inputs[0].tolist())) == 3 and len(set(inputs[1].tolist())) == 4
 
@@ -151,11 +152,11 @@ def test_one_seed_and_step_give_one_layer_on_any_threads() -> None:
     for threads, seed, step in [(1, 1, 7), (2, 1, 7), (1, 1, 8), (1, 2, 7)]:
         torch.set_num_threads(threads)
         new = inputs.clone()
-        regrow(new, slots, 300, seed=seed, step=step, body="numba")
-        tried = candidates(inputs, slots, 300, 9, seed=seed, step=step, body="numba")
+        using("cpu", regrow, new, slots, 300, seed=seed, step=step)
+        tried = using("cpu", candidates, inputs, slots, 300, 9, seed=seed, step=step)
         by = inputs.clone()
-        regrow_by(by, slots, tried, torch.sin(tried.float()), body="numba")
-        results.append((new, tried, by, first_inputs(500, 8, 300, seed=seed, body="numba")))
+        using("cpu", regrow_by, by, slots, tried, torch.sin(tried.float()))
+        results.append((new, tried, by, using("cpu", first_inputs, 500, 8, 300, seed=seed)))
     assert all(torch.equal(one, two) for one, two in zip(results[0], results[1], strict=True))
     for other in results[2:]:
         assert (results[0][0] != other[0])[slots].float().mean() > 0.9
@@ -178,13 +179,13 @@ def test_regrowth_by_strength(seed, n_groups, fan_in, more, part, share, distinc
     inputs = first_inputs(n_groups, fan_in, dim, seed=seed, distinct=distinct)
     slots = some(seed, (n_groups, fan_in), share)
     count = 1 + int(part * (dim - 1))
-    tried = candidates(inputs, slots, dim, count, seed=seed, step=3, body="plain")
+    tried = using("plain", candidates, inputs, slots, dim, count, seed=seed, step=3)
     assert tried.dtype == inputs.dtype
-    assert torch.equal(tried, candidates(inputs, slots, dim, count, seed=seed, step=3, body="numba"))
+    assert torch.equal(tried, using("cpu", candidates, inputs, slots, dim, count, seed=seed, step=3))
     strength = torch.rand(tried.shape, generator=torch.Generator().manual_seed(seed)).round(decimals=1)
     new, fast = inputs.clone(), inputs.clone()
-    regrow_by(new, slots, tried, strength, body="plain")
-    regrow_by(fast, slots, tried, strength, body="numba")
+    using("plain", regrow_by, new, slots, tried, strength)
+    using("cpu", regrow_by, fast, slots, tried, strength)
     assert torch.equal(new, fast)
     assert torch.equal(new[~slots], inputs[~slots])
     check_inputs(new, dim)
@@ -205,7 +206,7 @@ def test_slots_without_a_candidate_keep_what_the_group_had(body) -> None:
     inputs = torch.tensor([[0, 1, 2, 3]], dtype=torch.uint8)
     slots = torch.tensor([[True, False, True, True]])
     new = inputs.clone()
-    regrow_by(new, slots, torch.tensor([[2, 1]], dtype=torch.uint8), torch.tensor([[0.1, 9.0]]), body=body)
+    using(body, regrow_by, new, slots, torch.tensor([[2, 1]], dtype=torch.uint8), torch.tensor([[0.1, 9.0]]))
     assert new.tolist() == [[2, 1, 0, 3]]  # 1 is kept and passed over; 0 is what nobody took
 
 
@@ -235,7 +236,6 @@ def test_bad_arguments() -> None:
         (r"two of \(3, C\)", lambda: regrow_by(inputs, slots, inputs, torch.rand(3, 3))),
         ("torch.uint8", lambda: regrow_by(inputs, slots, inputs.int(), torch.rand(3, 4))),
         ("diverged", lambda: regrow_by(inputs, slots, inputs, torch.full((3, 4), float("nan")))),
-        ("plain", lambda: regrow(inputs, slots, 10, seed=0, step=0, body="gpu")),  # type: ignore[arg-type]
     ]
     for match, call in calls:
         with pytest.raises(SettingError, match=match):

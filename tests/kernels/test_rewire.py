@@ -9,11 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.backends import using
 
 from megalabel.errors import SettingError
 from megalabel.kernels.fan_in.rewire import restart, strengths, weak
 
-BODIES = ("plain", "numba")
+BODIES = ("plain", "cpu")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -22,9 +23,9 @@ def compiled() -> None:
     for dtype in (torch.float32, torch.float64):
         for start in ("zero", "uniform"):
             weight = torch.randn(4, 2, dtype=dtype)
-            slots = weak(weight, 1, share=0.5, body="numba")
-            weak(weight, 1, share=0.5, scope="group", body="numba")
-            restart(weight, slots, 1, start=start, seed=0, step=0, body="numba")
+            slots = using("cpu", weak, weight, 1, share=0.5)
+            using("cpu", weak, weight, 1, share=0.5, scope="group")
+            using("cpu", restart, weight, slots, 1, start=start, seed=0, step=0)
 
 
 @pytest.fixture(autouse=True)
@@ -41,16 +42,16 @@ def normal(seed: int, *shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("body", BODIES)
 def test_a_bar_takes_what_lies_strictly_below_it(body) -> None:
     weight = torch.tensor([[0.5, -0.25, 0.0], [-0.125, 0.75, -0.5]])
-    assert weak(weight, 1, below=0.5, body=body).tolist() == [[False, True, True], [True, False, False]]
-    assert not weak(weight, 1, below=0, body=body).any()
-    assert weak(weight, 1, below=1, body=body).all()
+    assert using(body, weak, weight, 1, below=0.5).tolist() == [[False, True, True], [True, False, False]]
+    assert not using(body, weak, weight, 1, below=0).any()
+    assert using(body, weak, weight, 1, below=1).all()
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_bar_is_not_rounded_to_the_weights(body) -> None:
     tenth = torch.full((1, 1), 0.1)  # in float32 a little above 0.1
-    assert not weak(tenth, 1, below=0.1, body=body).any()
-    assert weak(tenth, 1, below=0.1000001, body=body).all()
+    assert not using(body, weak, tenth, 1, below=0.1).any()
+    assert using(body, weak, tenth, 1, below=0.1000001).all()
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -58,8 +59,8 @@ def test_a_group_s_connection_is_as_strong_as_the_root_of_its_mean_square(body) 
     weight = torch.tensor([[3.0, 0.0], [4.0, 0.0], [2.0, 7.0]])  # the last group is short
     expected = np.array([[12.5**0.5, 0], [2, 7]], dtype=np.float32)
     np.testing.assert_array_equal(strengths(weight.numpy(), 2), expected)
-    assert weak(weight, 2, below=2.0, body=body).tolist() == [[False, True], [False, False]]
-    assert weak(weight, 2, below=3.6, body=body).tolist() == [[True, True], [True, False]]
+    assert using(body, weak, weight, 2, below=2.0).tolist() == [[False, True], [False, False]]
+    assert using(body, weak, weight, 2, below=3.6).tolist() == [[True, True], [True, False]]
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -67,7 +68,7 @@ def test_a_group_s_connection_is_as_strong_as_the_root_of_its_mean_square(body) 
 def test_a_share_of_the_layer_takes_one_less_than_k(body, group) -> None:
     weight = normal(0, 40 * group, 5)
     for share, k in ((0.0, 0), (0.01, 2), (0.29, 58), (0.5, 100), (1.0, 200)):
-        slots = weak(weight, group, share=share, body=body)
+        slots = using(body, weak, weight, group, share=share)
         strength = strengths(weight.numpy(), group)
         assert slots.shape == (40, 5) and slots.sum() == max(k - 1, 0)
         if k > 1:
@@ -77,27 +78,27 @@ def test_a_share_of_the_layer_takes_one_less_than_k(body, group) -> None:
 @pytest.mark.parametrize("body", BODIES)
 def test_a_share_counts_as_it_is_written(body) -> None:
     weight = torch.arange(1.0, 101.0).reshape(10, 10)
-    assert weak(weight, 1, share=0.29, body=body).sum() == 28  # below the 29th, though 0.29 * 100 < 29
+    assert using(body, weak, weight, 1, share=0.29).sum() == 28  # below the 29th, though 0.29 * 100 < 29
 
 
 @pytest.mark.parametrize("body", BODIES)
 def test_a_share_of_each_group(body) -> None:
     weight = normal(1, 12, 8) * torch.logspace(-3, 3, 12)[:, None]
-    slots = weak(weight, 1, share=0.5, scope="group", body=body)
+    slots = using(body, weak, weight, 1, share=0.5, scope="group")
     assert slots.sum(1).tolist() == [3] * 12
-    of_layer = weak(weight, 1, share=0.5, body=body)
+    of_layer = using(body, weak, weight, 1, share=0.5)
     assert of_layer[0].all() and not of_layer[-1].any()
-    assert not weak(weight, 1, share=0.1, scope="group", body=body).any()  # floor(0.8) is none
-    assert weak(weight, 1, share=1, scope="group", body=body).sum(1).tolist() == [7] * 12
+    assert not using(body, weak, weight, 1, share=0.1, scope="group").any()  # floor(0.8) is none
+    assert using(body, weak, weight, 1, share=1, scope="group").sum(1).tolist() == [7] * 12
 
 
 @pytest.mark.parametrize("body", BODIES)
 @pytest.mark.parametrize("scope", ["layer", "group"])
 def test_ties_at_the_cut_are_kept(body, scope) -> None:
     weight = torch.tensor([[1.0, -2.0, 2.0, 2.0, -3.0]]).repeat(3, 1)
-    slots = weak(weight, 1, share=0.6, scope=scope, body=body)
+    slots = using(body, weak, weight, 1, share=0.6, scope=scope)
     assert slots.tolist() == [[True, False, False, False, False]] * 3
-    assert not weak(torch.zeros(4, 4), 1, share=1, scope=scope, body=body).any()
+    assert not using(body, weak, torch.zeros(4, 4), 1, share=1, scope=scope).any()
 
 
 @settings(deadline=None, max_examples=60)
@@ -115,24 +116,26 @@ def test_fast_equals_plain_on_any_weights(seed, n_labels, fan_in, group, share, 
     exponents = rng.integers(-140, 100, (n_labels, fan_in))  # from denormal numbers to huge ones
     mantissas = rng.integers(-3, 4, (n_labels, fan_in)) + rng.random((n_labels, fan_in)).round(1)
     weight = torch.from_numpy(np.ldexp(mantissas, exponents)).to(dtype)
-    plain = weak(weight, group, share=share, scope=scope, body="plain")
-    assert torch.equal(plain, weak(weight, group, share=share, scope=scope, body="numba"))
+    plain = using("plain", weak, weight, group, share=share, scope=scope)
+    assert torch.equal(plain, using("cpu", weak, weight, group, share=share, scope=scope))
     bar = float(rng.choice(strengths(weight.numpy(), group).ravel()))
     expected = torch.from_numpy(strengths(weight.numpy(), group) < bar)
     for body in BODIES:
-        assert torch.equal(expected, weak(weight, group, below=bar, body=body))
+        assert torch.equal(expected, using(body, weak, weight, group, below=bar))
 
 
-@pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("cut", [{"below": 0.1}, {"share": 0.2}, {"share": 0.5, "scope": "group"}, {"share": 0}])
-@pytest.mark.parametrize("group", [1, 2])
+@pytest.mark.pairwise(
+    group=[1, 2],
+    cut=[{"below": 0.1}, {"share": 0.2}, {"share": 0.5, "scope": "group"}, {"share": 0}],
+    bad=[float("nan"), float("inf"), -float("inf")],
+    body=BODIES,
+)
 def test_weights_that_are_not_finite_are_an_error(body, bad, cut, group) -> None:
     weight = normal(2, 9, 4)
     weight[8, 2] = bad
     before = weight.clone()
     with pytest.raises(SettingError, match="diverged"):
-        weak(weight, group, **cut, body=body)
+        using(body, weak, weight, group, **cut)
     assert torch.equal(weight.nan_to_num(), before.nan_to_num())
 
 
@@ -140,23 +143,21 @@ def test_threads_do_not_matter() -> None:
     weight, results = normal(3, 1000, 16), []
     for threads in (1, 2):
         torch.set_num_threads(threads)
-        slots = [weak(weight, 3, share=0.3, scope=scope, body="numba") for scope in ("layer", "group")]
+        slots = [using("cpu", weak, weight, 3, share=0.3, scope=scope) for scope in ("layer", "group")]
         new = weight.clone()
-        restart(new, slots[0], 3, start="uniform", seed=1, step=2, body="numba")
+        using("cpu", restart, new, slots[0], 3, start="uniform", seed=1, step=2)
         results.append([*slots, new])
     assert all(torch.equal(one, two) for one, two in zip(*results, strict=True))
 
 
-@pytest.mark.parametrize("body", BODIES)
-@pytest.mark.parametrize("start", ["zero", "uniform"])
-@pytest.mark.parametrize("group", [1, 4])
+@pytest.mark.pairwise(group=[1, 4], start=["zero", "uniform"], body=BODIES)
 def test_only_new_connections_begin_anew(body, start, group) -> None:
     weight = torch.nn.Parameter(normal(4, 30, 16))
     states = [normal(5, 30, 16), normal(6, 30, 16)]
     slots = normal(7, -(-30 // group), 16) < 0
     fresh = slots.repeat_interleave(group, 0)[:30]
     before, states_before = weight.detach().clone(), [s.clone() for s in states]
-    restart(weight, slots, group, start=start, seed=1, step=2, states=states, body=body)
+    using(body, restart, weight, slots, group, start=start, seed=1, step=2, states=states)
     assert torch.equal(weight[~fresh], before[~fresh])
     for now, then in zip(states, states_before, strict=True):
         assert torch.equal(now[~fresh], then[~fresh]) and not now[fresh].any()
@@ -171,9 +172,9 @@ def test_only_new_connections_begin_anew(body, start, group) -> None:
 def test_both_bodies_begin_alike_and_each_step_differently() -> None:
     slots = normal(8, 10, 7) < 0.5
     seen = []
-    for body, seed, step in [("plain", 1, 2), ("numba", 1, 2), ("plain", 1, 3), ("plain", 2, 2)]:
+    for body, seed, step in [("plain", 1, 2), ("cpu", 1, 2), ("plain", 1, 3), ("plain", 2, 2)]:
         weight = torch.zeros(20, 7)
-        restart(weight, slots, 2, start="uniform", seed=seed, step=step, body=body)
+        using(body, restart, weight, slots, 2, start="uniform", seed=seed, step=step)
         seen.append(weight)
     assert torch.equal(seen[0], seen[1])
     fresh = slots.repeat_interleave(2, 0)
@@ -203,7 +204,6 @@ GOOD = {"weight": torch.ones(6, 4), "group": 2, "share": 0.5}
         ({"weight": torch.ones(6)}, "at least one of each"),
         ({"weight": torch.ones(0, 4)}, "at least one of each"),
         ({"weight": torch.ones(6, 4, dtype=torch.float16)}, "float32 or float64"),
-        ({"body": "gpu"}, "plain"),
     ],
 )
 def test_bad_cuts(change, match) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from kernels.candidate_cases import Case, candidates_of, case, close, slow_bce
+from support.candidate_cases import Case, candidates_of, case, close, slow_bce
 from torch import Tensor
 
 from megalabel.errors import SettingError
@@ -29,6 +28,9 @@ def gradient_of(c: Case, dtype: torch.dtype = torch.float32) -> TableGradient:
     return candidate_bce(views, weight, bias, c.candidates, c.positives, 1.0)[2]
 
 
+pytestmark = pytest.mark.usefixtures("threads", "poisoned")
+
+
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """Compile once, outside any test's time."""
@@ -36,22 +38,6 @@ def compiled() -> None:
     _, weight, bias = c.of(torch.float32)
     row_adam(weight, bias, adam_state(weight, bias), [gradient_of(c)], 0.1)
     row_sgd(weight, bias, [gradient_of(c)], 0.1)
-
-
-@pytest.fixture(autouse=True, params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(autouse=True)
-def poisoned() -> Iterator[None]:
-    """Memory that torch.empty hands out is full of NaN: what is read before it is written shows."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
 
 
 class SlowAdam:
@@ -87,8 +73,7 @@ def slow_gradient(*cases: Case) -> np.ndarray:
     return sum(np.concatenate([part.weight, part.bias[:, None]], axis=1) for part in parts)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("dim", [1, 3, 7, 33, 384])
+@pytest.mark.pairwise("threads", dim=[1, 3, 7, 33, 384], dtype=DTYPES, threads=[1, 2])
 def test_adam_equals_the_loops(dim, dtype, seed):
     c = case(seed, dim=dim, share=0.3)
     _, weight, bias = c.of(dtype)
@@ -141,8 +126,7 @@ def test_where_all_rows_are_touched_it_is_torch_adamw(dtype, seed):
     assert (state["steps"] == 5).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("dim", [1, 3, 7, 33, 384])
+@pytest.mark.pairwise("threads", dim=[1, 3, 7, 33, 384], dtype=DTYPES, threads=[1, 2])
 def test_sgd_equals_the_loops(dim, dtype, seed):
     c = case(seed, dim=dim)
     _, weight, bias = c.of(dtype)
@@ -154,8 +138,7 @@ def test_sgd_equals_the_loops(dim, dtype, seed):
     close(bias, expected_bias)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("batch", [1, 2, 4, 5, 6, 8, 9, 13])
+@pytest.mark.pairwise("threads", batch=[1, 2, 4, 5, 6, 8, 9, 13], dtype=DTYPES, threads=[1, 2])
 def test_any_number_of_members(batch, dtype, seed):
     """All rows, one group: members are added up four at a time, and what is left over."""
     c = case(seed, batch=batch, dim=11, nodes=3)
@@ -178,8 +161,7 @@ def step(kind: str, weight: Tensor, bias: Tensor | None, gradients: list[TableGr
     return [weight, *([] if bias is None else [bias]), *state.values()]
 
 
-@pytest.mark.parametrize("kind", ["adam", "sgd"])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.pairwise("threads", dtype=DTYPES, kind=["adam", "sgd"], threads=[1, 2])
 def test_a_list_of_gradients_is_the_joined_batch(dtype, kind, seed):
     c = case(seed, batch=11, dim=7)
     whole = gradient_of(c, dtype)
@@ -281,8 +263,7 @@ def test_rows_are_cut_into_even_parts(parts, seed):
     assert max(shares) <= sum(shares) / parts + 2 * int(work.max())
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.pairwise("threads", dtype=DTYPES, bad=[float("nan"), float("inf")], threads=[1, 2])
 def test_what_is_not_finite_changes_nothing(dtype, bad, seed):
     c = case(seed, share=1.0)
     _, weight, bias = c.of(dtype)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernels.candidate_cases import NONE, candidates_of, case, positives_of
+from support.candidate_cases import NONE, candidates_of, case, positives_of
 from torch import Tensor
 
 from megalabel.errors import DataError, SettingError

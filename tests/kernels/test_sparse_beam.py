@@ -19,7 +19,10 @@ from megalabel.types import Positives, TopK
 SCORES = ("l3-hinge", "l2-hinge", "sigmoid")
 
 
-@pytest.fixture(autouse=True, params=["1 thread, looked up", "2 threads, tabled"])
+SEARCHES = ["1 thread, looked up", "2 threads, tabled"]
+
+
+@pytest.fixture(autouse=True, params=SEARCHES)
 def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2 if "2" in request.param else 1)
@@ -71,8 +74,7 @@ def same(found: TopK, wanted: TopK) -> None:
     assert found.labels.dtype == np.int64 and found.scores.dtype == np.float32
 
 
-@pytest.mark.parametrize("scores", SCORES)
-@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+@pytest.mark.pairwise("body", depth=[0, 1, 2, 3], scores=SCORES, body=SEARCHES)
 def test_equals_the_definition(depth, scores, seed):
     for more in range(4):
         case = Case(seed + more, depth)
@@ -202,6 +204,7 @@ def test_float64_and_unsorted_texts(seed):
         ({"exclude": Positives(torch.tensor([0]), torch.tensor([10**6]))}, DataError, "excluded"),
     ],
 )
+@pytest.mark.parametrize("body", SEARCHES[:1], indirect=True)  # checked before anything runs
 def test_bad_input(wrong, error, message):
     case = Case(3)
     given = {"x": case.x, "levels": case.levels, "order": case.order, "beams": [2, 2], "k": 3}

@@ -1,4 +1,4 @@
-"""The numba bodies against sorting the rows one by one."""
+"""The largest entries of sparse rows: both implementations against sorting the rows one by one."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import scipy.sparse as sp
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.backends import using
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.sparse import sparse_rows as module
 from megalabel.kernels.sparse._cpu import sparse_rows as fast
 from megalabel.kernels.sparse.sparse_rows import keep_largest, product_keep_largest
 
@@ -22,8 +22,8 @@ def compiled() -> None:
     """Compile once, outside any test's time."""
     for kind in (np.float32, np.float64):
         one = sp.csr_matrix(np.eye(2, dtype=kind))
-        keep_largest(one, 1, body="numba")
-        product_keep_largest(one, one, 1, body="numba")
+        using("cpu", keep_largest, one, 1)
+        using("cpu", product_keep_largest, one, one, 1)
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +68,8 @@ def test_the_largest_of_each_row(seed, n, m, k, wide) -> None:
         for a, b in zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True)
     ]
     expected = largest_one_by_one(rows, k, (n, m))
-    for body in ("plain", "numba"):
-        found = keep_largest(matrix, k, body=body)
+    for body in ("plain", "cpu"):
+        found = using(body, keep_largest, matrix, k)
         assert found.dtype == kind
         check_same(found, expected)
     check_same(matrix, before)
@@ -89,8 +89,8 @@ def test_the_largest_of_a_product(seed, n, m, v, k, wide) -> None:
     product = a.toarray().astype(x.dtype) @ x.toarray()
     rows = [[(column, value) for column, value in enumerate(row.tolist()) if value] for row in product]
     expected = largest_one_by_one(rows, k, (n, v))
-    for body in ("plain", "numba"):
-        found = product_keep_largest(a, x, k, body=body)
+    for body in ("plain", "cpu"):
+        found = using(body, product_keep_largest, a, x, k)
         assert found.dtype == x.dtype
         check_same(found, expected)
 
@@ -101,49 +101,40 @@ def test_threads_do_not_change_a_bit() -> None:
     found = []
     for threads in (1, 2, 5):
         torch.set_num_threads(threads)
-        found.append(product_keep_largest(a, x, 9, body="numba"))
+        found.append(using("cpu", product_keep_largest, a, x, 9))
     check_same(found[1], found[0])
     check_same(found[2], found[0])
-    plain = product_keep_largest(a, x, 9, body="plain")
+    plain = using("plain", product_keep_largest, a, x, 9)
     assert np.array_equal(found[0].indices, plain.indices)
     np.testing.assert_allclose(found[0].data, plain.data, rtol=1e-6)
 
 
 def test_entries_stored_twice_and_other_types() -> None:
     matrix = sp.csr_matrix((np.array([1, 2, 2]), np.array([3, 0, 3]), np.array([0, 3])), shape=(1, 4))
-    for body in ("plain", "numba"):
-        found = keep_largest(matrix, 1, body=body)
+    for body in ("plain", "cpu"):
+        found = using(body, keep_largest, matrix, 1)
         assert found.dtype == np.float32 and found.toarray().tolist() == [[0, 0, 0, 3]]
-        assert keep_largest(matrix.tocoo(), 5, body=body).toarray().tolist() == [[2, 0, 0, 3]]
+        assert using(body, keep_largest, matrix.tocoo(), 5).toarray().tolist() == [[2, 0, 0, 3]]
     assert matrix.nnz == 3
 
 
-def test_much_work_goes_to_numba(monkeypatch) -> None:
-    monkeypatch.setattr(module, "_plain_keep_largest", None)
-    monkeypatch.setattr(module, "_plain_product", None)
-    monkeypatch.setattr(module, "ENOUGH_WORK", 50)
-    matrix = sp.csr_matrix(np.eye(60, dtype=np.float32))
-    check_same(keep_largest(matrix, 1), matrix)
-    check_same(product_keep_largest(matrix, matrix, 1), matrix)
-
-
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_values_that_are_not_finite(body, value) -> None:
     bad, good = sp.csr_matrix(np.array([[1.0, value]])), sp.csr_matrix(np.array([[1.0, 0.0], [0.0, 1.0]]))
     with pytest.raises(DataError, match="matrix: a value of"):
-        keep_largest(bad, 1, body=body)
+        using(body, keep_largest, bad, 1)
     with pytest.raises(DataError, match="a: a value of"):
-        product_keep_largest(bad, good, 1, body=body)
+        using(body, product_keep_largest, bad, good, 1)
     with pytest.raises(DataError, match="x: a value of"):
-        product_keep_largest(good, sp.vstack([bad, bad]).tocsr(), 1, body=body)
+        using(body, product_keep_largest, good, sp.vstack([bad, bad]).tocsr(), 1)
 
 
-@pytest.mark.parametrize("body", ["plain", "numba"])
+@pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_a_product_beyond_float32(body) -> None:
     huge = sp.csr_matrix(np.array([[3e38]], dtype=np.float32))
     with pytest.raises(DataError, match="product"), np.errstate(over="ignore"):
-        product_keep_largest(huge, huge, 1, body=body)
+        using(body, product_keep_largest, huge, huge, 1)
 
 
 def test_a_sum_beyond_float32_is_no_error() -> None:
@@ -166,5 +157,3 @@ def test_what_does_not_fit() -> None:
             keep_largest(eye, k)
         with pytest.raises(SettingError, match="keep"):
             product_keep_largest(eye, eye, k)
-    with pytest.raises(SettingError, match="body"):
-        keep_largest(eye, 1, body="cuda")

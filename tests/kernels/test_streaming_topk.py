@@ -11,19 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.all_labels import streaming_topk as module
 from megalabel.kernels.all_labels.streaming_topk import plain, plain_of, streaming_topk, topk_of
 from megalabel.kernels.all_labels.topk_bodies import pack, unpack
+from megalabel.kernels.core import dispatch
 from megalabel.types import Positives, TopK
 
+BODIES = ["numba, 1 thread", "numba, 2 threads", "packed keys"]
 
-@pytest.fixture(autouse=True, params=["numba, 1 thread", "numba, 2 threads", "packed keys"])
-def body(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+
+@pytest.fixture(autouse=True, params=BODIES)
+def body(request: pytest.FixtureRequest) -> Iterator[None]:
     before = torch.get_num_threads()
     torch.set_num_threads(2 if "2" in request.param else 1)
-    if request.param == "packed keys":  # what runs where there is no numba body
-        monkeypatch.setattr(module, "select_cpu", module.select_keys)
-    yield
+    with dispatch.use("plain" if request.param == "packed keys" else "cpu"):
+        yield
     torch.set_num_threads(before)
 
 
@@ -37,9 +38,7 @@ def whole(*shape: int, seed: int) -> torch.Tensor:
     return torch.randint(-3, 4, shape, generator=torch.Generator().manual_seed(seed)).float()
 
 
-@pytest.mark.parametrize("k", [1, 5, 53, 60])
-@pytest.mark.parametrize("chunk", [1, 8, 53, 1000, None])
-@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.pairwise("body", bias=[True, False], chunk=[1, 8, 53, 1000, None], k=[1, 5, 53, 60], body=BODIES)
 def test_equals_a_stable_sort(k, chunk, bias, seed):
     x, weight = whole(7, 3, seed=seed), whole(53, 3, seed=seed + 1)
     b = whole(53, seed=seed + 2) if bias else None
@@ -150,9 +149,7 @@ def shuffled(n: int, seed: int) -> torch.Tensor:
     return torch.randperm(n, generator=torch.Generator().manual_seed(seed))
 
 
-@pytest.mark.parametrize("by_label", [True, False])
-@pytest.mark.parametrize("chunk", [1, 9, 100, None])
-@pytest.mark.parametrize("k", [1, 7, 101, 130])
+@pytest.mark.pairwise("body", k=[1, 7, 101, 130], chunk=[1, 9, 100, None], by_label=[True, False], body=BODIES)
 def test_rows_with_names_equal_a_stable_sort_by_label(k, chunk, by_label, seed):
     scores = whole(5, 101, seed=seed)  # seven values: ties everywhere, those at the k-th place too
     for names in (None, torch.arange(101), torch.arange(101).flip(0), shuffled(101, seed)):
@@ -177,8 +174,7 @@ def test_any_shape_by_name(n, n_labels, k, chunk, by_label, seed):
     same(of_matrix(scores, k, None, names, chunk, by_label), plain_of(scores, k, None, names))
 
 
-@pytest.mark.parametrize("by_label", [True, False])
-@pytest.mark.parametrize("score", [-2.5, 0.0, 1e-30])
+@pytest.mark.pairwise("body", score=[-2.5, 0.0, 1e-30], by_label=[True, False], body=BODIES)
 def test_equal_scores_give_the_lowest_labels(score, by_label, seed):
     names = shuffled(300, seed)
     found = of_matrix(torch.full((70, 300), score), 4, None, names, 7, by_label)
@@ -214,6 +210,7 @@ def test_nan_is_refused_by_name(by_label):
 
 
 @pytest.mark.parametrize("names", [[0, 1, 1], [0, 1, 3], [-1, 0, 1], [0, 1], [0.0, 1.0, 2.0]])
+@pytest.mark.parametrize("body", BODIES[:1], indirect=True)  # checked before anything runs
 def test_names_are_a_permutation(names):
     with pytest.raises(SettingError, match="names"):
         of_matrix(torch.zeros(1, 3), 1, None, torch.tensor(names))

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from kernels.candidate_cases import candidates_of
-from kernels.triton_worker import call, interpreter
+from support.candidate_cases import candidates_of
+from support.triton_worker import call, interpreter
 from torch import Tensor
 
 from megalabel.kernels.candidates.candidate_scores import candidate_bce, plain_bce, plain_scores

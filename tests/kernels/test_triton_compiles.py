@@ -7,7 +7,7 @@ import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
-from kernels.triton_compiler import compile_into, machine_code
+from support.triton_compiler import compile_into, machine_code
 
 pytestmark = [
     pytest.mark.slow,

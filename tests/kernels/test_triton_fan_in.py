@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from kernels.triton_worker import call, interpreter
+from support.triton_worker import call, interpreter
 from torch import Tensor
 
 from megalabel.kernels.fan_in import plain as fan_in_plain
@@ -35,13 +35,28 @@ SHAPES = {
     "groups without text": (10, 3, 4, 0, 16),
 }
 LOSSES = ("bce", "squared_hinge")
+WANTED = [
+    ("bce", (True, True, True)),
+    ("squared_hinge", (True, True, False)),
+    ("bce", (False, True, False)),
+    ("squared_hinge", (True, False, True)),
+]  # the loss, and which gradients
 
 
-@pytest.fixture(scope="module", params=[256 << 20, 400], ids=["one chunk", "many chunks"])
-def worker(request):
-    with interpreter() as process:
-        call(process, "fan_in.fixed_fan_in.__setattr__", "_BYTES", request.param)
-        yield process
+CHUNKS = ["one chunk", "many chunks"]
+
+
+@pytest.fixture(scope="module")
+def process():
+    with interpreter() as started:
+        yield started
+
+
+@pytest.fixture(params=CHUNKS)
+def worker(process, request):
+    """The interpreting process, with that much memory for the logits of a chunk of labels."""
+    call(process, "fan_in.fixed_fan_in.__setattr__", "_BYTES", 256 << 20 if request.param == "one chunk" else 400)
+    return process
 
 
 def problem(shape: str, rng: np.random.Generator, bias: bool = True) -> tuple[Tensor, FanIn, Tensor]:
@@ -69,8 +84,7 @@ def near(found: Tensor | None, expected: Tensor | None) -> None:
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.pairwise("worker", shape=SHAPES, bias=[True, False], worker=CHUNKS)
 def test_scores(worker, shape, bias, rng):
     xt, layer, _ = problem(shape, rng, bias)
     n = layer.n_labels
@@ -79,8 +93,7 @@ def test_scores(worker, shape, bias, rng):
         near(z, fan_in_plain.scores(xt.double(), widened(layer), start, stop))
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.pairwise("worker", shape=SHAPES, loss=LOSSES, worker=CHUNKS)
 def test_value(worker, shape, loss, rng):
     xt, layer, places = problem(shape, rng)
     value, _ = call(worker, "fan_in.fixed_fan_in.value", xt, layer, loss, places)
@@ -88,17 +101,9 @@ def test_value(worker, shape, loss, rng):
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("loss", "wants"),
-    [
-        ("bce", (True, True, True)),
-        ("squared_hinge", (True, True, False)),
-        ("bce", (False, True, False)),
-        ("squared_hinge", (True, False, True)),
-    ],
-)
-@pytest.mark.parametrize("shape", SHAPES)
-def test_gradients(worker, shape, loss, wants, rng):
+@pytest.mark.pairwise("worker", shape=SHAPES, wanted=WANTED, worker=CHUNKS)
+def test_gradients(worker, shape, wanted, rng):
+    loss, wants = wanted
     xt, layer, places = problem(shape, rng, bias=loss == "bce" or wants[2])
     named = {"rule": None, "of_x": 0.7, "of_w": 0.3, "wants": wants}
     found, _ = call(worker, "fan_in.fixed_fan_in.gradients", xt, layer, loss, places, **named)
@@ -133,9 +138,13 @@ def test_a_slope_that_is_nan_is_told(worker, shape, rng):
     assert found.embedding[:, 2].isnan().any()
 
 
-@pytest.mark.parametrize("rule", [SGDRule(0.1, 0.0, 0.01), SGDRule(0.1, 0.9, 0.01), AdamRule(0.1, eps=0.1)])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("shape", ["odd", "pairs", "groups"])
+@pytest.mark.pairwise(
+    "worker",
+    shape=["odd", "pairs", "groups"],
+    bias=[True, False],
+    rule=[SGDRule(0.1, 0.0, 0.01), SGDRule(0.1, 0.9, 0.01), AdamRule(0.1, eps=0.1)],
+    worker=CHUNKS,
+)
 def test_rules_learn_in_the_pass(worker, shape, bias, rule, rng):
     xt, layer, places = problem(shape, rng, bias)
     exact, rules = widened(layer), [replace(rule), replace(rule)]
@@ -157,8 +166,7 @@ def test_rules_learn_in_the_pass(worker, shape, bias, rule, rng):
             near(a, b)
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.pairwise("worker", shape=SHAPES, loss=LOSSES, worker=CHUNKS)
 def test_growth(worker, shape, loss, rng):
     xt, layer, places = problem(shape, rng)
     candidates = rng.integers(0, layer.dim, (len(layer.inputs), 9))

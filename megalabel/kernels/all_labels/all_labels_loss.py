@@ -21,7 +21,7 @@ Two ways to learn:
 * Without a rule this is an ordinary function: weight.grad and bias.grad appear, any optimiser works, and the
   upstream gradient multiplies everything.
 
-Which body runs: on a CPU each of torch's threads owns a range of labels (`_cpu/label_threads.py`), on CUDA
+How it runs: on a CPU each of torch's threads owns a range of labels (`core/threads.py`), on CUDA
 one chunk follows the other; both run `label_pass.py`. `plain` is the definition: tests trust it.
 """
 

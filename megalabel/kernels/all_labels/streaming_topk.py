@@ -4,8 +4,8 @@
     labels[b]   = the k labels of highest score, ties to the lower label id, excluded pairs never
 
 `topk_of` does it for scores from anywhere, in rows whose labels may be in any order; `streaming_topk` for a
-dense table. Which body runs: on a CPU each of torch's threads owns a range of rows, scores a chunk at a time
-and passes it to numba's selection (`_cpu/select.py`), which skips blocks below the k-th best score so far.
+dense table. On a CPU each of torch's threads owns a range of rows, scores a chunk at a time
+and passes it to numba's selection (`core/_cpu/select.py`), which skips blocks below the k-th best score so far.
 Elsewhere score and label id are packed into one integer, whose order is the order wanted, so that torch's
 top-k is deterministic under ties. `plain` and `plain_of` are the definition: tests trust them.
 """
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.all_labels.topk_bodies import Scores, select_cpu, select_keys
+from megalabel.kernels.all_labels.topk_bodies import Scores, select_for
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.types import Positives, TopK
@@ -139,9 +139,9 @@ def topk_of(
     chunk = min(chunk, n_rows)
     scores = _without(exclude, places, Scores(score, n_rows, n_texts, chunk, device, names))
     keep = min(k, n_rows)
-    body = select_cpu if cpu else select_keys
+    select = select_for(device)
     ranges = chunk_ranges(n_rows, chunk, threads)
-    parts = run_ranges(lambda numbers: body(scores, numbers, keep), ranges)
+    parts = run_ranges(lambda numbers: select(scores, numbers, keep), ranges)
     best = torch.cat([part.scores for part in parts], dim=1)
     labels = torch.cat([part.labels for part in parts], dim=1)
     if len(parts) > 1:  # by label and then, stably, by score: ties go to the lower label

@@ -1,14 +1,19 @@
-"""Bodies of `all_labels/streaming_topk.py`: the k best of a range of chunks, by numba or by torch."""
+"""Selects the k best labels of a range of chunks of scores, compiled for the CPU or with torch for any device."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.types import TopK
+
+_SELECT = Operation("megalabel.kernels.core", "select")
 
 _NONE = torch.iinfo(torch.int64).min  # below the key of every label
 
@@ -45,17 +50,27 @@ class Scores:
         return z, self.names[start:stop]
 
 
-def select_cpu(scores: Scores, numbers: range, k: int) -> TopK:
-    """The k best of the chunks `numbers`; label -1 and score -inf where there are fewer."""
-    from megalabel.kernels.core._cpu.select import merge_columns, merge_rows  # numba takes half a second to import
+Select = Callable[[Scores, range, int], TopK]
 
+
+def select_for(device: torch.device) -> Select:
+    """Which of the two ways to select runs for scores on a device."""
+    fast = _SELECT.for_device(device)
+    return select_keys if fast is None else partial(select_compiled, fast)
+
+
+def select_compiled(fast: Any, scores: Scores, numbers: range, k: int) -> TopK:
+    """The k best of the chunks `numbers`; label -1 and score -inf where there are fewer.
+
+    fast: `core/_cpu/select.py`.
+    """
     best = torch.full((scores.n_texts, k), -torch.inf)
     labels = torch.full((scores.n_texts, k), -1, dtype=torch.int64)
     for number in numbers:
         z, names = scores.of_chunk(number)
         by_label = z.t().is_contiguous() and not z.is_contiguous()
-        body, z = (merge_columns, z.t()) if by_label else (merge_rows, z.contiguous())
-        body(z.numpy(), names.contiguous().numpy(), best.numpy(), labels.numpy())
+        merge, z = (fast.merge_columns, z.t()) if by_label else (fast.merge_rows, z.contiguous())
+        merge(z.numpy(), names.contiguous().numpy(), best.numpy(), labels.numpy())
     return TopK(labels, best)
 
 

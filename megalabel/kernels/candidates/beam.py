@@ -16,14 +16,14 @@ order holds where probabilities are 0 or 1 in float32, and scores that print ali
 the lower row, among labels to the lower label id. A beam that covers every node gives the answer of scoring all
 labels.
 
-Which body runs: on a CPU numba's (`_cpu/beam.py`), text by text; level 0 of more than one text is a matrix
-product over chunks of texts, dealt out to torch's threads: how many there are does not change a bit. Elsewhere
-torch gathers the candidates' rows in bounded pieces. `plain` is the definition: tests trust it.
+Which implementation runs: on a CPU numba's (`_cpu/beam.py`), text by text; level 0 of more than one text is a
+matrix product over chunks of texts, dealt out to torch's threads: how many there are does not change a bit.
+Elsewhere torch gathers the candidates' rows in bounded pieces. `plain` is the definition: tests trust it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -35,11 +35,13 @@ from megalabel.errors import SettingError
 from megalabel.kernels.candidates._beam_gather import gathered
 from megalabel.kernels.candidates._beam_tables import BeamTables, Numbers
 from megalabel.kernels.core.checks import check_excluded
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.types import Positives, TopK
 
 Scores = Literal["label", "label*parent", "path", "fading"]
 
+_COMPILED = Operation(__package__, "beam")
 _MODES = get_args(Scores)  # numbered as in _cpu/beam.py
 _TEXTS = 32  # a chunk of level 0: its scores stay in a core's own cache
 _NOTHING = np.empty(0, dtype=np.int64)
@@ -172,10 +174,11 @@ class BeamSearch:
         _check_call(views, k, tables.weights)
         keep = min(k, tables.n_labels)
         pairs = _pairs(exclude, len(views), tables.n_labels)
-        if self._walked:
-            labels, best, finite = self._walk(views, keep, pairs)
-        else:
+        fast = _COMPILED.for_table(tables.weights[0])
+        if fast is None:
             labels, best, finite = gathered(views, tables, keep, self.scores, pairs)
+        else:
+            labels, best, finite = self._walk(fast.walk, views, keep, pairs)
         if not finite:
             raise SettingError(
                 "scores that are NaN or infinite",
@@ -186,9 +189,9 @@ class BeamSearch:
             labels, best = pad(labels, (0, k - keep), value=-1), pad(best, (0, k - keep), value=-torch.inf)
         return TopK(labels, best)
 
-    def _walk(self, views: Tensor, k: int, pairs: Tensor | None) -> tuple[Tensor, Tensor, bool]:
-        from megalabel.kernels.candidates._cpu.beam import walk  # numba takes half a second to import
-
+    def _walk(
+        self, walk: Callable[..., None], views: Tensor, k: int, pairs: Tensor | None
+    ) -> tuple[Tensor, Tensor, bool]:
         n, tables, views = len(views), self._tables, views.float().contiguous()
         x = views.numpy()
         excluded, cuts = _NOTHING, np.zeros(n + 1, dtype=np.int64)

@@ -26,10 +26,12 @@ from torch.autograd.function import once_differentiable
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
 from megalabel.kernels.core.checks import check_bias, must_be_finite
-from megalabel.kernels.core.dispatch import fast_body
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.types import Positives
 
 __all__ = ["candidate_bce", "candidate_scores", "plain_bce", "plain_scores"]
+
+_COMPILED = Operation(__package__, "candidate_scores", ("cpu", "triton"))
 
 
 def plain_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
@@ -79,8 +81,8 @@ def candidate_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candida
     """
     _check(views, weight, bias, candidates)
     x = views.detach().to(weight.dtype).contiguous()
-    body = fast_body(__package__, "candidate_scores", weight)
-    scores = plain_scores if body is None else body.scores
+    fast = _COMPILED.for_table(weight)
+    scores = plain_scores if fast is None else fast.scores
     with torch.autocast(weight.device.type, enabled=False):
         logits: Tensor = scores(x, weight.detach(), None if bias is None else bias.detach(), candidates)
     return logits
@@ -121,8 +123,8 @@ def candidate_bce(
     x = views.detach().to(weight.dtype).contiguous()
     offsets, rows = positives_by_text(positives, candidates.batch, weight.shape[0])
     wants = torch.is_grad_enabled() and views.requires_grad
-    body = fast_body(__package__, "candidate_scores", weight)
-    bce = _plain_pass if body is None else body.bce
+    fast = _COMPILED.for_table(weight)
+    bce = _plain_pass if fast is None else fast.bce
     with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
         value, logits, cells, dviews = bce(
             x, weight.detach(), None if bias is None else bias.detach(), candidates, offsets, rows, scale, wants
@@ -168,7 +170,7 @@ def _plain_pass(
     scale: float,
     wants_views: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """What a fast body gives: value (), logits (C,), cells (C,), and the views' gradient (B, D) if wanted."""
+    """As the compiled implementations: value (), logits (C,), cells (C,), the views' gradient (B, D) if wanted."""
     logits = plain_scores(views, weight, bias, candidates)
     targets = plain_targets(candidates, offsets, rows, weight.shape[0]).to(logits.dtype)
     loss = torch.nn.functional.binary_cross_entropy_with_logits

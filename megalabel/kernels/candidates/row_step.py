@@ -27,9 +27,11 @@ from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core.checks import all_finite
-from megalabel.kernels.core.dispatch import fast_body
+from megalabel.kernels.core.dispatch import Operation
 
 __all__ = ["adam_state", "plain_adam", "plain_sgd", "row_adam", "row_sgd"]
+
+_COMPILED = Operation(__package__, "row_step", ("cpu", "triton"))
 
 
 def adam_state(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
@@ -81,8 +83,8 @@ def row_adam(
     groups = _groups(weight, bias, gradients)
     if len(groups) == 0:
         return
-    body = fast_body(__package__, "row_step", weight)
-    adam = plain_adam if body is None else body.adam
+    fast = _COMPILED.for_table(weight)
+    adam = plain_adam if fast is None else fast.adam
     adam(weight.detach(), None if bias is None else bias.detach(), state, groups, lr, betas, eps, weight_decay)
 
 
@@ -99,8 +101,8 @@ def row_sgd(
     groups = _groups(weight, bias, gradients)
     if len(groups) == 0:
         return
-    body = fast_body(__package__, "row_step", weight)
-    sgd = plain_sgd if body is None else body.sgd
+    fast = _COMPILED.for_table(weight)
+    sgd = plain_sgd if fast is None else fast.sgd
     sgd(weight.detach(), None if bias is None else bias.detach(), groups, lr, weight_decay)
 
 

@@ -21,10 +21,12 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import Candidates, positives_by_text
 from megalabel.kernels.core.checks import must_be_finite
-from megalabel.kernels.core.dispatch import fast_body
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.types import Positives
 
 __all__ = ["Shortlist", "plain_select", "shortlist"]
+
+_COMPILED = Operation(__package__, "shortlist")
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ def shortlist(
         positives = Positives(none, none)
     offsets, rows = positives_by_text(positives, candidates.batch, len(children) - 1)
     flat = logits.detach().contiguous()
-    body = fast_body(__package__, "shortlist", flat) if flat.device.type == "cpu" else None
-    select = plain_select if body is None else body.select
+    fast = _COMPILED.for_table(flat)
+    select = plain_select if fast is None else fast.select
     cells, nodes, texts, found = select(flat, candidates, k, offsets, rows)
     kept = Candidates.of_blocks(children[nodes], children[nodes + 1], texts)
     return Shortlist(kept, cells, int(found), len(rows))

@@ -19,11 +19,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.random import below, stream_keys, stream_numbers
-from megalabel.kernels.sparse.sparse_rows import Body, as_rows, check_finite, use_numba
+from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 
-# From this many labels on, compiling (once) and running the numba body is faster than the plain version.
-ENOUGH_WORK = 1 << 11
+# From this many labels on, compiling (once) and running the numba version is faster than the plain one.
+_COMPILED = Operation(__package__, "balanced_split", enough_work=1 << 11)
 
 MAX_ROUNDS = 100  # a safety: similarity is bounded and rises by `tolerance` a round, so loops end long before
 
@@ -37,7 +38,6 @@ def balanced_tree(
     *,
     seed: int = 0,
     tolerance: float = 1e-4,
-    body: Body = "auto",
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Splits labels into a nested tree whose level i has 2^depths[i] nodes, as even as halving allows.
 
@@ -55,8 +55,6 @@ def balanced_tree(
             of one label is not split, so beyond log2(L) a level has L nodes.
         seed: any integer; one seed gives one tree whatever the number of threads.
         tolerance: the least rise of the mean similarity for which another round is made.
-        body: which implementation runs; "auto" chooses by the amount of work. They differ at most where two
-            labels' differences are equal but for rounding.
 
     Returns:
         order (L,) int64: the label at each place; labels of a leaf lie in rising order. And one int64 array of
@@ -65,7 +63,7 @@ def balanced_tree(
 
     Raises:
         DataError: no labels, features that are no valid sparse matrix, NaN or inf.
-        SettingError: depths that do not rise or are below 1, a tolerance below 0, or an unknown body.
+        SettingError: depths that do not rise or are below 1, a tolerance below 0.
     """
     depths = _check_depths(depths)
     if not tolerance >= 0:
@@ -76,12 +74,11 @@ def balanced_tree(
     features = _as_features(features)
     bounds = _bounds(features.shape[0], depths[-1])
     draws = _draws(seed, len(bounds) - 1)
-    if use_numba(body, features.shape[0], ENOUGH_WORK):
-        from megalabel.kernels.clustering._cpu.balanced_split import order_of_splits
-
-        order = order_of_splits(features, len(bounds) - 1, draws, tolerance, MAX_ROUNDS)
-    else:
+    fast = _COMPILED.for_work(features.shape[0])
+    if fast is None:
         order = plain(features, len(bounds) - 1, draws, tolerance)
+    else:
+        order = fast.order_of_splits(features, len(bounds) - 1, draws, tolerance, MAX_ROUNDS)
     levels = [bounds[min(depth, len(bounds) - 1)] for depth in depths]
     inner = [np.searchsorted(fine, coarse) for coarse, fine in pairwise(levels)]
     return order, tuple(np.asarray(offsets, dtype=np.int64) for offsets in [*inner, levels[-1]])

@@ -15,12 +15,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import SettingError
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.random import below, stream_keys, stream_numbers
 from megalabel.kernels.sparse.hits import as_truth
-from megalabel.kernels.sparse.sparse_rows import Body, check_kept, keep_largest, use_numba
+from megalabel.kernels.sparse.sparse_rows import as_rows, check_kept, plain_keep_largest
 
-# Below this many hops the plain version ends before numba is imported.
-ENOUGH_WORK = 1 << 20
+_COMPILED = Operation(__package__, "label_walks", enough_work=1 << 20)  # hops
 
 _BLOCK = 1000  # labels that the plain version walks from at once
 
@@ -32,7 +32,6 @@ def walk_counts(
     p_reset: float = 0.8,
     top: int = 10,
     seed: int = 0,
-    body: Body = "auto",
 ) -> sp.csr_matrix:
     """How often random walks from each label land on each label, the most frequent ones only.
 
@@ -42,7 +41,6 @@ def walk_counts(
         p_reset: probability that a later hop starts at the walk's own label, from 0 to 1.
         top: the largest counts that a row keeps; ties go to the lower label id.
         seed: any integer; one seed gives one result whatever the number of threads.
-        body: which implementation runs; "auto" chooses by the amount of work. Both give the same counts.
 
     Returns:
         (L, L) CSR float32 with sorted columns. The diagonal is there beside the `top` largest, with its own
@@ -50,7 +48,7 @@ def walk_counts(
 
     Raises:
         DataError: labels that are no valid sparse matrix, or negative values.
-        SettingError: hops or top below 1, p_reset outside [0, 1], or an unknown body.
+        SettingError: hops or top below 1, p_reset outside [0, 1].
     """
     labels = as_truth(labels)
     check_kept(top)
@@ -66,12 +64,11 @@ def walk_counts(
             where="p_reset",
         )
     texts = labels.T.tocsr()
-    if not use_numba(body, hops * labels.shape[1], ENOUGH_WORK):
+    fast = _COMPILED.for_work(hops * labels.shape[1])
+    if fast is None:
         return _plain_walk_counts(labels, texts, hops, p_reset, top, seed)
-    from megalabel.kernels.clustering._cpu.label_walks import counts_of_walks
-
     keys = stream_keys(seed, np.arange(labels.shape[1]))
-    return counts_of_walks(labels, texts, keys, hops, p_reset, top)
+    return fast.counts_of_walks(labels, texts, keys, hops, p_reset, top)
 
 
 def _plain_walk_counts(
@@ -85,7 +82,7 @@ def _plain_walk_counts(
         landed = _walk(labels, texts, block, hops, p_reset, seed)
         pairs = (np.ones(landed.size, dtype=np.float32), (np.tile(block, hops), landed.ravel()))
         counts = sp.csr_matrix(pairs, shape=(n_labels, n_labels))  # sums what occurs twice
-        parts.append(_with_diagonal(counts, keep_largest(counts, top, body="plain"), block))
+        parts.append(_with_diagonal(counts, plain_keep_largest(as_rows(counts, "counts"), top), block))
     return sum(parts[1:], parts[0])
 
 

@@ -12,6 +12,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 import torch
@@ -47,7 +48,8 @@ def run_ranges(body: Callable[[range], T], ranges: list[range]) -> list[T]:
     if len(ranges) == 1:
         return [_without_gradients(body, ranges[0])]
     pool = _threads(len(ranges))
-    futures = [pool.submit(_without_gradients, body, r) for r in ranges]
+    # Each thread runs in a copy of the caller's context: `dispatch.use` holds for what is chosen there, too.
+    futures = [pool.submit(copy_context().run, _without_gradients, body, r) for r in ranges]
     # Wait for all before the first error is raised: no thread may still write when the caller goes on.
     errors = [future.exception() for future in futures]
     for error in errors:

@@ -1,4 +1,4 @@
-"""The autograd functions of `fixed_fan_in.py`, and which body runs beneath them."""
+"""The autograd functions of `fixed_fan_in.py`, and the choice of the implementation beneath them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.kernels.all_labels.label_pass import learning
 from megalabel.kernels.core.checks import must_be_finite
-from megalabel.kernels.core.dispatch import fast_body
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.adam_rule import Rule
+
+_COMPILED = Operation(__package__, "fixed_fan_in", ("cpu", "triton"))
 
 
 def scores(x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
@@ -42,15 +44,19 @@ class _Scores(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
         xt = transposed(x, layer)
         ctx.save_for_backward(xt, weight, bias)
-        ctx.layer, ctx.dtype = layer, x.dtype
-        return run("scores", xt, layer, 0, layer.n_labels).t()
+        # The backward pass may run in a thread of autograd's own, which does not see the caller's choice.
+        ctx.layer, ctx.dtype, ctx.body = layer, x.dtype, implementation(layer)
+        with own_dtype(xt):
+            z: Tensor = ctx.body.scores(xt, layer, 0, layer.n_labels)
+        return z.t()
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
         xt, _, _ = ctx.saved_tensors  # looks whether the weights changed since
         dz = dz.to(xt.dtype).t().contiguous()
-        found = run("spread", xt, ctx.layer, dz, ctx.needs_input_grad[:3])
+        with own_dtype(xt):
+            found = ctx.body.spread(xt, ctx.layer, dz, ctx.needs_input_grad[:3])
         embedding = None if found.embedding is None else found.embedding.t().to(ctx.dtype)
         return embedding, found.weight, found.bias, None
 
@@ -74,9 +80,12 @@ class _Loss(torch.autograd.Function):
         # With a rule not saved through autograd, whose guard against in-place changes would refuse our own update.
         ctx.save_for_backward(xt, *((weight, bias) if rule is None else ()))
         ctx.layer, ctx.places, ctx.loss, ctx.scale, ctx.rule, ctx.dtype = layer, places, loss, scale, rule, x.dtype
+        ctx.body = implementation(layer)
         if not wanted:
             return weight.new_full((), float("nan"))
-        value = (run("value", xt, layer, loss, places) * scale).to(weight.dtype)
+        with own_dtype(xt):
+            total: Tensor = ctx.body.value(xt, layer, loss, places)
+        value = (total * scale).to(weight.dtype)
         must_be_finite(value, "the loss")
         return value
 
@@ -89,17 +98,17 @@ class _Loss(torch.autograd.Function):
             must_be_finite(upstream, "the gradient of the loss itself")
             of_w /= rule.loss_scale
             rule.prepare(*learning(layer.weight, layer.bias, ctx.needs_input_grad[:3]))
-        found = run(
-            "gradients",
-            xt,
-            layer,
-            ctx.loss,
-            ctx.places,
-            rule=rule,
-            of_x=of_x,
-            of_w=of_w,
-            wants=ctx.needs_input_grad[:3],
-        )
+        with own_dtype(xt):
+            found = ctx.body.gradients(
+                xt,
+                layer,
+                ctx.loss,
+                ctx.places,
+                rule=rule,
+                of_x=of_x,
+                of_w=of_w,
+                wants=ctx.needs_input_grad[:3],
+            )
         embedding = found.embedding
         if embedding is not None:
             must_be_finite(embedding, "the embedding's gradient")
@@ -107,13 +116,15 @@ class _Loss(torch.autograd.Function):
         return embedding, found.weight, found.bias, None, None, None, None, None, None
 
 
-def run(operation: str, xt: Tensor, layer: FanIn, *arguments: Any, **named: Any) -> Any:
-    """The function of this name of the body that fits the layer, in the weights' own type also under autocast."""
+def implementation(layer: FanIn) -> Any:
+    """The module that computes for this layer: `plain.py`, or a compiled one that offers the same functions."""
     beside = [layer.inputs] if layer.bias is None else [layer.inputs, layer.bias]
-    fast = all(t.is_contiguous() for t in beside)
-    body = (fast_body(__package__, "fixed_fan_in", layer.weight) if fast else None) or fan_in_plain
-    with torch.autocast(xt.device.type, enabled=False):
-        return getattr(body, operation)(xt, layer, *arguments, **named)
+    return _COMPILED.for_table(layer.weight, *beside) or fan_in_plain
+
+
+def own_dtype(x: Tensor) -> torch.autocast:
+    """A context in which products stay in the weights' own type, also under the caller's autocast."""
+    return torch.autocast(x.device.type, enabled=False)
 
 
 def transposed(x: Tensor, layer: FanIn) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.random import below, stream_keys, stream_numbers
-from megalabel.kernels.sparse.sparse_rows import Body, use_numba
 
 # Streams of numbers that must not be the same: what a number is drawn for.
 FIRST, REGROW, CANDIDATES, START = range(4)
@@ -23,8 +23,11 @@ FIRST, REGROW, CANDIDATES, START = range(4)
 # Draws that fall on an input in use are drawn again this often, then one of the free ones is counted out.
 TRIES = 32
 
-# From this many connections on, compiling (once) and running the numba body is faster than the plain version.
+# From this many connections on, compiling (once) and running the numba version is faster than the plain one.
 ENOUGH_WORK = 1 << 12
+DRAWN = Operation(
+    __package__, "regrow", enough_work=ENOUGH_WORK
+)  # what is drawn at random, here and in `regrow.py`
 
 
 def input_dtype(dim: int) -> torch.dtype:
@@ -73,9 +76,7 @@ def check_layout(inputs: Tensor, dim: int, n_groups: int | None = None) -> None:
         )
 
 
-def first_inputs(
-    n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: bool = True, body: Body = "auto"
-) -> Tensor:
+def first_inputs(n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: bool = True) -> Tensor:
     """The inputs of a new layer, drawn uniformly: (n_groups, fan_in) of `input_dtype(dim)`.
 
     Args:
@@ -84,7 +85,6 @@ def first_inputs(
         dim: D, how many inputs there are.
         seed: any integer; layers with one seed and shape are alike.
         distinct: no input twice within a group. False draws with replacement, as Spartex does.
-        body: which implementation runs; both give the same inputs.
 
     Raises:
         SettingError: numbers below 1, or a fan-in above `dim` with distinct inputs.
@@ -100,10 +100,9 @@ def first_inputs(
     check_room(fan_in, dim, distinct)
     inputs = torch.zeros(n_groups, fan_in, dtype=dtype)
     start = stream_start(seed, 0, FIRST)
-    if use_numba(body, inputs.numel(), ENOUGH_WORK):
-        from megalabel.kernels.fan_in._cpu import regrow
-
-        regrow.first(inputs, start, dim, distinct)
+    fast = DRAWN.for_work(inputs.numel())
+    if fast is not None:
+        fast.first(inputs.numpy(), start, dim, distinct, TRIES)
         return inputs
     for group, key in enumerate(group_keys(start, n_groups)):
         used: set[int] = set()

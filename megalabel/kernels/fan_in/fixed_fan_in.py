@@ -32,9 +32,9 @@ Memory of a step, in bytes, with N threads:
     4·(N + 5)·D·B        the embedding, transposed and in blocks, and its gradient for each thread
 A value that is wanted adds chunks of logits, some 2 MB a thread.
 
-Which body runs: numba on CPUs (`_cpu/fixed_fan_in.py`), Triton on CUDA (`_triton/fixed_fan_in.py`), both for
-float32; `fan_in_plain.py`, which densifies a chunk of labels at a time, for all else. Each offers the functions of
-`fan_in_plain.py` with the same arguments: xt (D, B) contiguous, the embedding transposed, of the weights' type; a
+Which implementation runs: numba on CPUs (`_cpu/fixed_fan_in.py`), Triton on CUDA (`_triton/fixed_fan_in.py`), both
+for float32; `plain.py`, which densifies a chunk of labels at a time, for all else. Each offers the functions of
+`plain.py` with the same arguments: xt (D, B) contiguous, the embedding transposed, of the weights' type; a
 checked `FanIn`; places (P,) int64, the positives as label · B + text, strictly rising. `plain` is the definition:
 tests trust it.
 """
@@ -51,7 +51,7 @@ from megalabel.kernels.all_labels import label_loss
 from megalabel.kernels.all_labels.label_pass import Chunks, Ones
 from megalabel.kernels.all_labels.streaming_topk import topk_of
 from megalabel.kernels.core.checks import check_own_memory
-from megalabel.kernels.fan_in.autograd import loss_of, run, scores, transposed
+from megalabel.kernels.fan_in.autograd import implementation, loss_of, own_dtype, scores, transposed
 from megalabel.kernels.fan_in.connections import input_dtype
 from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.adam_rule import Rule
@@ -163,9 +163,15 @@ def fan_in_topk(
     names: (L,) int64, the label of each row of the weights, where that is not its number.
     """
     layer = FanIn.of(x, weight, bias, inputs, group)
-    xt = transposed(x, layer)
+    xt, body = transposed(x, layer), implementation(layer)
+
+    def score(start: int, stop: int) -> Tensor:
+        with own_dtype(xt):
+            z: Tensor = body.scores(xt, layer, start, stop)
+        return z.float().t()
+
     return topk_of(
-        lambda start, stop: run("scores", xt, layer, start, stop).float().t(),
+        score,
         layer.n_labels,
         len(x),
         k,
@@ -201,7 +207,10 @@ def fan_in_growth(
     layer = FanIn.of(x, weight, bias, inputs, group)
     layer.check_like_inputs(candidates, "candidates")
     places = _places(layer, x, positives, loss)
-    return run("growth", transposed(x, layer), layer, loss, places, candidates)
+    xt = transposed(x, layer)
+    with own_dtype(xt):
+        found: Tensor = implementation(layer).growth(xt, layer, loss, places, candidates)
+    return found
 
 
 def _places(layer: FanIn, x: Tensor, positives: Positives, loss: str) -> Tensor:

@@ -1,8 +1,8 @@
 """Where connections that went come back: at random, or where the gradient says so.
 
-Both keep every other connection of the layer, and exactly F a group. `body="plain"` is the definition, a group
-at a time with Python's sets; the numba bodies are `_cpu/regrow.py` and give the same inputs. Tensors of other
-devices go through the CPU: a layer is rewired once in hundreds of steps.
+Both keep every other connection of the layer, and exactly F per group. The plain versions below are the
+definition, a group at a time with Python's sets; the numba versions in `_cpu/regrow.py` return the same inputs.
+Tensors of other devices go through the CPU: a layer is rewired once in hundreds of steps.
 
 Sources: random regrowth, Sparse Evolutionary Training (Mocanu et al. 2018) and its layers of fixed fan-in
 (Schultheis & Babbar, ECML-PKDD 2023); by gradient, RigL (Evci et al., ICML 2020), here on a sample of inputs.
@@ -21,15 +21,15 @@ from megalabel.errors import SettingError
 from megalabel.kernels.core.checks import must_be_finite
 from megalabel.kernels.fan_in.connections import (
     CANDIDATES,
-    ENOUGH_WORK,
+    DRAWN,
     REGROW,
+    TRIES,
     check_inputs,
     check_room,
     draw,
     group_keys,
     stream_start,
 )
-from megalabel.kernels.sparse.sparse_rows import Body, use_numba
 
 
 def regrow(
@@ -40,7 +40,6 @@ def regrow(
     seed: int,
     step: int,
     distinct: bool = True,
-    body: Body = "auto",
 ) -> None:
     """Gives each weak slot an input drawn uniformly, in place.
 
@@ -52,7 +51,6 @@ def regrow(
         step: 0 or more, what tells this rewiring from others of the same seed.
         distinct: a new input is none of the group's kept or already drawn ones, nor the one that the slot lost
             unless no other is left. False draws from all D, as Spartex does; duplicates add up.
-        body: which implementation runs; both draw the same inputs.
 
     Raises:
         SettingError: inputs or slots that do not fit, a step below 0, or F > D with distinct inputs.
@@ -63,17 +61,14 @@ def regrow(
     check_room(inputs.shape[1], dim, distinct)
     start = stream_start(seed, step, REGROW)
     with in_place(inputs) as array:
-        if use_numba(body, array.size, ENOUGH_WORK):
-            from megalabel.kernels.fan_in._cpu import regrow as fast
-
-            fast.regrow(array, slots.cpu().numpy(), start, dim, distinct)
+        fast, weak = DRAWN.for_work(array.size), slots.cpu().numpy()
+        if fast is None:
+            _plain_regrow(array, weak, start, dim, distinct)
         else:
-            _plain_regrow(array, slots.cpu().numpy(), start, dim, distinct)
+            fast.regrow(array, weak, start, dim, distinct, TRIES)
 
 
-def candidates(
-    inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int, step: int, body: Body = "auto"
-) -> Tensor:
+def candidates(inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int, step: int) -> Tensor:
     """Inputs to try for the groups that lose connections: (M, count), in the type and on the device of `inputs`.
 
     They are distinct and drawn uniformly among those that the group does not keep. If there are fewer of them
@@ -95,18 +90,15 @@ def candidates(
     start = stream_start(seed, step, CANDIDATES)
     array, weak = inputs.cpu().numpy(), slots.cpu().numpy()
     out = torch.zeros(len(array), count, dtype=inputs.dtype)
-    if use_numba(body, array.size, ENOUGH_WORK):
-        from megalabel.kernels.fan_in._cpu import regrow as fast
-
-        fast.candidates(array, weak, start, dim, out.numpy())
-    else:
+    fast = DRAWN.for_work(array.size)
+    if fast is None:
         _plain_candidates(array, weak, start, dim, out.numpy())
+    else:
+        fast.candidates(array, weak, start, dim, out.numpy(), TRIES)
     return out.to(inputs.device)
 
 
-def regrow_by(
-    inputs: Tensor, slots: Tensor, candidates: Tensor, strengths: Tensor, *, body: Body = "auto"
-) -> None:
+def regrow_by(inputs: Tensor, slots: Tensor, candidates: Tensor, strengths: Tensor) -> None:
     """Gives the weak slots of each group its strongest candidates, in place.
 
     The first weak slot gets the strongest, and so on; ties go to the lower position. A candidate is given once,
@@ -118,7 +110,6 @@ def regrow_by(
         slots: (M, F) bool, True where a connection goes.
         candidates: (M, C), as `candidates` gives them for these inputs and slots.
         strengths: (M, C) float32 or float64, what each is worth (`fixed_fan_in.fan_in_growth`).
-        body: which implementation runs; both choose the same inputs.
 
     Raises:
         SettingError: shapes or types that do not fit; or strengths that are not finite: training has diverged.
@@ -137,12 +128,9 @@ def regrow_by(
     must_be_finite(strengths.detach(), "the gradient that new connections would have")
     weak, offered, worth = (x.detach().cpu().numpy() for x in (slots, candidates, strengths))
     with in_place(inputs) as array:
-        if use_numba(body, array.size, ENOUGH_WORK):
-            from megalabel.kernels.fan_in._cpu import regrow as fast
-
-            fast.regrow_by(array, weak, offered, worth)
-        else:
-            _plain_regrow_by(array, weak, offered, worth)
+        fast = DRAWN.for_work(array.size)
+        place = _plain_regrow_by if fast is None else fast.regrow_by
+        place(array, weak, offered, worth)
 
 
 def _plain_regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool) -> None:

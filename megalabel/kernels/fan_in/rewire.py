@@ -4,8 +4,8 @@ A connection of a group of labels is as strong as its weights are large: the roo
 group, |w| where a label has its inputs to itself. Weak ones go by a bar, or by a share of the layer or of each
 group, strictly below the k-th smallest: ties at the cut are kept.
 
-`body="plain"` is the definition (numpy); the numba bodies in `_cpu/rewire.py` and `_cpu/regrow.py` make the
-same decisions bit for bit and hold nothing of the weights' size beside the answer, one byte a slot.
+The plain versions (numpy) are the definition; the numba versions in `_cpu/rewire.py` and `_cpu/regrow.py` make the
+same decisions bit for bit and hold nothing of the weights' size beside the answer, one byte per slot.
 
 Sources: pruning by magnitude over the whole layer, Sparse Evolutionary Training (Mocanu et al. 2018), as in
 Schultheis & Babbar (ECML-PKDD 2023) and Spartex (Ullah et al., NeurIPS 2024); within each group, HASTE (2026).
@@ -24,12 +24,14 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.core.checks import diverged
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.random import stream_numbers
-from megalabel.kernels.fan_in.connections import ENOUGH_WORK, START, group_keys, stream_start
+from megalabel.kernels.fan_in.connections import DRAWN, ENOUGH_WORK, START, group_keys, stream_start
 from megalabel.kernels.fan_in.regrow import check_slots, check_step, in_place
-from megalabel.kernels.sparse.sparse_rows import Body, use_numba
 
 Scope = Literal["layer", "group"]
+
+_COMPILED = Operation(__package__, "rewire", enough_work=ENOUGH_WORK)
 
 
 def weak(
@@ -39,7 +41,6 @@ def weak(
     below: float | None = None,
     share: float | None = None,
     scope: Scope = "layer",
-    body: Body = "auto",
 ) -> Tensor:
     """Which slots lose their connection: (M, F) bool, on the weights' device.
 
@@ -52,7 +53,6 @@ def weak(
         share: slots strictly weaker than the k-th weakest, k = floor(share · M · F) counted from 1; none for
             k = 0. A share of 1 keeps the strongest.
         scope: with a share, whether k counts the slots of the whole layer or of each group (k = floor(share · F)).
-        body: which implementation runs; both say the same.
 
     Raises:
         SettingError: arguments out of range; or a weight that is not finite: training has diverged.
@@ -63,9 +63,8 @@ def weak(
     out = torch.zeros(-(-len(host) // group), host.shape[1], dtype=torch.bool)
     of_group = scope == "group"
     k = 0 if share is None else _count(share, host.shape[1] if of_group else out.numel())
-    if use_numba(body, host.size, ENOUGH_WORK):
-        from megalabel.kernels.fan_in._cpu import rewire as fast
-
+    fast = _COMPILED.for_work(host.size)
+    if fast is not None:
         if share is not None and of_group:
             finite = fast.below_kth(host, group, k, out.numpy())
         else:
@@ -107,7 +106,6 @@ def restart(
     seed: int,
     step: int,
     states: Sequence[Tensor] = (),
-    body: Body = "auto",
 ) -> None:
     """What new connections begin with, in place; all other weights and states stay as they are.
 
@@ -120,7 +118,6 @@ def restart(
         step: 0 or more, what tells this rewiring from others of the same seed.
         states: what an optimiser keeps, each shaped as the weight: becomes 0 there. Leave it out to keep it, as
             Spartex does.
-        body: which implementation runs; both give the same weights.
 
     Raises:
         SettingError: arguments that do not fit.
@@ -141,31 +138,28 @@ def restart(
                 where="states",
             )
     fresh = slots.cpu().numpy()
-    fast = use_numba(body, weight.numel(), ENOUGH_WORK)
     for tensor in (weight, *states):
         with in_place(tensor) as array:
             if tensor is weight and start == "uniform":
-                _scatter(array, fresh, group, stream_start(seed, step, START), fast)
+                _scatter(array, fresh, group, stream_start(seed, step, START))
             else:
-                _clear(array, fresh, group, fast)
+                _clear(array, fresh, group)
 
 
-def _clear(array: np.ndarray, slots: np.ndarray, group: int, fast: bool) -> None:
-    if fast:
-        from megalabel.kernels.fan_in._cpu import rewire as bodies
-
-        bodies.clear(array, slots, group)
-    else:
+def _clear(array: np.ndarray, slots: np.ndarray, group: int) -> None:
+    fast = _COMPILED.for_work(array.size)
+    if fast is None:
         array[_of_labels(slots, group, len(array))] = 0
+    else:
+        fast.clear(array, slots, group)
 
 
-def _scatter(array: np.ndarray, slots: np.ndarray, group: int, start: int, fast: bool) -> None:
+def _scatter(array: np.ndarray, slots: np.ndarray, group: int, start: int) -> None:
     """Uniform on multiples of 2⁻²³ between ±1, times 1/√F."""
     bound = 1 / math.sqrt(array.shape[1])
-    if fast:
-        from megalabel.kernels.fan_in._cpu import regrow as bodies
-
-        bodies.scatter(array, slots, group, start, bound)
+    fast = DRAWN.for_work(array.size)
+    if fast is not None:
+        fast.scatter(array, slots, group, start, bound)
         return
     keys, fresh = group_keys(start, len(array)), _of_labels(slots, group, len(array))
     for slot in range(array.shape[1]):

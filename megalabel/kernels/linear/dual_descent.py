@@ -22,15 +22,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.descent_plain import plain
 from megalabel.kernels.sparse.hits import as_truth
-from megalabel.kernels.sparse.sparse_rows import Body, as_rows, check_finite, use_numba
+from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 
-# Below this many texts of all models, wide ones counting more, the plain version ends before numba is imported.
-ENOUGH_WORK = 1 << 11
+_COMPILED = Operation(
+    __package__, "dual_descent", enough_work=1 << 11
+)  # texts of all models, wide ones count more
 
-_MOST = 1 << 27  # features or texts: what the numba body numbers in int32
+_MOST = 1 << 27  # features or texts: what the numba version numbers in int32
 
 
 class LinearWeights(NamedTuple):
@@ -57,7 +59,6 @@ def descend(
     rounds: int = 20,
     threshold: float = 0.1,
     seed: int = 0,
-    body: Body = "auto",
 ) -> LinearWeights:
     """The linear models of all children.
 
@@ -80,13 +81,11 @@ def descend(
         rounds: at most so many over the texts.
         threshold: weights below it in absolute value are dropped; the bias is kept. 0 keeps all but zeros.
         seed: any integer, of the order in which texts are visited.
-        body: which implementation runs; "auto" chooses by the amount of work.
 
     Raises:
         DataError: matrices that are no valid ones or whose shapes do not fit, NaN or inf, a text twice for one
             parent, or offsets that do not rise from 0 to C; weights that overflow float32.
-        SettingError: a cost that is not above 0, a negative bias, eps or threshold, rounds below 1, or an
-            unknown body.
+        SettingError: a cost that is not above 0, a negative bias, eps or threshold, rounds below 1.
     """
     costs = _check_settings(cost, bias, eps, rounds, threshold)
     x = _as_x(x)
@@ -98,9 +97,8 @@ def descend(
     soft = 0.5 / costs[0], 0.5 / costs[1]
     keys = stream_keys(seed, np.arange(texts.shape[0]))
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
-    if use_numba(body, work, ENOUGH_WORK):
-        from megalabel.kernels.linear._cpu import dual_descent as fast
-
+    fast = _COMPILED.for_work(work)
+    if fast is not None:
         data = fast.data_of(x, dense, texts, positives)
         problem = fast.Problem(float(bias), soft[1], soft[0], float(eps), int(rounds))
         found = LinearWeights(*fast.train(data, x.shape[1], offsets, keys, problem, threshold))

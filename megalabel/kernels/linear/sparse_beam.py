@@ -13,11 +13,11 @@ Nodes and labels are ranked by log p, summed in float64; ties go to the lower no
 label id. A text without known features is scored by the biases. A beam that covers every node gives the answer of
 scoring all labels.
 
-The body (`_cpu/sparse_beam.py`) goes through a batch level by level and chunk by chunk, so that a chunk's rows
-stay in the core's cache for all texts that reach it. A text's features are found in a chunk by binary search, or,
-where many texts reach it, in a table of all features into which the chunk's are written: measured against hashing
-and merging in `docs/log.md`. Blocks of texts are dealt out to torch's threads: how many does not change a bit.
-`plain` is the definition: tests trust it.
+The compiled code (`_cpu/sparse_beam.py`) goes through a batch level by level and chunk by chunk, so that a chunk's
+rows stay in the core's cache for all texts that reach it. A text's features are found in a chunk by binary search,
+or, where many texts reach it, in a table of all features into which the chunk's are written: measured against
+hashing and merging in `docs/log.md`. Blocks of texts are dealt out to torch's threads: how many does not change a
+bit. `plain` is the definition: tests trust it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ import torch
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import check_excluded
+from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.core.threads import parallel_for
 from megalabel.kernels.linear._chunk_checks import check_levels, check_modest, steady
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
@@ -38,6 +40,7 @@ from megalabel.types import Positives, TopK
 
 Scores = Literal["l3-hinge", "l2-hinge", "sigmoid"]
 
+_COMPILED = Operation(__package__, "sparse_beam")
 _MODES = get_args(Scores)  # numbered as in _cpu/sparse_beam.py
 _BLOCK = 8192  # texts that go down the tree together, at most
 _CELLS = 1 << 24  # of the heaps of a block, at most
@@ -153,9 +156,6 @@ class SparseBeam:
             SettingError: k below 1.
             DataError: x or inputs that do not fit or are not finite, an excluded pair outside (N, L).
         """
-        from megalabel.kernels.core.threads import parallel_for
-        from megalabel.kernels.linear._cpu.sparse_beam import descend  # numba takes half a second to import
-
         if k < 1:
             raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
         x = as_rows(x, "x")
@@ -167,6 +167,7 @@ class SparseBeam:
         rooms, mode = self._rooms(k), _MODES.index(self.scores)
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
         found = np.zeros(n, dtype=np.int64)
+        descend = _COMPILED.always().descend
         block = max(1, min(_BLOCK, -(-n // torch.get_num_threads()), _CELLS // max(rooms)))
 
         def walk(_: int, piece: int) -> None:

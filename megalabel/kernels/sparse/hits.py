@@ -9,17 +9,13 @@ numba body (`_cpu/hits.py`) runs when there is enough work to pay for importing 
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError
+from megalabel.kernels.core.dispatch import Operation
 
-Body = Literal["auto", "plain", "numba"]
-
-# Below this many predicted or true labels the plain version ends before numba is imported.
-ENOUGH_WORK = 1 << 18
+_COMPILED = Operation(__package__, "hits", enough_work=1 << 18)  # predicted or true labels
 
 
 def as_truth(truth: sp.csr_matrix) -> sp.csr_matrix:
@@ -64,7 +60,7 @@ def as_truth(truth: sp.csr_matrix) -> sp.csr_matrix:
     return truth
 
 
-def hits(labels: np.ndarray, truth: sp.csr_matrix, *, body: Body = "auto") -> np.ndarray:
+def hits(labels: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:
     """Which predicted labels are true: (N, k) bool.
 
     -1 (no prediction) is never a hit. A label that is repeated within a row counts at its first place
@@ -73,7 +69,6 @@ def hits(labels: np.ndarray, truth: sp.csr_matrix, *, body: Body = "auto") -> np
     Args:
         labels: (N, k) int64, label ids, -1 where there is none.
         truth: (N, L) CSR as `as_truth` gives it.
-        body: which implementation runs; "auto" chooses by the amount of work.
 
     Raises:
         DataError: labels that are not a matrix of integers, or another N than the truth's.
@@ -94,23 +89,21 @@ def hits(labels: np.ndarray, truth: sp.csr_matrix, *, body: Body = "auto") -> np
             where="labels",
         )
     labels = np.ascontiguousarray(labels, dtype=np.int64)
-    if not _use_numba(body, labels.size):
+    fast = _COMPILED.for_work(labels.size)
+    if fast is None:
         return _plain_hits(labels, truth)
-    from megalabel.kernels.sparse._cpu.hits import mark_hits
-
     out = np.empty(labels.shape, dtype=np.bool_)
-    mark_hits(labels, truth.indptr, truth.indices, out)
+    fast.mark_hits(labels, truth.indptr, truth.indices, out)
     return out
 
 
-def best_gains(truth: sp.csr_matrix, gains: np.ndarray, k: int, *, body: Body = "auto") -> np.ndarray:
+def best_gains(truth: sp.csr_matrix, gains: np.ndarray, k: int) -> np.ndarray:
     """The k largest gains among each text's true labels, falling, padded with zeros: (N, k) float64.
 
     Args:
         truth: (N, L) CSR as `as_truth` gives it.
         gains: (L,), what a hit on each label is worth, 0 or more.
         k: how many, at least 1.
-        body: which implementation runs; "auto" chooses by the amount of work.
 
     Raises:
         DataError: another L than the truth's.
@@ -123,12 +116,11 @@ def best_gains(truth: sp.csr_matrix, gains: np.ndarray, k: int, *, body: Body = 
             next_step="compute them from the training labels of the same data set",
             where="gains",
         )
-    if not _use_numba(body, truth.nnz):
+    fast = _COMPILED.for_work(truth.nnz)
+    if fast is None:
         return _plain_best_gains(truth, gains, k)
-    from megalabel.kernels.sparse._cpu.hits import best_of_rows
-
     out = np.zeros((truth.shape[0], k), dtype=np.float64)
-    best_of_rows(truth.indptr, truth.indices, gains, out)
+    fast.best_of_rows(truth.indptr, truth.indices, gains, out)
     return out
 
 
@@ -161,14 +153,3 @@ def _plain_best_gains(truth: sp.csr_matrix, gains: np.ndarray, k: int) -> np.nda
     kept = place < k
     out[rows[kept], place[kept]] = values[order][kept]
     return out
-
-
-def _use_numba(body: Body, work: int) -> bool:
-    if body not in ("auto", "plain", "numba"):
-        raise SettingError(
-            f"body={body!r}",
-            wanted='"auto", "plain" or "numba"',
-            next_step='leave it at "auto"',
-            where="body",
-        )
-    return body == "numba" or (body == "auto" and work >= ENOUGH_WORK)

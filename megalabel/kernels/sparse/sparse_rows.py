@@ -10,41 +10,33 @@ threads; a row's sum runs in the order in which the row of A is stored, so the b
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
+from megalabel.kernels.core.dispatch import Operation
 
-Body = Literal["auto", "plain", "numba"]
-
-# Below this many stored entries the plain version ends before numba is imported.
-ENOUGH_WORK = 1 << 18
+_COMPILED = Operation(__package__, "sparse_rows", enough_work=1 << 18)  # stored entries
 
 
-def keep_largest(matrix: sp.csr_matrix, k: int, *, body: Body = "auto") -> sp.csr_matrix:
+def keep_largest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The k largest stored entries of each row: a new CSR of the same shape and dtype.
 
     Args:
         matrix: (n, v) CSR, float32 or float64 (other types become float32). Repeated entries are summed first.
         k: how many a row keeps at most, 1 or more.
-        body: which implementation runs; "auto" chooses by the amount of work.
 
     Raises:
         DataError: not a sparse matrix, a damaged one, NaN or inf.
-        SettingError: k below 1, or an unknown body.
+        SettingError: k below 1.
     """
     matrix = as_rows(matrix, "matrix")
     check_kept(k)
-    if not use_numba(body, matrix.nnz, ENOUGH_WORK):
-        return _plain_keep_largest(matrix, k)
-    from megalabel.kernels.sparse._cpu.sparse_rows import largest_of_rows
-
-    return largest_of_rows(matrix, k)
+    fast = _COMPILED.for_work(matrix.nnz)
+    return plain_keep_largest(matrix, k) if fast is None else fast.largest_of_rows(matrix, k)
 
 
-def product_keep_largest(a: sp.csr_matrix, x: sp.csr_matrix, k: int, *, body: Body = "auto") -> sp.csr_matrix:
+def product_keep_largest(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The k largest non-zero entries of each row of a · x: (n, v) CSR.
 
     The product has far more entries than what is kept of it, so it is made row by row in a dense vector of v
@@ -54,11 +46,10 @@ def product_keep_largest(a: sp.csr_matrix, x: sp.csr_matrix, k: int, *, body: Bo
         a: (n, m) CSR, float32 or float64.
         x: (m, v) CSR, float32 or float64; the result has the dtype of a · x.
         k: how many a row keeps at most, 1 or more.
-        body: which implementation runs; "auto" chooses by the amount of work.
 
     Raises:
         DataError: not sparse matrices, damaged ones, NaN or inf (in a product, too), or shapes that do not fit.
-        SettingError: k below 1, or an unknown body.
+        SettingError: k below 1.
     """
     a, x = as_rows(a, "a"), as_rows(x, "x")
     check_kept(k)
@@ -71,12 +62,8 @@ def product_keep_largest(a: sp.csr_matrix, x: sp.csr_matrix, k: int, *, body: Bo
         )
     kind = np.result_type(a.dtype, x.dtype)
     a, x = a.astype(kind, copy=False), x.astype(kind, copy=False)
-    if not use_numba(body, a.nnz + x.nnz, ENOUGH_WORK):
-        product = _plain_product(a, x, k)
-    else:
-        from megalabel.kernels.sparse._cpu.sparse_rows import largest_of_product
-
-        product = largest_of_product(a, x, k)
+    fast = _COMPILED.for_work(a.nnz + x.nnz)
+    product = _plain_product(a, x, k) if fast is None else fast.largest_of_product(a, x, k)
     check_finite(product.data, "the product a · x")
     return product
 
@@ -138,23 +125,8 @@ def check_kept(k: int) -> None:
         )
 
 
-def use_numba(body: Body, work: int, enough: int) -> bool:
-    """Whether the numba body runs: as asked, or if there is enough work to pay for importing it.
-
-    Raises:
-        SettingError: an unknown body.
-    """
-    if body not in ("auto", "plain", "numba"):
-        raise SettingError(
-            f"body={body!r}",
-            wanted='"auto", "plain" or "numba"',
-            next_step='leave it at "auto"',
-            where="body",
-        )
-    return body == "numba" or (body == "auto" and work >= enough)
-
-
-def _plain_keep_largest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
+def plain_keep_largest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
+    """The definition of `keep_largest`, for a matrix that `as_rows` has returned."""
     counts = np.diff(matrix.indptr)
     rows = np.repeat(np.arange(matrix.shape[0]), counts)
     order = np.lexsort((matrix.indices, -matrix.data, rows))
@@ -168,4 +140,4 @@ def _plain_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_matrix:
     product = (a @ x).tocsr()
     product.eliminate_zeros()
     product.sort_indices()
-    return _plain_keep_largest(product, k)
+    return plain_keep_largest(product, k)

@@ -2,18 +2,17 @@
 
 They take checked arrays only: an index out of range here would write foreign memory. Groups are dealt out to
 torch's threads; every number comes from its place, so that results do not depend on how many threads there are.
+Tries: `connections.TRIES`, an argument, since numba's disk cache would not see a global change.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper
 from megalabel.kernels.core._cpu.streams import below, stream_key, stream_number
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
-from megalabel.kernels.fan_in.connections import TRIES  # handed on: numba's disk cache would not see it change
 
 
 def deal(n_groups: int) -> list[range]:
@@ -21,25 +20,25 @@ def deal(n_groups: int) -> list[range]:
     return chunk_ranges(n_groups, 1, thread_count(torch.device("cpu")))
 
 
-def first(inputs: Tensor, start: int, dim: int, distinct: bool) -> None:
+def first(inputs: np.ndarray, start: int, dim: int, distinct: bool, tries: int) -> None:
     """`connections.first_inputs`, into inputs (M, F)."""
-    array, seed = inputs.numpy(), np.uint64(start)
-    run_ranges(lambda part: _first(part.start, part.stop, array, seed, dim, distinct, TRIES), deal(len(array)))
+    seed = np.uint64(start)
+    run_ranges(lambda part: _first(part.start, part.stop, inputs, seed, dim, distinct, tries), deal(len(inputs)))
 
 
-def regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool) -> None:
+def regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool, tries: int) -> None:
     """`regrow.regrow`."""
     seed = np.uint64(start)
     run_ranges(
-        lambda part: _regrow(part.start, part.stop, inputs, slots, seed, dim, distinct, TRIES), deal(len(inputs))
+        lambda part: _regrow(part.start, part.stop, inputs, slots, seed, dim, distinct, tries), deal(len(inputs))
     )
 
 
-def candidates(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray) -> None:
+def candidates(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray, tries: int) -> None:
     """`regrow.candidates`, into out (M, C) of zeros."""
     seed = np.uint64(start)
     run_ranges(
-        lambda part: _candidates(part.start, part.stop, inputs, slots, seed, dim, out, TRIES), deal(len(inputs))
+        lambda part: _candidates(part.start, part.stop, inputs, slots, seed, dim, out, tries), deal(len(inputs))
     )
 
 

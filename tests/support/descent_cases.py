@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from megalabel.kernels.linear.dual_descent import LinearWeights, descend
 
-BODIES = ["plain", "numba"]
+BODIES = ["plain", "cpu"]
 TIGHT: dict[str, Any] = {"eps": 1e-5, "rounds": 3000, "threshold": 0}
 
 
