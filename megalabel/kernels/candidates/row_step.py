@@ -1,4 +1,4 @@
-"""Optimiser steps on the rows that were candidates, straight from factored gradients.
+"""Optimizer steps on the rows that were candidates, straight from factored gradients.
 
 For each row that occurs in a `TableGradient`, in the order of list and texts:
 
@@ -18,8 +18,6 @@ which hold the gradient of all touched rows at once, for everything else.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
@@ -28,6 +26,8 @@ from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core.checks import all_finite
 from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.updates.adam import AdamSettings, adam_step_
+from megalabel.kernels.updates.sgd import check_rates, sgd_step_
 
 __all__ = ["adam_state", "plain_adam", "plain_sgd", "row_adam", "row_sgd"]
 
@@ -72,20 +72,15 @@ def row_adam(
         SettingError: shapes, types or numbers that do not fit, rows outside the table, or gradients that are
             not finite; weight and state are as they were then.
     """
-    _check_numbers(lr, weight_decay)
-    if not (0 <= betas[0] < 1 and 0 <= betas[1] < 1 and 0 < eps < math.inf):
-        raise SettingError(
-            f"betas={betas}, eps={eps}",
-            wanted="betas from 0 to below 1 and eps above 0",
-            next_step="leave them at (0.9, 0.999) and 1e-8",
-        )
+    settings = AdamSettings(lr, betas, eps, weight_decay)
+    settings.check()
     _check_state(weight, bias, state)
     groups = _groups(weight, bias, gradients)
     if len(groups) == 0:
         return
     fast = _COMPILED.for_table(weight)
     adam = plain_adam if fast is None else fast.adam
-    adam(weight.detach(), None if bias is None else bias.detach(), state, groups, lr, betas, eps, weight_decay)
+    adam(weight.detach(), None if bias is None else bias.detach(), state, groups, settings)
 
 
 @torch.no_grad()
@@ -97,7 +92,7 @@ def row_sgd(
     weight_decay: float = 0.0,
 ) -> None:
     """One step of stochastic gradient descent without momentum, in place; arguments as for `row_adam`."""
-    _check_numbers(lr, weight_decay)
+    check_rates(lr, weight_decay)
     groups = _groups(weight, bias, gradients)
     if len(groups) == 0:
         return
@@ -107,39 +102,31 @@ def row_sgd(
 
 
 def plain_adam(
-    weight: Tensor,
-    bias: Tensor | None,
-    state: dict[str, Tensor],
-    groups: RowGroups,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
+    weight: Tensor, bias: Tensor | None, state: dict[str, Tensor], groups: RowGroups, settings: AdamSettings
 ) -> None:
     """The definition, for any type and device."""
     rows = groups.rows()
     state["steps"][rows] += 1
     steps = state["steps"][rows].to(torch.float64)
-    of_mean, of_square = ((1 - beta**steps).to(weight.dtype) for beta in betas)
-    tables = [(weight, state["mean"], state["square"], weight_decay)]
+    tables = [([weight, state["mean"], state["square"]], settings)]
     if bias is not None:
-        moments = state["bias_mean"][:, None], state["bias_square"][:, None]
-        tables.append((bias[:, None], *moments, 0.0))
-    for (table, mean, square, decay), g in zip(tables, _sums(groups, rows), strict=False):
-        m = mean[rows].lerp(g, 1 - betas[0])
-        v = square[rows] * betas[1] + (1 - betas[1]) * g * g
-        mean[rows], square[rows] = m, v
-        move = (m / of_mean[:, None]) / ((v / of_square[:, None]).sqrt() + eps)
-        table[rows] = table[rows] * (1 - lr * decay) - lr * move
+        columns = [t[:, None] for t in (bias, state["bias_mean"], state["bias_square"])]
+        tables.append((columns, settings._replace(weight_decay=0.0)))
+    for (tensors, own), gradient in zip(tables, _sums(groups, rows), strict=False):
+        p, mean, square = moved = [t[rows] for t in tensors]
+        adam_step_(p, mean, square, gradient, steps, own)
+        for t, part in zip(tensors, moved, strict=True):
+            t[rows] = part
 
 
 def plain_sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
     """The definition, for any type and device."""
     rows = groups.rows()
-    of_weight, of_bias = _sums(groups, rows)
-    weight[rows] = weight[rows] * (1 - lr * weight_decay) - lr * of_weight
-    if bias is not None:
-        bias[rows] -= lr * of_bias[:, 0]
+    tables = [(weight, weight_decay)] if bias is None else [(weight, weight_decay), (bias[:, None], 0.0)]
+    for (table, decay), gradient in zip(tables, _sums(groups, rows), strict=False):
+        p = table[rows]
+        sgd_step_(p, gradient, lr, decay)
+        table[rows] = p
 
 
 def _sums(groups: RowGroups, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -192,16 +179,6 @@ def _groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient])
             where="gradients",
         )
     return groups
-
-
-def _check_numbers(lr: float, weight_decay: float) -> None:
-    if not (0 <= lr < math.inf and 0 <= weight_decay < math.inf):
-        raise SettingError(
-            f"lr={lr}, weight_decay={weight_decay}",
-            wanted="finite numbers of 0 or more",
-            next_step="look at the schedule that gave them",
-            where="lr",
-        )
 
 
 def _check_state(weight: Tensor, bias: Tensor | None, state: dict[str, Tensor]) -> None:

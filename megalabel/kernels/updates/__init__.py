@@ -1,1 +1,1 @@
-"""Update rules: SGD, Adam."""
+"""Update rules (SGD, Adam): each formula once for torch, numba and Triton."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
-import torch
 from torch import Tensor
 
-from megalabel.errors import SettingError
-from megalabel.kernels.updates.sgd_rule import SGDRule, accumulate, beside, check_rates, shrink
+from megalabel.kernels.updates.adam import AdamSettings, adam_step_
+from megalabel.kernels.updates.sgd import add_product, rescale
+from megalabel.kernels.updates.sgd_rule import SGDRule, beside
 
 
 @dataclass
@@ -71,29 +70,22 @@ class AdamRule:
     KEPT: ClassVar[tuple[str, ...]] = ("steps", "mean", "square", "bias_mean", "bias_square")
 
     def __post_init__(self) -> None:
-        check_rates(self.lr, self.weight_decay)
-        if not (all(0 <= beta < 1 for beta in self.betas) and 0 < self.eps < math.inf):
-            raise SettingError(
-                f"betas={self.betas}, eps={self.eps}",
-                wanted="betas from 0 to below 1 and eps above 0",
-                next_step="leave them at (0.9, 0.999) and 1e-8",
-                where="betas",
-            )
+        self.settings.check()
+
+    @property
+    def settings(self) -> AdamSettings:
+        """The hyperparameters of the weights' step."""
+        return AdamSettings(self.lr, self.betas, self.eps, self.weight_decay)
+
+    @property
+    def bias_settings(self) -> AdamSettings:
+        """The hyperparameters of the bias' step."""
+        return self.settings._replace(weight_decay=self.weight_decay if self.decay_bias else 0.0)
 
     @property
     def needs_gradient(self) -> bool:
         """Whether the gradient of this micro-batch is summed with others' before weights move."""
         return not (self.first and self.last)
-
-    @property
-    def rate(self) -> float:
-        """lr / (1 − β₁ᵗ), by which this step multiplies mean / (√square / root + eps)."""
-        return self.lr / (1 - self.betas[0] ** self.steps)
-
-    @property
-    def root(self) -> float:
-        """√(1 − β₂ᵗ), by which this step divides √square."""
-        return math.sqrt(1 - self.betas[1] ** self.steps)
 
     def prepare(self, weight: Tensor | None, bias: Tensor | None) -> None:
         """Begins a micro-batch: counts the step on the first, and makes the buffers that are not there, zero.
@@ -125,7 +117,7 @@ class AdamRule:
             assert gw is not None
             if self.needs_gradient:
                 assert self.gradient is not None
-                gw = shrink(self.gradient[start:stop], self._keep).add_(gw)
+                gw = rescale(self.gradient[start:stop], self._keep).add_(gw)
             self._move_weight(weight, gw, slice(start, stop))
         if bias is not None:
             assert gb is not None
@@ -148,7 +140,7 @@ class AdamRule:
                 gw, keep = self.gradient[start:stop], self._keep
             else:
                 gw, keep = weight.new_empty(stop - start, weight.shape[1]), 0.0
-            accumulate(gw, g, x, keep, times)
+            add_product(gw, g, x, keep, times)
             self._move_weight(weight, gw, slice(start, stop))
         if bias is not None:
             self._move_bias(bias, g.sum(1, dtype=bias.dtype).mul_(times), slice(start, stop))
@@ -161,24 +153,17 @@ class AdamRule:
         if self.last:
             assert self.mean is not None
             assert self.square is not None
-            self._move_one(weight[rows], self.mean[rows], self.square[rows], gw, self.weight_decay)
+            adam_step_(weight[rows], self.mean[rows], self.square[rows], gw, self.steps, self.settings)
 
     def _move_bias(self, bias: Tensor, gb: Tensor, rows: slice) -> None:
         if self.needs_gradient:
             assert self.bias_gradient is not None
-            gb = shrink(self.bias_gradient[rows], self._keep).add_(gb)
+            gb = rescale(self.bias_gradient[rows], self._keep).add_(gb)
         if self.last:
             assert self.bias_mean is not None
             assert self.bias_square is not None
-            decay = self.weight_decay if self.decay_bias else 0.0
-            self._move_one(bias[rows], self.bias_mean[rows], self.bias_square[rows], gb, decay)
-
-    def _move_one(self, p: Tensor, mean: Tensor, square: Tensor, g: Tensor, decay: float) -> None:
-        if decay:
-            p.mul_(1 - self.lr * decay)
-        mean.lerp_(g, 1 - self.betas[0])
-        square.mul_(self.betas[1]).addcmul_(g, g, value=1 - self.betas[1])
-        p.addcdiv_(mean, torch.sqrt(square).div_(self.root).add_(self.eps), value=-self.rate)
+            p, mean, square = (t[rows] for t in (bias, self.bias_mean, self.bias_square))
+            adam_step_(p, mean, square, gb, self.steps, self.bias_settings)
 
 
 Rule: TypeAlias = SGDRule | AdamRule

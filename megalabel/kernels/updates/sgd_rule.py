@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.kernels.updates.sgd import add_product, check_rates, momentum_step_, rescale
 
 
 @dataclass
@@ -93,11 +93,11 @@ class SGDRule:
 
         def of_weight(into: Tensor, keep: float, times: float) -> None:
             assert gw is not None
-            shrink(into, keep).add_(gw, alpha=times)
+            rescale(into, keep).add_(gw, alpha=times)
 
         def of_bias(into: Tensor, keep: float, times: float) -> None:
             assert gb is not None
-            shrink(into, keep).add_(gb, alpha=times)
+            rescale(into, keep).add_(gb, alpha=times)
 
         self._move(weight, bias, of_weight, of_bias, slice(start, stop))
 
@@ -114,10 +114,10 @@ class SGDRule:
         """The same from g (n, B), the loss's gradient by logits, and x (B, D): times · g x, in one product."""
 
         def of_weight(into: Tensor, keep: float, rate: float) -> None:
-            accumulate(into, g, x, keep, rate * times)
+            add_product(into, g, x, keep, rate * times)
 
         def of_bias(into: Tensor, keep: float, rate: float) -> None:
-            shrink(into, keep).add_(g.sum(1, dtype=into.dtype), alpha=rate * times)
+            rescale(into, keep).add_(g.sum(1, dtype=into.dtype), alpha=rate * times)
 
         self._move(weight, bias, of_weight, of_bias, slice(start, stop))
 
@@ -139,23 +139,10 @@ class SGDRule:
         m = buffer[rows]
         add(m, self.momentum if self.first else 1.0, 1.0)
         if self.last:
-            if decay:
-                m.add_(p, alpha=decay)
-            p.sub_(m, alpha=self.lr)
+            momentum_step_(p, m, self.lr, decay)
 
 
 _Add = Callable[[Tensor, float, float], None]  # (into, keep, times): into ← keep · into + times · gradient
-
-
-def check_rates(lr: float, weight_decay: float) -> None:
-    """Raises SettingError unless both are finite numbers of 0 or more."""
-    if not (0 <= lr < math.inf and 0 <= weight_decay < math.inf):
-        raise SettingError(
-            f"lr={lr}, weight_decay={weight_decay}",
-            wanted="finite numbers of 0 or more",
-            next_step="correct them",
-            where="lr",
-        )
 
 
 def beside(parameter: Tensor | None, buffer: Tensor | None) -> Tensor | None:
@@ -171,18 +158,3 @@ def beside(parameter: Tensor | None, buffer: Tensor | None) -> Tensor | None:
             next_step="go on from the checkpoint of this head, or begin with an empty rule",
         )
     return buffer.to(parameter).contiguous()  # the head may have moved since
-
-
-def shrink(x: Tensor, keep: float) -> Tensor:
-    """x ← keep · x, and 0 where nothing is kept, whatever was there."""
-    if keep == 0:
-        return x.zero_()
-    return x if keep == 1 else x.mul_(keep)
-
-
-def accumulate(into: Tensor, a: Tensor, b: Tensor, keep: float, times: float) -> None:
-    """into ← keep · into + times · a b, in one product where the types agree."""
-    if into.dtype == a.dtype:
-        torch.addmm(into, a, b, beta=keep, alpha=times, out=into)
-    else:
-        shrink(into, keep).add_(torch.mm(a, b), alpha=times)

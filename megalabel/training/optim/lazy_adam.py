@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from megalabel.kernels.updates.adam import AdamSettings, adam_step_
+
 BLOCK = 1024  # touched rows moved at a time, so that what a step needs beside the table stays small
 
 
@@ -34,6 +36,11 @@ class LazyAdam:
         self.betas, self.eps = betas, eps
         self.state: list[dict[str, Tensor]] = [{} for _ in self.param_groups[0]["params"]]
 
+    @property
+    def settings(self) -> AdamSettings:
+        """The hyperparameters of the next step."""
+        return AdamSettings(self.param_groups[0]["lr"], self.betas, self.eps)
+
     @torch.no_grad()
     def step(self) -> None:
         """Moves the rows that have a gradient."""
@@ -57,25 +64,16 @@ class LazyAdam:
             block = slice(start, start + BLOCK)
             self._move(parameter, state, values[block], rows[block])
 
-    def _move(self, parameter: Tensor, state: dict[str, Tensor], g: Tensor, rows: Tensor | None) -> None:
-        """Adam's step for all of a parameter, or for the rows (n,) whose gradient g is (n, D)."""
-        beta1, beta2 = self.betas
-        steps, mean, square = (
-            state[name] if rows is None else state[name][rows] for name in ("steps", "mean", "square")
-        )
+    def _move(self, parameter: Tensor, state: dict[str, Tensor], gradient: Tensor, rows: Tensor | None) -> None:
+        """Adam's step for all of a parameter, or for the rows (n,) whose gradient is (n, D)."""
+        tensors = [parameter, *(state[name] for name in ("mean", "square", "steps"))]
+        moved = tensors if rows is None else [t.index_select(0, rows) for t in tensors]
+        p, mean, square, steps = moved
         steps += 1
-        mean.lerp_(g, 1 - beta1)
-        square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        shape = (-1, *[1] * (parameter.ndim - 1)) if parameter.ndim else ()
-        bias1, bias2 = ((1 - beta**steps).reshape(shape) for beta in self.betas)
-        move = (square / bias2).sqrt_().add_(self.eps)
-        torch.div(mean, move, out=move).div_(bias1).mul_(-self.param_groups[0]["lr"])
-        if rows is None:
-            parameter.add_(move)
-            return
-        for name, value in (("steps", steps), ("mean", mean), ("square", square)):
-            state[name][rows] = value
-        parameter.index_add_(0, rows, move)
+        adam_step_(p, mean, square, gradient, steps, self.settings)
+        if rows is not None:
+            for whole, part in zip(tensors, moved, strict=True):
+                whole.index_copy_(0, rows, part)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients."""

@@ -1,12 +1,13 @@
 """Numba bodies of `candidates/row_step.py`: a row's gradient is summed in the first-level cache and spent at once.
 
-They take checked tensors only. The touched rows are dealt out to torch's threads; a row's sum is taken by one
+They take checked tensors only. The touched rows are divided among torch's threads; a row's sum is taken by one
 thread in the order of its members, so that results do not depend on how many threads there are.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,55 +15,74 @@ from torch import Tensor
 
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.row_groups import RowGroups
-from megalabel.kernels.core._cpu.compiling import compiled, vectorised
+from megalabel.kernels.core._cpu.compiling import compiled, helper, vectorised
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
 from megalabel.kernels.core.threads import run_ranges, thread_count
+from megalabel.kernels.updates._cpu.adam import AdamNumbers
+from megalabel.kernels.updates._cpu.adam import adam as adam_of
+from megalabel.kernels.updates._cpu.sgd import sgd as sgd_of
+from megalabel.kernels.updates.adam import AdamSettings
 
 _OWN_COST = 24  # a row's own memory traffic, in members: what adding up one member's view takes
 
 
+class Groups(NamedTuple):
+    """The touched rows and their gradients, as arrays; `RowGroups` says what the groups are."""
+
+    before: np.ndarray  # (G + 1,), how many touched rows lie before each group
+    sums: np.ndarray  # (U, D), the gradients of all touched rows, or empty where they are still to be summed
+    bias_sums: np.ndarray  # (U,), likewise
+    views: np.ndarray
+    cells: np.ndarray
+    starts: np.ndarray
+    offsets: np.ndarray
+    texts: np.ndarray
+    first: np.ndarray
+
+
+class Table(NamedTuple):
+    """What moves."""
+
+    weight: np.ndarray  # (n, D)
+    bias: np.ndarray  # (n,), or empty
+
+
+class Moments(NamedTuple):
+    """What Adam keeps of a table; the biases' are empty where there are none."""
+
+    mean: np.ndarray
+    square: np.ndarray
+    bias_mean: np.ndarray
+    bias_square: np.ndarray
+    steps: np.ndarray  # (n,) int32
+
+
 def adam(
-    weight: Tensor,
-    bias: Tensor | None,
-    state: dict[str, Tensor],
-    groups: RowGroups,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
+    weight: Tensor, bias: Tensor | None, state: dict[str, Tensor], groups: RowGroups, settings: AdamSettings
 ) -> None:
     """One step of lazy AdamW, in place."""
     none = weight.new_empty(0)
-    moments = [state[name] for name in ("mean", "square")]
-    moments += [none, none] if bias is None else [state["bias_mean"], state["bias_square"]]
-    tensors = [weight, none if bias is None else bias, *moments, state["steps"]]
-    arrays = [tensor.numpy() for tensor in tensors]
-    numbers = np.array([lr, *betas, eps, 1 - lr * weight_decay])
-    before, ranges = _deal(groups)
-    shared = _shared(groups)
-    run_ranges(lambda rows: _adam(rows.start, rows.stop, before, *shared, *arrays, numbers), ranges)
+    of_bias = [none, none] if bias is None else [state["bias_mean"], state["bias_square"]]
+    moments = Moments(*(t.numpy() for t in (state["mean"], state["square"], *of_bias, state["steps"])))
+    numbers = np.array([settings.lr, *settings.betas, settings.eps, settings.keep])
+    table, dealt, ranges = _arrays(weight, bias, groups)
+    run_ranges(lambda rows: _adam(rows.start, rows.stop, dealt, table, moments, numbers), ranges)
 
 
 def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
     """One step of SGD, in place."""
-    arrays = weight.numpy(), (weight.new_empty(0) if bias is None else bias).numpy()
     rate, keep = np.float32(lr), np.float32(1 - lr * weight_decay)
-    before, ranges = _deal(groups)
-    shared = _shared(groups)
-    run_ranges(lambda rows: _sgd(rows.start, rows.stop, before, *shared, *arrays, rate, keep), ranges)
+    table, dealt, ranges = _arrays(weight, bias, groups)
+    run_ranges(lambda rows: _sgd(rows.start, rows.stop, dealt, table, rate, keep), ranges)
 
 
-def _deal(groups: RowGroups) -> tuple[np.ndarray, list[range]]:
-    """How many touched rows lie before each group (G + 1,), and which of them belong to each thread."""
+def _arrays(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Table, Groups, list[range]]:
+    """The table, the groups, and which of the touched rows belong to each thread."""
     before, cuts = cut_rows(groups, _OWN_COST, thread_count(torch.device("cpu")))
-    return before, [range(a, b) for a, b in pairwise(cuts)]
-
-
-def _shared(groups: RowGroups) -> tuple[np.ndarray, ...]:
-    members = groups.offsets, groups.texts, groups.first
-    return tuple(
-        x.numpy() for x in (*whole_table.sums(groups), groups.views, groups.cells, groups.starts, *members)
-    )
+    table = Table(weight.numpy(), (weight.new_empty(0) if bias is None else bias).numpy())
+    own = groups.views, groups.cells, groups.starts, groups.offsets, groups.texts, groups.first
+    arrays = Groups(before, *(t.numpy() for t in (*whole_table.sums(groups), *own)))
+    return table, arrays, [range(a, b) for a, b in pairwise(cuts)]
 
 
 @vectorised
@@ -91,92 +111,70 @@ def _sum_row(views, cells, texts, first, start, stop, row, out):  # type: ignore
     return total
 
 
+@helper
+def _gradient(groups, start, stop, row, out):  # type: ignore[no-untyped-def]
+    """out (D,) ← the gradient of row `row` of the group with members start … stop − 1; returns the bias's."""
+    if len(groups.sums):
+        out[:] = groups.sums[row]
+        return groups.bias_sums[row]
+    return _sum_row(groups.views, groups.cells, groups.texts, groups.first, start, stop, row, out)
+
+
 @vectorised
-def _move_row(w, mean, square, g, beta1, beta2, rate, root, eps, keep):  # type: ignore[no-untyped-def]
-    """AdamW on one row (D,): rate = lr / (1 − β1ᵗ), root = 1 / √(1 − β2ᵗ), keep = 1 − lr · decay."""
+def _move_row(w, mean, square, g, numbers, keep, rate, over_root):  # type: ignore[no-untyped-def]
+    """AdamW on one row (D,)."""
+    beta1, beta2, eps = numbers
     one = np.float32(1)
+    own = AdamNumbers(one - beta1, beta2, one - beta2, eps, keep)
     for d in range(len(w)):
-        m = mean[d] + (one - beta1) * (g[d] - mean[d])
-        v = beta2 * square[d] + (one - beta2) * g[d] * g[d]
-        mean[d] = m
-        square[d] = v
-        w[d] = keep * w[d] - rate * m / (np.sqrt(v) * root + eps)
+        mean[d], square[d], w[d] = adam_of(g[d], mean[d], square[d], w[d], own, rate, over_root)
 
 
 @compiled
-def _adam(  # type: ignore[no-untyped-def]
-    low,
-    high,
-    before,
-    sums,
-    bias_sums,
-    views,
-    cells,
-    starts,
-    offsets,
-    texts,
-    first,
-    weight,
-    bias,
-    mean,
-    square,
-    bias_mean,
-    bias_square,
-    steps,
-    numbers,
-):
-    """Touched rows low … high − 1; sums: their gradients, or empty; numbers: lr, β1, β2, eps, 1 − lr · decay."""
-    lr = numbers[0]
-    beta1, beta2, eps = np.float32(numbers[1]), np.float32(numbers[2]), np.float32(numbers[3])
-    keep = np.float32(numbers[4])
-    g, of_bias = np.empty(weight.shape[1], np.float32), np.empty(1, np.float32)
+def _adam(low, high, groups, table, moments, numbers):  # type: ignore[no-untyped-def]
+    """Touched rows low … high − 1; numbers: lr, β₁, β₂, eps and 1 − lr · decay in float64."""
+    before, starts, offsets, steps = groups.before, groups.starts, groups.offsets, moments.steps
+    lr, beta1, beta2 = numbers[0], numbers[1], numbers[2]
+    own = np.float32(beta1), np.float32(beta2), np.float32(numbers[3])
+    keep, one = np.float32(numbers[4]), np.float32(1)
+    g, of_bias = np.empty(table.weight.shape[1], np.float32), np.empty(1, np.float32)
     known = np.int32(0)
-    rate, root = np.float32(0), np.float32(0)
+    rate, over_root = np.float32(0), np.float32(0)
     group = np.searchsorted(before, low, side="right") - 1
     while group < len(starts) and before[group] < high:
         for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
             row = starts[group] + i
-            if len(sums):
-                g[:] = sums[i]
-                of_bias[0] = bias_sums[i]
-            else:
-                of_bias[0] = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
+            of_bias[0] = _gradient(groups, offsets[group], offsets[group + 1], i, g)
             steps[row] += 1
-            if steps[row] != known:  # neighbours mostly agree, and powers are dear
+            if steps[row] != known:  # neighbours mostly agree, and powers take long
                 known = steps[row]
-                rate = np.float32(lr / (1.0 - numbers[1] ** np.float64(known)))
-                root = np.float32(1.0 / np.sqrt(1.0 - numbers[2] ** np.float64(known)))
-            _move_row(weight[row], mean[row], square[row], g, beta1, beta2, rate, root, eps, keep)
-            if len(bias):
+                rate = np.float32(lr / (1.0 - beta1 ** np.float64(known)))
+                over_root = np.float32(1.0 / np.sqrt(1.0 - beta2 ** np.float64(known)))
+            _move_row(table.weight[row], moments.mean[row], moments.square[row], g, own, keep, rate, over_root)
+            if len(table.bias):
                 j = slice(row, row + 1)
-                _move_row(
-                    bias[j], bias_mean[j], bias_square[j], of_bias, beta1, beta2, rate, root, eps, np.float32(1)
-                )
+                mean, square = moments.bias_mean[j], moments.bias_square[j]
+                _move_row(table.bias[j], mean, square, of_bias, own, one, rate, over_root)
         group += 1
 
 
 @vectorised
 def _descend(w, g, rate, keep):  # type: ignore[no-untyped-def]
     for d in range(len(w)):
-        w[d] = keep * w[d] - rate * g[d]
+        w[d] = sgd_of(w[d], g[d], rate, keep)
 
 
 @compiled
-def _sgd(  # type: ignore[no-untyped-def]
-    low, high, before, sums, bias_sums, views, cells, starts, offsets, texts, first, weight, bias, rate, keep
-):
+def _sgd(low, high, groups, table, rate, keep):  # type: ignore[no-untyped-def]
     """Touched rows low … high − 1; keep = 1 − lr · decay."""
-    g = np.empty(weight.shape[1], np.float32)
+    before, starts, offsets = groups.before, groups.starts, groups.offsets
+    g = np.empty(table.weight.shape[1], np.float32)
     group = np.searchsorted(before, low, side="right") - 1
     while group < len(starts) and before[group] < high:
         for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
             row = starts[group] + i
-            if len(sums):
-                g[:] = sums[i]
-                of_bias = bias_sums[i]
-            else:
-                of_bias = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
-            _descend(weight[row], g, rate, keep)
-            if len(bias):
-                bias[row] -= rate * of_bias
+            of_bias = _gradient(groups, offsets[group], offsets[group + 1], i, g)
+            _descend(table.weight[row], g, rate, keep)
+            if len(table.bias):
+                table.bias[row] = sgd_of(table.bias[row], of_bias, rate, np.float32(1))
         group += 1

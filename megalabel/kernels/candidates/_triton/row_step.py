@@ -18,6 +18,9 @@ import triton.language as tl
 from torch import Tensor
 
 from megalabel.kernels.candidates.row_groups import RowGroups
+from megalabel.kernels.updates._triton.adam import adam as adam_of
+from megalabel.kernels.updates._triton.sgd import sgd as sgd_of
+from megalabel.kernels.updates.adam import AdamSettings
 
 # Rows of a tile: a strip of a view serves them all. Clusters have about 8 children, the last often fewer.
 _HEIGHT = 4
@@ -25,14 +28,7 @@ _TOGETHER = 4  # members whose views are asked for before the first has come
 
 
 def adam(
-    weight: Tensor,
-    bias: Tensor | None,
-    state: dict[str, Tensor],
-    groups: RowGroups,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
+    weight: Tensor, bias: Tensor | None, state: dict[str, Tensor], groups: RowGroups, settings: AdamSettings
 ) -> None:
     """One step of lazy AdamW, in place."""
     inputs, tiles, strips, width = _tiles(weight, groups)
@@ -40,7 +36,8 @@ def adam(
     dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None] * 3
     by_mean, by_square = weight.new_empty(2, tiles, _HEIGHT)
     # 1 − β^t comes from log β, made here in double precision: β itself would be rounded to single.
-    logs = [math.log(beta) if beta > 0 else -math.inf for beta in betas]
+    beta1, beta2 = settings.betas
+    logs = [math.log(beta) if beta > 0 else -math.inf for beta in settings.betas]
     with torch.cuda.device_of(weight):  # Triton launches on the current device, whatever the tensors' is
         _count[(tiles,)](inputs[0], state["steps"], by_mean, by_square, *logs, HEIGHT=_HEIGHT, num_warps=1)
         _adam[(tiles, strips)](
@@ -51,7 +48,7 @@ def adam(
             *dense,
             by_mean,
             by_square,
-            *map(float, (lr, 1 - betas[0], betas[1], 1 - betas[1], eps, 1 - lr * weight_decay)),
+            *map(float, (settings.lr, 1 - beta1, beta2, 1 - beta2, settings.eps, settings.keep)),
             weight.shape[1],
             HAS_BIAS=bias is not None,
             HEIGHT=_HEIGHT,
@@ -165,6 +162,7 @@ def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT:
     tl.store(by_square + at, (1 / (1 - tl.exp(t * log_of_square))).to(tl.float32))
 
 
+# Triton has no named tuples: what a kernel takes comes one by one, however many they are.
 @triton.jit
 def _adam(  # type: ignore[no-untyped-def]
     table,
@@ -201,9 +199,20 @@ def _adam(  # type: ignore[no-untyped-def]
     g, of_bias = _sums(table, views, cells, members, row, live, d, dim, HEIGHT, WIDTH, TOGETHER)
     at_tile = tl.program_id(0) * HEIGHT + tl.arange(0, HEIGHT)
     c_mean, c_square = tl.load(by_mean + at_tile), tl.load(by_square + at_tile)
-    m += (g - m) * new_of_mean
-    v = v * old_of_square + g * g * new_of_square
-    w = w * keep - lr * (m * c_mean[:, None] / (tl.sqrt(v * c_square[:, None]) + eps))
+    w, m, v = adam_of(
+        w,
+        m,
+        v,
+        g,
+        new_of_mean,
+        old_of_square,
+        new_of_square,
+        c_mean[:, None],
+        c_square[:, None],
+        lr,
+        eps,
+        keep,
+    )
     tl.store(mean + at, m, mask=inside)
     tl.store(square + at, v, mask=inside)
     tl.store(weight + at, w, mask=inside)
@@ -213,9 +222,9 @@ def _adam(  # type: ignore[no-untyped-def]
         m = tl.load(bias_mean + row, mask=live, other=0.0)
         v = tl.load(bias_square + row, mask=live, other=0.0)
         w = tl.load(bias + row, mask=live, other=0.0)
-        m += (of_bias - m) * new_of_mean
-        v = v * old_of_square + of_bias * of_bias * new_of_square
-        w -= lr * (m * c_mean / (tl.sqrt(v * c_square) + eps))
+        w, m, v = adam_of(
+            w, m, v, of_bias, new_of_mean, old_of_square, new_of_square, c_mean, c_square, lr, eps, 1.0
+        )
         tl.store(bias_mean + row, m, mask=live)
         tl.store(bias_square + row, v, mask=live)
         tl.store(bias + row, w, mask=live)
@@ -243,8 +252,8 @@ def _sgd(  # type: ignore[no-untyped-def]
     inside = live[:, None] & (d < dim)[None, :]
     w = tl.load(weight + at, mask=inside, other=0.0)
     g, of_bias = _sums(table, views, cells, members, row, live, d, dim, HEIGHT, WIDTH, TOGETHER)
-    tl.store(weight + at, w * keep - lr * g, mask=inside)
+    tl.store(weight + at, sgd_of(w, g, lr, keep), mask=inside)
     if HAS_BIAS:
         live = live & (tl.program_id(1) == 0)
         b = tl.load(bias + row, mask=live, other=0.0)
-        tl.store(bias + row, b - lr * of_bias, mask=live)
+        tl.store(bias + row, sgd_of(b, of_bias, lr, 1.0), mask=live)

@@ -13,6 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from megalabel.kernels.core._cpu.pointers import called, inlined, pointer
+from megalabel.kernels.updates._cpu.adam import AdamNumbers, adam, adam_numbers
+from megalabel.kernels.updates._cpu.sgd import momentum, sgd
 from megalabel.kernels.updates.adam_rule import AdamRule, Rule
 
 GIVE, SGD, BUFFERED_SGD, ADAM = range(4)
@@ -35,7 +37,7 @@ class Spending(NamedTuple):
     third: Any  # Adam's gradient of several micro-batches
     summed: bool  # whether there is one
     decay: float  # what times the weights is added to the buffer, else what of the weights is kept
-    numbers: Any  # (10,) float32, as the functions below read them
+    numbers: Any  # (11,) float32, as the functions below read them
 
 
 def give(gradient: Tensor | None, of_w: float) -> Spending | None:
@@ -46,10 +48,10 @@ def give(gradient: Tensor | None, of_w: float) -> Spending | None:
 def spend_by(rule: Rule, of_w: float, parameter: Tensor, kept: list[Tensor | None], decay: float) -> Spending:
     """Times of_w they move `parameter` by a rule that is prepared, and what it keeps of this parameter."""
     if isinstance(rule, AdamRule):
-        keep = 0.0 if rule.first else 1.0
-        numbers = [of_w, rule.lr, keep, rule.last, rule.betas[1], rule.eps, rule.rate, 1 / rule.root]
-        numbers += [1 - rule.betas[0], 1 - rule.betas[1]]
-        return _spending(ADAM, parameter, kept[: 3 if rule.needs_gradient else 2], 1 - rule.lr * decay, numbers)
+        settings = rule.settings._replace(weight_decay=decay)
+        numbers = [of_w, rule.lr, 0.0 if rule.first else 1.0, rule.last]
+        numbers += [settings.rate(rule.steps), 1 / settings.root(rule.steps), *map(float, adam_numbers(settings))]
+        return _spending(ADAM, parameter, kept[: 3 if rule.needs_gradient else 2], settings.keep, numbers)
     numbers = [of_w, rule.lr, rule.momentum if rule.first else 1.0, rule.last]
     if rule.needs_buffer:
         return _spending(BUFFERED_SGD, parameter, kept, decay, numbers)
@@ -60,7 +62,7 @@ def _spending(kind: int, parameter: Tensor, kept: Any, decay: float, numbers: li
     flat = [t.view(-1).numpy() for t in (parameter, *kept)]
     none = np.empty(0, np.float32)
     first, second, third = flat[1:] + [none] * (4 - len(flat))
-    padded = np.array(numbers + [0] * (10 - len(numbers)), np.float32)
+    padded = np.array(numbers + [0] * (11 - len(numbers)), np.float32)
     return Spending(kind, flat[0], first, second, third, len(third) > 0, float(decay), padded)
 
 
@@ -88,7 +90,7 @@ def spend(s, g, start, at, n):
         else:
             _times(g, start, g, start, n, s.numbers[0])
         if s.numbers[3]:
-            _adam(g, start, s.parameter, s.first, s.second, at, n, s.numbers, s.decay)
+            _adam(g, start, s.parameter, s.first, s.second, at, n, s.numbers)
 
 
 @_vectorised
@@ -113,25 +115,19 @@ def _sum(g, start, into, at, n, of_w, keep):
 @_vectorised
 def _sgd(g, start, p, at, n, rate, keep):
     for i in range(n):
-        p[at + i] = keep * p[at + i] - rate * g[start + i]
+        p[at + i] = sgd(p[at + i], g[start + i], rate, keep)
 
 
 @_vectorised
 def _descend(buffer, p, at, n, lr, decay):
     for i in range(at, at + n):
-        m = buffer[i] + decay * p[i]
-        buffer[i] = m
-        p[i] = p[i] - lr * m
+        p[i], buffer[i] = momentum(p[i], buffer[i], lr, decay)
 
 
 @_vectorised
-def _adam(g, start, p, mean, square, at, n, numbers, keep):
-    beta2, eps, rate, over_root = numbers[4], numbers[5], numbers[6], numbers[7]
-    less1, less2 = numbers[8], numbers[9]  # 1 − β₁ and 1 − β₂, rounded once
+def _adam(g, start, p, mean, square, at, n, numbers):
+    rate, over_root = numbers[4], numbers[5]
+    own = AdamNumbers(numbers[6], numbers[7], numbers[8], numbers[9], numbers[10])
     for i in range(n):
-        slope, k = g[start + i], at + i
-        m = mean[k] + less1 * (slope - mean[k])
-        v = beta2 * square[k] + less2 * slope * slope
-        mean[k] = m
-        square[k] = v
-        p[k] = keep * p[k] - rate * m / (np.sqrt(v) * over_root + eps)
+        k = at + i
+        mean[k], square[k], p[k] = adam(g[start + i], mean[k], square[k], p[k], own, rate, over_root)

@@ -1,0 +1,1 @@
+"""The formulas for numba: inlined by the compiled bodies of other families."""

@@ -1,0 +1,1 @@
+"""The formulas for Triton: called by the Triton bodies of other families."""

@@ -1,0 +1,19 @@
+"""Adam's step on a tile: the one Triton form, called by the kernels."""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def adam(w, m, v, g, new_of_mean, old_of_square, new_of_square, of_mean, of_square, lr, eps, keep):  # type: ignore[no-untyped-def]
+    """What one step makes of parameters w and their moments m and v, given gradients g.
+
+    of_mean = 1 / (1 − β₁ᵗ), of_square = 1 / (1 − β₂ᵗ), keep = 1 − lr · weight decay; the others are β₂ and the
+    remainders of β₁ and β₂. Triton has no named tuples, so the numbers come one by one.
+    """
+    m += (g - m) * new_of_mean
+    v = v * old_of_square + g * g * new_of_square
+    w = w * keep - lr * (m * of_mean / (tl.sqrt(v * of_square) + eps))
+    return w, m, v

@@ -1,0 +1,11 @@
+"""SGD's step on a tile: the one Triton form, called by the kernels."""
+
+from __future__ import annotations
+
+import triton
+
+
+@triton.jit
+def sgd(w, g, lr, keep):  # type: ignore[no-untyped-def]
+    """What one step makes of parameters w: keep = 1 − lr · weight decay."""
+    return w * keep - lr * g
