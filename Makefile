@@ -26,6 +26,7 @@ check: $(VENV)/.ready  ## format, lint, types, import floors
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/benchmark_tables.py --check
+	$(BIN)/python scripts/benchmark_chart.py --check
 
 bench: $(VENV)/.ready  ## the benchmarks behind docs/benchmarks.md, rows into benchmarks/results.csv
 	$(BIN)/python benchmarks/metrics.py
