@@ -168,7 +168,7 @@ NASTY = list("ab\t\r\n\v\f\x1c\x85\u2028\u2029\ufeff\x00\"',;|[]{}\\<>: \u00a0é
 ANY = st.text(alphabet=NASTY, max_size=8)
 LINE = st.text(alphabet=[c for c in NASTY if c != "\n"], max_size=8)
 LINE = LINE.map(lambda s: s.lstrip("\ufeff").rstrip("\r"))
-CELL = LINE.map(lambda s: s.replace("\t", "").rstrip("\r"))
+CELL = LINE.map(lambda s: s.replace("\t", "").lstrip("\ufeff").rstrip("\r"))
 TIDY = ANY.map(lambda s: " ".join(s.split()))
 KINDS = {"raw": (LINE, LINE), "jsonl": (ANY, LINE), "csv": (ANY, LINE), "parquet": (ANY, LINE)}
 KINDS |= {"annif": (CELL, CELL), "lf-json": (TIDY, TIDY)}

@@ -120,7 +120,7 @@ def test_a_batch_of_empty_texts_has_views_and_gradients(tokenizer):
     views = bag(*padded([[], []]))
     views.square().sum().backward()
     assert torch.isfinite(views).all()
-    assert torch.equal(views[0], views[1])
+    torch.testing.assert_close(views[0], views[1])  # two rows of one product may be rounded differently
     assert bag.table.weight.grad.coalesce().indices().numel() == 0
 
 

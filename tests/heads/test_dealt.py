@@ -9,6 +9,7 @@ import pytest
 import torch
 from heads.battery import CHECKS, DIM, N_LABELS, N_TEXTS, planted_views
 from heads.wrapped import cascade, dense, sparse, ties
+from topk_agree import assert_topk_agree
 
 from megalabel.errors import DataError, SettingError
 from megalabel.heads.label_layer import label_layer
@@ -65,11 +66,11 @@ def test_loss_and_gradients_are_those_of_one_head(sizes, reduction):
     found, expected = views.clone().requires_grad_(), views.clone().requires_grad_()
     loss, truth = dealt.loss(found, positives), one.loss(expected, positives)
     torch.testing.assert_close(loss, truth)
-    loss.backward()
-    truth.backward()
+    (loss + truth).backward()
     torch.testing.assert_close(found.grad, expected.grad)
-    torch.testing.assert_close(torch.cat([p.weight.grad for p in dealt.parts]), one.weight.grad[ORDER])
-    torch.testing.assert_close(torch.cat([p.bias.grad for p in dealt.parts]), one.bias.grad[ORDER])
+    for name in ("weight", "bias"):  # sums over all texts, of up to 40
+        of_parts = torch.cat([getattr(part, name).grad for part in dealt.parts])
+        torch.testing.assert_close(of_parts, getattr(one, name).grad[ORDER], rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("k", [1, 4, FEW + 3, N_LABELS, N_LABELS + 5])
@@ -85,11 +86,9 @@ def test_topk_is_that_of_one_head(k, tied):
     every = Positives.of(torch.zeros(N_LABELS, dtype=torch.int64), torch.arange(N_LABELS))
     for exclude in (None, positives, every, Positives.of(torch.tensor([]), torch.tensor([]))):
         found, expected = dealt.topk(views, k, exclude), one.topk(views, k, exclude)
+        assert_topk_agree(found, expected)
         if tied:
-            assert torch.equal(found.scores, expected.scores)
-            assert torch.equal(found.labels, expected.labels)
-        torch.testing.assert_close(found.scores, expected.scores)
-        assert (found.labels == expected.labels).float().mean() > 0.99  # rounding may swap near-ties
+            assert torch.equal(found.scores, expected.scores) and torch.equal(found.labels, expected.labels)
     if tied and 1 < k < N_LABELS:
         assert (expected.scores[:, 1:] == expected.scores[:, :-1]).any()
 
@@ -160,8 +159,7 @@ def test_prior_is_dealt_out_too():
 @pytest.mark.parametrize("parts", PARTS)
 def test_settings_build_it_again_with_its_order(parts):
     head = make(parts)
-    settings = json.loads(json.dumps(head.settings()))
-    other = Dealt.from_settings(settings)
+    other = Dealt.from_settings(json.loads(json.dumps(head.settings())))
     other.load_state_dict(head.state_dict())
     views, _ = planted_views(head)
     assert torch.equal(other.order, ORDER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from heads.battery import CHECKS, DIM, N_LABELS, check_chunk_size_is_irrelevant, planted_views
+from topk_agree import assert_topk_agree
 
 from megalabel.errors import SettingError
 from megalabel.heads.dense import DenseHead
@@ -60,8 +61,7 @@ def test_topk_is_the_dense_answer():
     views, positives = planted_views(head)
     found = head.topk(views, 6, exclude=positives)
     expected = plain_topk(views[:, 0], head.weight.detach(), head.bias.detach(), 6, positives)
-    assert torch.equal(found.labels, expected.labels)
-    torch.testing.assert_close(found.scores, expected.scores)
+    assert_topk_agree(found, expected)
 
 
 @pytest.mark.parametrize("loss", ["bce", "squared_hinge"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from heads.battery import CHECKS, DIM, N_LABELS, planted_views, train
 from heads.sparse_cases import make
+from topk_agree import assert_topk_agree
 
 from megalabel.errors import SettingError
 from megalabel.heads.rewiring import Rewiring
@@ -61,8 +62,7 @@ def test_topk_is_that_of_the_dense_layer(group):
     views, positives = planted_views(head)
     found = head.topk(views, 6, exclude=positives)
     expected = plain_topk(views[:, 0], dense(head).detach(), head.bias.detach(), 6, positives)
-    assert torch.equal(found.labels, expected.labels)
-    torch.testing.assert_close(found.scores, expected.scores)
+    assert_topk_agree(found, expected)
 
 
 def test_first_weights_and_inputs():
