@@ -25,9 +25,10 @@ check: $(VENV)/.ready  ## format, lint, types, import floors
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/readme_tables.py --check
+	$(BIN)/python scripts/benchmark_tables.py --check
+	$(BIN)/python scripts/benchmark_chart.py --check
 
-bench: $(VENV)/.ready  ## the benchmarks behind the README's figures, rows into benchmarks/results.csv
+bench: $(VENV)/.ready  ## the benchmarks behind docs/benchmarks.md, rows into benchmarks/results.csv
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/dense_head.py
 	$(BIN)/python benchmarks/cascade.py

@@ -1,4 +1,4 @@
-"""Writes the README's tables from benchmarks/results.csv; --check says whether they are up to date."""
+"""Writes the tables of docs/benchmarks.md from benchmarks/results.csv; --check verifies them instead."""
 
 from __future__ import annotations
 
@@ -235,7 +235,7 @@ def origin(*benchmarks: str) -> str:
 
 
 def main() -> None:
-    path = ROOT / "README.md"
+    path = ROOT / "docs" / "benchmarks.md"
     before = text = path.read_text(encoding="utf-8")
     for made in (quality, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large):
         name = made.__name__
@@ -249,7 +249,8 @@ def main() -> None:
     if "--check" in sys.argv:
         if text != before:
             sys.exit(
-                "README.md does not show the rows of benchmarks/results.csv; run python scripts/readme_tables.py"
+                "docs/benchmarks.md is not up to date with benchmarks/results.csv; "
+                "run python scripts/benchmark_tables.py"
             )
         return
     path.write_text(text, encoding="utf-8")
