@@ -2,8 +2,8 @@
 
     python examples/own_csv.py [FOLDER]
 
-Writes a small CSV file of support requests, checks it, trains, and writes predictions as JSON lines. Use your own file by
-replacing `write_example`.
+Writes a small CSV file of support requests, checks it, trains, and writes predictions as JSON lines. Replace
+`write_example` to use your own file.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python examples/reverse_dictionary.py [RUN_FOLDER]
 
-Trains linear label trees on the bundled WordNet data set, evaluates them, prints the log of a prediction that is wrong,
-and answers a few descriptions.
+Trains linear label trees on the bundled WordNet data set, evaluates them, prints a prediction that is wrong, and
+answers a few descriptions.
 """
 
 from __future__ import annotations

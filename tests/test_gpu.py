@@ -14,7 +14,7 @@ from megalabel.kernels.all_labels.streaming_topk import plain_of, topk_of
 from megalabel.kernels.candidates.candidate_scores import candidate_bce, candidate_scores
 from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.candidates.row_step import adam_state, row_adam, row_sgd
-from megalabel.kernels.core.dispatch import fast_body
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.fan_in.fixed_fan_in import (
     densify,
     fan_in_growth,
@@ -107,9 +107,8 @@ def near(found, expected):
 def test_candidates_score_on_a_gpu_as_on_the_cpu(kind, dim):
     pytest.importorskip("triton")
     views, weight, bias, candidates, positives = cascade_level(kind, dim)
-    assert fast_body("megalabel.kernels.candidates", "candidate_scores", weight.to("cuda")).__name__.endswith(
-        "_triton.candidate_scores"
-    )
+    scores = Operation("megalabel.kernels.candidates", "candidate_scores", ("cpu", "triton"))
+    assert scores.for_table(weight.to("cuda")).__name__.endswith("_triton.candidate_scores")
     results = []
     for device in ("cpu", "cuda", "cuda"):
         x = views.to(device).requires_grad_()
