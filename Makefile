@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test check bench clean
+.PHONY: quickstart test test-exhaustive check bench clean
 
 $(VENV)/.ready: requirements/cpu.txt requirements/dev.txt requirements/minilm.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -20,13 +20,18 @@ quickstart: $(VENV)/.ready  ## train on the bundled data, measure, ask: runs/qui
 test: $(VENV)/.ready  ## every test
 	$(BIN)/pytest -n auto --dist worksteal
 
-check: $(VENV)/.ready  ## format, lint, types, import floors
+test-exhaustive: $(VENV)/.ready  ## every test, and every combination of the parameters of those marked pairwise
+	$(BIN)/pytest -n auto --dist worksteal --exhaustive
+
+check: $(VENV)/.ready  ## format, lint, types, layers and circles of imports, sizes of files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/benchmark_tables.py --check
 	$(BIN)/python scripts/benchmark_chart.py --check
+	$(BIN)/python scripts/import_circles.py
+	$(BIN)/python scripts/file_sizes.py
 
 bench: $(VENV)/.ready  ## the benchmarks behind docs/benchmarks.md, rows into benchmarks/results.csv
 	$(BIN)/python benchmarks/metrics.py

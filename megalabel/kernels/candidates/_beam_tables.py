@@ -102,3 +102,22 @@ def _check_tree(sizes: list[int], children: list[np.ndarray], order: np.ndarray)
     n = sizes[-1]
     if len(order) != n or order.min() < 0 or order.max() >= n or np.bincount(order).max() > 1:
         raise _unfit(f"an order of {len(order)} numbers for {n} labels", "each label id at one place")
+
+
+def check_views(views: Tensor, weights: list[Tensor]) -> None:
+    """Raises SettingError unless views are (B, 1, D) or (B, K + 1, D) and on the device of the tables."""
+    width = weights[0].shape[1]
+    if views.device != weights[0].device:
+        raise SettingError(
+            f"views on {views.device} and tables on {weights[0].device}",
+            wanted="both on one device",
+            next_step="move the head to the encoder's device",
+            where="views",
+        )
+    if views.dim() != 3 or views.shape[1] not in (1, len(weights)) or views.shape[2] != width:
+        raise SettingError(
+            f"views {tuple(views.shape)}",
+            wanted=f"(B, 1, {width}) or (B, {len(weights)}, {width})",
+            next_step="give the head the encoder's width as `dim` and one view a level",
+            where="views",
+        )

@@ -33,7 +33,7 @@ from torch.nn.functional import logsigmoid, pad
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates._beam_gather import gathered
-from megalabel.kernels.candidates._beam_tables import BeamTables, Numbers
+from megalabel.kernels.candidates._beam_tables import BeamTables, Numbers, check_views
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
@@ -171,7 +171,9 @@ class BeamSearch:
             DataError: an excluded pair outside (B, L).
         """
         tables, views = self._tables, views.detach()
-        _check_call(views, k, tables.weights)
+        if k < 1:
+            raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
+        check_views(views, tables.weights)
         keep = min(k, tables.n_labels)
         pairs = _pairs(exclude, len(views), tables.n_labels)
         fast = _COMPILED.for_table(tables.weights[0])
@@ -230,23 +232,3 @@ def _pairs(exclude: Positives | None, n: int, n_labels: int) -> Tensor | None:
         return None
     check_excluded(exclude, n, n_labels)
     return (exclude.rows * n_labels + exclude.labels).sort().values
-
-
-def _check_call(views: Tensor, k: int, weights: list[Tensor]) -> None:
-    if k < 1:
-        raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
-    width = weights[0].shape[1]
-    if views.device != weights[0].device:
-        raise SettingError(
-            f"views on {views.device} and tables on {weights[0].device}",
-            wanted="both on one device",
-            next_step="move the head to the encoder's device",
-            where="views",
-        )
-    if views.dim() != 3 or views.shape[1] not in (1, len(weights)) or views.shape[2] != width:
-        raise SettingError(
-            f"views {tuple(views.shape)}",
-            wanted=f"(B, 1, {width}) or (B, {len(weights)}, {width})",
-            next_step="give the head the encoder's width as `dim` and one view a level",
-            where="views",
-        )

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 import numpy as np
 
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.kernels.sparse.sparse_rows import check_finite
-
-if TYPE_CHECKING:
-    from megalabel.kernels.linear.sparse_chunks import Chunks
 
 
 def steady(array: np.ndarray, kind: type | None = None) -> np.ndarray:
@@ -23,42 +18,17 @@ def steady(array: np.ndarray, kind: type | None = None) -> np.ndarray:
     return view
 
 
-def check_levels(levels: Sequence[Chunks], order: np.ndarray, beams: Sequence[int]) -> None:
-    """Raises SettingError unless the levels form one tree, with its labels in `order` and a beam a level."""
-    fine = len(levels) > 0 and levels[0].n_chunks == 1 and len({level.n_features for level in levels}) == 1
-    if not fine or any(below.n_chunks != above.n_nodes for above, below in pairwise(levels)):
-        raise SettingError(
-            f"levels {list(levels)}",
-            wanted="one chunk on top, then one for each node of the level above, all over the same features",
-            next_step="make every level with the offsets of one label tree",
-            where="levels",
-        )
-    if len({level.dense.shape[1] for level in levels if level.dense is not None}) > 1:
-        raise SettingError(
-            "levels with dense weights of several widths",
-            wanted="one",
-            next_step="train all levels on the same embeddings",
-            where="levels",
-        )
-    n = levels[-1].n_nodes
-    if order.shape != (n,) or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(n)):
-        raise SettingError(
-            f"an order of shape {order.shape} and type {order.dtype}",
-            wanted=f"each label from 0 to {n - 1} once",
-            next_step="take the order of the label tree that the levels were made with",
-            where="order",
-        )
-    if len(beams) != len(levels) - 1 or any(beam < 1 for beam in beams):
-        raise SettingError(
-            f"beams {list(beams)}",
-            wanted=f"{len(levels) - 1} numbers, one for each level of clusters, 1 or more",
-            next_step="name how many clusters of each level are kept",
-            where="beams",
-        )
+def check_types(arrays: Mapping[str, np.ndarray], n_features: int) -> None:
+    """Checks the types of chunks, before any number is looked at.
 
+    Args:
+        arrays: those of `Chunks`, by their names.
+        n_features: V.
 
-def check_types(chunks: Chunks) -> None:
-    """Raises DataError unless every array has its type and number of dimensions."""
+    Raises:
+        DataError: an array of another type or number of dimensions.
+        SettingError: a number of features that is no whole number from 0 to 2³¹ − 1.
+    """
     wanted: dict[str, tuple[type, ...]] = {
         "offsets": (np.int64,),
         "starts": (np.int64,),
@@ -69,46 +39,47 @@ def check_types(chunks: Chunks) -> None:
         "bias": (np.float32,),
         "dense": (np.float32,),
     }
-    for name, array in chunks.arrays.items():
+    for name, array in arrays.items():
         if array.dtype not in wanted[name] or array.ndim != 1 + (name == "dense"):
             raise _damaged(
                 f"an array of {array.dtype} with {array.ndim} dimensions",
                 " or ".join(np.dtype(kind).name for kind in wanted[name]),
                 name,
             )
-    if not isinstance(chunks.n_features, int) or not 0 <= chunks.n_features < 1 << 31:
+    if not isinstance(n_features, int) or not 0 <= n_features < 1 << 31:
         raise SettingError(
-            f"{chunks.n_features} features",
+            f"{n_features} features",
             wanted="a whole number from 0 to 2³¹ − 1",
             next_step="learn a smaller vocabulary",
             where="n_features",
         )
 
 
-def check_numbers(chunks: Chunks) -> None:
-    """Raises DataError unless every number is one that the body may follow."""
-    offsets, starts, features, entries = chunks.offsets, chunks.starts, chunks.features, chunks.entries
-    check_rising(offsets, "offsets", chunks.n_nodes, strictly=True)
+def check_numbers(arrays: Mapping[str, np.ndarray], n_features: int) -> None:
+    """Raises DataError unless compiled code may follow every number; arguments as `check_types` has them."""
+    offsets, starts, features, entries = (arrays[name] for name in ("offsets", "starts", "features", "entries"))
+    children, n_nodes = arrays["children"], len(arrays["bias"])
+    check_rising(offsets, "offsets", n_nodes, strictly=True)
     check_rising(starts, "starts", len(features))
-    check_rising(entries, "entries", len(chunks.children))
-    if len(offsets) != len(starts) or len(chunks.values) != len(chunks.children):
+    check_rising(entries, "entries", len(children))
+    if len(offsets) != len(starts) or len(arrays["values"]) != len(children):
         raise _damaged("arrays of other lengths", "one start a chunk and one child a weight", "starts, children")
     if len(features):
         falls = np.flatnonzero(features[1:] <= features[:-1]) + 1
-        if features.min() < 0 or features.max() >= chunks.n_features or len(np.setdiff1d(falls, starts)):
-            raise _damaged("a feature out of order", f"0 to {chunks.n_features - 1}, rising", "features")
+        if features.min() < 0 or features.max() >= n_features or len(np.setdiff1d(falls, starts)):
+            raise _damaged("a feature out of order", f"0 to {n_features - 1}, rising", "features")
     cuts = entries[starts].astype(np.int64)
     full = np.flatnonzero(np.diff(cuts))  # between the starts of neighbouring full chunks lies just the first
     if len(full):
-        most = np.maximum.reduceat(chunks.children, cuts[full])
-        if chunks.children.min() < 0 or (most >= np.diff(offsets)[full]).any():
+        most = np.maximum.reduceat(children, cuts[full])
+        if children.min() < 0 or (most >= np.diff(offsets)[full]).any():
             raise _damaged("a child that its chunk does not have", "a place among siblings", "children")
-    if chunks.dense is not None and len(chunks.dense) != chunks.n_nodes:
-        raise _damaged(f"dense weights of {len(chunks.dense)} nodes", f"{chunks.n_nodes}", "dense")
     for name in ("values", "bias"):
-        check_finite(chunks.arrays[name], name)
-    if chunks.dense is not None:
-        check_modest(chunks.dense, "dense")
+        check_finite(arrays[name], name)
+    if "dense" in arrays:
+        if len(arrays["dense"]) != n_nodes:
+            raise _damaged(f"dense weights of {len(arrays['dense'])} nodes", f"{n_nodes}", "dense")
+        check_modest(arrays["dense"], "dense")
 
 
 def check_modest(values: np.ndarray, where: str) -> None:

@@ -71,8 +71,7 @@ def descend(
         texts: (M, N) sparse, a stored value above 0 where a parent's children are trained on a text. Usually
             the texts with a positive below the parent, and harder ones that a shortlist has found.
         offsets: (M + 1,) integers from 0 to C: the children of parent p are offsets[p] … offsets[p + 1] − 1.
-        positives: (C, N) sparse, above 0 where a text has a child; of texts not among the parent's, nothing is
-            made.
+        positives: (C, N) sparse, above 0 where a text has a child; texts that are not the parent's do not count.
         dense: (N, E) float32, features beside those of x, such as an embedding. Their weights are not pruned.
         cost: C, what a unit of squared loss costs; or a pair, of the positives and of the negatives.
         bias: the value of the feature whose weight is the bias; 0 for none. A score is w·x + bias · its weight.
@@ -91,21 +90,19 @@ def descend(
     x = _as_x(x)
     texts, positives = _as_texts(texts), as_truth(positives)
     offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
-    for matrix, where in ((texts, "texts"), (positives, "positives")):
-        _check_width(matrix, x.shape[0], where)
+    _check_width(texts, x.shape[0], "texts")
+    _check_width(positives, x.shape[0], "positives")
     dense = _as_dense(dense, x.shape[0])
-    soft = 0.5 / costs[0], 0.5 / costs[1]
+    soft = 0.5 / costs[0], 0.5 / costs[1]  # of the positives and of the negatives
     keys = stream_keys(seed, np.arange(texts.shape[0]))
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
     fast = _COMPILED.for_work(work)
-    if fast is not None:
-        data = fast.data_of(x, dense, texts, positives)
-        problem = fast.Problem(float(bias), soft[1], soft[0], float(eps), int(rounds))
-        found = LinearWeights(*fast.train(data, x.shape[1], offsets, keys, problem, threshold))
+    if fast is None:
+        parts = plain(x, texts, offsets, positives, dense, soft, bias, eps, rounds, threshold, keys)
     else:
-        found = LinearWeights(
-            *plain(x, texts, offsets, positives, dense, soft, bias, eps, rounds, threshold, keys)
-        )
+        problem = fast.Problem(float(bias), soft[1], soft[0], float(eps), int(rounds))
+        parts = fast.train(fast.data_of(x, dense, texts, positives), x.shape[1], offsets, keys, problem, threshold)
+    found = LinearWeights(*parts)
     check_finite(found.sparse.data, "the weights")
     check_finite(found.dense, "the weights")
     return found

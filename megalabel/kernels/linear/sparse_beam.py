@@ -33,7 +33,8 @@ from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import parallel_for
-from megalabel.kernels.linear._chunk_checks import check_levels, check_modest, steady
+from megalabel.kernels.linear._chunk_checks import check_modest, steady
+from megalabel.kernels.linear._levels import check_levels
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 from megalabel.types import Positives, TopK
@@ -90,9 +91,9 @@ def plain(
 
 
 def _log_score(z: np.ndarray, scores: Scores) -> np.ndarray:
-    if scores == "sigmoid":
-        return -np.logaddexp(0, -z)
-    return -(np.maximum(0, 1 - z) ** (3 if scores == "l3-hinge" else 2))
+    power = 3 if scores == "l3-hinge" else 2
+    log: np.ndarray = -np.logaddexp(0, -z) if scores == "sigmoid" else -(np.maximum(0, 1 - z) ** power)
+    return log
 
 
 def topk(

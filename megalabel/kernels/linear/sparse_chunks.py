@@ -58,8 +58,8 @@ class Chunks:
     def __post_init__(self) -> None:
         for name, array in self.arrays.items():
             object.__setattr__(self, name, steady(array))
-        check_types(self)
-        check_numbers(self)
+        check_types(self.arrays, self.n_features)
+        check_numbers(self.arrays, self.n_features)
 
     @classmethod
     def of(

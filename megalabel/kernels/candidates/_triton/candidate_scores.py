@@ -151,7 +151,7 @@ def _log1p_up_to_1(e):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _pass(  # type: ignore[no-untyped-def]
+def _pass(  # type: ignore[no-untyped-def]  # long: one pass over a tile, which keeps its logits in registers
     views,
     weight,
     bias,
