@@ -78,4 +78,5 @@ def filter_of(split: Split, rows: np.ndarray) -> np.ndarray | None:
     place = np.full(len(split), -1)
     place[rows] = np.arange(len(rows))
     where = place[split.filter[:, 0]]
-    return np.stack([where, split.filter[:, 1]], axis=1)[where >= 0]
+    pairs: np.ndarray = np.stack([where, split.filter[:, 1]], axis=1)[where >= 0]
+    return pairs

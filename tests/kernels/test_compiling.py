@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -38,14 +40,44 @@ def test_a_cache_that_cannot_be_saved_costs_nothing_but_the_cache(monkeypatch) -
     assert calls == [7, 7]
 
 
-def test_the_disk_cache_looks_at_what_is_called_too(monkeypatch) -> None:
-    stamps = []
-    for source in ("old", "new"):
-        monkeypatch.setattr(compiling, "_sources", lambda source=source: source)
-        call = compiling.compiled(_nothing)
-        (fast_body,) = (cell.cell_contents for cell in call.__closure__)
-        stamps.append(fast_body._cache._cache_file._source_stamp)
-    assert stamps[0] != stamps[1] and stamps[0][0] == stamps[1][0]
+# Prints what a compiled function takes from a helper of another file.
+CALLER = """
+from pathlib import Path
+import sys
+import numpy as np
+from megalabel.kernels.core._cpu import compiling
+compiling.KERNELS = Path(__file__).parent
+sys.path.insert(0, str(compiling.KERNELS / "family" / "_cpu"))
+from helper import number
+
+def write(out):
+    out[0] = number()
+
+out = np.zeros(1)
+compiling.compiled(write)(out)
+print(int(out[0]))
+"""
+HELPER = "import numba\n@numba.njit\ndef number():\n    return {}\n"
+
+
+@pytest.mark.slow
+def test_the_disk_cache_looks_at_what_is_called_too(tmp_path) -> None:
+    """If this fails with a new numba, `compiled` has to find another way, or do without the disk cache."""
+    folder = tmp_path / "family" / "_cpu"
+    folder.mkdir(parents=True)
+    (tmp_path / "caller.py").write_text(CALLER)
+
+    def run(answer: int) -> str:
+        (folder / "helper.py").write_text(HELPER.format(answer))
+        found = subprocess.run(
+            [sys.executable, str(tmp_path / "caller.py")], capture_output=True, text=True, check=True
+        )
+        return found.stdout.strip()
+
+    assert run(1) == "1"
+    assert run(1) == "1"
+    assert list((tmp_path / "__pycache__").glob("*.nbc"))  # something was cached
+    assert run(2) == "2"
 
 
 def test_a_numba_with_another_cache_compiles_all_the_same(monkeypatch) -> None:

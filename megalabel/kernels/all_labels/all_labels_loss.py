@@ -102,7 +102,9 @@ def all_labels_loss(
     if rule is not None:
         check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
-    return _AllLabelsLoss.apply(x, weight, bias, positives, loss, scale, rule, wanted, chunk, compute_dtype)
+    arguments = x, weight, bias, positives, loss, scale, rule, wanted, chunk, compute_dtype
+    found: Tensor = _AllLabelsLoss.apply(*arguments)
+    return found
 
 
 class _AllLabelsLoss(torch.autograd.Function):

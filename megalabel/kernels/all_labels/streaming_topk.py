@@ -83,7 +83,7 @@ def streaming_topk(
         w = weight.detach()[start:stop]
         if not hasattr(buffers, "scores"):  # the first chunk of a thread is no smaller than its others
             buffers.scores = rows.new_empty(len(rows) * len(w))
-        z = buffers.scores[: len(rows) * len(w)].view(len(rows), len(w))
+        z: Tensor = buffers.scores[: len(rows) * len(w)].view(len(rows), len(w))
         torch.mm(rows, w.t(), out=z)
         return z if bias is None else z.add_(bias[start:stop])
 

@@ -17,7 +17,8 @@ def mix(values: np.ndarray) -> np.ndarray:
     """SplitMix64's finaliser of uint64 values: neighbouring inputs give unrelated outputs."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    mixed: np.ndarray = values ^ (values >> np.uint64(31))
+    return mixed
 
 
 def stream_numbers(keys: np.ndarray, number: int) -> np.ndarray:

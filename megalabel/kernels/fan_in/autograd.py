@@ -20,7 +20,8 @@ _COMPILED = Operation(__package__, "fixed_fan_in", ("cpu", "triton"))
 
 def scores(x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
     """The logits (B, L) of all labels; layer is made of these tensors."""
-    return _Scores.apply(x, weight, bias, layer)
+    z: Tensor = _Scores.apply(x, weight, bias, layer)
+    return z
 
 
 def loss_of(
@@ -36,7 +37,8 @@ def loss_of(
     wanted: bool,
 ) -> Tensor:
     """The loss, whose backward pass makes all gradients, and with a rule spends those by weight and bias."""
-    return _Loss.apply(x, weight, bias, layer, places, loss, scale, rule, wanted)
+    found: Tensor = _Loss.apply(x, weight, bias, layer, places, loss, scale, rule, wanted)
+    return found
 
 
 class _Scores(torch.autograd.Function):

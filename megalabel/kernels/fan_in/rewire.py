@@ -87,7 +87,8 @@ def weak(
 def strengths(weight: np.ndarray, group: int) -> np.ndarray:
     """How strong each connection is: (M, F) float32, from float64 sums over a group's labels in their order."""
     if group == 1:
-        return np.abs(weight).astype(np.float32)
+        sizes: np.ndarray = np.abs(weight).astype(np.float32)
+        return sizes
     squares = np.zeros((-(-len(weight) // group), weight.shape[1]))
     counts = np.zeros((len(squares), 1))
     for member in range(min(group, len(weight))):

@@ -43,7 +43,7 @@ def plain(
 def solve(x: np.ndarray, y: np.ndarray, soft: np.ndarray, eps: float, rounds: int, key: np.uint64) -> np.ndarray:
     """The weights (d,) of one model; x (n, d) with the bias's feature, y (n,) ±1, soft (n,) 1/2C, float64."""
     alpha = two_alphas(x, y, soft)
-    w = (alpha * y) @ x
+    w: np.ndarray = (alpha * y) @ x
     scale = (x**2).sum(1) + soft
     order = np.arange(len(x))
     for number in range(rounds):
@@ -79,7 +79,8 @@ def two_alphas(x: np.ndarray, y: np.ndarray, soft: np.ndarray) -> np.ndarray:
         p, q = n_up / a, 0.0
     else:
         p, q = p / (a * b - across**2), q / (a * b - across**2)
-    return np.where(positive, p, q)
+    gradient: np.ndarray = np.where(positive, p, q)
+    return gradient
 
 
 def shuffle(order: np.ndarray, key: np.uint64, number: int) -> None:

@@ -17,7 +17,7 @@ _LARGEST = np.finfo(np.float32).max
 
 
 @summing
-def _logits(weight, bias, x, start, end, z, at):  # type: ignore[no-untyped-def]
+def _logits(weight, bias, x, start, end, z, at):
     """Logits of the rows start … end − 1 go to z[at], z[at + 1], …; gives where they end."""
     for row in range(start, end):
         total = np.float32(0)
@@ -29,7 +29,7 @@ def _logits(weight, bias, x, start, end, z, at):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _all_finite(z):  # type: ignore[no-untyped-def]
+def _all_finite(z):
     finite = True
     for value in z:
         finite &= abs(value) <= _LARGEST
@@ -37,7 +37,7 @@ def _all_finite(z):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _finish(keys, rows, size, mode, labels, scores):  # type: ignore[no-untyped-def]
+def _finish(keys, rows, size, mode, labels, scores):
     """Empties the heap into one row of labels and scores, best first, the rest -1 and -inf."""
     labels[size:] = -1
     scores[size:] = -np.inf
@@ -49,7 +49,7 @@ def _finish(keys, rows, size, mode, labels, scores):  # type: ignore[no-untyped-
 
 
 @helper
-def _add_path(z, totals, at, end, above, keys, rows, size, room, first):  # type: ignore[no-untyped-def]
+def _add_path(z, totals, at, end, above, keys, rows, size, room, first):
     """Turns the logits z[at:end] of one block into log-probabilities of paths, and offers them."""
     for cell in range(at, end):
         bound = np.float32(above + min(np.float64(z[cell]), 0.0))
@@ -63,7 +63,7 @@ def _add_path(z, totals, at, end, above, keys, rows, size, room, first):  # type
 
 
 @helper
-def _descend(  # type: ignore[no-untyped-def]
+def _descend(
     weight, bias, x, top, children, path, fade, room, starts, ends, above, blocks, z, totals, nodes, keys, rows
 ):
     """From candidates in blocks starts:ends to the children of the best `room`; -1 if a logit was not finite."""
@@ -97,9 +97,7 @@ def _descend(  # type: ignore[no-untyped-def]
 
 
 @helper
-def _arrive(  # type: ignore[no-untyped-def]
-    weight, bias, x, order, alone, room, excluded, starts, ends, above, blocks, z, keys, rows
-):
+def _arrive(weight, bias, x, order, alone, room, excluded, starts, ends, above, blocks, z, keys, rows):
     """The heap of the best `room` labels in the blocks: its size, or -1 if a logit is not finite."""
     size, finite = 0, True
     for j in range(blocks):

@@ -46,7 +46,7 @@ def select(
 
 
 @helper
-def _threshold(keys, k, counts):  # type: ignore[no-untyped-def]
+def _threshold(keys, k, counts):
     """The k-th largest of keys (m,) uint32, 1 ≤ k ≤ m, and how many keys equal to it belong to the k."""
     prefix, left = np.uint32(0), k
     for level in range(3):
@@ -70,7 +70,7 @@ def _threshold(keys, k, counts):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _keys(bits, keys):  # type: ignore[no-untyped-def]
+def _keys(bits, keys):
     """keys (m,) uint32 in the order of the float32 numbers whose bits (m,) int32 are; −0 is 0."""
     for i in range(len(keys)):
         b = bits[i]
@@ -80,7 +80,7 @@ def _keys(bits, keys):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _mark(starts, ends, rows, gold):  # type: ignore[no-untyped-def]
+def _mark(starts, ends, rows, gold):
     """gold (m,) bool: which cells of a text's blocks are among its positives `rows`; how many there are."""
     gold[:] = False
     at, cell, n_gold = 0, 0, 0
@@ -96,7 +96,7 @@ def _mark(starts, ends, rows, gold):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _lift(keys, gold, bar, ties, others):  # type: ignore[no-untyped-def]
+def _lift(keys, gold, bar, ties, others):
     """How many positives are among the best by bar and ties; then lifts them all above every finite logit.
 
     others (m,) gets the keys of the best that are not positive; also gives how many those are.
@@ -117,7 +117,7 @@ def _lift(keys, gold, bar, ties, others):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _keep(keys, bar, ties, starts, ends, first, cells, nodes):  # type: ignore[no-untyped-def]
+def _keep(keys, bar, ties, starts, ends, first, cells, nodes):
     """Writes cells, counted from `first`, and nodes of the best by bar and ties; how many they are."""
     kept, cell = 0, 0
     for j in range(len(starts)):
@@ -134,9 +134,7 @@ def _keep(keys, bar, ties, starts, ends, first, cells, nodes):  # type: ignore[n
 
 
 @compiled
-def _select(  # type: ignore[no-untyped-def]
-    low, high, k, bits, bounds, texts, starts, ends, offsets, rows, room, cells, nodes, kept, found
-):
+def _select(low, high, k, bits, bounds, texts, starts, ends, offsets, rows, room, cells, nodes, kept, found):
     """Texts low … high − 1; what text b keeps is written from room[b] on."""
     longest = 0
     for b in range(low, high):

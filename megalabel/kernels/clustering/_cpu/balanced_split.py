@@ -133,14 +133,14 @@ def _split_large(rows: _Rows, labels: np.ndarray, draw: np.ndarray, tolerance: f
 
 
 @compiled
-def count_columns(indices, counts):  # type: ignore[no-untyped-def]
+def count_columns(indices, counts):
     """counts[c] += how often column c occurs."""
     for column in indices:
         counts[column] += 1
 
 
 @compiled
-def unit_rows(indptr, indices, data, number, first, last, columns, values):  # type: ignore[no-untyped-def]
+def unit_rows(indptr, indices, data, number, first, last, columns, values):
     """Rows first … last − 1 at unit length on the grid, their columns numbered anew."""
     for row in range(first, last):
         start, end = indptr[row], indptr[row + 1]
@@ -154,14 +154,14 @@ def unit_rows(indptr, indices, data, number, first, last, columns, values):  # t
 
 
 @compiled
-def row_differences(indptr, columns, values, labels, direction, out):  # type: ignore[no-untyped-def]
+def row_differences(indptr, columns, values, labels, direction, out):
     """out[i] = row of labels[i] · direction."""
     for i in range(len(labels)):
         out[i] = dot(columns, values, indptr[labels[i]], indptr[labels[i] + 1], direction)
 
 
 @compiled
-def add_rows(indptr, columns, values, labels, signs, total):  # type: ignore[no-untyped-def]
+def add_rows(indptr, columns, values, labels, signs, total):
     """total += Σ signs[i] · row of labels[i]."""
     for i in range(len(labels)):
         sign = np.float64(signs[i])
@@ -170,18 +170,18 @@ def add_rows(indptr, columns, values, labels, signs, total):  # type: ignore[no-
 
 
 @compiled
-def start(indptr, columns, values, labels, draw, total, direction, state):  # type: ignore[no-untyped-def]
+def start(indptr, columns, values, labels, draw, total, direction, state):
     """`first_direction`; the similarity goes to state[_OWN]."""
     state[_OWN] = first_direction(indptr, columns, values, labels, draw, total, direction)
 
 
 @compiled
-def turn(total, left_sum, direction, state):  # type: ignore[no-untyped-def]
+def turn(total, left_sum, direction, state):
     """`new_direction`; the similarity goes to state[_OWN]."""
     state[_OWN] = new_direction(total, left_sum, direction)
 
 
 @compiled
-def cut(difference, half, ranked, is_left, change, state):  # type: ignore[no-untyped-def]
+def cut(difference, half, ranked, is_left, change, state):
     """`halve`; its two results go to state[_MOVED] and state[_RIGHT]."""
     state[_MOVED], state[_RIGHT] = halve(difference, half, ranked, is_left, change)

@@ -12,7 +12,7 @@ from megalabel.kernels.core._cpu.select import smallest
 
 
 @summing
-def dot(columns, values, start, end, direction):  # type: ignore[no-untyped-def]
+def dot(columns, values, start, end, direction):
     """The entries start … end − 1 of a row times a dense vector. Unsigned columns make it a vector gather."""
     total = np.float32(0)
     for at in range(start, end):
@@ -21,7 +21,7 @@ def dot(columns, values, start, end, direction):  # type: ignore[no-untyped-def]
 
 
 @helper
-def centre_rows(draw, indptr, labels):  # type: ignore[no-untyped-def]
+def centre_rows(draw, indptr, labels):
     """Two distinct rows with entries: `balanced_split.centre_rows`, written again."""
     n = len(labels)
     shift = np.uint64(32)
@@ -36,7 +36,7 @@ def centre_rows(draw, indptr, labels):  # type: ignore[no-untyped-def]
 
 
 @helper
-def next_filled(indptr, labels, row, never):  # type: ignore[no-untyped-def]
+def next_filled(indptr, labels, row, never):
     """The first row from `row` on, in a circle, that has entries and is not `never`; `row` if there is none."""
     n = len(labels)
     for step in range(n):
@@ -47,7 +47,7 @@ def next_filled(indptr, labels, row, never):  # type: ignore[no-untyped-def]
 
 
 @helper
-def first_direction(indptr, columns, values, labels, draw, total, direction):  # type: ignore[no-untyped-def]
+def first_direction(indptr, columns, values, labels, draw, total, direction):
     """direction = second drawn row − first; gives the similarity of all rows, summed, to the first."""
     first, second = centre_rows(draw, indptr, labels)
     direction[:] = 0
@@ -61,7 +61,7 @@ def first_direction(indptr, columns, values, labels, draw, total, direction):  #
 
 
 @summing
-def moments(total, left_sum):  # type: ignore[no-untyped-def]
+def moments(total, left_sum):
     """Σ left², Σ right² and Σ left · total, with right = total − left."""
     left_square, right_square, product = 0.0, 0.0, 0.0
     for c in range(len(total)):
@@ -73,7 +73,7 @@ def moments(total, left_sum):  # type: ignore[no-untyped-def]
 
 
 @helper
-def new_direction(total, left_sum, direction):  # type: ignore[no-untyped-def]
+def new_direction(total, left_sum, direction):
     """direction = right centre − left centre; gives the similarity of all rows, summed, to the left centre."""
     left_square, right_square, product = moments(total, left_sum)
     left_scale = 1 / np.sqrt(left_square) if left_square > 0 else 0.0
@@ -84,7 +84,7 @@ def new_direction(total, left_sum, direction):  # type: ignore[no-untyped-def]
 
 
 @helper
-def halve(difference, half, ranked, is_left, change):  # type: ignore[no-untyped-def]
+def halve(difference, half, ranked, is_left, change):
     """Marks the `half` smallest differences, ties to the lower place.
 
     change[i] becomes 1 where a row came to the left, -1 where one went right, else 0. Gives how many changed

@@ -9,7 +9,7 @@ _NONE = np.uint32(0xFFFFFFFF)
 
 
 @helper
-def _renumber(columns, values, start, end, number, names, total):  # type: ignore[no-untyped-def]
+def _renumber(columns, values, start, end, number, names, total):
     """Columns of the entries start … end − 1 in the order of their first use, and their sums; gives how many."""
     width = np.uint32(0)
     for at in range(start, end):
@@ -28,7 +28,7 @@ def _renumber(columns, values, start, end, number, names, total):  # type: ignor
 
 
 @helper
-def _deal(here, there, first, n, is_left):  # type: ignore[no-untyped-def]
+def _deal(here, there, first, n, is_left):
     """Copies n rows from `here` to the same range of `there`, the left half first, each in its order."""
     indptr, columns, values, labels = here
     new_indptr, new_columns, new_values, new_labels = there
@@ -48,7 +48,7 @@ def _deal(here, there, first, n, is_left):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _room(n, entries):  # type: ignore[no-untyped-def]
+def _room(n, entries):
     """A copy's arrays: indptr, columns, values, labels."""
     return (
         np.zeros(n + 1, dtype=np.int64),
@@ -59,7 +59,7 @@ def _room(n, entries):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _rounds(  # type: ignore[no-untyped-def]
+def _rounds(
     indptr,
     columns,
     values,
@@ -97,7 +97,7 @@ def _rounds(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def split_small(indptr, columns, values, order, path, depth, draws, tolerance, max_rounds, n_columns):  # type: ignore[no-untyped-def]
+def split_small(indptr, columns, values, order, path, depth, draws, tolerance, max_rounds, n_columns):
     """Halves the labels `order` `depth` times, in place, in one thread.
 
     A node at even distance from the first lies in one copy, at odd distance in the other, always in the range

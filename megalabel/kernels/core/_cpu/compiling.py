@@ -31,16 +31,18 @@ def _sources() -> str:
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
     """`function`, compiled on its first call and cached on disk where a place for that can be written.
 
-    numba's disk cache looks at the file of the function alone, and would go on with old helpers after a change in
-    another file; so a hash of the compiled sources of all families becomes part of what it looks at. A numba where
-    that cannot be done does not cache.
+    numba's disk cache compares the file of the function alone, and would go on with old helpers after a change in
+    another file; so a hash of the compiled sources of all families becomes part of what it compares. That takes
+    private attributes of numba's, since it offers no other way: with a numba that lacks them, nothing is cached on
+    disk, and a numba that has them but no longer compares them fails `tests/kernels/test_compiling.py`.
     """
     try:
         fast: Any = numba.njit(cache=True, nogil=True)(function)
         file = fast._cache._cache_file
         file._source_stamp = (file._source_stamp, _sources())
     except (RuntimeError, AttributeError, OSError):  # RuntimeError: a read-only install without a home
-        return numba.njit(nogil=True)(function)
+        without_cache: Callable[..., None] = numba.njit(nogil=True)(function)
+        return without_cache
 
     def call(*arguments: Any) -> None:
         try:

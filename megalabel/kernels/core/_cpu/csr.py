@@ -20,7 +20,7 @@ def tight(
 
 
 @compiled
-def close_gaps(indptr, columns, values, counts):  # type: ignore[no-untyped-def]
+def close_gaps(indptr, columns, values, counts):
     """Moves each row's first counts[r] entries to the end of the row before it."""
     place = 0
     for row in range(len(counts)):

@@ -10,10 +10,10 @@ _WORD = ir.IntType(64)
 
 
 @intrinsic
-def bits_at_least(typing, a, b):  # type: ignore[no-untyped-def]
+def bits_at_least(typing, a, b):
     """Bit i is set where lane i of |a| is not below that of b; NaN counts as not below."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         zero = ir.Constant(a.vector, None)
         negative = builder.fcmp_ordered("<", values[0], zero)
         size = builder.select(negative, builder.fsub(zero, values[0]), values[0])
@@ -24,10 +24,10 @@ def bits_at_least(typing, a, b):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def lowest_bit(typing, bits):  # type: ignore[no-untyped-def]
+def lowest_bit(typing, bits):
     """The place of the lowest bit that is set; of 0, anything."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))
 
     return types.int64(types.int64), code

@@ -46,17 +46,17 @@ class _Model(models.PrimitiveModel):
 
 
 @intrinsic(prefer_literal=True)
-def zeros(typing, width):  # type: ignore[no-untyped-def]
+def zeros(typing, width):
     """zeros(n), n a constant."""
     kind = Lanes(width.literal_value)
     return kind(width), lambda context, builder, sig, values: ir.Constant(kind.vector, None)
 
 
 @intrinsic
-def all_of(typing, number, like):  # type: ignore[no-untyped-def]
+def all_of(typing, number, like):
     """As many times `number` as `like` has lanes."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         number = context.cast(builder, values[0], sig.args[0], types.float32)
         none = ir.Constant(like.vector, ir.Undefined)
         first = builder.insert_element(none, number, ir.Constant(ir.IntType(32), 0))
@@ -66,10 +66,10 @@ def all_of(typing, number, like):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def load(typing, data, at, like):  # type: ignore[no-untyped-def]
+def load(typing, data, at, like):
     """data[at], data[at + 1], … as many as `like` has lanes."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         at = builder.bitcast(place(context, builder, sig, values), like.vector.as_pointer())
         return builder.load(at, align=4)
 
@@ -77,10 +77,10 @@ def load(typing, data, at, like):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def store(typing, data, at, lanes):  # type: ignore[no-untyped-def]
+def store(typing, data, at, lanes):
     """data[at], data[at + 1], … ← lanes."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         at = builder.bitcast(place(context, builder, sig, values), lanes.vector.as_pointer())
         builder.store(values[2], at, align=4)
         return context.get_dummy_value()
@@ -92,11 +92,11 @@ def _each(symbol: Callable[..., Any], emit: Callable[[ir.IRBuilder, Any, Any], A
     """Makes the operator `symbol` work on each lane."""
 
     @intrinsic
-    def work(typing, a, b):  # type: ignore[no-untyped-def]
+    def work(typing, a, b):
         return a(a, b), lambda context, builder, sig, values: emit(builder, *values)
 
     @overload(symbol)
-    def on_lanes(a, b):  # type: ignore[no-untyped-def]
+    def on_lanes(a, b):
         if isinstance(a, Lanes) and a == b:
             return lambda a, b: work(a, b)
         return None
@@ -109,20 +109,20 @@ _each(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
 
 
 @intrinsic
-def where_below(typing, a, b, then, otherwise):  # type: ignore[no-untyped-def]
+def where_below(typing, a, b, then, otherwise):
     """Lane by lane `then` where a < b, else `otherwise`; a NaN is not below anything."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         return builder.select(builder.fcmp_ordered("<", values[0], values[1]), values[2], values[3])
 
     return a(a, a, a, a), code
 
 
 @intrinsic
-def all_zero(typing, a):  # type: ignore[no-untyped-def]
+def all_zero(typing, a):
     """Whether every lane is 0; NaN is not."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         unequal = builder.fcmp_unordered("!=", values[0], ir.Constant(a.vector, None))
         bits = builder.bitcast(unequal, ir.IntType(a.width))
         return builder.icmp_unsigned("==", bits, ir.Constant(bits.type, 0))
@@ -131,10 +131,10 @@ def all_zero(typing, a):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def total(typing, a):  # type: ignore[no-untyped-def]
+def total(typing, a):
     """The sum of the lanes, in the order that suits the processor."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         kind = ir.FunctionType(_FLOAT, [_FLOAT, a.vector])
         name = f"llvm.vector.reduce.fadd.v{a.width}f32"
         function = cgutils.get_or_insert_function(builder.module, kind, name)
@@ -144,10 +144,10 @@ def total(typing, a):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
-def four_totals(typing, a, b, c, d):  # type: ignore[no-untyped-def]
+def four_totals(typing, a, b, c, d):
     """Four lanes: the sums of a, b, c and d, which have 16 or more; half the work of four `total`s."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         parts = [_folded(builder, value, a.width, 16) for value in values]
         while len(parts) > 1:
             step = 4 // len(parts)
@@ -158,7 +158,7 @@ def four_totals(typing, a, b, c, d):  # type: ignore[no-untyped-def]
     return Lanes(4)(a, a, a, a), code
 
 
-def _folded(builder, value, width, least):  # type: ignore[no-untyped-def]
+def _folded(builder, value, width, least):
     """Halves added up until `least` lanes are left."""
     while width > least:
         width //= 2
@@ -167,23 +167,23 @@ def _folded(builder, value, width, least):  # type: ignore[no-untyped-def]
     return value
 
 
-def _crossed(builder, x, y, step):  # type: ignore[no-untyped-def]
+def _crossed(builder, x, y, step):
     """Sums of neighbours `step` apart: of x where the lane's number lacks the bit `step`, else of y."""
     here = [i if not i & step else 16 + i for i in range(16)]
     there = [i ^ step if not i & step else 16 + (i ^ step) for i in range(16)]
     return builder.fadd(_picked(builder, x, y, here), _picked(builder, x, y, there))
 
 
-def _picked(builder, x, y, lanes):  # type: ignore[no-untyped-def]
+def _picked(builder, x, y, lanes):
     kind = ir.VectorType(ir.IntType(32), len(lanes))
     return builder.shuffle_vector(x, y, ir.Constant(kind, list(lanes)))
 
 
 @intrinsic
-def power_of_two(typing, a):  # type: ignore[no-untyped-def]
+def power_of_two(typing, a):
     """2ⁿ for lanes that hold 1.5 · 2²³ + n, n from −126 to 127: their lowest bits become the exponent."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         constant = [ir.Constant(a.bits, [number] * a.width) for number in (127, 23)]
         bits = builder.add(builder.bitcast(values[0], a.bits), constant[0])
         return builder.bitcast(builder.shl(bits, constant[1]), a.vector)

@@ -37,31 +37,31 @@ class _PointerModel(models.PrimitiveModel):
 
 
 @intrinsic
-def pointer(typing, array):  # type: ignore[no-untyped-def]
+def pointer(typing, array):
     """Where a contiguous array begins; the array must be kept alive beside it."""
 
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+    def code(context, builder, sig, values):
         return context.make_array(array)(context, builder, values[0]).data
 
     return Pointer(array.dtype)(array), code
 
 
-def place(context, builder, sig, values):  # type: ignore[no-untyped-def]
+def place(context, builder, sig, values):
     """Emits the address of number values[1] after the pointer values[0]."""
     return builder.gep(values[0], [context.cast(builder, values[1], sig.args[1], types.intp)])
 
 
 @intrinsic
-def _read(typing, data, at):  # type: ignore[no-untyped-def]
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+def _read(typing, data, at):
+    def code(context, builder, sig, values):
         return context.unpack_value(builder, data.dtype, place(context, builder, sig, values))
 
     return data.dtype(data, at), code
 
 
 @intrinsic
-def _write(typing, data, at, number):  # type: ignore[no-untyped-def]
-    def code(context, builder, sig, values):  # type: ignore[no-untyped-def]
+def _write(typing, data, at, number):
+    def code(context, builder, sig, values):
         value = context.cast(builder, values[2], sig.args[2], data.dtype)
         context.pack_value(builder, data.dtype, value, place(context, builder, sig, values))
         return context.get_dummy_value()
@@ -70,10 +70,10 @@ def _write(typing, data, at, number):  # type: ignore[no-untyped-def]
 
 
 @overload(operator.getitem)
-def _getitem(data, at):  # type: ignore[no-untyped-def]
+def _getitem(data, at):
     return (lambda data, at: _read(data, at)) if isinstance(data, Pointer) else None
 
 
 @overload(operator.setitem)
-def _setitem(data, at, number):  # type: ignore[no-untyped-def]
+def _setitem(data, at, number):
     return (lambda data, at, number: _write(data, at, number)) if isinstance(data, Pointer) else None

@@ -66,7 +66,7 @@ def merge_columns(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np
 
 
 @helper
-def smallest(values, rank):  # type: ignore[no-untyped-def]
+def smallest(values, rank):
     """The value that would stand at `rank` if `values` were sorted; reorders them (Hoare's quickselect)."""
     low, high = 0, len(values) - 1
     while low < high:

@@ -1,5 +1,4 @@
 """The random numbers of `clustering/label_walks.py` for compiled code: the same bits from the same keys."""
-# mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
 

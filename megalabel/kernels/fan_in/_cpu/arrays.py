@@ -2,7 +2,6 @@
 
 The arrays must outlive the pass: pointers keep nothing alive.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 

@@ -3,7 +3,6 @@
 A block is 16 or 64 texts side by side. Its inputs are rows of a flat array that begin at `rows` (F,), so that an
 input of all its texts is one load. Rows may repeat: each is read and written in turn.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from megalabel.kernels.core._cpu.lanes import all_of, four_totals, load, power_of_two, store, total, where_below
 from megalabel.kernels.core._cpu.pointers import inlined

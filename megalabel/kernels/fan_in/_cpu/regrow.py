@@ -56,13 +56,13 @@ def scatter(weight: np.ndarray, slots: np.ndarray, group: int, start: int, bound
 
 
 @helper
-def _number(key, slot, number, n, tries):  # type: ignore[no-untyped-def]
+def _number(key, slot, number, n, tries):
     """`connections._number`: from 0 to n − 1."""
     return below(stream_number(key, slot * (tries + 1) + number) >> np.uint64(32), n)
 
 
 @helper
-def _draw(key, slot, marks, mark, free, dim, tries):  # type: ignore[no-untyped-def]
+def _draw(key, slot, marks, mark, free, dim, tries):
     """`connections.draw`: one of the `free` inputs whose mark is below `mark`."""
     for number in range(tries):
         new = _number(key, slot, number, dim, tries)
@@ -78,7 +78,7 @@ def _draw(key, slot, marks, mark, free, dim, tries):  # type: ignore[no-untyped-
 
 
 @helper
-def _any(row):  # type: ignore[no-untyped-def]
+def _any(row):
     for slot in row:
         if slot:
             return True
@@ -86,7 +86,7 @@ def _any(row):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _first(low, high, inputs, seed, dim, distinct, tries):  # type: ignore[no-untyped-def]
+def _first(low, high, inputs, seed, dim, distinct, tries):
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
         key = stream_key(seed, group)
@@ -100,7 +100,7 @@ def _first(low, high, inputs, seed, dim, distinct, tries):  # type: ignore[no-un
 
 
 @compiled
-def _regrow(low, high, inputs, slots, seed, dim, distinct, tries):  # type: ignore[no-untyped-def]
+def _regrow(low, high, inputs, slots, seed, dim, distinct, tries):
     """marks[i] = group while input i is in use there."""
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
@@ -134,7 +134,7 @@ def _regrow(low, high, inputs, slots, seed, dim, distinct, tries):  # type: igno
 
 
 @compiled
-def _candidates(low, high, inputs, slots, seed, dim, out, tries):  # type: ignore[no-untyped-def]
+def _candidates(low, high, inputs, slots, seed, dim, out, tries):
     """marks[i] = 2 · group when input i is kept there, + 1 when it is a candidate."""
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
@@ -164,7 +164,7 @@ def _candidates(low, high, inputs, slots, seed, dim, out, tries):  # type: ignor
 
 
 @helper
-def _has(row, fixed, value):  # type: ignore[no-untyped-def]
+def _has(row, fixed, value):
     """Whether a fixed slot of the row has this input."""
     for slot in range(len(row)):
         if fixed[slot] and row[slot] == value:
@@ -173,7 +173,7 @@ def _has(row, fixed, value):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _strongest(usable, strengths):  # type: ignore[no-untyped-def]
+def _strongest(usable, strengths):
     """The lowest place of the largest strength among the usable, or -1."""
     best = -1
     for place in range(len(usable)):
@@ -183,7 +183,7 @@ def _strongest(usable, strengths):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _lost(before, weak, row, fixed, own):  # type: ignore[no-untyped-def]
+def _lost(before, weak, row, fixed, own):
     """An input for a slot that no candidate is left for: its own, or the first lost one that nobody took."""
     if _has(row, fixed, own):
         for slot in range(len(before)):
@@ -193,7 +193,7 @@ def _lost(before, weak, row, fixed, own):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _regrow_by(low, high, inputs, slots, offered, strengths):  # type: ignore[no-untyped-def]
+def _regrow_by(low, high, inputs, slots, offered, strengths):
     usable = np.empty(offered.shape[1], np.bool_)
     fixed = np.empty(inputs.shape[1], np.bool_)
     before = inputs[0].copy()
@@ -218,7 +218,7 @@ def _regrow_by(low, high, inputs, slots, offered, strengths):  # type: ignore[no
 
 
 @compiled
-def _scatter(low, high, weight, slots, group, seed, bound):  # type: ignore[no-untyped-def]
+def _scatter(low, high, weight, slots, group, seed, bound):
     for label in range(low * group, min(high * group, len(weight))):
         row = slots[label // group]
         if not _any(row):

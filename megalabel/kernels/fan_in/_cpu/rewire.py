@@ -68,11 +68,12 @@ def _counts(body: Callable[[range, np.ndarray], None], weight: np.ndarray, group
         body(groups, out)
         return out
 
-    return np.sum(run_ranges(part, deal(-(-len(weight) // group))), axis=0)
+    counts: np.ndarray = np.sum(run_ranges(part, deal(-(-len(weight) // group))), axis=0)
+    return counts
 
 
 @helper
-def _strengths(weight, group, number, squares, out):  # type: ignore[no-untyped-def]
+def _strengths(weight, group, number, squares, out):
     """`rewire.strengths` of one group, out (F,) float32; squares (F,) float64 is scratch."""
     first, last = number * group, min(number * group + group, len(weight))
     if group == 1:
@@ -89,7 +90,7 @@ def _strengths(weight, group, number, squares, out):  # type: ignore[no-untyped-
 
 
 @compiled
-def _count_upper(low, high, weight, group, out):  # type: ignore[no-untyped-def]
+def _count_upper(low, high, weight, group, out):
     strengths = np.empty(weight.shape[1], np.float32)
     bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
     for number in range(low, high):
@@ -99,7 +100,7 @@ def _count_upper(low, high, weight, group, out):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _count_lower(low, high, weight, group, at, out):  # type: ignore[no-untyped-def]
+def _count_lower(low, high, weight, group, at, out):
     strengths = np.empty(weight.shape[1], np.float32)
     bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
     wanted, lower = np.uint32(at), np.uint32(_LOWER - 1)
@@ -111,7 +112,7 @@ def _count_lower(low, high, weight, group, at, out):  # type: ignore[no-untyped-
 
 
 @helper
-def _finite(bits):  # type: ignore[no-untyped-def]
+def _finite(bits):
     bad = False
     for j in range(len(bits)):
         bad |= (bits[j] & np.uint32(0x7FFFFFFF)) >= np.uint32(_INFINITE)
@@ -119,7 +120,7 @@ def _finite(bits):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _below(low, high, weight, group, bar, out, finite):  # type: ignore[no-untyped-def]
+def _below(low, high, weight, group, bar, out, finite):
     strengths = np.empty(weight.shape[1], np.float32)
     bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
     for number in range(low, high):
@@ -130,7 +131,7 @@ def _below(low, high, weight, group, bar, out, finite):  # type: ignore[no-untyp
 
 
 @compiled
-def _below_kth(low, high, weight, group, k, out, finite):  # type: ignore[no-untyped-def]
+def _below_kth(low, high, weight, group, k, out, finite):
     """The k-th smallest bits are the largest number that fewer than k strengths lie below; found bit by bit."""
     strengths = np.empty(weight.shape[1], np.float32)
     bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
@@ -150,7 +151,7 @@ def _below_kth(low, high, weight, group, k, out, finite):  # type: ignore[no-unt
 
 
 @compiled
-def _clear(low, high, weight, slots, group):  # type: ignore[no-untyped-def]
+def _clear(low, high, weight, slots, group):
     for label in range(low * group, min(high * group, len(weight))):
         row = slots[label // group]
         for slot in range(len(row)):

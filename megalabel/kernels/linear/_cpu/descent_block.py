@@ -3,7 +3,6 @@
 Siblings have the same rows in the same order and differ in signs alone, so a feature's weights for sixteen of them
 are one cache line, and a row is read once for all. A model that has converged stays as it is from then on.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from typing import Any, NamedTuple
 

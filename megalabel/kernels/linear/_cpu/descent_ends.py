@@ -1,5 +1,4 @@
 """Where a block of models starts, and what of their weights is kept in the end."""
-# mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
 

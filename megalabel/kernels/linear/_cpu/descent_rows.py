@@ -1,5 +1,4 @@
 """A parent's rows with features numbered anew: those that several rows share, and those of one row alone."""
-# mypy: disable-error-code="no-untyped-def"
 
 from typing import Any, NamedTuple
 

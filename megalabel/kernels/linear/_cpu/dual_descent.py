@@ -159,9 +159,7 @@ def _scratch(data: Data, n_features: int, entries: int, size: int) -> Scratch:
 
 
 @compiled
-def solve(  # type: ignore[no-untyped-def]
-    task, data, keys, problem, threshold, bias_column, scratch, columns, values, counts, dense, end
-):
+def solve(task, data, keys, problem, threshold, bias_column, scratch, columns, values, counts, dense, end):
     """The models of one task: kept weights one after the other, how many of each, and the dense weights."""
     s, width = scratch, data.dense.shape[1]
     block = np.empty(LANES, np.int64)
