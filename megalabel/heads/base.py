@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.updates.adam_rule import Rule
 from megalabel.types import Gives, Positives, TopK
 
@@ -106,10 +107,3 @@ class Head(nn.Module, ABC):
                 wanted=f"(B, {self.n_views}, {self.dim}), as this {type(self).__name__} was made for",
                 next_step="make head and encoder with the same width and number of views",
             )
-
-
-def best_of(labels: Tensor, scores: Tensor, k: int) -> TopK:
-    """The k best of labels (B, n) with scores (B, n), in any order: ties to the lower label, -1 with -inf last."""
-    labels, order = labels.sort(dim=1)
-    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
-    return TopK(labels.gather(1, order[:, :k]), scores[:, :k])

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from megalabel.errors import SettingError
-from megalabel.kernels.sparse.merge_topk import merge_topk
+from megalabel.kernels.sparse.merge_topk import best_of, merge_topk
 from megalabel.types import TopK
 
 
@@ -58,3 +59,17 @@ def test_no_text_at_all():
 def test_bad_input(rows, k, weights, match):
     with pytest.raises(SettingError, match=match):
         merge_topk([TopK(np.zeros((n, 1), dtype=np.int64), np.zeros((n, 1))) for n in rows], k, weights)
+
+
+@pytest.mark.parametrize("k", [1, 4, 9])
+def test_the_best_of_rankings_without_a_label_in_common(k) -> None:
+    rng = np.random.default_rng(1)
+    labels = np.stack([rng.permutation(9) for _ in range(5)])
+    labels[labels == 8] = -1  # nothing
+    scores = rng.integers(0, 3, labels.shape).astype(np.float32)  # many ties
+    scores[labels < 0] = -np.inf
+    found = best_of(torch.from_numpy(labels), torch.from_numpy(scores), k)
+    for row in range(5):
+        order = sorted(range(9), key=lambda i: (-scores[row, i], labels[row, i]))[:k]
+        assert found.labels[row].tolist() == labels[row, order].tolist()
+        assert found.scores[row].tolist() == scores[row, order].tolist()

@@ -23,6 +23,7 @@ from megalabel.errors import SettingError
 from megalabel.kernels.all_labels.topk_bodies import Scores, select_for
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.types import Positives, TopK
 
 __all__ = ["plain", "plain_of", "streaming_topk", "topk_of"]
@@ -142,14 +143,12 @@ def topk_of(
     select = select_for(device)
     ranges = chunk_ranges(n_rows, chunk, threads)
     parts = run_ranges(lambda numbers: select(scores, numbers, keep), ranges)
-    best = torch.cat([part.scores for part in parts], dim=1)
-    labels = torch.cat([part.labels for part in parts], dim=1)
-    if len(parts) > 1:  # by label and then, stably, by score: ties go to the lower label
-        labels, order = labels.sort(dim=1)
-        best, order = best.gather(1, order).sort(dim=1, descending=True, stable=True)
-        best, labels = best[:, :keep], labels.gather(1, order[:, :keep])
-    _all_found(labels, scores, keep)
-    return _filled(labels, best, k)
+    best = parts[0]
+    if len(parts) > 1:
+        labels = torch.cat([part.labels for part in parts], dim=1)
+        best = best_of(labels, torch.cat([part.scores for part in parts], dim=1), keep)
+    _all_found(best.labels, scores, keep)
+    return _filled(best.labels, best.scores, k)
 
 
 def _filled(labels: Tensor, scores: Tensor, k: int) -> TopK:

@@ -1,13 +1,34 @@
-"""Several rankings of the same texts as one: each label's weighted sum of scores, 0 where a ranking lacks it."""
+"""Several rankings of the same texts as one.
+
+`merge_topk`: the weighted sum of scores per label, 0 where a ranking lacks it. `best_of`: the best of rankings
+that have no label in common, such as those of chunks or shards of the labels.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.types import TopK
+
+
+def best_of(labels: Tensor, scores: Tensor, k: int) -> TopK:
+    """The k best of n labels of each text, in any order, none of them twice; fewer if there are fewer.
+
+    Args:
+        labels: (B, n) int64, such as the rankings of several parts of the labels side by side; -1 is nothing.
+        scores: (B, n), -inf for label -1.
+        k: labels of each text.
+
+    Returns:
+        Labels and scores (B, min(k, n)), best first, ties to the lower label.
+    """
+    labels, order = labels.sort(dim=1)  # by label and then, stably, by score: ties go to the lower label
+    scores, order = scores.gather(1, order).sort(dim=1, descending=True, stable=True)
+    return TopK(labels.gather(1, order[:, :k]), scores[:, :k])
 
 
 def merge_topk(found: Sequence[TopK], k: int, weights: Sequence[float] | None = None) -> TopK:

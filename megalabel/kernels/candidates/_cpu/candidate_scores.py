@@ -16,8 +16,9 @@ from torch import Tensor
 
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.candidates import Candidates
-from megalabel.kernels.core._cpu.compiling import compiled, helper, vectorised
+from megalabel.kernels.core._cpu.compiling import compiled, vectorised
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
+from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 
 _STRIP = 16  # rows at a time: 24 KB at D = 384, half of a first-level cache
@@ -113,18 +114,6 @@ def _add_rows(into: np.ndarray, weight: np.ndarray, first: int, cells: np.ndarra
             into[d] += a * weight[first + i, d]
 
 
-@helper
-def _from(rows, at, end, row):  # type: ignore[no-untyped-def]
-    """The first place in at … end whose number is not below `row`; rows rise from at to end."""
-    while at < end:
-        middle = (at + end) // 2
-        if rows[middle] < row:
-            at = middle + 1
-        else:
-            end = middle
-    return at
-
-
 @vectorised
 def _losses(z, g, scale):  # type: ignore[no-untyped-def]
     """g (m,) ← scale · sigmoid(z); Σ softplus(z) = Σ max(z, 0) + log Π (1 + e^−|z|) of m ≤ 16 logits."""
@@ -193,7 +182,7 @@ def _bce(  # type: ignore[no-untyped-def]
                     _logits(views[text], weight, bias, row, z)
                     loss += _losses(z, g, scale)
                     end = of_text[text + 1]
-                    at = _from(positives, of_text[text], end, row)
+                    at = lower_bound(positives, of_text[text], end, row)
                     while at < end and positives[at] < row + m:
                         one = positives[at] - row
                         loss -= z[one]

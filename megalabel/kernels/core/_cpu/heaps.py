@@ -5,10 +5,11 @@ import math
 import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import helper
+from megalabel.kernels.core._cpu.search import lower_bound
 
 
 @helper
-def log_sigmoid(z):  # type: ignore[no-untyped-def]
+def log_sigmoid(z):
     """In float64; never above min(z, 0), which the bounds of beams rely on."""
     wide = np.float64(z)
     if wide >= 0:
@@ -17,13 +18,13 @@ def log_sigmoid(z):  # type: ignore[no-untyped-def]
 
 
 @helper
-def before(key, row, other_key, other_row):  # type: ignore[no-untyped-def]
+def before(key, row, other_key, other_row):
     """Whether the first pair ranks before the other: the larger key, of equal ones the lower row."""
     return key > other_key or (key == other_key and row < other_row)
 
 
 @helper
-def sink(keys, rows, size, key, row):  # type: ignore[no-untyped-def]
+def sink(keys, rows, size, key, row):
     """Puts (key, row) at the root of a heap whose root is the last in rank, and restores it."""
     place = 0
     while True:
@@ -40,7 +41,7 @@ def sink(keys, rows, size, key, row):  # type: ignore[no-untyped-def]
 
 
 @helper
-def offer(keys, rows, size, room, key, row):  # type: ignore[no-untyped-def]
+def offer(keys, rows, size, room, key, row):
     """Enters (key, row) if it is among the `room` first so far; gives the heap's new size."""
     if size == room:
         if before(key, row, keys[0], rows[0]):
@@ -58,13 +59,7 @@ def offer(keys, rows, size, room, key, row):  # type: ignore[no-untyped-def]
 
 
 @helper
-def holds(rising, label):  # type: ignore[no-untyped-def]
+def holds(rising, label):
     """Whether the label is among rising ones, by binary search."""
-    low, high = 0, len(rising)
-    while low < high:
-        middle = (low + high) // 2
-        if rising[middle] < label:
-            low = middle + 1
-        else:
-            high = middle
-    return low < len(rising) and rising[low] == label
+    at = lower_bound(rising, 0, len(rising), label)
+    return at < len(rising) and rising[at] == label

@@ -1,11 +1,11 @@
 """One thread's pass over its labels for `_cpu/fixed_fan_in.py`: chunk by chunk, in a chunk block by block."""
-# mypy: disable-error-code="no-untyped-def"
 
 import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import compiled
 from megalabel.kernels.core._cpu.lanes import all_zero, load, store, total, zeros
 from megalabel.kernels.core._cpu.pointers import inlined, merged, pointer
+from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.fan_in._cpu.arrays import NARROW, WIDE, layer_at, scratch_at, targets_at, texts_at
 from megalabel.kernels.fan_in._cpu.blocks import back, back_four, score, score_four, slope
 from megalabel.kernels.fan_in._cpu.rules import SGD, pointers, spend
@@ -36,7 +36,7 @@ def backward(low, high, chunk, texts, layer, targets, of_weights, of_biases, wan
     """
     texts, layer, targets, scratch = texts_at(texts), layer_at(layer), targets_at(targets), scratch_at(scratch)
     of_weights, of_biases, fan_in = pointers(of_weights), pointers(of_biases), layer.fan_in
-    first = _first_place(targets.places, targets.n_places, low * texts.n_texts)
+    first = lower_bound(targets.places, 0, targets.n_places, low * texts.n_texts)
     for start in range(low, high, chunk):
         n = min(chunk, high - start)
         first = _begin(scratch, start, n, fan_in, targets, first, texts.n_texts)
@@ -208,15 +208,3 @@ def _put(z, width, out, to, first, n_texts, buffer):
     store(buffer, 0, z)
     for b in range(n_texts - first):
         out[to + first + b] = buffer[b]
-
-
-@inlined
-def _first_place(places, n_places, least):
-    low, high = 0, n_places
-    while low < high:
-        middle = (low + high) // 2
-        if places[middle] < least:
-            low = middle + 1
-        else:
-            high = middle
-    return low

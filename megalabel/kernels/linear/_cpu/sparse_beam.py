@@ -11,6 +11,7 @@ import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
 from megalabel.kernels.core._cpu.heaps import holds, log_sigmoid, offer
+from megalabel.kernels.core._cpu.search import lower_bound
 
 CUBED, SQUARED, SIGMOID = range(3)
 # A step of a binary search takes about as long as this many rows take to enter the table and leave it again.
@@ -29,18 +30,6 @@ def _log_score(z, mode):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _row_of(features, first, last, feature):  # type: ignore[no-untyped-def]
-    """The row of a feature between `first` and `last`, or where it would stand."""
-    while first < last:
-        middle = (first + last) >> 1
-        if features[middle] < feature:
-            first = middle + 1
-        else:
-            last = middle
-    return first
-
-
-@helper
 def _add(z, x, row, entries, children, weights):  # type: ignore[no-untyped-def]
     for at in range(entries[row], entries[row + 1]):
         z[children[at]] += np.float64(weights[at]) * x
@@ -50,7 +39,7 @@ def _add(z, x, row, entries, children, weights):  # type: ignore[no-untyped-def]
 def _add_found(z, columns, values, first, last, features, entries, children, weights):  # type: ignore[no-untyped-def]
     """Looks each feature of a text up in the rows first … last − 1 of a chunk; both rise."""
     for i in range(len(columns)):
-        first = _row_of(features, first, last, columns[i])
+        first = lower_bound(features, first, last, columns[i])
         if first < last and features[first] == columns[i]:
             _add(z, np.float64(values[i]), first, entries, children, weights)
 

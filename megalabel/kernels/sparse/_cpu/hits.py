@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import compiled
+from megalabel.kernels.core._cpu.search import lower_bound
 
 
 @compiled
@@ -20,14 +21,8 @@ def mark_hits(labels: np.ndarray, indptr: np.ndarray, indices: np.ndarray, out: 
         start, stop = indptr[row], indptr[row + 1]
         for j in range(k):
             label = labels[row, j]
-            low, high = start, stop
-            while low < high:
-                middle = (low + high) // 2
-                if indices[middle] < label:
-                    low = middle + 1
-                else:
-                    high = middle
-            found = low < stop and indices[low] == label
+            at = lower_bound(indices, start, stop, label)
+            found = at < stop and indices[at] == label
             if found:
                 for earlier in range(j):
                     if labels[row, earlier] == label:
