@@ -17,6 +17,7 @@ from megalabel.kernels.candidates.beam import BeamSearch, Scores
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.shortlist import shortlist
+from megalabel.kernels.core.memo import memo_on
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Gives, Positives, TopK
 
@@ -88,8 +89,6 @@ class CascadeHead(Head):
             self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
         self.register_buffer("place", torch.from_numpy(tree.place))
         self.pending = None
-        self._search: Any = None  # made when first asked, and again when what it was made of is another
-        self._searched: Any = None
         self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
         self._last: list[tuple[Tensor, Candidates, Positives]] = []
 
@@ -180,14 +179,15 @@ class CascadeHead(Head):
         """
         self.check_views(views)
         tree = [self.get_buffer("place"), *self.offsets]
-        state = [*((t.data_ptr(), t._version) for t in tree), *(p.data_ptr() for p in self.parameters())]
-        if self._searched != (state, self.beams, self.scores):
-            weights, biases = [w.detach() for w in self.weights], [b.detach() for b in self.biases]
-            self._search = BeamSearch(
-                weights, biases, self.offsets, tree[0].argsort(), self.beams, scores=cast(Scores, self.scores)
-            )
-            self._searched = state, self.beams, self.scores
-        return self._search(views, k, exclude)
+        search = memo_on(
+            tree, "beam search", self._search, key=(self.beams, self.scores), memory=list(self.parameters())
+        )
+        return search(views, k, exclude)
+
+    def _search(self) -> BeamSearch:
+        weights, biases = [w.detach() for w in self.weights], [b.detach() for b in self.biases]
+        order = self.get_buffer("place").argsort()
+        return BeamSearch(weights, biases, self.offsets, order, self.beams, scores=cast(Scores, self.scores))
 
     def facts(self) -> dict[str, float]:
         """Of each level, in percent: shortlist recall, the share of positive clusters that the level itself ranked

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import DataError, SettingError
-from megalabel.heads.base import Embedded, Head, best_of
+from megalabel.heads.base import Embedded, Head
 from megalabel.heads.nested import built, check_inside, described
+from megalabel.kernels.core.memo import memo_on
+from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.types import Positives, TopK
 
 
@@ -48,8 +50,6 @@ class Dealt(Head):
         self.n_labels = sum(part.n_labels for part in parts)
         self.starts = [0, *accumulate(part.n_labels for part in parts)]
         self.register_buffer("place", _places(order, self.n_labels))
-        self._named: list[tuple[Tensor, Tensor]] = []
-        self._named_of: Any = None
 
     @property
     def heads(self) -> list[Head]:
@@ -105,15 +105,14 @@ class Dealt(Head):
 
         A part names its rows by rank, since ties go to the lower rank just as to the lower label.
         """
-        place = self.get_buffer("place")
-        made_of = None if place.is_inference() else (place.data_ptr(), place._version)
-        if made_of is None or self._named_of != made_of:
-            order = self.order
-            self._named, self._named_of = [], made_of
-            for start, stop in pairwise(self.starts):
-                sorted_labels, rows = order[start:stop].sort()
-                self._named.append((rows.argsort(), sorted_labels))
-        return self._named
+        return memo_on([self.get_buffer("place")], "ranks", self._ranks, key=tuple(self.starts))
+
+    def _ranks(self) -> list[tuple[Tensor, Tensor]]:
+        order, found = self.order, []
+        for start, stop in pairwise(self.starts):
+            sorted_labels, rows = order[start:stop].sort()
+            found.append((rows.argsort(), sorted_labels))
+        return found
 
     def after_step(self, step: int, optimizer: Any) -> None:
         """The parts'."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +10,9 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels.label_pass import Chunks, chunk_bytes
 from megalabel.kernels.core.checks import check_bias
+from megalabel.kernels.core.memo import memo_on
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, thread_count
 from megalabel.kernels.fan_in.connections import check_inputs, check_layout
-
-# Inputs that were looked at: a reference, torch's count of in-place changes, and the width they were checked for.
-_checked: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
 
 
 @dataclass(frozen=True)
@@ -115,19 +112,6 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group
 
 
 def _check_indices(inputs: Tensor, dim: int) -> None:
-    """Looks at every index once, and again when torch knows of a change: a look reads all M · F of them.
-
-    Torch knows of none that is made through numpy or `.data`, nor of any of a tensor made in inference mode, which
-    is looked at each time.
-    """
-    if inputs.dtype == torch.uint8 and dim == 256:
-        return
-    if inputs.is_inference():
-        check_inputs(inputs, dim)
-        return
-    known = _checked.get(id(inputs))
-    if known is not None and known[0]() is inputs and known[1:] == (inputs._version, dim):
-        return
-    check_inputs(inputs, dim)
-    key = id(inputs)
-    _checked[key] = weakref.ref(inputs, lambda _: _checked.pop(key, None)), inputs._version, dim
+    """Looks at every index once, and again after a change: a look reads all M · F of them."""
+    if inputs.dtype != torch.uint8 or dim < 256:
+        memo_on([inputs], "inputs in range", lambda: check_inputs(inputs, dim), key=dim)
