@@ -86,7 +86,7 @@ class CascadeHead(Head):
             nn.init.xavier_uniform_(weight, generator=generator)
         for i, offsets in enumerate(tree.offsets):
             self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
-        self.register_buffer("place", torch.from_numpy(tree.place))
+        self.register_buffer("place", torch.from_numpy(tree.position))
         self.pending = None
         self._search: Any = None  # made when first asked, and again when what it was made of is another
         self._searched: Any = None

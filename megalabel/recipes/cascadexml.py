@@ -163,7 +163,7 @@ def cascadexml(
     torch.manual_seed(seed)
     kept, held = hold_out(len(data.train), held_share(validation, hybrid), seed)
     label_tree = saved_tree(tree, data) if tree else build_tree(
-        data, rows=kept, source=tree_source, graph=tree_graph, unit=tree_unit, keep=tree_features,
+        data, rows=kept, source=tree_source, graph=tree_graph, normalize=tree_unit, cluster_features=tree_features,
         depths=depths or None, tokenizer=tree_tokenizer, seed=seed,
     )  # fmt: skip
     levels = label_tree.depth

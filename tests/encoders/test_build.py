@@ -9,7 +9,7 @@ from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import TextRows
 from megalabel.inputs.batches import pad
-from megalabel.inputs.token_store import stored
+from megalabel.inputs.token_store import open_or_build_tokens
 from megalabel.inputs.tokenizer import TextTokenizer
 
 
@@ -19,7 +19,7 @@ def data():
 
 
 def rows_of(data, tokenizer: TextTokenizer) -> TextRows:
-    return TextRows(stored(data, "trn", tokenizer, 16), data.train.labels)
+    return TextRows(open_or_build_tokens(data, "trn", tokenizer, 16), data.train.labels)
 
 
 def test_the_own_tokenizer_is_the_bundled_one(data):

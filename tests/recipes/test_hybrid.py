@@ -194,8 +194,8 @@ def test_a_shortlist_tells_more_labels_apart(bag_run, model):
 
 def test_joined_trees_see_no_pieces_of_words(bag_run, tmp_path):
     model = made(bag_run, pieces=True)
-    assert model.text.n_whole < model.text.size
-    assert {tree.n_features for tree in model.joined} == {model.text.n_whole}
+    assert model.text.n_word_features < model.text.size
+    assert {tree.n_features for tree in model.joined} == {model.text.n_word_features}
     assert {tree.n_features for tree in model.alone} == {model.text.size}
     assert {tree.n_inputs for tree in model.joined} == {256}
     assert {tree.n_inputs for tree in model.alone} == {0}

@@ -22,7 +22,7 @@ WIDTH = 156  # words of the planted training texts
 def bagged(scale=1.0):
     """The planted corpus, its texts given as features alone."""
     data = planted()
-    view = SparseText.learn(data.train.texts, pairs=False)
+    view = SparseText.learn(data.train.texts, bigrams=False)
 
     def side(split):
         features = view.transform(split.texts) * np.float32(scale)
