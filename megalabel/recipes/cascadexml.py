@@ -135,7 +135,7 @@ def cascadexml(
     """
     import torch
 
-    from megalabel.encoders.readout import Readout, a_level_each, check_enough_layers
+    from megalabel.encoders.readout import Readout, check_enough_layers, readout_per_level
     from megalabel.heads.cascade import CascadeHead
     from megalabel.heads.cascade_settings import REDUCTIONS
     from megalabel.inputs.batches import Batches, hold_out
@@ -169,7 +169,7 @@ def cascadexml(
     levels = label_tree.depth
     twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 4)])
     fractions = layers or [layer / 12 for layer in twelfths]
-    readouts = [Readout(pool=pool)] if shared_view else a_level_each(fractions, levels, pool)
+    readouts = [Readout(pool=pool)] if shared_view else readout_per_level(fractions, levels, pool)
     text, rows = text_encoder(
         encoder, data, kept, tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length,
         label_texts=label_texts, sparse_tokens=sparse_tokens, token_dropout=token_dropout,

@@ -65,10 +65,11 @@ def test_beside_a_head_that_says_nothing_the_words_decide(tmp_path):
 def test_lines_tell_what_is_made(bag_run):
     said = []
     made(bag_run, said.append, joined_trees=2)
-    names = ["names", "features", "embedding", "joined", "joined", "words", "weights"]
-    assert [line.split()[0] for line in said] == names
-    assert [part.split()[0] for part in said[-1].removeprefix("weights").split(",")] == ["run", "joined", "words"]
-    assert "256 numbers" in said[2]
+    trees = ["joint tree 1", "joint tree 2", "word tree 1"]
+    assert [line.split(":")[0] for line in said] == ["label texts", "features", "joint trees", *trees, "weights"]
+    parts = [part.strip().rsplit(" ", 1)[0] for part in said[-1].removeprefix("weights:").split(",")]
+    assert parts == ["base model", "joint trees", "word trees"]
+    assert "256 embedding features" in said[2]
 
 
 def test_texts_held_out_are_not_learnt_from(bag_run, model):
