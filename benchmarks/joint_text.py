@@ -89,7 +89,7 @@ def features(made: Recipe, size: int, split: str) -> tuple[SparseText, sp.csr_ma
     """The sparse view learnt from the training texts, then of all training rows its features and labels."""
     side, rows = made.data.train, made.batches.rows
     texts = side.texts[np.setdiff1d(np.arange(len(side)), made.validation)]
-    view = SparseText.learn(texts, vocabulary=size, kind=cast("Any", split))
+    view = SparseText.learn(texts, vocabulary=size, pattern=cast("Any", split))
     parts = [view.transform(texts)]
     if isinstance(rows, WithLabelTexts):
         parts.append(view.transform(made.data.label_texts[rows.labels]))

@@ -75,7 +75,7 @@ def corpus(data: str) -> Corpus:
 def features(data: Corpus, folder: Path, split: str) -> dict[str, Any]:
     """Writes what the peers read: training and test texts as TF-IDF, labels, and Omikuji's file."""
     cpu = time.process_time()
-    text = SparseText.learn(data.train.texts, vocabulary=1_000_000, kind=split)
+    text = SparseText.learn(data.train.texts, vocabulary=1_000_000, pattern=split)
     x, y = text.transform(data.train.texts), data.train.labels
     cpu = time.process_time() - cpu
     sp.save_npz(folder / "trn_x.npz", x)

@@ -1,4 +1,4 @@
-"""The device that a model runs on."""
+"""Chooses the device that a model runs on."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from megalabel.errors import SettingError
 
 
 def pick(device: str | torch.device | None) -> torch.device:
-    """The one asked for, or the first GPU, or the CPU; SettingError where it is not there."""
+    """Returns the given device, by default the first GPU or, without a GPU, the CPU.
+
+    Raises:
+        SettingError: the device does not exist or cannot be used.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        found = torch.device(device)
-        torch.zeros(1, device=found).sum().item()  # "meta" makes tensors, but holds no numbers
-        return found
+        chosen = torch.device(device)
+        torch.zeros(1, device=chosen).sum().item()  # the device "meta" makes tensors, but holds no values
+        return chosen
     except (RuntimeError, AssertionError) as error:
         first = str(error).strip().splitlines()[0]
         raise SettingError(
             f"device {str(device)!r} cannot be used ({first})",
             wanted="cpu, or a GPU that `megalabel doctor` lists",
-            next_step="leave the device out",
         ) from error

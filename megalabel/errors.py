@@ -10,6 +10,7 @@ MegalabelError
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
@@ -97,7 +98,8 @@ class SettingError(MegalabelError):
         >>> str(SettingError.range("dropout", 1.0, 0, 1, below=True))
         'dropout: 1.0 is not a number of at least 0 and below 1'
         """
-        kind = "a whole number" if integer else "a number"
+        infinite = isinstance(value, float) and math.isinf(value)
+        kind = "a whole number" if integer else "a finite number" if infinite else "a number"
         bounds = []
         if low is not None and high is not None and not above and not below:
             bounds.append(f"from {low:,} to {high:,}")

@@ -32,7 +32,7 @@ def tree(tmp_path_factory):
 def test_build_writes_the_tree_that_the_library_builds(command, folder, tmp_path):
     status, out, err = command("tree", "build", folder, "--out", tmp_path / "tree")
     assert status == 0, err
-    assert "depths 3: 8 clusters, 8.0 labels a leaf (chosen from the number of labels)" in out
+    assert "depths 3: 8 clusters, 8.0 labels per leaf (chosen from the number of labels)" in out
     assert [line.split()[0] for line in out.splitlines()[1:6]] == [
         "texts",
         "features",
@@ -56,7 +56,7 @@ def test_every_option_reaches_the_tree(command, folder, tmp_path):
         source="both",
         depths=(2, 4),
         graph=False,
-        keep=30,
+        cluster_features=30,
         tokenizer="symbols",
         vocabulary=90,
         max_length=9,
@@ -68,9 +68,9 @@ def test_every_option_reaches_the_tree(command, folder, tmp_path):
     walks = ["--unit", "--hops", 7, "--p-reset", 0.5, "--neighbours", 2]
     assert command("tree", "build", folder, "--out", tmp_path / "other", *walks)[0] == 0
     other = LabelTree.load(tmp_path / "other")
-    assert other.built["graph"] == {"hops": 7, "p_reset": 0.5, "neighbours": 2}
-    assert other.built["unit"] is True
-    assert other == build_tree(planted(), unit=True, hops=7, p_reset=0.5, neighbours=2)
+    assert other.built["graph"] == {"walk_length": 7, "restart_probability": 0.5, "top_k": 2}
+    assert other.built["normalize"] is True
+    assert other == build_tree(planted(), normalize=True, walk_length=7, restart_probability=0.5, graph_top_k=2)
 
 
 def test_show_tells_sizes_and_with_data_some_leaves(command, tree, folder):
@@ -98,14 +98,14 @@ def test_export_writes_the_chain(command, tree, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--source", "titles"], "source = 'titles'; expected texts, names, both"),
+        (["--source", "titles"], "source: 'titles'"),
         (["--depths", "10-13"], "depths = '10-13'; expected a whole number from 0 to below 31"),
-        (["--depths", "4,4"], "depths = 4,4; expected rising whole numbers from 1 to 30, such as 3"),
-        (["--depths", "9"], "512 clusters on the coarsest level, of 64 labels"),
-        (["--keep", 0], "keep = 0"),
-        (["--p-reset", 2], "p_reset = 2.0; expected from 0 to 1"),
-        (["--tokenizer", "own"], "tokenizer kind 'own'; expected words or symbols"),
-        (["--seed", -1], "seed = -1"),
+        (["--depths", "4,4"], "depths = 4,4"),
+        (["--depths", "9"], "512 clusters on the coarsest level of 64 labels"),
+        (["--keep", 0], "cluster_features: 0"),
+        (["--p-reset", 2], "restart_probability: 2.0"),
+        (["--tokenizer", "own"], "tokenizer: 'own'"),
+        (["--seed", -1], "seed: -1"),
         (["--threads", 0], "threads = 0"),
     ],
 )
@@ -121,7 +121,7 @@ def test_an_existing_folder_is_refused_before_any_work(command, folder, tree, tm
     for given in (["build", folder, "--out", tree], ["export", tree, tree]):
         status, out, err = command("tree", *given)
         assert (status, out) == (2, "")
-        assert "is there already; expected a new folder" in err
+        assert "exists already; expected a new folder" in err
     (tmp_path / "file").write_text("mine")
     assert command("tree", "build", folder, "--out", tmp_path / "file")[0] == 2
     status, out, err = command("tree", "build", folder, "--out", tmp_path / "file" / "tree")

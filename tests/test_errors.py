@@ -40,3 +40,7 @@ def test_a_choice_lists_every_value_that_is_allowed():
 )
 def test_a_range_names_its_bounds(bounds, expected):
     assert str(SettingError.range("x", "y", **bounds)) == expected
+
+
+def test_an_infinite_number_is_called_not_finite():
+    assert str(SettingError.range("a", float("inf"), 0, above=True)) == "a: inf is not a finite number above 0"

@@ -83,7 +83,7 @@ def test_cut_and_scrambled_weights_are_refused(tmp_path):
     whole = (tmp_path / "w").read_bytes()
     for damaged in (whole[:-1], whole[:5], b"", whole + b"x", b"\xff" * 40):
         (tmp_path / "w").write_bytes(damaged)
-        with pytest.raises(FormatError, match="whole safetensors file"):
+        with pytest.raises(FormatError, match="cannot be loaded"):
             load_tensors(tmp_path / "w", next_step="-")
     with pytest.raises(FormatError):
         load_tensors(tmp_path / "nothing", next_step="-")
@@ -101,7 +101,7 @@ def test_facts_in_the_header_that_do_not_agree_are_refused(tmp_path):
     whole = (tmp_path / "w").read_bytes()
     for before, after in ((b"[4]", b"[5]"), (b'"F32"', b'"F33"'), (b'"F32"', b'"F64"'), (b'"shape"', b'"shame"')):
         (tmp_path / "w").write_bytes(whole.replace(before, after))
-        with pytest.raises(FormatError, match="whole safetensors file"):
+        with pytest.raises(FormatError, match="cannot be loaded"):
             load_tensors(tmp_path / "w", next_step="-")
 
 

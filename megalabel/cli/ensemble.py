@@ -13,7 +13,7 @@ from megalabel.data.corpus import Corpus
 from megalabel.data.filters import filter_of
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.evaluate import check_labels
-from megalabel.inputs.bags import given
+from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.inputs.batches import hold_out
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import load
@@ -165,7 +165,7 @@ def _fit(model: Ensemble, data: Corpus, common: Common, weights: Sequence[float]
     if labels.nnz == 0:
         return [], f"none of the {len(held)} texts that were held out has a label"
     gives = [part.gives for part in model.parts]
-    inputs = given(data.train, data, model.n_features)[held]
+    inputs = model_inputs(data.train, data, model.n_features)[held]
     found = model.rankings(inputs, DEPTH, filter_of(data.train, held))
     model.mixture = Mixture.fit(found, gives, labels, weights)
     tops = [*found, model.mixture.merge(found, gives, DEPTH)]

@@ -161,8 +161,9 @@ def tree_build(
     from megalabel.cli.tree import build
 
     values = {
-        "source": source, "graph": graph, "unit": unit, "keep": keep, "hops": hops, "p_reset": p_reset,
-        "neighbours": neighbours, "tokenizer": tokenizer, "vocabulary": vocabulary, "max_length": max_length,
+        "source": source, "graph": graph, "normalize": unit, "cluster_features": keep, "walk_length": hops,
+        "restart_probability": p_reset,
+        "graph_top_k": neighbours, "tokenizer": tokenizer, "vocabulary": vocabulary, "max_length": max_length,
         "seed": seed,
     }  # fmt: skip
     build(_open(data), out, depths, threads, values, typer.echo)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO
 
-from megalabel.inference.predict import format_of, read_given, write_jsonl, write_npz
+from megalabel.inference.predict import format_of, read_inputs, write_jsonl, write_npz
 from megalabel.models.base import load
 from megalabel.storage.files import write_bytes_atomically
 
@@ -17,7 +17,7 @@ def predict_file(run: Path, texts: str, out: str | None, k: int, device: str | N
     """Reads, predicts, writes; standard output where `out` is None or "-"."""
     kind = format_of(out)
     model = load(run, device=device)
-    stream = read_given(model, texts, sys.stdin.buffer)
+    stream = read_inputs(model, texts, sys.stdin.buffer)
     if out is None or out == "-":
         file = _text(sys.stdout.buffer)
         try:

@@ -37,6 +37,6 @@ def prepare(data: Any, given: dict[str, Any], again: bool, say: Callable[[str], 
                 wanted="a data set in a folder",
                 next_step="train on it directly; tokens are made on the fly",
             )
-        make = TokenStore.build if again else TokenStore.of
+        make = TokenStore.build if again else TokenStore.open_or_build
         store = make(texts, words, max_length, folder)
         say(f"{folder}: {len(store):,} texts, {len(store.ids):,} tokens, {store.manifest['dtype']}")

@@ -1,1 +1,1 @@
-"""Texts to vectors."""
+"""Encoders, which turn texts into vectors."""

@@ -1,4 +1,4 @@
-"""A text as the weighted mean of its token vectors and a small residual block: seconds an epoch on a laptop."""
+"""`Bag`: a text as the weighted sum of its token vectors, followed by a small residual block."""
 
 from __future__ import annotations
 
@@ -15,32 +15,35 @@ from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows
 from megalabel.inputs.tokenizer import TextTokenizer
 
-SCALE = 0.9  # standard deviation of random token vectors, that of the bundled start
-BLOCK = 8192  # rows counted at a time
+SCALE = 0.9  # standard deviation of random token vectors, equal to that of the bundled vectors
+BLOCK = 8192  # rows that are counted at once
 
 
 class Bag(Encoder):
-    """The tokens' vectors, weighted, summed, brought to unit scale, and changed by a residual block.
+    """Sums the weighted vectors of the tokens, scales the sum, and applies residual blocks.
 
         x = norm(Σ_t w_t e_t / √(Σ_t w_t²)),   view_v = dropout(block_v(x))
 
-    t runs over the text's tokens and those of its pairs of neighbours that are in `pairs`, which have vectors
-    of their own. The vectors e are trained row by row: their gradient is sparse, so that a step costs what its
-    own tokens cost. The weights w are fixed, from `idf_weights` or all 1. Width D is that of the vectors, or
-    `width` behind a linear map.
+    The sums are over the tokens t of the text and over its bigrams that are in `pairs`, which have vectors of
+    their own. The gradient of the vectors e is sparse, so a step takes time for the tokens of its batch only.
+    The weights w are not trained; they come from `idf_weights` or are 1. D is the width of the vectors, or
+    `width` after a linear map.
 
     Args:
-        tokenizer: makes the tokens.
-        vectors: (vocabulary, D) float32 to start from; random of standard deviation 0.9 where None.
-        dim: D, needed where `vectors` is None.
-        pairs: (n,) int64, sorted: the pairs (left, right) that have a vector, as left · vocabulary + right;
-            from `frequent_pairs`. None for none.
-        weights: (vocabulary + n,) float32; 1 where None.
-        width: of the view, where it is not D.
-        hidden: width inside each residual block; 0 for no block.
-        views: V, how many views, each with a block of its own; without blocks they are all the same.
-        dropout: share of the view's entries dropped in training (Renée: 0.5 to 0.85).
-        token_dropout: share of a text's tokens dropped in training.
+        tokenizer: the tokenizer.
+        vectors: (vocabulary, D) float32, the initial vectors; default: random with standard deviation 0.9.
+        dim: D, which is needed if `vectors` is None.
+        pairs: (n,) int64, sorted: the bigrams (left, right) that have a vector, as left · vocabulary + right; see
+            `frequent_pairs`. None for none.
+        weights: (vocabulary + n,) float32; default: 1.
+        width: the width of the views if it is not D.
+        hidden: the width inside each residual block; 0 for no blocks.
+        views: V, the number of views, each with its own block; without blocks all views are equal.
+        dropout: the fraction of the entries of a view that is dropped in training (Renée: 0.5 to 0.85).
+        token_dropout: the fraction of the tokens of a text that is dropped in training.
+
+    Raises:
+        SettingError: the number of vectors is not the size of the vocabulary.
     """
 
     def __init__(
@@ -62,8 +65,8 @@ class Bag(Encoder):
         if vectors is not None and vectors.shape[0] != n:
             raise SettingError(
                 f"{vectors.shape[0]} token vectors for a vocabulary of {n}",
-                wanted="one vector a token",
-                next_step="take the tokenizer that the vectors were made with",
+                wanted="one vector per token",
+                next_step="use the tokenizer with which the vectors were made",
             )
         inside = dim if vectors is None else vectors.shape[1]
         n_pairs = 0 if pairs is None else len(pairs)
@@ -71,7 +74,7 @@ class Bag(Encoder):
         self.table = nn.Embedding(n + n_pairs, inside, sparse=True)
         with torch.no_grad():
             self.table.weight.mul_(SCALE)
-            self.table.weight[n:] = 0.0  # a rare pair that begins at random is noise: 1.3 P@1 on gutenberg-4k
+            self.table.weight[n:] = 0.0  # random vectors of rare bigrams cost 1.3 P@1 on gutenberg-4k
             if vectors is not None:
                 self.table.weight[:n] = vectors
         self.register_buffer("pairs", torch.zeros(0, dtype=torch.int64) if pairs is None else pairs)
@@ -85,7 +88,7 @@ class Bag(Encoder):
         self.dim, self.n_views = width or inside, views
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (B, T) int64, mask (B, T) bool to views (B, V, D); an empty text is the zero sum."""
+        """Maps tokens (B, T) int64 and mask (B, T) bool to views (B, V, D); the sum of an empty text is zero."""
         if len(self.pairs):  # type: ignore[arg-type]
             tokens, mask = self._with_pairs(tokens, mask)
         ids = tokens[mask]
@@ -107,12 +110,12 @@ class Bag(Encoder):
         return dropped
 
     def _with_pairs(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens and mask (B, T) to (B, 2T - 1): the tokens, then the pairs that have a vector."""
+        """Appends the bigrams that have a vector: tokens and mask (B, T) become (B, 2T - 1)."""
         pairs: Tensor = self.pairs  # type: ignore[assignment]
         codes = tokens[:, :-1] * self.n_tokens + tokens[:, 1:]
-        places = torch.searchsorted(pairs, codes).clamp(max=len(pairs) - 1)
-        known = (pairs[places] == codes) & mask[:, 1:]
-        return torch.cat([tokens, self.n_tokens + places], 1), torch.cat([mask, known], 1)
+        positions = torch.searchsorted(pairs, codes).clamp(max=len(pairs) - 1)
+        known = (pairs[positions] == codes) & mask[:, 1:]
+        return torch.cat([tokens, self.n_tokens + positions], 1), torch.cat([mask, known], 1)
 
     def settings(self) -> dict[str, Any]:
         """The shape and the dropouts."""
@@ -134,16 +137,16 @@ class Bag(Encoder):
 
 
 def frequent_pairs(rows: Rows, vocabulary_size: int, at_least: int = 2) -> Tensor:
-    """The pairs of neighbouring tokens that occur in `at_least` rows, as Bag wants them: (n,) int64, sorted."""
+    """The bigrams that occur in at least `at_least` rows, as `Bag` takes them: (n,) int64, sorted."""
     found = [np.unique(np.stack(part), axis=1)[1] for part in _pairs(rows, vocabulary_size)]
     codes, counts = np.unique(np.concatenate([np.zeros(0, np.int64), *found]), return_counts=True)
     return torch.from_numpy(codes[counts >= at_least])
 
 
 def idf_weights(rows: Rows, vocabulary_size: int, pairs: Tensor | None = None) -> Tensor:
-    """log((1 + N) / (1 + n_t)) + 1 for each token t that n_t of N rows hold, then for each pair.
+    """log((1 + N) / (1 + n_t)) + 1 for each token t that occurs in n_t of N rows, and then for each bigram.
 
-    (vocabulary + n pairs,) float32.
+    The result is (vocabulary + n,) float32, where n is the number of bigrams.
     """
     known = np.zeros(0, np.int64) if pairs is None else pairs.numpy()
     counts = np.zeros(vocabulary_size + len(known), np.int64)
@@ -151,19 +154,19 @@ def idf_weights(rows: Rows, vocabulary_size: int, pairs: Tensor | None = None) -
         counts[:vocabulary_size] += _texts_with(where, ids, vocabulary_size)
     if len(known):
         for where, codes in _pairs(rows, vocabulary_size):
-            places = np.searchsorted(known, codes).clip(max=len(known) - 1)
-            hit = known[places] == codes
-            counts[vocabulary_size:] += _texts_with(where[hit], places[hit], len(known))
+            positions = np.searchsorted(known, codes).clip(max=len(known) - 1)
+            found = known[positions] == codes
+            counts[vocabulary_size:] += _texts_with(where[found], positions[found], len(known))
     return torch.from_numpy((np.log((1 + len(rows)) / (1 + counts)) + 1).astype(np.float32))
 
 
 def _texts_with(where: np.ndarray, ids: np.ndarray, n: int) -> np.ndarray:
-    """In how many texts each of n ids occurs: (n,) int64."""
+    """The number of texts in which each of n ids occurs: (n,) int64."""
     return np.bincount(np.unique(where * n + ids) % n, minlength=n)
 
 
 def _tokens(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers and token ids of all rows, both (n,) int64, block by block."""
+    """Yields the row numbers and token ids of all rows, both (n,) int64, block by block."""
     for start in range(0, len(rows), BLOCK):
         some = np.arange(start, min(start + BLOCK, len(rows)))
         ids = [np.asarray(row, dtype=np.int64) for row in rows.tokens(some)]
@@ -171,7 +174,7 @@ def _tokens(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _pairs(rows: Rows, vocabulary_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Row numbers and codes of all neighbours, both (n,) int64, block by block."""
+    """Yields the row numbers and codes of all bigrams, both (n,) int64, block by block."""
     for where, ids in _tokens(rows):
         inside = where[:-1] == where[1:]
         yield where[:-1][inside], (ids[:-1] * vocabulary_size + ids[1:])[inside]

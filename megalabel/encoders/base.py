@@ -1,4 +1,4 @@
-"""What an encoder promises: tokens (B, T) to views (B, V, D)."""
+"""`Encoder`, the base class of encoders: tokens (B, T) to views (B, V, D)."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (B, T) int64 and mask (B, T) bool to views (B, V, D) float; an empty text has views too."""
+        """Maps tokens (B, T) int64 and mask (B, T) bool to views (B, V, D) float, also for empty texts."""
 
     def views(self, batch: Batch) -> Tensor:
-        """The views of a training batch; an encoder with a cache looks them up by `batch.rows`."""
+        """The views of a training batch, (B, V, D); an encoder with a cache looks them up by `batch.rows`."""
         views: Tensor = self(batch.tokens, batch.mask)
         return views
 
     def prepare(self, rows: Rows, folder: Path, device: torch.device) -> None:
-        """Called once before training with the training rows and a folder for caches; usually nothing."""
+        """Called once before training with the training rows and a folder for caches; does nothing by default."""
 
     @abstractmethod
     def settings(self) -> dict[str, Any]:
@@ -51,7 +51,7 @@ class Encoder(nn.Module, ABC):
 
 
 class ResidualBlock(nn.Module):
-    """x + W₂ gelu(W₁ norm(x)), width kept; the identity at the start, as W₂ begins at zero."""
+    """x + W₂ gelu(W₁ norm(x)) of the same width; initially the identity, since W₂ starts at zero."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -62,6 +62,6 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.narrow.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """x (…, D) to (…, D)."""
+        """Maps x (…, D) to (…, D)."""
         y: Tensor = x + self.narrow(nn.functional.gelu(self.widen(self.norm(x))))
         return y

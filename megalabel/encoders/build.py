@@ -1,4 +1,4 @@
-"""An encoder from its name: the bag, a small transformer from scratch, or any pretrained one."""
+"""Makes an encoder from its name: a bag, a small transformer from scratch, or a pretrained transformer."""
 
 from __future__ import annotations
 
@@ -18,24 +18,30 @@ from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 OWN_NAMES = ("bag", "small")
 TOKENIZERS = ("own", "words", "symbols")
 SMALL = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
-SMALL_SCALE = 0.05  # the bundled vectors, made as small as a transformer's own start
+SMALL_SCALE = 0.05  # scales the bundled vectors to the usual size of initial transformer weights
 
 
 def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -> TextTokenizer | None:
-    """The tokenizer of a light encoder; None for a pretrained one, which brings its own.
+    """The tokenizer of a light encoder; None for a pretrained one, which has its own tokenizer.
 
-    "own" is the bundled word pieces; "words" and "symbols" are learnt from the training and label texts.
+    Args:
+        encoder: the name of the encoder.
+        tokenizer: "own" for the bundled WordPiece tokenizer; "words" or "symbols" for one that is learned from the
+            training and label texts.
+        data: the corpus.
+        vocabulary: the number of tokens of a learned tokenizer.
+
+    Raises:
+        SettingError: the tokenizer is unknown, or given for a pretrained encoder.
     """
     if tokenizer not in TOKENIZERS:
-        raise SettingError(
-            f"tokenizer = {tokenizer!r}", wanted=", ".join(TOKENIZERS), next_step="name one of these"
-        )
+        raise SettingError.choice("tokenizer", tokenizer, TOKENIZERS)
     if encoder not in OWN_NAMES:
         if tokenizer != "own":
             raise SettingError(
                 f"tokenizer = {tokenizer!r} for the pretrained encoder {encoder!r}",
                 wanted="its own tokenizer",
-                next_step="leave the tokenizer out, or take the encoder bag or small",
+                next_step="leave the tokenizer out, or choose the encoder bag or small",
             )
         return None
     if tokenizer == "own":
@@ -46,24 +52,35 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
 
 
 def bag(
-    tokenizer: TextTokenizer, rows: Rows, *, learnt: bool, pairs: int = 0, dim: int = 256, **arguments: Any
+    tokenizer: TextTokenizer, rows: Rows, *, learned: bool, pairs: int = 0, dim: int = 256, **arguments: Any
 ) -> Encoder:
-    """A bag over the tokens of `rows`, weighted by idf.
+    """Makes a bag encoder whose tokens are weighted by the idf in `rows`.
 
-    learnt: whether the tokenizer was learnt, so that the vectors start at random, of width `dim`; else they
-    are the bundled ones. pairs: give neighbours that occur in so many rows a vector of their own; 0 for none.
+    Args:
+        tokenizer: the tokenizer.
+        rows: the training rows.
+        learned: whether the tokenizer was learned, so that the vectors are random with width `dim`; else the
+            bundled vectors are used.
+        pairs: the number of rows in which a bigram must occur to have a vector of its own; 0 for no bigrams.
+        dim: the width of random vectors.
+        arguments: further arguments of `Bag`.
     """
     n = tokenizer.vocabulary_size
     known = frequent_pairs(rows, n, pairs) if pairs else None
-    vectors = None if learnt else start_vectors()
+    vectors = None if learned else start_vectors()
     weights = idf_weights(rows, n, known)
     return Bag(tokenizer, vectors=vectors, dim=dim, pairs=known, weights=weights, **arguments)
 
 
-def small(tokenizer: TextTokenizer, *, learnt: bool, max_length: int, **arguments: Any) -> Encoder:
-    """A transformer of 2 layers of 128 from scratch.
+def small(tokenizer: TextTokenizer, *, learned: bool, max_length: int, **arguments: Any) -> Encoder:
+    """Makes a transformer with 2 layers of width 128 from scratch.
 
-    learnt: whether the tokenizer was learnt, so that token vectors start at random; else from the bundled ones.
+    Args:
+        tokenizer: the tokenizer.
+        learned: whether the tokenizer was learned, so that the token vectors are random; else they are made from
+            the bundled vectors.
+        max_length: the maximum number of tokens per text.
+        arguments: further arguments of `Transformer`.
     """
     config = {
         "model_type": "bert",
@@ -73,7 +90,7 @@ def small(tokenizer: TextTokenizer, *, learnt: bool, max_length: int, **argument
         **SMALL,
     }
     encoder = Transformer.untrained(config, tokenizer, norm=True, sparse=True, **arguments)
-    if not learnt:
+    if not learned:
         table: Any = encoder.model.get_input_embeddings()  # type: ignore[operator]
         with torch.no_grad():
             table.weight.copy_(start_vectors()[:, : SMALL["hidden_size"]] * SMALL_SCALE)

@@ -1,4 +1,4 @@
-"""An encoder that does not train: each training text is encoded once, into a cache on disk."""
+"""`Frozen`: an encoder that is not trained, so that each training text is encoded once, into a cache on disk."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from megalabel.progress import Progress
 from megalabel.storage.files import write_bytes_atomically
 from megalabel.types import Batch
 
-BLOCK = 4096  # rows read at a time
+BLOCK = 4096  # rows that are read at once
 
 
 class Frozen(Encoder):
-    """`inside` without gradients, and a residual block behind it that trains: (B, T) to (B, V, D).
+    """Applies `inside` without gradients, followed by a residual block that is trained: (B, T) to (B, V, D).
 
-    Training reads the views of a row from the cache that `prepare` makes; new texts go through `inside`.
+    Training reads the views of a row from the cache that `prepare` makes; new texts are encoded by `inside`.
 
     Args:
-        inside: the encoder; its own dropouts are off.
-        hidden: width inside the residual block; 0 for no block.
-        dropout: share of the view's entries dropped in training.
+        inside: the encoder; its dropouts are off.
+        hidden: the width inside the residual block; 0 for no block.
+        dropout: the fraction of the entries of a view that is dropped in training.
     """
 
     def __init__(self, inside: Encoder, *, hidden: int = 0, dropout: float = 0.0) -> None:
@@ -44,34 +44,37 @@ class Frozen(Encoder):
         self.cache: np.ndarray | None = None
 
     def train(self, mode: bool = True) -> Frozen:
-        """Training mode for what trains; `inside` stays in evaluation mode."""
+        """Sets the training mode of the parts that are trained; `inside` stays in evaluation mode."""
         super().train(mode)
         self.inside.eval()
         return self
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (B, T) int64, mask (B, T) bool to views (B, V, D) float32."""
+        """Maps tokens (B, T) int64 and mask (B, T) bool to views (B, V, D) float32."""
         with torch.no_grad():
             raw = self.inside(tokens, mask).float()
-        return self._behind(raw)
+        return self._finish(raw)
 
     def views(self, batch: Batch) -> Tensor:
         """The views of a training batch, from the cache if there is one."""
         if self.cache is None:
             return self(batch.tokens, batch.mask)
         raw = torch.from_numpy(self.cache[batch.rows.cpu().numpy()])
-        return self._behind(raw.to(batch.tokens.device).float())
+        return self._finish(raw.to(batch.tokens.device).float())
 
-    def _behind(self, raw: Tensor) -> Tensor:
+    def _finish(self, raw: Tensor) -> Tensor:
         dropped: Tensor = self.dropout(raw if self.block is None else self.block(raw))
         return dropped
 
     @torch.no_grad()
     def prepare(self, rows: Rows, folder: Path, device: torch.device, batch_size: int = 64) -> None:
-        """Encodes every training row into a file in `folder`, (n, V, D) float16, or maps the one that is there.
+        """Encodes all training rows into a file in `folder`, (n, V, D) float16, or opens the existing file.
 
-        The file's name holds a hash of tokens and weights, so that a cache made of anything else is not found.
-        Float16 halves the disk; its error is a thousandth of a view's entry. FormatError for a damaged cache.
+        The name of the file holds a hash of tokens and weights, so that a cache of other rows or weights is not
+        used. Float16 takes half the disk space of float32, with a relative error of a thousandth.
+
+        Raises:
+            FormatError: the cache is damaged.
         """
         path = folder / f"views-{self._fingerprint(rows)}.npy"
         shape = (len(rows), self.n_views, self.dim)
@@ -96,12 +99,12 @@ class Frozen(Encoder):
             raise FormatError(
                 f"the cache is damaged ({error})",
                 wanted=f"views {shape}",
-                next_step="delete the file; it is made again",
+                next_step="delete the file, which the next run makes again",
                 where=path,
             ) from error
 
     def _fingerprint(self, rows: Rows) -> str:
-        """A hash of what decides the views: the rows' tokens, the shape and the weights inside."""
+        """A hash of what determines the views: the tokens of the rows, and the encoder."""
         digest = hashlib.sha256(json.dumps(self.inside.settings(), sort_keys=True, default=str).encode())
         digest.update(np.ascontiguousarray(rows.lengths, dtype="<i8").tobytes())
         for start in range(0, len(rows), BLOCK):

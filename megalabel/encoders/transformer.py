@@ -1,4 +1,4 @@
-"""Any Hugging Face encoder, pretrained or from a configuration, with its readouts."""
+"""`Transformer`: a Hugging Face encoder, pretrained or made from a configuration, with readouts."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.encoders.base import Encoder
-from megalabel.encoders.names import find
+from megalabel.encoders.names import find_encoder
 from megalabel.encoders.readout import Readout, mean
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
 
-JOIN_DROPOUT = 0.2  # CascadeXML, before the linear map
-ATTENTION = ("eager", "sdpa")  # implementations of attention that come with torch
+JOIN_DROPOUT = 0.2  # before the linear map, as in CascadeXML
+ATTENTION = ("eager", "sdpa")  # implementations of attention that need only torch
 
 
 class Transformer(Encoder):
-    """A transformer encoder: tokens (B, T) to views (B, V, D), one view per readout.
+    """A transformer encoder that maps tokens (B, T) to views (B, V, D), one view per readout.
 
     Args:
-        model: the transformer, called with `input_ids` and `attention_mask`.
-        tokenizer: its tokenizer.
-        readouts: one view each, all of the same width.
-        bottleneck: a linear map without bias to this width behind every readout, in float32 (Renée);
-            0 for none.
-        join: bring a readout of several layers to the width of one by dropout and a linear map, so that it can
-            stand beside readouts of one layer (CascadeXML's coarsest level).
-        dropout: share of the view's entries dropped in training (Renée: 0.5 to 0.85).
-        norm: a LayerNorm behind every readout.
-        token_dropout: share of a text's tokens hidden in training; the first token always stays.
-        sparse: give the token table sparse gradients, for an optimiser that moves only touched rows.
-        checkpointing: recompute each layer's activations in the backward pass, to save memory.
+        model: the transformer, which is called with `input_ids` and `attention_mask`.
+        tokenizer: the tokenizer of the transformer.
+        readouts: one readout per view, all of the same width.
+        bottleneck: the width of a linear map without bias after every readout, in float32 (Renée); 0 for none.
+        join: whether a readout of several layers is mapped to the width of one layer, by dropout and a linear
+            map, as for the coarsest level of CascadeXML.
+        dropout: the fraction of the entries of a view that is dropped in training (Renée: 0.5 to 0.85).
+        norm: whether every readout is followed by a LayerNorm.
+        token_dropout: the fraction of the tokens of a text that is masked in training; the first token never is.
+        sparse: whether the gradients of the token embeddings are sparse, for an optimizer that updates only
+            their rows.
+        checkpointing: whether the backward pass recomputes the activations of each layer, to save memory.
+
+    Raises:
+        SettingError: the readouts have different widths, or the tokenizer has more tokens than the encoder.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Transformer(Encoder):
             raise SettingError(
                 f"readouts of widths {sorted(widths)}",
                 wanted="views of one width",
-                next_step="give a bottleneck, join, or readouts of as many layers each",
+                next_step="give a bottleneck, join, or readouts with the same number of layers",
             )
         self.n_views, self.dim = len(self.readouts), widths.pop()
         self.bottlenecks = nn.ModuleList(
@@ -83,29 +86,35 @@ class Transformer(Encoder):
             raise SettingError(
                 f"a tokenizer of {tokenizer.vocabulary_size} tokens, an encoder of {table.num_embeddings}",
                 wanted="a vector for every token",
-                next_step="take the tokenizer that the encoder was trained with",
+                next_step="use the tokenizer with which the encoder was trained",
             )
         self.max_positions, self.n_layers = _positions(model), int(config.num_hidden_layers)
         self.checkpointing = checkpointing
         if checkpointing:
-            config.use_cache = False  # a decoder's; it would only be warned about
-            name = "activation_checkpointing_enable"  # its name from transformers 5.20 or so on
+            config.use_cache = False  # this cache of decoders would only cause a warning
+            name = "activation_checkpointing_enable"  # the name since about transformers 5.20
             getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
 
     @classmethod
     def pretrained(cls, name: str, **arguments: Any) -> Transformer:
-        """The encoder called `name`: a folder, an installed package that carries it, or the hub.
+        """Loads a pretrained encoder.
 
-        `arguments` are those of the class. SettingError if there is no such encoder.
+        Args:
+            name: a folder, an encoder that an installed package holds, or a name on the hub.
+            arguments: further arguments of the class.
+
+        Raises:
+            SettingError: there is no such encoder, its weights are incomplete, or its tokenizer has no fast
+                version.
         """
         from safetensors import SafetensorError
         from transformers import AutoModel, AutoTokenizer
 
-        source = find(name)
+        source = find_encoder(name)
         with _quiet():
             try:
-                # Float32 even where the file holds halves: AdamW's small steps vanish in half weights.
-                # trust_remote_code=False, since the default asks on standard input, where texts may come from.
+                # Float32 even if the file holds half precision, in which the small steps of AdamW would vanish.
+                # trust_remote_code=False, since the default asks on the standard input, which may hold texts.
                 model, report = AutoModel.from_pretrained(
                     source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
                 )
@@ -114,20 +123,20 @@ class Transformer(Encoder):
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise SettingError(
                     f"no encoder {name!r} ({first})",
-                    wanted="a folder, an encoder that an installed package carries, or a name on the hub",
+                    wanted="a folder, an encoder that an installed package holds, or a name on the hub",
                     next_step="run `megalabel doctor`, which lists the encoders that are installed and "
                     "how to install all-MiniLM-L6-v2",
                 ) from error
-        half = _encoder_half(model)
-        _must_be_whole(name, model, half, report["missing_keys"])
-        return cls(half, _fast(tokenizer, name), **arguments)
+        encoder = _encoder_part(model)
+        _check_complete(name, model, encoder, report["missing_keys"])
+        return cls(encoder, _fast(tokenizer, name), **arguments)
 
     @classmethod
     def untrained(cls, config: dict[str, Any], tokenizer: TextTokenizer, **arguments: Any) -> Transformer:
-        """Random weights in the shape of a Hugging Face configuration (with its `model_type`)."""
+        """Makes an encoder with random weights from a Hugging Face configuration, which includes `model_type`."""
         from transformers import AutoConfig, AutoModel
 
-        # A saved configuration may name code of its own (`auto_map`) or a kernel to download.
+        # A saved configuration may refer to code (`auto_map`) or to a kernel to download.
         config = {key: value for key, value in config.items() if key != "auto_map"}
         for key in ("attn_implementation", "_attn_implementation"):
             if config.get(key) not in (None, *ATTENTION):
@@ -135,14 +144,14 @@ class Transformer(Encoder):
         with _quiet():
             shape = AutoConfig.for_model(config.pop("model_type"), **config)
             model = AutoModel.from_config(shape, dtype=torch.float32, trust_remote_code=False)
-        return cls(_encoder_half(model), tokenizer, **arguments)
+        return cls(_encoder_part(model), tokenizer, **arguments)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """tokens (B, T) int64, mask (B, T) bool to views (B, V, D) float32."""
+        """Maps tokens (B, T) int64 and mask (B, T) bool to views (B, V, D) float32."""
         if self.max_positions and tokens.shape[1] > self.max_positions:
             raise SettingError(
                 f"texts of {tokens.shape[1]} tokens",
-                wanted=f"at most {self.max_positions}, all that this encoder has positions for",
+                wanted=f"at most {self.max_positions}, the number of positions of this encoder",
                 next_step="lower max_length",
             )
         if self.training and self.token_dropout:
@@ -187,9 +196,9 @@ class Transformer(Encoder):
             return cls.untrained(settings["config"], tokenizer, readouts=readouts, **arguments)
         except (KeyError, ValueError, TypeError) as error:
             raise FormatError(
-                f"the transformer's configuration does not load ({error})",
-                wanted="a configuration that the installed transformers knows",
-                next_step="install the version that requirements/cpu.txt names",
+                f"the configuration of the transformer cannot be loaded ({error})",
+                wanted="a configuration that the installed version of transformers supports",
+                next_step="install the version in requirements/cpu.txt",
                 where=folder,
             ) from error
 
@@ -201,50 +210,50 @@ def _join(wide: int, width: int) -> nn.Module:
     return nn.Sequential(nn.Dropout(JOIN_DROPOUT), linear)
 
 
-def _encoder_half(model: Any) -> nn.Module:
-    """The encoder of an encoder-decoder, without the pooler that no readout reads (it would stay untrained)."""
+def _encoder_part(model: Any) -> nn.Module:
+    """The encoder of an encoder-decoder, without the pooler, which no readout reads."""
     if getattr(model.config, "is_encoder_decoder", False):
         model = model.get_encoder()
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
-    half: nn.Module = model
-    return half
+    encoder: nn.Module = model
+    return encoder
 
 
-def _must_be_whole(name: str, model: Any, half: nn.Module, missing: Iterable[str]) -> None:
-    """Transformers fills what a file lacks with random numbers; that is refused here."""
-    ours, named = {id(p) for p in half.parameters()}, dict(model.named_parameters())
+def _check_complete(name: str, model: Any, encoder: nn.Module, missing: Iterable[str]) -> None:
+    """Raises SettingError if the file lacks weights, which transformers would fill with random numbers."""
+    ours, named = {id(p) for p in encoder.parameters()}, dict(model.named_parameters())
     absent = sorted(key for key in missing if key in named and id(named[key]) in ours)
     if absent:
         raise SettingError(
-            f"the weights of {name!r} lack {len(absent)} tensors, {absent[0]} the first",
+            f"the weights of {name!r} lack {len(absent)} tensors, the first is {absent[0]}",
             wanted="all weights that its config.json names",
             next_step="save the model again with save_pretrained, under its own tensor names",
         )
 
 
 def _positions(model: Any) -> int:
-    """The longest text in tokens, 0 for no limit; RoBERTa's kin count positions from behind the padding id."""
-    most = int(getattr(model.config, "max_position_embeddings", 0) or 0)
+    """The maximum number of tokens, 0 for no limit; RoBERTa models count positions from after the padding id."""
+    limit = int(getattr(model.config, "max_position_embeddings", 0) or 0)
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
-    return most if padding is None else most - padding - 1
+    return limit if padding is None else limit - padding - 1
 
 
 def _fast(tokenizer: Any, name: str) -> TextTokenizer:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is None or len(tokenizer) <= len(tokenizer.all_special_tokens):
-        found = "has no fast version" if backend is None else "knows no words, only special tokens"
+        found = "has no fast version" if backend is None else "has special tokens only"
         raise SettingError(
             f"the tokenizer of {name!r} {found}",
             wanted="a tokenizer.json",
-            next_step="convert it once with transformers and save it beside the model",
+            next_step="convert it with transformers and save it beside the model",
         )
     return TextTokenizer(backend, pad_id=int(tokenizer.pad_token_id or 0))
 
 
 class _quiet:
-    """Transformers' own bars and load reports, silenced for a while."""
+    """Silences the progress bars and reports of transformers inside a with block."""
 
     def __enter__(self) -> None:
         from transformers.utils import logging

@@ -87,7 +87,7 @@ class CascadeHead(Head):
             nn.init.xavier_uniform_(weight, generator=generator)
         for i, offsets in enumerate(tree.offsets):
             self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
-        self.register_buffer("place", torch.from_numpy(tree.place))
+        self.register_buffer("place", torch.from_numpy(tree.position))
         self.pending = None
         self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
         self._last: list[tuple[Tensor, Candidates, Positives]] = []

@@ -1,1 +1,1 @@
-"""A trained model at work: predictions and measurements."""
+"""Predicts with trained models and evaluates them."""

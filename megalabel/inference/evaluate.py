@@ -1,4 +1,4 @@
-"""Predict a split, then measure."""
+"""Evaluates a model on the test split of a data set."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
-from megalabel.inputs.bags import given
+from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Ranker
@@ -24,28 +24,39 @@ def evaluate(
     batch_size: int = 256,
     progress: bool = False,
 ) -> dict[str, float]:
-    """Metrics in percent of a model on the test side of a data set: {"P@1": …, "PSP@5": …, …}.
+    """Computes the metrics of a model on the test split of a data set.
 
-    Filter pairs of the test side are left out before the top k. Propensities come from the training side as
-    it is on disk, with `a` and `b` from the data set's catalogue entry where they are not given.
+    Filter pairs of the test split are removed before the top k is taken. Propensities come from the original
+    training labels.
+
+    Args:
+        model: the model.
+        data: the data set that the model was trained on.
+        k: one or more depths of the metrics.
+        a, b: constants of the propensity model; default: those of the data set, see `Corpus.propensity_constants`.
+        batch_size: the number of texts that are predicted at once.
+        progress: whether to show a progress bar.
+
+    Returns:
+        Metrics in percent: {"P@1": …, "PSP@5": …, …}.
 
     Raises:
-        DataError: there is no test side, it holds texts where the model was trained on bags of words or the other
-            way round, or the labels are not the model's.
-        SettingError: a depth, `a`, `b` or a batch size that is out of range.
+        DataError: there is no test split, it holds texts where the model reads bags of words or the other way
+            around, or its labels are not those of the model.
+        SettingError: a depth, `a`, `b` or the batch size is out of range.
     """
     if data.test is None:
         raise DataError(
-            f"{data.name} has no test side",
-            wanted="test texts with labels (tst_X.txt and tst_X_Y.txt, or the like)",
+            f"{data.name} has no test split",
+            wanted="test texts with labels, such as tst_X.txt and tst_X_Y.txt",
             next_step="add them, or use `predict` for texts without labels",
             where=data.path,
         )
     check_labels(model, data)
-    inputs = given(data.test, data, model.n_features)
+    inputs = model_inputs(data.test, data, model.n_features)
     depths = [k] if isinstance(k, int) else list(k)
     if not depths:
-        raise SettingError("k is empty", wanted="one depth or more", next_step="give e.g. (1, 3, 5)")
+        raise SettingError("k is empty", wanted="at least one depth, such as 1, 3 and 5", where="k")
     constants = data.propensity_constants
     weights = inverse_propensity(
         np.asarray(data.train.labels.sum(axis=0)).ravel(),
@@ -64,19 +75,19 @@ def evaluate(
 
 
 def check_labels(model: Ranker, data: Corpus) -> None:
-    """DataError unless the model's labels are the data set's, in the same order."""
+    """Raises DataError unless the labels of the model are those of the data set, in the same order."""
     if len(model.label_texts) != data.n_labels:
         raise DataError(
             f"{data.name} has {data.n_labels:,} labels, the model {len(model.label_texts):,}",
             wanted="the data set that the model was trained on",
-            next_step="give that folder, or train on this one",
+            next_step="give that data set, or train on this one",
             where=data.path,
         )
-    for i, (ours, theirs) in enumerate(zip(model.label_texts, data.label_texts, strict=True)):
-        if ours != theirs:
+    for i, (of_model, of_data) in enumerate(zip(model.label_texts, data.label_texts, strict=True)):
+        if of_model != of_data:
             raise DataError(
-                f"label {i} of {data.name} is {theirs!r}, the model's is {ours!r}",
+                f"label {i} of {data.name} is {of_data!r}, that of the model is {of_model!r}",
                 wanted="the same labels in the same order",
-                next_step="give the folder that the model was trained on",
+                next_step="give the data set that the model was trained on",
                 where=data.path,
             )

@@ -1,4 +1,4 @@
-"""A stream of texts, or bags of words, to the best labels of each, written as JSON lines or as one npz file."""
+"""Predicts the best labels of a stream of texts or bags of words, and writes them as JSON lines or as npz."""
 
 from __future__ import annotations
 
@@ -17,11 +17,20 @@ from megalabel.errors import DataError, SettingError
 from megalabel.models.base import Ranker
 from megalabel.storage.files import write_bytes_atomically
 
-BLOCK = 8192  # texts in memory at a time
+BLOCK = 8192  # texts that are in memory at once
 
 
-def read_texts(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[str]:
-    """Texts one a line (split at \\n only), or the `text` of JSON lines; "-" reads `stream`; .gz is unpacked."""
+def stream_texts(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[str]:
+    """Yields the texts of a file.
+
+    Args:
+        path: a file with one text per line (split at newlines only), or JSON lines with the key `text`, each
+            plain or .gz; "-" reads `stream`.
+        stream: the standard input.
+
+    Raises:
+        DataError: the file does not exist, is damaged or is not UTF-8, or a line has no text.
+    """
     name = str(path)
     if name == "-":
         assert stream is not None
@@ -33,46 +42,50 @@ def read_texts(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[st
         yield from _lines(file, name, is_json=plain.endswith((".jsonl", ".json")))  # type: ignore[arg-type]
 
 
-def read_given(model: Ranker, path: str | Path, stream: IO[bytes] | None = None) -> Iterator[str] | sp.csr_matrix:
-    """What the model reads: texts, as `read_texts` has them, or the rows of a bag-of-words file, whole.
+def read_inputs(model: Ranker, path: str | Path, stream: IO[bytes] | None = None) -> Iterator[str] | sp.csr_matrix:
+    """Reads the inputs of a model: texts as `stream_texts` does, or all rows of a bag-of-words file.
 
     Raises:
-        DataError: no such file, one that is damaged, or for a model of bags of words anything but such a file.
+        DataError: as `stream_texts`; or the model reads bags of words and the file holds none.
     """
     if model.n_features is None:
-        return read_texts(path, stream)
+        return stream_texts(path, stream)
     if str(path) == "-":
         raise DataError(
             "standard input",
-            wanted="a bag-of-words file, as the model was trained on",
-            next_step="give the name of a file with the header `N V L`",
+            wanted="a bag-of-words file, since the model was trained on bags of words",
+            next_step="give a file with the header `N V L`",
         )
     _check_file(path)
     return read_features(Path(path))
 
 
 def write_jsonl(model: Ranker, texts: Iterable[str] | sp.csr_matrix, k: int, file: IO[str]) -> int:
-    """One line a text: {"labels": [{"id": …, "label": …, "score": …}, …]}, best first; returns how many."""
+    """Writes one line per text: {"labels": [{"id": …, "label": …, "score": …}, …]}, best first.
+
+    Returns:
+        The number of texts.
+    """
     n = 0
     for block in _blocks(texts):
         labels, scores = model.topk(block, k).numpy()
         for ids, row in zip(labels.tolist(), scores.tolist(), strict=True):
-            found = [
+            predictions = [
                 {"id": i, "label": model.label_texts[i], "score": float(f"{s:.6g}")}
                 for i, s in zip(ids, row, strict=True)
                 if i >= 0
             ]
-            file.write(json.dumps({"labels": found}, ensure_ascii=False) + "\n")
+            file.write(json.dumps({"labels": predictions}, ensure_ascii=False) + "\n")
         n += len(labels)
     return n
 
 
 def write_npz(model: Ranker, texts: Iterable[str] | sp.csr_matrix, k: int, path: str | Path) -> int:
-    """`labels` (N, k) int64, -1 where there are too few, and `scores` (N, k) float32; returns N."""
-    found = [model.topk(block, k).numpy() for block in _blocks(texts)]
-    if not found:
-        raise DataError("no texts", wanted="at least one line", next_step="look into the input", where=path)
-    labels, scores = (np.concatenate(part) for part in zip(*found, strict=True))
+    """Writes `labels` (N, k) int64, padded with -1, and `scores` (N, k) float32; returns N."""
+    blocks = [model.topk(block, k).numpy() for block in _blocks(texts)]
+    if not blocks:
+        raise DataError("no texts", wanted="at least one line", where=path)
+    labels, scores = (np.concatenate(part) for part in zip(*blocks, strict=True))
     with write_bytes_atomically(path) as file:
         np.savez(file, labels=labels, scores=scores)
     return len(labels)
@@ -81,11 +94,11 @@ def write_npz(model: Ranker, texts: Iterable[str] | sp.csr_matrix, k: int, path:
 def _check_file(path: str | Path) -> None:
     if not Path(path).is_file():
         found = "a folder" if Path(path).is_dir() else "no such file"
-        raise DataError(found, wanted="a file of texts", next_step="correct the path", where=path)
+        raise DataError(found, wanted="a file of texts", where=path)
 
 
 def _blocks(texts: Any) -> Iterator[Any]:
-    """Lists of texts, or rows of a matrix."""
+    """Yields lists of texts, or blocks of rows of a matrix."""
     if sp.issparse(texts):
         for start in range(0, texts.shape[0], BLOCK):
             yield texts[start : start + BLOCK]
@@ -101,26 +114,26 @@ def _blocks(texts: Any) -> Iterator[Any]:
 
 
 def _lines(file: IO[bytes], name: str, is_json: bool) -> Iterator[str]:
-    for number, raw in enumerate(_whole(file, name), 1):
+    for number, raw in enumerate(_read_raw(file, name), 1):
         try:
             line = raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
                 f"bytes that are not UTF-8 ({error.reason})",
                 wanted="UTF-8",
-                next_step="convert the file, e.g. with iconv",
+                next_step="convert the file, for example with iconv",
                 where=f"{name}, line {number}",
             ) from error
         yield _text(line, f"{name}, line {number}") if is_json else line
 
 
-def _whole(file: IO[bytes], name: str) -> Iterator[bytes]:
+def _read_raw(file: IO[bytes], name: str) -> Iterator[bytes]:
     try:
         yield from file
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise DataError(
             f"the file ends early or is damaged ({error})",
-            wanted="a whole gzip file",
+            wanted="a complete gzip file",
             next_step="copy or download it again",
             where=name,
         ) from error
@@ -130,22 +143,18 @@ def _text(line: str, where: str) -> str:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"no JSON ({error.msg})", wanted='{"text": …}', next_step="correct the line", where=where
-        ) from error
+        raise DataError(f"not JSON ({error.msg})", wanted='{"text": …}', where=where) from error
     text = value.get("text") if isinstance(value, dict) else value
     if not isinstance(text, str):
-        raise DataError(
-            f"no text in {line[:60]!r}", wanted='{"text": …}', next_step="correct the line", where=where
-        )
+        raise DataError(f"no text in {line[:60]!r}", wanted='{"text": …}', where=where)
     return text
 
 
 def format_of(path: str | Path | None) -> str:
-    """ "jsonl" or "npz", by the ending of the output's name; standard output takes JSON lines."""
+    """The format of the output by its suffix: "jsonl" (also for the standard output) or "npz"."""
     name = str(path or "-")
     if name == "-" or name.endswith((".jsonl", ".jsonl.gz")):
         return "jsonl"
     if name.endswith(".npz"):
         return "npz"
-    raise SettingError(f"output {name!r}", wanted="a name in .jsonl, .jsonl.gz or .npz", next_step="rename it")
+    raise SettingError(f"output {name!r}", wanted="a name that ends in .jsonl, .jsonl.gz or .npz")

@@ -1,1 +1,1 @@
-"""What a model reads of a text: tokens, batches, word features."""
+"""The inputs of models: tokens, batches, and sparse features of words."""

@@ -1,7 +1,7 @@
-"""Which rows a model trains on: texts, and label texts as further rows, as views that copy nothing.
+"""The rows that a neural model is trained on: texts, and optionally label texts, as views that copy nothing.
 
-Renée trains on every label text as if it were one more training text whose only label is itself
-(Jain et al., MLSys 2023).
+Renée trains on every label text as if it were another training text whose only label is itself (Jain et al., MLSys
+2023).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import SettingError
-from megalabel.inputs.token_store import TokenStore, stored
+from megalabel.inputs.token_store import TokenStore, open_or_build_tokens
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 class Rows(Protocol):
-    """n training rows: token counts, tokens and positive labels of any of them."""
+    """n training rows, with the tokens and the positive labels of each."""
 
-    lengths: np.ndarray  # (n,) int64
+    lengths: np.ndarray  # (n,) int64, the number of tokens of each row
 
     def __len__(self) -> int: ...
 
@@ -31,22 +31,27 @@ class Rows(Protocol):
         ...
 
     def positives(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (position in `rows`, label), both (P,) int64, of some rows."""
+        """The positive labels of some rows, as pairs (position in `rows`, label), both (P,) int64."""
         ...
 
 
 class TextRows:
-    """The rows of a token store with their label sets, all of them or the ones in `keep`.
+    """The rows of a token store with their labels.
 
-    store: N texts; labels: (N, L) CSR; keep: (n,) row numbers, for a training side without its
-    validation rows.
+    Args:
+        store: the tokens of N texts.
+        labels: (N, L) CSR.
+        keep: (n,) the rows to use, such as the training texts without those held out; default: all.
+
+    Raises:
+        SettingError: the numbers of texts and label sets differ.
     """
 
     def __init__(self, store: TokenStore, labels: sp.csr_matrix, keep: np.ndarray | None = None) -> None:
         if len(store) != labels.shape[0]:
             raise SettingError(
                 f"{len(store)} texts and {labels.shape[0]} label sets",
-                wanted="as many of the one as of the other",
+                wanted="the same number of both",
                 next_step="make the token store from the same split",
             )
         self.store, self.labels = store, labels
@@ -61,7 +66,7 @@ class TextRows:
         return self.store.gather(self.keep[rows])
 
     def positives(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (position in `rows`, label) of some rows."""
+        """The positive labels of some rows, as pairs (position in `rows`, label), both (P,) int64."""
         kept = self.keep[rows]
         starts = self.labels.indptr[kept].astype(np.int64)
         counts = self.labels.indptr[kept + 1] - starts
@@ -71,9 +76,12 @@ class TextRows:
 
 
 class WithLabelTexts:
-    """`base` and behind it one row per label: its text, and itself as the only positive.
+    """The rows of `base`, followed by one row per label: its text, with the label itself as the only positive.
 
-    label_store: L texts; labels: (n,) ids of those that become rows, all of them where None.
+    Args:
+        base: the rows of the texts.
+        label_store: the tokens of the L label texts.
+        labels: (n,) the labels whose texts become rows; default: all.
     """
 
     def __init__(self, base: Rows, label_store: TokenStore, labels: np.ndarray | None = None) -> None:
@@ -88,16 +96,16 @@ class WithLabelTexts:
         """The token ids of some rows."""
         n, out = len(self.base), [np.empty(0)] * len(rows)
         text, label = np.flatnonzero(rows < n), np.flatnonzero(rows >= n)
-        for where, found in (
+        for where, tokens in (
             (text, self.base.tokens(rows[text])),
             (label, self.label_store.gather(self.labels[rows[label] - n])),
         ):
-            for position, ids in zip(where, found, strict=True):
+            for position, ids in zip(where, tokens, strict=True):
                 out[position] = ids
         return out
 
     def positives(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pairs (position in `rows`, label) of some rows."""
+        """The positive labels of some rows, as pairs (position in `rows`, label), both (P,) int64."""
         n = len(self.base)
         text, label = np.flatnonzero(rows < n), np.flatnonzero(rows >= n)
         where, labels = self.base.positives(rows[text])
@@ -105,7 +113,7 @@ class WithLabelTexts:
 
 
 def label_counts(rows: Rows, n_labels: int) -> np.ndarray:
-    """How many of the training rows have each label: (L,) int64. For priors, never for propensities."""
+    """The number of training rows that have each label: (L,) int64, for priors (propensities count texts only)."""
     counts = np.zeros(n_labels, np.int64)
     for start in range(0, len(rows), 65536):
         _, labels = rows.positives(np.arange(start, min(start + 65536, len(rows))))
@@ -114,11 +122,19 @@ def label_counts(rows: Rows, n_labels: int) -> np.ndarray:
 
 
 def training_rows(
-    data: Corpus, words: TextTokenizer, max_length: int, kept: np.ndarray, label_texts: bool
+    data: Corpus, tokenizer: TextTokenizer, max_length: int, kept: np.ndarray, label_texts: bool
 ) -> TextRows | WithLabelTexts:
-    """The training texts `kept` (n,) of a corpus, and where asked for its label texts that are not blank."""
-    rows = TextRows(stored(data, "trn", words, max_length), data.train.labels, kept)
+    """Makes the training rows of a corpus.
+
+    Args:
+        data: the corpus.
+        tokenizer: the tokenizer.
+        max_length: the maximum number of tokens per text.
+        kept: (n,) the training texts to use.
+        label_texts: whether label texts that are not blank become rows as well.
+    """
+    rows = TextRows(open_or_build_tokens(data, "trn", tokenizer, max_length), data.train.labels, kept)
     if not label_texts:
         return rows
-    named = np.flatnonzero([bool(name.strip()) for name in data.label_texts])  # a blank says nothing
-    return WithLabelTexts(rows, stored(data, "lbl", words, max_length), named)
+    named = np.flatnonzero([bool(name.strip()) for name in data.label_texts])
+    return WithLabelTexts(rows, open_or_build_tokens(data, "lbl", tokenizer, max_length), named)

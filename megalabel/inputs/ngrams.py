@@ -1,4 +1,4 @@
-"""Words, pairs of words and pieces of words: what stands in how many texts, and which are worth keeping."""
+"""Learns which words, bigrams and character n-grams occur in most texts."""
 
 from __future__ import annotations
 
@@ -10,128 +10,158 @@ from typing import NamedTuple
 import numpy as np
 
 from megalabel.errors import DataError, SettingError
-from megalabel.inputs.words import END, Kind, words_of
+from megalabel.inputs.words import END, TokenPattern, split_words
 
-MOST = 1 << 24  # features: the number of a pair, times the texts of a block, has to fit 64 bits
-_PENDING = 1 << 22  # pairs that are counted before they join the others
+MAX_FEATURES = 1 << 24  # the code of a bigram times the texts of a block has to fit 64 bits
+_PENDING = 1 << 22  # bigrams that are counted before they are merged with the others
 
 
-class Learnt(NamedTuple):
-    """Words, pairs (first · W + second, rising) and pieces, and in how many of `n_texts` texts each stands."""
+class NGrams(NamedTuple):
+    """The features that `learn_ngrams` keeps, and their document frequencies.
+
+    Attributes:
+        words: the W words.
+        bigrams: int64, ascending: first · W + second of each pair of neighboring words.
+        char_ngrams: the character n-grams.
+        frequencies: (V,) int64, the number of texts that hold each feature, in this order.
+        n_texts: the number of texts.
+    """
 
     words: list[str]
-    pairs: np.ndarray
-    pieces: list[str]
-    holding: np.ndarray
+    bigrams: np.ndarray
+    char_ngrams: list[str]
+    frequencies: np.ndarray
     n_texts: int
 
 
 def learn_ngrams(
     blocks: Iterable[list[str]],
-    kind: Kind,
+    pattern: TokenPattern,
     vocabulary: int,
     min_texts: int,
-    pairs: bool,
+    bigrams: bool,
     lengths: tuple[int, int] | None,
-) -> Learnt:
-    """The `vocabulary` features that stand in most texts, and in `min_texts` at least.
+) -> NGrams:
+    """Keeps the `vocabulary` features that occur in most texts, and in at least `min_texts`.
 
-    Ties go to words before pairs before pieces; among words and pieces to the spelling, among pairs to the words.
-    At most a few thousand texts a block. Errors as `SparseText.learn` has them.
+    Ties go to words before bigrams before character n-grams. Among words and among character n-grams ties go by
+    spelling, among bigrams by the ranks of their words.
+
+    Args:
+        blocks: the texts, in blocks of at most a few thousand.
+        pattern: how texts are split; see `split_words`.
+        vocabulary, min_texts, bigrams: see `SparseText.learn`.
+        lengths: the least and the largest length of the character n-grams, or None for none.
+
+    Raises:
+        DataError, SettingError: as `SparseText.learn`.
     """
     _check_settings(vocabulary, min_texts, lengths)
     numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    piece_numbers: defaultdict[str, int] = defaultdict(count().__next__)
+    char_ngram_numbers: defaultdict[str, int] = defaultdict(count().__next__)
     end, n_texts = numbers[END], 0
     read: list[np.ndarray] = []
-    word_texts, piece_texts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    word_texts, char_ngram_texts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     for block in blocks:
-        words = words_of(block, kind)
+        words = split_words(block, pattern)
         ids = np.fromiter(map(numbers.__getitem__, words), dtype=np.int32, count=len(words))
         rows, n_texts = np.cumsum(ids == end), n_texts + len(block)
         read.append(ids)
-        word_texts = _sum(word_texts, _holding(rows, ids, len(numbers)))
+        word_texts = _sum(word_texts, _document_frequencies(rows, ids, len(numbers)))
         if lengths is not None:
-            word_of, places = pieces_of(words, lengths, piece_numbers.__getitem__)
-            piece_texts = _sum(piece_texts, _holding(rows[word_of], places, len(piece_numbers)))
+            word_of, columns = char_ngrams_of(words, lengths, char_ngram_numbers.__getitem__)
+            char_ngram_texts = _sum(
+                char_ngram_texts, _document_frequencies(rows[word_of], columns, len(char_ngram_numbers))
+            )
     word_texts[end : end + 1] = 0
     words, word_texts, rank = _most_frequent(list(numbers), word_texts, min_texts, vocabulary)
-    pieces, piece_texts, _ = _most_frequent(list(piece_numbers), piece_texts, min_texts, vocabulary)
+    char_ngrams, char_ngram_texts, _ = _most_frequent(
+        list(char_ngram_numbers), char_ngram_texts, min_texts, vocabulary
+    )
     rank[end] = -2
-    codes, pair_texts = _count_pairs(read, rank, end, len(words)) if pairs else (_NONE, _NONE)
-    often = pair_texts >= min_texts
-    codes, pair_texts = codes[often], pair_texts[often]
+    codes, bigram_texts = _count_bigrams(read, rank, end, len(words)) if bigrams else (_NONE, _NONE)
+    often = bigram_texts >= min_texts
+    codes, bigram_texts = codes[often], bigram_texts[often]
 
-    holding = np.concatenate([word_texts, pair_texts, piece_texts])
-    if len(holding) == 0:
+    frequencies = np.concatenate([word_texts, bigram_texts, char_ngram_texts])
+    if len(frequencies) == 0:
         raise DataError(
-            f"no word that stands in {min_texts} of {n_texts:,} texts",
+            f"no word occurs in {min_texts} of {n_texts:,} texts",
             wanted="texts with words in common",
             next_step="check that the training texts are not empty, or lower min_texts",
         )
-    kept = np.zeros(len(holding), dtype=np.bool_)
-    kept[np.argsort(-holding, kind="stable")[:vocabulary]] = True
-    keep_word, keep_pair, keep_piece = np.split(kept, np.cumsum([len(words), len(codes)]))
-    # A pair stands in no more texts than its words: where it is kept, so are they, and they are the first.
+    kept = np.zeros(len(frequencies), dtype=np.bool_)
+    kept[np.argsort(-frequencies, kind="stable")[:vocabulary]] = True
+    keep_word, keep_bigram, keep_char_ngram = np.split(kept, np.cumsum([len(words), len(codes)]))
+    # A bigram occurs in no more texts than its words. Where it is kept, its words are kept, and they come first.
     n_words = int(keep_word.sum())
-    first, second = np.divmod(codes[keep_pair], max(len(words), 1))
-    pieces = [piece for piece, keep in zip(pieces, keep_piece, strict=True) if keep]
-    return Learnt(words[:n_words], first * n_words + second, pieces, holding[kept], n_texts)
+    first, second = np.divmod(codes[keep_bigram], max(len(words), 1))
+    char_ngrams = [name for name, keep in zip(char_ngrams, keep_char_ngram, strict=True) if keep]
+    return NGrams(words[:n_words], first * n_words + second, char_ngrams, frequencies[kept], n_texts)
 
 
-def pairs_of(ids: np.ndarray, n_words: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where two known words (0 or more) follow each other, and first · n_words + second."""
+def bigrams_of(ids: np.ndarray, n_words: int) -> tuple[np.ndarray, np.ndarray]:
+    """The positions at which two known words (0 or more) follow each other, and first · n_words + second."""
     at = np.flatnonzero((ids[:-1] >= 0) & (ids[1:] >= 0))
     return at, ids[at].astype(np.int64) * n_words + ids[at + 1]
 
 
-def pieces_of(
+def char_ngrams_of(
     words: Sequence[str], lengths: tuple[int, int], number: Callable[[str], int | None]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the pieces of all words, and which word each belongs to; None for a piece leaves it out."""
+    """Finds the character n-grams of all words.
+
+    Args:
+        words: the words; the ends of a word count as blanks.
+        lengths: the least and the largest length.
+        number: the number of a character n-gram, or None to leave it out.
+
+    Returns:
+        The word to which each n-gram belongs, and its number.
+    """
     different = dict.fromkeys(words)
     different.pop(END, None)
     of_word: dict[str, list[int]] = {END: []}
     for word in different:
-        closed = f" {word} "
-        pieces = (
-            closed[at : at + length]
+        padded = f" {word} "
+        ngrams = (
+            padded[at : at + length]
             for length in range(lengths[0], lengths[1] + 1)
-            for at in range(len(closed) - length + 1)
+            for at in range(len(padded) - length + 1)
         )
-        of_word[word] = [place for place in map(number, pieces) if place is not None]
+        of_word[word] = [column for column in map(number, ngrams) if column is not None]
     lists = [of_word[word] for word in words]
     sizes = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
-    places = np.fromiter((place for some in lists for place in some), dtype=np.int64, count=int(sizes.sum()))
-    return np.repeat(np.arange(len(lists)), sizes), places
+    columns = np.fromiter((column for some in lists for column in some), dtype=np.int64, count=int(sizes.sum()))
+    return np.repeat(np.arange(len(lists)), sizes), columns
 
 
 _NONE = np.zeros(0, dtype=np.int64)
 
 
 def _most_frequent(
-    names: list[str], holding: np.ndarray, min_texts: int, most: int
+    names: list[str], frequencies: np.ndarray, min_texts: int, limit: int
 ) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names by falling frequency, then by spelling; their numbers of texts; and the new number of each, or -1."""
-    often = np.flatnonzero(holding >= min_texts).tolist()
-    texts = holding.tolist()
-    order = np.array(sorted(often, key=lambda i: (-texts[i], names[i]))[:most], dtype=np.int64)
+    """The names by falling frequency, then by spelling; their frequencies; and the rank of each name, or -1."""
+    often = np.flatnonzero(frequencies >= min_texts).tolist()
+    texts = frequencies.tolist()
+    order = np.array(sorted(often, key=lambda i: (-texts[i], names[i]))[:limit], dtype=np.int64)
     rank = np.full(len(names), -1, dtype=np.int64)
     rank[order] = np.arange(len(order))
-    return [names[i] for i in order], holding[order], rank
+    return [names[i] for i in order], frequencies[order], rank
 
 
-def _count_pairs(
+def _count_bigrams(
     read: list[np.ndarray], rank: np.ndarray, end: int, n_words: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Every pair of words, rising, and in how many texts it stands."""
+    """The codes of all bigrams, ascending, and the number of texts that hold each."""
     codes, texts = _NONE, _NONE
     pending: list[tuple[np.ndarray, np.ndarray]] = []
     for number, ids in enumerate(read):
         rows = np.cumsum(ids == end)
-        at, pairs = pairs_of(rank[ids], n_words)
+        at, found = bigrams_of(rank[ids], n_words)
         n = int(rows[-1]) + 1
-        once = _unique(pairs * n + rows[at])[0] // n  # each pair once a text
+        once = _unique(found * n + rows[at])[0] // n  # each bigram once per text
         pending.append(_unique(once))
         if number + 1 == len(read) or sum(len(some) for some, _ in pending) > max(_PENDING, len(codes)):
             parts = [(codes, texts), *pending]
@@ -143,7 +173,7 @@ def _count_pairs(
 
 
 def _unique(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Different values, rising, and how often each stands or the sum of its weights."""
+    """The different values, ascending, and the number of occurrences of each or the sum of its weights."""
     if weights is None:
         values = np.sort(values)
     else:
@@ -154,30 +184,25 @@ def _unique(values: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.n
     return values[starts], sums
 
 
-def _holding(rows: np.ndarray, ids: np.ndarray, n: int) -> np.ndarray:
-    """(n,) in how many different rows each id stands."""
+def _document_frequencies(rows: np.ndarray, ids: np.ndarray, n: int) -> np.ndarray:
+    """The number of different rows in which each id occurs: (n,) int64."""
     return np.bincount(_unique(rows * n + ids)[0] % max(n, 1), minlength=n)
 
 
 def _sum(total: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Of two vectors, the second no shorter: numbers are given out as they come."""
+    """Adds the first vector to the second, which is at least as long, in place."""
     more[: len(total)] += total
     return more
 
 
 def _check_settings(vocabulary: int, min_texts: int, lengths: tuple[int, int] | None) -> None:
-    if not 1 <= vocabulary <= MOST:
-        raise SettingError(
-            f"vocabulary={vocabulary}", wanted=f"1 to {MOST}", next_step="ask for 500000", where="vocabulary"
-        )
+    if not 1 <= vocabulary <= MAX_FEATURES:
+        raise SettingError.range("vocabulary", vocabulary, 1, MAX_FEATURES, integer=True)
     if min_texts < 1:
-        raise SettingError(
-            f"min_texts={min_texts}", wanted="1 or more", next_step="leave it at 1", where="min_texts"
-        )
+        raise SettingError.range("min_texts", min_texts, 1, integer=True)
     if lengths is not None and not (len(lengths) == 2 and 1 <= lengths[0] <= lengths[1]):
         raise SettingError(
-            f"pieces={lengths}",
-            wanted="the fewest and the most letters, 1 or more",
-            next_step="leave them out, or ask for (3, 5)",
-            where="pieces",
+            f"char_ngrams = {lengths}",
+            wanted="the least and the largest length, such as (3, 5)",
+            where="char_ngrams",
         )

@@ -1,12 +1,11 @@
-"""The sparse view of texts: TF-IDF of words, word pairs and, if wanted, pieces of words, over a learnt vocabulary.
+"""Sparse features of texts: TF-IDF of words, bigrams and optionally character n-grams of a learned vocabulary.
 
     x[n, f] = (1 + ln tf[n, f]) · idf[f],   idf[f] = ln((1 + N) / (1 + n_f)) + 1,   rows of length 1
 
-as in `inputs/tfidf.py`. A pair is two words that follow each other in one text, a piece some letters that follow
-each other in one word (its ends count as letters). The vocabulary is the features that stand in most of the N
-texts that it is learnt from. One regular expression, a dict and numpy go over thousands of texts at once: a
-fraction of the time of a vectoriser that goes text by text, and nothing that would need pickle (measured in
-`docs/log.md`).
+as in `inputs/tfidf.py`. A bigram is two words that follow each other in a text; a character n-gram is a run of
+characters within a word, whose ends count as blanks. The vocabulary holds the features that occur in most of the N
+texts from which it is learned. One regular expression, a dict and numpy process thousands of texts at once, in a
+fraction of the time of a vectorizer that works text by text (measured in `docs/log.md`), and nothing is pickled.
 """
 
 from __future__ import annotations
@@ -20,43 +19,45 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError
-from megalabel.inputs.ngrams import learn_ngrams, pairs_of, pieces_of
+from megalabel.inputs.ngrams import bigrams_of, char_ngrams_of, learn_ngrams
 from megalabel.inputs.tfidf import weigh
-from megalabel.inputs.words import END, Kind, words_of
+from megalabel.inputs.words import END, TokenPattern, split_words
 from megalabel.storage.files import read_json, write_json
 from megalabel.storage.manifest import NAME, read_manifest, write_manifest
 
 FORMAT = 1
-BLOCK = 4096  # texts at a time
+BLOCK = 4096  # texts that are processed at once
 
 
 class SparseText:
-    """A vocabulary of V features in the order words, pairs, pieces, and what each of them weighs.
+    """A vocabulary of V features, in the order words, bigrams, character n-grams, with their idf weights.
 
-    kind: how texts are split, see `words_of`.
-    words: W words, those of most texts first.
-    pairs: int64, rising: first · W + second of each word pair.
-    pieces: letters of words, a blank at either end of a word; lengths: their fewest and most letters, or None.
-    idf: (V,) float32.
+    Args:
+        pattern: how texts are split into words; see `split_words`.
+        words: the W words, most frequent first.
+        bigrams: int64, ascending: first · W + second of each bigram.
+        char_ngrams: the character n-grams, with a blank for the end of a word.
+        lengths: the least and the largest length of the character n-grams, or None for none.
+        idf: (V,) float32.
 
     Raises:
-        FormatError: parts that do not fit each other.
+        FormatError: the parts do not fit each other.
     """
 
     def __init__(
         self,
-        kind: Kind,
+        pattern: TokenPattern,
         words: Sequence[str],
-        pairs: np.ndarray,
-        pieces: Sequence[str],
+        bigrams: np.ndarray,
+        char_ngrams: Sequence[str],
         lengths: tuple[int, int] | None,
         idf: np.ndarray,
     ) -> None:
-        _check_parts(words, pairs, pieces, idf)
-        self.kind, self.words, self.pairs, self.pieces = kind, list(words), pairs, list(pieces)
+        _check_parts(words, bigrams, char_ngrams, idf)
+        self.pattern, self.words, self.bigrams, self.char_ngrams = pattern, list(words), bigrams, list(char_ngrams)
         self.lengths, self.idf = lengths, idf
-        self._places = {word: place for place, word in enumerate(self.words)} | {END: -2}
-        self._piece_places = {piece: place for place, piece in enumerate(self.pieces)}
+        self._word_columns = {word: column for column, word in enumerate(self.words)} | {END: -2}
+        self._char_ngram_columns = {name: column for column, name in enumerate(self.char_ngrams)}
 
     @classmethod
     def learn(
@@ -65,43 +66,48 @@ class SparseText:
         *,
         vocabulary: int = 500_000,
         min_texts: int = 1,
-        kind: Kind = "letters",
-        pairs: bool = True,
-        pieces: tuple[int, int] | None = None,
+        pattern: TokenPattern = "letters",
+        bigrams: bool = True,
+        char_ngrams: tuple[int, int] | None = None,
     ) -> SparseText:
-        """The vocabulary of these texts.
+        """Learns the vocabulary of some texts.
 
         Args:
-            texts: those to train on, read once.
-            vocabulary: how many features are kept at most: those of most texts; ties go to words before pairs
-                before pieces, then to words by spelling, pairs and pieces by their words.
-            min_texts: in how many texts a feature must stand at least.
-            kind: how texts are split into words, see `words_of`; "signs" or "symbols" where formulas count.
-            pairs: whether pairs of words are features.
-            pieces: the fewest and most letters of pieces of words, such as (3, 5); by default there are none.
+            texts: the training texts, which are read once.
+            vocabulary: the maximum number of features; those that occur in most texts are kept. Ties go to words
+                before bigrams before character n-grams, then by spelling.
+            min_texts: the number of texts in which a feature must occur at least.
+            pattern: how texts are split into words, see `split_words`; "signs" or "symbols" where formulas matter.
+            bigrams: whether pairs of neighboring words are features.
+            char_ngrams: the least and the largest length of character n-grams, such as (3, 5); None for none.
 
         Raises:
-            DataError: not one feature is left; a text that is no string.
-            SettingError: a number below 1, an unknown kind.
+            DataError: no feature is left, or a text is not a string.
+            SettingError: a number is below 1, or the pattern is unknown.
         """
-        found = learn_ngrams(_blocks(texts), kind, vocabulary, min_texts, pairs, pieces)
-        idf = np.log((1 + found.n_texts) / (1 + found.holding)) + 1
-        return cls(kind, found.words, found.pairs, found.pieces, pieces, idf.astype(np.float32))
+        found = learn_ngrams(_blocks(texts), pattern, vocabulary, min_texts, bigrams, char_ngrams)
+        idf = np.log((1 + found.n_texts) / (1 + found.frequencies)) + 1
+        return cls(pattern, found.words, found.bigrams, found.char_ngrams, char_ngrams, idf.astype(np.float32))
 
     @property
     def size(self) -> int:
-        """V."""
+        """The number of features, V."""
         return len(self.idf)
 
     @property
-    def n_whole(self) -> int:
-        """How many of the features, the first ones, are words and pairs of words."""
-        return self.size - len(self.pieces)
+    def n_word_features(self) -> int:
+        """The number of words and bigrams, which are the first features."""
+        return self.size - len(self.char_ngrams)
 
     def transform(self, texts: Iterable[str]) -> sp.csr_matrix:
-        """(N, V) float32 CSR of rows of length 1, columns rising; a text without known features is a row of zeros.
+        """Computes the features of N texts.
 
-        DataError for a text that is no string.
+        Returns:
+            (N, V) float32 CSR with rows of length 1 and ascending columns; a text without known features has a row
+            of zeros.
+
+        Raises:
+            DataError: a text is not a string.
         """
         blocks = [self._counts(block) for block in _blocks(texts)]
         if len(blocks) == 1:
@@ -110,44 +116,44 @@ class SparseText:
         return weigh(counts, self.idf)
 
     def names(self, columns: Iterable[int]) -> list[str]:
-        """What some features are called: a word, two words, or a piece with dots where it goes on."""
-        n_words, n_pairs = len(self.words), len(self.pairs)
+        """The names of some features: words, bigrams, or character n-grams with dots where the word continues."""
+        n_words, n_bigrams = len(self.words), len(self.bigrams)
         names = []
         for column in columns:
             if column < n_words:
                 names.append(self.words[column])
-            elif column < n_words + n_pairs:
-                first, second = divmod(int(self.pairs[column - n_words]), n_words)
+            elif column < n_words + n_bigrams:
+                first, second = divmod(int(self.bigrams[column - n_words]), n_words)
                 names.append(f"{self.words[first]} {self.words[second]}")
             else:
-                piece = self.pieces[column - n_words - n_pairs]
-                before, after = "" if piece[0] == " " else "…", "" if piece[-1] == " " else "…"
-                names.append(f"{before}{piece.strip()}{after}")
+                name = self.char_ngrams[column - n_words - n_bigrams]
+                before, after = "" if name[0] == " " else "…", "" if name[-1] == " " else "…"
+                names.append(f"{before}{name.strip()}{after}")
         return names
 
     def save(self, folder: str | Path) -> None:
-        """Writes words, pairs, pieces and weights into a folder of their own, with a manifest."""
+        """Writes the vocabulary and its weights into a folder of its own, with a manifest."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / NAME).unlink(missing_ok=True)  # it would be among the files that the new one vouches for
-        write_json(folder / "words.json", {"words": self.words, "pieces": self.pieces})
-        np.save(folder / "pairs.npy", self.pairs)
+        (folder / NAME).unlink(missing_ok=True)  # so that the new manifest does not list the old one
+        write_json(folder / "words.json", {"words": self.words, "pieces": self.char_ngrams})
+        np.save(folder / "pairs.npy", self.bigrams)
         np.save(folder / "idf.npy", self.idf)
         facts: dict[str, Any] = {
-            "what": "TF-IDF over words, then pairs (first word · words + second word), then pieces of words",
-            "kind": self.kind,
+            "what": "TF-IDF of words, then bigrams (first word · words + second word), then character n-grams",
+            "kind": self.pattern,
             "piece_lengths": self.lengths,
-            "features": [len(self.words), len(self.pairs), len(self.pieces)],
+            "features": [len(self.words), len(self.bigrams), len(self.char_ngrams)],
         }
         write_manifest(folder, FORMAT, facts)
 
     @classmethod
     def load(cls, folder: str | Path) -> SparseText:
-        """What `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
+        """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
         folder = Path(folder)
         manifest = read_manifest(
             folder,
-            "sparse view of texts",
+            "vocabulary of sparse features",
             FORMAT,
             facts=("kind", "piece_lengths", "features"),
             files=("words.json", "pairs.npy", "idf.npy"),
@@ -156,36 +162,38 @@ class SparseText:
         listed = read_json(folder / "words.json", next_step=RESTORE_FOLDER)
         try:
             lengths = manifest["piece_lengths"]
-            pairs, idf = (np.load(folder / name, allow_pickle=False) for name in ("pairs.npy", "idf.npy"))
-            view = cls(manifest["kind"], listed["words"], pairs, listed["pieces"], lengths and tuple(lengths), idf)
-            view.transform(["one text"])
+            bigrams, idf = (np.load(folder / name, allow_pickle=False) for name in ("pairs.npy", "idf.npy"))
+            vocabulary = cls(
+                manifest["kind"], listed["words"], bigrams, listed["pieces"], lengths and tuple(lengths), idf
+            )
+            vocabulary.transform(["one text"])
         except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:
             found = error.found if isinstance(error, MegalabelError) else repr(error)
             raise FormatError(
                 f"the vocabulary is damaged ({found})",
-                wanted="words, pairs, pieces and a weight for each",
+                wanted="words, bigrams, character n-grams and a weight for each",
                 next_step=RESTORE_FOLDER,
                 where=folder,
             ) from error
-        return view
+        return vocabulary
 
     def _counts(self, texts: list[str]) -> sp.csr_matrix:
-        """How often each feature stands in each text: (n, V) float32 CSR."""
-        words = words_of(texts, self.kind)
-        ids = np.fromiter(map(self._places.get, words, repeat(-1)), dtype=np.int64, count=len(words))
+        """The number of occurrences of each feature in each text: (n, V) float32 CSR."""
+        words = split_words(texts, self.pattern)
+        ids = np.fromiter(map(self._word_columns.get, words, repeat(-1)), dtype=np.int64, count=len(words))
         rows = np.cumsum(ids == -2)
         known = ids >= 0
         parts = [(rows[known], ids[known])]
-        if len(self.pairs):
-            at, codes = pairs_of(ids, len(self.words))
-            order = np.argsort(codes)  # a search that goes through memory once takes a third of the time
+        if len(self.bigrams):
+            at, codes = bigrams_of(ids, len(self.words))
+            order = np.argsort(codes)  # a search in ascending order takes a third of the time
             at, codes = at[order], codes[order]
-            places = np.minimum(np.searchsorted(self.pairs, codes), len(self.pairs) - 1)
-            hit = self.pairs[places] == codes
-            parts.append((rows[at[hit]], places[hit] + len(self.words)))
-        if self.lengths is not None and self.pieces:
-            word_of, places = pieces_of(words, self.lengths, self._piece_places.get)
-            parts.append((rows[word_of], places + len(self.words) + len(self.pairs)))
+            columns = np.minimum(np.searchsorted(self.bigrams, codes), len(self.bigrams) - 1)
+            known = self.bigrams[columns] == codes
+            parts.append((rows[at[known]], columns[known] + len(self.words)))
+        if self.lengths is not None and self.char_ngrams:
+            word_of, columns = char_ngrams_of(words, self.lengths, self._char_ngram_columns.get)
+            parts.append((rows[word_of], columns + len(self.words) + len(self.bigrams)))
         where = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
         counts = sp.csr_matrix((np.ones(len(where[0]), dtype=np.float32), where), shape=(len(texts), self.size))
         counts.sum_duplicates()
@@ -198,16 +206,16 @@ def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
         yield block
 
 
-def _check_parts(words: Sequence[str], pairs: np.ndarray, pieces: Sequence[str], idf: np.ndarray) -> None:
-    n = len(words)
-    fine = all(isinstance(name, str) and name for name in (*words, *pieces))
-    fine = fine and len(set(words)) == n and len(set(pieces)) == len(pieces)
-    fine = fine and pairs.dtype == np.int64 and pairs.ndim == 1 and bool((np.diff(pairs) > 0).all())
-    fine = fine and (len(pairs) == 0 or (0 <= pairs[0] and pairs[-1] < n * n))
-    fine = fine and idf.dtype == np.float32 and idf.shape == (n + len(pairs) + len(pieces),)
+def _check_parts(words: Sequence[str], bigrams: np.ndarray, char_ngrams: Sequence[str], idf: np.ndarray) -> None:
+    n, total = len(words), len(words) + len(bigrams) + len(char_ngrams)
+    fine = all(isinstance(name, str) and name for name in (*words, *char_ngrams))
+    fine = fine and len(set(words)) == n and len(set(char_ngrams)) == len(char_ngrams)
+    fine = fine and bigrams.dtype == np.int64 and bigrams.ndim == 1 and bool((np.diff(bigrams) > 0).all())
+    fine = fine and (len(bigrams) == 0 or (0 <= bigrams[0] and bigrams[-1] < n * n))
+    fine = fine and idf.dtype == np.float32 and idf.shape == (total,)
     if not (fine and np.isfinite(idf).all() and (idf > 0).all()):
         raise FormatError(
-            f"{n} words, {len(pairs)} pairs and {len(pieces)} pieces that do not fit their {idf.shape} weights",
-            wanted="different words and pieces, rising pairs of them, and a positive weight for each",
+            f"{n} words, {len(bigrams)} bigrams, {len(char_ngrams)} character n-grams, weights {idf.shape}",
+            wanted="different words and character n-grams, ascending bigrams, and a positive weight for each",
             next_step=RESTORE_FOLDER,
         )

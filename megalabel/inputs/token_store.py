@@ -1,4 +1,4 @@
-"""Texts to token ids on disk: ragged, memory-mapped, with a manifest that refuses to be stale."""
+"""Stores the tokens of many texts, memory-mapped, with a manifest that detects when they are out of date."""
 
 from __future__ import annotations
 
@@ -19,14 +19,16 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus, Split
 
 FORMAT = 1
-BLOCK = 4096  # texts handed to the tokenizer's threads at a time
+BLOCK = 4096  # texts that the tokenizer encodes at once
 
 
 class TokenStore:
-    """The tokens of N texts, one after the other, memory-mapped.
+    """The tokens of N texts, one after the other, in memory or memory-mapped.
 
-    ids (n_tokens,) uint16 where the vocabulary allows, else uint32; offsets (N + 1,) int64: the tokens of
-    text i are ids[offsets[i]:offsets[i + 1]].
+    Attributes:
+        ids: (n_tokens,) uint16 where the vocabulary has at most 2^16 tokens, else uint32.
+        offsets: (N + 1,) int64; the tokens of text i are ids[offsets[i]:offsets[i + 1]].
+        manifest: what the tokens were made from.
     """
 
     def __init__(self, ids: np.ndarray, offsets: np.ndarray, manifest: dict[str, Any]) -> None:
@@ -37,11 +39,11 @@ class TokenStore:
 
     @property
     def lengths(self) -> np.ndarray:
-        """(N,) int64, tokens of each text."""
+        """The number of tokens of each text: (N,) int64."""
         return np.diff(self.offsets)
 
     def gather(self, rows: np.ndarray) -> list[np.ndarray]:
-        """The tokens of some texts, as views."""
+        """The tokens of some texts, as views of `ids`."""
         starts, stops = self.offsets[rows], self.offsets[rows + 1]
         return [self.ids[a:b] for a, b in zip(starts, stops, strict=True)]
 
@@ -49,14 +51,24 @@ class TokenStore:
     def build(
         cls, texts: Texts, tokenizer: TextTokenizer, max_length: int, folder: str | Path | None = None
     ) -> TokenStore:
-        """Tokenises every text; into `folder` (atomically), or into memory if there is none."""
+        """Tokenizes all texts.
+
+        Args:
+            texts: the N texts.
+            tokenizer: the tokenizer.
+            max_length: the maximum number of tokens per text.
+            folder: where to write the tokens, atomically; None keeps them in memory.
+
+        Raises:
+            SettingError: `max_length` leaves no space for a token.
+        """
         manifest = _manifest(texts, tokenizer, max_length)
         blocks: list[np.ndarray] = []
         lengths = np.zeros(len(texts), dtype=np.int64)
         dtype = np.dtype(manifest["dtype"])
 
-        def tokenised() -> Iterable[np.ndarray]:
-            with Progress("tokenising", len(texts)) as progress:
+        def tokenized() -> Iterable[np.ndarray]:
+            with Progress("tokenizing", len(texts)) as progress:
                 for start in range(0, len(texts), BLOCK):
                     encoded = tokenizer.encode(texts[start : start + BLOCK], max_length)
                     lengths[start : start + len(encoded)] = [len(ids) for ids in encoded]
@@ -64,12 +76,12 @@ class TokenStore:
                     progress.advance(len(encoded))
 
         if folder is None:
-            blocks.extend(tokenised())
+            blocks.extend(tokenized())
             ids = np.concatenate(blocks) if blocks else np.zeros(0, dtype)
             return cls(ids, np.concatenate([[0], np.cumsum(lengths)]), manifest)
         with atomic_folder(folder) as new:
             with open(new / "ids.bin", "wb") as file:
-                for block in tokenised():
+                for block in tokenized():
                     file.write(block.tobytes())
             np.save(new / "offsets.npy", np.concatenate([[0], np.cumsum(lengths)]))
             write_manifest(new, FORMAT, {**manifest, "n_tokens": int(lengths.sum())})
@@ -77,7 +89,7 @@ class TokenStore:
 
     @classmethod
     def open(cls, folder: str | Path) -> TokenStore:
-        """A store on disk, its sizes and hashes checked before a byte is used."""
+        """Opens a store on disk after checking its hashes; FormatError if it is damaged."""
         folder = Path(folder)
         recover(folder)
         manifest = read_manifest(
@@ -94,17 +106,18 @@ class TokenStore:
         return cls(ids, offsets, manifest)
 
     @classmethod
-    def of(
+    def open_or_build(
         cls, texts: Texts, tokenizer: TextTokenizer, max_length: int, folder: str | Path | None = None
     ) -> TokenStore:
-        """The store in `folder` if it fits texts and settings, a new one if there is none.
+        """Opens the store in `folder`, or builds one if there is none.
 
-        StaleTokens if the one there was made from anything else.
+        Raises:
+            StaleTokens: the store in the folder was made from other texts or settings.
         """
         if folder is None or not (Path(folder) / "manifest.json").exists():
             return cls.build(texts, tokenizer, max_length, folder)
-        store, wanted = cls.open(folder), _manifest(texts, tokenizer, max_length)
-        for key, value in wanted.items():
+        store, expected = cls.open(folder), _manifest(texts, tokenizer, max_length)
+        for key, value in expected.items():
             if store.manifest.get(key) != value:
                 raise StaleTokens(
                     f"these tokens were made with {key} = {store.manifest.get(key)!r}",
@@ -116,47 +129,56 @@ class TokenStore:
 
 
 def prepared_folder(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -> Path | None:
-    """Where `megalabel prepare` puts the tokens of a side ("trn", "lbl"): beside the data, by tokenizer.
+    """The folder beside the data in which `megalabel prepare` stores tokens, by tokenizer and length.
 
-    None for a data set that has no folder of its own: one in memory, or in this package.
+    Args:
+        data: the data set.
+        side: "trn" for the training texts, "lbl" for the label texts.
+        tokenizer: the tokenizer.
+        max_length: the maximum number of tokens per text.
+
+    Returns:
+        The folder; None for a data set without a folder of its own (in memory, or bundled with the package).
     """
     if data.path is None or not Path(data.path).is_dir():
         return None
-    ours = Path(__file__).parents[1] in Path(data.path).resolve().parents
-    folder = Path(data.path) / "tokens" / data.name  # by name, as several one-file sets may share a folder
-    return None if ours else folder / f"{side}-{max_length}-{tokenizer.sha256[:8]}"
+    bundled = Path(__file__).parents[1] in Path(data.path).resolve().parents
+    folder = (
+        Path(data.path) / "tokens" / data.name
+    )  # by name, since several single-file data sets may share a folder
+    return None if bundled else folder / f"{side}-{max_length}-{tokenizer.sha256[:8]}"
 
 
-def stored(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -> TokenStore:
-    """The tokens of a side of a data set: the prepared ones where there are any, else made in memory.
+def open_or_build_tokens(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -> TokenStore:
+    """Opens the prepared tokens of a data set if there are any, else builds them in memory.
 
-    side: "trn" for the training texts, "lbl" for the label texts. StaleTokens if the prepared ones were made
-    from other texts.
+    The arguments are those of `prepared_folder`.
+
+    Raises:
+        StaleTokens: the prepared tokens were made from other texts or settings.
     """
     texts = data.train.texts if side == "trn" else data.label_texts
     folder = prepared_folder(data, side, tokenizer, max_length)
     if folder is not None and (folder / "manifest.json").exists():
-        return TokenStore.of(texts, tokenizer, max_length, folder)
+        return TokenStore.open_or_build(texts, tokenizer, max_length, folder)
     return TokenStore.build(texts, tokenizer, max_length)
 
 
 def check_texts(split: Split, data: Corpus) -> None:
-    """DataError if a side of a data set holds bags of words and no texts."""
+    """Raises DataError if a split holds bags of words and no texts."""
     if split.features is not None:
         raise DataError(
             f"{data.name} holds bags of words, not texts",
-            wanted="texts, which is what this reads",
-            next_step="take the data set's raw text files (trn_X.txt, trn_X_Y.txt, Y.txt, tst_X.txt, "
-            "tst_X_Y.txt), or train `linear` on the bags",
+            wanted="texts",
+            next_step="use the raw text files of the data set (trn_X.txt, trn_X_Y.txt, Y.txt, tst_X.txt, "
+            "tst_X_Y.txt), or train `linear` on the bags of words",
             where=data.path,
         )
 
 
 def _manifest(texts: Texts, tokenizer: TextTokenizer, max_length: int) -> dict[str, Any]:
     if max_length < 1:
-        raise SettingError(
-            f"max_length = {max_length}", wanted="at least 1", next_step="give the longest text in tokens"
-        )
+        raise SettingError.range("max_length", max_length, 1, integer=True)
     size = tokenizer.vocabulary_size
     return {
         "n_texts": len(texts),

@@ -1,4 +1,4 @@
-"""Texts to token ids: a fast tokenizer, loaded or learnt from the texts themselves."""
+"""Turns texts into token ids: a fast tokenizer that is loaded, or learned from the texts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from megalabel.errors import DataError, FormatError, SettingError
+from megalabel.errors import RESTORE_FOLDER, DataError, FormatError, SettingError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 
 class TextTokenizer:
-    """A fast tokenizer (the `tokenizers` library's), its padding id and the hash that names it.
+    """A fast tokenizer of the `tokenizers` library, with its padding id and a hash that identifies it.
 
-    Special tokens are added as the tokenizer's own post-processor says.
+    The post-processor of the tokenizer decides which special tokens are added.
     """
 
     def __init__(self, tokenizer: Tokenizer, pad_id: int = 0) -> None:
@@ -26,28 +26,26 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> TextTokenizer:
-        """The tokenizer that `save` wrote."""
+        """Loads the tokenizer that `save` wrote; FormatError if it is missing or damaged."""
         from tokenizers import Tokenizer
 
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
-            raise FormatError(
-                "the file is missing", wanted="a tokenizer", next_step="copy the whole folder", where=path
-            )
+            raise FormatError("the file is missing", wanted="a tokenizer", next_step=RESTORE_FOLDER, where=path)
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
             raise FormatError(
-                f"the tokenizer does not load ({error})",
+                f"the tokenizer cannot be loaded ({error})",
                 wanted="a tokenizer.json of the tokenizers library",
-                next_step="copy the folder again from where it was made",
+                next_step=RESTORE_FOLDER,
                 where=path,
             ) from error
         pad = tokenizer.token_to_id("[PAD]")
         return cls(tokenizer, next(iter(_pad_ids(tokenizer)), pad if pad is not None else 0))
 
     def save(self, folder: str | Path) -> None:
-        """Writes `tokenizer.json`, with its padding id inside."""
+        """Writes `tokenizer.json`, including the padding id."""
         self.tokenizer.enable_padding(
             pad_id=self.pad_id, pad_token=self.tokenizer.id_to_token(self.pad_id) or "[PAD]"
         )
@@ -58,25 +56,34 @@ class TextTokenizer:
 
     @property
     def vocabulary_size(self) -> int:
-        """How many token ids there are, added tokens included."""
+        """The number of token ids, including added tokens."""
         return int(self.tokenizer.get_vocab_size(with_added_tokens=True))
 
     @property
     def sha256(self) -> str:
-        """The hash of everything that decides which ids a text gets."""
+        """SHA-256 (hexadecimal) of everything that determines the ids of a text."""
         return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()
 
     def encode(self, texts: Sequence[str] | Iterable[str], max_length: int) -> list[list[int]]:
-        """Token ids of each text, at most `max_length` with the special tokens.
+        """Encodes texts.
 
-        SettingError if that leaves no room for a token of the text; DataError for what is no string.
+        Args:
+            texts: the texts.
+            max_length: the maximum number of tokens per text, including special tokens.
+
+        Returns:
+            The token ids of each text.
+
+        Raises:
+            SettingError: `max_length` leaves no space for a token of the text.
+            DataError: a text is not a string.
         """
         special = self.tokenizer.num_special_tokens_to_add(False)
         if max_length <= special:
             raise SettingError(
                 f"max_length = {max_length}",
-                wanted=f"at least {special + 1}: the tokenizer adds {special} tokens of its own",
-                next_step="raise it",
+                wanted=f"at least {special + 1}, since the tokenizer adds {special} special tokens",
+                where="max_length",
             )
         self.tokenizer.enable_truncation(max_length)
         try:
@@ -87,15 +94,21 @@ class TextTokenizer:
 
 
 def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> TextTokenizer:
-    """A tokenizer of whole words, learnt from the texts themselves.
+    """Learns a tokenizer of whole words from texts.
 
-    kind "words": words and single other signs, lower-cased, accents dropped; "symbols": whatever stands
-    between blanks, as it is, for formulas and codes. The most frequent `size` are kept, ties by spelling.
+    Args:
+        texts: the texts.
+        size: the number of tokens; the most frequent words are kept, ties go by spelling.
+        kind: "words" for words and single other characters, in lower case and without accents; "symbols" for
+            whatever is between blanks, unchanged, for formulas and codes.
+
+    Raises:
+        SettingError: the kind is unknown.
     """
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
     if kind not in ("words", "symbols"):
-        raise SettingError(f"tokenizer kind {kind!r}", wanted="words or symbols", next_step="name one of the two")
+        raise SettingError.choice("tokenizer", kind, ("words", "symbols"))
     trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=["[PAD]", "[UNK]"], show_progress=False)
     tokenizer = Tokenizer(models.WordLevel(unk_token="[UNK]"))
     if kind == "symbols":
@@ -108,12 +121,12 @@ def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> Tex
 
 
 def _clean(text: str) -> str:
-    """The text without halves of surrogate pairs, which the tokenizers library does not take."""
+    """The text without halves of surrogate pairs, which the tokenizers library does not accept."""
     if not isinstance(text, str):
         raise DataError(
             f"a text of type {type(text).__name__}",
             wanted="a string",
-            next_step='leave it out, or give "" for an empty text',
+            next_step='give "" for an empty text',
         )
     return text.encode("utf-8", "replace").decode("utf-8")
 

@@ -1,1 +1,1 @@
-"""The tree over the labels: label features, the label graph, balanced clusters, and the tree that they make."""
+"""Label trees: label features, the label graph, balanced clusters, and the trees built from them."""

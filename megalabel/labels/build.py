@@ -1,4 +1,4 @@
-"""From a corpus to its label tree: features, graph, clusters, each step told with its seconds."""
+"""Builds the label tree of a corpus: label features, label graph, clusters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from megalabel.labels.tree import LabelTree
 
 Say = Callable[[str], Any]
-LABEL_TEXTS = "label_texts_sha256"  # in `LabelTree.built`
+LABEL_TEXTS = "label_texts_sha256"  # a key of `LabelTree.built`
 
 
 def build_tree(
@@ -23,12 +23,12 @@ def build_tree(
     *,
     source: str = "texts",
     graph: bool = True,
-    unit: bool = False,
+    normalize: bool = False,
     depths: Sequence[int] | None = None,
-    keep: int = 1000,
-    hops: int = 400,
-    p_reset: float = 0.8,
-    neighbours: int = 10,
+    cluster_features: int = 1000,
+    walk_length: int = 400,
+    restart_probability: float = 0.8,
+    graph_top_k: int = 10,
     tokenizer: str = "words",
     vocabulary: int = 100_000,
     max_length: int = 256,
@@ -36,81 +36,85 @@ def build_tree(
     rows: np.ndarray | None = None,
     say: Say | None = None,
 ) -> LabelTree:
-    """The label tree of a corpus, as CascadeXML builds it (arXiv 2211.00640): from training texts only.
+    """Builds the label tree of a corpus from its training texts, as CascadeXML does (arXiv 2211.00640).
 
-    The same arguments give the same tree for any number of threads.
+    The same arguments make the same tree with any number of threads.
 
     Args:
-        data: the corpus. One of bags of words takes these as features of its texts, and no settings of words.
-        source: of the label features: texts (PIFA; a label without any takes its own text), names (the label
-            texts), or both side by side.
-        graph: smooth the features along the label graph.
-        unit: bring features to length 1 before they are smoothed, which the paper does not: there, a neighbour
-            with very many texts drowns the others. Better leaves where some labels are that frequent.
-        depths: rising; level i gets 2^depths[i] clusters. Default: `choose_depths`.
-        keep: features kept of each label; of its texts and its name each for "both", until they are smoothed.
-            They take about 16 bytes times this and L while they are made, twice that for "both".
-        hops, p_reset, neighbours: of the label graph; see `label_graph`.
-        tokenizer: words, or symbols for formulas and codes.
-        vocabulary: most words that are told apart.
-        max_length: words of a text that are read.
-        seed: of walks and clusters.
-        rows: (n,) integers, the training texts to learn from, such as those left after some were held out for
-            validation. Default: all.
-        say: takes a line for each step, such as `print`.
+        data: the corpus. BagOfWords of words are used as the features of their texts, and need no settings of
+            words.
+        source: the source of the label features: "texts" (PIFA; a label without training texts uses its label
+            text), "names" (the label texts), or "both" side by side.
+        graph: whether to smooth the features along the label graph.
+        normalize: whether to scale the features to length 1 before smoothing, which the paper does not do. Without
+            it, a neighbor with very many texts dominates the others; with it, the leaves are better on data with
+            such frequent labels.
+        depths: ascending; level i gets 2^depths[i] clusters. Default: those of `choose_depths`.
+        cluster_features: the number of features kept per label (for "both", per label and source until smoothing).
+            They take about 16 · cluster_features · L bytes while they are made, twice that for "both".
+        walk_length, restart_probability, graph_top_k: settings of the label graph; see `label_graph`.
+        tokenizer: "words", or "symbols" for formulas and codes.
+        vocabulary: the maximum number of words.
+        max_length: the number of words read per text.
+        seed: seeds the random walks and the clustering.
+        rows: (n,) integers, the training texts to use, such as those not held out for validation. Default: all.
+        say: a function that takes one line of text per step, such as `print`.
 
     Raises:
-        SettingError: a value out of its range, depths that do not fit the number of labels.
-        DataError: texts and labels without a word.
+        SettingError: a value is out of its range, or the depths do not fit the number of labels.
+        DataError: texts and labels have no words.
     """
-    from megalabel.inputs.bags import refuse_text_settings
+    from megalabel.inputs.bag_of_words import check_text_settings_unused
     from megalabel.inputs.tfidf import l2_rows
     from megalabel.labels.cluster import check_depths, choose_depths, cluster
-    from megalabel.labels.features import label_features, material
+    from megalabel.labels.features import feature_sources, label_features
     from megalabel.labels.graph import check_graph, label_graph, smoothed
 
-    if keep < 1:
-        raise SettingError(f"keep = {keep}", wanted="1 or more", next_step="leave keep out")
+    if cluster_features < 1:
+        raise SettingError.range("cluster_features", cluster_features, 1, integer=True)
     if seed < 0:
-        raise SettingError(f"seed = {seed}", wanted="0 or more", next_step="give another seed")
+        raise SettingError.range("seed", seed, 0, integer=True)
     words: dict[str, Any] = {"tokenizer": tokenizer, "vocabulary": vocabulary, "max_length": max_length}
     if source == "texts" and data.train.features is not None:
-        refuse_text_settings(build_tree, **words)
+        check_text_settings_unused(build_tree, **words)
     if graph:
-        check_graph(hops, p_reset, neighbours)
+        check_graph(walk_length, restart_probability, graph_top_k)
     chosen = choose_depths(data.n_labels) if depths is None else check_depths(depths, data.n_labels)
-    rows = _checked(rows, len(data.train))
-    step = _Steps(say)
-    step.tell(_depths_line(chosen, data.n_labels, depths is None))
-    found = material(data, rows, source=source, **words)
+    rows = _check_rows(rows, len(data.train))
+    step = _StepLog(say)
+    step.say(_depths_line(chosen, data.n_labels, depths is None))
+    found = feature_sources(data, rows, source=source, **words)
     labels, weights = found.labels, found.texts.nnz + found.names.nnz
     step("texts", f"{len(data.train) if rows is None else len(rows):,} texts, {weights:,} weights")
-    features = label_features(found, source, keep)
+    features = label_features(found, source, cluster_features)
     del found
-    if unit:
+    if normalize:
         features = l2_rows(features)
-    step("features", f"{features.nnz:,} of {features.shape[0]:,} labels{_placing(labels, features)}")
+    step("features", f"{features.nnz:,} of {features.shape[0]:,} labels{_unplaced(labels, features)}")
     if graph:
-        edges = label_graph(labels, hops=hops, p_reset=p_reset, neighbours=neighbours, seed=seed)
+        edges = label_graph(
+            labels, walk_length=walk_length, restart_probability=restart_probability, top_k=graph_top_k, seed=seed
+        )
         step("graph", f"{edges.nnz:,} edges")
-        features = smoothed(edges, features, keep)
+        features = smoothed(edges, features, cluster_features)
         del edges
         step("smoothing", f"{features.nnz:,} features")
+    settings = {"walk_length": walk_length, "restart_probability": restart_probability, "top_k": graph_top_k}
     tree = cluster(features, chosen, seed=seed)
     step("clusters", " > ".join(f"{n:,}" for n in tree.sizes))
     tree.built.update(
-        data=data.name, source=source, unit=unit, depths=list(chosen), keep=keep,
+        data=data.name, source=source, normalize=normalize, depths=list(chosen), cluster_features=cluster_features,
         **words, seed=seed, texts=int(labels.shape[0]),
-        graph={"hops": hops, "p_reset": p_reset, "neighbours": neighbours} if graph else None,
+        graph=settings if graph else None,
         **{LABEL_TEXTS: data.label_texts.sha256()},
     )  # fmt: skip
     return tree
 
 
 def check_fits(tree: LabelTree, data: Corpus) -> None:
-    """SettingError unless the tree is over the labels of the corpus.
+    """Raises SettingError unless the tree is over the labels of the corpus.
 
-    A tree of `build_tree` knows its label texts; of any other, only the number of labels can be told.
+    A tree of `build_tree` holds a hash of its label texts; of other trees only the number of labels is compared.
     """
     of = f" of {tree.built['data']}" if "data" in tree.built else ""
     if tree.n_labels != data.n_labels:
@@ -121,47 +125,46 @@ def check_fits(tree: LabelTree, data: Corpus) -> None:
         return
     raise SettingError(
         found,
-        wanted="a tree over the labels of the very data",
+        wanted="a tree over the labels of this data set",
         next_step=f"build one for {data.name} with `megalabel tree build`",
     )
 
 
-class _Steps:
-    """Tells what each step made, and its seconds."""
+class _StepLog:
+    """Writes one line per step: what it made, and how many seconds it took."""
 
     def __init__(self, say: Say | None) -> None:
-        self.tell, self.begun = say or (lambda _: None), time.monotonic()
+        self.say, self.start = say or (lambda _: None), time.monotonic()
 
     def __call__(self, name: str, made: str) -> None:
         now = time.monotonic()
-        self.tell(f"{name:<10} {now - self.begun:7.1f} s  {made}")
-        self.begun = now
+        self.say(f"{name:<10} {now - self.start:7.1f} s  {made}")
+        self.start = now
 
 
-def _depths_line(depths: tuple[int, ...], n_labels: int, ours: bool) -> str:
+def _depths_line(depths: tuple[int, ...], n_labels: int, chosen: bool) -> str:
     clusters = " > ".join(f"{2**d:,}" for d in depths)
-    line = (
-        f"depths {','.join(map(str, depths))}: {clusters} clusters, {n_labels / 2 ** depths[-1]:.1f} labels a leaf"
-    )
-    return line + (" (chosen from the number of labels)" if ours else "")
+    mean = n_labels / 2 ** depths[-1]
+    line = f"depths {','.join(map(str, depths))}: {clusters} clusters, {mean:.1f} labels per leaf"
+    return line + (" (chosen from the number of labels)" if chosen else "")
 
 
-def _placing(labels: Any, features: Any) -> str:
-    """How many labels have no training text, and how many of these no features either."""
-    bare = np.bincount(labels.indices, minlength=labels.shape[1]) == 0
-    nothing = np.diff(features.indptr) == 0
+def _unplaced(labels: Any, features: Any) -> str:
+    """The number of labels without training texts, and of labels without any features."""
+    no_text = np.bincount(labels.indices, minlength=labels.shape[1]) == 0
+    no_features = np.diff(features.indptr) == 0
     parts = [
         f"{np.count_nonzero(mask):,} {what}"
         for mask, what in (
-            (bare & ~nothing, "without training text, placed by their label text"),
-            (nothing, "with neither, placed where there is room"),
+            (no_text & ~no_features, "without training text, clustered by their label text"),
+            (no_features, "without any features, assigned to balance the clusters"),
         )
         if mask.any()
     ]
     return f" ({'; '.join(parts)})" if parts else ""
 
 
-def _checked(rows: np.ndarray | None, n: int) -> np.ndarray | None:
+def _check_rows(rows: np.ndarray | None, n: int) -> np.ndarray | None:
     if rows is None:
         return None
     rows = np.asarray(rows)
@@ -169,6 +172,6 @@ def _checked(rows: np.ndarray | None, n: int) -> np.ndarray | None:
         raise SettingError(
             f"rows of shape {rows.shape} and dtype {rows.dtype}",
             wanted=f"at least one integer from 0 to {n - 1}",
-            next_step="give the rows of the training texts to learn from",
+            where="rows",
         )
     return rows.astype(np.int64)

@@ -1,9 +1,9 @@
-"""Label features: what a label is about, as a sparse row, from its training texts, its own text, or both.
+"""Label features: a sparse row per label, from its training texts, its label text, or both.
 
 "texts" is PIFA, *positive instance feature aggregation* (Yu et al., "PECOS: Prediction for Enormous and
-Correlated Output Spaces", JMLR 2022, section 3.1): the sum of the TF-IDF rows of a label's training texts, each
-of length 1. The sum is *not* brought to length 1, so that in the label graph's averages a label with many texts
-weighs more than one with few; the clustering looks at directions only.
+Correlated Output Spaces", JMLR 2022, section 3.1): the sum of the TF-IDF rows of the training texts of a label,
+each of length 1. The sum is *not* scaled to length 1, so that a label with many texts has more weight in the
+averages of the label graph than one with few; the clustering uses directions only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, SettingError
-from megalabel.inputs.bags import Bags
+from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.tfidf import l2_rows, tfidf
 from megalabel.inputs.token_store import TokenStore
 from megalabel.inputs.tokenizer import learn_tokenizer
@@ -29,12 +29,15 @@ SOURCES = ("texts", "names", "both")
 
 
 @dataclass(frozen=True)
-class Material:
-    """What label features are made from; the rows of each have length 1, or are zeros.
+class FeatureSources:
+    """The sparse rows from which label features are made; all rows have length 1 or are zeros.
 
-    labels (N, L) float32 CSR of ones. texts (N, V) float32 CSR: the training texts, or their bags of words.
-    names (L, V) float32 CSR: the label texts, by an idf of their own. names_as_texts: the same by the training
-    texts' idf, so in the space of `texts`; None where that is of bags of words, which have no such space.
+    Attributes:
+        labels: (N, L) float32 CSR of ones.
+        texts: (N, V) float32 CSR, the training texts or their bags of words.
+        names: (L, V) float32 CSR, the label texts with an idf of their own.
+        names_as_texts: (L, V) float32 CSR, the label texts with the idf of the training texts, and so in the
+            space of `texts`; None where `texts` are bags of words, which have no such space.
     """
 
     labels: sp.csr_matrix
@@ -43,90 +46,93 @@ class Material:
     names_as_texts: sp.csr_matrix | None
 
 
-def material(
+def feature_sources(
     data: Corpus, rows: np.ndarray | None, *, source: str, tokenizer: str, vocabulary: int, max_length: int
-) -> Material:
-    """Tokens and TF-IDF of the training and label texts.
+) -> FeatureSources:
+    """Tokenizes the training and label texts and computes their TF-IDF.
 
     Args:
         data: the corpus.
-        rows: (n,) integers, which training texts are looked at; None for all.
-        source: the source of the features; what it does not want stays empty.
-        tokenizer: words or symbols; learnt from these very texts and the label texts.
-        vocabulary: most tokens that it has.
-        max_length: tokens of a text that are read.
+        rows: (n,) integers, the training texts to use; None for all.
+        source: "texts", "names" or "both"; matrices that the source does not need stay empty.
+        tokenizer: "words" or "symbols"; it is learned from these texts and the label texts.
+        vocabulary: the maximum number of tokens of the tokenizer.
+        max_length: the number of tokens read per text.
 
     Raises:
-        SettingError: an unknown source or tokenizer, a vocabulary or length that is too small.
-        DataError: bags of words with NaN or inf.
+        SettingError: the source or tokenizer is unknown, or the vocabulary or length is too small.
+        DataError: bags of words hold NaN or inf.
     """
     if source not in SOURCES:
-        raise SettingError(f"source = {source!r}", wanted=", ".join(SOURCES), next_step="name one of these")
+        raise SettingError.choice("source", source, SOURCES)
     if vocabulary < 3:
-        raise SettingError(
-            f"vocabulary = {vocabulary}",
-            wanted="3 or more: padding, unknown words, and a word",
-            next_step="raise it, 100000 is common",
-        )
-    side = data.train
-    labels = side.labels if rows is None else side.labels[rows]
+        raise SettingError.range("vocabulary", vocabulary, 3, integer=True)  # padding, unknown words, and a word
+    train = data.train
+    labels = train.labels if rows is None else train.labels[rows]
     bags = None
-    if side.features is not None and source != "names":
-        given = side.features if rows is None else side.features[rows]
-        bags = Bags(given.shape[1]).transform(given)
+    if train.features is not None and source != "names":
+        given = train.features if rows is None else train.features[rows]
+        bags = BagOfWords(given.shape[1]).transform(given)
         if source == "texts":
-            return Material(labels, bags, sp.csr_matrix((data.n_labels, 0), dtype=np.float32), None)
-    texts = Texts.blank(0) if source == "names" else side.texts if rows is None else side.texts[rows]
-    words = learn_tokenizer((t for part in (texts, data.label_texts) for t in part), vocabulary, tokenizer)
-    unknown = words.tokenizer.token_to_id("[UNK]")
-    skip = sorted({words.pad_id, *(() if unknown is None else (unknown,))})
-    name_store = TokenStore.build(data.label_texts, words, max_length)
+            return FeatureSources(labels, bags, sp.csr_matrix((data.n_labels, 0), dtype=np.float32), None)
+    texts = Texts.blank(0) if source == "names" else train.texts if rows is None else train.texts[rows]
+    learned = learn_tokenizer((t for part in (texts, data.label_texts) for t in part), vocabulary, tokenizer)
+    unknown = learned.tokenizer.token_to_id("[UNK]")
+    skip = sorted({learned.pad_id, *(() if unknown is None else (unknown,))})
+    name_store = TokenStore.build(data.label_texts, learned, max_length)
     if source == "names":
-        nothing = sp.csr_matrix(
-            (len(side) if rows is None else len(rows), words.vocabulary_size), dtype=np.float32
+        no_texts = sp.csr_matrix(
+            (len(train) if rows is None else len(rows), learned.vocabulary_size), dtype=np.float32
         )
-        return Material(labels, nothing, tfidf(name_store, skip=skip)[0], None)
+        return FeatureSources(labels, no_texts, tfidf(name_store, skip=skip)[0], None)
     if bags is not None:
-        return Material(labels, bags, tfidf(name_store, skip=skip)[0], None)
-    weights, idf = tfidf(TokenStore.build(texts, words, max_length), skip=skip)
-    return Material(labels, weights, tfidf(name_store, skip=skip)[0], tfidf(name_store, idf=idf, skip=skip)[0])
+        return FeatureSources(labels, bags, tfidf(name_store, skip=skip)[0], None)
+    weights, idf = tfidf(TokenStore.build(texts, learned, max_length), skip=skip)
+    return FeatureSources(
+        labels, weights, tfidf(name_store, skip=skip)[0], tfidf(name_store, idf=idf, skip=skip)[0]
+    )
 
 
-def label_features(found: Material, source: str, keep: int) -> sp.csr_matrix:
-    """The features Φ of every label: (L, V) float32 CSR, or (L, 2V) for "both".
+def label_features(sources: FeatureSources, source: str, top_k: int) -> sp.csr_matrix:
+    """Computes the features Φ of all labels; a label with neither training texts nor a name has a row of zeros.
 
-    "texts": Yᵀ times the texts' rows, the `keep` largest entries of each label. A label without training text
-    takes its own text's row, in the same space, where there is one. "names": the label texts' rows. "both": the
-    two side by side, each brought to length 1, so that they weigh alike. A label with neither text nor name is
-    a row of zeros.
+    Args:
+        sources: the rows of texts and label texts.
+        source: "texts" for Yᵀ X, where a label without training texts gets the row of its label text in the same
+            space; "names" for the rows of the label texts; "both" for the two side by side, each scaled to
+            length 1, so that they have the same weight.
+        top_k: the number of entries that are kept per label (and source), the largest ones.
+
+    Returns:
+        (L, V) float32 CSR; (L, 2V) for "both".
 
     Raises:
-        DataError: not a single label has a feature.
+        DataError: no label has a feature.
     """
     if source == "names":
-        features = keep_largest(found.names, keep)
+        features = keep_largest(sources.names, top_k)
     else:
-        features = pifa(found.labels, found.texts, keep)
+        features = pifa(sources.labels, sources.texts, top_k)
         if source == "both":
-            features = sp.hstack([l2_rows(features), keep_largest(found.names, keep)], format="csr")
-        elif found.names_as_texts is not None:
-            features = filled(features, found.names_as_texts)
+            features = sp.hstack([l2_rows(features), keep_largest(sources.names, top_k)], format="csr")
+        elif sources.names_as_texts is not None:
+            features = fill_empty_rows(features, sources.names_as_texts)
     if features.nnz == 0:
         raise DataError(
             f"no label has a feature from its {source}",
             wanted="texts or label texts with words in them",
-            next_step="name another source, or look at the data with `megalabel data check`",
+            next_step="choose another source, or look at the data with `megalabel data check`",
         )
     return features
 
 
-def pifa(labels: sp.csr_matrix, texts: sp.csr_matrix, keep: int) -> sp.csr_matrix:
-    """Yᵀ X with the `keep` largest entries of each row: (N, L) and (N, V) to (L, V) float32 CSR."""
-    return product_keep_largest(labels.T.tocsr(), texts, keep)
+def pifa(labels: sp.csr_matrix, texts: sp.csr_matrix, top_k: int) -> sp.csr_matrix:
+    """Yᵀ X with the `top_k` largest entries of each row: (N, L) and (N, V) to (L, V) float32 CSR."""
+    return product_keep_largest(labels.T.tocsr(), texts, top_k)
 
 
-def filled(features: sp.csr_matrix, others: sp.csr_matrix) -> sp.csr_matrix:
-    """`features`, with the rows of `others` where a row is empty."""
+def fill_empty_rows(features: sp.csr_matrix, others: sp.csr_matrix) -> sp.csr_matrix:
+    """`features`, with empty rows replaced by those of `others`."""
     empty = np.flatnonzero(np.diff(features.indptr) == 0)
     if len(empty) == 0 or others[empty].nnz == 0:
         return features

@@ -1,9 +1,9 @@
-"""The label graph: which labels are met together, by random walks, and features smoothed along it.
+"""The label graph of labels that occur together, made by random walks, and features smoothed along it.
 
-ECLARE's walk with restart (Mittal et al., "ECLARE: Extreme Classification with Label Graph Correlations", WWW
-2021), as CascadeXML uses it (Kharbanda et al., NeurIPS 2022, arXiv 2211.00640): from a label to a random text of
-it, from the text to a random label of it. A label of few texts so gets the words of labels that are met beside
-it, and lies near them in the tree.
+The walk with restart is that of ECLARE (Mittal et al., "ECLARE: Extreme Classification with Label Graph
+Correlations", WWW 2021), as CascadeXML uses it (Kharbanda et al., NeurIPS 2022, arXiv 2211.00640): from a label
+to a random text of the label, and from the text to a random label of the text. A label with few texts thereby
+receives the words of labels that occur with it, and lies near them in the tree.
 """
 
 from __future__ import annotations
@@ -17,53 +17,58 @@ from megalabel.kernels.sparse.sparse_rows import product_keep_largest
 
 
 def label_graph(
-    labels: sp.csr_matrix, *, hops: int = 400, p_reset: float = 0.8, neighbours: int = 10, seed: int = 0
+    labels: sp.csr_matrix,
+    *,
+    walk_length: int = 400,
+    restart_probability: float = 0.8,
+    top_k: int = 10,
+    seed: int = 0,
 ) -> sp.csr_matrix:
-    """The graph A of the labels, (L, L) float32 CSR: visits of walks, normalised on both sides.
+    """Builds the graph A of the labels from the visits of random walks, normalized on both sides.
 
     Args:
         labels: (N, L) CSR of ones.
-        hops: how many hops each label's walk has.
-        p_reset: how likely a hop starts at the label itself again: 0.8 makes short walks.
-        neighbours: how many labels are kept in each row, beside the label itself.
-        seed: of the walks.
+        walk_length: the number of steps of the walk from each label.
+        restart_probability: the probability that a step starts at the label again; 0.8 makes short walks.
+        top_k: the number of neighbors kept per label, besides the label itself.
+        seed: seeds the walks.
 
-    A label without texts has an empty row.
+    Returns:
+        (L, L) float32 CSR; a label without texts has an empty row.
 
     Raises:
-        SettingError: a number out of its range.
+        SettingError: a number is out of its range.
     """
-    check_graph(hops, p_reset, neighbours)
-    return normalised(walk_counts(labels, hops=hops, p_reset=p_reset, top=neighbours, seed=seed))
+    check_graph(walk_length, restart_probability, top_k)
+    return normalized(walk_counts(labels, hops=walk_length, p_reset=restart_probability, top=top_k, seed=seed))
 
 
-def check_graph(hops: int, p_reset: float, neighbours: int) -> None:
-    """SettingError for a number out of its range; see `label_graph`."""
-    for name, value, fits, wanted in (
-        ("hops", hops, hops >= 1, "1 or more"),
-        ("p_reset", p_reset, 0 <= p_reset <= 1, "from 0 to 1"),
-        ("neighbours", neighbours, neighbours >= 1, "1 or more"),
-    ):
-        if not fits:
-            raise SettingError(f"{name} = {value}", wanted=wanted, next_step=f"leave {name} out")
+def check_graph(walk_length: int, restart_probability: float, top_k: int) -> None:
+    """Raises SettingError for a number out of its range; see `label_graph`."""
+    if walk_length < 1:
+        raise SettingError.range("walk_length", walk_length, 1, integer=True)
+    if not 0 <= restart_probability <= 1:
+        raise SettingError.range("restart_probability", restart_probability, 0, 1)
+    if top_k < 1:
+        raise SettingError.range("graph_top_k", top_k, 1, integer=True)
 
 
-def normalised(counts: sp.csr_matrix) -> sp.csr_matrix:
-    """D_r^(-1/2) A D_c^(-1/2), with D_r and D_c the sums of the rows and of the columns: (L, L) float32 CSR."""
+def normalized(counts: sp.csr_matrix) -> sp.csr_matrix:
+    """D_r^(-1/2) A D_c^(-1/2), where D_r and D_c are the sums of rows and columns: (L, L) float32 CSR."""
     graph = sp.csr_matrix(counts, dtype=np.float32, copy=True)
-    of_rows, of_columns = (np.asarray(graph.sum(axis=axis, dtype=np.float64)).ravel() for axis in (1, 0))
+    row_sums, column_sums = (np.asarray(graph.sum(axis=axis, dtype=np.float64)).ravel() for axis in (1, 0))
     left, right = (
         np.divide(1.0, np.sqrt(sums), out=np.zeros_like(sums), where=sums > 0).astype(np.float32)
-        for sums in (of_rows, of_columns)
+        for sums in (row_sums, column_sums)
     )
     graph.data *= np.repeat(left, np.diff(graph.indptr)) * right[graph.indices]
     return graph
 
 
-def smoothed(graph: sp.csr_matrix, features: sp.csr_matrix, keep: int) -> sp.csr_matrix:
-    """A Φ with the `keep` largest entries of each row: (L, V) float32 CSR.
+def smoothed(graph: sp.csr_matrix, features: sp.csr_matrix, top_k: int) -> sp.csr_matrix:
+    """A Φ with the `top_k` largest entries of each row: (L, V) float32 CSR.
 
-    A label with an empty row in the graph keeps its own features.
+    A label with an empty row in the graph keeps its features.
     """
-    alone = (np.diff(graph.indptr) == 0).astype(np.float32)
-    return product_keep_largest(sp.csr_matrix(graph + sp.diags(alone, format="csr")), features, keep)
+    isolated = (np.diff(graph.indptr) == 0).astype(np.float32)
+    return product_keep_largest(sp.csr_matrix(graph + sp.diags(isolated, format="csr")), features, top_k)

@@ -1,4 +1,4 @@
-"""Orders and groups of labels that heads are laid out by: along a tree, by frequency, in clusters."""
+"""Orders and groups of labels for the layout of heads: along a tree, by frequency, and in clusters."""
 
 from __future__ import annotations
 
@@ -7,76 +7,82 @@ import numpy as np
 from megalabel.errors import SettingError
 from megalabel.labels.tree import LabelTree
 
-MOST = 100  # labels of an auxiliary cluster, in Spartex
+MAX_LABELS = 100  # labels per auxiliary cluster in Spartex
 
 
-def auxiliary_depth(n_labels: int, most: int = MOST) -> int:
-    """How often L labels are halved until no cluster has more than `most`: 2 to this power clusters.
+def auxiliary_depth(n_labels: int, max_labels: int = MAX_LABELS) -> int:
+    """The number of halvings of L labels after which no cluster has more than `max_labels`; at least 1.
 
-    The rule of Spartex (NeurIPS 2024): 2,048 clusters for LF-AmazonTitles-131K, 8,192 for Amazon-670K, 32,768 for
-    Amazon-3M. At least 1, so that the depth can be given to `build_tree`.
+    There are 2 to this power clusters. The rule is that of Spartex (NeurIPS 2024): 2,048 clusters for
+    LF-AmazonTitles-131K, 8,192 for Amazon-670K, and 32,768 for Amazon-3M.
 
     Raises:
-        SettingError: fewer than 2 labels, `most` below 1.
+        SettingError: there are fewer than 2 labels, or `max_labels` is below 1.
     """
-    if n_labels < 2 or most < 1:
+    if n_labels < 2 or max_labels < 1:
         raise SettingError(
-            f"clusters of at most {most} of {n_labels} labels",
-            wanted="2 labels or more, and 1 or more a cluster",
+            f"clusters of at most {max_labels} of {n_labels} labels",
+            wanted="at least 2 labels, and at least 1 per cluster",
             next_step="train without an auxiliary head",
         )
-    return max(1, (-(-n_labels // most) - 1).bit_length())
+    return max(1, (-(-n_labels // max_labels) - 1).bit_length())
 
 
 def auxiliary_level(tree: LabelTree) -> int:
-    """The level of a tree whose clusters are nearest in number to `auxiliary_depth`, 0 the coarsest."""
-    wanted = auxiliary_depth(tree.n_labels)
-    return min(range(tree.depth), key=lambda level: abs(np.log2(tree.sizes[level]) - wanted))
+    """The level of a tree (0 is the coarsest) whose number of clusters is nearest to that of `auxiliary_depth`."""
+    target = auxiliary_depth(tree.n_labels)
+    return min(range(tree.depth), key=lambda level: abs(np.log2(tree.sizes[level]) - target))
 
 
 def auxiliary_clusters(tree: LabelTree, level: int | None = None) -> np.ndarray:
-    """(L,) int64, the cluster of each label on a level of the tree, 0 the coarsest; by default its leaves.
+    """The cluster of each label on a level of the tree: (L,) int64.
+
+    Args:
+        tree: a tree over L labels.
+        level: the level, 0 for the coarsest; default: the leaves.
 
     Raises:
-        SettingError: a level that the tree does not have.
+        SettingError: the tree has no such level.
     """
     level = tree.depth - 1 if level is None else level
     if not 0 <= level < tree.depth:
-        raise SettingError(
-            f"level = {level}", wanted=f"from 0 to {tree.depth - 1}", next_step="name one of the tree's levels"
-        )
+        raise SettingError.range("level", level, 0, tree.depth - 1, integer=True)
     clusters = tree.parents(level)
     for below in range(level + 1, tree.depth):
         clusters = clusters[tree.parents(below)]
-    return clusters[tree.place]
+    return clusters[tree.position]
 
 
 def by_tree(tree: LabelTree) -> np.ndarray:
-    """(L,) int64, the labels as they stand next to each other in the tree; a copy."""
+    """The labels in the order of the tree: (L,) int64, a copy."""
     return tree.order.copy()
 
 
 def by_frequency(counts: np.ndarray) -> np.ndarray:
-    """(L,) int64, the labels from the most frequent to the rarest, ties to the lower id.
+    """The labels from the most frequent to the rarest, ties to the lower id: (L,) int64.
 
     Raises:
-        SettingError: counts (L,) that are no numbers from 0 up.
+        SettingError: the counts are not (L,) numbers of 0 or more.
     """
-    return np.argsort(-_checked(counts), kind="stable").astype(np.int64)
+    return np.argsort(-_check_counts(counts), kind="stable").astype(np.int64)
 
 
 def frequent_first(order: np.ndarray, counts: np.ndarray, n: int) -> np.ndarray:
-    """(L,) int64: the n most frequent labels, then the others as they stand in `order`.
+    """The n most frequent labels, followed by the others in their given order: (L,) int64.
+
+    Args:
+        order: (L,) int64, the labels in any order.
+        counts: (L,) numbers, the frequency of each label.
+        n: the number of labels to put first.
 
     Raises:
-        SettingError: n not from 0 to L, counts that are not of the labels in `order`.
+        SettingError: n is not from 0 to L, or the counts are not those of the labels in `order`.
     """
-    counts = _checked(counts)
+    counts = _check_counts(counts)
     if len(order) != len(counts) or not 0 <= n <= len(order):
         raise SettingError(
             f"n = {n} with {len(order)} labels and {len(counts)} counts",
-            wanted="a count for each label, and n from 0 to their number",
-            next_step="correct them",
+            wanted="one count per label, and n from 0 to their number",
         )
     frequent = by_frequency(counts)[:n]
     first = np.zeros(len(order), dtype=np.bool_)
@@ -84,13 +90,13 @@ def frequent_first(order: np.ndarray, counts: np.ndarray, n: int) -> np.ndarray:
     return np.concatenate([frequent, order[~first[order]]])
 
 
-def _checked(counts: np.ndarray) -> np.ndarray:
+def _check_counts(counts: np.ndarray) -> np.ndarray:
     counts = np.asarray(counts)
     if counts.ndim != 1 or counts.dtype.kind not in "iuf" or not np.all(counts >= 0):
         raise SettingError(
             f"counts of shape {counts.shape} and dtype {counts.dtype}",
-            wanted="(L,) numbers, 0 or more",
-            next_step="count each label's training texts",
+            wanted="(L,) numbers of 0 or more",
+            next_step="count the training texts of each label",
             where="counts",
         )
-    return counts if counts.dtype.kind == "f" else counts.astype(np.int64)  # unsigned ones have no negatives
+    return counts if counts.dtype.kind == "f" else counts.astype(np.int64)  # unsigned integers cannot be negated

@@ -1,4 +1,4 @@
-"""The label tree: clusters of clusters of labels, as numbers that follow each other."""
+"""`LabelTree`: nested clusters of labels, stored as ranges of consecutive numbers."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ FORMAT = 1
 class LabelTree:
     """K nested levels of label clusters, from coarse to fine.
 
-    Nodes are numbered so that siblings follow each other, and the labels are laid out in the same order, at
-    *places* 0 to L - 1. So the labels below any node are a range of places, and a table whose rows are numbered
-    like the places is read in ranges.
+    Siblings have consecutive numbers, and the labels are arranged in the same order, at *positions* 0 to L - 1.
+    The labels below a node are thus a range of positions, and a table whose rows are in the order of the
+    positions is read in ranges.
 
-    offsets: K arrays (n_i + 1,) int64: the children of node j of level i are the nodes offsets[i][j] up to
-        offsets[i][j + 1] of level i + 1; for the last level, the places.
-    order: (L,) int64, the label at each place: a permutation of 0 to L - 1.
-    built: what it was made from, for people to read; kept by `save`.
+    No node is empty, and the nodes of a level may have different numbers of children. The arrays are read-only
+    copies of those given.
 
-    No node is empty; nodes of one level may have different numbers of children. The arrays are copies of those
-    given, and read-only.
+    Args:
+        offsets: K arrays (n_i + 1,) int64. The children of node j of level i are the nodes from offsets[i][j] to
+            below offsets[i][j + 1] of level i + 1; those of the last level are positions.
+        order: (L,) int64, the label at each position, a permutation of 0 to L - 1.
+        built: how the tree was made, for information; `save` keeps it.
 
     Raises:
-        DataError: no level, an empty node, levels that do not fit together, a label at two places or at none.
+        DataError: there is no level, a node is empty, levels do not fit together, or a label has two positions or
+            none.
     """
 
     offsets: tuple[np.ndarray, ...]
@@ -51,72 +53,78 @@ class LabelTree:
 
     @classmethod
     def from_parents(cls, parents: Sequence[Any], **built: Any) -> LabelTree:
-        """A tree of one's own, bottom up: parents[i] (n_{i+1},) integers, the level-i node that each is in.
+        """Makes a tree bottom up.
 
-        The last array says the cluster of each label, (L,); the one before it, the cluster of each of those
-        clusters; and so on up. Nodes of level 0 keep their numbers, those below are numbered anew.
+        Args:
+            parents: parents[i] holds (n_{i+1},) integers, the node of level i to which each node of level i + 1
+                belongs. The last array holds the cluster of each label, (L,). Nodes of level 0 keep their numbers;
+                those below are renumbered.
+            **built: see the class.
 
         Raises:
-            DataError: a cluster without children, or children without a cluster.
+            DataError: a cluster has no children, or children have no cluster.
         """
         return cls(*from_parents(parents), built={"source": "parents", **built})
 
     @classmethod
     def from_clusters(cls, levels: Sequence[Sequence[Sequence[int]]], **built: Any) -> LabelTree:
-        """A tree of one's own, top down: the last level lists the label ids of each cluster, a level above it
-        the clusters of the next level (by their position in it) that each cluster holds.
+        """Makes a tree top down.
 
-        One level, `[[[0, 4, 2], [1, 3]]]`, is a plain partition of five labels.
+        Args:
+            levels: the last level lists the label ids of each cluster; a level above it lists, for each cluster,
+                the positions of its children in the next level. One level, `[[[0, 4, 2], [1, 3]]]`, is a
+                partition of five labels.
+            **built: see the class.
 
         Raises:
-            DataError: an empty cluster, a label or a cluster listed twice or not at all.
+            DataError: a cluster is empty, or a label or cluster is listed twice or not at all.
         """
         return cls(*from_clusters(levels), built={"source": "clusters", **built})
 
     @property
     def n_labels(self) -> int:
-        """L."""
+        """The number of labels, L."""
         return len(self.order)
 
     @property
     def depth(self) -> int:
-        """K, how many levels of clusters lie above the labels."""
+        """The number of levels of clusters above the labels, K."""
         return len(self.offsets)
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """(n_0, …, n_{K-1}, L): the nodes of each level, then the labels."""
+        """The numbers of nodes of each level, and of labels: (n_0, …, n_{K-1}, L)."""
         return (*(len(offsets) - 1 for offsets in self.offsets), self.n_labels)
 
     @property
-    def place(self) -> np.ndarray:
-        """(L,) int64, the place of each label: the inverse of `order`; a new array each time."""
-        place = np.empty(self.n_labels, dtype=np.int64)
-        place[self.order] = np.arange(self.n_labels)
-        return place
+    def position(self) -> np.ndarray:
+        """The position of each label, (L,) int64: the inverse of `order`. Each access makes a new array."""
+        position = np.empty(self.n_labels, dtype=np.int64)
+        position[self.order] = np.arange(self.n_labels)
+        return position
 
     def parents(self, level: int) -> np.ndarray:
-        """The level's node that each node of the next level, or each *place* below the last, is in.
+        """The node of `level` to which each node of the next level belongs: (sizes[level + 1],) int64, ascending.
 
-        (sizes[level + 1],) int64, never falling.
+        For the last level, these are the parents of the *positions*.
         """
         return np.repeat(np.arange(self.sizes[level]), np.diff(self.offsets[level]))
 
     def cluster_matrix(self, level: int) -> sp.csr_matrix:
-        """(sizes[level + 1], sizes[level]) float32 CSR of ones, one a row: which node each child is in.
+        """The parent of each child as a matrix (sizes[level + 1], sizes[level]): float32 CSR with a one per row.
 
-        The rows of the last level are label ids, not places.
+        The rows of the last level are label ids, not positions.
         """
         parents = self.parents(level)
         if level == self.depth - 1:
-            parents = parents[self.place]
+            parents = parents[self.position]
         ones = np.ones(len(parents), dtype=np.float32)
         return sp.csr_matrix(
             (ones, parents, np.arange(len(parents) + 1)), shape=(self.sizes[level + 1], self.sizes[level])
         )
 
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of the levels and the order: equal for equal trees, however they were made."""
+        """SHA-256 (hexadecimal) of the levels and the order: equal for equal trees."""
         total = hashlib.sha256()
         for part in (*self.offsets, self.order):
             total.update(np.asarray([len(part)], dtype="<i8").tobytes())
@@ -132,9 +140,10 @@ class LabelTree:
         return f"LabelTree({' > '.join(f'{n:,}' for n in self.sizes)})"
 
     def save(self, folder: str | Path) -> None:
-        """Writes a folder: `order.npy`, `level0.npy`, … and a manifest with sizes and hashes.
+        """Writes a folder with `order.npy`, `level0.npy`, … and a manifest with sizes and hashes.
 
-        SettingError if something is there already.
+        Raises:
+            SettingError: the folder exists and is not empty.
         """
         with atomic_folder(new_folder(folder)) as new:
             for i, offsets in enumerate(self.offsets):
@@ -144,7 +153,7 @@ class LabelTree:
 
     @classmethod
     def load(cls, folder: str | Path) -> LabelTree:
-        """The tree that `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
+        """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
         folder = Path(folder)
         recover(folder)
         manifest = read_manifest(
@@ -170,7 +179,7 @@ class LabelTree:
             ) from error
         if list(tree.sizes) != sizes:
             raise FormatError(
-                f"the manifest says {sizes}, the files {list(tree.sizes)}",
+                f"the manifest lists the sizes {sizes}, the files have {list(tree.sizes)}",
                 wanted="the same sizes in both",
                 next_step=RESTORE_FOLDER,
                 where=folder,
@@ -178,10 +187,12 @@ class LabelTree:
         return tree
 
     def export_npz(self, folder: str | Path) -> None:
-        """Writes the tree as PECOS's ClusterChain reads it: `config.json`, and `C0.npz` (the root's column of
-        ones), `C1.npz`, …, one matrix for each level, children in rows, as CSC.
+        """Writes the tree for the ClusterChain of PECOS: `config.json`, and a CSC matrix per level.
 
-        SettingError if something is there already.
+        The matrices are `C0.npz` (the column of ones of the root), `C1.npz`, and so on, with a row per child.
+
+        Raises:
+            SettingError: the folder exists and is not empty.
         """
         top = sp.csc_matrix(np.ones((self.sizes[0], 1), dtype=np.float32))
         chain = [top, *(self.cluster_matrix(level).tocsc() for level in range(self.depth))]
@@ -192,17 +203,16 @@ class LabelTree:
 
 
 def new_folder(folder: str | Path) -> Path:
-    """The path, if a folder can be made there; SettingError if something is there, or a file lies above it."""
+    """Returns the path if a folder can be made there; SettingError if it is not empty or lies below a file."""
     folder = Path(folder)
     for above in folder.parents:
         if above.is_file():
             raise SettingError(
                 f"{folder} would lie in {above}, which is a file",
                 wanted="a new folder",
-                next_step="give another one",
             )
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SettingError(
-            f"{folder} is there already", wanted="a new folder", next_step="give another one, or delete it"
+            f"{folder} exists already", wanted="a new folder", next_step="choose another one, or delete it"
         )
     return folder

@@ -1,1 +1,1 @@
-"""Label trees with a linear classifier per label, fitted by a direct solver."""
+"""Label trees with a linear classifier per node and label, fitted by a direct solver."""

@@ -1,4 +1,4 @@
-"""Several trees of linear models over the same texts: what a linear model averages."""
+"""Fits several trees of linear classifiers on the same texts, which a linear model averages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from megalabel.labels.cluster import check_depths, cluster
 from megalabel.labels.features import pifa
 from megalabel.linear.tree import solve_tree
 
-LEAF = 128  # labels
-LEAVES = 7  # depth up to which the leaves need no level above them
+LEAF_LABELS = 128  # labels per leaf, approximately
+MAX_SINGLE_DEPTH = 7  # up to this depth the leaves need no level above them
 
 
 def solve_trees(
@@ -23,44 +23,47 @@ def solve_trees(
     *,
     trees: int,
     depths: tuple[int, ...],
-    keep: int,
+    cluster_features: int,
     seed: int,
     say: Callable[[str], Any],
-    called: str = "tree",
-    **how: Any,
+    name: str = "tree",
+    **options: Any,
 ) -> list[SparseBeam]:
-    """Clusters the labels by their texts and solves the models, once a tree.
+    """For each tree, clusters the labels by their texts and fits the classifiers.
 
     Args:
-        x: (N, V) CSR float32, a row a training text.
+        x: (N, V) CSR float32, one row per training text.
         labels: (N, L) CSR, above 0 where a text has a label.
-        trees: how many.
-        depths: rising; level i of a tree has 2^depths[i] clusters.
-        keep: features of a label by which it is clustered.
-        seed: of tree i, seed + i.
-        say: is told of each tree, `called` so.
-        how: further arguments of `solve_tree`.
+        trees: the number of trees.
+        depths: ascending; level i of a tree has 2^depths[i] clusters.
+        cluster_features: the number of features per label that the clustering uses.
+        seed: tree i uses seed + i.
+        say: a function that takes one line of text per tree.
+        name: the name of a tree in these lines.
+        options: further arguments of `solve_tree`.
     """
-    features = pifa(labels, x, keep)
-    grown = [cluster(features, depths, seed=seed + i) for i in range(trees)]
-    del features  # which may be as large as a tree's weights
+    features = pifa(labels, x, cluster_features)
+    clustered = [cluster(features, depths, seed=seed + i) for i in range(trees)]
+    del features  # they may be as large as the weights of a tree
     beams = []
-    for i, tree in enumerate(grown):
-        say(f"{called} {i + 1}".ljust(10) + " > ".join(f"{n:,}" for n in tree.sizes))
-        beams.append(solve_tree(x, labels, tree, seed=seed + i, **how))
+    for i, tree in enumerate(clustered):
+        say(f"{name} {i + 1}: {' > '.join(f'{n:,}' for n in tree.sizes[:-1])} clusters > {tree.n_labels:,} labels")
+        beams.append(solve_tree(x, labels, tree, seed=seed + i, **options))
     return beams
 
 
 def chosen_depths(depths: tuple[int, ...], n_labels: int) -> tuple[int, ...]:
-    """The user's depths, or wide ones where there are none; SettingError for what no tree can have."""
+    """Returns the given depths after a check, or those of `wide_depths` if none are given."""
     return check_depths(depths, n_labels) if depths else wide_depths(n_labels)
 
 
 def wide_depths(n_labels: int) -> tuple[int, ...]:
-    """Leaves of about 128 labels, and above more than 128 of them a level of half the depth.
+    """Chooses depths with leaves of about 128 labels.
 
-    Wide and shallow, as Bonsai has them: on the validation split of wordnet-4k better by two to three points of
-    P@1 than leaves of 16 (docs/log.md), and the solver is fast enough for wide leaves.
+    Above more than 128 leaves there is a level of half the depth. Such wide and shallow trees are those of
+    Bonsai (Khandagale, Xiao and Babbar, Machine Learning 2020). On the validation split of wordnet-4k they are
+    two to three points of P@1 better than leaves of 16 labels (docs/log.md), and the solver is fast enough for
+    wide leaves.
     """
-    leaves = max(1, round(math.log2(max(n_labels, 2) / LEAF)))
-    return (leaves,) if leaves <= LEAVES else (leaves // 2, leaves)
+    leaves = max(1, round(math.log2(max(n_labels, 2) / LEAF_LABELS)))
+    return (leaves,) if leaves <= MAX_SINGLE_DEPTH else (leaves // 2, leaves)

@@ -1,1 +1,1 @@
-"""Numbers that say how good a ranking is: `ranking`, `propensity`, and tables to read them in."""
+"""Metrics of rankings (`ranking`), propensities of labels (`propensity`), and tables of results (`table`)."""

@@ -1,7 +1,7 @@
-"""The metrics of extreme classification, from the best k labels of each text and its true labels.
+"""Ranking metrics of extreme classification, from the best k labels of each text and its true labels.
 
-Conventions, the same for every metric: every text counts, also one without true labels (it scores 0);
-a place without a prediction is a miss; a label repeated in a row counts at its first place only.
+The conventions are the same for all metrics: every text counts, and a text without true labels scores 0; a rank
+without a prediction is a miss; a label that is repeated in a row counts at its first rank only.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ def measure(
     which: Iterable[str] | None = None,
     n_true: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """All ranking metrics of one set of predictions, in percent, not rounded: {"P@1": 58.1, ...}.
+    """Computes ranking metrics of predictions in percent, not rounded: {"P@1": 58.1, ...}.
 
-    With y the labels of a text, n their number, r_j the label at place j (from 1), N texts:
+    Let y be the true labels of a text, n their number, and r_j the label at rank j (from 1). A mean is over all N
+    texts.
 
-    * P@k = mean of (hits in the top k) / k. Always divided by k, whatever n is.
+    * P@k = mean of (hits in the top k) / k, which is divided by k for every n.
     * R@k = mean of (hits in the top k) / max(n, 1).
     * nDCG@k = mean of  sum_j y[r_j] / log2(j + 1)  over  sum_{j <= min(k, n)} 1 / log2(j + 1).
     * PSP@k = the mean of  1/k sum_j y[r_j] / p[r_j]  divided by the mean that the best possible ranking
       reaches: a ratio of two means, not a mean of ratios (Jain, Prabhu and Varma, KDD 2016, as the
-      Extreme Classification Repository reports it).
-    * PSnDCG@k = the same ratio for nDCG's sum with y[r_j] / p[r_j] in place of y[r_j].
-    * coverage@k = the share of the labels with at least one true text that are predicted rightly at least
-      once within a top k.
+      Extreme Classification Repository computes it).
+    * PSnDCG@k = the same ratio for the sums of nDCG with y[r_j] / p[r_j] in place of y[r_j].
+    * coverage@k = the fraction of the labels with at least one true text that are predicted correctly at
+      least once within the top k.
     * macro-F1@k = the mean of 2 tp / (predicted + true) over the labels with at least one true text.
-      A label that no text here has cannot be got right and is left out; predicting it still costs the
-      labels whose places it took. (napkinXC divides the same sum by the highest label id + 1.)
+      A label without true texts cannot be predicted correctly and is left out; predicting it still
+      displaces other labels. (napkinXC divides the same sum by the highest label id + 1.)
 
     Args:
-        top: labels (N, K) integers, -1 where there is none; scores (N, K), falling. Tensors or arrays.
-            Filter pairs must have been removed already (`apply_filter`).
-        truth: (N, L) sparse matrix; a stored value above 0 is a true label.
-        k: at which depths, each from 1 to K.
-        inverse_propensity: (L,) 1/p, from `megalabel.metrics.propensity`. Without it there is no PSP and
-            no PSnDCG.
-        n_true: (N,) true labels of each text where some have no column in `truth` (labels that training never
-            saw); they count in R and nDCG as labels that cannot be found. The columns' own count if None.
-        which: a choice of "P", "R", "nDCG", "PSP", "PSnDCG", "coverage", "macro-F1". Everything that can
-            be computed if None.
+        top: the predictions, (N, K) label ids (-1 for none) and (N, K) scores in descending order, as tensors or
+            arrays. Filter pairs must have been removed already (see `apply_filter`).
+        truth: (N, L) sparse matrix; a stored value above 0 marks a true label.
+        k: one or more depths, each from 1 to K.
+        inverse_propensity: (L,) 1/p, from `megalabel.metrics.propensity`; PSP and PSnDCG need it.
+        n_true: (N,) the number of true labels of each text where some have no column in `truth` (labels that
+            training lacks); R and nDCG count them as labels that are not found. Default: the counts of `truth`.
+        which: some of "P", "R", "nDCG", "PSP", "PSnDCG", "coverage" and "macro-F1". Default: all that can be
+            computed.
 
     Raises:
-        SettingError: k out of range, an unknown metric, PSP asked for without propensities.
-        DataError: shapes that do not fit, label ids outside [-1, L), NaN or unsorted scores, no text or no
-            true label at all, propensities that are not finite and above 0.
+        SettingError: k is out of range, a metric is unknown, or PSP is requested without propensities.
+        DataError: shapes do not fit, label ids are outside [-1, L), scores are NaN or not sorted, there are no
+            texts or no true labels, or propensities are not finite and above 0.
     """
     labels, _ = checked_arrays(top)
     truth = as_truth(truth)
@@ -73,7 +73,7 @@ def measure(
     gains = None if inverse_propensity is None else _gains(inverse_propensity, truth.shape[1])
 
     labels = labels[:, : max(depths)]
-    hit = np.ascontiguousarray(hits(labels, truth).T)  # (k, N): every sum below runs down one place
+    hit = np.ascontiguousarray(hits(labels, truth).T)  # (k, N): every sum below is over one rank
     counts = _counts(truth, n_true)
     values: dict[str, float] = {}
     values.update(_unweighted(hit, counts, depths))
@@ -92,34 +92,34 @@ def _counts(truth: sp.csr_matrix, n_true: np.ndarray | None) -> np.ndarray:
         raise DataError(
             f"true labels counted for {n_true.shape} texts, or fewer than the {truth.nnz} in the truth",
             wanted=f"one count for each of {len(known)} texts, at least what the truth holds",
-            next_step="take Split.n_true() of the split that you measure",
+            next_step="use Split.n_true() of the split that is measured",
             where="n_true",
         )
     return np.asarray(n_true)
 
 
 def _discounts(k: int) -> np.ndarray:
-    """1 / log2(j + 1) for the places j = 1 ... k: (k,)."""
+    """1 / log2(j + 1) for the ranks j = 1 ... k: (k,)."""
     return np.asarray(1.0 / np.log2(np.arange(2, k + 2)))
 
 
 def _ideal_dcg(counts: np.ndarray, k: int) -> np.ndarray:
-    """What each text's DCG@k would be if everything were right; 1 for texts without labels, (N,)."""
+    """The best possible DCG@k of each text, (N,); 1 for texts without labels."""
     ideal = np.concatenate([[1.0], np.cumsum(_discounts(k))])
     return np.asarray(ideal[np.minimum(counts, k)])
 
 
 def _unweighted(hit: np.ndarray, counts: np.ndarray, depths: list[int]) -> Iterator[tuple[str, float]]:
     n = hit.shape[1]
-    found = np.zeros(n)
+    hits_so_far = np.zeros(n)
     dcg = np.zeros(n)
     divisor = np.maximum(counts, 1)
     for j, discount in enumerate(_discounts(max(depths)), start=1):
-        found += hit[j - 1]
+        hits_so_far += hit[j - 1]
         dcg += hit[j - 1] * discount
         if j in depths:
-            yield f"P@{j}", float(found.sum()) / (n * j)
-            yield f"R@{j}", float((found / divisor).mean())
+            yield f"P@{j}", float(hits_so_far.sum()) / (n * j)
+            yield f"R@{j}", float((hits_so_far / divisor).mean())
             yield f"nDCG@{j}", float((dcg / _ideal_dcg(counts, j)).mean())
 
 
@@ -129,19 +129,19 @@ def _weighted(
     n = hit.shape[1]
     counts = np.diff(truth.indptr)
     best = np.ascontiguousarray(best_gains(truth, gains, max(depths)).T)
-    got_sum = best_sum = 0.0
-    got_dcg, best_dcg = np.zeros(n), np.zeros(n)
+    gain_sum = best_sum = 0.0
+    dcg, best_dcg = np.zeros(n), np.zeros(n)
     for j, discount in enumerate(_discounts(max(depths)), start=1):
         rows = np.flatnonzero(hit[j - 1])
-        got = gains[labels[rows, j - 1]]
-        got_sum += float(got.sum())
+        gain = gains[labels[rows, j - 1]]
+        gain_sum += float(gain.sum())
         best_sum += float(best[j - 1].sum())
-        got_dcg[rows] += got * discount
+        dcg[rows] += gain * discount
         best_dcg += best[j - 1] * discount
         if j in depths:
             ideal = _ideal_dcg(counts, j)
-            yield f"PSP@{j}", got_sum / best_sum
-            yield f"PSnDCG@{j}", float((got_dcg / ideal).sum()) / float((best_dcg / ideal).sum())
+            yield f"PSP@{j}", gain_sum / best_sum
+            yield f"PSnDCG@{j}", float((dcg / ideal).sum()) / float((best_dcg / ideal).sum())
 
 
 def _per_label(
@@ -166,9 +166,9 @@ def _depths(k: int | Iterable[int], width: int) -> list[int]:
     for depth in depths or [0]:
         if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or not 1 <= depth <= width:
             raise SettingError(
-                f"k={k!r} for predictions that hold {width} labels a text",
+                f"k={k!r} for predictions of {width} labels per text",
                 wanted=f"one or more whole numbers from 1 to {width}",
-                next_step="predict more labels a text, or measure at a smaller k",
+                next_step="predict more labels per text, or measure at a smaller k",
                 where="k",
             )
     return sorted({int(depth) for depth in depths})
@@ -182,13 +182,13 @@ def _families(which: Iterable[str] | None, weighted: bool) -> set[str]:
         raise SettingError(
             f"which={sorted(families)}",
             wanted="some of " + ", ".join(FAMILIES),
-            next_step='name metrics without their depth: "P", not "P@1"',
+            next_step='write metrics without their depth: "P", not "P@1"',
             where="which",
         )
     if not weighted and not families.isdisjoint(WEIGHTED):
         raise SettingError(
             "PSP or PSnDCG without propensities",
-            wanted="inverse_propensity, one number a label",
+            wanted="inverse_propensity, one number per label",
             next_step="compute it from the training labels with metrics.propensity.inverse_propensity",
             where="which",
         )
@@ -201,7 +201,7 @@ def _check_ids(labels: np.ndarray, truth: sp.csr_matrix) -> None:
         raise DataError(
             f"predictions for {labels.shape[0]} texts",
             wanted=f"{n}, one row for each row of the truth",
-            next_step="predict for the very split that you measure",
+            next_step="predict for the split that is measured",
             where="top",
         )
     if n == 0 or truth.nnz == 0:
@@ -226,7 +226,7 @@ def _gains(inverse_propensity: np.ndarray, n_labels: int) -> np.ndarray:
     if gains.shape != (n_labels,) or gains.dtype.kind not in "iuf":
         raise DataError(
             f"propensities of shape {gains.shape} and dtype {gains.dtype} for {n_labels} labels",
-            wanted="one number a label",
+            wanted="one number per label",
             next_step="compute them from the training labels of the same data set",
             where="inverse_propensity",
         )

@@ -1,4 +1,4 @@
-"""Results as a table of plain text, for a terminal or for a Markdown page."""
+"""Formats results as a table of plain text, for a terminal or a Markdown page."""
 
 from __future__ import annotations
 
@@ -23,32 +23,27 @@ def table(
     style: Literal["text", "markdown"] = "text",
     title: str = "",
 ) -> str:
-    """Rows of named numbers, aligned; ASCII apart from what the names hold, no newline at the end.
+    """Formats rows of named numbers as an aligned table, without a newline at the end.
 
         model           P@1    P@3   train s
         -----------  ------  -----  --------
         pecos         57.41  38.11       0.8
         fasttext      32.16      -     237.1
 
-    Metrics ("@" in the name) and rates ("/") get two decimals, other fractions one, whole numbers of type
-    int none, strings are printed as they are; None, NaN and what a row lacks are "-".
+    Metrics (names with "@") and rates (names with "/") get two decimals, other floats one, and integers none;
+    strings are unchanged, and None, NaN and missing values become "-".
 
     Args:
-        rows: a name and its values each, printed in the order given.
-        columns: which values, in which order. By default those of METRICS and COSTS that a row has.
-        style: "text" for a terminal, "markdown" for a page.
-        title: the head of the first column.
+        rows: the name and the values of each row, in this order.
+        columns: the names of the values, in this order. Default: those of METRICS and COSTS that some row has.
+        style: "text" for a terminal, "markdown" for a Markdown page.
+        title: the heading of the first column.
 
     Raises:
-        SettingError: an unknown style.
+        SettingError: the style is unknown.
     """
     if style not in ("text", "markdown"):
-        raise SettingError(
-            f"style={style!r}",
-            wanted='"text" or "markdown"',
-            next_step="choose one of the two",
-            where="style",
-        )
+        raise SettingError.choice("style", style, ("text", "markdown"))
     if columns is None:
         columns = [name for name in METRICS + COSTS if any(values.get(name) is not None for _, values in rows)]
     lines = [[title, *columns]]
@@ -83,7 +78,7 @@ def _align(line: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """How many cells a terminal gives `text`: two for wide East Asian characters, none for accents."""
+    """The number of terminal cells of a text: two per wide East Asian character, none per combining accent."""
     return sum(
         0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
         for character in text

@@ -1,4 +1,4 @@
-"""Predictions made elsewhere, brought into the form that is measured: checked, filtered, cut to k."""
+"""Prepares predictions of any origin for the metrics: checks them, removes filter pairs, and cuts them to k."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from megalabel.types import TopK
 
 
 def checked_arrays(top: TopK) -> tuple[np.ndarray, np.ndarray]:
-    """labels (N, K) int64 and scores (N, K) float32 of a TopK, on the host.
+    """Returns the label ids (N, K) int64 and the scores (N, K) float32 of a TopK as arrays.
 
     Raises:
-        DataError: labels that are not integers from -1 up, shapes that differ, NaN or unsorted scores.
+        DataError: ids are not integers of at least -1, shapes differ, or scores are NaN or not sorted.
     """
     labels, scores = _host(top.labels), _host(top.scores)
     shapes_fit = labels.ndim == 2 and labels.shape[1] > 0 and scores.shape == labels.shape
@@ -23,11 +23,11 @@ def checked_arrays(top: TopK) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(
             f"labels {labels.shape} {labels.dtype} with scores {scores.shape} {scores.dtype}",
             wanted="a matrix of integers (texts, k), k at least 1, and scores of the same shape",
-            next_step="pass label ids, best first, one row a text",
+            next_step="pass label ids, best first, one row per text",
             where="top",
         )
     labels = labels.astype(np.int64, copy=False)
-    with np.errstate(over="ignore"):  # beyond float32 is infinite; the order stays
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite and keep their order
         scores = scores.astype(np.float32, copy=False)
     if labels.size and int(labels.min()) < -1:
         row = int(np.flatnonzero((labels < -1).any(axis=1))[0])
@@ -37,7 +37,7 @@ def checked_arrays(top: TopK) -> tuple[np.ndarray, np.ndarray]:
             next_step="write -1 where there is no prediction",
             where="top.labels",
         )
-    # One comparison finds both faults: NaN is never >= anything.
+    # One comparison finds both errors, since comparisons with NaN are false.
     falling = scores[:, :-1] >= scores[:, 1:]
     if not falling.all() or np.isnan(scores[:, 0]).any():
         bad = ~falling.all(axis=1) | np.isnan(scores[:, 0])
@@ -46,27 +46,29 @@ def checked_arrays(top: TopK) -> tuple[np.ndarray, np.ndarray]:
         raise DataError(
             f"the scores of row {row} {what} ({int(bad.sum())} such rows)",
             wanted="finite scores, best first",
-            next_step="sort each row by falling score, or use metrics.topk.topk_from_csr",
+            next_step="sort each row by descending score, or use metrics.topk.topk_from_csr",
             where="top.scores",
         )
     return labels, scores
 
 
 def apply_filter(top: TopK, pairs: np.ndarray, k: int) -> TopK:
-    """The best k labels of each text once its filter pairs are gone: numpy arrays (N, k).
+    """Removes filter pairs from predictions that were made without the filter, and keeps the best k labels.
 
-    For predictions that were made without the filter. Removing comes before cutting, so `top` must be
-    wide enough: k plus the most pairs that any text has is always enough. A row that already ends in -1
-    holds all that there was to predict, and is padded.
+    Filter pairs are removed before the cut, so `top` must be wide enough; k plus the largest number of pairs of
+    any text is always enough. A row that ends in -1 holds all predictions there are, and is padded.
 
     Args:
         top: (N, K) predictions, best first.
-        pairs: (F, 2) integers (row, label), rows in [0, N); any order, repeats do no harm.
-        k: how many to keep, from 1 to K.
+        pairs: (F, 2) integers (row, label) with rows in [0, N), in any order; repeated pairs are allowed.
+        k: the number of labels to keep, from 1 to K.
+
+    Returns:
+        (N, k) label ids and scores as arrays.
 
     Raises:
-        SettingError: k out of range.
-        DataError: pairs that are no such pairs; a full row that has fewer than k labels left.
+        SettingError: k is out of range.
+        DataError: the pairs are invalid, or a full row has fewer than k labels left.
     """
     labels, scores = checked_arrays(top)
     n, width = labels.shape
@@ -75,7 +77,7 @@ def apply_filter(top: TopK, pairs: np.ndarray, k: int) -> TopK:
     if pairs.ndim != 2 or pairs.shape[1] != 2 or (pairs.size and pairs.dtype.kind not in "iu"):
         raise DataError(
             f"filter pairs of shape {pairs.shape} and dtype {pairs.dtype}",
-            wanted="(F, 2) integers, a row and a label each",
+            wanted="(F, 2) integers, pairs of a row and a label",
             next_step="pass Split.filter",
             where="pairs",
         )
@@ -88,7 +90,7 @@ def apply_filter(top: TopK, pairs: np.ndarray, k: int) -> TopK:
             next_step="use the filter file of this split; its rows count from 0",
             where="pairs",
         )
-    # Rows and labels as one number each, so that one binary search answers for all places at once.
+    # One number per pair of row and label, so that one binary search checks all predictions.
     base = max(int(labels.max(initial=0)), int(pairs[:, 1].max(initial=0))) + 1
     if n * base > np.iinfo(np.int64).max:
         raise DataError(
@@ -103,36 +105,39 @@ def apply_filter(top: TopK, pairs: np.ndarray, k: int) -> TopK:
     out = np.zeros(labels.shape, dtype=np.bool_)
     inside = (at_key < len(forbidden)) & (labels >= 0)
     out[inside] = forbidden[at_key[inside]] == keys[inside]
-    gone = out | (labels < 0)
-    left = width - gone.sum(axis=1)
+    removed = out | (labels < 0)
+    left = width - removed.sum(axis=1)
     short = (left < k) & (labels >= 0).all(axis=1)
     if short.any():
         row = int(np.flatnonzero(short)[0])
         raise DataError(
             f"the filter leaves row {row} {left[row]} of its {width} labels ({int(short.sum())} such rows)",
             wanted=f"at least {k}",
-            next_step=f"predict {k + int(out.sum(axis=1).max())} labels a text or more, then filter",
+            next_step=f"predict {k + int(out.sum(axis=1).max())} labels per text or more, then filter",
             where="top",
         )
-    order = np.argsort(gone, axis=1, kind="stable")[:, :k]
+    order = np.argsort(removed, axis=1, kind="stable")[:, :k]
     labels, scores = np.take_along_axis(labels, order, 1), np.take_along_axis(scores, order, 1)
     empty = np.arange(k) >= left[:, None]
     return TopK(np.where(empty, -1, labels), np.where(empty, np.float32(-np.inf), scores))
 
 
 def topk_from_csr(scores: sp.csr_matrix, k: int) -> TopK:
-    """The best k of each row of a sparse score matrix, as other tools write it: numpy arrays (N, k).
+    """Keeps the best k labels of each row of a sparse matrix of scores, as other tools write it.
 
-    Every stored entry is a prediction, also one with score 0; what is not stored is none. Ties, judged in
-    the matrix's own precision, go to the lower label id; short rows end in -1 with score -inf.
+    Every stored entry is a prediction, even with score 0; other entries are not. Ties, compared in the precision
+    of the matrix, go to the lower label id. Rows with fewer than k entries end in -1 with score -inf.
 
     Args:
-        scores: (N, L) CSR, any real dtype, rows in any order.
-        k: how many to keep, at least 1.
+        scores: (N, L) CSR of any real dtype; the entries of a row may be in any order.
+        k: the number of labels to keep, at least 1.
+
+    Returns:
+        (N, k) label ids and scores as arrays.
 
     Raises:
-        SettingError: k below 1.
-        DataError: not a sparse matrix, damaged, NaN, or an entry stored twice.
+        SettingError: k is below 1.
+        DataError: the scores are not a sparse matrix or are damaged, hold NaN, or store an entry twice.
     """
     _check_k(k, None)
     if not sp.issparse(scores) or scores.ndim != 2 or scores.dtype.kind not in "iufb":
@@ -148,8 +153,7 @@ def topk_from_csr(scores: sp.csr_matrix, k: int) -> TopK:
     except ValueError as error:
         raise DataError(
             f"a damaged CSR matrix ({error})",
-            wanted="indices within the shape and a rising indptr",
-            next_step="write the scores again",
+            wanted="indices within the shape and an ascending indptr",
             where="scores",
         ) from error
     if not scores.has_sorted_indices:
@@ -161,37 +165,32 @@ def topk_from_csr(scores: sp.csr_matrix, k: int) -> TopK:
     bad[1:] |= (rows[1:] == rows[:-1]) & (scores.indices[1:] == scores.indices[:-1])
     if bad.any():
         at = int(np.flatnonzero(bad)[0])
-        fault = "with NaN" if np.isnan(values[at]) else "twice"
+        problem = "with NaN" if np.isnan(values[at]) else "twice"
         raise DataError(
-            f"row {rows[at]} scores label {scores.indices[at]} {fault}",
+            f"row {rows[at]} scores label {scores.indices[at]} {problem}",
             wanted="one number for each label that is scored",
-            next_step="write the scores again",
             where="scores",
         )
     order = np.lexsort((-values, rows))  # stable: equal scores stay in the order of their labels
-    place = np.arange(scores.nnz) - np.repeat(scores.indptr[:-1], counts)
-    kept = place < k
+    position = np.arange(scores.nnz) - np.repeat(scores.indptr[:-1], counts)
+    kept = position < k
     labels = np.full((scores.shape[0], k), -1, dtype=np.int64)
     out = np.full((scores.shape[0], k), -np.inf, dtype=np.float32)
-    labels[rows[kept], place[kept]] = scores.indices[order][kept]
+    labels[rows[kept], position[kept]] = scores.indices[order][kept]
     with np.errstate(over="ignore"):
-        out[rows[kept], place[kept]] = values[order][kept]
+        out[rows[kept], position[kept]] = values[order][kept]
     return TopK(labels, out)
 
 
 def _host(values: Any) -> np.ndarray:
     if hasattr(values, "detach"):
         values = values.detach().cpu()
-        values = values.float() if values.is_floating_point() else values  # numpy knows no bfloat16
+        values = values.float() if values.is_floating_point() else values  # numpy has no bfloat16
         values = values.numpy()
     return np.asarray(values)
 
 
 def _check_k(k: int, width: int | None) -> None:
     if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1 or (width is not None and k > width):
-        raise SettingError(
-            f"k={k!r}" + ("" if width is None else f" for predictions that hold {width} labels a text"),
-            wanted="a whole number from 1" + ("" if width is None else f" to {width}"),
-            next_step="choose another k" + ("" if width is None else ", or predict more labels a text"),
-            where="k",
-        )
+        step = None if width is None else "predict more labels per text for a larger k"
+        raise SettingError.range("k", k, 1, width, integer=True, next_step=step)

@@ -11,7 +11,7 @@ import numpy as np
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import check_list
 from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
-from megalabel.inputs.bags import Bags
+from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.models.base import (
     BLOCK,
     Ranker,
@@ -95,7 +95,7 @@ class Ensemble(Ranker):
             check_list(texts)
             n = len(texts)
         else:
-            texts = Bags(self.n_features).check(texts)
+            texts = BagOfWords(self.n_features).check(texts)
             n = texts.shape[0]
         forbidden, gives = FilterPairs(exclude, n), [part.gives for part in self.parts]
 

@@ -64,7 +64,7 @@ class HybridModel(Ranker):
     ) -> None:
         n_labels = len(first.label_texts)
         parts = 2 + bool(joined)
-        for trees, shape in ((joined, (text.n_whole, first.encoder.dim)), (alone, (text.size, 0))):
+        for trees, shape in ((joined, (text.n_word_features, first.encoder.dim)), (alone, (text.size, 0))):
             shapes = {(tree.n_features, tree.n_inputs, len(tree.order)) for tree in trees}
             if shapes - {(*shape, n_labels)} or not alone or len(mixture.weights) != parts:
                 raise SettingError(
@@ -141,7 +141,7 @@ class HybridModel(Ranker):
         first = Model.load(folder / "first", device=device, trust=trust)
         text = SparseText.load(folder / "text")
         try:
-            joined = load_trees(folder, "joined", text.n_whole, manifest["joined"])
+            joined = load_trees(folder, "joined", text.n_word_features, manifest["joined"])
             alone = load_trees(folder, "alone", text.size, manifest["alone"])
             settings = {name: tuple(values) for name, values in manifest["mixture"].items()}
             return cls(first, text, joined, alone, manifest["scale"], Mixture(**settings))
@@ -179,5 +179,5 @@ def brought_to(scale: float, views: np.ndarray) -> np.ndarray:
 
 
 def whole(text: SparseText, x: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows (N, V) without the pieces of words, brought to length 1 again: (N, text.n_whole)."""
-    return x if text.n_whole == text.size else l2_rows(x[:, : text.n_whole])
+    """Rows (N, V) without the pieces of words, brought to length 1 again: (N, text.n_word_features)."""
+    return x if text.n_word_features == text.size else l2_rows(x[:, : text.n_word_features])

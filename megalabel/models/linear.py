@@ -13,7 +13,7 @@ import torch
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts, check_list
 from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
-from megalabel.inputs.bags import Bags
+from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
@@ -51,7 +51,7 @@ class LinearModel(Ranker):
         SettingError: no tree, or trees and names of other labels or features.
     """
 
-    def __init__(self, text: SparseText | Bags, trees: Sequence[SparseBeam], label_texts: Texts) -> None:
+    def __init__(self, text: SparseText | BagOfWords, trees: Sequence[SparseBeam], label_texts: Texts) -> None:
         sizes = {(tree.n_features, len(tree.order)) for tree in trees}
         if sizes != {(text.size, len(label_texts))}:
             raise SettingError(
@@ -61,7 +61,7 @@ class LinearModel(Ranker):
                 where="trees",
             )
         self.text, self.trees, self.label_texts = text, tuple(trees), label_texts
-        self.n_features = text.size if isinstance(text, Bags) else None
+        self.n_features = text.size if isinstance(text, BagOfWords) else None
 
     def topk(
         self,
@@ -79,7 +79,7 @@ class LinearModel(Ranker):
         """
         at_least_one("k", k)
         at_least_one("batch_size", batch_size)
-        if isinstance(self.text, Bags):
+        if isinstance(self.text, BagOfWords):
             texts = self.text.check(texts)
             n = texts.shape[0]
         else:
@@ -119,7 +119,7 @@ class LinearModel(Ranker):
         size: Any = manifest.get("n_features")
         learnt = SparseText.load(folder / "text") if size is None else None
         try:
-            text = learnt or Bags(size)
+            text = learnt or BagOfWords(size)
             trees = load_trees(folder, "tree", text.size, manifest["trees"])
             return cls(text, trees, load_names(folder))
         except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:

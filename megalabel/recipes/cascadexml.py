@@ -135,7 +135,7 @@ def cascadexml(
     """
     import torch
 
-    from megalabel.encoders.readout import Readout, a_level_each, check_enough_layers
+    from megalabel.encoders.readout import Readout, check_enough_layers, readout_per_level
     from megalabel.heads.cascade import CascadeHead
     from megalabel.heads.cascade_settings import REDUCTIONS
     from megalabel.inputs.batches import Batches, hold_out
@@ -163,13 +163,13 @@ def cascadexml(
     torch.manual_seed(seed)
     kept, held = hold_out(len(data.train), held_share(validation, hybrid), seed)
     label_tree = saved_tree(tree, data) if tree else build_tree(
-        data, rows=kept, source=tree_source, graph=tree_graph, unit=tree_unit, keep=tree_features,
+        data, rows=kept, source=tree_source, graph=tree_graph, normalize=tree_unit, cluster_features=tree_features,
         depths=depths or None, tokenizer=tree_tokenizer, seed=seed,
     )  # fmt: skip
     levels = label_tree.depth
     twelfths, _, usual_dropout = (_for_levels(levels, values) for values in BY_LEVELS[min(levels, 4)])
     fractions = layers or [layer / 12 for layer in twelfths]
-    readouts = [Readout(pool=pool)] if shared_view else a_level_each(fractions, levels, pool)
+    readouts = [Readout(pool=pool)] if shared_view else readout_per_level(fractions, levels, pool)
     text, rows = text_encoder(
         encoder, data, kept, tokenizer=tokenizer, vocabulary=vocabulary, max_length=max_length,
         label_texts=label_texts, sparse_tokens=sparse_tokens, token_dropout=token_dropout,

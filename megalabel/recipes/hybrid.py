@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from megalabel.errors import SettingError
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
     from megalabel.data.corpus import Corpus
     from megalabel.data.texts import Texts
-    from megalabel.linear.rows import Words
+    from megalabel.linear.training_rows import WordFeatureOptions
     from megalabel.models.base import Ranker
     from megalabel.models.neural import Model
 
@@ -114,14 +113,18 @@ def rankers(
     data: Corpus, kept: np.ndarray, held: np.ndarray, knobs: dict[str, Any]
 ) -> Callable[[Model, Say], Ranker]:
     """What makes a hybrid of a model: solved on texts `kept`, weighed by those `held`; it checks the knobs."""
-    from megalabel.inputs.words import check_words
+    from megalabel.inputs.words import check_has_words
     from megalabel.linear.forest import chosen_depths
-    from megalabel.linear.rows import Words
+    from megalabel.linear.training_rows import WordFeatureOptions
     from megalabel.models.mixture import Mixture
 
     knobs = dict(knobs)
-    features = Words(**{field.name: knobs.pop(field.name) for field in fields(Words)})
-    check_words(data.train.texts, features.split)
+    features = WordFeatureOptions(
+        knobs.pop("split"), knobs.pop("word_pairs"), knobs.pop("pieces"), knobs.pop("piece_words"),
+        knobs.pop("vocabulary"), knobs.pop("min_texts"), knobs.pop("label_rows"),
+    )  # fmt: skip
+    check_has_words(data.train.texts, features.token_pattern)
+    knobs["cluster_features"] = knobs.pop("keep")
     knobs["depths"] = chosen_depths(tuple(knobs["depths"]), data.n_labels)
     parts, weights = 2 + bool(knobs["joined_trees"]), knobs["weights"]
     if weights and len(Mixture.of(weights).weights) != parts:
@@ -142,7 +145,7 @@ def rankers(
 
 
 def _solved(
-    first: Model, say: Say, data: Corpus, kept: np.ndarray, held: np.ndarray, features: Words, *,
+    first: Model, say: Say, data: Corpus, kept: np.ndarray, held: np.ndarray, features: WordFeatureOptions, *,
     trees: int, joined_trees: int, embedding: float, shortlist: int, weights: tuple[float, ...], seed: int,
     chance: str, **how: Any,
 ) -> Ranker:  # fmt: skip
@@ -159,19 +162,21 @@ def _solved(
     settings = {**how, "scores": chance, "say": say, "further": further}
     joined = []
     if joined_trees:
-        say(f"embedding {first.encoder.dim} numbers beside the words")
-        dense = np.concatenate([embedded(first, part, embedding) for part in (texts, data.label_texts[made.own])])
+        say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
+        dense = np.concatenate(
+            [embedded(first, part, embedding) for part in (texts, data.label_texts[made.label_text_rows])]
+        )
         seen = whole(made.text, made.x)
         joined = solve_trees(
-            seen, made.labels, trees=joined_trees, seed=seed, dense=dense, called="joined", **settings
+            seen, made.labels, trees=joined_trees, seed=seed, dense=dense, name="joint tree", **settings
         )
-    alone = solve_trees(made.x, made.labels, trees=trees, seed=seed + joined_trees, called="words", **settings)
-    names = ["run", *(["joined"] if joined else []), "words"]
+    alone = solve_trees(made.x, made.labels, trees=trees, seed=seed + joined_trees, name="word tree", **settings)
+    names = ["base model", *(["joint trees"] if joined else []), "word trees"]
     model = HybridModel(first, made.text, joined, alone, embedding, Mixture.of(weights or [1.0] * len(names)))
     if side.labels[held].nnz:  # else there are weights
         found = model.rankings(side.texts[held], DEPTH, filter_of(side, held))
         model.mixture = Mixture.fit(found, model.parts, side.labels[held], weights)
-    say("weights   " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
+    say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     return model
 
 

@@ -10,7 +10,6 @@ is, its rows brought to length 1. Beyond these papers, label texts can be rows t
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING, cast
 
 from megalabel.training.recipe import Say, Solved, recipe
@@ -18,7 +17,7 @@ from megalabel.training.recipe import Say, Solved, recipe
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
     from megalabel.inputs.sparse_text import SparseText
-    from megalabel.inputs.words import Kind
+    from megalabel.inputs.words import TokenPattern
     from megalabel.models.base import Ranker
 
 
@@ -71,33 +70,38 @@ def linear(
         validation: share of the training texts left out, to choose values by; nothing here needs it.
         seed: of the trees and the solver's order; of tree i, seed + i.
     """
-    from megalabel.inputs.bags import Bags, given, refuse_text_settings
+    from megalabel.inputs.bag_of_words import BagOfWords, check_text_settings_unused, model_inputs
     from megalabel.inputs.batches import hold_out
-    from megalabel.inputs.words import check_words
+    from megalabel.inputs.words import check_has_words
     from megalabel.linear.forest import chosen_depths, solve_trees
-    from megalabel.linear.rows import Words
+    from megalabel.linear.training_rows import WordFeatureOptions
     from megalabel.models.linear import LinearModel
 
-    words = Words(cast("Kind", split), word_pairs, pieces, piece_words, vocabulary, min_texts, label_rows)
+    words = WordFeatureOptions(
+        cast("TokenPattern", split), word_pairs, pieces, piece_words, vocabulary, min_texts, label_rows
+    )
     bags = None
     if data.train.features is None:
-        check_words(data.train.texts, words.split)
+        check_has_words(data.train.texts, words.token_pattern)
     else:
-        refuse_text_settings(linear, **asdict(words))
-        bags = Bags.of(data.train.features)
+        check_text_settings_unused(
+            linear, split=split, word_pairs=word_pairs, pieces=pieces, piece_words=piece_words,
+            vocabulary=vocabulary, min_texts=min_texts, label_rows=label_rows,
+        )  # fmt: skip
+        bags = BagOfWords.from_rows(data.train.features)
     chosen = chosen_depths(depths, data.n_labels)
     kept, _ = hold_out(len(data.train), validation, seed)
 
     def solve(say: Say) -> Ranker:
         labels = data.train.labels[kept]
-        text: SparseText | Bags
+        text: SparseText | BagOfWords
         if bags is None:
             made = words.rows(data.train.texts[kept], labels, data.label_texts, seed=seed, say=say)
             text, x, labels = made.text, made.x, made.labels
         else:
-            text, x = bags, bags.transform(given(data.train, data, bags.size)[kept])
+            text, x = bags, bags.transform(model_inputs(data.train, data, bags.size)[kept])
         beams = solve_trees(
-            x, labels, trees=trees, depths=chosen, keep=keep, seed=seed, say=say,
+            x, labels, trees=trees, depths=chosen, cluster_features=keep, seed=seed, say=say,
             cost=cost, eps=eps, rounds=rounds, threshold=threshold, beam=beam, scores=chance,
         )  # fmt: skip
         return LinearModel(text, beams, data.label_texts)

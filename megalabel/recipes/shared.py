@@ -74,9 +74,9 @@ def text_encoder(
     rows = training_rows(data, words, max_length, kept, label_texts)
     learnt = tokenizer != "own"
     if encoder == "bag":
-        text = build.bag(words, rows, learnt=learnt, dim=WIDTHS["bag"], **of_bag, **of_both)
+        text = build.bag(words, rows, learned=learnt, dim=WIDTHS["bag"], **of_bag, **of_both)
     elif encoder == "small":
-        text = build.small(words, learnt=learnt, max_length=max_length, **of_transformer, **of_both)
+        text = build.small(words, learned=learnt, max_length=max_length, **of_transformer, **of_both)
     return text, rows
 
 

@@ -1,4 +1,4 @@
-"""Writing files and folders so that a crash leaves the old one or the new one, never half of either."""
+"""Writes files and folders atomically: a crash leaves either the old or the new one, never a part of one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from megalabel.errors import FormatError
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """A new folder to fill; it takes the place of `path` only when the block ends without an error."""
+    """Yields a new folder to fill, which replaces `path` only if the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.new-{os.getpid()}"
@@ -41,7 +41,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 def recover(path: str | Path) -> None:
-    """Puts back the folder that a crash between the two renames of `atomic_folder` left aside."""
+    """Restores the folder that a crash between the two renames of `atomic_folder` left under another name."""
     path = Path(path)
     if not path.exists() and path.parent.is_dir():
         aside = sorted(path.parent.glob(f".{glob.escape(path.name)}.old-*"), key=lambda p: p.stat().st_mtime)
@@ -51,7 +51,7 @@ def recover(path: str | Path) -> None:
 
 @contextmanager
 def write_bytes_atomically(path: str | Path) -> Iterator[BinaryIO]:
-    """A file to write to; it takes the place of `path` only when the block ends without an error."""
+    """Yields a file to write to, which replaces `path` only if the block ends without an error."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new-{os.getpid()}")
@@ -65,24 +65,24 @@ def write_bytes_atomically(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Writes a text file in UTF-8, whole or not at all."""
+    """Writes a text file in UTF-8, completely or not at all."""
     with write_bytes_atomically(path) as file:
         file.write(text.encode("utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes a JSON file for people to read, whole or not at all."""
+    """Writes an indented JSON file, completely or not at all."""
     with write_bytes_atomically(path) as file:
         file.write(json_bytes(value, indent=2) + b"\n")
 
 
 def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
-    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, as JSON's own escape."""
+    """JSON in UTF-8; half a surrogate pair, which UTF-8 cannot hold, becomes a JSON escape."""
     return json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def read_json(path: str | Path, *, next_step: str) -> dict[str, Any]:
-    """A JSON object from a file that megalabel wrote; FormatError if it is not there or damaged."""
+def read_json(path: str | Path, *, next_step: str | None) -> dict[str, Any]:
+    """Reads a JSON object from a file that megalabel wrote; FormatError if it is missing or damaged."""
     path = Path(path)
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
@@ -102,7 +102,7 @@ def read_json(path: str | Path, *, next_step: str) -> dict[str, Any]:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """The SHA-256 of the content of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -110,7 +110,7 @@ def sha256(path: str | Path) -> str:
 def _sync(path: Path) -> None:
     """Flushes a file or folder to the disk."""
     if path.is_dir():
-        if os.name == "nt":  # Windows offers no handle through which a folder can be flushed.
+        if os.name == "nt":  # Windows has no handle by which a folder can be flushed.
             return
         handle = os.open(path, os.O_RDONLY)
     else:

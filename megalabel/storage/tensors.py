@@ -1,8 +1,8 @@
-"""Tensors to safetensors files and back, without a second copy in memory.
+"""Writes and reads tensors as safetensors files, without a second copy in memory.
 
-The safetensors library builds a whole file in memory before it writes, and maps a whole file to read it:
-for a head of gigabytes that is the difference between fitting and not. The format is eight bytes of length,
-a JSON header and raw numbers; files are exchanged freely with the library (a test does it).
+The safetensors library builds the whole file in memory before it writes, and maps the whole file to read it, which
+a head of several gigabytes may not have the memory for. The format is eight bytes of length, a JSON header and raw
+numbers; a test exchanges files with the library.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 def save_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
-    """Writes tensors, one after the other."""
+    """Writes tensors to a file, one after the other."""
     header, at = {}, 0
     for name, tensor in tensors.items():
         size = tensor.numel() * tensor.element_size()
@@ -55,28 +55,33 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
                 file.write(_bytes(tensor.detach().cpu().contiguous()))
 
 
-def load_tensors(path: str | Path, *, next_step: str) -> dict[str, Tensor]:
-    """Reads every tensor; FormatError if the file is missing or damaged."""
-    with _opened(path, next_step) as (file, header, start):
-        found = {}
+def load_tensors(path: str | Path, *, next_step: str | None) -> dict[str, Tensor]:
+    """Reads all tensors of a file; FormatError if the file is missing or damaged."""
+    with _open_file(path, next_step) as (file, header, start):
+        tensors = {}
         for name, entry in header.items():
-            found[name] = torch.empty(entry["shape"], dtype=_DTYPES[entry["dtype"]])
-            _read(file, start, entry, found[name])
-        return found
+            tensors[name] = torch.empty(entry["shape"], dtype=_DTYPES[entry["dtype"]])
+            _read(file, start, entry, tensors[name])
+        return tensors
 
 
-def fill(module: nn.Module, path: str | Path, *, next_step: str) -> None:
-    """Reads a file straight into a module that has tensors of the same names, shapes and dtypes."""
-    wanted = module.state_dict()
-    with _opened(path, next_step) as (file, header, start):
-        for name in [*(header.keys() - wanted.keys()), *(wanted.keys() - header.keys())]:
+def fill(module: nn.Module, path: str | Path, *, next_step: str | None) -> None:
+    """Reads a file directly into the tensors of a module.
+
+    Raises:
+        FormatError: the file is missing or damaged, or its tensors have other names, shapes or dtypes than the
+            module's.
+    """
+    expected = module.state_dict()
+    with _open_file(path, next_step) as (file, header, start):
+        for name in [*(header.keys() - expected.keys()), *(expected.keys() - header.keys())]:
             raise FormatError(
-                f"tensor {name!r} is {'missing' if name in wanted else 'not in the module'}",
-                wanted="the same tensors in file and module",
+                f"tensor {name!r} is {'missing' if name in expected else 'not in the module'}",
+                wanted="the same tensors in the file and the module",
                 next_step=next_step,
                 where=path,
             )
-        for name, tensor in wanted.items():
+        for name, tensor in expected.items():
             entry = header[name]
             if entry["shape"] != list(tensor.shape) or _DTYPES[entry["dtype"]] != tensor.dtype:
                 raise FormatError(
@@ -85,21 +90,21 @@ def fill(module: nn.Module, path: str | Path, *, next_step: str) -> None:
                     next_step=next_step,
                     where=path,
                 )
-        for name, tensor in wanted.items():
+        for name, tensor in expected.items():
             direct = tensor.device.type == "cpu" and tensor.is_contiguous()
             target = tensor.detach() if direct else torch.empty(tensor.shape, dtype=tensor.dtype)
             _read(file, start, header[name], target)
             if not direct:
                 with torch.no_grad():
                     tensor.copy_(target)
-            elif not tensor.is_inference():  # torch does not see the read: who looked at the tensor looks again
+            elif not tensor.is_inference():  # torch does not notice the read, so the version must change
                 torch.autograd.graph.increment_version(tensor)
 
 
-class _opened:
-    """The file, its header without remarks, and where the numbers begin; sizes checked."""
+class _open_file:
+    """Opens a file, checks its sizes, and yields it with its header and the offset of its data."""
 
-    def __init__(self, path: str | Path, next_step: str) -> None:
+    def __init__(self, path: str | Path, next_step: str | None) -> None:
         self.path, self.next_step = Path(path), next_step
 
     def __enter__(self) -> tuple[BinaryIO, dict[str, Any], int]:
@@ -118,8 +123,8 @@ class _opened:
             if hasattr(self, "file"):
                 self.file.close()
             raise FormatError(
-                f"the weights do not load ({error})",
-                wanted="a whole safetensors file",
+                f"the weights cannot be loaded ({error})",
+                wanted="a complete safetensors file",
                 next_step=self.next_step,
                 where=self.path,
             ) from error
@@ -129,7 +134,7 @@ class _opened:
 
 
 def _end(entry: dict[str, Any]) -> int:
-    """Where a tensor's numbers end; ValueError or the like if its facts do not agree."""
+    """The offset of the end of a tensor; ValueError or similar if its header entry is inconsistent."""
     start, end = entry["data_offsets"]
     if start < 0 or end - start != math.prod(entry["shape"]) * _DTYPES[entry["dtype"]].itemsize:
         raise ValueError(f"{entry['shape']} {entry['dtype']} in {end - start} bytes")

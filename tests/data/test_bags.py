@@ -1,4 +1,4 @@
-"""Bags of words at the door: rows of length 1, and what is refused before anything is computed."""
+"""BagOfWords of words at the door: rows of length 1, and what is refused before anything is computed."""
 
 import numpy as np
 import pytest
@@ -6,8 +6,8 @@ import scipy.sparse as sp
 
 from megalabel.data.texts import check_list
 from megalabel.errors import DataError, SettingError
-from megalabel.inputs.bags import Bags, refuse_text_settings
-from megalabel.inputs.words import check_words
+from megalabel.inputs.bag_of_words import BagOfWords, check_text_settings_unused
+from megalabel.inputs.words import check_has_words
 
 ROWS = np.array([[3, 0, -4], [0, 0, 0], [0, 1e-3, 0]])
 
@@ -17,7 +17,7 @@ ROWS = np.array([[3, 0, -4], [0, 0, 0], [0, 1e-3, 0]])
 def test_rows_get_length_one_and_the_input_stays(kind, form):
     rows = form(ROWS.astype(kind))
     before = rows.toarray()
-    found = Bags(3).transform(rows)
+    found = BagOfWords(3).transform(rows)
     assert (found.dtype, found.format) == (np.float32, "csr")
     last = 0 if kind is np.int64 else 1
     np.testing.assert_allclose(found.toarray(), [[0.6, 0, -0.8], [0, 0, 0], [0, last, 0]], rtol=1e-6)
@@ -27,7 +27,7 @@ def test_rows_get_length_one_and_the_input_stays(kind, form):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e60, 1e-42])  # the last: a length without an inverse
 def test_what_float32_does_not_hold_is_refused(value):
     with pytest.raises(DataError, match=r"texts: a value of .*finite numbers"):
-        Bags(2).transform(sp.csr_matrix([[1.0, 0.0], [value, 0.0]]))
+        BagOfWords(2).transform(sp.csr_matrix([[1.0, 0.0], [value, 0.0]]))
 
 
 @pytest.mark.parametrize(
@@ -42,17 +42,17 @@ def test_what_float32_does_not_hold_is_refused(value):
 )
 def test_what_are_no_rows_of_these_features_is_refused(asked, said):
     with pytest.raises(DataError, match=said):
-        Bags(3).check(asked)
+        BagOfWords(3).check(asked)
 
 
 def test_something_to_learn_from_is_wanted():
-    assert Bags.of(sp.csr_matrix(ROWS)).size == 3
+    assert BagOfWords.from_rows(sp.csr_matrix(ROWS)).size == 3
     zeros = sp.csr_matrix(ROWS)
     zeros.data[:] = 0
-    with pytest.raises(DataError, match="not one of 3 training rows has a feature"):
-        Bags.of(zeros)
+    with pytest.raises(DataError, match="none of 3 training rows has a feature"):
+        BagOfWords.from_rows(zeros)
     with pytest.raises(DataError, match="bags of words of 0 features"):
-        Bags.of(sp.csr_matrix((3, 0)))
+        BagOfWords.from_rows(sp.csr_matrix((3, 0)))
 
 
 def test_a_list_of_texts_is_told_from_rows_and_from_one_text():
@@ -71,9 +71,9 @@ def test_settings_of_texts_are_named_with_their_default():
     def learn(*, split="letters", keep=3):
         return split, keep
 
-    refuse_text_settings(learn, split="letters", keep=3)
-    with pytest.raises(SettingError, match=r"keep = 4, which bags of words do not have.*expected keep = 3"):
-        refuse_text_settings(learn, split="letters", keep=4)
+    check_text_settings_unused(learn, split="letters", keep=3)
+    with pytest.raises(SettingError, match=r"keep = 4.*expected keep = 3"):
+        check_text_settings_unused(learn, split="letters", keep=4)
 
 
 def test_words_are_looked_for_no_further_than_to_the_first():
@@ -81,8 +81,8 @@ def test_words_are_looked_for_no_further_than_to_the_first():
         yield from ("", "...", "a word")
         raise AssertionError
 
-    check_words(texts(), "letters")
-    check_words(["..."], "words")
+    check_has_words(texts(), "letters")
+    check_has_words(["..."], "words")
     for none in ([], ["", " "], ["..."]):
         with pytest.raises(DataError, match="no text has a word"):
-            check_words(none, "letters")
+            check_has_words(none, "letters")

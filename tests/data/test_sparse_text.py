@@ -1,4 +1,4 @@
-"""The sparse view against counters of words, one text after the other; its folder, and what is refused."""
+"""The sparse features of texts against counters of words per text, their folder, and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.inputs import ngrams
 from megalabel.inputs import sparse_text as module
 from megalabel.inputs.sparse_text import SparseText
-from megalabel.inputs.words import words_of
+from megalabel.inputs.words import split_words
 
 TEXTS = [
     "the quiet bees of the quiet hill",
@@ -37,7 +37,7 @@ def some_texts(seed: int, n: int = 40) -> list[str]:
 
 
 def features(text: str, kind: str, pairs: bool, pieces: tuple[int, int] | None) -> Counter[tuple[str, ...]]:
-    words = words_of([text], kind)[:-1]
+    words = split_words([text], kind)[:-1]
     found = Counter(("0 word", word) for word in words)
     if pairs:
         found.update(("1 pair", *pair) for pair in pairwise(words))
@@ -75,8 +75,8 @@ def as_dicts(view: SparseText, texts: list[str]) -> list[dict]:
     assert x.dtype == np.float32 and x.has_sorted_indices and x.shape == (len(texts), view.size)
     names = [
         *(("0 word", word) for word in view.words),
-        *(("1 pair", *(view.words[int(i)] for i in divmod(int(c), len(view.words)))) for c in view.pairs),
-        *(("2 piece", piece) for piece in view.pieces),
+        *(("1 pair", *(view.words[int(i)] for i in divmod(int(c), len(view.words)))) for c in view.bigrams),
+        *(("2 piece", piece) for piece in view.char_ngrams),
     ]
     return [
         {names[c]: v for c, v in zip(row.indices, row.data, strict=True)}
@@ -91,7 +91,7 @@ def test_equals_the_definition(kind, pieces, vocabulary, min_texts, seed, monkey
     monkeypatch.setattr(module, "BLOCK", 7)
     monkeypatch.setattr(ngrams, "_PENDING", 10)
     texts, new = [*some_texts(seed), *TEXTS], [*some_texts(seed + 1), "unknown", *TEXTS]
-    view = SparseText.learn(texts, vocabulary=vocabulary, min_texts=min_texts, kind=kind, pieces=pieces)
+    view = SparseText.learn(texts, vocabulary=vocabulary, min_texts=min_texts, pattern=kind, char_ngrams=pieces)
     expected = plain(texts, new, vocabulary, min_texts, kind=kind, pairs=True, pieces=pieces)
     found = as_dicts(view, new)
     assert view.size <= vocabulary
@@ -100,14 +100,14 @@ def test_equals_the_definition(kind, pieces, vocabulary, min_texts, seed, monkey
 
 
 def test_words_alone():
-    view = SparseText.learn(TEXTS, pairs=False)
-    assert len(view.pairs) == 0 and view.size == len(view.words)
+    view = SparseText.learn(TEXTS, bigrams=False)
+    assert len(view.bigrams) == 0 and view.size == len(view.words)
     assert view.words[:3] == ["bees", "the", "hill"]  # of most texts first, then by spelling
 
 
 def test_a_text_does_not_depend_on_those_beside_it(seed):
     texts = some_texts(seed, 200)
-    view = SparseText.learn(texts, pieces=(2, 3), min_texts=2)
+    view = SparseText.learn(texts, char_ngrams=(2, 3), min_texts=2)
     together = view.transform(texts)
     for i, text in enumerate(texts):
         alone = view.transform([text])
@@ -117,10 +117,14 @@ def test_a_text_does_not_depend_on_those_beside_it(seed):
 
 def test_blocks_and_order_of_learning_change_nothing(seed, monkeypatch):
     texts = some_texts(seed, 60)
-    one = SparseText.learn(texts, pieces=(2, 2), vocabulary=50)
+    one = SparseText.learn(texts, char_ngrams=(2, 2), vocabulary=50)
     monkeypatch.setattr(module, "BLOCK", 3)
-    other = SparseText.learn(Texts.from_strings(reversed(texts)), pieces=(2, 2), vocabulary=50)
-    assert (one.words, one.pieces, one.pairs.tolist()) == (other.words, other.pieces, other.pairs.tolist())
+    other = SparseText.learn(Texts.from_strings(reversed(texts)), char_ngrams=(2, 2), vocabulary=50)
+    assert (one.words, one.char_ngrams, one.bigrams.tolist()) == (
+        other.words,
+        other.char_ngrams,
+        other.bigrams.tolist(),
+    )
     assert (one.transform(texts) != other.transform(texts)).nnz == 0
 
 
@@ -133,7 +137,7 @@ def test_rows_have_length_one_or_are_empty():
 
 
 def test_lone_surrogates_survive(tmp_path):
-    view = SparseText.learn(["bad \ud800half", "bad"], kind="words")
+    view = SparseText.learn(["bad \ud800half", "bad"], pattern="words")
     view.save(tmp_path / "view")
     assert SparseText.load(tmp_path / "view").words == view.words == ["bad", "half", "\ud800"]
 
@@ -145,7 +149,7 @@ def test_one_text_is_one_text():
 
 
 def test_names():
-    view = SparseText.learn(["quiet bees"], pieces=(3, 4))
+    view = SparseText.learn(["quiet bees"], char_ngrams=(3, 4))
     names = view.names(range(view.size))
     assert names[:3] == ["bees", "quiet", "quiet bees"]
     assert {"be…", "…uie…", "…es"} <= set(names)
@@ -153,12 +157,12 @@ def test_names():
 
 def test_folder_keeps_everything(tmp_path, seed):
     texts = some_texts(seed)
-    view = SparseText.learn(texts, kind="signs", pieces=(2, 3), min_texts=2)
+    view = SparseText.learn(texts, pattern="signs", char_ngrams=(2, 3), min_texts=2)
     view.save(tmp_path / "view")
     view.save(tmp_path / "view")  # and once more over itself
     again = SparseText.load(tmp_path / "view")
     assert (again.transform(texts) != view.transform(texts)).nnz == 0
-    assert (again.kind, again.lengths, again.size) == ("signs", (2, 3), view.size)
+    assert (again.pattern, again.lengths, again.size) == ("signs", (2, 3), view.size)
     assert not list((tmp_path / "view").glob("*.pkl"))
     SparseText.learn(texts).save(tmp_path / "other")
     assert SparseText.load(tmp_path / "other").lengths is None
@@ -181,10 +185,10 @@ def test_words_too_rare():
         {"vocabulary": 0},
         {"vocabulary": 1 << 30},
         {"min_texts": 0},
-        {"kind": "lines"},
-        {"pieces": (3, 2)},
-        {"pieces": (0, 2)},
-        {"pieces": (3,)},
+        {"pattern": "lines"},
+        {"char_ngrams": (3, 2)},
+        {"char_ngrams": (0, 2)},
+        {"char_ngrams": (3,)},
     ],
 )
 def test_settings_out_of_range(wrong):
@@ -201,7 +205,7 @@ def test_wrong_folder(tmp_path):
     with pytest.raises(FormatError, match="missing"):
         SparseText.load(tmp_path / "nothing")
     (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
-    with pytest.raises(FormatError, match="not that of a sparse view"):
+    with pytest.raises(FormatError, match="not that of a vocabulary"):
         SparseText.load(tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_the_idf_of_one_side_weighs_another():
 
 def test_an_idf_of_another_vocabulary_is_refused():
     counts = term_counts(store_of(TEXTS)[0])
-    with pytest.raises(SettingError, match="one number a token"):
+    with pytest.raises(SettingError, match="vocabulary of"):
         weigh(counts, np.ones(3, dtype=np.float32))
 
 

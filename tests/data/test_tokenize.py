@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from megalabel.data.corpus import Corpus
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, FormatError, SettingError, StaleTokens
-from megalabel.inputs.token_store import TokenStore, check_texts, prepared_folder, stored
+from megalabel.inputs.token_store import TokenStore, check_texts, open_or_build_tokens, prepared_folder
 from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
 WORDS = ["a cat sat", "the cat", "", "A dog, a cat!"]
@@ -47,7 +47,7 @@ def test_memory_and_disk_hold_the_same(tokenizer, tmp_path):
 def test_a_stale_store_is_refused(tokenizer, tmp_path, texts, length, named):
     TokenStore.build(Texts.from_strings(WORDS), tokenizer, 16, tmp_path / "s")
     with pytest.raises(StaleTokens, match=named) as caught:
-        TokenStore.of(Texts.from_strings(texts), tokenizer, length, tmp_path / "s")
+        TokenStore.open_or_build(Texts.from_strings(texts), tokenizer, length, tmp_path / "s")
     assert "megalabel prepare" in str(caught.value)
 
 
@@ -55,7 +55,7 @@ def test_another_tokenizer_makes_a_store_stale(tokenizer, tmp_path):
     texts = Texts.from_strings(WORDS)
     TokenStore.build(texts, tokenizer, 16, tmp_path / "s")
     with pytest.raises(StaleTokens, match="tokenizer_sha256"):
-        TokenStore.of(texts, learn_tokenizer(WORDS, 5), 16, tmp_path / "s")
+        TokenStore.open_or_build(texts, learn_tokenizer(WORDS, 5), 16, tmp_path / "s")
 
 
 def test_a_damaged_store_is_refused(tokenizer, tmp_path):
@@ -98,7 +98,7 @@ def test_any_text_has_tokens_or_none_but_never_fails(texts):
 
 
 def test_bad_settings_are_refused(tokenizer):
-    with pytest.raises(SettingError, match="max_length = 0"):
+    with pytest.raises(SettingError, match="max_length: 0"):
         TokenStore.build(Texts.from_strings(WORDS), tokenizer, 0)
     with pytest.raises(SettingError, match="'bytes'"):
         learn_tokenizer(WORDS, 10, "bytes")
@@ -109,11 +109,11 @@ def test_prepared_tokens_are_found_beside_the_data_and_go_stale_with_it(tokenize
     data = Corpus.open(tmp_path)
     folder = prepared_folder(data, "trn", tokenizer, 8)
     assert folder is not None
-    TokenStore.of(data.train.texts, tokenizer, 8, folder)
-    assert isinstance(stored(data, "trn", tokenizer, 8).ids, np.memmap)
+    TokenStore.open_or_build(data.train.texts, tokenizer, 8, folder)
+    assert isinstance(open_or_build_tokens(data, "trn", tokenizer, 8).ids, np.memmap)
     (tmp_path / "train.jsonl").write_text('{"text": "a dog", "labels": ["x"]}\n')
     with pytest.raises(StaleTokens):
-        stored(Corpus.open(tmp_path), "trn", tokenizer, 8)
+        open_or_build_tokens(Corpus.open(tmp_path), "trn", tokenizer, 8)
 
 
 def test_room_for_the_tokenizers_own_tokens_is_asked_for():

@@ -9,7 +9,7 @@ from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import TextRows
 from megalabel.inputs.batches import pad
-from megalabel.inputs.token_store import stored
+from megalabel.inputs.token_store import open_or_build_tokens
 from megalabel.inputs.tokenizer import TextTokenizer
 
 
@@ -19,7 +19,7 @@ def data():
 
 
 def rows_of(data, tokenizer: TextTokenizer) -> TextRows:
-    return TextRows(stored(data, "trn", tokenizer, 16), data.train.labels)
+    return TextRows(open_or_build_tokens(data, "trn", tokenizer, 16), data.train.labels)
 
 
 def test_the_own_tokenizer_is_the_bundled_one(data):
@@ -57,18 +57,18 @@ def test_an_unknown_tokenizer_is_refused(data):
 
 def test_a_bag_starts_from_the_bundled_vectors_unless_its_tokenizer_is_learnt(data):
     own, words = (build.tokenizer_for("bag", kind, data, 1000) for kind in ("own", "words"))
-    bundled = build.bag(own, rows_of(data, own), learnt=False)
-    learnt = build.bag(words, rows_of(data, words), learnt=True, dim=24)
+    bundled = build.bag(own, rows_of(data, own), learned=False)
+    learned = build.bag(words, rows_of(data, words), learned=True, dim=24)
     assert isinstance(bundled, Bag)
     assert torch.equal(bundled.table.weight.detach(), start_vectors())
-    assert learnt.table.weight.shape == (words.vocabulary_size, 24)
-    assert not torch.equal(learnt.weights, torch.ones_like(learnt.weights))  # idf
+    assert learned.table.weight.shape == (words.vocabulary_size, 24)
+    assert not torch.equal(learned.weights, torch.ones_like(learned.weights))  # idf
 
 
 def test_a_bag_gets_the_pairs_that_are_asked_for(data):
     words = build.tokenizer_for("bag", "words", data, 1000)
     rows = rows_of(data, words)
-    none, some = (build.bag(words, rows, learnt=True, pairs=pairs, dim=8) for pairs in (0, 2))
+    none, some = (build.bag(words, rows, learned=True, pairs=pairs, dim=8) for pairs in (0, 2))
     assert len(none.pairs) == 0
     assert len(some.pairs) > 0
     assert len(some.weights) == len(some.table.weight) == words.vocabulary_size + len(some.pairs)
@@ -76,18 +76,18 @@ def test_a_bag_gets_the_pairs_that_are_asked_for(data):
 
 def test_the_small_transformer_starts_from_the_bundled_vectors_unless_its_tokenizer_is_learnt(data):
     own, words = (build.tokenizer_for("small", kind, data, 1000) for kind in ("own", "words"))
-    bundled = build.small(own, learnt=False, max_length=16)
-    learnt = build.small(words, learnt=True, max_length=16)
+    bundled = build.small(own, learned=False, max_length=16)
+    learned = build.small(words, learned=True, max_length=16)
     assert isinstance(bundled, Transformer)
     table = bundled.model.get_input_embeddings().weight.detach()
     assert torch.allclose(table, start_vectors()[:, :128] * build.SMALL_SCALE)
-    assert learnt.model.get_input_embeddings().weight.shape == (words.vocabulary_size, 128)
-    assert learnt.dim == 128
+    assert learned.model.get_input_embeddings().weight.shape == (words.vocabulary_size, 128)
+    assert learned.dim == 128
 
 
 def test_the_small_transformer_reads_texts_of_the_full_length(data):
     words = build.tokenizer_for("small", "words", data, 1000)
-    encoder = build.small(words, learnt=True, max_length=12).eval()
+    encoder = build.small(words, learned=True, max_length=12).eval()
     ids = words.encode([" ".join(["w1a"] * 30), ""], 12)
     tokens, mask = pad([torch.tensor(row, dtype=torch.int64).numpy() for row in ids], words.pad_id)
     assert tokens.shape == (2, 12)

@@ -53,43 +53,43 @@ def packages(monkeypatch, tmp_path):
 
 
 def test_without_a_package_the_name_goes_to_the_hub(packages):
-    assert names.find("some-org/tiny") == "some-org/tiny"
+    assert names.find_encoder("some-org/tiny") == "some-org/tiny"
     assert names.installed("tiny") is None
 
 
 @pytest.mark.parametrize("name", ["tiny", "some-org/tiny"])
 def test_an_installed_package_comes_before_the_hub(packages, name, tmp_path):
     packages["second"] = GOOD
-    assert names.find(name) == str(tmp_path / "site/second/model")
+    assert names.find_encoder(name) == str(tmp_path / "site/second/model")
 
 
 def test_the_first_package_of_the_list_is_taken(packages, tmp_path):
     packages.update(first=GOOD, second=GOOD)
-    assert names.find("tiny") == str(tmp_path / "site/first/model")
+    assert names.find_encoder("tiny") == str(tmp_path / "site/first/model")
 
 
 def test_a_folder_comes_before_a_package(packages, tmp_path, monkeypatch):
     packages["first"] = BAD  # not even looked at
     (tmp_path / "tiny").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert names.find("tiny") == "tiny"
+    assert names.find_encoder("tiny") == "tiny"
 
 
 def test_other_weights_than_the_hash_says_are_refused(packages):
     packages["first"] = BAD
     with pytest.raises(FormatError, match="package first have SHA-256") as caught:
-        names.find("tiny")
+        names.find_encoder("tiny")
     assert hashlib.sha256(GOOD).hexdigest()[:12] in str(caught.value)
 
 
 def test_a_package_whose_weights_are_gone_is_passed_over(packages, tmp_path):
     packages.update(first=None, second=GOOD)
-    assert names.find("tiny") == str(tmp_path / "site/second/model")
+    assert names.find_encoder("tiny") == str(tmp_path / "site/second/model")
 
 
 def test_a_name_that_no_package_is_known_for_goes_to_the_hub(packages):
     packages["first"] = GOOD
-    assert names.find("distilbert-base-uncased") == "distilbert-base-uncased"
+    assert names.find_encoder("distilbert-base-uncased") == "distilbert-base-uncased"
 
 
 def test_the_list_of_packages_is_whole():

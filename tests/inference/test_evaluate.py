@@ -60,12 +60,12 @@ def test_other_labels_are_refused(model):
     labels = [[0], [1], [2]]
     with pytest.raises(DataError, match="5 labels, the model 4"):
         megalabel.evaluate(model, corpus(labels, names=[*NAMES, "v"]))
-    with pytest.raises(DataError, match="label 1 of corpus is 'y', the model's is 'x'"):
+    with pytest.raises(DataError, match=r"label 1 of corpus is 'y'.*'x'"):
         megalabel.evaluate(model, corpus(labels, names=["w", "y", "x", "z"]))
 
 
 def test_a_side_that_cannot_be_measured_is_refused(model):
-    with pytest.raises(DataError, match="no test side"):
+    with pytest.raises(DataError, match="no test split"):
         megalabel.evaluate(model, Corpus.of(["a"], [[0]], NAMES))
     with pytest.raises(DataError, match="0 true labels"):
         megalabel.evaluate(model, corpus([[], [], []]))
@@ -82,8 +82,8 @@ def test_a_side_that_cannot_be_measured_is_refused(model):
         (dict(k=0), "k = 0"),
         (dict(k=(0, 3)), "k="),
         (dict(batch_size=0), "batch_size = 0"),
-        (dict(a=-1.0), "a=-1.0"),
-        (dict(b=float("nan")), "b=nan"),
+        (dict(a=-1.0), "a: -1.0"),
+        (dict(b=float("nan")), "b: nan"),
     ],
 )
 def test_settings_out_of_range_are_refused(model, settings, said):

@@ -8,7 +8,7 @@ from untrained import untrained
 
 from megalabel.errors import DataError, MegalabelError, SettingError
 from megalabel.inference import predict
-from megalabel.inference.predict import format_of, read_texts, write_jsonl, write_npz
+from megalabel.inference.predict import format_of, stream_texts, write_jsonl, write_npz
 
 NAMES = ["ant", "bee", "cat", "dög", "e\ud800"]
 
@@ -20,19 +20,19 @@ def model():
 
 def test_a_line_ends_at_a_newline_and_nowhere_else(tmp_path):
     (tmp_path / "t.txt").write_bytes("\ufeffa\r\nb\u2028c\x0bd\te\n\n\ufefff\rg".encode())
-    assert list(read_texts(tmp_path / "t.txt")) == ["a", "b\u2028c\x0bd\te", "", "\ufefff\rg"]
+    assert list(stream_texts(tmp_path / "t.txt")) == ["a", "b\u2028c\x0bd\te", "", "\ufefff\rg"]
 
 
 def test_a_pipe_is_read_as_a_file_is():
-    assert list(read_texts("-", io.BytesIO(b"a\r\nb"))) == ["a", "b"]
-    assert list(read_texts("-", io.BytesIO(b""))) == []
+    assert list(stream_texts("-", io.BytesIO(b"a\r\nb"))) == ["a", "b"]
+    assert list(stream_texts("-", io.BytesIO(b""))) == []
 
 
 def test_json_lines_hold_a_text_or_are_one(tmp_path):
     (tmp_path / "t.jsonl").write_bytes('\ufeff{"text": "a\\nb", "id": 3}\r\n"c"\n'.encode())
-    assert list(read_texts(tmp_path / "t.jsonl")) == ["a\nb", "c"]
+    assert list(stream_texts(tmp_path / "t.jsonl")) == ["a\nb", "c"]
     (tmp_path / "t.json.gz").write_bytes(gzip.compress(b'{"text": "a"}\n', mtime=0))
-    assert list(read_texts(tmp_path / "t.json.gz")) == ["a"]
+    assert list(stream_texts(tmp_path / "t.json.gz")) == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_json_lines_hold_a_text_or_are_one(tmp_path):
     [
         ("t.txt", b"a\n\xff\n", r"t\.txt, line 2: bytes that are not UTF-8"),
         ("t.txt", "a\n".encode("utf-16"), "line 1: bytes that are not UTF-8"),
-        ("t.jsonl", b'{"text": "a"}\n{"text": \n', r"t\.jsonl, line 2: no JSON"),
-        ("t.jsonl", b'{"text": "a"}\n\n', "line 2: no JSON"),
+        ("t.jsonl", b'{"text": "a"}\n{"text": \n', r"t\.jsonl, line 2: not JSON"),
+        ("t.jsonl", b'{"text": "a"}\n\n', "line 2: not JSON"),
         ("t.jsonl", b'{"title": "a"}\n', "line 1: no text in"),
         ("t.jsonl", b'{"text": null}\n', "line 1: no text in"),
         ("t.jsonl", b"[1]\n", "line 1: no text in"),
@@ -52,14 +52,14 @@ def test_json_lines_hold_a_text_or_are_one(tmp_path):
 def test_what_cannot_be_read_is_named_with_its_place(tmp_path, name, content, said):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=said):
-        list(read_texts(tmp_path / name))
+        list(stream_texts(tmp_path / name))
 
 
 def test_a_file_that_is_not_there_and_a_folder_are_told_apart(tmp_path):
     with pytest.raises(DataError, match="no such file"):
-        list(read_texts(tmp_path / "t.txt"))
+        list(stream_texts(tmp_path / "t.txt"))
     with pytest.raises(DataError, match="a folder"):
-        list(read_texts(tmp_path))
+        list(stream_texts(tmp_path))
 
 
 def test_answers_stream_in_blocks_and_in_order(model, monkeypatch):

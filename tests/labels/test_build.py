@@ -11,7 +11,7 @@ from megalabel.errors import DataError, SettingError
 from megalabel.inputs.tfidf import l2_rows
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.cluster import cluster
-from megalabel.labels.features import label_features, material
+from megalabel.labels.features import feature_sources, label_features
 from megalabel.labels.graph import label_graph, smoothed
 from megalabel.labels.tree import LabelTree
 
@@ -39,7 +39,9 @@ def purity(tree, of_each=8):
     return sum(len(leaf) for leaf in leaves if len(set(leaf.tolist())) == 1) / tree.n_labels
 
 
-@pytest.mark.parametrize("settings", [{}, {"graph": False}, {"source": "names"}, {"source": "both"}, {"keep": 20}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"graph": False}, {"source": "names"}, {"source": "both"}, {"cluster_features": 20}]
+)
 def test_labels_of_a_group_share_a_leaf(settings):
     tree = build_tree(groups(), depths=(1, 3), **settings)
     assert tree.sizes == (2, 8, 64)
@@ -80,7 +82,7 @@ def test_bags_of_words_have_no_settings_of_words():
     bags = sp.csr_matrix((data.train.labels @ np.ones((64, 3))).astype(np.float32))
     bagged = replace(data, train=replace(data.train, features=bags))
     for setting in ({"tokenizer": "symbols"}, {"vocabulary": 50}, {"max_length": 9}):
-        with pytest.raises(SettingError, match="which bags of words do not have"):
+        with pytest.raises(SettingError, match="bags of words"):
             build_tree(bagged, **setting)
         assert build_tree(bagged, source="names", **setting).n_labels == 64  # those of the names
     blank = replace(bagged, label_texts=Corpus.of(["a"], [[0]], [""] * 64).label_texts)
@@ -97,12 +99,12 @@ def test_bags_of_words_with_wild_values_are_refused():
 
 def test_the_steps_are_these_and_unit_features_are_scaled_before_smoothing():
     data, settings = planted(), {"source": "texts", "tokenizer": "words", "vocabulary": 100_000, "max_length": 256}
-    found = material(data, None, **settings)
+    found = feature_sources(data, None, **settings)
     features, edges = label_features(found, "texts", 50), label_graph(data.train.labels, seed=4)
     by_hand = cluster(smoothed(edges, features, 50), (4,), seed=4)
     scaled = cluster(smoothed(edges, l2_rows(features), 50), (4,), seed=4)
-    assert build_tree(data, keep=50, depths=(4,), seed=4) == by_hand
-    assert build_tree(data, keep=50, depths=(4,), seed=4, unit=True) == scaled
+    assert build_tree(data, cluster_features=50, depths=(4,), seed=4) == by_hand
+    assert build_tree(data, cluster_features=50, depths=(4,), seed=4, normalize=True) == scaled
     assert scaled != by_hand
 
 
@@ -116,13 +118,13 @@ def test_labels_without_texts_are_placed_beside_those_that_share_their_words():
     leaf = next(part for part in np.split(tree.order, tree.offsets[-1][1:-1]) if 31 in part)
     assert len({24, 25, 26, 27, 28, 29, 30} & set(leaf.tolist())) >= 4
     line = next(line for line in said if line.startswith("features"))
-    assert "1 without training text, placed by their label text; 1 with neither" in line
+    assert "1 without training text, clustered by their label text; 1 without any features" in line
 
 
-def test_each_step_is_told_with_its_seconds():
+def test_each_step_is_logged_with_its_seconds():
     said = []
     build_tree(planted(), say=said.append)
-    assert said[0].startswith("depths 3: 8 clusters, 8.0 labels a leaf")
+    assert said[0].startswith("depths 3: 8 clusters, 8.0 labels per leaf")
     assert [line.split()[0] for line in said[1:]] == ["texts", "features", "graph", "smoothing", "clusters"]
     assert all(line.split()[2] == "s" for line in said[1:])
 
@@ -130,13 +132,13 @@ def test_each_step_is_told_with_its_seconds():
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        ({"source": "words"}, "source = 'words'"),
-        ({"keep": 0}, "keep = 0"),
-        ({"seed": -1}, "seed = -1"),
-        ({"hops": 0}, "hops = 0"),
+        ({"source": "words"}, "source: 'words'"),
+        ({"cluster_features": 0}, "cluster_features: 0"),
+        ({"seed": -1}, "seed: -1"),
+        ({"walk_length": 0}, "walk_length: 0"),
         ({"depths": (4, 2)}, "depths = 4,2"),
-        ({"depths": (7,)}, "128 clusters on the coarsest level, of 64 labels"),
-        ({"max_length": 0}, "max_length = 0"),
+        ({"depths": (7,)}, "128 clusters on the coarsest level of 64 labels"),
+        ({"max_length": 0}, "max_length: 0"),
         ({"rows": np.array([], dtype=np.int64)}, "rows"),
         ({"rows": np.array([400])}, "rows"),
         ({"rows": np.array([0.5])}, "rows"),
@@ -150,7 +152,7 @@ def test_bad_settings_are_refused(bad, said):
 def test_two_labels_are_enough_and_one_is_not():
     tree = build_tree(Corpus.of(["a", "b"], [[0], [1]], ["a", "b"]))
     assert tree.sizes == (2, 2)
-    with pytest.raises(SettingError, match="2 labels or more"):
+    with pytest.raises(SettingError, match="at least 2 labels"):
         build_tree(Corpus.of(["a"], [[0]], ["a"]))
 
 

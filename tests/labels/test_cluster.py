@@ -42,7 +42,7 @@ def test_the_rule_holds_for_every_size():
 
 @pytest.mark.parametrize("n_labels", [0, 1])
 def test_a_tree_over_one_label_is_refused(n_labels):
-    with pytest.raises(SettingError, match="2 labels or more"):
+    with pytest.raises(SettingError, match="at least 2 labels"):
         choose_depths(n_labels)
 
 
@@ -54,7 +54,7 @@ def test_depths_that_do_not_rise_or_fit_are_refused(depths):
 
 def test_more_clusters_than_labels_on_the_coarsest_level_are_refused():
     assert check_depths([9, 12], 512) == (9, 12)
-    with pytest.raises(SettingError, match="512 clusters on the coarsest level, of 511 labels"):
+    with pytest.raises(SettingError, match="512 clusters on the coarsest level of 511 labels"):
         check_depths([9, 12], 511)
 
 

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
-from megalabel.labels.features import filled, label_features, material, pifa
+from megalabel.labels.features import feature_sources, fill_empty_rows, label_features, pifa
 
 TEXTS = ["striped wild cat", "wild dog", "dog dog barks", "a small bird", "tiny bird sings"]
 LABELS = [[0], [0, 1], [1], [2], [2]]
@@ -19,7 +19,7 @@ def data():
 
 
 def features(data, source, *, rows=None, keep=1000, **settings):
-    found = material(
+    found = feature_sources(
         data, rows, source=source, **{"tokenizer": "words", "vocabulary": 50, "max_length": 9, **settings}
     )
     return label_features(found, source, keep), found
@@ -108,7 +108,7 @@ def test_unknown_words_make_no_labels_alike():
     ("settings", "said"),
     [
         ({"source": "titles"}, "texts, names, both"),
-        ({"tokenizer": "own"}, "words or symbols"),
+        ({"tokenizer": "own"}, "words, symbols"),
         ({"vocabulary": 2}, "3"),
     ],
 )
@@ -122,10 +122,10 @@ def test_no_feature_at_all_is_refused():
         features(Corpus.of(["a"], [[0]], ["", " "]), "names")
 
 
-def test_pifa_and_filled_by_hand():
+def test_pifa_and_filled_rows_by_hand():
     labels = sp.csr_matrix(np.array([[1, 0, 0], [1, 1, 0]], dtype=np.float32))
     texts = sp.csr_matrix(np.array([[1, 0, 2], [0, 3, 1]], dtype=np.float32))
     sums = pifa(labels, texts, 2)
     assert sums.toarray().tolist() == [[0, 3, 3], [0, 3, 1], [0, 0, 0]]
     others = sp.csr_matrix(np.full((3, 3), 7, dtype=np.float32))
-    assert filled(sums, others).toarray().tolist() == [[0, 3, 3], [0, 3, 1], [7, 7, 7]]
+    assert fill_empty_rows(sums, others).toarray().tolist() == [[0, 3, 3], [0, 3, 1], [7, 7, 7]]

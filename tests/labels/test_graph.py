@@ -3,7 +3,7 @@ import pytest
 import scipy.sparse as sp
 
 from megalabel.errors import SettingError
-from megalabel.labels.graph import label_graph, normalised, smoothed
+from megalabel.labels.graph import label_graph, normalized, smoothed
 
 
 def test_normalisation_divides_by_the_roots_of_row_and_column_sums(rng):
@@ -13,7 +13,7 @@ def test_normalisation_divides_by_the_roots_of_row_and_column_sums(rng):
     left, right = counts.sum(axis=1, keepdims=True), counts.sum(axis=0, keepdims=True)
     wanted = counts / np.sqrt(np.maximum(left, 1e-30)) / np.sqrt(np.maximum(right, 1e-30))
     matrix = sp.csr_matrix(counts)
-    found = normalised(matrix)
+    found = normalized(matrix)
     np.testing.assert_allclose(found.toarray(), wanted, rtol=1e-5)
     assert found.dtype == np.float32
     assert (matrix.toarray() == counts).all()
@@ -47,7 +47,14 @@ def test_the_graph_links_labels_that_share_texts():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"hops": 0}, {"p_reset": -0.1}, {"p_reset": 1.5}, {"p_reset": float("nan")}, {"neighbours": 0}]
+    "bad",
+    [
+        {"walk_length": 0},
+        {"restart_probability": -0.1},
+        {"restart_probability": 1.5},
+        {"restart_probability": float("nan")},
+        {"top_k": 0},
+    ],
 )
 def test_numbers_out_of_range_are_refused_by_name(bad):
     with pytest.raises(SettingError, match=next(iter(bad))):

@@ -29,7 +29,7 @@ def test_clusters_of_a_level_are_those_that_the_tree_was_made_of():
 
 @pytest.mark.parametrize("level", [-1, 2])
 def test_levels_that_are_not_there(level):
-    with pytest.raises(SettingError, match=f"level = {level}"):
+    with pytest.raises(SettingError, match=f"level: {level}"):
         auxiliary_clusters(TREE, level)
 
 

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import megalabel.linear.label_texts as own_texts
 from megalabel.errors import DataError
 from megalabel.inputs.tfidf import l2_rows
-from megalabel.linear.label_texts import precision_of_the_surest, with_own_texts
+from megalabel.linear.label_texts import add_label_text_rows, label_text_precision
 
 
 def csr(rows):
@@ -24,12 +24,12 @@ NAMES = rows_of([1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0])
 
 def test_subjects_are_right():
     texts = rows_of([1, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1], [1, 0, 0, 3])
-    assert precision_of_the_surest(texts, csr([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]), NAMES) == 1
+    assert label_text_precision(texts, csr([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]]), NAMES) == 1
 
 
 def test_items_are_no_labels_of_their_own():
     labels = csr([[0, 1, 1], [1, 0, 1], [1, 1, 0]])
-    assert precision_of_the_surest(NAMES, labels, NAMES) == 0
+    assert label_text_precision(NAMES, labels, NAMES) == 0
 
 
 def test_only_the_quarter_that_is_most_alike_counts():
@@ -38,26 +38,26 @@ def test_only_the_quarter_that_is_most_alike_counts():
     right = csr([[1, 0, 0]] * 2 + [[0, 1, 0]] * 6)
     wrong = csr([[0, 1, 0]] * 2 + [[1, 0, 0]] * 6)
     half = csr([[1, 0, 0]] + [[0, 1, 0]] * 7)
-    assert [precision_of_the_surest(texts, labels, NAMES) for labels in (right, wrong, half)] == [1, 0, 0.5]
+    assert [label_text_precision(texts, labels, NAMES) for labels in (right, wrong, half)] == [1, 0, 0.5]
 
 
 def test_texts_like_no_label_are_not_counted():
     texts = rows_of([0, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 1])
-    assert precision_of_the_surest(texts, csr([[0, 0, 0], [1, 0, 0], [0, 0, 0]]), NAMES) == 1
+    assert label_text_precision(texts, csr([[0, 0, 0], [1, 0, 0], [0, 0, 0]]), NAMES) == 1
 
 
 @pytest.mark.parametrize("names", [NAMES, csr(np.zeros((3, 4)))], ids=["other words", "blank names"])
 def test_no_likeness_at_all_is_no_precision(names):
     texts = rows_of([0, 0, 0, 1], [0, 0, 0, 1])
-    assert precision_of_the_surest(texts, csr([[1, 0, 0], [1, 1, 1]]), names) == 0
-    assert precision_of_the_surest(texts[:0], csr(np.zeros((0, 3))), names) == 0
+    assert label_text_precision(texts, csr([[1, 0, 0], [1, 1, 1]]), names) == 0
+    assert label_text_precision(texts[:0], csr(np.zeros((0, 3))), names) == 0
 
 
 def test_a_stored_zero_is_no_label():
     labels = csr([[1, 0, 0]])
     labels.data[:] = 0
     assert labels.nnz == 1
-    assert precision_of_the_surest(rows_of([1, 0, 0, 0]), labels, NAMES) == 0
+    assert label_text_precision(rows_of([1, 0, 0, 0]), labels, NAMES) == 0
 
 
 def test_no_more_than_a_sample_is_asked(monkeypatch):
@@ -73,10 +73,10 @@ def test_no_more_than_a_sample_is_asked(monkeypatch):
     monkeypatch.setattr(own_texts, "product_keep_largest", watched)
     texts = rows_of(*[[1, 0, 0, 0]] * 40)
     labels = csr([[i % 2, 0, 0] for i in range(40)])
-    found = [precision_of_the_surest(texts, labels, NAMES, seed=seed) for seed in range(12)]
+    found = [label_text_precision(texts, labels, NAMES, seed=seed) for seed in range(12)]
     assert asked == [4] * 12
     assert set(found) == {0.0, 1.0}
-    assert found == [precision_of_the_surest(texts, labels, NAMES, seed=seed) for seed in range(12)]
+    assert found == [label_text_precision(texts, labels, NAMES, seed=seed) for seed in range(12)]
 
 
 @pytest.mark.parametrize(
@@ -86,13 +86,13 @@ def test_no_more_than_a_sample_is_asked(monkeypatch):
 )
 def test_matrices_that_do_not_fit(labels, names):
     with pytest.raises(DataError, match=r"label texts.*expected \(N, V\), \(N, L\) and \(L, V\)"):
-        precision_of_the_surest(csr(np.ones((2, 4))), csr(np.ones(labels)), csr(np.ones(names)))
+        label_text_precision(csr(np.ones((2, 4))), csr(np.ones(labels)), csr(np.ones(names)))
 
 
 def test_label_texts_become_rows_with_themselves_as_label():
     texts, labels = rows_of([1, 0, 0, 1], [0, 1, 0, 0]), csr([[1, 0, 1], [0, 1, 0]])
     names = rows_of([1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 1])
-    x, y, own = with_own_texts(texts, labels, names)
+    x, y, own = add_label_text_rows(texts, labels, names)
     assert own.tolist() == [0, 2]
     assert np.array_equal(x.toarray(), np.concatenate([texts.toarray(), names.toarray()[[0, 2]]]))
     assert y.toarray().tolist() == [[1, 0, 1], [0, 1, 0], [1, 0, 0], [0, 0, 1]]
@@ -102,7 +102,7 @@ def test_label_texts_become_rows_with_themselves_as_label():
 @pytest.mark.parametrize("names", [csr(np.zeros((0, 4))), csr(np.zeros((3, 4)))], ids=["none", "all blank"])
 def test_without_names_nothing_is_added(names):
     texts, labels = rows_of([1, 0, 0, 1]), csr([[1, 0, 1]])
-    x, y, own = with_own_texts(texts, labels, names)
+    x, y, own = add_label_text_rows(texts, labels, names)
     assert (x != texts).nnz == (y != labels).nnz == len(own) == 0
     assert x.shape == texts.shape
     assert y.shape == labels.shape

@@ -33,10 +33,10 @@ def test_numbers_of_a_small_tree(tree):
     assert tree.n_labels == 6
     assert tree.depth == 2
     assert tree.sizes == (2, 3, 6)
-    assert tree.place.tolist() == [2, 1, 3, 4, 5, 0]
+    assert tree.position.tolist() == [2, 1, 3, 4, 5, 0]
     assert tree.parents(0).tolist() == [0, 1, 1]
     assert tree.parents(1).tolist() == [0, 0, 1, 2, 2, 2]
-    assert all(part.dtype == np.int64 for part in (*tree.offsets, tree.order, tree.place, tree.parents(0)))
+    assert all(part.dtype == np.int64 for part in (*tree.offsets, tree.order, tree.position, tree.parents(0)))
     assert repr(tree) == "LabelTree(2 > 3 > 6)"
 
 
@@ -55,12 +55,12 @@ def test_the_arrays_are_copies(tree):
     assert other == tree
 
 
-def test_the_arrays_are_read_only_and_places_are_new_each_time(tree):
+def test_the_arrays_are_read_only_and_positions_are_new_each_time(tree):
     for array in (*tree.offsets, tree.order):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
-    tree.place[:] = 0
-    assert tree.place.tolist() == [2, 1, 3, 4, 5, 0]
+    tree.position[:] = 0
+    assert tree.position.tolist() == [2, 1, 3, 4, 5, 0]
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_the_arrays_are_read_only_and_places_are_new_each_time(tree):
         (([],), [], "offsets[0] is empty"),
         (([0],), [], "offsets[0] has one number"),
         (([1, 6],), ORDER, "offsets[0] starts with 1"),
-        (([0, 3, 3, 6],), ORDER, "node 1 of level 0 has the children 3 to 3: none"),
-        (([0, 4, 3, 6],), ORDER, "node 1 of level 0 has the children 4 to 3: none"),
+        (([0, 3, 3, 6],), ORDER, "node 1 of level 0 has the children 3 to 3"),
+        (([0, 4, 3, 6],), ORDER, "node 1 of level 0 has the children 4 to 3"),
         (([0, 2], [0, 2, 3, 6]), ORDER, "level 0 has 2 children, level 1 has 3 nodes"),
-        (([0, 5],), ORDER, "6 labels in the order, 5 places"),
-        (([0, 6],), [5, 1, 0, 1, 3, 4], "label 1 lies at places 1 and 3"),
-        (([0, 6],), [5, 1, 0, 6, 3, 4], "label 6 lies at place 3, and there are 6"),
-        (([0, 6],), [5, 1, 0, -1, 3, 4], "label -1 lies at place 3"),
+        (([0, 5],), ORDER, "6 labels in the order, 5 positions"),
+        (([0, 6],), [5, 1, 0, 1, 3, 4], "label 1 is at positions 1 and 3"),
+        (([0, 6],), [5, 1, 0, 6, 3, 4], "label 6 is at position 3"),
+        (([0, 6],), [5, 1, 0, -1, 3, 4], "label -1 is at position 3"),
         (([0, 6],), ORDER.astype(float), "order has shape (6,) and dtype float64"),
         (([0, 6],), ORDER[None], "order has shape (1, 6)"),
         (([0.0, 6.0],), ORDER, "offsets[0] has shape (2,) and dtype float64"),
@@ -84,7 +84,7 @@ def test_the_arrays_are_read_only_and_places_are_new_each_time(tree):
         (5, ORDER, "offsets is 5, of type int"),
         (None, ORDER, "offsets is None, of type NoneType"),
         ((5,), ORDER, "offsets[0] has shape ()"),
-        (([0, [6]],), ORDER, "offsets[0] is no row of numbers"),
+        (([0, [6]],), ORDER, "offsets[0] is not a row of numbers"),
         (([0, 6],), None, "order has shape () and dtype object"),
     ],
 )
@@ -113,7 +113,7 @@ def test_from_clusters_follows_the_lists():
         ([[[0], [0, 1]], [[0], [1]]], "level 1's cluster 0 is listed in level 0 at positions 0 and 1"),
         ([[[0]], [[0], [1]]], "level 1's cluster 1 is listed in level 0 at no position"),
         ([[["a"]]], "levels[0][0] has shape (1,) and dtype <U1"),
-        ([[[0, 1], [[2], 3]]], "levels[0][1] is no row of numbers"),
+        ([[[0, 1], [[2], 3]]], "levels[0][1] is not a row of numbers"),
         ([[0, 1]], "levels[0][0] has shape ()"),
         ([5], "levels[0] is 5, of type int"),
         ([[[0]], None], "levels[1] is None, of type NoneType"),
@@ -157,7 +157,7 @@ def test_from_parents_with_names_in_any_order():
         ([[0, 0], [0, 10**12]], "parents[1][1] is 1000000000000, but level 1 has 2 nodes"),
         (None, "parents is None, of type NoneType"),
         ([0, 1], "parents[0] has shape ()"),
-        ([[0, [1]]], "parents[0] is no row of numbers"),
+        ([[0, [1]]], "parents[0] is not a row of numbers"),
     ],
 )
 def test_parents_that_are_no_tree_are_refused(parents, said):
@@ -184,7 +184,7 @@ def test_nothing_is_overwritten(tree, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for write in (tree.save, tree.export_npz):
-        with pytest.raises(SettingError, match="is there already"):
+        with pytest.raises(SettingError, match="exists already"):
             write(tmp_path / "mine")
         with pytest.raises(SettingError, match=r"thesis\.txt, which is a file"):
             write(tmp_path / "mine" / "thesis.txt" / "tree")
@@ -246,7 +246,7 @@ def test_the_exported_chain_has_the_form_that_pecos_reads(rng, tmp_path):
     for matrix in chain:
         assert (np.asarray(matrix.sum(axis=1)) == 1).all()
     from_root = chain[2] @ chain[1]  # which node of level 0 each label is in
-    assert (from_root.tocsr().indices == tree.parents(0)[tree.parents(1)][tree.place]).all()
+    assert (from_root.tocsr().indices == tree.parents(0)[tree.parents(1)][tree.position]).all()
 
 
 def test_describe_tells_sizes_and_shows_leaves_by_name(tree):

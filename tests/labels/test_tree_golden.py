@@ -11,7 +11,7 @@ from labels.tree_reference import (
     dense,
     graph_of_counts,
     largest,
-    normalised,
+    normalized,
     pifa,
     rows_of,
     smoothed,
@@ -66,7 +66,7 @@ def test_both_sides_are_normalised(n_labels, number):
     counts = sp.csr_matrix(
         rng.integers(0, 40, size=(n_labels, n_labels)) * (rng.random((n_labels, n_labels)) < 0.6)
     )
-    close(fast_graph.normalised(counts), normalised(rows_of(counts)))
+    close(fast_graph.normalized(counts), normalized(rows_of(counts)))
 
 
 @given(n_labels=st.integers(1, 9), keep=st.integers(1, 7), number=st.integers(0, 2**32 - 1))
@@ -111,10 +111,10 @@ def test_from_texts_to_smoothed_features_on_the_planted_corpus():
     texts = random_texts(rng, 150, 60)
     has_texts = set(np.flatnonzero(np.asarray(labels.sum(axis=0)).ravel()).tolist())
     features = fast_features.pifa(labels, l2_rows(texts.copy()), 25)
-    graph = fast_graph.label_graph(labels, neighbours=5, seed=7)
+    graph = fast_graph.label_graph(labels, top_k=5, seed=7)
     slow_features = pifa(rows_of(texts), sets(labels), 40, 25)
     counts = graph_of_counts(rows_of(walk_counts(labels, top=40, seed=7)), 5, has_texts)
-    slow_graph = normalised(counts)
+    slow_graph = normalized(counts)
     close(features, slow_features)
     close(graph, slow_graph)
     expected = smoothed(slow_graph, slow_features, 25)

@@ -65,7 +65,7 @@ def graph_of_counts(counts: list[Row], keep: int, labels_with_texts: set[int]) -
     return graph
 
 
-def normalised(graph: list[Row]) -> list[Row]:
+def normalized(graph: list[Row]) -> list[Row]:
     """D_r^(-1/2) A D_c^(-1/2) with the sums of rows and of columns."""
     of_rows = [sum(row.values()) for row in graph]
     of_columns: Row = {}

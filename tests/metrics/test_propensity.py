@@ -32,9 +32,9 @@ def test_rare_labels_are_worth_more() -> None:
 @pytest.mark.parametrize(
     ("counts", "message"),
     [
-        (np.array([1, 11]), "label 1 is said to be on 11 of 10"),
-        (np.array([-1, 1]), "label 0 is said to be on -1"),
-        (np.array([1, np.nan]), "label 1 is said to be on nan"),
+        (np.array([1, 11]), "label 1 has a count of 11"),
+        (np.array([-1, 1]), "label 0 has a count of -1"),
+        (np.array([1, np.nan]), "label 1 has a count of nan"),
         (np.ones((1, 3)), "shape"),
         (np.array(["3"]), "dtype"),
     ],
@@ -46,7 +46,7 @@ def test_counts_that_are_refused(counts, message) -> None:
 
 @pytest.mark.parametrize("n_texts", [2, 0, -5, 10.0, True])
 def test_too_few_texts(n_texts) -> None:
-    with pytest.raises(SettingError, match="3 or more"):
+    with pytest.raises(SettingError, match="n_texts: "):
         inverse_propensity(np.array([1]), n_texts)
 
 
@@ -54,5 +54,5 @@ def test_too_few_texts(n_texts) -> None:
     "settings", [{"a": 0}, {"a": math.nan}, {"b": 0}, {"b": -1.5}, {"b": math.inf}, {"a": "x"}]
 )
 def test_constants_out_of_range(settings) -> None:
-    with pytest.raises(SettingError, match="finite number above 0"):
+    with pytest.raises(SettingError, match=f"{next(iter(settings))}: "):
         inverse_propensity(np.array([1]), 10, **settings)

@@ -120,5 +120,5 @@ def test_scores_that_are_refused(scores, message) -> None:
 
 
 def test_scores_need_a_k() -> None:
-    with pytest.raises(SettingError, match="whole number from 1"):
+    with pytest.raises(SettingError, match="k: "):
         topk_from_csr(sp.csr_matrix(np.eye(3)), k=0)

@@ -65,10 +65,11 @@ def test_beside_a_head_that_says_nothing_the_words_decide(tmp_path):
 def test_lines_tell_what_is_made(bag_run):
     said = []
     made(bag_run, said.append, joined_trees=2)
-    names = ["names", "features", "embedding", "joined", "joined", "words", "weights"]
-    assert [line.split()[0] for line in said] == names
-    assert [part.split()[0] for part in said[-1].removeprefix("weights").split(",")] == ["run", "joined", "words"]
-    assert "256 numbers" in said[2]
+    trees = ["joint tree 1", "joint tree 2", "word tree 1"]
+    assert [line.split(":")[0] for line in said] == ["label texts", "features", "joint trees", *trees, "weights"]
+    parts = [part.strip().rsplit(" ", 1)[0] for part in said[-1].removeprefix("weights:").split(",")]
+    assert parts == ["base model", "joint trees", "word trees"]
+    assert "256 embedding features" in said[2]
 
 
 def test_texts_held_out_are_not_learnt_from(bag_run, model):
@@ -194,8 +195,8 @@ def test_a_shortlist_tells_more_labels_apart(bag_run, model):
 
 def test_joined_trees_see_no_pieces_of_words(bag_run, tmp_path):
     model = made(bag_run, pieces=True)
-    assert model.text.n_whole < model.text.size
-    assert {tree.n_features for tree in model.joined} == {model.text.n_whole}
+    assert model.text.n_word_features < model.text.size
+    assert {tree.n_features for tree in model.joined} == {model.text.n_word_features}
     assert {tree.n_features for tree in model.alone} == {model.text.size}
     assert {tree.n_inputs for tree in model.joined} == {256}
     assert {tree.n_inputs for tree in model.alone} == {0}

@@ -158,7 +158,7 @@ def test_by_the_command_line(command, folder, tmp_path):
     assert status == 0, said
     assert "planted: 400 texts, 64 labels\nhybrid, preset for *: " in said
     assert f"yours: run={run} " in said
-    assert "weights   run 0.50, joined 0.25, words 0.25" in said
+    assert "weights: base model 0.50, joint trees 0.25, word trees 0.25" in said
     model = megalabel.load(tmp_path / "h")
     assert isinstance(model, HybridModel)
     assert len(model.text.pieces) > 0  # as the preset has it

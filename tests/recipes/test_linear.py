@@ -45,7 +45,7 @@ def test_it_comes_back(run):
 def test_lines_tell_what_is_made():
     said = []
     linear(planted(), depths=(2,), trees=2).solve(said.append)
-    assert [line.split()[0] for line in said] == ["names", "features", "tree", "tree"]
+    assert [line.split(":")[0] for line in said] == ["label texts", "features", "tree 1", "tree 2"]
 
 
 def test_what_may_not_be_answered_is_not(run):

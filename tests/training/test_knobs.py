@@ -78,7 +78,7 @@ def test_the_choices_are_those_of_the_parts():
     from megalabel.heads.rewiring import GROWTH, PRUNE, SCOPES, STARTS
     from megalabel.heads.sparse import CONNECT, GROUPS
     from megalabel.heads.wrappers.projection import ACTIVATIONS
-    from megalabel.inputs.words import Kind
+    from megalabel.inputs.words import TokenPattern
     from megalabel.kernels.all_labels.label_loss import LOSSES
     from megalabel.kernels.candidates.beam import Scores
     from megalabel.kernels.linear.sparse_beam import Scores as Chance
@@ -88,7 +88,7 @@ def test_the_choices_are_those_of_the_parts():
     parts = {
         "tokenizer": TOKENIZERS, "precision": ("auto", *PRECISIONS), "tree_source": SOURCES, "group": GROUPS,
         "scores": get_args(Scores), "loss": LOSSES, "intermediate_activation": ACTIVATIONS, "growth": GROWTH,
-        "prune": (*PRUNE, "none"), "connect": CONNECT, "split": get_args(Kind), "chance": get_args(Chance),
+        "prune": (*PRUNE, "none"), "connect": CONNECT, "split": get_args(TokenPattern), "chance": get_args(Chance),
         "prune_scope": SCOPES, "growth_start": STARTS,
     }  # fmt: skip
     assert {name: set(CHOICES[name]) for name in parts} == {name: set(choices) for name, choices in parts.items()}
