@@ -1,1 +1,1 @@
-"""One file per operation: what it computes, a plain version, and which fast body runs when."""
+"""One folder per family of operations: what each computes, a plain version, and compiled implementations."""

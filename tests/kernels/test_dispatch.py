@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import timeit
+from importlib.util import find_spec
 from types import ModuleType
 
 import pytest
@@ -113,3 +117,35 @@ def test_a_choice_costs_little_beside_the_shortest_call() -> None:
     BOTH.for_table(table)
     seconds = min(timeit.repeat(lambda: BOTH.for_table(table), number=1000, repeat=20)) / 1000
     assert seconds < 10e-6
+
+
+# The gradients of one loss by each implementation. The backward pass runs outside the block.
+THREE_WAYS = """
+import sys, torch
+from megalabel.kernels.core import dispatch
+from megalabel.kernels.fan_in.connections import first_inputs
+from megalabel.kernels.fan_in.fixed_fan_in import fan_in_loss
+from megalabel.types import Positives
+
+x, weight, inputs = torch.randn(5, 20), torch.randn(30, 4), first_inputs(30, 4, 20, seed=0)
+positives = Positives(torch.tensor([0, 1]), torch.tensor([3, 4]))
+found = []
+for backend in ("plain", "cpu", "triton"):
+    a, b = x.clone().requires_grad_(), weight.clone().requires_grad_()
+    with dispatch.use(backend):
+        loss = fan_in_loss(a, b, None, inputs, positives)
+    loss.backward()
+    found.append((loss.detach(), a.grad, b.grad))
+    print(f"megalabel.kernels.fan_in._{backend}.fixed_fan_in" in sys.modules)
+for one in found[1:]:
+    torch.testing.assert_close(one, found[0], rtol=1e-4, atol=1e-4)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed here")
+def test_triton_is_chosen_on_a_cpu_too_where_it_interprets() -> None:
+    environment = {**os.environ, "TRITON_INTERPRET": "1"}
+    run = subprocess.run([sys.executable, "-c", THREE_WAYS], env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == ["False", "True", "True"]

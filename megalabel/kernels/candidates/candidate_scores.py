@@ -9,7 +9,7 @@ pass computes logit, loss and ∂loss/∂logit of a block and adds the block's p
 its rows are still in the first-level cache. The table's gradient stays in factors (`TableGradient`) until
 `row_step` applies it.
 
-Which body runs: numba on a CPU (`_cpu/candidate_scores.py`, in the order of the rows, so that a row comes from
+What runs where: numba on a CPU (`_cpu/candidate_scores.py`, in the order of the rows, so that a row comes from
 memory once for all texts), Triton on CUDA, both for float32. `plain_scores` and `plain_bce` are the definition,
 and run for everything else.
 """

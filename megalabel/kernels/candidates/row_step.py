@@ -12,7 +12,7 @@ there is no gradient buffer. A row that was a candidate is touched even if its g
 still while it is no candidate, and its bias correction counts its own steps. Where every row is touched in
 every step that is torch.optim.AdamW. Biases move likewise, without decay.
 
-Which body runs: numba on a CPU (`_cpu/row_step.py`), Triton on CUDA, both for float32; the plain versions,
+What runs where: numba on a CPU (`_cpu/row_step.py`), Triton on CUDA, both for float32; the plain versions,
 which hold the gradient of all touched rows at once, for everything else.
 """
 

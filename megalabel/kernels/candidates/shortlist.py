@@ -7,7 +7,7 @@ That is CascadeXML's shortlist (Kharbanda et al., NeurIPS 2022): the k largest o
 without the accident that float32 cannot tell sigmoid(20) from 1. Without positives, that is in prediction,
 it is the k best logits. The scores that go on to the next level are those of `cells`, never boosted.
 
-Which body runs: numba for float32 on a CPU (`_cpu/shortlist.py`, a radix selection per text). `plain_select`,
+What runs where: numba for float32 on a CPU (`_cpu/shortlist.py`, a radix selection per text). `plain_select`,
 stable sorts of all candidates, is the definition and runs for everything else, CUDA too.
 """
 
