@@ -1,1 +1,1 @@
-"""Texts and label sets: read, checked, written, tokenised, batched."""
+"""Data sets: texts with their labels, read from many formats, checked, and written."""

@@ -107,9 +107,7 @@ def l2_rows(matrix: sp.csr_matrix) -> sp.csr_matrix:
         indptr = matrix.indptr[first : last + 1]
         values = matrix.data[indptr[0] : indptr[-1]]
         lengths = np.diff(indptr)
-        full = np.flatnonzero(
-            lengths
-        )  # between the starts of two consecutive rows that are not empty lies just the first
+        full = np.flatnonzero(lengths)  # reduceat sums from the start of one such row to the start of the next
         squares = np.add.reduceat(np.square(values, dtype=np.float64), (indptr - indptr[0])[full])
         scale = np.divide(1.0, np.sqrt(squares), out=np.zeros_like(squares), where=squares > 0)
         values *= np.repeat(scale.astype(np.float32), lengths[full])

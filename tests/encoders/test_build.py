@@ -51,7 +51,7 @@ def test_a_pretrained_encoder_brings_its_own(data):
 
 
 def test_an_unknown_tokenizer_is_refused(data):
-    with pytest.raises(SettingError, match="'letters'; expected own, words, symbols"):
+    with pytest.raises(SettingError, match="'letters'"):
         build.tokenizer_for("bag", "letters", data, 9)
 
 

@@ -161,7 +161,7 @@ def test_by_the_command_line(command, folder, tmp_path):
     assert "weights: base model 0.50, joint trees 0.25, word trees 0.25" in said
     model = megalabel.load(tmp_path / "h")
     assert isinstance(model, HybridModel)
-    assert len(model.text.pieces) > 0  # as the preset has it
+    assert len(model.text.char_ngrams) > 0  # as the preset has it
     assert command("evaluate", tmp_path / "h", folder)[0] == 0
     assert json.loads((tmp_path / "h" / "metrics.json").read_text())["P@1"] > 90
 
