@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from planted import planted
 
 import megalabel
+from megalabel.data.convert import convert
 from megalabel.data.corpus import Corpus
 from megalabel.data.filters import filter_of
-from megalabel.data.convert import convert
 from megalabel.inputs.batches import hold_out
 from megalabel.metrics.ranking import measure
 from megalabel.models.mixture import Mixture

@@ -96,7 +96,6 @@ def use_threads(threads: int | None) -> None:
         raise SettingError(
             f"{threads} is not a whole number of at least 1",
             wanted="a whole number of at least 1",
-            next_step="leave --threads out for all cores",
             where="threads",
         )
     torch.set_num_threads(threads)

@@ -46,5 +46,5 @@ def _depths(k: str) -> tuple[int, ...]:
         depths = ()
     if not depths or depths[0] < 1:
         wanted = "one or more whole numbers of at least 1, separated by commas"
-        raise SettingError(f"{k!r} is not {wanted}", wanted=wanted, next_step="write e.g. 1,3,5", where="k")
+        raise SettingError(f"{k!r} is not {wanted}", wanted=wanted, where="k")
     return depths

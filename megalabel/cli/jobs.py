@@ -69,7 +69,6 @@ def train_then(
         raise SettingError(
             f"the recipe {then} does not build on a run",
             wanted="a recipe that does, such as hybrid",
-            next_step="train it by a command of its own",
             where="then",
         )
     first = resolve(recipe, corpus.name, values).options
@@ -92,9 +91,7 @@ def repeat(source: Path, out: Path, how: How) -> Ranker:
     """
     run = source.parent if source.name == "recipe.json" else source
     if not (run / "recipe.json").is_file():
-        raise SettingError(
-            f"no recipe.json in {run}", wanted="a run folder", next_step="correct the path", where="from"
-        )
+        raise SettingError(f"no recipe.json in {run}", wanted="a run folder", where="from")
     facts = folder.recorded(run)
     recipe = get(str(facts.get("recipe")), trust=trusted())
     before, now = facts.get("source_sha256"), recipe.source_sha256()

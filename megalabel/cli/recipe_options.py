@@ -69,7 +69,6 @@ def read_config(path: Path, options: type[Options], recipe: str) -> dict[str, An
         raise SettingError(
             f"{path} is not TOML ({error})",
             wanted="lines such as epochs = 3",
-            next_step="correct the file",
             where="config",
         ) from error
     check_names(values, options.declared, f"{path}: the recipe {recipe}")

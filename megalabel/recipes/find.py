@@ -121,14 +121,12 @@ def _load(address: str) -> RecipeFunction[Any, Any]:
         raise SettingError(
             f"the recipe {address} cannot be imported ({type(error).__name__}: {error})",
             wanted="a module that can be imported and defines the function",
-            next_step="correct the address, or install what the module needs",
             where="recipe",
         ) from error
     if not isinstance(found, RecipeFunction):
         raise SettingError(
             f"{address} is a {type(found).__name__}",
             wanted="a function decorated with megalabel.training.recipe.recipe",
-            next_step="decorate it, or correct the address",
             where="recipe",
         )
     return found
@@ -141,6 +139,5 @@ def _unknown(name: str) -> SettingError:
     return SettingError(
         f"there is no recipe {name!r}{meant}",
         wanted=f"one of {', '.join(known)}, or an address such as my_package.my_module:my_recipe",
-        next_step="correct the name",
         where="recipe",
     )

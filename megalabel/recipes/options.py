@@ -210,7 +210,7 @@ def check_coarsest(clusters: Sequence[int], corpus: Corpus) -> None:
 
 def conflict(where: str, found: str, wanted: str) -> SettingError:
     """The error for options that do not fit each other: `where` is the one to change."""
-    return SettingError(found, wanted=wanted, next_step=f"change {where}, or leave it out", where=where)
+    return SettingError(found, wanted=wanted, where=where)
 
 
 def refuse_for_a_bag(options: Options, name: str, given: bool) -> None:

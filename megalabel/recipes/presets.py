@@ -111,6 +111,5 @@ def _read(recipe: str, path: Path) -> tuple[Preset, ...]:
         raise SettingError(
             f"{path} is no file of presets ({error})",
             wanted='tables [[preset]] with sets = ["NAME"], origin = "..." and values of options',
-            next_step="correct the file",
             where="presets",
         ) from error

@@ -159,7 +159,7 @@ class Option:
         if isinstance(value, str):
             items = [self._from_text(part.strip()) for part in value.split(",") if part.strip()]
         if not isinstance(items, (list, tuple)) or (isinstance(value, str) and not items):
-            raise self._refusal(value, "numbers with commas between, such as 10,13,16")
+            raise self._refusal(value, "a list of values with commas between")
         return tuple(self._item(item) for item in items)
 
     def parse(self, text: str) -> Any:
@@ -191,7 +191,7 @@ class Option:
             value = "yes" if value else "no"
         if self.choices:
             if isinstance(value, bool) or value not in self.choices:
-                raise self._refusal(given, f"one of {', '.join(map(str, self.choices))}")
+                raise SettingError.choice(self.name, given, self.choices)
             return value
         wanted_type, wanted = KINDS[self.kind]
         wanted = self.checks[0].wanted(wanted) if self.checks else wanted
@@ -212,9 +212,7 @@ class Option:
         return text  # which `_item` judges and names
 
     def _refusal(self, value: Any, wanted: str) -> SettingError:
-        return SettingError(
-            f"{value!r} is not {wanted}", wanted=wanted, next_step=f"correct {self.name}", where=self.name
-        )
+        return SettingError(f"{value!r} is not {wanted}", wanted=wanted, where=self.name)
 
 
 def read_option(name: str, hint: Any, default: Any, panel: str, of: str) -> Option:

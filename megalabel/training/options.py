@@ -89,8 +89,7 @@ class Options:
             if option.default is REQUIRED and name not in values:
                 raise SettingError(
                     f"no value for {name}, which has no default",
-                    wanted=f"{name}: {option.help.rstrip('.')}",
-                    next_step=f"give {name}",
+                    wanted=option.help.rstrip("."),
                     where=name,
                 )
         return cls(**values)
@@ -111,6 +110,5 @@ def check_names(given: Iterable[str], known: Iterable[str], of: str) -> None:
             raise SettingError(
                 f"{of} has no option {name!r}",
                 wanted=f"{' or '.join(close)}" if close else f"one of {', '.join(known)}",
-                next_step="correct the name",
                 where=name,
             )

@@ -143,7 +143,6 @@ class RecipeFunction(Generic[Given, Made]):
             raise SettingError(
                 f"a {type(options).__name__}" + (f" and values of {', '.join(values)}" if values else ""),
                 wanted=f"either a {self.options.__name__} or values by option name",
-                next_step="give one of the two",
                 where="options",
             )
         options.check_corpus(corpus)
@@ -180,7 +179,6 @@ def _options_of(build: Callable[..., Any]) -> type[Any]:
         raise SettingError(
             f"{build.__module__}:{build.__qualname__} has the parameters {', '.join(p.name for p in parameters)}",
             wanted="two: a corpus, and options annotated by a subclass of megalabel.recipes.options.Options",
-            next_step="declare its options in such a class",
             where="recipe",
         )
     return found

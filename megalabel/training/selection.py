@@ -19,12 +19,7 @@ DEPTHS = (1, 3, 5)  # which every validation measures
 def check(metric: str) -> None:
     """SettingError for a metric by which no epoch can be chosen."""
     if not METRIC.fits(metric):
-        raise SettingError(
-            f"{metric!r} is not {METRIC.meaning}",
-            wanted=METRIC.meaning,
-            next_step="name one of these metrics",
-            where="selection_metric",
-        )
+        raise SettingError(f"{metric!r} is not {METRIC.meaning}", wanted=METRIC.meaning, where="selection_metric")
 
 
 def depths(metric: str) -> tuple[int, ...]:
