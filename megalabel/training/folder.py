@@ -49,7 +49,10 @@ def claim_as(
     if finished is not None:
         return finished
     out.mkdir(parents=True, exist_ok=True)
-    facts = {"recipe": name, "arguments": arguments, "data": data, "source_sha256": source_sha256}
+    facts: dict[str, Any] = {"recipe": name, "arguments": arguments, "data": data}
+    if source_sha256:
+        module = name.partition(":")[0] if ":" in name else f"megalabel.recipes.{name}"
+        facts |= {"module": module, "source_sha256": source_sha256}
     write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
     return False
 
