@@ -27,12 +27,12 @@ from record import row
 COLUMNS = ("P@1", "P@5", "PSP@1", "PSP@5", "train s", "train CPU s", "peak MB", "head MB")
 FAN_INS = (16, 32, 64, 128)
 SEEDS = (0, 1, 2)
-REWIRED = ["--prune", "fraction", "--prune-fraction", "0.2", "--rewire-every", "80", "--growth", "gradient"]
+REWIRED = ["--prune", "fraction", "--prune-fraction", "0.2", "--rewire-every", "80", "--regrow", "gradient"]
 WAYS = {
-    "random": ["--connect", "random", "--prune", "none"],
-    "rewired": ["--connect", "random", *REWIRED],
-    "by texts": ["--connect", "texts", "--prune", "none"],
-    "by texts, shared by 32": ["--connect", "texts", "--prune", "none", "--group", "32"],
+    "random": ["--init-connections", "random", "--prune", "none"],
+    "rewired": ["--init-connections", "random", *REWIRED],
+    "by texts": ["--init-connections", "texts", "--prune", "none"],
+    "by texts, shared by 32": ["--init-connections", "texts", "--prune", "none", "--group", "32"],
 }
 
 

@@ -22,7 +22,7 @@ import record
 import torch
 
 import megalabel
-from megalabel.recipes import tuned
+from megalabel.recipes import from_preset
 
 
 class Timed:
@@ -90,7 +90,9 @@ def main() -> None:
     name = options.data.removeprefix("bundled:")
     data = megalabel.Corpus.bundled(name) if name != options.data else megalabel.Corpus.open(Path(name))
     more = {"epochs": options.epochs} if options.epochs else {}
-    runs = {recipe: Timed(tuned(recipe, data, encoder=options.encoder, **more)) for recipe in options.recipes}
+    runs = {
+        recipe: Timed(from_preset(recipe, data, encoder=options.encoder, **more)) for recipe in options.recipes
+    }
     for _ in itertools.zip_longest(*(run.stretches(options.stretch) for run in runs.values())):
         print({recipe: f"{run.seconds:.1f} s of {run.steps} steps" for recipe, run in runs.items()}, flush=True)
     first, second = runs.values()

@@ -45,8 +45,8 @@ from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.metrics.table import table
 from megalabel.models.neural import Model
-from megalabel.recipes import presets
 from megalabel.recipes.linear import linear
+from megalabel.recipes.presets import find
 from megalabel.recipes.renee import renee
 from megalabel.training.optim.groups import Optimizers
 from megalabel.training.recipe import Recipe
@@ -160,10 +160,10 @@ def merged(tops: list[TopK], truth: sp.csr_matrix, seed: int) -> tuple[TopK, lis
 def of_seed(data: str, seed: int, options: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
     """Scores and costs of each way on the validation split of this seed."""
     corpus = Corpus.bundled(set_name(data)) if data.startswith("bundled:") else Corpus.open(data)
-    of_linear, of_bag = presets.find("linear", corpus.name), presets.find("renee", corpus.name, "bag")
+    of_linear, of_bag = find(linear, corpus.name), find(renee, corpus.name, "bag")
     assert of_linear is not None and of_bag is not None
     short = {"epochs": options.epochs} if options.epochs else {}
-    same: dict[str, Any] = {"validation": 0.05, "seed": seed}
+    same: dict[str, Any] = {"validation_fraction": 0.05, "seed": seed}
     held = hold_out(len(corpus.train), 0.05, seed)[1]
     texts, truth = corpus.train.texts[held], corpus.train.labels[held]
     counts = np.asarray(corpus.train.labels.sum(axis=0)).ravel()
@@ -173,7 +173,7 @@ def of_seed(data: str, seed: int, options: argparse.Namespace) -> Iterator[tuple
         begun = time.process_time()
         if name in WAYS:
             made = renee(corpus, **{**of_bag.arguments, **short, **same})
-            top, size = train(made, WAYS[name], options, of_linear.arguments.get("split", "letters"))
+            top, size = train(made, WAYS[name], options, of_linear.arguments.get("token_pattern", "letters"))
         elif name == "linear":
             model = cast("Any", linear(corpus, **{**of_linear.arguments, **same}).solve(lambda line: None))
             arrays = [a for tree in model.trees for level in tree.levels for a in level.arrays.values()]

@@ -57,10 +57,10 @@ from megalabel.metrics.ranking import measure
 from megalabel.metrics.table import METRICS, table
 from megalabel.metrics.topk import apply_filter, topk_from_csr
 from megalabel.models.linear import DEEP, LinearModel
-from megalabel.recipes import tuned
+from megalabel.recipes import from_preset
 from megalabel.types import TopK
 
-OURS = {"linear": {}, "linear-texts": {"label_rows": "no"}}
+OURS = {"linear": {}, "linear-texts": {"label_texts": "no"}}
 CONTENDERS = ("linear", "pecos", "omikuji-parabel", "omikuji-bonsai")
 COLUMNS = (*METRICS, "features CPU s", "solve CPU s", "predict CPU s/1k", "one query µs", "peak MB", "model MB")
 WARM_UP = 500  # texts
@@ -94,10 +94,10 @@ def features(data: Corpus, folder: Path, split: str) -> dict[str, Any]:
 def train(data: Corpus, folder: Path, who: str) -> dict[str, Any]:
     """The recipe itself: its lines tell when its features are made."""
     cut = Split(data.train.texts[:WARM_UP], data.train.labels[:WARM_UP])
-    tuned("linear", replace(data, train=cut), **OURS[who]).solve(lambda line: None)
+    from_preset("linear", replace(data, train=cut), **OURS[who]).solve(lambda line: None)
     times: dict[str, float] = {}
     cpu, start = time.process_time(), time.perf_counter()
-    recipe = tuned("linear", data, **OURS[who])
+    recipe = from_preset("linear", data, **OURS[who])
     model = recipe.solve(lambda line: times.setdefault(line.split()[0], time.process_time()))
     end, wall = time.process_time(), time.perf_counter() - start
     found = {"features CPU s": times["features"] - cpu, "solve CPU s": end - times["features"], "train s": wall}

@@ -34,7 +34,7 @@ from megalabel.data.texts import Texts
 from megalabel.inference.evaluate import evaluate
 from megalabel.inputs.tfidf import weigh
 from megalabel.models.linear import LinearModel
-from megalabel.recipes import tuned
+from megalabel.recipes import from_preset
 
 TOPIC = 50  # labels
 TOPIC_WORDS = 20
@@ -100,7 +100,7 @@ def corpus_of(n: int, held: int, n_labels: int, n_features: int) -> Corpus:
 
 def large(options: argparse.Namespace, folder: Path) -> None:
     n, trees = options.texts, options.trees
-    tuned("linear", corpus_of(3000, 3, 3000, 3000), trees=1).solve(lambda line: None)
+    from_preset("linear", corpus_of(3000, 3, 3000, 3000), trees=1).solve(lambda line: None)
     data = corpus_of(n, HELD_OUT, options.labels, options.features)
     size = f"L={data.n_labels} V={options.features} N={n} nnz={data.train.features.nnz} trees={trees}"
     size += f" threads={options.threads}"
@@ -110,7 +110,7 @@ def large(options: argparse.Namespace, folder: Path) -> None:
     def tell(line: str) -> None:
         print(f"{line}; after {time.perf_counter() - start:.0f} s, peak {megabytes():,.0f} MB", flush=True)
 
-    model = tuned("linear", data, trees=trees).solve(tell)
+    model = from_preset("linear", data, trees=trees).solve(tell)
     found = {"train s": time.perf_counter() - start, "train CPU s": time.process_time() - cpu}
     found |= {"peak MB": megabytes(), "peak of the data MB": before}
     model.save(folder / "model")

@@ -2,7 +2,7 @@
 
     python benchmarks/quality.py bundled:wordnet-4k DATA/gutenberg-4k DATA/metamath --encoders small bag
     python benchmarks/quality.py DATA/wordnet --recipe cascadexml --encoders bag
-    python benchmarks/quality.py DATA/metamath --encoders bag --hybrid --seeds 0 1 2 --label "hybrid, bag"
+    python benchmarks/quality.py DATA/metamath --encoders bag --then hybrid --seeds 0 1 2 --label "hybrid, bag"
     python benchmarks/quality.py DATA/metamath --recipe linear --label words
 
 Trains with the committed preset of each set and encoder, evaluates on the test side, prints the tables beside
@@ -70,8 +70,9 @@ def trained(
         wall, cpu, peak = measured([*base, "train", recipe, data, "--out", str(out), *options])
         predict, _, _ = measured([*base, "evaluate", str(out), data])
         found = json.loads((out / "metrics.json").read_text())
-        facts = json.loads((out / "recipe.json").read_text())["finished"]
-        recall = last_recall(out / "log.jsonl") if (out / "log.jsonl").exists() else {}
+        stepped = out / "base" if (out / "base").is_dir() else out  # the neural run, of a hybrid that --then made
+        facts = json.loads((stepped / "recipe.json").read_text())["finished"]
+        recall = last_recall(stepped / "log.jsonl") if (stepped / "log.jsonl").exists() else {}
         size = sum(file.stat().st_size for file in (out / "model").rglob("*") if file.is_file()) / 1e6
     figures = {metric: float(found[metric]) for metric in METRICS}
     figures |= {"train s": wall, "train CPU s": cpu, "evaluate s": predict, "peak MB": peak, "model MB": size}

@@ -10,13 +10,18 @@ import megalabel
 from megalabel.recipes import get
 
 BAG = dict(
-    encoder="bag", tokenizer="words", max_length=16, epochs=8, batch_size=32, hidden=0, validation=0.1,
-    head_lr=0.02, encoder_lr=0.002, token_lr=0.02,
+    encoder="bag", tokenizer="words", max_length=16, epochs=8, batch_size=32, hidden_dim=0,
+    validation_fraction=0.1, head_lr=0.02, encoder_lr=0.002, token_lr=0.02,
 )  # fmt: skip
 KNOBS = {
-    "renee": dict(BAG, warmup=0.1, dropout=0.1, bias=True, head_optimizer="adamw", head_std=0.0),
+    "renee": dict(BAG, warmup=0.1, dropout=0.1, bias=True, head_optimizer="adamw", head_init_std=0.0),
     "cascadexml": dict(
-        BAG, depths=(2, 4), beams=(4, 12), level_dropout=(0.1, 0.1, 0.1), micro_batches=1, schedule="cosine"
+        BAG,
+        clusters=(4, 16),
+        beams=(4, 12),
+        level_dropout=(0.1, 0.1, 0.1),
+        accumulation_steps=1,
+        schedule="cosine",
     ),
     "spartex": dict(BAG, warmup=0.05, dropout=0.1, fan_in=48, prune="none", auxiliary_epochs=1, epochs=12),
 }

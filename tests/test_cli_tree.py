@@ -45,8 +45,8 @@ def test_build_writes_the_tree_that_the_library_builds(command, folder, tmp_path
 
 def test_every_option_reaches_the_tree(command, folder, tmp_path):
     options = (
-        "--source both --depths 2,4 --no-graph --keep 30 --tokenizer symbols --vocabulary 90 --max-length 9 "
-        "--seed 3 --threads 1"
+        "--source both --clusters 4,16 --no-graph --cluster-features 30 --tokenizer symbols "
+        "--vocabulary 90 --max-length 9 --seed 3 --threads 1"
     ).split()
     status, out, err = command("tree", "build", folder, "--out", tmp_path / "tree", *options)
     assert status == 0, err
@@ -65,7 +65,7 @@ def test_every_option_reaches_the_tree(command, folder, tmp_path):
     found = LabelTree.load(tmp_path / "tree")
     assert found == same
     assert found.built == same.built
-    walks = ["--unit", "--hops", 7, "--p-reset", 0.5, "--neighbours", 2]
+    walks = ["--normalize", "--walk-length", 7, "--restart-probability", 0.5, "--graph-top-k", 2]
     assert command("tree", "build", folder, "--out", tmp_path / "other", *walks)[0] == 0
     other = LabelTree.load(tmp_path / "other")
     assert other.built["graph"] == {"walk_length": 7, "restart_probability": 0.5, "top_k": 2}
@@ -81,7 +81,7 @@ def test_show_tells_sizes_and_with_data_some_leaves(command, tree, folder):
     assert "leaf 0" not in out
     status, _, err = command("tree", "show", tree, "--examples", -3)
     assert status == 2
-    assert "examples: -3" in err
+    assert "--examples: -3" in err
     _, out, _ = command("tree", "show", tree, "--data", folder, "--examples", 2)
     leaves = [line for line in out.splitlines() if line.startswith("leaf")]
     assert len(leaves) == 2
@@ -98,15 +98,16 @@ def test_export_writes_the_chain(command, tree, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--source", "titles"], "source: 'titles'"),
-        (["--depths", "10-13"], "depths = '10-13'; expected a whole number from 0 to below 31"),
-        (["--depths", "4,4"], "depths = 4,4"),
-        (["--depths", "9"], "512 clusters on the coarsest level of 64 labels"),
-        (["--keep", 0], "cluster_features: 0"),
-        (["--p-reset", 2], "restart_probability: 2.0"),
-        (["--tokenizer", "own"], "tokenizer: 'own'"),
-        (["--seed", -1], "seed: -1"),
-        (["--threads", 0], "threads = 0"),
+        (["--source", "titles"], "--source: 'titles' is not one of texts, names, both"),
+        (["--clusters", "10-13"], "--clusters: '10-13' is not"),
+        (["--clusters", "10"], "--clusters: 10 is not a power of two"),
+        (["--clusters", "16,16"], "--clusters: "),
+        (["--clusters", "512"], "512 clusters on the coarsest level, of 64 labels"),
+        (["--cluster-features", 0], "--cluster-features: 0 is not"),
+        (["--restart-probability", 2], "--restart-probability: 2"),
+        (["--tokenizer", "own"], "--tokenizer: 'own' is not one of words, symbols"),
+        (["--seed", -1], "--seed: -1 is not"),
+        (["--threads", 0], "--threads: 0 is not"),
     ],
 )
 def test_wrong_options_get_one_line(command, folder, tmp_path, options, said):

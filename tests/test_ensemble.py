@@ -21,7 +21,7 @@ from megalabel.types import TopK
 
 
 def solved(data, **more):
-    return linear(data, **{"depths": (2,), "trees": 1, **more}).solve(lambda line: None)
+    return linear(data, **{"clusters": (4,), "trees": 1, **more}).solve(lambda line: None)
 
 
 @pytest.fixture(scope="module")
@@ -29,13 +29,13 @@ def model():
     """Three of different kinds."""
     data = planted(n_texts=200)
     neural = untrained(list(data.label_texts), words=" ".join(data.label_texts))
-    return megalabel.Ensemble([solved(data), solved(data, depths=(3,), word_pairs=False), neural])
+    return megalabel.Ensemble([solved(data), solved(data, clusters=(8,), bigrams=False), neural])
 
 
 def test_two_that_know_different_halves_are_better_together():
     data = planted()
     half = [Corpus.of(*part, data.label_texts) for part in _halves(data)]
-    parts = [solved(side, label_rows="no") for side in half]
+    parts = [solved(side, label_texts="no") for side in half]
     both = megalabel.Ensemble(parts)
     alone = [megalabel.evaluate(part, data)["P@3"] for part in parts]
     assert megalabel.evaluate(both, data)["P@3"] > max(alone) + 5
@@ -133,7 +133,7 @@ def test_bags_of_words_are_merged_and_not_beside_texts(model, tmp_path):
     names = [str(i) for i in range(6)]
     data = Corpus.of([""] * 60, labels, names)
     data = replace(data, train=replace(data.train, features=rows.astype(np.float32)))
-    parts = [solved(data, depths=(1,), seed=seed) for seed in (0, 1)]
+    parts = [solved(data, clusters=(2,), seed=seed) for seed in (0, 1)]
     both = megalabel.Ensemble(parts)
     both.save(tmp_path / "model")
     again = megalabel.load(tmp_path / "model")

@@ -65,7 +65,7 @@ def test_a_recipe_trains_on_a_gpu(encoder, precision, tmp_path):
     recipe = renee(
         data, encoder=encoder, tokenizer="words", max_length=16, epochs=12, batch_size=32, warmup=0.1,
         dropout=0.1, bias=True, head_lr=0.02, encoder_lr=0.002, token_lr=0.02, precision=precision,
-        validation=0.0, loss_every=1,
+        validation_fraction=0.0, log_every=1,
     )  # fmt: skip
     model = megalabel.train(recipe, tmp_path / "r", device="cuda", quiet=True)
     assert megalabel.evaluate(model, data)["P@1"] > 90

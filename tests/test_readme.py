@@ -27,9 +27,10 @@ def test_the_commands_of_the_readme_exist():
     from megalabel.cli.main import app
 
     commands = get_command(app).commands
-    named = re.findall(r"^megalabel (\w+)(?: (\w+))?", README, re.MULTILINE)
+    code = "\n".join(re.findall(r"```[a-z]*\n(.*?)```", README, re.DOTALL))
+    named = re.findall(r"^megalabel (\w+)(?: (\w+))?", code, re.MULTILINE)
     assert len(named) >= 4
     for first, second in named:
         assert first in commands
         if first in ("data", "train", "tree"):
-            assert second in commands[first].commands
+            assert second in commands[first].list_commands(None)

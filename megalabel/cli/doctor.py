@@ -6,16 +6,24 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from megalabel.encoders.names import installed, known
+import typer
+
 from megalabel.errors import FormatError
 from megalabel.version import __version__
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scipy", "numba", "pyarrow")
 
 
-def doctor() -> list[str]:
+def doctor() -> None:
+    """Show versions, devices and installed encoders, and what each extra would add."""
+    typer.echo("\n".join(lines_of_doctor()))
+
+
+def lines_of_doctor() -> list[str]:
     """The lines to print."""
     import torch
+
+    from megalabel.encoders.names import installed, known
 
     lines = [f"megalabel {__version__}, Python {platform.python_version()}, {platform.platform()}"]
     lines += [f"  {name} {_version(name)}" for name in PACKAGES]

@@ -5,18 +5,34 @@ from __future__ import annotations
 import gzip
 import io
 import sys
-from pathlib import Path
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
-from megalabel.inference.predict import format_of, read_inputs, write_jsonl, write_npz
-from megalabel.models.base import load
-from megalabel.storage.files import write_bytes_atomically
+import typer
+
+from megalabel.cli.arguments import Device, Run, Trust
 
 
-def predict_file(run: Path, texts: str, out: str | None, k: int, device: str | None) -> None:
-    """Reads, predicts, writes; standard output where `out` is None or "-"."""
+def predict(
+    run: Run,
+    texts: Annotated[
+        str,
+        typer.Argument(metavar="[TEXTS]", help="One text per line (.gz, .jsonl), bags of words, or - for a pipe."),
+    ] = "-",
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz; - for the screen."),
+    ] = None,
+    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Labels per text.")] = 10,
+    trust: Trust = None,
+    device: Device = None,
+) -> None:
+    """Write the top labels of each text as JSON lines or npz."""
+    from megalabel.inference.predict import format_of, read_inputs, write_jsonl, write_npz
+    from megalabel.models.base import load
+    from megalabel.storage.files import write_bytes_atomically
+
     kind = format_of(out)
-    model = load(run, device=device)
+    model = load(run, device=device, trust=trust or ())
     stream = read_inputs(model, texts, sys.stdin.buffer)
     if out is None or out == "-":
         file = _text(sys.stdout.buffer)

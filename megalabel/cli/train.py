@@ -1,142 +1,183 @@
-"""`megalabel train RECIPE`: options made from the recipe's signature, values from preset and command line."""
+"""`megalabel train`: a command for each recipe, by name or address; `--from` repeats the job of a run."""
 
 from __future__ import annotations
 
-import inspect
-import re
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from megalabel.errors import SettingError
-from megalabel.recipes import get, tuned
-from megalabel.recipes.presets import find, taken
-from megalabel.training.knobs import TUPLES
+from megalabel.cli.arguments import Device, Threads, Trust, open_data, open_data_of
+from megalabel.cli.layout import Command, Group
+from megalabel.cli.recipe_options import as_config, command_of, read_config
+from megalabel.errors import MegalabelError, SettingError
 
-_TYPES = {"str": str, "int": int, "float": float, "bool": bool, **dict.fromkeys(TUPLES, str)}
+Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT that is finished or another.")]
+CheckpointSeconds = Annotated[float, typer.Option(metavar="FLOAT", help="Time between checkpoints.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing while training.")]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="TOML with values of options; the command line goes first.")
+]
+PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print all values as TOML, and train nothing.")]
+Then = Annotated[
+    str | None, typer.Option(metavar="RECIPE", help="hybrid: also train it, on the run, which then is OUT/base.")
+]
+ABOUT = """
+The values come from the command line, then from --config, then from the preset for the name of the data set or for
+any data set, and last from the defaults shown, which are the paper's. A run that was cut off goes on when the same
+command is given again.
+"""
 
 
-def recipe_command(name: str, open_data: Callable[[str], Any]) -> Callable[..., None]:
-    """A function that Typer can read: the recipe's keyword arguments as options, None where not given."""
-    signature = inspect.signature(get(name))
-    help_of = argument_docs(get(name).__doc__ or "")
-    on_a_run = "run" in signature.parameters
+class RecipeGroup(Group):
+    """The recipes as commands, each imported when it is called for."""
 
-    def command(**given: Any) -> None:
-        data, out = given.pop("data"), given.pop("out")
-        data = open_data(data or data_of(given["run"]) if on_a_run else data)
-        running = {key: given.pop(key) for key in ("device", "threads", "checkpoint_seconds", "quiet")}
-        overrides = {key: value for key, value in given.items() if value is not None}
-        run(name, data, out, overrides, **running)
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the recipes."""
+        from megalabel.recipes.find import declared, names
 
-    first = [_parameter("data", str, inspect.Parameter.empty, typer.Argument(help="A data set, or bundled:NAME."))]
-    if on_a_run:
-        first = [
-            _parameter("run", str, inspect.Parameter.empty, typer.Argument(help=help_of["run"])),
-            _parameter("data", str | None, None, typer.Option(help="Its data set, if that has moved.")),
-        ]
-    parameters = [
-        *first,
-        _parameter("out", Path, inspect.Parameter.empty, typer.Option("--out", "-o", help="The run folder.")),
-        _parameter("device", str | None, None, typer.Option(help="cpu, cuda, …; default: a GPU if any.")),
-        _parameter("threads", int | None, None, typer.Option(help="CPU threads; default: all cores.")),
-        _parameter("checkpoint_seconds", float, 300.0, typer.Option(help="Time between checkpoints.")),
-        _parameter("quiet", bool, False, typer.Option("--quiet", help="Say nothing while training.")),
-    ]
-    for key, parameter in signature.parameters.items():
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and key != "run":
-            kind = _TYPES[str(parameter.annotation)]
-            # Not part of the help text: Rich takes [words in brackets] for markup and drops them.
-            option = typer.Option(help=help_of.get(key, ""), show_default=_shown(parameter.default))
-            parameters.append(_parameter(key, kind | None, None, option))
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters}
-    command.__doc__ = f"""{(get(name).__doc__ or "").splitlines()[0]}
+        return [*names(), *declared()]
 
-    Without options the preset of the data set's name holds, or the one for any set; every option overrides it.
-    The defaults shown are the paper's. A run that was cut off goes on when the same command is given again.
+    def command_rows(self, ctx: Any) -> list[tuple[str, str]]:
+        """The names of the recipes with a sentence on each, or why it cannot be loaded."""
+        from megalabel.recipes import listed
+
+        rows = [(recipe.name, recipe.what) for recipe in listed()]
+        return [*rows, ("PACKAGE.MODULE:RECIPE", "A recipe of your own; needs --trust PACKAGE.")]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command of a recipe; `--trust` among its arguments allows the import of its package."""
+        from megalabel.training.trust import trusting
+
+        with trusting(_trusted_in(args)):
+            command = self.get_command(ctx, args[0])
+        return args[0], command, args[1:]
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        """The command of a recipe by name or address; SettingError if there is no such recipe."""
+        from megalabel.recipes import get
+
+        try:
+            recipe = get(name)
+        except MegalabelError:
+            if ctx.resilient_parsing:  # of shell completion
+                return None
+            raise
+        return _command(name, recipe)
+
+
+def start(
+    ctx: typer.Context,
+    source: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="RUN", help="Repeat the job of a run folder or its recipe.json."),
+    ] = None,
+    out: Out = None,
+    overwrite: Overwrite = False,
+    trust: Trust = None,
+    device: Device = None,
+    threads: Threads = None,
+    checkpoint_seconds: CheckpointSeconds = 300.0,
+    quiet: Quiet = False,
+) -> None:
+    """Train a recipe on a data set. `megalabel train RECIPE --help` shows the options of a recipe.
+
+    With --from, the recipe, the values of its options and the data set are those of another run.
     """
-    return command
+    if ctx.invoked_subcommand is not None:
+        if source is not None or out is not None:
+            raise typer.BadParameter("options stand after the name of the recipe; --from takes no recipe")
+        return
+    if source is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(2)
+    from megalabel.cli.jobs import How, repeat
+    from megalabel.training.trust import trusting
+
+    with trusting(trust or ()):
+        repeat(source, _needed(out), How(device, threads, checkpoint_seconds, quiet, overwrite))
 
 
-def run(
-    name: str,
-    data: Any,
-    out: Path,
-    overrides: dict[str, Any],
+app = typer.Typer(cls=RecipeGroup, rich_markup_mode=None, invoke_without_command=True, callback=start)
+
+
+def running(
+    out: Out = None,
+    device: Device = None,
+    threads: Threads = None,
+    checkpoint_seconds: CheckpointSeconds = 300.0,
+    quiet: Quiet = False,
+    overwrite: Overwrite = False,
+    config: Config = None,
+    print_config: PrintConfig = False,
+    then: Then = None,
+    trust: Trust = None,
+) -> None:
+    """The options of every command of a recipe beside those of the recipe."""
+
+
+def _command(name: str, recipe: Any) -> Any:
+    """The command of a recipe, as Typer makes it."""
+    doc = f"{(recipe.__doc__ or '').splitlines()[0] if recipe.__doc__ else name}\n{ABOUT}"
+    act = functools.partial(_train, recipe)
+    single = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    single.command(name, cls=Command, context_settings={"help_option_names": ["-h", "--help"]})(
+        command_of(recipe.options, doc, running, act)
+    )
+    return typer.main.get_command(single)
+
+
+def _train(
+    recipe: Any,
+    data: str | None,
+    values: dict[str, Any],
     *,
-    device: str | None = None,
-    threads: int | None = None,
-    checkpoint_seconds: float = 300.0,
-    quiet: bool = False,
-) -> Any:
-    """Takes the preset, says what it took, trains; returns the model."""
-    import torch
+    out: Path | None,
+    device: str | None,
+    threads: int | None,
+    checkpoint_seconds: float,
+    quiet: bool,
+    overwrite: bool,
+    config: Path | None,
+    print_config: bool,
+    then: str | None,
+    trust: Sequence[str] | None,
+) -> None:
+    from megalabel.cli.jobs import How, train, train_then
+    from megalabel.recipes.presets import resolve
+    from megalabel.training.trust import trusting
 
-    from megalabel.training.folder import check_out
-    from megalabel.training.run import train
+    if config is not None:
+        values = {**read_config(config, recipe.options, recipe.address), **values}
+    recipe.options.checked_values(values)
+    target = None if print_config else _needed(out)
+    corpus = open_data_of(values["run"], data) if "run" in values else open_data(str(data))
+    if target is None:
+        resolved = resolve(recipe, corpus.name, values)
+        origin = resolved.preset.origin if resolved.preset else "no preset fits"
+        typer.echo(f"# {recipe.address} on {corpus.name}; preset: {origin}\n{as_config(resolved.options)}")
+        return
+    how = How(device, threads, checkpoint_seconds, quiet, overwrite)
+    with trusting(trust or ()):
+        if then is None:
+            train(recipe, corpus, target, values, how)
+        else:
+            train_then(recipe, corpus, target, values, then, how)
 
-    check_out(out)  # before the recipe is built, which may take minutes
-    if threads is not None:
-        if threads < 1:
-            raise SettingError(f"threads = {threads}", wanted="1 or more", next_step="leave --threads out for all")
-        torch.set_num_threads(threads)
-    preset = find(name, data.name, overrides.get("encoder"))
-    if not quiet:
-        typer.echo(_told(name, data, preset, taken(preset, overrides), overrides), err=True)
-    model = train(
-        tuned(name, data, **overrides), out, device=device, checkpoint_seconds=checkpoint_seconds, quiet=quiet
-    )
-    if not quiet:
-        typer.echo(f"the model is in {out}; next: megalabel evaluate {out} DATA", err=True)
-    return model
 
-
-def data_of(run: str) -> str:
-    """Where the data set of a finished run lies; SettingError if nobody knows, or it is there no longer."""
-    from megalabel.training.folder import finished_run
-
-    told = finished_run(Path(run))["data"]
-    path = told.get("path")
-    if not path or not Path(path).exists():
+def _needed(out: Path | None) -> Path:
+    if out is None:
         raise SettingError(
-            f"the run in {run} was trained on {told.get('name')!r}, which lay in {path or 'no folder'}",
-            wanted="its data set",
-            next_step="give it by --data",
-            where="data",
+            "there is no run folder to write", wanted="--out OUT", next_step="give --out", where="out"
         )
-    return str(path)
+    return out
 
 
-def argument_docs(doc: str) -> dict[str, str]:
-    """The lines of a docstring's Args section: name to text.
-
-    The docstring may be indented as in the source, or dedented as Python 3.13 keeps it.
-    """
-    _, _, section = inspect.cleandoc(doc).partition("Args:\n")
-    found: dict[str, str] = {}
-    for name, text in re.findall(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", section, re.MULTILINE):
-        found[name] = re.sub(r"\s+", " ", text)
-    return found
-
-
-def _told(name: str, data: Any, preset: Any, taken: dict[str, Any], overrides: dict[str, Any]) -> str:
-    size = f"{data.name}: {len(data.train):,} texts, {data.n_labels:,} labels"
-    source = f"preset for {', '.join(preset.sets)}" if preset else "no preset fits; the paper's defaults"
-    values = " ".join(f"{k}={v}" for k, v in taken.items() if k not in overrides)
-    yours = " ".join(f"{k}={v}" for k, v in overrides.items())
-    return f"{size}\n{name}, {source}: {values}" + (f"\nyours: {yours}" if yours else "")
-
-
-def _shown(default: Any) -> str:
-    """A default as it would be typed."""
-    text = ",".join(f"{item:g}" for item in default) if isinstance(default, tuple) else str(default)
-    return text or "empty"
-
-
-def _parameter(name: str, kind: Any, default: Any, option: Any) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, option]
-    )
+def _trusted_in(args: Sequence[str]) -> list[str]:
+    """The packages that `--trust` names among the arguments of a command that is not parsed yet."""
+    found = [arg.partition("=")[2] for arg in args if arg.startswith("--trust=")]
+    return found + [value for flag, value in itertools.pairwise(args) if flag == "--trust"]

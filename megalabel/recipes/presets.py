@@ -1,22 +1,29 @@
-"""Tuned values per recipe, data set and encoder: a file RECIPE.toml beside each recipe, read and matched."""
+"""Tuned values per recipe, data set and encoder: a file RECIPE.toml beside the module of each recipe."""
 
 from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from megalabel.errors import SettingError
+from megalabel.training.options import Options, check_names
+
+if TYPE_CHECKING:
+    from megalabel.training.recipe import RecipeFunction
 
 ANY = "*"
-OF_LEVELS = ("depths", "beams", "layers", "level_dropout", "level_weights")  # a number a level of a tree
+PER_LEVEL = ("clusters", "beams", "layers", "level_dropout", "level_weights")  # one value per level of a tree
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Arguments of a recipe that were tuned for some data sets (`*`: for any) and one encoder.
+    """Values of a recipe's options that were tuned for some data sets (`*`: for any) and one encoder.
 
-    One without an encoder is for whatever encoder is asked for.
+    One without an encoder fits every encoder.
     """
 
     recipe: str
@@ -35,36 +42,74 @@ class Preset:
         return right_set and (self.encoder == ANY or encoder in (None, self.encoder))
 
 
-@functools.cache
-def all_presets() -> tuple[Preset, ...]:
-    """Every preset, in the order of the files: those for named sets first."""
-    tables = {
-        file.name.removesuffix(".toml"): tomllib.loads(file.read_text(encoding="utf-8"))
-        for file in files("megalabel.recipes").iterdir()
-        if file.name.endswith(".toml")
-    }
-    return tuple(
-        Preset(
-            recipe,
-            tuple(entry.pop("sets")),
-            {k: v for k, v in entry.items() if k != "origin"},
-            entry["origin"],
-        )
-        for recipe in sorted(tables)
-        for entry in tables[recipe]["preset"]
-    )
+class Resolved(NamedTuple):
+    """The options of a recipe for a data set, and where their values come from.
+
+    options: all values.
+    preset: the preset that fits, None where none does and the recipe's defaults hold.
+    taken: the values that the preset gave.
+    """
+
+    options: Options
+    preset: Preset | None
+    taken: dict[str, Any]
 
 
-def find(recipe: str, data_name: str, encoder: str | None = None) -> Preset | None:
+def presets_of(recipe: RecipeFunction[Any, Any]) -> tuple[Preset, ...]:
+    """The presets of a recipe in the order of its file: those for named sets first.
+
+    Raises:
+        SettingError: a file that is no table of presets.
+    """
+    source = recipe.source_file()
+    return () if source is None else _read(recipe.address, source.with_name(f"{recipe.name}.toml"))
+
+
+def find(recipe: RecipeFunction[Any, Any], data_name: str, encoder: str | None = None) -> Preset | None:
     """The first preset that fits, or None: then the recipe's own defaults, the paper's, hold."""
-    fitting = (p for p in all_presets() if p.recipe == recipe and p.fits(data_name, encoder))
-    return next(fitting, None)
+    return next((p for p in presets_of(recipe) if p.fits(data_name, encoder)), None)
 
 
-def taken(preset: Preset | None, overrides: dict[str, Any]) -> dict[str, Any]:
-    """What a preset gives beside the user's own arguments: for a tree of theirs, nothing that is for levels."""
+def taken(preset: Preset | None, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a preset that are used beside the user's; with a tree of the user's, none per level."""
     arguments = dict(preset.arguments) if preset else {}
-    if overrides.get("tree") or overrides.get("depths"):
-        for name in OF_LEVELS:
+    if values.get("tree") or values.get("clusters"):
+        for name in PER_LEVEL:
             arguments.pop(name, None)
-    return arguments
+    return {name: value for name, value in arguments.items() if name not in values}
+
+
+def resolve(recipe: RecipeFunction[Any, Any], data_name: str, values: Mapping[str, Any]) -> Resolved:
+    """The options for a data set: the user's values, the preset's where there are none, then the defaults.
+
+    Raises:
+        SettingError: an unknown option, or a value that it cannot have.
+    """
+    of = f"the recipe {recipe.address}"
+    check_names(values, recipe.options.declared, of)
+    preset = find(recipe, data_name, values.get("encoder"))
+    from_preset = taken(preset, values)
+    return Resolved(recipe.options.from_values({**from_preset, **values}, of), preset, from_preset)
+
+
+@functools.cache
+def _read(recipe: str, path: Path) -> tuple[Preset, ...]:
+    if not path.is_file():
+        return ()
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8")).get("preset", [])
+        return tuple(
+            Preset(
+                recipe,
+                tuple(entry.pop("sets")),
+                {k: v for k, v in entry.items() if k != "origin"},
+                entry["origin"],
+            )
+            for entry in entries
+        )
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise SettingError(
+            f"{path} is no file of presets ({error})",
+            wanted='tables [[preset]] with sets = ["NAME"], origin = "..." and values of options',
+            where="presets",
+        ) from error

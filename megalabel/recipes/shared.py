@@ -1,26 +1,23 @@
-"""What the papers' pages share: a text encoder with its rows, its optimiser, the length of a run, a saved tree."""
+"""Wiring that the neural recipes share: held-out texts, encoder with rows and batches, optimizer, label tree."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.transformer import Transformer
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows, training_rows
 from megalabel.inputs.batches import Batches, hold_out
-from megalabel.labels.build import check_fits
+from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
-from megalabel.models.base import load
-from megalabel.models.neural import Model
-from megalabel.training.folder import finished_run
-from megalabel.training.knobs import require
+from megalabel.recipes.label_options import ClusterOptions
+from megalabel.recipes.options import NeuralOptions, depths_of
 from megalabel.training.optim.groups import adamw, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
@@ -30,155 +27,139 @@ if TYPE_CHECKING:
 
     from megalabel.data.corpus import Corpus
     from megalabel.encoders.base import Encoder
-    from megalabel.heads.rewiring import Rewiring
 
-WIDTHS = {"bag": 256, "small": build.SMALL["hidden_size"]}  # of the encoders that need not be loaded to know it
+WIDTHS = {"bag": 256, "small": build.SMALL["hidden_size"]}  # of the encoders whose width is known before loading
 
 
-def text_encoder(
-    encoder: str,
-    data: Corpus,
+class TextSide(NamedTuple):
+    """The text side of a recipe.
+
+    encoder: on the CPU.
+    rows: the training rows, as tokens of the encoder.
+    batches: of these rows.
+    """
+
+    encoder: Any
+    rows: Rows
+    batches: Batches
+
+
+def held_out(corpus: Corpus, options: NeuralOptions) -> tuple[np.ndarray, np.ndarray]:
+    """The training texts that are kept and those held out for validation, (n,) and (m,) int64."""
+    return hold_out(len(corpus.train), options.validation_fraction, options.seed)
+
+
+def text_side(
+    corpus: Corpus,
     kept: np.ndarray,
+    options: NeuralOptions,
     *,
-    tokenizer: str,
-    vocabulary: int,
-    max_length: int,
-    label_texts: bool,
-    sparse_tokens: bool,
-    of_bag: dict[str, Any],
-    of_transformer: dict[str, Any],
-    **of_both: Any,
-) -> tuple[Any, Rows]:
-    """The encoder of that name, on the CPU, and the rows it is trained on, as its tokens.
+    bag: dict[str, Any],
+    transformer: dict[str, Any],
+    dropout: float = 0.0,
+    frozen: bool = False,
+) -> TextSide:
+    """The encoder, the rows it is trained on, and their batches.
 
     Args:
-        encoder: bag, small, or a pretrained one: a folder, an installed package's model, a hub name.
-        data: the corpus.
+        corpus: the data set.
         kept: (n,) int64, the training texts that are not held out.
-        tokenizer, vocabulary: of bag and small, as in `encoders.build.tokenizer_for`.
-        max_length: tokens of a text that are read.
-        label_texts: make rows of the label texts too.
-        sparse_tokens: of a pretrained encoder, sparse gradients of its token vectors; the others always have them.
-        of_bag: arguments of `encoders.build.bag`.
-        of_transformer: arguments of `Transformer`, small or pretrained.
-        of_both: dropout and token_dropout.
+        options: the options of the recipe.
+        bag: further arguments of `encoders.build.bag`.
+        transformer: further arguments of `Transformer`, small or pretrained.
+        dropout: of the embedding.
+        frozen: for an encoder that is not trained: without any dropout and without sparse updates.
 
     Raises:
-        SettingError: no such encoder, a tokenizer that it cannot have.
+        SettingError: there is no such encoder, or it cannot have such a tokenizer.
     """
-    words = build.tokenizer_for(encoder, tokenizer, data, vocabulary)
-    text: Encoder | None = None
-    if words is None:
-        text = Transformer.pretrained(encoder, sparse=sparse_tokens, **of_transformer, **of_both)
-        words = text.tokenizer
-    rows = training_rows(data, words, max_length, kept, label_texts)
-    learnt = tokenizer != "own"
-    if encoder == "bag":
-        text = build.bag(words, rows, learned=learnt, dim=WIDTHS["bag"], **of_bag, **of_both)
-    elif encoder == "small":
-        text = build.small(words, learned=learnt, max_length=max_length, **of_transformer, **of_both)
-    return text, rows
+    name, learned = options.encoder, options.tokenizer != "wordpiece"
+    kind = options.tokenizer if learned else "own"
+    tokenizer = build.tokenizer_for(name, kind, corpus, options.vocabulary)
+    dropouts: dict[str, Any] = {"dropout": 0.0, "token_dropout": 0.0} if frozen else {
+        "dropout": dropout, "token_dropout": options.token_dropout,
+    }  # fmt: skip
+    transformer = {**transformer, "checkpointing": options.gradient_checkpointing, **dropouts}
+    encoder: Encoder | None = None
+    if tokenizer is None:
+        sparse = options.sparse_embedding_updates and not frozen
+        encoder = Transformer.pretrained(name, sparse=sparse, **transformer)
+        tokenizer = encoder.tokenizer
+    rows = training_rows(corpus, tokenizer, options.max_length, kept, options.label_texts == "yes")
+    if name == "bag":
+        more: dict[str, Any] = {
+            "pairs": options.bigram_min_count,
+            "hidden": options.hidden_dim,
+            "dim": WIDTHS["bag"],
+        }
+        encoder = build.bag(tokenizer, rows, learned=learned, **more, **bag, **dropouts)
+    elif name == "small":
+        encoder = build.small(tokenizer, learned=learned, max_length=options.max_length, **transformer)
+    batches = Batches(rows, options.batch_size, options.epochs, seed=options.seed, pad_id=tokenizer.pad_id)
+    return TextSide(encoder, rows, batches)
+
+
+def run_fields(options: NeuralOptions, held: np.ndarray) -> dict[str, Any]:
+    """The fields of `Recipe` that are options of every neural recipe."""
+    return {
+        "max_length": options.max_length,
+        "validation": held,
+        "patience": options.patience,
+        "select": options.selection_metric,
+        "micro_batches": options.accumulation_steps,
+        "precision": options.precision,
+        "clip": options.max_grad_norm,
+        "seed": options.seed,
+    }
 
 
 def encoder_optimizer(
-    text: nn.Module, lr: float, weight_decay: float, without: nn.Module | None = None, *, eps: float = 1e-6
+    encoder: nn.Module, options: NeuralOptions, *, without: nn.Module | None = None, eps: float = 1e-6
 ) -> Optimizer | LazyAdam | None:
     """AdamW of a transformer but for its part `without`; plain Adam of a bag, whose dense part is small.
 
     `eps` is that of AdamW. Renée and CascadeXML use 1e-6, Spartex PyTorch's 1e-8.
     """
-    return plain_adam(text, lr) if isinstance(text, Bag) else adamw(text, lr, weight_decay, eps, without=without)
+    if isinstance(encoder, Bag):
+        return plain_adam(encoder, options.encoder_lr)
+    return adamw(encoder, options.encoder_lr, options.encoder_weight_decay, eps, without=without)
 
 
-def planned_steps(
-    data: Corpus, kept: np.ndarray, label_texts: bool, batch_size: int, epochs: int
-) -> tuple[int, int]:
-    """Optimiser steps of an epoch and of the run, as `Batches` counts them, before a text is tokenised."""
-    n = len(kept) + sum(bool(name.strip()) for name in data.label_texts) * label_texts
-    batches = Batches(cast(Rows, range(n)), batch_size, epochs)  # which only counts them as yet
+def planned_steps(corpus: Corpus, kept: np.ndarray, options: NeuralOptions) -> tuple[int, int]:
+    """Optimizer steps per epoch and of the run, as `Batches` counts them, before a text is tokenized."""
+    n = len(kept)
+    if options.label_texts == "yes":
+        n += sum(bool(name.strip()) for name in corpus.label_texts)
+    batches = Batches(cast(Rows, range(n)), options.batch_size, options.epochs)  # which only counts them as yet
     return batches.per_epoch, batches.steps
 
 
-def saved_tree(folder: str, data: Corpus, users: str = "", used: bool = True) -> LabelTree:
-    """The user's label tree; SettingError unless it is over the labels of the corpus, and used.
-
-    users: the knobs that would make use of it.
-    """
-    require(
-        used,
-        f"tree = {folder!r}, which nothing here would use",
-        wanted=f"a tree beside {users}",
-        next_step="leave tree out, or set one of these",
-        where="tree",
-    )
+def saved_tree(folder: str, corpus: Corpus) -> LabelTree:
+    """The label tree in a folder; SettingError unless it is over the labels of the corpus."""
     tree = LabelTree.load(folder)
-    check_fits(tree, data)
+    check_fits(tree, corpus)
     return tree
 
 
-def trained_run(run: str, data: Corpus) -> tuple[Model, np.ndarray, np.ndarray]:
-    """The model of a finished run on this very corpus, and the training texts that it kept and held out.
-
-    Raises:
-        SettingError: no finished run, one of a recipe without an encoder.
-        DataError: a run on another corpus.
-    """
-    facts = finished_run(Path(run))
-    theirs, ours = facts["data"], data.fingerprint()
-    if theirs.get("fingerprint") != ours:
-        raise DataError(
-            f"the run in {run} was trained on {theirs.get('name')!r} ({theirs.get('texts')} texts, "
-            f"{theirs.get('labels')} labels), which is not this {data.name!r}",
-            wanted="the very corpus of the run",
-            next_step="give that data set, or train a run on this one",
-            where="run",
-        )
-    model = load(run)
-    arguments = facts["arguments"]
-    require(
-        isinstance(model, Model),
-        f"a run of the recipe {facts['recipe']!r}" + " with hybrid = True" * bool(arguments.get("hybrid")),
-        wanted="a run of a recipe with an encoder (renee, cascadexml, spartex) that is no hybrid already",
-        next_step="name such a run, or merge this one with others by `megalabel ensemble`",
-        where="run",
-    )
-    kept, held = hold_out(len(data.train), arguments.get("validation", 0.0), arguments.get("seed", 0))
-    return cast(Model, model), kept, held
-
-
-def check_reads(encoder: str, **given: bool) -> None:
-    """SettingError where a bag is told how to read its layers: `given` says which of the knobs are set."""
-    for knob, is_given in given.items():
-        require(
-            encoder != "bag" or not is_given,
-            f"{knob} for the encoder bag",
-            wanted="its default: a bag has no layers",
-            next_step=f"leave {knob} out, or take another encoder",
-            where=knob,
-        )
-
-
-def check_fan_in(width: int, fan_in: int, group: int, rewiring: Rewiring | None) -> None:
-    """SettingError where labels could not have `fan_in` of a view's `width` entries, or not be rewired then."""
-    require(
-        fan_in <= width,
-        f"fan_in = {fan_in}",
-        wanted=f"1 to {width}, the width of the embedding",
-        next_step="lower fan_in, or widen the embedding by intermediate",
-        where="fan_in",
-    )
-    if rewiring is not None:
-        rewiring.check(fan_in, width, group)
+def cluster_tree(corpus: Corpus, kept: np.ndarray, options: ClusterOptions, seed: int) -> LabelTree:
+    """The tree of a cascade: the one in the folder `tree`, or one that is built from the texts that are kept."""
+    if options.tree:
+        return saved_tree(options.tree, corpus)
+    return build_tree(
+        corpus, rows=kept, source=options.tree_source, graph=options.tree_graph, normalize=options.tree_normalize,
+        cluster_features=options.tree_cluster_features, depths=depths_of(options.clusters) or None,
+        tokenizer=options.tree_tokenizer, seed=seed,
+    )  # fmt: skip
 
 
 @contextmanager
-def in_the_words_of(**knobs: str) -> Iterator[None]:
-    """Inside, what is refused bears the recipe's names: `threshold="prune_threshold"` renames what it is about."""
+def renamed_errors(**options: str) -> Iterator[None]:
+    """Errors about an argument of a part are raised as errors about the option: `threshold="prune_threshold"`."""
     try:
         yield
     except SettingError as error:
-        knob = knobs.get(str(error.where))
-        if knob is None:
+        option = options.get(str(error.where))
+        if option is None:
             raise
-        found = error.found.replace(f"{error.where} =", f"{knob} =", 1)
-        raise SettingError(found, wanted=error.wanted, next_step=error.next_step, where=knob) from error
+        found = error.found.replace(f"{error.where} =", f"{option} =", 1)
+        raise SettingError(found, wanted=error.wanted, next_step=error.next_step, where=option) from error

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from megalabel.errors import FormatError, SettingError
 from megalabel.storage.files import read_json, recover, write_json
+from megalabel.storage.migrate import migrate_arguments
 from megalabel.version import __version__
 
 if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
     from megalabel.training.recipe import Recipe, Solved
 
 
+BASE = "base"  # the run that the run in a folder builds on, where one command trains both
 FIRST = "first"  # the trained model, while what is made of it is made
 
 
@@ -24,30 +27,59 @@ def claim(out: Path, recipe: Recipe | Solved) -> bool:
     Raises:
         SettingError: `out` holds something else, or a run with another recipe, other arguments or other data.
     """
-    data = {
-        "name": recipe.data.name,
-        "path": str(recipe.data.path) if recipe.data.path else None,
-        "fingerprint": recipe.data.fingerprint(),
-        "texts": len(recipe.data.train),
-        "labels": recipe.data.n_labels,
+    return claim_as(out, recipe.name, recipe.arguments, facts_of(recipe.data), recipe.source_sha256)
+
+
+def facts_of(data: Corpus) -> dict[str, Any]:
+    """What `recipe.json` says of a data set."""
+    return {
+        "name": data.name,
+        "path": str(data.path) if data.path else None,
+        "fingerprint": data.fingerprint(),
+        "texts": len(data.train),
+        "labels": data.n_labels,
     }
-    return claim_as(out, recipe.name, recipe.arguments, data)
 
 
-def claim_as(out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any]) -> bool:
+def claim_as(
+    out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any], source_sha256: str = ""
+) -> bool:
     """As `claim`, for what no recipe function made."""
-    # As it will be read: tuples are lists.
-    facts = {"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}
+    finished = same_run(out, name, arguments, data)
+    if finished is not None:
+        return finished
+    out.mkdir(parents=True, exist_ok=True)
+    facts: dict[str, Any] = {"recipe": name, "arguments": arguments, "data": data}
+    if source_sha256:
+        module = name.partition(":")[0] if ":" in name else f"megalabel.recipes.{name}"
+        facts |= {"module": module, "source_sha256": source_sha256}
+    write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
+    return False
+
+
+def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any]) -> bool | None:
+    """Whether the run in `out`, which must be this very one, is finished; None where there is no run yet.
+
+    Raises:
+        SettingError: `out` holds something else, or a run with another recipe, other arguments or other data.
+    """
     check_out(out, finished=True)
     if not (out / "recipe.json").exists():
-        out.mkdir(parents=True, exist_ok=True)
-        write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
-        return False
+        return None
     recover(out / "model")
     recover(out / FIRST)
-    there = read_json(out / "recipe.json", next_step="give another --out")
-    _same(facts, there, out)
+    there = recorded(out)
+    # As it will be read: tuples are lists.
+    _same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
     return bool(there.get("finished"))
+
+
+def recorded(out: Path) -> dict[str, Any]:
+    """The `recipe.json` of a run folder, in the words of today; FormatError for one that is damaged."""
+    facts: dict[str, Any] = read_json(out / "recipe.json", next_step="train the run again")
+    if isinstance(facts.get("arguments"), dict):
+        facts["arguments"] = migrate_arguments(facts["arguments"])
+    return facts
 
 
 def check_out(out: Path, *, finished: bool = False) -> None:
@@ -62,7 +94,7 @@ def check_out(out: Path, *, finished: bool = False) -> None:
             )
     elif out.exists() and not out.is_dir():
         raise SettingError(f"{out} is a file", wanted="a folder", next_step="give another --out")
-    elif out.exists() and any(p.name != "cache" and not p.name.startswith(".") for p in out.iterdir()):
+    elif out.exists() and any(p.name not in ("cache", BASE) and not p.name.startswith(".") for p in out.iterdir()):
         raise SettingError(
             f"the folder {out} holds other things",
             wanted="a new folder, or the folder of a run",
@@ -82,7 +114,7 @@ def finished_run(out: Path) -> dict[str, Any]:
             next_step="correct the path, or train one with `megalabel train`",
             where="run",
         )
-    facts: dict[str, Any] = read_json(out / "recipe.json", next_step="train the run again")
+    facts = recorded(out)
     if not facts.get("finished"):
         raise SettingError(
             f"the run in {out} is not finished",
@@ -107,13 +139,16 @@ def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
         if before == now:
             continue
         if isinstance(before, dict) and isinstance(now, dict):
-            keys = [k for k in {**before, **now} if before.get(k) != now.get(k)]
-            before, now = ({k: side.get(k) for k in keys} for side in (before, now))
+            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+            shown = ", ".join(f"{name} = {before.get(name)} and not {now.get(name)}" for name in names)
+        else:
+            shown = f"{part} {before} and not {now}"
         state = "finished" if there.get("finished") else "unfinished"
         raise SettingError(
-            f"the {state} run in {out} has {part} {before}, this one {now}",
-            wanted="the same, to go on with it",
-            next_step="repeat the first command, or give another --out",
+            f"the {state} run in {out} has {shown}",
+            wanted="the same settings",
+            next_step="repeat the first command, give another --out, or --overwrite to replace the run",
+            where="out",
         )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from megalabel.errors import SettingError
-from megalabel.training.knobs import checked
+from megalabel.training.options import Options
+from megalabel.training.trust import trusting
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,7 +43,8 @@ class Recipe:
     seed: of every step's chance.
     log_every: steps between training lines in the log.
     then: what makes of the trained model the one that is kept, such as linear rankers beside it; None for nothing.
-    name, arguments: which function made this recipe, and with what; filled by `recipe`.
+    name, arguments, source_sha256: the address of the function that made this recipe, the values of its options,
+        and the hash of its source file; filled by `recipe`.
     """
 
     data: Corpus
@@ -61,6 +65,7 @@ class Recipe:
     then: Callable[[Model, Say], Ranker] | None = None
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
+    source_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,8 @@ class Solved:
     data: the corpus that it learns from.
     solve: makes the model; told how it goes by calling its argument with a line.
     first: a trained model that it stands on, which `train` moves to its device; None where there is none.
-    name, arguments: which function made this recipe, and with what; filled by `recipe`.
+    name, arguments, source_sha256: the address of the function that made this recipe, the values of its options,
+        and the hash of its source file; filled by `recipe`.
     """
 
     data: Corpus
@@ -78,6 +84,7 @@ class Solved:
     first: Model | None = None
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
+    source_sha256: str = ""
 
 
 def check_corpus(data: object) -> None:
@@ -93,39 +100,85 @@ def check_corpus(data: object) -> None:
         )
 
 
-# What a recipe function makes: a dataclass with name and arguments, `Recipe` or `Solved`.
-Made = TypeVar("Made", bound=Any)
+# What a recipe function returns: `Recipe` or `Solved`; and what it takes.
+Made = TypeVar("Made", bound="Recipe | Solved")
+Given = TypeVar("Given", bound=Options)
 
 
-def recipe(build: Callable[..., Made]) -> Callable[..., Made]:
-    """Makes `build(data, *, knobs…) -> Recipe` (or `Solved`) remember its name and all arguments.
+class RecipeFunction(Generic[Given, Made]):
+    """A recipe that can be called with options or with their values, and that records what it was called with.
 
-    Types and ranges are checked first: SettingError for a value that no knob of its name can have, and for one
-    that is missing.
+    `renee(corpus, epochs=3)` and `renee(corpus, Renee(epochs=3))` are the same.
+
+    Attributes:
+        name: of the function.
+        options: the class of its options.
+        address: the name by which `megalabel.recipes.get` finds it: "renee" for a recipe of megalabel,
+            "package.module:function" for any other.
     """
-    signature = inspect.signature(build)
 
-    @functools.wraps(build)
-    def remembering(data: Corpus, **knobs: Any) -> Made:
-        check_corpus(data)
-        for name in knobs.keys() - signature.parameters.keys():
+    def __init__(self, build: Callable[[Corpus, Given], Made]) -> None:
+        functools.update_wrapper(self, build)
+        self._build = build
+        self.options: type[Given] = _options_of(build)
+        module, name = build.__module__, build.__qualname__
+        self.name = build.__name__
+        self.address = name if module == f"megalabel.recipes.{name}" else f"{module}:{name}"
+
+    def __call__(
+        self, corpus: Corpus, options: Given | None = None, /, *, trust: Sequence[str] = (), **values: Any
+    ) -> Made:
+        """Builds the recipe; SettingError or DataError for options that are wrong or do not fit the corpus.
+
+        Args:
+            corpus: the data set to learn from.
+            options: the options; None to give values.
+            trust: packages beside megalabel that may be imported for a run that the recipe builds on.
+            values: values by option name, where no options are given.
+        """
+        check_corpus(corpus)
+        if options is None:
+            options = self.options.from_values(values, f"the recipe {self.address}")
+        elif values or not isinstance(options, self.options):
             raise SettingError(
-                f"{build.__name__} has no argument {name!r}",
-                wanted="one of " + ", ".join(list(signature.parameters)[1:]),
-                next_step="correct the name",
+                f"a {type(options).__name__}" + (f" and values of {', '.join(values)}" if values else ""),
+                wanted=f"either a {self.options.__name__} or values by option name",
+                where="options",
             )
-        for name, parameter in signature.parameters.items():
-            if name != "data" and parameter.default is parameter.empty and name not in knobs:
-                raise SettingError(
-                    f"{build.__name__} without {name}",
-                    wanted=f"{name} = …, which has no default",
-                    next_step=f"give it; help({build.__module__}.{build.__name__}) says what it is",
-                )
-        bound = signature.bind(data, **knobs)
-        bound.apply_defaults()
-        kinds = {k: p.annotation for k, p in signature.parameters.items()}
-        arguments = {k: checked(k, v, kinds[k]) for k, v in bound.arguments.items() if k != "data"}
-        made: Made = replace(build(data, **arguments), name=build.__name__, arguments=arguments)
-        return made
+        options.check_corpus(corpus)
+        with trusting(trust):
+            made = self._build(corpus, options)
+        return replace(made, name=self.address, arguments=options.values(), source_sha256=self.source_sha256())
 
-    return remembering
+    def source_sha256(self) -> str:
+        """The SHA-256 of the source file of the recipe's module; "" where there is no such file."""
+        try:
+            source = inspect.getsourcefile(self._build)
+            return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
+        except (OSError, TypeError):
+            return ""
+
+    def source_file(self) -> Path | None:
+        """The source file of the recipe's module, beside which its presets lie."""
+        source = inspect.getsourcefile(self._build)
+        return Path(source) if source else None
+
+
+def recipe(build: Callable[[Corpus, Given], Made]) -> RecipeFunction[Given, Made]:
+    """Makes a recipe of a function such as `def mine(corpus: Corpus, options: Mine) -> Recipe`."""
+    return RecipeFunction(build)
+
+
+def _options_of(build: Callable[..., Any]) -> type[Any]:
+    """The class by which the second parameter of a function is annotated."""
+    parameters = list(inspect.signature(build).parameters.values())
+    found: Any = parameters[1].annotation if len(parameters) == 2 else None
+    if isinstance(found, str):
+        found = build.__globals__.get(found)
+    if not (isinstance(found, type) and issubclass(found, Options)):
+        raise SettingError(
+            f"{build.__module__}:{build.__qualname__} has the parameters {', '.join(p.name for p in parameters)}",
+            wanted="two: a corpus, and options annotated by a subclass of megalabel.recipes.options.Options",
+            where="recipe",
+        )
+    return found

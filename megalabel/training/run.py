@@ -14,18 +14,15 @@ import torch
 from megalabel.data.filters import filter_of
 from megalabel.device import pick
 from megalabel.errors import SettingError
-from megalabel.metrics.ranking import PER_LABEL, UNWEIGHTED, measure
+from megalabel.metrics.ranking import measure
 from megalabel.models.base import Ranker, load
 from megalabel.models.neural import Model
-from megalabel.training import checkpoint
+from megalabel.training import checkpoint, selection
 from megalabel.training.folder import FIRST, claim, finish
 from megalabel.training.log import Log, give_back_memory, peak_mb
 from megalabel.training.loop import Position, embedded, fit, scaler_for
 from megalabel.training.recipe import Recipe, Solved
 from megalabel.training.solved import solve
-
-DEPTHS = (1, 3, 5)  # of the validations
-METRICS = tuple(f"{name}@{k}" for name in (*UNWEIGHTED, *PER_LABEL) for k in DEPTHS)
 
 
 def train(
@@ -136,8 +133,10 @@ def train(
 def _validate(recipe: Recipe, model: Model, position: Position, log: Log, trained: Path) -> bool:
     held = np.asarray(recipe.validation)
     side = recipe.data.train
-    top = model.topk(side.texts[held], k=max(DEPTHS), exclude=filter_of(side, held))
-    found = measure(top, side.labels[held], k=DEPTHS)
+    depths = selection.depths(recipe.select)
+    top = model.topk(side.texts[held], k=max(depths), exclude=filter_of(side, held))
+    weights = selection.weights(recipe.select, recipe.data)
+    found = measure(top, side.labels[held], k=depths, inverse_propensity=weights)
     log.line(position.step - 1, validation={k: round(v, 3) for k, v in found.items()})
     log.say(
         f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {recipe.select} {found[recipe.select]:.2f}"
@@ -169,7 +168,7 @@ def _check(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: f
         raise SettingError(
             f"a {type(recipe).__name__}",
             wanted="what a recipe function makes",
-            next_step='write train(megalabel.recipes.tuned("renee", data), out)',
+            next_step='write train(megalabel.recipes.from_preset("renee", data), out)',
             where="recipe",
         )
     for name, value, fits in (
@@ -179,12 +178,9 @@ def _check(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: f
     ):
         if not fits:  # NaN too
             raise SettingError(f"{name} = {value}", wanted="a number above 0", next_step="leave it out")
+    selection.check(recipe.select)
     if len(recipe.validation) == 0:
         return
-    if recipe.select not in METRICS:
-        raise SettingError(
-            f"select = {recipe.select!r}", wanted=", ".join(METRICS), next_step="name one of these metrics"
-        )
     if recipe.data.train.labels[np.asarray(recipe.validation)].nnz == 0:
         raise SettingError(
             f"none of the {len(recipe.validation)} texts held out for validation has a label",

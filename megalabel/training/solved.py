@@ -22,7 +22,8 @@ def solve(recipe: Solved, out: Path, device: torch.device, *, quiet: bool) -> Ra
     trained model that the recipe stands on, if any.
     """
     if claim(out, recipe):
-        return load(out, device=device)
+        parts = () if recipe.first is None else (recipe.first.encoder, recipe.first.head)
+        return load(out, device=device, trust=[type(part).__module__.split(".")[0] for part in parts])
     if recipe.first is not None:
         recipe.first.to(device)
     begun = time.monotonic()

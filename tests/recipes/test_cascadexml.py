@@ -11,13 +11,14 @@ import megalabel
 from megalabel.encoders.readout import layer_of
 from megalabel.errors import MegalabelError, SettingError
 from megalabel.labels.tree import LabelTree
-from megalabel.recipes.cascadexml import BY_LEVELS, cascadexml
+from megalabel.recipes.cascadexml import cascadexml
+from megalabel.recipes.levels import BY_LEVELS
 from megalabel.training.optim.row_sparse import RowAdam, RowSGD
 from megalabel.training.optim.schedule import ThreePhase
 
 SMALL = dict(
-    encoder="bag", tokenizer="words", max_length=16, epochs=15, batch_size=32, micro_batches=1, hidden=0,
-    level_dropout=(0.1, 0.1, 0.1), depths=(2, 4), beams=(4, 12), head_lr=0.02, encoder_lr=0.002, token_lr=0.02,
+    encoder="bag", tokenizer="words", max_length=16, epochs=15, batch_size=32, accumulation_steps=1, hidden_dim=0,
+    level_dropout=(0.1, 0.1, 0.1), clusters=(4, 16), beams=(4, 12), head_lr=0.02, encoder_lr=0.002, token_lr=0.02,
     schedule="cosine", log_every=1,
 )  # fmt: skip
 
@@ -26,8 +27,14 @@ SMALL = dict(
     "more",
     [
         {},
-        {"head_optimizer": "sgd", "reduction": "sum", "head_lr": 0.05, "prior": True, "scores": "path"},
-        {"schedule": "three-phase", "micro_batches": 2, "label_texts": True, "shared_view": True},
+        {
+            "head_optimizer": "sgd",
+            "reduction": "sum",
+            "head_lr": 0.05,
+            "bias_from_prior": True,
+            "path_score": "path",
+        },
+        {"schedule": "three-phase", "accumulation_steps": 2, "label_texts": True, "shared_view": True},
     ],
     ids=["adamw", "sgd", "three-phase"],
 )
@@ -46,7 +53,7 @@ def test_it_learns_and_comes_back(more, tmp_path):
 
 
 def test_the_wiring_is_the_papers(deep_bert):
-    recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, depths=(2, 3, 5), warmup_epochs=2)
+    recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, clusters=(4, 8, 32), warmup_epochs=2)
     encoder, head = recipe.encoder, recipe.head
     twelfths = [[round(12 * layer) for layer in readout.layers] for readout in encoder.readouts]
     assert twelfths == [[5, 6], [8], [10], [12]]
@@ -71,13 +78,13 @@ def test_the_wiring_is_the_papers(deep_bert):
 
 
 def test_two_levels_read_other_layers(deep_bert):
-    recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, depths=(2, 4))
+    recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, clusters=(4, 16))
     assert [[round(12 * n) for n in readout.layers] for readout in recipe.encoder.readouts] == [[7, 8], [10], [12]]
     assert recipe.head.dropout == (0.3, 0.3, 0.4)
 
 
 def test_a_shallow_encoder_is_refused_unless_layers_are_given(tiny_bert):
-    arguments = {"encoder": str(tiny_bert), "max_length": 16, "depths": (2, 4)}
+    arguments = {"encoder": str(tiny_bert), "max_length": 16, "clusters": (4, 16)}
     with pytest.raises(SettingError, match=r"2 layers for 4 readouts.*1, 1, 2, 2"):
         cascadexml(planted(), **arguments)
     assert cascadexml(planted(), **arguments, layers=(0.5, 1, 1, 1)).encoder.n_views == 3
@@ -85,65 +92,64 @@ def test_a_shallow_encoder_is_refused_unless_layers_are_given(tiny_bert):
 
 
 @pytest.mark.parametrize(
-    ("bad", "words"),
+    ("bad", "where"),
     [
         ({"beams": (4, 17)}, "beams"),
         ({"beams": (4,)}, "beams"),
-        ({"depths": (4, 2)}, "depths"),
-        ({"depths": (9,)}, "depths"),
-        ({"level_dropout": (0.1,)}, "dropout"),
+        ({"level_dropout": (0.1,)}, "level_dropout"),
         ({"level_weights": (1.0,)}, "level_weights"),
-        ({"scores": "parent"}, "scores"),
-        ({"reduction": "median"}, "reduction"),
-        ({"tree_source": "pictures"}, "pictures"),
-        ({"head_optimizer": "lamb"}, "head_optimizer"),
-        ({"schedule": "linear"}, "schedule"),
-        ({"schedule": "three-phase", "epochs": 3}, "final_epochs"),
-        ({"tree": "no-such-folder", "depths": ()}, "no-such-folder"),
-        ({"encoder": "small", "layers": (0.5, 1)}, "layers"),
-        ({"layers": (0.5, 1, 1, 1)}, "no layers"),
-        ({"pool": "mean"}, "no layers"),
-        ({"encoder": "small", "layers": (0.5, 1, 1, 1), "shared_view": True}, "shared_view"),
-        ({"tree": "x", "depths": (2,)}, "a tree and depths"),
-        ({"warmup_epochs": 16.0}, "warmup_epochs"),
+        ({"encoder": "small", "layers": (0.5, 1)}, None),
+        ({"tree": "no-such-folder", "clusters": ()}, "no-such-folder"),
     ],
     ids=str,
 )
-def test_what_cannot_be_is_told_before_training(bad, words):
-    with pytest.raises(MegalabelError, match=words):
+def test_what_does_not_fit_the_tree_is_refused_before_training(bad, where):
+    with pytest.raises(MegalabelError) as refused:
         cascadexml(planted(), **{**SMALL, **bad})
+    assert where is None or where in str(refused.value.where)
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "where"),
     [
-        {"tree_source": "pictures"},
-        {"scores": "parent"},
-        {"reduction": ""},
-        {"head_optimizer": "lamb"},
-        {"tokenizer": "letters"},
-        {"pool": "mean"},
-        {"pool": "max", "encoder": "small"},
-        {"precision": "int8"},
-        {"warmup_epochs": 16.0},
+        ({"clusters": (16, 4)}, "clusters"),
+        ({"clusters": (512,)}, "clusters"),
+        ({"clusters": (10,)}, "clusters"),
+        ({"tree_source": "pictures"}, "tree_source"),
+        ({"path_score": "parent"}, "path_score"),
+        ({"reduction": "median"}, "reduction"),
+        ({"reduction": ""}, "reduction"),
+        ({"head_optimizer": "lamb"}, "head_optimizer"),
+        ({"schedule": "linear"}, "schedule"),
+        ({"schedule": "three-phase", "epochs": 3}, "warmup_epochs"),
+        ({"tokenizer": "letters"}, "tokenizer"),
+        ({"layers": (0.5, 1, 1, 1)}, "layers"),
+        ({"pooling": "mean"}, "pooling"),
+        ({"pooling": "max", "encoder": "small"}, "pooling"),
+        ({"encoder": "small", "layers": (0.5, 1, 1, 1), "shared_view": True}, "layers"),
+        ({"tree": "x", "clusters": (4,)}, "clusters"),
+        ({"precision": "int8"}, "precision"),
+        ({"warmup_epochs": 16.0}, "warmup_epochs"),
+        ({"selection_metric": "P@7x", "validation_fraction": 0.0}, "selection_metric"),
     ],
     ids=str,
 )
-def test_and_what_needs_no_tree_for_it_before_anything_long_begins(bad, nothing_long):
-    with pytest.raises(SettingError, match=next(iter(bad))):
+def test_what_cannot_be_is_refused_before_anything_long_begins(bad, where, nothing_long):
+    with pytest.raises(SettingError) as refused:
         cascadexml(planted(), **{**SMALL, **bad})
+    assert refused.value.where == where
 
 
 def test_a_tree_of_other_labels_is_refused(tmp_path):
     LabelTree((np.array([0, 2, 4]),), np.arange(4)).save(tmp_path / "tree")
     with pytest.raises(SettingError, match=r"4 labels.*64|64 labels.*4"):
-        cascadexml(planted(), **{**SMALL, "tree": str(tmp_path / "tree"), "depths": ()})
+        cascadexml(planted(), **{**SMALL, "tree": str(tmp_path / "tree"), "clusters": ()})
 
 
 def test_a_saved_tree_is_used(tmp_path):
     order = np.random.default_rng(0).permutation(64)
     LabelTree((np.array([0, 8, 16]), np.arange(0, 65, 4)), order).save(tmp_path / "tree")
-    arguments = {**SMALL, "tree": str(tmp_path / "tree"), "depths": (), "beams": (2, 8), "head_optimizer": "sgd"}
+    arguments = {**SMALL, "tree": str(tmp_path / "tree"), "clusters": (), "beams": (2, 8), "head_optimizer": "sgd"}
     recipe = cascadexml(planted(), **arguments)
     assert recipe.head.sizes == (2, 16, 64)
     assert torch.equal(recipe.head.place.argsort(), torch.from_numpy(order))
@@ -151,11 +157,11 @@ def test_a_saved_tree_is_used(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("depths", "layers"), [((4,), [[9, 10], [12]]), ((1, 2, 3, 4), [[3, 4], [6], [8], [10], [12]])]
+    ("clusters", "layers"), [((16,), [[9, 10], [12]]), ((2, 4, 8, 16), [[3, 4], [6], [8], [10], [12]])]
 )
-def test_every_number_of_levels_reads_layers_of_its_own(deep_bert, depths, layers):
-    recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, depths=depths)
+def test_every_number_of_levels_reads_layers_of_its_own(deep_bert, clusters, layers):
+    recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, clusters=clusters)
     assert [[layer_of(n, 12) for n in readout.layers] for readout in recipe.encoder.readouts] == layers
     for levels in BY_LEVELS:
-        twelfths = BY_LEVELS[levels][0]
+        twelfths = BY_LEVELS[levels].layers
         assert len({layer_of(n / 12, 6) for n in twelfths}) == len(twelfths)  # MiniLM's six are enough

@@ -17,7 +17,7 @@ from megalabel.models.hybrid import HybridModel, embedded
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.recipes.hybrid import hybrid
 
-SMALL = dict(depths=(2,), trees=1, joined_trees=1)
+SMALL = dict(clusters=(4,), trees=1, joint_trees=1)
 
 
 def made(run, say=lambda line: None, data=None, **more):
@@ -64,7 +64,7 @@ def test_beside_a_head_that_says_nothing_the_words_decide(tmp_path):
 
 def test_lines_tell_what_is_made(bag_run):
     said = []
-    made(bag_run, said.append, joined_trees=2)
+    made(bag_run, said.append, joint_trees=2)
     trees = ["joint tree 1", "joint tree 2", "word tree 1"]
     assert [line.split(":")[0] for line in said] == ["label texts", "features", "joint trees", *trees, "weights"]
     parts = [part.strip().rsplit(" ", 1)[0] for part in said[-1].removeprefix("weights:").split(",")]
@@ -160,12 +160,12 @@ def test_texts_without_a_known_word_have_answers(model):
 @pytest.mark.parametrize(
     ("more", "parts"),
     [
-        ({"joined_trees": 0}, 2),
+        ({"joint_trees": 0}, 2),
         ({"shortlist": 3}, 3),
         ({"shortlist": 100}, 3),
-        ({"trees": 2, "joined_trees": 2, "chance": "sigmoid", "depths": (1, 3)}, 3),
-        ({"label_rows": "no"}, 3),
-        ({"joined_trees": 0, "weights": (1, 3)}, 2),
+        ({"trees": 2, "joint_trees": 2, "post_processor": "sigmoid", "clusters": (2, 8)}, 3),
+        ({"label_texts": "no"}, 3),
+        ({"joint_trees": 0, "weights": (1, 3)}, 2),
         ({"weights": "1,0,1"}, 3),
     ],
     ids=str,
@@ -173,7 +173,7 @@ def test_texts_without_a_known_word_have_answers(model):
 def test_knobs(more, parts, bag_run):
     model = made(bag_run, **more)
     assert len(model.parts) == len(model.mixture.weights) == parts
-    assert len(model.joined) == (0 if parts == 2 else more.get("joined_trees", 1))
+    assert len(model.joined) == (0 if parts == 2 else more.get("joint_trees", 1))
     assert megalabel.evaluate(model, planted())["P@1"] > 90
 
 
@@ -193,8 +193,8 @@ def test_a_shortlist_tells_more_labels_apart(bag_run, model):
     assert same == [True, False]  # the root tells all of its children apart on every text anyway
 
 
-def test_joined_trees_see_no_pieces_of_words(bag_run, tmp_path):
-    model = made(bag_run, pieces=True)
+def test_joint_trees_see_no_pieces_of_words(bag_run, tmp_path):
+    model = made(bag_run, char_ngrams=True)
     assert model.text.n_word_features < model.text.size
     assert {tree.n_features for tree in model.joined} == {model.text.n_word_features}
     assert {tree.n_features for tree in model.alone} == {model.text.size}

@@ -11,7 +11,7 @@ from megalabel.models.hybrid import HybridModel
 from megalabel.models.mixture import Mixture
 from megalabel.recipes.hybrid import hybrid
 
-SMALL = dict(depths=(2,), trees=1, joined_trees=1)
+SMALL = dict(clusters=(4,), trees=1, joint_trees=1)
 
 
 def made(run, **more):
@@ -31,7 +31,7 @@ def saved(model, tmp_path_factory):
 
 
 def test_parts_that_do_not_fit_each_other(bag_run, model):
-    other = made(bag_run, label_rows="no")
+    other = made(bag_run, label_texts="no")
     given = (model.first, model.text, model.joined, model.alone, 0.3, model.mixture)
     for place, part in (
         (1, other.text),

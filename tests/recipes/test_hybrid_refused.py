@@ -15,7 +15,7 @@ from megalabel.recipes.hybrid import hybrid
 from megalabel.recipes.linear import linear
 from megalabel.recipes.renee import renee
 
-SMALL = dict(depths=(2,), trees=1, joined_trees=1)
+SMALL = dict(clusters=(4,), trees=1, joint_trees=1)
 
 
 @pytest.fixture
@@ -30,38 +30,40 @@ def rewrite(run, **facts):
 
 
 @pytest.mark.parametrize(
-    ("bad", "match"),
+    ("bad", "where"),
     [
-        ({"weights": (1, 1)}, "weights = 1,1 with joined_trees = 1; expected 3 weights.*Leave weights out"),
-        ({"weights": (1, 1, 1), "joined_trees": 0}, "weights = 1,1,1 with joined_trees = 0; expected 2 weights"),
-        ({"weights": (1, -1, 1)}, "weights = -1"),
-        ({"weights": (1, float("nan"), 1)}, "weights = nan"),
-        ({"weights": (0, 0, 0)}, "weights.*not all 0"),
-        ({"weights": "a,b,c"}, "weights = 'a'"),
-        ({"embedding": 0.0}, "embedding = 0.0"),
-        ({"embedding": -0.1}, "embedding = -0.1"),
-        ({"embedding": float("inf")}, "embedding = inf"),
-        ({"shortlist": -1}, "shortlist = -1"),
-        ({"joined_trees": -1}, "joined_trees = -1"),
-        ({"trees": 0}, "trees = 0"),
-        ({"depths": (3, 2)}, "depths = 3,2"),
-        ({"depths": (9,)}, "512 clusters"),
-        ({"split": "blanks"}, "split = 'blanks'"),
-        ({"label_rows": "perhaps"}, "label_rows = 'perhaps'"),
-        ({"chance": "high"}, "chance = 'high'"),
-        ({"pieces": 3}, "pieces = 3"),
-        ({"validation": 0.1}, "no argument 'validation'"),
+        ({"weights": (1, 1)}, "weights"),
+        ({"weights": (1, 1, 1), "joint_trees": 0}, "weights"),
+        ({"weights": (1, -1, 1)}, "weights"),
+        ({"weights": (1, float("nan"), 1)}, "weights"),
+        ({"weights": (0, 0, 0)}, "weights"),
+        ({"weights": "a,b,c"}, "weights"),
+        ({"embedding_norm": 0.0}, "embedding_norm"),
+        ({"embedding_norm": -0.1}, "embedding_norm"),
+        ({"embedding_norm": float("inf")}, "embedding_norm"),
+        ({"shortlist": -1}, "shortlist"),
+        ({"joint_trees": -1}, "joint_trees"),
+        ({"trees": 0}, "trees"),
+        ({"clusters": (8, 4)}, "clusters"),
+        ({"clusters": (512,)}, "clusters"),
+        ({"token_pattern": "blanks"}, "token_pattern"),
+        ({"label_texts": "perhaps"}, "label_texts"),
+        ({"post_processor": "high"}, "post_processor"),
+        ({"char_ngrams": 3}, "char_ngrams"),
+        ({"validation_fraction": 0.1}, "validation_fraction"),
     ],
     ids=str,
 )
-def test_settings_that_cannot_be(bad, match, bag_run):
-    with pytest.raises(SettingError, match=match):
+def test_bad_settings_are_refused(bad, where, bag_run):
+    with pytest.raises(SettingError) as refused:
         hybrid(planted(), run=str(bag_run), **{**SMALL, **bad})
+    assert refused.value.where == where
 
 
-def test_a_run_is_wanted_and_may_be_a_path(bag_run):
-    with pytest.raises(SettingError, match=r"hybrid without run.*no default"):
+def test_a_run_is_needed_and_may_be_a_path(bag_run):
+    with pytest.raises(SettingError) as refused:
         hybrid(planted(), **SMALL)
+    assert refused.value.where == "run"
     assert hybrid(planted(), run=bag_run, **SMALL).arguments["run"] == str(bag_run)
 
 
@@ -73,7 +75,7 @@ def test_no_run_at_all(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingError, match=r"run: no run in"):
         hybrid(data, run=str(tmp_path / "file"))
-    with pytest.raises(SettingError, match="run = 7"):
+    with pytest.raises(SettingError, match="run: 7"):
         hybrid(data, run=7)
 
 
@@ -109,25 +111,25 @@ def test_another_corpus(data, bag_run):
 
 def test_a_run_without_an_encoder(tmp_path):
     data = planted()
-    megalabel.train(linear(data, depths=(2,), trees=1), tmp_path / "linear", quiet=True)
-    with pytest.raises(
-        SettingError, match=r"run: a run of the recipe 'linear'; expected .*renee, cascadexml, spartex"
-    ):
+    megalabel.train(linear(data, clusters=(4,), trees=1), tmp_path / "linear", quiet=True)
+    with pytest.raises(SettingError, match=r"run: a run of the recipe 'linear', .*renee, cascadexml, spartex"):
         hybrid(data, run=str(tmp_path / "linear"))
 
 
 def test_a_hybrid_is_not_made_one_again(bag_run, tmp_path):
     data = planted()
     megalabel.train(hybrid(data, run=str(bag_run), **SMALL), tmp_path / "hybrid", quiet=True)
-    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid'; expected .* no hybrid already"):
+    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid', .* no hybrid already"):
         hybrid(data, run=str(tmp_path / "hybrid"))
 
 
 def test_a_run_that_held_nothing_out(tmp_path):
     """Refused without weights; with these taken as they are."""
     data = planted()
-    megalabel.train(renee(data, **{**KNOBS["renee"], "validation": 0.0, "epochs": 1}), tmp_path / "r", quiet=True)
-    with pytest.raises(SettingError, match=r"held out 0 texts.*Train the run with --validation 0.05, or give"):
+    megalabel.train(
+        renee(data, **{**KNOBS["renee"], "validation_fraction": 0.0, "epochs": 1}), tmp_path / "r", quiet=True
+    )
+    with pytest.raises(SettingError, match=r"held out 0 texts.*train with --validation-fraction 0.05"):
         hybrid(data, run=str(tmp_path / "r"), **SMALL)
     model = hybrid(data, run=str(tmp_path / "r"), **SMALL, weights=(0, 1, 1)).solve(lambda line: None)
     assert model.mixture.weights == (0, 0.5, 0.5)
@@ -144,8 +146,6 @@ def unlabelled(share):
 
 def test_texts_held_out_without_a_label(bag_run, tmp_path):
     data = unlabelled(0.1)
-    with pytest.raises(SettingError, match="held out 40 texts with labels"):
-        renee(data, **KNOBS["renee"], hybrid=True)
     run = shutil.copytree(bag_run, tmp_path / "run")
     facts = json.loads((run / "recipe.json").read_text())["data"]
     rewrite(run, data={**facts, "fingerprint": data.fingerprint()})
@@ -158,12 +158,10 @@ def test_texts_held_out_without_a_label(bag_run, tmp_path):
 def test_texts_without_words_and_bags_of_words(bag_run):
     signs = Corpus.of([".", "-"] * 20, [[0], [1]] * 20, ["a", "b"], name="signs")
     with pytest.raises(DataError, match="no text has a word"):
-        renee(signs, **KNOBS["renee"], hybrid=True)
-    with pytest.raises(DataError, match="not this 'signs'"):
         hybrid(signs, run=str(bag_run))
 
 
-@pytest.mark.parametrize("more", [{}, {"joined_trees": 0}, {"joined_trees": 0, "shortlist": 3}], ids=str)
+@pytest.mark.parametrize("more", [{}, {"joint_trees": 0}, {"joint_trees": 0, "shortlist": 3}], ids=str)
 @pytest.mark.parametrize("part", ["encoder", "head"])
 def test_a_model_that_has_diverged(part, more, copied, tmp_path):
     """It must not be trained upon: neither its embedding nor its scores."""
@@ -193,7 +191,7 @@ def test_a_folder_in_use(bag_run, tmp_path):
     recipe = hybrid(planted(), run=str(bag_run), **SMALL)
     (tmp_path / "notes").write_text("mine")
     for place in (tmp_path, tmp_path / "notes", bag_run):
-        with pytest.raises(SettingError, match=r"(?i)give another --out"):
+        with pytest.raises(SettingError, match="another --out"):
             megalabel.train(recipe, place, quiet=True)
     assert (tmp_path / "notes").read_text() == "mine"
     assert json.loads((bag_run / "recipe.json").read_text())["recipe"] == "renee"

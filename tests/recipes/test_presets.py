@@ -1,4 +1,6 @@
-import inspect
+import dataclasses
+import json
+from pathlib import Path
 
 import pytest
 
@@ -6,9 +8,10 @@ from megalabel.data.catalog import propensity_constants
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import TextRows
 from megalabel.inputs.batches import Batches, hold_out
-from megalabel.recipes import get, names, tuned
-from megalabel.recipes.presets import ANY, Preset, all_presets, find, taken
-from megalabel.training.knobs import TUPLES
+from megalabel.recipes import from_preset, get, names
+from megalabel.recipes.presets import ANY, Preset, presets_of, resolve, taken
+from megalabel.recipes.presets import find as find_for
+from megalabel.storage.migrate import migrate_arguments
 from megalabel.training.optim.schedule import WarmupCosine
 
 ROBERTA = "sentence-transformers/all-roberta-large-v1"
@@ -54,26 +57,27 @@ ENCODER_DECAY = dict.fromkeys(
 ONE_GPU = ["Amazon-670K", "Wiki-500K", "Amazon-3M", "AmazonTitles-670K"]
 
 
+def all_presets() -> list[Preset]:
+    return [preset for name in names() for preset in presets_of(get(name))]
+
+
+def find(name: str, *arguments: str) -> Preset | None:
+    return find_for(get(name), *arguments)
+
+
 def named(preset: Preset) -> str:
     return f"{preset.recipe}-{preset.sets[0]}-{preset.encoder}".replace("/", "-")
 
 
 @pytest.mark.parametrize("preset", all_presets(), ids=named)
-def test_a_preset_is_arguments_of_its_recipe_of_the_right_types(preset):
+def test_a_preset_is_values_of_options_of_its_recipe(preset):
     assert preset.recipe in names()
-    parameters = inspect.signature(get(preset.recipe)).parameters
-    kinds = {
-        "str": (str,),
-        "int": (int,),
-        "float": (float, int),
-        "bool": (bool,),
-        **dict.fromkeys(TUPLES, (list,)),
-    }
+    options = get(preset.recipe).options
+    more = {"run": "runs/x"} if preset.recipe == "hybrid" else {}
+    made = options.from_values({**preset.arguments, **more})
     for key, value in preset.arguments.items():
-        assert key in parameters and key != "data"
-        annotation = str(parameters[key].annotation)
-        assert isinstance(value, kinds[annotation]), key
-        assert isinstance(value, bool) == (annotation == "bool"), key
+        assert getattr(made, key) == (tuple(value) if isinstance(value, list) else value)
+        assert type(value) in (options.declared[key].kind, int, list)
     assert preset.encoder and preset.origin and preset.sets
 
 
@@ -85,8 +89,8 @@ def test_the_papers_sets_have_the_papers_values(name):
     assert preset.arguments["encoder_weight_decay"] == ENCODER_DECAY.get(name, 0.01)
     assert preset.arguments["head_optimizer"] == "sgd"
     assert preset.arguments["head_momentum"] == 0.9
-    assert preset.arguments["label_texts"] == name.startswith("LF-")
-    assert 0 < preset.arguments["validation"] <= 0.05
+    assert preset.arguments["label_texts"] == ("yes" if name.startswith("LF-") else "no")
+    assert 0 < preset.arguments["validation_fraction"] <= 0.05
     assert "tables 14 and 15" in preset.origin
     assert propensity_constants(name) != (0.55, 1.5)  # spelt as the catalogue does
 
@@ -97,8 +101,8 @@ def test_the_papers_sets_have_the_papers_values(name):
 def test_the_warm_up_ends_before_the_run(preset):
     (name,) = preset.sets
     n, n_labels = SIZES[name]
-    texts = len(hold_out(n, preset.arguments["validation"], 0)[0])
-    rows = texts + n_labels * preset.arguments["label_texts"]
+    texts = len(hold_out(n, preset.arguments["validation_fraction"], 0)[0])
+    rows = texts + n_labels * (preset.arguments["label_texts"] == "yes")
     steps = -(-rows // preset.arguments["batch_size"]) * preset.arguments["epochs"]
     schedule = WarmupCosine(steps, preset.arguments["warmup"])  # refuses a warm-up that is too long
     assert schedule.warmup_steps == preset.arguments["warmup"]
@@ -133,18 +137,18 @@ def test_the_one_gpu_settings_are_taken_by_their_encoder(name):
 @pytest.mark.parametrize("preset", [p for p in all_presets() if p.recipe == "cascadexml"], ids=named)
 def test_a_number_for_every_level_of_the_tree(preset):
     a = preset.arguments
-    if "beams" in a:  # then the depths must stand there too: those that suit the labels may be more or fewer
-        assert len(a["beams"]) == len(a["depths"]) == len(a["level_dropout"]) - 1
-        assert all(beam <= 2**depth for beam, depth in zip(a["beams"], a["depths"], strict=True))
+    if "beams" in a:  # then the clusters must be given too: those chosen by number of labels may be more or fewer
+        assert len(a["beams"]) == len(a["clusters"]) == len(a["level_dropout"]) - 1
+        assert all(beam <= n for beam, n in zip(a["beams"], a["clusters"], strict=True))
 
 
 def test_a_tree_of_ones_own_takes_nothing_that_was_for_anothers_levels():
     preset = find("cascadexml", "wordnet", "bag")
-    assert {"depths", "beams", "level_dropout"} <= preset.arguments.keys()
-    for given in ({"tree": "trees/mine"}, {"depths": "9"}):
-        assert not {"depths", "beams", "level_dropout"} & taken(preset, given).keys()
+    assert {"clusters", "beams", "level_dropout"} <= preset.arguments.keys()
+    for given in ({"tree": "trees/mine"}, {"clusters": "512"}):
+        assert not {"clusters", "beams", "level_dropout"} & taken(preset, given).keys()
         assert taken(preset, given)["head_lr"] == preset.arguments["head_lr"]
-    assert taken(preset, {"epochs": 3}) == preset.arguments
+    assert taken(preset, {"epochs": 3}) == {k: v for k, v in preset.arguments.items() if k != "epochs"}
     assert taken(None, {}) == {}
 
 
@@ -153,25 +157,51 @@ def test_names_match_whatever_their_case():
     assert find("renee", "AMAZON-3M") is not find("renee", "AMAZONTITLES-3M")
 
 
-def test_the_first_entry_that_fits_is_taken(monkeypatch):
-    from megalabel.recipes import presets
+MINE = """
+from megalabel.recipes.options import NeuralOptions
+from megalabel.training.recipe import recipe
 
-    def entry(sets: str, encoder: str, origin: str) -> Preset:
-        return Preset("renee", (sets,), {"encoder": encoder}, origin)
+class Mine(NeuralOptions):
+    encoder = "x"
 
-    entries = (
-        entry("A", "x", "1"), entry("a", "y", "2"), entry("A", "x", "3"),
-        entry(ANY, "z", "4"), entry(ANY, "x", "5"),
-    )  # fmt: skip
-    monkeypatch.setattr(presets, "all_presets", lambda: entries)
+@recipe
+def mine(corpus, options: Mine):
+    raise NotImplementedError
+"""
+
+
+@pytest.fixture
+def mine(tmp_path, monkeypatch):
+    """A recipe in a module outside megalabel, and the folder of the module."""
+    module = f"mine_{abs(hash(tmp_path))}"  # of its own in each test: modules are imported once
+    (tmp_path / f"{module}.py").write_text(MINE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return get(f"{module}:mine", trust=[module]), tmp_path
+
+
+def test_the_first_entry_that_fits_is_taken(mine):
+    recipe, folder = mine
+    entries = [("A", "x", 1), ("a", "y", 2), ("A", "x", 3), (ANY, "z", 4), (ANY, "x", 5)]
+    lines = [f'[[preset]]\nsets = ["{s}"]\norigin = "{o}"\nencoder = "{e}"\n' for s, e, o in entries]
+    (folder / "mine.toml").write_text("\n".join(lines))
 
     def found(*arguments: str) -> str | None:
-        preset = presets.find("renee", *arguments)
+        preset = find_for(recipe, *arguments)
         return preset and preset.origin
 
     assert [found("a"), found("A", "y"), found("A", "z"), found("B"), found("B", "x")] == ["1", "2", "4", "4", "5"]
     assert found("A", "nothing") is None
-    assert presets.find("other", "A") is None
+    assert resolve(recipe, "B", {}).options.encoder == "z"
+    assert resolve(recipe, "B", {"encoder": "nothing"}).preset is None
+
+
+@pytest.mark.parametrize("text", ["sets = [", "[[preset]]\nepochs = 3\n", "preset = 3\n", "[[preset]]\nsets = 3"])
+def test_a_file_that_is_no_table_of_presets_is_refused(text, mine):
+    recipe, folder = mine
+    (folder / "mine.toml").write_text(text)
+    with pytest.raises(SettingError) as refused:
+        find_for(recipe, "B")
+    assert refused.value.where == "presets"
 
 
 def test_any_other_set_takes_the_general_one_which_needs_no_download():
@@ -179,7 +209,7 @@ def test_any_other_set_takes_the_general_one_which_needs_no_download():
     assert ANY in preset.sets
     assert preset.encoder in ("bag", "small")
     assert preset.arguments["warmup"] < 1  # a share, since the number of steps is not known
-    assert preset.arguments["validation"] > 0
+    assert preset.arguments["validation_fraction"] > 0
 
 
 def test_named_sets_come_before_the_general_one_and_nothing_is_hidden():
@@ -211,14 +241,39 @@ def test_spartex_has_the_papers_values(name):
         a["rewire_every"], a["head_lr"], a["encoder_lr"], a["warmup"],
     )  # fmt: skip
     assert found == SPARTEX[name]
-    assert a["keep_moments"] is True
+    assert a["keep_optimizer_state"] is True
     assert a["rewire_until"] == 0.66
     assert not a.get("distinct_inputs", False)
 
 
 @pytest.mark.parametrize("data", ["bundled:wordnet-4k", None], ids=str)
 def test_what_is_no_corpus_is_refused(data):
-    with pytest.raises(SettingError, match="expected a Corpus"):
-        tuned("linear", data)
-    with pytest.raises(SettingError, match="expected a Corpus"):
-        get("linear")(data)
+    for build in (lambda: from_preset("linear", data), lambda: get("linear")(data)):
+        with pytest.raises(SettingError) as refused:
+            build()
+        assert refused.value.where == "data"
+
+
+def test_values_of_the_user_precede_the_preset_which_precedes_the_defaults():
+    renee = get("renee")
+    preset = find("renee", "wordnet-4k", "bag")
+    resolved = resolve(renee, "WordNet-4k", {"encoder": "bag", "epochs": 3})
+    assert resolved.preset is preset
+    assert "epochs" in preset.arguments and "epochs" not in resolved.taken
+    assert resolved.options == dataclasses.replace(
+        renee.options.from_values({**preset.arguments, "encoder": "bag"}), epochs=3
+    )
+    assert resolve(get("spartex"), "wordnet-4k", {"encoder": "of-no-preset"}).preset is None
+
+
+def test_arguments_of_version_0_1_0_are_the_presets_of_today():
+    """What 0.1.0 recorded in recipe.json for the bundled data, with the presets of its day."""
+    stored = json.loads(Path(__file__).with_name("arguments_0_1_0.json").read_text())
+    assert stored.keys() == set(names())
+    for name, old in stored.items():
+        more = {"run": "runs/x"} if name == "hybrid" else {}
+        encoder = {"encoder": old["encoder"]} if "encoder" in old else {}
+        today = resolve(get(name), "wordnet-4k", {**encoder, **more}).options.values()
+        migrated = get(name).options.from_values({**migrate_arguments(old), **more}).values()
+        assert migrated == today
+        assert migrate_arguments(json.loads(json.dumps(today))) == json.loads(json.dumps(today))

@@ -13,14 +13,15 @@ from megalabel.storage.tensors import load_tensors
 GO = Path(__file__).with_name("go.py")
 COMMON = dict(
     epochs=3, batch_size=40, max_length=16, warmup=0.1, head_lr=0.02, encoder_lr=0.001, dropout=0.3,
-    token_dropout=0.1, tokenizer="words", loss_every=2,
+    token_dropout=0.1, tokenizer="words", log_every=2,
 )  # fmt: skip
 CASES = {
     "bag, momentum in place, two micro-batches, validation": dict(
-        encoder="bag", head_momentum=0.9, bias=True, micro_batches=2, pairs=2, validation=0.1
+        encoder="bag", head_momentum=0.9, bias=True, accumulation_steps=2, bigram_min_count=2,
+        validation_fraction=0.1,
     ),
     "small transformer, adamw head": dict(
-        encoder="small", head_optimizer="adamw", validation=0.0, encoder_weight_decay=0.1
+        encoder="small", head_optimizer="adamw", validation_fraction=0.0, encoder_weight_decay=0.1
     ),
     "cascade, adam of rows, two micro-batches": dict(
         recipe="cascadexml",
@@ -30,27 +31,26 @@ CASES = {
         level_dropout=[0.2, 0.3, 0.3],
         epochs=5,
         final_epochs=1,
-        micro_batches=2,
+        accumulation_steps=2,
         log_every=2,
-        validation=0.1,
+        validation_fraction=0.1,
         warmup=None,
         dropout=None,
-        loss_every=None,
     ),
     "cascade as on a CPU, sgd of rows": dict(
-        recipe="cascadexml", encoder="bag", depths=[3], beams=[3], level_dropout=[0.3, 0.3], schedule="cosine",
-        warmup_epochs=0.5, micro_batches=1, log_every=2, validation=0.0, head_optimizer="sgd", reduction="sum",
-        prior=True, scores="fading", pairs=2, warmup=None, dropout=None, loss_every=None,
+        recipe="cascadexml", encoder="bag", clusters=[8], beams=[3], level_dropout=[0.3, 0.3], schedule="cosine",
+        warmup_epochs=0.5, accumulation_steps=1, log_every=2, validation_fraction=0.0, head_optimizer="sgd",
+        reduction="sum", bias_from_prior=True, path_score="decayed", bigram_min_count=2, warmup=None, dropout=None,
     ),
     "spartex, rewired by gradient, auxiliary, adamw, two micro-batches, validation": dict(
         recipe="spartex", encoder="bag", fan_in=16, prune="fraction", prune_fraction=0.3, rewire_every=4,
-        growth="gradient", auxiliary=True, auxiliary_epochs=1.5, distinct_inputs=True, micro_batches=2,
-        log_every=2, validation=0.1, loss_every=None,
+        regrow="gradient", auxiliary=True, auxiliary_epochs=1.5, distinct_inputs=True, accumulation_steps=2,
+        log_every=2, validation_fraction=0.1,
     ),
     "spartex, groups and dense labels, sgd with momentum": dict(
-        recipe="spartex", encoder="bag", fan_in=24, connect="texts", group=16, dense_share=0.1,
+        recipe="spartex", encoder="bag", fan_in=24, init_connections="texts", group=16, dense_fraction=0.1,
         prune_threshold=0.05, rewire_every=3, auxiliary=False, loss="bce", head_optimizer="sgd",
-        prior=True, intermediate=64, keep_moments=True, log_every=3, validation=0.0, loss_every=None,
+        bias_from_prior=True, projection_dim=64, keep_optimizer_state=True, log_every=3, validation_fraction=0.0,
     ),
 }  # fmt: skip
 

@@ -36,7 +36,8 @@ class WarmupCosine:
             raise SettingError(
                 f"warmup = {self.warmup:g} is {self.warmup_steps} of {self.steps} steps",
                 wanted="a warm-up shorter than the run",
-                next_step="lower it, give a share such as 0.05, or raise epochs",
+                next_step="lower it, give a fraction such as 0.05, or raise epochs",
+                where="warmup",
             )
 
     @property

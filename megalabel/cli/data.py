@@ -1,0 +1,45 @@
+"""`megalabel data`: look at a data set, or write it in another format."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from megalabel.cli.arguments import DataSet, NewFolder, complete, data_path
+from megalabel.cli.layout import Command, Group
+
+FORMATS = ("raw", "lf-json", "jsonl", "csv", "parquet", "annif", "xmlrepo")
+_TO = f"The format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
+
+app = typer.Typer(
+    cls=Group,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Look at a data set, or write it in another format.",
+)
+
+
+@app.command(cls=Command)
+def check(data: DataSet) -> None:
+    """Report counts, duplicates, empty rows, label coverage and encoding trouble of a data set."""
+    from megalabel.data.check import check as examine
+
+    report = examine(data_path(data))
+    typer.echo("\n".join(report.lines()))
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@app.command(cls=Command)
+def convert(
+    data: DataSet,
+    out: NewFolder,
+    to: Annotated[str, typer.Option(metavar="FORMAT", help=_TO, autocompletion=complete(FORMATS))],
+    gz: Annotated[bool, typer.Option("--gz", help="Compress the files.")] = False,
+    lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what the format cannot hold.")] = False,
+) -> None:
+    """Write a data set in another format."""
+    from megalabel.data.convert import convert as write
+
+    done = write(data_path(data), out, to, gz=gz, lossy=lossy)
+    typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", *done.notes]))

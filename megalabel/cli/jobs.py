@@ -1,0 +1,166 @@
+"""Training jobs: a recipe on a data set into a run folder, with what was decided before and reached after."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from megalabel.cli.arguments import open_data, use_threads
+from megalabel.errors import SettingError
+from megalabel.models.base import Ranker, load
+from megalabel.recipes import get
+from megalabel.recipes.presets import Resolved, resolve
+from megalabel.training import folder
+from megalabel.training.recipe import RecipeFunction
+from megalabel.training.run import train as train_recipe
+from megalabel.training.trust import trusted
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+
+HELD_OUT = 0.05  # of the training texts, for a second recipe, where the first would hold out none
+
+
+class How(NamedTuple):
+    """How a job is run: the options of the command itself."""
+
+    device: str | None = None
+    threads: int | None = None
+    checkpoint_seconds: float = 300.0
+    quiet: bool = False
+    overwrite: bool = False
+
+
+def train(
+    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], how: How
+) -> Ranker:
+    """Trains with the preset that fits, or loads the run in `out` if it is this very job and finished.
+
+    Raises:
+        SettingError: a bad value, or `out` holds another run and `how.overwrite` is not set.
+    """
+    use_threads(how.threads)
+    say = (lambda line: None) if how.quiet else _say
+    resolved = resolve(recipe, corpus.name, values)
+    resolved.options.check_corpus(corpus)
+    if how.overwrite:
+        remove_run(out)
+    if folder.same_run(out, recipe.address, resolved.options.values(), folder.facts_of(corpus)):
+        say(f"the run in {out} is finished, with these very settings; --overwrite trains it again")
+        return load(out, device=how.device, trust=trusted())
+    say(described(recipe, corpus, resolved, values))
+    made = recipe(corpus, resolved.options, trust=trusted())
+    model = train_recipe(made, out, device=how.device, checkpoint_seconds=how.checkpoint_seconds, quiet=how.quiet)
+    say(summary(out))
+    return model
+
+
+def train_then(
+    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], then: str, how: How
+) -> Ranker:
+    """Trains a recipe into `out/base`, and a recipe that builds on that run into `out`; both go on if cut off."""
+    second = get(then, trust=trusted())
+    if "run" not in second.options.declared:
+        raise SettingError(
+            f"the recipe {then} does not build on a run",
+            wanted="a recipe that does, such as hybrid",
+            where="then",
+        )
+    first = resolve(recipe, corpus.name, values).options
+    if getattr(first, "validation_fraction", 1) == 0:
+        values = {**values, "validation_fraction": HELD_OUT}
+    if how.overwrite:
+        remove_run(out)
+    folder.check_out(out, finished=True)
+    how = how._replace(overwrite=False)
+    train(recipe, corpus, out / folder.BASE, values, how)
+    return train(second, corpus, out, {"run": str(out / folder.BASE)}, how)
+
+
+def repeat(source: Path, out: Path, how: How) -> Ranker:
+    """Trains the job of another run again: the recipe, all values and the data set of its recipe.json.
+
+    Raises:
+        SettingError: no such run, one that no recipe made, a data set that is gone, or a recipe whose source file
+            has changed since.
+    """
+    run = source.parent if source.name == "recipe.json" else source
+    if not (run / "recipe.json").is_file():
+        raise SettingError(f"no recipe.json in {run}", wanted="a run folder", where="from")
+    facts = folder.recorded(run)
+    recipe = get(str(facts.get("recipe")), trust=trusted())
+    before, now = facts.get("source_sha256"), recipe.source_sha256()
+    if before and before != now:
+        raise SettingError(
+            f"the source file of the recipe {recipe.address} has changed since {run} was trained "
+            f"(SHA-256 {before[:12]} then, {now[:12]} now)",
+            wanted="the very recipe of the run",
+            next_step="install the version that trained it, or train by name with the values of the run",
+            where="from",
+        )
+    path = facts["data"].get("path")
+    if not path:
+        raise SettingError(
+            f"the run in {run} was trained on data in memory",
+            wanted="a run on a data set in a folder",
+            next_step="repeat it from Python",
+            where="from",
+        )
+    return train(recipe, open_data(path), out, facts["arguments"], how)
+
+
+def remove_run(out: Path) -> None:
+    """Removes the run in a folder, if there is one; a folder without a run is left as it is."""
+    if (out / "recipe.json").is_file() or (out / folder.BASE / "recipe.json").is_file():
+        shutil.rmtree(out)
+
+
+def described(
+    recipe: RecipeFunction[Any, Any], corpus: Corpus, resolved: Resolved, values: Mapping[str, Any]
+) -> str:
+    """What is trained on what, which preset was chosen with which values, and the user's values."""
+    size = f"{corpus.name}: {len(corpus.train):,} texts, {corpus.n_labels:,} labels"
+    preset = resolved.preset
+    source = f"preset for {', '.join(preset.sets)}" if preset else "no preset fits; the defaults of the recipe"
+    known = recipe.options.declared
+    shown = [
+        " ".join(f"{name}={known[name].shown(known[name].check(value))}" for name, value in part.items())
+        for part in (resolved.taken, values)
+    ]
+    return f"{size}\n{recipe.address}, {source}: {shown[0]}" + (f"\nyours: {shown[1]}" if values else "")
+
+
+def summary(out: Path) -> str:
+    """What a finished run took and reached, and what to do next."""
+    facts = folder.finished_run(out)
+    done = facts["finished"]
+    lines = [f"trained in {done['seconds']:,.1f} s"]
+    if done.get("peak_mb"):
+        lines[0] += f", peak memory {done['peak_mb']:,.0f} MB"
+    best = best_validation(out, str(facts["arguments"].get("selection_metric")))
+    if best:
+        lines.append(best)
+    size = sum(path.stat().st_size for path in (out / "model").rglob("*") if path.is_file()) / 1e6
+    data = "" if facts["data"].get("path") else " DATA"
+    lines.append(f"the model is in {out} ({size:,.1f} MB); next: megalabel evaluate {out}{data}")
+    return "\n".join(lines)
+
+
+def best_validation(out: Path, metric: str) -> str:
+    """The best validation in the log of a run, in words; "" where there was none."""
+    log = out / "log.jsonl"
+    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    found = [line for line in lines if metric in line.get("validation", {})]
+    if not found:
+        return ""
+    best = max(found, key=lambda line: line["validation"][metric])
+    return f"best validation {metric} {best['validation'][metric]:.2f} after epoch {best['epoch']:.1f}"
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)

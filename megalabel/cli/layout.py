@@ -1,0 +1,126 @@
+"""Commands whose help is plain text in panels, one line per option, with every default and every choice."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from megalabel.errors import MegalabelError
+
+WIDEST = 120
+LEFT = 36  # the most columns for names; a longer name has its help on the next line
+
+
+class Command(TyperCommand):
+    """A command with such help; errors about an argument name the option of the command line."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes usage, description and the panels of options."""
+        arguments = [_names(p) for p in self.get_params(ctx) if p.param_type_name == "argument"]
+        formatter.write(f"Usage: {ctx.command_path} {' '.join(['[OPTIONS]', *arguments])}\n")
+        write_paragraphs(formatter, self.help or "")
+        panels: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            default = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            panel = getattr(parameter, "rich_help_panel", None) or default
+            if not getattr(parameter, "hidden", False):
+                panels.setdefault(panel, []).append((_names(parameter), _help(parameter)))
+        for title, rows in panels.items():
+            write_rows(formatter, title, rows)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the command; an error about one of its options is shown with the option's name."""
+        try:
+            return super().invoke(ctx)
+        except MegalabelError as error:
+            options = {str(p.name): p.opts[0] for p in self.params if p.opts and p.opts[0].startswith("--")}
+            fail(error, options)
+
+
+class Group(TyperGroup):
+    """A group of commands with such help."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Writes usage, description, options and commands."""
+        formatter.write(f"Usage: {ctx.command_path} [OPTIONS] COMMAND\n")
+        write_paragraphs(formatter, self.help or "")
+        rows = [(_names(p), _help(p)) for p in self.get_params(ctx) if not getattr(p, "hidden", False)]
+        write_rows(formatter, "Options", rows)
+        write_rows(formatter, "Commands", self.command_rows(ctx))
+
+    def command_rows(self, ctx: Any) -> list[tuple[str, str]]:
+        """The names of the commands with a sentence on each."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None:
+                rows.append((name, (command.help or "").split("\n\n")[0].replace("\n", " ").strip()))
+        return rows
+
+
+def fail(error: MegalabelError, options: Mapping[str, str] | None = None) -> None:
+    """Ends the program with the error on standard error and exit status 2.
+
+    options: how the command line writes the names of arguments.
+    """
+    where, message = str(error.where), str(error)
+    if options and where in options and message.startswith(f"{where}: "):
+        message = options[where] + message[len(where) :]
+    sys.stderr.write(f"megalabel: {message}\n")
+    raise typer.Exit(2)
+
+
+def width() -> int:
+    """Columns of the terminal, 120 at most."""
+    return max(60, min(shutil.get_terminal_size((WIDEST, 50)).columns, WIDEST))
+
+
+def write_paragraphs(formatter: Any, text: str) -> None:
+    """Writes a description, wrapped."""
+    for paragraph in text.split("\n\n"):
+        formatter.write("\n" + textwrap.fill(" ".join(paragraph.split()), width()) + "\n")
+
+
+def write_rows(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
+    """Writes a panel: a title, and a line for each row, longer texts on more lines."""
+    if not rows:
+        return
+    left = min(max(len(name) for name, _ in rows) + 2, LEFT)
+    lines = ["", f"{title}:"]
+    for name, text in rows:
+        wrapped = textwrap.wrap(text, width() - left - 2, break_on_hyphens=False) or [""]
+        if len(name) > left - 2:
+            lines.append(f"  {name}")
+        else:
+            lines.append(f"  {name:<{left}}{wrapped.pop(0)}".rstrip())
+        lines += [" " * (left + 2) + rest for rest in wrapped]
+    formatter.write("\n".join(lines) + "\n")
+
+
+def _names(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or (parameter.name or "").upper())
+    names = ", ".join(sorted(parameter.opts, key=len))
+    if parameter.secondary_opts:
+        names = names.replace("--", "--[no-]", 1)
+    flag = getattr(parameter, "is_flag", False)
+    return names if flag or not parameter.metavar else f"{names} {parameter.metavar}"
+
+
+def _help(parameter: Any) -> str:
+    text = getattr(parameter, "help", None) or ""
+    if getattr(parameter, "required", False) and parameter.param_type_name == "option":
+        return f"{text} [required]"
+    default = parameter.default
+    plain = isinstance(default, (str, int, float)) and not callable(default)
+    flag = isinstance(default, bool) and not parameter.secondary_opts
+    if flag or getattr(parameter, "required", False) or not plain or not getattr(parameter, "show_default", True):
+        return text
+    shown = {True: "yes", False: "no"}.get(default, default) if isinstance(default, bool) else default
+    return f"{text} [default {shown}]"

@@ -1,0 +1,127 @@
+"""A recipe as a command: an option of the command line for each of its options, with the same help and choices."""
+
+from __future__ import annotations
+
+import inspect
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from megalabel.cli.arguments import DataOfRun, DataSet, complete
+from megalabel.errors import SettingError
+
+if TYPE_CHECKING:
+    from megalabel.training.option import Option
+    from megalabel.training.options import Options
+
+PANELS = (
+    "Text", "Encoder", "Label tree", "Levels", "Connections", "Label layer", "Features", "Trees and solver",
+    "Hybrid", "Optimization", "Training", "Validation",
+)  # fmt: skip
+NO_DEFAULT = inspect.Parameter.empty
+METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}
+
+
+def command_of(options: type[Options], doc: str, running: Callable[..., Any], act: Callable[..., None]) -> Any:
+    """A function with the signature that Typer reads: the data, how to run, and the options of a recipe.
+
+    Args:
+        options: the options of the recipe. One called `run` is an argument, and the data may then be left out.
+        doc: the description of the command.
+        running: a function whose parameters are the options of the command itself.
+        act: takes the data (None where left out), values by option name, and the arguments of `running` by name.
+    """
+    own = inspect.signature(running, eval_str=True).parameters
+    on_a_run = "run" in options.declared
+    parameters = [_parameter("data", DataSet, NO_DEFAULT)]
+    if on_a_run:
+        run = typer.Argument(metavar="RUN", help=options.declared["run"].help)
+        parameters = [_parameter("run", Annotated[str, run], NO_DEFAULT), _parameter("data", DataOfRun, None)]
+    parameters += [_parameter(name, parameter.annotation, parameter.default) for name, parameter in own.items()]
+    order = sorted(options.declared.values(), key=lambda option: _place(option.panel))
+    parameters += [_as_parameter(option) for option in order if option.name != "run"]
+
+    def command(**given: Any) -> None:
+        data, how = given.pop("data"), {name: given.pop(name) for name in own}
+        values = {
+            name: value if isinstance(value, bool) or name == "run" else options.declared[name].parse(value)
+            for name, value in given.items()
+            if value is not None
+        }
+        act(data, values, **how)
+
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters}
+    command.__doc__ = doc
+    return command
+
+
+def read_config(path: Path, options: type[Options], recipe: str) -> dict[str, Any]:
+    """The values in a TOML file whose keys are options; SettingError for a key that is none."""
+    from megalabel.training.options import check_names
+
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingError(
+            f"{path} is not TOML ({error})",
+            wanted="lines such as epochs = 3",
+            where="config",
+        ) from error
+    check_names(values, options.declared, f"{path}: the recipe {recipe}")
+    return values
+
+
+def as_config(options: Options) -> str:
+    """All values as TOML that `read_config` reads; options without a value are comments."""
+    lines = []
+    for name, value in options.values().items():
+        if value is None:
+            lines.append(f"# {name} is not set: {options.declared[name].shown(None)}")
+        else:
+            lines.append(f"{name} = {_toml(value)}")
+    return "\n".join(lines)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, str):
+        escaped = "".join(
+            f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else {'"': '\\"', "\\": "\\\\"}.get(c, c)
+            for c in value
+        )
+        return f'"{escaped}"'
+    return repr(value)
+
+
+def _place(panel: str) -> int:
+    return PANELS.index(panel) if panel in PANELS else PANELS.index("Optimization") - 1
+
+
+def _as_parameter(option: Option) -> inspect.Parameter:
+    shown = option.shown()
+    more = f"{'|'.join(map(str, option.choices))}, default {shown}" if option.choices else f"default {shown}"
+    made: dict[str, Any] = {
+        "help": f"{option.help} [{more}]",
+        "rich_help_panel": option.panel,
+        "show_default": False,
+    }
+    if option.kind is bool and not option.several:
+        flags = f"{option.flag}/--no-{option.flag[2:]}"
+        return _parameter(option.name, Annotated[bool | None, typer.Option(flags, **made)], None)
+    if option.choices:
+        made["autocompletion"] = complete(option.choices)
+    metavar = METAVARS[option.kind] + "S" * option.several
+    if option.choices:
+        metavar = "NAME" if option.kind is str else metavar
+    return _parameter(option.name, Annotated[str | None, typer.Option(option.flag, metavar=metavar, **made)], None)
+
+
+def _parameter(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)

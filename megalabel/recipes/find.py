@@ -1,0 +1,143 @@
+"""Recipes by name or address: those of megalabel, and those of packages that the user trusts."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import re
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from megalabel.errors import MegalabelError, SettingError
+from megalabel.training.trust import check_trusted, trusting
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+    from megalabel.training.recipe import RecipeFunction
+
+GROUP = "megalabel.recipes"  # of entry points
+
+
+class Listed(NamedTuple):
+    """A recipe in a list.
+
+    name: by which `get` finds it.
+    what: one sentence on it, or why it cannot be loaded.
+    function: the recipe; None where it is broken, or of a package that is not trusted.
+    """
+
+    name: str
+    what: str
+    function: RecipeFunction[Any, Any] | None
+
+
+@functools.cache
+def names() -> list[str]:
+    """The recipes of megalabel: the modules of this package that define a recipe of their own name."""
+    found = []
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        name = path.stem
+        if re.search(rf"^@recipe\n(async )?def {name}\(", path.read_text(encoding="utf-8"), re.MULTILINE):
+            found.append(name)
+    return found
+
+
+def declared() -> dict[str, EntryPoint]:
+    """The recipes that installed packages declare, by name; nothing of them is imported."""
+    return {point.name: point for point in entry_points(group=GROUP) if point.name not in names()}
+
+
+def listed() -> list[Listed]:
+    """Every recipe that can be found by a name; a broken one says what is wrong with it."""
+    found = []
+    for name in [*names(), *declared()]:
+        try:
+            function = get(name)
+            found.append(Listed(name, (function.__doc__ or "").split("\n")[0], function))
+        except MegalabelError as error:
+            found.append(Listed(name, f"cannot be loaded: {' '.join(str(error).split())}", None))
+    return found
+
+
+def get(name: str, *, trust: Sequence[str] = ()) -> RecipeFunction[Any, Any]:
+    """The recipe with a name such as "renee", or with an address such as "my_package.my_module:my_recipe".
+
+    Args:
+        name: of a recipe of megalabel, of an entry point of the group `megalabel.recipes`, or an address.
+        trust: packages beside megalabel that may be imported.
+
+    Raises:
+        SettingError: there is no such recipe, or it is of a package that is not trusted.
+    """
+    with trusting(trust):
+        if name in names():
+            return _load(f"{__package__}.{name}:{name}")
+        point = None if ":" in name else declared().get(name)
+        if ":" not in name and point is None:
+            raise _unknown(name)
+        return _load(name if point is None else point.value)
+
+
+def from_preset(
+    recipe: str | RecipeFunction[Any, Any], corpus: Corpus, *, trust: Sequence[str] = (), **values: Any
+) -> Any:
+    """A recipe for a corpus, with the values of the preset that fits it where none are given.
+
+    Args:
+        recipe: a recipe, its name, such as "renee", or its address.
+        corpus: the data set; its name chooses the preset, and so does `encoder` where it is given.
+        trust: packages beside megalabel that may be imported for the recipe or for a run it builds on.
+        values: values of options, which take precedence over the preset.
+
+    Returns:
+        What the recipe makes, for `megalabel.train`.
+
+    Raises:
+        SettingError: an unknown recipe or option, a value out of its range, or a corpus that is none.
+    """
+    from megalabel.recipes.presets import resolve
+    from megalabel.training.recipe import check_corpus
+
+    check_corpus(corpus)
+    with trusting(trust):
+        function = get(recipe) if isinstance(recipe, str) else recipe
+        return function(corpus, resolve(function, corpus.name, values).options)
+
+
+def _load(address: str) -> RecipeFunction[Any, Any]:
+    """The recipe "module:function"; SettingError for one that is not trusted, not there or broken."""
+    from megalabel.training.recipe import RecipeFunction
+
+    module, _, name = address.partition(":")
+    check_trusted(module, f"the recipe {address}")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except MegalabelError:
+        raise
+    except Exception as error:  # whatever the code of another package raises
+        raise SettingError(
+            f"the recipe {address} cannot be imported ({type(error).__name__}: {error})",
+            wanted="a module that can be imported and defines the function",
+            where="recipe",
+        ) from error
+    if not isinstance(found, RecipeFunction):
+        raise SettingError(
+            f"{address} is a {type(found).__name__}",
+            wanted="a function decorated with megalabel.training.recipe.recipe",
+            where="recipe",
+        )
+    return found
+
+
+def _unknown(name: str) -> SettingError:
+    known = [*names(), *declared()]
+    close = difflib.get_close_matches(name, known, n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    return SettingError(
+        f"there is no recipe {name!r}{meant}",
+        wanted=f"one of {', '.join(known)}, or an address such as my_package.my_module:my_recipe",
+        where="recipe",
+    )

@@ -1,0 +1,219 @@
+"""The options that the neural recipes share, in groups; a recipe takes the groups it uses and changes defaults.
+
+Each option is declared here once, with its type, range or choices, default and help. The groups for the label side
+of single recipes are in `label_options`, those of the linear recipes in `linear_options`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from megalabel.errors import SettingError
+from megalabel.training.option import (
+    FRACTION,
+    Matches,
+    Option,
+    PowerOfTwo,
+    Range,
+    Unset,
+    above,
+    at_least,
+    between,
+)
+from megalabel.training.options import Options
+from megalabel.training.selection import METRIC
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+
+__all__ = [
+    "FRACTION", "Count", "Fraction", "Matches", "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "Size",
+    "Unset", "above", "at_least", "between",
+]  # fmt: skip
+
+Count = Annotated[int, at_least(1)]
+Size = Annotated[int, at_least(0)]  # where 0 turns something off
+Nonnegative = Annotated[float, at_least(0)]
+Fraction = Annotated[float, FRACTION]
+
+
+class TokenOptions(Options):
+    """How texts become tokens of an encoder."""
+
+    panel = "Text"
+
+    encoder: Annotated[str, "bag, small, or a pretrained one: folder, package's model or hub name."] = "bag"
+    tokenizer: Annotated[
+        Literal["wordpiece", "words", "symbols"], "Of bag and small; words, symbols: learned."
+    ] = "wordpiece"
+    vocabulary: Annotated[int, at_least(3), "Maximum number of tokens of a learned tokenizer."] = 100_000
+    max_length: Annotated[Count, "Tokens read of each text."] = 128
+
+
+class TextOptions(TokenOptions):
+    """Which texts are read, and how."""
+
+    label_texts: Annotated[Literal["yes", "no"], "Train on the label texts as additional texts."] = "no"
+
+    def check_corpus(self, corpus: Corpus) -> None:
+        """Raises DataError for a corpus without texts."""
+        from megalabel.inputs.token_store import check_texts
+
+        super().check_corpus(corpus)
+        check_texts(corpus.train, corpus)
+
+
+class EncoderOptions(Options):
+    """What the encoder is like."""
+
+    panel = "Encoder"
+
+    token_dropout: Annotated[Fraction, "Fraction of the tokens of a text hidden in training."] = 0.0
+    bigram_min_count: Annotated[Size, "bag: texts a bigram must occur in to get a vector; 0: none."] = 0
+    hidden_dim: Annotated[Size, "Width inside the residual block of a bag; 0 for no block."] = 512
+    gradient_checkpointing: Annotated[bool, "Recompute activations in the backward to save memory."] = False
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"], "Of the encoder's matrix products."
+    ] = "auto"
+
+
+class OptimizerOptions(Options):
+    """How the parameters move."""
+
+    panel = "Optimization"
+
+    head_optimizer: Annotated[Literal["sgd", "adamw"], "Optimizer of the classifier."] = "adamw"
+    head_lr: Annotated[Nonnegative, "Learning rate of the classifier."] = 1e-3
+    head_weight_decay: Annotated[Nonnegative, "Weight decay of the classifier."] = 1e-4
+    encoder_lr: Annotated[Nonnegative, "Learning rate of the encoder."] = 1e-5
+    encoder_weight_decay: Annotated[Nonnegative, "Weight decay of the encoder's matrices."] = 0.01
+    token_lr: Annotated[Nonnegative, "Learning rate of sparsely updated token embeddings."] = 0.002
+    sparse_embedding_updates: Annotated[bool, "Update only the token embeddings that a batch uses."] = False
+    max_grad_norm: Annotated[Nonnegative, "Clips the gradient of the encoder; 0 for no clipping."] = 0.0
+
+
+class SeedOptions(Options):
+    """The seed of all that is random."""
+
+    panel = "Training"
+
+    seed: Annotated[int, Range(0, 2**32, below=True), "Seeds shuffling, initialization, trees and dropout."] = 0
+
+
+class TrainingOptions(SeedOptions):
+    """How long is trained, in which batches."""
+
+    epochs: Annotated[Count, "Passes over the training texts."] = 10
+    batch_size: Annotated[Count, "Texts per optimizer step."] = 256
+    accumulation_steps: Annotated[Count, "Parts a batch is split into to save memory."] = 1
+    log_every: Annotated[Count, "Steps between two lines of the log."] = 50
+
+
+class HeldOutOptions(Options):
+    """Which training texts are not learned from."""
+
+    panel = "Validation"
+
+    validation_fraction: Annotated[Fraction, "Fraction of the training texts held out for validation."] = 0.05
+
+
+class ValidationOptions(HeldOutOptions):
+    """How the best epoch is chosen."""
+
+    selection_metric: Annotated[str, METRIC, "Chooses the best epoch: P@k, nDCG@k, PSP@k, PSnDCG@k, R@k."] = (
+        "nDCG@5"
+    )
+    patience: Annotated[Size, "Validations without improvement before training stops; 0: never."] = 0
+
+
+class NeuralOptions(TextOptions, EncoderOptions, OptimizerOptions, TrainingOptions, ValidationOptions):
+    """The options of every recipe that trains an encoder."""
+
+
+class DropoutOptions(Options):
+    """Dropout of the embedding."""
+
+    panel = "Encoder"
+
+    dropout: Annotated[Fraction, "Dropout of the embedding."] = 0.0
+
+
+class PoolingOptions(Options):
+    """How the vectors of tokens become one vector of the text."""
+
+    panel = "Encoder"
+
+    pooling: Annotated[Literal["first", "mean"], "Of the tokens of a layer; a bag has its own pooling."] = "first"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        refuse_for_a_bag(self, "pooling", self.pooling != "first")
+
+
+class MomentumOptions(Options):
+    """Momentum of a classifier that is trained by SGD."""
+
+    panel = "Optimization"
+
+    head_momentum: Annotated[Fraction, "Momentum of sgd; 0 saves a buffer as large as the weights."] = 0.9
+
+
+class WarmupOptions(Options):
+    """The warm-up of a schedule that falls to 0 along a cosine."""
+
+    panel = "Optimization"
+
+    warmup: Annotated[Nonnegative, "Warm-up in steps; below 1: as a fraction of all steps."] = 0.1
+
+
+class PriorOptions(Options):
+    """How the biases of the labels begin."""
+
+    panel = "Label layer"
+
+    bias_from_prior: Annotated[bool, "Initialize biases from label frequencies."] = False
+
+
+class TreeOptions(Options):
+    """The label tree, built from the training texts or read from a folder."""
+
+    panel = "Label tree"
+
+    tree: Annotated[str | None, Unset("built"), "A folder of `megalabel tree build`."] = None
+    tree_source: Annotated[
+        Literal["texts", "names", "both"], "What labels are clustered by: their texts, or names."
+    ] = "texts"
+    tree_tokenizer: Annotated[Literal["words", "symbols"], "For clustering; symbols: formulas and code."] = "words"
+    tree_graph: Annotated[bool, "Smooth label features over a random walk on the label graph."] = False
+
+
+def check_rising(clusters: Sequence[int]) -> None:
+    """SettingError unless each level of clusters has more of them than the one before."""
+    if any(a >= b for a, b in pairwise(clusters)):
+        found = f"clusters = {','.join(map(str, clusters))}"
+        raise conflict("clusters", found, "rising powers of two, coarse to fine, such as 1024,8192")
+
+
+def depths_of(clusters: Sequence[int]) -> tuple[int, ...]:
+    """The depths of a tree of halvings whose levels have so many clusters, each a power of two."""
+    return tuple(n.bit_length() - 1 for n in clusters)
+
+
+def check_coarsest(clusters: Sequence[int], corpus: Corpus) -> None:
+    """SettingError where the first level has more clusters than the corpus has labels."""
+    if clusters and clusters[0] > corpus.n_labels:
+        found = f"{clusters[0]:,} clusters on the coarsest level, of {corpus.n_labels:,} labels"
+        raise conflict("clusters", found, "no more clusters than labels there")
+
+
+def conflict(where: str, found: str, wanted: str) -> SettingError:
+    """The error for options that do not fit each other: `where` is the one to change."""
+    return SettingError(found, wanted=wanted, where=where)
+
+
+def refuse_for_a_bag(options: Options, name: str, given: bool) -> None:
+    """SettingError where an option that reads the layers of an encoder is given for a bag, which has none."""
+    if given and getattr(options, "encoder", None) == "bag":
+        raise conflict(name, f"{name} for the encoder bag, which has no layers", "the default, or another encoder")

@@ -1,0 +1,128 @@
+"""The label side of Spartex: when connections change, the tree of its groups, its head and its optimizers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
+
+import numpy as np
+import torch
+
+from megalabel.heads.label_layer import label_layer
+from megalabel.heads.rewiring import Rewiring
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary
+from megalabel.heads.wrappers.projection import WithIntermediate
+from megalabel.labels import grouping
+from megalabel.labels.build import build_tree
+from megalabel.labels.cluster import choose_depths
+from megalabel.recipes.options import conflict
+from megalabel.recipes.shared import renamed_errors
+from megalabel.training.optim.groups import FusedAdam, FusedSGD, adamw
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+    from megalabel.labels.tree import LabelTree
+    from megalabel.recipes.spartex import Spartex
+
+
+class Plan(NamedTuple):
+    """What changes after which steps.
+
+    fading: steps after which the auxiliary classifier is dropped.
+    rewiring: how connections are replaced; None where they stay.
+    """
+
+    fading: int
+    rewiring: Rewiring | None
+
+
+def plan(options: Spartex, per_epoch: int, steps: int) -> Plan:
+    """The plan for so many steps; SettingError where nothing would be rewired, or the auxiliary not fade."""
+    frozen_at, fading = int(options.rewire_until * steps), round(options.auxiliary_epochs * per_epoch)
+    if options.prune != "none" and options.rewire_every > frozen_at:
+        found = f"connections change in the first {frozen_at:,} of {steps:,} steps"
+        found = f"rewire_every = {options.rewire_every:,} where {found}"
+        raise conflict("rewire_every", found, "at least one rewiring, or prune none")
+    if options.auxiliary and not 1 <= fading <= steps:
+        found = f"auxiliary_epochs = {options.auxiliary_epochs:g} for epochs = {options.epochs}"
+        raise conflict("auxiliary_epochs", found, "an auxiliary classifier that fades within the run")
+    if options.prune == "none":
+        return Plan(fading, None)
+    with renamed_errors(threshold="prune_threshold", fraction="prune_fraction"):
+        rewiring = Rewiring(
+            options.rewire_every, frozen_at, prune=options.prune, threshold=options.prune_threshold,
+            fraction=options.prune_fraction, scope=options.prune_scope, growth=options.regrow,
+            start=options.regrow_init, keep_moments=options.keep_optimizer_state,
+            distinct=options.distinct_inputs, seed=options.seed,
+        )  # fmt: skip
+    return Plan(fading, rewiring)
+
+
+def check_fan_in(options: Spartex, encoder_width: int | None, rewiring: Rewiring | None) -> None:
+    """SettingError where labels could not have so many inputs, or not be rewired then.
+
+    `encoder_width` None is one that is not known before the encoder is loaded.
+    """
+    width = options.projection_dim or encoder_width
+    if width is not None and options.fan_in > width:
+        found, wanted = f"fan_in = {options.fan_in}", f"1 to {width}, the width of the embedding"
+        raise conflict("fan_in", found, f"{wanted}, which projection_dim can widen")
+    if rewiring is not None:
+        with renamed_errors(threshold="prune_threshold", fraction="prune_fraction"):
+            rewiring.check(options.fan_in, width or options.fan_in + 1, options.group)
+
+
+def group_tree(corpus: Corpus, kept: np.ndarray, options: Spartex) -> LabelTree:
+    """A tree with a level for the auxiliary classifier and one for the groups."""
+    n_labels = corpus.n_labels
+    return build_tree(
+        corpus, rows=kept, source=options.tree_source, tokenizer=options.tree_tokenizer, graph=options.tree_graph,
+        seed=options.seed, depths=sorted({grouping.auxiliary_depth(n_labels), *choose_depths(n_labels)[-1:]}),
+    )  # fmt: skip
+
+
+def build_head(
+    options: Spartex, plan: Plan, dim: int, counts: np.ndarray, n_texts: int, tree: LabelTree | None, *, eps: float
+) -> tuple[Any, dict[str, Any]]:
+    """The label layer with its wrappers, and the optimizers of all of these by name.
+
+    Args:
+        options: of the recipe.
+        plan: of the run.
+        dim: width of the embedding.
+        counts: training texts per label, (L,) int64.
+        n_texts: number of training texts.
+        tree: the label tree, where auxiliary or groups need one.
+        eps: of the optimizers of projection and auxiliary classifier.
+    """
+    head: Any = label_layer(
+        counts, n_texts, options.projection_dim or dim, _order(options, counts, tree), options.dense_fraction,
+        prior=options.bias_from_prior, fan_in=options.fan_in, group=options.group, loss=options.loss,
+        reduction=options.reduction or "", scale=options.head_init_scale, connect=options.init_connections,
+        distinct=options.distinct_inputs, rewiring=plan.rewiring, loss_every=options.log_every, seed=options.seed,
+    )  # fmt: skip
+    rates: dict[str, Any] = {"lr": options.head_lr, "weight_decay": options.head_weight_decay, "decay_bias": True}
+    fused: Any = (
+        FusedSGD(head, momentum=options.head_momentum, **rates)
+        if options.head_optimizer == "sgd"
+        else FusedAdam(head, eps=options.head_eps, **rates)
+    )
+    optimizers: dict[str, Any] = {}
+    if options.projection_dim:
+        head = WithIntermediate(head, dim, activation=options.projection_activation)
+        optimizers["intermediate"] = adamw(head.linear, options.projection_lr, eps=eps)
+    if options.auxiliary:
+        clustered = cast("LabelTree", tree)
+        clusters = grouping.auxiliary_clusters(clustered, grouping.auxiliary_level(clustered))
+        weight = options.auxiliary_weight
+        head = WithAuxiliary(head, torch.from_numpy(clusters), share=weight, until=plan.fading)
+        optimizers["auxiliary"] = adamw(head.auxiliary, options.auxiliary_lr, eps=eps)
+    return head, {**optimizers, "head": fused}
+
+
+def _order(options: Spartex, counts: np.ndarray, tree: LabelTree | None) -> np.ndarray | None:
+    """The order of the labels in which neighbors share their inputs; None for that of their ids."""
+    if options.group == 1:
+        return None
+    return (
+        grouping.by_tree(cast("LabelTree", tree)) if options.group_by == "tree" else grouping.by_frequency(counts)
+    )

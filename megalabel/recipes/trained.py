@@ -1,0 +1,48 @@
+"""A finished run as the base of another recipe: its model, and the training texts that it kept and held out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from megalabel.errors import DataError, SettingError
+from megalabel.inputs.batches import hold_out
+from megalabel.models.base import load
+from megalabel.models.neural import Model
+from megalabel.training.folder import finished_run
+from megalabel.training.trust import trusted
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+
+
+def trained_run(run: str, corpus: Corpus) -> tuple[Model, np.ndarray, np.ndarray]:
+    """The model of a finished run on this corpus, and the training texts that it kept and held out.
+
+    Raises:
+        SettingError: there is no finished run, or its recipe has no encoder.
+        DataError: the run was trained on another corpus.
+    """
+    facts = finished_run(Path(run))
+    theirs = facts["data"]
+    if theirs.get("fingerprint") != corpus.fingerprint():
+        raise DataError(
+            f"the run in {run} was trained on {theirs.get('name')!r} ({theirs.get('texts')} texts, "
+            f"{theirs.get('labels')} labels), which is not this {corpus.name!r}",
+            wanted="the very corpus of the run",
+            next_step="give that data set, or train a run on this one",
+            where="run",
+        )
+    model = load(run, trust=trusted())
+    if not isinstance(model, Model):
+        raise SettingError(
+            f"a run of the recipe {facts['recipe']!r}, which has no single encoder",
+            wanted="a run of a recipe with an encoder (renee, cascadexml, spartex) that is no hybrid already",
+            next_step="name such a run, or merge this one with others by `megalabel ensemble`",
+            where="run",
+        )
+    arguments = facts["arguments"]
+    kept, held = hold_out(len(corpus.train), arguments.get("validation_fraction", 0.0), arguments.get("seed", 0))
+    return model, kept, held

@@ -1,0 +1,75 @@
+"""What version 0.1.0 wrote, in the words of today: the arguments in the recipe.json of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# Options that were renamed after version 0.1.0, in all recipes that have them.
+OPTIONS = {
+    "split": "token_pattern",
+    "word_pairs": "bigrams",
+    "pieces": "char_ngrams",
+    "piece_words": "char_ngrams_max_words",
+    "label_rows": "label_texts",
+    "joined_trees": "joint_trees",
+    "embedding": "embedding_norm",
+    "keep": "cluster_features",
+    "cost": "c",
+    "eps": "tol",
+    "rounds": "max_iter",
+    "threshold": "prune_below",
+    "beam": "beam_size",
+    "chance": "post_processor",
+    "depths": "clusters",
+    "scores": "path_score",
+    "pairs": "bigram_min_count",
+    "hidden": "hidden_dim",
+    "pool": "pooling",
+    "intermediate": "projection_dim",
+    "intermediate_activation": "projection_activation",
+    "intermediate_lr": "projection_lr",
+    "dense_share": "dense_fraction",
+    "connect": "init_connections",
+    "growth": "regrow",
+    "growth_start": "regrow_init",
+    "keep_moments": "keep_optimizer_state",
+    "auxiliary_share": "auxiliary_weight",
+    "tree_unit": "tree_normalize",
+    "tree_features": "tree_cluster_features",
+    "prior": "bias_from_prior",
+    "head_scale": "head_init_scale",
+    "head_std": "head_init_std",
+    "sparse_tokens": "sparse_embedding_updates",
+    "clip": "max_grad_norm",
+    "checkpointing": "gradient_checkpointing",
+    "micro_batches": "accumulation_steps",
+    "loss_every": "log_every",
+    "validation": "validation_fraction",
+    "select": "selection_metric",
+}
+HELD_OUT_FOR_HYBRID = 0.05  # what version 0.1.0 held out with `hybrid` where `validation` was 0
+
+
+def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a recipe of version 0.1.0 as options of today; today's come back as they are.
+
+    `hybrid = true`, which was an option of three recipes, becomes `second_stage = "hybrid"`, which is no option.
+    """
+    if not any(name in arguments for name in (*OPTIONS, "hybrid")):
+        return arguments
+    found = {OPTIONS.get(name, name): value for name, value in arguments.items()}
+    if "clusters" in found:
+        found["clusters"] = [2**depth for depth in found["clusters"]]
+    if isinstance(found.get("label_texts"), bool):
+        found["label_texts"] = "yes" if found["label_texts"] else "no"
+    if found.get("tokenizer") == "own":
+        found["tokenizer"] = "wordpiece"
+    if found.get("path_score") == "fading":
+        found["path_score"] = "decayed"
+    for name in ("reduction", "tree"):
+        if found.get(name) == "":
+            found[name] = None
+    if found.pop("hybrid", False):
+        found["second_stage"] = "hybrid"
+        found["validation_fraction"] = found.get("validation_fraction") or HELD_OUT_FOR_HYBRID
+    return found

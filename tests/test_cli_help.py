@@ -1,0 +1,76 @@
+"""`--help` of every command: each option with its default and choices, in a length that can be read."""
+
+import re
+
+import pytest
+
+from megalabel.recipes import get, names
+
+COMMANDS = [
+    [], ["quickstart"], ["data"], ["data", "check"], ["data", "convert"], ["prepare"], ["train"], ["evaluate"],
+    ["predict"], ["ensemble"], ["tree"], ["tree", "build"], ["tree", "show"], ["tree", "export"], ["recipes"],
+    ["doctor"], *(["train", name] for name in names()),
+]  # fmt: skip
+
+
+def shown(command, *arguments, columns=120):
+    status, out, err = command(*arguments, "--help")
+    assert status == 0, err
+    lines = out.splitlines()
+    assert max(map(len, lines)) <= columns
+    return lines
+
+
+def entries(lines):
+    """The text of each option by its first long name, wrapped lines joined."""
+    found, name = {}, ""
+    for line in lines:
+        start = re.match(r"  (?:-\w, )?(--[^ ]+)", line)
+        name = start[1].replace("[no-]", "") if start else name if line.startswith("      ") else ""
+        if name:
+            found[name] = f"{found.get(name, '')} {line.strip()}"
+    return found
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_every_command_has_help(arguments, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    lines = shown(command, *arguments)
+    assert lines[0].startswith("Usage: ")
+    assert len(lines[2]) > 20  # what it does
+    for name, text in entries(lines).items():
+        assert len(text) > len(name) + 10, name  # no option without a sentence
+
+
+@pytest.mark.parametrize("columns", [100, 120])
+@pytest.mark.parametrize("recipe", names())
+def test_every_option_of_a_recipe_shows_default_and_choices(recipe, columns, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    found = entries(shown(command, "train", recipe, columns=columns))
+    for option in get(recipe).options.declared.values():
+        if option.name == "run":
+            continue  # an argument
+        text = found[option.flag]
+        assert f"default {option.shown()}]" in text
+        for choice in option.choices:
+            assert re.search(rf"[\[|]{re.escape(str(choice))}[|,\]]", text), (option.name, choice)
+        assert option.help in text
+
+
+@pytest.mark.parametrize("recipe", names())
+def test_the_options_of_a_recipe_fit_on_two_screens(recipe, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    assert len(shown(command, "train", recipe)) <= 100
+    monkeypatch.setenv("COLUMNS", "100")
+    assert len(shown(command, "train", recipe, columns=100)) <= 130
+
+
+def test_choices_are_completed_by_the_shell(monkeypatch, capsys):
+    from megalabel.cli.main import app
+
+    monkeypatch.setenv("_MEGALABEL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "megalabel train spartex --prune th")
+    monkeypatch.setenv("COMP_CWORD", "4")
+    with pytest.raises(SystemExit):
+        app(prog_name="megalabel")
+    assert capsys.readouterr().out.split() == ["threshold"]
