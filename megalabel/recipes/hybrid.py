@@ -90,7 +90,8 @@ def _solved(
     joint, n_joint, norm = [], options.joint_trees, options.embedding_norm
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
-        dense = np.concatenate([embedded(first, part, norm) for part in (texts, corpus.label_texts[made.label_text_rows])])
+        parts = texts, corpus.label_texts[made.label_text_rows]
+        dense = np.concatenate([embedded(first, part, norm) for part in parts])
         seen = whole(made.text, made.x)
         joint = solve_trees(seen, made.labels, trees=n_joint, seed=seed, dense=dense, name="joint tree", **solver)
     words = solve_trees(made.x, made.labels, trees=options.trees, seed=seed + n_joint, name="word tree", **solver)

@@ -44,7 +44,7 @@ class Range:
     def fits(self, value: Any) -> bool:
         """Whether a finite number lies in the range."""
         low = value > self.low if self.above else value >= self.low
-        return low and (value < self.high if self.below else value <= self.high)
+        return bool(low and (value < self.high if self.below else value <= self.high))
 
     def wanted(self, kind: str) -> str:
         """The range in words, after what kind of number it is of."""
@@ -79,7 +79,7 @@ class PowerOfTwo:
 
     def fits(self, value: Any) -> bool:
         """Whether a whole number is one of them."""
-        return 2 <= value <= 2**30 and value & (value - 1) == 0
+        return bool(2 <= value <= 2**30 and value & (value - 1) == 0)
 
     def wanted(self, kind: str) -> str:
         """Which they are."""
