@@ -19,6 +19,7 @@ from megalabel.kernels.candidates.candidate_scores import candidate_bce, plain_b
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.candidates.row_step import adam_state, plain_adam, plain_sgd
+from megalabel.kernels.updates.adam import AdamSettings
 from megalabel.types import Positives
 
 pytestmark = [
@@ -188,11 +189,11 @@ def test_adam(worker, kind, bias, rng):
             wide(b),
             {k: v.double() if v.is_floating_point() else v.clone() for k, v in state.items()},
         )
-        groups, rule = RowGroups.of(gradients), (0.01, betas, 0.01, 0.1)
+        groups, settings = RowGroups.of(gradients), AdamSettings(0.01, betas, 0.01, 0.1)
         # The bias is a column of something larger, as it may be.
         b = None if b is None else torch.stack([b, b], 1)[:, 0]
-        _, (weight, b, state, *_) = call(worker, "candidates.row_step.adam", weight, b, state, groups, *rule)
-        plain_adam(*exact, widened(groups), *rule)
+        _, (weight, b, state, *_) = call(worker, "candidates.row_step.adam", weight, b, state, groups, settings)
+        plain_adam(*exact, widened(groups), settings)
         near(weight, exact[0])
         if b is not None and exact[1] is not None:
             near(b, exact[1])
@@ -209,7 +210,7 @@ def test_the_first_steps_are_corrected_precisely(worker, kind, rng):
         gradient.cells.fill_(1.0)
     weight, groups = torch.zeros(n, 4), RowGroups.of(gradients)
     state = adam_state(weight, None)
-    args = weight, None, state, groups, 1.0, (0.99, 0.9999), 1e-30, 0.0
+    args = weight, None, state, groups, AdamSettings(1.0, (0.99, 0.9999), 1e-30)
     _, (weight, _, state, *_) = call(worker, "candidates.row_step.adam", *args)
     moved = weight[groups.rows()].abs()
     torch.testing.assert_close(moved, torch.ones_like(moved), rtol=2e-6, atol=0)

@@ -162,7 +162,7 @@ def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT:
     tl.store(by_square + at, (1 / (1 - tl.exp(t * log_of_square))).to(tl.float32))
 
 
-# Triton has no named tuples: what a kernel takes comes one by one, however many they are.
+# Arguments come one by one, however many they are: not every supported version of Triton takes tuples.
 @triton.jit
 def _adam(  # type: ignore[no-untyped-def]
     table,

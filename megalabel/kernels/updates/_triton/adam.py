@@ -11,7 +11,8 @@ def adam(w, m, v, g, new_of_mean, old_of_square, new_of_square, of_mean, of_squa
     """What one step makes of parameters w and their moments m and v, given gradients g.
 
     of_mean = 1 / (1 − β₁ᵗ), of_square = 1 / (1 − β₂ᵗ), keep = 1 − lr · weight decay; the others are β₂ and the
-    remainders of β₁ and β₂. Triton has no named tuples, so the numbers come one by one.
+    remainders of β₁ and β₂. The numbers come one by one, since not every supported version of Triton takes
+    tuples.
     """
     m += (g - m) * new_of_mean
     v = v * old_of_square + g * g * new_of_square

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import triton
+import triton.language as tl  # noqa: F401 (Triton's interpreter requires it in this module)
 
 
 @triton.jit
