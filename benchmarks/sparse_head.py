@@ -43,7 +43,8 @@ from torch import Tensor, nn
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
 from megalabel.kernels.fan_in.connections import input_dtype
-from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.rule import UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
@@ -102,7 +103,7 @@ def obvious(n_labels: int, chunk: int = 4096) -> Step:
     return step
 
 
-RULES: dict[str, Callable[[], Rule]] = {
+RULES: dict[str, Callable[[], UpdateRule]] = {
     "SGD": lambda: SGDRule(lr=LR),
     "SGD with momentum": lambda: SGDRule(lr=LR, momentum=0.9),
     "AdamW": lambda: AdamRule(lr=LR),

@@ -25,6 +25,7 @@ from megalabel.kernels.fan_in.fixed_fan_in import (
     plain,
 )
 from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.rule import StepContext
 from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.recipes.renee import renee
 from megalabel.training.optim.groups import FusedSGD, Optimizers
@@ -197,15 +198,16 @@ def test_fixed_fan_in_learns_on_a_gpu_as_on_the_cpu(group, dim, n_texts, rule):
     results = []
     for device in ("cpu", "cuda", "cuda"):
         x, weight, bias, inputs, positives = fan_in_layer(group, dim, n_texts, device)
-        own = replace(rule, loss_scale=8.0)
+        own = replace(rule)
         for part in range(6):  # three steps of two micro-batches
-            own.first, own.last = part % 2 == 0, part % 2 == 1
-            view = (x if own.first else -0.5 * x).requires_grad_()
+            step = StepContext.of_part(part % 2, 2, loss_scale=8.0)
+            view = (x if step.first else -0.5 * x).requires_grad_()
             with torch.autocast(device, dtype=torch.bfloat16):  # which is none of this layer's business
-                loss = fan_in_loss(view, weight, bias, inputs, positives, group=group, scale=0.01, rule=own)
-                (own.loss_scale * loss).backward()
+                own_options = {"group": group, "scale": 0.01, "rule": own, "step": step}
+                loss = fan_in_loss(view, weight, bias, inputs, positives, **own_options)
+                (step.loss_scale * loss).backward()
             x = x.detach()
-        results.append([loss.detach(), view.grad, weight, bias, *own.beside_weight()])
+        results.append([loss.detach(), view.grad, weight, bias, *own.weight_state()])
     for on_cpu, on_gpu, again in zip(*results, strict=True):
         near(on_gpu, on_cpu)
         assert torch.equal(on_gpu, again)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.sparse.merge_topk import best_of
-from megalabel.kernels.updates.adam_rule import Rule
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 from megalabel.types import Gives, Positives, TopK
 
 # All training rows by the encoder as it begins: views (N, V, D) on the CPU, and their labels; made when called.
@@ -36,6 +36,8 @@ class Head(nn.Module, ABC):
         dim: D, the width of a view.
         rule: there on heads only whose backward pass can update their own weights; set by `FusedSGD` or
             `FusedAdam`, None where gradients are torch's.
+        step_context: where the next micro-batch stands within its optimizer step; set by the same optimizers, and
+            passed to the kernel when the loss is computed.
         pending: there on heads only that can keep the gradients of their `tables()` factored, a list for each
             table; set by a `RowOptimizer`, None where gradients are torch's.
     """
@@ -45,7 +47,8 @@ class Head(nn.Module, ABC):
     gives: Gives = "logits"
     n_labels: int
     dim: int
-    rule: Rule | None
+    rule: UpdateRule | None
+    step_context: StepContext = ONLY_PART
     pending: list[list[TableGradient]] | None
 
     @abstractmethod

@@ -98,6 +98,7 @@ class DenseHead(Head):
                 loss=self.loss_name,
                 scale=1 / max(len(views) * self.n_labels, 1) if self.averaged else 1.0,
                 rule=self.rule if self.training else None,
+                step=self.step_context,
                 value=value,
                 chunk=self.chunk,
                 compute_dtype=dtype,

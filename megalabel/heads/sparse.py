@@ -116,6 +116,7 @@ class SparseHead(Head):
             loss=self.loss_name,
             scale=1 / max(len(views) * self.n_labels, 1) if self.averaged else 1.0,
             rule=self.rule if self.training else None,
+            step=self.step_context,
             value=value,
         )
 
@@ -174,7 +175,7 @@ class SparseHead(Head):
     def _moments(self, optimizer: Any) -> list[Tensor]:
         """What the optimiser keeps of each weight: the rule's buffers, or those of a torch optimiser."""
         if self.rule is not None:
-            return self.rule.beside_weight()
+            return self.rule.weight_state()
         state = optimizer.state.get(self.weight, {}) if hasattr(optimizer, "state") else {}
         return [t for t in state.values() if isinstance(t, Tensor) and t.shape == self.weight.shape]
 

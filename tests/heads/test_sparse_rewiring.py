@@ -59,7 +59,7 @@ def test_rewiring_keeps_the_number_of_connections_and_the_strong_ones(optimizer,
         if growth == "random":  # the largest gradient may be that of a connection just dropped
             assert not kept[weak].any()
         assert all(len(set(row)) == 8 for row in head.inputs.tolist())
-        for moments in fused.rules[0].beside_weight():
+        for moments in fused.rules[0].weight_state():
             assert not moments[weak].any()
             assert moments[~weak].any()
 

@@ -10,7 +10,7 @@ from support.all_labels_cases import CHUNKS, close, problem
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.all_labels.all_labels_loss import AdamRule, SGDRule, all_labels_loss, plain
+from megalabel.kernels.all_labels.all_labels_loss import AdamRule, SGDRule, StepContext, all_labels_loss, plain
 from megalabel.kernels.all_labels.label_loss import LOSSES
 from megalabel.types import Positives
 
@@ -83,9 +83,9 @@ def test_micro_batches_equal_one_batch(momentum, seed):
         for part in range(3):
             mine = (positives.rows // 2) == part
             piece = Positives(positives.rows[mine] - 2 * part, positives.labels[mine])
-            parts.first, parts.last = part == 0, part == 2
+            step = StepContext.of_part(part, 3)
             assert torch.equal(weight2, before)
-            loss = all_labels_loss(x[2 * part : 2 * part + 2], weight2, b2, piece, rule=parts, chunk=10)
+            loss = all_labels_loss(x[2 * part : 2 * part + 2], weight2, b2, piece, rule=parts, step=step, chunk=10)
             loss.backward()
         close(weight2, weight)
         close(b2, b)
@@ -95,8 +95,8 @@ def test_the_scale_of_a_loss_scaler_reaches_the_embedding_alone(seed):
     x, weight, b, positives = problem((5, 20, 4), seed)
     weight2, b2 = weight.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
     plainly = all_labels_loss(x, weight, b, positives, rule=SGDRule(lr=0.1, momentum=0.9))
-    rule = SGDRule(lr=0.1, momentum=0.9, loss_scale=1024.0)
-    scaled = 1024 * all_labels_loss(x, weight2, b2, positives, rule=rule)
+    rule, step = SGDRule(lr=0.1, momentum=0.9), StepContext(loss_scale=1024.0)
+    scaled = 1024 * all_labels_loss(x, weight2, b2, positives, rule=rule, step=step)
     (g1,) = torch.autograd.grad(plainly, x)
     (g2,) = torch.autograd.grad(scaled, x)
     close(g2, 1024 * g1)
@@ -110,8 +110,8 @@ def test_a_factor_of_the_loss_reaches_weights_too(rule, seed):
     weight2, b2 = weight.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
     other, rule = copy.deepcopy(rule), copy.deepcopy(rule)
     all_labels_loss(x, weight, b, positives, scale=0.5, rule=rule).backward()
-    other.loss_scale = 1024.0
-    (0.5 * 1024 * all_labels_loss(x, weight2, b2, positives, rule=other)).backward()
+    step = StepContext(loss_scale=1024.0)
+    (0.5 * 1024 * all_labels_loss(x, weight2, b2, positives, rule=other, step=step)).backward()
     close(weight, weight2)
     close(b, b2)
     assert not torch.equal(b, problem((5, 20, 4), seed)[2])
@@ -146,9 +146,9 @@ def test_frozen_parts_do_not_move(names, rule, seed):
         for name in frozen:
             parts[name].requires_grad_(False)
         for first, last in ((True, True), (True, False), (False, True)):  # a step, and one of two micro-batches
-            own.first, own.last = first, last
-            all_labels_loss(x, weight, b, positives, rule=own).backward()
-        assert not own.beside_weight() or "weight" not in frozen
+            step = StepContext(first, last)
+            all_labels_loss(x, weight, b, positives, rule=own, step=step).backward()
+        assert not own.weight_state() or "weight" not in frozen
         return parts, x.grad
 
     _, weight, b, _ = problem((5, 53, 4), seed)
@@ -195,7 +195,7 @@ def test_repeated_runs_give_the_same_bits(rule_of_a_run, seed):
             x.grad = None
             loss = all_labels_loss(x, weight, b, positives, rule=rule, chunk=50)
             loss.backward()
-        return [loss, x.grad, weight, b, *rule.beside_weight()]
+        return [loss, x.grad, weight, b, *rule.weight_state()]
 
     for a, e in zip(run(), run(), strict=True):
         assert torch.equal(a, e)
@@ -222,5 +222,5 @@ def test_an_upstream_gradient_of_nan_leaves_the_weights_alone(seed):
 def test_a_buffer_of_another_head_is_refused(seed):
     x, weight, b, positives = problem((5, 20, 4), seed)
     rule = SGDRule(lr=0.1, momentum=0.9, buffer=torch.zeros(19, 4))
-    with pytest.raises(SettingError, match="optimiser's buffer"):
+    with pytest.raises(SettingError, match="buffer"):
         all_labels_loss(x, weight, b, positives, rule=rule).backward()

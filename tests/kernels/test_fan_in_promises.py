@@ -11,13 +11,14 @@ from support.fan_in_cases import case, close
 
 from megalabel.errors import SettingError
 from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_scores, fan_in_topk
-from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.rule import UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
 pytestmark = pytest.mark.usefixtures("threads", "poisoned")
 
-RULES: dict[str, Callable[[], Rule]] = {
+RULES: dict[str, Callable[[], UpdateRule]] = {
     "SGD": lambda: SGDRule(lr=0.1, weight_decay=0.1, decay_bias=True),
     "momentum": lambda: SGDRule(lr=0.1, momentum=0.9),
     "Adam": lambda: AdamRule(lr=0.1, eps=0.1, weight_decay=0.1),
@@ -136,7 +137,7 @@ def test_a_rule_leaves_frozen_parts_alone(rule, dtype, group, seed):
             expected = c.of(dtype) if name in names else everything
             assert torch.equal(getattr(frozen, name), getattr(expected, name))
         assert torch.equal(frozen.x.grad, everything.x.grad)
-        assert not own.beside_weight() or "weight" not in names
+        assert not own.weight_state() or "weight" not in names
 
 
 def test_weights_changed_before_backward_are_noticed(seed):

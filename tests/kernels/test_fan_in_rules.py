@@ -10,7 +10,8 @@ import torch
 from support.fan_in_cases import Case, case, close
 from torch import Tensor
 
-from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.rule import ONLY_PART, LabelRows, StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("threads", "poisoned")
 
 DTYPES = [torch.float32, torch.float64]  # numba, and the plain version
 LOSSES = ["bce", "squared_hinge"]
-RULES: dict[str, Callable[[], Rule]] = {
+RULES: dict[str, Callable[[], UpdateRule]] = {
     "SGD": lambda: SGDRule(lr=0.01),
     "SGD with decay": lambda: SGDRule(lr=0.01, weight_decay=0.3),
     "SGD, biases decay": lambda: SGDRule(lr=0.01, weight_decay=0.3, decay_bias=True),
@@ -38,16 +39,17 @@ def compiled() -> None:
         case(0, dim=dim).of(torch.float32).loss("bce").backward()
 
 
-def exact(c: Case, rule: Rule, loss: str, scale: float) -> Tensor:
+def exact(c: Case, rule: UpdateRule, loss: str, scale: float) -> Tensor:
     """The embedding's gradient of a float64 case; its weights learn from the dense layer's gradients."""
     gradients = torch.autograd.grad(c.truth(loss, scale), c.parameters)
     weight, bias = c.weight.detach(), None if c.bias is None else c.bias.detach()
-    rule.prepare(weight, bias)
-    rule.apply(weight, bias, gradients[1], None if bias is None else gradients[2], 0, len(weight))
+    rule.prepare(weight, bias, ONLY_PART)
+    labels = LabelRows(weight, bias, 0, len(weight))
+    rule.apply(labels, gradients[1], None if bias is None else gradients[2], ONLY_PART)
     return gradients[0]
 
 
-def kept(rule: Rule) -> list[Tensor]:
+def kept(rule: UpdateRule) -> list[Tensor]:
     return [t for name in type(rule).KEPT if isinstance(t := getattr(rule, name), Tensor)]
 
 
@@ -59,8 +61,8 @@ def test_three_steps(name, shape, bias, loss, dtype, seed):
     ours, truth = c.of(dtype), c.of(torch.float64)
     rule, theirs = RULES[name](), RULES[name]()
     for step in range(3):
-        rule.loss_scale = 2.0**step
-        found = ours.loss(loss, scale=0.1, rule=rule, value=False)
+        context = StepContext(loss_scale=2.0**step)
+        found = ours.loss(loss, scale=0.1, rule=rule, step=context, value=False)
         (embedding,) = torch.autograd.grad(found * 2.0**step, ours.x)
         expected = exact(truth, theirs, loss, 0.1)
         close(embedding, expected * 2.0**step)  # by the weights before they moved
@@ -84,9 +86,10 @@ def test_micro_batches_equal_one_batch(name, group, dtype, seed):
             rows = slice(2 * part, 2 * part + 2)
             mine = c.positives.rows // 2 == part
             positives = Positives(c.positives.rows[mine] - 2 * part, c.positives.labels[mine])
-            parts.first, parts.last = part == 0, part == 2
             assert torch.equal(parted.weight, before)
-            replace(parted, x=parted.x[rows], positives=positives).loss("bce", rule=parts).backward()
+            replace(parted, x=parted.x[rows], positives=positives).loss(
+                "bce", rule=parts, step=StepContext.of_part(part, 3)
+            ).backward()
         close(parted.weight, whole.weight.double())
         close(parted.bias, whole.bias.double())
 

@@ -11,10 +11,12 @@ import torch
 from support.triton_worker import call, interpreter
 from torch import Tensor
 
+from megalabel.kernels.all_labels.label_pass import Request
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in.connections import input_dtype
 from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.rule import StepContext
 from megalabel.kernels.updates.sgd_rule import SGDRule
 
 pytestmark = [
@@ -105,13 +107,13 @@ def test_value(worker, shape, loss, rng):
 def test_gradients(worker, shape, wanted, rng):
     loss, wants = wanted
     xt, layer, places = problem(shape, rng, bias=loss == "bce" or wants[2])
-    named = {"rule": None, "of_x": 0.7, "of_w": 0.3, "wants": wants}
-    found, _ = call(worker, "fan_in.fixed_fan_in.gradients", xt, layer, loss, places, **named)
-    expected = fan_in_plain.gradients(xt.double(), widened(layer), loss, places, **named)
+    request = Request(wants, scale=0.7, weight_scale=0.3)
+    found, _ = call(worker, "fan_in.fixed_fan_in.gradients", xt, layer, loss, places, request)
+    expected = fan_in_plain.gradients(xt.double(), widened(layer), loss, places, request)
     near(found.embedding, expected.embedding)
     near(found.weight, expected.weight)
     near(found.bias, expected.bias)
-    again, _ = call(worker, "fan_in.fixed_fan_in.gradients", xt, layer, loss, places, **named)
+    again, _ = call(worker, "fan_in.fixed_fan_in.gradients", xt, layer, loss, places, request)
     for a, b in zip(vars(found).values(), vars(again).values(), strict=True):
         assert a is b is None or torch.equal(a, b)
 
@@ -150,19 +152,18 @@ def test_rules_learn_in_the_pass(worker, shape, bias, rule, rng):
     exact, rules = widened(layer), [replace(rule), replace(rule)]
     for part in range(4):  # two steps of two micro-batches
         for r, of_layer in zip(rules, (layer, exact), strict=True):
-            r.first, r.last = part % 2 == 0, part % 2 == 1
-            r.prepare(of_layer.weight, of_layer.bias)
-        named = {"of_x": 0.7, "of_w": 0.3, "wants": (True, True, bias)}
+            r.prepare(of_layer.weight, of_layer.bias, StepContext.of_part(part % 2, 2))
+        requests = [Request((True, True, bias), 0.7, 0.3, r, StepContext.of_part(part % 2, 2)) for r in rules]
         found, left = call(
-            worker, "fan_in.fixed_fan_in.gradients", xt, layer, "squared_hinge", places, rule=rules[0], **named
+            worker, "fan_in.fixed_fan_in.gradients", xt, layer, "squared_hinge", places, requests[0]
         )
-        layer, rules[0] = left[1], left[4]
-        expected = fan_in_plain.gradients(xt.double(), exact, "squared_hinge", places, rule=rules[1], **named)
+        layer, rules[0] = left[1], left[4].rule
+        expected = fan_in_plain.gradients(xt.double(), exact, "squared_hinge", places, requests[1])
         assert found.weight is None and found.bias is None
         near(found.embedding, expected.embedding)
         near(layer.weight, exact.weight)
         near(layer.bias, exact.bias)
-        for a, b in zip(rules[0].beside_weight(), rules[1].beside_weight(), strict=True):
+        for a, b in zip(rules[0].weight_state(), rules[1].weight_state(), strict=True):
             near(a, b)
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.dense import DenseHead
+from megalabel.kernels.updates.rule import StepContext
 from megalabel.training.optim.groups import FusedAdam, FusedSGD, Optimizers, adamw, clip_norm, lazy_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 from megalabel.training.optim.schedule import ThreePhase, WarmupCosine
@@ -133,10 +134,10 @@ def test_every_head_inside_a_wrapper_gets_a_rule_of_its_own():
 
     head = Two()
     fused = FusedSGD(head, 0.1, 0.9)
-    fused.begin(1, 3, 8.0)
+    fused.begin(StepContext(first=False, last=False, loss_scale=8.0))
     assert [inside.rule for inside in head.inside] == fused.rules
     assert fused.rules[0] is not fused.rules[1]
-    assert [(r.first, r.last, r.loss_scale) for r in fused.rules] == [(False, False, 8.0)] * 2
+    assert [inside.step_context for inside in head.inside] == [StepContext(False, False, 8.0)] * 2
     assert [p.shape for p in fused.param_groups[0]["params"]] == [(3, 2), (4, 2)]
     assert head.rule is None
 

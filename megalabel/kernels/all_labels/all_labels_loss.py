@@ -12,12 +12,12 @@ by hand for the whole of L at once; going over L in chunks, each updated at once
 
 Two ways to learn:
 
-* With a rule (`SGDRule`, `AdamRule`) the backward pass updates the weights in place, chunk by chunk, and the
-  embedding's gradient comes from the weights *before* the update. Weights or a bias that require no gradient
-  stay as they are. There is no gradient buffer and no optimiser state but the moments. The upstream gradient of
-  the scalar multiplies the embedding's gradient; the weights' is multiplied by upstream / rule.loss_scale, so that
-  a factor which belongs to the loss reaches them and the scale of a scaler never does: Renée's split loss scaling,
-  without which float16 training ends in NaN.
+* With a rule (`SGDRule`, `AdamRule`, or an `UpdateRule` of one's own) the backward pass updates the weights in
+  place, chunk by chunk, and the embedding's gradient comes from the weights *before* the update. Weights or a bias
+  that require no gradient stay as they are. There is no gradient buffer and no optimizer state but the moments.
+  The upstream gradient of the scalar multiplies the embedding's gradient; the weights' is multiplied by
+  upstream / step.loss_scale, so that a factor which belongs to the loss reaches them and the scale of a scaler
+  never does: Renée's split loss scaling, without which float16 training ends in NaN.
 * Without a rule this is an ordinary function: weight.grad and bias.grad appear, any optimiser works, and the
   upstream gradient multiplies everything.
 
@@ -28,7 +28,7 @@ one chunk follows the other; both run `label_pass.py`. `plain` is the definition
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -36,13 +36,14 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels import label_loss, label_pass
-from megalabel.kernels.all_labels.label_pass import Chunks, Ones
+from megalabel.kernels.all_labels.label_pass import Chunks, Ones, Request
 from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
-from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, accumulator_dtype
 from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
-__all__ = ["AdamRule", "Rule", "SGDRule", "all_labels_loss", "plain"]
+__all__ = ["AdamRule", "SGDRule", "StepContext", "UpdateRule", "all_labels_loss", "plain"]
 
 COMPUTE_DTYPES = (None, torch.float32, torch.bfloat16, torch.float16)
 
@@ -63,7 +64,8 @@ def all_labels_loss(
     *,
     loss: str = "bce",
     scale: float = 1.0,
-    rule: Rule | None = None,
+    rule: UpdateRule | None = None,
+    step: StepContext = ONLY_PART,
     value: bool = True,
     chunk: int | None = None,
     compute_dtype: torch.dtype | None = None,
@@ -72,17 +74,19 @@ def all_labels_loss(
 
     Args:
         x: embeddings (B, D), any floating type.
-        weight: (L, D) float32 or float64.
+        weight: (L, D) float32 or float64; with a rule any type in its WEIGHT_DTYPES, and without gradients
+            (no_grad) any floating type.
         bias: (L,) of the same type, or None.
         positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
         loss: "bce", binary cross-entropy with logits, or "squared_hinge".
         scale: multiplies value and gradients; 1 / (B·L) makes the sum a mean.
         rule: the in-place update that the backward pass makes; None for ordinary gradients.
+        step: where this micro-batch stands within its optimizer step; the backward pass hands it to the rule.
         value: whether the number is wanted, at the price of one more product. Without gradients (no_grad) it
             is always computed.
         chunk: labels at a time, None for what suits the caches. Results depend on it by rounding only.
-        compute_dtype: the type of the matrix products, None for the weights' own. Weights, momentum and the
-            accumulator of the embedding's gradient stay as wide as the weights.
+        compute_dtype: the type of the matrix products, None for the weights' own. Weights and
+            momentum stay as they are; the embedding's gradient is summed in the weights' type, at least float32.
 
     Returns:
         A scalar, float32 (float64 for float64 weights); NaN, but connected to the graph, when the value is
@@ -96,82 +100,75 @@ def all_labels_loss(
         DataError: a positive pair outside (B, L).
     """
     _check(x, weight, bias, chunk, compute_dtype)
+    _check_weight_type(weight, rule)
     label_loss.check_loss(loss)
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="correct it", where="scale")
     if rule is not None:
         check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
-    arguments = x, weight, bias, positives, loss, scale, rule, wanted, chunk, compute_dtype
-    found: Tensor = _AllLabelsLoss.apply(*arguments)
+    task = _Task(positives, loss, scale, rule, step, wanted, chunk, compute_dtype)
+    found: Tensor = _AllLabelsLoss.apply(x, weight, bias, task)
     return found
+
+
+class _Task(NamedTuple):
+    """What of the arguments is no tensor that may have a gradient."""
+
+    positives: Positives
+    loss: str
+    scale: float
+    rule: UpdateRule | None
+    step: StepContext
+    wanted: bool
+    chunk: int | None
+    compute_dtype: torch.dtype | None
 
 
 class _AllLabelsLoss(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        positives: Positives,
-        loss: str,
-        scale: float,
-        rule: Rule | None,
-        wanted: bool,
-        chunk: int | None,
-        compute_dtype: torch.dtype | None,
-    ) -> Tensor:
-        chunks = Chunks.of(weight.shape[0], weight.shape[1], x.shape[0], x.device, chunk)
-        ones = Ones.of(positives, x.shape[0], chunks)
-        inputs = x.to(compute_dtype or weight.dtype)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, task: _Task) -> Tensor:
+        chunks = Chunks.of(weight.shape[0], weight.shape[1], x.shape[0], x.device, task.chunk)
+        ones = Ones.of(task.positives, x.shape[0], chunks)
+        inputs = x.to(task.compute_dtype or weight.dtype)
         must_be_finite(x, "the embeddings that the encoder gave")
-        if rule is None:
+        if task.rule is None:
             ctx.save_for_backward(inputs, weight, bias)
         else:
             # Not saved through autograd, whose guard against in-place changes would refuse our own update.
             ctx.save_for_backward(inputs)
-            ctx.own = weight.detach(), None if bias is None else bias.detach()
-        ctx.loss, ctx.scale, ctx.rule, ctx.chunks, ctx.ones, ctx.dtype = loss, scale, rule, chunks, ones, x.dtype
-        if not wanted:
-            return weight.new_full((), float("nan"))
+            ctx.own = weight.detach(), _detach(bias)
+        ctx.task, ctx.chunks, ctx.ones, ctx.dtype = task, chunks, ones, x.dtype
+        wide = accumulator_dtype(weight.dtype)
+        if not task.wanted:
+            return weight.new_full((), float("nan"), dtype=wide)
         with torch.autocast(x.device.type, enabled=False):
-            total = label_pass.value(loss, inputs, weight.detach(), _detach(bias), ones, chunks)
-        found = total.mul_(scale).to(weight.dtype)
+            total = label_pass.value(task.loss, inputs, weight.detach(), _detach(bias), ones, chunks)
+        found = total.mul_(task.scale).to(wide)
         must_be_finite(found, "the loss")
         return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        scale = times = float(upstream) * ctx.scale
-        if ctx.rule is None:
+        task: _Task = ctx.task
+        request = Request.of_loss(ctx.needs_input_grad[:3], float(upstream), task.scale, task.rule, task.step)
+        if task.rule is None:
             x, weight, bias = ctx.saved_tensors
         else:
             must_be_finite(upstream, "the gradient of the loss itself")
-            times = scale / ctx.rule.loss_scale
             (x,) = ctx.saved_tensors
             weight, bias = ctx.own
-            ctx.rule.prepare(*label_pass.learning(weight, bias, ctx.needs_input_grad[:3]))
+            request.prepare(weight, bias)
+        weight, bias = weight.detach(), _detach(bias)
         with torch.autocast(x.device.type, enabled=False):
-            found = label_pass.gradients(
-                ctx.loss,
-                x,
-                weight.detach(),
-                _detach(bias),
-                ctx.ones,
-                ctx.chunks,
-                rule=ctx.rule,
-                scale=scale,
-                times=times,
-                wants=ctx.needs_input_grad[:3],
-            )
+            found = label_pass.gradients(task.loss, x, weight, bias, ctx.ones, ctx.chunks, request)
         embedding = found.embedding
         if embedding is not None:
             if x.dtype != torch.float16:
                 must_be_finite(embedding, "the embedding's gradient")
             embedding = embedding.to(ctx.dtype)
-        return embedding, found.weight, found.bias, *[None] * 7
+        return embedding, found.weight, found.bias, None
 
 
 def _detach(x: Tensor | None) -> Tensor | None:
@@ -187,12 +184,6 @@ def _check(
             wanted="(B, D) and (L, D) with the same D, and at least one label",
             next_step="give the head the encoder's width as `dim`",
         )
-    if weight.dtype not in (torch.float32, torch.float64):
-        raise SettingError(
-            f"weights of type {weight.dtype}",
-            wanted="float32 (or float64), since small updates vanish in narrower ones",
-            next_step="keep the head in float32 and set compute_dtype for faster products",
-        )
     check_bias(weight, bias)
     if chunk is not None and chunk < 1:
         raise SettingError(f"chunk={chunk}", wanted="1 or more, or None", next_step="leave it out", where="chunk")
@@ -203,3 +194,17 @@ def _check(
             next_step="leave it out on a CPU, take torch.bfloat16 on a recent GPU",
             where="compute_dtype",
         )
+
+
+def _check_weight_type(weight: Tensor, rule: UpdateRule | None) -> None:
+    """Refuses weights that nothing here can train: narrow ones, unless the rule handles them."""
+    trained = (torch.float32, torch.float64) if rule is None else rule.WEIGHT_DTYPES
+    if weight.dtype in trained or (weight.is_floating_point() and not torch.is_grad_enabled()):
+        return
+    raise SettingError(
+        f"weights of type {weight.dtype}",
+        wanted=" or ".join(map(str, trained)) + ", since small updates vanish in narrower types",
+        next_step="keep the head in float32 and set compute_dtype for faster products, "
+        "or train it with an UpdateRule that handles this type",
+        where="weight",
+    )

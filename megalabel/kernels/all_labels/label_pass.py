@@ -8,6 +8,7 @@ label's row together, because positives are sorted by label and because the upda
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from torch import Tensor
 from megalabel.kernels.all_labels.label_loss import gradient_, value_
 from megalabel.kernels.core.checks import check_range, check_vectors
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
-from megalabel.kernels.updates.adam_rule import Rule
+from megalabel.kernels.updates.rule import ONLY_PART, LabelRows, StepContext, UpdateRule, accumulator_dtype
 from megalabel.types import Positives
 
 Wants = tuple[bool, bool, bool]  # which gradients are wanted: of embedding, weight and bias
@@ -114,11 +115,42 @@ def value(loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones,
         logits = _Product(x, weight, bias, chunks)
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         for c in numbers:
-            z = logits(*chunks.bounds(c))[0].to(weight.dtype)
+            z = logits(*chunks.bounds(c))[0].to(accumulator_dtype(weight.dtype))
             total += value_(loss, z, ones.of_chunk(c))
         return total
 
     return torch.stack(run_ranges(of_range, chunks.ranges)).sum()
+
+
+class Request(NamedTuple):
+    """What a backward pass is asked for.
+
+    Attributes:
+        wants: which gradients are wanted, of embedding, weight and bias.
+        scale: a factor of the embedding's gradient.
+        weight_scale: a factor of the gradients by weight and bias.
+        rule: spends the gradients by weight and bias, which are not given back; None to give them back.
+        step: the context in which the rule acts.
+    """
+
+    wants: Wants
+    scale: float = 1.0
+    weight_scale: float = 1.0
+    rule: UpdateRule | None = None
+    step: StepContext = ONLY_PART
+
+    @classmethod
+    def of_loss(
+        cls, wants: Wants, upstream: float, scale: float, rule: UpdateRule | None, step: StepContext
+    ) -> Request:
+        """The request of a loss times `scale`, given the gradient by it; a rule never sees the loss scale."""
+        total = upstream * scale
+        return cls(wants, total, total if rule is None else total / step.loss_scale, rule, step)
+
+    def prepare(self, weight: Tensor, bias: Tensor | None) -> None:
+        """Prepares the rule, if there is one, for a micro-batch."""
+        if self.rule is not None:
+            self.rule.prepare(*learning(weight, bias, self.wants), self.step)
 
 
 @dataclass
@@ -153,20 +185,17 @@ def gradients(
     bias: Tensor | None,
     ones: Ones,
     chunks: Chunks,
-    *,
-    rule: Rule | None,
-    scale: float,
-    times: float = 1.0,
-    wants: Wants,
+    request: Request,
 ) -> Gradients:
     """The gradients with respect to (x, weight, bias), those of them that are wanted.
 
-    `scale` multiplies all of them. With a rule weight and bias, if wanted, are changed in place instead of getting
-    a gradient, and theirs is multiplied by `times` instead. x (B, D) is in the type that products run in.
+    With a rule weight and bias, if wanted, are changed in place instead of getting a gradient. x (B, D) is in the
+    type that products run in.
     """
-    wide = weight.dtype  # accumulators are as wide as the weights
+    wants, scale, weight_scale, rule, step = request
+    wide = accumulator_dtype(weight.dtype)
     moving = learning(weight, bias, wants)
-    out = Gradients() if rule else Gradients.beside(*moving)
+    out = Gradients() if rule is not None else Gradients.beside(*moving)
 
     def of_range(numbers: range) -> Tensor | None:
         logits = _Product(x, weight, bias, chunks)
@@ -179,12 +208,12 @@ def gradients(
             if embedding is not None:
                 _add_scaled(embedding, g.t(), w, scale, part)
             if rule is not None:
-                rule.update(*moving, g, x, start, stop, times)
+                rule.update(LabelRows(*moving, start, stop), g, x, step, weight_scale)
                 continue
             if out.weight is not None:
-                _product(out.weight[start:stop], g, x, scale)
+                _product(out.weight[start:stop], g, x, weight_scale)
             if out.bias is not None:
-                torch.mul(g.sum(1, dtype=wide), scale, out=out.bias[start:stop])
+                torch.mul(g.sum(1, dtype=wide), weight_scale, out=out.bias[start:stop])
         return embedding
 
     parts = run_ranges(of_range, chunks.ranges)

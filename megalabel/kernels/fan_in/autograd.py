@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from megalabel.kernels.all_labels.label_pass import learning
+from megalabel.kernels.all_labels.label_pass import Request
 from megalabel.kernels.core.checks import must_be_finite
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in.layer import FanIn
-from megalabel.kernels.updates.adam_rule import Rule
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 
 _COMPILED = Operation(__package__, "fixed_fan_in", ("cpu", "triton"))
 
@@ -24,20 +24,31 @@ def scores(x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tens
     return z
 
 
-def loss_of(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    layer: FanIn,
-    places: Tensor,
-    loss: str,
-    *,
-    scale: float,
-    rule: Rule | None,
-    wanted: bool,
-) -> Tensor:
+class Task(NamedTuple):
+    """A loss over a layer.
+
+    Attributes:
+        layer: checked, and made of the tensors that the loss is taken of.
+        places: (P,) int64, the positives as label · B + text, strictly rising.
+        loss: one of `label_loss.LOSSES`.
+        scale: what the sum is multiplied by.
+        wanted: whether the value is wanted.
+        rule: spends the gradients by weight and bias, if there is one.
+        step: the context in which the rule acts.
+    """
+
+    layer: FanIn
+    places: Tensor
+    loss: str
+    scale: float
+    wanted: bool
+    rule: UpdateRule | None = None
+    step: StepContext = ONLY_PART
+
+
+def loss_of(x: Tensor, weight: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     """The loss, whose backward pass makes all gradients, and with a rule spends those by weight and bias."""
-    found: Tensor = _Loss.apply(x, weight, bias, layer, places, loss, scale, rule, wanted)
+    found: Tensor = _Loss.apply(x, weight, bias, task)
     return found
 
 
@@ -65,57 +76,35 @@ class _Scores(torch.autograd.Function):
 
 class _Loss(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        layer: FanIn,
-        places: Tensor,
-        loss: str,
-        scale: float,
-        rule: Rule | None,
-        wanted: bool,
-    ) -> Tensor:
-        xt = transposed(x, layer)
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, task: Task) -> Tensor:
+        xt = transposed(x, task.layer)
         must_be_finite(xt, "the embeddings that the encoder gave")
         # With a rule not saved through autograd, whose guard against in-place changes would refuse our own update.
-        ctx.save_for_backward(xt, *((weight, bias) if rule is None else ()))
-        ctx.layer, ctx.places, ctx.loss, ctx.scale, ctx.rule, ctx.dtype = layer, places, loss, scale, rule, x.dtype
-        ctx.body = implementation(layer)
-        if not wanted:
+        ctx.save_for_backward(xt, *((weight, bias) if task.rule is None else ()))
+        ctx.task, ctx.dtype, ctx.body = task, x.dtype, implementation(task.layer)
+        if not task.wanted:
             return weight.new_full((), float("nan"))
         with own_dtype(xt):
-            total: Tensor = ctx.body.value(xt, layer, loss, places)
-        value = (total * scale).to(weight.dtype)
+            total: Tensor = ctx.body.value(xt, task.layer, task.loss, task.places)
+        value = (total * task.scale).to(weight.dtype)
         must_be_finite(value, "the loss")
         return value
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        xt, layer, rule = ctx.saved_tensors[0], ctx.layer, ctx.rule
-        of_x = of_w = float(upstream) * ctx.scale
-        if rule is not None:
+        xt, task = ctx.saved_tensors[0], ctx.task
+        request = Request.of_loss(ctx.needs_input_grad[:3], float(upstream), task.scale, task.rule, task.step)
+        if task.rule is not None:
             must_be_finite(upstream, "the gradient of the loss itself")
-            of_w /= rule.loss_scale
-            rule.prepare(*learning(layer.weight, layer.bias, ctx.needs_input_grad[:3]))
+            request.prepare(task.layer.weight, task.layer.bias)
         with own_dtype(xt):
-            found = ctx.body.gradients(
-                xt,
-                layer,
-                ctx.loss,
-                ctx.places,
-                rule=rule,
-                of_x=of_x,
-                of_w=of_w,
-                wants=ctx.needs_input_grad[:3],
-            )
+            found = ctx.body.gradients(xt, task.layer, task.loss, task.places, request)
         embedding = found.embedding
         if embedding is not None:
             must_be_finite(embedding, "the embedding's gradient")
             embedding = embedding.t().to(ctx.dtype)
-        return embedding, found.weight, found.bias, None, None, None, None, None, None
+        return embedding, found.weight, found.bias, None
 
 
 def implementation(layer: FanIn) -> Any:

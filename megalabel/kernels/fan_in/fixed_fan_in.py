@@ -15,8 +15,8 @@ the weights before they move. A label whose dz is 0 for all texts, as most are u
 while, ends after its logits; so does each block of texts. A value that is wanted costs the logits once more, in
 the forward pass.
 
-Two ways to learn, as `all_labels_loss` has them: with a rule (`SGDRule`, `AdamRule`) the backward pass changes
-weights and bias in place, those that require a gradient, by the upstream gradient over `rule.loss_scale`; without
+Two ways to learn, as `all_labels_loss` has them: with a rule (`SGDRule`, `AdamRule`, …) the backward pass changes
+weights and bias in place, those that require a gradient, by the upstream gradient over `step.loss_scale`; without
 one, weight.grad and bias.grad appear.
 
 Floor of a step on two cores with AVX2: 6·B·L·F operations on inputs from the caches at 80 GFLOP/s, 0.103 s for
@@ -51,10 +51,10 @@ from megalabel.kernels.all_labels import label_loss
 from megalabel.kernels.all_labels.label_pass import Chunks, Ones
 from megalabel.kernels.all_labels.streaming_topk import topk_of
 from megalabel.kernels.core.checks import check_own_memory
-from megalabel.kernels.fan_in.autograd import implementation, loss_of, own_dtype, scores, transposed
+from megalabel.kernels.fan_in.autograd import Task, implementation, loss_of, own_dtype, scores, transposed
 from megalabel.kernels.fan_in.connections import input_dtype
 from megalabel.kernels.fan_in.layer import FanIn
-from megalabel.kernels.updates.adam_rule import Rule
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 from megalabel.types import Positives, TopK
 
 __all__ = ["densify", "fan_in_growth", "fan_in_loss", "fan_in_scores", "fan_in_topk", "input_dtype", "plain"]
@@ -111,7 +111,8 @@ def fan_in_loss(
     group: int = 1,
     loss: str = "squared_hinge",
     scale: float = 1.0,
-    rule: Rule | None = None,
+    rule: UpdateRule | None = None,
+    step: StepContext = ONLY_PART,
     value: bool = True,
 ) -> Tensor:
     """A loss over all texts and labels: scale times the sum of `label_loss.py`.
@@ -126,6 +127,7 @@ def fan_in_loss(
         loss: "squared_hinge" or "bce".
         scale: what the sum is multiplied by; 1 / (B · L) for the mean.
         rule: the in-place update that the backward pass makes; None for ordinary gradients.
+        step: where this micro-batch stands within its optimizer step; the backward pass hands it to the rule.
         value: whether the number is wanted. Without gradients (no_grad) it is always computed.
 
     Returns:
@@ -143,7 +145,7 @@ def fan_in_loss(
     if rule is not None:
         check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
-    return loss_of(x, weight, bias, layer, places, loss, scale=scale, rule=rule, wanted=wanted)
+    return loss_of(x, weight, bias, Task(layer, places, loss, scale, wanted, rule, step))
 
 
 @torch.no_grad()

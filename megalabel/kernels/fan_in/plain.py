@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels.all_labels import label_loss
-from megalabel.kernels.all_labels.label_pass import Gradients, Wants, learning
+from megalabel.kernels.all_labels.label_pass import Gradients, Request, Wants, learning
 from megalabel.kernels.core.threads import run_ranges
 from megalabel.kernels.fan_in.layer import FanIn
-from megalabel.kernels.updates.adam_rule import Rule
+from megalabel.kernels.updates.rule import LabelRows
 
 T = TypeVar("T")
 Scores = Callable[[Tensor, FanIn, int, int], Tensor]
@@ -35,30 +35,19 @@ def value(xt: Tensor, layer: FanIn, loss: str, places: Tensor, scores: Scores = 
 
 
 def gradients(
-    xt: Tensor,
-    layer: FanIn,
-    loss: str,
-    places: Tensor,
-    *,
-    rule: Rule | None,
-    of_x: float,
-    of_w: float,
-    wants: Wants,
+    xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Request, scores: Scores = scores
 ) -> Gradients:
-    """The loss's gradients by embedding, times of_x, and by weight and bias, times of_w, those that are wanted.
-
-    A rule spends those by weight and bias at once, and they are not given back.
-    """
+    """The loss's gradients by embedding, weight and bias, those that are requested."""
 
     def slopes(start: int, stop: int) -> Tensor:
         return _slopes(scores(xt, layer, start, stop), loss, places, start, stop)
 
-    return _backward(xt, layer, slopes, rule, of_x, of_w, wants)
+    return _backward(xt, layer, slopes, request)
 
 
 def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
     """The gradients by embedding, weight and bias that follow from those by the logits, dz (L, B)."""
-    return _backward(xt, layer, lambda start, stop: dz[start:stop], None, 1.0, 1.0, wants)
+    return _backward(xt, layer, lambda start, stop: dz[start:stop], Request(wants))
 
 
 def growth(
@@ -96,17 +85,10 @@ def _within(places: Tensor, start: int, stop: int, n_texts: int) -> Tensor:
     return places[low:high] - start * n_texts
 
 
-def _backward(
-    xt: Tensor,
-    layer: FanIn,
-    slopes: Callable[[int, int], Tensor],
-    rule: Rule | None,
-    of_x: float,
-    of_w: float,
-    wants: Wants,
-) -> Gradients:
+def _backward(xt: Tensor, layer: FanIn, slopes: Callable[[int, int], Tensor], request: Request) -> Gradients:
+    wants, scale, weight_scale, rule, step = request
     weight, bias = learning(layer.weight, layer.bias, wants)
-    out = Gradients() if rule else Gradients.beside(weight, bias)
+    out = Gradients() if rule is not None else Gradients.beside(weight, bias)
     chunks = layer.chunks(xt.shape[1])
 
     def of_range(numbers: range) -> Tensor | None:
@@ -115,14 +97,14 @@ def _backward(
             start, stop = chunks.bounds(c)
             dz = slopes(start, stop)
             if embedding is not None:
-                embedding.addmm_(layer.dense(start, stop).t(), dz, alpha=of_x)
+                embedding.addmm_(layer.dense(start, stop).t(), dz, alpha=scale)
             gw = gb = None
             if weight is not None:
-                gw = (dz @ xt.t()).gather(1, layer.places(start, stop)).mul_(of_w)
+                gw = (dz @ xt.t()).gather(1, layer.places(start, stop)).mul_(weight_scale)
             if bias is not None:
-                gb = dz.sum(1).mul_(of_w)
+                gb = dz.sum(1).mul_(weight_scale)
             if rule is not None:
-                rule.apply(weight, bias, gw, gb, start, stop)
+                rule.apply(LabelRows(weight, bias, start, stop), gw, gb, step)
             if out.weight is not None and gw is not None:
                 out.weight[start:stop] = gw
             if out.bias is not None and gb is not None:

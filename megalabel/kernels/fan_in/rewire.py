@@ -135,7 +135,7 @@ def restart(
             raise SettingError(
                 f"a state {tuple(state.shape)} for weights {tuple(weight.shape)}",
                 wanted="optimiser states shaped as the weights",
-                next_step="pass rule.beside_weight() of the rule that updates this head",
+                next_step="pass rule.weight_state() of the rule that updates this head",
                 where="states",
             )
     fresh = slots.cpu().numpy()

@@ -1,33 +1,24 @@
-"""AdamW on a chunk of labels, while its gradients are at hand."""
+"""AdamW as an update rule: a chunk of labels changes while its gradients are at hand."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 from torch import Tensor
 
 from megalabel.kernels.updates.adam import AdamSettings, adam_step_
+from megalabel.kernels.updates.rule import LabelRows, StepContext, UpdateRule, buffer_like
 from megalabel.kernels.updates.sgd import add_product, rescale
-from megalabel.kernels.updates.sgd_rule import SGDRule, beside
 
 
 @dataclass
-class AdamRule:
-    """How a backward pass updates the weights in place, with the results of `torch.optim.AdamW`.
+class AdamRule(UpdateRule):
+    """Updates weights in the backward pass with the results of `torch.optim.AdamW`; `adam.py` has the formula.
 
-        weight ← (1 − lr · weight_decay) · weight
-        mean   ← mean + (1 − β₁) (gradient − mean)
-        square ← β₂ · square + (1 − β₂) gradient²
-        weight ← weight − rate · mean / (√square / root + eps)
-
-    with rate = lr / (1 − β₁ᵗ) and root = √(1 − β₂ᵗ), where t = `steps` counts this step too (Kingma and Ba, 2015;
-    decoupled decay: Loshchilov and Hutter, 2019). `gradient` is the sum over the micro-batches of one step. Every
-    weight moves in every step, also where its gradient is 0.
-
-    A step over several micro-batches sets `first` on the first of them alone and `last` on the last alone. Their
-    gradients are then summed in `gradient` (L, D), the weights and moments change at the last. With one
-    micro-batch a step there is no such buffer.
+    The gradient of a step is the sum over its micro-batches. Every weight moves in every step, also where its
+    gradient is 0. Gradients of several micro-batches are summed in `gradient` (L, D), and weights and moments
+    change at the last. With one micro-batch a step there is no such buffer.
 
     Attributes:
         lr: the learning rate.
@@ -36,19 +27,16 @@ class AdamRule:
         weight_decay: decoupled, 0 or more.
         decay_bias: whether the bias decays too.
         steps: how many steps were begun.
-        mean: (L, D) in the weights' type, None until the first step; belongs in a checkpoint as all moments do.
+        mean: (L, D) in the type of the weights, None until the first step; belongs in a checkpoint as all moments
+            do.
         square: (L, D), likewise.
         bias_mean: (L,), likewise.
         bias_square: (L,), likewise.
         gradient: (L, D), the sum over micro-batches; of no use after a step.
         bias_gradient: (L,), likewise.
-        first: this is the first micro-batch of a step.
-        last: this is the last micro-batch of a step.
-        loss_scale: what the loss was multiplied by for the sake of narrow types. Weights learn from the
-            upstream gradient divided by it.
 
     Raises:
-        SettingError: a number out of range.
+        SettingError: a number is out of range.
     """
 
     lr: float
@@ -63,9 +51,6 @@ class AdamRule:
     bias_square: Tensor | None = None
     gradient: Tensor | None = None
     bias_gradient: Tensor | None = None
-    first: bool = True
-    last: bool = True
-    loss_scale: float = 1.0
 
     KEPT: ClassVar[tuple[str, ...]] = ("steps", "mean", "square", "bias_mean", "bias_square")
 
@@ -82,88 +67,60 @@ class AdamRule:
         """The hyperparameters of the bias' step."""
         return self.settings._replace(weight_decay=self.weight_decay if self.decay_bias else 0.0)
 
-    @property
-    def needs_gradient(self) -> bool:
-        """Whether the gradient of this micro-batch is summed with others' before weights move."""
-        return not (self.first and self.last)
+    def prepare(self, weight: Tensor | None, bias: Tensor | None, step: StepContext) -> None:
+        """Counts the step on its first micro-batch, and makes the buffers that are not there, zero."""
+        self.steps += step.first
+        self.mean, self.square = buffer_like(weight, self.mean), buffer_like(weight, self.square)
+        self.bias_mean, self.bias_square = buffer_like(bias, self.bias_mean), buffer_like(bias, self.bias_square)
+        if not step.single:
+            self.gradient = buffer_like(weight, self.gradient)
+            self.bias_gradient = buffer_like(bias, self.bias_gradient)
 
-    def prepare(self, weight: Tensor | None, bias: Tensor | None) -> None:
-        """Begins a micro-batch: counts the step on the first, and makes the buffers that are not there, zero.
-
-        Here and below None is for what does not learn: it stays as it is, and so does what is kept of it.
-        """
-        self.steps += self.first
-        self.mean, self.square = beside(weight, self.mean), beside(weight, self.square)
-        self.bias_mean, self.bias_square = beside(bias, self.bias_mean), beside(bias, self.bias_square)
-        if self.needs_gradient:
-            self.gradient = beside(weight, self.gradient)
-            self.bias_gradient = beside(bias, self.bias_gradient)
-
-    def beside_weight(self) -> list[Tensor]:
-        """What is kept of each weight between steps, tensors of the weights' shape."""
+    def weight_state(self) -> list[Tensor]:
+        """Both moments, if they are there."""
         return [kept for kept in (self.mean, self.square) if kept is not None]
 
-    def apply(
-        self,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        gw: Tensor | None,
-        gb: Tensor | None,
-        start: int,
-        stop: int,
-    ) -> None:
-        """Labels `start` to `stop` learn from this micro-batch's gradients, gw (n, D) and gb (n,)."""
-        if weight is not None:
+    def apply(self, labels: LabelRows, gw: Tensor | None, gb: Tensor | None, step: StepContext) -> None:
+        """Updates a chunk of labels from gradients (n, D) and (n,)."""
+        if labels.weight is not None:
             assert gw is not None
-            if self.needs_gradient:
+            if not step.single:
                 assert self.gradient is not None
-                gw = rescale(self.gradient[start:stop], self._keep).add_(gw)
-            self._move_weight(weight, gw, slice(start, stop))
-        if bias is not None:
+                gw = rescale(self.gradient[labels.rows], 0.0 if step.first else 1.0).add_(gw)
+            self._move_weight(labels, gw, step)
+        if labels.bias is not None:
             assert gb is not None
-            self._move_bias(bias, gb, slice(start, stop))
+            self._move_bias(labels, gb, step)
 
-    def update(
-        self,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        g: Tensor,
-        x: Tensor,
-        start: int,
-        stop: int,
-        times: float = 1.0,
-    ) -> None:
-        """The same from g (n, B), the loss's gradient by logits, and x (B, D): times · g x."""
+    def update(self, labels: LabelRows, g: Tensor, x: Tensor, step: StepContext, times: float = 1.0) -> None:
+        """Updates a chunk of labels from g (n, B) and x (B, D), whose product is written once."""
+        weight, bias = labels.weight, labels.bias
         if weight is not None:
-            if self.needs_gradient:
-                assert self.gradient is not None
-                gw, keep = self.gradient[start:stop], self._keep
+            if step.single:
+                gw = weight.new_empty(labels.stop - labels.start, weight.shape[1])
             else:
-                gw, keep = weight.new_empty(stop - start, weight.shape[1]), 0.0
-            add_product(gw, g, x, keep, times)
-            self._move_weight(weight, gw, slice(start, stop))
+                assert self.gradient is not None
+                gw = self.gradient[labels.rows]
+            add_product(gw, g, x, 0.0 if step.first else 1.0, times)
+            self._move_weight(labels, gw, step)
         if bias is not None:
-            self._move_bias(bias, g.sum(1, dtype=bias.dtype).mul_(times), slice(start, stop))
+            self._move_bias(labels, g.sum(1, dtype=bias.dtype).mul_(times), step)
 
-    @property
-    def _keep(self) -> float:
-        return 0.0 if self.first else 1.0
-
-    def _move_weight(self, weight: Tensor, gw: Tensor, rows: slice) -> None:
-        if self.last:
+    def _move_weight(self, labels: LabelRows, gw: Tensor, step: StepContext) -> None:
+        if step.last:
+            assert labels.weight is not None
             assert self.mean is not None
             assert self.square is not None
-            adam_step_(weight[rows], self.mean[rows], self.square[rows], gw, self.steps, self.settings)
+            p, mean, square = (t[labels.rows] for t in (labels.weight, self.mean, self.square))
+            adam_step_(p, mean, square, gw, self.steps, self.settings)
 
-    def _move_bias(self, bias: Tensor, gb: Tensor, rows: slice) -> None:
-        if self.needs_gradient:
+    def _move_bias(self, labels: LabelRows, gb: Tensor, step: StepContext) -> None:
+        assert labels.bias is not None
+        assert self.bias_mean is not None
+        assert self.bias_square is not None
+        if not step.single:
             assert self.bias_gradient is not None
-            gb = rescale(self.bias_gradient[rows], self._keep).add_(gb)
-        if self.last:
-            assert self.bias_mean is not None
-            assert self.bias_square is not None
-            p, mean, square = (t[rows] for t in (bias, self.bias_mean, self.bias_square))
+            gb = rescale(self.bias_gradient[labels.rows], 0.0 if step.first else 1.0).add_(gb)
+        if step.last:
+            p, mean, square = (t[labels.rows] for t in (labels.bias, self.bias_mean, self.bias_square))
             adam_step_(p, mean, square, gb, self.steps, self.bias_settings)
-
-
-Rule: TypeAlias = SGDRule | AdamRule

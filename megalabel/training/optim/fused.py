@@ -9,7 +9,8 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
-from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.rule import StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 
 
@@ -24,7 +25,7 @@ class Fused:
         SettingError: no head inside updates itself, or a number out of range.
     """
 
-    def __init__(self, head: Head, lr: float, make: Callable[[], Rule]) -> None:
+    def __init__(self, head: Head, lr: float, make: Callable[[], UpdateRule]) -> None:
         heads = head.updating()
         if not heads:
             raise SettingError(
@@ -35,17 +36,20 @@ class Fused:
         self.param_groups: list[dict[str, Any]] = [
             {"params": [p for h in heads for p in h.parameters()], "lr": lr}
         ]
-        self.rules: list[Rule] = []
+        self.rules: list[UpdateRule] = []
+        self.heads = heads
         for one in heads:
             one.rule = make()
             self.rules.append(one.rule)
 
-    def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
-        """Micro-batch `part` of `parts` comes next, its loss multiplied by `loss_scale`: the rules are told."""
-        for rule in self.rules:
+    def begin(self, step: StepContext) -> None:
+        """Sets the rate of the rules, and the context in which the heads compute the loss of a micro-batch.
+
+        The backward pass acts in the context that its loss was computed in.
+        """
+        for head, rule in zip(self.heads, self.rules, strict=True):
+            head.step_context = step
             rule.lr = self.param_groups[0]["lr"]
-            rule.first, rule.last = part == 0, part == parts - 1
-            rule.loss_scale = loss_scale
 
     def step(self) -> None:
         """Nothing is left to do: the weights moved in the backward."""
@@ -89,7 +93,7 @@ class FusedSGD(Fused):
         weight_decay: float = 0.0,
         decay_bias: bool = False,
     ) -> None:
-        def make() -> Rule:
+        def make() -> UpdateRule:
             return SGDRule(lr=lr, momentum=momentum, weight_decay=weight_decay, decay_bias=decay_bias)
 
         super().__init__(head, lr, make)
@@ -110,15 +114,15 @@ class FusedAdam(Fused):
         eps: float = 1e-8,
         decay_bias: bool = False,
     ) -> None:
-        def make() -> Rule:
+        def make() -> UpdateRule:
             return AdamRule(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decay_bias=decay_bias)
 
         super().__init__(head, lr, make)
         self.betas = betas
 
-    def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
-        """As of any fused optimiser; β₁ and β₂ too."""
-        super().begin(part, parts, loss_scale)
+    def begin(self, step: StepContext) -> None:
+        """As of any fused optimizer; β₁ and β₂ too."""
+        super().begin(step)
         for rule in self.rules:
             assert isinstance(rule, AdamRule)
             rule.betas = self.betas

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from megalabel.kernels.updates.rule import StepContext
 from megalabel.training.optim.fused import Fused, FusedAdam, FusedSGD
 from megalabel.training.optim.lazy_adam import LazyAdam
 from megalabel.training.optim.row_sparse import RowOptimizer
@@ -104,7 +105,7 @@ class Optimizers:
         """Tells the optimisers that act in the backward which micro-batch comes, and what scales its loss."""
         for optimizer in self.named.values():
             if isinstance(optimizer, Fused):
-                optimizer.begin(part, parts, loss_scale)
+                optimizer.begin(StepContext.of_part(part, parts, loss_scale))
 
     def step(self, scaler: torch.amp.GradScaler, clip: float = 0.0) -> None:
         """One step of each; under loss scaling a step with inf or NaN is left out, except a fused head's,

@@ -16,14 +16,13 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels.all_labels.label_loss import LOSSES
-from megalabel.kernels.all_labels.label_pass import Gradients, Wants, learning
+from megalabel.kernels.all_labels.label_pass import Gradients, Request, Wants, learning
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in._cpu.arrays import Targets, layer_of, scratch_for, texts_of, views
 from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels
-from megalabel.kernels.fan_in._cpu.rules import Spending, give, spend_by
+from megalabel.kernels.fan_in._cpu.rules import compiled_rule, give, spendings
 from megalabel.kernels.fan_in.layer import FanIn
-from megalabel.kernels.updates.adam_rule import AdamRule, Rule
 
 _CHUNK = 1 << 12  # connections a chunk: weights and gradients in the first-level cache
 _CHUNK_OF_BLOCKS = 1 << 14  # and in the second-level cache, where several blocks of texts go over them
@@ -47,39 +46,30 @@ value = partial(fan_in_plain.value, scores=scores)
 growth = partial(fan_in_plain.growth, scores=scores)
 
 
-def gradients(
-    xt: Tensor,
-    layer: FanIn,
-    loss: str,
-    places: Tensor,
-    *,
-    rule: Rule | None,
-    of_x: float,
-    of_w: float,
-    wants: Wants,
-) -> Gradients:
-    """The gradients by embedding, times of_x, and by weight and bias, times of_w; a rule spends the latter two."""
+def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Request) -> Gradients:
+    """The loss's gradients by embedding, weight and bias, those that are requested."""
+    if not compiled_rule(request.rule):
+        return fan_in_plain.gradients(xt, layer, loss, places, request, scores)
     targets = Targets(LOSSES.index(loss), places.numpy(), len(places), np.empty(0, np.float32))
-    return _backward(xt, layer, targets, rule, of_x, of_w, wants)
+    return _backward(xt, layer, targets, request)
 
 
 def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
     """The gradients by embedding, weight and bias that follow from those by the logits, dz (L, B)."""
     targets = Targets(-1, np.empty(0, np.int64), 0, dz.view(-1).numpy())
-    return _backward(xt, layer, targets, None, 1.0, 1.0, wants)
+    return _backward(xt, layer, targets, Request(wants))
 
 
-def _backward(
-    xt: Tensor, layer: FanIn, targets: Targets, rule: Rule | None, of_x: float, of_w: float, wants: Wants
-) -> Gradients:
+def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> Gradients:
+    wants, scale, weight_scale, rule, step = request
     weight, bias = learning(layer.weight, layer.bias, wants)
-    out = Gradients() if rule else Gradients.beside(weight, bias)
-    of_weights, of_biases = give(out.weight, of_w), give(out.bias, of_w)
+    out = Gradients() if rule is not None else Gradients.beside(weight, bias)
+    of_weights, of_biases = give(out.weight, weight_scale), give(out.bias, weight_scale)
     if rule is not None:
-        of_weights, of_biases = _spendings(rule, of_w, weight, bias)
+        of_weights, of_biases = spendings(rule, step, weight_scale, weight, bias)
     asked = wants[0], of_weights is not None, of_biases is not None
-    nothing = give(xt.new_empty(0), of_w)
-    spendings = of_weights or nothing, of_biases or nothing
+    nothing = give(xt.new_empty(0), weight_scale)
+    spent = of_weights or nothing, of_biases or nothing
     texts, own = texts_of(xt), layer_of(layer)
     several = texts.wide + texts.narrow > 1
     chunk = max(16, (_CHUNK_OF_BLOCKS if several else _CHUNK) // layer.weight.shape[1])
@@ -87,9 +77,7 @@ def _backward(
     def of_range(labels: range) -> Tensor:
         dx = torch.zeros(len(texts.x) if wants[0] else 0)
         mine = texts._replace(dx=dx.numpy())
-        backward(
-            labels.start, labels.stop, chunk, mine, own, targets, *spendings, asked, scratch_for(layer, chunk)
-        )
+        backward(labels.start, labels.stop, chunk, mine, own, targets, *spent, asked, scratch_for(layer, chunk))
         return dx
 
     first, *others = run_ranges(of_range, chunk_ranges(layer.n_labels, 1, thread_count(xt.device)))
@@ -98,18 +86,5 @@ def _backward(
     if wants[0]:
         blocks = [block for _, block in views(first, texts)]
         joined = torch.cat([xt[:, :0], *blocks], dim=1)
-        out.embedding = joined[:, : texts.n_texts].mul_(of_x)
+        out.embedding = joined[:, : texts.n_texts].mul_(scale)
     return out
-
-
-def _spendings(
-    rule: Rule, of_w: float, weight: Tensor | None, bias: Tensor | None
-) -> tuple[Spending | None, Spending | None]:
-    decay = rule.weight_decay if rule.decay_bias else 0.0
-    if isinstance(rule, AdamRule):
-        kept = [rule.mean, rule.square, rule.gradient]
-        of_bias = [rule.bias_mean, rule.bias_square, rule.bias_gradient]
-    else:
-        kept, of_bias = [rule.buffer], [rule.bias_buffer]
-    of_weights = None if weight is None else spend_by(rule, of_w, weight, kept, rule.weight_decay)
-    return of_weights, None if bias is None else spend_by(rule, of_w, bias, of_bias, decay)

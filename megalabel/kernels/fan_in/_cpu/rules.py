@@ -15,7 +15,10 @@ from torch import Tensor
 from megalabel.kernels.core._cpu.pointers import called, inlined, pointer
 from megalabel.kernels.updates._cpu.adam import AdamNumbers, adam, adam_numbers
 from megalabel.kernels.updates._cpu.sgd import momentum, sgd
-from megalabel.kernels.updates.adam_rule import AdamRule, Rule
+from megalabel.kernels.updates.adam import AdamSettings
+from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.rule import StepContext, UpdateRule
+from megalabel.kernels.updates.sgd_rule import SGDRule
 
 GIVE, SGD, BUFFERED_SGD, ADAM = range(4)
 _vectorised = numba.njit(
@@ -45,16 +48,46 @@ def give(gradient: Tensor | None, of_w: float) -> Spending | None:
     return None if gradient is None else _spending(GIVE, gradient, [], 0.0, [of_w])
 
 
-def spend_by(rule: Rule, of_w: float, parameter: Tensor, kept: list[Tensor | None], decay: float) -> Spending:
-    """Times of_w they move `parameter` by a rule that is prepared, and what it keeps of this parameter."""
+def compiled_rule(rule: UpdateRule | None) -> bool:
+    """Whether the compiled pass spends gradients by this rule; it calls no method of rules of one's own."""
+    return rule is None or type(rule) in (SGDRule, AdamRule)
+
+
+def spendings(
+    rule: UpdateRule, step: StepContext, of_w: float, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Spending | None, Spending | None]:
+    """How a rule, which is prepared, spends gradients times of_w by weight and bias; None for what is frozen."""
     if isinstance(rule, AdamRule):
-        settings = rule.settings._replace(weight_decay=decay)
-        numbers = [of_w, rule.lr, 0.0 if rule.first else 1.0, rule.last]
-        numbers += [settings.rate(rule.steps), 1 / settings.root(rule.steps), *map(float, adam_numbers(settings))]
-        return _spending(ADAM, parameter, kept[: 3 if rule.needs_gradient else 2], settings.keep, numbers)
-    numbers = [of_w, rule.lr, rule.momentum if rule.first else 1.0, rule.last]
-    if rule.needs_buffer:
-        return _spending(BUFFERED_SGD, parameter, kept, decay, numbers)
+        kept = [rule.mean, rule.square, rule.gradient]
+        kept_of_bias = [rule.bias_mean, rule.bias_square, rule.bias_gradient]
+        of_weights = None if weight is None else _by_adam(rule, step, of_w, weight, kept, rule.settings)
+        return of_weights, None if bias is None else _by_adam(
+            rule, step, of_w, bias, kept_of_bias, rule.bias_settings
+        )
+    assert isinstance(rule, SGDRule)
+    of_weights = None if weight is None else _by_sgd(rule, step, of_w, weight, rule.buffer, rule.weight_decay)
+    return of_weights, None if bias is None else _by_sgd(rule, step, of_w, bias, rule.bias_buffer, rule.bias_decay)
+
+
+def _by_adam(
+    rule: AdamRule,
+    step: StepContext,
+    of_w: float,
+    parameter: Tensor,
+    kept: list[Tensor | None],
+    settings: AdamSettings,
+) -> Spending:
+    numbers = [of_w, rule.lr, 0.0 if step.first else 1.0, step.last]
+    numbers += [settings.rate(rule.steps), 1 / settings.root(rule.steps), *map(float, adam_numbers(settings))]
+    return _spending(ADAM, parameter, kept[: 2 if step.single else 3], settings.keep, numbers)
+
+
+def _by_sgd(
+    rule: SGDRule, step: StepContext, of_w: float, parameter: Tensor, buffer: Tensor | None, decay: float
+) -> Spending:
+    numbers = [of_w, rule.lr, rule.kept_fraction(step), step.last]
+    if rule.buffered(step):
+        return _spending(BUFFERED_SGD, parameter, [buffer], decay, numbers)
     return _spending(SGD, parameter, [], 1 - rule.lr * decay, numbers)
 
 

@@ -20,10 +20,10 @@ import triton
 from torch import Tensor
 
 from megalabel.kernels.all_labels import label_loss
-from megalabel.kernels.all_labels.label_pass import Gradients, Wants, learning
+from megalabel.kernels.all_labels.label_pass import Gradients, Request, Wants, learning
 from megalabel.kernels.fan_in._triton.bodies import densify, forward, gradient, sum_rows
 from megalabel.kernels.fan_in.layer import FanIn
-from megalabel.kernels.updates.adam_rule import Rule
+from megalabel.kernels.updates.rule import LabelRows
 
 _BYTES = 256 << 20  # of a chunk: a few tens of launches must take less time than its work
 _LARGE = 16  # labels of a group from which products of groups pay
@@ -44,29 +44,19 @@ def value(xt: Tensor, layer: FanIn, loss: str, places: Tensor) -> Tensor:
     return total
 
 
-def gradients(
-    xt: Tensor,
-    layer: FanIn,
-    loss: str,
-    places: Tensor,
-    *,
-    rule: Rule | None,
-    of_x: float,
-    of_w: float,
-    wants: Wants,
-) -> Gradients:
-    """Gradients by (embedding, weight, bias) times (of_x, of_w, of_w); a rule spends the last two."""
+def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Request) -> Gradients:
+    """The loss's gradients by embedding, weight and bias, those that are requested."""
 
     def slopes(start: int, stop: int, own: Tensor) -> Tensor:
         return label_loss.gradient_(loss, scores(xt, layer, start, stop), own)
 
-    return _backward(xt, layer, places, slopes, rule, of_x, of_w, wants)
+    return _backward(xt, layer, places, slopes, request)
 
 
 def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
     """Gradients by (embedding, weight, bias), given those by the logits, dz (L, B)."""
     none = torch.empty(0, dtype=torch.int64, device=dz.device)
-    return _backward(xt, layer, none, lambda start, stop, _: dz[start:stop].contiguous(), None, 1.0, 1.0, wants)
+    return _backward(xt, layer, none, lambda start, stop, _: dz[start:stop].contiguous(), Request(wants))
 
 
 def growth(xt: Tensor, layer: FanIn, loss: str, places: Tensor, candidates: Tensor) -> Tensor:
@@ -84,26 +74,24 @@ def _backward(
     layer: FanIn,
     places: Tensor,
     slopes: Callable[[int, int, Tensor], Tensor],
-    rule: Rule | None,
-    of_x: float,
-    of_w: float,
-    wants: Wants,
+    request: Request,
 ) -> Gradients:
+    wants, scale, weight_scale, rule, step = request
     weight, bias = learning(layer.weight, layer.bias, wants)
-    out = Gradients() if rule else Gradients.beside(weight, bias)
+    out = Gradients() if rule is not None else Gradients.beside(weight, bias)
     out.embedding = torch.zeros_like(xt) if wants[0] else None
     for start, stop, own in _chunks(layer, xt.shape[1], places):
         dz = slopes(start, stop, own)
         if out.embedding is not None:
             add = _add_of_groups if layer.group >= _LARGE else _add_densified
-            add(out.embedding, dz, layer, start, stop, of_x)
+            add(out.embedding, dz, layer, start, stop, scale)
         gw = gb = None
         if weight is not None:
-            gw = _of_weights(xt, dz, layer.inputs.contiguous(), layer.group, start, of_w)
+            gw = _of_weights(xt, dz, layer.inputs.contiguous(), layer.group, start, weight_scale)
         if bias is not None:
-            gb = dz.sum(1).mul_(of_w)
+            gb = dz.sum(1).mul_(weight_scale)
         if rule is not None:
-            rule.apply(weight, bias, gw, gb, start, stop)
+            rule.apply(LabelRows(weight, bias, start, stop), gw, gb, step)
         if out.weight is not None and gw is not None:
             out.weight[start:stop] = gw
         if out.bias is not None and gb is not None:
