@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import runpy
 import subprocess
 import sys
@@ -34,10 +35,40 @@ def test_a_cache_that_cannot_be_saved_costs_nothing_but_the_cache(monkeypatch) -
         if len(calls) == 1:
             raise OSError(28, "No space left on device")
 
-    full_disk_once._cache = SimpleNamespace(_cache_file=SimpleNamespace(_source_stamp=0))  # type: ignore[attr-defined]
+    file = SimpleNamespace(_source_stamp=0, _load_index=dict)
+    full_disk_once._cache = SimpleNamespace(_cache_file=file)  # type: ignore[attr-defined]
     monkeypatch.setattr(compiling.numba, "njit", lambda **_: lambda function: function)
     compiling.compiled(full_disk_once)(7)
     assert calls == [7, 7]
+
+
+def test_a_cache_that_names_types_of_another_version_is_made_anew(tmp_path) -> None:
+    source = """
+from typing import NamedTuple
+import numpy as np
+from megalabel.kernels.core._cpu.compiling import compiled
+
+class {name}(NamedTuple):
+    out: np.ndarray
+
+@compiled
+def add(pair):
+    pair.out[0] += 1
+"""
+    file, found = tmp_path / "versions.py", []
+    for name in ("Older", "Newer"):
+        file.write_text(source.format(name=name))
+        module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("versions", file))
+        sys.modules["versions"] = module
+        try:
+            spec.loader.exec_module(module)
+            out = np.zeros(1)
+            module.add(getattr(module, name)(out))
+            found.append(out[0])
+        finally:
+            del sys.modules["versions"]
+    assert found == [1, 1]
+    assert list(tmp_path.glob("__pycache__/*.nbi"))
 
 
 # Prints what a compiled function takes from a helper of another file.

@@ -40,6 +40,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
         fast: Any = numba.njit(cache=True, nogil=True)(function)
         file = fast._cache._cache_file
         file._source_stamp = (file._source_stamp, _sources())
+        _drop_unreadable(file)
     except (RuntimeError, AttributeError, OSError):  # RuntimeError: a read-only install without a home
         without_cache: Callable[..., None] = numba.njit(nogil=True)(function)
         return without_cache
@@ -51,3 +52,13 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
             fast(*arguments)
 
     return call
+
+
+def _drop_unreadable(file: Any) -> None:
+    """Empties a cache index that cannot be read, for example one that names types of another version."""
+    try:
+        file._load_index()
+    except OSError:
+        raise
+    except Exception:  # whatever unpickling may raise
+        file.flush()
