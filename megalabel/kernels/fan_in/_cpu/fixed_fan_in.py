@@ -21,7 +21,7 @@ from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_coun
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in._cpu.arrays import Targets, layer_of, scratch_for, texts_of, views
 from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels
-from megalabel.kernels.fan_in._cpu.rules import compiled_rule, give, spendings
+from megalabel.kernels.fan_in._cpu.rules import Spending, compiled_rule, give, spend_by
 from megalabel.kernels.fan_in.layer import FanIn
 
 _CHUNK = 1 << 12  # connections a chunk: weights and gradients in the first-level cache
@@ -64,11 +64,15 @@ def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> G
     wants, scale, weight_scale, rule, step = request
     weight, bias = learning(layer.weight, layer.bias, wants)
     out = Gradients() if rule is not None else Gradients.beside(weight, bias)
-    of_weights, of_biases = give(out.weight, weight_scale), give(out.bias, weight_scale)
-    if rule is not None:
-        of_weights, of_biases = spendings(rule, step, weight_scale, weight, bias)
+    spending: tuple[Spending | None, Spending | None]
+    if rule is None:
+        spending = give(out.weight, weight_scale), give(out.bias, weight_scale)
+    else:
+        spending = spend_by(rule, step, weight_scale, weight, bias)
+    of_weights, of_biases = spending
     asked = wants[0], of_weights is not None, of_biases is not None
-    nothing = give(xt.new_empty(0), weight_scale)
+    # What is not asked for is never spent: numba needs a value of some type that it compiles anyway.
+    nothing = of_weights or of_biases or give(xt.new_empty(0), weight_scale)
     spent = of_weights or nothing, of_biases or nothing
     texts, own = texts_of(xt), layer_of(layer)
     several = texts.wide + texts.narrow > 1

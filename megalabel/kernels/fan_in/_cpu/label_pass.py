@@ -4,11 +4,11 @@ import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import compiled
 from megalabel.kernels.core._cpu.lanes import all_zero, load, store, total, zeros
-from megalabel.kernels.core._cpu.pointers import inlined, merged, pointer
+from megalabel.kernels.core._cpu.pointers import called, inlined, merged, pointer
 from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.fan_in._cpu.arrays import NARROW, WIDE, layer_at, scratch_at, targets_at, texts_at
 from megalabel.kernels.fan_in._cpu.blocks import back, back_four, score, score_four, slope
-from megalabel.kernels.fan_in._cpu.rules import SGD, pointers, spend
+from megalabel.kernels.fan_in._cpu.rules import pointers, skips_untouched, spend
 
 
 @compiled
@@ -40,14 +40,9 @@ def backward(low, high, chunk, texts, layer, targets, of_weights, of_biases, wan
     for start in range(low, high, chunk):
         n = min(chunk, high - start)
         first = _begin(scratch, start, n, fan_in, targets, first, texts.n_texts)
-        for block in range(texts.wide):
-            at = block * texts.dim * WIDE
-            _block(zeros(WIDE), WIDE, at, block * WIDE, start, n, texts, layer, targets, scratch, wants)
-        if texts.narrow:
-            at = texts.wide * texts.dim * WIDE
-            _block(zeros(NARROW), NARROW, at, texts.wide * WIDE, start, n, texts, layer, targets, scratch, wants)
+        _chunk(start, n, texts, layer, targets, scratch, wants)
         if wants[1]:
-            if of_weights.kind == SGD and of_weights.decay == 1:  # who has no gradient stays as it is
+            if skips_untouched(of_weights):
                 for i in range(n):
                     if scratch.touched[i]:
                         spend(of_weights, scratch.g, i * fan_in, (start + i) * fan_in, fan_in)
@@ -70,6 +65,17 @@ def _begin(scratch, start, n, fan_in, targets, first, n_texts):
             first += 1
         scratch.cuts[i + 1] = first
     return first
+
+
+@called
+def _chunk(start, n, texts, layer, targets, scratch, wants):
+    """A chunk of labels and all blocks of texts; compiled once, whichever rule spends the gradients."""
+    for block in range(texts.wide):
+        at = block * texts.dim * WIDE
+        _block(zeros(WIDE), WIDE, at, block * WIDE, start, n, texts, layer, targets, scratch, wants)
+    if texts.narrow:
+        at = texts.wide * texts.dim * WIDE
+        _block(zeros(NARROW), NARROW, at, texts.wide * WIDE, start, n, texts, layer, targets, scratch, wants)
 
 
 @merged
