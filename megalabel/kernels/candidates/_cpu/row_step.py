@@ -86,7 +86,7 @@ def _arrays(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Tab
 
 
 @vectorised
-def _sum_row(views, cells, texts, first, start, stop, row, out):  # type: ignore[no-untyped-def]
+def _sum_row(views, cells, texts, first, start, stop, row, out):
     """out (D,) ← the gradient of row `row` of a group with members start … stop − 1; returns the bias's."""
     dim = len(out)
     a, x = cells[first[start] + row], texts[start]
@@ -112,7 +112,7 @@ def _sum_row(views, cells, texts, first, start, stop, row, out):  # type: ignore
 
 
 @helper
-def _gradient(groups, start, stop, row, out):  # type: ignore[no-untyped-def]
+def _gradient(groups, start, stop, row, out):
     """out (D,) ← the gradient of row `row` of the group with members start … stop − 1; returns the bias's."""
     if len(groups.sums):
         out[:] = groups.sums[row]
@@ -121,7 +121,7 @@ def _gradient(groups, start, stop, row, out):  # type: ignore[no-untyped-def]
 
 
 @vectorised
-def _move_row(w, mean, square, g, numbers, keep, rate, over_root):  # type: ignore[no-untyped-def]
+def _move_row(w, mean, square, g, numbers, keep, rate, over_root):
     """AdamW on one row (D,)."""
     beta1, beta2, eps = numbers
     one = np.float32(1)
@@ -131,7 +131,7 @@ def _move_row(w, mean, square, g, numbers, keep, rate, over_root):  # type: igno
 
 
 @compiled
-def _adam(low, high, groups, table, moments, numbers):  # type: ignore[no-untyped-def]
+def _adam(low, high, groups, table, moments, numbers):
     """Touched rows low … high − 1; numbers: lr, β₁, β₂, eps and 1 − lr · decay in float64."""
     before, starts, offsets, steps = groups.before, groups.starts, groups.offsets, moments.steps
     lr, beta1, beta2 = numbers[0], numbers[1], numbers[2]
@@ -159,13 +159,13 @@ def _adam(low, high, groups, table, moments, numbers):  # type: ignore[no-untype
 
 
 @vectorised
-def _descend(w, g, rate, keep):  # type: ignore[no-untyped-def]
+def _descend(w, g, rate, keep):
     for d in range(len(w)):
         w[d] = sgd_of(w[d], g[d], rate, keep)
 
 
 @compiled
-def _sgd(low, high, groups, table, rate, keep):  # type: ignore[no-untyped-def]
+def _sgd(low, high, groups, table, rate, keep):
     """Touched rows low … high − 1; keep = 1 − lr · decay."""
     before, starts, offsets = groups.before, groups.starts, groups.offsets
     g = np.empty(table.weight.shape[1], np.float32)
