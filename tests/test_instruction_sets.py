@@ -24,8 +24,8 @@ CASES = [
     "heads/test_dense.py::test_topk_is_the_dense_answer",
     "heads/test_sparse.py::test_topk_is_that_of_the_dense_layer",
     "encoders/test_bag.py",
-    "kernels/test_all_labels_loss.py::test_narrow_products_err_no_more_than_plain_ones",
-    "kernels/test_sparse_beam.py::test_bits_depend_on_no_other_text",
+    "kernels/all_labels/test_all_labels_loss.py::test_narrow_products_err_no_more_than_plain_ones",
+    "kernels/linear/test_sparse_beam.py::test_bits_depend_on_no_other_text",
     "test_ensemble.py::test_what_may_not_be_answered_is_not_in_any_block",
 ]
 

@@ -34,7 +34,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     numba's disk cache compares the file of the function alone, and would go on with old helpers after a change in
     another file; so a hash of the compiled sources of all families becomes part of what it compares. That takes
     private attributes of numba's, since it offers no other way: with a numba that lacks them, nothing is cached on
-    disk, and a numba that has them but no longer compares them fails `tests/kernels/test_compiling.py`.
+    disk, and a numba that has them but no longer compares them fails `tests/kernels/core/test_compiling.py`.
     """
     try:
         fast: Any = numba.njit(cache=True, nogil=True)(function)
