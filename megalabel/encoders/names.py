@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
@@ -44,6 +45,13 @@ def known() -> list[dict[str, Any]]:
     text = files("megalabel.encoders").joinpath("packages.toml").read_text(encoding="utf-8")
     entries: list[dict[str, Any]] = tomllib.loads(text)["encoder"]
     return entries
+
+
+def similar(name: str) -> str:
+    """A hint at the known encoder with the most similar name, such as "; did you mean minilm?"; "" if none."""
+    names = ["bag", "small", *(known_name for entry in known() for known_name in entry["names"])]
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _folder(name: str, weights: str) -> Path | None:

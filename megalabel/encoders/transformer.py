@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.encoders.base import Encoder
-from megalabel.encoders.names import find_encoder
+from megalabel.encoders.names import find_encoder, similar
 from megalabel.encoders.readout import Readout, mean
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
@@ -122,7 +122,7 @@ class Transformer(Encoder):
             except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
                 first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise SettingError(
-                    f"no encoder {name!r} ({first})",
+                    f"no encoder {name!r} ({first}){similar(name)}",
                     wanted="a folder, an encoder that an installed package holds, or a name on the hub",
                     next_step="run `megalabel doctor`, which lists the encoders that are installed and "
                     "how to install all-MiniLM-L6-v2",

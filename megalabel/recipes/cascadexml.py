@@ -43,10 +43,8 @@ class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, NeuralOptions):
         super().__post_init__()
         final = self.final_epochs if self.schedule == "three-phase" else 0.0
         if self.warmup_epochs + final > self.epochs:
-            phases = f"warmup_epochs = {self.warmup_epochs:g}" + (
-                f" and final_epochs = {final:g}" if final else ""
-            )
-            raise conflict("warmup_epochs", f"{phases} for epochs = {self.epochs}", "no longer than the training")
+            found = f"{self.warmup_epochs + final:g} warmup_epochs and final_epochs for epochs = {self.epochs}"
+            raise conflict("warmup_epochs", found, "no longer than the training")
 
 
 @recipe

@@ -11,18 +11,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from megalabel.errors import SettingError
-from megalabel.training.option import (
-    FRACTION,
-    Matches,
-    Option,
-    PowerOfTwo,
-    Range,
-    Unset,
-    above,
-    at_least,
-    between,
-)
+from megalabel.training.option import Option, Unset
 from megalabel.training.options import Options
+from megalabel.training.ranges import FRACTION, Matches, PowerOfTwo, Range, above, at_least, between
 from megalabel.training.selection import METRIC
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megalabel.errors import SettingError
-from megalabel.training.option import Matches
+from megalabel.training.ranges import Matches
 
 if TYPE_CHECKING:
     import numpy as np

@@ -100,3 +100,10 @@ def test_the_list_of_packages_is_whole():
     everything = [name for entry in names.known() for name in entry["names"]]
     assert len(everything) == len(set(everything))
     assert "all-MiniLM-L6-v2" in everything
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("minilmm", "minilm"), ("bagg", "bag"), ("smal", "small"), ("bert-base-uncased", None)]
+)
+def test_a_name_much_like_a_known_one_is_followed_by_it(name, meant):
+    assert names.similar(name) == (f"; did you mean {meant}?" if meant else "")

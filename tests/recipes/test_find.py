@@ -7,6 +7,7 @@ import pytest
 from planted import planted
 
 import megalabel
+from megalabel.data.convert import convert
 from megalabel.errors import SettingError
 from megalabel.recipes import find, from_preset, get, listed, names
 from megalabel.recipes.renee import Renee, renee
@@ -173,6 +174,25 @@ def test_the_command_line_lives_with_broken_recipes(declared, command):
     status, _, err = command("train", "theirs", "DATA")
     assert status == 2
     assert f"--trust {declared}" in err
+
+
+def test_the_command_line_trains_a_recipe_of_another_package_and_repeats_it(command, package, tmp_path):
+    convert(planted(), tmp_path / "data", "raw")
+    run, address = tmp_path / "run", f"{package}.mine:mine"
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    again = ["train", address, tmp_path / "data", "-o", run, "--kind", "one", *options, "--trust", package]
+    status, _, err = command(*again)
+    assert status == 0, err
+    assert json.loads((run / "recipe.json").read_text())["arguments"]["kind"] == "one"
+    status, out, _ = command("train", address, "--help", "--trust", package)
+    assert status == 0 and "--kind" in out and "[one|two, default one]" in out
+    assert command("train", "--from", run, "-o", tmp_path / "no")[0] == 2
+    assert command("train", "--from", run, "-o", tmp_path / "again", "--trust", package)[0] == 0
+    (tmp_path / package / "mine.py").write_text(MODULE + "\n# another line\n")
+    status, _, err = command("train", "--from", run, "-o", tmp_path / "changed", "--trust", package)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "has changed" in err
+    assert not (tmp_path / "changed").exists()
 
 
 def test_recipes_shows_presets_with_their_origin(command, package):

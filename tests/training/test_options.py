@@ -177,7 +177,7 @@ def test_choices_are_those_of_the_parts():
     from megalabel.heads.rewiring import GROWTH, PRUNE, SCOPES, STARTS
     from megalabel.heads.sparse import CONNECT, GROUPS
     from megalabel.heads.wrappers.projection import ACTIVATIONS
-    from megalabel.inputs.words import Kind
+    from megalabel.inputs.words import TokenPattern
     from megalabel.kernels.all_labels.label_loss import LOSSES
     from megalabel.kernels.candidates.beam import Scores
     from megalabel.kernels.linear.sparse_beam import Scores as PostProcessor
@@ -198,7 +198,7 @@ def test_choices_are_those_of_the_parts():
         ("spartex", "regrow"): GROWTH,
         ("spartex", "regrow_init"): STARTS,
         ("spartex", "init_connections"): CONNECT,
-        ("linear", "token_pattern"): get_args(Kind),
+        ("linear", "token_pattern"): get_args(TokenPattern),
         ("linear", "post_processor"): get_args(PostProcessor),
     }
     for (recipe, name), choices in parts.items():
