@@ -101,7 +101,7 @@ def test_export_writes_the_chain(command, tree, tmp_path):
         (["--source", "titles"], "--source: 'titles' is not one of texts, names, both"),
         (["--clusters", "10-13"], "--clusters: '10-13' is not"),
         (["--clusters", "10"], "--clusters: 10 is not a power of two"),
-        (["--clusters", "16,16"], "--clusters: "),
+        (["--clusters", "16,16"], "--clusters = 16,16"),
         (["--clusters", "512"], "512 clusters on the coarsest level, of 64 labels"),
         (["--cluster-features", 0], "--cluster-features: 0 is not"),
         (["--restart-probability", 2], "--restart-probability: 2"),

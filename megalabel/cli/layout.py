@@ -70,7 +70,7 @@ def fail(error: MegalabelError, options: Mapping[str, str] | None = None) -> Non
     options: how the command line writes the names of arguments.
     """
     where, message = str(error.where), str(error)
-    if options and where in options and message.startswith(f"{where}: "):
+    if options and where in options and message.startswith((f"{where}: ", f"{where} = ")):
         message = options[where] + message[len(where) :]
     sys.stderr.write(f"megalabel: {message}\n")
     raise typer.Exit(2)
