@@ -135,7 +135,7 @@ def _load(address: str) -> RecipeFunction[Any, Any]:
 def _unknown(name: str) -> SettingError:
     known = [*names(), *declared()]
     close = difflib.get_close_matches(name, known, n=1)
-    meant = f"; did you mean {close[0]}?" if close else ""
+    meant = f" (did you mean {close[0]}?)" if close else ""
     return SettingError(
         f"there is no recipe {name!r}{meant}",
         wanted=f"one of {', '.join(known)}, or an address such as my_package.my_module:my_recipe",

@@ -204,3 +204,9 @@ def test_recipes_shows_presets_with_their_origin(command, package):
     assert "LF-AmazonTitles-131K" in out
     status, _, err = command("recipes", "reneee")
     assert (status, err.count("\n")) == (2, 1)
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_recipe_is_a_page(name):
+    lines = get(name).source_file().read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
