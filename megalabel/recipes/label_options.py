@@ -8,6 +8,8 @@ from megalabel.recipes.options import (
     FRACTION,
     Count,
     Fraction,
+    MomentumOptions,
+    NeuralOptions,
     Nonnegative,
     Options,
     PowerOfTwo,
@@ -132,3 +134,15 @@ class LevelOptions(PriorOptions):
         refuse_for_a_bag(self, "layers", bool(self.layers))
         if self.shared_view and self.layers:
             raise conflict("layers", "shared_view and layers", "one of the two")
+
+
+class SparseHeadOptions(
+    ConnectionOptions,
+    SparseLayerOptions,
+    ProjectionOptions,
+    AuxiliaryOptions,
+    TreeOptions,
+    MomentumOptions,
+    NeuralOptions,
+):
+    """Everything that decides the label side of Spartex, as `sparse_layer` reads it."""

@@ -21,7 +21,7 @@ from megalabel.training.optim.groups import FusedAdam, FusedSGD, adamw
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
     from megalabel.labels.tree import LabelTree
-    from megalabel.recipes.spartex import Spartex
+    from megalabel.recipes.label_options import SparseHeadOptions
 
 
 class Plan(NamedTuple):
@@ -35,7 +35,7 @@ class Plan(NamedTuple):
     rewiring: Rewiring | None
 
 
-def plan(options: Spartex, per_epoch: int, steps: int) -> Plan:
+def plan(options: SparseHeadOptions, per_epoch: int, steps: int) -> Plan:
     """The plan for so many steps; SettingError where nothing would be rewired, or the auxiliary not fade."""
     frozen_at, fading = int(options.rewire_until * steps), round(options.auxiliary_epochs * per_epoch)
     if options.prune != "none" and options.rewire_every > frozen_at:
@@ -57,7 +57,7 @@ def plan(options: Spartex, per_epoch: int, steps: int) -> Plan:
     return Plan(fading, rewiring)
 
 
-def check_fan_in(options: Spartex, encoder_width: int | None, rewiring: Rewiring | None) -> None:
+def check_fan_in(options: SparseHeadOptions, encoder_width: int | None, rewiring: Rewiring | None) -> None:
     """SettingError where labels could not have so many inputs, or not be rewired then.
 
     `encoder_width` None is one that is not known before the encoder is loaded.
@@ -71,7 +71,7 @@ def check_fan_in(options: Spartex, encoder_width: int | None, rewiring: Rewiring
             rewiring.check(options.fan_in, width or options.fan_in + 1, options.group)
 
 
-def group_tree(corpus: Corpus, kept: np.ndarray, options: Spartex) -> LabelTree:
+def group_tree(corpus: Corpus, kept: np.ndarray, options: SparseHeadOptions) -> LabelTree:
     """A tree with a level for the auxiliary classifier and one for the groups."""
     n_labels = corpus.n_labels
     return build_tree(
@@ -81,7 +81,14 @@ def group_tree(corpus: Corpus, kept: np.ndarray, options: Spartex) -> LabelTree:
 
 
 def build_head(
-    options: Spartex, plan: Plan, dim: int, counts: np.ndarray, n_texts: int, tree: LabelTree | None, *, eps: float
+    options: SparseHeadOptions,
+    plan: Plan,
+    dim: int,
+    counts: np.ndarray,
+    n_texts: int,
+    tree: LabelTree | None,
+    *,
+    eps: float,
 ) -> tuple[Any, dict[str, Any]]:
     """The label layer with its wrappers, and the optimizers of all of these by name.
 
@@ -119,7 +126,7 @@ def build_head(
     return head, {**optimizers, "head": fused}
 
 
-def _order(options: Spartex, counts: np.ndarray, tree: LabelTree | None) -> np.ndarray | None:
+def _order(options: SparseHeadOptions, counts: np.ndarray, tree: LabelTree | None) -> np.ndarray | None:
     """The order of the labels in which neighbors share their inputs; None for that of their ids."""
     if options.group == 1:
         return None

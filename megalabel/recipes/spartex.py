@@ -12,21 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from megalabel.recipes.label_options import (
-    AuxiliaryOptions,
-    ConnectionOptions,
-    ProjectionOptions,
-    SparseLayerOptions,
-)
-from megalabel.recipes.options import (
-    DropoutOptions,
-    MomentumOptions,
-    NeuralOptions,
-    PoolingOptions,
-    TreeOptions,
-    WarmupOptions,
-    conflict,
-)
+from megalabel.recipes.label_options import SparseHeadOptions
+from megalabel.recipes.options import DropoutOptions, PoolingOptions, WarmupOptions, conflict
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
@@ -37,10 +24,7 @@ if TYPE_CHECKING:
 EPS = 1e-8
 
 
-class Spartex(
-    ConnectionOptions, SparseLayerOptions, ProjectionOptions, AuxiliaryOptions, TreeOptions, PoolingOptions,
-    DropoutOptions, MomentumOptions, WarmupOptions, NeuralOptions,
-):  # fmt: skip
+class Spartex(SparseHeadOptions, PoolingOptions, DropoutOptions, WarmupOptions):
     """The options of Spartex; the defaults are the authors' for Amazon-670K."""
 
     encoder = "bert-base-uncased"
