@@ -136,7 +136,7 @@ def test_autocast_does_not_reach_inside(seed):
 def test_divergence_is_said(where, bad, seed):
     x, weight, _, positives = problem((5, 20, 4), seed, torch.float32)
     (x if where == "x" else weight).data[1, 2] = bad
-    with pytest.raises(SettingError, match=r"diverged.*Lower the learning rate"):
+    with pytest.raises(SettingError, match="diverged"):
         all_labels_loss(x, weight, None, positives, rule=SGDRule(lr=0.1), value=False).backward()
 
 

@@ -117,7 +117,7 @@ def test_divergence_is_said(dtype, where, bad, seed):
     c = case(seed, share=1.0)
     views, weight, bias = c.of(dtype)
     (views if where == "views" else weight).data[3, 2] = bad
-    with pytest.raises(SettingError, match=r"diverged.*Lower the learning rate"):
+    with pytest.raises(SettingError, match="diverged"):
         candidate_bce(views, weight, bias, c.candidates, c.positives, 1.0)
 
 

@@ -140,7 +140,7 @@ def _launch(
 
 
 @triton.jit
-def _log1p_up_to_1(e):  # type: ignore[no-untyped-def]
+def _log1p_up_to_1(e):
     """log(1 + e) of e in [0, 1] to float32's precision, 2 artanh(e / (2 + e)): tl.log loses what is near 0."""
     s = e / (2.0 + e)
     t = s * s
@@ -151,7 +151,7 @@ def _log1p_up_to_1(e):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _pass(  # type: ignore[no-untyped-def]  # long: one pass over a tile, which keeps its logits in registers
+def _pass(  # long: one pass over a tile, which keeps its logits in registers
     views,
     weight,
     bias,

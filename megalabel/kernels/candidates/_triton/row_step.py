@@ -110,7 +110,7 @@ def _copy_back(wanted: list[Tensor], have: list[Tensor | None]) -> None:
 
 
 @triton.jit
-def _rows(table, HEIGHT: tl.constexpr):  # type: ignore[no-untyped-def]
+def _rows(table, HEIGHT: tl.constexpr):
     """The rows (HEIGHT,) of this program's tile, and which of them there are."""
     table += tl.program_id(0) * 5
     row = tl.load(table) + tl.arange(0, HEIGHT)
@@ -118,7 +118,7 @@ def _rows(table, HEIGHT: tl.constexpr):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _sums(  # type: ignore[no-untyped-def]
+def _sums(
     table,
     views,
     cells,
@@ -151,7 +151,7 @@ def _sums(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT: tl.constexpr):  # type: ignore[no-untyped-def]
+def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT: tl.constexpr):
     row, live = _rows(table, HEIGHT)
     count = tl.load(steps + row, mask=live, other=0) + 1
     tl.store(steps + row, count, mask=live)
@@ -164,7 +164,7 @@ def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT:
 
 # Arguments come one by one, however many they are: not every supported version of Triton takes tuples.
 @triton.jit
-def _adam(  # type: ignore[no-untyped-def]
+def _adam(
     table,
     views,
     cells,
@@ -231,7 +231,7 @@ def _adam(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _sgd(  # type: ignore[no-untyped-def]
+def _sgd(
     table,
     views,
     cells,

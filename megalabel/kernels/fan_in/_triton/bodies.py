@@ -5,7 +5,7 @@ import triton.language as tl
 
 
 @triton.jit
-def forward(  # type: ignore[no-untyped-def]
+def forward(
     xt,
     weight,
     inputs,
@@ -39,7 +39,7 @@ def forward(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def gradient(  # type: ignore[no-untyped-def]
+def gradient(
     xt,
     dz,
     inputs,
@@ -70,7 +70,7 @@ def gradient(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def densify(  # type: ignore[no-untyped-def]
+def densify(
     weight,
     inputs,
     dense,
@@ -96,7 +96,7 @@ def densify(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def sum_rows(  # type: ignore[no-untyped-def]
+def sum_rows(
     rows,
     order,
     cuts,

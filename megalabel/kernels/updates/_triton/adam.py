@@ -7,7 +7,7 @@ import triton.language as tl
 
 
 @triton.jit
-def adam(w, m, v, g, new_of_mean, old_of_square, new_of_square, of_mean, of_square, lr, eps, keep):  # type: ignore[no-untyped-def]
+def adam(w, m, v, g, new_of_mean, old_of_square, new_of_square, of_mean, of_square, lr, eps, keep):
     """What one step makes of parameters w and their moments m and v, given gradients g.
 
     of_mean = 1 / (1 − β₁ᵗ), of_square = 1 / (1 − β₂ᵗ), keep = 1 − lr · weight decay; the others are β₂ and the

@@ -7,6 +7,6 @@ import triton.language as tl  # noqa: F401 (Triton's interpreter requires it in 
 
 
 @triton.jit
-def sgd(w, g, lr, keep):  # type: ignore[no-untyped-def]
+def sgd(w, g, lr, keep):
     """What one step makes of parameters w: keep = 1 − lr · weight decay."""
     return w * keep - lr * g
