@@ -1,3 +1,3 @@
-"""Which megalabel this is."""
+"""The version of megalabel."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
