@@ -12,6 +12,7 @@ from torch import Tensor
 
 from megalabel.errors import DataError, SettingError
 from megalabel.heads.base import Head
+from megalabel.training.optim.groups import Optimizers
 from megalabel.types import Positives, TopK
 
 N_LABELS, DIM, N_TEXTS = 40, 12, 60
@@ -36,7 +37,7 @@ def train(head: Head, views: Tensor, positives: Positives, steps: int = 60, lr: 
         optimizer.zero_grad()
         head.loss(views, positives).backward()
         optimizer.step()
-        head.after_step(step, optimizer)
+        head.after_step(step, Optimizers(adam=optimizer))
 
 
 def value(head: Head, views: Tensor, positives: Positives) -> float:
@@ -54,7 +55,7 @@ def check_loss_falls(make: Maker) -> None:
     train(head, views, positives)
     assert value(head, views, positives) < 0.5 * before
     truth = set(zip(positives.rows.tolist(), positives.labels.tolist(), strict=True))
-    best = head.topk(views, 1).labels[:, 0].tolist()
+    best = head.topk(views, 1).ids[:, 0].tolist()
     assert sum(pair in truth for pair in enumerate(best)) > 0.8 * N_TEXTS
 
 
@@ -64,10 +65,10 @@ def check_topk(make: Maker) -> None:
     views, _ = planted_views(head)
     for k in (1, 5, N_LABELS, N_LABELS + 3):
         found = head.topk(views, k)
-        assert found.labels.shape == found.scores.shape == (N_TEXTS, k)
-        assert found.labels.dtype == torch.int64
+        assert found.ids.shape == found.scores.shape == (N_TEXTS, k)
+        assert found.ids.dtype == torch.int64
         assert found.scores.dtype == torch.float32
-        for labels, scores in zip(found.labels.tolist(), found.scores.tolist(), strict=True):
+        for labels, scores in zip(found.ids.tolist(), found.scores.tolist(), strict=True):
             given = [label for label in labels if label >= 0]
             assert len(set(given)) == len(given) >= 1
             assert max(given) < N_LABELS
@@ -81,15 +82,15 @@ def check_topk(make: Maker) -> None:
 def check_fewer_are_a_prefix(make: Maker) -> None:
     head = make()
     views, _ = planted_views(head)
-    assert torch.equal(head.topk(views, 3).labels, head.topk(views, 7).labels[:, :3])
+    assert torch.equal(head.topk(views, 3).ids, head.topk(views, 7).ids[:, :3])
 
 
 def check_exclusion(make: Maker) -> None:
     head = make()
     views, _ = planted_views(head)
-    first = head.topk(views, 2).labels
+    first = head.topk(views, 2).ids
     exclude = Positives.of(torch.arange(N_TEXTS), first[:, 0])
-    again = head.topk(views, 2, exclude=exclude).labels
+    again = head.topk(views, 2, exclude=exclude).ids
     assert torch.equal(again[:, 0], first[:, 1])
     assert not (again == first[:, :1]).any()
 
@@ -98,7 +99,7 @@ def check_texts_do_not_see_each_other(make: Maker) -> None:
     head = make()
     views, _ = planted_views(head)
     whole = head.topk(views, 5)
-    assert_topk_agree(head.topk(views[7:8], 5), TopK(whole.labels[7:8], whole.scores[7:8]))
+    assert_topk_agree(head.topk(views[7:8], 5), TopK(whole.ids[7:8], whole.scores[7:8]))
 
 
 def check_saving_keeps_answers(make: Maker) -> None:
@@ -107,18 +108,18 @@ def check_saving_keeps_answers(make: Maker) -> None:
     train(head, views, positives, steps=5)
     other.load_state_dict({name: t.clone() for name, t in head.state_dict().items()})
     a, b = head.topk(views, 5), other.topk(views, 5)
-    assert torch.equal(a.labels, b.labels)
+    assert torch.equal(a.ids, b.ids)
     assert torch.equal(a.scores, b.scores)
 
 
 def check_settings_build_it_again(make: Maker) -> None:
     head = make()
-    settings = json.loads(json.dumps(head.settings()))
-    other = type(head).from_settings(settings)
+    settings = json.loads(json.dumps(head.config()))
+    other = type(head).from_config(settings)
     assert (other.n_labels, other.dim, other.n_views) == (head.n_labels, head.dim, head.n_views)
     other.load_state_dict(head.state_dict())
     views, _ = planted_views(head)
-    assert torch.equal(head.topk(views, 5).labels, other.topk(views, 5).labels)
+    assert torch.equal(head.topk(views, 5).ids, other.topk(views, 5).ids)
 
 
 def check_views(make: Maker) -> None:
