@@ -97,7 +97,7 @@ def main() -> None:
     start = time.perf_counter()
     exact = streaming_topk(x[: options.exact, 0], tables[-1], None, max(KS))
     exact_ms = 1e3 * (time.perf_counter() - start) / options.exact
-    best, own = order[exact.labels.numpy()], order[planted_rows[: options.exact]]  # rows are places
+    best, own = order[exact.ids.numpy()], order[planted_rows[: options.exact]]  # rows are places
     torch.set_num_threads(1)
 
     other = np.ones((640 << 18, 1), dtype=np.float32)  # 640 MiB: more than any cache
@@ -123,7 +123,7 @@ def main() -> None:
             100,
             lambda: read_blocks(other, everything, len(other)),
         )
-        found = search(x[: options.exact], max(KS)).labels.numpy()
+        found = search(x[: options.exact], max(KS)).ids.numpy()
         below = sum(min(beam, n) * m / n for n, m in itertools.pairwise(sizes))
         floor = top.nbytes / speed[0] + below * options.dim * 4 / speed[1]
         torch.set_num_threads(options.threads)

@@ -203,10 +203,10 @@ def stated(head: CascadeHead, optimizer: str, pairs: int) -> float:
 def touched(head: CascadeHead, options: argparse.Namespace) -> tuple[int, int]:
     """Pairs of a text and a candidate, and different rows among them, of one step."""
     x, positives = batches(options.texts, head.n_views, head.n_labels, options.dim)[0]
-    head.pending, before = [[] for _ in head.sizes], head.pending
+    head.row_gradients, before = [[] for _ in head.sizes], head.row_gradients
     head.loss(x, positives)
-    found = [gradient.candidates for level in head.pending for gradient in level]
-    head.pending = before
+    found = [gradient.candidates for level in head.row_gradients for gradient in level]
+    head.row_gradients = before
     return sum(c.n_cells for c in found), sum(len(c.rows_of_cells().unique()) for c in found)
 
 

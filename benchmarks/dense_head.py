@@ -66,7 +66,7 @@ def products(n: int, n_labels: int, dim: int) -> Step:
 def ours(n: int, n_labels: int, dim: int, momentum: float = 0.9, value: bool = False) -> Step:
     x, positives = batch(n, n_labels, dim)
     head = DenseHead(n_labels, dim, loss_every=1 if value else 10**9)
-    head.rule = SGDRule(lr=1e-4, momentum=momentum)
+    head.update_rule = SGDRule(lr=1e-4, momentum=momentum)
 
     def step() -> None:
         x.grad = None

@@ -59,7 +59,7 @@ class Timed:
 
     def stretches(self, steps: int) -> Iterator[None]:
         """Trains, pausing after every so many steps."""
-        from megalabel.training.loop import _step, scaler_for
+        from megalabel.training.loop import scaler_for, train_step
 
         recipe, device = self.recipe, torch.device("cpu")
         scaler = scaler_for(device, recipe.precision)
@@ -71,7 +71,7 @@ class Timed:
                 self.told |= {name: value for name, value in facts.items() if name.startswith("recall")}
 
         for batch in recipe.batches.from_step(0):
-            _step(recipe, batch, device, scaler, Kept())  # type: ignore[arg-type]
+            train_step(recipe, batch, device, scaler, Kept())  # type: ignore[arg-type]
             self.steps += 1
             if self.steps % steps == 0:
                 yield

@@ -153,7 +153,7 @@ def merged(tops: list[TopK], truth: sp.csr_matrix, seed: int) -> tuple[TopK, lis
     for rows in (half, ~half):
         scored = {w: measure(TopK(*(x[~rows] for x in b)), truth[~rows])["nDCG@5"] for w, b in blends.items()}
         chosen.append(max(scored, key=scored.__getitem__))
-        best.labels[rows], best.scores[rows] = (x[rows] for x in blends[chosen[-1]])
+        best.ids[rows], best.scores[rows] = (x[rows] for x in blends[chosen[-1]])
     return best, chosen
 
 

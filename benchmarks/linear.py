@@ -56,7 +56,7 @@ from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.metrics.table import METRICS, table
 from megalabel.metrics.topk import apply_filter, topk_from_csr
-from megalabel.models.linear import DEEP, LinearModel
+from megalabel.models.linear import DEEP, LinearClassifier
 from megalabel.recipes import from_preset
 from megalabel.types import TopK
 
@@ -108,7 +108,7 @@ def train(data: Corpus, folder: Path, who: str) -> dict[str, Any]:
 
 def predict(data: Corpus, folder: Path, who: str) -> dict[str, Any]:
     """Writes the best labels of the test texts, and times: the weights, mapped from their files, are in memory."""
-    model = LinearModel.load(folder / who)
+    model = LinearClassifier.load(folder / who)
     texts = list(data.test.texts)
     labels, scores = model.topk(texts, TOP, exclude=data.test.filter).numpy()
     np.savez(folder / f"{who}.npz", labels=labels, scores=scores)
@@ -120,8 +120,8 @@ def predict(data: Corpus, folder: Path, who: str) -> dict[str, Any]:
     return found | one_by_one(lambda text: model.topk([text], TOP), [texts[i] for i in places], "one text")
 
 
-def ranked(model: LinearModel, x: sp.csr_matrix) -> TopK:
-    """What `LinearModel.topk` does with features."""
+def ranked(model: LinearClassifier, x: sp.csr_matrix) -> TopK:
+    """What `LinearClassifier.topk` does with features."""
     depth = TOP if len(model.trees) == 1 else DEEP * max(TOP, 10)
     return merge_topk([tree(x, depth) for tree in model.trees], TOP)
 

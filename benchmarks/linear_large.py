@@ -33,7 +33,7 @@ from megalabel.data.corpus import Corpus, Split
 from megalabel.data.texts import Texts
 from megalabel.inference.evaluate import evaluate
 from megalabel.inputs.tfidf import weigh
-from megalabel.models.linear import LinearModel
+from megalabel.models.linear import LinearClassifier
 from megalabel.recipes import from_preset
 
 TOPIC = 50  # labels
@@ -115,7 +115,7 @@ def large(options: argparse.Namespace, folder: Path) -> None:
     found |= {"peak MB": megabytes(), "peak of the data MB": before}
     model.save(folder / "model")
     found["model MB"] = size_on_disk(folder / "model")
-    model = LinearModel.load(folder / "model")
+    model = LinearClassifier.load(folder / "model")
     scores = evaluate(model, data, k=(1, 5))
     found |= {metric: scores[metric] for metric in ("P@1", "P@5")}
     held = data.test.features

@@ -67,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     n, k = options.texts, options.k
     top, truth, weights = planted(n, options.labels, k)
-    labels = top.labels
+    labels = top.ids
     truth = as_truth(truth)
     pairs = np.stack([np.arange(0, n, 10), labels[::10, 0]], axis=1)
     flat = sp.csr_matrix((top.scores.ravel(), (np.repeat(np.arange(n), k), labels.ravel())), shape=truth.shape)

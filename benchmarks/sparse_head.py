@@ -60,14 +60,14 @@ def sparse(n_labels: int, rule: str, loss: str, group: int = 1, trained: bool = 
     head = SparseHead(n_labels, DIM, fan_in=FAN_IN, group=group, loss=loss, scale=scale, loss_every=10**9)
     if trained:
         head.bias.data.fill_(-1.2)
-    head.rule = RULES[rule]()
+    head.update_rule = RULES[rule]()
     return step_of(head, x, positives)
 
 
 def dense(n_labels: int) -> Step:
     x, positives = batch(TEXTS, n_labels, DIM)
     head = DenseHead(n_labels, DIM, loss_every=10**9)
-    head.rule = RULES["SGD with momentum"]()
+    head.update_rule = RULES["SGD with momentum"]()
     return step_of(head, x, positives)
 
 

@@ -8,28 +8,46 @@ from typing import TYPE_CHECKING, Any
 from megalabel.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from megalabel.data.corpus import Corpus
-    from megalabel.inference.evaluate import evaluate
-    from megalabel.labels.tree import LabelTree
-    from megalabel.models.base import load
-    from megalabel.models.ensemble import Ensemble
-    from megalabel.models.neural import Model
-    from megalabel.training.run import train
-    from megalabel.types import TopK
+    from megalabel.data.corpus import Corpus as Corpus
+    from megalabel.inference.evaluate import evaluate as evaluate
+    from megalabel.labels.tree import LabelTree as LabelTree
+    from megalabel.models.base import Classifier as Classifier
+    from megalabel.models.base import load as load
+    from megalabel.models.ensemble import Ensemble as Ensemble
+    from megalabel.models.hybrid import HybridClassifier as HybridClassifier
+    from megalabel.models.linear import LinearClassifier as LinearClassifier
+    from megalabel.models.neural import NeuralClassifier as NeuralClassifier
+    from megalabel.training.run import train as train
+    from megalabel.types import TopK as TopK
 
-# What the door offers, and where it lies: imported when first asked for, so that the command line starts at once.
+# The public names and where they are defined; imported at first use, so that the command line starts at once.
 _OFFERED = {
+    "Classifier": "megalabel.models.base:Classifier",
     "Corpus": "megalabel.data.corpus:Corpus",
     "Ensemble": "megalabel.models.ensemble:Ensemble",
+    "HybridClassifier": "megalabel.models.hybrid:HybridClassifier",
     "LabelTree": "megalabel.labels.tree:LabelTree",
-    "Model": "megalabel.models.neural:Model",
+    "LinearClassifier": "megalabel.models.linear:LinearClassifier",
+    "NeuralClassifier": "megalabel.models.neural:NeuralClassifier",
     "TopK": "megalabel.types:TopK",
     "evaluate": "megalabel.inference.evaluate:evaluate",
     "load": "megalabel.models.base:load",
     "train": "megalabel.training.run:train",
 }
 
-__all__ = ["Corpus", "Ensemble", "LabelTree", "Model", "TopK", "evaluate", "load", "train"]
+__all__ = [
+    "Classifier",
+    "Corpus",
+    "Ensemble",
+    "HybridClassifier",
+    "LabelTree",
+    "LinearClassifier",
+    "NeuralClassifier",
+    "TopK",
+    "evaluate",
+    "load",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

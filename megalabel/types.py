@@ -1,49 +1,59 @@
-"""The values that travel between the rooms.
+"""The values that travel between packages.
 
-One letter per dimension, the same everywhere: B texts in a batch, T tokens, D width, V views,
+One letter stands for each dimension, the same everywhere: B texts in a batch, T tokens, D width, V views,
 L labels, K kept, P positive pairs.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from torch import Tensor
 
-Gives = Literal["logits", "probabilities"]  # what the scores of a ranking are
+Reduction = Literal["sum", "mean"]  # how the loss of a batch is put together from its parts
+ScoreType = Literal["logit", "probability"]  # what the scores of a ranking are
 
 
 @dataclass(frozen=True)
 class Positives:
-    """Which labels each text of a batch truly has, as pairs sorted by label, then by row.
+    """Which labels each text of a batch has, as pairs sorted by label, then by row.
 
-    rows (P,) int64 in [0, B); labels (P,) int64 in [0, L). P may be 0. A pair that occurs twice
-    counts once.
+    rows (P,) int64 in [0, B); labels (P,) int64 in [0, L). P may be 0. A pair that occurs twice counts once.
+    texts (B,) int64: which training rows the texts of the batch are, for losses that keep something per training
+    row (mined negatives, soft targets, weights); None where nobody knows, as outside training.
     """
 
     rows: Tensor
     labels: Tensor
+    texts: Tensor | None = None
 
     @classmethod
-    def of(cls, rows: Tensor, labels: Tensor) -> Positives:
+    def of(cls, rows: Tensor, labels: Tensor, texts: Tensor | None = None) -> Positives:
         """Pairs in any order, repeated or not: (P,) and (P,) integers, made unique and sorted by label."""
         import torch
 
         rows, labels = rows.to(torch.int64), labels.to(torch.int64)
         if len(rows) == 0:
-            return cls(rows, labels)
+            return cls(rows, labels, texts)
         # A pair as one number: torch.unique of pairs takes many times as long.
         lowest, n = rows.min(), rows.max() - rows.min() + 1
         codes = torch.unique(labels * n + (rows - lowest))
-        return cls(rows=codes % n + lowest, labels=codes.div(n, rounding_mode="floor"))
+        return cls(codes % n + lowest, codes.div(n, rounding_mode="floor"), texts)
 
     def to(self, device: torch.device | str) -> Positives:
         """The same pairs on another device."""
-        return Positives(self.rows.to(device), self.labels.to(device))
+        texts = None if self.texts is None else self.texts.to(device)
+        return Positives(self.rows.to(device), self.labels.to(device), texts)
+
+    def of_texts(self, start: int, stop: int) -> Positives:
+        """The pairs of the texts from `start` to below `stop`, their rows counted from `start`."""
+        inside = (self.rows >= start) & (self.rows < stop)
+        texts = None if self.texts is None else self.texts[start:stop]
+        return Positives(self.rows[inside] - start, self.labels[inside], texts)
 
     def __len__(self) -> int:
         return int(self.rows.numel())
@@ -51,10 +61,12 @@ class Positives:
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch of texts as a training step wants it.
+    """One batch of texts, as a training step takes it.
 
-    tokens (B, T) int64, padded; mask (B, T) bool, True on real tokens; rows (B,) int64, which rows of
-    the training set these are; positives as above; step counts batches from 0 over the whole run.
+    tokens (B, T) int64, padded; mask (B, T) bool, True on real tokens; rows (B,) int64, which rows of the training
+    set these are; positives as above; step counts batches from 0 over the whole run.
+
+    A subclass may add fields: tensors whose first dimension is B travel along and are cut as the rest is.
     """
 
     tokens: Tensor
@@ -63,15 +75,22 @@ class Batch:
     positives: Positives
     step: int
 
-    def to(self, device: torch.device | str) -> Batch:
+    def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
-        return Batch(
-            self.tokens.to(device),
-            self.mask.to(device),
-            self.rows.to(device),
-            self.positives.to(device),
-            self.step,
-        )
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: v.to(device) for name, v in values.items() if hasattr(v, "to")})
+
+    def of_texts(self, start: int, stop: int) -> Self:
+        """The texts from `start` to below `stop` as a batch of their own."""
+        cut: dict[str, Any] = {"positives": self.positives.of_texts(start, stop)}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name not in cut and hasattr(value, "shape") and value.shape[:1] == (len(self.rows),):
+                cut[f.name] = value[start:stop]
+        return replace(self, **cut)
+
+    def __len__(self) -> int:
+        return int(self.rows.numel())
 
 
 @dataclass(frozen=True)
@@ -79,15 +98,15 @@ class TopK:
     """The best labels of each text, best first; ties go to the lower label id.
 
     Scores that differ only beyond float32 (a product of probabilities that prints as 1) stand in their true order.
-    labels (B, k) int64, -1 where there are fewer than k labels to give; scores (B, k) float32, -inf there.
-    Torch tensors or numpy arrays: what heads make are tensors, what files hold are arrays.
+    ids (B, k) int64, the ids of the labels, -1 where there are fewer than k; scores (B, k) float32, -inf there.
+    Heads return torch tensors, classifiers numpy arrays.
     """
 
-    labels: Any
+    ids: Any
     scores: Any
 
     def numpy(self) -> tuple[np.ndarray, np.ndarray]:
-        """labels (B, k) int64 and scores (B, k) float32 as numpy arrays on the host."""
+        """ids (B, k) int64 and scores (B, k) float32 as numpy arrays on the host."""
         import numpy as np
 
         def array(x: Any, dtype: Any) -> np.ndarray:
@@ -95,12 +114,12 @@ class TopK:
                 x = x.detach().cpu().numpy()
             return np.ascontiguousarray(x, dtype=dtype)
 
-        return array(self.labels, np.int64), array(self.scores, np.float32)
+        return array(self.ids, np.int64), array(self.scores, np.float32)
 
     def __len__(self) -> int:
-        return int(self.labels.shape[0])
+        return int(self.ids.shape[0])
 
     @property
     def k(self) -> int:
-        """How many labels each text got."""
-        return int(self.labels.shape[1])
+        """The number of labels per text."""
+        return int(self.ids.shape[1])

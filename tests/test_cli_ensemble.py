@@ -86,7 +86,7 @@ def test_runs_that_held_out_the_same_texts_are_weighed_on_them(command, runs, fo
     held, side = hold_out(200, 0.25, 7)[1], Corpus.open(folder).train
     parts = [megalabel.load(runs / name) for name in names]
     found = [part.topk(side.texts[held], 50, exclude=filter_of(side, held)) for part in parts]
-    gives = [part.gives for part in parts]
+    gives = [part.score_type for part in parts]
     mixture = megalabel.load(out).mixture
     assert mixture == Mixture.fit(found, gives, side.labels[held])
     tops = [*found, mixture.merge(found, gives, 5)]

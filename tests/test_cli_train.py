@@ -8,7 +8,7 @@ from planted import planted
 
 import megalabel
 from megalabel.data.convert import convert
-from megalabel.models.hybrid import HybridModel
+from megalabel.models.hybrid import HybridClassifier
 from megalabel.recipes import get
 from megalabel.recipes.renee import Renee
 
@@ -182,7 +182,7 @@ def test_then_trains_a_hybrid_on_the_run(command, folder, tmp_path, monkeypatch)
         def stop(*_):
             raise KeyboardInterrupt
 
-        patch.setattr(HybridModel, "save", stop)
+        patch.setattr(HybridClassifier, "save", stop)
         assert command(*again)[0] == 130
     first = recorded(run / "base")
     assert first["finished"] and not recorded(run)["finished"]
@@ -192,7 +192,7 @@ def test_then_trains_a_hybrid_on_the_run(command, folder, tmp_path, monkeypatch)
     assert recorded(run / "base") == first  # not trained again
     assert recorded(run)["recipe"] == "hybrid"
     assert recorded(run)["arguments"]["run"] == str(run / "base")
-    assert isinstance(megalabel.load(run), HybridModel)
+    assert isinstance(megalabel.load(run), HybridClassifier)
     assert command("evaluate", run)[0] == 0
     assert command(*again, "--epochs", 1)[0] == 2
     assert command(*again, "--epochs", 1, "--overwrite")[0] == 0

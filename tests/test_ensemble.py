@@ -14,7 +14,7 @@ import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
-from megalabel.models.linear import LinearModel
+from megalabel.models.linear import LinearClassifier
 from megalabel.models.mixture import Mixture
 from megalabel.recipes.linear import linear
 from megalabel.types import TopK
@@ -141,7 +141,7 @@ def test_bags_of_words_are_merged_and_not_beside_texts(model, tmp_path):
     assert (again.topk(rows, 1).numpy()[0].ravel() == np.arange(60) % 6).mean() > 0.9
     with pytest.raises(DataError, match="a list"):
         again.topk(["a"], 1)
-    reads_texts = LinearModel(BagOfWords(6), parts[0].trees, parts[0].label_texts)
+    reads_texts = LinearClassifier(BagOfWords(6), parts[0].trees, parts[0].label_texts)
     reads_texts.n_features = None
     with pytest.raises(SettingError, match="model 0 reads bags of 6 words, model 1 texts"):
         megalabel.Ensemble([parts[0], reads_texts])

@@ -221,7 +221,7 @@ def test_top_k_of_fixed_fan_in_on_a_gpu(group, dim, n_texts):
     expected = plain_of(x @ densify(weight, inputs, dim, group).t() + bias, 50, exclude, names)
     there = [part.cuda() for part in (x, weight, bias, inputs)]
     found = fan_in_topk(*there, 50, exclude.to("cuda"), group=group, names=names.cuda())
-    assert torch.equal(found.labels.cpu(), expected.labels)
+    assert torch.equal(found.ids.cpu(), expected.ids)
     assert torch.equal(found.scores.cpu(), expected.scores)
 
 
@@ -233,4 +233,4 @@ def test_top_k_with_equal_scores_on_a_gpu(chunk):
         lambda start, stop: scores[start:stop].clone().t(), 500, 9, 3, device=scores.device, width=1,
         names=names, chunk=chunk,
     )  # fmt: skip
-    assert found.labels.tolist() == [[0, 1, 2]] * 9
+    assert found.ids.tolist() == [[0, 1, 2]] * 9

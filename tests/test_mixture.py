@@ -14,7 +14,7 @@ from megalabel.models.mixture import Mixture
 from megalabel.types import TopK
 
 N, L, K = 300, 40, 20
-PROBABILITIES = ["probabilities", "probabilities"]
+PROBABILITIES = ["probability", "probability"]
 
 
 def truth(rng):
@@ -30,16 +30,16 @@ def ranking(rng, labels, noise, *, logits=False, slope=1.0, shift=0.0, k=K):
     return TopK(ids, (z if logits else 1 / (1 + np.exp(-z))).astype(np.float32))
 
 
-def answered(mixture, top, gives):
+def answered(mixture, top, score_types):
     """What a mixture makes of one ranking: labels, and probabilities instead of their roots."""
-    labels, scores = mixture.merge([top], [gives], top.k).numpy()
+    labels, scores = mixture.merge([top], [score_types], top.k).numpy()
     return labels, scores**2
 
 
 def in_order(ids, top, within=1e-5):
     """Whether labels follow the ranking's scores, but for what is too near for float32."""
     told = np.full((N, L), -np.inf)
-    np.put_along_axis(told, top.labels, top.scores, axis=1)
+    np.put_along_axis(told, top.ids, top.scores, axis=1)
     return (np.diff(np.take_along_axis(told, ids, axis=1), axis=1) <= within).all()
 
 
@@ -47,10 +47,10 @@ def in_order(ids, top, within=1e-5):
 @pytest.mark.parametrize(("slope", "shift"), [(1, 0), (3, -1), (0.2, 4)])
 def test_calibration_keeps_the_order_and_finds_the_share_of_true_labels(rng, logits, slope, shift):
     labels = truth(rng)
-    gives = "logits" if logits else "probabilities"
+    score_types = "logit" if logits else "probability"
     top = ranking(rng, labels, 1.0, logits=logits, slope=slope, shift=shift)
-    mixture = Mixture.fit([top], [gives], labels)
-    ids, chances = answered(mixture, top, gives)
+    mixture = Mixture.fit([top], [score_types], labels)
+    ids, chances = answered(mixture, top, score_types)
     assert in_order(ids, top)
     assert mixture.weights == (1.0,)
     true = np.take_along_axis(labels.toarray(), ids, 1)
@@ -66,16 +66,16 @@ def test_logits_of_any_scale_are_calibrated_alike(rng, slope, shift):
     plain = ranking(rng, labels, 1.0, logits=True)
     rng.bit_generator.state = state
     odd = ranking(rng, labels, 1.0, logits=True, slope=slope, shift=shift)
-    expected, found = (answered(Mixture.fit([t], ["logits"], labels), t, "logits")[1] for t in (plain, odd))
+    expected, found = (answered(Mixture.fit([t], ["logit"], labels), t, "logit")[1] for t in (plain, odd))
     np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 def test_scores_of_the_opposite_neither_turn_around_nor_count_as_sure(rng):
     labels = truth(rng)
     top = ranking(rng, labels, 1.0, logits=True, k=L)
-    upside_down = TopK(top.labels[:, ::-1], -top.scores[:, ::-1] + 10)
-    mixture = Mixture.fit([upside_down], ["logits"], labels)
-    ids, chances = answered(mixture, upside_down, "logits")
+    upside_down = TopK(top.ids[:, ::-1], -top.scores[:, ::-1] + 10)
+    mixture = Mixture.fit([upside_down], ["logit"], labels)
+    ids, chances = answered(mixture, upside_down, "logit")
     assert in_order(ids, upside_down, within=1e-2)
     np.testing.assert_allclose(chances, 2 / L, atol=1e-3)
 
@@ -104,9 +104,9 @@ def test_weights_move_to_the_better_ranking_and_to_both_where_both_know_somethin
 def test_identical_rankings_stay_equal_and_answer_as_one(rng):
     labels = truth(rng)
     top = ranking(rng, labels, 1.5)
-    mixture = Mixture.fit([top, top, top], ["probabilities"] * 3, labels)
+    mixture = Mixture.fit([top, top, top], ["probability"] * 3, labels)
     assert mixture.weights == pytest.approx((1 / 3,) * 3)
-    assert in_order(mixture.merge([top, top, top], ["probabilities"] * 3, K).numpy()[0], top)
+    assert in_order(mixture.merge([top, top, top], ["probability"] * 3, K).numpy()[0], top)
 
 
 def test_weights_that_are_given_are_taken_and_scores_calibrated_all_the_same(rng):
@@ -120,7 +120,7 @@ def test_weights_that_are_given_are_taken_and_scores_calibrated_all_the_same(rng
 def test_settings_come_back_from_json(rng):
     labels = truth(rng)
     mixture = Mixture.fit([ranking(rng, labels, 1.5), ranking(rng, labels, 2)], PROBABILITIES, labels)
-    read = json.loads(json.dumps(mixture.settings()))
+    read = json.loads(json.dumps(mixture.config()))
     assert Mixture(**{name: tuple(values) for name, values in read.items()}) == mixture
 
 
@@ -128,12 +128,14 @@ def test_rankings_that_say_nothing_do_no_harm(rng):
     labels = truth(rng)
     good = ranking(rng, labels, 1.5)
     empty = TopK(np.full((N, K), -1), np.full((N, K), -np.inf, np.float32))
-    same = TopK(good.labels, np.full((N, K), 0.5, np.float32))
-    sure = TopK(good.labels, np.ones((N, K), np.float32))
-    endless = TopK(good.labels, np.where(np.arange(K) == K - 1, -np.inf, good.scores))
+    same = TopK(good.ids, np.full((N, K), 0.5, np.float32))
+    sure = TopK(good.ids, np.ones((N, K), np.float32))
+    endless = TopK(good.ids, np.where(np.arange(K) == K - 1, -np.inf, good.scores))
     for other in (empty, same, sure, endless):
-        gives = ["probabilities", "logits" if other is endless else "probabilities"]
-        labels_of, scores = Mixture.fit([good, other], gives, labels).merge([good, other], gives, 5).numpy()
+        score_types = ["probability", "logit" if other is endless else "probability"]
+        labels_of, scores = (
+            Mixture.fit([good, other], score_types, labels).merge([good, other], score_types, 5).numpy()
+        )
         assert in_order(labels_of, good)
         assert ((scores >= 0) & (scores <= 1)).all()
 
@@ -169,7 +171,7 @@ def test_held_out_texts_are_needed(rng):
     top = ranking(rng, labels, 1.0)
     with pytest.raises(SettingError, match="300 held-out texts with 0 labels"):
         Mixture.fit([top, top], PROBABILITIES, sp.csr_matrix((N, L)))
-    none = TopK(top.labels[:0], top.scores[:0])
+    none = TopK(top.ids[:0], top.scores[:0])
     with pytest.raises(SettingError, match="0 held-out texts"):
         Mixture.fit([none, none], PROBABILITIES, labels[:0])
 
@@ -177,7 +179,7 @@ def test_held_out_texts_are_needed(rng):
 def test_rankings_of_other_texts_labels_or_numbers_are_refused(rng):
     labels = truth(rng)
     top = ranking(rng, labels, 1.0)
-    fewer = TopK(top.labels[:9], top.scores[:9])
+    fewer = TopK(top.ids[:9], top.scores[:9])
     bad = [
         ([top, fewer], PROBABILITIES, labels, []),
         ([top, fewer], PROBABILITIES, labels, [1, 1]),
@@ -186,21 +188,21 @@ def test_rankings_of_other_texts_labels_or_numbers_are_refused(rng):
         ([top], PROBABILITIES, labels, []),
         ([top, top], PROBABILITIES, labels, [1]),
     ]
-    for found, gives, true, weights in bad:
+    for found, score_types, true, weights in bad:
         with pytest.raises(SettingError, match="rankings of"):
-            Mixture.fit(found, gives, true, weights)
+            Mixture.fit(found, score_types, true, weights)
     with pytest.raises(SettingError):
         Mixture.fit([], [], labels)
     equal = Mixture.of([1, 1])
-    for found, gives in (([top], ["logits"]), ([top, top], ["logits"]), ([top, fewer], PROBABILITIES)):
+    for found, score_types in (([top], ["logit"]), ([top, top], ["logit"]), ([top, fewer], PROBABILITIES)):
         with pytest.raises(SettingError, match="rankings of"):
-            equal.merge(found, gives, 5)
+            equal.merge(found, score_types, 5)
 
 
 def test_nan_is_refused(rng):
     labels = truth(rng)
     top = ranking(rng, labels, 1.0)
-    broken = TopK(top.labels, np.where(np.arange(K) == 3, np.nan, top.scores))
+    broken = TopK(top.ids, np.where(np.arange(K) == 3, np.nan, top.scores))
     with pytest.raises(DataError, match="holds NaN"):
         Mixture.fit([top, broken], PROBABILITIES, labels)
     with pytest.raises(DataError, match="holds NaN"):

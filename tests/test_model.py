@@ -8,10 +8,10 @@ from untrained import untrained
 
 from megalabel.errors import FormatError
 from megalabel.heads.dense import DenseHead
-from megalabel.heads.wrappers.auxiliary import WithAuxiliary
-from megalabel.heads.wrappers.partitioned import Dealt
-from megalabel.heads.wrappers.projection import WithIntermediate
-from megalabel.models.neural import Model
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary, without_auxiliary
+from megalabel.heads.wrappers.partitioned import PartitionedHead
+from megalabel.heads.wrappers.projection import WithProjection
+from megalabel.models.neural import NeuralClassifier
 
 NAMES = ["one", "two", "three", "four", "five", "six"]
 TEXTS = ["a b", "c", "d d a"]
@@ -21,49 +21,34 @@ def with_auxiliary(head):
     return WithAuxiliary(head, torch.arange(len(NAMES)) % 2, share=0.4, until=9)
 
 
-def test_no_auxiliary_classifier_is_saved(tmp_path):
+def test_a_restored_head_shares_its_weights_with_the_head_around_it(tmp_path):
     model = untrained(NAMES)
-    inner = model.head
-    model.head = with_auxiliary(inner)
-    expected = model.topk(TEXTS, 3)
+    around = with_auxiliary(model.head)
+    assert without_auxiliary(around) is model.head
     model.save(tmp_path / "model")
-    loaded = Model.load(tmp_path / "model")
-    assert isinstance(loaded.head, DenseHead)
-    assert set(loaded.head.state_dict()) == set(inner.state_dict())
-    found = loaded.topk(TEXTS, 3)
-    assert (found.labels == expected.labels).all()
-    assert (found.scores == expected.scores).all()
-    assert "uxiliary" not in (tmp_path / "model" / "manifest.json").read_text()
-
-
-def test_restoring_gives_the_head_back_and_leaves_the_classifier(tmp_path):
-    model = untrained(NAMES)
-    model.head = with_auxiliary(model.head)
-    model.save(tmp_path / "model")
-    weight, classifier = model.head.head.weight.detach().clone(), model.head.auxiliary.weight.detach().clone()
+    weight, classifier = model.head.weight.detach().clone(), around.auxiliary.weight.detach().clone()
     with torch.no_grad():
-        model.head.head.weight.zero_()
-        model.head.auxiliary.weight.add_(1)
+        model.head.weight.zero_()
     model.restore(tmp_path / "model")
-    assert torch.equal(model.head.head.weight, weight)
-    assert torch.equal(model.head.auxiliary.weight, classifier + 1)
+    assert torch.equal(around.head.weight, weight)
+    assert torch.equal(around.auxiliary.weight, classifier)
 
 
 def nested():
-    parts = [DenseHead(2, 8, init_std=1.0), WithIntermediate(DenseHead(4, 16, init_std=1.0), 8, activation="relu")]
-    return Dealt(parts, torch.tensor([3, 0, 5, 1, 2, 4]))
+    parts = [DenseHead(2, 8, init_std=1.0), WithProjection(DenseHead(4, 16, init_std=1.0), 8, activation="relu")]
+    return PartitionedHead(parts, torch.tensor([3, 0, 5, 1, 2, 4]))
 
 
 def test_heads_inside_heads_load_as_they_were(tmp_path):
     model = untrained(NAMES)
-    model.head = with_auxiliary(nested())
+    model.head = nested()
     expected = model.topk(TEXTS, 6)
     model.save(tmp_path / "model")
-    loaded = Model.load(tmp_path / "model")
-    assert type(loaded.head) is Dealt
+    loaded = NeuralClassifier.load(tmp_path / "model")
+    assert type(loaded.head) is PartitionedHead
     assert loaded.head.parts[1].activation == "relu"
     found = loaded.topk(TEXTS, 6)
-    assert (found.labels == expected.labels).all()
+    assert (found.ids == expected.ids).all()
     assert (found.scores == expected.scores).all()
 
 
@@ -73,7 +58,7 @@ def test_a_model_cannot_have_code_imported_through_an_inner_head(tmp_path):
     model.save(tmp_path / "model")
     path = tmp_path / "model" / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["head"]["settings"]["parts"][0]["class"] = "antigravity:Head"
+    manifest["head"]["config"]["parts"][0]["class"] = "antigravity:Head"
     path.write_text(json.dumps(manifest))
     with pytest.raises(FormatError, match="antigravity"):
-        Model.load(tmp_path / "model")
+        NeuralClassifier.load(tmp_path / "model")

@@ -69,7 +69,7 @@ def open_data_of(run: str | Path, data: str | None) -> Corpus:
 
 def data_of(run: str | Path) -> str:
     """Where the data set of a run is, from its recipe.json; SettingError if that is not known, or it is gone."""
-    from megalabel.training.folder import finished_run
+    from megalabel.training.run_folder import finished_run
 
     folder = Path(run)
     if (folder / "manifest.json").exists() and (folder.parent / "recipe.json").exists():

@@ -12,10 +12,10 @@ import typer
 
 from megalabel.cli.arguments import open_data, use_threads
 from megalabel.errors import SettingError
-from megalabel.models.base import Ranker, load
+from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
-from megalabel.training import folder
+from megalabel.training import run_folder
 from megalabel.training.recipe import RecipeFunction
 from megalabel.training.run import train as train_recipe
 from megalabel.training.trust import trusted
@@ -38,7 +38,7 @@ class How(NamedTuple):
 
 def train(
     recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], how: How
-) -> Ranker:
+) -> Classifier:
     """Trains with the preset that fits, or loads the run in `out` if it is this very job and finished.
 
     Raises:
@@ -50,7 +50,7 @@ def train(
     resolved.options.check_corpus(corpus)
     if how.overwrite:
         remove_run(out)
-    if folder.same_run(out, recipe.address, resolved.options.values(), folder.facts_of(corpus)):
+    if run_folder.same_run(out, recipe.address, resolved.options.values(), run_folder.data_facts(corpus)):
         say(f"the run in {out} is finished, with these very settings; --overwrite trains it again")
         return load(out, device=how.device, trust=trusted())
     say(described(recipe, corpus, resolved, values))
@@ -62,7 +62,7 @@ def train(
 
 def train_then(
     recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], then: str, how: How
-) -> Ranker:
+) -> Classifier:
     """Trains a recipe into `out/base`, and a recipe that builds on that run into `out`; both go on if cut off."""
     second = get(then, trust=trusted())
     if "run" not in second.options.declared:
@@ -76,13 +76,13 @@ def train_then(
         values = {**values, "validation_fraction": HELD_OUT}
     if how.overwrite:
         remove_run(out)
-    folder.check_out(out, finished=True)
+    run_folder.check_out(out, finished=True)
     how = how._replace(overwrite=False)
-    train(recipe, corpus, out / folder.BASE, values, how)
-    return train(second, corpus, out, {"run": str(out / folder.BASE)}, how)
+    train(recipe, corpus, out / run_folder.BASE, values, how)
+    return train(second, corpus, out, {"run": str(out / run_folder.BASE)}, how)
 
 
-def repeat(source: Path, out: Path, how: How) -> Ranker:
+def repeat(source: Path, out: Path, how: How) -> Classifier:
     """Trains the job of another run again: the recipe, all values and the data set of its recipe.json.
 
     Raises:
@@ -92,7 +92,7 @@ def repeat(source: Path, out: Path, how: How) -> Ranker:
     run = source.parent if source.name == "recipe.json" else source
     if not (run / "recipe.json").is_file():
         raise SettingError(f"no recipe.json in {run}", wanted="a run folder", where="from")
-    facts = folder.recorded(run)
+    facts = run_folder.read_recipe(run)
     recipe = get(str(facts.get("recipe")), trust=trusted())
     before, now = facts.get("source_sha256"), recipe.source_sha256()
     if before and before != now:
@@ -116,7 +116,7 @@ def repeat(source: Path, out: Path, how: How) -> Ranker:
 
 def remove_run(out: Path) -> None:
     """Removes the run in a folder, if there is one; a folder without a run is left as it is."""
-    if (out / "recipe.json").is_file() or (out / folder.BASE / "recipe.json").is_file():
+    if (out / "recipe.json").is_file() or (out / run_folder.BASE / "recipe.json").is_file():
         shutil.rmtree(out)
 
 
@@ -137,7 +137,7 @@ def described(
 
 def summary(out: Path) -> str:
     """What a finished run took and reached, and what to do next."""
-    facts = folder.finished_run(out)
+    facts = run_folder.finished_run(out)
     done = facts["finished"]
     lines = [f"trained in {done['seconds']:,.1f} s"]
     if done.get("peak_mb"):

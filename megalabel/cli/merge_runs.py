@@ -20,7 +20,7 @@ from megalabel.models.base import load
 from megalabel.models.ensemble import Ensemble
 from megalabel.models.mixture import DEPTH, SELECT, Mixture
 from megalabel.recipes.hybrid import Hybrid
-from megalabel.training.folder import check_out, claim_as, finish, finished_run
+from megalabel.training.run_folder import check_out, create_folder, finish, finished_run
 from megalabel.training.trust import trusted
 
 WEIGHTS = Hybrid.declared["weights"]
@@ -84,7 +84,7 @@ def ensemble_runs(
         "validation_fraction": common.validation,
         "seed": common.seed,
     }  # as every run says it, for the next ensemble
-    claim_as(out, "ensemble", {"runs": list(runs), "weights": chosen, **held}, common.data)
+    create_folder(out, "ensemble", {"runs": list(runs), "weights": chosen, **held}, common.data)
     model.save(out / "model")
     finish(out, {"seconds": time.monotonic() - begun})
     say(f"the model is in {out}; next: megalabel evaluate {out}")
@@ -167,9 +167,9 @@ def _fit(model: Ensemble, data: Corpus, common: Common, weights: Sequence[float]
     labels = data.train.labels[held]
     if labels.nnz == 0:
         return [], f"none of the {len(held)} texts that were held out has a label"
-    gives = [part.gives for part in model.parts]
+    score_types = [part.score_type for part in model.parts]
     inputs = model_inputs(data.train, data, model.n_features)[held]
     found = model.rankings(inputs, DEPTH, filter_of(data.train, held))
-    model.mixture = Mixture.fit(found, gives, labels, weights)
-    tops = [*found, model.mixture.merge(found, gives, DEPTH)]
+    model.mixture = Mixture.fit(found, score_types, labels, weights)
+    tops = [*found, model.mixture.merge(found, score_types, DEPTH)]
     return [measure(top, labels, k=(5,))[SELECT] for top in tops], ""

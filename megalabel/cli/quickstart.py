@@ -13,7 +13,7 @@ import typer
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
-    from megalabel.models.base import Ranker
+    from megalabel.models.base import Classifier
 
 DATA = "wordnet-4k"
 BAG = {"encoder": "bag"}
@@ -74,7 +74,7 @@ def recorded(data: Corpus) -> list[tuple[str, dict[str, float]]]:
     return sorted(known["tools"].items(), key=lambda row: -row[1]["P@1"])
 
 
-def trained(recipe: str, data: Corpus, out: Path, values: dict[str, Any]) -> tuple[Ranker, float]:
+def trained(recipe: str, data: Corpus, out: Path, values: dict[str, Any]) -> tuple[Classifier, float]:
     """The model of a run, trained now or before, and the seconds that took."""
     from megalabel.cli.jobs import How, train
     from megalabel.models.base import load

@@ -117,7 +117,7 @@ class Bag(Encoder):
         known = (pairs[positions] == codes) & mask[:, 1:]
         return torch.cat([tokens, self.n_tokens + positions], 1), torch.cat([mask, known], 1)
 
-    def settings(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """The shape and the dropouts."""
         return {
             "dim": self.table.embedding_dim,
@@ -130,10 +130,10 @@ class Bag(Encoder):
         }
 
     @classmethod
-    def from_settings(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Bag:
+    def from_config(cls, config: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Bag:
         """The same shape with weights still to be loaded."""
-        settings = dict(settings)
-        return cls(tokenizer, pairs=torch.zeros(settings.pop("n_pairs"), dtype=torch.int64), **settings)
+        config = dict(config)
+        return cls(tokenizer, pairs=torch.zeros(config.pop("n_pairs"), dtype=torch.int64), **config)
 
 
 def frequent_pairs(rows: Rows, vocabulary_size: int, at_least: int = 2) -> Tensor:

@@ -21,7 +21,7 @@ class Encoder(nn.Module, ABC):
     """Turns texts into vectors.
 
     An encoder owns its tokenizer, knows its width `dim` (D) and how many `n_views` (V) it gives of each
-    text, and can say in JSON how to build it again (`settings`, read back by `from_settings`).
+    text, and can say in JSON how to build it again (`config`, read back by `from_config`).
     """
 
     dim: int
@@ -41,12 +41,12 @@ class Encoder(nn.Module, ABC):
         """Called once before training with the training rows and a folder for caches; does nothing by default."""
 
     @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What `from_settings` needs, as JSON: the shape, not the weights."""
+    def config(self) -> dict[str, Any]:
+        """What `from_config` needs, as JSON: the shape, not the weights."""
 
     @classmethod
     @abstractmethod
-    def from_settings(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Encoder:
+    def from_config(cls, config: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Encoder:
         """An encoder of the same shape; its weights are loaded afterwards. `folder` holds the model."""
 
 

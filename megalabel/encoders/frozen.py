@@ -105,7 +105,7 @@ class Frozen(Encoder):
 
     def _fingerprint(self, rows: Rows) -> str:
         """A hash of what determines the views: the tokens of the rows, and the encoder."""
-        digest = hashlib.sha256(json.dumps(self.inside.settings(), sort_keys=True, default=str).encode())
+        digest = hashlib.sha256(json.dumps(self.inside.config(), sort_keys=True, default=str).encode())
         digest.update(np.ascontiguousarray(rows.lengths, dtype="<i8").tobytes())
         for start in range(0, len(rows), BLOCK):
             for ids in rows.tokens(np.arange(start, min(start + BLOCK, len(rows)))):
@@ -125,18 +125,18 @@ class Frozen(Encoder):
             views = self.inside(tokens.to(device), mask.to(device))
             yield some, views.float().cpu().numpy().astype(np.float16)
 
-    def settings(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """What is inside, and the shape of the block."""
-        inside = {"class": type(self.inside).__name__, "settings": self.inside.settings()}
+        inside = {"class": type(self.inside).__name__, "settings": self.inside.config()}
         return {"inside": inside, "hidden": self.hidden, "dropout": self.dropout.p}
 
     @classmethod
-    def from_settings(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Frozen:
+    def from_config(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Frozen:
         """The same shape with weights still to be loaded."""
         from megalabel.encoders.bag import Bag
         from megalabel.encoders.transformer import Transformer
 
         kinds: dict[str, type[Encoder]] = {"Bag": Bag, "Transformer": Transformer}
         inside = settings["inside"]
-        encoder = kinds[inside["class"]].from_settings(inside["settings"], tokenizer, folder)
+        encoder = kinds[inside["class"]].from_config(inside["settings"], tokenizer, folder)
         return cls(encoder, hidden=settings["hidden"], dropout=settings["dropout"])

@@ -50,14 +50,14 @@ class Readout:
         vectors = [_pool(hidden[layer_of(layer, depth)], mask, self.pool) for layer in self.layers]
         return torch.cat(vectors, dim=-1)
 
-    def settings(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """The readout as JSON."""
         return asdict(self)
 
     @classmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Readout:
-        """The readout that `settings` describes."""
-        return cls(layers=tuple(settings["layers"]), pool=settings["pool"])
+    def from_config(cls, config: dict[str, Any]) -> Readout:
+        """The readout that `config` describes."""
+        return cls(layers=tuple(config["layers"]), pool=config["pool"])
 
 
 def layer_of(fraction: float, depth: int) -> int:

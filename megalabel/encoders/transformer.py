@@ -172,12 +172,12 @@ class Transformer(Encoder):
         dropped: Tensor = self.dropout(stacked)
         return dropped
 
-    def settings(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """The Hugging Face configuration and the arguments of the class."""
         config: Any = self.model.config
         return {
             "config": {**config.to_dict(), "model_type": config.model_type},
-            "readouts": [readout.settings() for readout in self.readouts],
+            "readouts": [readout.config() for readout in self.readouts],
             "bottleneck": self.bottleneck_width,
             "join": self.join,
             "dropout": self.dropout.p,
@@ -188,12 +188,12 @@ class Transformer(Encoder):
         }
 
     @classmethod
-    def from_settings(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Transformer:
+    def from_config(cls, config: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Transformer:
         """The same shape with weights still to be loaded."""
-        arguments = {key: value for key, value in settings.items() if key not in ("config", "readouts")}
-        readouts = [Readout.from_settings(readout) for readout in settings["readouts"]]
+        arguments = {key: value for key, value in config.items() if key not in ("config", "readouts")}
+        readouts = [Readout.from_config(readout) for readout in config["readouts"]]
         try:
-            return cls.untrained(settings["config"], tokenizer, readouts=readouts, **arguments)
+            return cls.untrained(config["config"], tokenizer, readouts=readouts, **arguments)
         except (KeyError, ValueError, TypeError) as error:
             raise FormatError(
                 f"the configuration of the transformer cannot be loaded ({error})",

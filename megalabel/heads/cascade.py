@@ -4,48 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Self, cast
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megalabel.errors import DataError, SettingError
-from megalabel.heads.base import Head
-from megalabel.heads.cascade_settings import check_settings
+from megalabel.errors import SettingError
+from megalabel.heads.abilities import DenseGradient, RowGradients
+from megalabel.heads.base import Head, topk_by_rows
+from megalabel.heads.cascade_settings import CascadeSettings
+from megalabel.heads.checks import check_labels
 from megalabel.kernels.candidates.beam import BeamSearch, Scores
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.shortlist import shortlist
 from megalabel.kernels.core.memo import memo_on
 from megalabel.labels.tree import LabelTree
-from megalabel.types import Gives, Positives, TopK
+from megalabel.types import Positives, Reduction, ScoreType, TopK
 
-DEPTHS = (1, 5)  # of the precision that `facts` tells
-TOLD = 64  # texts of a batch that it is measured on
+DEPTHS = (1, 5)  # of the precision in `metrics`
+MEASURED = 64  # texts of a batch that it is measured on
 
 
-class CascadeHead(Head):
+class CascadeHead(RowGradients, Head):
     """One linear classifier for each level of a label tree, all trained at once (CascadeXML, NeurIPS 2022).
 
     Level 0 scores every cluster. A further level scores the children of the `beams[i]` clusters that the level
     above gives the highest probability; in training the clusters of the text's own labels are always among them.
     The last level are the labels. The loss is binary cross-entropy, the **mean** over the true candidates of each
-    level in the batch (there is no padding), times the level's weight, summed over the levels. Micro-batches each
-    have their own mean, and these are summed. With `reduction="sum"` nothing is divided, which is what SGD wants.
+    level in the batch (there is no padding), times the level's weight, summed over the levels. With
+    `reduction="sum"` nothing is divided, which suits SGD. The mean is over the candidates of the micro-batch,
+    which are nearly, and not exactly, as many for each part of a batch.
 
-    Nothing of size B × C × D or B × L is ever held. Beside the tables and the tree (8 bytes a label and a cluster)
+    Nothing of size B × C × D or B × L is ever held. Beside the tables and the tree (8 bytes per label and cluster)
     a step needs 12 bytes for each candidate of a text and about 64 for each shortlisted cluster.
 
-    With a `RowOptimizer` attached, the gradients of the tables stay factored in `pending`; without one they are
-    dense, and any torch optimiser trains the head.
+    `settings` may be replaced, by other beams for instance, to trade speed for accuracy in prediction.
+
+    With a `RowOptimizer` attached, the gradients of the tables stay factored in `row_gradients`; without one they
+    are dense, and any torch optimizer trains the head.
 
     Args:
         tree: the label tree, K cluster levels above the labels. Rows of the tables are in its order.
         dim: D, the width of a view.
         beams: for each cluster level, how many clusters are kept.
-        n_views: K + 1, one a level, coarse to fine; or 1, which all levels share.
-        dropout: share of a view's entries dropped in training, a number for each level; empty for none.
+        n_views: K + 1, one per level, coarse to fine; or 1, which all levels share. None for K + 1.
+        dropout: fraction of a view's entries dropped in training, a number for each level; empty for none.
         level_weights: of the levels' losses; empty for 1 each.
         scores: what a label is ranked by: its own probability ("label"), times that of its cluster
             ("label*parent"), times those of all clusters above ("path"), or times the root of the cluster's, times
@@ -57,7 +63,7 @@ class CascadeHead(Head):
         SettingError: an argument that does not fit the tree.
     """
 
-    gives: Gives = "probabilities"
+    score_type: ScoreType = "probability"
 
     def __init__(
         self,
@@ -68,19 +74,16 @@ class CascadeHead(Head):
         n_views: int | None = None,
         dropout: Sequence[float] = (),
         level_weights: Sequence[float] = (),
-        scores: str = "label*parent",
-        reduction: str = "mean",
+        scores: Scores = "label*parent",
+        reduction: Reduction = "mean",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        levels = tree.depth + 1
-        self.sizes, self.n_labels, self.dim = tree.sizes, tree.n_labels, dim
-        self.n_views = levels if n_views is None else n_views
-        self.beams, self.scores, self.reduction = _plain(beams), scores, reduction
-        self.averaged = reduction == "mean"
-        self.dropout = tuple(dropout) or (0.0,) * levels
-        self.level_weights = tuple(level_weights) or (1.0,) * levels
-        check_settings(self, levels)
+        made = self.settings = CascadeSettings(
+            tree.sizes, dim, tuple(beams), n_views or 0, tuple(dropout), tuple(level_weights), scores, reduction
+        )
+        self.n_labels, self.dim, self.n_views, self.reduction = tree.n_labels, dim, made.n_views, made.reduction
+        self.sizes = made.sizes
         self.weights = nn.ParameterList(torch.empty(n, dim) for n in self.sizes)
         self.biases = nn.ParameterList(torch.zeros(n) for n in self.sizes)
         for weight in self.weights:
@@ -88,13 +91,17 @@ class CascadeHead(Head):
         for i, offsets in enumerate(tree.offsets):
             self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
         self.register_buffer("place", torch.from_numpy(tree.position))
-        self.pending = None
         self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
         self._last: list[tuple[Tensor, Candidates, Positives]] = []
 
     @property
+    def beams(self) -> tuple[int, ...]:
+        """For each cluster level, how many clusters are kept."""
+        return self.settings.beams
+
+    @property
     def offsets(self) -> list[Tensor]:
-        """Where each cluster's children begin on the next level, (n_i + 1,) int64 a cluster level."""
+        """Where each cluster's children begin on the next level, (n_i + 1,) int64 per cluster level."""
         return [self.get_buffer(f"offsets_{i}") for i in range(len(self.beams))]
 
     def tables(self) -> list[tuple[Tensor, Tensor]]:
@@ -104,13 +111,13 @@ class CascadeHead(Head):
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The levels' losses, weighted and summed: (B, V, D) to a scalar."""
         self.check_views(views)
-        nodes = self.nodes(positives)
+        settings, nodes = self.settings, self.nodes(positives)
         candidates = Candidates.all_rows(len(views), self.sizes[0], views.device)
         total = views.new_zeros(())
         self._last = []
         for i, (weight, bias) in enumerate(self.tables()):
-            view = nn.functional.dropout(views[:, min(i, self.n_views - 1)], self.dropout[i], self.training)
-            scale = self.level_weights[i] / (max(candidates.n_cells, 1) if self.reduction == "mean" else 1)
+            view = nn.functional.dropout(views[:, min(i, self.n_views - 1)], settings.dropout[i], self.training)
+            scale = settings.level_weights[i] / (max(candidates.n_cells, 1) if self.reduction == "mean" else 1)
             value, logits, gradient = candidate_bce(view, weight, bias, candidates, nodes[i], scale)
             total = total + self._with_gradient(value, gradient, i)
             self._last.append((logits, candidates, nodes[i]))
@@ -123,14 +130,8 @@ class CascadeHead(Head):
 
     def nodes(self, positives: Positives) -> list[Positives]:
         """The positives of each level, coarse to fine: a cluster is positive where a label below it is."""
-        labels = positives.labels
-        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.n_labels:
-            raise DataError(
-                f"positives with labels {int(labels.min())} to {int(labels.max())}",
-                wanted=f"labels from 0 to {self.n_labels - 1}",
-                next_step="check that the data and the head have the same labels",
-            )
-        levels = [Positives.of(positives.rows, self.get_buffer("place")[labels])]
+        check_labels(positives, self.n_labels)
+        levels = [Positives.of(positives.rows, self.get_buffer("place")[positives.labels])]
         for offsets in reversed(self.offsets):
             below = levels[-1]
             levels.append(Positives.of(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
@@ -138,10 +139,10 @@ class CascadeHead(Head):
 
     @torch.no_grad()
     def init_prior(self, texts_with: Sequence[Tensor], n_texts: int) -> None:
-        """Begins the biases at log odds: of `n_texts`, texts_with[i] (n_i,) have a label below each node.
+        """Starts the biases at log odds: of `n_texts`, texts_with[i] (n_i,) have a label below each node.
 
         Below the first level they are the odds of a child among the texts that shortlist its parent: at least
-        all that have the parent, and at least the beam's even share. What no text has counts as half a text.
+        all that have the parent, and at least the beam's even share. A node without texts counts as half a text.
 
         Raises:
             SettingError: counts that are not of these levels and texts.
@@ -164,77 +165,68 @@ class CascadeHead(Head):
     def _with_gradient(self, value: Tensor, gradient: TableGradient, level: int) -> Tensor:
         if not torch.is_grad_enabled():
             return value
-        if self.pending is not None:
-            if self.training:  # in evaluation an attached optimiser rests
-                self.pending[level].append(gradient)
+        if self.row_gradients is not None:
+            if self.training:  # not in evaluation, where nothing would empty the list
+                self.row_gradients[level].append(gradient)
             return value
-        with_gradient: Tensor = _DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)
+        with_gradient: Tensor = DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)
         return with_gradient
 
     @torch.no_grad()
-    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
-        """The k best labels that the beams reach: (B, V, D) to labels and probabilities (B, k).
+    def topk(
+        self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
+    ) -> TopK:
+        """The k best labels that the beams reach: (B, V, D) to ids and probabilities (B, k).
 
         Exact where `beams` cover every cluster; -1 where they reach fewer than k labels.
         """
         self.check_views(views)
-        tree = [self.get_buffer("place"), *self.offsets]
-        search = memo_on(
-            tree, "beam search", self._search, key=(self.beams, self.scores), memory=list(self.parameters())
-        )
-        return search(views, k, exclude)
+        tree, key = [self.get_buffer("place"), *self.offsets], (self.beams, self.settings.scores)
+        search = memo_on(tree, "beam search", self._search, key=key, memory=list(self.parameters()))
+        return topk_by_rows(lambda hidden: search(views, k, hidden), k, exclude, row_to_label)
 
     def _search(self) -> BeamSearch:
         weights, biases = [w.detach() for w in self.weights], [b.detach() for b in self.biases]
         order = self.get_buffer("place").argsort()
-        return BeamSearch(weights, biases, self.offsets, order, self.beams, scores=cast(Scores, self.scores))
+        return BeamSearch(weights, biases, self.offsets, order, self.beams, scores=self.settings.scores)
 
-    def facts(self) -> dict[str, float]:
-        """Of each level, in percent: shortlist recall, the share of positive clusters that the level itself ranked
-        into its beam, since the last call; and P@1 and P@5 among the candidates of some texts of the last batch.
+    def metrics(self) -> dict[str, float]:
+        """Of each level, in percent: shortlist recall, the fraction of positive clusters that the level itself
+        ranked into its beam, since the last call; and P@1 and P@5 among the candidates of some texts of the last
+        batch.
         """
-        told: dict[str, float] = {}
-        for i, (found, wanted) in enumerate(zip(self._found, self._wanted, strict=True)):
+        found: dict[str, float] = {}
+        for i, (hits, wanted) in enumerate(zip(self._found, self._wanted, strict=True)):
             if wanted:
-                told[f"recall level {i}"] = 100 * found / wanted
+                found[f"recall level {i}"] = 100 * hits / wanted
         for i, (logits, candidates, positives) in enumerate(self._last):
             for k in DEPTHS:
-                told[f"P@{k} level {i}"] = 100 * _precision(logits, candidates, positives, k)
+                found[f"P@{k} level {i}"] = 100 * _precision(logits, candidates, positives, k)
         self._found, self._wanted, self._last = [0] * len(self.beams), [0] * len(self.beams), []
-        return told
+        return found
 
-    def settings(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """The shape and how it is searched; the tree itself is among the tensors."""
-        return {
-            "sizes": list(self.sizes),
-            "dim": self.dim,
-            "n_views": self.n_views,
-            "beams": list(self.beams),
-            "scores": self.scores,
-        }
+        made = self.settings
+        shape = {"sizes": list(made.sizes), "dim": made.dim, "n_views": made.n_views}
+        return {**shape, "beams": list(made.beams), "scores": made.scores, "reduction": made.reduction}
 
     @classmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Self:
+    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
         """A head of the same shape, its tree and weights still to be loaded."""
-        sizes = settings["sizes"]
+        sizes = config["sizes"]
         offsets = [np.linspace(0, below, n + 1).astype(np.int64) for n, below in pairwise(sizes)]
         tree = LabelTree(tuple(offsets), np.arange(sizes[-1]))
-        rest = {key: value for key, value in settings.items() if key != "sizes"}
-        return cls(tree, **rest)
+        return cls(tree, **{key: value for key, value in config.items() if key != "sizes"})
 
     def extra_repr(self) -> str:
         """What print(head) shows."""
         return f"sizes={self.sizes}, dim={self.dim}, n_views={self.n_views}, beams={self.beams}"
 
 
-def _plain(numbers: Sequence[Any]) -> tuple[Any, ...]:
-    """As Python's own numbers, since numpy's are no JSON."""
-    return tuple(n.item() if hasattr(n, "item") else n for n in numbers)
-
-
 def _precision(logits: Tensor, candidates: Candidates, positives: Positives, k: int) -> float:
-    """The share of positives among the k best candidates of the first texts."""
-    ends = candidates.text_cells()[: TOLD + 1].tolist()
+    """The fraction of positives among the k best candidates of the first texts."""
+    ends = candidates.text_cells()[: MEASURED + 1].tolist()
     texts, rows = len(ends) - 1, candidates.rows_of_cells()
     true = set(zip(positives.rows.tolist(), positives.labels.tolist(), strict=True))
     hits = 0
@@ -243,19 +235,3 @@ def _precision(logits: Tensor, candidates: Candidates, positives: Positives, k: 
         best = scores.topk(min(k, len(scores))).indices + ends[text]
         hits += sum((text, row) in true for row in rows[best].tolist())
     return hits / max(texts * k, 1)
-
-
-class _DenseGradient(torch.autograd.Function):
-    """Hands a table's gradient to torch, as a dense tensor, where no row optimiser takes it."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor, gradient: TableGradient) -> Tensor:
-        # A copy, as each backward pass rescales the gradient's own cells.
-        ctx.gradient = TableGradient(gradient.views, gradient.candidates, gradient.cells)
-        ctx.rows = len(weight)
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        of_weight, of_bias = ctx.gradient.dense(ctx.rows)
-        return upstream, of_weight * upstream, of_bias * upstream, None

@@ -8,39 +8,39 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.heads.base import Head
-from megalabel.heads.every_label import check_reduction, prior_bias
+from megalabel.heads.abilities import LabelPrior, UpdatesInBackward
+from megalabel.heads.base import Head, OptimizerStates
+from megalabel.heads.checks import check_arguments, check_reduction, prior_bias
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.kernels.all_labels.label_loss import check_loss
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
-from megalabel.types import Positives, TopK
+from megalabel.types import Positives, Reduction, TopK
 
 
-class DenseHead(Head):
+class DenseHead(UpdatesInBackward, LabelPrior, Head):
     """Scores z = W x (+ bias) over all labels; the loss is **summed** over texts and labels unless told otherwise.
 
     The sum of binary cross-entropy, never the mean, is Renée's choice (MLSys 2023): the head's learning rate
     belongs to a batch size and not to the number of labels. With `reduction="mean"` it is the mean over texts and
-    labels; micro-batches each have their own mean, and these are summed. Nothing of size B × L is ever held, in
-    training or in prediction.
+    labels. Nothing of size B × L is ever held, in training or in prediction.
 
-    With `rule` set, the backward pass of the loss updates the weights itself and leaves no gradient: what an
-    optimiser (`FusedSGD`, `FusedAdam`) does is to set the rule's rate. With `rule` None, weights get gradients and
-    any torch optimiser trains them.
+    With `update_rule` set, the backward pass of the loss updates the weights itself and leaves no gradient; an
+    optimizer (`FusedSGD`, `FusedAdam`) only sets the rule's rate. With `update_rule` None, weights get gradients
+    and any torch optimizer trains them.
 
     Args:
         n_labels: L.
         dim: D, the width of the embedding.
-        bias: one number per label beside the weights. Renée has none; `init_prior` makes it worth having
-            where data are few, since weights then need not first learn how rare their labels are.
+        bias: one number per label beside the weights. Renée has none. With `init_prior` it helps where data are
+            few, since weights then need not first learn how rare their labels are.
         loss: "bce", binary cross-entropy with logits, or "squared_hinge" (`kernels/all_labels/label_loss.py`).
         reduction: "sum" or "mean".
         init_std: standard deviation of the initial weights (Renée: 0.02); the bias begins at 0.
-        loss_every: in training, compute the loss's value at every n-th call only, the first included, and
+        loss_every: in training, compute the loss's value in every n-th step only, the first included, and
             return NaN (which trains all the same) in between: with the value a step takes a third to a half
-            longer. Outside training (`eval`, `no_grad`) the value is always there, and weights
-            never change.
-        chunk: labels at a time, None for what suits the machine's caches.
+            longer. `after_step` counts the steps. Outside training (`eval`, `no_grad`) the value is always
+            computed, and weights never change.
+        chunk: labels at a time, None for a number that fits the machine's caches.
         compute_dtype: the type of matrix products in training, e.g. torch.bfloat16; weights stay float32. None
             for autocast's on CUDA where it is on (Renée's half-precision classifier), else float32.
         generator: where initial weights are drawn from; None for torch's own.
@@ -58,7 +58,7 @@ class DenseHead(Head):
         *,
         bias: bool = False,
         loss: str = "bce",
-        reduction: str = "sum",
+        reduction: Reduction = "sum",
         init_std: float = 0.02,
         loss_every: int = 1,
         chunk: int | None = None,
@@ -66,25 +66,22 @@ class DenseHead(Head):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        for name, number in (("n_labels", n_labels), ("dim", dim), ("loss_every", loss_every)):
-            if number < 1:
-                raise SettingError(f"{name}={number}", wanted="1 or more", next_step="correct it", where=name)
+        numbers = (("n_labels", n_labels), ("dim", dim), ("loss_every", loss_every))
+        check_arguments(*((name, number, "1 or more", number >= 1) for name, number in numbers))
         check_loss(loss)
         check_reduction(reduction)
         self.n_labels, self.dim = n_labels, dim
-        self.loss_name, self.reduction, self.averaged = loss, reduction, reduction == "mean"
+        self.loss_name, self.reduction = loss, reduction
         self.loss_every, self.chunk, self.compute_dtype = loss_every, chunk, compute_dtype
         self.weight = nn.Parameter(torch.empty(n_labels, dim).normal_(0, init_std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(n_labels)) if bias else None
-        self.rule = None
-        self._calls = 0
+        self._step = 0
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The loss, summed or averaged over texts and labels: (B, 1, D) to a scalar."""
         self.check_views(views)
         training = self.training and torch.is_grad_enabled()
-        value = not training or self._calls % self.loss_every == 0
-        self._calls += training
+        value = not training or self._step % self.loss_every == 0
         device = views.device.type
         dtype = self.compute_dtype
         if dtype is None and device == "cuda" and torch.is_autocast_enabled(device):
@@ -96,8 +93,8 @@ class DenseHead(Head):
                 self.bias,
                 positives,
                 loss=self.loss_name,
-                scale=1 / max(len(views) * self.n_labels, 1) if self.averaged else 1.0,
-                rule=self.rule if self.training else None,
+                scale=1 / max(len(views) * self.n_labels, 1) if self.reduction == "mean" else 1.0,
+                rule=self.update_rule if self.training else None,
                 step=self.step_context,
                 value=value,
                 chunk=self.chunk,
@@ -105,20 +102,21 @@ class DenseHead(Head):
             )
 
     @torch.no_grad()
-    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
-        """The k best labels of each text by score: (B, 1, D) to labels and scores (B, k)."""
-        return self.topk_named(views, k, exclude, None)
-
-    @torch.no_grad()
-    def topk_named(self, views: Tensor, k: int, exclude: Positives | None, names: Tensor | None) -> TopK:
-        """The same where row l is label names[l], (L,) int64."""
+    def topk(
+        self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
+    ) -> TopK:
+        """The k best labels of each text by score: (B, 1, D) to ids and scores (B, k)."""
         self.check_views(views)
         x = views[:, 0]
-        return streaming_topk(x, self.weight, self.bias, k, exclude, names=names, chunk=self.chunk)
+        return streaming_topk(x, self.weight, self.bias, k, exclude, names=row_to_label, chunk=self.chunk)
+
+    def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:
+        """Counts the step, for `loss_every`."""
+        self._step = step + 1
 
     @torch.no_grad()
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
-        """Begins the bias at `prior_bias` of (L,) counts among `n_texts` training texts.
+        """Starts the bias at `prior_bias` of (L,) counts among `n_texts` training texts.
 
         Raises:
             SettingError: the head has no bias, or the counts are not of these labels and texts.
@@ -129,7 +127,7 @@ class DenseHead(Head):
             )
         self.bias.copy_(prior_bias(label_counts, n_texts, self.n_labels, self.loss_name))
 
-    def settings(self) -> dict[str, Any]:
+    def config(self) -> dict[str, Any]:
         """The shape; loss, rates and chunks belong to training."""
         return {"n_labels": self.n_labels, "dim": self.dim, "bias": self.bias is not None}
 

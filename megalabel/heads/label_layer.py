@@ -1,4 +1,4 @@
-"""A label layer of few connections, whose labels may stand in another order and in part listen to every input."""
+"""A label layer of few connections, with the labels in any order and the most frequent ones fully connected."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megalabel.errors import SettingError
 from megalabel.heads.base import Head
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
-from megalabel.heads.wrappers.partitioned import Dealt
+from megalabel.heads.wrappers.partitioned import PartitionedHead
 from megalabel.labels.grouping import frequent_first
 
 
@@ -28,16 +28,16 @@ def label_layer(
     """A `SparseHead`, alone or with a `DenseHead` for the most frequent labels beside it (HASTE, ICML 2026).
 
     Args:
-        counts: training texts of each label, (L,) int64.
+        counts: training texts per label, (L,) int64.
         n_texts: training texts in all.
         dim: D, the width of the embedding.
         order: of the labels, (L,) int64, in which neighbours share their connections; None for that of their ids.
-        dense_share: share of the labels that the dense head takes, from 0 to below 1.
-        prior: begin the biases at the labels' frequencies.
+        dense_share: fraction of the labels in the dense head, from 0 to below 1.
+        prior: start the biases at the labels' frequencies.
         sparse: further arguments of `SparseHead`.
 
     Raises:
-        SettingError: a share out of range, or what `SparseHead` refuses.
+        SettingError: a fraction out of range, or what `SparseHead` refuses.
     """
     if not 0 <= dense_share < 1:
         raise SettingError(
@@ -57,7 +57,7 @@ def label_layer(
         dense = DenseHead(n_dense, dim, bias=True, loss=loss, reduction=reduction, loss_every=rest.loss_every)
         parts.insert(0, dense)
     alone = n_dense == 0 and order is None
-    layer = rest if alone else Dealt(parts, torch.from_numpy(places))
+    layer = rest if alone else PartitionedHead(parts, torch.from_numpy(places))
     if prior:
         layer.init_prior(torch.from_numpy(counts), n_texts)
     return layer

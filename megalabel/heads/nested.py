@@ -1,37 +1,38 @@
-"""Heads inside of heads: how a wrapper writes them into its settings, and builds them again."""
+"""Heads inside of heads: how a wrapper writes them into its config, and rebuilds them."""
 
 from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Any
 
-from megalabel.errors import FormatError, SettingError
+from megalabel.errors import FormatError
 from megalabel.heads.base import Head
 
-ROOM = "megalabel.heads"
+PACKAGE = "megalabel.heads"
 
 
 def described(head: Head) -> dict[str, Any]:
-    """A head's class and settings, as JSON."""
-    return {"class": f"{type(head).__module__}:{type(head).__qualname__}", "settings": head.settings()}
+    """The class and the config of a head, as JSON."""
+    return {"class": f"{type(head).__module__}:{type(head).__qualname__}", "config": head.config()}
 
 
-def built(description: Any) -> Head:
-    """The head that `described` told of, its weights still to be loaded.
+def built(description: Any, folder: Path | None = None) -> Head:
+    """The head that `described` describes, its weights still to be loaded.
 
-    Settings may come from anywhere, so they import nothing but modules under `megalabel.heads`. A class of another
-    module is taken if the program has imported that already.
+    A config may come from anywhere, so it imports nothing but modules under `megalabel.heads`. A class of another
+    module is accepted if the program has imported that already.
 
     Raises:
         FormatError: something else than a description, or a class that is no head or is not there.
     """
     try:
-        name, settings = description["class"], description["settings"]
+        name, config = description["class"], description["config"]
         module, _, qualified = name.partition(":")
     except (AttributeError, KeyError, TypeError) as error:
-        raise _wrong(f"{description!r:.100} where a head is described") from error
-    if module == ROOM or module.startswith(f"{ROOM}."):
+        raise _wrong(f"{description!r:.100} in place of a class and a config") from error
+    if module == PACKAGE or module.startswith(f"{PACKAGE}."):
         try:
             importlib.import_module(module)
         except ImportError as error:
@@ -45,22 +46,12 @@ def built(description: Any) -> Head:
     found = getattr(sys.modules[module], qualified, None)
     if not (isinstance(found, type) and issubclass(found, Head)):
         raise _wrong(f"{name} is no head")
-    return found.from_settings(settings)
-
-
-def check_inside(head: Head) -> None:
-    """SettingError where a head would be another one after training, which must stand outside."""
-    if head.served() is not head:
-        raise SettingError(
-            f"{type(head).__name__} inside another head",
-            wanted="a head that stays as it is after training",
-            next_step=f"put {type(head).__name__} around the whole",
-        )
+    return found.from_config(config, folder)
 
 
 def _wrong(found: str) -> FormatError:
     return FormatError(
         found,
-        wanted="the class and the settings of a head",
+        wanted="the class and the config of a head",
         next_step="copy the model again from where it was made, or update megalabel",
     )

@@ -10,6 +10,7 @@ from typing import Literal, cast
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.heads.checks import check_arguments
 from megalabel.kernels.fan_in import regrow, rewire
 
 PRUNE = ("threshold", "fraction")
@@ -27,8 +28,8 @@ class Rewiring:
     connection that a group of labels shares is as strong as the root mean square of their weights.
 
     Attributes:
-        every: optimiser steps between two rewirings, 1 or more; the first comes after that many steps.
-        until: optimiser steps after which connections stay as they are (the paper: 66% of a run).
+        every: optimizer steps between two rewirings, 1 or more; the first comes after that many steps.
+        until: optimizer steps after which connections stay as they are (the paper: 66% of a run).
         prune: "threshold" drops what is weaker than `threshold`, "fraction" that share of all connections.
         threshold: of a weight's absolute value, above 0.
         anneal: let the threshold fall along half a cosine, from its value at step 0 to 1e-4 at `until`.
@@ -38,7 +39,7 @@ class Rewiring:
             the largest gradient ("gradient"; Evci et al., RigL, ICML 2020, but without a dense gradient).
         tried: how many inputs a label or group tries, D at most; 0 for half its fan-in, at least 8.
         start: a new weight is "zero", or "uniform" within ±1/√F as at the start.
-        keep_moments: keep the optimiser's state of the old connection for the new one, as published; by default it
+        keep_moments: keep the optimizer's state of the old connection for the new one, as published; by default it
             begins anew, lest the new one moves where the old one went.
         distinct: never connect a label or group twice to one input; False is the paper. Growth by gradient never
             does.
@@ -63,32 +64,27 @@ class Rewiring:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, word, words in (
+        choices = (
             ("prune", self.prune, PRUNE),
             ("scope", self.scope, SCOPES),
             ("growth", self.growth, GROWTH),
             ("start", self.start, STARTS),
-        ):
-            if word not in words:
-                raise SettingError(
-                    f"{name} = {word!r}", wanted=" or ".join(words), next_step="name one of these", where=name
-                )
-        for name, number, wanted, fits in (
+        )
+        check_arguments(*((name, word, " or ".join(words), word in words) for name, word, words in choices))
+        check_arguments(
             ("every", self.every, "1 or more steps between rewirings", self.every >= 1),
             ("until", self.until, "a step, 0 or more", self.until >= 0),
             ("threshold", self.threshold, "a number above 0", 0 < self.threshold < math.inf),
-            ("fraction", self.fraction, "a share above 0 and below 1", 0 < self.fraction < 1),
+            ("fraction", self.fraction, "a fraction above 0 and below 1", 0 < self.fraction < 1),
             ("tried", self.tried, "a number of inputs, or 0 for half the fan-in", self.tried >= 0),
-        ):
-            if not fits:
-                raise SettingError(f"{name} = {number}", wanted=wanted, next_step="correct it", where=name)
+        )
 
     def due(self, step: int) -> bool:
-        """Whether connections change after optimiser step `step`, counted from 0."""
+        """Whether connections change after optimizer step `step`, counted from 0."""
         return (step + 1) % self.every == 0 and step + 1 <= self.until
 
     def threshold_at(self, step: int) -> float:
-        """The threshold after optimiser step `step`."""
+        """The threshold after optimizer step `step`."""
         if not self.anneal:
             return self.threshold
         last = min(LAST_THRESHOLD, self.threshold)
@@ -143,7 +139,7 @@ def exchange(
     states: list[Tensor],
     gradients: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Changes connections in place, after optimiser step `step`.
+    """Changes connections in place, after optimizer step `step`.
 
     Args:
         rewiring: how.

@@ -11,11 +11,11 @@ from megalabel.errors import DataError, SettingError
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
-from megalabel.models.base import Ranker
+from megalabel.models.base import Classifier
 
 
 def evaluate(
-    model: Ranker,
+    model: Classifier,
     data: Corpus,
     *,
     k: int | Iterable[int] = (1, 3, 5),
@@ -74,7 +74,7 @@ def evaluate(
     return measure(top, data.test.labels, k=depths, inverse_propensity=weights, n_true=data.test.n_true())
 
 
-def check_labels(model: Ranker, data: Corpus) -> None:
+def check_labels(model: Classifier, data: Corpus) -> None:
     """Raises DataError unless the labels of the model are those of the data set, in the same order."""
     if len(model.label_texts) != data.n_labels:
         raise DataError(

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from megalabel.data.formats.xmlrepo import read_features
 from megalabel.errors import DataError, SettingError
-from megalabel.models.base import Ranker
+from megalabel.models.base import Classifier
 from megalabel.storage.files import write_bytes_atomically
 
 BLOCK = 8192  # texts that are in memory at once
@@ -42,7 +42,9 @@ def stream_texts(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[
         yield from _lines(file, name, is_json=plain.endswith((".jsonl", ".json")))  # type: ignore[arg-type]
 
 
-def read_inputs(model: Ranker, path: str | Path, stream: IO[bytes] | None = None) -> Iterator[str] | sp.csr_matrix:
+def read_inputs(
+    model: Classifier, path: str | Path, stream: IO[bytes] | None = None
+) -> Iterator[str] | sp.csr_matrix:
     """Reads the inputs of a model: texts as `stream_texts` does, or all rows of a bag-of-words file.
 
     Raises:
@@ -60,7 +62,7 @@ def read_inputs(model: Ranker, path: str | Path, stream: IO[bytes] | None = None
     return read_features(Path(path))
 
 
-def write_jsonl(model: Ranker, texts: Iterable[str] | sp.csr_matrix, k: int, file: IO[str]) -> int:
+def write_jsonl(model: Classifier, texts: Iterable[str] | sp.csr_matrix, k: int, file: IO[str]) -> int:
     """Writes one line per text: {"labels": [{"id": …, "label": …, "score": …}, …]}, best first.
 
     Returns:
@@ -80,7 +82,7 @@ def write_jsonl(model: Ranker, texts: Iterable[str] | sp.csr_matrix, k: int, fil
     return n
 
 
-def write_npz(model: Ranker, texts: Iterable[str] | sp.csr_matrix, k: int, path: str | Path) -> int:
+def write_npz(model: Classifier, texts: Iterable[str] | sp.csr_matrix, k: int, path: str | Path) -> int:
     """Writes `labels` (N, k) int64, padded with -1, and `scores` (N, k) float32; returns N."""
     blocks = [model.topk(block, k).numpy() for block in _blocks(texts)]
     if not blocks:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Generator, Iterator
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
@@ -20,18 +21,27 @@ AHEAD = 4  # batches made before they are asked for
 class Batches:
     """The batches of a whole run.
 
-    Each epoch is shuffled, cut into buckets of 32 batches that are sorted by length inside, and the
-    batches are shuffled again: little padding, and yet random. Every batch is a function of (seed, step)
-    alone, so a run can go on at any step. The last batch of an epoch is smaller where the rows do not
-    divide.
+    Each epoch is shuffled, cut into buckets of 32 batches that are sorted by length inside, and the batches are
+    shuffled again: little padding, and still random. The plan of an epoch is a function of (seed, epoch), so a run
+    can resume at any step. The last batch of an epoch is smaller where the rows do not divide.
+
+    A subclass with an order of its own overrides `plan`, and `collate` where its batches hold more. If the plan
+    looks at the model, at clusters of texts that a head renews for instance, it sets `ahead = False`.
 
     Args:
         rows: what to train on.
-        size: B, texts a step.
+        size: B, texts per step.
         epochs: how often every row is seen.
         seed: decides the order.
         pad_id: the token that fills short rows.
+
+    Attributes:
+        ahead: whether an epoch may be planned before the one before it is over. Where it may not, the first batch
+            of an epoch is made when the last step of the epoch before has ended, and a resumed run plans what the
+            uninterrupted one planned.
     """
+
+    ahead: bool = True
 
     def __init__(self, rows: Rows, size: int, epochs: int, *, seed: int = 0, pad_id: int = 0) -> None:
         if len(rows) == 0:
@@ -55,7 +65,7 @@ class Batches:
     def from_step(self, step: int = 0) -> Generator[Batch]:
         """Batches `step`, `step` + 1, … to the end, made ahead by a thread that ends when this is closed."""
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=AHEAD)
-        stop = threading.Event()
+        stop, turn = threading.Event(), _Turn(step)
 
         def offer(item: Batch | BaseException | None) -> None:
             while not stop.is_set():
@@ -66,7 +76,7 @@ class Batches:
 
         def make() -> None:
             try:
-                for batch in self._make(step):
+                for batch in self._make(step, turn, stop):
                     offer(batch)
                     if stop.is_set():
                         return
@@ -77,7 +87,11 @@ class Batches:
         thread = threading.Thread(target=make, daemon=True, name="megalabel-batches")
         thread.start()
         try:
-            while (item := ready.get()) is not None:
+            while True:
+                turn.asked()
+                item = ready.get()
+                if item is None:
+                    return
                 if isinstance(item, BaseException):
                     raise item
                 yield item
@@ -85,13 +99,27 @@ class Batches:
             stop.set()
             thread.join()
 
-    def _make(self, step: int) -> Iterator[Batch]:
+    def _make(self, step: int, turn: _Turn, stop: threading.Event) -> Iterator[Batch]:
         for epoch in range(step // self.per_epoch, self.epochs):
-            plan = self._plan(epoch)
-            for i in range(step - epoch * self.per_epoch if step > epoch * self.per_epoch else 0, len(plan)):
-                yield self.collate(plan[i], epoch * self.per_epoch + i)
+            first = epoch * self.per_epoch
+            if not self.ahead and not turn.wait_for(max(first, step), stop):
+                return
+            plan = self.plan(epoch)
+            if len(plan) != self.per_epoch:
+                raise SettingError(
+                    f"a plan of {len(plan)} batches for epoch {epoch}",
+                    wanted=f"{self.per_epoch} batches, as in every epoch",
+                    next_step=f"let {type(self).__name__}.plan return as many batches as there are steps",
+                )
+            for i in range(max(step - first, 0), len(plan)):
+                yield self.collate(plan[i], first + i)
 
-    def _plan(self, epoch: int) -> list[np.ndarray]:
+    def plan(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each batch of an epoch, `per_epoch` arrays (B,) int64."""
+        return self.shuffled(epoch)
+
+    def shuffled(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each batch: random, but of like length within a batch; by (seed, epoch) alone."""
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.rows))
         batches: list[np.ndarray] = []
@@ -105,13 +133,29 @@ class Batches:
         """The rows (B,) as one padded batch."""
         tokens, mask = pad(self.rows.tokens(rows), self.pad_id)
         where, labels = self.rows.positives(rows)
-        return Batch(
-            tokens=tokens,
-            mask=mask,
-            rows=torch.from_numpy(np.asarray(rows, dtype=np.int64)),
-            positives=Positives.of(torch.from_numpy(where), torch.from_numpy(labels)),
-            step=step,
-        )
+        texts = torch.from_numpy(np.asarray(rows, dtype=np.int64))
+        positives = Positives.of(torch.from_numpy(where), torch.from_numpy(labels), texts)
+        return Batch(tokens=tokens, mask=mask, rows=texts, positives=positives, step=step)
+
+
+class _Turn:
+    """How many batches the training loop has asked for; who asks for the next one is done with those before."""
+
+    def __init__(self, step: int) -> None:
+        self._next, self._changed = step - 1, threading.Condition()
+
+    def asked(self) -> None:
+        """The loop asks for the next batch."""
+        with self._changed:
+            self._next += 1
+            self._changed.notify_all()
+
+    def wait_for(self, step: int, stop: threading.Event) -> bool:
+        """Waits until the loop asks for batch `step`; False where it has ended instead."""
+        with self._changed:
+            while self._next < step and not stop.is_set():
+                self._changed.wait(timeout=0.1)
+        return not stop.is_set()
 
 
 def pad(token_ids: list[np.ndarray], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -128,19 +172,9 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     """A batch as `parts` micro-batches of nearly equal size, in order, for gradient accumulation."""
     if parts == 1:
         return [batch]
-    pieces, start = [], 0
-    for tokens, mask, rows in zip(
-        batch.tokens.tensor_split(parts),
-        batch.mask.tensor_split(parts),
-        batch.rows.tensor_split(parts),
-        strict=True,
-    ):
-        inside = (batch.positives.rows >= start) & (batch.positives.rows < start + len(rows))
-        positives = Positives(batch.positives.rows[inside] - start, batch.positives.labels[inside])
-        start += len(rows)
-        if len(rows):
-            pieces.append(Batch(tokens, mask, rows, positives, batch.step))
-    return pieces
+    sizes = [len(rows) for rows in batch.rows.tensor_split(parts)]
+    starts = [0, *accumulate(sizes)]
+    return [batch.of_texts(start, stop) for start, stop in pairwise(starts) if stop > start]
 
 
 def hold_out(n: int, share: float, seed: int, most: int = 5000) -> tuple[np.ndarray, np.ndarray]:

@@ -217,7 +217,7 @@ def _check_ids(labels: np.ndarray, truth: sp.csr_matrix) -> None:
             f"row {row} predicts label {int(labels[row].max())}, but there are {n_labels} labels",
             wanted=f"ids from 0 to {n_labels - 1}, or -1 for none",
             next_step="check that predictions and truth use the same label list, counted from 0",
-            where="top.labels",
+            where="top.ids",
         )
 
 

@@ -17,7 +17,7 @@ def checked_arrays(top: TopK) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         DataError: ids are not integers of at least -1, shapes differ, or scores are NaN or not sorted.
     """
-    labels, scores = _host(top.labels), _host(top.scores)
+    labels, scores = _host(top.ids), _host(top.scores)
     shapes_fit = labels.ndim == 2 and labels.shape[1] > 0 and scores.shape == labels.shape
     if not shapes_fit or labels.dtype.kind not in "iu" or scores.dtype.kind not in "iuf":
         raise DataError(
@@ -35,7 +35,7 @@ def checked_arrays(top: TopK) -> tuple[np.ndarray, np.ndarray]:
             f"row {row} predicts label {int(labels[row].min())}",
             wanted="ids from 0, or -1 for none",
             next_step="write -1 where there is no prediction",
-            where="top.labels",
+            where="top.ids",
         )
     # One comparison finds both errors, since comparisons with NaN are false.
     falling = scores[:, :-1] >= scores[:, 1:]

@@ -1,46 +1,53 @@
-"""What every trained classifier is at its door: texts in, the best labels out, saved as a folder."""
+"""The base class of all trained classifiers: texts in, the top k labels out, saved as a folder."""
 
 from __future__ import annotations
 
 import importlib
-import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from megalabel.data.texts import Texts
+from megalabel.data.filters import FilterPairs
+from megalabel.data.texts import Texts, check_list
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
+from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.progress import Progress
-from megalabel.storage.files import json_bytes, read_json, recover
-from megalabel.storage.manifest import NAME
-from megalabel.types import Gives, TopK
+from megalabel.storage import migrate
+from megalabel.storage.files import read_json, recover
+from megalabel.storage.manifest import NAME, read_manifest
+from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
     import torch
 
-NAMES = "labels.jsonl"
 BLOCK = 8192  # texts that are ranked together
-FIRST = "megalabel.models.neural:Model"  # of a folder that does not say whose it is
+DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class of a folder that names none
+FORMAT = 1
+
+Advance = Callable[[int], None]  # called with the number of texts that are done
+# Ranks a block: its texts, which of all they are, pairs (row, label) to leave out, and Advance.
+Rank = Callable[[Any, slice, "np.ndarray | None", Advance], TopK]
 
 
-class Ranker(ABC):
-    """A trained classifier: `Model`, an encoder and a head, or another that answers alike.
+class Classifier(ABC):
+    """A trained classifier: an encoder and a head (`NeuralClassifier`), or another with the same methods.
 
     Attributes:
-        label_texts: L names.
+        label_texts: the names of the L labels.
         n_features: V of one that reads bags of words, scipy sparse rows (N, V), in place of texts; else None.
-        gives: what its scores are: probabilities, or logits.
+        score_type: whether its scores are probabilities or logits.
+        block_size: texts that are ranked together.
     """
 
     label_texts: Texts
     n_features: int | None = None
-    gives: Gives = "probabilities"
+    score_type: ScoreType = "probability"
+    block_size: int = BLOCK
 
-    @abstractmethod
     def topk(
         self,
         texts: Sequence[str] | sp.csr_matrix,
@@ -50,19 +57,60 @@ class Ranker(ABC):
         batch_size: int = 256,
         progress: str = "",
     ) -> TopK:
-        """The best k labels of each text, as numpy arrays (N, k).
+        """The best k labels of each text, best first, as numpy arrays (N, k); ties go to the lower label.
 
         Args:
-            texts: N texts; one text is [text]. Rows (N, V) where `n_features` says so.
-            k: labels each. Where it exceeds L, the rest is -1 with score -inf.
-            exclude: (F, 2) pairs (row, label) that may not be answered.
-            batch_size: texts scored together.
-            progress: what to call it on a progress bar, "" for none.
+            texts: N texts; one text is [text]. Rows (N, V) where `n_features` is a number.
+            k: labels per text. Where it exceeds L, the rest is -1 with score -inf.
+            exclude: (F, 2) pairs (row, label) that must not be among the answers.
+            batch_size: texts that are scored together.
+            progress: the title of a progress bar; "" for none.
+
+        Raises:
+            SettingError: k or batch_size below 1, pairs of rows that there are not.
+            DataError: texts where it reads rows and the other way round, rows of another width, NaN or inf.
         """
+
+        def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
+            return self.rank(texts, k, exclude=exclude, batch_size=batch_size, advance=advance)
+
+        at_least_one("batch_size", batch_size)
+        return self.in_blocks(texts, k, rank, exclude=exclude, progress=progress)
+
+    def in_blocks(
+        self, texts: Any, k: int, rank: Rank, *, exclude: np.ndarray | None = None, progress: str = ""
+    ) -> TopK:
+        """Checks the arguments of `topk` and calls `rank` block by block."""
+        at_least_one("k", k)
+        texts = self.check_texts(texts)
+        n = len(texts) if self.n_features is None else texts.shape[0]
+        forbidden = FilterPairs(exclude, n)
+        ids, scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
+        with Progress(progress, n) as shown:
+            for start in range(0, n, self.block_size):
+                rows = slice(start, min(start + self.block_size, n))
+                never = forbidden.block(rows.start, rows.stop)
+                ids[rows], scores[rows] = rank(texts[rows], rows, never, shown.advance).numpy()
+        return TopK(ids, scores)
+
+    @abstractmethod
+    def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
+        """What `topk` returns, for a block of checked texts; calls `advance` as texts are done."""
+
+    def check_texts(self, texts: Any) -> Any:
+        """The texts, or rows, in the form that `rank` takes; DataError if they are not what the model reads."""
+        if self.n_features is not None:
+            return BagOfWords(self.n_features).check(texts)
+        check_list(texts)
+        return texts
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
-        """Writes the model as a folder that explains itself; an older model there is replaced whole."""
+        """Writes the model as a folder; an older model there is replaced whole.
+
+        Raises:
+            SettingError: the folder holds something that is not a model.
+        """
 
     @classmethod
     @abstractmethod
@@ -73,27 +121,52 @@ class Ranker(ABC):
 
     def predict(self, texts: Sequence[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
         """The best k labels of each text by name, with their scores."""
-        labels, scores = self.topk(texts, k).numpy()
+        ids, scores = self.topk(texts, k).numpy()
         return [
-            [(self.label_texts[int(i)], float(s)) for i, s in zip(ids, row, strict=True) if i >= 0]
-            for ids, row in zip(labels, scores, strict=True)
+            [(self.label_texts[int(i)], float(s)) for i, s in zip(row, values, strict=True) if i >= 0]
+            for row, values in zip(ids, scores, strict=True)
         ]
 
 
-def load(folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()) -> Ranker:
+def load(
+    folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
+) -> Classifier:
     """The model in `folder`, or in a run folder's `model/`, of whatever kind; its hashes are checked first.
 
-    `device` None is the first GPU, or the CPU where there is none. `trust` names modules outside megalabel that
-    the folder's parts may come from.
+    Args:
+        folder: where it lies.
+        device: None for the first GPU, or the CPU where there is none.
+        trust: modules outside megalabel that the folder's parts may come from.
 
     Raises:
         FormatError: no model, or one that is damaged.
     """
     folder = model_folder(folder)
-    told = read_json(folder / NAME, next_step=RESTORE_FOLDER) if (folder / NAME).is_file() else {}
-    kind = told.get("model", FIRST) if isinstance(told, dict) else FIRST
-    found: type[Ranker] = named_class(str(kind), Ranker, trust, folder)
+    manifest = read_json(folder / NAME, next_step=RESTORE_FOLDER) if (folder / NAME).is_file() else {}
+    kind = migrate.model_manifest(manifest).get("model", DEFAULT)
+    found: type[Classifier] = named_class(str(kind), Classifier, trust, folder)
     return found.load(folder, device=device, trust=trust)
+
+
+def read_model_manifest(
+    folder: Path,
+    what: str,
+    *,
+    facts: Iterable[str] = (),
+    files: Iterable[str] = (),
+    next_step: str = RESTORE_FOLDER,
+) -> dict[str, Any]:
+    """The manifest of a model with the names of today, hashes checked; FormatError as of `read_manifest`."""
+    manifest = migrate.model_manifest(read_manifest(folder, what, FORMAT, files=files, next_step=next_step))
+    missing = [name for name in facts if name not in manifest]
+    if missing:
+        raise FormatError(
+            f"the manifest is not that of a {what}",
+            wanted=", ".join(missing),
+            next_step=next_step,
+            where=folder / NAME,
+        )
+    return manifest
 
 
 def model_folder(folder: str | Path) -> Path:
@@ -108,19 +181,7 @@ def model_folder(folder: str | Path) -> Path:
 def at_least_one(name: str, value: int) -> None:
     """SettingError unless the value is a whole number from 1 up."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{name} = {value!r}", wanted="a whole number from 1 up", next_step="correct it")
-
-
-def in_blocks(n: int, k: int, answer: Callable[[slice], TopK], *, size: int, progress: str) -> TopK:
-    """The best k labels of n texts, `size` of them at a time: `answer` gives those of the rows of a slice."""
-    labels = np.full((n, k), -1, np.int64)
-    scores = np.full((n, k), -np.inf, np.float32)
-    with Progress(progress, n) as shown:
-        for start in range(0, n, size):
-            rows = slice(start, min(start + size, n))
-            labels[rows], scores[rows] = answer(rows).numpy()
-            shown.advance(rows.stop - rows.start)
-    return TopK(labels, scores)
+        raise SettingError(f"{name} = {value!r}", wanted="a whole number from 1 up", next_step=f"correct {name}")
 
 
 def check_room(folder: Path) -> None:
@@ -134,20 +195,8 @@ def check_room(folder: Path) -> None:
         )
 
 
-def save_names(folder: Path, names: Texts) -> None:
-    """Writes the labels' names, a JSON string a line."""
-    with open(folder / NAMES, "wb") as file:
-        file.writelines(json_bytes(name) + b"\n" for name in names)
-
-
-def load_names(folder: Path) -> Texts:
-    """What `save_names` wrote."""
-    lines = (folder / NAMES).read_text(encoding="utf-8").split("\n")
-    return Texts.from_strings(json.loads(line) for line in lines if line)
-
-
 def class_name(part: object) -> str:
-    """How `named_class` finds a part's class again."""
+    """How `named_class` finds the class of a part again."""
     return f"{type(part).__module__}:{type(part).__qualname__}"
 
 

@@ -4,37 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from megalabel.data.filters import FilterPairs
-from megalabel.data.texts import check_list
-from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
-from megalabel.inputs.bag_of_words import BagOfWords
+from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.models.base import (
-    BLOCK,
-    Ranker,
-    at_least_one,
+    FORMAT,
+    Advance,
+    Classifier,
     check_room,
     class_name,
-    in_blocks,
     load,
     model_folder,
+    read_model_manifest,
 )
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.manifest import reading, write_manifest
 from megalabel.types import TopK
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
     import torch
 
-FORMAT = 1
 
-
-class Ensemble(Ranker):
+class Ensemble(Classifier):
     """The mixture of what several classifiers answer.
 
     Args:
@@ -43,10 +38,10 @@ class Ensemble(Ranker):
 
     Raises:
         SettingError: fewer than two, what is no classifier, other labels, some that read texts beside some that
-            read bags of words, what is no mixture or one of another number.
+            read bags of words, something else than a mixture, a mixture of another number.
     """
 
-    def __init__(self, parts: Sequence[Ranker], mixture: Mixture | None = None) -> None:
+    def __init__(self, parts: Sequence[Classifier], mixture: Mixture | None = None) -> None:
         _check_alike(parts)
         self.parts = tuple(parts)
         self.mixture = Mixture.of([1.0] * len(parts)) if mixture is None else mixture
@@ -76,34 +71,15 @@ class Ensemble(Ranker):
         """What each part answers, in their order: the best k labels."""
         return [part.topk(texts, k, exclude=exclude, batch_size=batch_size) for part in self.parts]
 
-    def topk(
-        self,
-        texts: Sequence[str] | sp.csr_matrix,
-        k: int = 10,
-        *,
-        exclude: np.ndarray | None = None,
-        batch_size: int = 256,
-        progress: str = "",
-    ) -> TopK:
-        """The best k labels of each text, scores from 0 to 1; arguments as `Ranker` has them.
+    def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
+        """The best k labels of a block of texts, scores from 0 to 1.
 
         A label counts where a part has it among its best max(k, 50).
         """
-        at_least_one("k", k)
-        at_least_one("batch_size", batch_size)
-        if self.n_features is None:
-            check_list(texts)
-            n = len(texts)
-        else:
-            texts = BagOfWords(self.n_features).check(texts)
-            n = texts.shape[0]
-        forbidden, gives = FilterPairs(exclude, n), [part.gives for part in self.parts]
-
-        def answer(rows: slice) -> TopK:
-            never = forbidden.block(rows.start, rows.stop)
-            return self.mixture.merge(self.rankings(texts[rows], max(k, DEPTH), never, batch_size), gives, k)
-
-        return in_blocks(n, k, answer, size=BLOCK, progress=progress)
+        found = self.rankings(texts, max(k, DEPTH), exclude, batch_size)
+        merged = self.mixture.merge(found, [part.score_type for part in self.parts], k)
+        advance(len(merged))
+        return merged
 
     def save(self, folder: str | Path) -> None:
         """Writes each part into a folder of its own; an older model is replaced whole. SettingError otherwise."""
@@ -116,7 +92,7 @@ class Ensemble(Ranker):
                 "model": class_name(self),
                 "n_labels": len(self.label_texts),
                 "parts": len(self.parts),
-                "mixture": self.mixture.settings(),
+                "mixture": self.mixture.config(),
             }
             write_manifest(new, FORMAT, facts)
 
@@ -126,29 +102,18 @@ class Ensemble(Ranker):
     ) -> Self:
         """What `save` wrote; `device` and `trust` are for every part."""
         folder = model_folder(folder)
-        manifest = read_manifest(folder, "ensemble", FORMAT, facts=("parts", "mixture"), next_step=RESTORE_FOLDER)
-        try:
-            mixture = Mixture(**{name: tuple(values) for name, values in manifest["mixture"].items()})
+        manifest = read_model_manifest(folder, "ensemble", facts=("parts", "mixture"))
+        with reading(folder, wanted="the parts of one ensemble", next_step=RESTORE_FOLDER):
+            mixture = Mixture.from_config(manifest["mixture"])
             folders = [folder / f"part{i}" for i in range(manifest["parts"])]
-        except (MegalabelError, TypeError, ValueError, AttributeError) as error:
-            raise _damaged(folder, error) from error
         parts = [load(part, device=device, trust=trust) for part in folders]
-        try:
+        with reading(folder, wanted="the parts of one ensemble", next_step=RESTORE_FOLDER):
             return cls(parts, mixture)
-        except MegalabelError as error:
-            raise _damaged(folder, error) from error
 
 
-def _damaged(folder: Path, error: Exception) -> FormatError:
-    found = error.found if isinstance(error, MegalabelError) else repr(error)
-    return FormatError(
-        f"the parts do not fit ({found})", wanted="those of one ensemble", next_step=RESTORE_FOLDER, where=folder
-    )
-
-
-def _check_alike(parts: Sequence[Ranker]) -> None:
+def _check_alike(parts: Sequence[Classifier]) -> None:
     listed = isinstance(parts, (list, tuple))
-    wrong = next((part for part in parts if not isinstance(part, Ranker)), None) if listed else parts
+    wrong = next((part for part in parts if not isinstance(part, Classifier)), None) if listed else parts
     if wrong is not None:
         raise SettingError(
             f"a {type(wrong).__name__} " + ("among the models" if listed else "in place of a list of models"),
@@ -181,7 +146,7 @@ def _check_alike(parts: Sequence[Ranker]) -> None:
             )
 
 
-def _difference(first: Ranker, part: Ranker, i: int) -> str:
+def _difference(first: Classifier, part: Classifier, i: int) -> str:
     ours, theirs = first.label_texts, part.label_texts
     if len(ours) != len(theirs):
         return f"model 0 has {len(ours):,} labels, model {i} {len(theirs):,}"
@@ -189,5 +154,5 @@ def _difference(first: Ranker, part: Ranker, i: int) -> str:
     return f"label {at} is {ours[at]!r} for model 0, {theirs[at]!r} for model {i}"
 
 
-def _read_by(part: Ranker) -> str:
+def _read_by(part: Classifier) -> str:
     return "texts" if part.n_features is None else f"bags of {part.n_features:,} words"

@@ -1,4 +1,4 @@
-"""Linear models over sparse text features, several trees averaged: what the recipe `linear` makes."""
+"""Linear classifiers over sparse text features, several trees averaged: what the recipe `linear` makes."""
 
 from __future__ import annotations
 
@@ -7,45 +7,41 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from megalabel.data.filters import FilterPairs
-from megalabel.data.texts import Texts, check_list
-from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
+from megalabel.data.texts import Texts
+from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.models.base import (
-    BLOCK,
-    NAMES,
-    Ranker,
-    at_least_one,
+    FORMAT,
+    Advance,
+    Classifier,
     check_room,
     class_name,
-    in_blocks,
-    load_names,
     model_folder,
-    save_names,
+    read_model_manifest,
 )
+from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.manifest import reading, write_manifest
 from megalabel.types import TopK
 
-FORMAT = 1
 CPU = torch.device("cpu")
-DEEP = 2  # a tree is asked for so many times k labels, lest one that few trees rank high be lost before the mean
+DEEP = 2  # a tree returns this many times k labels, so that one that few trees rank high survives until the mean
 
 
-class LinearModel(Ranker):
-    """The mean, over trees, of each label's probability.
+class LinearClassifier(Classifier):
+    """The mean, over trees, of the probability of each label.
 
     Args:
         text: texts to sparse features, or bags of words as they are.
         trees: beams over the same labels.
-        label_texts: L names.
+        label_texts: the names of the L labels.
 
     Raises:
         SettingError: no tree, or trees and names of other labels or features.
@@ -63,37 +59,14 @@ class LinearModel(Ranker):
         self.text, self.trees, self.label_texts = text, tuple(trees), label_texts
         self.n_features = text.size if isinstance(text, BagOfWords) else None
 
-    def topk(
-        self,
-        texts: Sequence[str] | sp.csr_matrix,
-        k: int = 10,
-        *,
-        exclude: np.ndarray | None = None,
-        batch_size: int = BLOCK,
-        progress: str = "",
-    ) -> TopK:
-        """The best k labels of each text and their probabilities; arguments as `Ranker` has them.
-
-        A model of bags of words takes rows (N, V), a scipy sparse matrix, in place of texts. DataError for texts
-        where it reads rows and the other way round, for rows of another width, NaN or inf.
-        """
-        at_least_one("k", k)
-        at_least_one("batch_size", batch_size)
-        if isinstance(self.text, BagOfWords):
-            texts = self.text.check(texts)
-            n = texts.shape[0]
-        else:
-            check_list(texts)
-            n = len(texts)
-        forbidden = FilterPairs(exclude, n)
+    def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
+        """The best k labels of a block of texts or rows and their probabilities."""
+        x = self.text.transform(texts)
         depth = k if len(self.trees) == 1 else DEEP * max(k, 10)
-
-        def answer(rows: slice) -> TopK:
-            x = self.text.transform(texts[rows])
-            never = forbidden.for_rows(np.arange(rows.start, rows.stop), CPU)
-            return merge_topk([tree(x, depth, never) for tree in self.trees], k)
-
-        return in_blocks(n, k, answer, size=max(batch_size, BLOCK), progress=progress)
+        never = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
+        found = merge_topk([tree(x, depth, never) for tree in self.trees], k)
+        advance(x.shape[0])
+        return found
 
     def save(self, folder: str | Path) -> None:
         """Writes features, trees and names; an older model there is replaced whole. SettingError otherwise."""
@@ -113,46 +86,36 @@ class LinearModel(Ranker):
     ) -> Self:
         """What `save` wrote, weights mapped from their files; it runs on the CPU, whatever `device` says."""
         folder = model_folder(folder)
-        manifest = read_manifest(
-            folder, "linear model", FORMAT, facts=("trees", "n_labels"), files=(NAMES,), next_step=RESTORE_FOLDER
-        )
+        manifest = read_model_manifest(folder, "linear model", facts=("trees", "n_labels"), files=(NAMES,))
         size: Any = manifest.get("n_features")
         learnt = SparseText.load(folder / "text") if size is None else None
-        try:
+        with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
             text = learnt or BagOfWords(size)
             trees = load_trees(folder, "tree", text.size, manifest["trees"])
             return cls(text, trees, load_names(folder))
-        except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:
-            found = error.found if isinstance(error, MegalabelError) else repr(error)
-            raise FormatError(
-                f"a tree is damaged ({found})",
-                wanted="the arrays of every level",
-                next_step=RESTORE_FOLDER,
-                where=folder,
-            ) from error
 
 
 def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:
-    """Writes the arrays of trees as NAME0-….npy, NAME1-…; returns what the manifest must say of them."""
+    """Writes the arrays of trees as NAME0-….npy, NAME1-…; returns what the manifest must hold of them."""
     for i, tree in enumerate(trees):
         np.save(folder / f"{name}{i}-order.npy", tree.order)
         for j, level in enumerate(tree.levels):
             for array_name, array in level.arrays.items():
                 np.save(folder / f"{name}{i}-level{j}-{array_name}.npy", array)
-    return [{"beams": tree.beams, "scores": tree.scores} for tree in trees]
+    return [{"beams": tree.beams, "scores": tree.scores, "files": f"{name}{i}"} for i, tree in enumerate(trees)]
 
 
 def load_trees(folder: Path, name: str, n_features: int, shapes: Sequence[dict[str, Any]]) -> list[SparseBeam]:
     """What `save_trees` wrote, arrays mapped and not read; damaged ones raise as numpy and `Chunks` do."""
     trees = []
     for i, shape in enumerate(shapes):
-        levels = []
+        levels, prefix = [], shape.get("files", f"{name}{i}")
         for j in range(len(shape["beams"]) + 1):
-            files = folder.glob(f"{name}{i}-level{j}-*.npy")
+            files = folder.glob(f"{prefix}-level{j}-*.npy")
             arrays = {
                 path.stem.split("-", 2)[2]: np.load(path, mmap_mode="r", allow_pickle=False) for path in files
             }
             levels.append(Chunks(n_features, **arrays))
-        order = np.load(folder / f"{name}{i}-order.npy", allow_pickle=False)
+        order = np.load(folder / f"{prefix}-order.npy", allow_pickle=False)
         trees.append(SparseBeam(levels, order, shape["beams"], shape["scores"]))
     return trees

@@ -23,7 +23,7 @@ from megalabel.errors import SettingError
 from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.metrics.ranking import measure
 from megalabel.metrics.topk import checked_arrays
-from megalabel.types import Gives, TopK
+from megalabel.types import ScoreType, TopK
 
 DEPTH = 50  # labels of each ranking that are looked at, at least
 LEAST = 1e-12  # probability: what is below is as good as nothing
@@ -74,13 +74,17 @@ class Mixture:
 
     @classmethod
     def fit(
-        cls, found: Sequence[TopK], gives: Sequence[Gives], labels: sp.csr_matrix, weights: Sequence[float] = ()
+        cls,
+        found: Sequence[TopK],
+        score_types: Sequence[ScoreType],
+        labels: sp.csr_matrix,
+        weights: Sequence[float] = (),
     ) -> Self:
         """Calibrates each ranking, then moves equal weights where that gains in nDCG@5.
 
         Args:
             found: rankings of the same N held-out texts, (N, k_i).
-            gives: what the scores of each are.
+            score_types: what the scores of each are.
             labels: (N, L) CSR, above 0 where a text has a label.
             weights: to be taken in place of fitted ones.
 
@@ -97,32 +101,37 @@ class Mixture:
             )
         given = len(weights) > 0
         shares = cls.of(weights if given else [1.0] * len(found)).weights
-        _check_same(found, gives, len(shares), labels.shape)
-        lines = [_calibrated(top, kind, labels) for top, kind in zip(found, gives, strict=True)]
+        _check_same(found, score_types, len(shares), labels.shape)
+        lines = [_calibrated(top, kind, labels) for top, kind in zip(found, score_types, strict=True)]
         slopes, offsets = zip(*lines, strict=True)
         mixture = cls(slopes, offsets, shares)
-        return mixture if given else mixture._moved(found, gives, labels)
+        return mixture if given else mixture._moved(found, score_types, labels)
 
-    def merge(self, found: Sequence[TopK], gives: Sequence[Gives], k: int) -> TopK:
+    def merge(self, found: Sequence[TopK], score_types: Sequence[ScoreType], k: int) -> TopK:
         """The k best labels of all rankings together, scores from 0 to 1.
 
         SettingError if they do not fit; DataError for NaN among the scores.
         """
-        if not len(found) == len(gives) == len(self.weights):
+        if not len(found) == len(score_types) == len(self.weights):
             raise SettingError(
-                f"{len(found)} rankings of {len(gives)} kinds of scores",
+                f"{len(found)} rankings of {len(score_types)} kinds of scores",
                 wanted=f"{len(self.weights)}, as many as there are weights",
                 next_step="merge those that it was fitted on",
             )
-        lines = zip(found, gives, self.slopes, self.offsets, strict=True)
+        lines = zip(found, score_types, self.slopes, self.offsets, strict=True)
         return merge_topk([_roots(*line) for line in lines], k, self.weights)
 
-    def settings(self) -> dict[str, Any]:
-        """As JSON: Mixture(**settings) is it again."""
+    def config(self) -> dict[str, Any]:
+        """The numbers, as JSON."""
         return asdict(self)
 
-    def _moved(self, found: Sequence[TopK], gives: Sequence[Gives], labels: sp.csr_matrix) -> Self:
-        lines = zip(found, gives, self.slopes, self.offsets, strict=True)
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The mixture that `config` describes."""
+        return cls(**{name: tuple(values) for name, values in config.items()})
+
+    def _moved(self, found: Sequence[TopK], score_types: Sequence[ScoreType], labels: sp.csr_matrix) -> Self:
+        lines = zip(found, score_types, self.slopes, self.offsets, strict=True)
         roots = [_roots(*line) for line in lines]
 
         def reached(weights: np.ndarray) -> float:
@@ -144,28 +153,30 @@ class Mixture:
         return type(self)(self.slopes, self.offsets, tuple(float(w) for w in weights / weights.sum()))
 
 
-def _check_same(found: Sequence[TopK], gives: Sequence[Gives], n_weights: int, shape: tuple[int, int]) -> None:
+def _check_same(
+    found: Sequence[TopK], score_types: Sequence[ScoreType], n_weights: int, shape: tuple[int, int]
+) -> None:
     """SettingError unless these are rankings of the same texts and labels, with a kind and a weight each."""
     tops = [checked_arrays(top)[0] for top in found]
     sizes = sorted({len(ids) for ids in tops})
     highest = max((int(ids.max(initial=-1)) for ids in tops), default=-1)
-    counts = {len(found), len(gives), n_weights}
+    counts = {len(found), len(score_types), n_weights}
     if len(counts) != 1 or sizes != [shape[0]] or highest >= shape[1]:
         raise SettingError(
             f"{len(found)} rankings of {' and '.join(map(str, sizes)) or 'no'} texts, labels up to {highest}, "
-            f"{len(gives)} kinds of scores, {n_weights} weights",
+            f"{len(score_types)} kinds of scores, {n_weights} weights",
             wanted=f"a kind and a weight for each ranking, of {shape[0]} texts, labels below {shape[1]}",
             next_step="rank the held-out texts with every model",
         )
 
 
-def _calibrated(top: TopK, gives: Gives, labels: sp.csr_matrix) -> tuple[float, float]:
+def _calibrated(top: TopK, score_type: ScoreType, labels: sp.csr_matrix) -> tuple[float, float]:
     """Slope and offset by which log-odds become the share of true labels."""
     ids, scores = checked_arrays(top)
     there = (ids >= 0) & np.isfinite(scores)
     if not there.any():
         return 1.0, 0.0
-    z = _log_odds(scores[there], gives)
+    z = _log_odds(scores[there], score_type)
     middle, spread = float(z.mean()), float(z.std())
     if spread < 1e-6 * (1 + abs(middle)):  # all the same but for rounding
         spread = 1.0
@@ -185,15 +196,15 @@ def _calibrated(top: TopK, gives: Gives, labels: sp.csr_matrix) -> tuple[float, 
     return float(slope / spread), float(offset - slope * middle / spread)
 
 
-def _log_odds(scores: np.ndarray, gives: Gives) -> np.ndarray:
+def _log_odds(scores: np.ndarray, score_type: ScoreType) -> np.ndarray:
     values = scores.astype(float)
-    if gives == "logits":
+    if score_type == "logit":
         return values
     p = np.clip(values, LEAST, 1 - LEAST)
     return np.log(p) - np.log1p(-p)
 
 
-def _roots(top: TopK, gives: Gives, slope: float, offset: float) -> TopK:
+def _roots(top: TopK, score_type: ScoreType, slope: float, offset: float) -> TopK:
     ids, scores = checked_arrays(top)
-    z = np.clip(slope * _log_odds(np.where(ids < 0, 0, scores), gives) + offset, -500, 500)
+    z = np.clip(slope * _log_odds(np.where(ids < 0, 0, scores), score_type) + offset, -500, 500)
     return TopK(ids, np.where(ids < 0, -np.inf, 1 / np.sqrt(1 + np.exp(-z))).astype(np.float32))

@@ -2,181 +2,263 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts, check_list
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
-from megalabel.errors import RESTORE_FOLDER
+from megalabel.encoders.labels import LabelTexts
+from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.heads.abilities import BindsLabels, having
 from megalabel.heads.base import Head
 from megalabel.inputs.batches import pad
+from megalabel.inputs.token_store import TokenStore
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.models.base import (
-    NAMES,
-    Ranker,
+    BLOCK,
+    FORMAT,
+    Advance,
+    Classifier,
     at_least_one,
     check_room,
     class_name,
-    load_names,
     model_folder,
     named_class,
-    save_names,
+    read_model_manifest,
 )
-from megalabel.progress import Progress
+from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.manifest import write_manifest
 from megalabel.storage.tensors import fill, save_tensors
 from megalabel.types import TopK
 
-if TYPE_CHECKING:
-    import scipy.sparse as sp
-
-FORMAT = 1
-BLOCK = 8192  # texts that are tokenised and sorted by length together
 FILES = ("encoder.safetensors", "head.safetensors", "tokenizer.json", NAMES)
 
 
-class Model(Ranker):
-    """A trained classifier.
+class NeuralClassifier(Classifier):
+    """An encoder and a head, trained together.
 
     Args:
         encoder: texts to views.
         head: views to labels.
-        label_texts: L names.
-        max_length: tokens of a text that are read.
+        label_names: the names of the L labels.
+        max_length: tokens that are read of each text.
+        label_side: the encoder of the label texts, for a head that is `BindsLabels`; bound to it here.
+
+    Raises:
+        SettingError: a head that needs label texts without them, or of other labels.
     """
 
-    def __init__(self, encoder: Encoder, head: Head, label_texts: Texts, max_length: int) -> None:
-        self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_texts, max_length
-        self.gives = head.gives
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: Head,
+        label_names: Texts,
+        max_length: int,
+        label_side: LabelTexts | None = None,
+    ) -> None:
+        self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_names, max_length
+        self.label_side, self.score_type = label_side, head.score_type
+        if label_side is not None:
+            for part in having(head, BindsLabels):
+                part.bind(label_side)
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie."""
-        return next(self.head.parameters()).device
+        """Where the weights lie; the CPU where there are none."""
+        tensors = (t for part in self.modules() for t in (*part.parameters(), *part.buffers()))
+        return next((t.device for t in tensors), torch.device("cpu"))
 
-    def to(self, device: str | torch.device) -> Model:
-        """Moves the weights; returns itself."""
-        self.encoder.to(device)
-        self.head.to(device)
+    def modules(self) -> list[nn.Module]:
+        """Encoder, head, and label side if there is one."""
+        return [self.head, self.encoder, *([] if self.label_side is None else [self.label_side])]
+
+    def to(self, device: str | torch.device) -> NeuralClassifier:
+        """Moves the weights; returns the model itself."""
+        for part in self.modules():
+            part.to(device)
+        return self
+
+    def eval(self) -> NeuralClassifier:
+        """Switches every part to evaluation; returns the model itself."""
+        for part in self.modules():
+            part.eval()
+        return self
+
+    @torch.no_grad()
+    def settle(self) -> NeuralClassifier:
+        """Lets the head make what its answers need, such as label vectors; returns the model itself."""
+        with self._evaluating():
+            self.head.settle()
         return self
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], *, batch_size: int = 256) -> np.ndarray:
         """The views of each text: (N, V, D) float32."""
         check_list(texts)
+        at_least_one("batch_size", batch_size)
         out = np.zeros((len(texts), self.encoder.n_views, self.encoder.dim), np.float32)
-        for rows, views in self._views(texts, batch_size):
-            out[rows] = views.float().cpu().numpy()
+        for start in range(0, len(texts), BLOCK):
+            for rows, views in self._views(texts[start : start + BLOCK], batch_size):
+                out[start + rows] = views.float().cpu().numpy()
         return out
 
-    @torch.no_grad()
-    def topk(
-        self,
-        texts: Sequence[str] | sp.csr_matrix,
-        k: int = 10,
-        *,
-        exclude: np.ndarray | None = None,
-        batch_size: int = 256,
-        progress: str = "",
-        embedding: np.ndarray | None = None,
-    ) -> TopK:
-        """The best k labels of each text by score, as numpy arrays (N, k); arguments as `Ranker` has them.
+    def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
+        """The best k labels of a block of texts by score."""
+        return self._rank(texts, k, exclude, batch_size, advance, None)
 
-        embedding: (N, D) float32 that is filled with the last view of each text, for who needs both.
-        """
-        check_list(texts)
-        at_least_one("k", k)
-        labels = np.full((len(texts), k), -1, np.int64)
+    def topk_and_embedding(
+        self, texts: Sequence[str], k: int, *, exclude: np.ndarray | None = None, batch_size: int = 256
+    ) -> tuple[TopK, np.ndarray]:
+        """What `topk` returns, and the last view of each text, (N, D) float32, for those who need both."""
+
+        def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
+            return self._rank(texts, k, exclude, batch_size, advance, embedding[rows])
+
+        at_least_one("batch_size", batch_size)
+        embedding = np.zeros((len(texts), self.encoder.dim), np.float32)
+        return self.in_blocks(texts, k, rank, exclude=exclude), embedding
+
+    @torch.no_grad()
+    def _rank(
+        self,
+        texts: Any,
+        k: int,
+        exclude: np.ndarray | None,
+        batch_size: int,
+        advance: Advance,
+        embedding: np.ndarray | None,
+    ) -> TopK:
+        ids = np.full((len(texts), k), -1, np.int64)
         scores = np.full((len(texts), k), -np.inf, np.float32)
         forbidden = FilterPairs(exclude, len(texts))
-        with Progress(progress, len(texts)) as shown:
-            for rows, views in self._views(texts, batch_size):
-                top = self.head.topk(views.float(), k, forbidden.for_rows(rows, self.device))
-                labels[rows], scores[rows] = top.numpy()
-                if embedding is not None:
-                    embedding[rows] = views[:, -1].float().cpu().numpy()
-                shown.advance(len(rows))
-        return TopK(labels, scores)
+        for rows, views in self._views(texts, batch_size):
+            top = self.head.topk(views.float(), k, exclude=forbidden.for_rows(rows, self.device))
+            ids[rows], scores[rows] = top.numpy()
+            if embedding is not None:
+                embedding[rows] = views[:, -1].float().cpu().numpy()
+            advance(len(rows))
+        return TopK(ids, scores)
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
         """Row numbers (B,) and views (B, V, D), in batches of texts of like length; the modules' modes kept."""
-        at_least_one("batch_size", batch_size)
-        modes = self.encoder.training, self.head.training
-        self.encoder.eval()
-        self.head.eval()
+        with self._evaluating():
+            tokens = self.encoder.tokenizer.encode(texts, self.max_length)
+            order = np.argsort([len(ids) for ids in tokens], kind="stable")
+            for i in range(0, len(order), batch_size):
+                rows = order[i : i + batch_size]
+                ids, mask = pad([np.asarray(tokens[r]) for r in rows], self.encoder.tokenizer.pad_id)
+                yield rows, self.encoder(ids.to(self.device), mask.to(self.device))
+
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        modes = [(part, part.training) for part in self.modules()]
+        self.eval()
         try:
-            for start in range(0, len(texts), BLOCK):
-                tokens = self.encoder.tokenizer.encode(texts[start : start + BLOCK], self.max_length)
-                order = np.argsort([len(ids) for ids in tokens], kind="stable")
-                for i in range(0, len(order), batch_size):
-                    rows = order[i : i + batch_size]
-                    ids, mask = pad([np.asarray(tokens[r]) for r in rows], self.encoder.tokenizer.pad_id)
-                    yield start + rows, self.encoder(ids.to(self.device), mask.to(self.device))
+            yield
         finally:
-            self.encoder.train(modes[0])
-            self.head.train(modes[1])
+            for part, mode in modes:
+                part.train(mode)
+
+    def with_labels(self, names: Sequence[str]) -> NeuralClassifier:
+        """The same model over other labels, known by their texts alone: of a dual encoder, without training.
+
+        Encoder and head keep their weights; the vectors of the labels are made from the names.
+
+        Raises:
+            SettingError: a head that does not make its label vectors from texts.
+        """
+        if self.label_side is None or not isinstance(self.head, BindsLabels):
+            raise SettingError(
+                f"a {type(self.head).__name__}, which has learned weights for each label",
+                wanted="a head that makes its label vectors from label texts",
+                next_step="train a dual encoder, or train this model on the new labels",
+            )
+        texts = Texts.from_strings(names)
+        store = TokenStore.build(texts, self.encoder.tokenizer, self.max_length)
+        side = LabelTexts(store, self.label_side.encoder, shared=self.label_side.shared)
+        head = type(self.head).from_config({**self.head.config(), "n_labels": len(texts)}).to(self.device)
+        with torch.no_grad():
+            state = self.head.state_dict()
+            for name, tensor in head.state_dict().items():
+                if name in state and state[name].shape == tensor.shape:
+                    tensor.copy_(state[name])
+        return NeuralClassifier(self.encoder, head, texts, self.max_length, side).eval().settle()
 
     def save(self, folder: str | Path) -> None:
-        """Writes the model as a folder that explains itself; an older model there is replaced whole.
+        """Writes the model as a folder; an older model there is replaced whole.
 
-        Of the head it keeps what serves: a loaded model has no parts for training alone. SettingError if anything
-        else is there.
+        Raises:
+            SettingError: the folder holds something that is not a model.
         """
         folder = Path(folder)
         check_room(folder)
         with atomic_folder(folder) as new:
             save_tensors(new / "encoder.safetensors", self.encoder.state_dict())
-            head = self.head.served()
-            save_tensors(new / "head.safetensors", head.state_dict())
+            save_tensors(new / "head.safetensors", self.head.state_dict())
+            self.head.save_files(new)
             self.encoder.tokenizer.save(new)
             save_names(new, self.label_texts)
-            facts = {
+            facts: dict[str, Any] = {
+                "model": class_name(self),
                 "n_labels": len(self.label_texts),
                 "max_length": self.max_length,
-                "encoder": {"class": class_name(self.encoder), "settings": self.encoder.settings()},
-                "head": {"class": class_name(head), "settings": head.settings()},
+                "encoder": {"class": class_name(self.encoder), "config": self.encoder.config()},
+                "head": {"class": class_name(self.head), "config": self.head.config()},
             }
+            if self.label_side is not None:
+                save_tensors(new / "labels.safetensors", self.label_side.state_dict())
+                self.label_side.save_files(new)
+                facts["labels"] = self.label_side.config()
             write_manifest(new, FORMAT, facts)
 
-    def restore(self, folder: str | Path) -> Model:
-        """Takes back the weights that `save` wrote of this very model, in place; returns itself."""
+    def restore(self, folder: str | Path) -> NeuralClassifier:
+        """Takes back the weights that `save` wrote of this very model, in place; returns the model itself."""
         with torch.no_grad():
             fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=RESTORE_FOLDER)
-            fill(self.head.served(), Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
-        self.encoder.eval()
-        self.head.eval()
-        return self
+            fill(self.head, Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
+            if self.label_side is not None:
+                fill(self.label_side, Path(folder) / "labels.safetensors", next_step=RESTORE_FOLDER)
+        return self.eval().settle()
 
     @classmethod
     def load(
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
-    ) -> Model:
+    ) -> NeuralClassifier:
         """The model in `folder`, or in a run folder's `model/`; its hashes are checked first.
 
         `device` None is the first GPU, or the CPU where there is none. `trust` names modules outside megalabel
         that the folder's encoder or head may come from.
         """
         folder, device = model_folder(folder), pick(device)
-        manifest = read_manifest(
+        manifest = read_model_manifest(
             folder,
             "model",
-            FORMAT,
             facts=("encoder", "head", "max_length"),
             files=FILES,
             next_step="give a run folder or its model folder, copied whole from where it was made",
         )
-        names = load_names(folder)
-        encoder_class = named_class(manifest["encoder"]["class"], Encoder, trust, folder)
+        names, tokenizer = load_names(folder), TextTokenizer.load(folder)
+
+        def encoder_of(described: dict[str, Any]) -> Encoder:
+            kind = named_class(described["class"], Encoder, trust, folder)
+            made: Encoder = kind.from_config(described["config"], tokenizer, folder)
+            return made
+
+        encoder = encoder_of(manifest["encoder"])
         head_class = named_class(manifest["head"]["class"], Head, trust, folder)
-        tokenizer = TextTokenizer.load(folder)
-        encoder = encoder_class.from_settings(manifest["encoder"]["settings"], tokenizer, folder)
-        head = head_class.from_settings(manifest["head"]["settings"])
-        model = cls(encoder, head, names, int(manifest["max_length"]))
-        return model.restore(folder).to(device)
+        head = head_class.from_config(manifest["head"]["config"], folder)
+        side = None
+        if manifest.get("labels") is not None:
+            store, own = LabelTexts.load_store(folder, next_step=RESTORE_FOLDER), manifest["labels"]["encoder"]
+            side = LabelTexts(store, encoder_of(own) if own else encoder, shared=not own)
+        model = cls(encoder, head, names, int(manifest["max_length"]), side)
+        return model.to(device).restore(folder)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from megalabel.recipes.linear_options import FeatureOptions, LinearTreeOptions
 from megalabel.recipes.options import Nonnegative, Range, Unset, above, between, conflict
-from megalabel.training.recipe import Say, Solved, recipe
+from megalabel.training.recipe import DirectRecipe, Say, recipe
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from megalabel.data.corpus import Corpus
     from megalabel.data.texts import Texts
-    from megalabel.models.base import Ranker
-    from megalabel.models.neural import Model
+    from megalabel.models.base import Classifier
+    from megalabel.models.neural import NeuralClassifier
 
 
 class Hybrid(FeatureOptions, LinearTreeOptions):
@@ -53,7 +53,7 @@ class Hybrid(FeatureOptions, LinearTreeOptions):
 
 
 @recipe
-def hybrid(corpus: Corpus, options: Hybrid) -> Solved:
+def hybrid(corpus: Corpus, options: Hybrid) -> DirectRecipe:
     """Linear models over the words and over the embedding of a finished run (after XR-Transformer)."""
     from megalabel.recipes.trained import trained_run
 
@@ -64,23 +64,23 @@ def hybrid(corpus: Corpus, options: Hybrid) -> Solved:
             "weights", found, "some to fit weights on (train with --validation-fraction 0.05), or weights"
         )
     solver = options.solver(corpus.n_labels)
-    return Solved(corpus, lambda say: _solved(first, say, corpus, kept, held, options, solver), first)
+    return DirectRecipe(corpus, lambda say: _solved(first, say, corpus, kept, held, options, solver), first, held)
 
 
 def _solved(
-    first: Model,
+    first: NeuralClassifier,
     say: Say,
     corpus: Corpus,
     kept: np.ndarray,
     held: np.ndarray,
     options: Hybrid,
     solver: dict[str, Any],
-) -> Ranker:
+) -> Classifier:
     import numpy as np
 
     from megalabel.data.filters import filter_of
     from megalabel.linear.forest import solve_trees
-    from megalabel.models.hybrid import HybridModel, embedded, whole
+    from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
     from megalabel.models.mixture import DEPTH, Mixture
 
     texts, side, seed = corpus.train.texts[kept], corpus.train, options.seed
@@ -91,21 +91,21 @@ def _solved(
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
         parts = texts, corpus.label_texts[made.label_text_rows]
-        dense = np.concatenate([embedded(first, part, norm) for part in parts])
-        seen = whole(made.text, made.x)
+        dense = np.concatenate([scaled_embeddings(first, part, norm) for part in parts])
+        seen = whole_words(made.text, made.x)
         joint = solve_trees(seen, made.labels, trees=n_joint, seed=seed, dense=dense, name="joint tree", **solver)
     words = solve_trees(made.x, made.labels, trees=options.trees, seed=seed + n_joint, name="word tree", **solver)
     names = ["base model", *(["joint trees"] if joint else []), "word trees"]
     mixture = Mixture.of(options.weights or [1.0] * len(names))
-    model = HybridModel(first, made.text, joint, words, norm, mixture)
+    model = HybridClassifier(first, made.text, joint, words, norm, mixture)
     if side.labels[held].nnz:  # else there are weights
         found = model.rankings(side.texts[held], DEPTH, filter_of(side, held))
-        model.mixture = Mixture.fit(found, model.parts, side.labels[held], options.weights)
+        model.mixture = Mixture.fit(found, model.score_types, side.labels[held], options.weights)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     return model
 
 
-def _shortlists(first: Model, texts: Texts, k: int, labels: sp.csr_matrix) -> sp.csr_matrix:
+def _shortlists(first: NeuralClassifier, texts: Texts, k: int, labels: sp.csr_matrix) -> sp.csr_matrix:
     """The run's best k labels of each text: CSR of ones in the shape of `labels`, nothing for label texts."""
     import numpy as np
     import scipy.sparse as sp

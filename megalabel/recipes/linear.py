@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from megalabel.recipes.linear_options import FeatureOptions, LinearTreeOptions
 from megalabel.recipes.options import HeldOutOptions
-from megalabel.training.recipe import Say, Solved, recipe
+from megalabel.training.recipe import DirectRecipe, Say, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
     from megalabel.inputs.bag_of_words import BagOfWords
     from megalabel.inputs.sparse_text import SparseText
-    from megalabel.models.base import Ranker
+    from megalabel.models.base import Classifier
 
 
 class Linear(FeatureOptions, LinearTreeOptions, HeldOutOptions):
@@ -30,18 +30,18 @@ class Linear(FeatureOptions, LinearTreeOptions, HeldOutOptions):
 
 
 @recipe
-def linear(corpus: Corpus, options: Linear) -> Solved:
+def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     """Linear models over words and bigrams, in several label trees (Parabel, PECOS, Bonsai)."""
     from megalabel.inputs.bag_of_words import BagOfWords, model_inputs
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
-    from megalabel.models.linear import LinearModel
+    from megalabel.models.linear import LinearClassifier
 
     bags = None if corpus.train.features is None else BagOfWords.from_rows(corpus.train.features)
     solver = options.solver(corpus.n_labels)
-    kept, _ = hold_out(len(corpus.train), options.validation_fraction, options.seed)
+    kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
 
-    def solve(say: Say) -> Ranker:
+    def solve(say: Say) -> Classifier:
         labels = corpus.train.labels[kept]
         text: SparseText | BagOfWords
         if bags is None:
@@ -51,6 +51,6 @@ def linear(corpus: Corpus, options: Linear) -> Solved:
         else:
             text, x = bags, bags.transform(model_inputs(corpus.train, corpus, bags.size)[kept])
         beams = solve_trees(x, labels, trees=options.trees, seed=options.seed, say=say, **solver)
-        return LinearModel(text, beams, corpus.label_texts)
+        return LinearClassifier(text, beams, corpus.label_texts)
 
-    return Solved(corpus, solve)
+    return DirectRecipe(corpus, solve, validation=held)

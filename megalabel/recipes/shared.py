@@ -105,10 +105,10 @@ def run_fields(options: NeuralOptions, held: np.ndarray) -> dict[str, Any]:
         "max_length": options.max_length,
         "validation": held,
         "patience": options.patience,
-        "select": options.selection_metric,
-        "micro_batches": options.accumulation_steps,
+        "selection_metric": options.selection_metric,
+        "accumulation_steps": options.accumulation_steps,
         "precision": options.precision,
-        "clip": options.max_grad_norm,
+        "max_grad_norm": options.max_grad_norm,
         "seed": options.seed,
     }
 

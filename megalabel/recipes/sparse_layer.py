@@ -10,7 +10,7 @@ import torch
 from megalabel.heads.label_layer import label_layer
 from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary
-from megalabel.heads.wrappers.projection import WithIntermediate
+from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.labels import grouping
 from megalabel.labels.build import build_tree
 from megalabel.labels.cluster import choose_depths
@@ -115,7 +115,7 @@ def build_head(
     )
     optimizers: dict[str, Any] = {}
     if options.projection_dim:
-        head = WithIntermediate(head, dim, activation=options.projection_activation)
+        head = WithProjection(head, dim, activation=options.projection_activation)
         optimizers["intermediate"] = adamw(head.linear, options.projection_lr, eps=eps)
     if options.auxiliary:
         clustered = cast("LabelTree", tree)

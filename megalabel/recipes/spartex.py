@@ -53,6 +53,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     import torch
 
     from megalabel.encoders.readout import Readout
+    from megalabel.heads.wrappers.auxiliary import without_auxiliary
     from megalabel.inputs.augment import label_counts
     from megalabel.recipes import shared, sparse_layer
     from megalabel.training.optim.groups import Optimizers, lazy_adam
@@ -83,5 +84,5 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     )
     return Recipe(
         corpus, encoder, head, side.batches, optimizers, schedule,
-        **shared.run_fields(options, held), log_every=options.log_every,
+        **shared.run_fields(options, held), log_every=options.log_every, inference_head=without_auxiliary,
     )  # fmt: skip

@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from megalabel.errors import DataError, SettingError
-from megalabel.inputs.batches import hold_out
 from megalabel.models.base import load
-from megalabel.models.neural import Model
-from megalabel.training.folder import finished_run
+from megalabel.models.neural import NeuralClassifier
+from megalabel.training.run_folder import finished_run, held_out_rows
 from megalabel.training.trust import trusted
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 
-def trained_run(run: str, corpus: Corpus) -> tuple[Model, np.ndarray, np.ndarray]:
+def trained_run(run: str, corpus: Corpus) -> tuple[NeuralClassifier, np.ndarray, np.ndarray]:
     """The model of a finished run on this corpus, and the training texts that it kept and held out.
 
     Raises:
@@ -36,13 +35,12 @@ def trained_run(run: str, corpus: Corpus) -> tuple[Model, np.ndarray, np.ndarray
             where="run",
         )
     model = load(run, trust=trusted())
-    if not isinstance(model, Model):
+    if not isinstance(model, NeuralClassifier):
         raise SettingError(
             f"a run of the recipe {facts['recipe']!r}, which has no single encoder",
             wanted="a run of a recipe with an encoder (renee, cascadexml, spartex) that is no hybrid already",
             next_step="name such a run, or merge this one with others by `megalabel ensemble`",
             where="run",
         )
-    arguments = facts["arguments"]
-    kept, held = hold_out(len(corpus.train), arguments.get("validation_fraction", 0.0), arguments.get("seed", 0))
-    return model, kept, held
+    held = held_out_rows(run)
+    return model, np.setdiff1d(np.arange(len(corpus.train)), held), held

@@ -1,12 +1,13 @@
-"""A folder's own account of itself: format, facts and the hash of every file, checked before a byte is used."""
+"""The manifest of a folder: format, facts and the hash of every file, checked before a byte is used."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from megalabel.errors import FormatError
+from megalabel.errors import FormatError, MegalabelError
 from megalabel.storage.files import read_json, sha256, write_json
 from megalabel.version import __version__
 
@@ -65,3 +66,25 @@ def read_manifest(
                 where=folder / name,
             )
     return manifest
+
+
+@contextmanager
+def reading(folder: Path, *, wanted: str, next_step: str) -> Iterator[None]:
+    """Inside, what goes wrong in reading a folder's content becomes a FormatError about the folder.
+
+    Hashes have been checked by then: what remains are folders that were put together wrongly, or edited.
+
+    Args:
+        folder: where it lies.
+        wanted: what should be in it.
+        next_step: what to do now.
+    """
+    try:
+        yield
+    except FormatError:
+        raise
+    except (MegalabelError, OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        found = error.found if isinstance(error, MegalabelError) else repr(error)
+        raise FormatError(
+            f"the folder is damaged ({found})", wanted=wanted, next_step=next_step, where=folder
+        ) from error

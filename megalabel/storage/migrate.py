@@ -1,8 +1,19 @@
-"""What version 0.1.0 wrote, in the words of today: the arguments in the recipe.json of a run."""
+"""What version 0.1.0 wrote, with the names of today: manifests of models, and the recipe.json of runs."""
 
 from __future__ import annotations
 
 from typing import Any
+
+# Classes that were renamed or moved since, as manifests name them.
+CLASSES = {
+    "megalabel.model:Model": "megalabel.models.neural:NeuralClassifier",
+    "megalabel.linear_model:LinearModel": "megalabel.models.linear:LinearClassifier",
+    "megalabel.hybrid_model:HybridModel": "megalabel.models.hybrid:HybridClassifier",
+    "megalabel.ensemble:Ensemble": "megalabel.models.ensemble:Ensemble",
+    "megalabel.heads.dealt:Dealt": "megalabel.heads.wrappers.partitioned:PartitionedHead",
+    "megalabel.heads.intermediate:WithIntermediate": "megalabel.heads.wrappers.projection:WithProjection",
+    "megalabel.heads.auxiliary:WithAuxiliary": "megalabel.heads.wrappers.auxiliary:WithAuxiliary",
+}
 
 # Options that were renamed after version 0.1.0, in all recipes that have them.
 OPTIONS = {
@@ -50,6 +61,31 @@ OPTIONS = {
 HELD_OUT_FOR_HYBRID = 0.05  # what version 0.1.0 held out with `hybrid` where `validation` was 0
 
 
+def model_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The manifest of a saved model with the class paths and keys of today; one of today as it is."""
+    new = {key: _renamed(value) for key, value in manifest.items() if key != "sha256"}
+    if {"joined", "alone"} <= manifest.keys():
+        new["joint_trees"] = _named(new.pop("joined"), "joined")
+        new["word_trees"] = _named(new.pop("alone"), "alone")
+        new["base"] = "first"
+    return {**new, "sha256": manifest.get("sha256")}
+
+
+def recipe_json(facts: dict[str, Any]) -> dict[str, Any]:
+    """The content of a run's recipe.json with the names of today."""
+    arguments = facts.get("arguments")
+    return {**facts, "arguments": migrate_arguments(arguments)} if isinstance(arguments, dict) else facts
+
+
+def held_out(facts: dict[str, Any]) -> tuple[float, int]:
+    """The fraction of its training texts that a run of 0.1.0 held out, and the seed by which they were drawn.
+
+    facts: its recipe.json with the names of today.
+    """
+    arguments = facts["arguments"]
+    return float(arguments.get("validation_fraction", 0.0)), int(arguments.get("seed", 0))
+
+
 def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a recipe of version 0.1.0 as options of today; today's come back as they are.
 
@@ -73,3 +109,20 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         found["second_stage"] = "hybrid"
         found["validation_fraction"] = found.get("validation_fraction") or HELD_OUT_FOR_HYBRID
     return found
+
+
+def _renamed(value: Any) -> Any:
+    """Class paths and the key of a class's arguments, at any depth."""
+    if isinstance(value, dict):
+        described = {"class", "settings"} <= value.keys()
+        return {
+            "config" if described and key == "settings" else key: _renamed(inside) for key, inside in value.items()
+        }
+    if isinstance(value, list):
+        return [_renamed(inside) for inside in value]
+    return CLASSES.get(value, value) if isinstance(value, str) else value
+
+
+def _named(shapes: Any, prefix: str) -> Any:
+    """Shapes of trees with the names of their files."""
+    return [{**shape, "files": f"{prefix}{i}"} for i, shape in enumerate(shapes)]

@@ -1,9 +1,7 @@
-"""Everything needed to go on with a run, in a folder that is there whole or not at all."""
+"""Everything needed to resume a run, in a folder that is there whole or not at all."""
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -21,20 +19,25 @@ WITHOUT_LAST = "delete the folder `last` of the run and train again"
 
 
 def save(folder: Path, recipe: Recipe, scaler: torch.amp.GradScaler, progress: dict[str, Any]) -> None:
-    """Writes `last/step-N`: weights, optimisers, loss scale and `progress` (`step`, best score, …).
+    """Writes `last/step-N`: weights, optimizers, averages, loss scale and `progress` (`step`, best score, …).
 
     Random states are not needed: order, dropout and all else are functions of (seed, step).
     """
     name = f"step-{progress['step']:09}"
     with atomic_folder(folder / name) as new:
-        save_tensors(new / "encoder.safetensors", recipe.encoder.state_dict())
-        save_tensors(new / "head.safetensors", recipe.head.state_dict())
+        for key, module in recipe.modules().items():
+            save_tensors(new / f"{key}.safetensors", module.state_dict())
         facts: dict[str, Any] = {}
         for key, optimizer in recipe.optimizers.named.items():
             tensors: dict[str, Tensor] = {}
             facts[key] = _apart(optimizer.state_dict(), "", tensors)
             save_tensors(new / f"optimizer-{key}.safetensors", tensors)
-        write_manifest(new, FORMAT, {"optimizers": facts, "scaler": scaler.state_dict(), "progress": progress})
+        state = {"optimizers": facts, "scaler": scaler.state_dict(), "progress": progress}
+        if recipe.averaging is not None:
+            tensors = {}
+            state["averaging"] = _apart(recipe.averaging.state_dict(), "", tensors)
+            save_tensors(new / "averaging.safetensors", tensors)
+        write_manifest(new, FORMAT, state)
     for old in folder.iterdir():
         if old.name != name:
             shutil.rmtree(old, ignore_errors=True)
@@ -53,31 +56,18 @@ def load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler) -> dict[str, 
     wanted = ("optimizers", "scaler", "progress")
     state = read_manifest(path, "checkpoint", FORMAT, facts=wanted, next_step=WITHOUT_LAST)
     with torch.no_grad():
-        fill(recipe.encoder, path / "encoder.safetensors", next_step=WITHOUT_LAST)
-        fill(recipe.head, path / "head.safetensors", next_step=WITHOUT_LAST)
+        for key, module in recipe.modules().items():
+            fill(module, path / f"{key}.safetensors", next_step=WITHOUT_LAST)
     for key, optimizer in recipe.optimizers.named.items():
         tensors = load_tensors(path / f"optimizer-{key}.safetensors", next_step=WITHOUT_LAST)
         optimizer.load_state_dict(_together(state["optimizers"][key], tensors))
+    if recipe.averaging is not None:
+        tensors = load_tensors(path / "averaging.safetensors", next_step=WITHOUT_LAST)
+        device = next(recipe.head.parameters()).device
+        recipe.averaging.load_state_dict(_together(state["averaging"], tensors), device)
     scaler.load_state_dict(state["scaler"])
     progress: dict[str, Any] = state["progress"]
     return progress
-
-
-def cut_log(path: Path, step: int) -> None:
-    """Forgets the log's lines from `step` on, which will be written again."""
-    if not path.exists():
-        return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) < step]
-    temporary = path.with_suffix(".new")
-    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def _step(line: str) -> float:
-    try:
-        return float(json.loads(line).get("step", -1))
-    except (json.JSONDecodeError, AttributeError):
-        return float("inf")  # a line that a crash cut short
 
 
 def _apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:

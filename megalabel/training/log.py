@@ -1,12 +1,14 @@
-"""What a run says: one JSON line each now and then in `log.jsonl`, a bar or plain lines on stderr."""
+"""The log of a run: JSON lines in `log.jsonl`, a progress bar or plain lines on stderr."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import json
+import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,25 @@ class Log:
 
     Every line holds `step`, `epoch` and `seconds` (of this process); training lines hold `loss` (per text, or a
     head's own mean), rates and `texts_per_second`; validation lines hold metrics in percent.
+
+    Args:
+        path: of log.jsonl, which is appended to.
+        step, steps, per_epoch: the step that comes next, those of the run and those of an epoch.
+        quiet: show nothing on stderr.
+        callback: called with each line, as a dictionary, after it is written.
     """
 
-    def __init__(self, path: Path, *, step: int, steps: int, per_epoch: int, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        step: int,
+        steps: int,
+        per_epoch: int,
+        quiet: bool = False,
+        callback: Callable[[dict[str, Any]], Any] | None = None,
+    ) -> None:
+        self._callback = callback
         self._file = open(path, "a", encoding="utf-8")
         self._progress = None if quiet else Progress("training", steps, done=step)
         self._per_epoch, self._start, self._note = per_epoch, time.monotonic(), ""
@@ -36,17 +54,17 @@ class Log:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def step(self, step: int, texts: int, loss: float, facts: dict[str, float]) -> None:
-        """A training step is done. `loss` is NaN where it was not computed; `facts` are rates and the head's."""
+    def step(self, step: int, texts: int, loss: float, metrics: dict[str, float]) -> None:
+        """A training step is done. `loss` is NaN where it was not computed; `metrics` are rates and the head's."""
         self._texts += texts
         if loss == loss:
             now = time.monotonic()
             speed = self._texts / max(now - self._since, 1e-9)
             self._texts, self._since = 0, now
-            recall = " ".join(f"{value:.0f}%" for name, value in facts.items() if name.startswith("recall"))
+            recall = " ".join(f"{value:.0f}%" for name, value in metrics.items() if name.startswith("recall"))
             self._note = f"epoch {step // self._per_epoch + 1}  loss {loss:.4g}"
             self._note += f"  shortlist recall {recall}" if recall else ""
-            self.line(step, loss=loss, **facts, texts_per_second=round(speed, 1), peak_mb=peak_mb())
+            self.line(step, loss=loss, **metrics, texts_per_second=round(speed, 1), peak_mb=peak_mb())
         if self._progress:
             self._progress.advance(1, self._note)
 
@@ -56,16 +74,35 @@ class Log:
         rounded = {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in {**fixed, **facts}.items()}
         self._file.write(json.dumps(rounded) + "\n")
         self._file.flush()
+        if self._callback is not None:
+            self._callback(rounded)
 
     def say(self, text: str) -> None:
-        """A line for the person who watches."""
+        """Shows a line on stderr, unless the log is quiet."""
         if self._progress:
             self._progress.write(text)
 
 
-def give_back_memory() -> None:
-    """Hands memory that Python freed back to the system, where the C library can: what building a recipe took
-    would otherwise stay beside the training's own and count in its peak.
+def truncate_log(path: Path, step: int) -> None:
+    """Drops the lines of a log from `step` on, which will be written again."""
+    if not path.exists():
+        return
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) < step]
+    temporary = path.with_suffix(".new")
+    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _step(line: str) -> float:
+    try:
+        return float(json.loads(line).get("step", -1))
+    except (json.JSONDecodeError, AttributeError):
+        return float("inf")  # a line that a crash cut short
+
+
+def trim_memory() -> None:
+    """Returns memory that Python freed to the system, where the C library can: what building a recipe took would
+    otherwise stay beside the training's own and count in its peak.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # not every C library has it
@@ -73,7 +110,7 @@ def give_back_memory() -> None:
 
 
 def peak_mb() -> float:
-    """The most memory this process has held, in MB of 10⁶ bytes; 0 where the system does not tell."""
+    """The most memory this process has held, in MB of 10⁶ bytes; 0 where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

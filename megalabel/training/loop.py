@@ -1,18 +1,20 @@
-"""The loop: forward, loss, backward, step, the same for every paper."""
+"""The training loop: refresh, forward, loss, backward, step, the same for every recipe."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
-from megalabel.errors import SettingError
-from megalabel.inputs.batches import split
+from megalabel.errors import DataError, SettingError
+from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.training.log import Log
 from megalabel.training.recipe import Recipe
+from megalabel.training.step import StepContext
 from megalabel.types import Batch, Positives
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -41,57 +43,94 @@ def fit(
 ) -> None:
     """Runs a recipe from `position.step` to its end.
 
-    `between(position)` is called after every step; where it answers True the run stops early. Dropout
-    and all other chance in a step is seeded by (recipe.seed, step), so that a resumed run repeats it.
+    `between(position)` is called after every step; the run stops early where it returns True. Dropout and all
+    other random numbers of a step are seeded by (recipe.seed, step), so that a resumed run repeats them.
+
+    Raises:
+        DataError: a loss that is NaN or infinite.
     """
+    refresh(recipe, position.step, device)
     # Closed also where a step raises: the thread that makes the batches must not outlive the loop.
     with contextlib.closing(recipe.batches.from_step(position.step)) as batches:
         for batch in batches:
-            _step(recipe, batch, device, scaler, log)
+            train_step(recipe, batch, device, scaler, log)
             position.step = batch.step + 1
             if between(position):
                 return
+            if position.step < recipe.batches.steps:
+                refresh(recipe, position.step, device)
+
+
+def refresh(recipe: Recipe, step: int, device: torch.device) -> None:
+    """Refreshes the head before a step where that is due: step 0, and every `refresh_every` epochs."""
+    every = recipe.refresh_every * recipe.batches.per_epoch
+    if step == 0 or (every and step % every == 0):
+        modes = [(module, module.training) for module in recipe.modules().values()]
+        torch.manual_seed(recipe.seed * 1_000_003 + step)
+        recipe.head.refresh(functools.cache(functools.partial(training_embeddings, recipe, device)))
+        for module, mode in modes:
+            module.train(mode)
 
 
 @torch.no_grad()
-def embedded(recipe: Recipe, device: torch.device) -> tuple[torch.Tensor, Positives]:
-    """The views of all training rows, without dropout: (N, V, D) on the CPU, and their labels."""
-    views, rows, labels, before = [], [], [], 0
+def training_embeddings(recipe: Recipe, device: torch.device) -> tuple[torch.Tensor, Positives]:
+    """The views of all training rows, without dropout: (N, V, D) on the CPU, and their labels.
+
+    They come in the order of the shuffled first epoch; `positives.texts` (N,) says which row each is.
+    """
+    views, rows, labels, texts, before = [], [], [], [], 0
     recipe.encoder.eval()
-    with contextlib.closing(recipe.batches.from_step()) as batches:
-        for batch in itertools.islice(batches, recipe.batches.per_epoch):
-            with autocast(device, recipe.precision):
-                views.append(recipe.encoder.views(batch.to(device)).float().cpu())
-            rows.append(batch.positives.rows + before)
-            labels.append(batch.positives.labels)
-            before += len(batch.rows)
-    return torch.cat(views), Positives.of(torch.cat(rows), torch.cat(labels))
-
-
-def _step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.GradScaler, log: Log) -> None:
-    encoder, head, optimizers = recipe.encoder, recipe.head, recipe.optimizers
-    torch.manual_seed(recipe.seed * 1_000_003 + batch.step)
-    encoder.train()
-    head.train()
-    optimizers.follow(recipe.schedule, batch.step)
-    parts, total, loss_scale = split(batch, recipe.micro_batches), 0.0, scaler.get_scale()
-    told = batch.step % recipe.log_every == 0 or batch.step == recipe.batches.steps - 1
-    for i, part in enumerate(parts):
-        optimizers.begin(i, len(parts), loss_scale)
-        part = part.to(device)
+    for some in recipe.batches.shuffled(0):
+        batch = recipe.batches.collate(some, 0)
         with autocast(device, recipe.precision):
-            views = encoder.views(part)
-            loss = head.loss(views.float(), part.positives)
-        scaler.scale(loss).backward()
-        if told:  # reading the value makes a GPU wait
-            total += float(loss.detach())
-    optimizers.step(scaler, recipe.clip)
-    head.after_step(batch.step, optimizers["head"])
-    facts = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
-    if told:
-        facts |= head.facts()
-    value = total / (len(parts) if head.averaged else len(batch.rows)) if told else float("nan")
-    log.step(batch.step, len(batch.rows), value, facts)
+            views.append(recipe.encoder.views(batch.to(device)).float().cpu())
+        rows.append(batch.positives.rows + before)
+        labels.append(batch.positives.labels)
+        texts.append(batch.rows)
+        before += len(batch)
+    return torch.cat(views), Positives.of(torch.cat(rows), torch.cat(labels), torch.cat(texts))
+
+
+def train_step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.GradScaler, log: Log) -> None:
+    """One optimizer step on a batch, and its line in the log.
+
+    Raises:
+        DataError: a loss that is NaN or infinite, where no loss scaler expects that.
+    """
+    head, optimizers, seed = recipe.head, recipe.optimizers, recipe.seed * 1_000_003 + batch.step
+    torch.manual_seed(seed)
+    for module in recipe.modules().values():
+        module.train()
+    optimizers.follow(recipe.schedule, batch.step)
+    logged = batch.step % recipe.log_every == 0 or batch.step == recipe.batches.steps - 1
+    computed = all(batch.step % part.loss_every == 0 for part in having(head, UpdatesInBackward))
+    context = StepContext(
+        recipe.encoder,
+        head,
+        optimizers,
+        scaler,
+        device,
+        functools.partial(autocast, device, recipe.precision),
+        recipe.accumulation_steps,
+        seed,
+        logged and computed,
+    )
+    loss = recipe.step(batch, context)
+    if context.wants_loss and not math.isfinite(loss) and not scaler.is_enabled():
+        raise DataError(
+            f"the loss at step {batch.step:,} is {loss}",
+            wanted="a finite number",
+            next_step="lower the learning rates, or look for texts or views that are not finite",
+        )
+    optimizers.step(scaler, recipe.max_grad_norm, head)
+    head.after_step(batch.step, optimizers)
+    if recipe.averaging is not None:
+        recipe.averaging.update(batch.step, recipe.encoder, head)
+    metrics = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
+    if logged:
+        metrics |= head.metrics()
+    value = loss if head.reduction == "mean" else loss / len(batch)
+    log.step(batch.step, len(batch), value, metrics)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from megalabel.errors import SettingError
 from megalabel.training.options import Options
+from megalabel.training.step import Plain, Step
 from megalabel.training.trust import trusting
 
 if TYPE_CHECKING:
     import numpy as np
+    from torch import nn
 
     from megalabel.data.corpus import Corpus
     from megalabel.encoders.base import Encoder
+    from megalabel.encoders.labels import LabelTexts
     from megalabel.heads.base import Head
     from megalabel.inputs.batches import Batches
-    from megalabel.models.base import Ranker
-    from megalabel.models.neural import Model
+    from megalabel.models.base import Classifier
+    from megalabel.models.neural import NeuralClassifier
+    from megalabel.training.optim.averaging import WeightAverage
     from megalabel.training.optim.groups import Optimizers
     from megalabel.training.optim.schedule import Schedule
 
@@ -32,19 +36,34 @@ Say = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything the loop needs, and nothing it must know a paper for.
+    """Everything that the training loop needs, without anything that depends on a paper.
 
+    data: the corpus.
+    encoder: texts to views.
+    head: views to a loss or labels.
+    batches: the batches of the whole run.
+    optimizers: one or more, which together have each trainable parameter once.
+    schedule: of the learning rates.
+    max_length: tokens that are read of each text.
     validation: rows of the training side that are held out, (n,) int64, empty for none.
-    patience: validations without a gain before training stops; 0 for never.
-    select: the metric, in the names of `measure`, by which the best validation is chosen.
-    micro_batches: into how many parts each batch is cut for gradient accumulation.
+    patience: validations without an improvement before training stops; 0 for never.
+    selection_metric: the metric, in the names of `measure`, by which the best validation is chosen.
+    accumulation_steps: micro-batches that each batch is cut into, to save memory.
     precision: "auto", "float32", "bfloat16" or "float16" for the encoder's autocast.
-    clip: largest norm of the encoder's gradient, 0 for no limit.
-    seed: of every step's chance.
+    max_grad_norm: largest norm of the gradients of all that is not the head; 0 for no limit.
+    seed: of all random numbers of the steps.
     log_every: steps between training lines in the log.
-    then: what makes of the trained model the one that is kept, such as linear rankers beside it; None for nothing.
+    second_stage: makes of the trained model the one that is kept, such as linear rankers beside it.
+    parts: further modules by name, such as a momentum encoder or a teacher: moved to the device, switched between
+        training and evaluation, and checkpointed as encoder and head are. A `LabelTexts` among them is bound to
+        the head and saved with the model; others are for training alone.
+    step: how a batch becomes gradients: `Plain`, or `CachedGradients` for a loss over more texts than fit at once.
+    refresh_every: epochs between two calls of `head.refresh`; 0 for step 0 alone.
+    averaging: weights that are averaged over steps, validated and saved in place of the trained ones.
+    inference_head: makes of the head the one that predicts and is saved, without what only training needs. It
+        shares its tensors with the head. None for the head itself.
     name, arguments, source_sha256: the address of the function that made this recipe, the values of its options,
-        and the hash of its source file; filled by `recipe`.
+        and the hash of its source file; filled in by `recipe`.
     """
 
     data: Corpus
@@ -56,32 +75,58 @@ class Recipe:
     max_length: int
     validation: np.ndarray | tuple[()] = ()
     patience: int = 0
-    select: str = "nDCG@5"
-    micro_batches: int = 1
+    selection_metric: str = "nDCG@5"
+    accumulation_steps: int = 1
     precision: str = "auto"
-    clip: float = 0.0
+    max_grad_norm: float = 0.0
     seed: int = 0
     log_every: int = 1
-    then: Callable[[Model, Say], Ranker] | None = None
+    second_stage: Callable[[NeuralClassifier, Say], Classifier] | None = None
+    parts: dict[str, nn.Module] = field(default_factory=dict)
+    step: Step = field(default_factory=Plain)
+    refresh_every: int = 0
+    averaging: WeightAverage | None = None
+    inference_head: Callable[[Head], Head] | None = None
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
 
+    def modules(self) -> dict[str, nn.Module]:
+        """Encoder, head and the further parts by name; SettingError for a part with the name of one of the two."""
+        for name in ("encoder", "head"):
+            if name in self.parts:
+                raise SettingError(
+                    f"a part called {name!r}",
+                    wanted="another name",
+                    next_step="rename it in Recipe.parts",
+                    where="parts",
+                )
+        return {"encoder": self.encoder, "head": self.head, **self.parts}
+
+    @property
+    def label_texts(self) -> LabelTexts | None:
+        """The encoder of the label texts among the parts, if there is one."""
+        from megalabel.encoders.labels import LabelTexts
+
+        return next((part for part in self.parts.values() if isinstance(part, LabelTexts)), None)
+
 
 @dataclass(frozen=True)
-class Solved:
-    """A recipe whose model is the solution of a problem and not the end of a walk: no steps, no checkpoints.
+class DirectRecipe:
+    """A recipe whose model is solved for directly, without training steps and checkpoints.
 
     data: the corpus that it learns from.
-    solve: makes the model; told how it goes by calling its argument with a line.
-    first: a trained model that it stands on, which `train` moves to its device; None where there is none.
+    solve: makes the model; calls its argument with lines that report progress.
+    base_model: a trained model that it builds on, which `train` moves to its device; None where there is none.
+    validation: rows of the training side that are held out, (n,) int64, empty for none.
     name, arguments, source_sha256: the address of the function that made this recipe, the values of its options,
-        and the hash of its source file; filled by `recipe`.
+        and the hash of its source file; filled in by `recipe`.
     """
 
     data: Corpus
-    solve: Callable[[Say], Ranker]
-    first: Model | None = None
+    solve: Callable[[Say], Classifier]
+    base_model: NeuralClassifier | None = None
+    validation: np.ndarray | tuple[()] = ()
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
@@ -100,8 +145,8 @@ def check_corpus(data: object) -> None:
         )
 
 
-# What a recipe function returns: `Recipe` or `Solved`; and what it takes.
-Made = TypeVar("Made", bound="Recipe | Solved")
+# What a recipe function returns: `Recipe` or `DirectRecipe`; and what it takes.
+Made = TypeVar("Made", bound="Recipe | DirectRecipe")
 Given = TypeVar("Given", bound=Options)
 
 

@@ -1,12 +1,13 @@
-"""A recipe, from the start or from its last checkpoint, to a saved model."""
+"""Training a recipe, from the start or from its last checkpoint, to a saved model."""
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,19 +15,23 @@ import torch
 from megalabel.data.filters import filter_of
 from megalabel.device import pick
 from megalabel.errors import SettingError
+from megalabel.heads.base import Head
 from megalabel.metrics.ranking import measure
-from megalabel.models.base import Ranker, load
-from megalabel.models.neural import Model
+from megalabel.models.base import Classifier, load
+from megalabel.models.neural import NeuralClassifier
 from megalabel.training import checkpoint, selection
-from megalabel.training.folder import FIRST, claim, finish
-from megalabel.training.log import Log, give_back_memory, peak_mb
-from megalabel.training.loop import Position, embedded, fit, scaler_for
-from megalabel.training.recipe import Recipe, Solved
-from megalabel.training.solved import solve
+from megalabel.training.direct import solve
+from megalabel.training.log import Log, peak_mb, trim_memory, truncate_log
+from megalabel.training.loop import Position, fit, scaler_for
+from megalabel.training.preflight import preflight
+from megalabel.training.recipe import DirectRecipe, Recipe
+from megalabel.training.run_folder import FIRST, create_run_folder, finish
+
+Callback = Callable[[dict[str, Any]], Any]
 
 
 def train(
-    recipe: Recipe | Solved,
+    recipe: Recipe | DirectRecipe,
     out: str | Path,
     *,
     device: str | torch.device | None = None,
@@ -34,128 +39,208 @@ def train(
     checkpoint_steps: int | None = None,
     validate_epochs: float = 1.0,
     quiet: bool = False,
-) -> Ranker:
-    """Trains a recipe into the run folder `out` and returns the model.
+    callback: Callback | None = None,
+) -> Classifier:
+    """Trains a recipe into the run folder `out` and returns the model that it saved there.
 
-    That is a `Model`, or what the recipe's `then` makes of it, or what a `Solved` recipe gives.
+    That is a `NeuralClassifier`, or what the second stage of the recipe makes of it, or the model of a
+    `DirectRecipe`.
 
-    If `out` holds a finished run of the same recipe, arguments and data, its model is loaded.
-    A run that was cut off goes on from its last checkpoint; on a CPU it ends with the very weights that
-    it would have had. With a validation split the model kept is the best by `recipe.select`, and training
-    stops after `recipe.patience` validations without a gain (0: never); otherwise it is the last.
+    If `out` holds a finished run of the same recipe, arguments and data, its model is loaded. A run that was cut
+    off resumes from its last checkpoint; on a CPU it ends with the very weights that it would have had. With a
+    validation split the model kept is the best by `recipe.selection_metric`, and training stops after
+    `recipe.patience` validations without an improvement (0: never); otherwise it is the last.
 
     Args:
         recipe: from a recipe function, such as `megalabel.recipes.renee.renee(corpus)`.
-        out: the run folder: recipe.json, model/, last/, log.jsonl; first/ while `then` is at work.
+        out: the run folder: recipe.json, held_out.npy, model/, last/, log.jsonl; first/ during a second stage.
         device: "cpu", "cuda", …; the first GPU if there is one, else the CPU.
         checkpoint_seconds: time between checkpoints.
         checkpoint_steps: steps between checkpoints, instead of time.
-        validate_epochs: epochs (or a share of one) between validations.
-        quiet: say nothing on the screen.
+        validate_epochs: epochs (or a fraction of one) between validations.
+        quiet: show nothing on the screen.
+        callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}; an
+            exception that it raises ends the training, and the run can be resumed.
 
     Raises:
-        SettingError: `out` holds a run with another recipe, other arguments or other data; a setting that
-            cannot be right.
+        SettingError: `out` holds a run with another recipe, other arguments or other data; a setting that cannot
+            be right; a recipe that `preflight` refuses.
+        DataError: a loss that is NaN or infinite.
     """
-    if isinstance(recipe, Solved):
+    if isinstance(recipe, DirectRecipe):
         return solve(recipe, Path(out), pick(device), quiet=quiet)
     _check(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
-    out, where = Path(out), pick(device)
-    trained = out / ("model" if recipe.then is None else FIRST)
-    scaler, position = scaler_for(where, recipe.precision), Position()
-    if claim(out, recipe):
+    run = Run(recipe, Path(out), pick(device), quiet=quiet, callback=callback)
+    if create_run_folder(run.out, recipe):
         parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
-        return load(out, device=where, trust=[type(part).__module__.split(".")[0] for part in parts])
-    recipe.encoder.to(where)
-    recipe.head.to(where)
-    recipe.encoder.prepare(recipe.batches.rows, out / "cache", where)
-    resumed = checkpoint.newest(out / "last")
-    if resumed is not None:
-        position = Position(**checkpoint.load(resumed, recipe, scaler))
-    else:
-        recipe.head.prepare(functools.cache(functools.partial(embedded, recipe, where)))
-    checkpoint.cut_log(out / "log.jsonl", position.step)
-    model = Model(recipe.encoder, recipe.head, recipe.data.label_texts, recipe.max_length)
-    every = max(1, round(validate_epochs * recipe.batches.per_epoch))
-    begun, saved = time.monotonic() - position.seconds, time.monotonic()
-    give_back_memory()
-    log = Log(
-        out / "log.jsonl",
-        step=position.step,
-        steps=recipe.batches.steps,
-        per_epoch=recipe.batches.per_epoch,
-        quiet=quiet,
-    )
-
-    def between(position: Position) -> bool:
-        nonlocal saved
-        stop, last = False, position.step == recipe.batches.steps
-        if len(recipe.validation) and (position.step % every == 0 or last):
-            stop = _validate(recipe, model, position, log, trained)
-        position.seconds = time.monotonic() - begun
-        by_steps = checkpoint_steps and position.step % checkpoint_steps == 0
-        if not last and not stop and (by_steps or time.monotonic() - saved > checkpoint_seconds):
-            checkpoint.save(out / "last", recipe, scaler, asdict(position))
-            saved = time.monotonic()
-        return stop
-
-    with log:
-        if resumed is not None:
-            log.say(f"going on at step {position.step:,} of {recipe.batches.steps:,}")
-        cut_off_in_then = position.step == recipe.batches.steps or _in_vain(recipe, position)
-        if not cut_off_in_then:
-            fit(recipe, position, device=where, scaler=scaler, log=log, between=between)
-            log.line(position.step - 1, peak_mb=peak_mb(), done=True)
-    if len(recipe.validation):
-        model.restore(trained)
-    else:
-        recipe.encoder.eval()
-        recipe.head.eval()
-        model.save(trained)
-    ranker: Ranker = model
-    if recipe.then is not None:
-        if not cut_off_in_then:
-            checkpoint.save(out / "last", recipe, scaler, asdict(position))  # so that what follows can be repeated
-        ranker = recipe.then(model, log.say)
-        ranker.save(out / "model")
-    facts = {
-        "seconds": time.monotonic() - begun,
-        "steps": position.step,
-        "peak_mb": peak_mb(),
-        "weights_mb": _megabytes([*recipe.encoder.state_dict().values(), *recipe.head.state_dict().values()]),
-        "optimizers_mb": _megabytes(recipe.optimizers.tensors()),
-        "head_mb": _megabytes([*recipe.head.state_dict().values(), *recipe.optimizers.tensors("head")]),
-    }
-    finish(out, facts)
-    return ranker
+        return load(run.out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
+    run.begin()
+    run.fit(checkpoint_seconds, checkpoint_steps, validate_epochs)
+    return run.finish()
 
 
-def _validate(recipe: Recipe, model: Model, position: Position, log: Log, trained: Path) -> bool:
-    held = np.asarray(recipe.validation)
-    side = recipe.data.train
-    depths = selection.depths(recipe.select)
-    top = model.topk(side.texts[held], k=max(depths), exclude=filter_of(side, held))
-    weights = selection.weights(recipe.select, recipe.data)
-    found = measure(top, side.labels[held], k=depths, inverse_propensity=weights)
-    log.line(position.step - 1, validation={k: round(v, 3) for k, v in found.items()})
-    log.say(
-        f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {recipe.select} {found[recipe.select]:.2f}"
-    )
-    if found[recipe.select] > position.best:
-        position.best, position.best_step, position.rounds_without_gain = (
-            found[recipe.select],
-            position.step,
-            0,
+class Run:
+    """A recipe at work in a run folder: validates, writes checkpoints, and saves the model.
+
+    Args:
+        recipe: what is trained.
+        out: the run folder, which `create_run_folder` made.
+        device: where.
+        quiet: show nothing on the screen.
+        callback: called with each line of the log.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        out: Path,
+        device: torch.device,
+        *,
+        quiet: bool = False,
+        callback: Callback | None = None,
+    ) -> None:
+        self.recipe, self.out, self.device, self.quiet, self.callback = recipe, out, device, quiet, callback
+        self.trained = out / ("model" if recipe.second_stage is None else FIRST)
+        self.scaler, self.position = scaler_for(device, recipe.precision), Position()
+        self.begun = self.saved = time.monotonic()
+        self.resumed = self.fitted = False
+
+    def begin(self) -> None:
+        """Moves the modules to the device, and takes up the last checkpoint or checks the recipe."""
+        recipe = self.recipe
+        for module in recipe.modules().values():
+            module.to(self.device)
+        recipe.encoder.prepare(recipe.batches.rows, self.out / "cache", self.device)
+        if recipe.label_texts is not None:
+            self.model()  # binds the label texts to the head
+        newest = checkpoint.newest(self.out / "last")
+        if newest is None:
+            preflight(recipe, self.inference_head(), self.device)
+        else:
+            self.position, self.resumed = Position(**checkpoint.load(newest, recipe, self.scaler)), True
+        truncate_log(self.out / "log.jsonl", self.position.step)
+        self.begun, self.saved = time.monotonic() - self.position.seconds, time.monotonic()
+        trim_memory()
+
+    def fit(self, checkpoint_seconds: float, checkpoint_steps: int | None, validate_epochs: float) -> None:
+        """Trains to the end, or until the validations no longer improve."""
+        recipe, position, steps = self.recipe, self.position, self.recipe.batches.steps
+        every = max(1, round(validate_epochs * recipe.batches.per_epoch))
+
+        def between(position: Position) -> bool:
+            stop, last = False, position.step == steps
+            if len(recipe.validation) and (position.step % every == 0 or last):
+                stop = self.validate()
+            position.seconds = time.monotonic() - self.begun
+            by_steps = checkpoint_steps and position.step % checkpoint_steps == 0
+            if not last and not stop and (by_steps or time.monotonic() - self.saved > checkpoint_seconds):
+                self.checkpoint()
+            return stop
+
+        self.log = Log(
+            self.out / "log.jsonl",
+            step=position.step,
+            steps=steps,
+            per_epoch=recipe.batches.per_epoch,
+            quiet=self.quiet,
+            callback=self.callback,
         )
-        model.save(trained)
-    else:
-        position.rounds_without_gain += 1
-    return _in_vain(recipe, position)
+        with self.log as log:
+            if self.resumed:
+                log.say(f"resuming at step {position.step:,} of {steps:,}")
+            if position.step == steps or self._stopped():  # cut off in the second stage
+                return
+            fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
+            log.line(position.step - 1, peak_mb=peak_mb(), done=True)
+            self.fitted = True
 
+    def inference_head(self) -> Head:
+        """The head that predicts and is saved."""
+        make = self.recipe.inference_head
+        return self.recipe.head if make is None else make(self.recipe.head)
 
-def _in_vain(recipe: Recipe, position: Position) -> bool:
-    """Whether so many validations brought no gain that training ends."""
-    return bool(recipe.patience) and position.rounds_without_gain >= recipe.patience
+    def model(self) -> NeuralClassifier:
+        """The model of the weights as they are."""
+        recipe = self.recipe
+        names, side = recipe.data.label_texts, recipe.label_texts
+        if side is not None:  # the head that trains needs them too
+            NeuralClassifier(recipe.encoder, recipe.head, names, recipe.max_length, side)
+        return NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+
+    def validate(self) -> bool:
+        """Measures the held-out texts, saves the model if it is the best so far; True if training should stop."""
+        recipe, position = self.recipe, self.position
+        held, side = np.asarray(recipe.validation), recipe.data.train
+        depths = selection.depths(recipe.selection_metric)
+        weights = selection.weights(recipe.selection_metric, recipe.data)
+        with self._averaged():
+            model = self.model().settle()
+            top = model.topk(side.texts[held], k=max(depths), exclude=filter_of(side, held))
+            found = measure(top, side.labels[held], k=depths, inverse_propensity=weights)
+            reached = found[recipe.selection_metric]
+            if reached > position.best:
+                position.best, position.best_step, position.rounds_without_gain = reached, position.step, 0
+                model.save(self.trained)
+            else:
+                position.rounds_without_gain += 1
+        self.log.line(position.step - 1, validation={k: round(v, 3) for k, v in found.items()})
+        self.log.say(
+            f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {recipe.selection_metric} {reached:.2f}"
+        )
+        return self._stopped()
+
+    def checkpoint(self) -> None:
+        """Writes what a resumed run needs."""
+        checkpoint.save(self.out / "last", self.recipe, self.scaler, asdict(self.position))
+        self.saved = time.monotonic()
+
+    def finish(self) -> Classifier:
+        """Saves the model, or takes back the best one, and closes the run folder; returns what is saved there."""
+        recipe, position = self.recipe, self.position
+        if self.fitted and recipe.second_stage is not None:
+            self.checkpoint()  # so that the second stage can be repeated
+        if len(recipe.validation):
+            model = self.model().restore(self.trained)
+        else:
+            if recipe.averaging is not None:
+                recipe.averaging.apply(recipe.encoder, recipe.head)
+            model = self.model().eval().settle()
+            model.save(self.trained)
+        classifier: Classifier = model
+        if recipe.second_stage is not None:
+            classifier = recipe.second_stage(model, self.log.say)
+            classifier.save(self.out / "model")
+        weights = [t for module in recipe.modules().values() for t in module.state_dict().values()]
+        facts = {
+            "seconds": time.monotonic() - self.begun,
+            "steps": position.step,
+            "peak_mb": peak_mb(),
+            "weights_mb": _megabytes(weights),
+            "optimizers_mb": _megabytes(recipe.optimizers.tensors()),
+            "head_mb": _megabytes([*recipe.head.state_dict().values(), *recipe.optimizers.tensors(recipe.head)]),
+        }
+        finish(self.out, facts, self._best())
+        return classifier
+
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        averaging = self.recipe.averaging
+        if averaging is None:
+            return contextlib.nullcontext()
+        return averaging.applied(self.recipe.encoder, self.recipe.head)
+
+    def _stopped(self) -> bool:
+        """Whether so many validations brought no improvement that training ends."""
+        return bool(self.recipe.patience) and self.position.rounds_without_gain >= self.recipe.patience
+
+    def _best(self) -> dict[str, Any] | None:
+        if not len(self.recipe.validation):
+            return None
+        return {
+            "metric": self.recipe.selection_metric,
+            "value": round(self.position.best, 3),
+            "step": self.position.best_step,
+            "epoch": round(self.position.best_step / self.recipe.batches.per_epoch, 3),
+        }
 
 
 def _megabytes(tensors: Iterable[torch.Tensor]) -> float:
@@ -178,7 +263,8 @@ def _check(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: f
     ):
         if not fits:  # NaN too
             raise SettingError(f"{name} = {value}", wanted="a number above 0", next_step="leave it out")
-    selection.check(recipe.select)
+    recipe.modules()  # refuses parts with the names of encoder and head
+    selection.check(recipe.selection_metric)
     if len(recipe.validation) == 0:
         return
     if recipe.data.train.labels[np.asarray(recipe.validation)].nnz == 0:

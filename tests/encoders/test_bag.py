@@ -144,12 +144,12 @@ def test_no_token_is_dropped_outside_training(tokenizer):
 def test_settings_and_weights_come_back(tokenizer, tmp_path):
     bag = some_bag(tokenizer, width=5, dropout=0.25, token_dropout=0.1)
     save_tensors(tmp_path / "bag.safetensors", bag.state_dict())
-    again = Bag.from_settings(bag.settings(), tokenizer, tmp_path).eval()
+    again = Bag.from_config(bag.config(), tokenizer, tmp_path).eval()
     fill(again, tmp_path / "bag.safetensors", next_step="copy it")
     text = padded([[2, 3, 4, 2], [9, 2], []])
     assert torch.equal(again.pairs, bag.pairs)
     assert torch.equal(again(*text), bag(*text))
-    assert again.settings() == bag.settings()
+    assert again.config() == bag.config()
 
 
 def test_pairs_begin_at_zero_and_given_vectors_are_taken(tokenizer):

@@ -119,8 +119,8 @@ def test_a_cache_cut_short_is_refused_and_an_interrupted_one_leaves_nothing(froz
 def test_settings_and_weights_come_back(frozen, rows, tmp_path: Path):
     frozen.eval()
     save_tensors(tmp_path / "f.safetensors", frozen.state_dict())
-    again = Frozen.from_settings(frozen.settings(), frozen.tokenizer, tmp_path).eval()
+    again = Frozen.from_config(frozen.config(), frozen.tokenizer, tmp_path).eval()
     fill(again, tmp_path / "f.safetensors", next_step="copy it")
     batch = next(Batches(rows, 8, 1).from_step())
     assert torch.equal(again.views(batch), frozen.views(batch))
-    assert again.settings() == frozen.settings()
+    assert again.config() == frozen.config()

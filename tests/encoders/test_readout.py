@@ -61,4 +61,4 @@ def test_a_bad_readout_is_refused(arguments, found):
 def test_settings_come_back(readout):
     import json
 
-    assert Readout.from_settings(json.loads(json.dumps(readout.settings()))) == readout
+    assert Readout.from_config(json.loads(json.dumps(readout.config()))) == readout

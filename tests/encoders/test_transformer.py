@@ -144,19 +144,19 @@ def test_settings_and_weights_come_back(tiny_bert, tmp_path):
         str(tiny_bert), readouts=[concatenated(0.5, 1.0)], bottleneck=7, dropout=0.5, norm=True, token_dropout=0.1
     ).eval()
     save_tensors(tmp_path / "e.safetensors", encoder.state_dict())
-    settings = json.loads(json.dumps(encoder.settings()))
-    again = Transformer.from_settings(settings, encoder.tokenizer, tmp_path).eval()
+    settings = json.loads(json.dumps(encoder.config()))
+    again = Transformer.from_config(settings, encoder.tokenizer, tmp_path).eval()
     fill(again, tmp_path / "e.safetensors", next_step="copy it")
     assert torch.equal(again(*padded(encoder)), encoder(*padded(encoder)))
-    assert again.settings() == encoder.settings()
+    assert again.config() == encoder.config()
 
 
 def test_settings_of_an_unknown_kind_of_model_are_refused(tiny_bert, tmp_path):
     encoder = Transformer.pretrained(str(tiny_bert))
-    settings = encoder.settings()
+    settings = encoder.config()
     settings["config"]["model_type"] = "no-such-model"
     with pytest.raises(FormatError, match="no-such-model"):
-        Transformer.from_settings(settings, encoder.tokenizer, tmp_path)
+        Transformer.from_config(settings, encoder.tokenizer, tmp_path)
 
 
 def test_a_text_longer_than_the_positions_is_refused(tiny_bert):
@@ -182,7 +182,7 @@ def test_weights_stored_in_half_train_in_float32(copy):
 
     BertModel.from_pretrained(copy).half().save_pretrained(copy)
     encoder = Transformer.pretrained(str(copy))
-    again = Transformer.from_settings(encoder.settings(), encoder.tokenizer, copy)
+    again = Transformer.from_config(encoder.config(), encoder.tokenizer, copy)
     assert {p.dtype for e in (encoder, again) for p in e.parameters()} == {torch.float32}
 
 
@@ -276,16 +276,16 @@ def test_a_folder_never_runs_code_of_its_own_nor_asks(tiny_bert, tmp_path, monke
             Transformer.pretrained(str(folder))
     else:
         # A model type that has a configuration and no class for AutoModel.
-        settings = Transformer.pretrained(str(tiny_bert)).settings()
+        settings = Transformer.pretrained(str(tiny_bert)).config()
         settings["config"] |= {"model_type": "align_text_model", "auto_map": {"AutoModel": f"{folder}--mod.Evil"}}
         with pytest.raises(FormatError):
-            Transformer.from_settings(settings, learn_tokenizer(["a"], 10), folder)
+            Transformer.from_config(settings, learn_tokenizer(["a"], 10), folder)
     assert not asked
     assert not ran.exists()
 
 
 def test_an_attention_implementation_that_would_be_downloaded_is_refused(tiny_bert, tmp_path):
-    settings = Transformer.pretrained(str(tiny_bert)).settings()
+    settings = Transformer.pretrained(str(tiny_bert)).config()
     settings["config"]["attn_implementation"] = "someone/kernel"
     with pytest.raises(FormatError, match="someone/kernel"):
-        Transformer.from_settings(settings, learn_tokenizer(["a"], 10), tmp_path)
+        Transformer.from_config(settings, learn_tokenizer(["a"], 10), tmp_path)

@@ -11,8 +11,9 @@ from heads.battery import CHECKS, DIM, N_LABELS, N_TEXTS, planted_views
 from heads.wrapped import cascade, dense, seeded, sparse
 
 from megalabel.errors import SettingError
-from megalabel.heads.wrappers.auxiliary import WithAuxiliary
-from megalabel.heads.wrappers.projection import WithIntermediate
+from megalabel.heads.abilities import UpdatesInBackward, having
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary, without_auxiliary
+from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.kernels.all_labels.label_loss import plain
 from megalabel.training.optim.fused import FusedSGD
 from megalabel.training.optim.row_sparse import RowAdam, RowSGD
@@ -66,7 +67,7 @@ def test_gradients_are_those_of_the_mixture(inside):
     main = views.grad
     views.grad = None
     clusters = Positives.of(positives.rows, CLUSTERS[positives.labels])
-    head.auxiliary.loss(views, clusters).backward()
+    head.auxiliary.loss(views[:, -1], clusters).backward()
     torch.testing.assert_close(mixed, 0.6 * main + 0.4 * views.grad)
 
 
@@ -77,7 +78,7 @@ def test_the_last_of_several_views_is_read():
     views[:, 0] = 0
     head.loss(views, positives).backward()
     clusters = Positives.of(positives.rows, CLUSTERS[positives.labels])
-    expected = torch.autograd.grad(0.4 * head.auxiliary.loss(views[:, 1:], clusters), head.auxiliary.weight)[0]
+    expected = torch.autograd.grad(0.4 * head.auxiliary.loss(views[:, 1], clusters), head.auxiliary.weight)[0]
     torch.testing.assert_close(head.auxiliary.weight.grad, expected)
     assert (expected != 0).any()
 
@@ -94,7 +95,7 @@ def test_share_falls_along_a_cosine_and_follows_the_step():
     for step in range(3):
         head.loss(views, positives)
         head.loss(views, positives)  # a micro-batch more is no step more
-        assert head.facts()["auxiliary share"] == shares[step]
+        assert head.metrics()["auxiliary share"] == shares[step]
         head.after_step(step, None)
 
 
@@ -109,9 +110,9 @@ def test_at_the_end_the_head_is_alone():
     loss.backward()
     assert [p.grad for p in head.auxiliary.parameters()] == [None, None]
     assert head.head.weight.grad is not None
-    told = head.facts()
-    assert told["auxiliary share"] == 0
-    assert "auxiliary loss" not in told
+    logged = head.metrics()
+    assert logged["auxiliary share"] == 0
+    assert "auxiliary loss" not in logged
 
 
 def test_share_0_trains_no_classifier():
@@ -154,8 +155,8 @@ def test_a_rule_inside_learns_from_its_share_of_the_loss():
         which.loss(views, positives).backward()
     torch.testing.assert_close(head.head.weight, alone.weight)
     assert not torch.equal(alone.weight, before["weight"])
-    assert head.auxiliary.weight.grad is not None  # the classifier has a rule of its own
-    assert head.updating() == [head.head]
+    assert head.auxiliary.weight.grad is not None  # the optimizer of the head does not take the classifier along
+    assert having(head, UpdatesInBackward) == [head.head]
 
 
 @pytest.mark.parametrize("optimizer", [RowSGD, RowAdam])
@@ -165,49 +166,49 @@ def test_row_optimizers_reach_through(optimizer):
     before = tensors(head)
     rows = optimizer(head, lr=0.1)
     head.loss(views, positives).backward()
-    assert head.head.pending is head.pending is rows.pending
+    assert all(ours is theirs for ours, theirs in zip(head.head.row_gradients, rows.row_gradients, strict=True))
     rows.step()
     assert not torch.equal(head.head.weights[1], before["head.weights.1"])
     assert torch.equal(head.auxiliary.weight, before["auxiliary.weight"])
 
 
-def test_heads_without_pending_have_none_around_either():
-    assert not hasattr(make(dense), "pending")
-    assert hasattr(make(cascade), "pending")
+def test_a_row_optimizer_refuses_a_head_without_row_gradients():
     with pytest.raises(SettingError, match="by row"):
         RowSGD(make(dense), lr=0.1)
 
 
-def test_facts_tell_what_was_seen_last():
+def test_metrics_are_those_of_the_last_batch():
     head = make(cascade)
-    assert "auxiliary share" not in head.facts()
+    assert "auxiliary share" not in head.metrics()
     views, positives = planted_views(head)
     loss = float(head.loss(views, positives).detach())
-    told = head.facts()
-    assert told["auxiliary share"] == pytest.approx(0.4)
-    assert 0.6 * told["main loss"] + 0.4 * told["auxiliary loss"] == pytest.approx(loss)
-    assert "recall level 0" in told
+    logged = head.metrics()
+    assert logged["auxiliary share"] == pytest.approx(0.4)
+    assert 0.6 * logged["main loss"] + 0.4 * logged["auxiliary loss"] == pytest.approx(loss)
+    assert "recall level 0" in logged
     summed = make(dense)
     loss = float(summed.loss(views, positives).detach())
-    told = summed.facts()
-    assert 0.6 * N_TEXTS * told["main loss"] + 0.4 * told["auxiliary loss"] == pytest.approx(loss)
+    logged = summed.metrics()
+    assert 0.6 * N_TEXTS * logged["main loss"] + 0.4 * logged["auxiliary loss"] == pytest.approx(loss)
 
 
-@pytest.mark.parametrize("around", [lambda head: head, lambda head: WithIntermediate(head, DIM)])
-def test_losses_that_were_not_computed_are_not_told(around):
+@pytest.mark.parametrize("around", [lambda head: head, lambda head: WithProjection(head, DIM)])
+def test_losses_that_were_not_computed_are_not_logged(around):
     head = make(lambda: around(dense(loss_every=2)))
     views, positives = planted_views(head)
     head.loss(views, positives)
-    assert {"main loss", "auxiliary loss"} <= head.facts().keys()
+    assert {"main loss", "auxiliary loss"} <= head.metrics().keys()
+    head.after_step(0, None)
     assert head.loss(views, positives).isnan()
-    assert head.facts().keys() == {"auxiliary share"}
+    assert head.metrics().keys() == {"auxiliary share"}
 
 
-def test_only_the_head_serves():
+def test_without_auxiliary_is_the_head_inside():
     head = make()
-    assert head.served() is head.head
-    assert make(share=0.1).averaged is False
-    assert make(cascade).averaged is True
+    assert without_auxiliary(head) is head.head
+    assert without_auxiliary(head.head) is head.head
+    assert make(share=0.1).reduction == "sum"
+    assert make(cascade).reduction == "mean"
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -42,28 +44,28 @@ def test_narrow_beams_learn():
         head.loss(views, positives).backward()
         optimizer.step()
     truth = set(zip(positives.rows.tolist(), positives.labels.tolist(), strict=True))
-    best = head.topk(views, 1).labels[:, 0].tolist()
+    best = head.topk(views, 1).ids[:, 0].tolist()
     assert sum(pair in truth for pair in enumerate(best)) > 0.8 * len(views)
-    facts = head.facts()
-    assert 50 < facts["recall level 0"] <= 100
-    assert facts["P@1 level 2"] > 80
-    assert head.facts() == {}
+    logged = head.metrics()
+    assert 50 < logged["recall level 0"] <= 100
+    assert logged["P@1 level 2"] > 80
+    assert head.metrics() == {}
 
 
 def test_another_beam_or_score_is_seen_at_once():
     head = make(beams=(1, 1), scores="label")
     views, _ = planted_views(head)
     narrow = head.topk(views, 5)
-    head.beams = (3, 9)
+    head.settings = replace(head.settings, beams=(3, 9))
     wide = head.topk(views, 5)
-    assert (narrow.labels == -1).any() or not torch.equal(narrow.labels, wide.labels)
-    assert torch.equal(wide.labels, make(scores="label").topk(views, 5).labels)
+    assert (narrow.ids == -1).any() or not torch.equal(narrow.ids, wide.ids)
+    assert torch.equal(wide.ids, make(scores="label").topk(views, 5).ids)
     other = make(scores="label")
     order = other.place.flip(0)
     other.load_state_dict(head.state_dict() | {"place": order})
-    before = other.topk(views, 5).labels
+    before = other.topk(views, 5).ids
     other.load_state_dict(head.state_dict())
-    assert not torch.equal(before, other.topk(views, 5).labels)
+    assert not torch.equal(before, other.topk(views, 5).ids)
 
 
 def test_in_evaluation_gradients_still_come():
@@ -103,4 +105,4 @@ def test_settings_that_do_not_fit(bad):
 def test_numpy_beams_are_saved():
     import json
 
-    assert json.dumps(make(beams=np.array([2, 3])).settings())
+    assert json.dumps(make(beams=np.array([2, 3])).config())

@@ -35,7 +35,7 @@ def head_of(case: Case, factored: bool = False, **arguments: object) -> CascadeH
         for level, (weight, bias) in enumerate(zip(case.weights, case.biases, strict=True)):
             head.weights[level].copy_(torch.from_numpy(weight))
             head.biases[level].copy_(torch.from_numpy(bias))
-    head.pending = [[] for _ in case.sizes] if factored else None
+    head.row_gradients = [[] for _ in case.sizes] if factored else None
     return head
 
 
@@ -66,10 +66,10 @@ def gradients_close(head: CascadeHead, case: Case, expected: list[Learned], scal
     """What the head holds for its tables is the sum of the expected; a label's row lies at its place."""
     for level, (weight, bias) in enumerate(head.tables()):
         d_weight, d_bias = weight.grad, bias.grad
-        if head.pending is not None:
+        if head.row_gradients is not None:
             assert d_weight is None
             assert d_bias is None
-            factors = [gradient.dense(case.sizes[level]) for gradient in head.pending[level]]
+            factors = [gradient.dense(case.sizes[level]) for gradient in head.row_gradients[level]]
             d_weight, d_bias = (sum(parts) for parts in zip(*factors, strict=True))
         ids = case.order if level == len(case.offsets) else np.arange(case.sizes[level])
         close(d_weight, scale * sum(part.d_weights[level] for part in expected)[ids])
@@ -83,10 +83,10 @@ def learns_the_same(case: Case, reduction: str = "mean", factored: bool = False)
     loss.backward()
     close(views.grad, slow.d_views)
     gradients_close(head, case, [slow])
-    facts = head.facts()
+    logged = head.metrics()
     for level, made in enumerate(slow.levels[:-1]):
         if made.wanted:
-            assert facts[f"recall level {level}"] == pytest.approx(100 * made.found / made.wanted, rel=1e-6)
+            assert logged[f"recall level {level}"] == pytest.approx(100 * made.found / made.wanted, rel=1e-6)
     return slow
 
 
@@ -94,7 +94,7 @@ def predicts_the_same(
     case: Case, scores: str, k: int, exclude: list[set[int]] | None = None
 ) -> tuple[TopK, np.ndarray]:
     """Scores agree, and labels wherever float32 tells scores apart. What the head found, and the right labels."""
-    found = head_of(case, scores=scores).topk(torch.from_numpy(case.views), k, exclude and pairs(exclude))
+    found = head_of(case, scores=scores).topk(torch.from_numpy(case.views), k, exclude=exclude and pairs(exclude))
     labels, best = topk(
         case.cascade, case.views, case.beams, case.sizes[-1] + k, scores, exclude
     )  # all it reaches
@@ -211,7 +211,7 @@ def test_one_text_alone_gets_the_same_answer(scores):
     whole = head_of(case, scores=scores).topk(torch.from_numpy(case.views), 7)
     for row in range(4):
         one, _ = predicts_the_same(case.texts(slice(row, row + 1)), scores, 7)
-        assert torch.equal(one.labels[0], whole.labels[row])
+        assert torch.equal(one.ids[0], whole.ids[row])
 
 
 @pytest.mark.parametrize("scores", SCORES)

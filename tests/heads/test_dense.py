@@ -8,6 +8,7 @@ from heads.battery import CHECKS, DIM, N_LABELS, check_chunk_size_is_irrelevant,
 from topk_agree import assert_topk_agree
 
 from megalabel.errors import SettingError
+from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.dense import DenseHead
 from megalabel.kernels.all_labels.all_labels_loss import AdamRule, SGDRule, plain
 from megalabel.kernels.all_labels.streaming_topk import plain as plain_topk
@@ -44,8 +45,7 @@ def test_loss_is_summed_over_texts_and_labels():
 @pytest.mark.parametrize("loss", ["bce", "squared_hinge"])
 def test_a_mean_is_over_texts_and_labels(loss):
     summed, averaged = make(loss=loss), make(loss=loss, reduction="mean")
-    assert averaged.averaged
-    assert not summed.averaged
+    assert (summed.reduction, averaged.reduction) == ("sum", "mean")
     views, positives = planted_views(summed)
     truth = plain(views[:, 0].double(), summed.weight.double(), None, positives, loss)
     torch.testing.assert_close(summed.loss(views, positives).double(), truth, rtol=1e-5, atol=0)
@@ -68,10 +68,10 @@ def test_topk_is_the_dense_answer():
 @pytest.mark.parametrize("rule", ["sgd", "adam"])
 def test_with_a_rule_the_backward_trains_and_leaves_no_gradient(rule, loss):
     head = make(bias=True, loss=loss, reduction="sum" if rule == "sgd" else "mean")
-    assert head.updating() == [head]
+    assert having(head, UpdatesInBackward) == [head]
     views, positives = planted_views(head)
     rate = 0.02 if loss == "bce" else 0.0005  # the squared hinge bends eight times as much as BCE and more
-    head.rule = SGDRule(lr=rate, momentum=0.9) if rule == "sgd" else AdamRule(lr=0.05)
+    head.update_rule = SGDRule(lr=rate, momentum=0.9) if rule == "sgd" else AdamRule(lr=0.05)
     first = float(head.loss(views, positives).detach())
     for _ in range(60):
         head.loss(views, positives).backward()
@@ -84,7 +84,7 @@ def test_with_a_rule_the_backward_trains_and_leaves_no_gradient(rule, loss):
 def test_in_evaluation_a_rule_rests():
     head = make()
     views, positives = planted_views(head)
-    head.rule = SGDRule(lr=1.0)
+    head.update_rule = SGDRule(lr=1.0)
     before = head.weight.detach().clone()
     head.eval()
     head.loss(views.requires_grad_(), positives).backward()  # even with gradients on
@@ -94,8 +94,11 @@ def test_in_evaluation_a_rule_rests():
 def test_loss_every():
     head = make(loss_every=3)
     views, positives = planted_views(head)
-    known = [bool(head.loss(views, positives).isfinite()) for _ in range(7)]
-    assert known == [True, False, False, True, False, False, True]
+    known = []
+    for step in range(7):
+        known.append([bool(head.loss(views, positives).isfinite()) for _ in range(2)])  # two micro-batches
+        head.after_step(step, None)
+    assert known == [[step % 3 == 0] * 2 for step in range(7)]
     with torch.no_grad():
         assert head.loss(views, positives).isfinite()
     head.eval()

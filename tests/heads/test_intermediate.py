@@ -8,8 +8,8 @@ from heads.battery import CHECKS, DIM, N_LABELS, planted_views
 from heads.wrapped import cascade, dense, seeded, sparse, ties
 
 from megalabel.errors import FormatError, SettingError
-from megalabel.heads.wrappers.auxiliary import WithAuxiliary
-from megalabel.heads.wrappers.projection import ACTIVATIONS, WithIntermediate
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary, without_auxiliary
+from megalabel.heads.wrappers.projection import ACTIVATIONS, WithProjection
 from megalabel.kernels.all_labels.streaming_topk import plain_of
 from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
 from megalabel.training.optim.fused import FusedSGD
@@ -20,7 +20,7 @@ INSIDE = {"dense": dense, "sparse": sparse, "cascade": cascade}
 
 
 def make(inside=dense, activation="none"):
-    return WithIntermediate(inside(dim=WIDE), DIM, activation=activation, generator=seeded(2))
+    return WithProjection(inside(dim=WIDE), DIM, activation=activation, generator=seeded(2))
 
 
 @pytest.mark.parametrize(("inside", "activation"), [("dense", "none"), ("sparse", "relu"), ("cascade", "gelu")])
@@ -37,7 +37,7 @@ def test_the_head_reads_the_layer_in_training_and_in_prediction(activation):
     wide = {"none": lambda x: x, "relu": torch.relu, "gelu": torch.nn.functional.gelu}[activation](wide)
     assert torch.equal(head.loss(views, positives), head.head.loss(wide, positives))
     found, expected = head.topk(views, 5), head.head.topk(wide, 5)
-    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.ids, expected.ids)
     assert torch.equal(found.scores, expected.scores)
     assert not found.scores.requires_grad
 
@@ -58,16 +58,14 @@ def test_what_it_does_not_change_it_passes_on():
     views, positives = planted_views(head)
     rows = RowSGD(head, lr=0.1)
     head.loss(views, positives).backward()
-    assert all(rows.pending)
-    assert head.averaged
-    assert "recall level 0" in head.facts()
-    assert head.served() is head
-    assert not hasattr(make(), "pending")
-    names = torch.randperm(N_LABELS, generator=seeded())
+    assert all(rows.row_gradients)
+    assert head.reduction == "mean"
+    assert "recall level 0" in head.metrics()
+    labels = torch.randperm(N_LABELS, generator=seeded())
     named = make()
     ties(named)
     scores = (named.linear(views) @ named.head.weight.t() + named.head.bias)[:, 0].detach()
-    assert torch.equal(named.topk_named(views, 4, None, names).labels, plain_of(scores, 4, None, names).labels)
+    assert torch.equal(named.topk(views, 4, row_to_label=labels).ids, plain_of(scores, 4, None, labels).ids)
 
 
 def test_under_autocast_the_head_gets_float32():
@@ -80,13 +78,11 @@ def test_under_autocast_the_head_gets_float32():
     assert float(loss.detach()) != float(head.loss(views, positives).detach())
 
 
-def test_auxiliary_goes_around_it_and_not_inside():
+def test_an_auxiliary_classifier_around_it_reads_the_views_of_the_encoder():
     clusters = torch.arange(N_LABELS) % 7
     around = WithAuxiliary(make(), clusters, share=0.3, until=5)
-    assert isinstance(around.served(), WithIntermediate)
-    assert around.auxiliary.dim == DIM
-    with pytest.raises(SettingError, match="WithAuxiliary inside another head"):
-        WithIntermediate(WithAuxiliary(dense(dim=WIDE), clusters, share=0.3, until=5), DIM)
+    assert isinstance(without_auxiliary(around), WithProjection)
+    assert around.auxiliary.weight.shape == (7, DIM)
 
 
 def test_one_seed_one_layer():
@@ -100,31 +96,31 @@ def test_settings_out_of_range():
     with pytest.raises(SettingError, match=r"activation = 'tanh'.*none, relu, gelu"):
         make(activation="tanh")
     with pytest.raises(SettingError, match="dim = 0"):
-        WithIntermediate(dense(), 0)
+        WithProjection(dense(), 0)
     with pytest.raises(SettingError, match="n_views = 2"):
-        WithIntermediate(cascade(n_views=2), DIM)
+        WithProjection(cascade(n_views=2), DIM)
 
 
 @pytest.mark.parametrize(
     ("inner", "match"),
     [
-        ({"class": "os:system", "settings": {}}, "os:system is no head"),
-        ({"class": "megalabel.heads.base:Tensor", "settings": {}}, "is no head"),
-        ({"class": "megalabel.heads.nowhere:Head", "settings": {}}, "is not there"),
-        ({"class": "this_is_not_imported:Head", "settings": {}}, "Import this_is_not_imported before"),
-        ({"class": "antigravity:Head", "settings": {}}, "not megalabel's"),
-        ({"settings": {}}, "where a head is described"),
-        (7, "where a head is described"),
+        ({"class": "os:system", "config": {}}, "os:system is no head"),
+        ({"class": "megalabel.heads.base:Tensor", "config": {}}, "is no head"),
+        ({"class": "megalabel.heads.nowhere:Head", "config": {}}, "is not there"),
+        ({"class": "this_is_not_imported:Head", "config": {}}, "Import this_is_not_imported before"),
+        ({"class": "antigravity:Head", "config": {}}, "not megalabel's"),
+        ({"config": {}}, "in place of a class"),
+        (7, "in place of a class"),
     ],
 )
 def test_settings_import_no_other_code(inner, match):
     with pytest.raises(FormatError, match=match):
-        WithIntermediate.from_settings({"head": inner, "dim": DIM, "activation": "none"})
+        WithProjection.from_config({"head": inner, "dim": DIM, "activation": "none"})
 
 
-def test_connections_are_chosen_by_the_widened_views():
+def test_connections_are_chosen_by_the_projected_views():
     inside = sparse(dim=24, connect="texts")
-    head = WithIntermediate(inside, DIM, activation="relu", generator=seeded(2))
+    head = WithProjection(inside, DIM, activation="relu", generator=seeded(2))
     views, positives = planted_views(head)
-    head.prepare(lambda: (views, positives))
-    assert torch.equal(inside.inputs, strongest_inputs(head._widened(views)[:, 0], positives, N_LABELS, 8))
+    head.refresh(lambda: (views, positives))
+    assert torch.equal(inside.inputs, strongest_inputs(head._projected(views)[:, 0], positives, N_LABELS, 8))

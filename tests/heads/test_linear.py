@@ -64,9 +64,9 @@ def test_every_node_is_the_solution_of_its_own_problem():
     found = solve_tree(x, labels, tree, threshold=0, eps=1e-4, rounds=500)(x, L)
     expected = np.empty_like(log_p)
     expected[:, tree.order] = np.exp(log_p)
-    known = found.labels != 7
+    known = found.ids != 7
     np.testing.assert_allclose(
-        found.scores[known], np.take_along_axis(expected, found.labels, axis=1)[known], rtol=0.02, atol=1e-6
+        found.scores[known], np.take_along_axis(expected, found.ids, axis=1)[known], rtol=0.02, atol=1e-6
     )
 
 
@@ -82,16 +82,16 @@ def _log_probabilities(x: sp.csr_matrix, rows: np.ndarray, members: np.ndarray) 
 def test_it_finds_the_labels():
     x, labels = corpus()
     found = solve_tree(x, labels, TREE)(x, 2)
-    right = np.take_along_axis(labels.toarray(), found.labels, axis=1).mean()
+    right = np.take_along_axis(labels.toarray(), found.ids, axis=1).mean()
     assert right > 0.95
 
 
 def test_a_label_without_texts_comes_last():
     x, labels = corpus()
     found = solve_tree(x, labels, TREE)(x, L)
-    places = np.argmax(found.labels == 7, axis=1)
+    places = np.argmax(found.ids == 7, axis=1)
     assert np.median(places) > L / 2
-    assert (found.labels[:, 0] != 7).all()
+    assert (found.ids[:, 0] != 7).all()
 
 
 def test_further_texts_teach_what_a_label_is_not():
@@ -105,7 +105,7 @@ def test_dense_features_beside_the_sparse():
     x, labels = corpus()
     empty = sp.csr_matrix((N, V), dtype=np.float32)
     found = solve_tree(empty, labels, TREE, dense=x.toarray())(empty, 2, inputs=x.toarray())
-    assert np.take_along_axis(labels.toarray(), found.labels, axis=1).mean() > 0.95
+    assert np.take_along_axis(labels.toarray(), found.ids, axis=1).mean() > 0.95
 
 
 def test_dense_features_alone():
@@ -115,7 +115,7 @@ def test_dense_features_alone():
     labels = sp.csr_matrix((np.ones(300, dtype=np.float32), (np.arange(300), own)), shape=(300, 32))
     nothing = sp.csr_matrix((300, 0), dtype=np.float32)
     beam = solve_tree(nothing, labels, cluster(sp.csr_matrix(labels.T @ dense), (2,), seed=0), dense=dense)
-    assert (beam(nothing, 1, inputs=dense).labels[:, 0] == own).mean() > 0.99
+    assert (beam(nothing, 1, inputs=dense).ids[:, 0] == own).mean() > 0.99
 
 
 def test_labels_that_do_not_fit_the_tree():

@@ -51,7 +51,7 @@ def test_the_loss_is_that_of_the_dense_layer(loss, reduction, group):
     expected = label_loss.plain(loss, z, positives)
     if (reduction or {"squared_hinge": "mean", "bce": "sum"}[loss]) == "mean":
         expected = expected / z.numel()
-        assert head.averaged
+        assert head.reduction == "mean"
     torch.testing.assert_close(head.loss(views, positives).double(), expected, rtol=1e-5, atol=0)
 
 
@@ -134,7 +134,7 @@ def test_connections_chosen_by_texts_tell_them_apart():
     chance, chosen = make(fan_in=3, scale=0.0), make(fan_in=3, scale=0.0, connect="texts")
     views, positives = planted_views(chosen)
     for head in (chance, chosen):
-        head.prepare(lambda: (views, positives))
+        head.refresh(lambda: (views, positives))
     assert torch.equal(chance.inputs, make(fan_in=3).inputs)
     assert torch.equal(chosen.inputs, strongest_inputs(views[:, 0], positives, N_LABELS, 3, seed=3))
     for head in (chance, chosen):
@@ -157,7 +157,7 @@ def test_a_head_made_in_inference_mode_answers():
     views, _ = planted_views(expected)
     with torch.inference_mode():
         head = make()
-        assert torch.equal(head.topk(views, 3).labels, expected.topk(views, 3).labels)
+        assert torch.equal(head.topk(views, 3).ids, expected.topk(views, 3).ids)
         head.inputs[0, 0] = DIM
         with pytest.raises(SettingError, match=f"input {DIM}"):
             head.topk(views, 3)

@@ -11,6 +11,7 @@ from megalabel.errors import SettingError
 from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.sparse import SparseHead
 from megalabel.training.optim.fused import FusedAdam, FusedSGD
+from megalabel.training.optim.groups import Optimizers
 
 EVERY = {"every": 3, "until": 30, "prune": "fraction", "fraction": 0.3}
 
@@ -86,7 +87,7 @@ def test_moments_of_a_torch_optimiser_begin_anew_too():
         head.loss(views, positives).backward()
         adam.step()
         before = head.inputs.clone()
-        head.after_step(step, adam)
+        head.after_step(step, Optimizers(adam=adam))
     changed = head.inputs != before
     assert changed.any()
     for name in ("exp_avg", "exp_avg_sq"):
@@ -116,14 +117,14 @@ def test_the_threshold_falls_to_its_end():
     assert [step for step in range(25) if Rewiring(5, 20).due(step)] == [4, 9, 14, 19]
 
 
-def test_facts_tell_of_the_connections():
-    assert make().facts() == {}
-    facts = rewired().facts()
-    assert 25 < facts["rewired %"] <= 30
-    assert facts["rewired in all %"] == pytest.approx(4 * facts["rewired %"], rel=0.05)
-    assert 0 < facts["age"] < 12
-    assert facts["unused inputs"] == 0
-    assert 1 < facts["busiest input"] < 2
+def test_logged_tell_of_the_connections():
+    assert make().metrics() == {}
+    logged = rewired().metrics()
+    assert 25 < logged["rewired %"] <= 30
+    assert logged["rewired in all %"] == pytest.approx(4 * logged["rewired %"], rel=0.05)
+    assert 0 < logged["age"] < 12
+    assert logged["unused inputs"] == 0
+    assert 1 < logged["busiest input"] < 2
 
 
 @pytest.mark.parametrize("growth", ["random", "gradient"])
@@ -149,7 +150,7 @@ def test_going_on_from_a_state_ends_the_same(growth):
         ]
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, half.state_dict()[name]), name
-    assert whole.facts() == half.facts()
+    assert whole.metrics() == half.metrics()
 
 
 def test_the_least_fraction_of_a_group_that_is_taken_drops_something():

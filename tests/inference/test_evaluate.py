@@ -30,7 +30,7 @@ def corpus(labels, test_filter=None, names=NAMES):
 
 
 def test_filter_pairs_go_before_the_top_k(model):
-    ranked = model.topk(TEXTS, 4).labels
+    ranked = model.topk(TEXTS, 4).ids
     second = corpus([[int(row[1])] for row in ranked])
     assert megalabel.evaluate(model, second, k=1)["P@1"] == 0.0
     first = np.stack([np.arange(3), ranked[:, 0]], axis=1)
@@ -45,7 +45,7 @@ def test_one_depth_is_a_list_of_one(model):
 
 
 def test_labels_that_training_never_saw_count_against_recall(model):
-    best = [NAMES[i] for i in model.topk(TEXTS, 1).labels[:, 0]]
+    best = [NAMES[i] for i in model.topk(TEXTS, 1).ids[:, 0]]
     train = (["a", "b", "c", "d"], [[name] for name in NAMES])
     seen = Corpus.of(*train, test_texts=TEXTS, test_labels=[[name] for name in best])
     more = Corpus.of(*train, test_texts=TEXTS, test_labels=[[best[0], "new"], [best[1]], [best[2]]])

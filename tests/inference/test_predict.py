@@ -96,7 +96,7 @@ def test_an_npz_holds_all_blocks_and_appears_whole(model, monkeypatch, tmp_path)
     assert write_npz(model, texts, 3, path) == 5
     with np.load(path) as found:
         assert (found["labels"].dtype, found["scores"].dtype) == (np.int64, np.float32)
-        assert np.array_equal(found["labels"], model.topk(texts, 3).labels)
+        assert np.array_equal(found["labels"], model.topk(texts, 3).ids)
 
     def broken():
         yield from ("a", "b")

@@ -66,7 +66,7 @@ def test_a_choice_of_metrics() -> None:
 
 def test_tensors_and_half_precision_scores_are_taken() -> None:
     top = falling(LABELS)
-    tensors = TopK(torch.from_numpy(top.labels), torch.from_numpy(top.scores).to(torch.bfloat16))
+    tensors = TopK(torch.from_numpy(top.ids), torch.from_numpy(top.scores).to(torch.bfloat16))
     assert measure(tensors, TRUTH, k=3) == measure(top, TRUTH, k=3)
 
 

@@ -19,19 +19,19 @@ NONE = np.zeros((0, 2), dtype=np.int64)
 
 def test_pairs_are_removed_before_the_cut() -> None:
     kept = apply_filter(TOP, np.array([[1, 4], [0, 4], [0, 0], [2, 4], [0, 4]]), k=2)
-    assert kept.labels.tolist() == [[2, 1], [3, 1], [2, 0]]
+    assert kept.ids.tolist() == [[2, 1], [3, 1], [2, 0]]
     assert kept.scores.tolist() == [[8, 6], [5, 4], [1, 0.5]]
-    assert kept.labels.dtype == np.int64 and kept.scores.dtype == np.float32
+    assert kept.ids.dtype == np.int64 and kept.scores.dtype == np.float32
 
 
 def test_no_pairs_is_a_cut() -> None:
     kept = apply_filter(TOP, NONE, k=3)
-    assert np.array_equal(kept.labels, TOP.labels[:, :3]) and np.array_equal(kept.scores, TOP.scores[:, :3])
+    assert np.array_equal(kept.ids, TOP.ids[:, :3]) and np.array_equal(kept.scores, TOP.scores[:, :3])
 
 
 def test_a_row_that_held_everything_is_padded() -> None:
     kept = apply_filter(TOP, np.array([[2, 2]]), k=3)
-    assert kept.labels[2].tolist() == [0, -1, -1]
+    assert kept.ids[2].tolist() == [0, -1, -1]
     assert kept.scores[2].tolist() == [0.5, -np.inf, -np.inf]
 
 
@@ -44,7 +44,7 @@ def test_the_last_row_and_label_of_a_pair_do_not_touch_the_next_row() -> None:
     # Row 0 label 4 and row 1 label -1 would be one number if padding took part.
     top = TopK(np.array([[4, 3], [0, -1]]), np.array([[2, 1], [2, -np.inf]]))
     kept = apply_filter(top, np.array([[0, 4]]), k=1)
-    assert kept.labels.tolist() == [[3], [0]]
+    assert kept.ids.tolist() == [[3], [0]]
 
 
 @pytest.mark.parametrize(
@@ -72,30 +72,30 @@ def test_scores_of_other_tools_are_sorted_with_ties_to_the_lower_label() -> None
     indices = [3, 0, 2, 1, 4, 0]
     data = np.array([0.5, 0.9, 0.5, 0.5, -1.0, 0.0])
     top = topk_from_csr(sp.csr_matrix((data, indices, [0, 4, 4, 6]), shape=(3, 5)), k=3)
-    assert top.labels.tolist() == [[0, 1, 2], [-1, -1, -1], [0, 4, -1]]
+    assert top.ids.tolist() == [[0, 1, 2], [-1, -1, -1], [0, 4, -1]]
     assert top.scores.tolist() == [[np.float32(0.9), 0.5, 0.5], [-np.inf] * 3, [0, -1, -np.inf]]
-    assert top.labels.dtype == np.int64 and top.scores.dtype == np.float32
+    assert top.ids.dtype == np.int64 and top.scores.dtype == np.float32
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.float32, bool])
 def test_scores_of_any_real_dtype(dtype) -> None:
     top = topk_from_csr(sp.csr_matrix(np.array([[0, 1, 0], [1, 0, 1]], dtype=dtype)), k=2)
-    assert top.labels.tolist() == [[1, -1], [0, 2]]
+    assert top.ids.tolist() == [[1, -1], [0, 2]]
 
 
 def test_scores_equal_a_dense_sort() -> None:
     rng = np.random.default_rng(0)
     dense = rng.integers(1, 6, (50, 20)) * (rng.random((50, 20)) < 0.6)
     top = topk_from_csr(sp.csr_matrix(dense.astype(np.float64)), k=20)
-    for row, labels in zip(dense, top.labels, strict=True):
+    for row, labels in zip(dense, top.ids, strict=True):
         stored = np.flatnonzero(row)
         expected = sorted(stored, key=lambda label: (-row[label], label))
         assert labels[labels >= 0].tolist() == expected
 
 
 def test_no_rows_and_no_entries() -> None:
-    assert topk_from_csr(sp.csr_matrix((0, 5)), k=2).labels.shape == (0, 2)
-    assert topk_from_csr(sp.csr_matrix((2, 5)), k=1).labels.tolist() == [[-1], [-1]]
+    assert topk_from_csr(sp.csr_matrix((0, 5)), k=2).ids.shape == (0, 2)
+    assert topk_from_csr(sp.csr_matrix((2, 5)), k=1).ids.tolist() == [[-1], [-1]]
 
 
 def bad_index() -> sp.csr_matrix:

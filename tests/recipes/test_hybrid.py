@@ -13,7 +13,7 @@ import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, MegalabelError, SettingError
 from megalabel.inputs.batches import hold_out
-from megalabel.models.hybrid import HybridModel, embedded
+from megalabel.models.hybrid import HybridClassifier, embedded
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.recipes.hybrid import hybrid
 
@@ -42,7 +42,7 @@ def test_it_learns_beside_a_run_of_every_paper_and_comes_back(recipe, gives, bag
     assert found["P@1"] > 90
     assert all(found[name] > alone[name] - 1 for name in ("P@1", "P@3", "nDCG@5"))
     again = megalabel.load(tmp_path / "run")
-    assert isinstance(again, HybridModel)
+    assert isinstance(again, HybridClassifier)
     assert again.mixture == model.mixture
     for a, b in zip(model.topk(data.test.texts, 7).numpy(), again.topk(data.test.texts, 7).numpy(), strict=True):
         assert np.array_equal(a, b)
@@ -92,13 +92,13 @@ def test_it_is_weighed_without_the_filter_pairs_of_the_texts_held_out(bag_run, m
     theirs = planted().fingerprint()
     monkeypatch.setattr(Corpus, "fingerprint", lambda self: theirs)
     asked = []
-    rankings = HybridModel.rankings
+    rankings = HybridClassifier.rankings
 
     def watched(self, *given):
         asked.append((given, rankings(self, *given)))
         return asked[-1][1]
 
-    monkeypatch.setattr(HybridModel, "rankings", watched)
+    monkeypatch.setattr(HybridClassifier, "rankings", watched)
     made(bag_run, data=data)
     ((texts, depth, exclude), found) = asked[0]
     assert list(texts) == list(data.train.texts[held])

@@ -7,7 +7,7 @@ from planted import planted
 
 import megalabel
 from megalabel.errors import FormatError, SettingError
-from megalabel.models.hybrid import HybridModel
+from megalabel.models.hybrid import HybridClassifier
 from megalabel.models.mixture import Mixture
 from megalabel.recipes.hybrid import hybrid
 
@@ -42,8 +42,8 @@ def test_parts_that_do_not_fit_each_other(bag_run, model):
         (5, Mixture.of([1])),
     ):
         with pytest.raises(SettingError, match=r"trees of .* weights"):
-            HybridModel(*(part if i == place else value for i, value in enumerate(given)))
-    assert HybridModel(*given).parts == model.parts
+            HybridClassifier(*(part if i == place else value for i, value in enumerate(given)))
+    assert HybridClassifier(*given).parts == model.parts
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_damaged_folder_is_refused(name, saved, model, tmp_path):
     (tmp_path / "model" / name).unlink()
     with pytest.raises(FormatError, match="missing"):
         megalabel.load(tmp_path / "model")
-    assert isinstance(megalabel.load(saved), HybridModel)
+    assert isinstance(megalabel.load(saved), HybridClassifier)
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_a_model_takes_an_older_ones_place_and_no_other_folders(model, saved, tm
             model.save(place)
     assert (tmp_path / "notes").read_text() == "mine"
     model.save(saved)
-    assert isinstance(megalabel.load(saved), HybridModel)
+    assert isinstance(megalabel.load(saved), HybridClassifier)

@@ -8,7 +8,7 @@ from bag_runs import KNOBS
 from planted import planted
 
 import megalabel
-from megalabel.models.hybrid import HybridModel
+from megalabel.models.hybrid import HybridClassifier
 from megalabel.recipes import from_preset, get
 from megalabel.recipes.hybrid import hybrid
 
@@ -31,7 +31,7 @@ def test_from_preset_builds_on_a_run(bag_run, tmp_path):
     recipe = from_preset("hybrid", planted(), run=bag_run, clusters=(4,), trees=1, joint_trees=1)
     assert recipe.arguments["char_ngrams"] is True  # of the preset for any data set
     model = megalabel.train(recipe, tmp_path / "h", quiet=True)
-    assert isinstance(model, HybridModel)
+    assert isinstance(model, HybridClassifier)
     assert answers(model) == answers(megalabel.load(tmp_path / "h"))
 
 
@@ -67,7 +67,7 @@ def test_by_the_command_line(command, folder, tmp_path):
     assert "clusters=4 " in said
     assert "weights: base model 0.50, joint trees 0.25, word trees 0.25" in said
     model = megalabel.load(tmp_path / "h")
-    assert isinstance(model, HybridModel)
+    assert isinstance(model, HybridClassifier)
     assert len(model.text.char_ngrams) > 0  # as the preset has it
     assert command("evaluate", tmp_path / "h", folder)[0] == 0
     assert json.loads((tmp_path / "h" / "metrics.json").read_text())["P@1"] > 90

@@ -10,7 +10,7 @@ import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.linear.forest import wide_depths
-from megalabel.models.linear import LinearModel
+from megalabel.models.linear import LinearClassifier
 from megalabel.recipes.linear import linear
 
 
@@ -34,7 +34,7 @@ def test_it_learns(more, tmp_path):
 def test_it_comes_back(run):
     data = planted()
     model, again = linear(data, clusters=(4,)).solve(lambda line: None), megalabel.load(run)
-    assert isinstance(again, LinearModel)
+    assert isinstance(again, LinearClassifier)
     for a, b in zip(model.topk(data.test.texts, 7).numpy(), again.topk(data.test.texts, 7).numpy(), strict=True):
         assert np.array_equal(a, b)
     assert model.predict(data.test.texts[:2], 3) == again.predict(data.test.texts[:2], 3)
@@ -149,5 +149,5 @@ def test_trees_are_wide(n_labels, depths):
 
 
 def test_a_model_cannot_be_trained(run, tmp_path):
-    with pytest.raises(SettingError, match="a LinearModel; expected what a recipe function makes"):
+    with pytest.raises(SettingError, match="a LinearClassifier; expected what a recipe function makes"):
         megalabel.train(megalabel.load(run), tmp_path / "run")

@@ -12,8 +12,8 @@ from megalabel.errors import MegalabelError, SettingError
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary
-from megalabel.heads.wrappers.partitioned import Dealt
-from megalabel.heads.wrappers.projection import WithIntermediate
+from megalabel.heads.wrappers.partitioned import PartitionedHead
+from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.spartex import spartex
@@ -55,7 +55,7 @@ def test_it_learns_and_comes_back(more, tmp_path):
     assert megalabel.evaluate(model, data)["P@1"] > 90
     again = megalabel.load(tmp_path / "run")
     a, b = model.topk(data.test.texts, k=5), again.topk(data.test.texts, k=5)
-    assert torch.equal(torch.as_tensor(a.labels), torch.as_tensor(b.labels))
+    assert torch.equal(torch.as_tensor(a.ids), torch.as_tensor(b.ids))
     assert not isinstance(again.head, WithAuxiliary)
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     told = [line for line in lines if "rewired in all %" in line]
@@ -118,7 +118,7 @@ def test_groups_follow_the_tree_and_frequent_labels_are_dense(tmp_path):
     LabelTree((np.array([0, 2, 4]), np.arange(0, 65, 16)), order).save(tmp_path / "tree")
     recipe = spartex(data, **{**SMALL, "group": 16, "dense_fraction": 0.1, "tree": str(tmp_path / "tree")})
     head = recipe.head
-    assert isinstance(head, Dealt)
+    assert isinstance(head, PartitionedHead)
     dense, sparse = head.heads
     assert isinstance(dense, DenseHead) and isinstance(sparse, SparseHead)
     assert (dense.n_labels, sparse.n_labels) == (6, 58)
@@ -133,7 +133,7 @@ def test_groups_follow_the_tree_and_frequent_labels_are_dense(tmp_path):
 def test_connections_by_texts_are_chosen_once_by_the_untrained_encoder(tmp_path):
     data, more = planted(), {**SMALL, **BCE, "fan_in": 16, "init_connections": "texts", "prune": "none"}
     untrained = spartex(data, **more)
-    model = megalabel.Model(untrained.encoder, untrained.head, data.label_texts, untrained.max_length)
+    model = megalabel.NeuralClassifier(untrained.encoder, untrained.head, data.label_texts, untrained.max_length)
     kept = np.setdiff1d(np.arange(len(data.train)), untrained.validation)
     views, labels = torch.from_numpy(model.encode(data.train.texts[kept])), data.train.labels[kept].tocoo()
     pairs = Positives.of(torch.from_numpy(labels.row).long(), torch.from_numpy(labels.col).long())
@@ -148,7 +148,7 @@ def test_connections_by_texts_are_chosen_once_by_the_untrained_encoder(tmp_path)
 def test_the_intermediate_layer_is_before_the_labels_only():
     more = {"projection_dim": 100, "projection_activation": "relu", "auxiliary": True, "auxiliary_epochs": 3}
     head = spartex(planted(), **{**SMALL, **more}).head
-    assert isinstance(head, WithAuxiliary) and isinstance(head.head, WithIntermediate)
+    assert isinstance(head, WithAuxiliary) and isinstance(head.head, WithProjection)
     assert head.auxiliary.dim == head.dim == 256
     assert head.head.head.dim == 100
 

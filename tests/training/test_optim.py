@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from megalabel.errors import SettingError
+from megalabel.heads.base import Head
 from megalabel.heads.dense import DenseHead
 from megalabel.kernels.updates.rule import StepContext
 from megalabel.training.optim.groups import FusedAdam, FusedSGD, Optimizers, adamw, clip_norm, lazy_adam
@@ -118,28 +119,26 @@ def test_a_schedule_of_beta1_reaches_a_head_that_updates_itself():
     for step, beta1 in ((0, 0.95), (5, 0.85)):
         optimizers.follow(schedule, step)
         optimizers.begin(0, 1)
-        assert head.rule is fused.rules[0]
-        assert head.rule.betas == (pytest.approx(beta1), 0.99)
+        assert head.update_rule is fused.rules[0]
+        assert head.update_rule.betas == (pytest.approx(beta1), 0.99)
 
 
 def test_every_head_inside_a_wrapper_gets_a_rule_of_its_own():
-    class Two(DenseHead):
+    class Two(Head):
+        loss = topk = config = None
+
         def __init__(self):
-            super().__init__(3, 2)
+            super().__init__()
             self.inside = nn.ModuleList([DenseHead(3, 2), DenseHead(4, 2)])
             self.own = nn.Linear(2, 2)
 
-        def updating(self):
-            return list(self.inside)
-
     head = Two()
     fused = FusedSGD(head, 0.1, 0.9)
-    fused.begin(StepContext(first=False, last=False, loss_scale=8.0))
-    assert [inside.rule for inside in head.inside] == fused.rules
+    fused.begin(1, 3, 8.0)
+    assert [inside.update_rule for inside in head.inside] == fused.rules
     assert fused.rules[0] is not fused.rules[1]
     assert [inside.step_context for inside in head.inside] == [StepContext(False, False, 8.0)] * 2
     assert [p.shape for p in fused.param_groups[0]["params"]] == [(3, 2), (4, 2)]
-    assert head.rule is None
 
 
 def test_a_state_of_another_optimiser_is_refused():
@@ -149,11 +148,10 @@ def test_a_state_of_another_optimiser_is_refused():
 
 
 def test_fused_sgd_wants_a_head_that_updates_itself():
-    class Other(DenseHead):
-        pass
+    class Other(Head):
+        loss = topk = config = None
 
-    head = Other(3, 2)
-    del head.rule
+    head = Other()
     with pytest.raises(SettingError, match="does not update itself"):
         FusedSGD(head, 0.1)
 
@@ -285,7 +283,7 @@ def test_the_heads_gradient_is_not_clipped():
             encoder=torch.optim.SGD(encoder.parameters(), lr=1.0), head=torch.optim.SGD(head.parameters(), lr=1.0)
         )
         head.loss(encoder(torch.randn(4, 1, 5)), PAIRS).backward()
-        optimizers.step(torch.amp.GradScaler("cpu", enabled=False), clip)
+        optimizers.step(torch.amp.GradScaler("cpu", enabled=False), clip, head)
         return head.weight - before[0], encoder.weight - before[1]
 
     (free_head, free), (head, clipped) = moved(0.0), moved(0.01)

@@ -75,7 +75,7 @@ def test_micro_batches_are_summed():
     reference.step(SCALER)
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
-    assert ours.pending == [[], []]
+    assert ours.row_gradients == [[], []]
 
 
 def test_a_loss_scale_is_taken_out_and_an_overflow_leaves_the_step_out():

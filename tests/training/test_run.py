@@ -64,25 +64,25 @@ def test_a_saved_model_answers_as_the_one_in_memory(finished, data):
 def test_topk_leaves_out_what_it_is_told_to(finished, data):
     _, model = finished
     texts = list(data.test.texts)
-    first = model.topk(texts, 1).labels[:, 0]
+    first = model.topk(texts, 1).ids[:, 0]
     pairs = np.stack([np.arange(len(texts)), first], 1)
-    labels = model.topk(texts, 3, exclude=pairs).labels
+    labels = model.topk(texts, 3, exclude=pairs).ids
     assert not (labels == first[:, None]).any()
-    assert np.array_equal(labels[:, :2], model.topk(texts, 3).labels[:, 1:])
+    assert np.array_equal(labels[:, :2], model.topk(texts, 3).ids[:, 1:])
 
 
 def test_more_labels_than_there_are_end_in_nothing(finished):
     _, model = finished
     top = model.topk(["w1a"], 70)
-    assert (top.labels[0, :64] >= 0).all()
-    assert (top.labels[0, 64:] == -1).all()
+    assert (top.ids[0, :64] >= 0).all()
+    assert (top.ids[0, 64:] == -1).all()
     assert np.isneginf(top.scores[0, 64:]).all()
 
 
 def test_empty_input_has_answers_too(finished):
     _, model = finished
-    assert model.topk([], 3).labels.shape == (0, 3)
-    assert model.topk(["", "\u2028", "\ud800"], 3).labels.shape == (3, 3)
+    assert model.topk([], 3).ids.shape == (0, 3)
+    assert model.topk(["", "\u2028", "\ud800"], 3).ids.shape == (3, 3)
     assert model.encode(["a", ""]).shape == (2, 1, 256)
 
 
@@ -150,7 +150,7 @@ def test_a_frozen_encoder_is_cached_and_stays(data, tiny_bert, tmp_path):
     assert all(torch.equal(before[k], v) for k, v in recipe.encoder.inside.state_dict().items())
     assert recipe.encoder.cache.shape == (400 + 64, 1, 32)
     top = megalabel.load(tmp_path / "r").topk(data.test.texts, 3)
-    assert np.array_equal(top.labels, model.topk(data.test.texts, 3).labels)
+    assert np.array_equal(top.ids, model.topk(data.test.texts, 3).ids)
 
 
 def test_what_cannot_be_right_is_refused_before_training(data, tmp_path, tiny_bert):

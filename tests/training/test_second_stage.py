@@ -8,7 +8,7 @@ from bag_runs import KNOBS
 from planted import planted
 
 import megalabel
-from megalabel.models.neural import Model
+from megalabel.models.neural import NeuralClassifier
 from megalabel.recipes.renee import renee
 
 
@@ -49,7 +49,7 @@ def test_cut_off_behind_the_training_it_goes_on_without_training_again(when, mor
         with monkeypatch.context() as patch, pytest.raises(Killed):
             patch.setattr(megalabel.Ensemble, "save", killed)
             megalabel.train(made(**more), out, quiet=True)
-    assert isinstance(megalabel.load(out / "first"), Model)
+    assert isinstance(megalabel.load(out / "first"), NeuralClassifier)
     before = (out / "log.jsonl").read_text()
     with monkeypatch.context() as patch:
         patch.setattr("megalabel.training.loop._step", killed)

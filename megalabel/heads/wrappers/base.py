@@ -1,21 +1,17 @@
-"""A head around another: what it does not change, it passes on."""
+"""A head around another one, which it changes in one respect."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor
 
-from megalabel.heads.base import Embedded, Head
-from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.heads.base import Head
 from megalabel.types import Positives, TopK
 
 
 class Wrapper(Head):
-    """Holds `head` and does as it does. A subclass overrides what it changes, and writes `settings`.
+    """Holds `head` and does as it does. A subclass overrides what it changes, and writes `config`.
 
-    It has `pending` where the head has it, so that a `RowOptimizer` reaches through; optimisers that act in the
-    backward find the head by `updating`.
+    The hooks reach the head by themselves (`Head`), and optimizers find its abilities inside.
 
     Args:
         head: what is wrapped.
@@ -24,46 +20,15 @@ class Wrapper(Head):
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.head = head
-        self.n_labels, self.dim, self.n_views, self.averaged = head.n_labels, head.dim, head.n_views, head.averaged
-        self.gives = head.gives
-
-    @property
-    def pending(self) -> list[list[TableGradient]] | None:
-        """The head's; AttributeError where it has none."""
-        return self.head.pending
-
-    @pending.setter
-    def pending(self, pending: list[list[TableGradient]] | None) -> None:
-        self.head.pending = pending
+        self.n_labels, self.dim, self.n_views = head.n_labels, head.dim, head.n_views
+        self.reduction, self.score_type = head.reduction, head.score_type
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
-        """The head's."""
+        """The loss of the head."""
         return self.head.loss(views, positives)
 
-    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
-        """The head's."""
-        return self.head.topk(views, k, exclude)
-
-    def topk_named(self, views: Tensor, k: int, exclude: Positives | None, names: Tensor) -> TopK:
-        """The head's."""
-        return self.head.topk_named(views, k, exclude, names)
-
-    def prepare(self, embedded: Embedded) -> None:
-        """The head's."""
-        self.head.prepare(embedded)
-
-    def after_step(self, step: int, optimizer: Any) -> None:
-        """The head's."""
-        self.head.after_step(step, optimizer)
-
-    def updating(self) -> list[Head]:
-        """The head's."""
-        return self.head.updating()
-
-    def tables(self) -> list[tuple[Tensor, Tensor]]:
-        """The head's."""
-        return self.head.tables()
-
-    def facts(self) -> dict[str, float]:
-        """The head's."""
-        return self.head.facts()
+    def topk(
+        self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
+    ) -> TopK:
+        """The best labels of the head."""
+        return self.head.topk(views, k, exclude=exclude, row_to_label=row_to_label)

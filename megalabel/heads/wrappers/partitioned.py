@@ -1,43 +1,46 @@
-"""Labels dealt out to several heads: in a tree's order, by frequency, the frequent ones to a head of their own."""
+"""Labels divided among several heads: in a tree's order, or the frequent ones in a head of their own."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from megalabel.errors import DataError, SettingError
-from megalabel.heads.base import Embedded, Head
-from megalabel.heads.nested import built, check_inside, described
+from megalabel.errors import SettingError
+from megalabel.heads.abilities import LabelPrior
+from megalabel.heads.base import Head, TrainingEmbeddings, topk_by_rows
+from megalabel.heads.checks import check_labels
+from megalabel.heads.nested import built, described
 from megalabel.kernels.core.memo import memo_on
 from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.types import Positives, TopK
 
 
-class Dealt(Head):
-    """The first labels of an order belong to the first head, the next to the second, and so on.
+class PartitionedHead(LabelPrior, Head):
+    """The first labels of an order belong to the first head, the next ones to the second, and so on.
 
-    So neighbours in a sparse head, which may share their inputs, can be neighbours in a label tree; and the most
-    frequent labels can have a dense head of their own (HASTE, ICML 2026). One part alone only puts its labels in
-    order.
+    So neighbors in a sparse head, which may share their inputs, can be neighbors in a label tree; and the most
+    frequent labels can have a dense head of their own (HASTE, ICML 2026). A single part only has its labels
+    reordered.
 
     The loss is the one over all labels together: parts whose loss is a sum are summed, parts whose loss is a mean
-    over texts and labels count by their share of the labels, so that it is the mean over all.
+    over texts and labels count by their fraction of the labels, so that the result is the mean over all.
 
-    Memory: 8 bytes a label, and from the first prediction on 16 more.
+    Memory: 8 bytes per label, and from the first prediction on 16 more.
 
     Args:
         parts: heads that read the same views and together have L labels.
-        order: (L,) int64, a permutation of 0 to L - 1: row r of a part that begins at place p is label
+        order: (L,) int64, a permutation of 0 to L - 1: row r of a part that begins at position p is label
             order[p + r].
 
     Raises:
-        SettingError: no parts; parts that do not fit each other, or that mix sums and means; an order that is not
-            of their labels.
+        SettingError: no parts; parts that do not fit each other, or that mix sums and means; an order that is
+            not one of their labels.
     """
 
     def __init__(self, parts: Sequence[Head], order: Tensor) -> None:
@@ -45,11 +48,11 @@ class Dealt(Head):
         _check_parts(parts)
         self.parts = nn.ModuleList(parts)
         first = parts[0]
-        self.dim, self.n_views, self.averaged = first.dim, first.n_views, first.averaged
-        self.gives = first.gives
+        self.dim, self.n_views = first.dim, first.n_views
+        self.reduction, self.score_type = first.reduction, first.score_type
         self.n_labels = sum(part.n_labels for part in parts)
         self.starts = [0, *accumulate(part.n_labels for part in parts)]
-        self.register_buffer("place", _places(order, self.n_labels))
+        self.register_buffer("place", _positions(order, self.n_labels))
 
     @property
     def heads(self) -> list[Head]:
@@ -58,50 +61,48 @@ class Dealt(Head):
 
     @property
     def order(self) -> Tensor:
-        """(L,) int64, the label of each place; a new tensor each time."""
+        """(L,) int64, the label at each position; a new tensor each time."""
         return self.get_buffer("place").argsort()
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The loss over all labels: (B, V, D) to a scalar."""
         self.check_views(views)
         total = views.new_zeros(())
-        for part, (rows, places) in zip(self.heads, self._split(positives), strict=True):
-            share = part.n_labels / self.n_labels if self.averaged else 1.0
-            total = total + share * part.loss(views, Positives.of(rows, places))
+        for part, pairs in zip(self.heads, self._split(positives), strict=True):
+            share = part.n_labels / self.n_labels if self.reduction == "mean" else 1.0
+            total = total + share * part.loss(views, pairs)
         return total
 
     @torch.no_grad()
-    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
-        """The k best of what the parts find best: (B, V, D) to labels and scores (B, k)."""
+    def topk(
+        self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
+    ) -> TopK:
+        """The k best of what the parts rank best: (B, V, D) to ids and scores (B, k)."""
         self.check_views(views)
-        labels, scores = [], []
-        excluded = self._split(exclude) if exclude is not None else [(None, None)] * len(self.parts)
-        for part, (rows, places), (names, sorted_labels) in zip(self.heads, excluded, self._names(), strict=True):
-            never = None
-            if rows is not None and places is not None and len(rows):
-                never = Positives.of(rows, names[places])
-            found = part.topk_named(views, k, never, names)
-            labels.append(torch.where(found.labels < 0, -1, sorted_labels[found.labels]))
-            scores.append(found.scores)
-        return best_of(torch.cat(labels, dim=1), torch.cat(scores, dim=1), k)
+        return topk_by_rows(lambda hidden: self._topk(views, k, hidden), k, exclude, row_to_label)
 
-    def _split(self, pairs: Positives) -> list[tuple[Tensor, Tensor]]:
-        """For each part the rows of its pairs, and their places within the part."""
-        if len(pairs) and not 0 <= int(pairs.labels.min()) <= int(pairs.labels.max()) < self.n_labels:
-            raise DataError(
-                f"pairs with labels {int(pairs.labels.min())} to {int(pairs.labels.max())}",
-                wanted=f"labels from 0 to {self.n_labels - 1}",
-                next_step="check that the data and the head have the same labels",
-            )
-        places = self.get_buffer("place")[pairs.labels]
+    def _topk(self, views: Tensor, k: int, exclude: Positives | None) -> TopK:
+        ids, scores = [], []
+        excluded = self._split(exclude) if exclude is not None else [None] * len(self.parts)
+        for part, pairs, (rank, sorted_labels) in zip(self.heads, excluded, self._sorted_labels(), strict=True):
+            hidden = Positives.of(pairs.rows, rank[pairs.labels]) if pairs is not None and len(pairs) else None
+            found = part.topk(views, k, exclude=hidden, row_to_label=rank)
+            ids.append(torch.where(found.ids < 0, -1, sorted_labels[found.ids]))
+            scores.append(found.scores)
+        return best_of(torch.cat(ids, dim=1), torch.cat(scores, dim=1), k)
+
+    def _split(self, pairs: Positives) -> list[Positives]:
+        """The pairs of each part, with its own rows as labels."""
+        check_labels(pairs, self.n_labels)
+        position = self.get_buffer("place")[pairs.labels]
         parts = []
         for start, stop in pairwise(self.starts):
-            inside = (places >= start) & (places < stop)
-            parts.append((pairs.rows[inside], places[inside] - start))
+            inside = (position >= start) & (position < stop)
+            parts.append(Positives.of(pairs.rows[inside], position[inside] - start, pairs.texts))
         return parts
 
-    def _names(self) -> list[tuple[Tensor, Tensor]]:
-        """For each part, the rank of each row's label among the part's labels, and these labels, rising.
+    def _sorted_labels(self) -> list[tuple[Tensor, Tensor]]:
+        """For each part, the rank of each row's label among the labels of the part, and these labels, rising.
 
         A part names its rows by rank, since ties go to the lower rank just as to the lower label.
         """
@@ -114,27 +115,8 @@ class Dealt(Head):
             found.append((rows.argsort(), sorted_labels))
         return found
 
-    def after_step(self, step: int, optimizer: Any) -> None:
-        """The parts'."""
-        for part in self.heads:
-            part.after_step(step, optimizer)
-
-    def updating(self) -> list[Head]:
-        """The parts'."""
-        return [head for part in self.heads for head in part.updating()]
-
-    def facts(self) -> dict[str, float]:
-        """The parts'; what several of them tell is followed by the number of the part, from 0."""
-        told = [part.facts() for part in self.heads]
-        names = [name for facts in told for name in facts]
-        return {
-            name if names.count(name) == 1 else f"{name} of part {i}": value
-            for i, facts in enumerate(told)
-            for name, value in facts.items()
-        }
-
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
-        """Begins each part's bias at the labels' frequencies: (L,) counts among `n_texts` training texts.
+        """Starts the bias of each part at the labels' frequencies: (L,) counts among `n_texts` training texts.
 
         Raises:
             SettingError: a part that cannot, counts that are not of these labels and texts.
@@ -149,41 +131,40 @@ class Dealt(Head):
             )
         order = self.order.to(counts.device)
         for part, (start, stop) in zip(self.heads, pairwise(self.starts), strict=True):
-            begin = getattr(part, "init_prior", None)
-            if begin is None:
+            if not isinstance(part, LabelPrior):
                 raise SettingError(
-                    f"a {type(part).__name__} has no prior",
-                    wanted="parts with init_prior",
+                    f"a {type(part).__name__}, whose bias cannot start at the labels' frequencies",
+                    wanted="parts with init_prior, such as DenseHead and SparseHead",
                     next_step="leave the prior out",
                 )
-            begin(counts[order[start:stop]], n_texts)
+            part.init_prior(counts[order[start:stop]], n_texts)
 
-    def prepare(self, embedded: Embedded) -> None:
-        """Each part's, with its own labels."""
+    def refresh(self, embeddings: TrainingEmbeddings) -> None:
+        """Refreshes each part, with its own labels."""
         for i, part in enumerate(self.heads):
-            part.prepare(functools.partial(self._embedded_of, i, embedded))
+            part.refresh(functools.partial(self._embeddings_of, i, embeddings))
 
-    def _embedded_of(self, i: int, embedded: Embedded) -> tuple[Tensor, Positives]:
-        views, positives = embedded()
-        return views, Positives.of(*self._split(positives.to(self.get_buffer("place").device))[i])
+    def _embeddings_of(self, i: int, embeddings: TrainingEmbeddings) -> tuple[Tensor, Positives]:
+        views, positives = embeddings()
+        return views, self._split(positives.to(self.get_buffer("place").device))[i]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Refuses places that are not one for each label: answers would name wrong labels."""
+        """Refuses an order that does not hold each label once: answers would name wrong labels."""
         found = state_dict.get(f"{prefix}place")
         if found is not None:
-            _places(found, self.n_labels)
+            _positions(found, self.n_labels)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
-    def settings(self) -> dict[str, Any]:
-        """The parts'; the order is among the tensors."""
+    def config(self) -> dict[str, Any]:
+        """The parts; the order is among the tensors."""
         return {"parts": [described(part) for part in self.heads]}
 
     @classmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """Of the same shape; weights and order still to be loaded."""
-        parts = [built(part) for part in settings["parts"]]
-        for part in parts:  # settings are of shapes; whether losses were sums or means was training's own
-            part.averaged = parts[0].averaged
+    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
+        """A head of the same shape, its weights and order still to be loaded."""
+        parts = [built(part, folder) for part in config["parts"]]
+        for part in parts:  # a config is of shapes; whether losses are sums or means matters in training alone
+            part.reduction = parts[0].reduction
         return cls(parts, torch.arange(sum(part.n_labels for part in parts)))
 
 
@@ -191,11 +172,10 @@ def _check_parts(parts: Sequence[Head]) -> None:
     if not parts:
         raise SettingError("no heads", wanted="one part or more", next_step="give the heads", where="parts")
     for part in parts:
-        check_inside(part)
         for name, value, wanted in (
             ("views", part.n_views, parts[0].n_views),
             ("width", part.dim, parts[0].dim),
-            ("loss", *("a mean" if p.averaged else "a sum" for p in (part, parts[0]))),
+            ("loss", *(f"a {p.reduction}" for p in (part, parts[0]))),
         ):
             if value != wanted:
                 raise SettingError(
@@ -206,8 +186,8 @@ def _check_parts(parts: Sequence[Head]) -> None:
                 )
 
 
-def _places(order: Tensor, n_labels: int) -> Tensor:
-    """The place of each label, (L,) int64."""
+def _positions(order: Tensor, n_labels: int) -> Tensor:
+    """The position of each label, (L,) int64."""
     if order.shape == (n_labels,) and order.dtype == torch.int64:
         place = order.argsort()
         if torch.equal(order[place], torch.arange(n_labels, device=order.device)):

@@ -1,16 +1,17 @@
-"""A linear layer between the encoder and a head, for heads whose labels listen to few inputs of a wide vector."""
+"""A linear layer between the encoder and a head, for heads whose labels read few entries of a wide vector."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from megalabel.errors import SettingError
-from megalabel.heads.base import Embedded, Head
-from megalabel.heads.nested import built, check_inside, described
+from megalabel.heads.base import Head, TrainingEmbeddings
+from megalabel.heads.checks import check_arguments
+from megalabel.heads.nested import built, described
 from megalabel.heads.wrappers.base import Wrapper
 from megalabel.types import Positives, TopK
 
@@ -19,17 +20,17 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "gelu": nn.functional.gelu,
 }
-_TEXTS = 4096  # widened at a time, where activations are kept beside the result
+_TEXTS = 4096  # projected at a time, where activations are kept beside the result
 
 
-class WithIntermediate(Wrapper):
-    """Widens the view before the head: activation(A x + a), from D to the head's own width.
+class WithProjection(Wrapper):
+    """Projects the view before the head: activation(A x + a), from D to the head's own width.
 
-    With few inputs a label, labels can tell more texts apart on a wide layer than on the encoder's own outputs
+    With few inputs per label, labels can separate more texts on a wide layer than on the encoder's own outputs
     (Spartex, NeurIPS 2024, trains a linear one of 4096 for Wiki10-31K; its predecessor, ECML 2023, one with ReLU).
-    The activation is used in training and in prediction alike. Products are autocast's where it is on, else
-    float32; the head always gets float32. Where the head's optimiser acts in the backward, `linear` wants
-    one of its own.
+    The activation is used in training and in prediction alike. The products are in autocast's dtype where it is
+    on, else in float32; the head always gets float32. Where the head's optimizer acts in the backward pass,
+    `linear` needs one of its own.
 
     Args:
         head: what is wrapped, a head of one view; its `dim` is the layer's width.
@@ -38,21 +39,18 @@ class WithIntermediate(Wrapper):
         generator: where the layer's first weights are drawn from, uniformly within ± 1/√D; None for torch's own.
 
     Raises:
-        SettingError: a head of several views or one that does not stay after training, an argument out of range.
+        SettingError: a head of several views, an argument out of range.
     """
 
     def __init__(
         self, head: Head, dim: int, *, activation: str = "none", generator: torch.Generator | None = None
     ) -> None:
         super().__init__(head)
-        check_inside(head)
-        for name, value, wanted, fits in (
+        check_arguments(
             ("n_views", head.n_views, "a head of one view", head.n_views == 1),
             ("dim", dim, "1 or more", dim >= 1),
             ("activation", activation, ", ".join(ACTIVATIONS), activation in ACTIVATIONS),
-        ):
-            if not fits:
-                raise SettingError(f"{name} = {value!r}", wanted=wanted, next_step="correct it", where=name)
+        )
         self.dim, self.activation = dim, activation
         self.linear = nn.utils.skip_init(nn.Linear, dim, head.dim)
         with torch.no_grad():
@@ -60,42 +58,39 @@ class WithIntermediate(Wrapper):
                 tensor.uniform_(-(dim**-0.5), dim**-0.5, generator=generator)
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
-        """The head's: (B, 1, D) to a scalar."""
-        return self.head.loss(self._widened(views), positives)
+        """The loss of the head: (B, 1, D) to a scalar."""
+        return self.head.loss(self._projected(views), positives)
 
     @torch.no_grad()
-    def topk(self, views: Tensor, k: int, exclude: Positives | None = None) -> TopK:
-        """The head's: (B, 1, D) to labels and scores (B, k)."""
-        return self.head.topk(self._widened(views), k, exclude)
+    def topk(
+        self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
+    ) -> TopK:
+        """The best labels of the head: (B, 1, D) to ids and scores (B, k)."""
+        return self.head.topk(self._projected(views), k, exclude=exclude, row_to_label=row_to_label)
 
     @torch.no_grad()
-    def topk_named(self, views: Tensor, k: int, exclude: Positives | None, names: Tensor) -> TopK:
-        """The head's."""
-        return self.head.topk_named(self._widened(views), k, exclude, names)
+    def refresh(self, embeddings: TrainingEmbeddings) -> None:
+        """Refreshes the head with the projected views."""
 
-    @torch.no_grad()
-    def prepare(self, embedded: Embedded) -> None:
-        """The head's, with widened views."""
-
-        def widened() -> tuple[Tensor, Positives]:
-            views, positives = embedded()
-            parts = [self._widened(part.to(self.linear.weight.device)).cpu() for part in views.split(_TEXTS)]
+        def projected() -> tuple[Tensor, Positives]:
+            views, positives = embeddings()
+            parts = [self._projected(part.to(self.linear.weight.device)).cpu() for part in views.split(_TEXTS)]
             return torch.cat(parts), positives
 
-        self.head.prepare(widened)
+        self.head.refresh(projected)
 
-    def _widened(self, views: Tensor) -> Tensor:
+    def _projected(self, views: Tensor) -> Tensor:
         self.check_views(views)
         return ACTIVATIONS[self.activation](self.linear(views)).float()
 
-    def settings(self) -> dict[str, Any]:
-        """The head's, and the layer's width and activation."""
+    def config(self) -> dict[str, Any]:
+        """The head, and the layer's width and activation."""
         return {"head": described(self.head), "dim": self.dim, "activation": self.activation}
 
     @classmethod
-    def from_settings(cls, settings: dict[str, Any]) -> Self:
-        """Of the same shape; weights still to be loaded."""
-        return cls(built(settings["head"]), settings["dim"], activation=settings["activation"])
+    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
+        """A head of the same shape, its weights still to be loaded."""
+        return cls(built(config["head"], folder), config["dim"], activation=config["activation"])
 
     def extra_repr(self) -> str:
         """What print(head) shows."""

@@ -145,10 +145,10 @@ def topk_of(
     parts = run_ranges(lambda numbers: select(scores, numbers, keep), ranges)
     best = parts[0]
     if len(parts) > 1:
-        labels = torch.cat([part.labels for part in parts], dim=1)
+        labels = torch.cat([part.ids for part in parts], dim=1)
         best = best_of(labels, torch.cat([part.scores for part in parts], dim=1), keep)
-    _all_found(best.labels, scores, keep)
-    return _filled(best.labels, best.scores, k)
+    _all_found(best.ids, scores, keep)
+    return _filled(best.ids, best.scores, k)
 
 
 def _filled(labels: Tensor, scores: Tensor, k: int) -> TopK:

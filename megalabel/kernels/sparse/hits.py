@@ -78,7 +78,7 @@ def hits(labels: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:
         raise DataError(
             f"the predicted labels have shape {labels.shape} and dtype {labels.dtype}",
             wanted="a (texts, k) matrix of integers",
-            next_step="pass TopK.labels, one row of label ids a text",
+            next_step="pass TopK.ids, one row of label ids per text",
             where="labels",
         )
     if labels.shape[0] != truth.shape[0]:

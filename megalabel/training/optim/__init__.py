@@ -1,1 +1,1 @@
-"""Optimizers and learning rate schedules."""
+"""Optimizers, learning-rate schedules and weight averages."""

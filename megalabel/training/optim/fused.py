@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.base import Head
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.rule import StepContext, UpdateRule
@@ -15,22 +16,22 @@ from megalabel.kernels.updates.sgd_rule import SGDRule
 
 
 class Fused:
-    """Holds rates and moments of the heads in `head.updating()`, one rule a head; `step` only closes the step.
+    """Holds rates and moments of the heads inside `head` that are `UpdatesInBackward`, one rule per head.
 
-    Parameters of `head` that belong to none of these heads, of a wrapper say, are left to another optimiser.
-    `param_groups`, `step`, `zero_grad` and `state_dict` are as torch's. What the rules keep is state, saved and
-    loaded as any optimiser's.
+    `step` only closes the step. Parameters of `head` that belong to none of these heads, of a wrapper for
+    instance, are left to another optimizer. `param_groups`, `step`, `zero_grad` and `state_dict` are as torch's.
+    What the rules keep is state, saved and loaded as any optimiser's.
 
     Raises:
         SettingError: no head inside updates itself, or a number out of range.
     """
 
     def __init__(self, head: Head, lr: float, make: Callable[[], UpdateRule]) -> None:
-        heads = head.updating()
+        heads = [part for part in having(head, Head) if isinstance(part, UpdatesInBackward)]
         if not heads:
             raise SettingError(
                 f"{type(head).__name__} does not update itself",
-                wanted="a head with a `rule`, or one that wraps such a head",
+                wanted="an UpdatesInBackward head, or one that wraps such a head",
                 next_step="use torch.optim.SGD or adamw with this head",
             )
         self.param_groups: list[dict[str, Any]] = [
@@ -39,8 +40,8 @@ class Fused:
         self.rules: list[UpdateRule] = []
         self.heads = heads
         for one in heads:
-            one.rule = make()
-            self.rules.append(one.rule)
+            one.update_rule = make()
+            self.rules.append(one.update_rule)
 
     def begin(self, step: StepContext) -> None:
         """Sets the rate of the rules, and the context in which the heads compute the loss of a micro-batch.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -64,11 +64,11 @@ def _dense(module: nn.Module) -> list[Tensor]:
 AnyOptimizer: TypeAlias = "Optimizer | LazyAdam | Fused | RowOptimizer"
 
 
-OF_HEAD = ("head", "auxiliary")  # what a clipped norm leaves out
-
-
 class Optimizers:
-    """Named optimisers that step together, each with its own rate under one schedule."""
+    """Named optimizers that step together, each with its own rate under one schedule.
+
+    The names are for the log and the checkpoint alone. What an optimizer is for is seen by its parameters.
+    """
 
     def __init__(self, **named: AnyOptimizer | None) -> None:
         self.named = {name: optimizer for name, optimizer in named.items() if optimizer is not None}
@@ -96,10 +96,23 @@ class Optimizers:
                 if "betas" in group:
                     group["betas"] = (beta1, group["betas"][1])
 
-    def tensors(self, *names: str) -> list[Tensor]:
-        """All that the optimisers of these names, or all of them, keep between steps."""
-        kept = [self.named[name] for name in names or self.named]
+    def tensors(self, module: nn.Module | None = None) -> list[Tensor]:
+        """All that the optimizers keep between steps, or those alone that have parameters of a module."""
+        wanted = None if module is None else {id(p) for p in module.parameters()}
+        kept = [
+            optimizer
+            for optimizer in self.named.values()
+            if wanted is None or any(id(p) in wanted for p in _parameters(optimizer))
+        ]
         return [t for optimizer in kept for t in _tensors(optimizer.state_dict()["state"])]
+
+    def state_of(self, parameter: Tensor) -> Mapping[str, Any]:
+        """What a torch optimizer keeps of a parameter; empty where none of them has it."""
+        for optimizer in self.named.values():
+            if isinstance(optimizer, torch.optim.Optimizer) and parameter in optimizer.state:
+                state: Mapping[str, Any] = optimizer.state[parameter]
+                return state
+        return {}
 
     def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
         """Tells the optimisers that act in the backward which micro-batch comes, and what scales its loss."""
@@ -107,26 +120,29 @@ class Optimizers:
             if isinstance(optimizer, Fused):
                 optimizer.begin(StepContext.of_part(part, parts, loss_scale))
 
-    def step(self, scaler: torch.amp.GradScaler, clip: float = 0.0) -> None:
+    def step(
+        self, scaler: torch.amp.GradScaler, max_grad_norm: float = 0.0, head: nn.Module | None = None
+    ) -> None:
         """One step of each; under loss scaling a step with inf or NaN is left out, except a fused head's,
         which has happened and from which the scale was taken out (Renée's split loss scaling).
 
-        clip: largest norm of all gradients together but the head's; 0 for no limit.
+        max_grad_norm: largest norm of all gradients together but those of `head`; 0 for no limit.
         """
-        stepping: dict[str, Any] = {n: o for n, o in self.named.items() if not isinstance(o, Fused)}
-        if clip:
-            for optimizer in stepping.values():
+        stepping: list[Any] = [o for o in self.named.values() if not isinstance(o, Fused)]
+        if max_grad_norm:
+            for optimizer in stepping:
                 if not isinstance(optimizer, RowOptimizer):
                     scaler.unscale_(optimizer)
-            clip_norm([p for name, o in stepping.items() if name not in OF_HEAD for p in _parameters(o)], clip)
-        rows = [o for o in stepping.values() if isinstance(o, RowOptimizer)]
-        for optimizer in stepping.values():
+            heads = set() if head is None else {id(p) for p in head.parameters()}
+            clip_norm([p for o in stepping for p in _parameters(o) if id(p) not in heads], max_grad_norm)
+        rows = [o for o in stepping if isinstance(o, RowOptimizer)]
+        for optimizer in stepping:
             if optimizer not in rows:
                 scaler.step(optimizer)
         for optimizer in rows:  # they have no .grad that a scaler could look at
             optimizer.step(scaler.get_scale())
         # A scaler refuses to update after a step in which nothing had a gradient: a frozen encoder's.
-        if any(p.grad is not None for o in stepping.values() if o not in rows for p in _parameters(o)):
+        if any(p.grad is not None for o in stepping if o not in rows for p in _parameters(o)):
             scaler.update()
         for optimizer in self.named.values():
             optimizer.zero_grad(set_to_none=True)

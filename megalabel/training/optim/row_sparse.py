@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.heads.abilities import RowGradients, having
 from megalabel.heads.base import Head
 from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.candidates.row_step import adam_state, row_adam, row_sgd
@@ -17,7 +18,7 @@ State: TypeAlias = dict[str, Tensor]
 
 
 class RowOptimizer(ABC):
-    """Steps the tables of a head that keeps its gradients factored (`Head.pending`).
+    """Steps the tables of a head that keeps its gradients factored (`RowGradients`).
 
     The gradients of all micro-batches since the last step are summed row by row while the step is made: nothing of
     a table's size is written but its touched rows, and a step's time does not depend on the number of labels.
@@ -25,16 +26,21 @@ class RowOptimizer(ABC):
     """
 
     def __init__(self, head: Head, lr: float) -> None:
-        if not hasattr(head, "pending"):
+        inside = having(head, RowGradients)
+        if not inside:
             raise SettingError(
                 f"{type(head).__name__} does not keep its gradients by row",
                 wanted="a head whose loss scores candidates, such as CascadeHead",
                 next_step="use sgd or adamw with this head",
             )
-        self.tables: list[tuple[Tensor, Tensor]] = head.tables()
+        self.tables: list[tuple[Tensor, Tensor]] = [pair for part in inside for pair in part.tables()]
         self.param_groups: list[dict[str, Any]] = [{"params": [t for pair in self.tables for t in pair], "lr": lr}]
-        self.pending: list[list[TableGradient]] = [[] for _ in self.tables]
-        head.pending = self.pending
+        self.row_gradients: list[list[TableGradient]] = [[] for _ in self.tables]
+        start = 0
+        for part in inside:
+            stop = start + len(part.tables())
+            part.row_gradients = self.row_gradients[start:stop]
+            start = stop
         self.state: list[State] = [{} for _ in self.tables]
 
     @torch.no_grad()
@@ -43,13 +49,13 @@ class RowOptimizer(ABC):
 
         A scaled step with inf or NaN is left out, as a loss scaler does.
         """
-        gradients = [gradient for level in self.pending for gradient in level]
+        gradients = [gradient for level in self.row_gradients for gradient in level]
         if scale != 1.0:
             for gradient in gradients:
                 gradient.scale_(1 / scale)
             if not all(bool(gradient.cells.isfinite().all()) for gradient in gradients):
                 return
-        for (weight, bias), level, state in zip(self.tables, self.pending, self.state, strict=True):
+        for (weight, bias), level, state in zip(self.tables, self.row_gradients, self.state, strict=True):
             if level:
                 self._step(weight, bias, level, state)
 
@@ -61,7 +67,7 @@ class RowOptimizer(ABC):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forgets the gradients."""
-        for level in self.pending:
+        for level in self.row_gradients:
             level.clear()
 
     def state_dict(self) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def body(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def same(a: TopK, b: TopK) -> None:
-    assert torch.equal(a.labels, b.labels)
+    assert torch.equal(a.ids, b.ids)
     assert torch.equal(a.scores, b.scores)
 
 
@@ -63,19 +63,19 @@ def test_any_shape(n, n_labels, k, chunk, seed):
 
 def test_ties_go_to_the_lower_label():
     found = streaming_topk(torch.ones(1, 2), torch.ones(300, 2), None, 4, chunk=7)
-    assert found.labels.tolist() == [[0, 1, 2, 3]]
+    assert found.ids.tolist() == [[0, 1, 2, 3]]
 
 
 def test_fewer_labels_than_k_fill_with_minus_one():
     found = streaming_topk(torch.ones(2, 1), torch.tensor([[1.0], [2.0]]), None, 4)
-    assert found.labels.tolist() == [[1, 0, -1, -1]] * 2
+    assert found.ids.tolist() == [[1, 0, -1, -1]] * 2
     assert found.scores[:, 2:].tolist() == [[-np.inf] * 2] * 2
 
 
 def test_everything_excluded():
     exclude = Positives(torch.tensor([1, 1, 1]), torch.tensor([2, 0, 1]))  # unsorted on purpose
     found = streaming_topk(torch.ones(2, 1), torch.tensor([[1.0], [2.0], [3.0]]), None, 2, exclude)
-    assert found.labels.tolist() == [[2, 1], [-1, -1]]
+    assert found.ids.tolist() == [[2, 1], [-1, -1]]
     assert found.scores.tolist() == [[3, 2], [-np.inf, -np.inf]]
 
 
@@ -85,14 +85,14 @@ def test_dtypes_and_an_empty_batch(seed):
     for a, b in ((x.double(), weight.double()), (x.bfloat16(), weight)):
         found = streaming_topk(a, b, None, 5)
         same(found, expected)
-        assert (found.labels.dtype, found.scores.dtype) == (torch.int64, torch.float32)
-    assert streaming_topk(x[:0], weight, None, 5).labels.shape == (0, 5)
+        assert (found.ids.dtype, found.scores.dtype) == (torch.int64, torch.float32)
+    assert streaming_topk(x[:0], weight, None, 5).ids.shape == (0, 5)
 
 
 def test_scores_that_rise_with_the_label_keep_the_last():
     weight = torch.arange(1000.0)[:, None]
     found = streaming_topk(torch.ones(1, 1), weight, None, 100, chunk=64)
-    assert found.labels.tolist() == [list(range(999, 899, -1))]
+    assert found.ids.tolist() == [list(range(999, 899, -1))]
 
 
 def test_nan_is_refused(seed):
@@ -141,7 +141,7 @@ def of_matrix(scores: torch.Tensor, k: int, exclude=None, names=None, chunk=None
 
     n_texts, n_rows = scores.shape
     found = topk_of(score, n_rows, n_texts, k, exclude, device=CPU, width=3, names=names, chunk=chunk)
-    assert (found.labels.dtype, found.scores.dtype) == (torch.int64, torch.float32)
+    assert (found.ids.dtype, found.scores.dtype) == (torch.int64, torch.float32)
     return found
 
 
@@ -178,17 +178,17 @@ def test_any_shape_by_name(n, n_labels, k, chunk, by_label, seed):
 def test_equal_scores_give_the_lowest_labels(score, by_label, seed):
     names = shuffled(300, seed)
     found = of_matrix(torch.full((70, 300), score), 4, None, names, 7, by_label)
-    assert found.labels.tolist() == [[0, 1, 2, 3]] * 70
+    assert found.ids.tolist() == [[0, 1, 2, 3]] * 70
     assert torch.equal(found.scores, torch.full((70, 4), score))
     exclude = Positives(torch.tensor([69, 69, 69]), torch.tensor([3, 0, 1]))
     found = of_matrix(torch.full((70, 300), score), 4, exclude, names, 7, by_label)
-    assert found.labels.tolist() == [[0, 1, 2, 3]] * 69 + [[2, 4, 5, 6]]
+    assert found.ids.tolist() == [[0, 1, 2, 3]] * 69 + [[2, 4, 5, 6]]
 
 
 @pytest.mark.parametrize("by_label", [True, False])
 def test_zeros_of_both_signs_tie(by_label, seed):
     scores = torch.tensor([[0.0, -0.0] * 20, [-0.0, 0.0] * 20])
-    assert of_matrix(scores, 3, None, torch.arange(40).flip(0), 6, by_label).labels.tolist() == [[0, 1, 2]] * 2
+    assert of_matrix(scores, 3, None, torch.arange(40).flip(0), 6, by_label).ids.tolist() == [[0, 1, 2]] * 2
 
 
 @pytest.mark.parametrize("by_label", [True, False])
@@ -196,9 +196,9 @@ def test_nothing_left_by_name(by_label):
     exclude = Positives(torch.tensor([1, 1, 1]), torch.tensor([2, 0, 1]))
     scores = torch.tensor([[1.0, 2.0, 3.0]] * 2)
     found = of_matrix(scores, 5, exclude, torch.tensor([2, 0, 1]), 2, by_label)
-    assert found.labels.tolist() == [[1, 0, 2, -1, -1], [-1] * 5]
+    assert found.ids.tolist() == [[1, 0, 2, -1, -1], [-1] * 5]
     assert found.scores.tolist() == [[3, 2, 1, -np.inf, -np.inf], [-np.inf] * 5]
-    assert of_matrix(scores[:0], 2, None, torch.tensor([2, 0, 1]), 2, by_label).labels.shape == (0, 2)
+    assert of_matrix(scores[:0], 2, None, torch.tensor([2, 0, 1]), 2, by_label).ids.shape == (0, 2)
 
 
 @pytest.mark.parametrize("by_label", [True, False])

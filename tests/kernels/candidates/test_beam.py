@@ -35,7 +35,7 @@ def test_equals_lists(depth, own_views, scores, seed):
         expected = plain(views, *tree, beams, 4, scores, exclude)
         same(beam_topk(views, *tree, beams, 4, scores, exclude), expected)
         assert not set(map(tuple, torch.stack([exclude.rows, exclude.labels], 1).tolist())) & {
-            (b, label) for b, row in enumerate(expected.labels.tolist()) for label in row
+            (b, label) for b, row in enumerate(expected.ids.tolist()) for label in row
         }
 
 
@@ -68,7 +68,7 @@ def test_beams_that_cover_everything_score_all_labels(depth, scores, seed):
     probability[:, torch.from_numpy(order)] = every.exp()
     beams = [len(w) for w in weights[:-1]]
     found = beam_topk(views, weights, biases, offsets, order, beams, len(order), scores)
-    assert torch.equal(found.labels, labels)
+    assert torch.equal(found.ids, labels)
     torch.testing.assert_close(found.scores, probability.gather(1, labels).float(), rtol=3e-6, atol=0)
 
 
@@ -81,8 +81,8 @@ def test_one_text_finds_what_a_batch_finds(scores, seed):
     for b in range(70):
         mine = exclude.rows == b
         own = Positives(exclude.rows[mine] * 0, exclude.labels[mine])
-        same(search(views[b : b + 1], 6), TopK(together.labels[b : b + 1], together.scores[b : b + 1]))
-        same(search(views[b : b + 1], 6, own), TopK(allowed.labels[b : b + 1], allowed.scores[b : b + 1]))
+        same(search(views[b : b + 1], 6), TopK(together.ids[b : b + 1], together.scores[b : b + 1]))
+        same(search(views[b : b + 1], 6, own), TopK(allowed.ids[b : b + 1], allowed.scores[b : b + 1]))
 
 
 def test_pieces_of_any_size_give_the_same(monkeypatch, seed):
@@ -106,7 +106,7 @@ def test_threads_do_not_change_a_bit(batch, seed):
     found = search(views, 5)
     torch.set_num_threads(3 - torch.get_num_threads())
     again = search(views, 5)
-    assert torch.equal(found.labels, again.labels)
+    assert torch.equal(found.ids, again.ids)
     assert torch.equal(found.scores, again.scores)
 
 
@@ -132,7 +132,7 @@ def test_clusters_are_ranked_by_their_own_level_or_by_the_path():
     path = half * half * float(torch.sigmoid(torch.tensor(4.0)))
     for scores, label, value in zip(SCORES, (1, 1, 0), (half, half * likely, path), strict=False):
         found = beam_topk(*arguments, scores)
-        assert found.labels.tolist() == [[label]]
+        assert found.ids.tolist() == [[label]]
         assert found.scores.item() == pytest.approx(value)
 
 
@@ -142,7 +142,7 @@ def test_order_where_probabilities_are_all_0_or_all_1(scores, size):
     found = beam_topk(torch.ones(1, 1, 1), weights, [None] * 2, [np.array([0, 4])], np.arange(4), [1], 4, scores)
     assert found.scores[0].unique().numel() == 1
     # Above float32's resolution of a logarithm near a parent's, the order is that of the labels.
-    assert found.labels.tolist() == [[2, 0, 3, 1] if size < 0 or scores == "label" else [0, 1, 2, 3]]
+    assert found.ids.tolist() == [[2, 0, 3, 1] if size < 0 or scores == "label" else [0, 1, 2, 3]]
 
 
 def test_ties_go_to_the_lower_row_and_the_lower_label():
@@ -150,5 +150,5 @@ def test_ties_go_to_the_lower_row_and_the_lower_label():
     offsets, order = [np.arange(0, 9, 2)], np.array([7, 0, 3, 5, 1, 2, 4, 6])
     for beam, labels in ((1, [0, 7, -1]), (2, [0, 3, 5]), (4, [0, 1, 2])):
         found = beam_topk(torch.ones(2, 1, 2), weights, [None, None], offsets, order, [beam], 3)
-        assert found.labels.tolist() == [labels] * 2
+        assert found.ids.tolist() == [labels] * 2
     assert found.scores.tolist() == [[0.5] * 3] * 2

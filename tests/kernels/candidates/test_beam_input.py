@@ -27,11 +27,11 @@ def test_fewer_labels_than_k_fill_with_minus_one(seed):
     views, *tree = case(seed, 1, 3)
     exclude = Positives.of(*torch.cartesian_prod(torch.arange(1, 3), torch.arange(len(tree[3]))).t())
     found = beam_topk(views, *tree, [3], len(tree[3]) + 2, "label", exclude)
-    assert (found.labels.dtype, found.scores.dtype) == (torch.int64, torch.float32)
+    assert (found.ids.dtype, found.scores.dtype) == (torch.int64, torch.float32)
     for b in range(len(views)):
         missing = len(tree[3]) if b in (1, 2) else 0
-        assert (found.labels[b] < 0).tolist() == [False] * (len(tree[3]) - missing) + [True] * (missing + 2)
-        assert ((found.scores[b] == -torch.inf) == (found.labels[b] < 0)).all()
+        assert (found.ids[b] < 0).tolist() == [False] * (len(tree[3]) - missing) + [True] * (missing + 2)
+        assert ((found.scores[b] == -torch.inf) == (found.ids[b] < 0)).all()
 
 
 def test_an_empty_batch_and_numbers_of_other_types(seed):
@@ -43,7 +43,7 @@ def test_an_empty_batch_and_numbers_of_other_types(seed):
     ids = torch.from_numpy(order).int()
     search = BeamSearch([w.half() for w in weights], biases, frozen, ids, np.array([2, 2]))
     same(search(views.bfloat16(), 3), expected)
-    assert search(views[:0], 3).labels.shape == (0, 3)
+    assert search(views[:0], 3).ids.shape == (0, 3)
     same(search(torch.cat([views] * 2, 2)[:, :, 3:], 3), expected)  # not contiguous
 
 

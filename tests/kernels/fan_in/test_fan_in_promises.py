@@ -108,7 +108,7 @@ def test_any_layout_in_memory(rule, group, name, seed):
     layer = laid.weight.detach(), laid.bias.detach(), laid.inputs
     scores = fan_in_scores(laid.x, *layer, group)
     close(scores, fan_in_scores(packed.x, *(t.clone().contiguous() for t in layer), group).double())
-    assert torch.equal(fan_in_topk(laid.x, *layer, 1, group=group).labels[:, 0], scores.argmax(1))
+    assert torch.equal(fan_in_topk(laid.x, *layer, 1, group=group).ids[:, 0], scores.argmax(1))
     growth = fan_in_growth(laid.x, *layer, c.positives, strided(c.inputs), group=group)
     close(growth, fan_in_growth(laid.x, *layer, c.positives, c.inputs, group=group).double())
 

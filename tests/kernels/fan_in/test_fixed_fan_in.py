@@ -162,7 +162,7 @@ def test_the_best_labels_are_those_of_all_scores(n_texts, group, dtype, seed):
     scores = fan_in_scores(c.x, c.weight, c.bias, c.inputs, group).detach().float()
     found = fan_in_topk(c.x, c.weight, c.bias, c.inputs, 7, c.positives, group=group, names=names)
     expected = plain_of(scores, 7, c.positives, names)
-    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.ids, expected.ids)
     assert torch.equal(found.scores, expected.scores)
 
 

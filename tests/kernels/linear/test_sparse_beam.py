@@ -69,9 +69,9 @@ class Case:
 
 
 def same(found: TopK, wanted: TopK) -> None:
-    np.testing.assert_array_equal(found.labels, wanted.labels)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
     np.testing.assert_allclose(found.scores, wanted.scores, rtol=1e-6)
-    assert found.labels.dtype == np.int64 and found.scores.dtype == np.float32
+    assert found.ids.dtype == np.int64 and found.scores.dtype == np.float32
 
 
 @pytest.mark.pairwise("body", depth=[0, 1, 2, 3], scores=SCORES, body=SEARCHES)
@@ -85,7 +85,7 @@ def test_equals_the_definition(depth, scores, seed):
             exclude = case.pairs()
             found = case.topk(beams, 4, scores, exclude)
             same(found, case.plain(beams, 4, scores, exclude))
-            given = {(t, label) for t, row in enumerate(found.labels.tolist()) for label in row}
+            given = {(t, label) for t, row in enumerate(found.ids.tolist()) for label in row}
             assert not given & set(zip(exclude.rows.tolist(), exclude.labels.tolist(), strict=True))
 
 
@@ -99,14 +99,14 @@ def test_scores_by_hand():
         ("sigmoid", 1 / (1 + np.exp(-z))),
     ):
         found = topk(x, [level], np.arange(3), [], 3, scores)
-        assert found.labels.tolist() == [[0, 1, 2]]
+        assert found.ids.tolist() == [[0, 1, 2]]
         np.testing.assert_allclose(found.scores[0], wanted, rtol=1e-6)
 
 
 def test_ties_go_to_the_lower_label():
     level = Chunks.of(sp.csr_matrix(np.ones((5, 2))), [0, 5])
     found = topk(sp.csr_matrix([[0.25]]), [level], np.array([3, 1, 4, 0, 2]), [], 3)
-    assert found.labels.tolist() == [[0, 1, 2]] and (found.scores == 1).all()
+    assert found.ids.tolist() == [[0, 1, 2]] and (found.scores == 1).all()
 
 
 def random_case(seed: int, texts: int = 300) -> tuple[sp.csr_matrix, list[Chunks], np.ndarray]:
@@ -132,12 +132,12 @@ def test_bits_depend_on_no_other_text(seed, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK", 7)
     for again in (
         search(x, 9),
-        TopK(*(np.concatenate([getattr(p, f) for p in parts[:6]]) for f in ("labels", "scores"))),
+        TopK(*(np.concatenate([getattr(p, f) for p in parts[:6]]) for f in ("ids", "scores"))),
     ):
-        np.testing.assert_array_equal(again.labels, whole.labels)
+        np.testing.assert_array_equal(again.ids, whole.ids)
         np.testing.assert_array_equal(again.scores, whole.scores)
     for t, one in enumerate(parts[6:]):
-        np.testing.assert_array_equal(one.labels[0], whole.labels[t])
+        np.testing.assert_array_equal(one.ids[0], whole.ids[t])
         np.testing.assert_array_equal(one.scores[0], whole.scores[t])
 
 
@@ -148,7 +148,7 @@ def test_threads_change_no_bit(seed):
         torch.set_num_threads(threads)
         answers.append(topk(x, levels, order, [3, 6], 9))
     for answer in answers[1:]:
-        np.testing.assert_array_equal(answer.labels, answers[0].labels)
+        np.testing.assert_array_equal(answer.ids, answers[0].ids)
         np.testing.assert_array_equal(answer.scores, answers[0].scores)
 
 
@@ -168,12 +168,12 @@ def test_dense_part(scores, seed):
 
 def test_no_texts_and_no_features(seed):
     case = Case(seed)
-    assert topk(case.x[:0], case.levels, case.order, [2, 2], 3).labels.shape == (0, 3)
+    assert topk(case.x[:0], case.levels, case.order, [2, 2], 3).ids.shape == (0, 3)
     levels = [
         Chunks.of(sp.csr_matrix(w[:, -1]), c.offsets) for w, c in zip(case.weights, case.levels, strict=True)
     ]
     found = topk(sp.csr_matrix((2, 0)), levels, case.order, [9, 99], 3)
-    np.testing.assert_array_equal(found.labels[0], found.labels[1])
+    np.testing.assert_array_equal(found.ids[0], found.ids[1])
     same(
         found,
         plain(sp.csr_matrix((2, 0)), [w[:, [-1]] for w in case.weights], case.offsets, case.order, [9, 99], 3),

@@ -71,5 +71,5 @@ def test_the_best_of_rankings_without_a_label_in_common(k) -> None:
     found = best_of(torch.from_numpy(labels), torch.from_numpy(scores), k)
     for row in range(5):
         order = sorted(range(9), key=lambda i: (-scores[row, i], labels[row, i]))[:k]
-        assert found.labels[row].tolist() == labels[row, order].tolist()
+        assert found.ids[row].tolist() == labels[row, order].tolist()
         assert found.scores[row].tolist() == scores[row, order].tolist()

@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, whether a run may go on in it, and what stays when it is over."""
+"""The folder of a run: which recipe it is of, whether a run may go on in it, and what stays when it is over."""
 
 from __future__ import annotations
 
@@ -7,31 +7,38 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from megalabel.errors import FormatError, SettingError
-from megalabel.storage.files import read_json, recover, write_json
-from megalabel.storage.migrate import migrate_arguments
+from megalabel.inputs.batches import hold_out
+from megalabel.storage import migrate
+from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
+from megalabel.storage.manifest import reading
 from megalabel.version import __version__
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
-    from megalabel.training.recipe import Recipe, Solved
+    from megalabel.training.recipe import DirectRecipe, Recipe
 
 
 BASE = "base"  # the run that the run in a folder builds on, where one command trains both
-FIRST = "first"  # the trained model, while what is made of it is made
+FIRST = "first"  # the trained model, while the second stage is at work
+HELD_OUT = "held_out.npy"  # the rows of the training side that the run did not learn from, (n,) int64, rising
 
 
-def claim(out: Path, recipe: Recipe | Solved) -> bool:
-    """Writes `recipe.json`, or checks that the one there is of this very recipe; True if that run is finished.
+def create_run_folder(out: Path, recipe: Recipe | DirectRecipe) -> bool:
+    """Writes `recipe.json` and `held_out.npy`, or checks those that are there; True if that run is finished.
 
     Raises:
-        SettingError: `out` holds something else, or a run with another recipe, other arguments or other data.
+        SettingError: `out` holds something else, or a run with another recipe, other arguments, other data or
+            other held-out rows.
     """
-    return claim_as(out, recipe.name, recipe.arguments, facts_of(recipe.data), recipe.source_sha256)
+    held = np.asarray(recipe.validation, np.int64)
+    return create_folder(out, recipe.name, recipe.arguments, data_facts(recipe.data), held, recipe.source_sha256)
 
 
-def facts_of(data: Corpus) -> dict[str, Any]:
-    """What `recipe.json` says of a data set."""
+def data_facts(data: Corpus) -> dict[str, Any]:
+    """What `recipe.json` holds of a data set."""
     return {
         "name": data.name,
         "path": str(data.path) if data.path else None,
@@ -41,12 +48,19 @@ def facts_of(data: Corpus) -> dict[str, Any]:
     }
 
 
-def claim_as(
-    out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any], source_sha256: str = ""
+def create_folder(
+    out: Path,
+    name: str,
+    arguments: dict[str, Any],
+    data: dict[str, Any],
+    held: np.ndarray | None = None,
+    source_sha256: str = "",
 ) -> bool:
-    """As `claim`, for what no recipe function made."""
+    """As `create_run_folder`, for what no recipe function made; `held` are the held-out rows, None for unknown."""
     finished = same_run(out, name, arguments, data)
     if finished is not None:
+        if held is not None:
+            _same_rows(held, held_out_rows(out), out)
         return finished
     out.mkdir(parents=True, exist_ok=True)
     facts: dict[str, Any] = {"recipe": name, "arguments": arguments, "data": data}
@@ -54,6 +68,8 @@ def claim_as(
         module = name.partition(":")[0] if ":" in name else f"megalabel.recipes.{name}"
         facts |= {"module": module, "source_sha256": source_sha256}
     write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
+    if held is not None:
+        _write_rows(out / HELD_OUT, held)
     return False
 
 
@@ -68,18 +84,54 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
         return None
     recover(out / "model")
     recover(out / FIRST)
-    there = recorded(out)
+    there = read_recipe(out)
     # As it will be read: tuples are lists.
     _same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
     return bool(there.get("finished"))
 
 
-def recorded(out: Path) -> dict[str, Any]:
-    """The `recipe.json` of a run folder, in the words of today; FormatError for one that is damaged."""
-    facts: dict[str, Any] = read_json(out / "recipe.json", next_step="train the run again")
-    if isinstance(facts.get("arguments"), dict):
-        facts["arguments"] = migrate_arguments(facts["arguments"])
-    return facts
+def read_recipe(out: Path) -> dict[str, Any]:
+    """The `recipe.json` of a run folder, with the names of today; FormatError for one that is damaged."""
+    return migrate.recipe_json(read_json(out / "recipe.json", next_step="train the run again"))
+
+
+def held_out_rows(run_folder: str | Path) -> np.ndarray:
+    """Which rows of the training side a run held out, (n,) int64, rising; none for a run that held out nothing.
+
+    Raises:
+        SettingError: a run of version 0.1.0 that was made beside another one, which is gone.
+        FormatError: no run folder, or a damaged one.
+    """
+    folder = Path(run_folder)
+    if (folder / HELD_OUT).is_file():
+        with reading(folder, wanted=f"{HELD_OUT} with row numbers", next_step="train the run again"):
+            rows: np.ndarray = np.load(folder / HELD_OUT, allow_pickle=False)
+            if rows.ndim != 1 or rows.dtype != np.int64:
+                raise ValueError(f"rows of shape {rows.shape} and dtype {rows.dtype}")
+            return rows
+    facts = read_recipe(folder)  # version 0.1.0 wrote no rows, but drew them from two numbers
+    with reading(folder, wanted="the recipe.json that megalabel wrote", next_step="train the run again"):
+        run = facts["arguments"].get("run")
+        if run is not None and facts["recipe"] == "hybrid":
+            return held_out_rows(finished_folder(Path(run)))
+        fraction, seed = migrate.held_out(facts)
+        return hold_out(int(facts["data"]["texts"]), fraction, seed)[1]
+
+
+def _write_rows(path: Path, rows: np.ndarray) -> None:
+    with write_bytes_atomically(path) as file:
+        np.save(file, np.sort(rows.astype(np.int64)))
+
+
+def _same_rows(now: np.ndarray, before: np.ndarray, out: Path) -> None:
+    if np.array_equal(np.sort(now), np.sort(before)):
+        return
+    raise SettingError(
+        f"the run in {out} holds out {len(before):,} texts, this one {len(now):,}, and not the same ones",
+        wanted="the same held-out texts",
+        next_step="repeat the first command, give another --out, or --overwrite to replace the run",
+        where="out",
+    )
 
 
 def check_out(out: Path, *, finished: bool = False) -> None:
@@ -88,7 +140,7 @@ def check_out(out: Path, *, finished: bool = False) -> None:
     A finished run is refused too, unless `finished` says that it may be one.
     """
     if (out / "recipe.json").exists():
-        if not finished and read_json(out / "recipe.json", next_step="give another --out").get("finished"):
+        if not finished and read_recipe(out).get("finished"):
             raise SettingError(
                 f"the run in {out} is finished", wanted="a new folder", next_step="give another --out"
             )
@@ -103,7 +155,7 @@ def check_out(out: Path, *, finished: bool = False) -> None:
 
 
 def finished_run(out: Path) -> dict[str, Any]:
-    """What `recipe.json` says of a finished run: recipe, arguments, data. SettingError if there is none.
+    """What `recipe.json` holds of a finished run: recipe, arguments, data. SettingError if there is none.
 
     FormatError for one that is damaged.
     """
@@ -114,7 +166,7 @@ def finished_run(out: Path) -> dict[str, Any]:
             next_step="correct the path, or train one with `megalabel train`",
             where="run",
         )
-    facts = recorded(out)
+    facts = read_recipe(out)
     if not facts.get("finished"):
         raise SettingError(
             f"the run in {out} is not finished",
@@ -131,6 +183,12 @@ def finished_run(out: Path) -> dict[str, Any]:
             where=out / "recipe.json",
         )
     return facts
+
+
+def finished_folder(out: Path) -> Path:
+    """The folder itself, if there is a finished run in it; errors as `finished_run`."""
+    finished_run(out)
+    return out
 
 
 def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
@@ -156,10 +214,15 @@ def _without_path(facts: Any) -> Any:
     return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
 
 
-def finish(out: Path, facts: dict[str, Any]) -> None:
-    """Writes into `recipe.json` that the run is over and its facts, and removes what only going on needed."""
-    there = read_json(out / "recipe.json", next_step="give another --out")
+def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:
+    """Writes into `recipe.json` that the run is over, and removes what only going on needed.
+
+    facts: numbers about the run. best: metric, value, step and epoch of the best validation, if there was one.
+    """
+    there = read_recipe(out)
     there["finished"] = {k: round(v, 1) for k, v in facts.items()}
+    if best is not None:
+        there["best_validation"] = best
     write_json(out / "recipe.json", there)
     left_behind = (*out.glob(".model.*-*"), *out.glob(f".{FIRST}.*-*"))  # by kills
     for folder in (out / "last", out / "cache", out / FIRST, *left_behind):

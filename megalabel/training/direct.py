@@ -1,0 +1,33 @@
+"""A recipe that is solved for directly, to a saved model."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+from megalabel.models.base import Classifier, load
+from megalabel.training.log import peak_mb
+from megalabel.training.recipe import DirectRecipe
+from megalabel.training.run_folder import create_run_folder, finish
+
+
+def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool) -> Classifier:
+    """The model of a recipe that is solved for, saved in the run folder `out`; a run cut off begins again.
+
+    The model of a finished run of the same recipe is loaded. The solvers run on the CPU; `device` is for the
+    trained model that the recipe builds on, if any.
+    """
+    if create_run_folder(out, recipe):
+        parts = () if recipe.base_model is None else (recipe.base_model.encoder, recipe.base_model.head)
+        return load(out, device=device, trust=[type(part).__module__.split(".")[0] for part in parts])
+    if recipe.base_model is not None:
+        recipe.base_model.to(device)
+    begun = time.monotonic()
+    model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
+    model.save(out / "model")
+    finish(out, {"seconds": time.monotonic() - begun, "peak_mb": peak_mb()})
+    return model
