@@ -28,7 +28,6 @@ ALLOWED: frozenset[str] = frozenset(
         "megalabel/heads/cascade.py",
         "megalabel/kernels/candidates/_triton/row_step.py",
         "megalabel/kernels/candidates/_triton/row_step.py::_adam",
-        "megalabel/kernels/linear/_cpu/sparse_beam.py::descend",
         "megalabel/labels/build.py::build_tree",
         "megalabel/linear/tree.py::solve_tree",
         "megalabel/metrics/topk.py::apply_filter",

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import pytest
 import torch
-from kernels.all_labels_cases import close, problem
-from kernels.fan_in_cases import case
+from support.all_labels_cases import close, problem
+from support.fan_in_cases import case
 from torch import Tensor
 
 from megalabel.errors import SettingError

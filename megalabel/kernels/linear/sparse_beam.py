@@ -33,6 +33,7 @@ from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import parallel_for
+from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays
 from megalabel.kernels.linear._chunk_checks import check_modest, steady
 from megalabel.kernels.linear._levels import check_levels
 from megalabel.kernels.linear.sparse_chunks import Chunks
@@ -137,7 +138,7 @@ class SparseBeam:
         self.n_inputs = max(0 if level.dense is None else level.dense.shape[1] for level in levels)
         self._sizes = [(level.width, level.n_nodes) for level in levels]
         ids = [*(np.arange(level.n_nodes) for level in levels[:-1]), self.order]
-        self._arrays = [_arguments(level, numbers) for level, numbers in zip(levels, ids, strict=True)]
+        self._arrays = tuple(level_arrays(level, numbers) for level, numbers in zip(levels, ids, strict=True))
 
     def __call__(
         self, x: sp.csr_matrix, k: int, exclude: Positives | None = None, inputs: np.ndarray | None = None
@@ -165,7 +166,7 @@ class SparseBeam:
         values = steady(x.data, np.float32)
         check_finite(values, "x")  # once more: float64 may hold what float32 does not
         hidden, cuts = _excluded(exclude, n, len(self.order))
-        rooms, mode = self._rooms(k), _MODES.index(self.scores)
+        rooms, mode = tuple(self._rooms(k)), _MODES.index(self.scores)
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
         found = np.zeros(n, dtype=np.int64)
         descend = _COMPILED.always().descend
@@ -175,16 +176,9 @@ class SparseBeam:
             start, stop = piece * block, min((piece + 1) * block, n)
             m, part, ends = stop - start, slice(start, stop), slice(start, stop + 1)
             table = np.zeros(self.n_features, dtype=np.int32) if m > _FEW else _NO_TABLE
-            heaps = np.zeros((m, 1)), np.zeros((m, 1), dtype=np.int64), np.ones(m, dtype=np.int64)
-            for room, arrays in zip(rooms, self._arrays, strict=True):
-                above, heaps = (
-                    heaps,
-                    (np.empty((m, room)), np.empty((m, room), dtype=np.int64), np.zeros_like(found[part])),
-                )
-                last = arrays is self._arrays[-1]
-                own = (hidden, cuts[ends]) if last else (_NOTHING, np.zeros(m + 1, dtype=np.int64))
-                descend(indptr[ends], columns, values, dense[part], *above, *arrays, table, mode, *own, *heaps)
-            keys[part], labels[part], found[part] = heaps
+            queries = Queries(indptr[ends], columns, values, dense[part], table)
+            best = Heaps(keys[part], labels[part], found[part])
+            descend(queries, self._arrays, rooms, mode, Hidden(hidden, cuts[ends]), best)
 
         parallel_for(walk, -(-n // block))
         return _ranked(keys, labels, found, k)
@@ -216,15 +210,6 @@ class SparseBeam:
             )
         check_modest(given, "inputs")
         return steady(given, np.float32)
-
-
-def _arguments(level: Chunks, ids: np.ndarray) -> tuple[np.ndarray | int, ...]:
-    """A level as the body takes it."""
-    dense = steady(np.empty((level.n_nodes, 0)) if level.dense is None else level.dense, np.float32)
-    return (
-        level.offsets, level.starts, level.features, level.entries, level.children, level.values, level.bias,
-        dense, level.width, steady(ids, np.int64),
-    )  # fmt: skip
 
 
 def _excluded(exclude: Positives | None, n: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:

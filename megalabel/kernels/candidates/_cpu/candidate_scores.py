@@ -9,6 +9,7 @@ number depends on the work alone, so that results do not depend on how many thre
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -27,13 +28,41 @@ _PARTS = 16  # each holds a sum (B, D)
 _PART_WORK = 1 << 18  # multiplications that are worth a part of their own
 
 
+class Parts(NamedTuple):
+    """The candidate rows, by blocks of the same range, and how they are cut into parts."""
+
+    cuts: np.ndarray  # (parts + 1,), counted in rows that occur
+    before: np.ndarray  # (G + 1,), how many rows lie before each group
+    starts: np.ndarray  # the rest as in `BlocksByRow`
+    offsets: np.ndarray
+    texts: np.ndarray
+    first: np.ndarray
+
+
+class Table(NamedTuple):
+    """What is scored with what."""
+
+    views: np.ndarray  # (B, D)
+    weight: np.ndarray  # (n, D)
+    bias: np.ndarray  # (n,), or empty
+
+
+class Found(NamedTuple):
+    """What a loss gives."""
+
+    logits: np.ndarray  # (C,)
+    cells: np.ndarray  # (C,), the gradient by them
+    values: np.ndarray  # (parts,) float64
+    sums: np.ndarray  # (parts, B, D), the gradient by the views, or (parts, 0, D)
+
+
 def scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
     """Logits (C,)."""
     logits = views.new_empty(candidates.n_cells)
     parts = thread_count(weight.device)
     before, cuts = cut_rows(candidates.by_rows, _OWN_COST, parts)
-    arrays = *_blocks(candidates), *_table(views, weight, bias), logits.numpy()
-    run_ranges(lambda part: _scores(part.start, part.stop, cuts, before, *arrays), chunk_ranges(parts, 1, parts))
+    given = Parts(cuts, before, *_blocks(candidates)), Table(*_table(views, weight, bias)), logits.numpy()
+    run_ranges(lambda part: _scores(part.start, part.stop, *given), chunk_ranges(parts, 1, parts))
     return logits
 
 
@@ -58,10 +87,11 @@ def bce(
     logits, cells = views.new_empty(candidates.n_cells), views.new_empty(candidates.n_cells)
     values = torch.empty(parts, dtype=torch.float64)
     sums = views.new_empty(parts, candidates.batch if wants_views else 0, views.shape[1])
-    out = [x.numpy() for x in (logits, cells, values, sums)]
-    arrays = *_blocks(candidates), *_table(views, weight, bias), offsets.numpy(), rows.numpy(), np.float32(scale)
+    out = Found(*(x.numpy() for x in (logits, cells, values, sums)))
+    given = Parts(cuts, before, *_blocks(candidates)), Table(*_table(views, weight, bias))
+    positives = offsets.numpy(), rows.numpy()
     ranges = chunk_ranges(parts, 1, thread_count(weight.device))
-    run_ranges(lambda part: _bce(part.start, part.stop, cuts, before, *arrays, *out), ranges)
+    run_ranges(lambda part: _bce(part.start, part.stop, *given, *positives, np.float32(scale), out), ranges)
     dviews = sums[0]
     for other in sums[1:]:
         dviews += other
@@ -115,7 +145,7 @@ def _add_rows(into: np.ndarray, weight: np.ndarray, first: int, cells: np.ndarra
 
 
 @vectorised
-def _losses(z, g, scale):  # type: ignore[no-untyped-def]
+def _losses(z, g, scale):
     """g (m,) ← scale · sigmoid(z); Σ softplus(z) = Σ max(z, 0) + log Π (1 + e^−|z|) of m ≤ 16 logits."""
     one = np.float32(1)
     loss, product = 0.0, 1.0
@@ -128,10 +158,10 @@ def _losses(z, g, scale):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _scores(  # type: ignore[no-untyped-def]
-    low, high, cuts, before, starts, offsets, texts, first, views, weight, bias, logits
-):
+def _scores(low, high, parts, table, logits):
     """Parts low … high − 1 of the rows."""
+    cuts, before, starts, offsets, texts, first = parts
+    views, weight, bias = table
     for part in range(low, high):
         group = np.searchsorted(before, cuts[part], side="right") - 1
         while group < len(starts) and before[group] < cuts[part + 1]:
@@ -146,27 +176,11 @@ def _scores(  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _bce(  # type: ignore[no-untyped-def]
-    low,
-    high,
-    cuts,
-    before,
-    starts,
-    offsets,
-    texts,
-    first,
-    views,
-    weight,
-    bias,
-    of_text,
-    positives,
-    scale,
-    logits,
-    cells,
-    values,
-    sums,
-):
+def _bce(low, high, parts, table, of_text, positives, scale, out):
     """Parts low … high − 1 of the rows; text b's positives are of_text[b]:of_text[b + 1]."""
+    cuts, before, starts, offsets, texts, first = parts
+    views, weight, bias = table
+    logits, cells, values, sums = out
     for part in range(low, high):
         sums[part] = 0
         loss = 0.0

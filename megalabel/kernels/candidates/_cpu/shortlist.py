@@ -7,6 +7,7 @@ lower bits find the k-th largest exactly; ties are settled by position, which ri
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +20,28 @@ from megalabel.kernels.core.threads import run_ranges, thread_count
 _BINS = 2048  # 11 bits at a time; 8 KB of counts
 
 
+class Given(NamedTuple):
+    """The scored candidates and the positives of all texts."""
+
+    bits: np.ndarray  # (C,) int32, the bits of the logits
+    bounds: np.ndarray  # (B + 1,), where the cells of each text begin
+    texts: np.ndarray  # (B + 1,), where its blocks begin
+    starts: np.ndarray
+    ends: np.ndarray
+    offsets: np.ndarray  # (B + 1,), where its positives begin
+    rows: np.ndarray
+
+
+class Kept(NamedTuple):
+    """What texts keep; that of text b is written from room[b] on."""
+
+    room: np.ndarray
+    cells: np.ndarray
+    nodes: np.ndarray
+    kept: np.ndarray  # (B,), how many nodes
+    found: np.ndarray  # (B,), how many positives are among the best
+
+
 def select(
     logits: Tensor, candidates: Candidates, k: int, offsets: Tensor, rows: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, int]:
@@ -29,14 +52,14 @@ def select(
     room = torch.nn.functional.pad(most.cumsum(0), (1, 0))
     cells, nodes = torch.empty(int(room[-1]), dtype=torch.int64), torch.empty(int(room[-1]), dtype=torch.int64)
     kept, found = torch.zeros_like(counts), torch.zeros_like(counts)
-    inputs = logits.view(torch.int32), bounds, candidates.texts, candidates.starts, candidates.ends
-    tensors = *inputs, offsets, rows, room, cells, nodes, kept, found
-    arrays = [tensor.numpy() for tensor in tensors]
+    inputs = logits.view(torch.int32), bounds, candidates.texts, candidates.starts, candidates.ends, offsets, rows
+    given = Given(*(tensor.numpy() for tensor in inputs))
+    out = Kept(*(tensor.numpy() for tensor in (room, cells, nodes, kept, found)))
     threads = min(thread_count(logits.device), max(1, candidates.batch))
     cuts = np.searchsorted(bounds.numpy(), np.arange(1, threads) * candidates.n_cells / threads)
     cuts = np.concatenate([[0], cuts, [candidates.batch]])
     ranges = [range(a, b) for a, b in pairwise(cuts)]
-    run_ranges(lambda texts: _select(texts.start, texts.stop, k, *arrays), ranges)
+    run_ranges(lambda texts: _select(texts.start, texts.stop, k, given, out), ranges)
     texts = torch.nn.functional.pad(kept.cumsum(0), (1, 0))
     if len(cells) != int(texts[-1]):  # a text with more than k positives, not all of them candidates
         place = torch.arange(len(cells)) - room[:-1].repeat_interleave(most)
@@ -134,8 +157,10 @@ def _keep(keys, bar, ties, starts, ends, first, cells, nodes):
 
 
 @compiled
-def _select(low, high, k, bits, bounds, texts, starts, ends, offsets, rows, room, cells, nodes, kept, found):
-    """Texts low … high − 1; what text b keeps is written from room[b] on."""
+def _select(low, high, k, given, out):
+    """Texts low … high − 1."""
+    bits, bounds, texts, starts, ends, offsets, rows = given
+    room, cells, nodes, kept, found = out
     longest = 0
     for b in range(low, high):
         longest = max(longest, bounds[b + 1] - bounds[b])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -14,6 +16,23 @@ _PIECE = 1 << 9  # labels that a thread takes at a time
 _LOW = np.uint64(0xFFFFFFFF)
 
 
+class Graph(NamedTuple):
+    """The labels of each text, and the texts of each label."""
+
+    text_indptr: np.ndarray
+    text_labels: np.ndarray
+    label_indptr: np.ndarray
+    label_texts: np.ndarray
+
+
+class Rules(NamedTuple):
+    """How long a walk is, how likely a hop begins at its label again, and how many labels are counted."""
+
+    hops: int
+    p_reset: float
+    top: int
+
+
 def counts_of_walks(
     labels: sp.csr_matrix, texts: sp.csr_matrix, keys: np.ndarray, hops: int, p_reset: float, top: int
 ) -> sp.csr_matrix:
@@ -24,61 +43,32 @@ def counts_of_walks(
     columns = np.empty(indptr[-1], dtype=np.int32 if n < 1 << 31 else np.int64)
     values = np.empty(indptr[-1], dtype=np.float32)
     counts = np.zeros(n, dtype=np.int64)
+    graph = Graph(labels.indptr, labels.indices, texts.indptr, texts.indices)
+    rules = Rules(hops, p_reset, top)
     scratch: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def work(worker: int, piece: int) -> None:
         if worker not in scratch:
             scratch[worker] = np.zeros(n, dtype=np.int32), np.empty(min(hops, n), dtype=np.int64)
         first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
-        walk(
-            labels.indptr,
-            labels.indices,
-            texts.indptr,
-            texts.indices,
-            keys,
-            first,
-            last,
-            hops,
-            p_reset,
-            top,
-            *scratch[worker],
-            indptr,
-            columns,
-            values,
-            counts,
-        )
+        walk(graph, keys, first, last, rules, *scratch[worker], indptr, columns, values, counts)
 
     parallel_for(work, -(-n // _PIECE))
     return tight(indptr, columns, values, counts, (n, n))
 
 
 @helper
-def _drawn(indptr, indices, row, bits):  # type: ignore[no-untyped-def]
+def _drawn(indptr, indices, row, bits):
     """One of the row's indices, by 32 random bits."""
     start = indptr[row]
     return indices[start + below(bits, indptr[row + 1] - start)]
 
 
 @compiled
-def walk(  # type: ignore[no-untyped-def]
-    text_indptr,
-    text_labels,
-    label_indptr,
-    label_texts,
-    keys,
-    first,
-    last,
-    hops,
-    p_reset,
-    top,
-    landed,
-    touched,
-    indptr,
-    columns,
-    values,
-    counts,
-):
+def walk(graph, keys, first, last, rules, landed, touched, indptr, columns, values, counts):
     """Rows first … last − 1 of the counts; landed holds zeros before and after."""
+    text_indptr, text_labels, label_indptr, label_texts = graph
+    hops, p_reset, top = rules
     for label in range(first, last):
         if label_indptr[label] == label_indptr[label + 1]:
             continue
@@ -116,7 +106,7 @@ def walk(  # type: ignore[no-untyped-def]
 
 
 @helper
-def _most_frequent(touched, landed, top):  # type: ignore[no-untyped-def]
+def _most_frequent(touched, landed, top):
     """The `top` labels of the largest counts come first in `touched`, ties to the lower label; gives how many."""
     kept = 0
     for i in range(len(touched)):
@@ -140,7 +130,7 @@ def _most_frequent(touched, landed, top):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _sort_pairs(columns, values):  # type: ignore[no-untyped-def]
+def _sort_pairs(columns, values):
     """Sorts both by column: there are few."""
     for i in range(1, len(columns)):
         column, value = columns[i], values[i]

@@ -59,22 +59,15 @@ def _room(n, entries):
 
 
 @helper
-def _rounds(
-    indptr,
-    columns,
-    values,
-    draw,
-    tolerance,
-    max_rounds,
-    total,
-    left_sum,
-    direction,
-    difference,
-    ranked,
-    is_left,
-    change,
-):
-    """Halves one node's rows; is_left says which go where."""
+def _rounds(rows, draw, tolerance, max_rounds, columns_scratch, rows_scratch):
+    """Halves one node's rows; is_left says which go where.
+
+    rows: indptr, columns and values. columns_scratch: total, left_sum and direction, a number for each column.
+    rows_scratch: difference, ranked, is_left and change, a number for each row.
+    """
+    indptr, columns, values = rows
+    total, left_sum, direction = columns_scratch
+    difference, ranked, is_left, change = rows_scratch
     n = len(difference)
     is_left[:] = False
     left_sum[:] = 0
@@ -132,19 +125,12 @@ def split_small(indptr, columns, values, order, path, depth, draws, tolerance, m
             continue
         width = _renumber(here[1], here[2], here[0][first], here[0][last], number, names, total)
         _rounds(
-            here[0][first : last + 1],
-            here[1],
-            here[2],
+            (here[0][first : last + 1], here[1], here[2]),
             draws[path],
             tolerance,
             max_rounds,
-            total[:width],
-            left_sum[:width],
-            direction[:width],
-            difference[:size],
-            ranked[:size],
-            is_left[:size],
-            change[:size],
+            (total[:width], left_sum[:width], direction[:width]),
+            (difference[:size], ranked[:size], is_left[:size], change[:size]),
         )
         _deal(here, there, first, size, is_left)
         middle = first + (size + 1) // 2

@@ -12,6 +12,7 @@ import numpy as np
 from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
 from megalabel.kernels.core._cpu.heaps import holds, log_sigmoid, offer
 from megalabel.kernels.core._cpu.search import lower_bound
+from megalabel.kernels.linear._beam_arrays import Heaps, Hidden
 
 CUBED, SQUARED, SIGMOID = range(3)
 # A step of a binary search takes about as long as this many rows take to enter the table and leave it again.
@@ -19,7 +20,7 @@ _ROWS_A_STEP = 2
 
 
 @helper
-def _log_score(z, mode):  # type: ignore[no-untyped-def]
+def _log_score(z, mode):
     """Never above 0."""
     if mode == SIGMOID:
         return log_sigmoid(z)
@@ -30,13 +31,13 @@ def _log_score(z, mode):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _add(z, x, row, entries, children, weights):  # type: ignore[no-untyped-def]
+def _add(z, x, row, entries, children, weights):
     for at in range(entries[row], entries[row + 1]):
         z[children[at]] += np.float64(weights[at]) * x
 
 
 @helper
-def _add_found(z, columns, values, first, last, features, entries, children, weights):  # type: ignore[no-untyped-def]
+def _add_found(z, columns, values, first, last, features, entries, children, weights):
     """Looks each feature of a text up in the rows first … last − 1 of a chunk; both rise."""
     for i in range(len(columns)):
         first = lower_bound(features, first, last, columns[i])
@@ -45,7 +46,7 @@ def _add_found(z, columns, values, first, last, features, entries, children, wei
 
 
 @helper
-def _add_tabled(z, columns, values, first, table, entries, children, weights):  # type: ignore[no-untyped-def]
+def _add_tabled(z, columns, values, first, table, entries, children, weights):
     """The same by a table of all features: 1 + the row within the chunk, or 0."""
     for i in range(len(columns)):
         place = table[columns[i]]
@@ -54,7 +55,7 @@ def _add_tabled(z, columns, values, first, table, entries, children, weights):  
 
 
 @summing
-def _dot(x, weights):  # type: ignore[no-untyped-def]
+def _dot(x, weights):
     total = np.float32(0)
     for i in range(len(x)):
         total += x[i] * weights[i]
@@ -62,7 +63,7 @@ def _dot(x, weights):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _pairs_by_chunk(nodes, sizes, n_chunks):  # type: ignore[no-untyped-def]
+def _pairs_by_chunk(nodes, sizes, n_chunks):
     """Every (text, place in its beam), by the chunk below it, then by text."""
     ends = np.zeros(n_chunks + 1, np.int64)
     for text in range(len(sizes)):
@@ -79,13 +80,13 @@ def _pairs_by_chunk(nodes, sizes, n_chunks):  # type: ignore[no-untyped-def]
 
 
 @helper
-def _pairs_of_one(size):  # type: ignore[no-untyped-def]
+def _pairs_of_one(size):
     """The places of one text's beam; a heap keeps the worst in front, and the best should come first."""
     return np.zeros(size, np.int64), np.arange(size - 1, -1, -1)
 
 
 @helper
-def _run_of_chunk(texts, places, nodes, j, indptr):  # type: ignore[no-untyped-def]
+def _run_of_chunk(texts, places, nodes, j, indptr):
     """Where the pairs of the chunk of pair j end, and how many features their texts have."""
     chunk, end, n_features = nodes[texts[j], places[j]], j, 0
     while end < len(texts) and nodes[texts[end], places[end]] == chunk:
@@ -95,7 +96,7 @@ def _run_of_chunk(texts, places, nodes, j, indptr):  # type: ignore[no-untyped-d
 
 
 @helper
-def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room):  # type: ignore[no-untyped-def]
+def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room):
     for child in range(len(z)):
         # No logarithm is above min(z, 0) or 0: whose bound is too low needs no exact value.
         if mode == SIGMOID and size == room and above + min(z[child], 0.0) < keys[0]:
@@ -110,40 +111,31 @@ def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room
 
 
 @compiled
-def descend(  # type: ignore[no-untyped-def]
-    indptr,
-    columns,
-    values,
-    dense_inputs,
-    above,
-    nodes,
-    beam_sizes,
-    offsets,
-    starts,
-    features,
-    entries,
-    children,
-    weights,
-    bias,
-    dense,
-    width,
-    ids,
-    table,
-    mode,
-    excluded,
-    cuts,
-    keys,
-    rows,
-    sizes,
-):
-    """Fills heaps, keys and rows (n, room) and sizes (n,), with the best children of the nodes n texts stand at.
+def descend(queries, levels, rooms, mode, excluded, found):
+    """Fills the heaps `found` with the best nodes of the last level; `_beam_arrays.py` has the arguments.
 
-    above and nodes (n, beam), beam_sizes (n,): the nodes' log scores, and the nodes. ids (C,): what a child is
-    called in rows. table: zeros (V,) before and after, or of length 0: then it is not used.
-    excluded[cuts[t] : cuts[t + 1]], rising: what text t is never given. dense_inputs (n, E), dense (C, E): E may
-    be 0.
+    rooms: how many nodes of each level a text keeps. mode: how a score becomes a log score. excluded: which labels
+    no text gets.
     """
-    room, z = keys.shape[1], np.empty(width, np.float64)
+    n = len(found.sizes)
+    above = Heaps(np.zeros((n, 1)), np.zeros((n, 1), np.int64), np.ones(n, np.int64))
+    nothing = Hidden(np.empty(0, np.int64), np.zeros(n + 1, np.int64))
+    for i in range(len(levels) - 1):
+        below = Heaps(np.empty((n, rooms[i])), np.empty((n, rooms[i]), np.int64), np.zeros(n, np.int64))
+        _descend_level(queries, above, levels[i], mode, nothing, below)
+        above = below
+    _descend_level(queries, above, levels[len(levels) - 1], mode, excluded, found)
+
+
+@helper
+def _descend_level(queries, above, level, mode, excluded, found):
+    """Fills the heaps `found` with the best children of the nodes `above`."""
+    indptr, columns, values, table = queries.indptr, queries.columns, queries.values, queries.table
+    nodes, beam_sizes = above.nodes, above.sizes
+    offsets, starts, features, bias = level.offsets, level.starts, level.features, level.bias
+    entries, children, weights, dense = level.entries, level.children, level.weights, level.dense
+    keys, rows, sizes = found.keys, found.nodes, found.sizes
+    room, z = keys.shape[1], np.empty(level.width, np.float64)
     if len(beam_sizes) == 1:
         texts, places = _pairs_of_one(beam_sizes[0])
     else:
@@ -160,7 +152,7 @@ def descend(  # type: ignore[no-untyped-def]
                 for row in range(first, last):
                     table[features[row]] = row - first + 1
         # A child's score is at most its parent's: a whole chunk may be out of question.
-        total = above[text, places[j]]
+        total = above.keys[text, places[j]]
         if sizes[text] < room or total >= keys[text, 0]:
             scores = z[: offsets[chunk + 1] - offsets[chunk]]
             scores[:] = bias[offsets[chunk] : offsets[chunk + 1]]
@@ -171,9 +163,10 @@ def descend(  # type: ignore[no-untyped-def]
                 _add_found(scores, columns[own], values[own], first, last, features, entries, children, weights)
             if dense.shape[1] > 0:
                 for child in range(len(scores)):
-                    scores[child] += _dot(dense_inputs[text], dense[offsets[chunk] + child])
+                    scores[child] += _dot(queries.dense[text], dense[offsets[chunk] + child])
             sizes[text] = _offer_children(
-                scores, total, mode, offsets[chunk], ids, excluded[cuts[text] : cuts[text + 1]],
+                scores, total, mode, offsets[chunk], level.ids,
+                excluded.nodes[excluded.cuts[text] : excluded.cuts[text + 1]],
                 keys[text], rows[text], sizes[text], room,
             )  # fmt: skip
         if tabled and j + 1 == end:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -16,6 +18,28 @@ _ONE = np.uint64(1)
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
 _PLACES = np.zeros(64, dtype=np.int64)
 _PLACES[[((1 << place) * int(_DE_BRUIJN) & (1 << 64) - 1) >> 58 for place in range(64)]] = np.arange(64)
+
+
+class Rows(NamedTuple):
+    """The arrays of a CSR matrix."""
+
+    indptr: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """Memory of a thread for one row of a product of v columns.
+
+    sums, seen and words hold zeros before and after. seen has a bit for each column, words a bit for each word of
+    seen: reading them in order gives a row's columns in order, without sorting.
+    """
+
+    sums: np.ndarray  # (v,)
+    seen: np.ndarray
+    words: np.ndarray
+    touched: np.ndarray  # (v,), the columns of a row
+    found: np.ndarray  # (2, v), their values, and these once more to be ranked
 
 
 def largest_of_rows(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
@@ -43,11 +67,12 @@ def largest_of_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_mat
     columns = np.empty(indptr[-1], dtype=x.indices.dtype)
     values = np.empty(indptr[-1], dtype=x.dtype)
     counts = np.zeros(n, dtype=np.int64)
-    scratch: dict[int, tuple[np.ndarray, ...]] = {}
+    scratch: dict[int, Scratch] = {}
+    rows_of_a, rows_of_x = Rows(a.indptr, a.indices, a.data), Rows(x.indptr, x.indices, x.data)
 
     def work(worker: int, piece: int) -> None:
         if worker not in scratch:
-            scratch[worker] = (
+            scratch[worker] = Scratch(
                 np.zeros(v, dtype=x.dtype),
                 np.zeros((v >> 6) + 1, dtype=np.uint64),
                 np.zeros((v >> 12) + 1, dtype=np.uint64),
@@ -55,29 +80,14 @@ def largest_of_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_mat
                 np.empty((2, v), dtype=x.dtype),
             )
         first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
-        multiply_rows(
-            a.indptr,
-            a.indices,
-            a.data,
-            x.indptr,
-            x.indices,
-            x.data,
-            first,
-            last,
-            k,
-            *scratch[worker],
-            indptr,
-            columns,
-            values,
-            counts,
-        )
+        multiply_rows(rows_of_a, rows_of_x, first, last, k, scratch[worker], indptr, columns, values, counts)
 
     parallel_for(work, -(-n // _PIECE))
     return tight(indptr, columns, values, counts, (n, v))
 
 
 @compiled
-def keep_rows(indptr, columns, values, first, last, k, new_indptr, new_columns, new_values):  # type: ignore[no-untyped-def]
+def keep_rows(indptr, columns, values, first, last, k, new_indptr, new_columns, new_values):
     """The k largest entries of the rows first … last − 1."""
     ranked = np.empty(0, values.dtype)
     for row in range(first, last):
@@ -106,7 +116,7 @@ def keep_rows(indptr, columns, values, first, last, k, new_indptr, new_columns, 
 
 
 @helper
-def _bar(values, ranked, k):  # type: ignore[no-untyped-def]
+def _bar(values, ranked, k):
     """The k-th largest value, and how many of those that equal it are among the k largest."""
     ranked[:] = values
     bar = smallest(ranked, len(values) - k)
@@ -117,7 +127,7 @@ def _bar(values, ranked, k):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def most_of_rows(a_indptr, a_columns, x_indptr, k, indptr):  # type: ignore[no-untyped-def]
+def most_of_rows(a_indptr, a_columns, x_indptr, k, indptr):
     """indptr of a matrix that has room for k entries of each row of a product, or for all if there are fewer."""
     for row in range(len(a_indptr) - 1):
         entries = 0
@@ -127,31 +137,11 @@ def most_of_rows(a_indptr, a_columns, x_indptr, k, indptr):  # type: ignore[no-u
 
 
 @compiled
-def multiply_rows(  # type: ignore[no-untyped-def]
-    a_indptr,
-    a_columns,
-    a_values,
-    x_indptr,
-    x_columns,
-    x_values,
-    first,
-    last,
-    k,
-    sums,
-    seen,
-    words,
-    touched,
-    found,
-    indptr,
-    columns,
-    values,
-    counts,
-):
-    """The k largest entries of the product's rows first … last − 1.
-
-    sums, seen and words hold zeros before and after. seen has a bit for each column, words a bit for each
-    word of seen: reading them in order gives a row's columns in order, without sorting.
-    """
+def multiply_rows(a, x, first, last, k, scratch, indptr, columns, values, counts):
+    """The k largest entries of the product's rows first … last − 1."""
+    a_indptr, a_columns, a_values = a
+    x_indptr, x_columns, x_values = x
+    sums, seen, words, touched, found = scratch
     for row in range(first, last):
         for j in range(a_indptr[row], a_indptr[row + 1]):
             factor = a_values[j]
@@ -181,7 +171,7 @@ def multiply_rows(  # type: ignore[no-untyped-def]
 
 
 @helper
-def _collect(sums, seen, words, touched, values):  # type: ignore[no-untyped-def]
+def _collect(sums, seen, words, touched, values):
     """Columns and values of the sums that are not 0, by column; gives how many, and leaves zeros behind."""
     size = 0
     for i in range(len(words)):
@@ -201,6 +191,6 @@ def _collect(sums, seen, words, touched, values):  # type: ignore[no-untyped-def
 
 
 @helper
-def _lowest(bits):  # type: ignore[no-untyped-def]
+def _lowest(bits):
     """The place of the lowest bit that is set, by a de Bruijn sequence: each has other top six bits behind it."""
     return _PLACES[((bits & (~bits + _ONE)) * _DE_BRUIJN) >> np.uint64(58)]
