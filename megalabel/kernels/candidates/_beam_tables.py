@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +12,18 @@ from torch import Tensor
 from megalabel.errors import SettingError
 
 Numbers = Tensor | np.ndarray
+
+
+class BeamTree(NamedTuple):
+    """Tables, tree and beams as the compiled body takes them."""
+
+    weights: tuple[np.ndarray, ...]
+    biases: tuple[np.ndarray, ...]
+    offsets: tuple[np.ndarray, ...]
+    order: np.ndarray
+    beams: np.ndarray
+    cells: int  # the most candidates of a text at a level of clusters, and no less than the largest leaf
+    mode: int  # how scores are combined, numbered as in the body
 
 
 class BeamTables:
@@ -48,6 +61,18 @@ class BeamTables:
         self.widest, self.cells = max(sizes[0], *reach), max(sizes[0], fans[-1], *reach[:-1])
         self.offsets = [torch.from_numpy(o).to(self.device) for o in children]
         self.order = torch.from_numpy(places).to(self.device)
+
+    def arrays(self, mode: int) -> BeamTree:
+        """What the compiled body takes, on a CPU; memory is shared."""
+        return BeamTree(
+            tuple(w.numpy() for w in self.weights),
+            tuple(b.numpy() for b in self.biases),
+            tuple(o.numpy() for o in self.offsets),
+            self.order.numpy(),
+            np.array(self.beams, dtype=np.int64),
+            self.cells,
+            mode,
+        )
 
 
 def _integers(numbers: Numbers) -> np.ndarray:

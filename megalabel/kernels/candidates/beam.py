@@ -24,7 +24,7 @@ Elsewhere torch gathers the candidates' rows in bounded pieces. `plain` is the d
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -138,17 +138,7 @@ class BeamSearch:
             wanted = " or ".join(_MODES)
             raise SettingError(f"scores={scores!r}", wanted=wanted, next_step="leave it out", where="scores")
         self.scores = scores
-        self._walked: tuple[Any, ...] = ()
-        if tables.device.type == "cpu":
-            self._walked = (
-                tuple(w.numpy() for w in tables.weights),
-                tuple(b.numpy() for b in tables.biases),
-                tuple(o.numpy() for o in tables.offsets),
-                tables.order.numpy(),
-                np.array(tables.beams, dtype=np.int64),
-                tables.cells,
-                _MODES.index(scores),
-            )
+        self._walked = tables.arrays(_MODES.index(scores)) if tables.device.type == "cpu" else None
 
     @property
     def weights(self) -> list[Tensor]:
@@ -204,7 +194,7 @@ class BeamSearch:
 
         def texts(start: int, stop: int, top: np.ndarray) -> int:
             bad, part = np.zeros(1, dtype=np.int64), slice(start, stop)
-            walk(x[part], top, *self._walked, excluded, cuts[start : stop + 1], labels[part], best[part], bad)
+            walk(x[part], top, self._walked, excluded, cuts[start : stop + 1], labels[part], best[part], bad)
             return int(bad[0])
 
         def chunks(numbers: range) -> int:
@@ -215,8 +205,10 @@ class BeamSearch:
                 bad += texts(start, stop, top.numpy())
             return bad
 
-        if n == 1:
-            bad = texts(0, 1, _NO_LOGITS)
+        if n == 1:  # slices of all arrays would take as long as a level
+            count = np.zeros(1, dtype=np.int64)
+            walk(x, _NO_LOGITS, self._walked, excluded, cuts, labels, best, count)
+            bad = int(count[0])
         else:
             threads = thread_count(views.device)
             ranges = chunk_ranges(max(n, 1), _TEXTS, threads)

@@ -6,9 +6,11 @@ may share a tree.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
+from megalabel.kernels.candidates._beam_tables import BeamTree
 from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
 from megalabel.kernels.core._cpu.heaps import before, holds, log_sigmoid, offer, sink
 
@@ -62,11 +64,30 @@ def _add_path(z, totals, at, end, above, keys, rows, size, room, first):
     return size
 
 
+class Table(NamedTuple):
+    """The rows of one level."""
+
+    weight: np.ndarray  # (n, D)
+    bias: np.ndarray  # (n,)
+
+
+class Scratch(NamedTuple):
+    """Memory for one text: its candidates at a level, the heap of the best, and the blocks of the next level."""
+
+    z: np.ndarray  # logits
+    totals: np.ndarray  # log-probabilities of paths
+    nodes: np.ndarray
+    keys: np.ndarray
+    rows: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    above: np.ndarray  # what a block's parent adds to the scores of its rows
+
+
 @helper
-def _descend(
-    weight, bias, x, top, children, path, fade, room, starts, ends, above, blocks, z, totals, nodes, keys, rows
-):
-    """From candidates in blocks starts:ends to the children of the best `room`; -1 if a logit was not finite."""
+def _descend(table, x, top, children, path, fade, room, blocks, scratch):
+    """From candidates in `blocks` blocks to the children of the best `room`; -1 if a logit was not finite."""
+    z, totals, nodes, keys, rows, starts, ends, above = scratch
     n, size, finite = 0, 0, True
     for j in range(blocks):
         at = n
@@ -74,7 +95,7 @@ def _descend(
             n = top.shape[0]
             z[:n] = top
         else:
-            n = _logits(weight, bias, x, starts[j], ends[j], z, at)
+            n = _logits(table.weight, table.bias, x, starts[j], ends[j], z, at)
         finite = finite and _all_finite(z[at:n])
         for cell in range(at, n):
             nodes[cell] = starts[j] + cell - at
@@ -97,11 +118,12 @@ def _descend(
 
 
 @helper
-def _arrive(weight, bias, x, order, alone, room, excluded, starts, ends, above, blocks, z, keys, rows):
+def _arrive(table, x, order, alone, room, excluded, blocks, scratch):
     """The heap of the best `room` labels in the blocks: its size, or -1 if a logit is not finite."""
+    z, _, _, keys, rows, starts, ends, above = scratch
     size, finite = 0, True
     for j in range(blocks):
-        n = _logits(weight, bias, x, starts[j], ends[j], z, 0)
+        n = _logits(table.weight, table.bias, x, starts[j], ends[j], z, 0)
         finite = finite and _all_finite(z[:n])
         for cell in range(n):
             key = z[cell]
@@ -121,13 +143,7 @@ def _arrive(weight, bias, x, order, alone, room, excluded, starts, ends, above, 
 def walk(
     views: np.ndarray,
     top: np.ndarray,
-    weights: tuple[np.ndarray, ...],
-    biases: tuple[np.ndarray, ...],
-    offsets: tuple[np.ndarray, ...],
-    order: np.ndarray,
-    beams: np.ndarray,
-    cells: int,
-    mode: int,
+    tree: BeamTree,
     excluded: np.ndarray,
     cuts: np.ndarray,
     labels: np.ndarray,
@@ -136,14 +152,15 @@ def walk(
 ) -> None:
     """Fills labels and scores (B, k); adds to bad[0] the number of texts that met a logit that is not finite.
 
-    views (B, V, D). top: the logits (B, n_0) of level 0, or (B, 0): then they are computed here. cells: the most
-    candidates of a text at a level of clusters, and no less than the largest leaf. Text b's excluded labels are
-    excluded[cuts[b] : cuts[b + 1]], rising.
+    views (B, V, D). top: the logits (B, n_0) of level 0, or (B, 0): then they are computed here. Text b's
+    excluded labels are excluded[cuts[b] : cuts[b + 1]], rising.
     """
+    weights, biases, offsets, order, beams, cells, mode = tree
     k, depth, most = labels.shape[1], len(offsets), beams.max()
     z, totals, nodes = np.empty(cells, np.float32), np.empty(cells, np.float64), np.empty(cells, np.int64)
     starts, ends, above = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.float64)
     keys, rows = np.empty(max(most, k), np.float32), np.empty(max(most, k), np.int64)
+    scratch = Scratch(z, totals, nodes, keys, rows, starts, ends, above)
     for b in range(views.shape[0]):
         blocks, starts[0], ends[0], above[0] = 1, 0, weights[0].shape[0], 0.0
         given = top[b]
@@ -151,16 +168,16 @@ def walk(
             if blocks < 0:
                 break
             blocks = _descend(
-                weights[level], biases[level], views[b, min(level, views.shape[1] - 1)], given, offsets[level],
-                mode >= PATH and level > 0, 0.5 if mode == FADING else 1.0, beams[level],
-                starts, ends, above, blocks, z, totals, nodes, keys, rows,
+                Table(weights[level], biases[level]), views[b, min(level, views.shape[1] - 1)], given,
+                offsets[level], mode >= PATH and level > 0, 0.5 if mode == FADING else 1.0, beams[level],
+                blocks, scratch,
             )  # fmt: skip
             given = given[:0]
         size = -1
         if blocks >= 0:
             size = _arrive(
-                weights[depth], biases[depth], views[b, views.shape[1] - 1], order, mode == LABEL, k,
-                excluded[cuts[b] : cuts[b + 1]], starts, ends, above, blocks, z, keys, rows,
+                Table(weights[depth], biases[depth]), views[b, views.shape[1] - 1], order, mode == LABEL, k,
+                excluded[cuts[b] : cuts[b + 1]], blocks, scratch,
             )  # fmt: skip
         bad[0] += size < 0
         _finish(keys, rows, max(size, 0), mode, labels[b], scores[b])

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.row_groups import RowGroups
-from megalabel.kernels.core._cpu.compiling import compiled, helper, vectorised
+from megalabel.kernels.core._cpu.compiling import compiled, vectorised
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
 from megalabel.kernels.core.threads import run_ranges, thread_count
 from megalabel.kernels.updates._cpu.adam import AdamNumbers
@@ -111,15 +111,6 @@ def _sum_row(views, cells, texts, first, start, stop, row, out):
     return total
 
 
-@helper
-def _gradient(groups, start, stop, row, out):
-    """out (D,) ← the gradient of row `row` of the group with members start … stop − 1; returns the bias's."""
-    if len(groups.sums):
-        out[:] = groups.sums[row]
-        return groups.bias_sums[row]
-    return _sum_row(groups.views, groups.cells, groups.texts, groups.first, start, stop, row, out)
-
-
 @vectorised
 def _move_row(w, mean, square, g, numbers, keep, rate, over_root):
     """AdamW on one row (D,)."""
@@ -133,28 +124,33 @@ def _move_row(w, mean, square, g, numbers, keep, rate, over_root):
 @compiled
 def _adam(low, high, groups, table, moments, numbers):
     """Touched rows low … high − 1; numbers: lr, β₁, β₂, eps and 1 − lr · decay in float64."""
-    before, starts, offsets, steps = groups.before, groups.starts, groups.offsets, moments.steps
+    before, sums, bias_sums, views, cells, starts, offsets, texts, first = groups
+    weight, bias = table
+    mean, square, bias_mean, bias_square, steps = moments
     lr, beta1, beta2 = numbers[0], numbers[1], numbers[2]
     own = np.float32(beta1), np.float32(beta2), np.float32(numbers[3])
     keep, one = np.float32(numbers[4]), np.float32(1)
-    g, of_bias = np.empty(table.weight.shape[1], np.float32), np.empty(1, np.float32)
+    g, of_bias = np.empty(weight.shape[1], np.float32), np.empty(1, np.float32)
     known = np.int32(0)
     rate, over_root = np.float32(0), np.float32(0)
     group = np.searchsorted(before, low, side="right") - 1
     while group < len(starts) and before[group] < high:
         for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
             row = starts[group] + i
-            of_bias[0] = _gradient(groups, offsets[group], offsets[group + 1], i, g)
+            if len(sums):
+                g[:] = sums[i]
+                of_bias[0] = bias_sums[i]
+            else:
+                of_bias[0] = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
             steps[row] += 1
             if steps[row] != known:  # neighbours mostly agree, and powers take long
                 known = steps[row]
                 rate = np.float32(lr / (1.0 - beta1 ** np.float64(known)))
                 over_root = np.float32(1.0 / np.sqrt(1.0 - beta2 ** np.float64(known)))
-            _move_row(table.weight[row], moments.mean[row], moments.square[row], g, own, keep, rate, over_root)
-            if len(table.bias):
+            _move_row(weight[row], mean[row], square[row], g, own, keep, rate, over_root)
+            if len(bias):
                 j = slice(row, row + 1)
-                mean, square = moments.bias_mean[j], moments.bias_square[j]
-                _move_row(table.bias[j], mean, square, of_bias, own, one, rate, over_root)
+                _move_row(bias[j], bias_mean[j], bias_square[j], of_bias, own, one, rate, over_root)
         group += 1
 
 
@@ -167,14 +163,19 @@ def _descend(w, g, rate, keep):
 @compiled
 def _sgd(low, high, groups, table, rate, keep):
     """Touched rows low … high − 1; keep = 1 − lr · decay."""
-    before, starts, offsets = groups.before, groups.starts, groups.offsets
-    g = np.empty(table.weight.shape[1], np.float32)
+    before, sums, bias_sums, views, cells, starts, offsets, texts, first = groups
+    weight, bias = table
+    g = np.empty(weight.shape[1], np.float32)
     group = np.searchsorted(before, low, side="right") - 1
     while group < len(starts) and before[group] < high:
         for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
             row = starts[group] + i
-            of_bias = _gradient(groups, offsets[group], offsets[group + 1], i, g)
-            _descend(table.weight[row], g, rate, keep)
-            if len(table.bias):
-                table.bias[row] = sgd_of(table.bias[row], of_bias, rate, np.float32(1))
+            if len(sums):
+                g[:] = sums[i]
+                of_bias = bias_sums[i]
+            else:
+                of_bias = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
+            _descend(weight[row], g, rate, keep)
+            if len(bias):
+                bias[row] = sgd_of(bias[row], of_bias, rate, np.float32(1))
         group += 1

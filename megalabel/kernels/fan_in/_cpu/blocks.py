@@ -44,8 +44,10 @@ def score_four(x, rows, fan_in, weight, at, bias, like):
 
 
 @inlined
-def back_four(x, dx, rows, fan_in, weight, at, a, b, c, d, g, to, sums, wants_x, wants_w):
-    """`back` of four labels; sums: memory for 4 · F numbers."""
+def back_four(x, dx, rows, fan_in, weight, at, slopes, g, to, sums, wants):
+    """`back` of four labels with their slopes; sums: memory for 4 · F numbers; wants: of dx and of g."""
+    a, b, c, d = slopes
+    wants_x, wants_w = wants[0], wants[1]
     for j in range(fan_in):
         if wants_w:
             row = load(x, rows[j], a)

@@ -21,7 +21,7 @@ from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_coun
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in._cpu.arrays import Targets, layer_of, scratch_for, texts_of, views
 from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels
-from megalabel.kernels.fan_in._cpu.rules import Spending, compiled_rule, give, spend_by
+from megalabel.kernels.fan_in._cpu.spending import Spending, compiled_rule, give, spend_by
 from megalabel.kernels.fan_in.layer import FanIn
 
 _CHUNK = 1 << 12  # connections a chunk: weights and gradients in the first-level cache

@@ -147,9 +147,7 @@ def _four(like, width, first, start, i, n_texts, x, dx, layer, targets, scratch,
     scratch.of_bias[i + 2] += total(c)
     scratch.of_bias[i + 3] += total(d)
     at, to = label * fan_in, i * fan_in
-    back_four(
-        x, dx, scratch.rows, fan_in, layer.weight, at, a, b, c, d, scratch.g, to, scratch.sums, wants[0], wants[1]
-    )
+    back_four(x, dx, scratch.rows, fan_in, layer.weight, at, (a, b, c, d), scratch.g, to, scratch.sums, wants)
     return True
 
 

@@ -1,139 +1,23 @@
 """What becomes of a chunk's gradients, while they are in the caches: given back, or spent by a rule.
 
-The rules are those of `updates/sgd_rule.py` and `updates/adam_rule.py`, whose `apply` does the same in torch. Each
-way to spend gradients is a named tuple of arrays (in compiled code pointers to them) and float32 numbers; numba
-compiles a pass for the types of the tuples that it gets.
+The rules are those of `updates/sgd_rule.py` and `updates/adam_rule.py`, whose `apply` does the same in torch.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import numba
-import numpy as np
 from numba.extending import overload
-from torch import Tensor
 
 from megalabel.kernels.core._cpu.pointers import pointer
-from megalabel.kernels.updates._cpu.adam import AdamNumbers, adam, adam_numbers
+from megalabel.kernels.fan_in._cpu.spending import SGD, Adam, BufferedSGD, Give, SummedAdam
+from megalabel.kernels.updates._cpu.adam import adam
 from megalabel.kernels.updates._cpu.sgd import momentum, sgd
-from megalabel.kernels.updates.adam import AdamSettings
-from megalabel.kernels.updates.adam_rule import AdamRule
-from megalabel.kernels.updates.rule import StepContext, UpdateRule
-from megalabel.kernels.updates.sgd_rule import SGDRule
 
 _inner = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _vectorised = numba.njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, **_inner)
-
-
-class Give(NamedTuple):
-    """Gradients are given back."""
-
-    gradient: Any  # where they go
-    times: np.float32  # what they are multiplied by
-
-
-class SGD(NamedTuple):
-    """A parameter moves without anything kept beside it."""
-
-    parameter: Any
-    rate: np.float32  # lr, times the factor of the gradients
-    keep: np.float32  # 1 − lr · weight decay
-
-
-class BufferedSGD(NamedTuple):
-    """A parameter moves by a buffer: with momentum, or over several micro-batches."""
-
-    parameter: Any
-    buffer: Any
-    times: np.float32
-    fraction: np.float32  # how much of the buffer remains when gradients are added
-    last: bool  # whether the parameter moves after this micro-batch
-    lr: np.float32
-    decay: np.float32
-
-
-class Adam(NamedTuple):
-    """A parameter moves by its moments, in a step of one micro-batch."""
-
-    parameter: Any
-    mean: Any
-    square: Any
-    times: np.float32
-    rate: np.float32  # lr / (1 − β₁ᵗ)
-    over_root: np.float32  # 1 / √(1 − β₂ᵗ)
-    numbers: AdamNumbers
-
-
-class SummedAdam(NamedTuple):
-    """The same in a step of several micro-batches, whose gradients are summed."""
-
-    adam: Adam
-    gradient: Any
-    fraction: np.float32  # 0 in the first micro-batch, whatever is in the buffer, else 1
-    last: bool
-
-
-Spending: TypeAlias = Give | SGD | BufferedSGD | Adam | SummedAdam
-
-
-def compiled_rule(rule: UpdateRule | None) -> bool:
-    """Whether the compiled pass spends gradients by this rule; it calls no method of rules of one's own."""
-    return rule is None or type(rule) in (SGDRule, AdamRule)
-
-
-def give(gradient: Tensor | None, times: float) -> Give | None:
-    """They go to `gradient` (L, F) or (L,), if that is there."""
-    return None if gradient is None else Give(_flat(gradient), np.float32(times))
-
-
-def spend_by(
-    rule: UpdateRule, step: StepContext, times: float, weight: Tensor | None, bias: Tensor | None
-) -> tuple[Spending | None, Spending | None]:
-    """How a rule, which is prepared, spends gradients by weight and bias; None for what is frozen."""
-    if isinstance(rule, AdamRule):
-        of_weight = [weight, rule.mean, rule.square, rule.gradient]
-        of_bias = [bias, rule.bias_mean, rule.bias_square, rule.bias_gradient]
-        return (
-            None if weight is None else _by_adam(rule.settings, rule.steps, step, times, *map(_flat, of_weight)),
-            None if bias is None else _by_adam(rule.bias_settings, rule.steps, step, times, *map(_flat, of_bias)),
-        )
-    assert isinstance(rule, SGDRule)
-    return (
-        None if weight is None else _by_sgd(rule, step, times, weight, rule.buffer, rule.weight_decay),
-        None if bias is None else _by_sgd(rule, step, times, bias, rule.bias_buffer, rule.bias_decay),
-    )
-
-
-def _by_adam(
-    settings: AdamSettings,
-    steps: int,
-    step: StepContext,
-    times: float,
-    parameter: np.ndarray,
-    mean: np.ndarray,
-    square: np.ndarray,
-    gradient: np.ndarray,
-) -> Spending:
-    rate, over_root = np.float32(settings.rate(steps)), np.float32(1 / settings.root(steps))
-    whole = Adam(parameter, mean, square, np.float32(times), rate, over_root, adam_numbers(settings))
-    return whole if step.single else SummedAdam(whole, gradient, np.float32(not step.first), step.last)
-
-
-def _by_sgd(
-    rule: SGDRule, step: StepContext, times: float, parameter: Tensor, buffer: Tensor | None, decay: float
-) -> Spending:
-    lr, factor = np.float32(rule.lr), np.float32(times)
-    if not rule.buffered(step):
-        return SGD(_flat(parameter), factor * lr, np.float32(1 - rule.lr * decay))
-    fraction = np.float32(rule.kept_fraction(step))
-    return BufferedSGD(_flat(parameter), _flat(buffer), factor, fraction, step.last, lr, np.float32(decay))
-
-
-def _flat(tensor: Tensor | None) -> np.ndarray:
-    return np.empty(0, np.float32) if tensor is None else tensor.view(-1).numpy()
 
 
 def _by_type(function: Callable[..., Any], bodies: dict[type, Callable[..., Any]]) -> None:
