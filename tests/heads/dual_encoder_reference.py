@@ -57,8 +57,8 @@ def learn(
 ) -> Learned:
     """The loss over the labels `scored` (all where None), and the gradients.
 
-    "sum" is the publication's formula, summed over the texts of the batch; "mean" is the mean over the texts of the
-    mean over each text's positives, which is the expectation of drawing one positive per text. A text without
+    "sum" is the publication's formula, summed over the texts of the batch; "mean" is the mean over the texts of
+    the mean over each text's positives, which is the expectation of drawing one positive per text. A text without
     positives counts 0.
     """
     scored = list(range(len(vectors))) if scored is None else scored

@@ -1,4 +1,4 @@
-"""LightXML (Jiang et al., AAAI 2021, arXiv 2101.03305) in slow float64 loops, which the fast head has to agree with.
+"""LightXML (Jiang et al., AAAI 2021, arXiv 2101.03305) in slow float64 loops: what the fast head agrees with.
 
     recall:   g(e) = sigmoid(W_g e + b_g)                      the groups
     rank:     d(e) = sigmoid(M (W_h e + b_h) + b_m)            the labels of the groups that were recalled
