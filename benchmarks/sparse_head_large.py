@@ -21,6 +21,7 @@ from sparse_head import DIM, FAN_IN, TEXTS, size_of, stated
 
 from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.sparse import SparseHead
+from megalabel.kernels.updates.rule import ONLY_PART
 from megalabel.training.optim.fused import FusedAdam
 from megalabel.types import Positives
 
@@ -39,7 +40,7 @@ def train(n_labels: int) -> list[float]:
         labels = (n_labels ** torch.rand(3 * TEXTS, generator=generator, dtype=torch.float64)).long() - 1
         positives = Positives.of(torch.arange(TEXTS).repeat_interleave(3), labels)
         start = time.perf_counter()
-        optimizer.begin(0, 1)
+        optimizer.begin(ONLY_PART)
         head.loss(x[:, None], positives).backward()
         optimizer.step()
         head.after_step(i, optimizer)
