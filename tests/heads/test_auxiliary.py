@@ -15,6 +15,7 @@ from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary, without_auxiliary
 from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.kernels.all_labels.label_loss import plain
+from megalabel.kernels.updates.rule import ONLY_PART
 from megalabel.training.optim.fused import FusedSGD
 from megalabel.training.optim.row_sparse import RowAdam, RowSGD
 from megalabel.types import Positives
@@ -129,7 +130,7 @@ def test_the_step_is_saved_so_that_training_goes_on_as_it_was():
         adam = torch.optim.SGD(head.auxiliary.parameters(), lr=0.1)
         fused = FusedSGD(head, lr=0.05)
         for step in steps:
-            fused.begin(0, 1, 1.0)
+            fused.begin(ONLY_PART)
             head.loss(views * (1 + step % 2), positives).backward()
             adam.step()
             adam.zero_grad()
@@ -151,7 +152,7 @@ def test_a_rule_inside_learns_from_its_share_of_the_loss():
     views, positives = planted_views(head)
     before = tensors(alone)
     for which, rate in ((head, 0.1), (alone, 0.1 * 0.6)):
-        FusedSGD(which, lr=rate).begin(0, 1, 1.0)
+        FusedSGD(which, lr=rate).begin(ONLY_PART)
         which.loss(views, positives).backward()
     torch.testing.assert_close(head.head.weight, alone.weight)
     assert not torch.equal(alone.weight, before["weight"])

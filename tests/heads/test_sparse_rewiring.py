@@ -10,6 +10,7 @@ from heads.sparse_cases import make
 from megalabel.errors import SettingError
 from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.sparse import SparseHead
+from megalabel.kernels.updates.rule import ONLY_PART
 from megalabel.training.optim.fused import FusedAdam, FusedSGD
 from megalabel.training.optim.groups import Optimizers
 
@@ -25,7 +26,7 @@ def rewired(steps: int = 12, optimizer: type = FusedAdam, threads: int = 1, **se
     torch.set_num_threads(threads)
     try:
         for step in range(steps):
-            fused.begin(0, 1)
+            fused.begin(ONLY_PART)
             head.loss(views.requires_grad_(), positives).backward()
             fused.step()
             head.after_step(step, fused)
@@ -41,7 +42,7 @@ def test_rewiring_keeps_the_number_of_connections_and_the_strong_ones(optimizer,
     views, positives = planted_views(head)
     fused = optimizer(head, lr=0.05)
     for step in range(9):
-        fused.begin(0, 1)
+        fused.begin(ONLY_PART)
         head.loss(views.requires_grad_(), positives).backward()
         before, inputs = head.weight.detach().clone(), head.inputs.clone()
         head.after_step(step, fused)
@@ -70,7 +71,7 @@ def test_moments_can_be_kept_as_published():
     views, positives = planted_views(head)
     fused = FusedAdam(head, lr=0.05)
     for step in range(3):
-        fused.begin(0, 1)
+        fused.begin(ONLY_PART)
         head.loss(views.requires_grad_(), positives).backward()
         before = fused.rules[0].mean.clone()
         head.after_step(step, fused)
@@ -141,7 +142,7 @@ def test_going_on_from_a_state_ends_the_same(growth):
             half.load_state_dict(states[0])
             fused.load_state_dict(states[1])
         for step in part:
-            fused.begin(0, 1)
+            fused.begin(ONLY_PART)
             half.loss(views.requires_grad_(), positives).backward()
             half.after_step(step, fused)
         states = [

@@ -134,7 +134,7 @@ def test_every_head_inside_a_wrapper_gets_a_rule_of_its_own():
 
     head = Two()
     fused = FusedSGD(head, 0.1, 0.9)
-    fused.begin(1, 3, 8.0)
+    fused.begin(StepContext(first=False, last=False, loss_scale=8.0))
     assert [inside.update_rule for inside in head.inside] == fused.rules
     assert fused.rules[0] is not fused.rules[1]
     assert [inside.step_context for inside in head.inside] == [StepContext(False, False, 8.0)] * 2

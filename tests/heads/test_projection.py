@@ -12,6 +12,7 @@ from megalabel.heads.wrappers.auxiliary import WithAuxiliary, without_auxiliary
 from megalabel.heads.wrappers.projection import ACTIVATIONS, WithProjection
 from megalabel.kernels.all_labels.streaming_topk import plain_of
 from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
+from megalabel.kernels.updates.rule import ONLY_PART
 from megalabel.training.optim.fused import FusedSGD
 from megalabel.training.optim.row_sparse import RowSGD
 
@@ -46,7 +47,7 @@ def test_with_a_rule_inside_the_layer_still_gets_gradients():
     head = make()
     views, positives = planted_views(head)
     before = head.head.weight.detach().clone()
-    FusedSGD(head, lr=0.1).begin(0, 1, 1.0)
+    FusedSGD(head, lr=0.1).begin(ONLY_PART)
     head.loss(views, positives).backward()
     assert (head.linear.weight.grad != 0).any()
     assert head.head.weight.grad is None

@@ -17,6 +17,7 @@ from megalabel.heads.label_layer import label_layer
 from megalabel.heads.wrappers.partitioned import PartitionedHead
 from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
+from megalabel.kernels.updates.rule import ONLY_PART
 from megalabel.storage.tensors import fill, save_tensors
 from megalabel.training.optim.fused import FusedSGD
 from megalabel.types import Positives
@@ -122,7 +123,7 @@ def test_every_part_learns_by_its_own_rule():
     views, positives = planted_views(parted)
     before = [part.weight.detach().clone() for part in parted.parts]
     optimizer = FusedSGD(parted, lr=0.05)
-    optimizer.begin(0, 1, 1.0)
+    optimizer.begin(ONLY_PART)
     parted.loss(views, positives).backward()
     assert having(parted, UpdatesInBackward) == list(parted.parts)
     for part, weight in zip(parted.parts, before, strict=True):
