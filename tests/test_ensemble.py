@@ -51,7 +51,7 @@ def _halves(data):
 def test_scores_are_the_mixture_of_what_each_part_says(model):
     texts = planted().test.texts[:20]
     found = [part.topk(texts, 50) for part in model.parts]
-    expected = model.mixture.merge(found, [part.gives for part in model.parts], 5).numpy()
+    expected = model.mixture.merge(found, [part.score_type for part in model.parts], 5).numpy()
     answered = model.topk(texts, 5).numpy()
     assert np.array_equal(answered[0], expected[0])
     assert np.array_equal(answered[1], expected[1])
@@ -82,7 +82,7 @@ def test_what_may_not_be_answered_is_not_in_any_block(model, monkeypatch):
     chosen = np.array([0, 3, 4, 10])
     pairs = np.stack([chosen, best[chosen]], axis=1)[::-1]
     whole = model.topk(texts, 3, exclude=pairs).numpy()
-    monkeypatch.setattr("megalabel.models.ensemble.BLOCK", 4)
+    monkeypatch.setattr(model, "block_size", 4)
     blocks = model.topk(texts, 3, exclude=pairs).numpy()
     assert not (whole[0][chosen] == best[chosen, None]).any()
     others = np.setdiff1d(np.arange(11), chosen)

@@ -127,16 +127,16 @@ class Frozen(Encoder):
 
     def config(self) -> dict[str, Any]:
         """What is inside, and the shape of the block."""
-        inside = {"class": type(self.inside).__name__, "settings": self.inside.config()}
+        inside = {"class": type(self.inside).__name__, "config": self.inside.config()}
         return {"inside": inside, "hidden": self.hidden, "dropout": self.dropout.p}
 
     @classmethod
-    def from_config(cls, settings: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Frozen:
+    def from_config(cls, config: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Frozen:
         """The same shape with weights still to be loaded."""
         from megalabel.encoders.bag import Bag
         from megalabel.encoders.transformer import Transformer
 
         kinds: dict[str, type[Encoder]] = {"Bag": Bag, "Transformer": Transformer}
-        inside = settings["inside"]
-        encoder = kinds[inside["class"]].from_config(inside["settings"], tokenizer, folder)
-        return cls(encoder, hidden=settings["hidden"], dropout=settings["dropout"])
+        inside = config["inside"]
+        encoder = kinds[inside["class"]].from_config(inside["config"], tokenizer, folder)
+        return cls(encoder, hidden=config["hidden"], dropout=config["dropout"])

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,6 +11,7 @@ from megalabel.inputs.augment import TextRows, WithLabelTexts, label_counts
 from megalabel.inputs.batches import Batches, hold_out, pad, split
 from megalabel.inputs.token_store import TokenStore
 from megalabel.inputs.tokenizer import learn_tokenizer
+from megalabel.types import Batch
 
 N, L = 103, 7
 
@@ -168,3 +171,43 @@ def test_the_thread_ends_when_the_batches_are_closed(rows):
     assert threading.active_count() == before + 1
     batches.close()
     assert threading.active_count() == before
+
+
+def test_the_rows_of_the_texts_travel_with_the_positives(rows):
+    batch = next(iter(Batches(rows[0], 10, 1).from_step()))
+    assert torch.equal(batch.positives.texts, batch.rows)
+    for part in split(batch, 3):
+        assert torch.equal(part.to("cpu").positives.texts, part.rows)
+
+
+@dataclass(frozen=True)
+class Weighted(Batch):
+    """A batch with a weight per text."""
+
+    weights: torch.Tensor
+
+
+def test_further_fields_of_a_batch_are_moved_and_cut(rows):
+    batch = next(iter(Batches(rows[0], 10, 1).from_step()))
+    weights = torch.arange(10.0)
+    more = Weighted(batch.tokens, batch.mask, batch.rows, batch.positives, batch.step, weights)
+    parts = split(more.to("cpu"), 3)
+    assert [type(part) for part in parts] == [Weighted] * 3
+    assert torch.equal(torch.cat([part.weights for part in parts]), weights)
+    assert torch.equal(torch.cat([part.tokens for part in parts]), batch.tokens)
+
+
+def test_an_epoch_that_may_not_be_planned_ahead_waits_for_the_last_step(rows):
+    class Watching(Batches):
+        ahead = False
+        done = 0
+        planned = ()
+
+        def plan(self, epoch):
+            self.planned = (*self.planned, (epoch, self.done))
+            return super().plan(epoch)
+
+    batches = Watching(rows[0], 10, 3)
+    for batch in batches.from_step():
+        batches.done = batch.step + 1
+    assert batches.planned == ((0, 0), (1, 11), (2, 22))

@@ -13,7 +13,7 @@ import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, MegalabelError, SettingError
 from megalabel.inputs.batches import hold_out
-from megalabel.models.hybrid import HybridClassifier, embedded
+from megalabel.models.hybrid import HybridClassifier, scaled_embeddings
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.recipes.hybrid import hybrid
 
@@ -30,14 +30,14 @@ def model(bag_run):
 
 
 @pytest.mark.parametrize(
-    ("recipe", "gives"), [("renee", "logits"), ("cascadexml", "probabilities"), ("spartex", "logits")]
+    ("recipe", "gives"), [("renee", "logit"), ("cascadexml", "probability"), ("spartex", "logit")]
 )
 def test_it_learns_beside_a_run_of_every_paper_and_comes_back(recipe, gives, bag_run, tmp_path):
     data = planted()
     run = bag_run if recipe == "renee" else trained(recipe, tmp_path / recipe)
     recipe = hybrid(data, run=str(run), **SMALL)
     model = megalabel.train(recipe, tmp_path / "run", quiet=True)
-    assert model.parts == [gives, "probabilities", "probabilities"]
+    assert model.score_types == [gives, "probability", "probability"]
     alone, found = (megalabel.evaluate(ranker, data) for ranker in (megalabel.load(run), model))
     assert found["P@1"] > 90
     assert all(found[name] > alone[name] - 1 for name in ("P@1", "P@3", "nDCG@5"))
@@ -79,7 +79,7 @@ def test_texts_held_out_are_not_learnt_from(bag_run, model):
     noise = {word for text in data.train.texts[kept] for word in text.split()}
     assert set(model.text.words) == noise | {word for name in data.label_texts for word in name.split()}
     found = model.rankings(data.train.texts[held], DEPTH)
-    assert Mixture.fit(found, model.parts, data.train.labels[held]) == model.mixture
+    assert Mixture.fit(found, model.score_types, data.train.labels[held]) == model.mixture
 
 
 def test_it_is_weighed_without_the_filter_pairs_of_the_texts_held_out(bag_run, monkeypatch):
@@ -125,7 +125,7 @@ def test_texts_are_ranked_in_blocks_with_the_pairs_of_each(model, monkeypatch):
     texts = planted().test.texts[:11]
     pairs = np.array([[10, 3], [0, 1], [4, 7], [3, 2]])
     whole = model.topk(texts, 4, exclude=pairs).numpy()
-    monkeypatch.setattr("megalabel.models.hybrid.BLOCK", 4)
+    monkeypatch.setattr(model, "block_size", 4)
     for a, b in zip(whole, model.topk(list(texts), 4, exclude=pairs, batch_size=3).numpy(), strict=True):
         assert np.allclose(a, b, atol=1e-6)
 
@@ -172,8 +172,8 @@ def test_texts_without_a_known_word_have_answers(model):
 )
 def test_knobs(more, parts, bag_run):
     model = made(bag_run, **more)
-    assert len(model.parts) == len(model.mixture.weights) == parts
-    assert len(model.joined) == (0 if parts == 2 else more.get("joint_trees", 1))
+    assert len(model.score_types) == len(model.mixture.weights) == parts
+    assert len(model.joint_trees) == (0 if parts == 2 else more.get("joint_trees", 1))
     assert megalabel.evaluate(model, planted())["P@1"] > 90
 
 
@@ -188,7 +188,7 @@ def test_a_shortlist_tells_more_labels_apart(bag_run, model):
     further = made(bag_run, shortlist=10)
     same = [
         np.array_equal(a.arrays["values"], b.arrays["values"])
-        for a, b in zip(model.alone[0].levels, further.alone[0].levels, strict=True)
+        for a, b in zip(model.word_trees[0].levels, further.word_trees[0].levels, strict=True)
     ]
     assert same == [True, False]  # the root tells all of its children apart on every text anyway
 
@@ -196,10 +196,10 @@ def test_a_shortlist_tells_more_labels_apart(bag_run, model):
 def test_joint_trees_see_no_pieces_of_words(bag_run, tmp_path):
     model = made(bag_run, char_ngrams=True)
     assert model.text.n_word_features < model.text.size
-    assert {tree.n_features for tree in model.joined} == {model.text.n_word_features}
-    assert {tree.n_features for tree in model.alone} == {model.text.size}
-    assert {tree.n_inputs for tree in model.joined} == {256}
-    assert {tree.n_inputs for tree in model.alone} == {0}
+    assert {tree.n_features for tree in model.joint_trees} == {model.text.n_word_features}
+    assert {tree.n_features for tree in model.word_trees} == {model.text.size}
+    assert {tree.n_inputs for tree in model.joint_trees} == {256}
+    assert {tree.n_inputs for tree in model.word_trees} == {0}
     assert megalabel.evaluate(model, planted())["P@1"] > 90
     model.save(tmp_path / "model")
     again = megalabel.load(tmp_path / "model")
@@ -207,11 +207,11 @@ def test_joint_trees_see_no_pieces_of_words(bag_run, tmp_path):
 
 
 def test_embeddings_have_the_length_that_is_wanted(model):
-    found = embedded(model.first, ["w1a w1b", "w2a noise3"], 0.3)
-    views = model.first.encode(["w1a w1b", "w2a noise3"])[:, -1]
+    found = scaled_embeddings(model.base_model, ["w1a w1b", "w2a noise3"], 0.3)
+    views = model.base_model.encode(["w1a w1b", "w2a noise3"])[:, -1]
     assert found.shape == (2, 256)
     assert np.allclose(found, 0.3 * views / np.linalg.norm(views, axis=1, keepdims=True), atol=1e-6)
-    assert embedded(model.first, [], 0.3).shape == (0, 256)
+    assert scaled_embeddings(model.base_model, [], 0.3).shape == (0, 256)
 
 
 @pytest.mark.parametrize("texts", ["one string", ["fine", 7], sp.csr_matrix((2, 3))], ids=["str", "7", "sparse"])

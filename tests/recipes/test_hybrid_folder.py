@@ -32,27 +32,27 @@ def saved(model, tmp_path_factory):
 
 def test_parts_that_do_not_fit_each_other(bag_run, model):
     other = made(bag_run, label_texts="no")
-    given = (model.first, model.text, model.joined, model.alone, 0.3, model.mixture)
+    given = (model.base_model, model.text, model.joint_trees, model.word_trees, 0.3, model.mixture)
     for place, part in (
         (1, other.text),
-        (2, model.alone),
-        (3, model.joined),
+        (2, model.word_trees),
+        (3, model.joint_trees),
         (3, ()),
         (2, ()),
         (5, Mixture.of([1])),
     ):
         with pytest.raises(SettingError, match=r"trees of .* weights"):
             HybridClassifier(*(part if i == place else value for i, value in enumerate(given)))
-    assert HybridClassifier(*given).parts == model.parts
+    assert HybridClassifier(*given).score_types == model.score_types
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "joined0-level1-values.npy",
-        "alone0-order.npy",
-        "first/encoder.safetensors",
-        "first/labels.jsonl",
+        "joint0-level1-values.npy",
+        "words0-order.npy",
+        "base/encoder.safetensors",
+        "base/labels.jsonl",
         "text/idf.npy",
     ],
 )
@@ -72,11 +72,11 @@ def test_a_damaged_folder_is_refused(name, saved, model, tmp_path):
 @pytest.mark.parametrize(
     ("fact", "value"),
     [
-        ("joined", [{"beams": [10], "scores": "cube"}]),
-        ("joined", [{"beams": [10, 10], "scores": "l3-hinge"}]),
-        ("alone", []),
-        ("alone", 7),
-        ("alone", [{}]),
+        ("joint_trees", [{"beams": [10], "scores": "cube"}]),
+        ("joint_trees", [{"beams": [10, 10], "scores": "l3-hinge"}]),
+        ("word_trees", []),
+        ("word_trees", 7),
+        ("word_trees", [{}]),
         ("mixture", {"slopes": [1.0], "offsets": [0.0], "weights": [1.0]}),
         ("mixture", {"weights": [1.0]}),
         ("mixture", []),

@@ -96,7 +96,7 @@ def test_only_the_direction_of_a_row_counts(run):
 def test_rows_come_in_any_number_and_may_be_empty(run, monkeypatch):
     x, model = bagged().test.features[:9], megalabel.load(run)
     whole = model.topk(x, 3).numpy()
-    monkeypatch.setattr("megalabel.models.linear.BLOCK", 4)
+    monkeypatch.setattr(model, "block_size", 4)
     for a, b in zip(model.topk(x, 3, batch_size=1).numpy(), whole, strict=True):
         assert np.array_equal(a, b)
     assert model.topk(x[:0], 3).numpy()[0].shape == (0, 3)

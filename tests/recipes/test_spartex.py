@@ -77,7 +77,7 @@ def test_the_wiring_is_the_papers(tiny_bert):
     assert (head.share, head.until) == (0.4, 15 * recipe.batches.per_epoch)
     layer = head.head
     assert isinstance(layer, SparseHead)
-    assert (layer.loss_name, layer.reduction, layer.averaged) == ("squared_hinge", "mean", True)
+    assert (layer.loss_name, layer.reduction) == ("squared_hinge", "mean")
     rewiring = layer.rewiring
     assert (rewiring.every, rewiring.until) == (800, int(0.66 * recipe.batches.steps))
     assert (rewiring.prune, rewiring.threshold, rewiring.scope) == ("threshold", 0.01, "layer")
@@ -89,7 +89,7 @@ def test_the_wiring_is_the_papers(tiny_bert):
     fused = recipe.optimizers["head"]
     assert isinstance(fused, FusedAdam)
     assert (fused.rules[0].weight_decay, fused.rules[0].decay_bias) == (1e-4, True)
-    assert layer.rule is fused.rules[0]
+    assert layer.update_rule is fused.rules[0]
 
 
 def test_gradients_of_a_mean_over_670_091_labels_still_move_what_adamw_trains(tiny_bert):

@@ -38,7 +38,7 @@ def test_the_planted_labels_are_learnt(data, finished):
 
 def test_a_run_folder_explains_itself(finished):
     out, _ = finished
-    assert sorted(p.name for p in out.iterdir()) == ["log.jsonl", "model", "recipe.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["held_out.npy", "log.jsonl", "model", "recipe.json"]
     recipe = json.loads((out / "recipe.json").read_text())
     assert recipe["recipe"] == "renee"
     assert recipe["arguments"]["epochs"] == 12
@@ -357,7 +357,7 @@ def test_a_run_that_goes_on_logs_every_step_once_and_leaves_nothing_behind(monke
     lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
     steps = [line["step"] for line in lines if "loss" in line]
     assert steps == list(range(steps[-1] + 1))
-    assert sorted(p.name for p in out.iterdir()) == ["log.jsonl", "model", "recipe.json"]
+    assert sorted(p.name for p in out.iterdir()) == ["held_out.npy", "log.jsonl", "model", "recipe.json"]
 
 
 def test_a_run_goes_on_with_the_same_data_only_wherever_it_lies(monkeypatch, data, tmp_path):

@@ -28,8 +28,8 @@ from megalabel.types import Positives, TopK
 
 LIGHT = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=2, batch_size=48, warmup=0.1, dropout=0.2, bias=True,
-    head_optimizer="adamw", head_lr=0.02, head_std=0.0, encoder_lr=0.002, token_lr=0.02, loss_every=1,
-    label_texts=False, validation=0.1,
+    head_optimizer="adamw", head_lr=0.02, head_init_std=0.0, encoder_lr=0.002, token_lr=0.02, log_every=1,
+    label_texts="no", validation_fraction=0.1,
 )  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def test_micro_batches_have_the_loss_and_the_gradient_of_one_batch(reduction, tm
 
 
 def test_the_loss_is_logged_where_the_head_computes_it_only_now_and_then(tmp_path):
-    recipe = renee(planted(), **{**LIGHT, "loss_every": 4, "micro_batches": 3})
+    recipe = renee(planted(), **{**LIGHT, "log_every": 4, "accumulation_steps": 3})
     megalabel.train(recipe, tmp_path / "r", quiet=True)
     assert len(losses(tmp_path / "r")) == len(range(0, recipe.batches.steps, 4))
 
