@@ -7,7 +7,7 @@ A step: views (B, K + 1, D) in, the loss's gradient by them out, rows that were 
 
 The floor, at B=64, D=384. Work: 6·D operations for each pair of a text and a candidate: 1.2 GFLOP for 8,000
 candidates a text, 8 ms of one AVX-512 core. Traffic: each row that is a candidate of any text is read once for
-its score and then read and written once by the optimiser with what that keeps: 4·D·(1 + 2·(1 + m)) bytes with
+its score and then read and written once by the optimizer with what that keeps: 4·D·(1 + 2·(1 + m)) bytes with
 m = 2 moments of Adam and 0 of SGD, so 10.8 and 4.6 kB a row. Texts share candidates, so rows are fewer than
 pairs, and no more than the table has. That decides how a step grows with L; both are printed beside the time.
 

@@ -6,9 +6,9 @@ The dense head is the committed preset of `renee` for the bag; every other line 
 same set and encoder, with one knob turned: `fan_in`, and at F = 64 the connections themselves: drawn at random
 and left so ("random"), drawn at random and a fifth of them exchanged by gradient every so often ("rewired"),
 chosen by the texts of each label before the first step ("by texts", the preset), and that for groups of 32
-neighbours in the label tree that share them; three seeds each. Each run is a process of its own.
+neighbors in the label tree that share them; three seeds each. Each run is a process of its own.
 Seconds are of the whole process, the CPU's the fairer ones where something else is running; "head MB" are the
-head's weights, inputs and what its optimiser keeps.
+head's weights, inputs and what its optimizer keeps.
 
 Expected before the first run: with 64 of 256 inputs 28% of the dense head's memory (584 bytes a label against
 2056, both with momentum), the head's time a little more than the quarter that its operations are, P@1 within a

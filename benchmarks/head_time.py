@@ -3,7 +3,7 @@
 python benchmarks/head_time.py DATA/wordnet [--recipes renee cascadexml] [--encoder bag] [--epochs 2]
 
 Both recipes train with their presets, in turn a stretch of steps each, so that a busy machine slows both alike.
-Head time is that of the loss, of its backward down to the views, and of the head's optimiser; the encoder's own
+Head time is that of the loss, of its backward down to the views, and of the head's optimizer; the encoder's own
 forward and backward and the making of batches are not in it. Training runs to its end, so candidates are those
 that the cascade meets while it learns. Shortlist recall since its last line in the log is printed for each level:
 the share of positive clusters that a level itself ranked into its beam.

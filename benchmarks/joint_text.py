@@ -17,7 +17,7 @@ beside linear" asks whether the joint layer still gives something then.
 
 Everything is scored on a validation split of the training side, 5%, another with each seed, after the last step.
 CPU seconds are of the training, features included. "head MB" is the label layers' weights, inputs and what their
-optimisers keep, MB being 10⁶ bytes; of the linear model, its weights.
+optimizers keep, MB being 10⁶ bytes; of the linear model, its weights.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def scores(head: Any, fan_in: FanIn | None, views: Tensor | None, x: sp.csr_matr
 
 
 def features(made: Recipe, size: int, split: str) -> tuple[SparseText, sp.csr_matrix, sp.csr_matrix]:
-    """The sparse view learnt from the training texts, then of all training rows its features and labels."""
+    """The sparse view learned from the training texts, then of all training rows its features and labels."""
     side, rows = made.data.train, made.batches.rows
     texts = side.texts[np.setdiff1d(np.arange(len(side)), made.validation)]
     view = SparseText.learn(texts, vocabulary=size, pattern=cast("Any", split))
@@ -99,7 +99,7 @@ def features(made: Recipe, size: int, split: str) -> tuple[SparseText, sp.csr_ma
 
 
 def train(made: Recipe, way: Way, options: argparse.Namespace, split: str) -> tuple[TopK, float]:
-    """The best labels of the validation rows, and the megabytes of the label layers and their optimisers."""
+    """The best labels of the validation rows, and the megabytes of the label layers and their optimizers."""
     head, fan_in = cast("Any", made.head), None
     texts = made.data.train.texts[np.asarray(made.validation)]
     named: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The recipe `linear` at 670,000 labels: time, memory, model size, and what it has learnt.
+"""The recipe `linear` at 670,000 labels: time, memory, model size, and what it has learned.
 
 python benchmarks/linear_large.py [--trees 3] [--threads 2] [--no-record]
 
@@ -6,7 +6,7 @@ A million texts of about 30 features among 500,000 and 5 labels are made up, and
 topics of 50; each has six features of its own, half of them from its topic's words. A text has a first label by
 Zipf's law, others from its topic or, as often, by the same law; two features of each, and twenty features without
 meaning, by Zipf's law. They are given to the recipe as bags of words (TF-IDF), with its preset for any set: so
-vocabularies are neither learnt nor in the model, and everything else is as with texts.
+vocabularies are neither learned nor in the model, and everything else is as with texts.
 
 Making the data is in no time, but in the peak, which is that of the whole process before the model is saved
 (VmHWM); the recipe holds two copies of the features beside the data set's. Compiling is in no time: a small one

@@ -8,7 +8,7 @@
 Trains with the committed preset of each set and encoder, evaluates on the test side, prints the tables beside
 the recorded peers, and appends rows. Nothing is chosen here: presets were tuned on a validation split.
 Seconds are wall seconds of the whole process, CPU seconds those of user and system, "peak MB" is the peak
-resident size, "state MB" all weights and what the optimisers keep of them (momentum, moments), "head MB" that
+resident size, "state MB" all weights and what the optimizers keep of them (momentum, moments), "head MB" that
 of the head alone, MB being 10⁶ bytes.
 """
 

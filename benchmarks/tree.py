@@ -58,7 +58,7 @@ def planted_features(n: int, per_label: int, n_words: int, seed: int = 0) -> sp.
 
 
 def planted_texts(n: int, n_labels: int, per_text: float, seed: int = 1) -> sp.csr_matrix:
-    """(n, n_labels): a text's labels are neighbours of its first or, as often, drawn from a long tail."""
+    """(n, n_labels): a text's labels are neighbors of its first or, as often, drawn from a long tail."""
     rng = np.random.default_rng(seed)
     counts = 1 + rng.poisson(per_text - 1, n)
     tail = np.cumsum(np.arange(1, n_labels + 1) ** -0.6)
@@ -71,7 +71,7 @@ def planted_texts(n: int, n_labels: int, per_text: float, seed: int = 1) -> sp.c
 
 
 def mean_similarity(x: sp.csr_matrix, leaf: np.ndarray) -> float:
-    """The mean over labels of the cosine between a label and the centre of its leaf."""
+    """The mean over labels of the cosine between a label and the center of its leaf."""
     norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=1))).ravel()
     order = np.argsort(leaf, kind="stable")
     cuts = np.flatnonzero(np.diff(leaf[order], prepend=-1))

@@ -106,7 +106,7 @@ def dense_head() -> str:
 
 
 def cascade() -> str:
-    """One line for each number of labels, optimiser and way: metrics are called "way: what"."""
+    """One line for each number of labels, optimizer and way: metrics are called "way: what"."""
     lines = []
     for size, values in rows("cascade").items():
         for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):

@@ -1,7 +1,7 @@
 """Distils the bag encoder's bundled start table from all-MiniLM-L6-v2 (about a minute on one CPU core).
 
 Each item of the vocabulary goes through the transformer as `[CLS] item [SEP]`; the mean over the three
-positions is its raw vector. The vectors are centred, rotated onto their first 256 principal components,
+positions is its raw vector. The vectors are centered, rotated onto their first 256 principal components,
 multiplied by log(1 + rank) (BERT's word pieces are sorted by frequency, so this is a smoothed inverse
 frequency, as in Model2Vec and SIF), scaled to a common standard deviation and stored as int8 with one scale
 per row.
@@ -46,11 +46,11 @@ microsoft/MiniLM-L12-H384-uncased.
 (Copyright 2018 The Google AI Language Team Authors), Apache License, Version 2.0.
 
 Changes made to the weights: each item of the vocabulary was run through the model and averaged over its
-positions; the vectors were centred, projected on their first {dim} principal components, weighted by the
+positions; the vectors were centered, projected on their first {dim} principal components, weighted by the
 logarithm of the item's frequency rank, scaled, and rounded to 8-bit integers with one scale per row
 (`scripts/distil_bag_start.py` of megalabel).
 
-The text of the licence is in `LICENSE-APACHE-2.0.txt`.
+The text of the license is in `LICENSE-APACHE-2.0.txt`.
 """
 
 
@@ -95,19 +95,19 @@ def vocabulary_vectors(source: Path, *, batch_size: int = 512) -> np.ndarray:
 
 
 def distil(vectors: np.ndarray, *, dim: int, std: float) -> np.ndarray:
-    """Centre, project, weight by log(1 + rank), scale: float32 (items, dim), the padding row zero."""
-    centred = vectors - vectors.mean(0)
-    _, axes = np.linalg.eigh(centred.T @ centred)
+    """Center, project, weight by log(1 + rank), scale: float32 (items, dim), the padding row zero."""
+    centered = vectors - vectors.mean(0)
+    _, axes = np.linalg.eigh(centered.T @ centered)
     axes = axes[:, ::-1][:, :dim]
     axes *= np.sign(axes[np.abs(axes).argmax(0), np.arange(dim)])  # an eigenvector's sign is arbitrary
     rank = np.maximum(np.arange(len(vectors)) - FIRST_BY_FREQUENCY + 1, 1)
-    table = (centred @ axes) * np.log1p(rank)[:, None]
+    table = (centered @ axes) * np.log1p(rank)[:, None]
     table *= std / table.std()
     table[PAD] = 0
     return table.astype(np.float32)
 
 
-def quantise(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def quantize(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Int8 (items, dim) and float32 scales (items,): row i is about `rows[i] * scales[i]`."""
     scales = np.abs(table).max(1) / 127
     rows = np.rint(table / np.where(scales > 0, scales, 1)[:, None])
@@ -117,7 +117,7 @@ def quantise(table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def write(out: Path, source: Path, table: np.ndarray, *, std: float) -> None:
     """The folder that the library bundles, with a manifest of hashes."""
     out.mkdir(parents=True, exist_ok=True)
-    rows, scales = quantise(table)
+    rows, scales = quantize(table)
     save_file({"rows": rows, "scales": scales}, out / "table.safetensors")
     (out / "table.safetensors").chmod(0o644)
     shutil.copyfile(source / "tokenizer.json", out / "tokenizer.json")
@@ -135,7 +135,7 @@ def write(out: Path, source: Path, table: np.ndarray, *, std: float) -> None:
         "padding_id": PAD,
         "derived_from": {
             "name": "sentence-transformers/all-MiniLM-L6-v2",
-            "licence": "Apache-2.0",
+            "license": "Apache-2.0",
             "sha256": SOURCE_SHA256,
         },
         "made_by": "scripts/distil_bag_start.py",

@@ -1,4 +1,4 @@
-"""Small data that can be learnt, with a known ceiling: labels own words, a text is its labels' words."""
+"""Small data that can be learned, with a known ceiling: labels own words, a text is its labels' words."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ Say = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Common:
-    """The data set that several runs share, and which of its training texts none of them learnt from.
+    """The data set that several runs share, and which of its training texts none of them learned from.
 
     data: as the runs' recipe.json has it; empty if they differ or do not say.
     validation, seed: of `hold_out`; 0 where `why` says why there are no such texts.

@@ -31,7 +31,7 @@ def label_layer(
         counts: training texts per label, (L,) int64.
         n_texts: training texts in all.
         dim: D, the width of the embedding.
-        order: of the labels, (L,) int64, in which neighbours share their connections; None for that of their ids.
+        order: of the labels, (L,) int64, in which neighbors share their connections; None for that of their ids.
         dense_share: fraction of the labels in the dense head, from 0 to below 1.
         prior: start the biases at the labels' frequencies.
         sparse: further arguments of `SparseHead`.

@@ -42,7 +42,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         n_labels: L.
         dim: D, the width of the embedding.
         fan_in: F, from 1 to D.
-        group: G, how many neighbouring labels share their inputs: 1, 16, 32 or 64. The last group may be smaller.
+        group: G, how many neighboring labels share their inputs: 1, 16, 32 or 64. The last group may be smaller.
         loss: "squared_hinge" or "bce".
         reduction: "mean" or "sum" over texts and labels; empty for the loss's own.
         scale: first weights are uniform within ± scale / √F; 0 begins at zero.

@@ -88,9 +88,9 @@ class LinearClassifier(Classifier):
         folder = model_folder(folder)
         manifest = read_model_manifest(folder, "linear model", facts=("trees", "n_labels"), files=(NAMES,))
         size: Any = manifest.get("n_features")
-        learnt = SparseText.load(folder / "text") if size is None else None
+        learned = SparseText.load(folder / "text") if size is None else None
         with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
-            text = learnt or BagOfWords(size)
+            text = learned or BagOfWords(size)
             trees = load_trees(folder, "tree", text.size, manifest["trees"])
             return cls(text, trees, load_names(folder))
 

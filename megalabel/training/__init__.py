@@ -1,1 +1,1 @@
-"""The loop, its optimisers, schedules and checkpoints, blind to the papers."""
+"""The loop, its optimizers, schedules and checkpoints, blind to the papers."""

@@ -85,8 +85,8 @@ def test_bundled(name, labels, train, test, pairs):
     assert (corpus.n_labels, len(corpus.train), len(corpus.test)) == (labels, train, test)
     assert corpus.train.labels.nnz == pairs and corpus.name == name
     assert len(corpus.label_texts) == labels and corpus.propensity_constants == (0.55, 1.5)
-    licence = (bundled_folder(name) / "LICENSE-WORDNET.txt").read_text()
-    assert "WordNet 3.0 Copyright 2006 by Princeton University." in licence
+    license = (bundled_folder(name) / "LICENSE-WORDNET.txt").read_text()
+    assert "WordNet 3.0 Copyright 2006 by Princeton University." in license
 
 
 def test_bundled_size_and_names():

@@ -95,7 +95,7 @@ def test_a_name_that_no_package_is_known_for_goes_to_the_hub(packages):
 def test_the_list_of_packages_is_whole():
     for entry in names.known():
         assert len(entry["sha256"]) == 64
-        assert entry["names"] and entry["licence"]
+        assert entry["names"] and entry["license"]
         assert all(package["distribution"] and package["weights"] for package in entry["packages"])
     everything = [name for entry in names.known() for name in entry["names"]]
     assert len(everything) == len(set(everything))

@@ -25,7 +25,7 @@ def test_every_bundled_file_is_what_the_manifest_says():
     manifest = json.loads((BUNDLED / "manifest.json").read_text())
     assert {p.name for p in BUNDLED.iterdir()} == {*manifest["sha256"], "manifest.json"}
     assert {name: sha256(BUNDLED / name) for name in manifest["sha256"]} == manifest["sha256"]
-    assert manifest["derived_from"]["licence"] == "Apache-2.0"
+    assert manifest["derived_from"]["license"] == "Apache-2.0"
 
 
 def test_the_vectors_have_the_promised_shape_and_scale():

@@ -110,8 +110,8 @@ def test_dense_features_beside_the_sparse():
 
 def test_dense_features_alone():
     random = np.random.default_rng(0)
-    centres, own = random.normal(size=(32, 16)), random.integers(0, 32, 300)
-    dense = (centres[own] + 0.1 * random.normal(size=(300, 16))).astype(np.float32)
+    centers, own = random.normal(size=(32, 16)), random.integers(0, 32, 300)
+    dense = (centers[own] + 0.1 * random.normal(size=(300, 16))).astype(np.float32)
     labels = sp.csr_matrix((np.ones(300, dtype=np.float32), (np.arange(300), own)), shape=(300, 32))
     nothing = sp.csr_matrix((300, 0), dtype=np.float32)
     beam = solve_tree(nothing, labels, cluster(sp.csr_matrix(labels.T @ dense), (2,), seed=0), dense=dense)

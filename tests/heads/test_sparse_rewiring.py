@@ -79,7 +79,7 @@ def test_moments_can_be_kept_as_published():
     assert torch.equal(fused.rules[0].mean, before)
 
 
-def test_moments_of_a_torch_optimiser_begin_anew_too():
+def test_moments_of_a_torch_optimizer_begin_anew_too():
     head = make(rewiring=Rewiring(**{**EVERY, "every": 5}))
     views, positives = planted_views(head)
     adam = torch.optim.Adam(head.parameters())

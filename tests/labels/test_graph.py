@@ -6,7 +6,7 @@ from megalabel.errors import SettingError
 from megalabel.labels.graph import label_graph, normalized, smoothed
 
 
-def test_normalisation_divides_by_the_roots_of_row_and_column_sums(rng):
+def test_normalization_divides_by_the_roots_of_row_and_column_sums(rng):
     counts = rng.integers(0, 4, (7, 7)).astype(np.float32)
     counts[2] = 0  # a label without texts
     counts[:, 2] = 0

@@ -61,7 +61,7 @@ def test_pifa_is_the_sum_of_unit_rows(n, n_labels, keep, number):
 
 @given(n_labels=st.integers(1, 9), number=st.integers(0, 2**32 - 1))
 @settings(max_examples=60, deadline=None)
-def test_both_sides_are_normalised(n_labels, number):
+def test_both_sides_are_normalized(n_labels, number):
     rng = np.random.default_rng(number)
     counts = sp.csr_matrix(
         rng.integers(0, 40, size=(n_labels, n_labels)) * (rng.random((n_labels, n_labels)) < 0.6)

@@ -1,6 +1,6 @@
 """What a label tree is built from, as CascadeXML published it, in slow float64 loops over dictionaries.
 
-Label features (PIFA), the label graph's normalisation, the smoothing of features over it, and what a count of
+Label features (PIFA), the label graph's normalization, the smoothing of features over it, and what a count of
 walks must look like. A matrix is a list of rows, a row a dictionary of column to value.
 """
 
@@ -83,8 +83,8 @@ def smoothed(graph: list[Row], features: list[Row], keep: int) -> list[Row]:
     result = []
     for row in graph:
         total: Row = {}
-        for neighbour, share in row.items():
-            for column, value in features[neighbour].items():
+        for neighbor, share in row.items():
+            for column, value in features[neighbor].items():
                 total[column] = total.get(column, 0.0) + share * value
         result.append(largest(total, keep))
     return result

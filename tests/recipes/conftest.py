@@ -6,7 +6,7 @@ from bag_runs import trained
 
 @pytest.fixture
 def nothing_long(monkeypatch):
-    """Fails a test in which an encoder is loaded, a text tokenised or a label tree built."""
+    """Fails a test in which an encoder is loaded, a text tokenized or a label tree built."""
 
     def long(*_, **__):
         raise AssertionError("something long has begun")

@@ -136,16 +136,16 @@ def test_a_run_that_held_nothing_out(tmp_path):
     assert megalabel.evaluate(model, data)["P@1"] > 90
 
 
-def unlabelled(share):
+def unlabeled(share):
     """A data set of which no text that is held out has a label, and a recipe on it."""
     data = planted()
     _, held = megalabel.inputs.batches.hold_out(400, share, 0)
     labels = [[] if i in set(held.tolist()) else row.indices.tolist() for i, row in enumerate(data.train.labels)]
-    return Corpus.of(list(data.train.texts), labels, list(data.label_texts), name="unlabelled")
+    return Corpus.of(list(data.train.texts), labels, list(data.label_texts), name="unlabeled")
 
 
 def test_texts_held_out_without_a_label(bag_run, tmp_path):
-    data = unlabelled(0.1)
+    data = unlabeled(0.1)
     run = shutil.copytree(bag_run, tmp_path / "run")
     facts = json.loads((run / "recipe.json").read_text())["data"]
     rewrite(run, data={**facts, "fingerprint": data.fingerprint()})

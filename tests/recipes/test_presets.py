@@ -92,7 +92,7 @@ def test_the_papers_sets_have_the_papers_values(name):
     assert preset.arguments["label_texts"] == ("yes" if name.startswith("LF-") else "no")
     assert 0 < preset.arguments["validation_fraction"] <= 0.05
     assert "tables 14 and 15" in preset.origin
-    assert propensity_constants(name) != (0.55, 1.5)  # spelt as the catalogue does
+    assert propensity_constants(name) != (0.55, 1.5)  # spelt as the catalog does
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_named_sets_come_before_the_general_one_and_nothing_is_hidden():
             assert find(preset.recipe, "some-other-set" if name == ANY else name, preset.encoder) is preset
 
 
-# Of Spartex as published: epochs, batch of an optimiser step, tokens, dropout, fan-in, threshold or fraction,
+# Of Spartex as published: epochs, batch of an optimizer step, tokens, dropout, fan-in, threshold or fraction,
 # steps between rewirings, rate of the labels, of the encoder, and warm-up.
 SPARTEX = {
     "Wiki10-31K": (100, 32, 128, 0.6, 64, "threshold", 0.01, 300, 0.01, 1e-5, 1000),

@@ -1,4 +1,4 @@
-"""Texts and trees for the tests of `dual_descent`, and minimisers that know nothing of it."""
+"""Texts and trees for the tests of `dual_descent`, and minimizers that know nothing of it."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def test_every_head_inside_a_wrapper_gets_a_rule_of_its_own():
     assert [p.shape for p in fused.param_groups[0]["params"]] == [(3, 2), (4, 2)]
 
 
-def test_a_state_of_another_optimiser_is_refused():
+def test_a_state_of_another_optimizer_is_refused():
     sgd, adam = FusedSGD(DenseHead(3, 2), 0.1), FusedAdam(DenseHead(3, 2), 0.1)
     with pytest.raises(SettingError, match="what FusedAdam keeps"):
         adam.load_state_dict(sgd.state_dict())
@@ -203,7 +203,7 @@ def test_lazy_adam_is_adam_on_dense_gradients():
 @pytest.mark.parametrize(
     "fused", [lambda head: FusedSGD(head, 0.1, 0.9), lambda head: FusedAdam(head, 0.1)], ids=["sgd", "adam"]
 )
-def test_optimisers_survive_their_state(fused):
+def test_optimizers_survive_their_state(fused):
     def made():
         torch.manual_seed(1)
         table, head = nn.Embedding(6, 3, sparse=True), DenseHead(7, 3, bias=True)

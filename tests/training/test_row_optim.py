@@ -1,4 +1,4 @@
-"""Row optimisers against torch's, and what they keep."""
+"""Row optimizers against torch's, and what they keep."""
 
 import copy
 

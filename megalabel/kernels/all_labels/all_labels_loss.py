@@ -18,7 +18,7 @@ Two ways to learn:
   The upstream gradient of the scalar multiplies the embedding's gradient; the weights' is multiplied by
   upstream / step.loss_scale, so that a factor which belongs to the loss reaches them and the scale of a scaler
   never does: Renée's split loss scaling, without which float16 training ends in NaN.
-* Without a rule this is an ordinary function: weight.grad and bias.grad appear, any optimiser works, and the
+* Without a rule this is an ordinary function: weight.grad and bias.grad appear, any optimizer works, and the
   upstream gradient multiplies everything.
 
 How it runs: on a CPU each of torch's threads owns a range of labels (`core/threads.py`), on CUDA

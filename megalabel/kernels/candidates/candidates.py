@@ -1,7 +1,7 @@
 """Which rows of a table each text is scored against, and what a loss over them leaves for the table.
 
 The candidates of a text are the children of the clusters kept one level above it, so they come as blocks of
-neighbouring rows. Nothing here is of size (C, D) but what the plain versions build for tests: a block is two
+neighboring rows. Nothing here is of size (C, D) but what the plain versions build for tests: a block is two
 numbers, and the gradient of a table of n rows is kept as one number per candidate beside the views.
 """
 
@@ -21,7 +21,7 @@ from megalabel.types import Positives
 
 @dataclass(frozen=True)
 class Candidates:
-    """Blocks of neighbouring rows for each text of a batch, and where their scores lie.
+    """Blocks of neighboring rows for each text of a batch, and where their scores lie.
 
     Scores of all texts form one flat vector (C,), block after block. A text may have no block at all.
     Two blocks of a batch are the same range or do not overlap (`row_step` relies on it and checks it).

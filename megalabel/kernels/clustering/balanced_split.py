@@ -1,8 +1,8 @@
-"""Nested balanced spherical 2-means: labels ranked between two centres and halved, again and again.
+"""Nested balanced spherical 2-means: labels ranked between two centers and halved, again and again.
 
 Each node of labels is split in two: its rows (of unit length) are ranked by
 
-    difference[i] = x[i] · (centre1 − centre0)
+    difference[i] = x[i] · (center1 − center0)
 
 and the first half of the ranking, which gets the odd one, becomes the left child (Parabel, Prabhu et al.
 2018; AttentionXML and CascadeXML build their trees so). Rows are rounded to whole multiples of
@@ -41,16 +41,16 @@ def balanced_tree(
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Splits labels into a nested tree whose level i has 2^depths[i] nodes, as even as halving allows.
 
-    A node's two centres start as two distinct random rows of it that have features, drawn from (seed, place of
+    A node's two centers start as two distinct random rows of it that have features, drawn from (seed, place of
     the node in the tree). Then, in rounds: rank by difference, halve, and take each half's mean, scaled to unit
-    length, as its new centre. The rounds end when the similarity of the labels to the centre of their half, as
+    length, as its new center. The rounds end when the similarity of the labels to the center of their half, as
     a *mean over the node's labels*, has risen by less than `tolerance` since the round before, or when no label
     changed sides. (Descriptions speak of a summed similarity; the mean makes the tolerance mean the same in a
     node of ten labels and of a million.) Ties in the ranking go to the lower label id. A row without features
     has similarity 0 with everything: such labels rank between those that lean to either side.
 
     Args:
-        features: (L, V) CSR, float32; rows need no normalisation. Rows may be empty.
+        features: (L, V) CSR, float32; rows need no normalization. Rows may be empty.
         depths: how often the labels have been halved at each level, rising, 1 or more, coarse to fine. A node
             of one label is not split, so beyond log2(L) a level has L nodes.
         seed: any integer; one seed gives one tree whatever the number of threads.
@@ -112,12 +112,12 @@ def unit_rows(features: sp.csr_matrix) -> sp.csr_matrix:
 def _first_half(rows: sp.csr_matrix, draw: np.ndarray, tolerance: float) -> np.ndarray:
     """Which rows of a node go left: (n,) bool with ceil(n / 2) of them True."""
     n = rows.shape[0]
-    first, second = centre_rows(draw, np.diff(rows.indptr) > 0)
-    centres = rows[[first, second]].toarray()
+    first, second = center_rows(draw, np.diff(rows.indptr) > 0)
+    centers = rows[[first, second]].toarray()
     before = -np.inf
     left = np.zeros(n, dtype=np.bool_)
     for _ in range(MAX_ROUNDS):
-        similarity = rows @ centres.T
+        similarity = rows @ centers.T
         ranking = np.argsort(similarity[:, 1] - similarity[:, 0], kind="stable")
         was, left = left, np.zeros(n, dtype=np.bool_)
         left[ranking[: (n + 1) // 2]] = True
@@ -127,11 +127,11 @@ def _first_half(rows: sp.csr_matrix, draw: np.ndarray, tolerance: float) -> np.n
         before = mean
         sums = np.stack([np.asarray(rows[side].sum(axis=0)).ravel() for side in (left, ~left)])
         norms = np.sqrt((sums**2).sum(axis=1, keepdims=True))
-        centres = sums / np.where(norms == 0, 1, norms)
+        centers = sums / np.where(norms == 0, 1, norms)
     return left
 
 
-def centre_rows(draw: np.ndarray, filled: np.ndarray) -> tuple[int, int]:
+def center_rows(draw: np.ndarray, filled: np.ndarray) -> tuple[int, int]:
     """Two distinct rows, from a node's two random numbers (2,) uint64 and which rows have features (n,) bool.
 
     A row without features gives way to the next one that has some, in a circle, as long as there is one.

@@ -32,7 +32,7 @@ class BlocksByRow:
         # No two keys are equal, so any sort keeps members of a group in order.
         bits = n.bit_length()
         keys = starts << bits | torch.arange(n, device=starts.device)
-        # numpy's sort of integers is vectorised, ten times as fast as torch's.
+        # numpy's sort of integers is vectorized, ten times as fast as torch's.
         keys = torch.from_numpy(np.sort(keys.numpy())) if keys.device.type == "cpu" else keys.sort().values
         order = keys & ((1 << bits) - 1)
         starts, ends = keys >> bits, ends[order]

@@ -14,7 +14,7 @@ _STEP = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio: SplitMix64's counter step
 
 
 def mix(values: np.ndarray) -> np.ndarray:
-    """SplitMix64's finaliser of uint64 values: neighbouring inputs give unrelated outputs."""
+    """SplitMix64's finaliser of uint64 values: neighboring inputs give unrelated outputs."""
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     mixed: np.ndarray = values ^ (values >> np.uint64(31))

@@ -89,7 +89,7 @@ def fan_in_scores(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor
         weight: (L, F) float32 or float64.
         bias: (L,) of the same type, or None.
         inputs: (⌈L / group⌉, F) of `input_dtype(D)`, from 0 to D − 1.
-        group: G, how many neighbouring labels share a row of inputs.
+        group: G, how many neighboring labels share a row of inputs.
 
     Returns:
         (B, L) of the weights' type.
@@ -123,7 +123,7 @@ def fan_in_loss(
         bias: (L,) of the same type, or None.
         inputs: (⌈L / group⌉, F) of `input_dtype(D)`, from 0 to D − 1.
         positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
-        group: G, how many neighbouring labels share a row of inputs.
+        group: G, how many neighboring labels share a row of inputs.
         loss: "squared_hinge" or "bce".
         scale: what the sum is multiplied by; 1 / (B · L) for the mean.
         rule: the in-place update that the backward pass makes; None for ordinary gradients.

@@ -199,5 +199,5 @@ def check_step(step: int) -> None:
     """Refuses a step below 0."""
     if step < 0:
         raise SettingError(
-            f"step {step}", wanted="0 or more", next_step="count optimiser steps from 0", where="step"
+            f"step {step}", wanted="0 or more", next_step="count optimizer steps from 0", where="step"
         )

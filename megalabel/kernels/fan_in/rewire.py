@@ -117,7 +117,7 @@ def restart(
         start: "zero", or "uniform": between ±1/√F, as a new layer.
         seed: any integer.
         step: 0 or more, what tells this rewiring from others of the same seed.
-        states: what an optimiser keeps, each shaped as the weight: becomes 0 there. Leave it out to keep it, as
+        states: what an optimizer keeps, each shaped as the weight: becomes 0 there. Leave it out to keep it, as
             Spartex does.
 
     Raises:
@@ -134,7 +134,7 @@ def restart(
         if state.shape != weight.shape:
             raise SettingError(
                 f"a state {tuple(state.shape)} for weights {tuple(weight.shape)}",
-                wanted="optimiser states shaped as the weights",
+                wanted="optimizer states shaped as the weights",
                 next_step="pass rule.weight_state() of the rule that updates this head",
                 where="states",
             )

@@ -34,7 +34,7 @@ def strongest_inputs(
         positives: their labels.
         n_labels: L.
         fan_in: F, from 1 to D.
-        group: G, neighbouring labels that share their inputs.
+        group: G, neighboring labels that share their inputs.
         seed: of the random ones.
 
     Raises:

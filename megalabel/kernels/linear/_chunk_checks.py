@@ -69,7 +69,7 @@ def check_numbers(arrays: Mapping[str, np.ndarray], n_features: int) -> None:
         if features.min() < 0 or features.max() >= n_features or len(np.setdiff1d(falls, starts)):
             raise _damaged("a feature out of order", f"0 to {n_features - 1}, rising", "features")
     cuts = entries[starts].astype(np.int64)
-    full = np.flatnonzero(np.diff(cuts))  # between the starts of neighbouring full chunks lies just the first
+    full = np.flatnonzero(np.diff(cuts))  # between the starts of neighboring full chunks lies just the first
     if len(full):
         most = np.maximum.reduceat(children, cuts[full])
         if children.min() < 0 or (most >= np.diff(offsets)[full]).any():

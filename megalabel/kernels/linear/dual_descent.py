@@ -1,4 +1,4 @@
-"""Linear models of all children of many tree nodes, each the optimum of an L2-regularised squared hinge.
+"""Linear models of all children of many tree nodes, each the optimum of an L2-regularized squared hinge.
 
 A child's model is trained on the texts x_i of its parent, y_i = 1 where the text has the child and −1 elsewhere:
 
@@ -6,7 +6,7 @@ A child's model is trained on the texts x_i of its parent, y_i = 1 where the tex
 
 by dual coordinate descent (Hsieh et al., "A dual coordinate descent method for large-scale linear SVM", ICML
 2008, algorithm 1): with w = Σ_i α_i y_i x_i, each α_i ≥ 0 in turn takes the value that is best for it. A bias is
-the weight of one more feature, which is `bias` for every text and regularised like the others.
+the weight of one more feature, which is `bias` for every text and regularized like the others.
 
 Beside the paper: the descent starts from the best of all solutions with one α for the positives and one for the
 negatives, and nothing is shrunk, since siblings are solved side by side (`_cpu/descent_block.py`). The

@@ -1,4 +1,4 @@
-"""Optimisers of heads that update themselves: the step happens inside the backward of the head's loss."""
+"""Optimizers of heads that update themselves: the step happens inside the backward of the head's loss."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Fused:
 
     `step` only closes the step. Parameters of `head` that belong to none of these heads, of a wrapper for
     instance, are left to another optimizer. `param_groups`, `step`, `zero_grad` and `state_dict` are as torch's.
-    What the rules keep is state, saved and loaded as any optimiser's.
+    What the rules keep is state, saved and loaded as any optimizer's.
 
     Raises:
         SettingError: no head inside updates itself, or a number out of range.
@@ -67,14 +67,14 @@ class Fused:
         """What `state_dict` gave; tensors go where the weights are.
 
         Raises:
-            SettingError: the state of another optimiser, or of another number of heads.
+            SettingError: the state of another optimizer, or of another number of heads.
         """
         state = state_dict["state"]
         if [set(kept) for kept in state] != [set(rule.KEPT) for rule in self.rules]:
             raise SettingError(
                 f"a state of {[sorted(kept) for kept in state]}",
                 wanted=f"what {type(self).__name__} keeps of {len(self.rules)} head(s)",
-                next_step="go on with the optimiser and the head that the run began with",
+                next_step="go on with the optimizer and the head that the run began with",
             )
         device = self.param_groups[0]["params"][0].device
         for rule, kept in zip(self.rules, state, strict=True):

@@ -1,4 +1,4 @@
-"""The optimisers of a run, which step together: of the encoder, of its token table, and of the head."""
+"""The optimizers of a run, which step together: of the encoder, of its token table, and of the head."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def adamw(
 ) -> Optimizer | None:
     """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée).
 
-    Tables with sparse gradients are left to `lazy_adam`, and the part `without` to another optimiser. None where
+    Tables with sparse gradients are left to `lazy_adam`, and the part `without` to another optimizer. None where
     nothing is left.
     """
     others = {id(p) for p in without.parameters()} if without is not None else set()
@@ -115,7 +115,7 @@ class Optimizers:
         return {}
 
     def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
-        """Tells the optimisers that act in the backward which micro-batch comes, and what scales its loss."""
+        """Tells the optimizers that act in the backward which micro-batch comes, and what scales its loss."""
         for optimizer in self.named.values():
             if isinstance(optimizer, Fused):
                 optimizer.begin(StepContext.of_part(part, parts, loss_scale))

@@ -20,7 +20,7 @@ class LazyAdam:
     corrected for the steps it took, not for the run's; torch's SparseAdam counts the run's, which makes
     a late first step three times too long. A dense gradient touches every row. No weight decay.
 
-    Like torch's optimisers it has `param_groups`, `step`, `zero_grad` and `state_dict`, but it is not one of
+    Like torch's optimizers it has `param_groups`, `step`, `zero_grad` and `state_dict`, but it is not one of
     them: the first of those that is made imports the whole compiler, 70 MB and a second that a run with the
     light encoder has no use for.
     """

@@ -1,4 +1,4 @@
-"""Optimisers of tables of which a step touches a few rows: a row's gradient is made and spent at once."""
+"""Optimizers of tables of which a step touches a few rows: a row's gradient is made and spent at once."""
 
 from __future__ import annotations
 

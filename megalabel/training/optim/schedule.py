@@ -24,7 +24,7 @@ class WarmupCosine:
     """Linear warm-up, then half a cosine to zero (Renée; its code, not its appendix, which says linear).
 
     Args:
-        steps: optimiser steps in the whole run; micro-batches do not count.
+        steps: optimizer steps in the whole run; micro-batches do not count.
         warmup: steps of warm-up, or a share of all steps where below 1.
     """
 
@@ -66,7 +66,7 @@ class ThreePhase:
     and returns while it falls.
 
     Args:
-        steps: optimiser steps in the whole run; micro-batches do not count.
+        steps: optimizer steps in the whole run; micro-batches do not count.
         per_epoch: steps an epoch.
         warmup: epochs of the rise.
         final: epochs of the fall.

@@ -95,9 +95,9 @@ def test_an_unknown_loss_is_refused():
         check_loss("hinge")
 
 
-@pytest.mark.parametrize("centre", [-15.0, 0.0, 15.0, 80.0])
-def test_softplus_sum(centre, seed):
+@pytest.mark.parametrize("center", [-15.0, 0.0, 15.0, 80.0])
+def test_softplus_sum(center, seed):
     for n in (0, 1, 15, 16, 17, 50):
-        z = 3 * torch.randn(n, 7, generator=torch.Generator().manual_seed(seed)) + centre
+        z = 3 * torch.randn(n, 7, generator=torch.Generator().manual_seed(seed)) + center
         truth = -torch.nn.functional.logsigmoid(-z.double()).sum()
         torch.testing.assert_close(softplus_sum(z.clone()), truth, rtol=1e-6, atol=0)

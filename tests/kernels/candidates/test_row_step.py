@@ -1,4 +1,4 @@
-"""Steps of the rows that were candidates, against torch's optimisers and against loops over rows."""
+"""Steps of the rows that were candidates, against torch's optimizers and against loops over rows."""
 
 from __future__ import annotations
 

@@ -112,15 +112,15 @@ def test_planted_clusters_are_found(body) -> None:
 
 
 @pytest.mark.parametrize("body", ["plain", "cpu"])
-def test_halves_are_those_of_their_own_centres(body) -> None:
+def test_halves_are_those_of_their_own_centers(body) -> None:
     x = sparse(4, 201, 60, 0.2)
     order, offsets = using(body, balanced_tree, x, [1], tolerance=0)
     rows = unit_rows(x)
     left, right = order[: offsets[0][1]], order[offsets[0][1] :]
     assert len(left) == 101
-    centres = np.stack([np.asarray(rows[side].sum(axis=0)).ravel() for side in (left, right)])
-    centres /= np.linalg.norm(centres, axis=1, keepdims=True)
-    difference = rows @ (centres[1] - centres[0])
+    centers = np.stack([np.asarray(rows[side].sum(axis=0)).ravel() for side in (left, right)])
+    centers /= np.linalg.norm(centers, axis=1, keepdims=True)
+    difference = rows @ (centers[1] - centers[0])
     assert difference[left].max() <= difference[right].min() + 1e-6
     assert difference[left].mean() < difference[right].mean() - 0.05
 

@@ -1,4 +1,4 @@
-"""The models of `dual_descent` are the minimisers that others find."""
+"""The models of `dual_descent` are the minimizers that others find."""
 
 from __future__ import annotations
 

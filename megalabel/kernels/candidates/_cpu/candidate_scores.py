@@ -17,7 +17,7 @@ from torch import Tensor
 
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.candidates import Candidates
-from megalabel.kernels.core._cpu.compiling import compiled, vectorised
+from megalabel.kernels.core._cpu.compiling import compiled, vectorized
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
 from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
@@ -107,7 +107,7 @@ def _table(views: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[np.ndarr
     return tuple(x.numpy() for x in (views, weight, weight.new_empty(0) if bias is None else bias))
 
 
-@vectorised
+@vectorized
 def _logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: int, out: np.ndarray) -> None:
     """out (m,) ← x (D,) times rows first … first + m − 1."""
     dim, m = len(x), len(out)
@@ -127,7 +127,7 @@ def _logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: int, out
             out[i] += bias[first + i]
 
 
-@vectorised
+@vectorized
 def _add_rows(into: np.ndarray, weight: np.ndarray, first: int, cells: np.ndarray) -> None:
     """into (D,) ← into + Σ_i cells[i] · row first + i."""
     dim, m = len(into), len(cells)
@@ -144,7 +144,7 @@ def _add_rows(into: np.ndarray, weight: np.ndarray, first: int, cells: np.ndarra
             into[d] += a * weight[first + i, d]
 
 
-@vectorised
+@vectorized
 def _losses(z, g, scale):
     """g (m,) ← scale · sigmoid(z); Σ softplus(z) = Σ max(z, 0) + log Π (1 + e^−|z|) of m ≤ 16 logits."""
     one = np.float32(1)

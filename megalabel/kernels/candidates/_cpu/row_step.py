@@ -15,7 +15,7 @@ from torch import Tensor
 
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.row_groups import RowGroups
-from megalabel.kernels.core._cpu.compiling import compiled, vectorised
+from megalabel.kernels.core._cpu.compiling import compiled, vectorized
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
 from megalabel.kernels.core.threads import run_ranges, thread_count
 from megalabel.kernels.updates._cpu.adam import AdamNumbers
@@ -85,7 +85,7 @@ def _arrays(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Tab
     return table, arrays, [range(a, b) for a, b in pairwise(cuts)]
 
 
-@vectorised
+@vectorized
 def _sum_row(views, cells, texts, first, start, stop, row, out):
     """out (D,) ← the gradient of row `row` of a group with members start … stop − 1; returns the bias's."""
     dim = len(out)
@@ -111,7 +111,7 @@ def _sum_row(views, cells, texts, first, start, stop, row, out):
     return total
 
 
-@vectorised
+@vectorized
 def _move_row(w, mean, square, g, numbers, keep, rate, over_root):
     """AdamW on one row (D,)."""
     beta1, beta2, eps = numbers
@@ -143,7 +143,7 @@ def _adam(low, high, groups, table, moments, numbers):
             else:
                 of_bias[0] = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
             steps[row] += 1
-            if steps[row] != known:  # neighbours mostly agree, and powers take long
+            if steps[row] != known:  # neighbors mostly agree, and powers take long
                 known = steps[row]
                 rate = np.float32(lr / (1.0 - beta1 ** np.float64(known)))
                 over_root = np.float32(1.0 / np.sqrt(1.0 - beta2 ** np.float64(known)))
@@ -154,7 +154,7 @@ def _adam(low, high, groups, table, moments, numbers):
         group += 1
 
 
-@vectorised
+@vectorized
 def _descend(w, g, rate, keep):
     for d in range(len(w)):
         w[d] = sgd_of(w[d], g[d], rate, keep)

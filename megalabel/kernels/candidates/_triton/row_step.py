@@ -1,6 +1,6 @@
 """Triton bodies of `candidates/row_step.py`: a row's gradient is summed in registers and spent at once.
 
-A program takes a tile of neighbouring rows of one group and a strip of their columns. It adds up what the
+A program takes a tile of neighboring rows of one group and a strip of their columns. It adds up what the
 group's members bring, in their order and without atomic additions, reads weights and moments once and writes
 them once. A strip knows nothing of the other strips: Adam's step counts move in a launch of their own, after
 all have read them.

@@ -1,6 +1,6 @@
 """Numba body of `clustering/balanced_split.py`: large nodes share all threads, small ones go to one thread each.
 
-The differences of a node need one dense vector, centre1 − centre0, which is gathered from at random; the rest
+The differences of a node need one dense vector, center1 − center0, which is gathered from at random; the rest
 streams. So columns are numbered by frequency at first, and anew within every small node in the order in which
 its rows name them: what is needed most lies close together. A small node copies its rows into the order of
 their halves before it goes on with them, and so ends up in a core's own caches.

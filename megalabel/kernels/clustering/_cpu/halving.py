@@ -1,4 +1,4 @@
-"""The steps of one node's split that large and small nodes share, compiled: differences, halves, centres.
+"""The steps of one node's split that large and small nodes share, compiled: differences, halves, centers.
 
 They are called from compiled code; what Python calls are the entries in the files that import them.
 """
@@ -21,8 +21,8 @@ def dot(columns, values, start, end, direction):
 
 
 @helper
-def centre_rows(draw, indptr, labels):
-    """Two distinct rows with entries: `balanced_split.centre_rows`, written again."""
+def center_rows(draw, indptr, labels):
+    """Two distinct rows with entries: `balanced_split.center_rows`, written again."""
     n = len(labels)
     shift = np.uint64(32)
     first = np.int64(((draw[0] >> shift) * np.uint64(n)) >> shift)
@@ -49,7 +49,7 @@ def next_filled(indptr, labels, row, never):
 @helper
 def first_direction(indptr, columns, values, labels, draw, total, direction):
     """direction = second drawn row − first; gives the similarity of all rows, summed, to the first."""
-    first, second = centre_rows(draw, indptr, labels)
+    first, second = center_rows(draw, indptr, labels)
     direction[:] = 0
     for at in range(indptr[labels[second]], indptr[labels[second] + 1]):
         direction[columns[at]] += values[at]
@@ -74,7 +74,7 @@ def moments(total, left_sum):
 
 @helper
 def new_direction(total, left_sum, direction):
-    """direction = right centre − left centre; gives the similarity of all rows, summed, to the left centre."""
+    """direction = right center − left center; gives the similarity of all rows, summed, to the left center."""
     left_square, right_square, product = moments(total, left_sum)
     left_scale = 1 / np.sqrt(left_square) if left_square > 0 else 0.0
     right_scale = 1 / np.sqrt(right_square) if right_square > 0 else 0.0

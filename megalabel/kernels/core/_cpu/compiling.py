@@ -17,7 +17,7 @@ helper = numba.njit(nogil=True)
 # NaN and infinities keep their meaning.
 _SUMS = {"reassoc", "contract", "nsz"}
 summing = numba.njit(nogil=True, fastmath=_SUMS)
-vectorised = numba.njit(nogil=True, error_model="numpy", fastmath={*_SUMS, "arcp"})
+vectorized = numba.njit(nogil=True, error_model="numpy", fastmath={*_SUMS, "arcp"})
 # A formula for single numbers, which becomes part of the vector code of the loop that calls it.
 scalar = numba.njit(inline="always", error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 

@@ -1,4 +1,4 @@
-"""Several float32 numbers side by side in registers, for numba loops that the compiler would not vectorise well.
+"""Several float32 numbers side by side in registers, for numba loops that the compiler would not vectorize well.
 
 `zeros(n)` makes n of them, `load` and `store` move them, + − · ÷ work on each. LLVM cuts them into the registers
 that the processor has: 64 lanes are four of AVX-512 and sixteen of NEON. Products and sums may be fused; sums are
@@ -168,7 +168,7 @@ def _folded(builder, value, width, least):
 
 
 def _crossed(builder, x, y, step):
-    """Sums of neighbours `step` apart: of x where the lane's number lacks the bit `step`, else of y."""
+    """Sums of neighbors `step` apart: of x where the lane's number lacks the bit `step`, else of y."""
     here = [i if not i & step else 16 + i for i in range(16)]
     there = [i ^ step if not i & step else 16 + (i ^ step) for i in range(16)]
     return builder.fadd(_picked(builder, x, y, here), _picked(builder, x, y, there))

@@ -9,7 +9,7 @@ import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper
 
-_BLOCK = 64  # one vectorised comparison decides about this many scores
+_BLOCK = 64  # one vectorized comparison decides about this many scores
 
 
 @numba.njit(inline="always")
@@ -33,7 +33,7 @@ def merge_rows(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np.nd
         row = z[b]
         bar = best[b, k - 1]
         for start in range(0, n, _BLOCK):
-            block = row[start : start + _BLOCK]  # a slice of its own: only so is the comparison vectorised
+            block = row[start : start + _BLOCK]  # a slice of its own: only so is the comparison vectorized
             near = np.int32(0)
             for i in range(len(block)):
                 near |= np.int32(block[i] >= bar)
@@ -47,7 +47,7 @@ def merge_rows(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np.nd
 
 @compiled
 def merge_columns(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np.ndarray) -> None:
-    """The same for z (n, B), a label's scores together: what is vectorised are the texts."""
+    """The same for z (n, B), a label's scores together: what is vectorized are the texts."""
     k = best.shape[1]
     bars = best[:, k - 1].copy()
     for i in range(z.shape[0]):

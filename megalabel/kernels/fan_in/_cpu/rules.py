@@ -17,7 +17,7 @@ from megalabel.kernels.updates._cpu.adam import adam
 from megalabel.kernels.updates._cpu.sgd import momentum, sgd
 
 _inner = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_vectorised = numba.njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, **_inner)
+_vectorized = numba.njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, **_inner)
 
 
 def _by_type(function: Callable[..., Any], bodies: dict[type, Callable[..., Any]]) -> None:
@@ -104,13 +104,13 @@ _by_type(
 )
 
 
-@_vectorised
+@_vectorized
 def _times(g, start, out, at, n, times):
     for i in range(n):
         out[at + i] = times * g[start + i]
 
 
-@_vectorised
+@_vectorized
 def _sum(g, start, into, at, n, times, keep):
     """into ← keep · into + times · g, and g the same; where nothing is kept, whatever was there."""
     if keep == 0:
@@ -123,19 +123,19 @@ def _sum(g, start, into, at, n, times, keep):
         g[start + i] = into[at + i]
 
 
-@_vectorised
+@_vectorized
 def _sgd(g, start, p, at, n, rate, keep):
     for i in range(n):
         p[at + i] = sgd(p[at + i], g[start + i], rate, keep)
 
 
-@_vectorised
+@_vectorized
 def _descend(buffer, p, at, n, lr, decay):
     for i in range(at, at + n):
         p[i], buffer[i] = momentum(p[i], buffer[i], lr, decay)
 
 
-@_vectorised
+@_vectorized
 def _adam(g, start, p, mean, square, at, n, numbers, rate, over_root):
     for i in range(n):
         k = at + i

@@ -42,7 +42,7 @@ class Block(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is minimised, and when it is good enough."""
+    """What is minimized, and when it is good enough."""
 
     bias: float
     soft_negative: float  # 1 / 2C

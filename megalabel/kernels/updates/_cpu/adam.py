@@ -1,6 +1,6 @@
 """Adam's step on one number: the one numba form, inlined into the loops of the compiled bodies.
 
-Its operations may be reordered and fused, as those of a function compiled with `vectorised`: the loop around it
+Its operations may be reordered and fused, as those of a function compiled with `vectorized`: the loop around it
 becomes vector code.
 """
 # mypy: disable-error-code="no-untyped-def"
