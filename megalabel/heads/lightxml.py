@@ -89,7 +89,7 @@ class LightXMLHead(RowGradients, Head):
         if bottleneck:
             nn.init.zeros_(self.bottleneck.get_parameter("bias"))
         self.register_buffer("offsets", torch.from_numpy(np.array(tree.offsets[0])))
-        self.register_buffer("position", torch.from_numpy(np.array(tree.place)))
+        self.register_buffer("position", torch.from_numpy(np.array(tree.position)))
         self._found = self._wanted = 0
 
     def tables(self) -> list[tuple[Tensor, Tensor]]:
