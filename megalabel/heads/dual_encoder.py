@@ -139,7 +139,9 @@ class DualEncoderHead(BindsLabels, Head):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Encodes the texts of all labels into `label_vectors`."""
+        """Encodes the texts of all labels into `label_vectors`; a head that is not bound keeps those it has."""
+        if not self._bound:
+            return
         ids = torch.arange(self.n_labels, device=self.get_buffer("label_vectors").device)
         for part in ids.split(self.labels_at_once):
             self.get_buffer("label_vectors")[part] = normalize(self._encode(part).float(), dim=1)

@@ -1,0 +1,120 @@
+"""LightXML: groups of labels are recalled and the labels of the recalled groups ranked, both trained at once.
+
+Jiang et al., "LightXML: Transformer with Dynamic Negative Sampling for High-Performance Extreme Multi-label Text
+Classification", AAAI 2021. The first tokens of the encoder's last five layers, side by side and under heavy
+dropout, are the vector of a text. One classifier scores all groups; another, behind a narrower layer, the labels
+of the best groups and of the positive ones. The loss is the sum of two means. Late in training, weights are averaged.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from megalabel.recipes import options as of
+from megalabel.recipes.label_options import ClusterOptions
+from megalabel.recipes.options import Count, Size, between, conflict
+from megalabel.training.recipe import Recipe, recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from megalabel.data.corpus import Corpus
+    from megalabel.heads.lightxml import LightXMLHead
+
+
+class LightXML(
+    ClusterOptions, of.PriorOptions, of.DropoutOptions, of.PoolingOptions, of.WarmupOptions, of.NeuralOptions
+):
+    """The options of LightXML; the defaults are the authors' for Amazon-670K."""
+
+    panel = "LightXML"
+    encoder = "bert-base-uncased"
+    dropout = 0.5
+    epochs = 15
+    batch_size = 16
+    head_lr = 1e-4
+    head_weight_decay = 0.01
+    encoder_lr = 1e-4
+    warmup = 0
+    last_layers: Annotated[Count, "Last layers whose pooled vectors are concatenated; a bag has one."] = 5
+    candidates: Annotated[Count, "Groups whose labels are ranked for a text."] = 75
+    bottleneck: Annotated[Size, "Width of a linear map before the labels; 0 for none."] = 300
+    reduction: Annotated[Literal["mean", "sum"], "Of the losses over groups and over candidates."] = "mean"
+    average_from: Annotated[float, between(0, 1), "Fraction of the steps before averaging; 1: never."] = 0.27
+    average_every: Annotated[Count, "Steps between two averaged weights."] = 3000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(self.clusters) > 1:
+            raise conflict("clusters", f"clusters = {','.join(map(str, self.clusters))}", "one level of groups")
+
+
+@dataclass(frozen=True)
+class WarmupConstant:
+    """Learning rates that rise over `warmup` steps, or that fraction of all `steps` where below 1, and stay."""
+
+    steps: int
+    warmup: float
+
+    def __call__(self, step: int) -> float:
+        """The factor of every learning rate at a step, counted from 0."""
+        return min(1.0, (step + 1) / (int(self.warmup * (self.steps if self.warmup < 1 else 1)) + 1))
+
+    def beta1(self, step: int) -> None:
+        """Adam's β₁ is left as it is."""
+
+
+@recipe
+def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
+    """Label groups are recalled, then their labels ranked, end to end (AAAI 2021)."""
+    import torch
+
+    from megalabel.encoders.readout import Readout
+    from megalabel.recipes import shared
+    from megalabel.training.optim.averaging import WeightAverage
+    from megalabel.training.optim.groups import Optimizers, adamw, lazy_adam
+    from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+
+    torch.manual_seed(options.seed)
+    kept, held = shared.held_out(corpus, options)
+    n, readout = options.last_layers, Readout((1.0,) * options.last_layers, options.pooling)
+    encoder, _, batches = shared.text_side(
+        corpus, kept, options, dropout=options.dropout, bag={}, transformer={"readouts": [readout]}
+    )
+    if options.encoder != "bag":
+        if encoder.n_layers < n:
+            raise conflict("last_layers", f"{n} last layers of an encoder of {encoder.n_layers}", "no more layers")
+        fractions = tuple(1 - i / encoder.n_layers for i in range(n))  # the depth is known only now
+        encoder.readouts = (Readout(fractions, options.pooling),)
+    head, rates = _head(corpus, kept, options, encoder.dim), (options.head_lr, options.head_weight_decay)
+    optimizers = Optimizers(
+        encoder=shared.encoder_optimizer(encoder, options, eps=1e-8),
+        tokens=lazy_adam(encoder, options.token_lr),
+        head=(RowAdam if options.head_optimizer == "adamw" else RowSGD)(head, *rates),
+        bottleneck=adamw(head.bottleneck, options.encoder_lr, options.encoder_weight_decay, eps=1e-8),
+    )
+    start, every = int(options.average_from * batches.steps), options.average_every
+    return Recipe(
+        corpus, encoder, head, batches, optimizers, WarmupConstant(batches.steps, options.warmup),
+        **shared.run_fields(options, held), log_every=options.log_every,
+        averaging=WeightAverage(start=start, every=every) if start < batches.steps else None,
+    )  # fmt: skip
+
+
+def _head(corpus: Corpus, kept: np.ndarray, options: LightXML, dim: int) -> LightXMLHead:
+    import torch
+
+    from megalabel.heads.lightxml import LightXMLHead
+    from megalabel.labels.counts import texts_with
+    from megalabel.recipes.shared import cluster_tree
+
+    if not (options.tree or options.clusters):  # about 64 labels per group
+        options = replace(options, clusters=(2 ** max(1, round(math.log2(corpus.n_labels / 64))),))
+    tree = cluster_tree(corpus, kept, options, options.seed)
+    candidates, width = min(options.candidates, tree.sizes[0]), options.bottleneck
+    head = LightXMLHead(tree, dim, candidates=candidates, bottleneck=width, reduction=options.reduction)
+    if options.bias_from_prior:
+        head.init_prior([torch.from_numpy(n) for n in texts_with(tree, corpus.train.labels[kept])], len(kept))
+    return head
