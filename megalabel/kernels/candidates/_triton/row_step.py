@@ -164,7 +164,7 @@ def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT:
 
 # Arguments come one by one, however many they are: not every supported version of Triton takes tuples.
 @triton.jit
-def _adam(
+def _adam(  # long: a Triton kernel takes its arguments one by one
     table,
     views,
     cells,
