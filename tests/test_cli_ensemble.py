@@ -18,6 +18,7 @@ from megalabel.metrics.ranking import measure
 from megalabel.models.mixture import Mixture
 from megalabel.recipes.linear import linear
 from megalabel.recipes.renee import renee
+from megalabel.training.run_folder import held_out_rows
 
 RENEE = dict(
     encoder="bag",
@@ -72,15 +73,11 @@ def test_runs_that_held_out_the_same_texts_are_weighed_on_them(command, runs, fo
     out, names = tmp_path / "r", ["few", "blind", "neural"]
     status, said, err = command("ensemble", *names, "--out", out)
     assert status == 0, err
-    assert "calibrated and weighed on the texts that all held out (validation 0.25, seed 7)" in said
+    assert "calibrated and weighed on the 50 texts that all runs held out" in said
     facts = json.loads((out / "recipe.json").read_text())
     assert facts["recipe"] == "ensemble"
-    assert facts["arguments"] == {
-        "runs": names,
-        "weights": [],
-        "validation_fraction": 0.25,
-        "seed": 7,
-    }
+    assert facts["arguments"] == {"runs": names, "weights": []}
+    assert held_out_rows(out).tolist() == hold_out(200, 0.25, 7)[1].tolist()
     assert facts["data"] == json.loads((runs / "few" / "recipe.json").read_text())["data"]
     assert facts["finished"]["seconds"] >= 0
     held, side = hold_out(200, 0.25, 7)[1], Corpus.open(folder).train
@@ -108,7 +105,7 @@ def test_an_ensemble_is_a_run_like_the_others(command, tmp_path):
     assert command("ensemble", "pairs", "blind", "-o", tmp_path / "a")[0] == 0
     status, said, err = command("ensemble", tmp_path / "a", "words/model", "-o", tmp_path / "b")
     assert status == 0, err
-    assert "(validation 0.25, seed 7)" in said
+    assert "on the 50 texts that all runs held out" in said
     status, said, err = command("ensemble", tmp_path / "b", "all", "-o", tmp_path / "c")
     assert status == 0, err
     assert "not fitted: all held out no texts" in said
@@ -117,7 +114,7 @@ def test_an_ensemble_is_a_run_like_the_others(command, tmp_path):
 def test_weights_that_are_given_are_taken(command, tmp_path):
     status, said, _ = command("ensemble", "pairs", "words", "-o", tmp_path / "r", "--weights", "1,3")
     assert status == 0
-    assert "calibrated on the texts that all held out" in said
+    assert "calibrated on the 50 texts that all runs held out" in said
     mixture = megalabel.load(tmp_path / "r").mixture
     assert mixture.weights == (0.25, 0.75)
     assert mixture.slopes != (1, 1)
@@ -131,10 +128,9 @@ def test_weights_that_are_given_are_taken(command, tmp_path):
             ["pairs", "all"],
             "all held out no texts (train with --validation-fraction 0.05); equal weights, scores as they are",
         ),
-        (["pairs", "seed"], "pairs and seed held out other texts, shares of 0.25 (seed 7) and 0.25 (seed 8)"),
         (["pairs", "other"], "pairs and other were trained on different data sets, 'planted' and 'planted'"),
         (["pairs", "bare"], "bare is no run folder"),
-        (["pairs", "beside"], "the run that beside was made beside is not there"),
+        (["pairs", "beside"], "it is not known what beside held out"),
         (
             ["pairs", "all", "--weights", "1,3"],
             "all held out no texts (train with --validation-fraction 0.05); the weights given, scores as they are",
@@ -146,13 +142,14 @@ def test_what_cannot_be_fitted_is_told_and_merged_all_the_same(command, runs, na
     if not (runs / "bare").exists():
         shutil.copytree(runs / "words" / "model", runs / "bare")
         _copied(runs / "words", runs / "beside", recipe="hybrid", arguments={"run": "gone"})
+        (runs / "beside" / "held_out.npy").unlink()
     status, out, err = command("ensemble", *named, "-o", tmp_path / "r")
     assert status == 0, err
     assert f"not fitted: {said}" in out
     mixture = megalabel.load(tmp_path / "r").mixture
     assert mixture == Mixture.of([1, 3] if "--weights" in named else [1, 1])
     facts = json.loads((tmp_path / "r" / "recipe.json").read_text())
-    assert facts["arguments"]["validation_fraction"] == 0
+    assert len(held_out_rows(tmp_path / "r")) == 0
     assert bool(facts["data"]) == ("other" not in named and "bare" not in named)
 
 
@@ -162,16 +159,27 @@ def _copied(run, to, **facts):
     (to / "recipe.json").write_text(json.dumps({**there, **facts}))
 
 
-def test_a_hybrid_held_out_what_its_run_held_out(command, runs, tmp_path):
-    _copied(runs / "words", tmp_path / "hybrid", recipe="hybrid", arguments={"run": "neural", "seed": 3})
+def test_runs_with_different_held_out_texts_are_weighed_on_those_that_they_share(command, tmp_path):
+    both = np.intersect1d(hold_out(200, 0.25, 7)[1], hold_out(200, 0.25, 8)[1])
+    assert 0 < len(both) < 50
+    status, said, err = command("ensemble", "pairs", "seed", "-o", tmp_path / "r")
+    assert status == 0, err
+    assert f"on the {len(both)} texts that all runs held out" in said
+    assert held_out_rows(tmp_path / "r").tolist() == both.tolist()
+
+
+def test_a_hybrid_of_version_0_1_0_held_out_what_its_run_held_out(command, runs, tmp_path):
+    for name, run in (("hybrid", "neural"), ("gone", "nowhere")):
+        _copied(runs / "words", tmp_path / name, recipe="hybrid", arguments={"run": run, "seed": 3})
+        (tmp_path / name / "held_out.npy").unlink()
     _, said, _ = command("ensemble", "pairs", tmp_path / "hybrid", "-o", tmp_path / "a")
-    assert "(validation 0.25, seed 7)" in said
-    _copied(runs / "words", tmp_path / "replaced", recipe="hybrid", arguments={"run": "other"})
-    _, said, _ = command("ensemble", "pairs", tmp_path / "replaced", "-o", tmp_path / "c")
-    assert "replaced was made beside is not there" in said
+    assert "on the 50 texts that all runs held out" in said
+    _, said, _ = command("ensemble", "pairs", tmp_path / "gone", "-o", tmp_path / "c")
+    assert "not fitted: it is not known what" in said
     _copied(runs / "words", tmp_path / "none", arguments={"hybrid": True, "validation": 0.0, "seed": 7})
+    (tmp_path / "none" / "held_out.npy").unlink()
     _, said, _ = command("ensemble", tmp_path / "none", tmp_path / "none", "-o", tmp_path / "b")
-    assert "(validation 0.05, seed 7)" in said
+    assert "on the 10 texts that all runs held out" in said
 
 
 def test_data_that_moved_or_changed(command, runs, folder, tmp_path):

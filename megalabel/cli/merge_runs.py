@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from megalabel.cli.arguments import data_of
 from megalabel.data.corpus import Corpus
@@ -14,13 +16,12 @@ from megalabel.data.filters import filter_of
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.evaluate import check_labels
 from megalabel.inputs.bag_of_words import model_inputs
-from megalabel.inputs.batches import hold_out
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import load
 from megalabel.models.ensemble import Ensemble
 from megalabel.models.mixture import DEPTH, SELECT, Mixture
 from megalabel.recipes.hybrid import Hybrid
-from megalabel.training.run_folder import check_out, create_folder, finish, finished_run
+from megalabel.training.run_folder import check_out, create_folder, finish, finished_run, held_out_rows
 from megalabel.training.trust import trusted
 
 WEIGHTS = Hybrid.declared["weights"]
@@ -33,12 +34,11 @@ class Common:
     """The data set that several runs share, and which of its training texts none of them learned from.
 
     data: as the runs' recipe.json has it; empty if they differ or do not say.
-    validation, seed: of `hold_out`; 0 where `why` says why there are no such texts.
+    held: rows of the training side that every run held out, (n,) int64; empty where `why` says why.
     """
 
     data: dict[str, Any]
-    validation: float = 0.0
-    seed: int = 0
+    held: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     why: str = ""
 
 
@@ -70,7 +70,7 @@ def ensemble_runs(
         reached, why = _fit(model, corpus, common, chosen)
     if reached:
         done = "calibrated" if chosen else "calibrated and weighed"
-        say(f"{done} on the texts that all held out (validation {common.validation:g}, seed {common.seed})")
+        say(f"{done} on the {len(common.held):,} texts that all runs held out")
     else:
         say(f"not fitted: {why}; {'the weights given' if chosen else 'equal weights'}, scores as they are")
     shown = [f"{weight:.2f}  {run}" for run, weight in zip(runs, model.mixture.weights, strict=True)]
@@ -80,11 +80,7 @@ def ensemble_runs(
         ]
     for line in shown:
         say(line)
-    held = {
-        "validation_fraction": common.validation,
-        "seed": common.seed,
-    }  # as every run says it, for the next ensemble
-    create_folder(out, "ensemble", {"runs": list(runs), "weights": chosen, **held}, common.data)
+    create_folder(out, "ensemble", {"runs": list(runs), "weights": chosen}, common.data, common.held)
     model.save(out / "model")
     finish(out, {"seconds": time.monotonic() - begun})
     say(f"the model is in {out}; next: megalabel evaluate {out}")
@@ -102,18 +98,19 @@ def in_common(runs: Sequence[str]) -> Common:
         if facts["data"].get("fingerprint") != first.get("fingerprint"):
             names = f"{first.get('name')!r} and {facts['data'].get('name')!r}"
             return Common({}, why=f"{runs[0]} and {run} were trained on different data sets, {names}")
-    held: list[tuple[float, int]] = []
-    for run, facts in zip(runs, told, strict=True):
-        texts = _held_out(facts)
-        if texts is None:
-            return Common(first, why=f"the run that {run} was made beside is not there to say what it held out")
-        if texts[0] == 0:
+    held: np.ndarray | None = None
+    for run, folder in zip(runs, folders, strict=True):
+        try:
+            rows = held_out_rows(folder)
+        except SettingError as error:  # a run of 0.1.0 whose base is gone
+            return Common(first, why=f"it is not known what {run} held out ({error.detail.removesuffix('.')})")
+        if len(rows) == 0:
             return Common(first, why=f"{run} held out no texts (train with --validation-fraction 0.05)")
-        held.append(texts)
-        if texts != held[0]:
-            shares = " and ".join(f"{share:g} (seed {seed})" for share, seed in (held[0], texts))
-            return Common(first, why=f"{runs[0]} and {run} held out other texts, shares of {shares}")
-    return Common(first, *held[0])
+        held = rows if held is None else np.intersect1d(held, rows)
+    assert held is not None
+    if len(held) == 0:
+        return Common(first, why=f"no text was held out by all of {', '.join(runs)}")
+    return Common(first, held)
 
 
 def _run_folder(run: str) -> Path:
@@ -121,21 +118,6 @@ def _run_folder(run: str) -> Path:
     folder = Path(run)
     inside = (folder / "manifest.json").exists() and (folder.parent / "recipe.json").exists()
     return folder.parent if inside else folder
-
-
-def _held_out(facts: dict[str, Any]) -> tuple[float, int] | None:
-    """Share and seed of the texts that a run held out; None if it was those of a run that is gone."""
-    if facts["recipe"] == "hybrid":
-        beside = Path(facts["arguments"]["run"])
-        try:
-            first = finished_run(beside)
-        except SettingError:
-            return None
-        if first["data"].get("fingerprint") != facts["data"].get("fingerprint"):
-            return None
-        facts = first
-    arguments = facts["arguments"]
-    return arguments.get("validation_fraction", 0.0), arguments.get("seed", 0)
 
 
 def _corpus(runs: Sequence[str], common: Common, data: str | None, open_data: Open) -> tuple[Corpus | None, str]:
@@ -163,7 +145,7 @@ def _corpus(runs: Sequence[str], common: Common, data: str | None, open_data: Op
 def _fit(model: Ensemble, data: Corpus, common: Common, weights: Sequence[float]) -> tuple[list[float], str]:
     """Fits the model's mixture; returns nDCG@5 of each part and of all on the held-out texts, or why not."""
     check_labels(model, data)
-    held = hold_out(len(data.train), common.validation, common.seed)[1]
+    held = common.held
     labels = data.train.labels[held]
     if labels.nnz == 0:
         return [], f"none of the {len(held)} texts that were held out has a label"
