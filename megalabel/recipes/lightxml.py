@@ -3,8 +3,7 @@
 Jiang et al., "LightXML: Transformer with Dynamic Negative Sampling for High-Performance Extreme Multi-label Text
 Classification", AAAI 2021. The first tokens of the encoder's last five layers, side by side and under heavy
 dropout, are the vector of a text. One classifier scores all groups; another, behind a narrower layer, the labels
-of the best groups and of the positive ones. The loss is the sum of two means. Weights are averaged late in
-training.
+of the best groups and of the positive ones. The loss is the sum of two means. Late weights are averaged.
 """
 
 from __future__ import annotations

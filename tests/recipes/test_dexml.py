@@ -10,6 +10,7 @@ from planted import planted
 import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import MegalabelError, SettingError
+from megalabel.recipes import from_preset
 from megalabel.recipes.dexml import dexml
 from megalabel.testing import check_recipe
 from megalabel.training.step import CachedGradients, Plain
@@ -105,3 +106,27 @@ def test_wrong_options_are_refused_before_anything_long_begins(bad, where, nothi
         dexml(planted(), **{**SMALL, **bad})
     assert caught.value.where == where
     assert isinstance(caught.value, SettingError)
+
+
+@pytest.mark.slow
+def test_new_labels_of_wordnet_are_found_by_their_texts(tmp_path):
+    """200 labels that no training text had: the share of test texts that find theirs among ten of 4,044."""
+    whole = Corpus.bundled("wordnet-4k")
+    unseen = np.sort(np.random.default_rng(0).choice(whole.n_labels, 200, replace=False))
+    known = np.setdiff1d(np.arange(whole.n_labels), unseen)
+    labels = whole.train.labels.tocsr()[:, known]
+    rows = np.flatnonzero(np.diff(labels.indptr))
+    texts = list(whole.train.texts)
+    train = Corpus.of(
+        [texts[i] for i in rows], [labels[i].indices.tolist() for i in rows],
+        [whole.label_texts[int(i)] for i in known], test_texts=["-"], test_labels=[[0]], name="wordnet-4k",
+    )  # fmt: skip
+    model = megalabel.train(from_preset("dexml", train, encoder="bag", epochs=2), tmp_path / "run", quiet=True)
+    larger = model.with_labels([*train.label_texts, *(whole.label_texts[int(i)] for i in unseen)])
+    answers = {int(label): len(known) + i for i, label in enumerate(unseen)}
+    own = [answers.keys() & set(row.indices.tolist()) for row in whole.test.labels.tocsr()]
+    asked = [i for i, new in enumerate(own) if new]
+    ids, _ = larger.topk([whole.test.texts[i] for i in asked], k=10).numpy()
+    hits = [any(answers[label] in row for label in own[i]) for i, row in zip(asked, ids.tolist(), strict=True)]
+    assert len(hits) > 100
+    assert np.mean(hits) > 0.25  # at random: 0.0025
