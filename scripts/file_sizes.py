@@ -29,7 +29,6 @@ ALLOWED: frozenset[str] = frozenset(
         "megalabel/labels/build.py::build_tree",
         "megalabel/linear/tree.py::solve_tree",
         "megalabel/models/neural.py",
-        "megalabel/testing.py",
         "megalabel/training/run.py",
         "tests/training/test_step.py",
         "megalabel/metrics/topk.py::apply_filter",
