@@ -44,8 +44,6 @@ HEAD_CHECKS: tuple[Callable[[MakeHead], None], ...] = (
     fused_update_is_a_gradient_step,
     row_update_is_a_gradient_step,
 )
-
-
 OF_TRAINED = (loss_falls, fused_update_is_a_gradient_step, row_update_is_a_gradient_step)
 
 

@@ -12,8 +12,6 @@ from megalabel.training.optim.groups import Optimizers
 from megalabel.types import Positives
 
 N_TEXTS = 60
-
-
 MakeHead = Callable[[], Head]
 
 
