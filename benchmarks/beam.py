@@ -79,7 +79,7 @@ def microseconds(work: Callable[[int], object], n: int, before: Callable[[], obj
 
 
 class Speeds(NamedTuple):
-    """What this machine reads of two tables in bytes per µs, and the µs that a call with nothing to score takes."""
+    """What is read of two tables in bytes per µs, and the µs that a call with nothing to score takes."""
 
     again: float
     spread: float
