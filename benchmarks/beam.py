@@ -12,6 +12,7 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numba
 import numpy as np
@@ -23,6 +24,7 @@ from megalabel.kernels.candidates.beam import BeamSearch
 from megalabel.metrics.table import table
 
 KS = (1, 5, 10)
+EVERYTHING = np.zeros(1, dtype=np.int64)  # a block that begins with the first row
 
 
 def planted(sizes: list[int], dim: int) -> tuple[list[torch.Tensor], list[np.ndarray], np.ndarray]:
@@ -76,7 +78,48 @@ def microseconds(work: Callable[[int], object], n: int, before: Callable[[], obj
     return times
 
 
-def main() -> None:
+class Speeds(NamedTuple):
+    """What is read of two tables in bytes per µs, and the µs that a call with nothing to score takes."""
+
+    again: float
+    spread: float
+    call: float
+
+
+def speeds(tables: list[torch.Tensor], x: torch.Tensor, sizes: list[int]) -> Speeds:
+    """Reads level 0 again and again, and 100 families of labels here and there per query."""
+    fan, dim, n = sizes[-1] // sizes[-2], tables[0].shape[1], len(x)
+    blocks = np.random.default_rng(2).integers(0, sizes[-1] - fan, (n, 100))
+    top, leaf = tables[0].numpy(), tables[-1].numpy()
+    again = microseconds(lambda i: read_blocks(top, EVERYTHING, len(top)), 300)
+    spread = microseconds(lambda i: read_blocks(leaf, blocks[i], fan), n)
+    levels = len(sizes) - 1
+    chain = [tables[0][:1]] * levels + [tables[0][:10]]
+    ones = [np.arange(2)] * (levels - 1) + [np.array([0, 10])]
+    small = BeamSearch(chain, [None] * len(sizes), ones, np.arange(10), [1] * levels)
+    call = float(np.median(microseconds(lambda i: small(x[i : i + 1], 10), n)))
+    return Speeds(top.nbytes / float(np.median(again)), 100 * fan * dim * 4 / float(np.median(spread)), call)
+
+
+def times(search: BeamSearch, x: torch.Tensor, other: np.ndarray, floor: float, threads: int) -> dict[str, float]:
+    """The times of single queries, of queries after other memory has been read, and of batches."""
+    one = microseconds(lambda i: search(x[i : i + 1], 10), len(x))
+    cold = microseconds(
+        lambda i: search(x[i : i + 1], 10), 100, lambda: read_blocks(other, EVERYTHING, len(other))
+    )
+    torch.set_num_threads(threads)
+    batched = float(np.median(microseconds(lambda i: search(x[:1024], 10), 8)))
+    torch.set_num_threads(1)
+    return {
+        "p50, µs": float(np.median(one)),
+        "p99, µs": float(np.percentile(one, 99)),
+        "floor, µs": floor,
+        "p50 cold, µs": float(np.median(cold)),
+        "batched, texts/s": 1e6 * min(1024, len(x)) / batched,
+    }
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--labels", type=int, default=1_000_000)
     parser.add_argument("--levels", type=int, nargs="+", default=[2**11, 2**14, 2**17])
@@ -88,7 +131,11 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=5.0, help="noise in a query, in steps of the tree")
     parser.add_argument("--threads", type=int, default=2, help="of the batched searches")
     parser.add_argument("--no-record", action="store_true")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
     sizes = [*options.levels, options.labels]
     tables, offsets, order = planted(sizes, options.dim)
     x, planted_rows = queries(tables[-1], options.queries, options.each, options.noise)
@@ -101,41 +148,14 @@ def main() -> None:
     torch.set_num_threads(1)
 
     other = np.ones((640 << 18, 1), dtype=np.float32)  # 640 MiB: more than any cache
-    everything = np.zeros(1, dtype=np.int64)
-    generator = np.random.default_rng(2)
-    fan = options.labels // options.levels[-1]
-    blocks = generator.integers(0, options.labels - fan, (options.queries, 100))
-    top, leaf = tables[0].numpy(), tables[-1].numpy()
-    again = microseconds(lambda i: read_blocks(top, everything, len(top)), 300)
-    spread = microseconds(lambda i: read_blocks(leaf, blocks[i], fan), options.queries)
-    speed = top.nbytes / np.median(again), 100 * fan * options.dim * 4 / np.median(spread)  # bytes a µs
-    chain = [tables[0][:1]] * len(offsets) + [tables[0][:10]]
-    ones = [np.arange(2)] * (len(offsets) - 1) + [np.array([0, 10])]
-    small = BeamSearch(chain, [None] * len(sizes), ones, np.arange(10), [1] * len(offsets))
-    call = float(np.median(microseconds(lambda i: small(x[i : i + 1], 10), options.queries)))
-
+    speed = speeds(tables, x, sizes)
     rows = []
     for beam in options.beams:
         search = BeamSearch(tables, [None] * len(sizes), offsets, order, [beam] * len(offsets))
-        one = microseconds(lambda i, search=search: search(x[i : i + 1], 10), options.queries)
-        cold = microseconds(
-            lambda i, search=search: search(x[i : i + 1], 10),
-            100,
-            lambda: read_blocks(other, everything, len(other)),
-        )
-        found = search(x[: options.exact], max(KS)).ids.numpy()
         below = sum(min(beam, n) * m / n for n, m in itertools.pairwise(sizes))
-        floor = top.nbytes / speed[0] + below * options.dim * 4 / speed[1]
-        torch.set_num_threads(options.threads)
-        batched = np.median(microseconds(lambda i, search=search: search(x[:1024], 10), 8))
-        torch.set_num_threads(1)
-        values = {
-            "p50, µs": float(np.median(one)),
-            "p99, µs": float(np.percentile(one, 99)),
-            "floor, µs": floor,
-            "p50 cold, µs": float(np.median(cold)),
-            "batched, texts/s": 1e6 * min(1024, options.queries) / batched,
-        }
+        floor = tables[0].nbytes / speed.again + below * options.dim * 4 / speed.spread
+        values = times(search, x, other, floor, options.threads)
+        found = search(x[: options.exact], max(KS)).ids.numpy()
         for k in KS:
             values[f"R@{k}, %"] = shared(found, best, k)
         values["own, %"] = shared(found, own, max(KS))
@@ -147,9 +167,11 @@ def main() -> None:
     print(f"{size}; queries of {options.each} labels and noise {options.noise:g}")
     print(f"{record.machine()}; {record.versions()}\n")
     print(table(rows, list(rows[0][1]), title="top 10"))
-    print(f"\nA call with next to nothing to score takes {call:.1f} µs.")
-    print(f"floor: level 0 read again and again at {speed[0] / 1e3:.1f} GB/s, the rest as leaves here and there,")
-    print(f"at {speed[1] / 1e3:.1f} GB/s. cold: each query after {other.nbytes >> 20} MiB of other memory.")
+    print(f"\nA call with next to nothing to score takes {speed.call:.1f} µs.")
+    print(
+        f"floor: level 0 read again and again at {speed.again / 1e3:.1f} GB/s, the rest as leaves here and there,"
+    )
+    print(f"at {speed.spread / 1e3:.1f} GB/s. cold: each query after {other.nbytes >> 20} MiB of other memory.")
     print("R@k: of the k best of all labels; own: of the query's labels, of which scoring all finds", end=" ")
     print(f"{shared(best, own, max(KS)):.1f} among {max(KS)}.")
     print(f"batched: 1024 texts, {options.threads} threads; all labels of a text take {exact_ms:.1f} ms there.")

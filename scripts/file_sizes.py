@@ -19,32 +19,7 @@ FILE_LINES, FUNCTION_LINES = 250, 60
 EXEMPT = re.compile(r"#\s*long:\s*\S")
 
 # What is over and still to be split, "path" or "path::function": the list may only become shorter.
-ALLOWED: frozenset[str] = frozenset(
-    {
-        "benchmarks/beam.py::main",
-        "benchmarks/cascade.py",
-        "megalabel/encoders/transformer.py",
-        "megalabel/inputs/ngrams.py::learn_ngrams",
-        "megalabel/kernels/candidates/_triton/row_step.py",
-        "megalabel/labels/build.py::build_tree",
-        "megalabel/linear/tree.py::solve_tree",
-        "megalabel/models/neural.py",
-        "megalabel/testing.py",
-        "megalabel/training/run.py",
-        "tests/training/test_step.py",
-        "megalabel/metrics/topk.py::apply_filter",
-        "scripts/benchmark_tables.py",
-        "tests/data/test_traps.py",
-        "tests/encoders/test_transformer.py",
-        "tests/kernels/candidates/test_row_step.py",
-        "tests/labels/test_tree.py",
-        "tests/metrics/test_ranking.py",
-        "tests/recipes/test_presets.py",
-        "tests/test_cli_ensemble.py",
-        "tests/training/test_optim.py",
-        "tests/training/test_run.py",
-    }
-)
+ALLOWED: frozenset[str] = frozenset()
 
 
 class Over(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from planted import planted
+from support.ensemble_runs import finished_runs, planted_folder
 
 import megalabel
 from megalabel.data.convert import convert
@@ -17,49 +18,17 @@ from megalabel.inputs.batches import hold_out
 from megalabel.metrics.ranking import measure
 from megalabel.models.mixture import Mixture
 from megalabel.recipes.linear import linear
-from megalabel.recipes.renee import renee
 from megalabel.training.run_folder import held_out_rows
-
-RENEE = dict(
-    encoder="bag",
-    tokenizer="words",
-    max_length=16,
-    epochs=1,
-    batch_size=32,
-    warmup=0.1,
-    validation_fraction=0.25,
-    seed=7,
-)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The planted corpus, with fewer texts and with labels that may not be answered, as a folder."""
-    data, path = planted(n_texts=200), tmp_path_factory.mktemp("data") / "planted"
-    filter = np.stack([np.arange(0, 200, 2), np.arange(100) % 4], axis=1)
-    convert(replace(data, train=replace(data.train, filter=filter)), path, "raw")
-    return path
+    return planted_folder(tmp_path_factory.mktemp("data") / "planted")
 
 
 @pytest.fixture(scope="module")
 def runs(folder, tmp_path_factory):
-    """Finished runs by name: five that held out the same quarter, and others."""
-    data, out = Corpus.open(folder), tmp_path_factory.mktemp("runs")
-    quarter = {"validation_fraction": 0.25, "seed": 7}
-    made = {
-        "pairs": linear(data, clusters=(4,), trees=1, **quarter),
-        "words": linear(data, clusters=(8,), trees=1, bigrams=False, min_texts=4, label_texts="no", **quarter),
-        "blind": linear(data, clusters=(4,), trees=1, vocabulary=3, bigrams=False, label_texts="no", **quarter),
-        "few": linear(data, clusters=(4,), trees=1, vocabulary=20, bigrams=False, label_texts="no", **quarter),
-        "neural": renee(data, **RENEE),
-        "all": linear(data, clusters=(4,), trees=1),
-        "seed": linear(data, clusters=(4,), trees=1, validation_fraction=0.25, seed=8),
-        "other": linear(planted(n_texts=150), clusters=(4,), trees=1, **quarter),
-        "labels": linear(planted(n_labels=32), clusters=(4,), trees=1, **quarter),
-    }
-    for name, recipe in made.items():
-        megalabel.train(recipe, out / name, quiet=True)
-    return out
+    return finished_runs(folder, tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture

@@ -57,36 +57,20 @@ def learn_ngrams(
         DataError, SettingError: as `SparseText.learn`.
     """
     _check_settings(vocabulary, min_texts, lengths)
-    numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    char_ngram_numbers: defaultdict[str, int] = defaultdict(count().__next__)
-    end, n_texts = numbers[END], 0
-    read: list[np.ndarray] = []
-    word_texts, char_ngram_texts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    for block in blocks:
-        words = split_words(block, pattern)
-        ids = np.fromiter(map(numbers.__getitem__, words), dtype=np.int32, count=len(words))
-        rows, n_texts = np.cumsum(ids == end), n_texts + len(block)
-        read.append(ids)
-        word_texts = _sum(word_texts, _document_frequencies(rows, ids, len(numbers)))
-        if lengths is not None:
-            word_of, columns = char_ngrams_of(words, lengths, char_ngram_numbers.__getitem__)
-            char_ngram_texts = _sum(
-                char_ngram_texts, _document_frequencies(rows[word_of], columns, len(char_ngram_numbers))
-            )
-    word_texts[end : end + 1] = 0
-    words, word_texts, rank = _most_frequent(list(numbers), word_texts, min_texts, vocabulary)
+    counts = _count(blocks, pattern, lengths)
+    words, word_texts, rank = _most_frequent(counts.words, counts.word_texts, min_texts, vocabulary)
     char_ngrams, char_ngram_texts, _ = _most_frequent(
-        list(char_ngram_numbers), char_ngram_texts, min_texts, vocabulary
+        counts.char_ngrams, counts.char_ngram_texts, min_texts, vocabulary
     )
-    rank[end] = -2
-    codes, bigram_texts = _count_bigrams(read, rank, end, len(words)) if bigrams else (_NONE, _NONE)
+    rank[counts.end] = -2
+    codes, bigram_texts = _count_bigrams(counts.read, rank, counts.end, len(words)) if bigrams else (_NONE, _NONE)
     often = bigram_texts >= min_texts
     codes, bigram_texts = codes[often], bigram_texts[often]
 
     frequencies = np.concatenate([word_texts, bigram_texts, char_ngram_texts])
     if len(frequencies) == 0:
         raise DataError(
-            f"no word occurs in {min_texts} of {n_texts:,} texts",
+            f"no word occurs in {min_texts} of {counts.n_texts:,} texts",
             wanted="texts with words in common",
             next_step="check that the training texts are not empty, or lower min_texts",
         )
@@ -97,7 +81,7 @@ def learn_ngrams(
     n_words = int(keep_word.sum())
     first, second = np.divmod(codes[keep_bigram], max(len(words), 1))
     char_ngrams = [name for name, keep in zip(char_ngrams, keep_char_ngram, strict=True) if keep]
-    return NGrams(words[:n_words], first * n_words + second, char_ngrams, frequencies[kept], n_texts)
+    return NGrams(words[:n_words], first * n_words + second, char_ngrams, frequencies[kept], counts.n_texts)
 
 
 def bigrams_of(ids: np.ndarray, n_words: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,6 +121,40 @@ def char_ngrams_of(
 
 
 _NONE = np.zeros(0, dtype=np.int64)
+
+
+class _Counts(NamedTuple):
+    """What is counted in one pass over the texts; a position of `read` that holds `end` ends a text."""
+
+    words: list[str]
+    word_texts: np.ndarray
+    char_ngrams: list[str]
+    char_ngram_texts: np.ndarray
+    read: list[np.ndarray]
+    end: int
+    n_texts: int
+
+
+def _count(blocks: Iterable[list[str]], pattern: TokenPattern, lengths: tuple[int, int] | None) -> _Counts:
+    """Numbers the words and the character n-grams of all texts, and counts the texts that hold each."""
+    numbers: defaultdict[str, int] = defaultdict(count().__next__)
+    char_ngram_numbers: defaultdict[str, int] = defaultdict(count().__next__)
+    end, n_texts = numbers[END], 0
+    read: list[np.ndarray] = []
+    word_texts, char_ngram_texts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    for block in blocks:
+        words = split_words(block, pattern)
+        ids = np.fromiter(map(numbers.__getitem__, words), dtype=np.int32, count=len(words))
+        rows, n_texts = np.cumsum(ids == end), n_texts + len(block)
+        read.append(ids)
+        word_texts = _sum(word_texts, _document_frequencies(rows, ids, len(numbers)))
+        if lengths is not None:
+            word_of, columns = char_ngrams_of(words, lengths, char_ngram_numbers.__getitem__)
+            char_ngram_texts = _sum(
+                char_ngram_texts, _document_frequencies(rows[word_of], columns, len(char_ngram_numbers))
+            )
+    word_texts[end : end + 1] = 0
+    return _Counts(list(numbers), word_texts, list(char_ngram_numbers), char_ngram_texts, read, end, n_texts)
 
 
 def _most_frequent(

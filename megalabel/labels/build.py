@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from megalabel.errors import SettingError
+from megalabel.labels.settings import TreeSettings
 
 if TYPE_CHECKING:
+    import scipy.sparse as sp
+
     from megalabel.data.corpus import Corpus
     from megalabel.labels.tree import LabelTree
 
@@ -19,22 +22,7 @@ LABEL_TEXTS = "label_texts_sha256"  # a key of `LabelTree.built`
 
 
 def build_tree(
-    data: Corpus,
-    *,
-    source: str = "texts",
-    graph: bool = True,
-    normalize: bool = False,
-    depths: Sequence[int] | None = None,
-    cluster_features: int = 1000,
-    walk_length: int = 400,
-    restart_probability: float = 0.8,
-    graph_top_k: int = 10,
-    tokenizer: str = "words",
-    vocabulary: int = 100_000,
-    max_length: int = 256,
-    seed: int = 0,
-    rows: np.ndarray | None = None,
-    say: Say | None = None,
+    data: Corpus, *, rows: np.ndarray | None = None, say: Say | None = None, **settings: Any
 ) -> LabelTree:
     """Builds the label tree of a corpus from its training texts, as CascadeXML does (arXiv 2211.00640).
 
@@ -43,69 +31,32 @@ def build_tree(
     Args:
         data: the corpus. BagOfWords of words are used as the features of their texts, and need no settings of
             words.
-        source: the source of the label features: "texts" (PIFA; a label without training texts uses its label
-            text), "names" (the label texts), or "both" side by side.
-        graph: whether to smooth the features along the label graph.
-        normalize: whether to scale the features to length 1 before smoothing, which the paper does not do. Without
-            it, a neighbor with very many texts dominates the others; with it, the leaves are better on data with
-            such frequent labels.
-        depths: ascending; level i gets 2^depths[i] clusters. Default: those of `choose_depths`.
-        cluster_features: the number of features kept per label (for "both", per label and source until smoothing).
-            They take about 16 · cluster_features · L bytes while they are made, twice that for "both".
-        walk_length, restart_probability, graph_top_k: settings of the label graph; see `label_graph`.
-        tokenizer: "words", or "symbols" for formulas and codes.
-        vocabulary: the maximum number of words.
-        max_length: the number of words read per text.
-        seed: seeds the random walks and the clustering.
         rows: (n,) integers, the training texts to use, such as those not held out for validation. Default: all.
         say: a function that takes one line of text per step, such as `print`.
+        settings: the fields of `TreeSettings` by name, such as depths=(8, 11); default: its defaults.
 
     Raises:
         SettingError: a value is out of its range, or the depths do not fit the number of labels.
         DataError: texts and labels have no words.
     """
-    from megalabel.inputs.bag_of_words import check_text_settings_unused
-    from megalabel.inputs.tfidf import l2_rows
     from megalabel.labels.cluster import check_depths, choose_depths, cluster
-    from megalabel.labels.features import feature_sources, label_features
-    from megalabel.labels.graph import check_graph, label_graph, smoothed
 
-    if cluster_features < 1:
-        raise SettingError.range("cluster_features", cluster_features, 1, integer=True)
-    if seed < 0:
-        raise SettingError.range("seed", seed, 0, integer=True)
-    words: dict[str, Any] = {"tokenizer": tokenizer, "vocabulary": vocabulary, "max_length": max_length}
-    if source == "texts" and data.train.features is not None:
-        check_text_settings_unused(build_tree, **words)
-    if graph:
-        check_graph(walk_length, restart_probability, graph_top_k)
-    chosen = choose_depths(data.n_labels) if depths is None else check_depths(depths, data.n_labels)
+    chosen = TreeSettings(**settings)
+    _check_settings(chosen, data)
+    given = chosen.depths
+    depths = choose_depths(data.n_labels) if given is None else check_depths(given, data.n_labels)
     rows = _check_rows(rows, len(data.train))
     step = _StepLog(say)
-    step.say(_depths_line(chosen, data.n_labels, depths is None))
-    found = feature_sources(data, rows, source=source, **words)
-    labels, weights = found.labels, found.texts.nnz + found.names.nnz
-    step("texts", f"{len(data.train) if rows is None else len(rows):,} texts, {weights:,} weights")
-    features = label_features(found, source, cluster_features)
-    del found
-    if normalize:
-        features = l2_rows(features)
-    step("features", f"{features.nnz:,} of {features.shape[0]:,} labels{_unplaced(labels, features)}")
-    if graph:
-        edges = label_graph(
-            labels, walk_length=walk_length, restart_probability=restart_probability, top_k=graph_top_k, seed=seed
-        )
-        step("graph", f"{edges.nnz:,} edges")
-        features = smoothed(edges, features, cluster_features)
-        del edges
-        step("smoothing", f"{features.nnz:,} features")
-    settings = {"walk_length": walk_length, "restart_probability": restart_probability, "top_k": graph_top_k}
-    tree = cluster(features, chosen, seed=seed)
+    step.say(_depths_line(depths, data.n_labels, given is None))
+    features, labels = _label_features(data, rows, chosen, step)
+    if chosen.graph:
+        features = _smoothed(features, labels, chosen, step)
+    tree = cluster(features, depths, seed=chosen.seed)
     step("clusters", " > ".join(f"{n:,}" for n in tree.sizes))
     tree.built.update(
-        data=data.name, source=source, normalize=normalize, depths=list(chosen), cluster_features=cluster_features,
-        **words, seed=seed, texts=int(labels.shape[0]),
-        graph=settings if graph else None,
+        data=data.name, source=chosen.source, normalize=chosen.normalize, depths=list(depths),
+        cluster_features=chosen.cluster_features, **chosen.words(), seed=chosen.seed, texts=int(labels.shape[0]),
+        graph=chosen.walks() if chosen.graph else None,
         **{LABEL_TEXTS: data.label_texts.sha256()},
     )  # fmt: skip
     return tree
@@ -140,6 +91,51 @@ class _StepLog:
         now = time.monotonic()
         self.say(f"{name:<10} {now - self.start:7.1f} s  {made}")
         self.start = now
+
+
+def _check_settings(settings: TreeSettings, data: Corpus) -> None:
+    from megalabel.inputs.bag_of_words import check_text_settings_unused
+    from megalabel.labels.graph import check_graph
+
+    if settings.cluster_features < 1:
+        raise SettingError.range("cluster_features", settings.cluster_features, 1, integer=True)
+    if settings.seed < 0:
+        raise SettingError.range("seed", settings.seed, 0, integer=True)
+    if settings.source == "texts" and data.train.features is not None:
+        check_text_settings_unused(TreeSettings, **settings.words())
+    if settings.graph:
+        check_graph(settings.walk_length, settings.restart_probability, settings.graph_top_k)
+
+
+def _label_features(
+    data: Corpus, rows: np.ndarray | None, settings: TreeSettings, step: _StepLog
+) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """The features of the labels (L, V), and the labels (n, L) of the texts that are used."""
+    from megalabel.inputs.tfidf import l2_rows
+    from megalabel.labels.features import feature_sources, label_features
+
+    found = feature_sources(data, rows, source=settings.source, **settings.words())
+    labels, weights = found.labels, found.texts.nnz + found.names.nnz
+    step("texts", f"{len(data.train) if rows is None else len(rows):,} texts, {weights:,} weights")
+    features = label_features(found, settings.source, settings.cluster_features)
+    del found
+    if settings.normalize:
+        features = l2_rows(features)
+    step("features", f"{features.nnz:,} of {features.shape[0]:,} labels{_unplaced(labels, features)}")
+    return features, labels
+
+
+def _smoothed(
+    features: sp.csr_matrix, labels: sp.csr_matrix, settings: TreeSettings, step: _StepLog
+) -> sp.csr_matrix:
+    """The features of the labels (L, V), smoothed along the label graph."""
+    from megalabel.labels.graph import label_graph, smoothed
+
+    edges = label_graph(labels, **settings.walks(), seed=settings.seed)
+    step("graph", f"{edges.nnz:,} edges")
+    features = smoothed(edges, features, settings.cluster_features)
+    step("smoothing", f"{features.nnz:,} features")
+    return features
 
 
 def _depths_line(depths: tuple[int, ...], n_labels: int, chosen: bool) -> str:

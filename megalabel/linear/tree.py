@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError
-from megalabel.kernels.linear.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import LinearWeights, descend
 from megalabel.kernels.linear.sparse_beam import Scores, SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
@@ -52,38 +54,18 @@ def solve_tree(
     Raises:
         DataError: texts, labels and tree do not fit each other.
     """
-    if labels.shape != (x.shape[0], tree.n_labels):
-        raise DataError(
-            f"labels {labels.shape} for {x.shape[0]:,} texts and a tree of {tree.n_labels:,} labels",
-            wanted=f"({x.shape[0]:,}, {tree.n_labels:,})",
-            next_step="build the tree from these texts and labels",
-        )
+    _check_shapes(x, labels, tree)
     positives = node_texts(labels, tree)
     all_texts = sp.csr_matrix(np.ones((1, x.shape[0]), dtype=np.float32))
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
+    fit = partial(
+        descend, x, dense=dense, cost=cost, bias=BIAS, eps=eps, rounds=rounds, threshold=threshold, seed=seed
+    )
     levels = []
-    for i, offsets in enumerate(
-        _families(tree)
-    ):  # level by level, since the weights of all levels may not fit into memory
-        found = descend(
-            x,
-            reached[i - 1] if i else all_texts,
-            np.asarray(offsets, dtype=np.int64),
-            positives[i],
-            dense=dense,
-            cost=cost,
-            bias=BIAS,
-            eps=eps,
-            rounds=rounds,
-            threshold=threshold,
-            seed=seed,
-        )
-        weights = found.sparse
-        empty = np.diff(positives[i].indptr) == 0
-        if empty.any():
-            weights = _set_low_bias(weights, empty)
-        levels.append(Chunks.of(weights, offsets, bias=BIAS, dense=None if dense is None else found.dense))
-        del found, weights
+    for i, offsets in enumerate(_families(tree)):  # one by one, since the weights of all may not fit into memory
+        found = fit(reached[i - 1] if i else all_texts, np.asarray(offsets, dtype=np.int64), positives[i])
+        levels.append(_chunks(found, offsets, positives[i], with_dense=dense is not None))
+        del found
     return SparseBeam(levels, tree.order, [beam] * tree.depth, scores)
 
 
@@ -98,6 +80,24 @@ def node_texts(labels: sp.csr_matrix, tree: LabelTree) -> list[sp.csr_matrix]:
         below.data[:] = 1
         levels.insert(0, below)
     return levels
+
+
+def _check_shapes(x: sp.csr_matrix, labels: sp.csr_matrix, tree: LabelTree) -> None:
+    if labels.shape != (x.shape[0], tree.n_labels):
+        raise DataError(
+            f"labels {labels.shape} for {x.shape[0]:,} texts and a tree of {tree.n_labels:,} labels",
+            wanted=f"({x.shape[0]:,}, {tree.n_labels:,})",
+            next_step="build the tree from these texts and labels",
+        )
+
+
+def _chunks(found: LinearWeights, offsets: np.ndarray, positives: sp.csr_matrix, *, with_dense: bool) -> Chunks:
+    """The weights of a level in chunks of siblings; nodes without texts get a low bias."""
+    weights = found.sparse
+    empty = np.diff(positives.indptr) == 0
+    if empty.any():
+        weights = _set_low_bias(weights, empty)
+    return Chunks.of(weights, offsets, bias=BIAS, dense=found.dense if with_dense else None)
 
 
 def _families(tree: LabelTree) -> list[np.ndarray]:

@@ -73,6 +73,26 @@ def apply_filter(top: TopK, pairs: np.ndarray, k: int) -> TopK:
     labels, scores = checked_arrays(top)
     n, width = labels.shape
     _check_k(k, width)
+    out = _filtered(labels, _checked_pairs(pairs, n))
+    removed = out | (labels < 0)
+    left = width - removed.sum(axis=1)
+    short = (left < k) & (labels >= 0).all(axis=1)
+    if short.any():
+        row = int(np.flatnonzero(short)[0])
+        raise DataError(
+            f"the filter leaves row {row} {left[row]} of its {width} labels ({int(short.sum())} such rows)",
+            wanted=f"at least {k}",
+            next_step=f"predict {k + int(out.sum(axis=1).max())} labels per text or more, then filter",
+            where="top",
+        )
+    order = np.argsort(removed, axis=1, kind="stable")[:, :k]
+    labels, scores = np.take_along_axis(labels, order, 1), np.take_along_axis(scores, order, 1)
+    empty = np.arange(k) >= left[:, None]
+    return TopK(np.where(empty, -1, labels), np.where(empty, np.float32(-np.inf), scores))
+
+
+def _checked_pairs(pairs: np.ndarray, n: int) -> np.ndarray:
+    """The filter pairs as int64, after the checks of their shape, rows and labels."""
     pairs = np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or (pairs.size and pairs.dtype.kind not in "iu"):
         raise DataError(
@@ -90,6 +110,12 @@ def apply_filter(top: TopK, pairs: np.ndarray, k: int) -> TopK:
             next_step="use the filter file of this split; its rows count from 0",
             where="pairs",
         )
+    return pairs
+
+
+def _filtered(labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Which of the predictions (N, K) are filter pairs: (N, K) bool."""
+    n = len(labels)
     # One number per pair of row and label, so that one binary search checks all predictions.
     base = max(int(labels.max(initial=0)), int(pairs[:, 1].max(initial=0))) + 1
     if n * base > np.iinfo(np.int64).max:
@@ -105,21 +131,7 @@ def apply_filter(top: TopK, pairs: np.ndarray, k: int) -> TopK:
     out = np.zeros(labels.shape, dtype=np.bool_)
     inside = (at_key < len(forbidden)) & (labels >= 0)
     out[inside] = forbidden[at_key[inside]] == keys[inside]
-    removed = out | (labels < 0)
-    left = width - removed.sum(axis=1)
-    short = (left < k) & (labels >= 0).all(axis=1)
-    if short.any():
-        row = int(np.flatnonzero(short)[0])
-        raise DataError(
-            f"the filter leaves row {row} {left[row]} of its {width} labels ({int(short.sum())} such rows)",
-            wanted=f"at least {k}",
-            next_step=f"predict {k + int(out.sum(axis=1).max())} labels per text or more, then filter",
-            where="top",
-        )
-    order = np.argsort(removed, axis=1, kind="stable")[:, :k]
-    labels, scores = np.take_along_axis(labels, order, 1), np.take_along_axis(scores, order, 1)
-    empty = np.arange(k) >= left[:, None]
-    return TopK(np.where(empty, -1, labels), np.where(empty, np.float32(-np.inf), scores))
+    return out
 
 
 def topk_from_csr(scores: sp.csr_matrix, k: int) -> TopK:

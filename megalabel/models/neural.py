@@ -21,7 +21,6 @@ from megalabel.heads.abilities import BindsLabels, having
 from megalabel.heads.base import Head
 from megalabel.inputs.batches import pad
 from megalabel.inputs.token_store import TokenStore
-from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.models.base import (
     BLOCK,
     FORMAT,
@@ -31,10 +30,10 @@ from megalabel.models.base import (
     check_room,
     class_name,
     model_folder,
-    named_class,
     read_model_manifest,
 )
 from megalabel.models.label_names import NAMES, load_names, save_names
+from megalabel.models.neural_parts import load_parts, with_n_labels
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
 from megalabel.storage.tensors import fill, save_tensors
@@ -185,12 +184,7 @@ class NeuralClassifier(Classifier):
         texts = Texts.from_strings(names)
         store = TokenStore.build(texts, self.encoder.tokenizer, self.max_length)
         side = LabelTexts(store, self.label_side.encoder, shared=self.label_side.shared)
-        head = type(self.head).from_config({**self.head.config(), "n_labels": len(texts)}).to(self.device)
-        with torch.no_grad():
-            state = self.head.state_dict()
-            for name, tensor in head.state_dict().items():
-                if name in state and state[name].shape == tensor.shape:
-                    tensor.copy_(state[name])
+        head = with_n_labels(self.head, len(texts)).to(self.device)
         return NeuralClassifier(self.encoder, head, texts, self.max_length, side).eval().settle()
 
     def save(self, folder: str | Path) -> None:
@@ -246,19 +240,7 @@ class NeuralClassifier(Classifier):
             files=FILES,
             next_step="give a run folder or its model folder, copied whole from where it was made",
         )
-        names, tokenizer = load_names(folder), TextTokenizer.load(folder)
-
-        def encoder_of(described: dict[str, Any]) -> Encoder:
-            kind = named_class(described["class"], Encoder, trust, folder)
-            made: Encoder = kind.from_config(described["config"], tokenizer, folder)
-            return made
-
-        encoder = encoder_of(manifest["encoder"])
-        head_class = named_class(manifest["head"]["class"], Head, trust, folder)
-        head = head_class.from_config(manifest["head"]["config"], folder)
-        side = None
-        if manifest.get("labels") is not None:
-            store, own = LabelTexts.load_store(folder, next_step=RESTORE_FOLDER), manifest["labels"]["encoder"]
-            side = LabelTexts(store, encoder_of(own) if own else encoder, shared=not own)
+        names = load_names(folder)
+        encoder, head, side = load_parts(folder, manifest, trust)
         model = cls(encoder, head, names, int(manifest["max_length"]), side)
         return model.to(device).restore(folder)

@@ -14,12 +14,12 @@ import torch
 
 from megalabel.data.filters import filter_of
 from megalabel.device import pick
-from megalabel.errors import SettingError
 from megalabel.heads.base import Head
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
 from megalabel.training import checkpoint, selection
+from megalabel.training.arguments import check_arguments
 from megalabel.training.direct import solve
 from megalabel.training.log import Log, peak_mb, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
@@ -69,7 +69,7 @@ def train(
     """
     if isinstance(recipe, DirectRecipe):
         return solve(recipe, Path(out), pick(device), quiet=quiet)
-    _check(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
+    check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     run = Run(recipe, Path(out), pick(device), quiet=quiet, callback=callback)
     if create_run_folder(run.out, recipe):
         parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
@@ -245,31 +245,3 @@ class Run:
 
 def _megabytes(tensors: Iterable[torch.Tensor]) -> float:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6
-
-
-def _check(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float) -> None:
-    """Refuses before training what would fail, or be ignored, in the middle of it."""
-    if not isinstance(recipe, Recipe):
-        raise SettingError(
-            f"a {type(recipe).__name__}",
-            wanted="what a recipe function makes",
-            next_step='write train(megalabel.recipes.from_preset("renee", data), out)',
-            where="recipe",
-        )
-    for name, value, fits in (
-        ("checkpoint_seconds", seconds, seconds >= 0),
-        ("checkpoint_steps", steps, steps is None or steps >= 1),
-        ("validate_epochs", validate_epochs, 0 < validate_epochs < float("inf")),
-    ):
-        if not fits:  # NaN too
-            raise SettingError(f"{name} = {value}", wanted="a number above 0", next_step="leave it out")
-    recipe.modules()  # refuses parts with the names of encoder and head
-    selection.check(recipe.selection_metric)
-    if len(recipe.validation) == 0:
-        return
-    if recipe.data.train.labels[np.asarray(recipe.validation)].nnz == 0:
-        raise SettingError(
-            f"none of the {len(recipe.validation)} texts held out for validation has a label",
-            wanted="labels to choose the best model by",
-            next_step="raise validation, give another seed, or give validation 0",
-        )

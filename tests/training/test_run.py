@@ -1,32 +1,15 @@
+"""Runs of `train`: what they learn, write and keep, and how their models answer."""
+
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from planted import planted
+from support.light_runs import LIGHT, SHORT
 
 import megalabel
-from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.recipes.renee import renee
-from megalabel.training.log import Log
 from megalabel.training.loop import resolve_precision
-
-LIGHT = dict(
-    encoder="bag", tokenizer="words", max_length=16, epochs=12, batch_size=32, warmup=0.1, dropout=0.1,
-    bias=True, head_optimizer="adamw", head_lr=0.02, head_init_std=0.0, encoder_lr=0.002, token_lr=0.02,
-)  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def data():
-    return planted()
-
-
-@pytest.fixture(scope="module")
-def finished(data, tmp_path_factory):
-    out = tmp_path_factory.mktemp("run") / "r"
-    return out, megalabel.train(renee(data, **LIGHT), out, quiet=True)
 
 
 def test_the_planted_labels_are_learnt(data, finished):
@@ -153,89 +136,6 @@ def test_a_frozen_encoder_is_cached_and_stays(data, tiny_bert, tmp_path):
     assert np.array_equal(top.ids, model.topk(data.test.texts, 3).ids)
 
 
-def test_what_cannot_be_right_is_refused_before_training(data, tmp_path, tiny_bert):
-    wrong = [
-        (dict(epochs=0), "epochs: 0"),
-        (dict(batch_size=0), "batch_size: 0"),
-        (dict(validation_fraction=1.5), "validation_fraction: 1.5"),
-        (dict(warmup=1e6), "warm-up"),
-        (dict(max_length=0), "max_length: 0"),
-        (dict(head_optimizer="adam"), "head_optimizer"),
-        (dict(tokenizer="bytes"), "tokenizer: 'bytes'"),
-        (dict(encoder="no/such-encoder", tokenizer="wordpiece"), "no encoder"),
-        (dict(encoder=str(tiny_bert)), "tokenizer = 'words'"),
-        (dict(frozen=True), "frozen"),
-        (dict(no_such=1), "no option 'no_such'"),
-    ]
-    for change, said in wrong:
-        with pytest.raises(SettingError, match=said):
-            renee(data, **{**LIGHT, **change})
-    with pytest.raises(SettingError, match="precision: 'int8'"):
-        megalabel.train(renee(data, **{**LIGHT, "epochs": 1}, precision="int8"), tmp_path / "p", quiet=True)
-    with pytest.raises(SettingError, match="selection_metric: 'accuracy'"):
-        megalabel.train(
-            renee(data, **{**LIGHT, "epochs": 1}, selection_metric="accuracy"), tmp_path / "s", quiet=True
-        )
-
-
-def test_a_finished_run_of_the_same_recipe_is_loaded_and_of_another_refused(data, finished):
-    out, model = finished
-    before = (out / "recipe.json").read_bytes()
-    again = megalabel.train(renee(data, **LIGHT), out, quiet=True)
-    assert torch.equal(again.head.weight, model.head.weight)
-    assert again.topk(["w3a w3b"], 3).numpy()[0].tolist() == model.topk(["w3a w3b"], 3).numpy()[0].tolist()
-    with pytest.raises(SettingError, match="the finished run in"):
-        megalabel.train(renee(data, **{**LIGHT, "epochs": 1}), out, quiet=True)
-    assert (out / "recipe.json").read_bytes() == before
-
-
-def test_a_run_folder_is_never_written_over(data, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(SettingError, match="holds other things"):
-        megalabel.train(renee(data, **LIGHT), tmp_path / "mine", quiet=True)
-
-
-def test_an_unfinished_run_goes_on_only_as_it_began(data, finished, tmp_path):
-    out, _ = finished
-    facts = json.loads((out / "recipe.json").read_text())
-    (tmp_path / "r").mkdir()
-    (tmp_path / "r" / "recipe.json").write_text(json.dumps({**facts, "finished": None}))
-    with pytest.raises(SettingError, match="epochs = 12 and not 13"):
-        megalabel.train(renee(data, **{**LIGHT, "epochs": 13}), tmp_path / "r", quiet=True)
-
-
-def test_a_damaged_model_is_refused(finished, tmp_path):
-    import shutil
-
-    out, _ = finished
-    shutil.copytree(out, tmp_path / "r")
-    head = tmp_path / "r" / "model" / "head.safetensors"
-    head.write_bytes(head.read_bytes()[:-4] + b"\0\0\0\1")
-    with pytest.raises(FormatError, match=r"head\.safetensors"):
-        megalabel.load(tmp_path / "r")
-    head.unlink()
-    with pytest.raises(FormatError, match=r"head\.safetensors"):
-        megalabel.load(tmp_path / "r")
-    with pytest.raises(FormatError, match="missing"):
-        megalabel.load(tmp_path / "nothing")
-
-
-def test_code_from_elsewhere_is_not_run(finished, tmp_path):
-    import shutil
-
-    out, _ = finished
-    shutil.copytree(out / "model", tmp_path / "m")
-    path = tmp_path / "m" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["head"]["class"] = "subprocess:Popen"
-    path.write_text(json.dumps(manifest))
-    with pytest.raises(FormatError, match="code that is not megalabel's"):
-        megalabel.load(tmp_path / "m")
-    with pytest.raises(FormatError, match="is no Head"):
-        megalabel.load(tmp_path / "m", trust=["subprocess"])
-
-
 @pytest.mark.parametrize(("units", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
 def test_a_cpu_without_bfloat16_units_never_takes_it(monkeypatch, units, dtype):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units}, raising=False)
@@ -258,26 +158,6 @@ def test_half_precision_trains_with_split_loss_scaling(data, tiny_bert, tmp_path
         assert losses[-1] < losses[0]
 
 
-def test_a_setting_that_is_refused_leaves_no_folder_behind(data, tmp_path):
-    out, light = tmp_path / "r", {**LIGHT, "epochs": 1}
-    bare = megalabel.Corpus.of(["a"] * 40, [[0]] + [[]] * 39, ["x", "y"])
-    (tmp_path / "file").write_text("x")
-    for corpus, change, place, settings, said in (
-        (data, dict(precision="int8"), out, {}, "precision: 'int8'"),
-        (data, dict(selection_metric="P@7x"), out, {}, "selection_metric: 'P@7x'"),
-        (bare, dict(seed=3), out, {}, "none of the 2 texts held out"),
-        (data, {}, out, dict(device="gpu"), "device 'gpu'"),
-        (data, {}, out, dict(device="meta"), "device 'meta'"),
-        (data, {}, out, dict(checkpoint_seconds=float("nan")), "checkpoint_seconds = nan"),
-        (data, {}, out, dict(checkpoint_steps=0), "checkpoint_steps = 0"),
-        (data, {}, out, dict(validate_epochs=0.0), "validate_epochs = 0"),
-        (data, {}, tmp_path / "file", {}, "is a file"),
-    ):
-        with pytest.raises(SettingError, match=said):
-            megalabel.train(renee(corpus, **{**light, **change}), place, quiet=True, **settings)
-        assert not out.exists()
-
-
 @pytest.mark.parametrize("metric", ["PSP@5", "PSnDCG@2", "P@10", "R@100"])
 def test_any_metric_at_any_depth_chooses_the_best_epoch(data, metric, tmp_path):
     out = tmp_path / "r"
@@ -286,12 +166,6 @@ def test_any_metric_at_any_depth_chooses_the_best_epoch(data, metric, tmp_path):
     found = [line["validation"] for line in lines if "validation" in line]
     assert len(found) == 2
     assert all(metric in values for values in found)
-
-
-def test_bags_of_words_are_refused_before_anything_is_made(tmp_path):
-    (tmp_path / "bow.txt").write_text("3 3 2\n0 0:1 1:2\n1 1:1\n0 2:1\n")
-    with pytest.raises(DataError, match="bags of words"):
-        renee(megalabel.Corpus.open(tmp_path / "bow.txt"), **LIGHT)
 
 
 def test_a_blank_label_name_is_no_training_text():
@@ -306,87 +180,6 @@ def test_names_with_half_a_surrogate_pair_are_kept(tmp_path):
         renee(corpus, **{**LIGHT, "epochs": 1, "validation_fraction": 0.0}), tmp_path / "r", quiet=True
     )
     assert list(megalabel.load(tmp_path / "r").label_texts) == ["x\ud800", "y\u2028"]
-
-
-def test_a_model_takes_no_other_folders_place(finished, tmp_path):
-    _, model = finished
-    (tmp_path / "thesis.txt").write_text("x")
-    for place in (tmp_path, tmp_path / "thesis.txt"):
-        with pytest.raises(SettingError, match="not a model"):
-            model.save(place)
-    assert (tmp_path / "thesis.txt").read_text() == "x"
-    for _ in range(2):
-        model.save(tmp_path / "m")
-    assert [p.name for p in sorted(tmp_path.iterdir())] == ["m", "thesis.txt"]
-
-
-def test_a_folder_of_another_kind_is_no_model(tmp_path):
-    (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
-    with pytest.raises(FormatError, match="not that of a model"):
-        megalabel.load(tmp_path)
-
-
-class Killed(Exception):
-    pass
-
-
-def cut_off(monkeypatch, data, out, step, arguments):
-    """A run that ends without a word behind a step."""
-    told = Log.step
-
-    def step_or_end(self, number, *rest):
-        told(self, number, *rest)
-        if number == step:
-            raise Killed
-
-    monkeypatch.setattr(Log, "step", step_or_end)
-    with pytest.raises(Killed):
-        megalabel.train(renee(data, **arguments), out, checkpoint_steps=3, quiet=True)
-    monkeypatch.setattr(Log, "step", told)
-
-
-SHORT = {**LIGHT, "epochs": 1, "log_every": 1, "validation_fraction": 0.0}
-
-
-@pytest.mark.parametrize("step", [1, 4])  # before the first checkpoint, and after
-def test_a_run_that_goes_on_logs_every_step_once_and_leaves_nothing_behind(monkeypatch, data, tmp_path, step):
-    out = tmp_path / "r"
-    cut_off(monkeypatch, data, out, step, SHORT)
-    (out / ".model.new-99999").mkdir()
-    megalabel.train(renee(data, **SHORT), out, quiet=True)
-    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-    steps = [line["step"] for line in lines if "loss" in line]
-    assert steps == list(range(steps[-1] + 1))
-    assert sorted(p.name for p in out.iterdir()) == ["held_out.npy", "log.jsonl", "model", "recipe.json"]
-
-
-def test_a_run_goes_on_with_the_same_data_only_wherever_it_lies(monkeypatch, data, tmp_path):
-    out = tmp_path / "r"
-    cut_off(monkeypatch, data, out, 4, SHORT)
-    with pytest.raises(SettingError, match="fingerprint"):
-        megalabel.train(renee(planted(seed=1), **SHORT), out, quiet=True)
-    moved = replace(data, path=tmp_path)
-    megalabel.train(renee(moved, **SHORT), out, quiet=True)
-    assert json.loads((out / "recipe.json").read_text())["finished"]
-
-
-def test_a_checkpoint_without_its_run_is_not_taken_up(monkeypatch, data, tmp_path):
-    out = tmp_path / "r"
-    cut_off(monkeypatch, data, out, 4, SHORT)
-    (out / "recipe.json").unlink()
-    with pytest.raises(SettingError, match="holds other things"):
-        megalabel.train(renee(data, **SHORT), out, quiet=True)
-
-
-def test_a_damaged_checkpoint_is_refused_with_the_way_out(monkeypatch, data, tmp_path):
-    out = tmp_path / "r"
-    cut_off(monkeypatch, data, out, 4, SHORT)
-    state = next((out / "last").glob("step-*")) / "state.json"
-    weights = state.with_name("head.safetensors")
-    for path, content in ((weights, weights.read_bytes()[:-3]), (state, b'{"format": 1}'), (state, b"{")):
-        path.write_bytes(content)
-        with pytest.raises(FormatError, match="Delete the folder `last`"):
-            megalabel.train(renee(data, **SHORT), out, quiet=True)
 
 
 def test_clipping_works_with_token_vectors_of_sparse_gradients(data, tmp_path):

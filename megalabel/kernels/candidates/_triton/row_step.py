@@ -17,13 +17,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from megalabel.kernels.candidates._triton.row_tiles import TILE_HEIGHT, copy_back, tiles_of
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.updates._triton.adam import adam as adam_of
 from megalabel.kernels.updates._triton.sgd import sgd as sgd_of
 from megalabel.kernels.updates.adam import AdamSettings
 
-# Rows of a tile: a strip of a view serves them all. Clusters have about 8 children, the last often fewer.
-_HEIGHT = 4
 _TOGETHER = 4  # members whose views are asked for before the first has come
 
 
@@ -31,15 +30,15 @@ def adam(
     weight: Tensor, bias: Tensor | None, state: dict[str, Tensor], groups: RowGroups, settings: AdamSettings
 ) -> None:
     """One step of lazy AdamW, in place."""
-    inputs, tiles, strips, width = _tiles(weight, groups)
+    inputs, tiles, strips, width = tiles_of(weight, groups)
     of_bias = [] if bias is None else [bias, state["bias_mean"], state["bias_square"]]
     dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None] * 3
-    by_mean, by_square = weight.new_empty(2, tiles, _HEIGHT)
+    by_mean, by_square = weight.new_empty(2, tiles, TILE_HEIGHT)
     # 1 − β^t comes from log β, made here in double precision: β itself would be rounded to single.
     beta1, beta2 = settings.betas
     logs = [math.log(beta) if beta > 0 else -math.inf for beta in settings.betas]
     with torch.cuda.device_of(weight):  # Triton launches on the current device, whatever the tensors' is
-        _count[(tiles,)](inputs[0], state["steps"], by_mean, by_square, *logs, HEIGHT=_HEIGHT, num_warps=1)
+        _count[(tiles,)](inputs[0], state["steps"], by_mean, by_square, *logs, HEIGHT=TILE_HEIGHT, num_warps=1)
         _adam[(tiles, strips)](
             *inputs,
             weight,
@@ -51,17 +50,17 @@ def adam(
             *map(float, (settings.lr, 1 - beta1, beta2, 1 - beta2, settings.eps, settings.keep)),
             weight.shape[1],
             HAS_BIAS=bias is not None,
-            HEIGHT=_HEIGHT,
+            HEIGHT=TILE_HEIGHT,
             WIDTH=width,
             TOGETHER=_TOGETHER,
             num_warps=max(1, width // 128),
         )
-    _copy_back(of_bias, dense)
+    copy_back(of_bias, dense)
 
 
 def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
     """One step of SGD without momentum, in place."""
-    inputs, tiles, strips, width = _tiles(weight, groups)
+    inputs, tiles, strips, width = tiles_of(weight, groups)
     of_bias = [] if bias is None else [bias]
     dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None]
     with torch.cuda.device_of(weight):
@@ -73,40 +72,12 @@ def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weigh
             float(1 - lr * weight_decay),
             weight.shape[1],
             HAS_BIAS=bias is not None,
-            HEIGHT=_HEIGHT,
+            HEIGHT=TILE_HEIGHT,
             WIDTH=width,
             TOGETHER=_TOGETHER,
             num_warps=max(1, width // 128),
         )
-    _copy_back(of_bias, dense)
-
-
-def _tiles(weight: Tensor, groups: RowGroups) -> tuple[list[Tensor], int, int, int]:
-    """What the kernels read of the groups, how many tiles and strips there are, and the width of a strip.
-
-    The tiles' table is (tiles, 5) int64: first row, the group's end and start, its members' start and end.
-    A member is a pair of int64: its text and its first cell.
-    """
-    starts, ends, offsets = groups.starts, groups.ends, groups.offsets
-    counts = (ends - starts + (_HEIGHT - 1)) // _HEIGHT
-    tiles = int(counts.sum())
-    group = torch.arange(len(groups), device=counts.device).repeat_interleave(counts, output_size=tiles)
-    within = torch.arange(tiles, device=counts.device) - (counts.cumsum(0) - counts)[group]
-    own = torch.stack([ends, starts, offsets[:-1], offsets[1:]], 1)[group]
-    table = torch.cat([(starts[group] + within * _HEIGHT)[:, None], own], 1)
-    dim = weight.shape[1]
-    # 4 columns a thread. Strips of 128 where those of 256 would leave half of the last one idle, as at D = 384.
-    width = max(32, triton.next_power_of_2(dim)) if dim <= 128 else 128 if triton.cdiv(dim, 128) % 2 else 256
-    members = torch.stack([groups.texts, groups.first], 1)
-    inputs = [table, groups.views.contiguous(), groups.cells.contiguous(), members]
-    return inputs, tiles, triton.cdiv(dim, width), width
-
-
-def _copy_back(wanted: list[Tensor], have: list[Tensor | None]) -> None:
-    """A bias may be a column of something larger, which the kernels do not write to."""
-    for x, y in zip(wanted, have, strict=False):
-        if y is not None and not x.is_contiguous():
-            x.copy_(y)
+    copy_back(of_bias, dense)
 
 
 @triton.jit

@@ -1,0 +1,125 @@
+"""Hugging Face models: loads their encoders and tokenizers, and makes encoders from configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from megalabel.encoders.names import find_encoder, similar
+from megalabel.errors import SettingError
+from megalabel.inputs.tokenizer import TextTokenizer
+
+ATTENTION = ("eager", "sdpa")  # implementations of attention that need only torch
+
+
+def load_pretrained(name: str) -> tuple[nn.Module, TextTokenizer]:
+    """The encoder and the tokenizer of a pretrained model; see `Transformer.pretrained`.
+
+    Raises:
+        SettingError: there is no such encoder, its weights are incomplete, or its tokenizer has no fast version.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModel, AutoTokenizer
+
+    source = find_encoder(name)
+    with _quiet():
+        try:
+            # Float32 even if the file holds half precision, in which the small steps of AdamW would vanish.
+            # trust_remote_code=False, since the default asks on the standard input, which may hold texts.
+            model, report = AutoModel.from_pretrained(
+                source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+            )
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise SettingError(
+                f"no encoder {name!r} ({first}){similar(name)}",
+                wanted="a folder, an encoder that an installed package holds, or a name on the hub",
+                next_step="run `megalabel doctor`, which lists the encoders that are installed and "
+                "how to install all-MiniLM-L6-v2",
+            ) from error
+    encoder = _encoder_part(model)
+    _check_complete(name, model, encoder, report["missing_keys"])
+    return encoder, _fast(tokenizer, name)
+
+
+def make_untrained(config: dict[str, Any]) -> nn.Module:
+    """An encoder with random weights from a Hugging Face configuration, which includes `model_type`.
+
+    Raises:
+        KeyError, ValueError, TypeError: the installed transformers cannot make such an encoder.
+    """
+    from transformers import AutoConfig, AutoModel
+
+    # A saved configuration may refer to code (`auto_map`) or to a kernel to download.
+    config = {key: value for key, value in config.items() if key != "auto_map"}
+    for key in ("attn_implementation", "_attn_implementation"):
+        if config.get(key) not in (None, *ATTENTION):
+            raise ValueError(f"{key} = {config[key]!r}, which is not one of {', '.join(ATTENTION)}")
+    with _quiet():
+        shape = AutoConfig.for_model(config.pop("model_type"), **config)
+        model = AutoModel.from_config(shape, dtype=torch.float32, trust_remote_code=False)
+    return _encoder_part(model)
+
+
+def _encoder_part(model: Any) -> nn.Module:
+    """The encoder of an encoder-decoder, without the pooler, which no readout reads."""
+    if getattr(model.config, "is_encoder_decoder", False):
+        model = model.get_encoder()
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    encoder: nn.Module = model
+    return encoder
+
+
+def _check_complete(name: str, model: Any, encoder: nn.Module, missing: Iterable[str]) -> None:
+    """Raises SettingError if the file lacks weights, which transformers would fill with random numbers."""
+    ours, named = {id(p) for p in encoder.parameters()}, dict(model.named_parameters())
+    absent = sorted(key for key in missing if key in named and id(named[key]) in ours)
+    if absent:
+        raise SettingError(
+            f"the weights of {name!r} lack {len(absent)} tensors, the first is {absent[0]}",
+            wanted="all weights that its config.json names",
+            next_step="save the model again with save_pretrained, under its own tensor names",
+        )
+
+
+def positions_of(model: Any) -> int:
+    """The maximum number of tokens, 0 for no limit; RoBERTa models count positions from after the padding id."""
+    limit = int(getattr(model.config, "max_position_embeddings", 0) or 0)
+    table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
+    padding = getattr(table, "padding_idx", None)
+    return limit if padding is None else limit - padding - 1
+
+
+def _fast(tokenizer: Any, name: str) -> TextTokenizer:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None or len(tokenizer) <= len(tokenizer.all_special_tokens):
+        found = "has no fast version" if backend is None else "has special tokens only"
+        raise SettingError(
+            f"the tokenizer of {name!r} {found}",
+            wanted="a tokenizer.json",
+            next_step="convert it with transformers and save it beside the model",
+        )
+    return TextTokenizer(backend, pad_id=int(tokenizer.pad_token_id or 0))
+
+
+class _quiet:
+    """Silences the progress bars and reports of transformers inside a with block."""
+
+    def __enter__(self) -> None:
+        from transformers.utils import logging
+
+        self.verbosity, self.bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+
+    def __exit__(self, *_: object) -> None:
+        from transformers.utils import logging
+
+        logging.set_verbosity(self.verbosity)
+        if self.bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,100 @@
+"""Checks of `loss`: what it trains, its gradient, its reduction and its special updates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from megalabel.heads.abilities import RowGradients, UpdatesInBackward, having
+from megalabel.heads.base import Head
+from megalabel.testing.planted import MakeHead, loss_value, planted_views, train_head
+from megalabel.training.optim.fused import FusedSGD
+from megalabel.training.optim.groups import Optimizers
+from megalabel.training.optim.row_sparse import RowSGD
+
+LOSS_SCALE = 1024.0
+
+
+def loss_falls(make_head: MakeHead) -> None:
+    """An ordinary optimizer at least halves the loss, and most texts get one of their labels first."""
+    head = make_head()
+    views, positives = planted_views(head)
+    before = loss_value(head, views, positives)
+    train_head(head, views, positives)
+    after = loss_value(head, views, positives)
+    assert after < 0.5 * before, f"the loss fell from {before:g} to {after:g} only"
+    truth = set(zip(positives.rows.tolist(), positives.labels.tolist(), strict=True))
+    best = head.topk(views, 1).ids[:, 0].tolist()
+    right = sum(pair in truth for pair in enumerate(best))
+    assert right > 0.8 * len(views), f"{right} of {len(views)} texts have a label of theirs first"
+
+
+def gradient_reaches_the_views(make_head: MakeHead) -> None:
+    """The encoder learns: the views get a finite gradient that is not all zero."""
+    head = make_head()
+    views, positives = planted_views(head)
+    views.requires_grad_()
+    head.loss(views, positives).backward()
+    assert views.grad is not None and bool(views.grad.isfinite().all())
+    assert bool((views.grad != 0).any()), "a gradient of zeros"
+
+
+def reduction_is_what_it_says(make_head: MakeHead) -> None:
+    """Micro-batches, weighted by `reduction`, together have the loss and the gradient of the whole batch.
+
+    A head whose mean is not over texts may differ where the texts of a batch count differently, by 20% here.
+    """
+    head = make_head().eval()
+    views, positives = planted_views(head)
+    parts = [(0, 20), (20, len(views))]
+    with torch.no_grad():
+        whole, total = float(head.loss(views, positives)), 0.0
+        for start, stop in parts:
+            weight = (stop - start) / len(views) if head.reduction == "mean" else 1.0
+            total += weight * float(head.loss(views[start:stop], positives.of_texts(start, stop)))
+    near = 0.2 if head.reduction == "mean" else 1e-3
+    assert abs(total - whole) <= near * abs(whole), f"{total:g} in parts, {whole:g} as a whole"
+
+
+def fused_update_is_a_gradient_step(make_head: MakeHead) -> None:
+    """A fused step of an `UpdatesInBackward` head is that of SGD, in two micro-batches with a scaled loss."""
+    _steps_agree(make_head, UpdatesInBackward, lambda head: FusedSGD(head, lr=1e-3, decay_bias=True))
+
+
+def row_update_is_a_gradient_step(make_head: MakeHead) -> None:
+    """A step of `RowSGD` on a `RowGradients` head is that of SGD, in two micro-batches with a scaled loss."""
+    _steps_agree(make_head, RowGradients, lambda head: RowSGD(head, lr=1e-3))
+
+
+def _steps_agree(make_head: MakeHead, ability: type[Any], make_optimizer: Callable[[Head], Any]) -> None:
+    """A special optimizer moves the weights as plain SGD on the parameters of the parts that have an ability."""
+    special, plain = make_head(), make_head()
+    if not having(special, ability):
+        return
+    views, positives = planted_views(special)
+    learning = [p for part in having(plain, ability) for p in part.parameters()]
+    optimizers = [
+        Optimizers(head=make_optimizer(special)),
+        Optimizers(head=torch.optim.SGD(learning, lr=1e-3)),
+    ]
+    before = {name: tensor.clone() for name, tensor in special.state_dict().items()}
+    for head, optimizer, scale in zip((special, plain), optimizers, (LOSS_SCALE, 1.0), strict=True):
+        for i, (start, stop) in enumerate(((0, 20), (20, len(views)))):
+            torch.manual_seed(i)
+            optimizer.begin(i, 2, scale)
+            loss = head.loss(views[start:stop], positives.of_texts(start, stop))
+            (loss * scale).backward()
+        for one in optimizer.named.values():
+            if isinstance(one, RowSGD):
+                one.step(scale)
+            else:
+                one.step()
+        optimizer.named["head"].zero_grad(set_to_none=True)
+    state = special.state_dict()
+    assert any(not torch.equal(state[name], before[name]) for name in state), "no weight has moved"
+    moved = {id(p) for p in learning}
+    for name, parameter in plain.named_parameters():
+        if id(parameter) in moved:
+            torch.testing.assert_close(state[name], parameter.detach(), rtol=1e-4, atol=1e-6)

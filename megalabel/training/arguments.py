@@ -1,0 +1,41 @@
+"""Checks the arguments of `train`: the recipe, the intervals and the texts held out for validation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from megalabel.errors import SettingError
+from megalabel.training import selection
+from megalabel.training.recipe import Recipe
+
+
+def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float) -> None:
+    """Refuses before training what would fail, or be ignored, in the middle of it.
+
+    Raises:
+        SettingError: the recipe is none, or one of its settings or of the arguments of `train` cannot be right.
+    """
+    if not isinstance(recipe, Recipe):
+        raise SettingError(
+            f"a {type(recipe).__name__}",
+            wanted="what a recipe function makes",
+            next_step='write train(megalabel.recipes.from_preset("renee", data), out)',
+            where="recipe",
+        )
+    for name, value, fits in (
+        ("checkpoint_seconds", seconds, seconds >= 0),
+        ("checkpoint_steps", steps, steps is None or steps >= 1),
+        ("validate_epochs", validate_epochs, 0 < validate_epochs < float("inf")),
+    ):
+        if not fits:  # NaN too
+            raise SettingError(f"{name} = {value}", wanted="a number above 0", next_step="leave it out")
+    recipe.modules()  # refuses parts with the names of encoder and head
+    selection.check(recipe.selection_metric)
+    if len(recipe.validation) == 0:
+        return
+    if recipe.data.train.labels[np.asarray(recipe.validation)].nnz == 0:
+        raise SettingError(
+            f"none of the {len(recipe.validation)} texts held out for validation has a label",
+            wanted="labels to choose the best model by",
+            next_step="raise validation, give another seed, or give validation 0",
+        )

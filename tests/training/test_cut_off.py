@@ -1,0 +1,53 @@
+"""Runs that were cut off: they continue with the same data, and refuse damaged checkpoints."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from planted import planted
+from support.light_runs import SHORT, cut_off
+
+import megalabel
+from megalabel.errors import FormatError, SettingError
+from megalabel.recipes.renee import renee
+
+
+@pytest.mark.parametrize("step", [1, 4])  # before the first checkpoint, and after
+def test_a_run_that_goes_on_logs_every_step_once_and_leaves_nothing_behind(monkeypatch, data, tmp_path, step):
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, step, SHORT)
+    (out / ".model.new-99999").mkdir()
+    megalabel.train(renee(data, **SHORT), out, quiet=True)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    steps = [line["step"] for line in lines if "loss" in line]
+    assert steps == list(range(steps[-1] + 1))
+    assert sorted(p.name for p in out.iterdir()) == ["held_out.npy", "log.jsonl", "model", "recipe.json"]
+
+
+def test_a_run_goes_on_with_the_same_data_only_wherever_it_lies(monkeypatch, data, tmp_path):
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, 4, SHORT)
+    with pytest.raises(SettingError, match="fingerprint"):
+        megalabel.train(renee(planted(seed=1), **SHORT), out, quiet=True)
+    moved = replace(data, path=tmp_path)
+    megalabel.train(renee(moved, **SHORT), out, quiet=True)
+    assert json.loads((out / "recipe.json").read_text())["finished"]
+
+
+def test_a_checkpoint_without_its_run_is_not_taken_up(monkeypatch, data, tmp_path):
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, 4, SHORT)
+    (out / "recipe.json").unlink()
+    with pytest.raises(SettingError, match="holds other things"):
+        megalabel.train(renee(data, **SHORT), out, quiet=True)
+
+
+def test_a_damaged_checkpoint_is_refused_with_the_way_out(monkeypatch, data, tmp_path):
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, 4, SHORT)
+    state = next((out / "last").glob("step-*")) / "state.json"
+    weights = state.with_name("head.safetensors")
+    for path, content in ((weights, weights.read_bytes()[:-3]), (state, b'{"format": 1}'), (state, b"{")):
+        path.write_bytes(content)
+        with pytest.raises(FormatError, match="Delete the folder `last`"):
+            megalabel.train(renee(data, **SHORT), out, quiet=True)
