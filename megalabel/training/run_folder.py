@@ -112,10 +112,11 @@ def held_out_rows(run_folder: str | Path) -> np.ndarray:
     facts = read_recipe(folder)  # version 0.1.0 wrote no rows, but drew them from two numbers
     with reading(folder, wanted="the recipe.json that megalabel wrote", next_step="train the run again"):
         run = facts["arguments"].get("run")
-        if run is not None and facts["recipe"] == "hybrid":
-            return held_out_rows(finished_folder(Path(run)))
+        texts = int(facts["data"]["texts"])
         fraction, seed = migrate.held_out(facts)
-        return hold_out(int(facts["data"]["texts"]), fraction, seed)[1]
+    if run is not None and facts["recipe"] == "hybrid":
+        return held_out_rows(finished_folder(Path(run)))
+    return hold_out(texts, fraction, seed)[1]
 
 
 def _write_rows(path: Path, rows: np.ndarray) -> None:
