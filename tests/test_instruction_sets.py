@@ -19,8 +19,8 @@ SETTINGS = {  # libraries that do not call each other share a run
     "numba": {"NUMBA_CPU_NAME": "generic"},
 }
 CASES = [
-    "heads/test_dealt.py::test_topk_is_that_of_one_head",
-    "heads/test_dealt.py::test_loss_and_gradients_are_those_of_one_head",
+    "heads/test_partitioned.py::test_topk_is_that_of_one_head",
+    "heads/test_partitioned.py::test_loss_and_gradients_are_those_of_one_head",
     "heads/test_dense.py::test_topk_is_the_dense_answer",
     "heads/test_sparse.py::test_topk_is_that_of_the_dense_layer",
     "encoders/test_bag.py",

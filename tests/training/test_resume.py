@@ -26,7 +26,7 @@ CASES = {
     "cascade, adam of rows, two micro-batches": dict(
         recipe="cascadexml",
         encoder="bag",
-        depths=[2, 4],
+        clusters=[4, 16],
         beams=[2, 6],
         level_dropout=[0.2, 0.3, 0.3],
         epochs=5,
