@@ -1,4 +1,4 @@
-"""`megalabel quickstart`: every recipe on bundled data, beside what other tools reached, in a few minutes."""
+"""`megalabel quickstart`: five recipes on bundled data, beside the scores of other tools, in a few minutes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def quickstart(
         "a large striped wild cat of Asia"
     ),
 ) -> None:
-    """Train every recipe on the bundled data, measure, and ask a question: a few minutes on a laptop."""
+    """Train five recipes on the bundled data, evaluate them, and ask a question: a few minutes on a laptop."""
     run_all(out, text, typer.echo)
 
 
 def run_all(out: Path, text: str, say: Callable[[str], Any]) -> None:
-    """Trains every recipe, or takes finished runs from `out`; evaluates all; answers `text`."""
+    """Trains each of `RUNS`, or takes the finished run from `out`; evaluates all; answers `text`."""
     from megalabel.cli.report import report, write_metrics
     from megalabel.data.corpus import Corpus
     from megalabel.inference.evaluate import evaluate
