@@ -28,6 +28,8 @@ MOVED = {
     ("wordnet-4k", "cascadexml minilm, fine-tuned, hybrid"): (-9, 2, "right"),
     ("wordnet-4k", "renee minilm, fine-tuned"): (-9, -7, "right"),
     ("wordnet-4k", "cascadexml minilm, fine-tuned"): (-9, -11, "right"),
+    ("wordnet-4k", "renee bag"): (-7, -9, "right"),
+    ("wordnet-4k", "lightxml bag"): (6, 3, "left"),
     ("wordnet", "renee bag"): (0, 8, "center"),
     ("wordnet", "cascadexml bag, hybrid"): (-9, 0, "right"),
 }
