@@ -37,7 +37,7 @@ class LabelTexts(nn.Module):
         super().__init__()
         self.store, self.shared, self.dim, self.n_views = store, shared, encoder.dim, encoder.n_views
         self.own = None if shared else encoder
-        self._encoder = (encoder,)  # in a tuple, lest a shared one is saved twice
+        self._encoder = (encoder,)  # in a tuple, so that a shared encoder is not registered and saved twice
 
     @property
     def encoder(self) -> Encoder:

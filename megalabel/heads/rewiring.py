@@ -40,7 +40,7 @@ class Rewiring:
         tried: how many inputs a label or group tries, D at most; 0 for half its fan-in, at least 8.
         start: a new weight is "zero", or "uniform" within ±1/√F as at the start.
         keep_moments: keep the optimizer's state of the old connection for the new one, as published; by default it
-            begins anew, lest the new one moves where the old one went.
+            is reset, so that the new connection does not move where the old one went.
         distinct: never connect a label or group twice to one input; False is the paper. Growth by gradient never
             does.
         seed: of all that is drawn.
