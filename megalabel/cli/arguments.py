@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from megalabel.cli.data_options import DataAddress, address
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
@@ -50,25 +51,35 @@ def data_path(data: str) -> Path:
     return bundled_folder(name) if name != data else Path(data)
 
 
-def open_data(data: str) -> Corpus:
-    """The data set that is named on the command line."""
+def open_data(data: str | DataAddress) -> Corpus:
+    """The data set that is named on the command line; prints what its reader had to choose."""
     from megalabel.data.corpus import Corpus
 
-    name = data.removeprefix("bundled:")
-    return Corpus.bundled(name) if name != data else Corpus.open(Path(data))
+    at = address(data)
+    corpus = Corpus.open(data_path(at.path), **at.said)
+    for note in corpus.notes:
+        typer.echo(f"{corpus.name}: {note}", err=True)
+    return corpus
 
 
-def open_data_of(run: str | Path, data: str | None) -> Corpus:
+def open_data_of(run: str | Path, data: str | DataAddress | None) -> Corpus:
     """The data set that is named on the command line or, without a name, the one that a run was trained on.
+
+    What else is said on the command line, such as `--propensity`, also holds for the data set of the run.
 
     Raises:
         SettingError: no data set is named, and the run does not say where its data set is, or it is gone.
     """
-    return open_data(data if data is not None else data_of(run))
+    at = address("" if data is None else data)
+    return open_data(at if at.path else address(data_of(run), at.said))
 
 
-def data_of(run: str | Path) -> str:
-    """Where the data set of a run is, from its recipe.json; SettingError if that is not known, or it is gone."""
+def data_of(run: str | Path) -> DataAddress:
+    """Where the data set of a run is, and how it was opened, from its recipe.json.
+
+    Raises:
+        SettingError: that is not known, or the data set is gone.
+    """
     from megalabel.training.run_folder import finished_run
 
     folder = Path(run)
@@ -83,7 +94,12 @@ def data_of(run: str | Path) -> str:
             next_step="name the data set",
             where="data",
         )
-    return str(path)
+    return recorded_address(recorded)
+
+
+def recorded_address(facts: Mapping[str, Any]) -> DataAddress:
+    """The address of a data set that `data_facts` describes, with a path."""
+    return DataAddress(str(facts["path"]), {"name": facts.get("name"), **facts.get("opened", {})})
 
 
 def use_threads(threads: int | None) -> None:

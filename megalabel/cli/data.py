@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataSet, NewFolder, complete, data_path
+from megalabel.cli.arguments import DataSet, NewFolder, complete, data_path, open_data
+from megalabel.cli.data_options import address, with_data_options
 from megalabel.cli.layout import Command, Group
 
-FORMATS = ("raw", "lf-json", "jsonl", "csv", "parquet", "annif", "xmlrepo")
+FORMATS = (
+    "raw", "lf-json", "jsonl", "csv", "parquet", "annif", "pecos", "fasttext", "libmultilabel", "pecos-bag",
+    "xmlrepo",
+)  # fmt: skip
 _TO = f"The format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
 
 app = typer.Typer(
@@ -21,25 +25,31 @@ app = typer.Typer(
 
 
 @app.command(cls=Command)
-def check(data: DataSet) -> None:
+@with_data_options
+def check(data: DataSet, *, said: dict[str, Any]) -> None:
     """Report counts, duplicates, empty rows, label coverage and encoding trouble of a data set."""
     from megalabel.data.check import check as examine
 
-    report = examine(data_path(data))
+    report = examine(data_path(data), **said)
     typer.echo("\n".join(report.lines()))
     raise typer.Exit(0 if report.ok else 1)
 
 
 @app.command(cls=Command)
+@with_data_options
 def convert(
     data: DataSet,
     out: NewFolder,
     to: Annotated[str, typer.Option(metavar="FORMAT", help=_TO, autocompletion=complete(FORMATS))],
     gz: Annotated[bool, typer.Option("--gz", help="Compress the files.")] = False,
     lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what the format cannot hold.")] = False,
+    *,
+    said: dict[str, Any],
 ) -> None:
     """Write a data set in another format."""
+    from megalabel.data.convert import check_target
     from megalabel.data.convert import convert as write
 
-    done = write(data_path(data), out, to, gz=gz, lossy=lossy)
+    check_target(out, to)  # before the work, not after it
+    done = write(open_data(address(data, said)), out, to, gz=gz, lossy=lossy)
     typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", *done.notes]))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from megalabel.cli.arguments import DataOfRun, Device, Run, Trust, open_data_of
+from megalabel.cli.data_options import address, with_data_options
 from megalabel.errors import SettingError
 
 
+@with_data_options
 def evaluate(
     run: Run,
     data: DataOfRun = None,
@@ -25,15 +27,23 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts scored together.")] = 256,
     trust: Trust = None,
     device: Device = None,
+    *,
+    said: dict[str, Any],
 ) -> None:
     """Measure a run on the test texts of a data set; writes metrics.json into the run folder."""
     from megalabel.cli.report import report, write_metrics
+    from megalabel.data.catalog import propensity_source
     from megalabel.inference.evaluate import evaluate as measure
     from megalabel.models.base import load
 
     depths = _depths(k)
     model = load(run, device=device, trust=trust or ())
-    found = measure(model, open_data_of(run, data), k=depths, a=a, b=b, batch_size=batch_size, progress=True)
+    corpus = open_data_of(run, address(data or "", said))
+    constants = corpus.propensity_constants
+    given = (constants[0] if a is None else a, constants[1] if b is None else b)
+    known = corpus.propensity if a is None and b is None else given
+    typer.echo(propensity_source(corpus.name, known), err=True)
+    found = measure(model, corpus, k=depths, a=a, b=b, batch_size=batch_size, progress=True)
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)
     typer.echo(report([(str(run), found)]))

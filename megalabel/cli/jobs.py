@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from megalabel.cli.arguments import open_data, use_threads
+from megalabel.cli.arguments import open_data, recorded_address, use_threads
+from megalabel.data.catalog import propensity_source
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
@@ -111,7 +112,7 @@ def repeat(source: Path, out: Path, how: How) -> Classifier:
             next_step="repeat it from Python",
             where="from",
         )
-    return train(recipe, open_data(path), out, facts["arguments"], how)
+    return train(recipe, open_data(recorded_address(facts["data"])), out, facts["arguments"], how)
 
 
 def remove_run(out: Path) -> None:
@@ -125,6 +126,8 @@ def described(
 ) -> str:
     """What is trained on what, which preset was chosen with which values, and the user's values."""
     size = f"{corpus.name}: {len(corpus.train):,} texts, {corpus.n_labels:,} labels"
+    if str(values.get("selection_metric", "")).startswith("PS"):
+        size += f"\n{propensity_source(corpus.name, corpus.propensity)}"
     preset = resolved.preset
     source = f"preset for {', '.join(preset.sets)}" if preset else "no preset fits; the defaults of the recipe"
     known = recipe.options.declared

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from megalabel.cli.arguments import data_of
+from megalabel.cli.data_options import DataAddress
 from megalabel.data.corpus import Corpus
 from megalabel.data.filters import filter_of
 from megalabel.errors import DataError, SettingError
@@ -25,7 +26,7 @@ from megalabel.training.run_folder import check_out, create_folder, finish, fini
 from megalabel.training.trust import trusted
 
 WEIGHTS = Hybrid.declared["weights"]
-Open = Callable[[str], Corpus]
+Open = Callable[[DataAddress], Corpus]
 Say = Callable[[str], Any]
 
 
@@ -45,7 +46,7 @@ class Common:
 def ensemble_runs(
     runs: Sequence[str],
     out: Path,
-    data: str | None,
+    data: DataAddress | None,
     weights: str | None,
     device: str | None,
     open_data: Open,
@@ -120,7 +121,9 @@ def _run_folder(run: str) -> Path:
     return folder.parent if inside else folder
 
 
-def _corpus(runs: Sequence[str], common: Common, data: str | None, open_data: Open) -> tuple[Corpus | None, str]:
+def _corpus(
+    runs: Sequence[str], common: Common, data: DataAddress | None, open_data: Open
+) -> tuple[Corpus | None, str]:
     """The data set to fit on, or why there is none; DataError if the one that was named is another."""
     if common.why and (data is None or not common.data):
         return None, common.why

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import Device, Threads, Trust, open_data, open_data_of
+from megalabel.cli.data_options import DataAddress
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.recipe_options import as_config, command_of, read_config
 from megalabel.errors import MegalabelError, SettingError
@@ -133,7 +134,7 @@ def _command(name: str, recipe: Any) -> Any:
 
 def _train(
     recipe: Any,
-    data: str | None,
+    data: DataAddress | None,
     values: dict[str, Any],
     *,
     out: Path | None,
@@ -155,7 +156,7 @@ def _train(
         values = {**read_config(config, recipe.options, recipe.address), **values}
     recipe.options.checked_values(values)
     target = None if print_config else _needed(out)
-    corpus = open_data_of(values["run"], data) if "run" in values else open_data(str(data))
+    corpus = open_data_of(values["run"], data) if "run" in values else open_data(data or "")
     if target is None:
         resolved = resolve(recipe, corpus.name, values)
         origin = resolved.preset.origin if resolved.preset else "no preset fits"

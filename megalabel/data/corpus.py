@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from megalabel.data.catalog import bundled_folder, propensity_constants
+from megalabel.data.catalog import bundled_folder, check_constants, propensity_constants
 from megalabel.data.in_memory import data_from_memory
 from megalabel.data.opening import read_data
 from megalabel.data.types import CorpusData, Split, Unseen
@@ -27,18 +27,32 @@ class Corpus(CorpusData):
 
     @property
     def propensity_constants(self) -> tuple[float, float]:
-        """A and B of the propensity model: those that the catalog lists for this name, else 0.55 and 1.5."""
-        return propensity_constants(self.name)
+        """A and B of the propensity model: as given, else as the catalog lists for the name, else 0.55 and 1.5."""
+        return propensity_constants(self.name) if self.propensity is None else self.propensity
 
     @classmethod
-    def open(cls, path: str | Path, name: str | None = None, *, format: str | None = None) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        format: str | None = None,
+        text_parts: str = "auto",
+        text_separator: str | None = None,
+        propensity: Sequence[float] | None = None,
+    ) -> Self:
         """Reads a data set from a folder or a file and detects its format; see `megalabel.data.opening`.
 
         Args:
             path: a folder, or one file of training texts (JSON lines, CSV, Parquet, Annif TSV, or an XML
                 Repository file).
-            name: the name of the data set; default: the name of the folder or file.
+            name: the name of the data set, by which presets and propensity constants are found; default: the name
+                of the folder or file.
             format: the format, needed only where a folder holds several.
+            text_parts: what makes a text where the files hold titles and contents: "title", "content" or "both";
+                "auto" takes the title of a set that is published as one of titles, else both.
+            text_separator: stands between title and content; default: a space, or what the layout has.
+            propensity: A and B of the propensity model; default: those that the catalog lists for the name.
 
         Returns:
             The data set with all its texts in memory.
@@ -46,9 +60,17 @@ class Corpus(CorpusData):
         Raises:
             DataError: there is no readable data set, or a value that must not be trained on; the error names the
                 file and the line.
-            SettingError: there is no format of that name.
+            SettingError: there is no format of that name, or another argument has a value that cannot be.
         """
-        return cls._from_data(read_data(path, name=name, format=format))
+        said = {"format": format, "text_separator": text_separator}
+        opened: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
+        if text_parts != "auto":
+            opened["text_parts"] = text_parts
+        constants = None if propensity is None else check_constants(propensity)
+        if constants is not None:
+            opened["propensity"] = list(constants)
+        data = read_data(path, name=name, format=format, parts=text_parts, separator=text_separator)
+        return cls._from_data(replace(data, propensity=constants, opened=opened))
 
     @classmethod
     def bundled(cls, name: str = "wordnet-4k") -> Self:

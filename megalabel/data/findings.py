@@ -86,6 +86,11 @@ class Findings:
         """Whether an error in this file was kept."""
         return any(severity == "error" and name == str(file) for severity, _, name in self._first)
 
+    def taken(self) -> tuple[str, ...]:
+        """What was chosen where the data allow a choice: the messages of the kinds `taken-…`."""
+        found = [f for (_, kind, _), f in self._first.items() if kind.startswith("taken-")]
+        return tuple(str(replace(f, severity="info", where=None)).removeprefix("info: ") for f in found)
+
     def all(self) -> list[Finding]:
         """All findings, errors first."""
         return sorted(self._first.values(), key=lambda f: _ORDER[f.severity])

@@ -1,14 +1,7 @@
 """Detects which format a folder or a file has, and reads it.
 
-| format | files, each plain or .gz (the test split is optional) |
-|---|---|
-| raw | trn_X.txt, trn_X_Y.txt, Y.txt (optional), tst_X.txt, tst_X_Y.txt |
-| lf-json | trn.json, lbl.json, tst.json |
-| jsonl | train.jsonl, test.jsonl, labels.txt or Y.txt (optional); or one .jsonl, .ndjson or .json file |
-| csv | train.csv, test.csv, labels.txt (optional); or one .csv file |
-| parquet | train.parquet, test.parquet, labels.txt (optional); or one .parquet file (never .gz) |
-| annif | train.tsv, vocab.tsv, test.tsv; or one .tsv file beside its vocab.tsv |
-| xmlrepo | train.txt, test.txt, Y.txt (optional); or one .txt file |
+`docs/data-formats.md` lists the formats and their files; `megalabel.data.formats` is their registry. Where a
+folder holds texts and bags of words, the texts are read. A folder `raw_text` has the name of the folder around it.
 
 Each folder may also hold trn_filter_labels.txt and tst_filter_labels.txt (or filter_labels_train.txt and
 filter_labels_test.txt), which list pairs `row label`. Reading is strict: Windows line ends, a byte order mark and
@@ -23,35 +16,65 @@ list, or a test label outside the training labels where there is no list, gets n
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from megalabel.data.findings import Findings
 from megalabel.data.formats import FORMATS
-from megalabel.data.formats.contract import Format, Source
+from megalabel.data.formats.contract import PARTS, Format, Found, Source
 from megalabel.data.text_lines import find_file
 from megalabel.data.types import CorpusData
 from megalabel.errors import DataError, SettingError
 
-_RAW_PARTS = ("trn_", "tst_", "Y.txt", "trn.json", "tst.json", "lbl.json", "filter_labels_")
+_PARTS = (
+    "trn_", "tst_", "Y.txt", "Y.t", "X.t", "trn.json", "tst.json", "lbl.json", "trn.raw.", "tst.raw.", "lbl.raw.",
+    "filter_labels_", "train_raw_texts", "test_raw_texts", "train_labels", "test_labels",
+)  # fmt: skip
+_INNER = ("raw_text",)  # folders of texts inside the folder that has the name of the data set
 
 
 def read_data(
-    path: str | Path, *, name: str | None = None, format: str | None = None, findings: Findings | None = None
+    path: str | Path,
+    *,
+    name: str | None = None,
+    format: str | None = None,
+    parts: str = "auto",
+    separator: str | None = None,
+    findings: Findings | None = None,
 ) -> CorpusData:
     """Reads the data set at a path; `findings` collects irregularities. See `Corpus.open`."""
-    source, chosen = locate(path, name=name, format=format)
-    return chosen.read(source, findings or Findings())
+    findings = findings or Findings()
+    source, chosen = locate(path, name=name, format=format, parts=parts, separator=separator, findings=findings)
+    return replace(chosen.read(source, findings), notes=findings.taken())
 
 
-def locate(path: str | Path, *, name: str | None = None, format: str | None = None) -> tuple[Source, Format]:
+def locate(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    format: str | None = None,
+    parts: str = "auto",
+    separator: str | None = None,
+    findings: Findings | None = None,
+) -> tuple[Source, Format]:
     """Finds the files of the data set at a path, and their format.
+
+    Args:
+        path: a folder or a file.
+        name: the name of the data set; default: that of the folder or file.
+        format: the format; default: the one that is found.
+        parts, separator: of the texts; see `Source`.
+        findings: learns what was chosen among several formats.
 
     Raises:
         DataError: there is no data set, one of an unknown format, or several.
-        SettingError: there is no format of that name.
+        SettingError: there is no format of that name, or `parts` is none of its choices.
     """
+    if parts not in PARTS:
+        raise SettingError.choice("text_parts", parts, PARTS)
     try:
-        return _locate(Path(path), name, format)
+        source, chosen = _locate(Path(path), name, format, findings or Findings())
+        return replace(source, parts=parts, separator=separator), chosen
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",
@@ -61,7 +84,7 @@ def locate(path: str | Path, *, name: str | None = None, format: str | None = No
         ) from error
 
 
-def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
+def _locate(path: Path, name: str | None, format: str | None, findings: Findings) -> tuple[Source, Format]:
     if format is not None and format not in FORMATS:
         raise SettingError.choice("format", format, FORMATS)
     if not path.exists():
@@ -73,26 +96,52 @@ def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, F
         )
     if path.is_file():
         return _locate_file(path, name, format)
-    candidates = {f.name: file for f in FORMATS.values() if (file := find_file(path, f.train)) is not None}
-    if format is not None:
-        candidates = {n: file for n, file in candidates.items() if n == format}
-    if len(candidates) > 1:
-        raise DataError(
-            f"found several data sets: {', '.join(f'{file.name} ({n})' for n, file in candidates.items())}",
-            wanted="one",
-            next_step='choose one with format="...", or keep only one in the folder',
-            where=path,
-        )
+    chosen, found = _choose(path, _candidates(path, format), findings)
+    return Source(found.folder, found.train, found.test, name or set_name(path)), chosen
+
+
+def set_name(path: Path) -> str:
+    """The name of the data set in a folder: that of the folder, or of the one around it if that one is generic."""
+    folder = path.resolve()
+    return folder.parent.name if folder.name in _INNER and folder.parent.name else folder.name
+
+
+def _candidates(path: Path, format: str | None) -> list[tuple[Format, Found]]:
+    """The formats that a folder or, where it has none, a folder of texts inside it could be read as."""
+    formats = [f for f in FORMATS.values() if format in (None, f.name)]
+    inner = [path / name for name in _INNER if (path / name).is_dir()]
+    found = [(f, there) for folder in (path, *inner) for f in formats if (there := f.find(folder)) is not None]
+    outer_texts = any(not f.bag and there.folder == path for f, there in found)
+    return [(f, there) for f, there in found if there.folder == path or not outer_texts]
+
+
+def _choose(path: Path, candidates: list[tuple[Format, Found]], findings: Findings) -> tuple[Format, Found]:
+    """The only candidate, or the only one with texts beside bags of words."""
     if not candidates:
         raise _no_data_set(path)
-    chosen, train = next((FORMATS[n], file) for n, file in candidates.items())
-    return Source(path, train, find_file(path, chosen.test), name or path.resolve().name), chosen
+    bags = [(f, there) for f, there in candidates if f.bag]
+    texts = [(f, there) for f, there in candidates if not f.bag]
+    rest = texts or bags
+    if len(rest) > 1:
+        raise DataError(
+            f"found several data sets: {', '.join(f'{there.train.name} ({f.name})' for f, there in rest)}",
+            wanted="one",
+            next_step='choose one with format="..." (--format), or keep only one in the folder',
+            where=path,
+        )
+    if texts and bags:
+        left = ", ".join(f"{there.train.name} ({f.name})" for f, there in bags)
+        chosen, there = rest[0]
+        read = f"{there.train.relative_to(path)} ({chosen.name})"
+        message = f"the texts of {read} are read, not the bags of words of {left}"
+        findings.note("taken-format", path, message, severity="info")
+    return rest[0]
 
 
 def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
     """A single file is a training split, named after the file without its suffixes."""
     plain = path.name.removesuffix(".gz")
-    if plain.startswith(_RAW_PARTS):
+    if plain.startswith(_PARTS):
         raise DataError(
             "this file is one part of a data set",
             wanted="the folder with all parts",
@@ -100,9 +149,10 @@ def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Sour
             where=path,
         )
     for chosen in FORMATS.values():
-        if format == chosen.name or (format is None and plain.endswith(chosen.suffixes or ("\0",))):
+        fits = plain.endswith(chosen.suffixes or ("\0",)) and chosen.looks_right(path)
+        if format == chosen.name or (format is None and fits):
             return Source(path.parent, path, None, name or plain.rsplit(".", 1)[0]), chosen
-    suffixes = sorted(s for f in FORMATS.values() for s in f.suffixes)
+    suffixes = sorted({s for f in FORMATS.values() for s in f.suffixes})
     raise DataError(
         f"no format has the suffix {path.suffix!r}",
         wanted=f"one of {', '.join(suffixes)}, or these with .gz; or a folder",
@@ -114,13 +164,13 @@ def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Sour
 def _no_data_set(path: Path) -> DataError:
     names = sorted(p.name for p in path.iterdir())
     inside = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    subfolders = [
-        p.name for p in path.iterdir() if p.is_dir() and any(find_file(p, f.train) for f in FORMATS.values())
-    ]
-    only_test = next((f for f in FORMATS.values() if find_file(path, f.test) is not None), None)
+    subfolders = sorted(p for p in path.iterdir() if p.is_dir() and any(f.find(p) for f in FORMATS.values()))
+    only_test = next((f for f in FORMATS.values() if not f.finds and find_file(path, f.test) is not None), None)
     step = "name the files as one of these formats does, or open a single file"
-    if subfolders:
-        step = f"open {path / subfolders[0]}"
+    if find_file(path, "train_raw_texts.txt", "train_texts.txt") is not None:
+        step = "put Y.trn.txt (ids separated by commas) or train_labels.txt (label names) beside the texts"
+    elif subfolders:
+        step = f"open {subfolders[0]}"
     elif only_test is not None:
         step = f"put {only_test.train} beside {only_test.test}: the folder has a test split but no training split"
     return DataError(

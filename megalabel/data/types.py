@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -69,6 +70,9 @@ class CorpusData:
         label_texts: the L label names; two labels may have the same name.
         path: the folder or file that the data set was read from; None for one made in memory.
         label_uris: the L identifiers of a source that has identifiers besides names (Annif vocabularies), or None.
+        notes: what was chosen in reading where the files allow a choice, one sentence per choice.
+        propensity: A and B of the propensity model where the user gave them; None for those of the name.
+        opened: what else was said in opening it, as keyword arguments of `Corpus.open` that JSON can hold.
     """
 
     name: str
@@ -77,6 +81,9 @@ class CorpusData:
     label_texts: Texts
     path: Path | None = None
     label_uris: Texts | None = None
+    notes: tuple[str, ...] = ()
+    propensity: tuple[float, float] | None = None
+    opened: dict[str, Any] = field(default_factory=dict)
 
     @property
     def n_labels(self) -> int:

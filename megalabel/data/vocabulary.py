@@ -42,6 +42,11 @@ class Vocabulary:
         return self._n
 
     @property
+    def listed(self) -> Texts | None:
+        """The list of labels, if there is one."""
+        return self._listed
+
+    @property
     def by_name(self) -> bool:
         """Whether the labels are names; False also before the first label."""
         return bool(self._by_name)

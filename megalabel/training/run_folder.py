@@ -39,7 +39,8 @@ def create_run_folder(out: Path, recipe: Recipe | DirectRecipe) -> bool:
 
 def data_facts(data: Corpus) -> dict[str, Any]:
     """What `recipe.json` holds of a data set."""
-    return {
+    opened = {"opened": data.opened} if data.opened else {}
+    return opened | {
         "name": data.name,
         "path": str(data.path) if data.path else None,
         "fingerprint": data.fingerprint(),

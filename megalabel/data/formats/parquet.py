@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from megalabel.data.findings import Findings
-from megalabel.data.formats.contract import Sink, Source
+from megalabel.data.formats import shards
+from megalabel.data.formats.contract import Found, Sink, Source
 from megalabel.data.formats.output import texts_with_labels, write_filters, write_label_list
 from megalabel.data.records import Record, data_from_records
+from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError
@@ -19,13 +21,40 @@ from megalabel.errors import DataError
 _ROWS = 16384
 
 
+def find(folder: Path) -> Found | None:
+    """The data set in a folder, or None: train.parquet, or shards (see `shards`)."""
+    train = folder / "train.parquet"
+    if train.is_file():
+        test = folder / "test.parquet"
+        return Found(folder, train, test if test.is_file() else None)
+    return shards.find(folder)
+
+
 def read(source: Source, findings: Findings) -> CorpusData:
-    """Reads train.parquet and, if it exists, test.parquet; other columns are ignored."""
-    return data_from_records(source, records, Vocabulary.beside(source.folder, findings), findings)
+    """Reads train.parquet and, if it exists, test.parquet, or the shards of both; other columns are ignored."""
+    return data_from_records(source, records, _vocabulary(source, findings), findings)
+
+
+def _vocabulary(source: Source, findings: Findings) -> Vocabulary:
+    """The vocabulary beside the file or, without one, of the ClassLabel names in its metadata."""
+    import pyarrow.parquet as pq
+
+    vocabulary = Vocabulary.beside(source.folder, findings)
+    if vocabulary.listed is not None:
+        return vocabulary
+    first = shards.files_of(source.train)[0]
+    with _damaged_file(first):
+        names = shards.class_names(pq.read_schema(first).metadata, "labels")
+    return Vocabulary(Texts.from_strings(names), first, findings) if names else vocabulary
 
 
 def records(path: Path, findings: Findings) -> Iterator[Record]:
-    """Yields the text and the labels of each row; rows are counted from 1."""
+    """Yields the text and the labels of each row; rows are counted from 1 in each file."""
+    for file in shards.files_of(path):
+        yield from _records(file, findings)
+
+
+def _records(path: Path, findings: Findings) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
     with _damaged_file(path), pq.ParquetFile(path) as file:

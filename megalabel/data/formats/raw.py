@@ -35,7 +35,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
     train_texts, train_rows, header = _read_split(source, "trn", source.train, findings)
     if label_texts is not None and label_file is not None:
         n_labels, known_from = len(label_texts), f"{label_file.name} has"
-        _check_header(train_rows, header, n_labels, known_from)
+        check_header(train_rows, header, n_labels, known_from)
     elif header is not None:
         n_labels, known_from = header, "the header says"
         check_largest_id(train_rows, n_labels, header_line=1)
@@ -50,7 +50,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
         if label_texts is None and header is None:
             test_rows, unseen = unseen_ids(test_rows, n_labels, findings)
         else:
-            _check_header(test_rows, test_header, n_labels, known_from)
+            check_header(test_rows, test_header, n_labels, known_from)
         test = make_split(source, "tst", test_texts, test_rows, n_labels, findings, known_from, unseen)
     names = label_texts if label_texts is not None else Texts.numbers(n_labels)
     return check_data(
@@ -68,13 +68,13 @@ def _read_split(source: Source, side: str, file: Path, findings: Findings) -> tu
         )
     texts = read_text_lines(file, findings)
     rows, colons = read_label_rows(labels, findings)
-    rows, n_labels = _without_header(rows, colons, len(texts))
+    rows, n_labels = without_header(rows, colons, len(texts))
     check_count(texts, file, rows)
     return texts, rows, n_labels
 
 
-def _without_header(rows: LabelRows, colons: tuple[bool, bool], n_texts: int) -> tuple[LabelRows, int | None]:
-    """Removes a header `N L`: a first line without colons where rows have them, or one row more than texts."""
+def without_header(rows: LabelRows, colons: tuple[bool, bool], n_texts: int) -> tuple[LabelRows, int | None]:
+    """Splits off a header `N L`: a first line without colons where rows have them, or one row more than texts."""
     in_first, in_rest = colons
     if len(rows) == 0 or rows.counts[0] != 2 or in_first:
         return rows, None
@@ -92,7 +92,8 @@ def _without_header(rows: LabelRows, colons: tuple[bool, bool], n_texts: int) ->
     return rest, n_labels
 
 
-def _check_header(rows: LabelRows, header: int | None, n_labels: int, known_from: str) -> None:
+def check_header(rows: LabelRows, header: int | None, n_labels: int, known_from: str) -> None:
+    """DataError unless a header, where there is one, says L."""
     if header is not None and header != n_labels:
         raise DataError(
             f"the header says {header:,} labels, but {known_from} {n_labels:,}",

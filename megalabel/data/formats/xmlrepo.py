@@ -123,17 +123,32 @@ def _parse(line: str, width: int, file: Path, number: int) -> tuple[list[int], d
     first = words.pop(0) if words and not line[0].isspace() and ":" not in words[0] else ""
     try:
         labels = [_number(label) for label in first.split(",")] if first else []
-        features: dict[int, float] = {}
+    except ValueError:
+        raise _not_a_row(line, line_of(file, number)) from None
+    return labels, parse_row(words, line, width, line_of(file, number))
+
+
+def parse_row(words: list[str], line: str, width: int, where: str) -> dict[int, float]:
+    """The features of the words `feature:value` of a line; DataError for a bad one, or one of `width` or more."""
+    features: dict[int, float] = {}
+    try:
         for word in words:
             name, _, value = word.partition(":")
             features[_number(name)] = float(value)
     except ValueError:
-        problem, wanted = f"{line[:60]!r} does not parse", "`label,label feature:value feature:value`"
-    else:
-        problem, wanted = _feature_problem(features, len(words), width)
-    if not problem:
-        return labels, features
-    raise DataError(problem, wanted=wanted, where=line_of(file, number))
+        raise _not_a_row(line, where) from None
+    problem, wanted = _feature_problem(features, len(words), width)
+    if problem:
+        raise DataError(problem, wanted=wanted, where=where)
+    return features
+
+
+def _not_a_row(line: str, where: str) -> DataError:
+    return DataError(
+        f"{line[:60]!r} does not parse",
+        wanted="`label,label feature:value feature:value`",
+        where=where,
+    )
 
 
 def _feature_problem(features: dict[int, float], n: int, width: int) -> tuple[str, str]:
