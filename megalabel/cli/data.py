@@ -36,6 +36,15 @@ def check(data: DataSet, *, said: dict[str, Any]) -> None:
 
 
 @app.command(cls=Command)
+def formats() -> None:
+    """List the formats that are read and written, with the files of each."""
+    from megalabel.data.formats import FORMATS as known
+
+    rows = [(f.name, "read, written" if f.writes else "read", f.what) for f in known.values()]
+    typer.echo("\n".join(f"{name:<14} {how:<14} {files}" for name, how, files in rows))
+
+
+@app.command(cls=Command)
 @with_data_options
 def convert(
     data: DataSet,

@@ -30,6 +30,7 @@ _PARTS = (
     "trn_", "tst_", "Y.txt", "Y.t", "X.t", "trn.json", "tst.json", "lbl.json", "trn.raw.", "tst.raw.", "lbl.raw.",
     "filter_labels_", "train_raw_texts", "test_raw_texts", "train_labels", "test_labels",
 )  # fmt: skip
+_USUAL = ("raw", "lf-json", "jsonl", "csv", "parquet", "annif", "xmlrepo")  # what an error names
 _INNER = ("raw_text",)  # folders of texts inside the folder that has the name of the data set
 
 
@@ -96,7 +97,10 @@ def _locate(path: Path, name: str | None, format: str | None, findings: Findings
         )
     if path.is_file():
         return _locate_file(path, name, format)
-    chosen, found = _choose(path, _candidates(path, format), findings)
+    candidates = _candidates(path, format)
+    if format is None and all(f.bag for f, _ in candidates) and _unlabeled_texts(path):
+        raise _no_data_set(path)  # rather than a bag of words whose texts lie beside it
+    chosen, found = _choose(path, candidates, findings)
     return Source(found.folder, found.train, found.test, name or set_name(path)), chosen
 
 
@@ -110,7 +114,9 @@ def _candidates(path: Path, format: str | None) -> list[tuple[Format, Found]]:
     """The formats that a folder or, where it has none, a folder of texts inside it could be read as."""
     formats = [f for f in FORMATS.values() if format in (None, f.name)]
     inner = [path / name for name in _INNER if (path / name).is_dir()]
-    found = [(f, there) for folder in (path, *inner) for f in formats if (there := f.find(folder)) is not None]
+    found = [
+        (f, there) for folder in (path, *inner) for f in formats if (there := f.find(folder, format is not None))
+    ]
     outer_texts = any(not f.bag and there.folder == path for f, there in found)
     return [(f, there) for f, there in found if there.folder == path or not outer_texts]
 
@@ -161,13 +167,18 @@ def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Sour
     )
 
 
+def _unlabeled_texts(path: Path) -> bool:
+    """Whether a folder holds the texts of CascadeXML or Spartex, for which no format was found."""
+    return find_file(path, "train_raw_texts.txt", "train_texts.txt") is not None
+
+
 def _no_data_set(path: Path) -> DataError:
     names = sorted(p.name for p in path.iterdir())
     inside = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     subfolders = sorted(p for p in path.iterdir() if p.is_dir() and any(f.find(p) for f in FORMATS.values()))
     only_test = next((f for f in FORMATS.values() if not f.finds and find_file(path, f.test) is not None), None)
     step = "name the files as one of these formats does, or open a single file"
-    if find_file(path, "train_raw_texts.txt", "train_texts.txt") is not None:
+    if _unlabeled_texts(path):
         step = "put Y.trn.txt (ids separated by commas) or train_labels.txt (label names) beside the texts"
     elif subfolders:
         step = f"open {subfolders[0]}"
@@ -175,7 +186,7 @@ def _no_data_set(path: Path) -> DataError:
         step = f"put {only_test.train} beside {only_test.test}: the folder has a test split but no training split"
     return DataError(
         f"the folder holds no data set (it holds: {inside or 'nothing'})",
-        wanted="; or ".join(f.what for f in FORMATS.values()) + " (each also .gz)",
+        wanted="; or ".join(FORMATS[name].what for name in _USUAL) + "; `megalabel data formats` lists all",
         next_step=step,
         where=path,
     )

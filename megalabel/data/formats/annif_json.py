@@ -58,11 +58,11 @@ def _subject(value: object, where: str) -> tuple[str, str]:
         uri = uri_of(value) or value
         return uri, uri
     if isinstance(value, dict):
-        uri, label = value.get("uri"), value.get("label")
-        name: str = label if isinstance(label, str) else ""
-        key: str = uri if isinstance(uri, str) and uri else name
+        given, label = value.get("uri"), value.get("label")
+        shown = label if isinstance(label, str) else ""
+        key = given if isinstance(given, str) and given else shown
         if key:
-            return uri_of(key) or key, name or key
+            return uri_of(key) or key, shown or key
     raise DataError(
         f"the subject {str(value)[:60]}",
         wanted='{"uri": "...", "label": "..."}, or a URI',

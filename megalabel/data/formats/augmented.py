@@ -23,7 +23,7 @@ _ADDED = "-Aug"
 def find(folder: Path) -> Found | None:
     """The data set in a folder, or None: labels without texts, with tokens in the folder or in one inside it."""
     labels = find_file(folder, "trn_X_Y.txt")
-    if labels is None or find_file(folder, "trn_X.txt", "trn_X_Xf.txt") is not None:
+    if labels is None or any(find_file(folder, name) for name in ("trn_X.txt", "trn_X_Xf.txt")):
         return None
     if next(folder.glob("*.dat"), None) is None and next(folder.glob("*/*.dat"), None) is None:
         return None

@@ -90,13 +90,13 @@ class Format(NamedTuple):
     writes: bool = True
     finds: bool = False
 
-    def find(self, folder: Path) -> Found | None:
-        """The data set of this format in a folder, or None."""
+    def find(self, folder: Path, given: bool = False) -> Found | None:
+        """The data set of this format in a folder, or None; `given`: the user says that it has this format."""
         if self.finds:
             found: Found | None = self._import().find(folder)
             return found
         train = find_file(folder, self.train)
-        if train is None or not self.looks_right(train):
+        if train is None or not (given or self.looks_right(train)):
             return None
         return Found(folder, train, find_file(folder, self.test))
 

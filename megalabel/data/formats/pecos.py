@@ -93,7 +93,8 @@ def _split(
 def load_matrix(path: Path) -> sp.csr_matrix:
     """A scipy sparse matrix in a .npz file as float32 CSR; DataError for a damaged file. No pickles are read."""
     try:
-        matrix = sp.csr_matrix(sp.load_npz(path), dtype=np.float32)
+        with path.open("rb") as file:
+            matrix = sp.csr_matrix(sp.load_npz(file), dtype=np.float32)
         matrix.check_format()
     except (ValueError, OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
