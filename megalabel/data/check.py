@@ -13,7 +13,7 @@ from megalabel.data.findings import Finding, Findings
 from megalabel.data.opening import locate
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
-from megalabel.errors import MegalabelError
+from megalabel.errors import MegalabelError, SettingError
 
 # How UTF-8 looks after it was read as Windows-1252 and written again: an accented letter, a quotation mark.
 _MOJIBAKE = tuple(s.encode() for s in ("Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "â€™", "â€œ", "â€“", "Â\xa0"))
@@ -67,7 +67,7 @@ def check(
 ) -> Report:
     """Reads a whole data set and reports on it; errors in the data become findings and are not raised.
 
-    The arguments are those of `Corpus.open`.
+    The arguments are those of `Corpus.open`; SettingError for a value that one of them cannot have.
 
     After an error in one line reading continues, so that a single run reports as many errors as possible. An error
     in a whole file (missing, truncated, or of another length) ends the reading.
@@ -83,6 +83,8 @@ def check(
         shown_name, shown_format = source.name, chosen.name
         data = chosen.read(source, findings)
         counts = _counts(data, findings)
+    except SettingError:  # an argument, not the data
+        raise
     except MegalabelError as error:
         findings.fatal(error)
     propensities = propensity_source(shown_name or path.name, constants) if counts else ""

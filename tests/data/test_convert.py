@@ -14,7 +14,7 @@ from megalabel.data.corpus import Corpus, Split
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, SettingError
 
-TEXT_FORMATS = ["raw", "lf-json", "jsonl", "csv", "parquet", "annif"]
+TEXT_FORMATS = ["raw", "lf-json", "jsonl", "csv", "parquet", "annif", "pecos", "fasttext", "libmultilabel"]
 
 
 def small(**changes):
@@ -51,7 +51,7 @@ def test_round_trip(tmp_path, to, gz):
     done = convert(corpus, tmp_path / "out", to, gz=gz)
     back = Corpus.open(tmp_path / "out")
     same(corpus, back)
-    assert done.notes == () and back.fingerprint() == corpus.fingerprint()
+    assert all("labels are ids" in note for note in done.notes) and back.fingerprint() == corpus.fingerprint()
     assert gz == any(name.endswith(".gz") for name in done.files)
 
 
@@ -107,10 +107,10 @@ def test_white_space_that_lf_json_tidies_is_said(tmp_path):
 
 def test_labels_without_a_column(tmp_path):
     corpus = Corpus.of(["a"], [["x"]], test_texts=["t", "u"], test_labels=[["x"], ["new"]])
-    for to in ("jsonl", "csv", "parquet"):
+    for to in ("jsonl", "csv", "parquet", "fasttext", "libmultilabel"):
         convert(corpus, tmp_path / to, to)
         same(corpus, Corpus.open(tmp_path / to))
-    for to in ("raw", "lf-json", "annif"):
+    for to in ("raw", "lf-json", "annif", "pecos"):
         with pytest.raises(DataError, match="1 test labels have no id, the first is 'new'"):
             convert(corpus, tmp_path / to, to)
         assert "left out" in convert(corpus, tmp_path / to, to, lossy=True).notes[0]
@@ -124,6 +124,36 @@ def test_uris_survive(tmp_path):
     back = Corpus.open(tmp_path / "out")
     assert list(back.label_uris) == ["http://e.org/1", "http://e.org/2"]
     assert list(back.test.unseen.names) == ["http://e.org/3"]
+
+
+def test_files_as_the_peers_read_them(tmp_path):
+    corpus = Corpus.of(["red shoe", "hat"], [["shoes", "red"], ["hats"]], test_texts=["x"], test_labels=[["red"]])
+    convert(corpus, tmp_path / "ft", "fasttext")
+    assert (
+        tmp_path / "ft" / "train.txt"
+    ).read_text() == "__label__shoes __label__red red shoe\n__label__hats hat\n"
+    convert(corpus, tmp_path / "lml", "libmultilabel")
+    assert (tmp_path / "lml" / "train.txt").read_text() == "0\tshoes red\tred shoe\n1\thats\that\n"
+    convert(corpus, tmp_path / "pecos", "pecos")
+    assert (tmp_path / "pecos" / "X.trn.txt").read_text() == "red shoe\nhat\n"
+    assert (tmp_path / "pecos" / "output-items.txt").read_text() == "shoes\nred\nhats\n"
+    assert sp.load_npz(tmp_path / "pecos" / "Y.trn.npz").toarray().tolist() == [[1, 1, 0], [0, 0, 1]]
+
+
+@pytest.mark.parametrize("to", ["fasttext", "libmultilabel"])
+@pytest.mark.parametrize("names", [["two words", "1", "0"], ["2", "1", "0"], ["a,b", "a", "b"], ["a", "a", "b"]])
+def test_names_that_are_no_words_or_numbers_come_back(tmp_path, to, names):
+    corpus = Corpus.of(["x", "y"], [[0, 1], [2]], names)
+    convert(corpus, tmp_path / "out", to)
+    same(corpus, Corpus.open(tmp_path / "out"))
+
+
+def test_labels_within_a_text_are_refused_by_fasttext(tmp_path):
+    corpus = Corpus.of(["a __label__b c"], [["x"]])
+    with pytest.raises(DataError, match="__label__"):
+        convert(corpus, tmp_path / "out", "fasttext")
+    convert(corpus, tmp_path / "out", "fasttext", lossy=True)
+    assert Corpus.open(tmp_path / "out").train.texts[0] == "a label b c"
 
 
 def features_corpus():
@@ -143,6 +173,16 @@ def test_xmlrepo_round_trip_keeps_float32_exactly(tmp_path):
     same(corpus, back)
     assert (back.train.features != corpus.train.features).nnz == 0
     assert back.fingerprint() == corpus.fingerprint()
+
+
+def test_pecos_bag_round_trip(tmp_path):
+    corpus = features_corpus()
+    convert(corpus, tmp_path / "out", "pecos-bag")
+    back = Corpus.open(tmp_path / "out")
+    same(corpus, back)
+    assert (back.train.features != corpus.train.features).nnz == 0
+    with pytest.raises(DataError, match="holds texts, not features"):
+        convert(small(texts=["a", "b", "c", "d"]), tmp_path / "texts", "pecos-bag")
 
 
 def test_texts_and_features_are_not_made_of_each_other(tmp_path):
@@ -174,6 +214,7 @@ CELL = LINE.map(lambda s: s.replace("\t", "").lstrip("\ufeff").rstrip("\r"))
 TIDY = ANY.map(lambda s: " ".join(s.split()))
 KINDS = {"raw": (LINE, LINE), "jsonl": (ANY, LINE), "csv": (ANY, LINE), "parquet": (ANY, LINE)}
 KINDS |= {"annif": (CELL, CELL), "lf-json": (TIDY, TIDY)}
+KINDS |= {"pecos": (LINE, LINE), "fasttext": (LINE, LINE), "libmultilabel": (CELL, LINE)}
 
 
 @st.composite

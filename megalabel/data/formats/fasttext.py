@@ -1,54 +1,62 @@
 """fastText's files: lines `__label__a __label__b text`; labels may also stand within or after the text.
 
-Where a list of labels (labels.txt, Y.txt) stands beside the file and the labels are numbers, they are ids.
+A blank line is an empty text without labels. See `labels_as_words` for lists of labels beside the files.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
-from megalabel.data.formats.labels_as_words import as_ids_if_listed, rows_of_words, write_list_if_needed
-from megalabel.data.formats.output import line_writer, single_lines, write_filters
+from megalabel.data.formats.labels_as_words import rows_of_words, words_for, words_of
+from megalabel.data.formats.output import cannot_hold, line_writer, single_lines, write_filters
 from megalabel.data.formats.sniff import LABEL
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.text_lines import lines
 from megalabel.data.types import CorpusData
-from megalabel.data.vocabulary import Vocabulary
+
+_FIRST = re.compile(rf"({LABEL}\S+(\s|$))+")
 
 
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.txt and, if it exists, test.txt."""
-    vocabulary = Vocabulary.beside(source.folder, findings)
+    vocabulary, made = words_of(source, findings)
 
     def records(path: Path, found: Findings) -> Iterator[Record]:
         for number, line in lines(path, found):
-            words = line.split()
-            if not words:
-                found.note("blank-line", path, "blank line, ignored", line=number)
-                continue
-            labels = [word.removeprefix(LABEL) for word in words if word.startswith(LABEL)]
-            text = line.strip()
-            if labels:
-                while text.startswith(LABEL):  # what follows the labels is kept with its own blanks
-                    text = (text.split(maxsplit=1)[1:] or [""])[0]
-                if any(word.startswith(LABEL) for word in text.split()):
-                    text = " ".join(word for word in text.split() if not word.startswith(LABEL))
-            yield Record(number, text, as_ids_if_listed(labels, vocabulary))
+            words = [word.removeprefix(LABEL) for word in line.split() if word.startswith(LABEL)]
+            first = _FIRST.match(line)
+            text = line[first.end() :] if first else line
+            if LABEL in text:
+                text = " ".join(word for word in text.split() if not word.startswith(LABEL))
+            yield Record(number, text, made([word for word in words if word]))
 
     return data_from_records(source, records, vocabulary, findings)
 
 
 def write(data: CorpusData, sink: Sink) -> None:
-    """Writes the files. Labels that are not single words are written as ids, with labels.txt beside."""
-    words = write_list_if_needed(data, sink, "fastText")
+    """Writes the files. Labels that are not single words are written as ids."""
+    words = words_for(data, sink, "fastText")
     for name, split in (("train", data.train), ("test", data.test)):
         if split is None:
             continue
-        texts = single_lines(split.texts, sink, "training text" if name == "train" else "test text")
+        what = "training text" if name == "train" else "test text"
+        texts = single_lines(split.texts, sink, what)
         with line_writer(sink, f"{name}.txt") as put:
-            for text, labels in zip(texts, rows_of_words(data, split, words, sink), strict=True):
-                put(" ".join([*(LABEL + label for label in labels), text]))
+            for row, (text, labels) in enumerate(zip(texts, rows_of_words(data, split, words, sink), strict=True)):
+                put(" ".join([*(LABEL + label for label in labels), _without_labels(text, row, what, sink)]))
     write_filters(data, sink)
+
+
+def _without_labels(text: str, row: int, what: str, sink: Sink) -> str:
+    """The text, in which no word may begin as labels do."""
+    if LABEL not in text:
+        return text
+    if not sink.lossy:
+        raise cannot_hold(f"{what} {row} (counted from 0) holds {LABEL!r}", f"texts without {LABEL!r}")
+    note = f"{LABEL!r} within texts is now 'label'"
+    sink.notes += [] if note in sink.notes else [note]
+    return text.replace(LABEL, "label ")

@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 
 _HEAD_BYTES = 1 << 16
-_HEADER = re.compile(r"\d+[ \t]+\d+[ \t]+\d+\s*")
+_HEADER = re.compile(r" *\d+( +|\t)\d+\1\d+ *\r?")
 _DOCUMENT = re.compile(r'\s*\{\s*"[^"\\]*"\s*:\s*\[\s*(\{|\Z)')
 _FEATURES = re.compile(r"(\s*\d+:\S+)+\s*")
 LABEL = "__label__"
@@ -26,7 +26,7 @@ def sniff(file: Path) -> str:
     head = _head(file)
     if file.name.removesuffix(".gz").endswith((".json", ".jsonl", ".ndjson")):
         return _json_kind(head)
-    lines = [line for line in head.splitlines() if line.strip()]
+    lines = [line for line in head.split("\n") if line.strip()]
     if not lines or _HEADER.fullmatch(lines[0]):
         return "bag"
     if any(word.startswith(LABEL) for line in lines[:50] for word in line.split()):
@@ -36,7 +36,7 @@ def sniff(file: Path) -> str:
 
 
 def _json_kind(head: str) -> str:
-    first = next((line for line in head.splitlines() if line.strip()), "")
+    first = next((line for line in head.split("\n") if line.strip()), "")
     try:
         value = json.loads(first)
     except (ValueError, RecursionError):

@@ -1,8 +1,8 @@
 """Text files with labels before a tab: LibMultiLabel's, and those of PECOS's text2text.
 
-LibMultiLabel's lines are `labels<TAB>text` or `id<TAB>labels<TAB>text`, with labels separated by blanks; these are
-names, or ids where a list of labels (labels.txt, Y.txt) stands beside the file. text2text's lines are
-`id,id<TAB>text`, where ids are lines of output-labels.txt counted from 0.
+LibMultiLabel's lines are `labels<TAB>text` or `id<TAB>labels<TAB>text`, with labels separated by blanks; see
+`labels_as_words` for lists of labels beside the files. text2text's lines are `id,id<TAB>text`, where ids are lines
+of output-labels.txt counted from 0.
 """
 
 from __future__ import annotations
@@ -13,22 +13,19 @@ from pathlib import Path
 
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
-from megalabel.data.formats.labels_as_words import as_ids_if_listed, rows_of_words, write_list_if_needed
+from megalabel.data.formats.labels_as_words import is_id, rows_of_words, words_for, words_of
 from megalabel.data.formats.output import line_writer, single_lines, write_filters
 from megalabel.data.records import Record, data_from_records
-from megalabel.data.text_lines import find_file, lines, read_text_lines
+from megalabel.data.text_lines import find_file, lines
 from megalabel.data.types import CorpusData
-from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
 
 _IDS = re.compile(r"(\d{1,18}(,\d{1,18})*)?")
-_LISTS = ("labels.txt", "Y.txt", "output-labels.txt", "output-items.txt")
 
 
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.txt and, if it exists, test.txt."""
-    file = find_file(source.folder, *_LISTS)
-    vocabulary = Vocabulary(None if file is None else read_text_lines(file, findings), file, findings)
+    vocabulary, made = words_of(source, findings)
     column, ids = _form(source.train, findings)
     what = "ids separated by commas" if ids else "names separated by blanks"
     message = f"the labels in column {column + 1} are {what}"
@@ -36,7 +33,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
 
     def records(path: Path, found: Findings) -> Iterator[Record]:
         for number, line in lines(path, found):
-            if not line.strip():
+            if not line:
                 found.note("blank-line", path, "blank line, ignored", line=number)
                 continue
             cells = line.split("\t", column + 1)
@@ -49,11 +46,9 @@ def read(source: Source, findings: Findings) -> CorpusData:
                 )
                 found.error("tabs", path, error)
                 continue
-            words = cells[column].replace(",", " ").split() if ids else cells[column].split()
-            labels = as_ids_if_listed(words, vocabulary)
-            if ids and all(word.isascii() and word.isdigit() for word in words):
-                labels = [int(word[:19]) for word in words]
-            yield Record(number, cells[column + 1], labels)
+            words = (cells[column].replace(",", " ") if ids else cells[column]).split()
+            numbers = ids and all(map(is_id, words))
+            yield Record(number, cells[column + 1], [int(word) for word in words] if numbers else made(words))
 
     return data_from_records(source, records, vocabulary, findings)
 
@@ -73,8 +68,8 @@ def _form(file: Path, findings: Findings) -> tuple[int, bool]:
 
 
 def write(data: CorpusData, sink: Sink) -> None:
-    """Writes `id<TAB>labels<TAB>text`. Labels that are not single words are written as ids, with labels.txt."""
-    words = write_list_if_needed(data, sink, "LibMultiLabel")
+    """Writes `id<TAB>labels<TAB>text`. Labels that are not single words are written as ids."""
+    words = words_for(data, sink, "LibMultiLabel")
     for name, split in (("train", data.train), ("test", data.test)):
         if split is None:
             continue
