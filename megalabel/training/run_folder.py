@@ -195,7 +195,7 @@ def finished_folder(out: Path) -> Path:
 
 def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
     for part in ("recipe", "arguments", "data"):
-        before, now = (_without_path(side.get(part)) for side in (there, facts))  # data may be elsewhere now
+        before, now = (_compared(side.get(part)) for side in (there, facts))
         if before == now:
             continue
         if isinstance(before, dict) and isinstance(now, dict):
@@ -212,8 +212,14 @@ def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
         )
 
 
-def _without_path(facts: Any) -> Any:
-    return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
+def _compared(facts: Any) -> Any:
+    """The facts without the path, since data may be elsewhere now, and without options that are not set.
+
+    An older version may not have had such an option.
+    """
+    if not isinstance(facts, dict):
+        return facts
+    return {key: value for key, value in facts.items() if key != "path" and value is not None}
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:
