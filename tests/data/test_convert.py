@@ -126,36 +126,6 @@ def test_uris_survive(tmp_path):
     assert list(back.test.unseen.names) == ["http://e.org/3"]
 
 
-def test_files_as_the_peers_read_them(tmp_path):
-    corpus = Corpus.of(["red shoe", "hat"], [["shoes", "red"], ["hats"]], test_texts=["x"], test_labels=[["red"]])
-    convert(corpus, tmp_path / "ft", "fasttext")
-    assert (
-        tmp_path / "ft" / "train.txt"
-    ).read_text() == "__label__shoes __label__red red shoe\n__label__hats hat\n"
-    convert(corpus, tmp_path / "lml", "libmultilabel")
-    assert (tmp_path / "lml" / "train.txt").read_text() == "0\tshoes red\tred shoe\n1\thats\that\n"
-    convert(corpus, tmp_path / "pecos", "pecos")
-    assert (tmp_path / "pecos" / "X.trn.txt").read_text() == "red shoe\nhat\n"
-    assert (tmp_path / "pecos" / "output-items.txt").read_text() == "shoes\nred\nhats\n"
-    assert sp.load_npz(tmp_path / "pecos" / "Y.trn.npz").toarray().tolist() == [[1, 1, 0], [0, 0, 1]]
-
-
-@pytest.mark.parametrize("to", ["fasttext", "libmultilabel"])
-@pytest.mark.parametrize("names", [["two words", "1", "0"], ["2", "1", "0"], ["a,b", "a", "b"], ["a", "a", "b"]])
-def test_names_that_are_no_words_or_numbers_come_back(tmp_path, to, names):
-    corpus = Corpus.of(["x", "y"], [[0, 1], [2]], names)
-    convert(corpus, tmp_path / "out", to)
-    same(corpus, Corpus.open(tmp_path / "out"))
-
-
-def test_labels_within_a_text_are_refused_by_fasttext(tmp_path):
-    corpus = Corpus.of(["a __label__b c"], [["x"]])
-    with pytest.raises(DataError, match="__label__"):
-        convert(corpus, tmp_path / "out", "fasttext")
-    convert(corpus, tmp_path / "out", "fasttext", lossy=True)
-    assert Corpus.open(tmp_path / "out").train.texts[0] == "a label b c"
-
-
 def features_corpus():
     rng = np.random.default_rng(0)
     features = sp.random(6, 40, density=0.2, format="csr", dtype=np.float32, rng=rng)
@@ -173,16 +143,6 @@ def test_xmlrepo_round_trip_keeps_float32_exactly(tmp_path):
     same(corpus, back)
     assert (back.train.features != corpus.train.features).nnz == 0
     assert back.fingerprint() == corpus.fingerprint()
-
-
-def test_pecos_bag_round_trip(tmp_path):
-    corpus = features_corpus()
-    convert(corpus, tmp_path / "out", "pecos-bag")
-    back = Corpus.open(tmp_path / "out")
-    same(corpus, back)
-    assert (back.train.features != corpus.train.features).nnz == 0
-    with pytest.raises(DataError, match="holds texts, not features"):
-        convert(small(texts=["a", "b", "c", "d"]), tmp_path / "texts", "pecos-bag")
 
 
 def test_texts_and_features_are_not_made_of_each_other(tmp_path):

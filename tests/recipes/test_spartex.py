@@ -246,16 +246,3 @@ def test_a_tree_of_other_labels_is_refused(tmp_path):
     LabelTree((np.array([0, 2, 4]),), np.arange(4)).save(tmp_path / "tree")
     with pytest.raises(SettingError, match=r"4 labels.*64|64 labels.*4"):
         spartex(planted(), **{**SMALL, "group": 16, "tree": str(tmp_path / "tree")})
-
-
-def test_the_auxiliary_takes_the_groups_of_a_file(tmp_path, nothing_long, monkeypatch):
-    data = planted()
-    path = tmp_path / "label_group0.npy"
-    np.save(path, np.arange(data.n_labels).reshape(4, -1))
-    monkeypatch.undo()  # only the tree must not be built
-    monkeypatch.setattr("megalabel.recipes.sparse_layer.build_tree", None)
-    made = spartex(data, **{**SMALL, "auxiliary": True, "auxiliary_epochs": 4, "label_groups": str(path)})
-    assert isinstance(made.head, WithAuxiliary)
-    assert made.head.clusters.tolist() == [i // (data.n_labels // 4) for i in range(data.n_labels)]
-    with pytest.raises(SettingError, match="label_groups"):
-        spartex(data, **{**SMALL, "label_groups": str(path)})

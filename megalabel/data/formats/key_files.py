@@ -19,6 +19,8 @@ from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
 
+_OTHER = ("train", "test", "vocab", "vocabulary", "subjects")  # tables of other formats
+
 
 def find(folder: Path) -> Found | None:
     """The data set in a folder, or None."""
@@ -33,7 +35,8 @@ def _has_documents(folder: Path) -> bool:
     key = next(folder.glob("*.key"), None)
     if key is not None:
         return key.with_suffix(".txt").is_file()
-    return any(path.with_suffix(".txt").is_file() for path in folder.glob("*.tsv"))
+    tables = (path for path in folder.glob("*.tsv") if path.stem not in _OTHER)
+    return any(path.with_suffix(".txt").is_file() for path in tables)
 
 
 def read(source: Source, findings: Findings) -> CorpusData:

@@ -7,8 +7,10 @@ taken, else the first one in the file, and what was taken is noted.
 from __future__ import annotations
 
 import csv
+import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +146,8 @@ def _skos(file: Path, findings: Findings) -> Iterator[_Row]:
     suffix = file.name.removesuffix(".gz").rsplit(".", 1)[-1]
     graph = rdflib.Graph()
     try:
-        graph.parse(data=data, format=_SKOS[suffix])
+        with _quiet("rdflib.term"):  # which prints every URI that it finds odd
+            graph.parse(data=data, format=_SKOS[suffix])
     except Exception as error:  # every parser of rdflib has errors of its own
         raise DataError(
             f"does not parse as {_SKOS[suffix]} ({str(error).splitlines()[0][:120] if str(error) else error!r})",
@@ -164,6 +167,16 @@ def _skos(file: Path, findings: Findings) -> Iterator[_Row]:
         findings.note("taken-language", file, message, severity="info")
     for number, (uri, found) in enumerate(sorted(names.items()), 1):
         yield number, uri_of(uri), found.get(chosen, found[min(found)]), uri
+
+
+@contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _rdflib(file: Path) -> Any:
