@@ -11,8 +11,10 @@ from typing import Any, Self
 import numpy as np
 
 from megalabel.data.catalog import bundled_folder, propensity_constants
+from megalabel.data.findings import Findings
 from megalabel.data.in_memory import data_from_memory
 from megalabel.data.opening import read_data
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.types import CorpusData, Split, Unseen
 
 __all__ = ["Corpus", "Split", "Unseen"]
@@ -31,7 +33,17 @@ class Corpus(CorpusData):
         return propensity_constants(self.name)
 
     @classmethod
-    def open(cls, path: str | Path, name: str | None = None, *, format: str | None = None) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        format: str | None = None,
+        text_field: str | None = None,
+        labels_field: str | None = None,
+        label_separator: str | None = None,
+        encoding: str | None = None,
+    ) -> Self:
         """Reads a data set from a folder or a file and detects its format; see `megalabel.data.opening`.
 
         Args:
@@ -39,16 +51,21 @@ class Corpus(CorpusData):
                 Repository file).
             name: the name of the data set; default: the name of the folder or file.
             format: the format, needed only where a folder holds several.
+            text_field, labels_field: the columns or keys of texts and labels, instead of `text` and `labels`.
+            label_separator: what stands between the labels of one cell; without it, it is guessed where the cells
+                show it.
+            encoding: the encoding of text files, instead of UTF-8.
 
         Returns:
-            The data set with all its texts in memory.
+            The data set with all its texts in memory. Its `findings` hold every guess of the reader.
 
         Raises:
             DataError: there is no readable data set, or a value that must not be trained on; the error names the
                 file and the line.
-            SettingError: there is no format of that name.
+            SettingError: there is no format of that name, or an option has an impossible value.
         """
-        return cls._from_data(read_data(path, name=name, format=format))
+        options = ReadOptions(format, text_field, labels_field, label_separator, encoding)
+        return cls._from_data(read_data(path, name=name, findings=Findings(options=options)))
 
     @classmethod
     def bundled(cls, name: str = "wordnet-4k") -> Self:
@@ -78,8 +95,9 @@ class Corpus(CorpusData):
 
         Args:
             texts: the N training texts.
-            labels: the labels of each text: a list of ids, a list of names, or a scipy sparse matrix (N, L) of
-                ones for all texts.
+            labels: the labels of each text: a list of ids, a list of names or a set of names (which is sorted), or
+                for all texts a matrix (N, L) of ones and zeros: scipy sparse, an array, a data frame (whose
+                columns then are the label names), or rows of L zeros and ones.
             label_texts: the L label names. Without them, names get ids by their first appearance in `labels`, and
                 the name of an id is the id itself.
             test_texts, test_labels: the test split. Names that no training text has are kept in `test.unseen`.

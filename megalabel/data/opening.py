@@ -19,12 +19,17 @@ Test labels that no training text has: where a list of labels (Y.txt, lbl.json, 
 says which labels exist, every one of them has a column, whether training has it or not. A test name outside that
 list, or a test label outside the training labels where there is no list, gets no column. It is kept in
 `Split.unseen`, so that metrics can count it. An *id* outside a list is an error.
+
+What the files do not say is guessed where the data are evident (the separator of labels in a cell, rows of zeros and
+ones), and every guess is a notable finding of the data set; `ReadOptions` states it instead.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from megalabel.data.file_bytes import kind_of
 from megalabel.data.findings import Findings
 from megalabel.data.formats import FORMATS
 from megalabel.data.formats.contract import Format, Source
@@ -35,12 +40,28 @@ from megalabel.errors import DataError, SettingError
 _RAW_PARTS = ("trn_", "tst_", "Y.txt", "trn.json", "tst.json", "lbl.json", "filter_labels_")
 
 
-def read_data(
-    path: str | Path, *, name: str | None = None, format: str | None = None, findings: Findings | None = None
-) -> CorpusData:
-    """Reads the data set at a path; `findings` collects irregularities. See `Corpus.open`."""
-    source, chosen = locate(path, name=name, format=format)
-    return chosen.read(source, findings or Findings())
+def read_data(path: str | Path, *, name: str | None = None, findings: Findings | None = None) -> CorpusData:
+    """Reads the data set at a path; `findings` collects irregularities and says how to read. See `Corpus.open`."""
+    findings = findings or Findings()
+    source, chosen = locate(path, name=name, format=findings.options.format)
+    return read_located(source, chosen, findings)
+
+
+def read_located(source: Source, chosen: Format, findings: Findings) -> CorpusData:
+    """Reads a data set that `locate` found.
+
+    Raises:
+        DataError: as the reader of the format; also for data that do not fit into memory.
+    """
+    try:
+        return chosen.read(source, findings)
+    except (MemoryError, OverflowError, RecursionError) as error:
+        raise DataError(
+            f"cannot be read ({type(error).__name__}{f': {error}' if str(error) else ''})",
+            wanted="data that fit into memory",
+            next_step="check that the numbers of the header and the ids are right, or read a part of the data",
+            where=source.train,
+        ) from error
 
 
 def locate(path: str | Path, *, name: str | None = None, format: str | None = None) -> tuple[Source, Format]:
@@ -48,8 +69,10 @@ def locate(path: str | Path, *, name: str | None = None, format: str | None = No
 
     Raises:
         DataError: there is no data set, one of an unknown format, or several.
-        SettingError: there is no format of that name.
+        SettingError: there is no format of that name, or `path` is no path.
     """
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        raise SettingError(f"a {type(path).__name__}", wanted="a path: a string or a pathlib.Path", where="path")
     try:
         return _locate(Path(path), name, format)
     except OSError as error:
@@ -64,6 +87,13 @@ def locate(path: str | Path, *, name: str | None = None, format: str | None = No
 def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
     if format is not None and format not in FORMATS:
         raise SettingError.choice("format", format, FORMATS)
+    if not path.is_file() and not path.is_dir() and os.path.lexists(path):
+        raise DataError(
+            f"this is {kind_of(path)}",
+            wanted="a folder or a file of texts with labels",
+            next_step="write the data to a file first",
+            where=path,
+        )
     if not path.exists():
         raise DataError(
             "there is no such file or folder",
@@ -73,25 +103,32 @@ def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, F
         )
     if path.is_file():
         return _locate_file(path, name, format)
-    candidates = {f.name: file for f in FORMATS.values() if (file := find_file(path, f.train)) is not None}
+    candidates = {f.name: file for f in FORMATS.values() if (file := _find(path, f.train)) is not None}
     if format is not None:
         candidates = {n: file for n, file in candidates.items() if n == format}
     if len(candidates) > 1:
         raise DataError(
             f"found several data sets: {', '.join(f'{file.name} ({n})' for n, file in candidates.items())}",
             wanted="one",
-            next_step='choose one with format="...", or keep only one in the folder',
+            next_step='choose one with format="..." (--format on the command line), or keep only one in the folder',
             where=path,
         )
     if not candidates:
         raise _no_data_set(path)
     chosen, train = next((FORMATS[n], file) for n, file in candidates.items())
-    return Source(path, train, find_file(path, chosen.test), name or path.resolve().name), chosen
+    return Source(path, train, _find(path, chosen.test), name or path.resolve().name), chosen
+
+
+def _find(folder: Path, name: str) -> Path | None:
+    """The file of a split; JSON lines may have any of their suffixes."""
+    stem, dot, suffix = name.partition(".")
+    same = FORMATS["jsonl"].suffixes if suffix == "jsonl" else (dot + suffix,)
+    return find_file(folder, *(stem + ending for ending in same))
 
 
 def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
     """A single file is a training split, named after the file without its suffixes."""
-    plain = path.name.removesuffix(".gz")
+    plain = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
     if plain.startswith(_RAW_PARTS):
         raise DataError(
             "this file is one part of a data set",
@@ -100,13 +137,13 @@ def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Sour
             where=path,
         )
     for chosen in FORMATS.values():
-        if format == chosen.name or (format is None and plain.endswith(chosen.suffixes or ("\0",))):
+        if format == chosen.name or (format is None and plain.lower().endswith(chosen.suffixes or ("\0",))):
             return Source(path.parent, path, None, name or plain.rsplit(".", 1)[0]), chosen
     suffixes = sorted(s for f in FORMATS.values() for s in f.suffixes)
     raise DataError(
         f"no format has the suffix {path.suffix!r}",
         wanted=f"one of {', '.join(suffixes)}, or these with .gz; or a folder",
-        next_step="convert the file to JSON lines with the keys text and labels",
+        next_step='say what it is with format="..." (--format), or convert it to JSON lines with text and labels',
         where=path,
     )
 
@@ -115,9 +152,9 @@ def _no_data_set(path: Path) -> DataError:
     names = sorted(p.name for p in path.iterdir())
     inside = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
     subfolders = [
-        p.name for p in path.iterdir() if p.is_dir() and any(find_file(p, f.train) for f in FORMATS.values())
+        p.name for p in path.iterdir() if p.is_dir() and any(_find(p, f.train) for f in FORMATS.values())
     ]
-    only_test = next((f for f in FORMATS.values() if find_file(path, f.test) is not None), None)
+    only_test = next((f for f in FORMATS.values() if _find(path, f.test) is not None), None)
     step = "name the files as one of these formats does, or open a single file"
     if subfolders:
         step = f"open {path / subfolders[0]}"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.findings import Finding
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.texts import Texts
 
 
@@ -69,6 +71,8 @@ class CorpusData:
         label_texts: the L label names; two labels may have the same name.
         path: the folder or file that the data set was read from; None for one made in memory.
         label_uris: the L identifiers of a source that has identifiers besides names (Annif vocabularies), or None.
+        findings: what reading found, such as every guess of the reader; see `Finding.notable`.
+        read_options: how the data set was read.
     """
 
     name: str
@@ -77,6 +81,13 @@ class CorpusData:
     label_texts: Texts
     path: Path | None = None
     label_uris: Texts | None = None
+    findings: tuple[Finding, ...] = ()
+    read_options: ReadOptions = field(default_factory=ReadOptions)
+
+    @property
+    def label_texts_are_numbers(self) -> bool:
+        """Whether every label text is only a number, which says nothing about the texts that have the label."""
+        return all(name.isdigit() for name in self.label_texts)
 
     @property
     def n_labels(self) -> int:
