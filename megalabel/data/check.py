@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from megalabel.data.findings import Finding, Findings
-from megalabel.data.opening import locate
+from megalabel.data.opening import checked_path, locate, read_located
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
 from megalabel.errors import MegalabelError
 
 # How UTF-8 looks after it was read as Windows-1252 and written again: an accented letter, a quotation mark.
 _MOJIBAKE = tuple(s.encode() for s in ("Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "â€™", "â€œ", "â€“", "Â\xa0"))
+Probe = Callable[[CorpusData, Findings], Mapping[str, float]]
 _CONTROL = bytes([*range(9), 11, 12, *range(14, 32), 127])
 
 
@@ -51,20 +54,31 @@ class Report:
         return [head, *rows, *(f"  {finding}" for finding in self.findings), tail]
 
 
-def check(path: str | Path) -> Report:
+def check(path: str | Path, options: ReadOptions | None = None, probes: Sequence[Probe] = ()) -> Report:
     """Reads a whole data set and reports on it; errors in the data become findings and are not raised.
 
     After an error in one line reading continues, so that a single run reports as many errors as possible. An error
     in a whole file (missing, truncated, or of another length) ends the reading.
+
+    Args:
+        path: a folder or file.
+        options: how to read it.
+        probes: further looks at the data set, such as the share of tokens that a tokenizer does not know. Each adds
+            notes to the findings and returns counts by name.
+
+    Raises:
+        SettingError: `path` is no path.
     """
-    path, findings = Path(path), Findings(collect=True)
+    path, findings = checked_path(path), Findings(collect=True, options=options)
     name = format = None
     counts: dict[str, float] = {}
     try:
-        source, chosen = locate(path)
+        source, chosen = locate(path, format=findings.options.format)
         name, format = source.name, chosen.name
-        data = chosen.read(source, findings)
+        data = read_located(source, chosen, findings)
         counts = _counts(data, findings)
+        for probe in probes:
+            counts |= probe(data, findings)
     except MegalabelError as error:
         findings.fatal(error)
     return Report(path, name, format, counts, tuple(findings.all()))

@@ -71,10 +71,9 @@ def locate(path: str | Path, *, name: str | None = None, format: str | None = No
         DataError: there is no data set, one of an unknown format, or several.
         SettingError: there is no format of that name, or `path` is no path.
     """
-    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
-        raise SettingError(f"a {type(path).__name__}", wanted="a path: a string or a pathlib.Path", where="path")
+    path = checked_path(path)
     try:
-        return _locate(Path(path), name, format)
+        return _locate(path, name, format)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",
@@ -82,6 +81,14 @@ def locate(path: str | Path, *, name: str | None = None, format: str | None = No
             next_step="check its permissions",
             where=path,
         ) from error
+
+
+def checked_path(path: object) -> Path:
+    """The path, if it is one; else SettingError."""
+    if isinstance(path, str | os.PathLike) and isinstance(text := os.fspath(path), str) and "\0" not in text:
+        return Path(text)
+    found = "a path with a NUL character" if isinstance(path, str | Path) else f"a {type(path).__name__}"
+    raise SettingError(found, wanted="a path: a string or a pathlib.Path", where="path")
 
 
 def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
