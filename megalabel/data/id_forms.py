@@ -12,7 +12,7 @@ from megalabel.data.label_rows import LabelRows
 from megalabel.data.texts import Texts
 from megalabel.data.types import Unseen
 from megalabel.data.vocabulary import Vocabulary
-from megalabel.data.zeros_and_ones import check_width, columns_of, note_width, width_of
+from megalabel.data.zeros_and_ones import check_width, columns_of, has_width, note_width, width_of
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,20 @@ class IdForm:
 
     @classmethod
     def of(
-        cls, rows: LabelRows, vocabulary: Vocabulary, findings: Findings, *, flags: bool, filtered: bool
+        cls,
+        rows: LabelRows,
+        test_rows: LabelRows | None,
+        vocabulary: Vocabulary,
+        findings: Findings,
+        *,
+        flags: bool,
+        filtered: bool,
     ) -> IdForm:
-        """The form of the training rows; notes what is not plain.
+        """The form of the rows; notes what is not plain.
 
         Args:
             rows: the training rows.
+            test_rows: the test rows, if there are any.
             vocabulary: what mapped labels to these rows.
             findings: gets the notes.
             flags: whether values were of a type that only zeros and ones have.
@@ -47,9 +55,13 @@ class IdForm:
             return cls()
         width = int(rows.counts[rows.counts > 0][0]) if flags else width_of(rows)
         if width is not None:
-            check_width(width, vocabulary.n_listed, rows, vocabulary.listed_in)
-            note_width(findings, rows, width)
-            return cls(width)
+            n_listed = vocabulary.n_listed
+            fits = n_listed in (None, width) and (test_rows is None or has_width(test_rows, width))
+            if flags:
+                check_width(width, n_listed, rows, vocabulary.listed_in)
+            note_width(findings, rows, width, fits or flags)
+            if fits or flags:
+                return cls(width)
         if vocabulary.n_listed is not None:
             return cls()
         ids = None if filtered else IdsAsNames.needed(rows, vocabulary.n_labels)

@@ -18,7 +18,7 @@ from megalabel.data.text_lines import empty_file
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.types import CorpusData, Split, Unseen
 from megalabel.data.vocabulary import Vocabulary, surrogate_error
-from megalabel.data.zeros_and_ones import are_flags, as_integers, check_not_zeros_and_ones
+from megalabel.data.zeros_and_ones import are_flags, as_integers
 from megalabel.errors import DataError, line_of
 
 __all__ = ["Record", "RecordReader", "data_from_records", "no_readable_line", "surrogate_error"]
@@ -55,20 +55,20 @@ def data_from_records(
     vocabulary.stop_learning()
     if not vocabulary.by_name and vocabulary.n_labels and vocabulary.n_listed is None:
         check_largest_id(rows, vocabulary.n_labels)
+    test_texts, test_rows, unseen = Texts.blank(0), None, None
+    if source.test is not None:
+        test_texts, test_rows, unseen, _ = _side(reader(source.test, findings), source.test, vocabulary, findings)
     filtered = any(filter_file(source.folder, side) is not None for side in ("trn", "tst"))
-    form = IdForm.of(rows, vocabulary, findings, flags=flags, filtered=filtered)
+    form = IdForm.of(rows, test_rows, vocabulary, findings, flags=flags, filtered=filtered)
     rows, _ = form.apply(rows, None)
     n_labels = form.n_labels(vocabulary)
     train = make_split(source, "trn", texts, rows, n_labels, findings, "training has")
     test: Split | None = None
-    if source.test is not None:
-        texts, rows, unseen, _ = _side(reader(source.test, findings), source.test, vocabulary, findings)
-        if form.width is None and not vocabulary.by_name:
-            check_not_zeros_and_ones(rows)
-        rows, unseen = form.apply(rows, unseen)
+    if test_rows is not None:
+        test_rows, unseen = form.apply(test_rows, unseen)
         if unseen is not None:
-            note_unseen(findings, rows, int(unseen.rows[0]), unseen.names[0], len(unseen))
-        test = make_split(source, "tst", texts, rows, n_labels, findings, "training has", unseen)
+            note_unseen(findings, test_rows, int(unseen.rows[0]), unseen.names[0], len(unseen))
+        test = make_split(source, "tst", test_texts, test_rows, n_labels, findings, "training has", unseen)
     names, uris = form.names(vocabulary), None
     if label_texts is not None:
         names, uris = label_texts, names

@@ -30,11 +30,11 @@ def are_flags(labels: Sequence[object]) -> bool:
 def width_of(rows: LabelRows) -> int | None:
     """The number of values of each row if the rows can only be zeros and ones, else None.
 
-    They are so if all have the same length, hold only 0 and 1, and some row repeats one of them or, where there are
-    two values in each, both orders occur: as ids, every text would have the same two labels.
+    They are so if all have the same length, hold only 0 and 1 and not only 0, and some row repeats one of them or,
+    where there are two values in each, both orders occur: as ids, every text would have the same two labels.
     """
     table = _table(rows)
-    if table is None:
+    if table is None or not table.any():
         return None
     steps = np.diff(table, axis=1)
     both = table.shape[1] == 2 and (steps < 0).any() and (steps > 0).any()
@@ -73,14 +73,22 @@ def columns_of(rows: LabelRows, width: int) -> LabelRows:
     return type(rows)(rows.file, np.nonzero(table)[1].astype(np.int64), counts, rows.lines)
 
 
-def note_width(findings: Findings, rows: LabelRows, width: int) -> None:
-    """Notes that rows were read as zeros and ones."""
+def has_width(rows: LabelRows, width: int) -> bool:
+    """Whether every row is so many zeros and ones."""
+    return bool((rows.counts == width).all()) and int(rows.ids.max(initial=0)) <= 1
+
+
+def note_width(findings: Findings, rows: LabelRows, width: int, taken: bool) -> None:
+    """Notes that rows were read as zeros and ones, or that they look so and do not fit."""
+    if taken:
+        message = f"every row of labels is {width} zeros and ones, read as one column for each of {width} labels"
+    else:
+        message = (
+            f"every row of labels is {width} zeros and ones, but the test rows or the list of labels are not of that "
+            "length; read as the ids 0 and 1"
+        )
     findings.note(
-        "zeros-and-ones",
-        rows.file,
-        f"every row of labels is {width} zeros and ones, read as one column for each of {width} labels",
-        severity="info",
-        notable=True,
+        "zeros-and-ones", rows.file, message, severity="info" if taken else "warning", notable=True
     )
 
 
