@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-DataSet = Annotated[str, typer.Argument(metavar="DATA", help="A folder or file of data, or bundled:NAME.")]
+_DATA = "A folder or file of data, or bundled:NAME; `megalabel data check --help` shows how it can be read."
+DataSet = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
 DataOfRun = Annotated[
     str | None,
     typer.Argument(metavar="[DATA]", help="The data set; by default the one that the run was trained on."),
@@ -47,34 +48,40 @@ def data_path(data: str) -> Path:
     from megalabel.data.catalog import bundled_folder
 
     name = data.removeprefix("bundled:")
+    if "://" in data:
+        raise DataError(
+            f"{data} is an address",
+            wanted="a folder or a file on this machine, or bundled:NAME",
+            next_step="download the data set first",
+            where=data,
+        )
     return bundled_folder(name) if name != data else Path(data)
 
 
-def open_data(data: str) -> Corpus:
-    """The data set that is named on the command line."""
+def open_data(data: str, opened: Mapping[str, Any] | None = None) -> Corpus:
+    """The data set that is named on the command line; `opened` are arguments of `Corpus.open`."""
     from megalabel.data.corpus import Corpus
 
     name = data.removeprefix("bundled:")
-    return Corpus.bundled(name) if name != data else Corpus.open(Path(data))
+    return Corpus.open(data_path(data), None if name == data else name, **(opened or {}))
 
 
-def open_data_of(run: str | Path, data: str | None) -> Corpus:
+def open_data_of(run: str | Path, data: str | None, opened: Mapping[str, Any] | None = None) -> Corpus:
     """The data set that is named on the command line or, without a name, the one that a run was trained on.
+
+    That one is read as the run read it, where `opened` does not say otherwise.
 
     Raises:
         SettingError: no data set is named, and the run does not say where its data set is, or it is gone.
     """
-    return open_data(data if data is not None else data_of(run))
+    if data is not None:
+        return open_data(data, opened)
+    return open_data(data_of(run), {**_facts_of(run).get("opened", {}), **(opened or {})})
 
 
 def data_of(run: str | Path) -> str:
     """Where the data set of a run is, from its recipe.json; SettingError if that is not known, or it is gone."""
-    from megalabel.training.run_folder import finished_run
-
-    folder = Path(run)
-    if (folder / "manifest.json").exists() and (folder.parent / "recipe.json").exists():
-        folder = folder.parent  # of a model folder
-    recorded = finished_run(folder)["data"]
+    recorded = _facts_of(run)
     path = recorded.get("path")
     if not path or not Path(path).exists():
         raise SettingError(
@@ -84,6 +91,17 @@ def data_of(run: str | Path) -> str:
             where="data",
         )
     return str(path)
+
+
+def _facts_of(run: str | Path) -> dict[str, Any]:
+    """What the recipe.json of a run says of its data set."""
+    from megalabel.training.run_folder import finished_run
+
+    folder = Path(run)
+    if (folder / "manifest.json").exists() and (folder.parent / "recipe.json").exists():
+        folder = folder.parent  # of a model folder
+    facts: dict[str, Any] = finished_run(folder)["data"]
+    return facts
 
 
 def use_threads(threads: int | None) -> None:

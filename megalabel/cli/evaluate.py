@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from megalabel.cli.arguments import DataOfRun, Device, Run, Trust, open_data_of
+from megalabel.cli.reading import reads
 from megalabel.errors import SettingError
 
 
+@reads
 def evaluate(
     run: Run,
     data: DataOfRun = None,
@@ -25,6 +27,8 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts scored together.")] = 256,
     trust: Trust = None,
     device: Device = None,
+    *,
+    opened: dict[str, Any],
 ) -> None:
     """Measure a run on the test texts of a data set; writes metrics.json into the run folder."""
     from megalabel.cli.report import report, write_metrics
@@ -33,7 +37,7 @@ def evaluate(
 
     depths = _depths(k)
     model = load(run, device=device, trust=trust or ())
-    found = measure(model, open_data_of(run, data), k=depths, a=a, b=b, batch_size=batch_size, progress=True)
+    found = measure(model, open_data_of(run, data, opened), k=depths, a=a, b=b, batch_size=batch_size, progress=True)
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)
     typer.echo(report([(str(run), found)]))

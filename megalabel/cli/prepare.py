@@ -27,7 +27,7 @@ def running(overwrite: Overwrite = False) -> None:
     """The options of the command beside those of the texts."""
 
 
-def tokenize(data: str, values: dict[str, Any], *, overwrite: bool) -> None:
+def tokenize(data: str, values: dict[str, Any], *, opened: dict[str, Any], overwrite: bool) -> None:
     """Tokenizes training and label texts as training with the same options would.
 
     Tokens that are there and stale are refused unless `overwrite` is set.
@@ -37,7 +37,7 @@ def tokenize(data: str, values: dict[str, Any], *, overwrite: bool) -> None:
     from megalabel.inputs.token_store import TokenStore, check_texts, prepared_folder
     from megalabel.recipes.presets import resolve
 
-    corpus = open_data(data)
+    corpus = open_data(data, opened)
     check_texts(corpus.train, corpus)
     options: Any = resolve(renee, corpus.name, values).options
     kind = "own" if options.tokenizer == "wordpiece" else options.tokenizer

@@ -136,6 +136,7 @@ def _train(
     data: str | None,
     values: dict[str, Any],
     *,
+    opened: dict[str, Any],
     out: Path | None,
     device: str | None,
     threads: int | None,
@@ -155,7 +156,7 @@ def _train(
         values = {**read_config(config, recipe.options, recipe.address), **values}
     recipe.options.checked_values(values)
     target = None if print_config else _needed(out)
-    corpus = open_data_of(values["run"], data) if "run" in values else open_data(str(data))
+    corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
     if target is None:
         resolved = resolve(recipe, corpus.name, values)
         origin = resolved.preset.origin if resolved.preset else "no preset fits"

@@ -131,7 +131,7 @@ def check_data(data: CorpusData, findings: Findings, labels_file: object) -> Cor
     note_label_names(data, findings, str(labels_file))
     if findings.collect:
         _note_more(data, findings, str(labels_file))
-    return replace(data, findings=tuple(findings.all()), read_options=findings.options)
+    return replace(data, findings=tuple(findings.all()), opened=findings.options.given())
 
 
 def _note_more(data: CorpusData, findings: Findings, labels_file: str) -> None:

@@ -88,7 +88,7 @@ def given_row(row: Any, where: str) -> list[Any]:
         )
     plain = [_plain(label) for label in _listed(row)]
     if isinstance(row, set | frozenset):
-        plain.sort(key=lambda label: (isinstance(label, str), str(label) if isinstance(label, str) else label))
+        plain.sort(key=lambda label: (0, label, "") if isinstance(label, int) else (1, 0, str(label)))
     return plain
 
 

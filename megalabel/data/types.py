@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.findings import Finding
-from megalabel.data.read_options import ReadOptions
 from megalabel.data.texts import Texts
 
 
@@ -72,7 +72,7 @@ class CorpusData:
         path: the folder or file that the data set was read from; None for one made in memory.
         label_uris: the L identifiers of a source that has identifiers besides names (Annif vocabularies), or None.
         findings: what reading found, such as every guess of the reader; see `Finding.notable`.
-        read_options: how the data set was read.
+        opened: what was said in opening it, as keyword arguments of `Corpus.open` that JSON can hold.
     """
 
     name: str
@@ -82,7 +82,7 @@ class CorpusData:
     path: Path | None = None
     label_uris: Texts | None = None
     findings: tuple[Finding, ...] = ()
-    read_options: ReadOptions = field(default_factory=ReadOptions)
+    opened: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label_texts_are_numbers(self) -> bool:

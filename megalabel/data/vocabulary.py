@@ -183,12 +183,12 @@ class Vocabulary:
 def _no_label(label: object, where: str) -> DataError:
     """The error for a value that cannot be a label, with what is usual in its place."""
     step = None
-    if isinstance(label, dict | tuple | float):
+    if label is None or label != label:
+        step = "drop the missing label"
+    elif isinstance(label, dict | tuple | float):
         step = "labels have no scores: list the labels alone, those whose score is high enough"
     elif isinstance(label, list):
         step = "labels are one list for each text, without lists inside it"
-    elif label is None:
-        step = "drop the missing label"
     return DataError(
         f"{_shown(label)} is not a label",
         wanted="a name (text) or an id (whole number)",

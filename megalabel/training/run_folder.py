@@ -39,7 +39,8 @@ def create_run_folder(out: Path, recipe: Recipe | DirectRecipe) -> bool:
 
 def data_facts(data: Corpus) -> dict[str, Any]:
     """What `recipe.json` holds of a data set."""
-    return {
+    opened = {"opened": data.opened} if data.opened else {}
+    return opened | {
         "name": data.name,
         "path": str(data.path) if data.path else None,
         "fingerprint": data.fingerprint(),
@@ -194,7 +195,7 @@ def finished_folder(out: Path) -> Path:
 
 def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
     for part in ("recipe", "arguments", "data"):
-        before, now = (_without_path(side.get(part)) for side in (there, facts))  # data may be elsewhere now
+        before, now = (_without_path(side.get(part)) for side in (there, facts))  # data may be elsewhere
         if before == now:
             continue
         if isinstance(before, dict) and isinstance(now, dict):
@@ -212,7 +213,7 @@ def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
 
 
 def _without_path(facts: Any) -> Any:
-    return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
+    return {k: v for k, v in facts.items() if k not in ("path", "opened")} if isinstance(facts, dict) else facts
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:
