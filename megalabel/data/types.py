@@ -87,7 +87,7 @@ class CorpusData:
     @property
     def label_texts_are_numbers(self) -> bool:
         """Whether every label text is only a number, which says nothing about the texts that have the label."""
-        return all(name.isdigit() for name in self.label_texts)
+        return self.label_texts.are_numbers()
 
     @property
     def n_labels(self) -> int:
