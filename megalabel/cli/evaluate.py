@@ -37,7 +37,9 @@ def evaluate(
 
     depths = _depths(k)
     model = load(run, device=device, trust=trust or ())
-    found = measure(model, open_data_of(run, data, opened), k=depths, a=a, b=b, batch_size=batch_size, progress=True)
+    found = measure(
+        model, open_data_of(run, data, opened), k=depths, a=a, b=b, batch_size=batch_size, progress=True
+    )
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)
     typer.echo(report([(str(run), found)]))

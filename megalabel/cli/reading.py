@@ -21,7 +21,8 @@ NAMES = tuple(option.name for option in fields(ReadOptions))
 def parameters(taken: Iterable[str] = (), *, hidden: bool = False) -> list[inspect.Parameter]:
     """The options as parameters of a command, without those whose name is taken by its own.
 
-    They are hidden in the help of recipes, whose own options fill two screens; the argument DATA says where to look.
+    They are hidden in the help of recipes, whose own options fill two screens; the argument DATA says where they
+    are shown.
     """
     more: dict[str, Any] = {"rich_help_panel": "Reading", "hidden": hidden}
     return [
@@ -52,7 +53,7 @@ def reads(command: Callable[..., None]) -> Callable[..., None]:
     def reading(*arguments: Any, **given: Any) -> None:
         command(*arguments, opened=take(given), **given)
 
-    del reading.__wrapped__  # type: ignore[attr-defined]
+    del reading.__wrapped__
     reading.__signature__ = inspect.Signature([*shown, *more])  # type: ignore[attr-defined]
     reading.__annotations__ = {p.name: p.annotation for p in (*shown, *more)}
     return reading

@@ -63,8 +63,8 @@ def check(path: str | Path, options: ReadOptions | None = None, probes: Sequence
     Args:
         path: a folder or file.
         options: how to read it.
-        probes: further looks at the data set, such as the share of tokens that a tokenizer does not know. Each adds
-            notes to the findings and returns counts by name.
+        probes: further looks at the data set, such as the share of tokens that a tokenizer does not know. Each
+            adds notes to the findings and returns counts by name.
 
     Raises:
         SettingError: `path` is no path.

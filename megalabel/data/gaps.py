@@ -9,7 +9,7 @@ from megalabel.data.label_rows import LabelRows
 from megalabel.data.texts import Texts
 from megalabel.data.types import Unseen
 
-# Below so many labels, ids stay what they are; above, fewer than one id in ten that occurs means that they are names.
+# Up to so many labels, ids stay what they are; beyond, they are names if fewer than one in ten occurs.
 _FROM, _RATIO = 1000, 10
 
 

@@ -55,7 +55,9 @@ def given_rows(labels: Any, argument: str) -> GivenRows:
         DataError: something else than rows of labels, named with what to give instead.
     """
     if not sp.issparse(labels) and _n_dimensions(labels) < 2:
-        return GivenRows(_sequence(labels, argument, "a list of labels for each text, or a matrix of ones and zeros"))
+        return GivenRows(
+            _sequence(labels, argument, "a list of labels for each text, or a matrix of ones and zeros")
+        )
     if getattr(getattr(labels, "dtype", None), "kind", "") == "U":
         return GivenRows(labels)
     rows = _matrix_rows(labels if sp.issparse(labels) else _array(labels, argument), argument)
@@ -83,7 +85,8 @@ def given_row(row: Any, where: str) -> list[Any]:
         raise DataError(
             f"{row!r} instead of several labels"[:200],
             wanted="a list of labels for each text, [] where it has none",
-            next_step="write [label] for a single label" + ("; split a text of several" if isinstance(row, str) else ""),
+            next_step="write [label] for a single label"
+            + ("; split a text of several" if isinstance(row, str) else ""),
             where=where,
         )
     plain = [_plain(label) for label in _listed(row)]
@@ -94,26 +97,35 @@ def given_row(row: Any, where: str) -> list[Any]:
 
 def _sequence(values: Any, argument: str, wanted: str) -> Iterable[Any]:
     """The values, if they stand one after the other; else DataError that says what was given."""
+    columns = _columns(values)
     step = None
-    names = getattr(values, "column_names", None) or getattr(values, "columns", None)
     if isinstance(values, str | bytes):
         found = "one string" if isinstance(values, str) else "bytes"
     elif isinstance(values, Mapping):
         found, step = f"a {type(values).__name__} with keys", "give one of its values, or list(….values())"
-        names = list(values)
     elif isinstance(values, set | frozenset):
-        found, step = f"a {type(values).__name__}, which has no order", "give a list, in the order of the other argument"
-    elif names is not None and not callable(names):
-        found = f"a table with the columns {', '.join(map(str, list(names)))[:120]}"
-        step = f'give one column, for example data["{list(names)[0]}"]' if len(names) else None
+        found = f"a {type(values).__name__}, which has no order"
+        step = "give a list, in the order of the other argument"
+    elif columns:
+        found = f"a table with the columns {', '.join(columns)[:120]}"
+        step = f'give one column, for example data["{columns[0]}"]'
     elif _n_dimensions(values) != 1:
-        shape = tuple(getattr(values, "shape", ()))
-        found, step = f"an array of shape {shape}", "give one dimension, for example array.ravel()"
+        found = f"an array of shape {tuple(getattr(values, 'shape', ()))}"
+        step = "give one dimension, for example array.ravel()"
     elif isinstance(values, Iterable):
         return _listed(values)
     else:
         found = f"a {type(values).__name__}"
     raise DataError(found, wanted=wanted, next_step=step, where=argument)
+
+
+def _columns(values: Any) -> list[str]:
+    """The names of the columns of a table of pandas, polars, Arrow or Hugging Face; none for anything else."""
+    for attribute in ("column_names", "columns"):
+        names = getattr(values, attribute, None)
+        if isinstance(names, Iterable) and not isinstance(names, str):
+            return [str(name) for name in names]
+    return []
 
 
 def _listed(values: Iterable[Any]) -> Iterable[Any]:

@@ -1,4 +1,4 @@
-"""How the label ids of a data set without a list of labels are understood: counted, as names, or zeros and ones."""
+"""What the numbers in rows of labels are: ids that count columns, ids that are names, or zeros and ones."""
 
 from __future__ import annotations
 

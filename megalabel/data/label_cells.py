@@ -7,7 +7,9 @@ import re
 from typing import Any
 
 _BRACKETS = {"[": "]", "{": "}", "(": ")"}
-_WRAPPED = re.compile(r"(?:\w+\.)?(?:array|frozenset|set|list|tuple|deque|Index)\((.*?)(?:,\s*dtype=[^()]*)?\)", re.S)
+_WRAPPED = re.compile(
+    r"(?:\w+\.)?(?:array|frozenset|set|list|tuple|deque|Index)\((.*?)(?:,\s*dtype=[^()]*)?\)", re.S
+)
 _ITEM = re.compile(
     r"""(?P<call>(?:np|numpy)\.\w+\()?
     (?:(?P<quoted>[bu]?(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'))
@@ -67,7 +69,7 @@ def _items(inner: str) -> list[Any] | Scores | None:
         if at == len(inner):
             return found
         item = _ITEM.match(inner, at)
-        if item is None or item["number"] and len(item["number"]) > _MAX_DIGITS:
+        if item is None or len(item["number"] or "") > _MAX_DIGITS:
             return None
         if item["bare"] and not comma:
             return None

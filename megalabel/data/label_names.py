@@ -21,8 +21,8 @@ def note_label_names(data: CorpusData, findings: Findings, where: str) -> None:
         findings.note(
             "near-equal",
             where,
-            f"labels {a} and {b} ({names[a]!r} and {names[b]!r}) differ only in {_difference(names[a], names[b])}; "
-            "they are two labels",
+            f"labels {a} and {b} ({names[a]!r} and {names[b]!r}) differ only in "
+            f"{_difference(names[a], names[b])}; they are two labels",
             count=len(pairs),
             notable=True,
         )

@@ -20,8 +20,8 @@ says which labels exist, every one of them has a column, whether training has it
 list, or a test label outside the training labels where there is no list, gets no column. It is kept in
 `Split.unseen`, so that metrics can count it. An *id* outside a list is an error.
 
-What the files do not say is guessed where the data are evident (the separator of labels in a cell, rows of zeros and
-ones), and every guess is a notable finding of the data set; `ReadOptions` states it instead.
+What the files do not say is guessed where the data are evident (the separator of labels in a cell, rows of zeros
+and ones), and every guess is a notable finding of the data set; `ReadOptions` states it instead.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, F
         raise DataError(
             f"found several data sets: {', '.join(f'{file.name} ({n})' for n, file in candidates.items())}",
             wanted="one",
-            next_step='choose one with format="..." (--format on the command line), or keep only one in the folder',
+            next_step='choose one with format="..." (--format), or keep only one in the folder',
             where=path,
         )
     if not candidates:

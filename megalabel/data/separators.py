@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 DEFAULT = "|"
@@ -55,9 +55,9 @@ def split_cell(cell: str, separator: str) -> list[str]:
 def guess_separator(cells: Cells, listed: Collection[str] = ()) -> Guess:
     """Chooses the separator of the labels.
 
-    `|` is one wherever it occurs, so are line breaks and tabs, and semicolons that end no HTML entity. A comma or a
-    space also stands inside names; it separates labels where the parts of the cells are the labels of the list, are
-    all numbers, or mostly occur on their own or at several places, which words of a name do not.
+    `|` is one wherever it occurs, so are line breaks and tabs, and semicolons that end no HTML entity. A comma or
+    a space also stands inside names; it separates labels where the parts of the cells are the labels of the list,
+    are all numbers, or mostly occur on their own or at several places, which words of a name do not.
 
     Args:
         cells: the cells of the training file.
@@ -103,12 +103,13 @@ def free_share(cells: Collection[str], separator: str) -> float:
 def _by_list(cells: Cells, listed: Collection[str]) -> Guess:
     """The separator whose parts are names of the list; `|` if none is."""
 
-    def known(split: Callable[[str], list[str]]) -> float:
-        parts = [part for cell in cells.different for part in split(cell)]
+    def known(separator: str | None) -> float:
+        cut = ([cell] if separator is None else split_cell(cell, separator) for cell in cells.different)
+        parts = [part for row in cut for part in row]
         return sum(part in listed for part in parts) / max(len(parts), 1)
 
-    whole = known(lambda cell: [cell])
-    shares = {s: known(lambda cell, s=s: split_cell(cell, s)) for s, n in cells.holding.items() if n}
+    whole = known(None)
+    shares = {separator: known(separator) for separator, n in cells.holding.items() if n}
     best = max(shares, key=lambda s: shares[s], default=DEFAULT)
     if whole == 1 or shares.get(best, 0.0) <= whole or shares[best] < 0.5:
         return Guess(DEFAULT)
@@ -142,8 +143,9 @@ def _chosen(separator: str, cells: Cells) -> Guess:
 def _doubtful(separator: str, cells: Cells) -> Guess:
     return Guess(
         DEFAULT,
-        f"no cell of labels holds `|`, and {cells.holding[separator]:,} of {cells.total:,} hold {_shown(separator)}, "
-        "taken as part of names; if it separates labels, give it as label_separator (--label-separator)",
+        f"no cell of labels holds `|`, and {cells.holding[separator]:,} of {cells.total:,} hold "
+        f"{_shown(separator)}, taken as part of names; if it separates labels, give it as label_separator "
+        "(--label-separator)",
         doubtful=True,
     )
 
@@ -155,8 +157,8 @@ def _with_doubt(separator: str, cells: Cells) -> Guess:
         if cells.holding[other] and free_share(parts, other) > 0.5:
             return Guess(
                 separator,
-                f"labels are separated by {_shown(separator)}, but {cells.holding[other]:,} of {cells.total:,} cells "
-                f"also hold {_shown(other)} between what are labels elsewhere",
+                f"labels are separated by {_shown(separator)}, but {cells.holding[other]:,} of "
+                f"{cells.total:,} cells also hold {_shown(other)} between what are labels elsewhere",
                 doubtful=True,
             )
     return Guess(separator)

@@ -14,7 +14,7 @@ from megalabel.data.texts import Texts
 from megalabel.errors import DataError, line_of
 
 _BOM = b"\xef\xbb\xbf"
-_UTF16_STEP = "give encoding=\"utf-16\" (--encoding utf-16), or convert it with: iconv -f UTF-16 -t UTF-8"
+_UTF16_STEP = 'give encoding="utf-16" (--encoding utf-16), or convert it with: iconv -f UTF-16 -t UTF-8'
 
 
 def find_file(folder: Path, *names: str) -> Path | None:

@@ -84,12 +84,10 @@ def note_width(findings: Findings, rows: LabelRows, width: int, taken: bool) -> 
         message = f"every row of labels is {width} zeros and ones, read as one column for each of {width} labels"
     else:
         message = (
-            f"every row of labels is {width} zeros and ones, but the test rows or the list of labels are not of that "
-            "length; read as the ids 0 and 1"
+            f"every row of labels is {width} zeros and ones, but the test rows or the list of labels are not of "
+            "that length; read as the ids 0 and 1"
         )
-    findings.note(
-        "zeros-and-ones", rows.file, message, severity="info" if taken else "warning", notable=True
-    )
+    findings.note("zeros-and-ones", rows.file, message, severity="info" if taken else "warning", notable=True)
 
 
 def check_width(width: int, n_listed: int | None, rows: LabelRows, listed_in: object) -> None:

@@ -1,9 +1,9 @@
 """CSV with the columns `text` and `labels`, quoted as spreadsheets do; other columns are ignored.
 
-A cell of labels is a list in brackets, `["cat", "tiger"]`, `[3, 17]` or `['cat', 'tiger']`, or names with a separator
-between them, `cat|tiger`. An empty cell means no labels. All cells of a file have the same one of these forms; ids are
-always a list in brackets. Without `ReadOptions.label_separator` the training file shows which separator it is; see
-`megalabel.data.separators`.
+A cell of labels is a list in brackets, `["cat", "tiger"]`, `[3, 17]` or `['cat', 'tiger']`, or names with a
+separator between them, `cat|tiger`. An empty cell means no labels. All cells of a file have the same one of these
+forms; ids are always a list in brackets. Without `ReadOptions.label_separator` the training file shows which
+separator it is; see `megalabel.data.separators`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def form_of(path: Path, findings: Findings, vocabulary: Vocabulary | None = None
 def _cells(path: Path, findings: Findings) -> Iterator[str]:
     """The cells of labels that are not empty."""
     at_labels = -1
-    for line, row in _rows(path, findings):
+    for _, row in _rows(path, findings):
         if at_labels < 0:
             n, (_, at_labels) = len(row), _columns(row, path, findings)
         elif len(row) == n and (cell := row[at_labels].strip()):
@@ -159,7 +159,7 @@ def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:
             raise DataError(
                 f"the labels cell {cell[:60]!r} looks like a JSON list, but earlier cells are names with `|`",
                 wanted="the same form in the whole file",
-                next_step="write all labels cells as JSON lists, or give the separator of names as label_separator",
+                next_step="write all labels cells as JSON lists, or give the separator as label_separator",
                 where=where,
             )
         return split_cell(cell, form.separator)
