@@ -78,15 +78,14 @@ def given_row(row: Any, where: str) -> list[Any]:
         raise DataError(
             f"a {type(row).__name__} of labels with values: {str(dict(row))[:100]}",
             wanted="the labels alone, since a text either has a label or does not",
-            next_step="keep those whose score is high enough: [name for name, score in row.items() if score > 0.5]",
+            next_step="keep those of a high score: [name for name, score in row.items() if score > 0.5]",
             where=where,
         )
     if isinstance(row, str | bytes) or not isinstance(row, Iterable) or getattr(row, "ndim", 1) == 0:
         raise DataError(
             f"{row!r} instead of several labels"[:200],
             wanted="a list of labels for each text, [] where it has none",
-            next_step="write [label] for a single label"
-            + ("; split a text of several" if isinstance(row, str) else ""),
+            next_step="write [label] for a single label, and split a string that holds several",
             where=where,
         )
     plain = [_plain(label) for label in _listed(row)]
