@@ -68,7 +68,7 @@ def test_data_check_and_convert_take_the_options(titles, tmp_path, command):
         (["--propensity", "a,b"], "--propensity: 'a,b' is not two numbers"),
         (["--propensity", "0.5,nan"], "--propensity = 0.5,nan"),
         (["--propensity", "0,1"], "--propensity = 0,1"),
-        (["--text-parts", "titles"], "--text-parts: 'titles' is not one of auto, title, content, both"),
+        (["--text-parts", "titles"], "--text-parts: 'titles' is not one of title, content, both"),
     ],
 )
 def test_bad_values_name_their_option(titles, command, said, message):

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megalabel.cli.data_options import DataAddress, address
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-DataSet = Annotated[str, typer.Argument(metavar="DATA", help="A folder or file of data, or bundled:NAME.")]
+_DATA = "A folder or file of data, or bundled:NAME; `megalabel data check --help` shows how it can be read."
+DataSet = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
 DataOfRun = Annotated[
     str | None,
     typer.Argument(metavar="[DATA]", help="The data set; by default the one that the run was trained on."),
@@ -48,44 +48,47 @@ def data_path(data: str) -> Path:
     from megalabel.data.catalog import bundled_folder
 
     name = data.removeprefix("bundled:")
+    if "://" in data:
+        raise DataError(
+            f"{data} is an address",
+            wanted="a folder or a file on this machine, or bundled:NAME",
+            next_step="download the data set first",
+            where=data,
+        )
     return bundled_folder(name) if name != data else Path(data)
 
 
-def open_data(data: str | DataAddress) -> Corpus:
-    """The data set that is named on the command line; prints what its reader had to choose."""
+def open_data(data: str, opened: Mapping[str, Any] | None = None) -> Corpus:
+    """The data set that is named on the command line; prints what its reader had to choose.
+
+    `opened` are arguments of `Corpus.open`.
+    """
     from megalabel.data.corpus import Corpus
 
-    at = address(data)
-    corpus = Corpus.open(data_path(at.path), **at.said)
+    name = data.removeprefix("bundled:")
+    said = {} if name == data else {"name": name}
+    corpus = Corpus.open(data_path(data), **{**said, **(opened or {})})
     for note in corpus.notes:
         typer.echo(f"{corpus.name}: {note}", err=True)
     return corpus
 
 
-def open_data_of(run: str | Path, data: str | DataAddress | None) -> Corpus:
+def open_data_of(run: str | Path, data: str | None, opened: Mapping[str, Any] | None = None) -> Corpus:
     """The data set that is named on the command line or, without a name, the one that a run was trained on.
 
-    What else is said on the command line, such as `--propensity`, also holds for the data set of the run.
+    That one is read as the run read it, where `opened` does not say otherwise.
 
     Raises:
         SettingError: no data set is named, and the run does not say where its data set is, or it is gone.
     """
-    at = address("" if data is None else data)
-    return open_data(at if at.path else address(data_of(run), at.said))
+    if data is not None:
+        return open_data(data, opened)
+    return open_data(data_of(run), {**recorded(_facts_of(run)), **(opened or {})})
 
 
-def data_of(run: str | Path) -> DataAddress:
-    """Where the data set of a run is, and how it was opened, from its recipe.json.
-
-    Raises:
-        SettingError: that is not known, or the data set is gone.
-    """
-    from megalabel.training.run_folder import finished_run
-
-    folder = Path(run)
-    if (folder / "manifest.json").exists() and (folder.parent / "recipe.json").exists():
-        folder = folder.parent  # of a model folder
-    recorded = finished_run(folder)["data"]
+def data_of(run: str | Path) -> str:
+    """Where the data set of a run is, from its recipe.json; SettingError if that is not known, or it is gone."""
+    recorded = _facts_of(run)
     path = recorded.get("path")
     if not path or not Path(path).exists():
         raise SettingError(
@@ -94,12 +97,23 @@ def data_of(run: str | Path) -> DataAddress:
             next_step="name the data set",
             where="data",
         )
-    return recorded_address(recorded)
+    return str(path)
 
 
-def recorded_address(facts: Mapping[str, Any]) -> DataAddress:
-    """The address of a data set that `data_facts` describes, with a path."""
-    return DataAddress(str(facts["path"]), {"name": facts.get("name"), **facts.get("opened", {})})
+def recorded(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How a data set was opened that `data_facts` describes, as arguments of `Corpus.open`."""
+    return {"name": facts.get("name"), **facts.get("opened", {})}
+
+
+def _facts_of(run: str | Path) -> dict[str, Any]:
+    """What the recipe.json of a run says of its data set."""
+    from megalabel.training.run_folder import finished_run
+
+    folder = Path(run)
+    if (folder / "manifest.json").exists() and (folder.parent / "recipe.json").exists():
+        folder = folder.parent  # of a model folder
+    facts: dict[str, Any] = finished_run(folder)["data"]
+    return facts
 
 
 def use_threads(threads: int | None) -> None:

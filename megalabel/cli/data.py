@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import DataSet, NewFolder, complete, data_path, open_data
-from megalabel.cli.data_options import address, with_data_options
 from megalabel.cli.layout import Command, Group
+from megalabel.cli.reading import of_the_set, options_of, reads
 
 FORMATS = (
     "raw", "lf-json", "jsonl", "csv", "parquet", "annif", "pecos", "fasttext", "libmultilabel", "pecos-bag",
@@ -25,12 +25,12 @@ app = typer.Typer(
 
 
 @app.command(cls=Command)
-@with_data_options
-def check(data: DataSet, *, said: dict[str, Any]) -> None:
+@reads
+def check(data: DataSet, *, opened: dict[str, Any]) -> None:
     """Report counts, duplicates, empty rows, label coverage and encoding trouble of a data set."""
     from megalabel.data.check import check as examine
 
-    report = examine(data_path(data), **said)
+    report = examine(data_path(data), options_of(opened), **of_the_set(opened))
     typer.echo("\n".join(report.lines()))
     raise typer.Exit(0 if report.ok else 1)
 
@@ -45,7 +45,7 @@ def formats() -> None:
 
 
 @app.command(cls=Command)
-@with_data_options
+@reads
 def convert(
     data: DataSet,
     out: NewFolder,
@@ -53,12 +53,12 @@ def convert(
     gz: Annotated[bool, typer.Option("--gz", help="Compress the files.")] = False,
     lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what the format cannot hold.")] = False,
     *,
-    said: dict[str, Any],
+    opened: dict[str, Any],
 ) -> None:
     """Write a data set in another format."""
     from megalabel.data.convert import check_target
     from megalabel.data.convert import convert as write
 
     check_target(out, to)  # before the work, not after it
-    done = write(open_data(address(data, said)), out, to, gz=gz, lossy=lossy)
+    done = write(open_data(data, opened), out, to, gz=gz, lossy=lossy)
     typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", *done.notes]))

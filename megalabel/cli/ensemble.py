@@ -6,11 +6,11 @@ from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data
-from megalabel.cli.data_options import address, with_data_options
+from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data_of
+from megalabel.cli.reading import reads
 
 
-@with_data_options
+@reads
 def ensemble(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs over the same labels.")],
     out: OutRun,
@@ -21,11 +21,13 @@ def ensemble(
     trust: Trust = None,
     device: Device = None,
     *,
-    said: dict[str, Any],
+    opened: dict[str, Any],
 ) -> None:
     """Merge the predictions of several runs, weighted on the texts that all of them held out."""
     from megalabel.cli.merge_runs import ensemble_runs
     from megalabel.training.trust import trusting
 
     with trusting(trust or ()):
-        ensemble_runs(runs, out, address(data, said) if data else None, weights, device, open_data, typer.echo)
+        ensemble_runs(
+            runs, out, data, weights, device, lambda run, data: open_data_of(run, data, opened), typer.echo
+        )

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import DataOfRun, Device, Run, Trust, open_data_of
-from megalabel.cli.data_options import address, with_data_options
+from megalabel.cli.reading import reads
 from megalabel.errors import SettingError
 
 
-@with_data_options
+@reads
 def evaluate(
     run: Run,
     data: DataOfRun = None,
@@ -28,7 +28,7 @@ def evaluate(
     trust: Trust = None,
     device: Device = None,
     *,
-    said: dict[str, Any],
+    opened: dict[str, Any],
 ) -> None:
     """Measure a run on the test texts of a data set; writes metrics.json into the run folder."""
     from megalabel.cli.report import report, write_metrics
@@ -38,7 +38,7 @@ def evaluate(
 
     depths = _depths(k)
     model = load(run, device=device, trust=trust or ())
-    corpus = open_data_of(run, address(data or "", said))
+    corpus = open_data_of(run, data, opened)
     constants = corpus.propensity_constants
     given = (constants[0] if a is None else a, constants[1] if b is None else b)
     known = corpus.propensity if a is None and b is None else given

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from megalabel.cli.arguments import open_data, recorded_address, use_threads
+from megalabel.cli.arguments import open_data, recorded, use_threads
+from megalabel.cli.reading import notes
 from megalabel.data.catalog import propensity_source
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
@@ -54,7 +55,7 @@ def train(
     if run_folder.same_run(out, recipe.address, resolved.options.values(), run_folder.data_facts(corpus)):
         say(f"the run in {out} is finished, with these very settings; --overwrite trains it again")
         return load(out, device=how.device, trust=trusted())
-    say(described(recipe, corpus, resolved, values))
+    say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
     made = recipe(corpus, resolved.options, trust=trusted())
     model = train_recipe(made, out, device=how.device, checkpoint_seconds=how.checkpoint_seconds, quiet=how.quiet)
     say(summary(out))
@@ -112,7 +113,8 @@ def repeat(source: Path, out: Path, how: How) -> Classifier:
             next_step="repeat it from Python",
             where="from",
         )
-    return train(recipe, open_data(recorded_address(facts["data"])), out, facts["arguments"], how)
+    corpus = open_data(path, recorded(facts["data"]))
+    return train(recipe, corpus, out, facts["arguments"], how)
 
 
 def remove_run(out: Path) -> None:

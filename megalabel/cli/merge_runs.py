@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from megalabel.cli.arguments import data_of
-from megalabel.cli.data_options import DataAddress
 from megalabel.data.corpus import Corpus
 from megalabel.data.filters import filter_of
 from megalabel.errors import DataError, SettingError
@@ -26,7 +24,7 @@ from megalabel.training.run_folder import check_out, create_folder, finish, fini
 from megalabel.training.trust import trusted
 
 WEIGHTS = Hybrid.declared["weights"]
-Open = Callable[[DataAddress], Corpus]
+Open = Callable[[str, str | None], Corpus]  # of the data set that is named or, without a name, of a run's
 Say = Callable[[str], Any]
 
 
@@ -46,7 +44,7 @@ class Common:
 def ensemble_runs(
     runs: Sequence[str],
     out: Path,
-    data: DataAddress | None,
+    data: str | None,
     weights: str | None,
     device: str | None,
     open_data: Open,
@@ -121,14 +119,12 @@ def _run_folder(run: str) -> Path:
     return folder.parent if inside else folder
 
 
-def _corpus(
-    runs: Sequence[str], common: Common, data: DataAddress | None, open_data: Open
-) -> tuple[Corpus | None, str]:
+def _corpus(runs: Sequence[str], common: Common, data: str | None, open_data: Open) -> tuple[Corpus | None, str]:
     """The data set to fit on, or why there is none; DataError if the one that was named is another."""
     if common.why and (data is None or not common.data):
         return None, common.why
     try:
-        corpus = open_data(data or data_of(str(_run_folder(runs[0]))))
+        corpus = open_data(str(_run_folder(runs[0])), data)
     except SettingError as error:
         if data is not None:
             raise

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import open_data
-from megalabel.cli.data_options import DataAddress
 from megalabel.cli.recipe_options import command_of
 from megalabel.errors import SettingError
 from megalabel.recipes.options import TokenOptions
@@ -36,7 +35,9 @@ def running(recipe: RecipeName = None, overwrite: Overwrite = False) -> None:
     """The options of the command beside those of the texts."""
 
 
-def tokenize(data: DataAddress, values: dict[str, Any], *, recipe: str | None, overwrite: bool) -> None:
+def tokenize(
+    data: str, values: dict[str, Any], *, opened: dict[str, Any], recipe: str | None, overwrite: bool
+) -> None:
     """Tokenizes training and label texts as training of the recipe with the same options would.
 
     Tokens that are there and stale are refused unless `overwrite` is set.
@@ -48,7 +49,7 @@ def tokenize(data: DataAddress, values: dict[str, Any], *, recipe: str | None, o
     from megalabel.recipes.presets import resolve
     from megalabel.training.options import check_names
 
-    corpus = open_data(data)
+    corpus = open_data(data, opened)
     check_texts(corpus.train, corpus)
     function = recipe_for(corpus.name, values.get("encoder")) if recipe is None else get(recipe)
     check_names(Tokens.declared, function.options.declared, f"the recipe {function.address}")

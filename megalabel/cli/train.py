@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import Device, Threads, Trust, open_data, open_data_of
-from megalabel.cli.data_options import DataAddress
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.recipe_options import as_config, command_of, read_config
 from megalabel.errors import MegalabelError, SettingError
@@ -134,9 +133,10 @@ def _command(name: str, recipe: Any) -> Any:
 
 def _train(
     recipe: Any,
-    data: DataAddress | None,
+    data: str | None,
     values: dict[str, Any],
     *,
+    opened: dict[str, Any],
     out: Path | None,
     device: str | None,
     threads: int | None,
@@ -156,7 +156,7 @@ def _train(
         values = {**read_config(config, recipe.options, recipe.address), **values}
     recipe.options.checked_values(values)
     target = None if print_config else _needed(out)
-    corpus = open_data_of(values["run"], data) if "run" in values else open_data(data or "")
+    corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
     if target is None:
         resolved = resolve(recipe, corpus.name, values)
         origin = resolved.preset.origin if resolved.preset else "no preset fits"

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from megalabel.cli.arguments import NewFolder, Threads, open_data, use_threads
-from megalabel.cli.data_options import DataAddress, address, with_data_options
 from megalabel.cli.layout import Command, Group
+from megalabel.cli.reading import notes, reads
 from megalabel.cli.recipe_options import command_of
 from megalabel.recipes.options import (
     Count,
@@ -61,7 +61,7 @@ def running(out: NewTree, threads: Threads = None) -> None:
     """The options of `megalabel tree build` beside those of the tree."""
 
 
-def build(data: DataAddress, values: dict[str, Any], *, out: Path, threads: int | None) -> None:
+def build(data: str, values: dict[str, Any], *, opened: dict[str, Any], out: Path, threads: int | None) -> None:
     """Builds the tree of a data set into the new folder `out`."""
     options = TreeBuild.from_values(values)
     from megalabel.labels.build import build_tree
@@ -69,7 +69,9 @@ def build(data: DataAddress, values: dict[str, Any], *, out: Path, threads: int 
 
     new_folder(out)  # before the work, not after it
     use_threads(threads)
-    corpus = open_data(data)
+    corpus = open_data(data, opened)
+    for line in notes(corpus.findings):
+        typer.echo(line)
     check_coarsest(options.clusters, corpus)
     tree = build_tree(
         corpus,
@@ -97,7 +99,7 @@ app.command("build", cls=Command)(
 
 
 @app.command(cls=Command)
-@with_data_options
+@reads
 def show(
     tree: Tree,
     data: Annotated[
@@ -105,7 +107,7 @@ def show(
     ] = None,
     examples: Annotated[int, typer.Option(metavar="INT", help="Number of leaves shown.")] = 6,
     *,
-    said: dict[str, Any],
+    opened: dict[str, Any],
 ) -> None:
     """Show levels, children and leaf sizes and, with the data set, what some leaves hold."""
     from megalabel.labels.build import check_fits
@@ -113,7 +115,7 @@ def show(
     from megalabel.labels.tree import LabelTree
 
     found = LabelTree.load(tree)
-    corpus = None if data is None else open_data(address(data, said))
+    corpus = None if data is None else open_data(data, opened)
     if corpus is not None:
         check_fits(found, corpus)
     for line in describe(found, None if corpus is None else corpus.label_texts, examples=examples):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,13 +10,15 @@ import numpy as np
 
 from megalabel.data.catalog import check_constants, known_name, propensity_source, published_labels
 from megalabel.data.findings import Finding, Findings
-from megalabel.data.opening import locate
+from megalabel.data.opening import checked_path, locate, read_located
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
 from megalabel.errors import MegalabelError, SettingError
 
 # How UTF-8 looks after it was read as Windows-1252 and written again: an accented letter, a quotation mark.
 _MOJIBAKE = tuple(s.encode() for s in ("Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "â€™", "â€œ", "â€“", "Â\xa0"))
+Probe = Callable[[CorpusData, Findings], Mapping[str, float]]
 _CONTROL = bytes([*range(9), 11, 12, *range(14, 32), 127])
 
 
@@ -58,31 +60,38 @@ class Report:
 
 def check(
     path: str | Path,
-    name: str | None = None,
+    options: ReadOptions | None = None,
+    probes: Sequence[Probe] = (),
     *,
-    format: str | None = None,
-    text_parts: str = "auto",
-    text_separator: str | None = None,
+    name: str | None = None,
     propensity: Sequence[float] | None = None,
 ) -> Report:
     """Reads a whole data set and reports on it; errors in the data become findings and are not raised.
 
-    The arguments are those of `Corpus.open`; SettingError for a value that one of them cannot have.
-
     After an error in one line reading continues, so that a single run reports as many errors as possible. An error
     in a whole file (missing, truncated, or of another length) ends the reading.
+
+    Args:
+        path: a folder or file.
+        options: how to read it.
+        probes: further looks at the data set, such as the share of tokens that a tokenizer does not know. Each
+            adds notes to the findings and returns counts by name.
+        name, propensity: as in `Corpus.open`.
+
+    Raises:
+        SettingError: `path` is no path, or another argument has a value that cannot be.
     """
-    path, findings = Path(path), Findings(collect=True)
+    path, findings = checked_path(path), Findings(collect=True, options=options)
     constants = None if propensity is None else check_constants(propensity)
     shown_name = shown_format = None
     counts: dict[str, float] = {}
     try:
-        source, chosen = locate(
-            path, name=name, format=format, parts=text_parts, separator=text_separator, findings=findings
-        )
+        source, chosen = locate(path, name=name, format=findings.options.format, findings=findings)
         shown_name, shown_format = source.name, chosen.name
-        data = chosen.read(source, findings)
+        data = read_located(source, chosen, findings)
         counts = _counts(data, findings)
+        for probe in probes:
+            counts |= probe(data, findings)
     except SettingError:  # an argument, not the data
         raise
     except MegalabelError as error:

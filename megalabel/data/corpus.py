@@ -11,8 +11,10 @@ from typing import Any, Self
 import numpy as np
 
 from megalabel.data.catalog import bundled_folder, check_constants, propensity_constants
+from megalabel.data.findings import Findings
 from megalabel.data.in_memory import data_from_memory
 from megalabel.data.opening import read_data
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.types import CorpusData, Split, Unseen
 
 __all__ = ["Corpus", "Split", "Unseen"]
@@ -37,7 +39,11 @@ class Corpus(CorpusData):
         name: str | None = None,
         *,
         format: str | None = None,
-        text_parts: str = "auto",
+        text_field: str | None = None,
+        labels_field: str | None = None,
+        label_separator: str | None = None,
+        encoding: str | None = None,
+        text_parts: str | None = None,
         text_separator: str | None = None,
         propensity: Sequence[float] | None = None,
     ) -> Self:
@@ -49,28 +55,31 @@ class Corpus(CorpusData):
             name: the name of the data set, by which presets and propensity constants are found; default: the name
                 of the folder or file.
             format: the format, needed only where a folder holds several.
+            text_field, labels_field: the columns or keys of texts and labels, instead of `text` and `labels`.
+            label_separator: what stands between the labels of one cell; without it, it is guessed where the cells
+                show it.
+            encoding: the encoding of text files, instead of UTF-8.
             text_parts: what makes a text where the files hold titles and contents: "title", "content" or "both";
-                "auto" takes the title of a set that is published as one of titles, else both.
+                default: the title of a set that is published as one of titles, else both.
             text_separator: stands between title and content; default: a space, or what the layout has.
             propensity: A and B of the propensity model; default: those that the catalog lists for the name.
 
         Returns:
-            The data set with all its texts in memory.
+            The data set with all its texts in memory. Its `findings` hold every guess of the reader.
 
         Raises:
             DataError: there is no readable data set, or a value that must not be trained on; the error names the
                 file and the line.
-            SettingError: there is no format of that name, or another argument has a value that cannot be.
+            SettingError: there is no format of that name, or an option has an impossible value.
         """
-        said = {"format": format, "text_separator": text_separator}
-        opened: dict[str, Any] = {key: value for key, value in said.items() if value is not None}
-        if text_parts != "auto":
-            opened["text_parts"] = text_parts
+        options = ReadOptions(
+            format, text_field, labels_field, label_separator, encoding, text_parts, text_separator
+        )
         constants = None if propensity is None else check_constants(propensity)
+        data = read_data(path, name=name, findings=Findings(options=options))
         if constants is not None:
-            opened["propensity"] = list(constants)
-        data = read_data(path, name=name, format=format, parts=text_parts, separator=text_separator)
-        return cls._from_data(replace(data, propensity=constants, opened=opened))
+            data = replace(data, propensity=constants, opened={**data.opened, "propensity": list(constants)})
+        return cls._from_data(data)
 
     @classmethod
     def bundled(cls, name: str = "wordnet-4k") -> Self:
@@ -100,8 +109,9 @@ class Corpus(CorpusData):
 
         Args:
             texts: the N training texts.
-            labels: the labels of each text: a list of ids, a list of names, or a scipy sparse matrix (N, L) of
-                ones for all texts.
+            labels: the labels of each text: a list of ids, a list of names or a set of names (which is sorted), or
+                for all texts a matrix (N, L) of ones and zeros: scipy sparse, an array, a data frame (whose
+                columns then are the label names), or rows of L zeros and ones.
             label_texts: the L label names. Without them, names get ids by their first appearance in `labels`, and
                 the name of an id is the id itself.
             test_texts, test_labels: the test split. Names that no training text has are kept in `test.unseen`.

@@ -12,16 +12,21 @@ Test labels that no training text has: where a list of labels (Y.txt, lbl.json, 
 says which labels exist, every one of them has a column, whether training has it or not. A test name outside that
 list, or a test label outside the training labels where there is no list, gets no column. It is kept in
 `Split.unseen`, so that metrics can count it. An *id* outside a list is an error.
+
+What the files do not say is guessed where the data are evident (the separator of labels in a cell, rows of zeros
+and ones), and every guess is a notable finding of the data set; `ReadOptions` states it instead.
 """
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
+from megalabel.data.file_bytes import kind_of
 from megalabel.data.findings import Findings
 from megalabel.data.formats import FORMATS
-from megalabel.data.formats.contract import PARTS, Format, Found, Source
+from megalabel.data.formats.contract import Format, Found, Source
 from megalabel.data.text_lines import find_file
 from megalabel.data.types import CorpusData
 from megalabel.errors import DataError, SettingError
@@ -34,48 +39,47 @@ _USUAL = ("raw", "lf-json", "jsonl", "csv", "parquet", "annif", "xmlrepo")  # wh
 _INNER = ("raw_text",)  # folders of texts inside the folder that has the name of the data set
 
 
-def read_data(
-    path: str | Path,
-    *,
-    name: str | None = None,
-    format: str | None = None,
-    parts: str = "auto",
-    separator: str | None = None,
-    findings: Findings | None = None,
-) -> CorpusData:
-    """Reads the data set at a path; `findings` collects irregularities. See `Corpus.open`."""
+def read_data(path: str | Path, *, name: str | None = None, findings: Findings | None = None) -> CorpusData:
+    """Reads the data set at a path; `findings` collects irregularities and says how to read. See `Corpus.open`."""
     findings = findings or Findings()
-    source, chosen = locate(path, name=name, format=format, parts=parts, separator=separator, findings=findings)
-    return replace(chosen.read(source, findings), notes=findings.taken())
+    source, chosen = locate(path, name=name, format=findings.options.format, findings=findings)
+    return replace(read_located(source, chosen, findings), notes=findings.taken())
+
+
+def read_located(source: Source, chosen: Format, findings: Findings) -> CorpusData:
+    """Reads a data set that `locate` found.
+
+    Raises:
+        DataError: as the reader of the format; also for data that do not fit into memory.
+    """
+    options = findings.options
+    if options.text_parts is not None:
+        source = replace(source, parts=options.text_parts)
+    try:
+        return chosen.read(replace(source, separator=options.text_separator), findings)
+    except (MemoryError, OverflowError, RecursionError) as error:
+        raise DataError(
+            f"cannot be read ({type(error).__name__}{f': {error}' if str(error) else ''})",
+            wanted="data that fit into memory",
+            next_step="check that the numbers of the header and the ids are right, or read a part of the data",
+            where=source.train,
+        ) from error
 
 
 def locate(
-    path: str | Path,
-    *,
-    name: str | None = None,
-    format: str | None = None,
-    parts: str = "auto",
-    separator: str | None = None,
-    findings: Findings | None = None,
+    path: str | Path, *, name: str | None = None, format: str | None = None, findings: Findings | None = None
 ) -> tuple[Source, Format]:
     """Finds the files of the data set at a path, and their format.
 
-    Args:
-        path: a folder or a file.
-        name: the name of the data set; default: that of the folder or file.
-        format: the format; default: the one that is found.
-        parts, separator: of the texts; see `Source`.
-        findings: learns what was chosen among several formats.
+    `findings` learns what was chosen among several formats.
 
     Raises:
         DataError: there is no data set, one of an unknown format, or several.
-        SettingError: there is no format of that name, or `parts` is none of its choices.
+        SettingError: there is no format of that name, or `path` is no path.
     """
-    if parts not in PARTS:
-        raise SettingError.choice("text_parts", parts, PARTS)
+    path = checked_path(path)
     try:
-        source, chosen = _locate(Path(path), name, format, findings or Findings())
-        return replace(source, parts=parts, separator=separator), chosen
+        return _locate(path, name, format, findings or Findings())
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",
@@ -85,9 +89,24 @@ def locate(
         ) from error
 
 
+def checked_path(path: object) -> Path:
+    """The path, if it is one; else SettingError."""
+    if isinstance(path, str | os.PathLike) and isinstance(text := os.fspath(path), str) and "\0" not in text:
+        return Path(text)
+    found = "a path with a NUL character" if isinstance(path, str | Path) else f"a {type(path).__name__}"
+    raise SettingError(found, wanted="a path: a string or a pathlib.Path", where="path")
+
+
 def _locate(path: Path, name: str | None, format: str | None, findings: Findings) -> tuple[Source, Format]:
     if format is not None and format not in FORMATS:
         raise SettingError.choice("format", format, FORMATS)
+    if not path.is_file() and not path.is_dir() and os.path.lexists(path):
+        raise DataError(
+            f"this is {kind_of(path)}",
+            wanted="a folder or a file of texts with labels",
+            next_step="write the data to a file first",
+            where=path,
+        )
     if not path.exists():
         raise DataError(
             "there is no such file or folder",
@@ -146,7 +165,7 @@ def _choose(path: Path, candidates: list[tuple[Format, Found]], findings: Findin
 
 def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
     """A single file is a training split, named after the file without its suffixes."""
-    plain = path.name.removesuffix(".gz")
+    plain = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
     if plain.startswith(_PARTS):
         raise DataError(
             "this file is one part of a data set",
@@ -155,14 +174,14 @@ def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Sour
             where=path,
         )
     for chosen in FORMATS.values():
-        fits = plain.endswith(chosen.suffixes or ("\0",)) and chosen.looks_right(path)
+        fits = plain.lower().endswith(chosen.suffixes or ("\0",)) and chosen.looks_right(path)
         if format == chosen.name or (format is None and fits):
             return Source(path.parent, path, None, name or plain.rsplit(".", 1)[0]), chosen
     suffixes = sorted({s for f in FORMATS.values() for s in f.suffixes})
     raise DataError(
         f"no format has the suffix {path.suffix!r}",
         wanted=f"one of {', '.join(suffixes)}, or these with .gz; or a folder",
-        next_step="convert the file to JSON lines with the keys text and labels",
+        next_step='say what it is with format="..." (--format), or convert it to JSON lines with text and labels',
         where=path,
     )
 

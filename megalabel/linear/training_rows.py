@@ -77,12 +77,16 @@ class WordFeatureOptions:
             limit = self.char_ngrams_max_words
             say(f"character n-grams: not used (half of the texts have more than {limit} words)")
         learn = functools.partial(self._learn, char_ngrams=char_ngrams)
-        text = learn(texts if self.label_texts == "no" else itertools.chain(texts, names))
+        wanted = self.label_texts
+        if wanted == "auto" and names.are_numbers():
+            wanted = "no"
+            say("label texts: not used as training rows (they are only numbers)")
+        text = learn(texts if wanted == "no" else itertools.chain(texts, names))
         x, added = text.transform(texts), text.transform([])
-        if self.label_texts != "no":
+        if wanted != "no":
             named = text.transform(names)
             precision = label_text_precision(x, labels, named, seed=seed)
-            use = self.label_texts == "yes" or precision >= MIN_PRECISION
+            use = wanted == "yes" or precision >= MIN_PRECISION
             say(
                 f"label texts: {'' if use else 'not '}used as training rows"
                 f" (for the most similar quarter of a sample, the label is correct in {precision:.0%})"

@@ -85,7 +85,7 @@ def text_side(
         sparse = options.sparse_embedding_updates and not frozen
         encoder = Transformer.pretrained(name, sparse=sparse, **transformer)
         tokenizer = encoder.tokenizer
-    rows = training_rows(corpus, tokenizer, options.max_length, kept, options.label_texts == "yes")
+    rows = training_rows(corpus, tokenizer, options.max_length, kept, reads_label_texts(corpus, options))
     if name == "bag":
         more: dict[str, Any] = {
             "pairs": options.bigram_min_count,
@@ -97,6 +97,11 @@ def text_side(
         encoder = build.small(tokenizer, learned=learned, max_length=options.max_length, **transformer)
     batches = Batches(rows, options.batch_size, options.epochs, seed=options.seed, pad_id=tokenizer.pad_id)
     return TextSide(encoder, rows, batches)
+
+
+def reads_label_texts(corpus: Corpus, options: NeuralOptions) -> bool:
+    """Whether label texts are rows to train on: as the option says, but never if they are only numbers."""
+    return options.label_texts == "yes" and not corpus.label_texts_are_numbers
 
 
 def run_fields(options: NeuralOptions, held: np.ndarray) -> dict[str, Any]:
@@ -128,7 +133,7 @@ def encoder_optimizer(
 def planned_steps(corpus: Corpus, kept: np.ndarray, options: NeuralOptions) -> tuple[int, int]:
     """Optimizer steps per epoch and of the run, as `Batches` counts them, before a text is tokenized."""
     n = len(kept)
-    if options.label_texts == "yes":
+    if reads_label_texts(corpus, options):
         n += sum(bool(name.strip()) for name in corpus.label_texts)
     batches = Batches(cast(Rows, range(n)), options.batch_size, options.epochs)  # which only counts them as yet
     return batches.per_epoch, batches.steps

@@ -90,9 +90,9 @@ def read_json(path: str | Path, *, next_step: str | None) -> dict[str, Any]:
         raise FormatError(
             "the file is missing", wanted="a file that megalabel wrote", next_step=next_step, where=path
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too many digits, nested too deeply
         raise FormatError(
-            f"the file is damaged ({error})", wanted="JSON", next_step=next_step, where=path
+            f"the file is damaged ({str(error)[:200]})", wanted="JSON", next_step=next_step, where=path
         ) from error
     if not isinstance(value, dict):
         raise FormatError(

@@ -213,13 +213,13 @@ def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
 
 
 def _compared(facts: Any) -> Any:
-    """The facts without the path, since data may be elsewhere now, and without options that are not set.
+    """The facts without how data were opened and from where, and without options that are not set.
 
     An older version may not have had such an option.
     """
     if not isinstance(facts, dict):
         return facts
-    return {key: value for key, value in facts.items() if key != "path" and value is not None}
+    return {k: v for k, v in facts.items() if k not in ("path", "opened") and v is not None}
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:

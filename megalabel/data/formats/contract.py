@@ -13,8 +13,6 @@ from megalabel.data.formats.sniff import sniff
 from megalabel.data.text_lines import find_file
 from megalabel.data.types import CorpusData
 
-PARTS = ("auto", "title", "content", "both")  # of texts that have a title and a content
-
 
 @dataclass(frozen=True)
 class Source:
@@ -95,10 +93,10 @@ class Format(NamedTuple):
         if self.finds:
             found: Found | None = self._import().find(folder)
             return found
-        train = find_file(folder, self.train)
+        train = _find(folder, self.train, self.suffixes)
         if train is None or not (given or self.looks_right(train)):
             return None
-        return Found(folder, train, find_file(folder, self.test))
+        return Found(folder, train, _find(folder, self.test, self.suffixes))
 
     def looks_right(self, file: Path) -> bool:
         """Whether the content of a file speaks for this format and not for another one with such names."""
@@ -118,3 +116,13 @@ class Format(NamedTuple):
 
     def _import(self) -> Any:
         return import_module(f"megalabel.data.formats.{self.module}")
+
+
+def _find(folder: Path, name: str, suffixes: tuple[str, ...]) -> Path | None:
+    """The file of a split; JSON lines may have any of their suffixes."""
+    stem, _, suffix = name.rpartition(".")
+    return (
+        find_file(folder, *(stem + ending for ending in suffixes))
+        if suffix == "jsonl"
+        else find_file(folder, name)
+    )

@@ -18,6 +18,7 @@ from megalabel.data.label_rows import LabelRows, check_count, read_label_rows
 from megalabel.data.text_lines import find_file, read_text_lines
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
+from megalabel.data.zeros_and_ones import check_not_zeros_and_ones
 from megalabel.errors import DataError, line_of
 
 
@@ -70,6 +71,7 @@ def _read_split(source: Source, side: str, file: Path, findings: Findings) -> tu
     rows, colons = read_label_rows(labels, findings)
     rows, n_labels = without_header(rows, colons, len(texts))
     check_count(texts, file, rows)
+    check_not_zeros_and_ones(rows)
     return texts, rows, n_labels
 
 
