@@ -149,6 +149,6 @@ def test_texts_in_two_formats_are_refused_and_can_be_told(tmp_path):
 def test_the_number_of_labels_is_compared_with_the_published_one(tmp_path):
     report = check(put(tmp_path / "LF-AmazonTitles-131K", layouts.renee()))
     assert any("published with 131,073" in finding.message for finding in report.findings) and report.ok
-    report = check(tmp_path / "LF-AmazonTitles-131K", "my-shoes")
+    report = check(tmp_path / "LF-AmazonTitles-131K", name="my-shoes")
     assert not any("published" in finding.message for finding in report.findings)
     assert "'my-shoes' is not in the catalog" in report.propensities
