@@ -81,6 +81,10 @@ def test_pecos_damaged_and_ill_fitting_matrices_are_refused(tmp_path):
     (folder / "Y.trn.npz").write_bytes(b"PK\x03\x04 cut")
     with pytest.raises(DataError, match="cannot be read as a sparse matrix"):
         Corpus.open(folder)
+    sp.save_npz(folder / "Y.trn.npz", sp.csr_matrix(([1.0], ([0], [7])), shape=(2, 2**40)))
+    (folder / "output-items.txt").unlink()
+    with pytest.raises(DataError, match=r"labels"):
+        Corpus.open(folder)
     np.savez(folder / "Y.trn.npz", data=np.array([{}], dtype=object))
     with pytest.raises(DataError, match="cannot be read as a sparse matrix"):
         Corpus.open(folder)

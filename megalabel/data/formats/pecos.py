@@ -6,6 +6,7 @@ line. Features beside the texts (X.trn.npz) are not read; a folder of these alon
 
 from __future__ import annotations
 
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.assembly import check_data, make_split
+from megalabel.data.assembly import check_data, check_largest_id, make_split
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Found, Sink, Source
 from megalabel.data.formats.output import drop_unseen, line_writer, single_lines, write_filters
@@ -25,6 +26,10 @@ from megalabel.data.types import CorpusData, Split
 from megalabel.errors import DataError
 
 Inputs = Callable[[Path], tuple[Texts, sp.csr_matrix | None]]  # texts, or blank texts and features, of a file
+_DAMAGED = (
+    ValueError, OSError, KeyError, EOFError, TypeError, AttributeError, OverflowError, MemoryError, RuntimeError,
+    struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _NAMES = ("output-items.txt", "output-labels.txt", "Y.txt", "labels.txt")
 
 
@@ -86,6 +91,8 @@ def _split(
     n = labels.shape[0]
     rows = LabelRows(path, labels.indices.astype(np.int64), np.diff(labels.indptr), np.arange(1, n + 1))
     check_count(texts, file, rows)
+    if names is None:
+        check_largest_id(rows, labels.shape[1])
     known = f"{path.name} has"
     return make_split(source, side, texts, rows, labels.shape[1], findings, known, features=features)
 
@@ -96,7 +103,7 @@ def load_matrix(path: Path) -> sp.csr_matrix:
         with path.open("rb") as file:
             matrix = sp.csr_matrix(sp.load_npz(file), dtype=np.float32)
         matrix.check_format()
-    except (ValueError, OSError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"cannot be read as a sparse matrix ({str(error).splitlines()[0][:120] if str(error) else error!r})",
             wanted="a matrix that scipy.sparse.save_npz wrote",
