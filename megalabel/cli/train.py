@@ -29,7 +29,8 @@ Then = Annotated[
 ]
 ABOUT = """
 Values come from the command line, then from --config, then from the preset for the data set's name or for any, and
-last from the paper's defaults, which are shown. A run that was cut off goes on when the same command is given again.
+last from the paper's defaults, which are shown. A run that was cut off goes on when the same command is given
+again.
 """
 
 
