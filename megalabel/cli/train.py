@@ -27,8 +27,9 @@ Then = Annotated[
     str | None, typer.Option(metavar="RECIPE", help="hybrid: also train it, on the run, which then is OUT/base.")
 ]
 ABOUT = """
-Values come from the command line, then from --config, then from the preset for the data set's name or for any, and last
-from the paper's defaults, which are shown. A run that was cut off goes on when the same command is given again.
+Values come from the command line, then from --config, then from the preset for the data set's name or for any, and
+last from the paper's defaults, which are shown. A run that was cut off goes on when the same command is given
+again.
 """
 
 

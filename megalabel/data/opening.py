@@ -199,6 +199,8 @@ def _no_data_set(path: Path) -> DataError:
     step = "name the files as one of these formats does, or open a single file"
     if _unlabeled_texts(path):
         step = "put Y.trn.txt (ids separated by commas) or train_labels.txt (label names) beside the texts"
+    elif next(path.glob("*.arrow"), None) or next(path.glob("*/*.arrow"), None):
+        step = "write Parquet files with Dataset.to_parquet of the package datasets: Arrow files are not read"
     elif subfolders:
         step = f"open {subfolders[0]}"
     elif only_test is not None:

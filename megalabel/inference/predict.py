@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.formats.xmlrepo import read_features
+from megalabel.data.formats.features import read_features
 from megalabel.errors import DataError, SettingError
 from megalabel.models.base import Classifier
 from megalabel.storage.files import write_bytes_atomically

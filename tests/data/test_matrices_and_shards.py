@@ -153,3 +153,10 @@ def test_other_metadata_of_parquet_is_ignored(tmp_path):
     plain = {"feature": {"dtype": "int64", "_type": "Value"}, "_type": "Sequence"}
     pq.write_table(table(["a", "b"], [[0, 2], [1]], {"labels": plain}), tmp_path / "train.parquet")
     assert list(Corpus.open(tmp_path).label_texts) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("place", ["train/", ""])
+def test_arrow_files_of_datasets_are_named(tmp_path, place):
+    put(tmp_path, {f"{place}data-00000-of-00001.arrow": b"x", f"{place}state.json": "{}"})
+    with pytest.raises(DataError, match="to_parquet"):
+        Corpus.open(tmp_path)

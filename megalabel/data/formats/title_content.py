@@ -32,7 +32,7 @@ class TitleAndContent:
         self.parts = "title" if by_name else "both" if parts == "auto" else parts
         self.separator = " " if separator is None else f" {separator.strip()} " if separator.strip() else " "
         self._name = (known_name(name) or name) if by_name else None
-        self._counts = {"title": 0, "content": 0}
+        self._titles = self._contents = 0  # records that have one
 
     def text(self, record: Mapping[str, Any], where: str) -> str:
         """The text of one record; runs of white space become one space.
@@ -48,16 +48,18 @@ class TitleAndContent:
                 next_step="rename the keys, or check that this is the right file",
                 where=where,
             )
-        values = {"title": normalize_space(title or ""), "content": normalize_space(content or "")}
-        for key, value in values.items():
-            self._counts[key] += bool(value)
-        chosen = values if self.parts == "both" else {self.parts: values[self.parts]}
-        return self.separator.join(value for value in chosen.values() if value)
+        self._titles += bool(title)
+        self._contents += bool(content)
+        if self.parts != "both":
+            return normalize_space((title if self.parts == "title" else content) or "")
+        first, second = normalize_space(title or ""), normalize_space(content or "")
+        return f"{first}{self.separator}{second}" if first and second else first or second
 
     def note(self, file: Path, findings: Findings) -> None:
         """Notes what was taken, where there was a choice."""
-        if not all(self._counts.values()):
-            if self.parts != "both" and not self._counts[self.parts]:
+        counts = {"title": self._titles, "content": self._contents}
+        if not all(counts.values()):
+            if self.parts != "both" and not counts[self.parts]:
                 findings.note("no-part", file, f"no record has a {self.parts}; --text-parts both reads the rest")
             return
         if self.parts == "both":

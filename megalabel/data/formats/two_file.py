@@ -70,14 +70,14 @@ def _side(
             wanted=f"{side}_X_Y.txt (or .gz) with a row of labels for each row of features",
             where=source.folder,
         )
-    features = _features(file, findings)
+    features = features_of(file, findings)
     rows, colons = read_label_rows(labels, findings)
     rows, n_labels = without_header(rows, colons, features.shape[0])
     check_count(Texts.blank(features.shape[0]), file, rows)
     return features, rows, n_labels
 
 
-def _features(file: Path, findings: Findings) -> sp.csr_matrix:
+def features_of(file: Path, findings: Findings) -> sp.csr_matrix:
     """The features of a file: (N, V) float32 CSR."""
     stream = lines(file, findings)
     _, first = next(stream, (0, None))
