@@ -11,7 +11,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
 
-from support.reader_fuzz import faults, mutated, valid  # noqa: E402
+from support.reader_fuzz import faults  # noqa: E402
+from support.reader_inputs import mutated, valid  # noqa: E402
 
 
 def main() -> int:
@@ -23,15 +24,15 @@ def main() -> int:
     given = parser.parse_args()
     if given.show is not None:
         for name, data in mutated(valid(), given.show).files.items():
-            print(f"{name}: {data!r}")  # noqa: T201
+            print(f"{name}: {data!r}")
         return 0
     report = faults(range(given.first, given.first + given.n))
     for format in sorted({*report.read, *report.refused}):
-        print(f"{format:<20} read {report.read[format]:>6}  refused {report.refused[format]:>6}")  # noqa: T201
+        print(f"{format:<20} read {report.read[format]:>6}  refused {report.refused[format]:>6}")
     for fault in report.faults:
-        print(f"seed {fault.seed} ({fault.format}): {fault.what}")  # noqa: T201
+        print(f"seed {fault.seed} ({fault.format}): {fault.what}")
     total = sum(report.read.values()) + sum(report.refused.values())
-    print(f"{total:,} inputs, {len(report.faults)} faults")  # noqa: T201
+    print(f"{total:,} inputs, {len(report.faults)} faults")
     return 1 if report.faults else 0
 
 

@@ -13,7 +13,7 @@ from megalabel.data.opening import checked_path, locate, read_located
 from megalabel.data.read_options import ReadOptions
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
-from megalabel.errors import MegalabelError
+from megalabel.errors import MegalabelError, SettingError
 
 # How UTF-8 looks after it was read as Windows-1252 and written again: an accented letter, a quotation mark.
 _MOJIBAKE = tuple(s.encode() for s in ("Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "â€™", "â€œ", "â€“", "Â\xa0"))
@@ -67,7 +67,7 @@ def check(path: str | Path, options: ReadOptions | None = None, probes: Sequence
             adds notes to the findings and returns counts by name.
 
     Raises:
-        SettingError: `path` is no path.
+        SettingError: `path` is no path, or an option has an impossible value.
     """
     path, findings = checked_path(path), Findings(collect=True, options=options)
     name = format = None
@@ -79,6 +79,8 @@ def check(path: str | Path, options: ReadOptions | None = None, probes: Sequence
         counts = _counts(data, findings)
         for probe in probes:
             counts |= probe(data, findings)
+    except SettingError:
+        raise
     except MegalabelError as error:
         findings.fatal(error)
     return Report(path, name, format, counts, tuple(findings.all()))
