@@ -32,7 +32,7 @@ class Table:
 class DataSet:
     """What a data set of Hugging Face has: column names, and iteration over rows."""
 
-    column_names = ["text", "x"]
+    column_names = ("text", "x")
 
     def __iter__(self):
         return iter([{"text": "a", "x": 1}])
@@ -125,8 +125,8 @@ def test_sets_give_the_same_corpus_in_every_process():
         "print(Corpus.of(['a', 'b', 'c'], rows).fingerprint())"
     )
     prints = {
-        subprocess.run([sys.executable, "-c", code], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
-                       capture_output=True, check=True).stdout
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True,
+                       env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}).stdout
         for seed in ("1", "2", "3")
     }  # fmt: skip
     assert len(prints) == 1

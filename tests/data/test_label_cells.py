@@ -128,8 +128,8 @@ def test_names_of_the_list_stay_whole(tmp_path):
 @pytest.mark.parametrize(
     "separator, cell, names",
     [
-        (",", '"x, y"', ["x", "y"]), ("|", '"x; y"', ["x; y"]), ("space", "x y", ["x", "y"]), ("\\t", "x\ty", ["x", "y"]),
-        ("::", "x::y", ["x", "y"]), (";", "[a];b", ["[a]", "b"]),
+        (",", '"x, y"', ["x", "y"]), ("|", '"x; y"', ["x; y"]), ("space", "x y", ["x", "y"]),
+        ("\\t", "x\ty", ["x", "y"]), ("::", "x::y", ["x", "y"]), (";", "[a];b", ["[a]", "b"]),
     ],
 )  # fmt: skip
 def test_a_given_separator_is_not_questioned(tmp_path, separator, cell, names):
