@@ -11,7 +11,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "tests"), str(Path(__file__).parents[1])]
 
-from support.reader_fuzz import faults, mutated, valid  # noqa: E402
+from support.reader_fuzz import faults  # noqa: E402
+from support.reader_inputs import mutated, valid  # noqa: E402
 
 
 def main() -> int:

@@ -72,6 +72,6 @@ def _difference(a: str, b: str) -> str:
         return "blanks"
     if unicodedata.normalize("NFC", a) == unicodedata.normalize("NFC", b):
         return "their Unicode form"
-    if a.casefold() == b.casefold():
+    if a.lower() == b.lower():
         return "upper and lower case"
     return "case, blanks, invisible characters or Unicode form"
