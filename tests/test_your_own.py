@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support import programs
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "your-own.md"
@@ -53,14 +53,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def started(command: str, folder: Path, *more: str) -> subprocess.Popen[str]:
-    """A command of the page in a process of its own, with the megalabel of this repository."""
+    """A command of the page in a process of its own."""
     program, *arguments = shlex.split(command)
-    assert program == "python"
-    return subprocess.Popen(
-        [sys.executable, *arguments, *more],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    assert program == "megalabel"
+    return programs.started(programs.SCRIPT, *arguments, *more, folder=folder)
 
 
 def killed_after_a_checkpoint(command: str, folder: Path) -> None:
@@ -90,7 +86,7 @@ def test_every_block_of_the_page_runs(elsewhere, capsys):
             if " train " in command:
                 killed_after_a_checkpoint(command, elsewhere)
             process = started(command, elsewhere)
-            answers[shlex.split(command)[3]] = process.communicate()
+            answers[shlex.split(command)[1]] = process.communicate()
             assert process.returncode == 0, answers
     assert set(answers) == {"train", "evaluate", "predict"}
     assert "resuming at step" in answers["train"][1]

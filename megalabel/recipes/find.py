@@ -121,6 +121,7 @@ def _load(address: str) -> RecipeFunction[Any, Any]:
         raise SettingError(
             f"the recipe {address} cannot be imported ({type(error).__name__}: {error})",
             wanted="a module that can be imported and defines the function",
+            next_step=f"correct {address}, install its package, or give the command in the folder that holds it",
             where="recipe",
         ) from error
     if not isinstance(found, RecipeFunction):
