@@ -84,7 +84,7 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
     parts = options.accumulation_steps  # of the encoder alone: the loss sees the whole batch
     return Recipe(
         corpus, encoder, head, batches, optimizers, WarmupCosine(batches.steps, options.warmup),
-        **{**shared.run_fields(options, held), "accumulation_steps": 1}, log_every=options.log_every,
+        **{**shared.run_fields(options, held), "accumulation_steps": 1},
         parts={"labels": labels}, step=CachedGradients(parts) if parts > 1 else Plain(),
         refresh_every=options.refresh_every if options.hard_negatives else 0,
         inference_head=lambda _: head.without_hard_negatives(),

@@ -98,7 +98,7 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     start, every = int(options.average_from * batches.steps), options.average_every
     return Recipe(
         corpus, encoder, head, batches, optimizers, WarmupConstant(batches.steps, options.warmup),
-        **shared.run_fields(options, held), log_every=options.log_every,
+        **shared.run_fields(options, held),
         averaging=WeightAverage(start=start, every=every) if start < batches.steps else None,
     )  # fmt: skip
 

@@ -110,6 +110,7 @@ def run_fields(options: NeuralOptions, held: np.ndarray) -> dict[str, Any]:
         "precision": options.precision,
         "max_grad_norm": options.max_grad_norm,
         "seed": options.seed,
+        "log_every": options.log_every,
     }
 
 
