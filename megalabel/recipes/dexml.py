@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from megalabel.recipes.options import (
     Count,
     DropoutOptions,
-    NeuralOptions,
+    EncoderTrainingOptions,
     PoolingOptions,
     Size,
     WarmupOptions,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 
-class DEXML(DropoutOptions, PoolingOptions, WarmupOptions, NeuralOptions):
+class DEXML(DropoutOptions, PoolingOptions, WarmupOptions, EncoderTrainingOptions):
     """The options of DEXML; the defaults are the authors' for LF-AmazonTitles-131K."""
 
     panel = "DEXML"
