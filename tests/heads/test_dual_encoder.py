@@ -39,7 +39,9 @@ def test_what_a_head_may_ask_of_label_texts_is_there():
         assert callable(kind.__len__) and callable(kind.__call__)
     encoder = build.small(learn_tokenizer(["one two", "three"], 20), learned=True, max_length=8, dropout=0.5)
     texts = ["one two", "three", "", "two"]
-    labels: LabelViews = LabelTexts(TokenStore.build(Texts.from_strings(texts), encoder.tokenizer, 8), encoder, shared=True)
+    labels: LabelViews = LabelTexts(
+        TokenStore.build(Texts.from_strings(texts), encoder.tokenizer, 8), encoder, shared=True
+    )
     views = labels.all_views(batch_size=3)
     assert tuple(views.shape) == (len(labels), labels.n_views, labels.dim)
     assert encoder.training and not views.requires_grad
