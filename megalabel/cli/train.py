@@ -17,7 +17,7 @@ from megalabel.errors import MegalabelError, SettingError
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT that is finished or another.")]
-CheckpointSeconds = Annotated[float, typer.Option(metavar="FLOAT", help="Time between checkpoints.")]
+CheckpointSeconds = Annotated[float, typer.Option(metavar="FLOAT", help="Seconds between checkpoints.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing while training.")]
 Config = Annotated[
     Path | None, typer.Option(metavar="FILE", help="TOML with values of options; the command line goes first.")
@@ -172,9 +172,7 @@ def _train(
 
 def _needed(out: Path | None) -> Path:
     if out is None:
-        raise SettingError(
-            "there is no run folder to write", wanted="--out OUT", next_step="give --out", where="out"
-        )
+        raise SettingError("no run folder is named", wanted="--out OUT, such as --out runs/first", where="out")
     return out
 
 

@@ -171,11 +171,29 @@ def read_model_manifest(
 
 
 def model_folder(folder: str | Path) -> Path:
-    """The folder itself or, of a run folder, its model's; what a killed save left half done is put right."""
-    folder = Path(folder)
+    """The folder itself or, of a run folder, its model's; what a killed save left half done is put right.
+
+    Raises:
+        FormatError: there is no such folder, or the run in it has no model yet.
+    """
+    given = folder = Path(folder)
     if not (folder / NAME).exists() and (folder / "recipe.json").exists():
         folder = folder / "model"
     recover(folder)
+    if not given.exists():
+        raise FormatError(
+            "there is no such folder",
+            wanted="a run folder or a model folder",
+            next_step="correct the path, or train a run with `megalabel train`",
+            where=given,
+        )
+    if folder != given and not folder.exists():
+        raise FormatError(
+            "the run has no model yet",
+            wanted="a run that is finished, or has been validated once",
+            next_step="give its `megalabel train` command again: it goes on",
+            where=given,
+        )
     return folder
 
 
