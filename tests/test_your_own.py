@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,7 @@ def blocks() -> list[Block]:
 def test_the_page_names_each_file_that_it_shows():
     text = PAGE.read_text(encoding="utf-8")
     files = [block.file for block in blocks() if block.file]
-    assert len(files) == 4
+    assert len(files) == 5
     assert all(f"`{file}`:" in text for file in files)
 
 
@@ -70,6 +71,14 @@ def killed_after_a_checkpoint(command: str, folder: Path) -> None:
     _, errors = process.communicate()
     assert list((out / "last").glob("step-*")), errors
     assert json.loads((out / "recipe.json").read_text())["finished"] is None
+
+
+def test_the_entry_point_of_the_page_is_its_recipe(elsewhere):
+    from megalabel.recipes import find, get
+
+    described = tomllib.loads((elsewhere / "pyproject.toml").read_text(encoding="utf-8"))
+    (address,) = described["project"]["entry-points"][find.GROUP].values()
+    assert get(address, trust=["my_package"]).address == address
 
 
 @pytest.mark.slow

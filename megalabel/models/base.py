@@ -237,11 +237,10 @@ def named_class(name: str, kind: type, trust: Sequence[str], folder: Path) -> An
     try:
         found = getattr(importlib.import_module(module), qualified)
     except Exception as error:  # whatever the code of another package raises
-        step = RESTORE_FOLDER if package == "megalabel" else IMPORTABLE
         raise FormatError(
             f"{name} cannot be imported ({type(error).__name__}: {error})",
             wanted=f"a {kind.__name__}",
-            next_step=step,
+            next_step=RESTORE_FOLDER if package == "megalabel" else IMPORTABLE,
             where=folder,
         ) from error
     if not (isinstance(found, type) and issubclass(found, kind)):

@@ -58,7 +58,8 @@ def listed() -> list[Listed]:
             function = get(name)
             found.append(Listed(name, (function.__doc__ or "").split("\n")[0], function))
         except MegalabelError as error:
-            found.append(Listed(name, f"cannot be loaded: {' '.join(str(error).split())}", None))
+            why = "cannot be loaded: " + " ".join(str(error).split())
+            found.append(Listed(name, f"not trusted: {error.next_step}" if error.where == "trust" else why, None))
     return found
 
 
