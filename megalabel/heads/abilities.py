@@ -63,6 +63,9 @@ class LabelViews(Protocol):
     def __call__(self, ids: Tensor) -> Tensor:
         """ids (n,) int64 to (n, V, D)."""
 
+    def all_views(self, batch_size: int = 256) -> Tensor:
+        """The views of all labels, without dropout and without gradients: (L, V, D) float32."""
+
 
 class BindsLabels:
     """A head whose label vectors are made from the labels' texts by an encoder, as in dual encoders.
