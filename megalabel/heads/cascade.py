@@ -16,7 +16,7 @@ from megalabel.heads.abilities import DenseGradient, RowGradients
 from megalabel.heads.base import Head, topk_by_rows
 from megalabel.heads.cascade_settings import CascadeSettings
 from megalabel.heads.checks import check_labels
-from megalabel.kernels.candidates.beam import BeamSearch, Scores
+from megalabel.kernels.candidates.beam import BeamSearch, PathScore
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.shortlist import shortlist
@@ -53,9 +53,9 @@ class CascadeHead(RowGradients, Head):
         n_views: K + 1, one per level, coarse to fine; or 1, which all levels share. None for K + 1.
         dropout: fraction of a view's entries dropped in training, a number for each level; empty for none.
         level_weights: of the levels' losses; empty for 1 each.
-        scores: what a label is ranked by: its own probability ("label"), times that of its cluster
+        path_score: what a label is ranked by: its own probability ("label"), times that of its cluster
             ("label*parent"), times those of all clusters above ("path"), or times the root of the cluster's, times
-            the fourth root of that above, and so on ("fading").
+            the fourth root of that above, and so on ("decayed").
         reduction: "mean" or "sum".
         generator: where initial weights are drawn from; None for torch's own.
 
@@ -74,13 +74,20 @@ class CascadeHead(RowGradients, Head):
         n_views: int | None = None,
         dropout: Sequence[float] = (),
         level_weights: Sequence[float] = (),
-        scores: Scores = "label*parent",
+        path_score: PathScore = "label*parent",
         reduction: Reduction = "mean",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         made = self.settings = CascadeSettings(
-            tree.sizes, dim, tuple(beams), n_views or 0, tuple(dropout), tuple(level_weights), scores, reduction
+            tree.sizes,
+            dim,
+            tuple(beams),
+            n_views or 0,
+            tuple(dropout),
+            tuple(level_weights),
+            path_score,
+            reduction,
         )
         self.n_labels, self.dim, self.n_views, self.reduction = tree.n_labels, dim, made.n_views, made.reduction
         self.sizes = made.sizes
@@ -90,7 +97,7 @@ class CascadeHead(RowGradients, Head):
             nn.init.xavier_uniform_(weight, generator=generator)
         for i, offsets in enumerate(tree.offsets):
             self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
-        self.register_buffer("place", torch.from_numpy(tree.position))
+        self.register_buffer("label_to_row", torch.from_numpy(tree.position))
         self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
         self._last: list[tuple[Tensor, Candidates, Positives]] = []
 
@@ -131,7 +138,7 @@ class CascadeHead(RowGradients, Head):
     def nodes(self, positives: Positives) -> list[Positives]:
         """The positives of each level, coarse to fine: a cluster is positive where a label below it is."""
         check_labels(positives, self.n_labels)
-        levels = [Positives.of(positives.rows, self.get_buffer("place")[positives.labels])]
+        levels = [Positives.of(positives.rows, self.get_buffer("label_to_row")[positives.labels])]
         for offsets in reversed(self.offsets):
             below = levels[-1]
             levels.append(Positives.of(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
@@ -181,14 +188,14 @@ class CascadeHead(RowGradients, Head):
         Exact where `beams` cover every cluster; -1 where they reach fewer than k labels.
         """
         self.check_views(views)
-        tree, key = [self.get_buffer("place"), *self.offsets], (self.beams, self.settings.scores)
+        tree, key = [self.get_buffer("label_to_row"), *self.offsets], (self.beams, self.settings.path_score)
         search = memo_on(tree, "beam search", self._search, key=key, memory=list(self.parameters()))
         return topk_by_rows(lambda hidden: search(views, k, hidden), k, exclude, row_to_label)
 
     def _search(self) -> BeamSearch:
         weights, biases = [w.detach() for w in self.weights], [b.detach() for b in self.biases]
-        order = self.get_buffer("place").argsort()
-        return BeamSearch(weights, biases, self.offsets, order, self.beams, scores=self.settings.scores)
+        order = self.get_buffer("label_to_row").argsort()
+        return BeamSearch(weights, biases, self.offsets, order, self.beams, path_score=self.settings.path_score)
 
     def metrics(self) -> dict[str, float]:
         """Of each level, in percent: shortlist recall, the fraction of positive clusters that the level itself
@@ -209,7 +216,7 @@ class CascadeHead(RowGradients, Head):
         """The shape and how it is searched; the tree itself is among the tensors."""
         made = self.settings
         shape = {"sizes": list(made.sizes), "dim": made.dim, "n_views": made.n_views}
-        return {**shape, "beams": list(made.beams), "scores": made.scores, "reduction": made.reduction}
+        return {**shape, "beams": list(made.beams), "path_score": made.path_score, "reduction": made.reduction}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:

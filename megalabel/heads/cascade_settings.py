@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates.beam import Scores
+from megalabel.kernels.candidates.beam import PathScore
 from megalabel.types import Reduction
 
 REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum")
@@ -29,7 +29,7 @@ class CascadeSettings:
     n_views: int = 0
     dropout: tuple[float, ...] = ()
     level_weights: tuple[float, ...] = ()
-    scores: Scores = "label*parent"
+    path_score: PathScore = "label*parent"
     reduction: Reduction = "mean"
 
     def __post_init__(self) -> None:
@@ -45,7 +45,7 @@ class CascadeSettings:
         self._check_lengths(levels)
         self._check_numbers()
         for name, choices in (
-            ("scores", get_args(Scores)),
+            ("path_score", get_args(PathScore)),
             ("reduction", REDUCTIONS),
             ("n_views", (1, levels)),
         ):

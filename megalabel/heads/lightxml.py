@@ -89,7 +89,7 @@ class LightXMLHead(RowGradients, Head):
         if bottleneck:
             nn.init.zeros_(self.bottleneck.get_parameter("bias"))
         self.register_buffer("offsets", torch.from_numpy(np.array(tree.offsets[0])))
-        self.register_buffer("position", torch.from_numpy(np.array(tree.position)))
+        self.register_buffer("label_to_row", torch.from_numpy(np.array(tree.position)))
         self._found = self._wanted = 0
 
     def tables(self) -> list[tuple[Tensor, Tensor]]:
@@ -101,7 +101,7 @@ class LightXMLHead(RowGradients, Head):
         self.check_views(views)
         check_labels(positives, self.n_labels)
         x = views[:, 0]
-        labels = Positives.of(positives.rows, self.get_buffer("position")[positives.labels])
+        labels = Positives.of(positives.rows, self.get_buffer("label_to_row")[positives.labels])
         groups = Positives.of(labels.rows, torch.searchsorted(self._offsets, labels.labels, right=True) - 1)
         every = Candidates.all_rows(len(x), self.n_groups, x.device)
         recall, logits = self._part(0, x, every, groups)
@@ -170,7 +170,7 @@ class LightXMLHead(RowGradients, Head):
         check_excluded(exclude, len(views), self.n_labels)
         widest = int(self._offsets.diff().max())
         step = max(1, CELLS // (widest * self.candidates))
-        order = self.get_buffer("position").argsort()
+        order = self.get_buffer("label_to_row").argsort()
 
         def ranked(exclude: Positives | None) -> TopK:
             starts = range(0, max(len(views), 1), step)

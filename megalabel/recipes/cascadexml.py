@@ -9,7 +9,7 @@ Labels are clustered beforehand by the words of their texts, smoothed over label
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.label_options import ClusterOptions, LevelOptions
 from megalabel.recipes.levels import for_levels
@@ -88,7 +88,7 @@ def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encod
         head = CascadeHead(
             tree, encoder.dim, n_views=encoder.n_views, beams=beams,
             dropout=options.level_dropout or usual.dropout, level_weights=options.level_weights,
-            scores=cast("Any", options.path_score.replace("decayed", "fading")), reduction=options.reduction,
+            path_score=options.path_score, reduction=options.reduction,
         )  # fmt: skip
     if options.bias_from_prior:
         counts = texts_with(tree, corpus.train.labels[kept])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 # Classes that were renamed or moved since, as manifests name them.
@@ -58,6 +59,12 @@ OPTIONS = {
     "validation": "validation_fraction",
     "select": "selection_metric",
 }
+# Keys of the configs of classes, by the name of the class without its module.
+CONFIG_KEYS = {
+    "CascadeHead": {"scores": "path_score"},
+}
+# Tensors that were renamed, by the last part of their name.
+TENSORS = {"place": "label_to_row"}
 HELD_OUT_FOR_HYBRID = 0.05  # what version 0.1.0 held out with `hybrid` where `validation` was 0
 
 
@@ -100,8 +107,7 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         found["label_texts"] = "yes" if found["label_texts"] else "no"
     if found.get("tokenizer") == "own":
         found["tokenizer"] = "wordpiece"
-    if found.get("path_score") == "fading":
-        found["path_score"] = "decayed"
+    found.update(_path_score(found))
     for name in ("reduction", "tree"):
         if found.get(name) == "":
             found[name] = None
@@ -111,16 +117,34 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def tensor_names(tensors: dict[str, Any], expected: Container[str]) -> dict[str, Any]:
+    """Entries of a file of tensors under the names of today, where the module expects these."""
+
+    def renamed(name: str) -> str:
+        prefix, dot, last = name.rpartition(".")
+        new = f"{prefix}{dot}{TENSORS.get(last, last)}"
+        return new if name not in expected and new in expected else name
+
+    return {renamed(name): entry for name, entry in tensors.items()}
+
+
 def _renamed(value: Any) -> Any:
     """Class paths and the key of a class's arguments, at any depth."""
     if isinstance(value, dict):
-        described = {"class", "settings"} <= value.keys()
-        return {
-            "config" if described and key == "settings" else key: _renamed(inside) for key, inside in value.items()
-        }
+        new = {key: _renamed(inside) for key, inside in value.items()}
+        if "class" in new and isinstance(config := new.pop("settings", new.get("config")), dict):
+            keys = CONFIG_KEYS.get(str(new["class"]).rpartition(":")[2], {})
+            config = {keys.get(key, key): inside for key, inside in config.items()}
+            new["config"] = {**config, **_path_score(config)}
+        return new
     if isinstance(value, list):
         return [_renamed(inside) for inside in value]
     return CLASSES.get(value, value) if isinstance(value, str) else value
+
+
+def _path_score(found: dict[str, Any]) -> dict[str, str]:
+    """The new name of a path score, where the old one is given."""
+    return {"path_score": "decayed"} if found.get("path_score") == "fading" else {}
 
 
 def _named(shapes: Any, prefix: str) -> Any:

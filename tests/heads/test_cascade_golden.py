@@ -94,7 +94,9 @@ def predicts_the_same(
     case: Case, scores: str, k: int, exclude: list[set[int]] | None = None
 ) -> tuple[TopK, np.ndarray]:
     """Scores agree, and labels wherever float32 tells scores apart. What the head found, and the right labels."""
-    found = head_of(case, scores=scores).topk(torch.from_numpy(case.views), k, exclude=exclude and pairs(exclude))
+    found = head_of(case, path_score=scores).topk(
+        torch.from_numpy(case.views), k, exclude=exclude and pairs(exclude)
+    )
     labels, best = topk(
         case.cascade, case.views, case.beams, case.sizes[-1] + k, scores, exclude
     )  # all it reaches
@@ -208,7 +210,7 @@ def test_best_labels(depth, leaves, shared, scores):
 @pytest.mark.parametrize("scores", SCORES)
 def test_one_text_alone_gets_the_same_answer(scores):
     case = planted_case(3, "ragged", shared=False)
-    whole = head_of(case, scores=scores).topk(torch.from_numpy(case.views), 7)
+    whole = head_of(case, path_score=scores).topk(torch.from_numpy(case.views), 7)
     for row in range(4):
         one, _ = predicts_the_same(case.texts(slice(row, row + 1)), scores, 7)
         assert torch.equal(one.ids[0], whole.ids[row])

@@ -63,7 +63,7 @@ def test_the_wiring_is_the_papers(deep_bert):
     assert head.n_views == 4
     assert head.settings.dropout == (0.2, 0.25, 0.4, 0.5)
     assert head.beams == (4, 8, 32)  # the paper's 128, 256 and 400, none above its level
-    assert (head.settings.scores, head.reduction, head.settings.level_weights) == (
+    assert (head.settings.path_score, head.reduction, head.settings.level_weights) == (
         "label*parent",
         "mean",
         (1.0,) * 4,

@@ -52,7 +52,7 @@ class PartitionedHead(LabelPrior, Head):
         self.reduction, self.score_type = first.reduction, first.score_type
         self.n_labels = sum(part.n_labels for part in parts)
         self.starts = [0, *accumulate(part.n_labels for part in parts)]
-        self.register_buffer("place", _positions(order, self.n_labels))
+        self.register_buffer("label_to_row", _label_to_row(order, self.n_labels))
 
     @property
     def heads(self) -> list[Head]:
@@ -62,7 +62,7 @@ class PartitionedHead(LabelPrior, Head):
     @property
     def order(self) -> Tensor:
         """(L,) int64, the label at each position; a new tensor each time."""
-        return self.get_buffer("place").argsort()
+        return self.get_buffer("label_to_row").argsort()
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The loss over all labels: (B, V, D) to a scalar."""
@@ -94,11 +94,11 @@ class PartitionedHead(LabelPrior, Head):
     def _split(self, pairs: Positives) -> list[Positives]:
         """The pairs of each part, with its own rows as labels."""
         check_labels(pairs, self.n_labels)
-        position = self.get_buffer("place")[pairs.labels]
+        rows = self.get_buffer("label_to_row")[pairs.labels]
         parts = []
         for start, stop in pairwise(self.starts):
-            inside = (position >= start) & (position < stop)
-            parts.append(Positives.of(pairs.rows[inside], position[inside] - start, pairs.texts))
+            inside = (rows >= start) & (rows < stop)
+            parts.append(Positives.of(pairs.rows[inside], rows[inside] - start, pairs.texts))
         return parts
 
     def _sorted_labels(self) -> list[tuple[Tensor, Tensor]]:
@@ -106,7 +106,7 @@ class PartitionedHead(LabelPrior, Head):
 
         A part names its rows by rank, since ties go to the lower rank just as to the lower label.
         """
-        return memo_on([self.get_buffer("place")], "ranks", self._ranks, key=tuple(self.starts))
+        return memo_on([self.get_buffer("label_to_row")], "ranks", self._ranks, key=tuple(self.starts))
 
     def _ranks(self) -> list[tuple[Tensor, Tensor]]:
         order, found = self.order, []
@@ -146,13 +146,13 @@ class PartitionedHead(LabelPrior, Head):
 
     def _embeddings_of(self, i: int, embeddings: TrainingEmbeddings) -> tuple[Tensor, Positives]:
         views, positives = embeddings()
-        return views, self._split(positives.to(self.get_buffer("place").device))[i]
+        return views, self._split(positives.to(self.get_buffer("label_to_row").device))[i]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Refuses an order that does not hold each label once: answers would name wrong labels."""
-        found = state_dict.get(f"{prefix}place")
+        found = state_dict.get(f"{prefix}label_to_row")
         if found is not None:
-            _positions(found, self.n_labels)
+            _label_to_row(found, self.n_labels)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def config(self) -> dict[str, Any]:
@@ -186,12 +186,12 @@ def _check_parts(parts: Sequence[Head]) -> None:
                 )
 
 
-def _positions(order: Tensor, n_labels: int) -> Tensor:
-    """The position of each label, (L,) int64."""
+def _label_to_row(order: Tensor, n_labels: int) -> Tensor:
+    """The inverse of an order: the row of each label, (L,) int64."""
     if order.shape == (n_labels,) and order.dtype == torch.int64:
-        place = order.argsort()
-        if torch.equal(order[place], torch.arange(n_labels, device=order.device)):
-            return place
+        rows = order.argsort()
+        if torch.equal(order[rows], torch.arange(n_labels, device=order.device)):
+            return rows
     raise SettingError(
         f"an order {tuple(order.shape)}, {order.dtype}, that is not each label of the parts once",
         wanted=f"({n_labels},) int64, a permutation of 0 to {n_labels - 1}",

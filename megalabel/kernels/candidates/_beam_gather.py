@@ -13,7 +13,7 @@ _BYTES = 256 << 20  # gathered rows at a time
 
 
 def gathered(
-    views: Tensor, tables: BeamTables, k: int, scores: str, excluded: Tensor | None
+    views: Tensor, tables: BeamTables, k: int, path_score: str, excluded: Tensor | None
 ) -> tuple[Tensor, Tensor, bool]:
     """Labels (B, k) and scores (B, k), and whether all logits on the way were finite.
 
@@ -26,12 +26,12 @@ def gathered(
     for at in range(0, len(views), step):
         part = slice(at, at + step)
         pairs = None if excluded is None else excluded - at * tables.n_labels
-        finite &= _search(views[part], tables, scores, pairs, labels[part], best[part])
+        finite &= _search(views[part], tables, path_score, pairs, labels[part], best[part])
     return labels, best, finite
 
 
 def _search(
-    views: Tensor, tables: BeamTables, scores: str, excluded: Tensor | None, labels: Tensor, best: Tensor
+    views: Tensor, tables: BeamTables, path_score: str, excluded: Tensor | None, labels: Tensor, best: Tensor
 ) -> bool:
     weights, biases, offsets, order = tables.weights, tables.biases, tables.offsets, tables.order
     n, device, depth = len(views), views.device, len(offsets)
@@ -52,13 +52,15 @@ def _search(
             return False
         alone = logsigmoid(z.double())
         joint = above[block] + alone
-        joined = (scores in ("path", "fading") and level > 0) or (scores == "label*parent" and level == depth)
+        joined = (path_score in ("path", "decayed") and level > 0) or (
+            path_score == "label*parent" and level == depth
+        )
         keys, down = (joint.float(), joint) if joined else (z, alone)
         if level < depth:
             chosen = (
                 _first(of, keys, rows, tables.beams[level], n)[0].sort().values
             )  # blocks in the order of their rows
-            texts, above = of[chosen], down[chosen] * (0.5 if scores == "fading" else 1)
+            texts, above = of[chosen], down[chosen] * (0.5 if path_score == "decayed" else 1)
             starts, ends = offsets[level][rows[chosen]], offsets[level][rows[chosen] + 1]
     ids = order[rows]
     if excluded is not None:

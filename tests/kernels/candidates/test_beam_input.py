@@ -87,7 +87,7 @@ def test_settings_that_do_not_fit(seed):
     refused("1 beams", beams=(1,))
     refused("2 weights", weights=weights[1:])
     refused("0 offsets", offsets=[], beams=())
-    refused("scores='best'", scores="best")
+    refused("path_score='best'", path_score="best")
     refused("weights of shapes", weights=[*weights[:2], weights[2][:, :2]])
     refused("a bias", biases=[None, biases[1][1:], None])
     refused("offsets of level 0", offsets=[offsets[0][:-1], offsets[1]])
