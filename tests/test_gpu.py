@@ -217,20 +217,20 @@ def test_fixed_fan_in_learns_on_a_gpu_as_on_the_cpu(group, dim, n_texts, rule):
 def test_top_k_of_fixed_fan_in_on_a_gpu(group, dim, n_texts):
     x, weight, bias, inputs, exclude = fan_in_layer(group, dim, n_texts)
     x, weight, bias = x.round(), (4 * weight).round(), bias.round()  # exact sums, and ties everywhere
-    names = torch.from_numpy(np.random.default_rng(0).permutation(len(weight)))
-    expected = plain_of(x @ densify(weight, inputs, dim, group).t() + bias, 50, exclude, names)
+    row_to_label = torch.from_numpy(np.random.default_rng(0).permutation(len(weight)))
+    expected = plain_of(x @ densify(weight, inputs, dim, group).t() + bias, 50, exclude, row_to_label)
     there = [part.cuda() for part in (x, weight, bias, inputs)]
-    found = fan_in_topk(*there, 50, exclude.to("cuda"), group=group, names=names.cuda())
+    found = fan_in_topk(*there, 50, exclude.to("cuda"), group=group, row_to_label=row_to_label.cuda())
     assert torch.equal(found.ids.cpu(), expected.ids)
     assert torch.equal(found.scores.cpu(), expected.scores)
 
 
 @pytest.mark.parametrize("chunk", [1, 64, None])
 def test_top_k_with_equal_scores_on_a_gpu(chunk):
-    names = torch.randperm(500, generator=torch.Generator().manual_seed(0)).cuda()
+    row_to_label = torch.randperm(500, generator=torch.Generator().manual_seed(0)).cuda()
     scores = torch.zeros(500, 9, device="cuda")
     found = topk_of(
         lambda start, stop: scores[start:stop].clone().t(), 500, 9, 3, device=scores.device, width=1,
-        names=names, chunk=chunk,
+        row_to_label=row_to_label, chunk=chunk,
     )  # fmt: skip
     assert found.ids.tolist() == [[0, 1, 2]] * 9

@@ -108,7 +108,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         """The k best labels of each text by score: (B, 1, D) to ids and scores (B, k)."""
         self.check_views(views)
         x = views[:, 0]
-        return streaming_topk(x, self.weight, self.bias, k, exclude, names=row_to_label, chunk=self.chunk)
+        return streaming_topk(x, self.weight, self.bias, k, exclude, row_to_label=row_to_label, chunk=self.chunk)
 
     def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:
         """Counts the step, for `loss_every`."""

@@ -167,7 +167,7 @@ class DualEncoderHead(BindsLabels, Head):
         """The k labels of highest score, exactly, by the vectors of the last `settle`: (B, 1, D) to (B, k)."""
         self.check_views(views)
         x = normalize(views[:, 0].float(), dim=1) / self.temperature
-        return streaming_topk(x, self.get_buffer("label_vectors"), None, k, exclude, names=row_to_label)
+        return streaming_topk(x, self.get_buffer("label_vectors"), None, k, exclude, row_to_label=row_to_label)
 
     def without_hard_negatives(self) -> DualEncoderHead:
         """The head that predicts: the same label vectors, but nothing per training text."""

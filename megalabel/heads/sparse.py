@@ -124,7 +124,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         """The k best labels of each text by score: (B, 1, D) to ids and scores (B, k)."""
         self.check_views(views)
         layer = self.weight, self.bias, self.get_buffer("inputs")
-        return fan_in_topk(views[:, 0], *layer, k, exclude, group=self.group, names=row_to_label)
+        return fan_in_topk(views[:, 0], *layer, k, exclude, group=self.group, row_to_label=row_to_label)
 
     @torch.no_grad()
     def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:

@@ -158,11 +158,11 @@ def fan_in_topk(
     exclude: Positives | None = None,
     *,
     group: int = 1,
-    names: Tensor | None = None,
+    row_to_label: Tensor | None = None,
 ) -> TopK:
     """Exact top k over all labels without a matrix of all scores; arguments and errors as of `streaming_topk`.
 
-    names: (L,) int64, the label of each row of the weights, where that is not its number.
+    row_to_label: (L,) int64, the label of each row of the weights, where that is not its number.
     """
     layer = FanIn.of(x, weight, bias, inputs, group)
     xt, body = transposed(x, layer), implementation(layer)
@@ -180,7 +180,7 @@ def fan_in_topk(
         exclude,
         device=x.device,
         width=weight.shape[1],
-        names=names,
+        row_to_label=row_to_label,
     )
 
 

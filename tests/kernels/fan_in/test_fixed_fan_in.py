@@ -158,10 +158,10 @@ def test_logits_far_out(loss):
 def test_the_best_labels_are_those_of_all_scores(n_texts, group, dtype, seed):
     c = case(seed, n_labels=90, dim=300, n_texts=n_texts, group=group).of(dtype)
     generator = torch.Generator().manual_seed(seed)
-    names = torch.randperm(90, generator=generator)
+    row_to_label = torch.randperm(90, generator=generator)
     scores = fan_in_scores(c.x, c.weight, c.bias, c.inputs, group).detach().float()
-    found = fan_in_topk(c.x, c.weight, c.bias, c.inputs, 7, c.positives, group=group, names=names)
-    expected = plain_of(scores, 7, c.positives, names)
+    found = fan_in_topk(c.x, c.weight, c.bias, c.inputs, 7, c.positives, group=group, row_to_label=row_to_label)
+    expected = plain_of(scores, 7, c.positives, row_to_label)
     assert torch.equal(found.ids, expected.ids)
     assert torch.equal(found.scores, expected.scores)
 
