@@ -38,7 +38,7 @@ def train(n_labels: int) -> list[float]:
     for i in range(STEPS):
         x = torch.randn(TEXTS, DIM, generator=generator).requires_grad_()
         labels = (n_labels ** torch.rand(3 * TEXTS, generator=generator, dtype=torch.float64)).long() - 1
-        positives = Positives.of(torch.arange(TEXTS).repeat_interleave(3), labels)
+        positives = Positives.from_pairs(torch.arange(TEXTS).repeat_interleave(3), labels)
         start = time.perf_counter()
         optimizer.begin(ONLY_PART)
         head.loss(x[:, None], positives).backward()

@@ -43,7 +43,7 @@ def test_the_dense_head_learns_on_a_gpu_as_on_the_cpu(momentum):
     heads = DenseHead(1003, 32, bias=True), DenseHead(1003, 32, bias=True)
     heads[1].load_state_dict(heads[0].state_dict())
     x, rows = torch.randn(9, 1, 32), torch.arange(9)
-    pairs = Positives.of(rows, rows * 100)
+    pairs = Positives.from_pairs(rows, rows * 100)
     gradients = []
     for head, device in zip(heads, ("cpu", "cuda"), strict=True):
         head.to(device)
@@ -92,7 +92,7 @@ def cascade_level(kind, dim):
     pick = torch.from_numpy(rng.integers(0, max(candidates.n_cells, 1), 300))
     texts, rows = candidates.texts_of_cells()[pick], candidates.rows_of_cells()[pick]
     strangers = torch.from_numpy(rng.integers(0, batch, 100)), torch.from_numpy(rng.integers(0, n, 100))
-    positives = Positives.of(torch.cat([texts, strangers[0]]), torch.cat([rows, strangers[1]]))
+    positives = Positives.from_pairs(torch.cat([texts, strangers[0]]), torch.cat([rows, strangers[1]]))
     numbers = [torch.from_numpy(rng.standard_normal(shape)).float() for shape in ((batch, dim), (n, dim), (n,))]
     return numbers[0], numbers[1] / dim**0.5, numbers[2], candidates, positives
 
@@ -161,7 +161,7 @@ def fan_in_layer(group, dim, n_texts, device="cpu"):
     inputs[:, -1] = inputs[:, 0]
     pairs = torch.from_numpy(rng.integers(0, n_texts, 500)), torch.from_numpy(rng.integers(0, n, 500))
     layer = x, weight / 17**0.5, bias, inputs.to(input_dtype(dim))
-    return *(part.to(device) for part in layer), Positives.of(*pairs).to(device)
+    return *(part.to(device) for part in layer), Positives.from_pairs(*pairs).to(device)
 
 
 def fan_in_pass(x, weight, bias, inputs, positives, group, loss):

@@ -49,7 +49,7 @@ class FilterPairs:
         parts = [self._labels[start:stop] for start, stop in zip(starts, stops, strict=True)]
         labels = np.concatenate(parts) if parts else self._labels[:0]
         places = np.repeat(np.arange(len(rows)), stops - starts)
-        return Positives.of(torch.from_numpy(places), torch.from_numpy(labels)).to(device)
+        return Positives.from_pairs(torch.from_numpy(places), torch.from_numpy(labels)).to(device)
 
     def block(self, start: int, stop: int) -> np.ndarray | None:
         """The pairs (F, 2) of rows start … stop − 1, counted from start; None if there are no pairs at all."""

@@ -158,6 +158,6 @@ def topk_by_rows(
     if row_to_label is None:
         return topk(exclude)
     if exclude is not None:
-        exclude = Positives.of(exclude.rows, row_to_label.argsort()[exclude.labels])
+        exclude = Positives.from_pairs(exclude.rows, row_to_label.argsort()[exclude.labels])
     found = topk(exclude)
     return best_of(torch.where(found.ids < 0, -1, row_to_label[found.ids]), found.scores, k)

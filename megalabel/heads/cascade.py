@@ -138,10 +138,12 @@ class CascadeHead(RowGradients, Head):
     def nodes(self, positives: Positives) -> list[Positives]:
         """The positives of each level, coarse to fine: a cluster is positive where a label below it is."""
         check_labels(positives, self.n_labels)
-        levels = [Positives.of(positives.rows, self.get_buffer("label_to_row")[positives.labels])]
+        levels = [Positives.from_pairs(positives.rows, self.get_buffer("label_to_row")[positives.labels])]
         for offsets in reversed(self.offsets):
             below = levels[-1]
-            levels.append(Positives.of(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
+            levels.append(
+                Positives.from_pairs(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1)
+            )
         return levels[::-1]
 
     @torch.no_grad()

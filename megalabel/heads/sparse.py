@@ -158,7 +158,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
             before += len(views)
         together = torch.cat([views for views, _ in seen])
         layer = self.weight, self.bias, self.get_buffer("inputs")
-        pairs = Positives.of(torch.cat(rows), torch.cat(labels))
+        pairs = Positives.from_pairs(torch.cat(rows), torch.cat(labels))
         return fan_in_growth(together, *layer, pairs, candidates, group=self.group, loss=self.loss_name)
 
     def _grows_by_gradient(self) -> bool:

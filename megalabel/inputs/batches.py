@@ -134,7 +134,7 @@ class Batches:
         tokens, mask = pad(self.rows.tokens(rows), self.pad_id)
         where, labels = self.rows.positives(rows)
         texts = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-        positives = Positives.of(torch.from_numpy(where), torch.from_numpy(labels), texts)
+        positives = Positives.from_pairs(torch.from_numpy(where), torch.from_numpy(labels), texts)
         return Batch(tokens=tokens, mask=mask, rows=texts, positives=positives, step=step)
 
 

@@ -97,7 +97,7 @@ def _chunks(found: LinearWeights, offsets: np.ndarray, positives: sp.csr_matrix,
     empty = np.diff(positives.indptr) == 0
     if empty.any():
         weights = _set_low_bias(weights, empty)
-    return Chunks.of(weights, offsets, bias=BIAS, dense=found.dense if with_dense else None)
+    return Chunks.from_weights(weights, offsets, bias=BIAS, dense=found.dense if with_dense else None)
 
 
 def _families(tree: LabelTree) -> list[np.ndarray]:

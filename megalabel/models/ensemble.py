@@ -44,12 +44,12 @@ class Ensemble(Classifier):
     def __init__(self, parts: Sequence[Classifier], mixture: Mixture | None = None) -> None:
         _check_alike(parts)
         self.parts = tuple(parts)
-        self.mixture = Mixture.of([1.0] * len(parts)) if mixture is None else mixture
+        self.mixture = Mixture.from_weights([1.0] * len(parts)) if mixture is None else mixture
         if not isinstance(self.mixture, Mixture):
             raise SettingError(
                 f"a {type(self.mixture).__name__} as mixture",
                 wanted="a Mixture",
-                next_step="write Mixture.of([1, 2]) for weights (from megalabel.models.mixture), or leave it out",
+                next_step="pass megalabel.models.mixture.Mixture.from_weights([1, 2]), or leave it out",
                 where="mixture",
             )
         if len(self.mixture.weights) != len(parts):

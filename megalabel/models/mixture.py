@@ -56,7 +56,7 @@ class Mixture:
             )
 
     @classmethod
-    def of(cls, weights: Sequence[float]) -> Self:
+    def from_weights(cls, weights: Sequence[float]) -> Self:
         """These weights, brought to 1 together, and scores as they are. SettingError if they cannot be weights."""
         try:
             given = [] if isinstance(weights, str) else [float(w) for w in weights]
@@ -100,7 +100,7 @@ class Mixture:
                 where="validation",
             )
         given = len(weights) > 0
-        shares = cls.of(weights if given else [1.0] * len(found)).weights
+        shares = cls.from_weights(weights if given else [1.0] * len(found)).weights
         _check_same(found, score_types, len(shares), labels.shape)
         lines = [_calibrated(top, kind, labels) for top, kind in zip(found, score_types, strict=True)]
         slopes, offsets = zip(*lines, strict=True)

@@ -41,7 +41,7 @@ def test_battery(check, inside):
 def test_loss_is_the_mixture_of_the_two():
     head = make()
     views, positives = planted_views(head)
-    twice = Positives.of(
+    twice = Positives.from_pairs(
         positives.rows.repeat(2), torch.cat([positives.labels, (positives.labels + 7) % N_LABELS])
     )
     for pairs in (positives, twice):  # labels of one cluster count once
@@ -67,7 +67,7 @@ def test_gradients_are_those_of_the_mixture(inside):
         torch.testing.assert_close(parameter.grad, 0.6 * other.grad, msg=name)
     main = views.grad
     views.grad = None
-    clusters = Positives.of(positives.rows, CLUSTERS[positives.labels])
+    clusters = Positives.from_pairs(positives.rows, CLUSTERS[positives.labels])
     head.auxiliary.loss(views[:, -1], clusters).backward()
     torch.testing.assert_close(mixed, 0.6 * main + 0.4 * views.grad)
 
@@ -78,7 +78,7 @@ def test_the_last_of_several_views_is_read():
     views = views.clone()
     views[:, 0] = 0
     head.loss(views, positives).backward()
-    clusters = Positives.of(positives.rows, CLUSTERS[positives.labels])
+    clusters = Positives.from_pairs(positives.rows, CLUSTERS[positives.labels])
     expected = torch.autograd.grad(0.4 * head.auxiliary.loss(views[:, 1], clusters), head.auxiliary.weight)[0]
     torch.testing.assert_close(head.auxiliary.weight.grad, expected)
     assert (expected != 0).any()

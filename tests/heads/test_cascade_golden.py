@@ -42,7 +42,7 @@ def head_of(case: Case, factored: bool = False, **arguments: object) -> CascadeH
 def pairs(labels: list[set[int]]) -> Positives:
     rows = [row for row, own in enumerate(labels) for _ in own]
     flat = [label for own in labels for label in own]
-    return Positives.of(torch.tensor(rows, dtype=torch.int64), torch.tensor(flat, dtype=torch.int64))
+    return Positives.from_pairs(torch.tensor(rows, dtype=torch.int64), torch.tensor(flat, dtype=torch.int64))
 
 
 def reference(case: Case, reduction: str = "mean") -> Learned:

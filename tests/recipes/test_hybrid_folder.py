@@ -39,7 +39,7 @@ def test_parts_that_do_not_fit_each_other(bag_run, model):
         (3, model.joint_trees),
         (3, ()),
         (2, ()),
-        (5, Mixture.of([1])),
+        (5, Mixture.from_weights([1])),
     ):
         with pytest.raises(SettingError, match=r"trees of .* weights"):
             HybridClassifier(*(part if i == place else value for i, value in enumerate(given)))

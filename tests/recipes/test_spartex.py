@@ -136,7 +136,7 @@ def test_connections_by_texts_are_chosen_once_by_the_untrained_encoder(tmp_path)
     model = megalabel.NeuralClassifier(untrained.encoder, untrained.head, data.label_texts, untrained.max_length)
     kept = np.setdiff1d(np.arange(len(data.train)), untrained.validation)
     views, labels = torch.from_numpy(model.encode(data.train.texts[kept])), data.train.labels[kept].tocoo()
-    pairs = Positives.of(torch.from_numpy(labels.row).long(), torch.from_numpy(labels.col).long())
+    pairs = Positives.from_pairs(torch.from_numpy(labels.row).long(), torch.from_numpy(labels.col).long())
     wanted = strongest_inputs(views[:, 0], pairs, data.n_labels, 16)
     trained = megalabel.train(spartex(data, **more), tmp_path / "run", quiet=True)
     assert (

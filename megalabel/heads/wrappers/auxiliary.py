@@ -82,7 +82,7 @@ class WithAuxiliary(Wrapper):
         if share == 0:
             self._last = share, logged, None
             return main
-        clusters = Positives.of(positives.rows, self.get_buffer("clusters")[positives.labels])
+        clusters = Positives.from_pairs(positives.rows, self.get_buffer("clusters")[positives.labels])
         beside = self.auxiliary.loss(views[:, -1], clusters, value=self._step % self._loss_every == 0)
         self._last = share, logged, beside.detach()
         return (1 - share) * main + share * beside

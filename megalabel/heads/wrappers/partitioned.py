@@ -85,7 +85,9 @@ class PartitionedHead(LabelPrior, Head):
         ids, scores = [], []
         excluded = self._split(exclude) if exclude is not None else [None] * len(self.parts)
         for part, pairs, (rank, sorted_labels) in zip(self.heads, excluded, self._sorted_labels(), strict=True):
-            hidden = Positives.of(pairs.rows, rank[pairs.labels]) if pairs is not None and len(pairs) else None
+            hidden = (
+                Positives.from_pairs(pairs.rows, rank[pairs.labels]) if pairs is not None and len(pairs) else None
+            )
             found = part.topk(views, k, exclude=hidden, row_to_label=rank)
             ids.append(torch.where(found.ids < 0, -1, sorted_labels[found.ids]))
             scores.append(found.scores)
@@ -98,7 +100,7 @@ class PartitionedHead(LabelPrior, Head):
         parts = []
         for start, stop in pairwise(self.starts):
             inside = (rows >= start) & (rows < stop)
-            parts.append(Positives.of(pairs.rows[inside], rows[inside] - start, pairs.texts))
+            parts.append(Positives.from_pairs(pairs.rows[inside], rows[inside] - start, pairs.texts))
         return parts
 
     def _sorted_labels(self) -> list[tuple[Tensor, Tensor]]:

@@ -36,7 +36,7 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels import label_loss, label_pass
-from megalabel.kernels.all_labels.label_pass import Chunks, Ones, Request
+from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells, Request
 from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, accumulator_dtype
@@ -128,8 +128,8 @@ class _Task(NamedTuple):
 class _AllLabelsLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, task: _Task) -> Tensor:
-        chunks = Chunks.of(weight.shape[0], weight.shape[1], x.shape[0], x.device, task.chunk)
-        ones = Ones.of(task.positives, x.shape[0], chunks)
+        chunks = Chunks.for_shape(weight.shape[0], weight.shape[1], x.shape[0], x.device, task.chunk)
+        ones = PositiveCells.from_positives(task.positives, x.shape[0], chunks)
         inputs = x.to(task.compute_dtype or weight.dtype)
         must_be_finite(x, "the embeddings that the encoder gave")
         if task.rule is None:

@@ -8,7 +8,7 @@ Schultheis and Babbar (ECML 2023); its gradient is exactly 0 where a logit is ri
 has no more work with it then.
 
 `value_` and `gradient_` work in place on a chunk (n, B) of logits, labels by texts, whose positives are flat
-positions, each once (`label_pass.Ones`).
+positions, each once (`label_pass.PositiveCells`).
 """
 
 from __future__ import annotations

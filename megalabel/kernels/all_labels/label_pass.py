@@ -39,7 +39,9 @@ class Chunks:
     ranges: list[range]
 
     @classmethod
-    def of(cls, n_labels: int, dim: int, n_texts: int, device: torch.device, size: int | None = None) -> Chunks:
+    def for_shape(
+        cls, n_labels: int, dim: int, n_texts: int, device: torch.device, size: int | None = None
+    ) -> Chunks:
         """`size` labels a chunk, or what suits the caches when None."""
         threads = thread_count(device)
         if size is None:
@@ -53,7 +55,7 @@ class Chunks:
 
 
 @dataclass(frozen=True)
-class Ones:
+class PositiveCells:
     """Where the targets are 1, each pair once, ready to be picked out of a chunk's logits (n, B).
 
     places (P,) index into a flattened chunk; those of chunk c are places[cuts[c]:cuts[c + 1]].
@@ -63,7 +65,7 @@ class Ones:
     cuts: list[int]
 
     @classmethod
-    def of(cls, positives: Positives, n_texts: int, chunks: Chunks) -> Ones:
+    def from_positives(cls, positives: Positives, n_texts: int, chunks: Chunks) -> PositiveCells:
         """Raises DataError when a pair lies outside (n_texts, n_labels)."""
         rows, labels = positives.rows, positives.labels
         n_chunks = chunks.ranges[-1].stop
@@ -75,7 +77,7 @@ class Ones:
         advice = "check that data and head agree on the number of labels, batch and positives on texts"
         check_range("row", ends[0], ends[1], n_texts, advice)
         check_range("label", ends[2], ends[3], chunks.n_labels, advice)
-        if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.of sorts
+        if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.from_pairs sorts
             pairs = torch.unique(pairs)
         starts = torch.arange(n_chunks + 1, device=pairs.device) * (chunks.size * n_texts)
         cuts = torch.searchsorted(pairs, starts).tolist()
@@ -108,7 +110,9 @@ class _Product:
         return z, w
 
 
-def value(loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones, chunks: Chunks) -> Tensor:
+def value(
+    loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, ones: PositiveCells, chunks: Chunks
+) -> Tensor:
     """The loss summed over texts and labels, a float64 scalar; x (B, D) in the type that products run in."""
 
     def of_range(numbers: range) -> Tensor:
@@ -183,7 +187,7 @@ def gradients(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    ones: Ones,
+    ones: PositiveCells,
     chunks: Chunks,
     request: Request,
 ) -> Gradients:

@@ -100,7 +100,7 @@ class Candidates:
     @cached_property
     def by_rows(self) -> BlocksByRow:
         """The blocks by rising rows, members of a group by text; sorted once, at the first question."""
-        return BlocksByRow.of(self.starts, self.ends, self.texts_of_blocks(), self.cells[:-1])
+        return BlocksByRow.from_blocks(self.starts, self.ends, self.texts_of_blocks(), self.cells[:-1])
 
     def texts_of_blocks(self) -> Tensor:
         """(n,) int64: the text of each block."""

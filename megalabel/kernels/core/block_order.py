@@ -26,7 +26,7 @@ class BlocksByRow:
     first: Tensor
 
     @classmethod
-    def of(cls, starts: Tensor, ends: Tensor, texts: Tensor, first: Tensor) -> BlocksByRow:
+    def from_blocks(cls, starts: Tensor, ends: Tensor, texts: Tensor, first: Tensor) -> BlocksByRow:
         """Sorts N blocks (N,), with the text and the first cell of each; no more than that is looked at."""
         n = len(starts)
         # No two keys are equal, so any sort keeps members of a group in order.

@@ -65,7 +65,7 @@ def check_vectors(positives: Positives) -> None:
         raise DataError(
             f"positives with rows {tuple(rows.shape)} and labels {tuple(labels.shape)}",
             wanted="two vectors of one length",
-            next_step="make positives with Positives.of(rows, labels)",
+            next_step="make positives with Positives.from_pairs(rows, labels)",
         )
 
 

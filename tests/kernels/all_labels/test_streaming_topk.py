@@ -43,7 +43,7 @@ def test_equals_a_stable_sort(k, chunk, bias, seed):
     x, weight = whole(7, 3, seed=seed), whole(53, 3, seed=seed + 1)
     b = whole(53, seed=seed + 2) if bias else None
     pairs = (torch.rand(7, 53, generator=torch.Generator().manual_seed(seed)) < 0.3).nonzero()
-    exclude = Positives.of(pairs[:, 0], pairs[:, 1])
+    exclude = Positives.from_pairs(pairs[:, 0], pairs[:, 1])
     same(streaming_topk(x, weight, b, k, chunk=chunk), plain(x, weight, b, k))
     same(streaming_topk(x, weight, b, k, exclude, chunk=chunk), plain(x, weight, b, k, exclude))
 

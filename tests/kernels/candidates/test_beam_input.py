@@ -25,7 +25,7 @@ def body(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def test_fewer_labels_than_k_fill_with_minus_one(seed):
     views, *tree = case(seed, 1, 3)
-    exclude = Positives.of(*torch.cartesian_prod(torch.arange(1, 3), torch.arange(len(tree[3]))).t())
+    exclude = Positives.from_pairs(*torch.cartesian_prod(torch.arange(1, 3), torch.arange(len(tree[3]))).t())
     found = beam_topk(views, *tree, [3], len(tree[3]) + 2, "label", exclude)
     assert (found.ids.dtype, found.scores.dtype) == (torch.int64, torch.float32)
     for b in range(len(views)):

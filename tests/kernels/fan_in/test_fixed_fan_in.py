@@ -145,7 +145,7 @@ def test_logits_far_out(loss):
     weight = torch.tensor([[1.0], [-1.0]], requires_grad=True)
     inputs = torch.zeros(2, 1, dtype=torch.uint8)
     x = torch.tensor([[0.0], [50.0], [-79.0], [200.0], [-1e30]], requires_grad=True)
-    positives = Positives.of(torch.tensor([1, 3]), torch.tensor([0, 1]))
+    positives = Positives.from_pairs(torch.tensor([1, 3]), torch.tensor([0, 1]))
     (found,) = torch.autograd.grad(fan_in_loss(x, weight, None, inputs, positives, loss=loss, value=False), x)
     wide = x.detach().double().requires_grad_()
     (expected,) = torch.autograd.grad(
