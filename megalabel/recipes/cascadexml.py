@@ -80,16 +80,14 @@ def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encod
 
     from megalabel.heads.cascade import CascadeHead
     from megalabel.labels.counts import texts_with
-    from megalabel.recipes.shared import renamed_errors
 
     usual = for_levels(tree.depth)
     beams = options.beams or [min(beam, size) for beam, size in zip(usual.beams, tree.sizes, strict=False)]
-    with renamed_errors(dropout="level_dropout"):
-        head = CascadeHead(
-            tree, encoder.dim, n_views=encoder.n_views, beams=beams,
-            dropout=options.level_dropout or usual.dropout, level_weights=options.level_weights,
-            path_score=options.path_score, reduction=options.reduction,
-        )  # fmt: skip
+    head = CascadeHead(
+        tree, encoder.dim, n_views=encoder.n_views, beams=beams,
+        level_dropout=options.level_dropout or usual.dropout, level_weights=options.level_weights,
+        path_score=options.path_score, reduction=options.reduction,
+    )  # fmt: skip
     if options.bias_from_prior:
         counts = texts_with(tree, corpus.train.labels[kept])
         head.init_prior([torch.from_numpy(n) for n in counts], len(kept))

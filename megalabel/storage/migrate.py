@@ -62,6 +62,7 @@ OPTIONS = {
 # Keys of the configs of classes, by the name of the class without its module.
 CONFIG_KEYS = {
     "CascadeHead": {"scores": "path_score"},
+    "WithAuxiliary": {"share": "loss_weight"},
 }
 # Tensors that were renamed, by the last part of their name.
 TENSORS = {"place": "label_to_row"}

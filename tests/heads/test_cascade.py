@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -56,7 +54,7 @@ def test_another_beam_or_score_is_seen_at_once():
     head = make(beams=(1, 1), path_score="label")
     views, _ = planted_views(head)
     narrow = head.topk(views, 5)
-    head.settings = replace(head.settings, beams=(3, 9))
+    head.beams = (3, 9)
     wide = head.topk(views, 5)
     assert (narrow.ids == -1).any() or not torch.equal(narrow.ids, wide.ids)
     assert torch.equal(wide.ids, make(path_score="label").topk(views, 5).ids)
@@ -91,9 +89,10 @@ def test_prior_is_the_odds_among_the_texts_that_shortlist_the_parent():
 @pytest.mark.parametrize(
     "bad",
     [
-        {"beams": (4, 9)}, {"beams": (3, 0)}, {"beams": (3,)}, {"beams": (1.5, 3)}, {"dropout": (0.1, 0.1)},
-        {"dropout": (0.1, 0.1, 1.5)}, {"dropout": (0.1, float("nan"), 0.1)}, {"level_weights": (1, 1, -1)},
-        {"level_weights": (1, 1, float("nan"))}, {"path_score": "sum"}, {"reduction": "max"}, {"n_views": 2},
+        {"beams": (4, 9)}, {"beams": (3, 0)}, {"beams": (3,)}, {"beams": (1.5, 3)}, {"level_dropout": (0.1, 0.1)},
+        {"level_dropout": (0.1, 0.1, 1.5)}, {"level_dropout": (0.1, float("nan"), 0.1)},
+        {"level_weights": (1, 1, -1)}, {"level_weights": (1, 1, float("nan"))}, {"path_score": "sum"},
+        {"reduction": "max"}, {"n_views": 2},
     ],
     ids=str,
 )  # fmt: skip

@@ -94,12 +94,9 @@ def predicts_the_same(
     case: Case, scores: str, k: int, exclude: list[set[int]] | None = None
 ) -> tuple[TopK, np.ndarray]:
     """Scores agree, and labels wherever float32 tells scores apart. What the head found, and the right labels."""
-    found = head_of(case, path_score=scores).topk(
-        torch.from_numpy(case.views), k, exclude=exclude and pairs(exclude)
-    )
-    labels, best = topk(
-        case.cascade, case.views, case.beams, case.sizes[-1] + k, scores, exclude
-    )  # all it reaches
+    head, excluded, most = head_of(case, path_score=scores), exclude and pairs(exclude), case.sizes[-1] + k
+    found = head.topk(torch.from_numpy(case.views), k, exclude=excluded)
+    labels, best = topk(case.cascade, case.views, case.beams, most, scores, exclude)  # all labels it reaches
     labels_found, scores_found = found.numpy()
     np.testing.assert_allclose(scores_found, best[:, :k], rtol=1e-5)
     assert ((labels_found == -1) == (labels[:, :k] == -1)).all()

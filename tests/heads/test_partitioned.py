@@ -224,7 +224,7 @@ def test_orders_that_do_not_fit(order):
 
 
 def test_every_sparse_part_chooses_its_connections():
-    parts = [dense(loss="squared_hinge", reduction="mean"), sparse(connect="texts")]
+    parts = [dense(loss="squared_hinge", reduction="mean"), sparse(init_connections="texts")]
     head = PartitionedHead(parts, torch.arange(2 * N_LABELS).flip(0))
     views, positives = planted_views(parts[0])
     head.refresh(lambda: (views, positives))

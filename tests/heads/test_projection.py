@@ -81,7 +81,7 @@ def test_under_autocast_the_head_gets_float32():
 
 def test_an_auxiliary_classifier_around_it_reads_the_views_of_the_encoder():
     clusters = torch.arange(N_LABELS) % 7
-    around = WithAuxiliary(make(), clusters, share=0.3, until=5)
+    around = WithAuxiliary(make(), clusters, loss_weight=0.3, until=5)
     assert isinstance(without_auxiliary(around), WithProjection)
     assert around.auxiliary.weight.shape == (7, DIM)
 
@@ -120,7 +120,7 @@ def test_settings_import_no_other_code(inner, match):
 
 
 def test_connections_are_chosen_by_the_projected_views():
-    inside = sparse(dim=24, connect="texts")
+    inside = sparse(dim=24, init_connections="texts")
     head = WithProjection(inside, DIM, activation="relu", generator=seeded(2))
     views, positives = planted_views(head)
     head.refresh(lambda: (views, positives))

@@ -61,9 +61,9 @@ def test_the_wiring_is_the_papers(deep_bert):
     assert encoder.joins[0][0].p == 0.2
     assert encoder.joins[0][1].weight.shape == (encoder.dim, 2 * encoder.dim)
     assert head.n_views == 4
-    assert head.settings.dropout == (0.2, 0.25, 0.4, 0.5)
+    assert head.level_dropout == (0.2, 0.25, 0.4, 0.5)
     assert head.beams == (4, 8, 32)  # the paper's 128, 256 and 400, none above its level
-    assert (head.settings.path_score, head.reduction, head.settings.level_weights) == (
+    assert (head.path_score, head.reduction, head.level_weights) == (
         "label*parent",
         "mean",
         (1.0,) * 4,
@@ -84,7 +84,7 @@ def test_the_wiring_is_the_papers(deep_bert):
 def test_two_levels_read_other_layers(deep_bert):
     recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, clusters=(4, 16))
     assert [[round(12 * n) for n in readout.layers] for readout in recipe.encoder.readouts] == [[7, 8], [10], [12]]
-    assert recipe.head.settings.dropout == (0.3, 0.3, 0.4)
+    assert recipe.head.level_dropout == (0.3, 0.3, 0.4)
 
 
 def test_a_shallow_encoder_is_refused_unless_layers_are_given(tiny_bert):
