@@ -61,7 +61,7 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     usual = for_levels(tree.depth)
     fractions = options.layers or [layer / 12 for layer in usual.layers]
     pooling, one = options.pooling, options.shared_view
-    readouts = [Readout(pool=pooling)] if one else readout_per_level(fractions, tree.depth, pooling)
+    readouts = [Readout(pooling=pooling)] if one else readout_per_level(fractions, tree.depth, pooling)
     encoder, _, batches = shared.text_side(
         corpus, kept, options,
         bag={"views": 1 if one else tree.depth + 1}, transformer={"readouts": readouts, "join": True},

@@ -68,7 +68,7 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
     kept, held = shared.held_out(corpus, options)
     encoder, rows, batches = shared.text_side(
         corpus, kept, options, dropout=options.dropout,
-        bag={}, transformer={"readouts": [Readout(pool=options.pooling)]},
+        bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
     )  # fmt: skip
     labels = LabelTexts(
         open_or_build_tokens(corpus, "lbl", encoder.tokenizer, options.max_length), encoder, shared=True

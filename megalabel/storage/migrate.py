@@ -63,9 +63,12 @@ OPTIONS = {
 CONFIG_KEYS = {
     "CascadeHead": {"scores": "path_score"},
     "WithAuxiliary": {"share": "loss_weight"},
+    "Bag": {"hidden": "hidden_dim", "n_pairs": "n_bigrams", "views": "n_views"},
+    "Frozen": {"hidden": "hidden_dim"},
+    "Transformer": {"checkpointing": "gradient_checkpointing"},
 }
 # Tensors that were renamed, by the last part of their name.
-TENSORS = {"place": "label_to_row"}
+TENSORS = {"place": "label_to_row", "pairs": "bigrams"}
 HELD_OUT_FOR_HYBRID = 0.05  # what version 0.1.0 held out with `hybrid` where `validation` was 0
 
 
@@ -137,6 +140,8 @@ def _renamed(value: Any) -> Any:
             keys = CONFIG_KEYS.get(str(new["class"]).rpartition(":")[2], {})
             config = {keys.get(key, key): inside for key, inside in config.items()}
             new["config"] = {**config, **_path_score(config)}
+        if new.keys() == {"layers", "pool"}:
+            new["pooling"] = new.pop("pool")
         return new
     if isinstance(value, list):
         return [_renamed(inside) for inside in value]

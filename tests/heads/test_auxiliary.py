@@ -214,7 +214,7 @@ def test_without_auxiliary_is_the_head_inside():
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_share_out_of_range(share):
-    with pytest.raises(SettingError, match=r"share = .*from 0 to below 1"):
+    with pytest.raises(SettingError, match=r"loss_weight = .*from 0 to below 1"):
         make(loss_weight=share)
 
 

@@ -234,7 +234,7 @@ def test_every_sparse_part_chooses_its_connections():
 
 def test_a_state_whose_places_are_not_one_each_is_refused():
     head = PartitionedHead([dense(), dense()], torch.arange(2 * N_LABELS))
-    with pytest.raises(SettingError, match="each label"):
+    with pytest.raises(SettingError, match="not a permutation"):
         head.load_state_dict({**head.state_dict(), "label_to_row": torch.zeros(2 * N_LABELS, dtype=torch.int64)})
 
 

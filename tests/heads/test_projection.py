@@ -105,13 +105,13 @@ def test_settings_out_of_range():
 @pytest.mark.parametrize(
     ("inner", "match"),
     [
-        ({"class": "os:system", "config": {}}, "os:system is no head"),
-        ({"class": "megalabel.heads.base:Tensor", "config": {}}, "is no head"),
-        ({"class": "megalabel.heads.nowhere:Head", "config": {}}, "is not there"),
+        ({"class": "os:system", "config": {}}, "os:system is not a head"),
+        ({"class": "megalabel.heads.base:Tensor", "config": {}}, "is not a head"),
+        ({"class": "megalabel.heads.nowhere:Head", "config": {}}, "cannot be imported"),
         ({"class": "this_is_not_imported:Head", "config": {}}, "Import this_is_not_imported before"),
-        ({"class": "antigravity:Head", "config": {}}, "not megalabel's"),
-        ({"config": {}}, "in place of a class"),
-        (7, "in place of a class"),
+        ({"class": "antigravity:Head", "config": {}}, "not part of megalabel"),
+        ({"config": {}}, "not a class and a config"),
+        (7, "not a class and a config"),
     ],
 )
 def test_settings_import_no_other_code(inner, match):

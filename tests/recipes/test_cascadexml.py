@@ -57,7 +57,7 @@ def test_the_wiring_is_the_papers(deep_bert):
     encoder, head = recipe.encoder, recipe.head
     twelfths = [[round(12 * layer) for layer in readout.layers] for readout in encoder.readouts]
     assert twelfths == [[5, 6], [8], [10], [12]]
-    assert {readout.pool for readout in encoder.readouts} == {"first"}
+    assert {readout.pooling for readout in encoder.readouts} == {"first"}
     assert encoder.joins[0][0].p == 0.2
     assert encoder.joins[0][1].weight.shape == (encoder.dim, 2 * encoder.dim)
     assert head.n_views == 4

@@ -83,7 +83,7 @@ def test_the_wiring_is_the_papers(tiny_bert):
     assert (rewiring.prune, rewiring.prune_threshold, rewiring.prune_scope) == ("threshold", 0.01, "layer")
     assert (rewiring.regrow, rewiring.regrow_init) == ("random", "zero")
     assert (rewiring.distinct_inputs, rewiring.keep_optimizer_state) == (False, False)
-    assert recipe.encoder.readouts[0].pool == "first"
+    assert recipe.encoder.readouts[0].pooling == "first"
     rates = {name: values[0] for name, values in recipe.optimizers.base.items()}
     assert rates == {"encoder": 1e-5, "auxiliary": 5e-4, "head": 0.01}
     fused = recipe.optimizers["head"]

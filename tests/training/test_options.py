@@ -186,7 +186,7 @@ def test_choices_are_those_of_the_parts():
     from megalabel.training.loop import PRECISIONS
 
     parts: dict[tuple[str, str], tuple[Any, ...]] = {
-        ("renee", "tokenizer"): tuple(name.replace("own", "wordpiece") for name in TOKENIZERS),
+        ("renee", "tokenizer"): TOKENIZERS,
         ("renee", "precision"): ("auto", *PRECISIONS),
         ("cascadexml", "tree_source"): SOURCES,
         ("cascadexml", "path_score"): get_args(PathScore),
