@@ -64,7 +64,7 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     readouts = [Readout(pooling=pooling)] if one else readout_per_level(fractions, tree.depth, pooling)
     encoder, _, batches = shared.text_side(
         corpus, kept, options,
-        bag={"views": 1 if one else tree.depth + 1}, transformer={"readouts": readouts, "join": True},
+        bag={"n_views": 1 if one else tree.depth + 1}, transformer={"readouts": readouts, "join": True},
     )  # fmt: skip
     if options.encoder != "bag" and not (options.layers or one):
         check_enough_layers(encoder.n_layers, fractions)
