@@ -58,7 +58,8 @@ class Frozen(Encoder):
     def views(self, batch: Batch) -> Tensor:
         """The views of a training batch, from the cache if there is one."""
         if self.cache is None:
-            return self(batch.tokens, batch.mask)
+            views: Tensor = self(batch.tokens, batch.mask)
+            return views
         raw = torch.from_numpy(self.cache[batch.rows.cpu().numpy()])
         return self._finish(raw.to(batch.tokens.device).float())
 

@@ -173,7 +173,7 @@ class CascadeHead(RowGradients, Head):
             if self.training:  # in evaluation no optimizer would empty the list
                 self.row_gradients[level].append(gradient)
             return value
-        with_gradient: Tensor = DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)
+        with_gradient: Tensor = DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)  # type: ignore[no-untyped-call]
         return with_gradient
 
     @torch.no_grad()

@@ -99,7 +99,7 @@ class DualEncoderHead(BindsLabels, Head):
             x, v = normalize(views[:, 0], dim=1), normalize(vectors.to(views.dtype), dim=1)
             weights = self._weights(positives, len(views)).to(x.dtype)
             columns = torch.searchsorted(scored, positives.labels)
-            value: Tensor = _DecoupledSoftmax.apply(
+            value: Tensor = _DecoupledSoftmax.apply(  # type: ignore[no-untyped-call]
                 x, v, positives.rows, columns, weights, self.temperature, max(1, CELLS // max(len(x), 1))
             )
         return value
@@ -122,7 +122,8 @@ class DualEncoderHead(BindsLabels, Head):
         if positives.texts is not None and hard.numel():
             found = hard[positives.texts].flatten().long()
             parts.append(found[found >= 0])
-        return torch.cat(parts).unique()
+        scored: Tensor = torch.cat(parts).unique()
+        return scored
 
     def _encoded(self, ids: Tensor) -> Tensor:
         """The vectors of some labels' texts, not normalized: ids (m,) to (m, D)."""

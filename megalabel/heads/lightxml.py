@@ -13,12 +13,13 @@ from torch.nn.functional import logsigmoid, pad
 
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import DenseGradient, RowGradients
-from megalabel.heads.base import Head, best_of, topk_by_rows
+from megalabel.heads.base import Head, topk_by_rows
 from megalabel.heads.checks import check_arguments, check_labels, check_reduction
 from megalabel.kernels.candidates.candidate_scores import candidate_bce, candidate_scores
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.shortlist import shortlist
 from megalabel.kernels.core.checks import check_excluded
+from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Positives, Reduction, ScoreType, TopK
 
@@ -128,7 +129,7 @@ class LightXMLHead(RowGradients, Head):
             if self.training:  # in evaluation an attached optimizer takes no gradients
                 self.row_gradients[part].append(gradient)
             return value
-        with_gradient: Tensor = DenseGradient.apply(value, *self.tables()[part], gradient)
+        with_gradient: Tensor = DenseGradient.apply(value, *self.tables()[part], gradient)  # type: ignore[no-untyped-call]
         return with_gradient
 
     @torch.no_grad()

@@ -197,11 +197,12 @@ def _calibrated(top: TopK, score_type: ScoreType, labels: sp.csr_matrix) -> tupl
 
 
 def _log_odds(scores: np.ndarray, score_type: ScoreType) -> np.ndarray:
-    values = scores.astype(float)
+    values: np.ndarray = scores.astype(float)
     if score_type == "logit":
         return values
     p = np.clip(values, LEAST, 1 - LEAST)
-    return np.log(p) - np.log1p(-p)
+    log_odds: np.ndarray = np.log(p) - np.log1p(-p)
+    return log_odds
 
 
 def _roots(top: TopK, score_type: ScoreType, slope: float, offset: float) -> TopK:

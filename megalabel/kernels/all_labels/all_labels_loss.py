@@ -108,7 +108,7 @@ def all_labels_loss(
         check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
     task = _Task(positives, loss, scale, rule, step, wanted, chunk, compute_dtype)
-    found: Tensor = _AllLabelsLoss.apply(x, weight, bias, task)
+    found: Tensor = _AllLabelsLoss.apply(x, weight, bias, task)  # type: ignore[no-untyped-call]
     return found
 
 
