@@ -102,7 +102,10 @@ def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dic
         for j, level in enumerate(tree.levels):
             for array_name, array in level.arrays.items():
                 np.save(folder / f"{name}{i}-level{j}-{array_name}.npy", array)
-    return [{"beams": tree.beams, "scores": tree.scores, "files": f"{name}{i}"} for i, tree in enumerate(trees)]
+    return [
+        {"beams": tree.beams, "post_processor": tree.post_processor, "files": f"{name}{i}"}
+        for i, tree in enumerate(trees)
+    ]
 
 
 def load_trees(folder: Path, name: str, n_features: int, shapes: Sequence[dict[str, Any]]) -> list[SparseBeam]:
@@ -117,5 +120,5 @@ def load_trees(folder: Path, name: str, n_features: int, shapes: Sequence[dict[s
             }
             levels.append(Chunks(n_features, **arrays))
         order = np.load(folder / f"{prefix}-order.npy", allow_pickle=False)
-        trees.append(SparseBeam(levels, order, shape["beams"], shape["scores"]))
+        trees.append(SparseBeam(levels, order, shape["beams"], shape["post_processor"]))
     return trees

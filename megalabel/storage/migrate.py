@@ -140,6 +140,8 @@ def _renamed(value: Any) -> Any:
             keys = CONFIG_KEYS.get(str(new["class"]).rpartition(":")[2], {})
             config = {keys.get(key, key): inside for key, inside in config.items()}
             new["config"] = {**config, **_path_score(config)}
+        if {"beams", "scores"} <= new.keys() and "sizes" not in new:  # a tree of a linear classifier
+            new["post_processor"] = new.pop("scores")
         if new.keys() == {"layers", "pool"}:
             new["pooling"] = new.pop("pool")
         return new

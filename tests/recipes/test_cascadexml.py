@@ -156,7 +156,7 @@ def test_a_saved_tree_is_used(tmp_path):
     arguments = {**SMALL, "tree": str(tmp_path / "tree"), "clusters": (), "beams": (2, 8), "head_optimizer": "sgd"}
     recipe = cascadexml(planted(), **arguments)
     assert recipe.head.sizes == (2, 16, 64)
-    assert torch.equal(recipe.head.place.argsort(), torch.from_numpy(order))
+    assert torch.equal(recipe.head.label_to_row.argsort(), torch.from_numpy(order))
     assert isinstance(recipe.optimizers["head"], RowSGD)
 
 

@@ -72,8 +72,8 @@ def test_a_damaged_folder_is_refused(name, saved, model, tmp_path):
 @pytest.mark.parametrize(
     ("fact", "value"),
     [
-        ("joint_trees", [{"beams": [10], "scores": "cube"}]),
-        ("joint_trees", [{"beams": [10, 10], "scores": "l3-hinge"}]),
+        ("joint_trees", [{"beams": [10], "post_processor": "cube"}]),
+        ("joint_trees", [{"beams": [10, 10], "post_processor": "l3-hinge"}]),
         ("word_trees", []),
         ("word_trees", 7),
         ("word_trees", [{}]),
