@@ -1,4 +1,4 @@
-"""What version 0.1.0 wrote, with the names of today: manifests of models, and the recipe.json of runs."""
+"""Translates what earlier versions wrote to current names: model manifests, tensors, and recipe.json of runs."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ HELD_OUT_FOR_HYBRID = 0.05  # what version 0.1.0 held out with `hybrid` where `v
 
 
 def model_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a saved model with the class paths and keys of today; one of today as it is."""
+    """The manifest of a saved model with current class paths and keys; a current manifest is unchanged."""
     new = {key: _renamed(value) for key, value in manifest.items() if key != "sha256"}
     if {"joined", "alone"} <= manifest.keys():
         new["joint_trees"] = _named(new.pop("joined"), "joined")
@@ -83,24 +83,25 @@ def model_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_json(facts: dict[str, Any]) -> dict[str, Any]:
-    """The content of a run's recipe.json with the names of today."""
+    """The content of a run's recipe.json with current names."""
     arguments = facts.get("arguments")
     return {**facts, "arguments": migrate_arguments(arguments)} if isinstance(arguments, dict) else facts
 
 
 def held_out(facts: dict[str, Any]) -> tuple[float, int]:
-    """The fraction of its training texts that a run of 0.1.0 held out, and the seed by which they were drawn.
+    """The fraction of its training texts that a run of 0.1.0 held out, and the seed of the draw.
 
-    facts: its recipe.json with the names of today.
+    facts: its recipe.json with current names.
     """
     arguments = facts["arguments"]
     return float(arguments.get("validation_fraction", 0.0)), int(arguments.get("seed", 0))
 
 
 def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a recipe of version 0.1.0 as options of today; today's come back as they are.
+    """The arguments of a recipe of version 0.1.0 as current options; current ones are unchanged.
 
-    `hybrid = true`, which was an option of three recipes, becomes `second_stage = "hybrid"`, which is no option.
+    `hybrid = true`, which was an option of three recipes, becomes `second_stage = "hybrid"`, which is not an
+    option.
     """
     if not any(name in arguments for name in (*OPTIONS, "hybrid")):
         return arguments
@@ -122,7 +123,7 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def tensor_names(tensors: dict[str, Any], expected: Container[str]) -> dict[str, Any]:
-    """Entries of a file of tensors under the names of today, where the module expects these."""
+    """Renames the entries of a file of tensors if the module expects them under their current names."""
 
     def renamed(name: str) -> str:
         prefix, dot, last = name.rpartition(".")
