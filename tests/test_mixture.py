@@ -144,7 +144,7 @@ def test_rankings_that_say_nothing_do_no_harm(rng):
     "weights", [[], [0, 0], [1, -1], [float("nan"), 1], [float("inf"), 1], "12", ["a", 1], None], ids=str
 )
 def test_weights_that_cannot_be(weights):
-    with pytest.raises(SettingError, match="one from 0 up for each ranking"):
+    with pytest.raises(SettingError, match="one of at least 0 per ranking"):
         Mixture.from_weights(weights)
 
 
@@ -162,7 +162,7 @@ def test_weights_that_cannot_be(weights):
     ids=str,
 )
 def test_settings_that_cannot_be(settings):
-    with pytest.raises(SettingError, match="as many finite numbers of each"):
+    with pytest.raises(SettingError, match="equally many finite numbers"):
         Mixture(*settings)
 
 

@@ -218,4 +218,4 @@ def fan_in_growth(
 def _places(layer: FanIn, x: Tensor, positives: Positives, loss: str) -> Tensor:
     label_loss.check_loss(loss)
     n = layer.n_labels
-    return PositiveCells.from_positives(positives, len(x), Chunks(n, n, [range(1)])).places
+    return PositiveCells.from_positives(positives, len(x), Chunks(n, n, [range(1)])).cells
