@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, Protocol, get_args
 
 from megalabel.errors import SettingError
 from megalabel.heads.checks import check_arguments, check_reduction
 from megalabel.kernels.candidates.beam import PathScore
-
-if TYPE_CHECKING:
-    from megalabel.heads.cascade import CascadeHead
+from megalabel.types import Reduction
 
 SCORES = get_args(PathScore)
 
 
-def check_cascade(head: CascadeHead) -> None:
+class CascadeArguments(Protocol):
+    """The attributes of a cascade that are checked, all filled in."""
+
+    sizes: tuple[int, ...]
+    dim: int
+    n_views: int
+    beams: tuple[int, ...]
+    level_dropout: tuple[float, ...]
+    level_weights: tuple[float, ...]
+    path_score: PathScore
+    reduction: Reduction
+
+
+def check_cascade(head: CascadeArguments) -> None:
     """Raises SettingError unless the attributes of a cascade fit each other and the sizes of its tree."""
     levels = len(head.sizes)
     check_arguments(

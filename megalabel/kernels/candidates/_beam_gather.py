@@ -1,4 +1,4 @@
-"""Torch body of `candidates/beam.py` for devices without a body of their own: gathers the candidates' rows."""
+"""Torch implementation of `candidates/beam.py` for devices without a compiled one: gathers candidates' rows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BYTES = 256 << 20  # gathered rows at a time
 def gathered(
     views: Tensor, tables: BeamTables, k: int, path_score: str, excluded: Tensor | None
 ) -> tuple[Tensor, Tensor, bool]:
-    """Labels (B, k) and scores (B, k), and whether all logits on the way were finite.
+    """Labels (B, k) and scores (B, k), and whether all logits were finite.
 
-    excluded: text · L + label, rising.
+    excluded: text · L + label, ascending.
     """
     labels = torch.full((len(views), k), -1, device=views.device)
     best = torch.full((len(views), k), -torch.inf, device=views.device)
@@ -84,7 +84,7 @@ def _logits(x: Tensor, weight: Tensor, bias: Tensor, of: Tensor, rows: Tensor) -
 
 
 def _first(of: Tensor, keys: Tensor, ids: Tensor, room: int, n: int) -> tuple[Tensor, Tensor]:
-    """The `room` best cells of each text, ties to the lower id, and each one's place among its text's."""
+    """The `room` best cells of each text, ties to the lower id, and the rank of each among its text's."""
     rank = ids.argsort(stable=True)
     rank = rank[keys[rank].argsort(descending=True, stable=True)]
     rank = rank[of[rank].argsort(stable=True)]

@@ -1,6 +1,6 @@
-"""The best labels of each text, found by beam search down a tree of clusters.
+"""Beam search for the best labels of each text in a tree of clusters.
 
-    z[i, n] = views[i] · weights[i][n] + biases[i][n]     levels i = 0 … K − 1: clusters, K: places of labels
+    z[i, n] = views[i] · weights[i][n] + biases[i][n]     levels i = 0 … K − 1: clusters, K: labels in tree order
     kept[i] = the beams[i] best candidates of level i; those of level 0 are all its nodes, those of level i + 1
               the children of kept[i]
     p(n)    = σ(z of n)                            path_score="label"
@@ -8,17 +8,16 @@
             = Π σ(z) from the top down to n        path_score="path"
             = σ(z of n) · √ p(n's parent)          path_score="decayed"
 
-Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022), with "path" and "decayed" by p. The
-former is a probabilistic label tree; the latter weighs a level half as much as the one below it, since a level
-that is trained on what the one above shortlists knows much of it already. A product is ranked by its logarithm,
-summed in float64 and rounded to float32, a single factor by its z; only then is the probability made. So the
-order holds where probabilities are 0 or 1 in float32, and scores that print alike need not be a tie. Ties go to
-the lower row, among labels to the lower label id. A beam that covers every node gives the answer of scoring all
-labels.
+Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022) or, with "path" and "decayed", by p.
+"path" is a probabilistic label tree. "decayed" weighs a level half as much as the one below it, since a level that
+is trained on the shortlist of the level above already depends on its scores. A product is ranked by its logarithm,
+summed in float64 and rounded to float32, a single factor by its z; the probability is computed afterwards. So the
+order is correct even where probabilities are 0 or 1 in float32, and equal printed scores need not be ties. Ties go
+to the lower row, among labels to the lower label id. A beam that covers every node makes the search exact.
 
-Which implementation runs: on a CPU numba's (`_cpu/beam.py`), text by text; level 0 of more than one text is a
-matrix product over chunks of texts, dealt out to torch's threads: how many there are does not change a bit.
-Elsewhere torch gathers the candidates' rows in bounded pieces. `plain` is the definition: tests trust it.
+On a CPU numba runs (`_cpu/beam.py`), text by text; level 0 of more than one text is a matrix product over chunks
+of texts, which are distributed over torch's threads without effect on the result. On other devices torch gathers
+the candidates' rows in parts of bounded size. `plain` is the reference implementation of the tests.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ def plain(
     path_score: PathScore = "label",
     exclude: Positives | None = None,
 ) -> TopK:
-    """The same answer from lists of candidates, one text after the other; float64 tables stay float64."""
+    """The same result from lists of candidates, text by text; float64 tables stay float64."""
     last = len(weights) - 1
     hidden = set() if exclude is None else set(zip(exclude.rows.tolist(), exclude.labels.tolist(), strict=True))
     labels, best = torch.full((len(views), k), -1), torch.full((len(views), k), -torch.inf)
@@ -101,7 +100,7 @@ def beam_topk(
     path_score: PathScore = "label",
     exclude: Positives | None = None,
 ) -> TopK:
-    """The k best labels that a beam reaches; arguments and errors as `BeamSearch` has them, checked every time."""
+    """The k best labels that a beam reaches; arguments and errors are those of `BeamSearch`."""
     return BeamSearch(weights, biases, offsets, order, beams, path_score)(views, k, exclude)
 
 
@@ -221,7 +220,7 @@ class BeamSearch:
 
 
 def _pairs(exclude: Positives | None, n: int, n_labels: int) -> Tensor | None:
-    """Excluded pairs as text · L + label, rising; None where there are none."""
+    """Excluded pairs as text · L + label, ascending; None if there are none."""
     if exclude is None or not len(exclude):
         return None
     check_excluded(exclude, n, n_labels)
