@@ -47,7 +47,7 @@ def batch(n: int, n_labels: int, dim: int) -> tuple[Tensor, Positives]:
     """Embeddings (B, D) that want a gradient, and three labels a text."""
     torch.manual_seed(0)
     x = torch.randn(n, dim).requires_grad_()
-    return x, Positives.of(torch.arange(n).repeat_interleave(3), torch.randint(0, n_labels, (3 * n,)))
+    return x, Positives.from_pairs(torch.arange(n).repeat_interleave(3), torch.randint(0, n_labels, (3 * n,)))
 
 
 def products(n: int, n_labels: int, dim: int) -> Step:

@@ -164,7 +164,7 @@ def test_numbers_that_do_not_fit():
     with pytest.raises(SettingError, match="1 model; expected two or more"):
         megalabel.Ensemble([one])
     with pytest.raises(SettingError, match="3 weights for 2 models"):
-        megalabel.Ensemble([one, one], Mixture.of([1, 1, 1]))
+        megalabel.Ensemble([one, one], Mixture.from_weights([1, 1, 1]))
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,11 @@ def text_side(
         SettingError: there is no such encoder, or it cannot have such a tokenizer.
     """
     name, learned = options.encoder, options.tokenizer != "wordpiece"
-    kind = options.tokenizer if learned else "own"
-    tokenizer = build.tokenizer_for(name, kind, corpus, options.vocabulary)
+    tokenizer = build.tokenizer_for(name, options.tokenizer, corpus, options.vocabulary)
     dropouts: dict[str, Any] = {"dropout": 0.0, "token_dropout": 0.0} if frozen else {
         "dropout": dropout, "token_dropout": options.token_dropout,
     }  # fmt: skip
-    transformer = {**transformer, "checkpointing": options.gradient_checkpointing, **dropouts}
+    transformer = {**transformer, "gradient_checkpointing": options.gradient_checkpointing, **dropouts}
     encoder: Encoder | None = None
     if tokenizer is None:
         sparse = options.sparse_embedding_updates and not frozen
@@ -88,8 +87,8 @@ def text_side(
     rows = training_rows(corpus, tokenizer, options.max_length, kept, options.label_texts == "yes")
     if name == "bag":
         more: dict[str, Any] = {
-            "pairs": options.bigram_min_count,
-            "hidden": options.hidden_dim,
+            "bigram_min_count": options.bigram_min_count,
+            "hidden_dim": options.hidden_dim,
             "dim": WIDTHS["bag"],
         }
         encoder = build.bag(tokenizer, rows, learned=learned, **more, **bag, **dropouts)

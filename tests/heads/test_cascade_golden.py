@@ -44,7 +44,7 @@ def head_of(case: Case, factored: bool = False, **arguments: object) -> CascadeH
 def pairs(labels: list[set[int]]) -> Positives:
     rows = [row for row, own in enumerate(labels) for _ in own]
     flat = [label for own in labels for label in own]
-    return Positives.of(torch.tensor(rows, dtype=torch.int64), torch.tensor(flat, dtype=torch.int64))
+    return Positives.from_pairs(torch.tensor(rows, dtype=torch.int64), torch.tensor(flat, dtype=torch.int64))
 
 
 def reference(case: Case, reduction: str = "mean") -> Side:
@@ -92,10 +92,9 @@ def predicts_the_same(
     case: Case, scores: str, k: int, exclude: list[set[int]] | None = None
 ) -> tuple[TopK, np.ndarray]:
     """Scores agree, and labels wherever float32 tells scores apart. What the head found, and the right labels."""
-    found = head_of(case, scores=scores).topk(torch.from_numpy(case.views), k, exclude=exclude and pairs(exclude))
-    labels, best = topk(
-        case.cascade, case.views, case.beams, case.sizes[-1] + k, scores, exclude
-    )  # all it reaches
+    head, excluded, most = head_of(case, path_score=scores), exclude and pairs(exclude), case.sizes[-1] + k
+    found = head.topk(torch.from_numpy(case.views), k, exclude=excluded)
+    labels, best = topk(case.cascade, case.views, case.beams, most, scores, exclude)  # all labels it reaches
     labels_found, scores_found = found.numpy()
     np.testing.assert_allclose(scores_found, best[:, :k], rtol=1e-5)
     assert ((labels_found == -1) == (labels[:, :k] == -1)).all()
@@ -207,7 +206,7 @@ def test_best_labels(depth, leaves, shared, scores):
 @pytest.mark.parametrize("scores", SCORES)
 def test_one_text_alone_gets_the_same_answer(scores):
     case = planted_case(3, "ragged", shared=False)
-    whole = head_of(case, scores=scores).topk(torch.from_numpy(case.views), 7)
+    whole = head_of(case, path_score=scores).topk(torch.from_numpy(case.views), 7)
     for row in range(4):
         one, _ = predicts_the_same(case.texts(slice(row, row + 1)), scores, 7)
         assert torch.equal(one.ids[0], whole.ids[row])

@@ -49,7 +49,7 @@ def test_the_wiring_is_the_papers(deep_bert):
     recipe = lightxml(planted(), encoder=str(deep_bert), max_length=16, clusters=(8,), candidates=3)
     readout = recipe.encoder.readouts[0]
     assert [round(12 * layer) for layer in readout.layers] == [12, 11, 10, 9, 8]
-    assert readout.pool == "first"
+    assert readout.pooling == "first"
     assert recipe.encoder.dim == recipe.head.dim == 5 * 32
     assert recipe.encoder.dropout.p == 0.5
     assert recipe.head.bottleneck.out_features == 300

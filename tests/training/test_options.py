@@ -179,17 +179,17 @@ def test_choices_are_those_of_the_parts():
     from megalabel.heads.wrappers.projection import ACTIVATIONS
     from megalabel.inputs.words import TokenPattern
     from megalabel.kernels.all_labels.label_loss import LOSSES
-    from megalabel.kernels.candidates.beam import Scores
-    from megalabel.kernels.linear.sparse_beam import Scores as PostProcessor
+    from megalabel.kernels.candidates.beam import PathScore
+    from megalabel.kernels.linear.sparse_beam import PathScore as PostProcessor
     from megalabel.labels.features import SOURCES
     from megalabel.metrics.ranking import UNWEIGHTED, WEIGHTED
     from megalabel.training.loop import PRECISIONS
 
     parts: dict[tuple[str, str], tuple[Any, ...]] = {
-        ("renee", "tokenizer"): tuple(name.replace("own", "wordpiece") for name in TOKENIZERS),
+        ("renee", "tokenizer"): TOKENIZERS,
         ("renee", "precision"): ("auto", *PRECISIONS),
         ("cascadexml", "tree_source"): SOURCES,
-        ("cascadexml", "path_score"): tuple(name.replace("fading", "decayed") for name in get_args(Scores)),
+        ("cascadexml", "path_score"): get_args(PathScore),
         ("spartex", "group"): GROUPS,
         ("spartex", "loss"): LOSSES,
         ("spartex", "projection_activation"): ACTIVATIONS,
