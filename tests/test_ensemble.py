@@ -122,7 +122,7 @@ def test_what_is_no_model_and_no_mixture(model):
     ):
         with pytest.raises(SettingError, match=match):
             megalabel.Ensemble(parts)
-    with pytest.raises(SettingError, match=r"a list as mixture.*Mixture\.of"):
+    with pytest.raises(SettingError, match=r"a list as mixture.*Mixture\.from_weights"):
         megalabel.Ensemble(model.parts, [1, 2, 3])
 
 
