@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data_of
+from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data_of, trusting
 from megalabel.cli.reading import reads
 
 
@@ -25,9 +25,8 @@ def ensemble(
 ) -> None:
     """Merge the predictions of several runs, weighted on the texts that all of them held out."""
     from megalabel.cli.merge_runs import ensemble_runs
-    from megalabel.training.trust import trusting
 
-    with trusting(trust or ()):
+    with trusting(trust):
         ensemble_runs(
             runs, out, data, weights, device, lambda run, data: open_data_of(run, data, opened), typer.echo
         )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataOfRun, Device, Run, Trust, open_data_of
+from megalabel.cli.arguments import DataOfRun, Device, Run, Trust, open_data_of, trusting
 from megalabel.cli.reading import reads
 from megalabel.errors import SettingError
 
@@ -37,13 +37,13 @@ def evaluate(
     from megalabel.models.base import load
 
     depths = _depths(k)
-    model = load(run, device=device, trust=trust or ())
-    corpus = open_data_of(run, data, opened)
-    constants = corpus.propensity_constants
-    given = (constants[0] if a is None else a, constants[1] if b is None else b)
-    known = corpus.propensity if a is None and b is None else given
-    typer.echo(propensity_source(corpus.name, known), err=True)
-    found = measure(model, corpus, k=depths, a=a, b=b, batch_size=batch_size, progress=True)
+    with trusting(trust):
+        model, corpus = load(run, device=device, trust=trust or ()), open_data_of(run, data, opened)
+        constants = corpus.propensity_constants
+        given = (constants[0] if a is None else a, constants[1] if b is None else b)
+        known = corpus.propensity if a is None and b is None else given
+        typer.echo(propensity_source(corpus.name, known), err=True)
+        found = measure(model, corpus, k=depths, a=a, b=b, batch_size=batch_size, progress=True)
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)
     typer.echo(report([(str(run), found)]))

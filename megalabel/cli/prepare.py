@@ -60,8 +60,7 @@ def tokenize(
         f"{function.name} ({source}): encoder {options.encoder}, {options.max_length} tokens of each text",
         err=True,
     )
-    kind = "own" if options.tokenizer == "wordpiece" else options.tokenizer
-    tokenizer = tokenizer_for(options.encoder, kind, corpus, options.vocabulary)
+    tokenizer = tokenizer_for(options.encoder, options.tokenizer, corpus, options.vocabulary)
     tokenizer = tokenizer or Transformer.pretrained(options.encoder).tokenizer
     for side, texts in (("trn", corpus.train.texts), ("lbl", corpus.label_texts)):
         folder: Path | None = prepared_folder(corpus, side, tokenizer, options.max_length)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BASE = "base"  # the run that the run in a folder builds on, where one command trains both
 FIRST = "first"  # the trained model, while the second stage is at work
+FREE = ("log_every",)  # options that change nothing but the log: a run may go on with other values of them
 HELD_OUT = "held_out.npy"  # the rows of the training side that the run did not learn from, (n,) int64, rising
 
 
@@ -78,7 +79,8 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
     """Whether the run in `out`, which must be this very one, is finished; None where there is no run yet.
 
     Raises:
-        SettingError: `out` holds something else, or a run with another recipe, other arguments or other data.
+        SettingError: `out` holds something else, or a run with another recipe, other arguments (but for those in
+            `FREE`) or other data.
     """
     check_out(out, finished=True)
     if not (out / "recipe.json").exists():
@@ -219,7 +221,7 @@ def _compared(facts: Any) -> Any:
     """
     if not isinstance(facts, dict):
         return facts
-    return {k: v for k, v in facts.items() if k not in ("path", "opened") and v is not None}
+    return {k: v for k, v in facts.items() if k not in ("path", "opened", *FREE) and v is not None}
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:
