@@ -6,6 +6,8 @@ import pytest
 from support.read_back import put, read
 from support.trap_files import refused
 
+from megalabel.data.corpus import Corpus
+
 OBJECTS = [{"text": "a", "labels": ["x"]}, {"text": "b\nc", "labels": ["y", "x"]}, {"text": "d", "labels": []}]
 
 
@@ -49,7 +51,6 @@ def test_a_document_larger_than_the_blocks_in_which_it_is_read(tmp_path):
         ('[\n{"text":"a","labels":["x"]},\n]', 3, "does not parse"),
         ('[\n{"text":"a","labels":["x"]},\n\n{"text":"b"}]', 4, "without 'labels'"),
         ('[\n{"text":"a","labels":["x"]},\n7]', 3, "a JSON number"),
-        ('{"data":[{"text":"a","labels":["x"]}]}', 1, "keys ['data']"),
         ('{"text":{"0":"a"},"labels":{"0":["x"]}}', 1, "'text' is a JSON object"),
         ('[{"text":"a","labels":[' + "9" * 5000 + "]}]", 1, "too many digits"),
         ('[{"text":"a","labels":' + "[" * 3000, 1, "does not parse"),
@@ -60,8 +61,12 @@ def test_documents_that_are_none(tmp_path, content, line, found):
 
 
 def test_what_to_do_about_a_wrapped_document(tmp_path):
-    report = refused(put(tmp_path, train__json='{"rows":[{"text":"a"}]}'), "line 1", "keys ['rows']")
-    assert "jq -c '.rows[]'" in report.findings[0].message
+    assert read(put(tmp_path, train__json='{"rows":[{"text":"a","labels":["x"]}]}'))[:2] == (["a"], [["x"]])
+    report = refused(put(tmp_path, train__json='{"rows":[{"text":"a"}]}'), "train.json", "the keys ['text']")
+    assert "--labels-field" in report.findings[0].message
+    put(tmp_path, train__json='{"rows":[{"body":"a","tags":["x"],"topics":["y"]}]}')
+    corpus = Corpus.open(tmp_path, text_field="body", labels_field="topics")
+    assert list(corpus.train.texts) == ["a"] and list(corpus.label_texts) == ["y"]
     report = refused(
         put(tmp_path, train__json='{"text":{"0":"a"},"labels":[]}'), "line 1", "'text' is a JSON object"
     )

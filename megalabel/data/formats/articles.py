@@ -2,7 +2,7 @@
 
 `{"articles": [{"title": "...", "abstractText": "...", "decsCodes": ["..."]}, ...]}`: the only array of objects in
 it holds the records. The text is `text`, or title and abstract (see `title_content`); the labels are the list
-under the first of `KEYS` that the records have.
+under the first of `KEYS` that the records have. The options of the fields name other keys.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ KEYS = ("labels", "decsCodes", "meshMajor", "meshTerms", "subjects", "codes", "t
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.json and, if it exists, test.json; each is held in memory as a whole."""
     choice = TitleAndContent(source.name, source.parts, source.separator)
-    key: list[str] = []
+    text_field = findings.options.text
+    key = [findings.options.labels_field] if findings.options.labels_field else []
 
     def records(path: Path, found: Findings) -> Iterator[Record]:
         values = _array(path, found)
@@ -38,7 +39,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
         for number, value in enumerate(values, 1):
             where = f"{path}, record {number}"
             try:
-                text = string(value["text"], "text", where) if "text" in value else choice.text(value, where)
+                text = _text(value, text_field, choice, where)
                 labels = items(value.get(key[0], []), key[0], where)
             except DataError as error:
                 found.error("type", path, error)
@@ -51,6 +52,10 @@ def read(source: Source, findings: Findings) -> CorpusData:
     data = data_from_records(source, records, Vocabulary.beside(source.folder, findings), findings)
     choice.note(source.train, findings)
     return data
+
+
+def _text(value: dict[str, Any], field: str, choice: TitleAndContent, where: str) -> str:
+    return string(value[field], field, where) if field in value else choice.text(value, where)
 
 
 def _array(path: Path, findings: Findings) -> list[dict[str, Any]]:
@@ -86,6 +91,6 @@ def _labels_key(values: list[dict[str, Any]], path: Path) -> str:
     raise DataError(
         f"records with the keys {sorted(values[0])}"[:200],
         wanted=f"a list of labels under one of {', '.join(KEYS)}",
-        next_step="rename the key of the labels",
+        next_step="name the key with labels_field (--labels-field)",
         where=path,
     )
