@@ -89,6 +89,12 @@ def test_spartex_labels_that_are_large_numbers_are_names(tmp_path):
     assert corpus.n_labels == L and "700001" in list(corpus.label_texts)
 
 
+def test_spartex_test_labels_of_thousands_of_digits_are_no_ids(tmp_path):
+    files = {**layouts.spartex(), "test_labels.txt": "0\n" * 7 + "9" * 5000 + "\n"}
+    with pytest.raises(DataError, match="only names or only ids"):
+        Corpus.open(put(tmp_path, files))
+
+
 def test_spartex_eurlex_file_names_and_rows_without_labels(tmp_path):
     files = {"train_texts.txt": "a\nb\n", "train_labels.txt": "x y\n\n"}
     corpus = Corpus.open(put(tmp_path, files))

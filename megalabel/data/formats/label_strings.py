@@ -14,6 +14,7 @@ from pathlib import Path
 from megalabel.data.findings import Findings
 from megalabel.data.formats.cascade_texts import MARK
 from megalabel.data.formats.contract import Found, Source
+from megalabel.data.formats.labels_as_words import is_id
 from megalabel.data.label_rows import LabelRows, check_count
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.text_lines import find_file, lines, read_text_lines
@@ -70,7 +71,7 @@ def _records(source: Source, path: Path, by_id: bool, findings: Findings) -> Ite
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
         if MARK in text and source.separator is not None:
             text = text.replace(MARK, source.separator)
-        ids = by_id and all(label.isascii() and label.isdigit() for label in row)
+        ids = by_id and all(map(is_id, row))
         yield Record(number, text, [int(label) for label in row] if ids else row)
 
 
