@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from megalabel.data.filters import FilterPairs
-from megalabel.data.texts import Texts, check_list
+from megalabel.data.texts import Texts
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
+from megalabel.models.depth import at_least_one, check_padding, reach
+from megalabel.models.find import find_model
+from megalabel.models.text_list import as_texts
 from megalabel.progress import Progress
 from megalabel.storage import migrate
-from megalabel.storage.files import read_json, recover
+from megalabel.storage.files import recover
+from megalabel.storage.limits import out_of_files, too_many_files
 from megalabel.storage.manifest import NAME, read_manifest
+from megalabel.storage.paths import as_path
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -50,7 +55,7 @@ class Classifier(ABC):
 
     def topk(
         self,
-        texts: Sequence[str] | sp.csr_matrix,
+        texts: Iterable[str] | sp.csr_matrix,
         k: int = 10,
         *,
         exclude: np.ndarray | None = None,
@@ -60,19 +65,22 @@ class Classifier(ABC):
         """The best k labels of each text, best first, as numpy arrays (N, k); ties go to the lower label.
 
         Args:
-            texts: N texts; one text is [text]. Rows (N, V) where `n_features` is a number.
-            k: labels per text. Where it exceeds L, the rest is -1 with score -inf.
+            texts: N texts, as `as_texts` takes them: a list, a column of a table, a generator; one text is
+                [text]. Rows (N, V) where `n_features` is a number.
+            k: labels per text. Where it exceeds L, the rest is -1 with score -inf: L are computed.
             exclude: (F, 2) pairs (row, label) that must not be among the answers.
             batch_size: texts that are scored together.
             progress: the title of a progress bar; "" for none.
 
         Raises:
-            SettingError: k or batch_size below 1, pairs of rows that there are not.
-            DataError: texts where it reads rows and the other way round, rows of another width, NaN or inf.
+            SettingError: k or batch_size below 1, a k whose padding alone would fill the memory, pairs of rows
+                that there are not.
+            DataError: a table or a set in place of a list of texts, texts where it reads rows and the other way
+                round, rows of another width, NaN or inf.
         """
 
         def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
-            return self.rank(texts, k, exclude=exclude, batch_size=batch_size, advance=advance)
+            return self.rank(texts, self.reach(k), exclude=exclude, batch_size=batch_size, advance=advance)
 
         at_least_one("batch_size", batch_size)
         return self.in_blocks(texts, k, rank, exclude=exclude, progress=progress)
@@ -80,18 +88,25 @@ class Classifier(ABC):
     def in_blocks(
         self, texts: Any, k: int, rank: Rank, *, exclude: np.ndarray | None = None, progress: str = ""
     ) -> TopK:
-        """Checks the arguments of `topk` and calls `rank` block by block."""
+        """Checks the arguments of `topk` and calls `rank` block by block, which may return fewer than k labels."""
         at_least_one("k", k)
         texts = self.check_texts(texts)
         n = len(texts) if self.n_features is None else texts.shape[0]
+        check_padding(k, len(self.label_texts), n)
         forbidden = FilterPairs(exclude, n)
         ids, scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
         with Progress(progress, n) as shown:
             for start in range(0, n, self.block_size):
                 rows = slice(start, min(start + self.block_size, n))
                 never = forbidden.block(rows.start, rows.stop)
-                ids[rows], scores[rows] = rank(texts[rows], rows, never, shown.advance).numpy()
+                found = rank(texts[rows], rows, never, shown.advance).numpy()
+                width = found[0].shape[1]
+                ids[rows, :width], scores[rows, :width] = found
         return TopK(ids, scores)
+
+    def reach(self, k: int) -> int:
+        """The number of labels that are computed where k are asked for: no more than there are."""
+        return reach(k, len(self.label_texts))
 
     @abstractmethod
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
@@ -101,8 +116,7 @@ class Classifier(ABC):
         """The texts, or rows, in the form that `rank` takes; DataError if they are not what the model reads."""
         if self.n_features is not None:
             return BagOfWords(self.n_features).check(texts)
-        check_list(texts)
-        return texts
+        return as_texts(texts)
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
@@ -119,9 +133,9 @@ class Classifier(ABC):
     ) -> Self:
         """What `save` wrote, checked first."""
 
-    def predict(self, texts: Sequence[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
-        """The best k labels of each text by name, with their scores."""
-        ids, scores = self.topk(texts, k).numpy()
+    def predict(self, texts: Iterable[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
+        """The best k labels of each text by name, with their scores; all labels where k exceeds their number."""
+        ids, scores = self.topk(texts, self.reach(k)).numpy()
         return [
             [(self.label_texts[int(i)], float(s)) for i, s in zip(row, values, strict=True) if i >= 0]
             for row, values in zip(ids, scores, strict=True)
@@ -139,13 +153,18 @@ def load(
         trust: modules outside megalabel that the folder's parts may come from.
 
     Raises:
-        FormatError: no model, or one that is damaged.
+        FormatError: no model, one that is damaged, or a run that is not finished.
+        SettingError: no path, or too many open files.
     """
-    folder = model_folder(folder)
-    manifest = read_json(folder / NAME, next_step=RESTORE_FOLDER) if (folder / NAME).is_file() else {}
-    kind = migrate.model_manifest(manifest).get("model", DEFAULT)
-    found: type[Classifier] = named_class(str(kind), Classifier, trust, folder)
-    return found.load(folder, device=device, trust=trust)
+    try:
+        found_in, manifest = find_model(folder)
+        kind = migrate.model_manifest(manifest).get("model", DEFAULT)
+        found: type[Classifier] = named_class(str(kind), Classifier, trust, found_in)
+        return found.load(found_in, device=device, trust=trust)
+    except (FormatError, OSError) as error:
+        if out_of_files(error):
+            raise too_many_files(folder) from error
+        raise
 
 
 def read_model_manifest(
@@ -171,21 +190,16 @@ def read_model_manifest(
 
 def model_folder(folder: str | Path) -> Path:
     """The folder itself or, of a run folder, its model's; what a killed save left half done is put right."""
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     if not (folder / NAME).exists() and (folder / "recipe.json").exists():
         folder = folder / "model"
     recover(folder)
     return folder
 
 
-def at_least_one(name: str, value: int) -> None:
-    """SettingError unless the value is a whole number from 1 up."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{name} = {value!r}", wanted="a whole number from 1 up", next_step=f"correct {name}")
-
-
-def check_room(folder: Path) -> None:
-    """SettingError where a model cannot be saved: a file, a folder with something else in it."""
+def check_room(folder: str | Path) -> Path:
+    """The folder in which a model can be saved; SettingError for a file, a folder with something else, no path."""
+    folder = as_path(folder, "folder")
     empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not empty and not (folder / NAME).is_file():
         raise SettingError(
@@ -193,6 +207,7 @@ def check_room(folder: Path) -> None:
             wanted="a new folder, or one with an older model",
             next_step="give another folder",
         )
+    return folder
 
 
 def class_name(part: object) -> str:

@@ -83,8 +83,7 @@ class Ensemble(Classifier):
 
     def save(self, folder: str | Path) -> None:
         """Writes each part into a folder of its own; an older model is replaced whole. SettingError otherwise."""
-        folder = Path(folder)
-        check_room(folder)
+        folder = check_room(folder)
         with atomic_folder(folder) as new:
             for i, part in enumerate(self.parts):
                 part.save(new / f"part{i}")

@@ -103,8 +103,7 @@ class HybridClassifier(Classifier):
 
     def save(self, folder: str | Path) -> None:
         """Writes all of it; an older model there is replaced whole. SettingError if anything else is there."""
-        folder = Path(folder)
-        check_room(folder)
+        folder = check_room(folder)
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             self.text.save(new / "text")

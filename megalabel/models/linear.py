@@ -70,8 +70,7 @@ class LinearClassifier(Classifier):
 
     def save(self, folder: str | Path) -> None:
         """Writes features, trees and names; an older model there is replaced whole. SettingError otherwise."""
-        folder = Path(folder)
-        check_room(folder)
+        folder = check_room(folder)
         with atomic_folder(folder) as new:
             if isinstance(self.text, SparseText):
                 self.text.save(new / "text")
