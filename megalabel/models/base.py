@@ -17,6 +17,7 @@ from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.models.depth import at_least_one, check_padding, reach
 from megalabel.models.find import find_model
 from megalabel.models.text_list import as_texts
+from megalabel.models.trained_on import TrainedOn
 from megalabel.progress import Progress
 from megalabel.storage import migrate
 from megalabel.storage.files import recover
@@ -46,12 +47,14 @@ class Classifier(ABC):
         n_features: V of one that reads bags of words, scipy sparse rows (N, V), in place of texts; else None.
         score_type: whether its scores are probabilities or logits.
         block_size: texts that are ranked together.
+        trained_on: the counts of the labels in its training set; None where they are not known.
     """
 
     label_texts: Texts
     n_features: int | None = None
     score_type: ScoreType = "probability"
     block_size: int = BLOCK
+    trained_on: TrainedOn | None = None
 
     def topk(
         self,

@@ -60,6 +60,7 @@ class Ensemble(Classifier):
                 where="weights",
             )
         self.label_texts, self.n_features = parts[0].label_texts, parts[0].n_features
+        self.trained_on = next((part.trained_on for part in parts if part.trained_on is not None), None)
 
     def rankings(
         self,

@@ -28,6 +28,7 @@ from megalabel.models.base import (
 from megalabel.models.linear import CPU, load_trees, save_trees
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import reading, write_manifest
 from megalabel.types import ScoreType, TopK
@@ -107,6 +108,7 @@ class HybridClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             self.text.save(new / "text")
+            save_trained_on(new, self.trained_on)
             facts = {
                 "model": class_name(self),
                 "n_labels": len(self.label_texts),
@@ -131,7 +133,9 @@ class HybridClassifier(Classifier):
         with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
             joint = load_trees(folder, "joint", text.n_word_features, manifest["joint_trees"])
             words = load_trees(folder, "words", text.size, manifest["word_trees"])
-            return cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
+            model = cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
+        model.trained_on = load_trained_on(folder, len(model.label_texts)) or base.trained_on
+        return model
 
 
 def scaled_embeddings(model: NeuralClassifier, texts: Sequence[str], scale: float) -> np.ndarray:

@@ -27,6 +27,7 @@ from megalabel.models.base import (
     read_model_manifest,
 )
 from megalabel.models.label_names import NAMES, load_names, save_names
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import reading, write_manifest
 from megalabel.types import TopK
@@ -75,6 +76,7 @@ class LinearClassifier(Classifier):
             if isinstance(self.text, SparseText):
                 self.text.save(new / "text")
             save_names(new, self.label_texts)
+            save_trained_on(new, self.trained_on)
             shapes = save_trees(new, "tree", self.trees)
             facts = {"trees": shapes, "n_labels": len(self.label_texts), "n_features": self.n_features}
             write_manifest(new, FORMAT, {"model": class_name(self), **facts})
@@ -91,7 +93,9 @@ class LinearClassifier(Classifier):
         with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
             text = learned or BagOfWords(size)
             trees = load_trees(folder, "tree", text.size, manifest["trees"])
-            return cls(text, trees, load_names(folder))
+            model = cls(text, trees, load_names(folder))
+        model.trained_on = load_trained_on(folder, len(model.label_texts))
+        return model
 
 
 def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:

@@ -35,6 +35,7 @@ from megalabel.models.depth import at_least_one
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural_parts import load_parts, with_n_labels
 from megalabel.models.text_list import as_texts
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
 from megalabel.storage.tensors import fill, save_tensors
@@ -202,6 +203,7 @@ class NeuralClassifier(Classifier):
             self.head.save_files(new)
             self.encoder.tokenizer.save(new)
             save_names(new, self.label_texts)
+            save_trained_on(new, self.trained_on)
             facts: dict[str, Any] = {
                 "model": class_name(self),
                 "n_labels": len(self.label_texts),
@@ -244,4 +246,5 @@ class NeuralClassifier(Classifier):
         names = load_names(folder)
         encoder, head, side = load_parts(folder, manifest, trust)
         model = cls(encoder, head, names, int(manifest["max_length"]), side)
+        model.trained_on = load_trained_on(folder, len(names))
         return model.to(device).restore(folder)

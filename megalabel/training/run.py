@@ -18,6 +18,7 @@ from megalabel.heads.base import Head
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.trained_on import TrainedOn
 from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
 from megalabel.training.direct import solve
@@ -104,6 +105,7 @@ class Run:
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()
         self.begun = self.saved = time.monotonic()
         self.resumed = self.fitted = False
+        self.trained_on = TrainedOn.from_data(recipe.data)
 
     def begin(self) -> None:
         """Moves the modules to the device, and takes up the last checkpoint or checks the recipe."""
@@ -165,7 +167,8 @@ class Run:
         names, side = recipe.data.label_texts, recipe.label_texts
         if side is not None:  # the head that trains needs them too
             NeuralClassifier(recipe.encoder, recipe.head, names, recipe.max_length, side)
-        return NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+        model = NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+        return self.trained_on.attach(model)
 
     def validate(self) -> bool:
         """Measures the held-out texts, saves the model if it is the best so far; True if training should stop."""
@@ -208,7 +211,7 @@ class Run:
             model.save(self.trained)
         classifier: Classifier = model
         if recipe.second_stage is not None:
-            classifier = recipe.second_stage(model, self.log.say)
+            classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
         weights = [t for module in recipe.modules().values() for t in module.state_dict().values()]
         facts = {
