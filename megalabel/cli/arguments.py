@@ -27,6 +27,12 @@ NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")]
 OutRun = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
 Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1; by default a GPU if any.")]
 Threads = Annotated[int | None, typer.Option(metavar="INT", help="CPU threads; by default all cores.")]
+TextField = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column or key of the texts; by default `text`.")
+]
+Encoding = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The encoding of text files, such as cp1252; by default UTF-8.")
+]
 Trust = Annotated[
     list[str] | None,
     typer.Option(metavar="PACKAGE", help="A package beside megalabel whose code may be run; may be repeated."),

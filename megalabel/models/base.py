@@ -46,6 +46,7 @@ class Classifier(ABC):
         label_texts: the names of the L labels.
         n_features: V of one that reads bags of words, scipy sparse rows (N, V), in place of texts; else None.
         score_type: whether its scores are probabilities or logits.
+        loss_name: what they belong to: the loss of a head, "mixture"; see `megalabel.models.scores`.
         block_size: texts that are ranked together.
         trained_on: the counts of the labels in its training set; None where they are not known.
     """
@@ -53,6 +54,7 @@ class Classifier(ABC):
     label_texts: Texts
     n_features: int | None = None
     score_type: ScoreType = "probability"
+    loss_name: str = "bce"
     block_size: int = BLOCK
     trained_on: TrainedOn | None = None
 

@@ -41,6 +41,8 @@ class Ensemble(Classifier):
             read bags of words, something else than a mixture, a mixture of another number.
     """
 
+    loss_name = "mixture"
+
     def __init__(self, parts: Sequence[Classifier], mixture: Mixture | None = None) -> None:
         _check_alike(parts)
         self.parts = tuple(parts)

@@ -52,6 +52,8 @@ class HybridClassifier(Classifier):
         SettingError: no tree, trees of other features, inputs or labels, a mixture of another number.
     """
 
+    loss_name = "mixture"
+
     def __init__(
         self,
         base_model: NeuralClassifier,

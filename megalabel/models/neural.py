@@ -67,7 +67,7 @@ class NeuralClassifier(Classifier):
         label_side: LabelTexts | None = None,
     ) -> None:
         self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_names, max_length
-        self.label_side, self.score_type = label_side, head.score_type
+        self.label_side, self.score_type, self.loss_name = label_side, head.score_type, head.loss_name
         if label_side is not None:
             for part in having(head, BindsLabels):
                 part.bind(label_side)
