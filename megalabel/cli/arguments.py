@@ -11,7 +11,7 @@ import typer
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
-    from megalabel.data.corpus import Corpus
+    from megalabel.data.corpus import Corpus, Split
 
 DataSet = Annotated[str, typer.Argument(metavar="DATA", help="A folder or file of data, or bundled:NAME.")]
 DataOfRun = Annotated[
@@ -51,9 +51,10 @@ def complete(choices: tuple[object, ...]) -> Callable[[str], list[str]]:
 def data_path(data: str) -> Path:
     """Where a data set lies that is named on the command line."""
     from megalabel.data.catalog import bundled_folder
+    from megalabel.storage.paths import as_path
 
     name = data.removeprefix("bundled:")
-    return bundled_folder(name) if name != data else Path(data)
+    return bundled_folder(name) if name != data else as_path(data, "data")
 
 
 def open_data(data: str) -> Corpus:
@@ -71,6 +72,15 @@ def open_data_of(run: str | Path, data: str | None) -> Corpus:
         SettingError: no data set is named, and the run does not say where its data set is, or it is gone.
     """
     return open_data(data if data is not None else data_of(run))
+
+
+def open_data_to_measure(data: str) -> tuple[Corpus, Split]:
+    """The data set that is named on the command line, and its split that is measured: its test split, or all of a
+    file or folder that holds one split alone.
+    """
+    from megalabel.data.test_side import open_to_measure
+
+    return open_to_measure(data_path(data))
 
 
 def data_of(run: str | Path) -> str:

@@ -5,60 +5,69 @@ from __future__ import annotations
 import gzip
 import io
 import sys
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust
 from megalabel.errors import SettingError
 
+if TYPE_CHECKING:
+    from megalabel.inference.predict import Wanted
+    from megalabel.models.base import Classifier
+
+
+Texts = Annotated[
+    str,
+    typer.Argument(
+        metavar="[TEXTS]",
+        help="Texts (lines, .jsonl, .csv, .tsv, .parquet; each .gz) or bags of words; - for a pipe.",
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FORMAT",
+        help="lines, jsonl, json, csv, tsv or parquet; by default by the suffix, of a pipe by its first line.",
+    ),
+]
+Out = Annotated[
+    str | None, typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz; - for the screen.")
+]
+Probabilities = Annotated[
+    bool, typer.Option("--probabilities", help="Write probabilities where the scores are logits or a mixture.")
+]
+Threshold = Annotated[float | None, typer.Option(metavar="FLOAT", help="Leave out labels with lower scores.")]
+MinLabels = Annotated[
+    int, typer.Option(metavar="INT", help="Best labels that are written below the threshold too.")
+]
+
 
 def predict(
     run: Run,
-    texts: Annotated[
-        str,
-        typer.Argument(
-            metavar="[TEXTS]",
-            help="Texts (lines, .jsonl, .csv, .tsv, .parquet; each .gz) or bags of words; - for a pipe.",
-        ),
-    ] = "-",
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz; - for the screen."),
-    ] = None,
+    texts: Texts = "-",
+    out: Out = None,
     k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Labels per text.")] = 10,
-    probabilities: Annotated[
-        bool, typer.Option("--probabilities", help="Write probabilities where the scores are logits or a mixture.")
-    ] = False,
-    threshold: Annotated[
-        float | None, typer.Option(metavar="FLOAT", help="Leave out labels with lower scores.")
-    ] = None,
-    min_labels: Annotated[
-        int, typer.Option(metavar="INT", help="Best labels that are written below the threshold too.")
-    ] = 0,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FORMAT",
-            help="lines, jsonl, json, csv, tsv or parquet; by default by the suffix, of a pipe by its first line.",
-        ),
-    ] = None,
+    probabilities: Probabilities = False,
+    threshold: Threshold = None,
+    min_labels: MinLabels = 0,
+    format: Format = None,
     text_field: TextField = None,
     encoding: Encoding = None,
     trust: Trust = None,
     device: Device = None,
 ) -> None:
     """Write the top labels of each text as JSON lines or npz, with what the scores are."""
-    from megalabel.inference.predict import Wanted, format_of, read_inputs, write_jsonl, write_npz
+    from megalabel.inference.predict import Wanted, format_of, read_inputs
     from megalabel.inference.reading import TEXT, How
     from megalabel.models.base import load
-    from megalabel.storage.files import write_bytes_atomically
+    from megalabel.models.find import note_unfinished
 
     kind = format_of(out)
-    to_screen = kind == "jsonl" and (out is None or out == "-")
-    if to_screen and sys.stdout is None:
+    if kind == "jsonl" and out in (None, "-") and sys.stdout is None:
         raise SettingError("standard output is closed", wanted="a place for the answers", next_step="give -o FILE")
     model = load(run, device=device, trust=trust or ())
+    note_unfinished(run, _say)
     wanted = Wanted(k, probabilities, threshold, min_labels)
     wanted.check(model)
     if k > len(model.label_texts):
@@ -66,28 +75,33 @@ def predict(
     stdin = None if sys.stdin is None else sys.stdin.buffer
     if texts == "-" and stdin is not None and stdin.isatty():
         _say("reading texts from the terminal, one per line; the end is Ctrl-D")
-    rows = read_inputs(
-        model, texts, stdin, How(format, TEXT if text_field is None else text_field, encoding), _say
-    )
-    title = "" if to_screen and sys.stdout.isatty() else "predicting"
-    if to_screen:
+    how = How(format, TEXT if text_field is None else text_field, encoding)
+    rows = read_inputs(model, texts, stdin, how, _say)
+    if _write(model, rows, wanted, out, kind) == 0:
+        _say(f"{'standard input' if texts == '-' else texts} holds no texts")
+
+
+def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None, kind: str) -> int:
+    """Writes the answers to standard output or a file; returns the number of texts."""
+    from megalabel.inference.predict import write_jsonl, write_npz
+    from megalabel.storage.files import write_bytes_atomically
+
+    if out is None or out == "-":
         file = _text(sys.stdout.buffer)
-        try:
-            n = write_jsonl(model, rows, wanted, file, title)
+        try:  # without a bar beside answers on the screen
+            return write_jsonl(model, rows, wanted, file, "" if sys.stdout.isatty() else "predicting")
         finally:
             file.detach()  # flushes; standard output stays open
-    elif kind == "npz":
-        n = write_npz(model, rows, wanted, str(out), title)
-    else:
-        with write_bytes_atomically(str(out)) as raw:
-            packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if str(out).lower().endswith(".gz") else None
-            file = _text(packed or raw)
-            n = write_jsonl(model, rows, wanted, file, title)
-            file.detach()  # flushes; `raw` stays open for its owner
-            if packed:
-                packed.close()
-    if n == 0:
-        _say(f"{'standard input' if texts == '-' else texts} holds no texts")
+    if kind == "npz":
+        return write_npz(model, rows, wanted, out, "predicting")
+    with write_bytes_atomically(out) as raw:
+        packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if out.lower().endswith(".gz") else None
+        file = _text(packed or raw)
+        n = write_jsonl(model, rows, wanted, file, "predicting")
+        file.detach()  # flushes; `raw` stays open for its owner
+        if packed:
+            packed.close()
+    return n
 
 
 def _say(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,10 +49,11 @@ def find_model(path: object) -> tuple[Path, dict[str, Any]]:
     return folder, manifest
 
 
-def unfinished(path: Path) -> bool:
-    """Whether a path is the model folder of a run whose training has not ended."""
+def note_unfinished(path: Path, say: Callable[[str], Any]) -> None:
+    """Says so where a path is the model folder of a run whose training has not ended."""
     recipe = path.parent / RECIPE
-    return path.name == "model" and recipe.is_file() and not _facts(recipe).get("finished", True)
+    if path.name == "model" and recipe.is_file() and not _facts(recipe).get("finished", True):
+        say(f"{path.parent}: the run is not finished; this is its best model so far")
 
 
 def _check_finished(run: Path) -> None:

@@ -21,12 +21,15 @@ class Source:
         train: the file of the training texts.
         test: the file of the test texts, or None.
         name: the name of the data set.
+        only: "trn" or "tst" where `train` is the only split that is read: which files, such as those of filter
+            pairs, belong to it. "" where training and test files are what they are called.
     """
 
     folder: Path
     train: Path
     test: Path | None
     name: str
+    only: str = ""
 
 
 @dataclass
