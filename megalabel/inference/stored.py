@@ -106,7 +106,7 @@ def evaluate_predictions(
 
 def _read_npz(path: Path, k: int) -> Stored:
     try:
-        with np.load(path, allow_pickle=False) as found:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             if {"labels", "scores"} <= set(found.files):
                 return Stored(TopK(*checked_arrays(TopK(found["labels"], found["scores"]))), None)
             names = ", ".join(found.files)[:80]
@@ -213,7 +213,7 @@ def _reached(
     depths: list[int], top: TopK, truth: Truth, path: Path, *, explicit: bool, notes: list[str]
 ) -> list[int]:
     """The depths that the predictions reach; SettingError for one that was asked for and is not reached."""
-    width, labels = top.k, truth.labels.shape[1]
+    width, labels = top.k, len(truth.columns)
     if width >= min(max(depths), labels):
         return depths
     if explicit:
