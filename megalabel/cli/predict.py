@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from megalabel.models.base import Classifier
 
 
+LABELS = 10  # per text
+
 Texts = Annotated[
     str,
     typer.Argument(
@@ -47,7 +49,7 @@ def predict(
     run: Run,
     texts: Texts = "-",
     out: Out = None,
-    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Labels per text.")] = 10,
+    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Labels per text.")] = LABELS,
     probabilities: Probabilities = False,
     threshold: Threshold = None,
     min_labels: MinLabels = 0,
@@ -70,7 +72,7 @@ def predict(
     note_unfinished(run, _say)
     wanted = Wanted(k, probabilities, threshold, min_labels)
     wanted.check(model)
-    if k > len(model.label_texts):
+    if k > len(model.label_texts) and k != LABELS:
         _say(f"k = {k:,}: the model has {len(model.label_texts):,} labels, and all of them are ranked")
     stdin = None if sys.stdin is None else sys.stdin.buffer
     if texts == "-" and stdin is not None and stdin.isatty():

@@ -35,7 +35,7 @@ def as_texts(texts: object) -> Sequence[str]:
         if callable(convert):
             return _checked(convert())
     if not isinstance(texts, Iterable):
-        raise SettingError(f"a {_kind(texts)}", wanted=WANTED, next_step="write [text] for a single text")
+        raise SettingError(_a(texts), wanted=WANTED, next_step="write [text] for a single text")
     return _checked(list(texts))
 
 
@@ -67,14 +67,14 @@ def _refuse(texts: Any) -> None:
         )
     if isinstance(texts, Mapping):
         raise DataError(
-            f"a {_kind(texts)} with {len(texts)} keys",
+            f"{_a(texts)} with {len(texts)} keys",
             wanted=WANTED,
             next_step="give its values, list(texts.values()), or the entry that holds the texts",
             where="texts",
         )
     if isinstance(texts, Set):
         raise DataError(
-            f"a {_kind(texts)}, whose order is arbitrary",
+            f"{_a(texts)}, whose order is arbitrary",
             wanted=f"{WANTED}, since answers come in the order of the texts",
             next_step="give a list, such as sorted(texts)",
             where="texts",
@@ -119,6 +119,11 @@ def _repair(text: object) -> str:
     if isinstance(text, Mapping):
         return "give the texts of the records, as in [record['text'] for record in records]"
     return "decode it, as in text.decode()" if isinstance(text, bytes) else "convert the texts to str"
+
+
+def _a(value: object) -> str:
+    name = _kind(value)
+    return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"
 
 
 def _kind(value: object) -> str:

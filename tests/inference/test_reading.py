@@ -1,4 +1,4 @@
-"""Texts are read for prediction as the readers of data sets read them: the inputs that users report, and neighbors."""
+"""Texts are read for prediction as data sets are read: the inputs that users report, and neighbors."""
 
 import gzip
 import io
