@@ -24,7 +24,7 @@ def model():
 class Table:
     """As pandas.DataFrame: iterating gives the names of the columns."""
 
-    columns = ["text", "x"]
+    columns = ("text", "x")
     shape = (3, 2)
 
     def __len__(self):
@@ -40,7 +40,7 @@ class Table:
 class Dataset:
     """As datasets.Dataset: it has column_names, and its rows are dictionaries."""
 
-    column_names = ["body", "x"]
+    column_names = ("body", "x")
 
     def __len__(self):
         return 3
@@ -136,7 +136,10 @@ def test_what_is_no_list_of_texts_is_refused_with_the_next_step(model, texts, sa
 def test_an_open_file_is_refused(model, tmp_path):
     (tmp_path / "t.txt").write_text("a\nb\n")
     for mode in ("r", "rb"):
-        with open(tmp_path / "t.txt", mode) as file, pytest.raises(SettingError, match="an open file.*splitlines"):
+        with (
+            open(tmp_path / "t.txt", mode) as file,
+            pytest.raises(SettingError, match=r"an open file.*splitlines"),
+        ):
             model.topk(file, 1)
 
 

@@ -31,6 +31,7 @@ from megalabel.data.formats.contract import Format, Source
 from megalabel.data.text_lines import find_file
 from megalabel.data.types import CorpusData
 from megalabel.errors import DataError, SettingError
+from megalabel.storage.paths import as_path
 
 _RAW_PARTS = ("trn_", "tst_", "Y.txt", "trn.json", "tst.json", "lbl.json", "filter_labels_")
 
@@ -51,7 +52,7 @@ def locate(path: str | Path, *, name: str | None = None, format: str | None = No
         SettingError: there is no format of that name.
     """
     try:
-        return _locate(Path(path), name, format)
+        return _locate(as_path(path, "data"), name, format)
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",

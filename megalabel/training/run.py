@@ -19,6 +19,7 @@ from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.trained_on import TrainedOn
+from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
 from megalabel.training.direct import solve
@@ -69,9 +70,9 @@ def train(
         DataError: a loss that is NaN or infinite.
     """
     if isinstance(recipe, DirectRecipe):
-        return solve(recipe, Path(out), pick(device), quiet=quiet)
+        return solve(recipe, as_path(out, "out"), pick(device), quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
-    run = Run(recipe, Path(out), pick(device), quiet=quiet, callback=callback)
+    run = Run(recipe, as_path(out, "out"), pick(device), quiet=quiet, callback=callback)
     if create_run_folder(run.out, recipe):
         parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
         return load(run.out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
@@ -104,8 +105,7 @@ class Run:
         self.trained = out / ("model" if recipe.second_stage is None else FIRST)
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()
         self.begun = self.saved = time.monotonic()
-        self.resumed = self.fitted = False
-        self.trained_on = TrainedOn.from_data(recipe.data)
+        self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
 
     def begin(self) -> None:
         """Moves the modules to the device, and takes up the last checkpoint or checks the recipe."""
