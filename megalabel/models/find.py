@@ -78,7 +78,7 @@ def _no_model(path: Path) -> FormatError:
         step = f"did you mean {near}?" if near else "correct the path, or train one with `megalabel train`"
         return _error(path, "there is no such folder", step)
     if not path.is_dir():
-        return _error(path, "a file", "give the run first, then the texts or the data")
+        return _error(path, "a file", "name the folder, not a file; the run comes before the texts or the data")
     if (path / RECIPE).is_file():
         return _error(path, "the run has no model (model/manifest.json is missing)", RESTORE_FOLDER)
     if (path.parent / RECIPE).is_file():
