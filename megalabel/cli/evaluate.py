@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import Device, Trust, data_of, open_data_to_measure
-from megalabel.errors import SettingError
+from megalabel.errors import FormatError, SettingError
 
 What = Annotated[
     Path,
@@ -72,7 +73,7 @@ def evaluate(
     typer.echo(report([(str(run), found)]))
     if sys.stdout is not None:
         sys.stdout.flush()
-    facts = about(corpus, split, run)
+    facts = about(corpus, split, run, data)
     if file is not None:
         write_metrics(file, found, facts)
     elif model is not None:
@@ -85,10 +86,23 @@ def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:
 
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     file = (run.parent if inside else run) / "metrics.json"
+    before = _about(file)
+    if before.get("path", facts["path"]) != facts["path"]:
+        _say(f"{file}: replaces the metrics on {before['path']} of {before.get('date')}")
     try:
         write_metrics(file, found, facts)
     except OSError as error:
         _say(f"{file} cannot be written ({error.strerror or error}); give -o FILE to keep the metrics elsewhere")
+
+
+def _about(file: Path) -> dict[str, Any]:
+    """What the metrics in a file are about; nothing for a file of 0.1.0, a damaged one or none."""
+    from megalabel.storage.files import read_json
+
+    with contextlib.suppress(FormatError, OSError):
+        about = read_json(file, next_step=None).get("about")
+        return about if isinstance(about, dict) else {}
+    return {}
 
 
 def _say(line: str) -> None:

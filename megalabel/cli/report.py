@@ -20,12 +20,13 @@ def write_metrics(file: Path, found: dict[str, float], about: dict[str, Any]) ->
     write_json(file, {**{name: round(value, 4) for name, value in found.items()}, "about": about})
 
 
-def about(data: Corpus, split: Split, model: Path) -> dict[str, Any]:
-    """What was measured on what, when, and by which version."""
+def about(data: Corpus, split: Split, model: Path, place: str | None = None) -> dict[str, Any]:
+    """What was measured on what, when, and by which version; `place` is the file or folder where it was named."""
+    path = data.path if place is None or place.startswith("bundled:") else Path(place).absolute()
     return {
         "model": str(model),
         "data": data.name,
-        "path": None if data.path is None else str(data.path),
+        "path": None if path is None else str(path),
         "texts": len(split),
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "version": __version__,

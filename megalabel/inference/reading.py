@@ -19,7 +19,7 @@ from megalabel.inference.guess import cells, choose, delimiter
 from megalabel.inference.source import LONGEST, Source, open_source
 
 TEXT = "text"  # the key, or the column, of the texts
-LABELS = ("labels", "label", "target_ind", "target_rel")  # true labels, which are not passed on
+LABELS = ("labels", "score_type", "target_ind", "target_rel")  # fields that an answer has itself, or true labels
 ROWS = 16384  # of a Parquet file, read together
 
 Say = Callable[[str], Any]

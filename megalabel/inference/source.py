@@ -15,6 +15,7 @@ from megalabel.errors import DataError, SettingError, line_of
 from megalabel.storage.paths import as_path
 
 LONGEST = 1 << 28  # bytes of a line: what is longer is no text, and must not fill the memory
+LARGEST = 1 << 30  # bytes of a JSON array, or of a Parquet file on a pipe
 HEAD = 1 << 16  # bytes at the start that the format is decided by
 STDIN = "standard input"
 
@@ -48,9 +49,17 @@ class Source:
         return [line.removesuffix("\r") for line in text.split("\n")[:n]]
 
     def read(self) -> bytes:
-        """All bytes, for formats that cannot be streamed."""
+        """All bytes, for formats that cannot be streamed; DataError for more than 1 GiB of them."""
         with _damage(self.name):
-            return self._buffered.read()
+            found = self._buffered.read(LARGEST + 1)
+        if len(found) > LARGEST:
+            raise DataError(
+                f"more than {LARGEST:,} bytes, which must be read as a whole",
+                wanted="JSON lines, or a Parquet file that is plain and no pipe",
+                next_step="convert a JSON array with: jq -c '.[]'",
+                where=self.name,
+            )
+        return found
 
     def lines(self) -> Iterator[tuple[int, str]]:
         """Yields each line with its number (from 1) and its line end; lines end at newlines alone.
