@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import Device, Trust, data_of, open_data_to_measure
+from megalabel.cli.arguments import Device, Trust, data_of, open_data_to_measure, trusting
 from megalabel.errors import FormatError, SettingError
 
 What = Annotated[
@@ -62,14 +62,15 @@ def evaluate(
     stored = is_predictions(run)
     if stored and data is None:
         raise SettingError("predictions without a data set", wanted="RUN and DATA, the texts with true labels")
-    model = None if stored else load(run, device=device, trust=trust or ())
-    corpus, split = open_data_to_measure(data if data is not None else data_of(run))
-    if model is None:
-        found = evaluate_predictions(run, corpus, split, k=depths, a=a, b=b, say=_say)
-    else:
-        note_unfinished(run, _say)
-        given, size = depths or DEPTHS, batch_size
-        found = measure(model, corpus, split=split, k=given, a=a, b=b, batch_size=size, progress=True, say=_say)
+    with trusting(trust):
+        model = None if stored else load(run, device=device, trust=trust or ())
+        corpus, split = open_data_to_measure(data if data is not None else data_of(run))
+        if model is None:
+            found = evaluate_predictions(run, corpus, split, k=depths, a=a, b=b, say=_say)
+        else:
+            note_unfinished(run, _say)
+            shown = {"batch_size": batch_size, "progress": True, "say": _say}
+            found = measure(model, corpus, split=split, k=depths or DEPTHS, a=a, b=b, **shown)  # type: ignore[arg-type]
     typer.echo(report([(str(run), found)]))
     if sys.stdout is not None:
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust
+from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, trusting
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
@@ -68,19 +68,20 @@ def predict(
     kind = format_of(out)
     if kind == "jsonl" and out in (None, "-") and sys.stdout is None:
         raise SettingError("standard output is closed", wanted="a place for the answers", next_step="give -o FILE")
-    model = load(run, device=device, trust=trust or ())
-    note_unfinished(run, _say)
-    wanted = Wanted(k, probabilities, threshold, min_labels)
-    wanted.check(model)
-    if k > len(model.label_texts) and k != LABELS:
-        _say(f"k = {k:,}: the model has {len(model.label_texts):,} labels, and all of them are ranked")
-    stdin = None if sys.stdin is None else sys.stdin.buffer
-    if texts == "-" and stdin is not None and stdin.isatty():
-        _say("reading texts from the terminal, one per line; the end is Ctrl-D")
-    how = How(format, TEXT if text_field is None else text_field, encoding)
-    rows = read_inputs(model, texts, stdin, how, _say)
-    if _write(model, rows, wanted, out, kind) == 0:
-        _say(f"{'standard input' if texts == '-' else texts} holds no texts")
+    with trusting(trust):
+        model = load(run, device=device, trust=trust or ())
+        note_unfinished(run, _say)
+        wanted = Wanted(k, probabilities, threshold, min_labels)
+        wanted.check(model)
+        if k > len(model.label_texts) and k != LABELS:
+            _say(f"k = {k:,}: the model has {len(model.label_texts):,} labels, and all of them are ranked")
+        stdin = None if sys.stdin is None else sys.stdin.buffer
+        if texts == "-" and stdin is not None and stdin.isatty():
+            _say("reading texts from the terminal, one per line; the end is Ctrl-D")
+        how = How(format, TEXT if text_field is None else text_field, encoding)
+        rows = read_inputs(model, texts, stdin, how, _say)
+        if _write(model, rows, wanted, out, kind) == 0:
+            _say(f"{'standard input' if texts == '-' else texts} holds no texts")
 
 
 def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None, kind: str) -> int:

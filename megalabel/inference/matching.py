@@ -35,7 +35,7 @@ class Truth:
     @property
     def same_labels(self) -> bool:
         """Whether every label of one side is a label of the other, in whatever order."""
-        n = self.labels.shape[1]
+        n = int(self.labels.shape[1])
         return len(self.columns) == n and len(np.unique(self.columns[self.columns >= 0])) == n
 
 

@@ -1,4 +1,4 @@
-"""Several trained classifiers as one, their rankings merged: what `megalabel ensemble` makes."""
+"""An ensemble of trained classifiers, whose rankings are merged."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from megalabel.models.base import (
     check_room,
     class_name,
     load,
-    model_folder,
     read_model_manifest,
 )
+from megalabel.models.find import model_folder
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import reading, write_manifest
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 
 class Ensemble(Classifier):
-    """The mixture of what several classifiers answer.
+    """Merges the rankings of several classifiers.
 
     Args:
-        parts: two or more classifiers of any kind over the same labels, in the same order.
-        mixture: of their scores, in their order; default: scores as they are, each classifier counts the same.
+        parts: two or more classifiers of any kind over the same labels in the same order.
+        mixture: the calibrations and weights of the classifiers; default: scores as they are, with equal weights.
 
     Raises:
-        SettingError: fewer than two, what is no classifier, other labels, some that read texts beside some that
-            read bags of words, something else than a mixture, a mixture of another number.
+        SettingError: fewer than two classifiers, other objects, different labels, some classifiers read texts and
+            some bags of words, or the mixture has another number of weights.
     """
 
     loss_name = "mixture"
@@ -46,19 +46,18 @@ class Ensemble(Classifier):
     def __init__(self, parts: Sequence[Classifier], mixture: Mixture | None = None) -> None:
         _check_alike(parts)
         self.parts = tuple(parts)
-        self.mixture = Mixture.of([1.0] * len(parts)) if mixture is None else mixture
+        self.mixture = Mixture.from_weights([1.0] * len(parts)) if mixture is None else mixture
         if not isinstance(self.mixture, Mixture):
             raise SettingError(
                 f"a {type(self.mixture).__name__} as mixture",
                 wanted="a Mixture",
-                next_step="write Mixture.of([1, 2]) for weights (from megalabel.models.mixture), or leave it out",
+                next_step="pass megalabel.models.mixture.Mixture.from_weights([1, 2]), or leave it out",
                 where="mixture",
             )
         if len(self.mixture.weights) != len(parts):
             raise SettingError(
                 f"{len(self.mixture.weights)} weights for {len(parts)} models",
-                wanted="one for each",
-                next_step="give as many weights as models, in their order",
+                wanted="one weight per model, in their order",
                 where="weights",
             )
         self.label_texts, self.n_features = parts[0].label_texts, parts[0].n_features
@@ -71,13 +70,13 @@ class Ensemble(Classifier):
         exclude: np.ndarray | None = None,
         batch_size: int = 256,
     ) -> list[TopK]:
-        """What each part answers, in their order: the best k labels."""
+        """The k best labels by each classifier, in their order."""
         return [part.topk(texts, k, exclude=exclude, batch_size=batch_size) for part in self.parts]
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
-        """The best k labels of a block of texts, scores from 0 to 1.
+        """The k best labels of a block of texts, scores from 0 to 1.
 
-        A label counts where a part has it among its best max(k, 50).
+        The best max(k, 50) labels of each classifier are merged.
         """
         found = self.rankings(texts, max(k, DEPTH), exclude, batch_size)
         merged = self.mixture.merge(found, [part.score_type for part in self.parts], k)
@@ -85,7 +84,7 @@ class Ensemble(Classifier):
         return merged
 
     def save(self, folder: str | Path) -> None:
-        """Writes each part into a folder of its own; an older model is replaced whole. SettingError otherwise."""
+        """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
         folder = check_room(folder)
         with atomic_folder(folder) as new:
             for i, part in enumerate(self.parts):
@@ -102,7 +101,7 @@ class Ensemble(Classifier):
     def load(
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
-        """What `save` wrote; `device` and `trust` are for every part."""
+        """Reads what `save` wrote; `device` and `trust` apply to every classifier."""
         folder = model_folder(folder)
         manifest = read_model_manifest(folder, "ensemble", facts=("parts", "mixture"))
         with reading(folder, wanted="the parts of one ensemble", next_step=RESTORE_FOLDER):
@@ -118,7 +117,7 @@ def _check_alike(parts: Sequence[Classifier]) -> None:
     wrong = next((part for part in parts if not isinstance(part, Classifier)), None) if listed else parts
     if wrong is not None:
         raise SettingError(
-            f"a {type(wrong).__name__} " + ("among the models" if listed else "in place of a list of models"),
+            f"a {type(wrong).__name__} " + ("among the models" if listed else "instead of a list of models"),
             wanted="a list of loaded models",
             next_step="load each run first, as megalabel.Ensemble([megalabel.load(run), …])",
             where="parts",
@@ -126,8 +125,7 @@ def _check_alike(parts: Sequence[Classifier]) -> None:
     if len(parts) < 2:
         raise SettingError(
             f"{len(parts)} model{'' if len(parts) == 1 else 's'}",
-            wanted="two or more to merge",
-            next_step="name another run over the same labels",
+            wanted="at least two models over the same labels",
             where="parts",
         )
     first = parts[0]
@@ -136,13 +134,13 @@ def _check_alike(parts: Sequence[Classifier]) -> None:
             raise SettingError(
                 _difference(first, part, i),
                 wanted="the same labels in the same order",
-                next_step="train both on one data set",
+                next_step="train both on the same data set",
                 where="parts",
             )
         if part.n_features != first.n_features:
             raise SettingError(
                 f"model 0 reads {_read_by(first)}, model {i} {_read_by(part)}",
-                wanted="models that read the same",
+                wanted="models with the same kind of input",
                 next_step="train both on texts, or both on the same bags of words",
                 where="parts",
             )

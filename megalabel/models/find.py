@@ -49,6 +49,11 @@ def find_model(path: object) -> tuple[Path, dict[str, Any]]:
     return folder, manifest
 
 
+def model_folder(path: str | Path) -> Path:
+    """The folder itself or the model folder of a run folder; errors as those of `find_model`."""
+    return find_model(path)[0]
+
+
 def note_unfinished(path: Path, say: Callable[[str], Any]) -> None:
     """Says so where a path is the model folder of a run whose training has not ended."""
     recipe = path.parent / RECIPE

@@ -100,7 +100,7 @@ def _columns(texts: Any) -> list[Any] | None:
     return [name for part in names.values() for name in part] if isinstance(names, Mapping) else list(names)
 
 
-def _checked(texts: Any) -> Sequence[str]:
+def _checked(texts: Sequence[Any]) -> Sequence[str]:
     for i, text in enumerate(texts):
         if not isinstance(text, str):
             raise DataError(

@@ -1,4 +1,4 @@
-"""The manifest of a folder: format, facts and the hash of every file, checked before a byte is used."""
+"""The manifest of a folder: format, metadata and a hash of every file, which are checked before reading."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAME = "manifest.json"
 
 
 def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
-    """Writes `manifest.json` over all the files that lie in `folder` by now."""
+    """Writes `manifest.json` with the hashes of all files that are in `folder`."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     hashes = {path.name: sha256(path) for path in files}
     write_json(folder / NAME, {"format": format, "version": __version__, **facts, "sha256": hashes})
@@ -24,22 +24,23 @@ def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
 def read_manifest(
     folder: Path, what: str, format: int, *, facts: Iterable[str] = (), files: Iterable[str] = (), next_step: str
 ) -> dict[str, Any]:
-    """The manifest of a folder, checked.
+    """Reads and checks the manifest of a folder.
 
     Args:
-        folder: where it lies.
-        what: what the folder should be, as messages call it.
-        format: the format that is understood.
-        facts, files: what the manifest must hold at least.
-        next_step: what to do where anything is wrong.
+        folder: the folder.
+        what: the kind of folder, for messages.
+        format: the supported format.
+        facts: keys that the manifest must contain.
+        files: files that the manifest must list.
+        next_step: the next step for all messages.
 
     Raises:
-        FormatError: no folder or manifest, another format, a fact or a file missing, a file that was changed.
+        FormatError: no folder or manifest, another format, a missing key or file, or a changed file.
     """
     for path in (folder, *folder.parents):
         if path.is_file():
             raise FormatError(
-                "a file", wanted=f"the folder of a {what}", next_step="name the folder, not a file", where=path
+                "a file", wanted=f"the folder of a {what}", next_step="pass the folder, not a file", where=path
             )
     manifest = read_json(folder / NAME, next_step=next_step)
     found = manifest.get("format")
@@ -54,7 +55,7 @@ def read_manifest(
     hashes = manifest.get("sha256")
     if not isinstance(hashes, dict) or not {*facts} <= manifest.keys() or not {*files} <= hashes.keys():
         raise FormatError(
-            f"the manifest is not that of a {what}",
+            f"the manifest is not one of a {what}",
             wanted=", ".join(["sha256", *facts, *files]),
             next_step=next_step,
             where=folder / NAME,
@@ -62,7 +63,7 @@ def read_manifest(
     for name, digest in hashes.items():
         if not (folder / name).is_file() or sha256(folder / name) != digest:
             raise FormatError(
-                "the file is missing or not what the manifest says",
+                "the file is missing or differs from the manifest",
                 wanted=f"SHA-256 {digest[:12]}…",
                 next_step=next_step,
                 where=folder / name,
@@ -72,14 +73,14 @@ def read_manifest(
 
 @contextmanager
 def reading(folder: Path, *, wanted: str, next_step: str) -> Iterator[None]:
-    """Inside, what goes wrong in reading a folder's content becomes a FormatError about the folder.
+    """Turns errors that occur while reading a folder's content into a FormatError about the folder.
 
-    Hashes have been checked by then: what remains are folders that were put together wrongly, or edited.
+    Hashes have been checked before, so such folders were assembled incorrectly or edited.
 
     Args:
-        folder: where it lies.
-        wanted: what should be in it.
-        next_step: what to do now.
+        folder: the folder.
+        wanted: the expected content.
+        next_step: the next step for the message.
     """
     try:
         yield

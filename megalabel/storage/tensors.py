@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import FormatError
+from megalabel.storage.migrate import tensor_names
 
 _DTYPES = {
     "F64": torch.float64,
@@ -74,6 +75,7 @@ def fill(module: nn.Module, path: str | Path, *, next_step: str | None) -> None:
     """
     expected = module.state_dict()
     with _open_file(path, next_step) as (file, header, start):
+        header = tensor_names(header, expected)
         for name in [*(header.keys() - expected.keys()), *(expected.keys() - header.keys())]:
             raise FormatError(
                 f"tensor {name!r} is {'missing' if name in expected else 'not in the module'}",

@@ -88,7 +88,7 @@ def training_embeddings(recipe: Recipe, device: torch.device) -> tuple[torch.Ten
         labels.append(batch.positives.labels)
         texts.append(batch.rows)
         before += len(batch)
-    return torch.cat(views), Positives.of(torch.cat(rows), torch.cat(labels), torch.cat(texts))
+    return torch.cat(views), Positives.from_pairs(torch.cat(rows), torch.cat(labels), torch.cat(texts))
 
 
 def train_step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.GradScaler, log: Log) -> None:
