@@ -85,7 +85,9 @@ def _no_model(path: Path) -> FormatError:
     if not path.is_dir():
         return _error(path, "a file", "name the folder, not a file; the run comes before the texts or the data")
     if (path / RECIPE).is_file():
-        return _error(path, "the run has no model (model/manifest.json is missing)", RESTORE_FOLDER)
+        if _facts(path / RECIPE).get("finished"):
+            return _error(path, "the run has lost its model (model/manifest.json is missing)", RESTORE_FOLDER)
+        return _error(path, "the run has no model yet", "give its `megalabel train` command again: it goes on")
     if (path.parent / RECIPE).is_file():
         return _error(path, "a part of a run, but not its model", f"give {path.parent}")
     runs = sorted(inside.name for inside in path.iterdir() if (inside / RECIPE).is_file())
