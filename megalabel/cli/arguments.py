@@ -14,7 +14,7 @@ import typer
 from megalabel.errors import DataError, SettingError
 
 if TYPE_CHECKING:
-    from megalabel.data.corpus import Corpus
+    from megalabel.data.corpus import Corpus, Split
 
 _DATA = "A folder or file of data, or bundled:NAME; `megalabel data check --help` shows how it can be read."
 DataSet = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
@@ -31,6 +31,12 @@ NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")]
 OutRun = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
 Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1; by default a GPU if any.")]
 Threads = Annotated[int | None, typer.Option(metavar="INT", help="CPU threads; by default all cores.")]
+TextField = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column or key of the texts; by default `text`.")
+]
+Encoding = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The encoding of text files, such as cp1252; by default UTF-8.")
+]
 Trust = Annotated[
     list[str] | None,
     typer.Option(
@@ -72,6 +78,7 @@ def complete(choices: tuple[object, ...]) -> Callable[[str], list[str]]:
 def data_path(data: str) -> Path:
     """Where a data set lies that is named on the command line."""
     from megalabel.data.catalog import bundled_folder
+    from megalabel.storage.paths import as_path
 
     name = data.removeprefix("bundled:")
     if "://" in data:
@@ -81,7 +88,7 @@ def data_path(data: str) -> Path:
             next_step="download the data set first",
             where=data,
         )
-    return bundled_folder(name) if name != data else Path(data)
+    return bundled_folder(name) if name != data else as_path(data, "data")
 
 
 def open_data(data: str, opened: Mapping[str, Any] | None = None) -> Corpus:
@@ -110,6 +117,26 @@ def open_data_of(run: str | Path, data: str | None, opened: Mapping[str, Any] | 
     if data is not None:
         return open_data(data, opened)
     return open_data(data_of(run), {**recorded(_facts_of(run)), **(opened or {})})
+
+
+def open_data_to_measure(
+    run: str | Path, data: str | None, opened: Mapping[str, Any] | None = None
+) -> tuple[Corpus, Split]:
+    """The data set to measure on and its split that is measured: its test split, or all of a file or folder that
+    holds one split alone. Prints what its reader had to choose, and where the propensities come from.
+
+    The arguments are those of `open_data_of`.
+    """
+    from megalabel.data.catalog import propensity_source
+    from megalabel.data.test_side import open_to_measure
+
+    if data is None:
+        data, opened = data_of(run), {**recorded(_facts_of(run)), **(opened or {})}
+    corpus, split = open_to_measure(data_path(data), **(opened or {}))
+    for note in corpus.notes:
+        typer.echo(f"{corpus.name}: {note}", err=True)
+    typer.echo(propensity_source(corpus.name, corpus.propensity), err=True)
+    return corpus, split
 
 
 def data_of(run: str | Path) -> str:

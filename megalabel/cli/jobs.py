@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -159,8 +160,12 @@ def summary(out: Path) -> str:
 def best_validation(out: Path, metric: str) -> str:
     """The best validation in the log of a run, in words; "" where there was none."""
     log = out / "log.jsonl"
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
-    found = [line for line in lines if metric in line.get("validation", {})]
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    found = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
+            value = json.loads(line)
+            found += [value] if metric in value.get("validation", {}) else []
     if not found:
         return ""
     best = max(found, key=lambda line: line["validation"][metric])

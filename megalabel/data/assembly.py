@@ -56,7 +56,7 @@ def make_split(
         line = int(rows.lines[unlabeled[0]])
         message = "row without a label; it is kept, and a test row counts in the mean of every metric"
         findings.note("bare", rows.file, message, line=line, count=len(unlabeled), severity="info")
-    pairs = read_filter(source.folder, side, (len(texts), n_labels), findings)
+    pairs = read_filter(source.folder, source.only or side, (len(texts), n_labels), findings)
     return Split(texts, labels, pairs, features, unseen)
 
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from megalabel.data.catalog import check_constants, known_name, propensity_source, published_labels
 from megalabel.data.findings import Finding, Findings
-from megalabel.data.opening import checked_path, locate, read_located
+from megalabel.data.opening import locate, read_located
 from megalabel.data.read_options import ReadOptions
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
 from megalabel.errors import MegalabelError, SettingError
+from megalabel.storage.paths import as_path
 
 # How UTF-8 looks after it was read as Windows-1252 and written again: an accented letter, a quotation mark.
 _MOJIBAKE = tuple(s.encode() for s in ("Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "â€™", "â€œ", "â€“", "Â\xa0"))
@@ -81,7 +82,7 @@ def check(
     Raises:
         SettingError: `path` is no path, or another argument has a value that cannot be.
     """
-    path, findings = checked_path(path), Findings(collect=True, options=options)
+    path, findings = as_path(path, "data"), Findings(collect=True, options=options)
     constants = None if propensity is None else check_constants(propensity)
     shown_name = shown_format = None
     counts: dict[str, float] = {}

@@ -75,11 +75,9 @@ class Corpus(CorpusData):
         options = ReadOptions(
             format, text_field, labels_field, label_separator, encoding, text_parts, text_separator
         )
-        constants = None if propensity is None else check_constants(propensity)
-        data = read_data(path, name=name, findings=Findings(options=options))
-        if constants is not None:
-            data = replace(data, propensity=constants, opened={**data.opened, "propensity": list(constants)})
-        return cls._from_data(data)
+        if propensity is not None:
+            check_constants(propensity)
+        return cls.from_data(read_data(path, name=name, findings=Findings(options=options)), propensity)
 
     @classmethod
     def bundled(cls, name: str = "wordnet-4k") -> Self:
@@ -123,10 +121,14 @@ class Corpus(CorpusData):
                 `label_texts`, or no label at all.
         """
         train, test = (texts, labels, filter), (test_texts, test_labels, test_filter)
-        return cls._from_data(data_from_memory(train, test, label_texts=label_texts, name=name))
+        return cls.from_data(data_from_memory(train, test, label_texts=label_texts, name=name))
 
     @classmethod
-    def _from_data(cls, data: CorpusData) -> Self:
+    def from_data(cls, data: CorpusData, propensity: Sequence[float] | None = None) -> Self:
+        """A corpus of what a reader returned, optionally with constants A and B of the propensity model."""
+        if propensity is not None:
+            constants = check_constants(propensity)
+            data = replace(data, propensity=constants, opened={**data.opened, "propensity": list(constants)})
         return cls(**{field.name: getattr(data, field.name) for field in fields(data)})
 
     def fingerprint(self) -> str:

@@ -30,6 +30,7 @@ from megalabel.data.formats.contract import Format, Found, Source
 from megalabel.data.text_lines import find_file
 from megalabel.data.types import CorpusData
 from megalabel.errors import DataError, SettingError
+from megalabel.storage.paths import as_path
 
 _PARTS = (
     "trn_", "tst_", "Y.txt", "Y.t", "X.t", "trn.json", "tst.json", "lbl.json", "trn.raw.", "tst.raw.", "lbl.raw.",
@@ -77,7 +78,7 @@ def locate(
         DataError: there is no data set, one of an unknown format, or several.
         SettingError: there is no format of that name, or `path` is no path.
     """
-    path = checked_path(path)
+    path = as_path(path, "data")
     try:
         return _locate(path, name, format, findings or Findings())
     except OSError as error:
@@ -87,14 +88,6 @@ def locate(
             next_step="check its permissions",
             where=path,
         ) from error
-
-
-def checked_path(path: object) -> Path:
-    """The path, if it is one; else SettingError."""
-    if isinstance(path, str | os.PathLike) and isinstance(text := os.fspath(path), str) and "\0" not in text:
-        return Path(text)
-    found = "a path with a NUL character" if isinstance(path, str | Path) else f"a {type(path).__name__}"
-    raise SettingError(found, wanted="a path: a string or a pathlib.Path", where="path")
 
 
 def _locate(path: Path, name: str | None, format: str | None, findings: Findings) -> tuple[Source, Format]:

@@ -18,6 +18,8 @@ from megalabel.heads.base import Head
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.trained_on import TrainedOn
+from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
 from megalabel.training.direct import solve
@@ -68,9 +70,9 @@ def train(
         DataError: a loss that is NaN or infinite.
     """
     if isinstance(recipe, DirectRecipe):
-        return solve(recipe, Path(out), pick(device), quiet=quiet)
+        return solve(recipe, as_path(out, "out"), pick(device), quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
-    run = Run(recipe, Path(out), pick(device), quiet=quiet, callback=callback)
+    run = Run(recipe, as_path(out, "out"), pick(device), quiet=quiet, callback=callback)
     if create_run_folder(run.out, recipe):
         parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
         return load(run.out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
@@ -103,7 +105,7 @@ class Run:
         self.trained = out / ("model" if recipe.second_stage is None else FIRST)
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()
         self.begun = self.saved = time.monotonic()
-        self.resumed = self.fitted = False
+        self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
 
     def begin(self) -> None:
         """Moves the modules to the device, and takes up the last checkpoint or checks the recipe."""
@@ -165,7 +167,8 @@ class Run:
         names, side = recipe.data.label_texts, recipe.label_texts
         if side is not None:  # the head that trains needs them too
             NeuralClassifier(recipe.encoder, recipe.head, names, recipe.max_length, side)
-        return NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+        model = NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+        return self.trained_on.attach(model)
 
     def validate(self) -> bool:
         """Measures the held-out texts, saves the model if it is the best so far; True if training should stop."""
@@ -208,7 +211,7 @@ class Run:
             model.save(self.trained)
         classifier: Classifier = model
         if recipe.second_stage is not None:
-            classifier = recipe.second_stage(model, self.log.say)
+            classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
         weights = [t for module in recipe.modules().values() for t in module.state_dict().values()]
         facts = {

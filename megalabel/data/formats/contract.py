@@ -25,6 +25,8 @@ class Source:
         name: the name of the data set.
         parts: which of title and content make a text: "title", "content" or "both"; "auto" follows the name.
         separator: stands between title and content; None for that of the format.
+        only: "trn" or "tst" where `train` is the only split that is read: which files, such as those of filter
+            pairs, belong to it. "" where training and test files are what they are called.
     """
 
     folder: Path
@@ -33,6 +35,7 @@ class Source:
     name: str
     parts: str = "auto"
     separator: str | None = None
+    only: str = ""
 
 
 class Found(NamedTuple):

@@ -25,7 +25,7 @@ from megalabel.errors import DataError, line_of
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads the folder."""
     test_labels = find_file(source.folder, "tst_X_Y.txt")
-    if source.test is None and test_labels is not None:
+    if source.test is None and test_labels is not None and not source.only:
         raise DataError(
             f"{test_labels.name} exists, but tst_X.txt does not",
             wanted="tst_X.txt (or .gz) with a text for each row of labels, or neither of the two files",
@@ -60,6 +60,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
 
 
 def _read_split(source: Source, side: str, file: Path, findings: Findings) -> tuple[Texts, LabelRows, int | None]:
+    side = source.only or side
     labels = find_file(source.folder, f"{side}_X_Y.txt")
     if labels is None:
         raise DataError(
