@@ -20,7 +20,7 @@ class TextTokenizer:
     """
 
     def __init__(self, tokenizer: Tokenizer, pad_id: int = 0) -> None:
-        self.tokenizer, self.pad_id = tokenizer, pad_id
+        self.tokenizer, self.pad_id, self.n_added = tokenizer, pad_id, 0
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
 
