@@ -71,6 +71,7 @@ def ours(n: int, n_labels: int, dim: int, momentum: float = 0.9, value: bool = F
     def step() -> None:
         x.grad = None
         head.loss(x[:, None], positives).backward()
+        head.after_step(0, None)  # as the training loop does: the next step is number 1
 
     return step
 

@@ -75,6 +75,7 @@ def step_of(head: SparseHead | DenseHead, x: Tensor, positives: Positives) -> St
     def step() -> None:
         x.grad = None
         head.loss(x[:, None], positives).backward()
+        head.after_step(0, None)  # as the training loop does: the next step is number 1
 
     return step
 

@@ -197,7 +197,7 @@ def test_held_out_texts_without_labels_fit_nothing(command, runs, tmp_path):
         (["pairs", "words", "--weights", ""], "--weights: '' is not"),
         (["pairs", "labels"], "model 0 has 64 labels, model 1 32"),
         (["pairs", "half"], "the run in half is not finished"),
-        (["pairs", "gone"], "manifest.json"),
+        (["pairs", "gone"], "gone: there is no such folder"),
         (["pairs", "pairs/recipe.json"], "Name the folder, not a file"),
         (["pairs", "neural", "--device", "gpu"], "doctor"),
         (["pairs", "words", "--data", "gone"], "gone"),

@@ -117,12 +117,12 @@ def test_no_text_and_texts_that_are_none(model):
 
 def test_what_is_no_model_and_no_mixture(model):
     for parts, match in (
-        (model, "a Ensemble in place of a list"),
+        (model, "a Ensemble instead of a list"),
         (["runs/a", "runs/b"], "a str among the models"),
     ):
         with pytest.raises(SettingError, match=match):
             megalabel.Ensemble(parts)
-    with pytest.raises(SettingError, match=r"a list as mixture.*Mixture\.of"):
+    with pytest.raises(SettingError, match=r"a list as mixture.*Mixture\.from_weights"):
         megalabel.Ensemble(model.parts, [1, 2, 3])
 
 

@@ -63,6 +63,9 @@ class LabelViews(Protocol):
     def __call__(self, ids: Tensor) -> Tensor:
         """Maps ids (n,) int64 to views (n, V, D)."""
 
+    def all_views(self, batch_size: int = 256) -> Tensor:
+        """The views of all labels, without dropout and without gradients: (L, V, D) float32."""
+
 
 class BindsLabels:
     """A head whose label vectors are encoded from the labels' texts, as in dual encoders.

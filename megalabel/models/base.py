@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 BLOCK = 8192  # default number of texts that are ranked together
 DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class if the manifest of a folder does not name one
 FORMAT = 1
+IMPORTABLE = "install the package, or give the command in the folder that holds it"
 
 Advance = Callable[[int], None]  # called with a number of texts that are done
 # Ranks a block, given its texts, their slice of all texts, pairs (row, label) to leave out, and Advance.
@@ -171,11 +172,29 @@ def read_model_manifest(
 
 
 def model_folder(folder: str | Path) -> Path:
-    """The folder itself or the model folder of a run folder; recovers from an interrupted save."""
-    folder = Path(folder)
+    """The folder itself or the model folder of a run folder; recovers from an interrupted save.
+
+    Raises:
+        FormatError: there is no such folder, or the run in it has no model yet.
+    """
+    given = folder = Path(folder)
     if not (folder / NAME).exists() and (folder / "recipe.json").exists():
         folder = folder / "model"
     recover(folder)
+    if not given.exists():
+        raise FormatError(
+            "there is no such folder",
+            wanted="a run folder or a model folder",
+            next_step="correct the path, or train a run with `megalabel train`",
+            where=given,
+        )
+    if folder != given and not folder.exists():
+        raise FormatError(
+            "the run has no model yet",
+            wanted="a run that is finished, or has been validated once",
+            next_step="give its `megalabel train` command again: it goes on",
+            where=given,
+        )
     return folder
 
 
@@ -204,23 +223,24 @@ def named_class(name: str, kind: type, trust: Sequence[str], folder: Path) -> An
     """The class "module:name", which must be a subclass of `kind` in megalabel or in a module in `trust`.
 
     Raises:
-        FormatError: the module is not trusted, or the class does not exist.
+        FormatError: the module is not trusted, or the class cannot be imported.
     """
     module, _, qualified = name.partition(":")
-    if module.split(".")[0] not in ("megalabel", *trust):
+    package = module.split(".")[0]
+    if package not in ("megalabel", *trust):
         raise FormatError(
             f"the model's {kind.__name__.lower()} comes from {module}, which is not part of megalabel",
             wanted="a module that you trust",
-            next_step=f'load it with trust=["{module.split(".")[0]}"] if you do',
+            next_step=f'give --trust {package}, or trust=["{package}"] in Python, if you do',
             where=folder,
         )
     try:
         found = getattr(importlib.import_module(module), qualified)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # whatever the code of another package raises
         raise FormatError(
-            f"{name} cannot be imported ({error})",
+            f"{name} cannot be imported ({type(error).__name__}: {error})",
             wanted=f"a {kind.__name__}",
-            next_step=RESTORE_FOLDER,
+            next_step=RESTORE_FOLDER if package == "megalabel" else IMPORTABLE,
             where=folder,
         ) from error
     if not (isinstance(found, type) and issubclass(found, kind)):

@@ -71,7 +71,7 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     head = _head(corpus, kept, options, tree, encoder)
     return Recipe(
         corpus, encoder, head, batches, _optimizers(encoder, head, options), _schedule(batches, options),
-        **shared.run_fields(options, held), log_every=options.log_every,
+        **shared.run_fields(options, held),
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from megalabel.inputs.batches import Batches, hold_out
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
-from megalabel.recipes.options import NeuralOptions, depths_of
+from megalabel.recipes.options import EncoderTrainingOptions, depths_of
 from megalabel.training.optim.groups import adamw, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
@@ -44,7 +44,7 @@ class TextSide(NamedTuple):
     batches: Batches
 
 
-def held_out(corpus: Corpus, options: NeuralOptions) -> tuple[np.ndarray, np.ndarray]:
+def held_out(corpus: Corpus, options: EncoderTrainingOptions) -> tuple[np.ndarray, np.ndarray]:
     """The training texts that are kept and those held out for validation, (n,) and (m,) int64."""
     return hold_out(len(corpus.train), options.validation_fraction, options.seed)
 
@@ -52,7 +52,7 @@ def held_out(corpus: Corpus, options: NeuralOptions) -> tuple[np.ndarray, np.nda
 def text_side(
     corpus: Corpus,
     kept: np.ndarray,
-    options: NeuralOptions,
+    options: EncoderTrainingOptions,
     *,
     bag: dict[str, Any],
     transformer: dict[str, Any],
@@ -98,8 +98,8 @@ def text_side(
     return TextSide(encoder, rows, batches)
 
 
-def run_fields(options: NeuralOptions, held: np.ndarray) -> dict[str, Any]:
-    """The fields of `Recipe` that are options of every neural recipe."""
+def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, Any]:
+    """The fields of `Recipe` that are options of every recipe that trains an encoder."""
     return {
         "max_length": options.max_length,
         "validation": held,
@@ -109,11 +109,12 @@ def run_fields(options: NeuralOptions, held: np.ndarray) -> dict[str, Any]:
         "precision": options.precision,
         "max_grad_norm": options.max_grad_norm,
         "seed": options.seed,
+        "log_every": options.log_every,
     }
 
 
 def encoder_optimizer(
-    encoder: nn.Module, options: NeuralOptions, *, without: nn.Module | None = None, eps: float = 1e-6
+    encoder: nn.Module, options: EncoderTrainingOptions, *, without: nn.Module | None = None, eps: float = 1e-6
 ) -> Optimizer | LazyAdam | None:
     """AdamW of a transformer but for its part `without`; plain Adam of a bag, whose dense part is small.
 
@@ -124,7 +125,7 @@ def encoder_optimizer(
     return adamw(encoder, options.encoder_lr, options.encoder_weight_decay, eps, without=without)
 
 
-def planned_steps(corpus: Corpus, kept: np.ndarray, options: NeuralOptions) -> tuple[int, int]:
+def planned_steps(corpus: Corpus, kept: np.ndarray, options: EncoderTrainingOptions) -> tuple[int, int]:
     """Optimizer steps per epoch and of the run, as `Batches` counts them, before a text is tokenized."""
     n = len(kept)
     if options.label_texts == "yes":

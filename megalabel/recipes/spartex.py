@@ -84,5 +84,5 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     )
     return Recipe(
         corpus, encoder, head, side.batches, optimizers, schedule,
-        **shared.run_fields(options, held), log_every=options.log_every, inference_head=without_auxiliary,
+        **shared.run_fields(options, held), inference_head=without_auxiliary,
     )  # fmt: skip

@@ -10,9 +10,10 @@ from planted import planted
 
 import megalabel
 from megalabel.errors import MegalabelError, SettingError
-from megalabel.recipes.lightxml import WarmupConstant, lightxml
+from megalabel.recipes.lightxml import lightxml
 from megalabel.testing import check_recipe
 from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+from megalabel.training.optim.schedule import WarmupConstant
 
 SMALL = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=15, batch_size=32, hidden_dim=0, dropout=0.1,
@@ -63,12 +64,6 @@ def test_the_wiring_is_the_papers(deep_bert):
     assert recipe.averaging.every == 3000
 
 
-def test_the_constant_schedule_rises_over_the_warm_up():
-    for schedule in (WarmupConstant(40, 3), WarmupConstant(40, 0.1 - 1e-9)):
-        assert [schedule(step) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
-        assert schedule.beta1(0) is None
-
-
 def test_a_shallow_encoder_is_refused_unless_fewer_layers_are_asked_for(tiny_bert):
     arguments = {"encoder": str(tiny_bert), "max_length": 16, "clusters": (8,)}
     with pytest.raises(SettingError) as caught:
@@ -96,6 +91,7 @@ def test_more_candidates_than_groups_are_all_groups():
         ({"average_from": 1.5}, "average_from"),
         ({"average_every": 0}, "average_every"),
         ({"pooling": "mean"}, "pooling"),
+        ({"warmup": 5000}, "warmup"),
     ],
     ids=str,
 )

@@ -75,7 +75,7 @@ def test_a_damaged_model_is_refused(finished, tmp_path):
     head.unlink()
     with pytest.raises(FormatError, match=r"head\.safetensors"):
         megalabel.load(tmp_path / "r")
-    with pytest.raises(FormatError, match="missing"):
+    with pytest.raises(FormatError, match="no such folder"):
         megalabel.load(tmp_path / "nothing")
 
 
@@ -88,9 +88,9 @@ def test_code_from_elsewhere_is_not_run(finished, tmp_path):
     manifest = json.loads(path.read_text())
     manifest["head"]["class"] = "subprocess:Popen"
     path.write_text(json.dumps(manifest))
-    with pytest.raises(FormatError, match="code that is not megalabel's"):
+    with pytest.raises(FormatError, match="not part of megalabel"):
         megalabel.load(tmp_path / "m")
-    with pytest.raises(FormatError, match="is no Head"):
+    with pytest.raises(FormatError, match="is not a Head"):
         megalabel.load(tmp_path / "m", trust=["subprocess"])
 
 
