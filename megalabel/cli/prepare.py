@@ -36,14 +36,16 @@ def tokenize(data: str, values: dict[str, Any], *, overwrite: bool) -> None:
     from megalabel.encoders.transformer import Transformer
     from megalabel.inputs.token_store import TokenStore, check_texts, prepared_folder
     from megalabel.recipes.presets import resolve
+    from megalabel.recipes.shared import tokens_read
 
     corpus = open_data(data)
     check_texts(corpus.train, corpus)
     options: Any = resolve(renee, corpus.name, values).options
     tokenizer = tokenizer_for(options.encoder, options.tokenizer, corpus, options.vocabulary)
     tokenizer = tokenizer or Transformer.pretrained(options.encoder).tokenizer
+    length = tokens_read(corpus, options, tokenizer)
     for side, texts in (("trn", corpus.train.texts), ("lbl", corpus.label_texts)):
-        folder: Path | None = prepared_folder(corpus, side, tokenizer, options.max_length)
+        folder: Path | None = prepared_folder(corpus, side, tokenizer, length)
         if folder is None:
             raise SettingError(
                 f"{corpus.name} has no folder of its own to write to",
@@ -51,7 +53,7 @@ def tokenize(data: str, values: dict[str, Any], *, overwrite: bool) -> None:
                 next_step="train on it directly; tokens are made on the fly",
             )
         make = TokenStore.build if overwrite else TokenStore.open_or_build
-        store = make(texts, tokenizer, options.max_length, folder)
+        store = make(texts, tokenizer, length, folder)
         typer.echo(f"{folder}: {len(store):,} texts, {len(store.ids):,} tokens, {store.manifest['dtype']}")
 
 

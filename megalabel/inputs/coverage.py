@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from megalabel.data.texts import Texts
 from megalabel.inputs.tokenizer import TextTokenizer
 
-SAMPLE = 20_000  # texts that coverage is measured on, evenly spaced
+SAMPLE, READ = 4_000, 2_000  # texts that coverage is measured on, evenly spaced, and characters read of each
 LEARN_FROM = 200_000  # texts that word pieces are learned from, evenly spaced
 MIN_UNCOVERED = 0.01  # fraction of the words from which on word pieces are learned
 MIN_COUNT = 10  # occurrences of two neighboring pieces that are merged
@@ -41,7 +41,9 @@ class Coverage:
         return self.uncovered.total() / max(self.words.total(), 1)
 
     def __str__(self) -> str:
-        scripts = [f"{self.uncovered[s] / self.words[s]:.0%} of {s.title()}" for s, _ in self.uncovered.most_common(3)]
+        scripts = [
+            f"{self.uncovered[s] / self.words[s]:.0%} of {s.title()}" for s, _ in self.uncovered.most_common(3)
+        ]
         return f"{self.fraction:.0%} of the words ({', '.join(scripts)})"
 
 
@@ -76,15 +78,29 @@ def coverage(tokenizer: TextTokenizer, texts: Texts | Sequence[str]) -> Coverage
     """Measures on a sample of texts how many words a WordPiece tokenizer covers."""
     words, found = _Words(tokenizer), Coverage()
     for text in _spaced(texts, SAMPLE):
+        text = text[:READ]
         if text.isascii():
             found.words["ASCII"] += len(text.split())
             continue
         for word in words.split(text):
-            script = _script(word)
+            script = script_of(word)
             found.words[script] += 1
             found.uncovered[script] += not words.covered(word)
     found.uncovered = +found.uncovered
     return found
+
+
+def covering(tokenizer: TextTokenizer, texts: Sequence[Texts | Sequence[str]], size: int) -> TextTokenizer:
+    """The tokenizer itself, or extended where it does not cover 1% of the words of the first of `texts`.
+
+    The arguments are those of `extend`; the `note` of an extended tokenizer says what was not covered.
+    """
+    found = coverage(tokenizer, texts[0])
+    if found.fraction < MIN_UNCOVERED:
+        return tokenizer
+    extended = extend(tokenizer, texts, size)
+    extended.note += f", since the bundled ones do not cover {found}"
+    return extended
 
 
 def extend(tokenizer: TextTokenizer, texts: Iterable[Texts | Sequence[str]], size: int) -> TextTokenizer:
@@ -116,7 +132,7 @@ def extend(tokenizer: TextTokenizer, texts: Iterable[Texts | Sequence[str]], siz
         vocabulary.setdefault(piece, len(vocabulary))
     state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [state["pre_tokenizer"], _CUT]}
     extended = TextTokenizer(Tokenizer.from_str(json.dumps(state)), tokenizer.pad_id)
-    extended.n_added = len(vocabulary) - first
+    extended.note = f"tokenizer: {len(vocabulary) - first:,} word pieces learned"
     return extended
 
 
@@ -138,7 +154,7 @@ def _spaced(texts: Texts | Sequence[str], n: int) -> Iterator[str]:
     return (texts[i] for i in range(0, len(texts), step))
 
 
-def _script(word: str) -> str:
+def script_of(word: str) -> str:
     """The script of the first character outside of ASCII: the first word of its Unicode name."""
     character = next((c for c in word if not c.isascii()), None)
     if character is None:
