@@ -47,6 +47,7 @@ def tokenize(
     from megalabel.inputs.token_store import TokenStore, check_texts, prepared_folder
     from megalabel.recipes import get
     from megalabel.recipes.presets import resolve
+    from megalabel.recipes.shared import tokens_read
     from megalabel.training.options import check_names
 
     corpus = open_data(data, opened)
@@ -56,14 +57,12 @@ def tokenize(
     resolved = resolve(function, corpus.name, values)
     options: Any = resolved.options
     source = f"preset for {', '.join(resolved.preset.sets)}" if resolved.preset else "its defaults"
-    typer.echo(
-        f"{function.name} ({source}): encoder {options.encoder}, {options.max_length} tokens of each text",
-        err=True,
-    )
     tokenizer = tokenizer_for(options.encoder, options.tokenizer, corpus, options.vocabulary)
     tokenizer = tokenizer or Transformer.pretrained(options.encoder).tokenizer
+    length = tokens_read(corpus, options, tokenizer)
+    typer.echo(f"{function.name} ({source}): encoder {options.encoder}, {length} tokens of each text", err=True)
     for side, texts in (("trn", corpus.train.texts), ("lbl", corpus.label_texts)):
-        folder: Path | None = prepared_folder(corpus, side, tokenizer, options.max_length)
+        folder: Path | None = prepared_folder(corpus, side, tokenizer, length)
         if folder is None:
             raise SettingError(
                 f"{corpus.name} has no folder of its own to write to",
@@ -71,7 +70,7 @@ def tokenize(
                 next_step="train on it directly; tokens are made on the fly",
             )
         make = TokenStore.build if overwrite else TokenStore.open_or_build
-        store = make(texts, tokenizer, options.max_length, folder)
+        store = make(texts, tokenizer, length, folder)
         typer.echo(f"{folder}: {len(store):,} texts, {len(store.ids):,} tokens, {store.manifest['dtype']}")
 
 

@@ -25,6 +25,7 @@ from megalabel.training.arguments import check_arguments
 from megalabel.training.direct import solve
 from megalabel.training.log import Log, peak_mb, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
+from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
@@ -150,6 +151,8 @@ class Run:
         with self.log as log:
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
+            for note in text_notes(recipe):
+                log.say(note)
             if position.step == steps or self._stopped():  # cut off in the second stage
                 return
             fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
