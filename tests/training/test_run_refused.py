@@ -17,7 +17,7 @@ def test_what_cannot_be_right_is_refused_before_training(data, tmp_path, tiny_be
         (dict(batch_size=0), "batch_size: 0"),
         (dict(validation_fraction=1.5), "validation_fraction: 1.5"),
         (dict(warmup=1e6), "warm-up"),
-        (dict(max_length=0), "max_length: 0"),
+        (dict(max_length=-1), "max_length: -1"),
         (dict(head_optimizer="adam"), "head_optimizer"),
         (dict(tokenizer="bytes"), "tokenizer: 'bytes'"),
         (dict(encoder="no/such-encoder", tokenizer="wordpiece"), "no encoder"),
