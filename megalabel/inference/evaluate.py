@@ -132,9 +132,7 @@ def tell(notes: list[str], say: Say | None, *, serious: bool) -> None:
 def _propensities(
     trained_on: TrainedOn | None, data: Corpus, truth: Truth, split: Split, a: float | None, b: float | None
 ) -> tuple[np.ndarray | None, str]:
-    """The inverse propensities of the model's labels, (L,) float64, and the origin of their constants; or None, and
-    why they are not known.
-    """
+    """The inverse propensities of the labels, (L,) float64, and the origin of their constants; or None and why."""
     known = trained_on
     if known is None:
         if split is data.train:
