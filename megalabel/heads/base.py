@@ -38,8 +38,8 @@ class Head(nn.Module, ABC):
     What a head can do beyond that it says by its base classes (`megalabel.heads.abilities`): `UpdatesInBackward`,
     `RowGradients`, `BindsLabels`.
 
-    The hooks `refresh`, `after_step`, `settle` and `metrics` reach the heads inside of a head by themselves; an
-    override calls `super()` unless it means to keep them out.
+    The hooks `refresh`, `after_step`, `settle`, `check_state` and `metrics` reach the heads inside of a head by
+    themselves; an override calls `super()` unless it means to keep them out.
 
     Attributes:
         n_labels: L.
@@ -110,6 +110,14 @@ class Head(nn.Module, ABC):
         """Called before validation, before saving and after loading: label vectors, indexes. Usually nothing."""
         for head in inner_heads(self):
             head.settle()
+
+    def check_state(self) -> None:
+        """Called when saved weights were loaded: raises SettingError for indices that would lead out of a table.
+
+        Floating-point weights are known to be finite by then.
+        """
+        for head in inner_heads(self):
+            head.check_state()
 
     def metrics(self) -> dict[str, float]:
         """Numbers for a line of the training log, about the time since the line before.

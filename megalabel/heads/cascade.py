@@ -15,7 +15,7 @@ from megalabel.errors import SettingError
 from megalabel.heads.abilities import DenseGradient, RowGradients
 from megalabel.heads.base import Head, topk_by_rows
 from megalabel.heads.cascade_settings import CascadeSettings
-from megalabel.heads.checks import check_labels
+from megalabel.heads.checks import check_labels, check_offsets, check_permutation
 from megalabel.kernels.candidates.beam import BeamSearch, Scores
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
@@ -204,6 +204,12 @@ class CascadeHead(RowGradients, Head):
                 found[f"P@{k} level {i}"] = 100 * _precision(logits, candidates, positives, k)
         self._found, self._wanted, self._last = [0] * len(self.beams), [0] * len(self.beams), []
         return found
+
+    def check_state(self) -> None:
+        """Refuses a tree that does not lead from each cluster to its children and to each label once."""
+        for offsets, n_below in zip(self.offsets, self.sizes[1:], strict=True):
+            check_offsets(offsets, n_below, "offsets")
+        check_permutation(self.get_buffer("place"), self.n_labels, "place")
 
     def config(self) -> dict[str, Any]:
         """The shape and how it is searched; the tree itself is among the tensors."""

@@ -219,6 +219,10 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
             found = strongest_inputs(views[:, 0], positives, *shape, group=group, seed=self.seed)
             self.get_buffer("inputs").copy_(found)
 
+    def check_state(self) -> None:
+        """Refuses inputs that the embedding does not have."""
+        check_inputs(self.get_buffer("inputs"), self.dim)
+
     def config(self) -> dict[str, Any]:
         """The shape; loss, rates and rewiring belong to training."""
         return {"n_labels": self.n_labels, "dim": self.dim, "fan_in": self.fan_in, "group": self.group}

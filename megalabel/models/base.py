@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,12 +14,15 @@ import numpy as np
 
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts, check_list
+from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
+from megalabel.models.reading import read_model
 from megalabel.progress import Progress
 from megalabel.storage import migrate
-from megalabel.storage.files import read_json, recover
-from megalabel.storage.manifest import NAME, read_manifest
+from megalabel.storage.files import read_json
+from megalabel.storage.manifest import NAME, check_listed, read_manifest
+from megalabel.storage.reading import brief
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -27,6 +32,8 @@ if TYPE_CHECKING:
 BLOCK = 8192  # texts that are ranked together
 DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class of a folder that names none
 FORMAT = 1
+PACKAGES = ("megalabel.models.", "megalabel.heads.", "megalabel.encoders.")  # that hold the classes of models
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")  # a module's name
 
 Advance = Callable[[int], None]  # called with the number of texts that are done
 # Ranks a block: its texts, which of all they are, pairs (row, label) to leave out, and Advance.
@@ -140,11 +147,16 @@ def load(
 
     Raises:
         FormatError: no model, or one that is damaged.
+        ResourceError: too little memory, too few open files.
     """
-    folder = model_folder(folder)
+    device = pick(device)
+    return read_model(folder, lambda place: _load(place, device, trust))
+
+
+def _load(folder: Path, device: torch.device, trust: Sequence[str]) -> Classifier:
     manifest = read_json(folder / NAME, next_step=RESTORE_FOLDER) if (folder / NAME).is_file() else {}
     kind = migrate.model_manifest(manifest).get("model", DEFAULT)
-    found: type[Classifier] = named_class(str(kind), Classifier, trust, folder)
+    found: type[Classifier] = named_class(kind, Classifier, trust, folder)
     return found.load(folder, device=device, trust=trust)
 
 
@@ -158,24 +170,8 @@ def read_model_manifest(
 ) -> dict[str, Any]:
     """The manifest of a model with the names of today, hashes checked; FormatError as of `read_manifest`."""
     manifest = migrate.model_manifest(read_manifest(folder, what, FORMAT, files=files, next_step=next_step))
-    missing = [name for name in facts if name not in manifest]
-    if missing:
-        raise FormatError(
-            f"the manifest is not that of a {what}",
-            wanted=", ".join(missing),
-            next_step=next_step,
-            where=folder / NAME,
-        )
+    check_listed(manifest, what, folder, facts=facts, next_step=next_step)
     return manifest
-
-
-def model_folder(folder: str | Path) -> Path:
-    """The folder itself or, of a run folder, its model's; what a killed save left half done is put right."""
-    folder = Path(folder)
-    if not (folder / NAME).exists() and (folder / "recipe.json").exists():
-        folder = folder / "model"
-    recover(folder)
-    return folder
 
 
 def at_least_one(name: str, value: int) -> None:
@@ -200,13 +196,17 @@ def class_name(part: object) -> str:
     return f"{type(part).__module__}:{type(part).__qualname__}"
 
 
-def named_class(name: str, kind: type, trust: Sequence[str], folder: Path) -> Any:
+def named_class(name: Any, kind: type, trust: Sequence[str], folder: Path) -> Any:
     """The class "module:name", which must be a `kind` of megalabel or of a module in `trust`.
 
     Raises:
-        FormatError: of a module that is not trusted, or not there.
+        FormatError: no name of a class, one of a module that is not trusted, or not there; an abstract class.
     """
-    module, _, qualified = name.partition(":")
+    module, _, qualified = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if not _DOTTED.fullmatch(module):
+        raise _no_class(f"{name!r:.80} in place of a class", kind, folder)
+    if module.startswith("megalabel.") and not module.startswith(PACKAGES):  # `megalabel.__main__` would run
+        raise _no_class(f"{name} is no {kind.__name__}", kind, folder)
     if module.split(".")[0] not in ("megalabel", *trust):
         raise FormatError(
             f"the model's {kind.__name__.lower()} comes from {module}, code that is not megalabel's",
@@ -217,11 +217,11 @@ def named_class(name: str, kind: type, trust: Sequence[str], folder: Path) -> An
     try:
         found = getattr(importlib.import_module(module), qualified)
     except (ImportError, AttributeError) as error:
-        raise FormatError(
-            f"{name} is not there ({error})", wanted=f"a {kind.__name__}", next_step=RESTORE_FOLDER, where=folder
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, kind)):
-        raise FormatError(
-            f"{name} is no {kind.__name__}", wanted=f"a {kind.__name__}", next_step=RESTORE_FOLDER, where=folder
-        )
+        raise _no_class(f"{name} is not there ({brief(error)})", kind, folder) from error
+    if not (isinstance(found, type) and issubclass(found, kind)) or inspect.isabstract(found):
+        raise _no_class(f"{name} is no {kind.__name__}", kind, folder)
     return found
+
+
+def _no_class(found: str, kind: type, folder: Path) -> FormatError:
+    return FormatError(found, wanted=f"a {kind.__name__}", next_step=RESTORE_FOLDER, where=folder)

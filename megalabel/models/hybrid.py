@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from megalabel.data.filters import FilterPairs
+from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
@@ -22,14 +23,14 @@ from megalabel.models.base import (
     Classifier,
     check_room,
     class_name,
-    model_folder,
     read_model_manifest,
 )
 from megalabel.models.linear import CPU, load_trees, save_trees
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import reading, write_manifest
+from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -124,15 +125,21 @@ class HybridClassifier(Classifier):
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
         """What `save` wrote; the trees run on the CPU, their weights mapped, the model on `device`."""
-        folder = model_folder(folder)
+        device = pick(device)
+        return read_model(folder, lambda place: cls._read(place, device, trust))
+
+    @classmethod
+    def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
         facts = ("base", "joint_trees", "word_trees", "scale", "mixture")
         manifest = read_model_manifest(folder, "hybrid model", facts=facts)
-        base = NeuralClassifier.load(folder / str(manifest["base"]), device=device, trust=trust)
-        text = SparseText.load(folder / "text")
-        with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
-            joint = load_trees(folder, "joint", text.n_word_features, manifest["joint_trees"])
-            words = load_trees(folder, "words", text.size, manifest["word_trees"])
-            return cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
+        base_folder, text_folder = (
+            inner_folder(folder, name, next_step=RESTORE_FOLDER) for name in (manifest["base"], "text")
+        )
+        base = NeuralClassifier.load(base_folder, device=device, trust=trust)
+        text = SparseText.load(text_folder)
+        joint = load_trees(folder, "joint", text.n_word_features, manifest, "joint_trees")
+        words = load_trees(folder, "words", text.size, manifest, "word_trees")
+        return cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
 
 
 def scaled_embeddings(model: NeuralClassifier, texts: Sequence[str], scale: float) -> np.ndarray:

@@ -23,12 +23,12 @@ from megalabel.models.base import (
     Classifier,
     check_room,
     class_name,
-    model_folder,
     read_model_manifest,
 )
 from megalabel.models.label_names import NAMES, load_names, save_names
+from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import reading, write_manifest
+from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
 from megalabel.types import TopK
 
 CPU = torch.device("cpu")
@@ -85,14 +85,16 @@ class LinearClassifier(Classifier):
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
         """What `save` wrote, weights mapped from their files; it runs on the CPU, whatever `device` says."""
-        folder = model_folder(folder)
+        return read_model(folder, cls._read)
+
+    @classmethod
+    def _read(cls, folder: Path) -> Self:
         manifest = read_model_manifest(folder, "linear model", facts=("trees", "n_labels"), files=(NAMES,))
         size: Any = manifest.get("n_features")
-        learned = SparseText.load(folder / "text") if size is None else None
-        with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
-            text = learned or BagOfWords(size)
-            trees = load_trees(folder, "tree", text.size, manifest["trees"])
-            return cls(text, trees, load_names(folder))
+        learned = SparseText.load(inner_folder(folder, "text", next_step=RESTORE_FOLDER)) if size is None else None
+        text = learned or BagOfWords(size)
+        trees = load_trees(folder, "tree", text.size, manifest, "trees")
+        return cls(text, trees, load_names(folder))
 
 
 def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:
@@ -105,17 +107,30 @@ def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dic
     return [{"beams": tree.beams, "scores": tree.scores, "files": f"{name}{i}"} for i, tree in enumerate(trees)]
 
 
-def load_trees(folder: Path, name: str, n_features: int, shapes: Sequence[dict[str, Any]]) -> list[SparseBeam]:
-    """What `save_trees` wrote, arrays mapped and not read; damaged ones raise as numpy and `Chunks` do."""
+def load_trees(folder: Path, name: str, n_features: int, manifest: dict[str, Any], key: str) -> list[SparseBeam]:
+    """What `save_trees` wrote, arrays mapped and not read; damaged ones raise as numpy and `Chunks` do.
+
+    Args:
+        folder: where they lie.
+        name: the prefix of files that the manifest does not name.
+        n_features: V.
+        manifest: of the folder; only files whose hashes it holds are read.
+        key: the fact in the manifest that lists the trees.
+    """
     trees = []
-    for i, shape in enumerate(shapes):
-        levels, prefix = [], shape.get("files", f"{name}{i}")
+    for i, shape in enumerate(manifest[key]):
+        levels, prefix = [], str(shape.get("files", f"{name}{i}"))
         for j in range(len(shape["beams"]) + 1):
-            files = folder.glob(f"{prefix}-level{j}-*.npy")
+            start = f"{prefix}-level{j}-"
+            files = [file for file in manifest["sha256"] if file.startswith(start) and file.endswith(".npy")]
             arrays = {
-                path.stem.split("-", 2)[2]: np.load(path, mmap_mode="r", allow_pickle=False) for path in files
+                file.removeprefix(start).removesuffix(".npy"): np.load(
+                    folder / file, mmap_mode="r", allow_pickle=False
+                )
+                for file in files
             }
             levels.append(Chunks(n_features, **arrays))
+        check_listed(manifest, "linear model", folder, files=(f"{prefix}-order.npy",), next_step=RESTORE_FOLDER)
         order = np.load(folder / f"{prefix}-order.npy", allow_pickle=False)
         trees.append(SparseBeam(levels, order, shape["beams"], shape["scores"]))
     return trees

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +28,18 @@ from megalabel.models.base import (
     at_least_one,
     check_room,
     class_name,
-    model_folder,
     read_model_manifest,
 )
+from megalabel.models.evaluation import Evaluation
 from megalabel.models.label_names import NAMES, load_names, save_names
-from megalabel.models.neural_parts import load_parts, with_n_labels
+from megalabel.models.neural_parts import (
+    check_parts_fit,
+    check_weights,
+    checked_length,
+    load_parts,
+    with_n_labels,
+)
+from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
 from megalabel.storage.tensors import fill, save_tensors
@@ -66,6 +72,7 @@ class NeuralClassifier(Classifier):
     ) -> None:
         self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_names, max_length
         self.label_side, self.score_type = label_side, head.score_type
+        self._evaluation = Evaluation()
         if label_side is not None:
             for part in having(head, BindsLabels):
                 part.bind(label_side)
@@ -95,7 +102,7 @@ class NeuralClassifier(Classifier):
     @torch.no_grad()
     def settle(self) -> NeuralClassifier:
         """Lets the head make what its answers need, such as label vectors; returns the model itself."""
-        with self._evaluating():
+        with self._evaluation.of(self.modules()):
             self.head.settle()
         return self
 
@@ -149,23 +156,13 @@ class NeuralClassifier(Classifier):
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
         """Row numbers (B,) and views (B, V, D), in batches of texts of like length; the modules' modes kept."""
-        with self._evaluating():
+        with self._evaluation.of(self.modules()):
             tokens = self.encoder.tokenizer.encode(texts, self.max_length)
             order = np.argsort([len(ids) for ids in tokens], kind="stable")
             for i in range(0, len(order), batch_size):
                 rows = order[i : i + batch_size]
                 ids, mask = pad([np.asarray(tokens[r]) for r in rows], self.encoder.tokenizer.pad_id)
                 yield rows, self.encoder(ids.to(self.device), mask.to(self.device))
-
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        modes = [(part, part.training) for part in self.modules()]
-        self.eval()
-        try:
-            yield
-        finally:
-            for part, mode in modes:
-                part.train(mode)
 
     def with_labels(self, names: Sequence[str]) -> NeuralClassifier:
         """The same model over other labels, known by their texts alone: of a dual encoder, without training.
@@ -221,6 +218,7 @@ class NeuralClassifier(Classifier):
             fill(self.head, Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
             if self.label_side is not None:
                 fill(self.label_side, Path(folder) / "labels.safetensors", next_step=RESTORE_FOLDER)
+        check_weights(self.modules(), Path(folder))
         return self.eval().settle()
 
     @classmethod
@@ -232,7 +230,11 @@ class NeuralClassifier(Classifier):
         `device` None is the first GPU, or the CPU where there is none. `trust` names modules outside megalabel
         that the folder's encoder or head may come from.
         """
-        folder, device = model_folder(folder), pick(device)
+        device = pick(device)
+        return read_model(folder, lambda place: cls._read(place, device, trust))
+
+    @classmethod
+    def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> NeuralClassifier:
         manifest = read_model_manifest(
             folder,
             "model",
@@ -242,5 +244,6 @@ class NeuralClassifier(Classifier):
         )
         names = load_names(folder)
         encoder, head, side = load_parts(folder, manifest, trust)
-        model = cls(encoder, head, names, int(manifest["max_length"]), side)
+        model = cls(encoder, head, names, checked_length(manifest["max_length"], folder), side)
+        check_parts_fit(model, folder)
         return model.to(device).restore(folder)

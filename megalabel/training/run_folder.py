@@ -13,7 +13,7 @@ from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.batches import hold_out
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
-from megalabel.storage.manifest import reading
+from megalabel.storage.reading import reading
 from megalabel.version import __version__
 
 if TYPE_CHECKING:
