@@ -84,7 +84,7 @@ def check_parts_fit(model: NeuralClassifier, folder: Path) -> None:
         if found != wanted:
             raise FormatError(f"{found} {what}", wanted=str(wanted), next_step=RESTORE_FOLDER, where=folder)
     if side is not None:
-        last = int(np.asarray(side.store.ids).max(initial=-1))
+        last = int(np.asarray(side.store.ids).max(initial=0))
         if last >= encoder.tokenizer.vocabulary_size:
             raise FormatError(
                 f"token {last} in a label's text",
