@@ -1,5 +1,6 @@
 """`python -m megalabel` is the command line."""
 
-from megalabel.cli.main import main
+from megalabel.cli.start import main
 
-main()
+if __name__ == "__main__":
+    main()
