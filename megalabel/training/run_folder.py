@@ -95,7 +95,9 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
 
 def read_recipe(out: Path) -> dict[str, Any]:
     """The `recipe.json` of a run folder, with the names of today; FormatError for one that is damaged."""
-    return migrate.recipe_json(read_json(out / "recipe.json", next_step="train the run again"))
+    facts, next_step = read_json(out / "recipe.json", next_step="train the run again"), "train the run again"
+    with reading(out / "recipe.json", wanted="what megalabel wrote of a run", next_step=next_step):
+        return migrate.recipe_json(facts)
 
 
 def held_out_rows(run_folder: str | Path) -> np.ndarray:
