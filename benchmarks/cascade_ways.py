@@ -31,7 +31,7 @@ def batches(texts: int, views: int, n_labels: int, dim: int) -> list[tuple[Tenso
     for _ in range(BATCHES):
         labels = (n_labels ** random.random(3 * texts) - 1).astype(np.int64)  # P(label) ~ 1 / (label + 1)
         x = torch.from_numpy(random.standard_normal((texts, views, dim), dtype=np.float32)).requires_grad_()
-        made.append((x, Positives.of(torch.arange(texts).repeat_interleave(3), torch.from_numpy(labels))))
+        made.append((x, Positives.from_pairs(torch.arange(texts).repeat_interleave(3), torch.from_numpy(labels))))
     return made
 
 

@@ -47,7 +47,7 @@ def batch(n: int, n_labels: int, dim: int) -> tuple[Tensor, Positives]:
     """Embeddings (B, D) that want a gradient, and three labels a text."""
     torch.manual_seed(0)
     x = torch.randn(n, dim).requires_grad_()
-    return x, Positives.of(torch.arange(n).repeat_interleave(3), torch.randint(0, n_labels, (3 * n,)))
+    return x, Positives.from_pairs(torch.arange(n).repeat_interleave(3), torch.randint(0, n_labels, (3 * n,)))
 
 
 def products(n: int, n_labels: int, dim: int) -> Step:
@@ -71,6 +71,7 @@ def ours(n: int, n_labels: int, dim: int, momentum: float = 0.9, value: bool = F
     def step() -> None:
         x.grad = None
         head.loss(x[:, None], positives).backward()
+        head.after_step(0, None)  # as the training loop does: the next step is number 1
 
     return step
 

@@ -57,7 +57,7 @@ REFERENCE = "SGD with momentum, BCE"
 def sparse(n_labels: int, rule: str, loss: str, group: int = 1, trained: bool = False) -> Step:
     x, positives = batch(TEXTS, n_labels, DIM)
     scale = 0.1 if trained else 1.0
-    head = SparseHead(n_labels, DIM, fan_in=FAN_IN, group=group, loss=loss, scale=scale, loss_every=10**9)
+    head = SparseHead(n_labels, DIM, fan_in=FAN_IN, group=group, loss=loss, init_scale=scale, loss_every=10**9)
     if trained:
         head.bias.data.fill_(-1.2)
     head.update_rule = RULES[rule]()
@@ -75,6 +75,7 @@ def step_of(head: SparseHead | DenseHead, x: Tensor, positives: Positives) -> St
     def step() -> None:
         x.grad = None
         head.loss(x[:, None], positives).backward()
+        head.after_step(0, None)  # as the training loop does: the next step is number 1
 
     return step
 

@@ -31,14 +31,14 @@ WAY = f"{STEPS} steps, AdamW, squared hinge, rewired"
 
 def train(n_labels: int) -> list[float]:
     """Seconds of each of 50 steps, rewirings included; making the data is not."""
-    rewiring = Rewiring(every=10, until=33, prune="fraction", fraction=0.2)
+    rewiring = Rewiring(every=10, until=33, prune="fraction", prune_fraction=0.2)
     head = SparseHead(n_labels, DIM, fan_in=FAN_IN, rewiring=rewiring, loss_every=10**9)
     optimizer = FusedAdam(head, lr=1e-3)
     generator, taken = torch.Generator().manual_seed(0), []
     for i in range(STEPS):
         x = torch.randn(TEXTS, DIM, generator=generator).requires_grad_()
         labels = (n_labels ** torch.rand(3 * TEXTS, generator=generator, dtype=torch.float64)).long() - 1
-        positives = Positives.of(torch.arange(TEXTS).repeat_interleave(3), labels)
+        positives = Positives.from_pairs(torch.arange(TEXTS).repeat_interleave(3), labels)
         start = time.perf_counter()
         optimizer.begin(ONLY_PART)
         head.loss(x[:, None], positives).backward()

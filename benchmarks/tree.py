@@ -105,7 +105,7 @@ def graph(folder: Path, texts: int, per_text: float, hops: int, keep: int) -> li
     x = features(folder)
     labels = planted_texts(texts, x.shape[0], per_text)
     with dispatch.use("cpu"):
-        walk_counts(labels[:1000, :1000].tocsr(), hops=2)
+        walk_counts(labels[:1000, :1000].tocsr(), walk_length=2)
         product_keep_largest(sp.identity(100, dtype=np.float32, format="csr"), x[:100], 5)
         keep_largest(x[:100], 5)
     found: list[dict[str, object]] = []
@@ -118,7 +118,9 @@ def graph(folder: Path, texts: int, per_text: float, hops: int, keep: int) -> li
         return result
 
     walkers = int((np.bincount(labels.indices, minlength=x.shape[0]) > 0).sum())
-    a = timed(f"walk_counts, {hops} hops", lambda: walk_counts(labels, hops=hops), lambda _: walkers * hops * 8)
+    a = timed(
+        f"walk_counts, {hops} hops", lambda: walk_counts(labels, walk_length=hops), lambda _: walkers * hops * 8
+    )
     read = np.diff(x.indptr)[a.indices].sum() * 8
     name = f"product_keep_largest, {keep} kept"
     timed(name, lambda: product_keep_largest(a, x, keep), lambda r: read + r.nnz * 8)

@@ -24,7 +24,7 @@ class Positives:
 
     rows (P,) int64 in [0, B); labels (P,) int64 in [0, L). P may be 0. A pair that occurs twice counts once.
     texts (B,) int64: which training rows the texts of the batch are, for losses that keep something per training
-    row (mined negatives, soft targets, weights); None where nobody knows, as outside training.
+    row (mined negatives, soft targets, weights); None where they are unknown, as outside training.
     """
 
     rows: Tensor
@@ -32,8 +32,8 @@ class Positives:
     texts: Tensor | None = None
 
     @classmethod
-    def of(cls, rows: Tensor, labels: Tensor, texts: Tensor | None = None) -> Positives:
-        """Pairs in any order, repeated or not: (P,) and (P,) integers, made unique and sorted by label."""
+    def from_pairs(cls, rows: Tensor, labels: Tensor, texts: Tensor | None = None) -> Positives:
+        """Makes pairs in any order, (P,) and (P,) integers, unique and sorts them by label."""
         import torch
 
         rows, labels = rows.to(torch.int64), labels.to(torch.int64)

@@ -124,7 +124,7 @@ def test_doctor_says_what_is_there(command):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["evaluate", "no-such-run", "bundled:wordnet-4k"], "manifest.json"),
+        (["evaluate", "no-such-run", "bundled:wordnet-4k"], "no such folder"),
         (["evaluate", "RUN", "no-such-data"], "no-such-data"),
         (["evaluate", "RUN", "bundled:wordnet-4k"], "4,044 labels, the model 64"),
         (["evaluate", "RUN", "bundled:wordnet-5k"], "wordnet-4k"),

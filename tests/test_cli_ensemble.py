@@ -116,7 +116,7 @@ def test_what_cannot_be_fitted_is_told_and_merged_all_the_same(command, runs, na
     assert status == 0, err
     assert f"not fitted: {said}" in out
     mixture = megalabel.load(tmp_path / "r").mixture
-    assert mixture == Mixture.of([1, 3] if "--weights" in named else [1, 1])
+    assert mixture == Mixture.from_weights([1, 3] if "--weights" in named else [1, 1])
     facts = json.loads((tmp_path / "r" / "recipe.json").read_text())
     assert len(held_out_rows(tmp_path / "r")) == 0
     assert bool(facts["data"]) == ("other" not in named and "bare" not in named)
@@ -197,7 +197,7 @@ def test_held_out_texts_without_labels_fit_nothing(command, runs, tmp_path):
         (["pairs", "words", "--weights", ""], "--weights: '' is not"),
         (["pairs", "labels"], "model 0 has 64 labels, model 1 32"),
         (["pairs", "half"], "the run in half is not finished"),
-        (["pairs", "gone"], "manifest.json"),
+        (["pairs", "gone"], "gone: there is no such folder"),
         (["pairs", "pairs/recipe.json"], "Name the folder, not a file"),
         (["pairs", "neural", "--device", "gpu"], "doctor"),
         (["pairs", "words", "--data", "gone"], "gone"),
@@ -233,4 +233,4 @@ def test_one_that_was_cut_off_is_made_again(command, tmp_path, monkeypatch):
     assert status == 2
     assert "the unfinished run" in err
     assert command("ensemble", "pairs", "all", "-o", tmp_path / "r")[0] == 0
-    assert megalabel.load(tmp_path / "r").mixture == Mixture.of([1, 1])
+    assert megalabel.load(tmp_path / "r").mixture == Mixture.from_weights([1, 1])

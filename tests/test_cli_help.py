@@ -74,3 +74,36 @@ def test_choices_are_completed_by_the_shell(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         app(prog_name="megalabel")
     assert capsys.readouterr().out.split() == ["threshold"]
+
+
+def test_errors_about_arguments_show_the_usage_of_the_help(command):
+    for arguments, usage in (
+        (["evaluate"], "evaluate [OPTIONS] RUN [DATA]"),
+        (["ensemble", "a", "b"], "ensemble [OPTIONS] --out OUT RUN..."),
+        (["train", "renee"], "train renee [OPTIONS] DATA"),
+        (["train", "hybrid"], "train hybrid [OPTIONS] RUN [DATA]"),
+        (["nothing"], "[OPTIONS] COMMAND"),
+    ):
+        status, _, err = command(*arguments)
+        assert status == 2
+        assert err.splitlines()[0].endswith(usage)
+
+
+@pytest.mark.parametrize(
+    "verb", [["evaluate", "gone"], ["predict", "gone"], ["ensemble", "gone", "gone", "-o", "m"]]
+)
+def test_a_run_that_is_not_there_is_one_line_with_its_name(verb, command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = command(*verb)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "gone" in err and "manifest.json" not in err
+
+
+def test_a_run_without_a_model_is_told_to_go_on(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text("{}")
+    for verb in ("evaluate", "predict"):
+        status, _, err = command(verb, "run")
+        assert (status, err.count("\n")) == (2, 1)
+        assert "no model yet" in err and "goes on" in err

@@ -117,12 +117,12 @@ def test_no_text_and_texts_that_are_none(model):
 
 def test_what_is_no_model_and_no_mixture(model):
     for parts, match in (
-        (model, "a Ensemble in place of a list"),
+        (model, "a Ensemble instead of a list"),
         (["runs/a", "runs/b"], "a str among the models"),
     ):
         with pytest.raises(SettingError, match=match):
             megalabel.Ensemble(parts)
-    with pytest.raises(SettingError, match=r"a list as mixture.*Mixture\.of"):
+    with pytest.raises(SettingError, match=r"a list as mixture.*Mixture\.from_weights"):
         megalabel.Ensemble(model.parts, [1, 2, 3])
 
 
@@ -164,7 +164,7 @@ def test_numbers_that_do_not_fit():
     with pytest.raises(SettingError, match="1 model; expected two or more"):
         megalabel.Ensemble([one])
     with pytest.raises(SettingError, match="3 weights for 2 models"):
-        megalabel.Ensemble([one, one], Mixture.of([1, 1, 1]))
+        megalabel.Ensemble([one, one], Mixture.from_weights([1, 1, 1]))
 
 
 @pytest.mark.parametrize(

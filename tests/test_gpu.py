@@ -43,7 +43,7 @@ def test_the_dense_head_learns_on_a_gpu_as_on_the_cpu(momentum):
     heads = DenseHead(1003, 32, bias=True), DenseHead(1003, 32, bias=True)
     heads[1].load_state_dict(heads[0].state_dict())
     x, rows = torch.randn(9, 1, 32), torch.arange(9)
-    pairs = Positives.of(rows, rows * 100)
+    pairs = Positives.from_pairs(rows, rows * 100)
     gradients = []
     for head, device in zip(heads, ("cpu", "cuda"), strict=True):
         head.to(device)
@@ -92,7 +92,7 @@ def cascade_level(kind, dim):
     pick = torch.from_numpy(rng.integers(0, max(candidates.n_cells, 1), 300))
     texts, rows = candidates.texts_of_cells()[pick], candidates.rows_of_cells()[pick]
     strangers = torch.from_numpy(rng.integers(0, batch, 100)), torch.from_numpy(rng.integers(0, n, 100))
-    positives = Positives.of(torch.cat([texts, strangers[0]]), torch.cat([rows, strangers[1]]))
+    positives = Positives.from_pairs(torch.cat([texts, strangers[0]]), torch.cat([rows, strangers[1]]))
     numbers = [torch.from_numpy(rng.standard_normal(shape)).float() for shape in ((batch, dim), (n, dim), (n,))]
     return numbers[0], numbers[1] / dim**0.5, numbers[2], candidates, positives
 
@@ -161,7 +161,7 @@ def fan_in_layer(group, dim, n_texts, device="cpu"):
     inputs[:, -1] = inputs[:, 0]
     pairs = torch.from_numpy(rng.integers(0, n_texts, 500)), torch.from_numpy(rng.integers(0, n, 500))
     layer = x, weight / 17**0.5, bias, inputs.to(input_dtype(dim))
-    return *(part.to(device) for part in layer), Positives.of(*pairs).to(device)
+    return *(part.to(device) for part in layer), Positives.from_pairs(*pairs).to(device)
 
 
 def fan_in_pass(x, weight, bias, inputs, positives, group, loss):
@@ -217,20 +217,20 @@ def test_fixed_fan_in_learns_on_a_gpu_as_on_the_cpu(group, dim, n_texts, rule):
 def test_top_k_of_fixed_fan_in_on_a_gpu(group, dim, n_texts):
     x, weight, bias, inputs, exclude = fan_in_layer(group, dim, n_texts)
     x, weight, bias = x.round(), (4 * weight).round(), bias.round()  # exact sums, and ties everywhere
-    names = torch.from_numpy(np.random.default_rng(0).permutation(len(weight)))
-    expected = plain_of(x @ densify(weight, inputs, dim, group).t() + bias, 50, exclude, names)
+    row_to_label = torch.from_numpy(np.random.default_rng(0).permutation(len(weight)))
+    expected = plain_of(x @ densify(weight, inputs, dim, group).t() + bias, 50, exclude, row_to_label)
     there = [part.cuda() for part in (x, weight, bias, inputs)]
-    found = fan_in_topk(*there, 50, exclude.to("cuda"), group=group, names=names.cuda())
+    found = fan_in_topk(*there, 50, exclude.to("cuda"), group=group, row_to_label=row_to_label.cuda())
     assert torch.equal(found.ids.cpu(), expected.ids)
     assert torch.equal(found.scores.cpu(), expected.scores)
 
 
 @pytest.mark.parametrize("chunk", [1, 64, None])
 def test_top_k_with_equal_scores_on_a_gpu(chunk):
-    names = torch.randperm(500, generator=torch.Generator().manual_seed(0)).cuda()
+    row_to_label = torch.randperm(500, generator=torch.Generator().manual_seed(0)).cuda()
     scores = torch.zeros(500, 9, device="cuda")
     found = topk_of(
         lambda start, stop: scores[start:stop].clone().t(), 500, 9, 3, device=scores.device, width=1,
-        names=names, chunk=chunk,
+        row_to_label=row_to_label, chunk=chunk,
     )  # fmt: skip
     assert found.ids.tolist() == [[0, 1, 2]] * 9

@@ -85,7 +85,7 @@ def test_a_label_counts_nothing_for_the_ranking_that_lacks_it():
         TopK(np.array([[3, 1]]), np.array([[0.64, 0.36]])),
         TopK(np.array([[1, -1]]), np.array([[0.25, -np.inf]])),
     ]
-    labels, scores = Mixture.of([1, 3]).merge(found, PROBABILITIES, 4).numpy()
+    labels, scores = Mixture.from_weights([1, 3]).merge(found, PROBABILITIES, 4).numpy()
     assert labels.tolist() == [[1, 3, -1, -1]]
     np.testing.assert_allclose(scores, [[0.25 * 0.6 + 0.75 * 0.5, 0.25 * 0.8, -np.inf, -np.inf]], rtol=1e-6)
 
@@ -144,8 +144,8 @@ def test_rankings_that_say_nothing_do_no_harm(rng):
     "weights", [[], [0, 0], [1, -1], [float("nan"), 1], [float("inf"), 1], "12", ["a", 1], None], ids=str
 )
 def test_weights_that_cannot_be(weights):
-    with pytest.raises(SettingError, match="one from 0 up for each ranking"):
-        Mixture.of(weights)
+    with pytest.raises(SettingError, match="one of at least 0 per ranking"):
+        Mixture.from_weights(weights)
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_weights_that_cannot_be(weights):
     ids=str,
 )
 def test_settings_that_cannot_be(settings):
-    with pytest.raises(SettingError, match="as many finite numbers of each"):
+    with pytest.raises(SettingError, match="equally many finite numbers"):
         Mixture(*settings)
 
 
@@ -193,7 +193,7 @@ def test_rankings_of_other_texts_labels_or_numbers_are_refused(rng):
             Mixture.fit(found, score_types, true, weights)
     with pytest.raises(SettingError):
         Mixture.fit([], [], labels)
-    equal = Mixture.of([1, 1])
+    equal = Mixture.from_weights([1, 1])
     for found, score_types in (([top], ["logit"]), ([top, top], ["logit"]), ([top, fewer], PROBABILITIES)):
         with pytest.raises(SettingError, match="rankings of"):
             equal.merge(found, score_types, 5)
@@ -206,4 +206,4 @@ def test_nan_is_refused(rng):
     with pytest.raises(DataError, match="holds NaN"):
         Mixture.fit([top, broken], PROBABILITIES, labels)
     with pytest.raises(DataError, match="holds NaN"):
-        Mixture.of([1, 1]).merge([top, broken], PROBABILITIES, 5)
+        Mixture.from_weights([1, 1]).merge([top, broken], PROBABILITIES, 5)

@@ -17,7 +17,7 @@ TEXTS = ["a b", "c", "d d a"]
 
 
 def with_auxiliary(head):
-    return WithAuxiliary(head, torch.arange(len(NAMES)) % 2, share=0.4, until=9)
+    return WithAuxiliary(head, torch.arange(len(NAMES)) % 2, loss_weight=0.4, until=9)
 
 
 def test_a_restored_head_shares_its_weights_with_the_head_around_it(tmp_path):

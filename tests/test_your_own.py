@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from support import programs
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "your-own.md"
@@ -33,7 +34,7 @@ def blocks() -> list[Block]:
 def test_the_page_names_each_file_that_it_shows():
     text = PAGE.read_text(encoding="utf-8")
     files = [block.file for block in blocks() if block.file]
-    assert len(files) == 4
+    assert len(files) == 5
     assert all(f"`{file}`:" in text for file in files)
 
 
@@ -53,14 +54,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def started(command: str, folder: Path, *more: str) -> subprocess.Popen[str]:
-    """A command of the page in a process of its own, with the megalabel of this repository."""
+    """A command of the page in a process of its own."""
     program, *arguments = shlex.split(command)
-    assert program == "python"
-    return subprocess.Popen(
-        [sys.executable, *arguments, *more],
-        cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    assert program == "megalabel"
+    return programs.started(programs.SCRIPT, *arguments, *more, folder=folder)
 
 
 def killed_after_a_checkpoint(command: str, folder: Path) -> None:
@@ -74,6 +71,14 @@ def killed_after_a_checkpoint(command: str, folder: Path) -> None:
     _, errors = process.communicate()
     assert list((out / "last").glob("step-*")), errors
     assert json.loads((out / "recipe.json").read_text())["finished"] is None
+
+
+def test_the_entry_point_of_the_page_is_its_recipe(elsewhere):
+    from megalabel.recipes import find, get
+
+    described = tomllib.loads((elsewhere / "pyproject.toml").read_text(encoding="utf-8"))
+    (address,) = described["project"]["entry-points"][find.GROUP].values()
+    assert get(address, trust=["my_package"]).address == address
 
 
 @pytest.mark.slow
@@ -90,7 +95,7 @@ def test_every_block_of_the_page_runs(elsewhere, capsys):
             if " train " in command:
                 killed_after_a_checkpoint(command, elsewhere)
             process = started(command, elsewhere)
-            answers[shlex.split(command)[3]] = process.communicate()
+            answers[shlex.split(command)[1]] = process.communicate()
             assert process.returncode == 0, answers
     assert set(answers) == {"train", "evaluate", "predict"}
     assert "resuming at step" in answers["train"][1]

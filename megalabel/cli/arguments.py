@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,8 +32,31 @@ Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, c
 Threads = Annotated[int | None, typer.Option(metavar="INT", help="CPU threads; by default all cores.")]
 Trust = Annotated[
     list[str] | None,
-    typer.Option(metavar="PACKAGE", help="A package beside megalabel whose code may be run; may be repeated."),
+    typer.Option(
+        metavar="PACKAGE",
+        help="A package whose code may be run, installed or in the working folder; may be repeated.",
+    ),
 ]
+
+
+@contextlib.contextmanager
+def trusting(packages: Sequence[str] | None) -> Iterator[None]:
+    """Within the block the packages are trusted and, if there are any, found in the working folder too.
+
+    The folder comes last on the search path, so that no file in it replaces a module that is installed.
+    """
+    from megalabel.training import trust
+
+    folder = os.getcwd()
+    added = bool(packages) and folder not in sys.path
+    if added:
+        sys.path.append(folder)
+    try:
+        with trust.trusting(packages or ()):
+            yield
+    finally:
+        if added:
+            sys.path.remove(folder)
 
 
 def complete(choices: tuple[object, ...]) -> Callable[[str], list[str]]:

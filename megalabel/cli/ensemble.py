@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data
+from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data, trusting
 
 
 def ensemble(
@@ -21,7 +21,6 @@ def ensemble(
 ) -> None:
     """Merge the predictions of several runs, weighted on the texts that all of them held out."""
     from megalabel.cli.merge_runs import ensemble_runs
-    from megalabel.training.trust import trusting
 
-    with trusting(trust or ()):
+    with trusting(trust):
         ensemble_runs(runs, out, data, weights, device, open_data, typer.echo)

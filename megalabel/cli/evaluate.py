@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from megalabel.cli.arguments import DataOfRun, Device, Run, Trust, open_data_of
+from megalabel.cli.arguments import DataOfRun, Device, Run, Trust, open_data_of, trusting
 from megalabel.errors import SettingError
 
 
@@ -32,8 +32,9 @@ def evaluate(
     from megalabel.models.base import load
 
     depths = _depths(k)
-    model = load(run, device=device, trust=trust or ())
-    found = measure(model, open_data_of(run, data), k=depths, a=a, b=b, batch_size=batch_size, progress=True)
+    with trusting(trust):
+        model, corpus = load(run, device=device, trust=trust or ()), open_data_of(run, data)
+        found = measure(model, corpus, k=depths, a=a, b=b, batch_size=batch_size, progress=True)
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)
     typer.echo(report([(str(run), found)]))

@@ -22,8 +22,7 @@ class Command(TyperCommand):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes usage, description and the panels of options."""
-        arguments = [_names(p) for p in self.get_params(ctx) if p.param_type_name == "argument"]
-        formatter.write(f"Usage: {ctx.command_path} {' '.join(['[OPTIONS]', *arguments])}\n")
+        self.format_usage(ctx, formatter)
         write_paragraphs(formatter, self.help or "")
         panels: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
@@ -33,6 +32,12 @@ class Command(TyperCommand):
                 panels.setdefault(panel, []).append((_names(parameter), _help(parameter)))
         for title, rows in panels.items():
             write_rows(formatter, title, rows)
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Writes the line that the help begins with, and errors about arguments too."""
+        arguments = [_names(p) for p in self.get_params(ctx) if p.param_type_name == "argument"]
+        required = [_names(p).split(", ")[-1] for p in self.get_params(ctx) if _is_needed(p)]
+        formatter.write(f"Usage: {ctx.command_path} {' '.join(['[OPTIONS]', *required, *arguments])}\n")
 
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; an error about one of its options is shown with the option's name."""
@@ -48,11 +53,15 @@ class Group(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Writes usage, description, options and commands."""
-        formatter.write(f"Usage: {ctx.command_path} [OPTIONS] COMMAND\n")
+        self.format_usage(ctx, formatter)
         write_paragraphs(formatter, self.help or "")
         rows = [(_names(p), _help(p)) for p in self.get_params(ctx) if not getattr(p, "hidden", False)]
         write_rows(formatter, "Options", rows)
         write_rows(formatter, "Commands", self.command_rows(ctx))
+
+    def format_usage(self, ctx: Any, formatter: Any) -> None:
+        """Writes the line that the help begins with, and errors about arguments too."""
+        formatter.write(f"Usage: {ctx.command_path} [OPTIONS] COMMAND\n")
 
     def command_rows(self, ctx: Any) -> list[tuple[str, str]]:
         """The names of the commands with a sentence on each."""
@@ -113,9 +122,14 @@ def _names(parameter: Any) -> str:
     return names if flag or not parameter.metavar else f"{names} {parameter.metavar}"
 
 
+def _is_needed(parameter: Any) -> bool:
+    """Whether it is an option without which the command cannot run."""
+    return bool(getattr(parameter, "required", False)) and parameter.param_type_name == "option"
+
+
 def _help(parameter: Any) -> str:
     text = getattr(parameter, "help", None) or ""
-    if getattr(parameter, "required", False) and parameter.param_type_name == "option":
+    if _is_needed(parameter):
         return f"{text} [required]"
     default = parameter.default
     plain = isinstance(default, (str, int, float)) and not callable(default)

@@ -62,7 +62,7 @@ def ensemble_runs(
             wanted="two runs or more, and as many weights or none",
             next_step="name the runs one after the other, weights as 1,2 in their order",
         )
-    mixture = Mixture.of(chosen or [1.0] * len(runs))
+    mixture = Mixture.from_weights(chosen or [1.0] * len(runs))
     common = in_common(runs)
     corpus, why = _corpus(runs, common, data, open_data)
     model = Ensemble([load(run, device=device, trust=trusted()) for run in runs], mixture)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import io
 import sys
-from typing import Annotated, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import typer
 
-from megalabel.cli.arguments import Device, Run, Trust
+from megalabel.cli.arguments import Device, Run, Trust, trusting
 
 
 def predict(
@@ -27,13 +27,20 @@ def predict(
     device: Device = None,
 ) -> None:
     """Write the top labels of each text as JSON lines or npz."""
-    from megalabel.inference.predict import format_of, read_inputs, write_jsonl, write_npz
+    from megalabel.inference.predict import format_of, read_inputs
     from megalabel.models.base import load
-    from megalabel.storage.files import write_bytes_atomically
 
     kind = format_of(out)
-    model = load(run, device=device, trust=trust or ())
-    stream = read_inputs(model, texts, sys.stdin.buffer)
+    with trusting(trust):
+        model = load(run, device=device, trust=trust or ())
+        _write(model, read_inputs(model, texts, sys.stdin.buffer), k, out, kind)
+
+
+def _write(model: Any, stream: Any, k: int, out: str | None, kind: str) -> None:
+    """Predicts and writes while the inputs come in."""
+    from megalabel.inference.predict import write_jsonl, write_npz
+    from megalabel.storage.files import write_bytes_atomically
+
     if out is None or out == "-":
         file = _text(sys.stdout.buffer)
         try:

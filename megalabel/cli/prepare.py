@@ -40,8 +40,7 @@ def tokenize(data: str, values: dict[str, Any], *, overwrite: bool) -> None:
     corpus = open_data(data)
     check_texts(corpus.train, corpus)
     options: Any = resolve(renee, corpus.name, values).options
-    kind = "own" if options.tokenizer == "wordpiece" else options.tokenizer
-    tokenizer = tokenizer_for(options.encoder, kind, corpus, options.vocabulary)
+    tokenizer = tokenizer_for(options.encoder, options.tokenizer, corpus, options.vocabulary)
     tokenizer = tokenizer or Transformer.pretrained(options.encoder).tokenizer
     for side, texts in (("trn", corpus.train.texts), ("lbl", corpus.label_texts)):
         folder: Path | None = prepared_folder(corpus, side, tokenizer, options.max_length)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from megalabel.cli.arguments import Trust
+from megalabel.cli.arguments import Trust, trusting
 from megalabel.cli.layout import width
 
 
@@ -15,9 +15,7 @@ def recipes(
     trust: Trust = None,
 ) -> None:
     """List the recipes, or the presets of one: data sets, values, and where the values come from."""
-    from megalabel.training.trust import trusting
-
-    with trusting(trust or ()):
+    with trusting(trust):
         lines = table() if name is None else presets(name)
     typer.echo("\n".join(lines))
 

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import Device, Threads, Trust, open_data, open_data_of
+from megalabel.cli.arguments import Device, Threads, Trust, open_data, open_data_of, trusting
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.recipe_options import as_config, command_of, read_config
 from megalabel.errors import MegalabelError, SettingError
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT that is finished or another.")]
-CheckpointSeconds = Annotated[float, typer.Option(metavar="FLOAT", help="Time between checkpoints.")]
+CheckpointSeconds = Annotated[float, typer.Option(metavar="FLOAT", help="Seconds between checkpoints.")]
 LrScale = Annotated[
     float | None,
     typer.Option(metavar="FLOAT", help="All learning rates times this, from where the run goes on; e.g. 0.1."),
@@ -55,8 +55,13 @@ class RecipeGroup(Group):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command of a recipe; `--trust` among its arguments allows the import of its package."""
-        from megalabel.training.trust import trusting
-
+        given = [p.opts[0] for p in self.params if _is_given(ctx, str(p.name))]
+        if given and not ctx.resilient_parsing:
+            raise SettingError(
+                f"{', '.join(given)} before the name of the recipe",
+                wanted=f"megalabel train {args[0]} … with the options after the name; --from takes no recipe",
+                where="train",
+            )
         with trusting(_trusted_in(args)):
             command = self.get_command(ctx, args[0])
         return args[0], command, args[1:]
@@ -94,16 +99,13 @@ def start(
     With --from, the recipe, the values of its options and the data set are those of another run.
     """
     if ctx.invoked_subcommand is not None:
-        if source is not None or out is not None:
-            raise typer.BadParameter("options stand after the name of the recipe; --from takes no recipe")
         return
     if source is None:
         typer.echo(ctx.get_help())
         raise typer.Exit(2)
     from megalabel.cli.jobs import How, repeat
-    from megalabel.training.trust import trusting
 
-    with trusting(trust or ()):
+    with trusting(trust):
         repeat(source, _needed(out), How(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale))
 
 
@@ -156,7 +158,6 @@ def _train(
 ) -> None:
     from megalabel.cli.jobs import How, train, train_then
     from megalabel.recipes.presets import resolve
-    from megalabel.training.trust import trusting
 
     if config is not None:
         values = {**read_config(config, recipe.options, recipe.address), **values}
@@ -169,7 +170,7 @@ def _train(
         typer.echo(f"# {recipe.address} on {corpus.name}; preset: {origin}\n{as_config(resolved.options)}")
         return
     how = How(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale)
-    with trusting(trust or ()):
+    with trusting(trust):
         if then is None:
             train(recipe, corpus, target, values, how)
         else:
@@ -178,10 +179,14 @@ def _train(
 
 def _needed(out: Path | None) -> Path:
     if out is None:
-        raise SettingError(
-            "there is no run folder to write", wanted="--out OUT", next_step="give --out", where="out"
-        )
+        raise SettingError("no run folder is named", wanted="--out OUT, such as --out runs/first", where="out")
     return out
+
+
+def _is_given(ctx: Any, name: str) -> bool:
+    """Whether the command line, and no default, gives a parameter its value."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _trusted_in(args: Sequence[str]) -> list[str]:

@@ -39,7 +39,7 @@ def bundled_folder(name: str) -> Path:
         raise SettingError(
             f"no bundled data set is called {name!r}",
             wanted=" or ".join(BUNDLED),
-            next_step="open a folder of your own with Corpus.open",
+            next_step="name one of them, or a folder of your own without `bundled`",
             where="name",
         )
     return _HERE / "bundled" / name

@@ -47,7 +47,7 @@ class Report:
         rows = [f"  {name:<34} {_shown(value):>14}" for name, value in self.counts.items()]
         n = {s: sum(f.severity == s for f in self.findings) for s in ("error", "warning", "info")}
         verdict = "can be trained on" if self.ok else "cannot be trained on as it is"
-        tail = f"{verdict}: {n['error']} kinds of errors, {n['warning']} of warnings, {n['info']} of notes"
+        tail = f"{verdict}: kinds of errors {n['error']}, of warnings {n['warning']}, of notes {n['info']}"
         return [head, *rows, *(f"  {finding}" for finding in self.findings), tail]
 
 

@@ -1,4 +1,4 @@
-"""Filter pairs (row, label), made ready to be left out batch by batch."""
+"""Filter pairs (row, label), indexed so that each batch can look up its own."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 class FilterPairs:
-    """Pairs (row, label) that a prediction leaves out, sorted by row, so that each batch finds its own.
+    """Pairs (row, label) that are left out of predictions, sorted by row.
 
     Args:
         pairs: (F, 2) integers in any order, rows from 0 to n − 1; None or an empty array for no pairs.
-        n: how many rows (texts) there are.
+        n: number of rows (texts).
 
     Raises:
-        SettingError: pairs of another shape or type, or of rows or labels that cannot be.
+        SettingError: pairs have another shape or type, or rows or labels are out of range.
     """
 
     def __init__(self, pairs: np.ndarray | None, n: int) -> None:
@@ -39,17 +39,17 @@ class FilterPairs:
         return len(self._labels)
 
     def for_rows(self, rows: np.ndarray, device: torch.device) -> Positives | None:
-        """The pairs of some rows (B,), in any order, each row replaced by its place in `rows`.
+        """The pairs of some rows (B,), in any order, each row replaced by its position in `rows`.
 
-        None if there are no pairs at all, of whichever rows.
+        None if there are no pairs for any row.
         """
         if not len(self):
             return None
         starts, stops = self._starts[rows], self._starts[rows + 1]
         parts = [self._labels[start:stop] for start, stop in zip(starts, stops, strict=True)]
         labels = np.concatenate(parts) if parts else self._labels[:0]
-        places = np.repeat(np.arange(len(rows)), stops - starts)
-        return Positives.of(torch.from_numpy(places), torch.from_numpy(labels)).to(device)
+        positions = np.repeat(np.arange(len(rows)), stops - starts)
+        return Positives.from_pairs(torch.from_numpy(positions), torch.from_numpy(labels)).to(device)
 
     def block(self, start: int, stop: int) -> np.ndarray | None:
         """The pairs (F, 2) of rows start … stop − 1, counted from start; None if there are no pairs at all."""
@@ -67,16 +67,16 @@ def _check(pairs: np.ndarray, n: int) -> None:
     raise SettingError(
         f"exclude of shape {pairs.shape} and dtype {pairs.dtype}{found}",
         wanted=f"(F, 2) integer pairs (row, label) with rows below {n}",
-        next_step="give the filter that belongs to these texts",
+        next_step="use the filter of the split of these texts",
     )
 
 
 def filter_of(split: Split, rows: np.ndarray) -> np.ndarray | None:
-    """The filter pairs of some rows (n,) of a side, with each row's place in `rows`: (F, 2) int64, or None."""
+    """The filter pairs of some rows (n,) of a split, with each row's position in `rows`: (F, 2) int64, or None."""
     if split.filter is None:
         return None
-    place = np.full(len(split), -1)
-    place[rows] = np.arange(len(rows))
-    where = place[split.filter[:, 0]]
-    pairs: np.ndarray = np.stack([where, split.filter[:, 1]], axis=1)[where >= 0]
+    position = np.full(len(split), -1)
+    position[rows] = np.arange(len(rows))
+    found = position[split.filter[:, 0]]
+    pairs: np.ndarray = np.stack([found, split.filter[:, 1]], axis=1)[found >= 0]
     return pairs

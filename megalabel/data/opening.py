@@ -68,7 +68,7 @@ def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, F
         raise DataError(
             "there is no such file or folder",
             wanted="a folder or a file of texts with labels",
-            next_step="check the path; Corpus.bundled opens the data sets of the package",
+            next_step="check the path; those of the package are bundled:NAME, in Python Corpus.bundled(NAME)",
             where=path,
         )
     if path.is_file():

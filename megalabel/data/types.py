@@ -54,7 +54,7 @@ class Split:
 
     def n_true(self) -> np.ndarray:
         """The number of true labels of each text, including labels without a column: (N,) int64."""
-        counts = np.diff(self.labels.indptr).astype(np.int64)
+        counts: np.ndarray = np.diff(self.labels.indptr).astype(np.int64)
         return counts if self.unseen is None else counts + np.bincount(self.unseen.rows, minlength=len(self))
 
 

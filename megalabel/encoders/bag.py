@@ -24,7 +24,7 @@ class Bag(Encoder):
 
         x = norm(Σ_t w_t e_t / √(Σ_t w_t²)),   view_v = dropout(block_v(x))
 
-    The sums are over the tokens t of the text and over its bigrams that are in `pairs`, which have vectors of
+    The sums are over the tokens t of the text and over its bigrams that are in `bigrams`, which have vectors of
     their own. The gradient of the vectors e is sparse, so a step takes time for the tokens of its batch only.
     The weights w are not trained; they come from `idf_weights` or are 1. D is the width of the vectors, or
     `width` after a linear map.
@@ -33,12 +33,12 @@ class Bag(Encoder):
         tokenizer: the tokenizer.
         vectors: (vocabulary, D) float32, the initial vectors; default: random with standard deviation 0.9.
         dim: D, which is needed if `vectors` is None.
-        pairs: (n,) int64, sorted: the bigrams (left, right) that have a vector, as left · vocabulary + right; see
-            `frequent_pairs`. None for none.
+        bigrams: (n,) int64, sorted: the bigrams (left, right) with a vector, as left · vocabulary + right; see
+            `frequent_bigrams`. None for none.
         weights: (vocabulary + n,) float32; default: 1.
         width: the width of the views if it is not D.
-        hidden: the width inside each residual block; 0 for no blocks.
-        views: V, the number of views, each with its own block; without blocks all views are equal.
+        hidden_dim: the width inside each residual block; 0 for no blocks.
+        n_views: V, the number of views, each with its own block; without blocks all views are equal.
         dropout: the fraction of the entries of a view that is dropped in training (Renée: 0.5 to 0.85).
         token_dropout: the fraction of the tokens of a text that is dropped in training.
 
@@ -52,11 +52,11 @@ class Bag(Encoder):
         *,
         vectors: Tensor | None = None,
         dim: int = 256,
-        pairs: Tensor | None = None,
+        bigrams: Tensor | None = None,
         weights: Tensor | None = None,
         width: int = 0,
-        hidden: int = 512,
-        views: int = 1,
+        hidden_dim: int = 512,
+        n_views: int = 1,
         dropout: float = 0.0,
         token_dropout: float = 0.0,
     ) -> None:
@@ -69,28 +69,28 @@ class Bag(Encoder):
                 next_step="use the tokenizer with which the vectors were made",
             )
         inside = dim if vectors is None else vectors.shape[1]
-        n_pairs = 0 if pairs is None else len(pairs)
+        n_bigrams = 0 if bigrams is None else len(bigrams)
         self.tokenizer = tokenizer
-        self.table = nn.Embedding(n + n_pairs, inside, sparse=True)
+        self.table = nn.Embedding(n + n_bigrams, inside, sparse=True)
         with torch.no_grad():
             self.table.weight.mul_(SCALE)
             self.table.weight[n:] = 0.0  # random vectors of rare bigrams cost 1.3 P@1 on gutenberg-4k
             if vectors is not None:
                 self.table.weight[:n] = vectors
-        self.register_buffer("pairs", torch.zeros(0, dtype=torch.int64) if pairs is None else pairs)
-        self.register_buffer("weights", torch.ones(n + n_pairs) if weights is None else weights.float())
+        self.register_buffer("bigrams", torch.zeros(0, dtype=torch.int64) if bigrams is None else bigrams)
+        self.register_buffer("weights", torch.ones(n + n_bigrams) if weights is None else weights.float())
         self.norm = nn.LayerNorm(inside)
         self.blocks = nn.ModuleList(
-            ResidualBlock(inside, hidden) if hidden else nn.Identity() for _ in range(views)
+            ResidualBlock(inside, hidden_dim) if hidden_dim else nn.Identity() for _ in range(n_views)
         )
         self.widen = nn.Linear(inside, width) if width else None
-        self.dropout, self.token_dropout, self.hidden = nn.Dropout(dropout), token_dropout, hidden
-        self.dim, self.n_views = width or inside, views
+        self.dropout, self.token_dropout, self.hidden_dim = nn.Dropout(dropout), token_dropout, hidden_dim
+        self.dim, self.n_views = width or inside, n_views
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Maps tokens (B, T) int64 and mask (B, T) bool to views (B, V, D); the sum of an empty text is zero."""
-        if len(self.pairs):  # type: ignore[arg-type]
-            tokens, mask = self._with_pairs(tokens, mask)
+        if len(self.bigrams):  # type: ignore[arg-type]
+            tokens, mask = self._with_bigrams(tokens, mask)
         ids = tokens[mask]
         weights: Tensor = self.weights[ids]  # type: ignore[index]
         if self.training and self.token_dropout:
@@ -109,22 +109,22 @@ class Bag(Encoder):
         dropped: Tensor = self.dropout(x)
         return dropped
 
-    def _with_pairs(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def _with_bigrams(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Appends the bigrams that have a vector: tokens and mask (B, T) become (B, 2T - 1)."""
-        pairs: Tensor = self.pairs  # type: ignore[assignment]
+        bigrams: Tensor = self.bigrams  # type: ignore[assignment]
         codes = tokens[:, :-1] * self.n_tokens + tokens[:, 1:]
-        positions = torch.searchsorted(pairs, codes).clamp(max=len(pairs) - 1)
-        known = (pairs[positions] == codes) & mask[:, 1:]
+        positions = torch.searchsorted(bigrams, codes).clamp(max=len(bigrams) - 1)
+        known = (bigrams[positions] == codes) & mask[:, 1:]
         return torch.cat([tokens, self.n_tokens + positions], 1), torch.cat([mask, known], 1)
 
     def config(self) -> dict[str, Any]:
         """The shape and the dropouts."""
         return {
             "dim": self.table.embedding_dim,
-            "n_pairs": len(self.pairs),  # type: ignore[arg-type]
+            "n_bigrams": len(self.bigrams),  # type: ignore[arg-type]
             "width": self.widen.out_features if self.widen is not None else 0,
-            "hidden": self.hidden,
-            "views": self.n_views,
+            "hidden_dim": self.hidden_dim,
+            "n_views": self.n_views,
             "dropout": self.dropout.p,
             "token_dropout": self.token_dropout,
         }
@@ -133,27 +133,27 @@ class Bag(Encoder):
     def from_config(cls, config: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Bag:
         """The same shape with weights still to be loaded."""
         config = dict(config)
-        return cls(tokenizer, pairs=torch.zeros(config.pop("n_pairs"), dtype=torch.int64), **config)
+        return cls(tokenizer, bigrams=torch.zeros(config.pop("n_bigrams"), dtype=torch.int64), **config)
 
 
-def frequent_pairs(rows: Rows, vocabulary_size: int, at_least: int = 2) -> Tensor:
+def frequent_bigrams(rows: Rows, vocabulary_size: int, at_least: int = 2) -> Tensor:
     """The bigrams that occur in at least `at_least` rows, as `Bag` takes them: (n,) int64, sorted."""
-    found = [np.unique(np.stack(part), axis=1)[1] for part in _pairs(rows, vocabulary_size)]
+    found = [np.unique(np.stack(part), axis=1)[1] for part in _bigrams(rows, vocabulary_size)]
     codes, counts = np.unique(np.concatenate([np.zeros(0, np.int64), *found]), return_counts=True)
     return torch.from_numpy(codes[counts >= at_least])
 
 
-def idf_weights(rows: Rows, vocabulary_size: int, pairs: Tensor | None = None) -> Tensor:
+def idf_weights(rows: Rows, vocabulary_size: int, bigrams: Tensor | None = None) -> Tensor:
     """log((1 + N) / (1 + n_t)) + 1 for each token t that occurs in n_t of N rows, and then for each bigram.
 
     The result is (vocabulary + n,) float32, where n is the number of bigrams.
     """
-    known = np.zeros(0, np.int64) if pairs is None else pairs.numpy()
+    known = np.zeros(0, np.int64) if bigrams is None else bigrams.numpy()
     counts = np.zeros(vocabulary_size + len(known), np.int64)
     for where, ids in _tokens(rows):
         counts[:vocabulary_size] += _texts_with(where, ids, vocabulary_size)
     if len(known):
-        for where, codes in _pairs(rows, vocabulary_size):
+        for where, codes in _bigrams(rows, vocabulary_size):
             positions = np.searchsorted(known, codes).clip(max=len(known) - 1)
             found = known[positions] == codes
             counts[vocabulary_size:] += _texts_with(where[found], positions[found], len(known))
@@ -173,7 +173,7 @@ def _tokens(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield np.repeat(some, [len(row) for row in ids]), np.concatenate(ids)
 
 
-def _pairs(rows: Rows, vocabulary_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _bigrams(rows: Rows, vocabulary_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yields the row numbers and codes of all bigrams, both (n,) int64, block by block."""
     for where, ids in _tokens(rows):
         inside = where[:-1] == where[1:]

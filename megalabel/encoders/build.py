@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from megalabel.data.corpus import Corpus
-from megalabel.encoders.bag import Bag, frequent_pairs, idf_weights
+from megalabel.encoders.bag import Bag, frequent_bigrams, idf_weights
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.start import start_tokenizer, start_vectors
 from megalabel.encoders.transformer import Transformer
@@ -16,7 +16,7 @@ from megalabel.inputs.augment import Rows
 from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
 OWN_NAMES = ("bag", "small")
-TOKENIZERS = ("own", "words", "symbols")
+TOKENIZERS = ("wordpiece", "words", "symbols")
 SMALL = {"hidden_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 512}
 SMALL_SCALE = 0.05  # scales the bundled vectors to the usual size of initial transformer weights
 
@@ -26,7 +26,7 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
 
     Args:
         encoder: the name of the encoder.
-        tokenizer: "own" for the bundled WordPiece tokenizer; "words" or "symbols" for one that is learned from the
+        tokenizer: "wordpiece" for the bundled tokenizer; "words" or "symbols" for one that is learned from the
             training and label texts.
         data: the corpus.
         vocabulary: the number of tokens of a learned tokenizer.
@@ -37,14 +37,14 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
     if tokenizer not in TOKENIZERS:
         raise SettingError.choice("tokenizer", tokenizer, TOKENIZERS)
     if encoder not in OWN_NAMES:
-        if tokenizer != "own":
+        if tokenizer != "wordpiece":
             raise SettingError(
                 f"tokenizer = {tokenizer!r} for the pretrained encoder {encoder!r}",
                 wanted="its own tokenizer",
                 next_step="leave the tokenizer out, or choose the encoder bag or small",
             )
         return None
-    if tokenizer == "own":
+    if tokenizer == "wordpiece":
         return start_tokenizer()
     return learn_tokenizer(
         (t for texts in (data.train.texts, data.label_texts) for t in texts), vocabulary, tokenizer
@@ -52,7 +52,13 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
 
 
 def bag(
-    tokenizer: TextTokenizer, rows: Rows, *, learned: bool, pairs: int = 0, dim: int = 256, **arguments: Any
+    tokenizer: TextTokenizer,
+    rows: Rows,
+    *,
+    learned: bool,
+    bigram_min_count: int = 0,
+    dim: int = 256,
+    **arguments: Any,
 ) -> Encoder:
     """Makes a bag encoder whose tokens are weighted by the idf in `rows`.
 
@@ -61,15 +67,16 @@ def bag(
         rows: the training rows.
         learned: whether the tokenizer was learned, so that the vectors are random with width `dim`; else the
             bundled vectors are used.
-        pairs: the number of rows in which a bigram must occur to have a vector of its own; 0 for no bigrams.
+        bigram_min_count: the number of rows in which a bigram must occur to have a vector of its own; 0 for no
+            bigrams.
         dim: the width of random vectors.
         arguments: further arguments of `Bag`.
     """
     n = tokenizer.vocabulary_size
-    known = frequent_pairs(rows, n, pairs) if pairs else None
+    known = frequent_bigrams(rows, n, bigram_min_count) if bigram_min_count else None
     vectors = None if learned else start_vectors()
     weights = idf_weights(rows, n, known)
-    return Bag(tokenizer, vectors=vectors, dim=dim, pairs=known, weights=weights, **arguments)
+    return Bag(tokenizer, vectors=vectors, dim=dim, bigrams=known, weights=weights, **arguments)
 
 
 def small(tokenizer: TextTokenizer, *, learned: bool, max_length: int, **arguments: Any) -> Encoder:

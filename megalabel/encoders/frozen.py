@@ -31,16 +31,16 @@ class Frozen(Encoder):
 
     Args:
         inside: the encoder; its dropouts are off.
-        hidden: the width inside the residual block; 0 for no block.
+        hidden_dim: the width inside the residual block; 0 for no block.
         dropout: the fraction of the entries of a view that is dropped in training.
     """
 
-    def __init__(self, inside: Encoder, *, hidden: int = 0, dropout: float = 0.0) -> None:
+    def __init__(self, inside: Encoder, *, hidden_dim: int = 0, dropout: float = 0.0) -> None:
         super().__init__()
         self.inside = inside.requires_grad_(False)
         self.tokenizer, self.dim, self.n_views = inside.tokenizer, inside.dim, inside.n_views
-        self.block = ResidualBlock(self.dim, hidden) if hidden else None
-        self.hidden, self.dropout = hidden, nn.Dropout(dropout)
+        self.block = ResidualBlock(self.dim, hidden_dim) if hidden_dim else None
+        self.hidden_dim, self.dropout = hidden_dim, nn.Dropout(dropout)
         self.cache: np.ndarray | None = None
 
     def train(self, mode: bool = True) -> Frozen:
@@ -58,7 +58,8 @@ class Frozen(Encoder):
     def views(self, batch: Batch) -> Tensor:
         """The views of a training batch, from the cache if there is one."""
         if self.cache is None:
-            return self(batch.tokens, batch.mask)
+            views: Tensor = self(batch.tokens, batch.mask)
+            return views
         raw = torch.from_numpy(self.cache[batch.rows.cpu().numpy()])
         return self._finish(raw.to(batch.tokens.device).float())
 
@@ -128,7 +129,7 @@ class Frozen(Encoder):
     def config(self) -> dict[str, Any]:
         """What is inside, and the shape of the block."""
         inside = {"class": type(self.inside).__name__, "config": self.inside.config()}
-        return {"inside": inside, "hidden": self.hidden, "dropout": self.dropout.p}
+        return {"inside": inside, "hidden_dim": self.hidden_dim, "dropout": self.dropout.p}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Frozen:
@@ -139,4 +140,4 @@ class Frozen(Encoder):
         kinds: dict[str, type[Encoder]] = {"Bag": Bag, "Transformer": Transformer}
         inside = config["inside"]
         encoder = kinds[inside["class"]].from_config(inside["config"], tokenizer, folder)
-        return cls(encoder, hidden=config["hidden"], dropout=config["dropout"])
+        return cls(encoder, hidden_dim=config["hidden_dim"], dropout=config["dropout"])

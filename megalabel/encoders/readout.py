@@ -20,18 +20,18 @@ class Readout:
     Attributes:
         layers: fractions of the depth, where 1.0 is the output of the last block. A paper's layer 8 of 12 is
             thereby layer 4 of a model with 6 layers.
-        pool: "mean" over the tokens that are not padding, or "first" for the first token.
+        pooling: "mean" over the tokens that are not padding, or "first" for the first token.
 
     Raises:
         SettingError: the pooling is unknown, or there are no layers or layers outside 0 to 1.
     """
 
     layers: tuple[float, ...] = (1.0,)
-    pool: str = "mean"
+    pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.pool not in ("mean", "first"):
-            raise SettingError.choice("pool", self.pool, ("mean", "first"))
+        if self.pooling not in ("mean", "first"):
+            raise SettingError.choice("pooling", self.pooling, ("mean", "first"))
         if not self.layers or not all(0 <= layer <= 1 for layer in self.layers):
             raise SettingError(
                 f"layers = {self.layers}",
@@ -47,7 +47,7 @@ class Readout:
     def __call__(self, hidden: tuple[Tensor, ...], mask: Tensor) -> Tensor:
         """Maps depth + 1 tensors (B, T, H), the embeddings first, and mask (B, T) to (B, parts · H)."""
         depth = len(hidden) - 1
-        vectors = [_pool(hidden[layer_of(layer, depth)], mask, self.pool) for layer in self.layers]
+        vectors = [_pool(hidden[layer_of(layer, depth)], mask, self.pooling) for layer in self.layers]
         return torch.cat(vectors, dim=-1)
 
     def config(self) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class Readout:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Readout:
         """The readout that `config` describes."""
-        return cls(layers=tuple(config["layers"]), pool=config["pool"])
+        return cls(layers=tuple(config["layers"]), pooling=config["pooling"])
 
 
 def layer_of(fraction: float, depth: int) -> int:
@@ -75,18 +75,18 @@ def first_token(layer: float = 1.0) -> Readout:
     return Readout((layer,), "first")
 
 
-def concatenated(*layers: float, pool: str = "first") -> Readout:
+def concatenated(*layers: float, pooling: str = "first") -> Readout:
     """The concatenation of several layers."""
-    return Readout(tuple(layers), pool)
+    return Readout(tuple(layers), pooling)
 
 
-def readout_per_level(layers: Sequence[float], levels: int, pool: str = "first") -> list[Readout]:
+def readout_per_level(layers: Sequence[float], levels: int, pooling: str = "first") -> list[Readout]:
     """Makes one readout per cluster level and one for the labels; the first level reads two layers (CascadeXML).
 
     Args:
         layers: levels + 2 fractions of the depth, coarse to fine.
         levels: the number of cluster levels.
-        pool: see `Readout`.
+        pooling: see `Readout`.
 
     Raises:
         SettingError: the number of layers is not levels + 2.
@@ -99,7 +99,7 @@ def readout_per_level(layers: Sequence[float], levels: int, pool: str = "first")
             where="layers",
         )
     first, second, *rest = layers
-    return [concatenated(first, second, pool=pool), *(Readout((layer,), pool) for layer in rest)]
+    return [concatenated(first, second, pooling=pooling), *(Readout((layer,), pooling) for layer in rest)]
 
 
 def check_enough_layers(depth: int, layers: Sequence[float]) -> None:
@@ -115,8 +115,8 @@ def check_enough_layers(depth: int, layers: Sequence[float]) -> None:
         )
 
 
-def _pool(hidden: Tensor, mask: Tensor, pool: str) -> Tensor:
-    if pool == "first":
+def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    if pooling == "first":
         return hidden[:, 0]
     weight = mask.unsqueeze(-1).to(torch.float32)
     total = (hidden.float() * weight).sum(1)

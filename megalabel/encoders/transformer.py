@@ -33,7 +33,7 @@ class Transformer(Encoder):
         token_dropout: the fraction of the tokens of a text that is masked in training; the first token never is.
         sparse: whether the gradients of the token embeddings are sparse, for an optimizer that updates only
             their rows.
-        checkpointing: whether the backward pass recomputes the activations of each layer, to save memory.
+        gradient_checkpointing: whether the backward pass recomputes the activations of each layer, to save memory.
 
     Raises:
         SettingError: the readouts have different widths, or the tokenizer has more tokens than the encoder.
@@ -51,7 +51,7 @@ class Transformer(Encoder):
         norm: bool = False,
         token_dropout: float = 0.0,
         sparse: bool = False,
-        checkpointing: bool = False,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.model, self.tokenizer = model, tokenizer
@@ -88,8 +88,8 @@ class Transformer(Encoder):
                 next_step="use the tokenizer with which the encoder was trained",
             )
         self.max_positions, self.n_layers = positions_of(model), int(config.num_hidden_layers)
-        self.checkpointing = checkpointing
-        if checkpointing:
+        self.gradient_checkpointing = gradient_checkpointing
+        if gradient_checkpointing:
             config.use_cache = False  # this cache of decoders would only cause a warning
             name = "activation_checkpointing_enable"  # the name since about transformers 5.20
             getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
@@ -151,7 +151,7 @@ class Transformer(Encoder):
             "norm": self.norm is not None,
             "token_dropout": self.token_dropout,
             "sparse": self.sparse,
-            "checkpointing": self.checkpointing,
+            "gradient_checkpointing": self.gradient_checkpointing,
         }
 
     @classmethod

@@ -1,1 +1,1 @@
-"""Vectors to labels."""
+"""Heads: views of texts to a training loss or the top k labels."""

@@ -1,4 +1,4 @@
-"""What some heads can do beyond a loss and a ranking: base classes that are found by `isinstance`."""
+"""Optional abilities of heads, as base classes that are found with `isinstance`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 
 
 class UpdatesInBackward:
-    """A head whose backward pass can update its own weights, without a gradient as large as they are.
+    """A head whose backward pass can update its own weights, without a gradient of their size.
 
     Attributes:
-        update_rule: how it does so, set by `FusedSGD` or `FusedAdam`; None where gradients are torch's.
-        step_context: where the next micro-batch stands within its optimizer step; set by the same optimizers, and
-            passed to the kernel when the loss is computed.
-        loss_every: the value of its loss is computed in every n-th step; in between it is NaN.
+        update_rule: the rule, set by `FusedSGD` or `FusedAdam`; None if weights get ordinary gradients.
+        step_context: the position of the next micro-batch within its optimizer step; set by the same optimizers,
+            and passed to the kernel that computes the loss.
+        loss_every: the value of the loss is computed only in every n-th step; in the other steps it is NaN.
     """
 
     update_rule: UpdateRule | None = None
@@ -29,59 +29,62 @@ class UpdatesInBackward:
 
 
 class RowGradients(ABC):
-    """A head that can keep the gradients of its tables factored, for an optimizer that moves only touched rows.
+    """A head that can keep the gradients of its tables factored, for optimizers that update single rows.
 
     Attributes:
-        row_gradients: a list of gradients for each of the `tables`, set by a `RowOptimizer`, which empties it;
-            None where gradients are torch's.
+        row_gradients: a list of gradients for each of the `tables`, set by a `RowOptimizer`, which also empties
+            the lists; None if weights get ordinary gradients.
     """
 
     row_gradients: list[list[TableGradient]] | None = None
 
     @abstractmethod
     def tables(self) -> list[tuple[Tensor, Tensor]]:
-        """Weights (n, D) and biases (n,) whose gradients are factored."""
+        """The weights (n, D) and biases (n,) of each table."""
 
 
 class LabelPrior(ABC):
-    """A head whose biases can start at the labels' frequencies."""
+    """A head whose biases can be initialized from label frequencies."""
 
     @abstractmethod
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
-        """Starts the biases at the frequencies of (L,) counts among `n_texts` training texts."""
+        """Initializes the biases from (L,) counts among `n_texts` training texts."""
 
 
 class LabelViews(Protocol):
-    """Label ids to the views of their texts, such as `megalabel.encoders.labels.LabelTexts`."""
+    """Maps label ids to the views of the labels' texts, such as `megalabel.encoders.labels.LabelTexts`."""
 
     dim: int
     n_views: int
 
     def __len__(self) -> int:
-        """L."""
+        """The number of labels, L."""
 
     def __call__(self, ids: Tensor) -> Tensor:
-        """ids (n,) int64 to (n, V, D)."""
+        """Maps ids (n,) int64 to views (n, V, D)."""
+
+    def all_views(self, batch_size: int = 256) -> Tensor:
+        """The views of all labels, without dropout and without gradients: (L, V, D) float32."""
 
 
 class BindsLabels:
-    """A head whose label vectors are made from the labels' texts by an encoder, as in dual encoders.
+    """A head whose label vectors are encoded from the labels' texts, as in dual encoders.
 
-    The encoder is no submodule of the head: the model saves it beside the head, or it is the texts' own.
+    The encoder is not a submodule of the head: it is saved as a part of the model, or is that of the texts.
     """
 
     _bound: tuple[LabelViews, ...] = ()
 
     def bind(self, label_texts: LabelViews) -> None:
-        """Takes the labels' encoder; called when the head becomes part of a recipe or a model."""
-        self._bound = (label_texts,)  # in a tuple: as an attribute of its own torch would take it for a submodule
+        """Sets the labels' encoder; called when the head becomes part of a recipe or a model."""
+        self._bound = (label_texts,)  # in a tuple, since torch would register a module as a submodule
 
     @property
     def label_texts(self) -> LabelViews:
-        """What `bind` was given; SettingError where it was not called."""
+        """The argument of `bind`; SettingError if it was not called."""
         if not self._bound:
             raise SettingError(
-                f"a {type(self).__name__} without label texts",
+                f"a {type(self).__name__} that is not bound to label texts",
                 wanted="an encoder of the labels' texts",
                 next_step="call bind(LabelTexts(store, encoder)) first",
             )
@@ -92,27 +95,28 @@ Ability = TypeVar("Ability")
 
 
 def having(module: nn.Module, ability: type[Ability]) -> list[Ability]:
-    """The module itself and all modules inside of it that have an ability, in their order."""
+    """The modules among `module` and all modules inside it that have an ability, in their order."""
     return [part for part in module.modules() if isinstance(part, ability)]
 
 
 class DenseGradient(torch.autograd.Function):
-    """Hands the factored gradient of a table to torch as a dense tensor, where no row optimizer takes it.
+    """Passes the factored gradient of a table to autograd as a dense tensor.
 
-    `DenseGradient.apply(value, weight, bias, gradient)` returns `value`; its backward pass gives weight (n, D) and
-    bias (n,) the gradient that `gradient`, a `TableGradient`, holds in parts.
+    Used without a row optimizer. `DenseGradient.apply(value, weight, bias, gradient)` returns `value`; its
+    backward pass gives weight (n, D) and bias (n,) the gradients that the `TableGradient` `gradient` holds in
+    factored form.
     """
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, weight: Tensor, bias: Tensor, gradient: TableGradient) -> Tensor:
-        """The value, as it is."""
-        # A copy, as each backward pass rescales the gradient's own cells.
+        """Returns the value unchanged."""
+        # A copy, since the backward pass rescales the cells in place.
         ctx.gradient = TableGradient(gradient.views, gradient.candidates, gradient.cells)
         ctx.rows = len(weight)
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of value, weight and bias."""
+        """Returns the gradients of value, weight and bias."""
         of_weight, of_bias = ctx.gradient.dense(ctx.rows)
         return upstream, of_weight * upstream, of_bias * upstream, None

@@ -1,4 +1,4 @@
-"""A label tree, each level scored among the children of what the level above ranks best: CascadeXML."""
+"""A label tree whose levels each score only the children of the best clusters above: CascadeXML."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import DenseGradient, RowGradients
 from megalabel.heads.base import Head, topk_by_rows
-from megalabel.heads.cascade_settings import CascadeSettings
+from megalabel.heads.cascade_checks import check_cascade, python_numbers
 from megalabel.heads.checks import check_labels, check_offsets, check_permutation
-from megalabel.kernels.candidates.beam import BeamSearch, Scores
+from megalabel.kernels.candidates.beam import BeamSearch, PathScore
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.shortlist import shortlist
@@ -24,43 +24,43 @@ from megalabel.kernels.core.memo import memo_on
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Positives, Reduction, ScoreType, TopK
 
-DEPTHS = (1, 5)  # of the precision in `metrics`
-MEASURED = 64  # texts of a batch that it is measured on
+PRECISION_AT = (1, 5)  # the k of P@k in `metrics`
+MEASURED = 64  # texts of a batch whose precision is measured
 
 
 class CascadeHead(RowGradients, Head):
-    """One linear classifier for each level of a label tree, all trained at once (CascadeXML, NeurIPS 2022).
+    """One linear classifier per level of a label tree, all trained together (CascadeXML, NeurIPS 2022).
 
-    Level 0 scores every cluster. A further level scores the children of the `beams[i]` clusters that the level
-    above gives the highest probability; in training the clusters of the text's own labels are always among them.
-    The last level are the labels. The loss is binary cross-entropy, the **mean** over the true candidates of each
-    level in the batch (there is no padding), times the level's weight, summed over the levels. With
-    `reduction="sum"` nothing is divided, which suits SGD. The mean is over the candidates of the micro-batch,
-    which are nearly, and not exactly, as many for each part of a batch.
+    Level 0 scores every cluster. Each further level scores the children of the `beams[i]` clusters to which the
+    level above gives the highest probabilities; in training the clusters of a text's own labels are always
+    included. The last level consists of the labels.
 
-    Nothing of size B × C × D or B × L is ever held. Beside the tables and the tree (8 bytes per label and cluster)
-    a step needs 12 bytes for each candidate of a text and about 64 for each shortlisted cluster.
+    The loss is binary cross-entropy, the **mean** over the candidates of each level in the batch (without
+    padding), weighted by `level_weights` and summed over the levels. With `reduction="sum"` it is the sum over the
+    candidates, which suits SGD. The mean is over the candidates of a micro-batch, whose number differs slightly
+    between the parts of a batch.
 
-    `settings` may be replaced, by other beams for instance, to trade speed for accuracy in prediction.
+    No tensor of size B × C × D or B × L is allocated. Besides the tables and the tree (8 bytes per label and
+    cluster), a step needs 12 bytes per candidate of a text and about 64 bytes per shortlisted cluster.
 
     With a `RowOptimizer` attached, the gradients of the tables stay factored in `row_gradients`; without one they
     are dense, and any torch optimizer trains the head.
 
     Args:
-        tree: the label tree, K cluster levels above the labels. Rows of the tables are in its order.
+        tree: the label tree, K cluster levels above the labels. The rows of the tables are in its order.
         dim: D, the width of a view.
-        beams: for each cluster level, how many clusters are kept.
-        n_views: K + 1, one per level, coarse to fine; or 1, which all levels share. None for K + 1.
-        dropout: fraction of a view's entries dropped in training, a number for each level; empty for none.
-        level_weights: of the levels' losses; empty for 1 each.
-        scores: what a label is ranked by: its own probability ("label"), times that of its cluster
-            ("label*parent"), times those of all clusters above ("path"), or times the root of the cluster's, times
-            the fourth root of that above, and so on ("fading").
+        beams: for each cluster level, the number of clusters kept.
+        n_views: K + 1, one per level, coarse to fine, or 1 for a view that all levels share. None for K + 1.
+        level_dropout: dropout probability of the view of each level; empty for no dropout.
+        level_weights: weights of the levels' losses; empty for 1 each.
+        path_score: how the score of a label is computed: its own probability ("label"), times that of its cluster
+            ("label*parent"), times those of all clusters above ("path"), or times the square root of that of its
+            cluster, the fourth root of that of the cluster above, and so on ("decayed").
         reduction: "mean" or "sum".
-        generator: where initial weights are drawn from; None for torch's own.
+        generator: random generator of the initial weights; None for torch's default.
 
     Raises:
-        SettingError: an argument that does not fit the tree.
+        SettingError: an argument does not fit the tree.
     """
 
     score_type: ScoreType = "probability"
@@ -72,52 +72,49 @@ class CascadeHead(RowGradients, Head):
         *,
         beams: Sequence[int],
         n_views: int | None = None,
-        dropout: Sequence[float] = (),
+        level_dropout: Sequence[float] = (),
         level_weights: Sequence[float] = (),
-        scores: Scores = "label*parent",
+        path_score: PathScore = "label*parent",
         reduction: Reduction = "mean",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        made = self.settings = CascadeSettings(
-            tree.sizes, dim, tuple(beams), n_views or 0, tuple(dropout), tuple(level_weights), scores, reduction
-        )
-        self.n_labels, self.dim, self.n_views, self.reduction = tree.n_labels, dim, made.n_views, made.reduction
-        self.sizes = made.sizes
+        levels = len(tree.sizes)
+        self.sizes, self.n_labels, self.dim = tree.sizes, tree.n_labels, dim
+        self.n_views, self.reduction, self.path_score = n_views or levels, reduction, path_score
+        self.beams: tuple[int, ...] = python_numbers(beams)
+        self.level_dropout: tuple[float, ...] = python_numbers(level_dropout) or (0.0,) * levels
+        self.level_weights: tuple[float, ...] = python_numbers(level_weights) or (1.0,) * levels
+        check_cascade(self)
         self.weights = nn.ParameterList(torch.empty(n, dim) for n in self.sizes)
         self.biases = nn.ParameterList(torch.zeros(n) for n in self.sizes)
         for weight in self.weights:
             nn.init.xavier_uniform_(weight, generator=generator)
         for i, offsets in enumerate(tree.offsets):
             self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
-        self.register_buffer("place", torch.from_numpy(tree.position))
+        self.register_buffer("label_to_row", torch.from_numpy(tree.position))
         self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
         self._last: list[tuple[Tensor, Candidates, Positives]] = []
 
     @property
-    def beams(self) -> tuple[int, ...]:
-        """For each cluster level, how many clusters are kept."""
-        return self.settings.beams
-
-    @property
     def offsets(self) -> list[Tensor]:
-        """Where each cluster's children begin on the next level, (n_i + 1,) int64 per cluster level."""
+        """The offset of each cluster's children in the next level, (n_i + 1,) int64 per cluster level."""
         return [self.get_buffer(f"offsets_{i}") for i in range(len(self.beams))]
 
     def tables(self) -> list[tuple[Tensor, Tensor]]:
-        """Weights (n_i, D) and biases (n_i,), coarse to fine."""
+        """The weights (n_i, D) and biases (n_i,) of each level, coarse to fine."""
         return list(zip(self.weights, self.biases, strict=True))
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
-        """The levels' losses, weighted and summed: (B, V, D) to a scalar."""
+        """The weighted sum of the losses of all levels: (B, V, D) to a scalar."""
         self.check_views(views)
-        settings, nodes = self.settings, self.nodes(positives)
+        nodes = self.nodes(positives)
         candidates = Candidates.all_rows(len(views), self.sizes[0], views.device)
         total = views.new_zeros(())
         self._last = []
         for i, (weight, bias) in enumerate(self.tables()):
-            view = nn.functional.dropout(views[:, min(i, self.n_views - 1)], settings.dropout[i], self.training)
-            scale = settings.level_weights[i] / (max(candidates.n_cells, 1) if self.reduction == "mean" else 1)
+            view = nn.functional.dropout(views[:, min(i, self.n_views - 1)], self.level_dropout[i], self.training)
+            scale = self.level_weights[i] / (max(candidates.n_cells, 1) if self.reduction == "mean" else 1)
             value, logits, gradient = candidate_bce(view, weight, bias, candidates, nodes[i], scale)
             total = total + self._with_gradient(value, gradient, i)
             self._last.append((logits, candidates, nodes[i]))
@@ -129,30 +126,37 @@ class CascadeHead(RowGradients, Head):
         return total
 
     def nodes(self, positives: Positives) -> list[Positives]:
-        """The positives of each level, coarse to fine: a cluster is positive where a label below it is."""
+        """The positives of each level, coarse to fine: a cluster is positive if one of its labels is."""
         check_labels(positives, self.n_labels)
-        levels = [Positives.of(positives.rows, self.get_buffer("place")[positives.labels])]
+        levels = [Positives.from_pairs(positives.rows, self.get_buffer("label_to_row")[positives.labels])]
         for offsets in reversed(self.offsets):
             below = levels[-1]
-            levels.append(Positives.of(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
+            levels.append(
+                Positives.from_pairs(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1)
+            )
         return levels[::-1]
 
     @torch.no_grad()
     def init_prior(self, texts_with: Sequence[Tensor], n_texts: int) -> None:
-        """Starts the biases at log odds: of `n_texts`, texts_with[i] (n_i,) have a label below each node.
+        """Initializes the biases with log odds of frequencies.
 
-        Below the first level they are the odds of a child among the texts that shortlist its parent: at least
-        all that have the parent, and at least the beam's even share. A node without texts counts as half a text.
+        Below the first level these are the odds of a child among the texts whose shortlist contains its parent: at
+        least all texts of the parent, and at least the fraction of the texts that an evenly used beam would give
+        it. A node without texts counts as half a text.
+
+        Args:
+            texts_with: texts_with[i] (n_i,) is the number of texts with a label below each node of level i.
+            n_texts: number of training texts.
 
         Raises:
-            SettingError: counts that are not of these levels and texts.
+            SettingError: counts that do not fit these levels and texts.
         """
         shapes = [tuple(counts.shape) for counts in texts_with]
         if shapes != [(n,) for n in self.sizes] or any(c.min() < 0 or c.max() > n_texts for c in texts_with):
             raise SettingError(
                 f"counts of shapes {shapes}",
                 wanted=f"shapes {[(n,) for n in self.sizes]}, from 0 to n_texts = {n_texts}",
-                next_step="count the training texts of each node",
+                next_step="compute them with megalabel.labels.counts.texts_with",
                 where="texts_with",
             )
         for i, (counts, bias) in enumerate(zip(texts_with, self.biases, strict=True)):
@@ -166,41 +170,42 @@ class CascadeHead(RowGradients, Head):
         if not torch.is_grad_enabled():
             return value
         if self.row_gradients is not None:
-            if self.training:  # not in evaluation, where nothing would empty the list
+            if self.training:  # in evaluation no optimizer would empty the list
                 self.row_gradients[level].append(gradient)
             return value
-        with_gradient: Tensor = DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)
+        with_gradient: Tensor = DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)  # type: ignore[no-untyped-call]
         return with_gradient
 
     @torch.no_grad()
     def topk(
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
-        """The k best labels that the beams reach: (B, V, D) to ids and probabilities (B, k).
+        """The k best labels among those that the beams reach: (B, V, D) to ids and probabilities (B, k).
 
-        Exact where `beams` cover every cluster; -1 where they reach fewer than k labels.
+        Exact if `beams` cover every cluster. Ids are -1 where the beams reach fewer than k labels.
         """
         self.check_views(views)
-        tree, key = [self.get_buffer("place"), *self.offsets], (self.beams, self.settings.scores)
+        tree, key = [self.get_buffer("label_to_row"), *self.offsets], (self.beams, self.path_score)
         search = memo_on(tree, "beam search", self._search, key=key, memory=list(self.parameters()))
         return topk_by_rows(lambda hidden: search(views, k, hidden), k, exclude, row_to_label)
 
     def _search(self) -> BeamSearch:
         weights, biases = [w.detach() for w in self.weights], [b.detach() for b in self.biases]
-        order = self.get_buffer("place").argsort()
-        return BeamSearch(weights, biases, self.offsets, order, self.beams, scores=self.settings.scores)
+        order = self.get_buffer("label_to_row").argsort()
+        return BeamSearch(weights, biases, self.offsets, order, self.beams, path_score=self.path_score)
 
     def metrics(self) -> dict[str, float]:
-        """Of each level, in percent: shortlist recall, the fraction of positive clusters that the level itself
-        ranked into its beam, since the last call; and P@1 and P@5 among the candidates of some texts of the last
-        batch.
+        """Recall of the shortlists and precision of the levels, in percent.
+
+        The recall of a level is the fraction of positive clusters that its own scores ranked into the beam, since
+        the last call. P@1 and P@5 are those among the candidates of some texts of the last batch.
         """
         found: dict[str, float] = {}
         for i, (hits, wanted) in enumerate(zip(self._found, self._wanted, strict=True)):
             if wanted:
                 found[f"recall level {i}"] = 100 * hits / wanted
         for i, (logits, candidates, positives) in enumerate(self._last):
-            for k in DEPTHS:
+            for k in PRECISION_AT:
                 found[f"P@{k} level {i}"] = 100 * _precision(logits, candidates, positives, k)
         self._found, self._wanted, self._last = [0] * len(self.beams), [0] * len(self.beams), []
         return found
@@ -209,29 +214,28 @@ class CascadeHead(RowGradients, Head):
         """Refuses a tree that does not lead from each cluster to its children and to each label once."""
         for offsets, n_below in zip(self.offsets, self.sizes[1:], strict=True):
             check_offsets(offsets, n_below, "offsets")
-        check_permutation(self.get_buffer("place"), self.n_labels, "place")
+        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
 
     def config(self) -> dict[str, Any]:
-        """The shape and how it is searched; the tree itself is among the tensors."""
-        made = self.settings
-        shape = {"sizes": list(made.sizes), "dim": made.dim, "n_views": made.n_views}
-        return {**shape, "beams": list(made.beams), "scores": made.scores, "reduction": made.reduction}
+        """The shape and the search parameters; the tree itself is stored among the tensors."""
+        shape = {"sizes": list(self.sizes), "dim": self.dim, "n_views": self.n_views}
+        return {**shape, "beams": list(self.beams), "path_score": self.path_score, "reduction": self.reduction}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        """A head of the same shape, its tree and weights still to be loaded."""
+        """Makes a head of the same shape; its tree and weights are still to be loaded."""
         sizes = config["sizes"]
         offsets = [np.linspace(0, below, n + 1).astype(np.int64) for n, below in pairwise(sizes)]
         tree = LabelTree(tuple(offsets), np.arange(sizes[-1]))
         return cls(tree, **{key: value for key, value in config.items() if key != "sizes"})
 
     def extra_repr(self) -> str:
-        """What print(head) shows."""
+        """Returns the part of repr(head) inside the parentheses."""
         return f"sizes={self.sizes}, dim={self.dim}, n_views={self.n_views}, beams={self.beams}"
 
 
 def _precision(logits: Tensor, candidates: Candidates, positives: Positives, k: int) -> float:
-    """The fraction of positives among the k best candidates of the first texts."""
+    """The fraction of positives among the k best candidates of the first texts of a batch."""
     ends = candidates.text_cells()[: MEASURED + 1].tolist()
     texts, rows = len(ends) - 1, candidates.rows_of_cells()
     true = set(zip(positives.rows.tolist(), positives.labels.tolist(), strict=True))

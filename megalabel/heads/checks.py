@@ -1,4 +1,4 @@
-"""What heads share: checks of arguments and positives, and a bias that begins at the labels' frequencies."""
+"""Checks and helpers that several heads share: arguments, positives, and initial biases."""
 
 from __future__ import annotations
 
@@ -14,53 +14,53 @@ REDUCTIONS = ("sum", "mean")
 
 
 def check_arguments(*rows: tuple[str, Any, str, bool]) -> None:
-    """SettingError for the first row (name, value, wanted, fits) that does not fit."""
+    """Raises SettingError for the first row (name, value, wanted, is valid) that is not valid."""
     for name, value, wanted, fits in rows:
         if not fits:
-            raise SettingError(f"{name} = {value!r}", wanted=wanted, next_step=f"correct {name}", where=name)
+            raise SettingError(f"{name} = {value!r}", wanted=wanted, where=name)
 
 
 def check_reduction(reduction: str) -> None:
-    """SettingError unless the loss is to be a sum or a mean over texts and labels."""
+    """Raises SettingError unless the reduction is "sum" or "mean"."""
     check_arguments(("reduction", reduction, " or ".join(REDUCTIONS), reduction in REDUCTIONS))
 
 
 def check_labels(positives: Positives, n_labels: int) -> None:
-    """DataError for pairs with labels that the head does not have."""
+    """Raises DataError for pairs with labels outside 0 to n_labels - 1."""
     labels = positives.labels
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_labels:
         raise DataError(
-            f"pairs with labels {int(labels.min())} to {int(labels.max())}",
+            f"labels {int(labels.min())} to {int(labels.max())} among the pairs",
             wanted=f"labels from 0 to {n_labels - 1}",
             next_step="check that the data and the head have the same labels",
         )
 
 
 def prior_bias(label_counts: Tensor, n_texts: int, n_labels: int, loss: str) -> Tensor:
-    """The best constant score per label, (L,) float64: where the loss is lowest as long as the weights are zero.
+    """The constant score per label that minimizes the loss while all weights are zero: (L,) float64.
 
     With p the fraction of texts that have the label, these are its log odds for cross-entropy, and 2p − 1 for the
     squared hinge. A label without texts counts as half a text.
 
     Args:
         label_counts: (L,), the number of training texts per label.
-        n_texts: how many training texts there are.
+        n_texts: number of training texts.
         n_labels: L.
         loss: "bce" or "squared_hinge".
 
     Raises:
-        SettingError: counts that are not of these labels and texts.
+        SettingError: the counts do not fit these labels and texts.
     """
     counts = torch.as_tensor(label_counts, dtype=torch.float64)
     if counts.shape != (n_labels,) or counts.min() < 0 or counts.max() > n_texts:
         raise SettingError(
             f"label counts of shape {tuple(counts.shape)} from {counts.min():g} to {counts.max():g}",
             wanted=f"{n_labels} counts from 0 to n_texts={n_texts}",
-            next_step="count each label's training texts",
+            next_step="pass the number of training texts of each label",
             where="label_counts",
         )
-    share = (counts + 0.5) / (n_texts + 1)
-    return share.logit() if loss == "bce" else 2 * share - 1
+    p = (counts + 0.5) / (n_texts + 1)
+    return p.logit() if loss == "bce" else 2 * p - 1
 
 
 def check_permutation(numbers: Tensor, n: int, where: str) -> None:

@@ -1,4 +1,4 @@
-"""A weight vector per label, and every label scored for every text: Renée's head."""
+"""A head with a weight vector per label that scores every label for every text: Renée."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ from megalabel.types import Positives, Reduction, TopK
 
 
 class DenseHead(UpdatesInBackward, LabelPrior, Head):
-    """Scores z = W x (+ bias) over all labels; the loss is **summed** over texts and labels unless told otherwise.
+    """Scores z = W x (+ bias) over all labels.
 
-    The sum of binary cross-entropy, never the mean, is Renée's choice (MLSys 2023): the head's learning rate
-    belongs to a batch size and not to the number of labels. With `reduction="mean"` it is the mean over texts and
-    labels. Nothing of size B × L is ever held, in training or in prediction.
+    The loss is the **sum** over texts and labels of the binary cross-entropy, as in Renée (MLSys 2023): the
+    learning rate of the head depends on the batch size, not on the number of labels. With `reduction="mean"` it is
+    the mean over texts and labels. No tensor of size B × L is allocated, in training or in prediction.
 
-    With `update_rule` set, the backward pass of the loss updates the weights itself and leaves no gradient; an
-    optimizer (`FusedSGD`, `FusedAdam`) only sets the rule's rate. With `update_rule` None, weights get gradients
-    and any torch optimizer trains them.
+    With `update_rule` set, the backward pass of the loss updates the weights itself and produces no gradient of
+    them; an optimizer (`FusedSGD`, `FusedAdam`) only sets the learning rate of the rule. With `update_rule` None,
+    weights get gradients and any torch optimizer trains them.
 
     Args:
         n_labels: L.
         dim: D, the width of the embedding.
-        bias: one number per label beside the weights. Renée has none. With `init_prior` it helps where data are
-            few, since weights then need not first learn how rare their labels are.
+        bias: whether to add a bias per label. Renée has none. Initialized by `init_prior` it helps with few
+            training texts, since the weights need not learn how rare their labels are.
         loss: "bce", binary cross-entropy with logits, or "squared_hinge" (`kernels/all_labels/label_loss.py`).
         reduction: "sum" or "mean".
-        init_std: standard deviation of the initial weights (Renée: 0.02); the bias begins at 0.
-        loss_every: in training, compute the loss's value in every n-th step only, the first included, and
-            return NaN (which trains all the same) in between: with the value a step takes a third to a half
+        init_std: standard deviation of the initial weights (Renée: 0.02); the bias is initialized with 0.
+        loss_every: in training, compute the value of the loss only in every n-th step, the first included, and
+            return NaN in between. Gradients do not depend on it; a step with the value takes a third to a half
             longer. `after_step` counts the steps. Outside training (`eval`, `no_grad`) the value is always
             computed, and weights never change.
-        chunk: labels at a time, None for a number that fits the machine's caches.
-        compute_dtype: the type of matrix products in training, e.g. torch.bfloat16; weights stay float32. None
-            for autocast's on CUDA where it is on (Renée's half-precision classifier), else float32.
-        generator: where initial weights are drawn from; None for torch's own.
+        chunk: number of labels processed at a time; None to choose it by the cache sizes.
+        compute_dtype: dtype of the matrix products in training, such as torch.bfloat16; weights stay float32. None
+            for autocast's dtype on CUDA where it is on (Renée's half-precision classifier), else float32.
+        generator: random generator of the initial weights; None for torch's default.
 
     Raises:
-        SettingError: an argument out of range.
+        SettingError: an argument is out of range.
     """
 
     n_views = 1
@@ -86,7 +86,9 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         dtype = self.compute_dtype
         if dtype is None and device == "cuda" and torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        with torch.autocast(device, enabled=False):  # the kernel casts by itself, and keeps wide accumulators
+        with torch.autocast(
+            device, enabled=False
+        ):  # the kernel casts its inputs itself and accumulates in float32
             return all_labels_loss(
                 views[:, 0],
                 self.weight,
@@ -108,18 +110,18 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         """The k best labels of each text by score: (B, 1, D) to ids and scores (B, k)."""
         self.check_views(views)
         x = views[:, 0]
-        return streaming_topk(x, self.weight, self.bias, k, exclude, names=row_to_label, chunk=self.chunk)
+        return streaming_topk(x, self.weight, self.bias, k, exclude, row_to_label=row_to_label, chunk=self.chunk)
 
     def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:
-        """Counts the step, for `loss_every`."""
+        """Counts the steps for `loss_every`."""
         self._step = step + 1
 
     @torch.no_grad()
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
-        """Starts the bias at `prior_bias` of (L,) counts among `n_texts` training texts.
+        """Initializes the bias with `prior_bias` of (L,) counts among `n_texts` training texts.
 
         Raises:
-            SettingError: the head has no bias, or the counts are not of these labels and texts.
+            SettingError: the head has no bias, or the counts do not fit these labels and texts.
         """
         if self.bias is None:
             raise SettingError(
@@ -128,9 +130,9 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         self.bias.copy_(prior_bias(label_counts, n_texts, self.n_labels, self.loss_name))
 
     def config(self) -> dict[str, Any]:
-        """The shape; loss, rates and chunks belong to training."""
+        """The shape; loss, learning rates and chunk size are settings of training."""
         return {"n_labels": self.n_labels, "dim": self.dim, "bias": self.bias is not None}
 
     def extra_repr(self) -> str:
-        """What print(head) shows."""
+        """Returns the part of repr(head) inside the parentheses."""
         return f"n_labels={self.n_labels}, dim={self.dim}, bias={self.bias is not None}"

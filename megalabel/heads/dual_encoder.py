@@ -1,4 +1,4 @@
-"""Label vectors that are encoded from the labels' texts, trained with the decoupled softmax: DEXML."""
+"""Label vectors encoded from the labels' texts, trained with the decoupled softmax: DEXML."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from megalabel.heads.checks import check_arguments, check_labels, check_reductio
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
 from megalabel.types import Positives, Reduction, ScoreType, TopK
 
-CELLS = 1 << 22  # scores of a batch that are held at a time
-TEXTS = 1024  # training texts whose hard negatives are searched together
+CELLS = 1 << 22  # scores of a batch in memory at a time
+TEXTS = 1024  # training texts whose hard negatives are mined together
 
 
 class DualEncoderHead(BindsLabels, Head):
@@ -25,37 +25,37 @@ class DualEncoderHead(BindsLabels, Head):
 
         s[b, l] = <x_b / |x_b|, v_l / |v_l|> / temperature
 
-    Label vectors are no parameters: in training they are encoded anew in every step, so that the gradient reaches
-    the labels' encoder (`bind`), which usually is that of the texts. `settle` encodes all labels once and keeps
-    their unit vectors in the buffer `label_vectors`, which `topk` searches exactly.
+    Label vectors are not parameters: in training they are encoded again in every step, so that the gradient
+    reaches the labels' encoder (`bind`), which usually is that of the texts. `settle` encodes all labels once and
+    stores their unit vectors in the buffer `label_vectors`, which `topk` searches exactly.
 
     The loss is the decoupled softmax (Gupta et al., arXiv 2310.10636): for each positive l of a text
 
         −log( exp(s_l) / (exp(s_l) + Σ_j exp(s_j)) ),   j over the labels that the text does not have
 
     so positives do not compete with each other. With `reduction="mean"` it is the **mean** over the texts of the
-    batch of the mean over each text's positives; with "sum" the sum over all pairs, the publication's formula. A
-    text without labels counts 0.
+    batch of the mean over each text's positives; with "sum" the sum over all pairs, as in the paper. A text
+    without labels contributes 0.
 
-    In training j runs over all labels, or where `negatives` is set over a set that the whole batch shares: its
-    positives, `negatives` labels drawn uniformly, and the hard negatives of its texts. Outside training it always
-    runs over all labels. Scores are computed in pieces, forward and again backward: beside the vectors of the
-    scored labels (m, D) nothing of their number is held.
+    In training j runs over all labels or, if `negatives` is set, over a set of labels that the whole batch shares:
+    its positives, `negatives` labels drawn uniformly, and the hard negatives of its texts. Outside training it
+    always runs over all labels. Scores are computed in chunks, forward and again backward: besides the vectors (m,
+    D) of the scored labels no tensor has a dimension of their number.
 
     Args:
         n_labels: L.
-        dim: D, the width of the texts' and the labels' vectors.
-        temperature: what inner products of unit vectors are divided by.
-        negatives: labels drawn for each batch; 0 for all labels.
-        hard_negatives: labels per training text that `refresh` searches: the best scored of those that the text
-            does not have. Only with `negatives`.
-        n_texts: N, the number of training texts, which the hard negatives are kept for.
+        dim: D, the width of the vectors of texts and labels.
+        temperature: divisor of the inner products of unit vectors.
+        negatives: number of labels drawn per batch; 0 for all labels.
+        hard_negatives: number of labels per training text that `refresh` mines: the best scored of those that the
+            text does not have. Requires `negatives`.
+        n_texts: N, the number of training texts, for the table of hard negatives.
         reduction: "mean" or "sum".
-        labels_at_once: label texts encoded together. Where more are scored, they are encoded part by part and
-            again in the backward pass, which needs memory for one part only (the authors' gradient cache).
+        labels_at_once: number of label texts encoded together. If more are scored, they are encoded part by part
+            and again in the backward pass, which needs memory for one part only (the authors' gradient cache).
 
     Raises:
-        SettingError: a number out of range.
+        SettingError: a number is out of range.
     """
 
     score_type: ScoreType = "logit"
@@ -99,20 +99,20 @@ class DualEncoderHead(BindsLabels, Head):
             x, v = normalize(views[:, 0], dim=1), normalize(vectors.to(views.dtype), dim=1)
             weights = self._weights(positives, len(views)).to(x.dtype)
             columns = torch.searchsorted(scored, positives.labels)
-            value: Tensor = _DecoupledSoftmax.apply(
+            value: Tensor = _DecoupledSoftmax.apply(  # type: ignore[no-untyped-call]
                 x, v, positives.rows, columns, weights, self.temperature, max(1, CELLS // max(len(x), 1))
             )
         return value
 
     def _weights(self, positives: Positives, n_texts: int) -> Tensor:
-        """(P,): how much each pair counts."""
+        """The weight of each pair in the loss, (P,)."""
         if self.reduction == "sum":
             return torch.ones_like(positives.rows, dtype=torch.float64)
         counts = torch.bincount(positives.rows, minlength=n_texts)
         return 1 / (counts[positives.rows].double() * n_texts)
 
     def _scored(self, positives: Positives) -> Tensor:
-        """The labels that the batch is scored against, rising: (m,) int64."""
+        """The labels against which the batch is scored, ascending: (m,) int64."""
         device = positives.labels.device
         if not (self.training and self.negatives):
             return torch.arange(self.n_labels, device=device)
@@ -122,10 +122,11 @@ class DualEncoderHead(BindsLabels, Head):
         if positives.texts is not None and hard.numel():
             found = hard[positives.texts].flatten().long()
             parts.append(found[found >= 0])
-        return torch.cat(parts).unique()
+        scored: Tensor = torch.cat(parts).unique()
+        return scored
 
     def _encoded(self, ids: Tensor) -> Tensor:
-        """The vectors of some labels' texts, not of unit length: ids (m,) to (m, D)."""
+        """The vectors of some labels' texts, not normalized: ids (m,) to (m, D)."""
         if len(ids) <= self.labels_at_once or not torch.is_grad_enabled():
             parts = [self._encode(part) for part in ids.split(self.labels_at_once)]
         else:
@@ -139,7 +140,7 @@ class DualEncoderHead(BindsLabels, Head):
 
     @torch.no_grad()
     def settle(self) -> None:
-        """Encodes the texts of all labels into `label_vectors`; a head that is not bound keeps those it has."""
+        """Encodes the texts of all labels into `label_vectors`; without `bind` the stored ones stay."""
         if not self._bound:
             return
         ids = torch.arange(self.n_labels, device=self.get_buffer("label_vectors").device)
@@ -148,11 +149,11 @@ class DualEncoderHead(BindsLabels, Head):
 
     @torch.no_grad()
     def refresh(self, embeddings: TrainingEmbeddings) -> None:
-        """Searches the hard negatives of every training text: of the labels it lacks, the best scored."""
+        """Mines the hard negatives of every training text: the best scored labels that it does not have."""
         hard = self.get_buffer("hard")
         if not hard.numel():
             return
-        views, positives = embeddings()  # which leaves the encoder in evaluation
+        views, positives = embeddings()  # this leaves the encoder in evaluation mode
         self.settle()
         for start in range(0, len(views), TEXTS):
             part = positives.of_texts(start, start + TEXTS)
@@ -164,31 +165,31 @@ class DualEncoderHead(BindsLabels, Head):
     def topk(
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
-        """The k labels of highest score, exactly, by the vectors of the last `settle`: (B, 1, D) to (B, k)."""
+        """The exact k best labels by the vectors of the last `settle`: (B, 1, D) to ids and scores (B, k)."""
         self.check_views(views)
         x = normalize(views[:, 0].float(), dim=1) / self.temperature
-        return streaming_topk(x, self.get_buffer("label_vectors"), None, k, exclude, names=row_to_label)
+        return streaming_topk(x, self.get_buffer("label_vectors"), None, k, exclude, row_to_label=row_to_label)
 
     def without_hard_negatives(self) -> DualEncoderHead:
-        """The head that predicts: the same label vectors, but nothing per training text."""
+        """The head for prediction: the same label vectors, without the table of hard negatives."""
         head = DualEncoderHead(**self.config())
         head.register_buffer("label_vectors", self.get_buffer("label_vectors"))
         return head
 
     def config(self) -> dict[str, Any]:
-        """The shape and the temperature; what is scored in training is no part of it."""
+        """The shape and the temperature; negatives are settings of training."""
         return {"n_labels": self.n_labels, "dim": self.dim, "temperature": self.temperature}
 
     def extra_repr(self) -> str:
-        """What print(head) shows."""
+        """Returns the part of repr(head) inside the parentheses."""
         return f"n_labels={self.n_labels}, dim={self.dim}, temperature={self.temperature}"
 
 
 class _DecoupledSoftmax(torch.autograd.Function):
-    """Σ_p weights[p] · softplus(lse[rows[p]] − s[rows[p], columns[p]]), a chunk of columns at a time.
+    """Σ_p weights[p] · softplus(lse[rows[p]] − s[rows[p], columns[p]]), computed in chunks of columns.
 
-    lse[b] is the logarithm of the sum of exp(s[b, j]) over the columns j that are no positives of text b. x (B, D)
-    and v (m, D) are unit vectors, s = x vᵀ / temperature. Pairs are sorted by column.
+    lse[b] is the logarithm of the sum of exp(s[b, j]) over the columns j that are not positives of text b. x (B,
+    D) and v (m, D) are unit vectors, s = x vᵀ / temperature. Pairs are sorted by column.
     """
 
     @staticmethod
@@ -202,7 +203,7 @@ class _DecoupledSoftmax(torch.autograd.Function):
         temperature: float,
         chunk: int,
     ) -> Tensor:
-        """The weighted sum."""
+        """Returns the weighted sum."""
         lse, own = x.new_full((len(x),), -torch.inf), x.new_zeros(len(rows))
         for start, stop, cut in _chunks(len(v), columns, chunk):
             s = x @ v[start:stop].t() / temperature
@@ -218,7 +219,7 @@ class _DecoupledSoftmax(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of x and v; scores are computed again."""
+        """Returns the gradients of x and v; scores are computed again."""
         x, v, rows, columns, slopes, lse = ctx.saved_tensors
         slopes = slopes * upstream / ctx.temperature
         mass = x.new_zeros(len(x)).index_add_(0, rows, slopes)
@@ -233,7 +234,7 @@ class _DecoupledSoftmax(torch.autograd.Function):
 
 
 def _chunks(n: int, columns: Tensor, chunk: int) -> list[tuple[int, int, slice]]:
-    """Ranges of columns, and which of the pairs, sorted by column, are in each."""
+    """Ranges of columns, and the pairs, sorted by column, that are in each."""
     starts = list(range(0, n, chunk))
     edges = torch.tensor([*starts, n], device=columns.device)
     cuts = torch.searchsorted(columns.contiguous(), edges).tolist()

@@ -1,4 +1,4 @@
-"""A label layer of few connections, with the labels in any order and the most frequent ones fully connected."""
+"""Builds the label layer of Spartex: a sparse head, with the labels in any order and the frequent ones dense."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ def label_layer(
     n_texts: int,
     dim: int,
     order: np.ndarray | None = None,
-    dense_share: float = 0.0,
+    dense_fraction: float = 0.0,
     *,
-    prior: bool = False,
+    bias_from_prior: bool = False,
     **sparse: Any,
 ) -> Head:
-    """A `SparseHead`, alone or with a `DenseHead` for the most frequent labels beside it (HASTE, ICML 2026).
+    """A `SparseHead`, alone or beside a `DenseHead` for the most frequent labels (HASTE, ICML 2026).
 
     Args:
         counts: training texts per label, (L,) int64.
-        n_texts: training texts in all.
+        n_texts: number of training texts.
         dim: D, the width of the embedding.
-        order: of the labels, (L,) int64, in which neighbors share their connections; None for that of their ids.
-        dense_share: fraction of the labels in the dense head, from 0 to below 1.
-        prior: start the biases at the labels' frequencies.
+        order: (L,) int64, the labels in an order in which neighbors share their inputs; None for that of their
+            ids.
+        dense_fraction: fraction of the labels in the dense head, from 0 to below 1.
+        bias_from_prior: whether to initialize the biases from label frequencies.
         sparse: further arguments of `SparseHead`.
 
     Raises:
-        SettingError: a fraction out of range, or what `SparseHead` refuses.
+        SettingError: the fraction is out of range, or an argument of `SparseHead` is invalid.
     """
-    if not 0 <= dense_share < 1:
+    if not 0 <= dense_fraction < 1:
         raise SettingError(
-            f"dense_share = {dense_share:g}",
+            f"dense_fraction = {dense_fraction:g}",
             wanted="from 0 to below 1",
-            next_step="correct it, or take the recipe renee, in which every label listens to every input",
-            where="dense_share",
+            next_step="use the recipe renee if all labels should be dense",
+            where="dense_fraction",
         )
     n_labels = len(counts)
-    n_dense = min(round(dense_share * n_labels), n_labels - 1)  # one is left where rounding leaves none
-    places = np.arange(n_labels) if order is None else order
-    places = frequent_first(places, counts, n_dense)
+    n_dense = min(round(dense_fraction * n_labels), n_labels - 1)  # at least one label stays sparse
+    sorted_labels = frequent_first(np.arange(n_labels) if order is None else order, counts, n_dense)
     rest = SparseHead(n_labels - n_dense, dim, **sparse)
     parts: list[DenseHead | SparseHead] = [rest]
     if n_dense:
@@ -57,7 +57,7 @@ def label_layer(
         dense = DenseHead(n_dense, dim, bias=True, loss=loss, reduction=reduction, loss_every=rest.loss_every)
         parts.insert(0, dense)
     alone = n_dense == 0 and order is None
-    layer = rest if alone else PartitionedHead(parts, torch.from_numpy(places))
-    if prior:
+    layer = rest if alone else PartitionedHead(parts, torch.from_numpy(sorted_labels))
+    if bias_from_prior:
         layer.init_prior(torch.from_numpy(counts), n_texts)
     return layer

@@ -1,4 +1,4 @@
-"""A classifier over label groups and one over the labels of the best groups, trained at once: LightXML."""
+"""A classifier over label groups and one over the labels of the best groups, trained together: LightXML."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from torch.nn.functional import logsigmoid, pad
 
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import DenseGradient, RowGradients
-from megalabel.heads.base import Head, best_of, topk_by_rows
+from megalabel.heads.base import Head, topk_by_rows
 from megalabel.heads.checks import check_arguments, check_labels, check_offsets, check_permutation, check_reduction
 from megalabel.kernels.candidates.candidate_scores import candidate_bce, candidate_scores
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.shortlist import shortlist
 from megalabel.kernels.core.checks import check_excluded
+from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Positives, Reduction, ScoreType, TopK
 
@@ -30,29 +31,29 @@ class LightXMLHead(RowGradients, Head):
 
     The recalling part scores every group from the text's vector. The labels of the `candidates` groups with the
     highest scores are the candidates of the text; in training the groups of the text's own labels are always among
-    them. So the negatives change with the model and need no sampler. The ranking part maps the text's vector to a
-    narrower one (the bottleneck) and scores the candidates. A label's score is the product of its probability and
-    that of its group.
+    them. So the negatives follow the model without a sampler. The ranking part maps the text's vector to a
+    narrower one (the bottleneck) and scores the candidates. The score of a label is the product of its probability
+    and that of its group.
 
-    The loss is the binary cross-entropy of both parts, added up: the **mean** over all texts and groups plus the
-    mean over the candidates of the batch (there is no padding). With `reduction="sum"` nothing is divided.
+    The loss is the sum of the binary cross-entropies of both parts: the **mean** over all texts and groups plus
+    the mean over the candidates of the batch (without padding). With `reduction="sum"` both are sums.
 
-    Nothing of size B × C × D or B × L is ever held. Beside the tables (8 bytes per label and group for the groups)
-    a step needs 12 bytes per candidate of a text and about 64 per text and group.
+    No tensor of size B × C × D or B × L is allocated. Besides the tables (8 bytes per label and group for the
+    groups) a step needs 12 bytes per candidate of a text and about 64 per text and group.
 
     With a `RowOptimizer` attached, the gradients of both tables stay factored in `row_gradients`; without one they
     are dense, and any torch optimizer trains the head. The bottleneck always needs an optimizer of its own.
 
     Args:
-        tree: the label groups, a tree of one level. Rows of the label table are in its order.
+        tree: the label groups, a tree of one level. The rows of the label table are in its order.
         dim: D, the width of a view.
-        candidates: groups whose labels are candidates of a text.
+        candidates: number of groups per text whose labels are candidates.
         bottleneck: width of the label table; 0 for D, without a linear map.
         reduction: "mean" or "sum".
-        generator: where initial weights are drawn from; None for torch's own.
+        generator: random generator of the initial weights; None for torch's default.
 
     Raises:
-        SettingError: a tree of several levels, or a number out of range.
+        SettingError: the tree has several levels, or a number is out of range.
     """
 
     score_type: ScoreType = "probability"
@@ -89,20 +90,22 @@ class LightXMLHead(RowGradients, Head):
         if bottleneck:
             nn.init.zeros_(self.bottleneck.get_parameter("bias"))
         self.register_buffer("offsets", torch.from_numpy(np.array(tree.offsets[0])))
-        self.register_buffer("position", torch.from_numpy(np.array(tree.position)))
+        self.register_buffer("label_to_row", torch.from_numpy(np.array(tree.position)))
         self._found = self._wanted = 0
 
     def tables(self) -> list[tuple[Tensor, Tensor]]:
-        """Weights and biases of the groups and, in the tree's order, of the labels."""
+        """The weights and biases of the groups and, in the tree's tree_order, of the labels."""
         return [(self.group_weight, self.group_bias), (self.label_weight, self.label_bias)]
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
-        """The losses of both parts, added up: (B, 1, D) to a scalar."""
+        """The sum of the losses of both parts: (B, 1, D) to a scalar."""
         self.check_views(views)
         check_labels(positives, self.n_labels)
         x = views[:, 0]
-        labels = Positives.of(positives.rows, self.get_buffer("position")[positives.labels])
-        groups = Positives.of(labels.rows, torch.searchsorted(self._offsets, labels.labels, right=True) - 1)
+        labels = Positives.from_pairs(positives.rows, self.get_buffer("label_to_row")[positives.labels])
+        groups = Positives.from_pairs(
+            labels.rows, torch.searchsorted(self._offsets, labels.labels, right=True) - 1
+        )
         every = Candidates.all_rows(len(x), self.n_groups, x.device)
         recall, logits = self._part(0, x, every, groups)
         short = shortlist(logits, every, self.candidates, self._offsets, groups)
@@ -126,20 +129,23 @@ class LightXMLHead(RowGradients, Head):
             if self.training:  # in evaluation an attached optimizer takes no gradients
                 self.row_gradients[part].append(gradient)
             return value
-        with_gradient: Tensor = DenseGradient.apply(value, *self.tables()[part], gradient)
+        with_gradient: Tensor = DenseGradient.apply(value, *self.tables()[part], gradient)  # type: ignore[no-untyped-call]
         return with_gradient
 
     @torch.no_grad()
     def init_prior(self, texts_with: Sequence[Tensor], n_texts: int) -> None:
-        """Starts the biases at log odds.
+        """Initializes the biases with log odds of frequencies.
 
-        texts_with: the number of texts with a label of each group (G,), and with each label, in the tree's order.
+        The odds of a label are those among the texts that recall its group: at least all texts of the group, and
+        at least the fraction `candidates` / G of the texts. A count of 0 is taken as half a text.
 
-        A label's odds are those among the texts that recall its group: at least all that have a label of the
-        group, and at least the even share of `candidates` of G groups. A count of 0 is taken as half a text.
+        Args:
+            texts_with: the number of texts with a label of each group (G,), and with each label (L,) in the tree's
+                order.
+            n_texts: number of training texts.
 
         Raises:
-            SettingError: counts that are not of these groups, labels and texts.
+            SettingError: counts that do not fit these groups, labels and texts.
         """
         shapes = [tuple(counts.shape) for counts in texts_with]
         if shapes != [(self.n_groups,), (self.n_labels,)] or any(
@@ -163,19 +169,19 @@ class LightXMLHead(RowGradients, Head):
     ) -> TopK:
         """The k best labels of the `candidates` best groups: (B, 1, D) to ids and probabilities (B, k).
 
-        Exact where `candidates` is the number of groups; -1 where fewer than k labels are candidates.
+        Exact if `candidates` is the number of groups. Ids are -1 where fewer than k labels are candidates.
         """
         self.check_views(views)
         check_arguments(("k", k, "1 or more", k >= 1))
         check_excluded(exclude, len(views), self.n_labels)
         widest = int(self._offsets.diff().max())
         step = max(1, CELLS // (widest * self.candidates))
-        order = self.get_buffer("position").argsort()
+        tree_order = self.get_buffer("label_to_row").argsort()
 
         def ranked(exclude: Positives | None) -> TopK:
             starts = range(0, max(len(views), 1), step)
             parts = [
-                self._ranked(views[at : at + step, 0], k, order, exclude and exclude.of_texts(at, at + step))
+                self._ranked(views[at : at + step, 0], k, tree_order, exclude and exclude.of_texts(at, at + step))
                 for at in starts
             ]
             return TopK(torch.cat([part.ids for part in parts]), torch.cat([part.scores for part in parts]))
@@ -212,17 +218,17 @@ class LightXMLHead(RowGradients, Head):
         return self.get_buffer("offsets")
 
     def metrics(self) -> dict[str, float]:
-        """The percentage of positive groups that the scores alone recalled, since the last call."""
+        """The percentage of positive groups that were recalled by their scores, since the last call."""
         found, wanted, self._found, self._wanted = self._found, self._wanted, 0, 0
         return {"recall level 0": 100 * found / wanted} if wanted else {}
 
     def check_state(self) -> None:
         """Refuses groups that do not hold each label once."""
         check_offsets(self._offsets, self.n_labels, "offsets")
-        check_permutation(self.get_buffer("position"), self.n_labels, "position")
+        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
 
     def config(self) -> dict[str, Any]:
-        """The shape and the number of candidate groups; the groups themselves are among the tensors."""
+        """The shape and the number of candidate groups; the groups themselves are stored among the tensors."""
         return {
             "sizes": [self.n_groups, self.n_labels],
             "dim": self.dim,
@@ -232,12 +238,12 @@ class LightXMLHead(RowGradients, Head):
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        """A head of the same shape, its groups and weights still to be loaded."""
+        """Makes a head of the same shape; its groups and weights are still to be loaded."""
         n_groups, n_labels = config["sizes"]
         offsets = np.linspace(0, n_labels, n_groups + 1).astype(np.int64)
         rest = {key: value for key, value in config.items() if key != "sizes"}
         return cls(LabelTree((offsets,), np.arange(n_labels)), **rest)
 
     def extra_repr(self) -> str:
-        """What print(head) shows."""
+        """Returns the part of repr(head) inside the parentheses."""
         return f"n_groups={self.n_groups}, n_labels={self.n_labels}, dim={self.dim}, candidates={self.candidates}"

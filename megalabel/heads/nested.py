@@ -1,4 +1,4 @@
-"""Heads inside of heads: how a wrapper writes them into its config, and rebuilds them."""
+"""Descriptions of inner heads in the config of a wrapper."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ def described(head: Head) -> dict[str, Any]:
 
 
 def built(description: Any, folder: Path | None = None) -> Head:
-    """The head that `described` describes, its weights still to be loaded.
+    """Makes the head of a description; its weights are still to be loaded.
 
-    A config may come from anywhere, so it imports nothing but modules under `megalabel.heads`. A class of another
-    module is accepted if the program has imported that already.
+    Configs may come from untrusted sources, so only modules under `megalabel.heads` are imported. A class of
+    another module is accepted if that module is already imported.
 
     Raises:
-        FormatError: something else than a description, or a class that is no head or is not there.
+        FormatError: not a description, a class that is not a head, or one that does not exist.
     """
     try:
         name, config = description["class"], description["config"]
         module, _, qualified = name.partition(":")
     except (AttributeError, KeyError, TypeError) as error:
-        raise _wrong(f"{description!r:.100} in place of a class and a config") from error
+        raise _wrong(f"{description!r:.100} is not a class and a config") from error
     if module == PACKAGE or module.startswith(f"{PACKAGE}."):
         try:
             importlib.import_module(module)
         except ImportError as error:
-            raise _wrong(f"{name} is not there ({error})") from error
+            raise _wrong(f"{name} cannot be imported ({error})") from error
     elif module not in sys.modules:
         raise FormatError(
-            f"the inner head {name}, code that is not megalabel's",
-            wanted="a head of megalabel, or one that is imported",
-            next_step=f"import {module} before you load the model, if you trust it",
+            f"the inner head {name} is not part of megalabel",
+            wanted="a head of megalabel, or one whose module is already imported",
+            next_step=f"import {module} before loading the model, if you trust it",
         )
     found = getattr(sys.modules[module], qualified, None)
     if not (isinstance(found, type) and issubclass(found, Head)):
-        raise _wrong(f"{name} is no head")
+        raise _wrong(f"{name} is not a head")
     return found.from_config(config, folder)
 
 

@@ -1,4 +1,4 @@
-"""When a sparse layer exchanges its connections, which it gives up, and for what."""
+"""How a sparse layer is rewired: when, which connections are pruned, and by what they are replaced."""
 
 from __future__ import annotations
 
@@ -15,117 +15,124 @@ from megalabel.kernels.fan_in import regrow, rewire
 
 PRUNE = ("threshold", "fraction")
 SCOPES = ("layer", "group")
-GROWTH = ("random", "gradient")
-STARTS = ("zero", "uniform")
-LAST_THRESHOLD = 1e-4  # where the annealed threshold ends (Spartex, its code)
+REGROW = ("random", "gradient")
+REGROW_INITS = ("zero", "uniform")
+LAST_THRESHOLD = 1e-4  # final value of the annealed threshold, as in the code of Spartex
 
 
 @dataclass(frozen=True)
 class Rewiring:
-    """The weakest connections are dropped every so often, and each is replaced by a new one.
+    """Settings of dynamic sparse training: every few steps the weakest connections are replaced.
 
-    Source: sparse evolutionary training as in Spartex (NeurIPS 2024, section 3; its code for the defaults). A
-    connection that a group of labels shares is as strong as the root mean square of their weights.
+    Source: sparse evolutionary training as in Spartex (NeurIPS 2024, section 3; its code for the defaults). The
+    strength of a connection is the absolute value of its weight; where a group of labels shares the connection, it
+    is the root mean square of their weights.
 
     Attributes:
-        every: optimizer steps between two rewirings, 1 or more; the first comes after that many steps.
-        until: optimizer steps after which connections stay as they are (the paper: 66% of a run).
-        prune: "threshold" drops what is weaker than `threshold`, "fraction" that share of all connections.
-        threshold: of a weight's absolute value, above 0.
-        anneal: let the threshold fall along half a cosine, from its value at step 0 to 1e-4 at `until`.
-        fraction: above 0 and below 1.
-        scope: of a fraction: the weakest of the whole "layer", or of each label or "group" of labels.
-        growth: new inputs are drawn at "random", or are the ones of `tried` random inputs whose weight would have
-            the largest gradient ("gradient"; Evci et al., RigL, ICML 2020, but without a dense gradient).
-        tried: how many inputs a label or group tries, D at most; 0 for half its fan-in, at least 8.
-        start: a new weight is "zero", or "uniform" within ±1/√F as at the start.
-        keep_moments: keep the optimizer's state of the old connection for the new one, as published; by default it
-            is reset, so that the new connection does not move where the old one went.
-        distinct: never connect a label or group twice to one input; False is the paper. Growth by gradient never
-            does.
-        seed: of all that is drawn.
+        every: optimizer steps between two rewirings, 1 or more. The first one follows that many steps.
+        until: optimizer steps after which connections no longer change (66% of the steps in the paper).
+        prune: "threshold" prunes the connections weaker than `prune_threshold`, "fraction" the weakest ones.
+        prune_threshold: a strength, above 0.
+        anneal: whether the threshold decays along half a cosine, from `prune_threshold` at step 0 to 1e-4 at
+            `until`.
+        prune_fraction: fraction of the connections to prune, above 0 and below 1.
+        prune_scope: whether the fraction is taken of the whole "layer", or of each label or "group" of labels.
+        regrow: new inputs are drawn at "random", or are those of `regrow_candidates` random inputs whose weights
+            have the largest gradients ("gradient"; RigL, Evci et al., ICML 2020, but without a dense gradient).
+        regrow_candidates: candidate inputs per label or group, at most D; 0 for half the fan-in, at least 8.
+        regrow_init: initial weights of new connections, "zero" or "uniform" in ±1/√F.
+        keep_optimizer_state: whether a new connection inherits the optimizer state (moments) of the one it
+            replaces, as in the paper; by default its state is reset to zero.
+        distinct_inputs: whether to avoid connecting a label or group to the same input twice; False in the paper.
+            Regrowth by gradient always avoids it.
+        seed: seeds all random choices.
 
     Raises:
-        SettingError: a value that cannot be right.
+        SettingError: a value is out of range.
     """
 
     every: int
     until: int
     prune: str = "threshold"
-    threshold: float = 0.01
+    prune_threshold: float = 0.01
     anneal: bool = True
-    fraction: float = 0.15
-    scope: str = "layer"
-    growth: str = "random"
-    tried: int = 0
-    start: str = "zero"
-    keep_moments: bool = False
-    distinct: bool = True
+    prune_fraction: float = 0.15
+    prune_scope: str = "layer"
+    regrow: str = "random"
+    regrow_candidates: int = 0
+    regrow_init: str = "zero"
+    keep_optimizer_state: bool = False
+    distinct_inputs: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
         choices = (
             ("prune", self.prune, PRUNE),
-            ("scope", self.scope, SCOPES),
-            ("growth", self.growth, GROWTH),
-            ("start", self.start, STARTS),
+            ("prune_scope", self.prune_scope, SCOPES),
+            ("regrow", self.regrow, REGROW),
+            ("regrow_init", self.regrow_init, REGROW_INITS),
         )
         check_arguments(*((name, word, " or ".join(words), word in words) for name, word, words in choices))
         check_arguments(
             ("every", self.every, "1 or more steps between rewirings", self.every >= 1),
             ("until", self.until, "a step, 0 or more", self.until >= 0),
-            ("threshold", self.threshold, "a number above 0", 0 < self.threshold < math.inf),
-            ("fraction", self.fraction, "a fraction above 0 and below 1", 0 < self.fraction < 1),
-            ("tried", self.tried, "a number of inputs, or 0 for half the fan-in", self.tried >= 0),
+            ("prune_threshold", self.prune_threshold, "a number above 0", 0 < self.prune_threshold < math.inf),
+            ("prune_fraction", self.prune_fraction, "a fraction above 0 and below 1", 0 < self.prune_fraction < 1),
+            (
+                "regrow_candidates",
+                self.regrow_candidates,
+                "a number of inputs, or 0 for half the fan-in",
+                self.regrow_candidates >= 0,
+            ),
         )
 
     def due(self, step: int) -> bool:
-        """Whether connections change after optimizer step `step`, counted from 0."""
+        """Whether connections are replaced after optimizer step `step`, counted from 0."""
         return (step + 1) % self.every == 0 and step + 1 <= self.until
 
     def threshold_at(self, step: int) -> float:
         """The threshold after optimizer step `step`."""
         if not self.anneal:
-            return self.threshold
-        last = min(LAST_THRESHOLD, self.threshold)
-        return last + (self.threshold - last) * 0.5 * (
+            return self.prune_threshold
+        last = min(LAST_THRESHOLD, self.prune_threshold)
+        return last + (self.prune_threshold - last) * 0.5 * (
             1 + math.cos(math.pi * min((step + 1) / max(self.until, 1), 1.0))
         )
 
     def check(self, fan_in: int, dim: int, group: int) -> None:
-        """SettingError where a layer of this shape could not be rewired.
+        """Raises SettingError if a layer of this shape cannot be rewired with these settings.
 
-        First weights are uniform within ±1/√F, so that of a group's shared connections all have a strength near
-        1/√(3F): a higher threshold would drop all of them.
+        Initial weights are uniform in ±1/√F, so the shared connections of a group all have a strength near
+        1/√(3F), and a higher threshold would prune all of them.
         """
         highest = 1 / math.sqrt(fan_in) if group == 1 else 1 / math.sqrt(3 * fan_in)
-        if self.prune == "threshold" and self.threshold >= highest:
+        if self.prune == "threshold" and self.prune_threshold >= highest:
             raise SettingError(
-                f"threshold = {self.threshold:g}: with fan_in = {fan_in} the first weights have a strength below "
-                f"{highest:.3g}, so that all would be dropped",
+                f"prune_threshold = {self.prune_threshold:g}: with fan_in = {fan_in} all initial weights have a "
+                f"strength below {highest:.3g} and would be pruned",
                 wanted=f"a threshold below {highest:.3g}",
-                next_step="lower it, for example to a tenth of that, or prune by fraction",
-                where="threshold",
+                next_step="lower it, for example to a tenth of that, or use prune = 'fraction'",
+                where="prune_threshold",
             )
-        if self.prune == "fraction" and self.scope == "group" and self.fraction * fan_in < 2:
+        if self.prune == "fraction" and self.prune_scope == "group" and self.prune_fraction * fan_in < 2:
             raise SettingError(
-                f"fraction = {self.fraction:g} of fan_in = {fan_in}: what is weaker than the k-th weakest of "
-                f"{fan_in} is dropped, k = {int(self.fraction * fan_in)}, so that nothing ever would be",
+                f"prune_fraction = {self.prune_fraction:g} of fan_in = {fan_in}: connections weaker than the k-th "
+                f"weakest are pruned, with k = {int(self.prune_fraction * fan_in)} that is none",
                 wanted=f"a fraction of {2 / fan_in:.3g} or more",
-                next_step="raise it, or take the weakest of the whole layer",
-                where="fraction",
+                next_step="raise it, or use prune_scope = 'layer'",
+                where="prune_fraction",
             )
-        if self.distinct and fan_in >= dim:
+        if self.distinct_inputs and fan_in >= dim:
             raise SettingError(
                 f"fan_in = {fan_in} of {dim} inputs: every label is connected to all of them",
-                wanted="a fan_in below the width of the embedding where connections are to be rewired",
-                next_step="lower fan_in, or leave rewiring out",
+                wanted="a fan_in below the width of the embedding, for rewiring",
+                next_step="lower fan_in, or do without rewiring",
                 where="fan_in",
             )
 
-    def n_tried(self, fan_in: int, dim: int) -> int:
-        """How many inputs a label or group tries where growth goes by gradient."""
-        return min(self.tried or max(fan_in // 2, 8), dim)
+    def n_candidates(self, fan_in: int, dim: int) -> int:
+        """The number of candidate inputs per label or group for regrowth by gradient."""
+        return min(self.regrow_candidates or max(fan_in // 2, 8), dim)
 
 
 def exchange(
@@ -139,45 +146,47 @@ def exchange(
     states: list[Tensor],
     gradients: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Changes connections in place, after optimizer step `step`.
+    """Replaces connections in place, after optimizer step `step`.
 
     Args:
-        rewiring: how.
-        step: counted from 0; with the seed it decides what is drawn.
-        weight: (L, F); new connections get their start.
-        inputs: (⌈L / group⌉, F).
-        dim: D, how many inputs there are.
+        rewiring: the settings.
+        step: counted from 0; together with the seed it determines the random choices.
+        weight: (L, F); those of new connections are initialized.
+        inputs: (M, F) with M = ⌈L / group⌉.
+        dim: D, the number of inputs.
         group: labels that share a row of inputs.
         states: moments of the weights, (L, F) each, which become 0 for new connections.
-        gradients: of candidate inputs (M, C), how large the gradient of a connection to each would be (M, C); None
-            to draw new inputs at random.
+        gradients: maps candidate inputs (M, C) to the magnitudes (M, C) of the gradients that the weights of
+            connections to them would have; None to draw new inputs at random.
 
     Returns:
-        (M, F) bool, the connections that are new.
+        (M, F) bool, True for new connections.
 
     Raises:
-        SettingError: the threshold would drop every connection; weights that are not finite.
+        SettingError: the threshold would prune every connection, or weights are not finite.
     """
     by_threshold = rewiring.prune == "threshold"
     slots = rewire.weak(
         weight,
         group,
         below=rewiring.threshold_at(step) if by_threshold else None,
-        share=None if by_threshold else rewiring.fraction,
-        scope=cast(Literal["layer", "group"], rewiring.scope),
+        share=None if by_threshold else rewiring.prune_fraction,
+        scope=cast(Literal["layer", "group"], rewiring.prune_scope),
     )
     if bool(slots.all()):
         raise SettingError(
-            f"the rewiring after step {step:,} would drop all {slots.numel():,} connections",
-            wanted="a threshold that some connections pass",
-            next_step=f"lower the threshold from {rewiring.threshold:g}, or prune by fraction",
-            where="threshold",
+            f"the rewiring after step {step:,} would prune all {slots.numel():,} connections",
+            wanted="a threshold below the strongest connections",
+            next_step=f"lower prune_threshold = {rewiring.prune_threshold:g}, or use prune = 'fraction'",
+            where="prune_threshold",
         )
-    seed, start = rewiring.seed, cast(Literal["zero", "uniform"], rewiring.start)
+    seed, start = rewiring.seed, cast(Literal["zero", "uniform"], rewiring.regrow_init)
     if gradients is None:
-        regrow.regrow(inputs, slots, dim, seed=seed, step=step, distinct=rewiring.distinct)
+        regrow.regrow(inputs, slots, dim, seed=seed, step=step, distinct=rewiring.distinct_inputs)
     else:
-        tried = regrow.candidates(inputs, slots, dim, rewiring.n_tried(inputs.shape[1], dim), seed=seed, step=step)
-        regrow.regrow_by(inputs, slots, tried, gradients(tried))
+        candidates = regrow.candidates(
+            inputs, slots, dim, rewiring.n_candidates(inputs.shape[1], dim), seed=seed, step=step
+        )
+        regrow.regrow_by(inputs, slots, candidates, gradients(candidates))
     rewire.restart(weight, slots, group, start=start, seed=seed, step=step, states=states)
     return slots

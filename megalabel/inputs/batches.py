@@ -1,4 +1,4 @@
-"""Shuffled batches of texts of like length: the same for the same seed, and from any step on."""
+"""Shuffled batches of texts of similar length, reproducible from any step of a run."""
 
 from __future__ import annotations
 
@@ -14,31 +14,32 @@ from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows
 from megalabel.types import Batch, Positives
 
-BUCKET = 32  # batches that are sorted by length together
-AHEAD = 4  # batches made before they are asked for
+BUCKET = 32  # batches per bucket, in which rows are sorted by length
+AHEAD = 4  # batches prepared in advance
 
 
 class Batches:
     """The batches of a whole run.
 
-    Each epoch is shuffled, cut into buckets of 32 batches that are sorted by length inside, and the batches are
-    shuffled again: little padding, and still random. The plan of an epoch is a function of (seed, epoch), so a run
-    can resume at any step. The last batch of an epoch is smaller where the rows do not divide.
+    Each epoch is shuffled, cut into buckets of 32 batches that are sorted by length, and the batches are shuffled
+    again: this keeps padding small and the order random. The plan of an epoch is a function of (seed, epoch), so a
+    run can resume at any step. The last batch of an epoch is smaller if the batch size does not divide the number
+    of rows.
 
-    A subclass with an order of its own overrides `plan`, and `collate` where its batches hold more. If the plan
-    looks at the model, at clusters of texts that a head renews for instance, it sets `ahead = False`.
+    A subclass with another order overrides `plan`, and `collate` if its batches contain more. If its plan depends
+    on the model, for example on clusters that a head computes, it sets `ahead = False`.
 
     Args:
-        rows: what to train on.
+        rows: the training rows.
         size: B, texts per step.
-        epochs: how often every row is seen.
-        seed: decides the order.
-        pad_id: the token that fills short rows.
+        epochs: number of passes over the rows.
+        seed: seeds the order.
+        pad_id: the padding token.
 
     Attributes:
-        ahead: whether an epoch may be planned before the one before it is over. Where it may not, the first batch
-            of an epoch is made when the last step of the epoch before has ended, and a resumed run plans what the
-            uninterrupted one planned.
+        ahead: whether an epoch may be planned before the previous one has ended. If not, the first batch of an
+            epoch is made after the last step of the previous epoch, and a resumed run makes the same plan as an
+            uninterrupted one.
     """
 
     ahead: bool = True
@@ -46,26 +47,27 @@ class Batches:
     def __init__(self, rows: Rows, size: int, epochs: int, *, seed: int = 0, pad_id: int = 0) -> None:
         if len(rows) == 0:
             raise SettingError(
-                "no training rows", wanted="at least one text", next_step="look at the data with `data check`"
+                "no training rows",
+                wanted="at least one text",
+                next_step="check the data with `megalabel data check`",
             )
         if size < 1 or epochs < 1:
             raise SettingError(
                 f"batch_size = {size}, epochs = {epochs}",
                 wanted="at least 1 of each",
-                next_step="raise the one that is below 1",
             )
         self.rows, self.size, self.epochs, self.seed, self.pad_id = rows, size, epochs, seed, pad_id
         self.per_epoch = -(-len(rows) // size)
 
     @property
     def steps(self) -> int:
-        """Batches in the whole run."""
+        """The number of batches of the run."""
         return self.per_epoch * self.epochs
 
     def from_step(self, step: int = 0) -> Generator[Batch]:
-        """Batches `step`, `step` + 1, … to the end, made ahead by a thread that ends when this is closed."""
+        """Yields batches `step`, `step` + 1, … to the end; a thread prepares them until this is closed."""
         ready: queue.Queue[Batch | BaseException | None] = queue.Queue(maxsize=AHEAD)
-        stop, turn = threading.Event(), _Turn(step)
+        stop, requests = threading.Event(), _Requests(step)
 
         def offer(item: Batch | BaseException | None) -> None:
             while not stop.is_set():
@@ -76,7 +78,7 @@ class Batches:
 
         def make() -> None:
             try:
-                for batch in self._make(step, turn, stop):
+                for batch in self._make(step, requests, stop):
                     offer(batch)
                     if stop.is_set():
                         return
@@ -88,7 +90,7 @@ class Batches:
         thread.start()
         try:
             while True:
-                turn.asked()
+                requests.requested()
                 item = ready.get()
                 if item is None:
                     return
@@ -99,10 +101,10 @@ class Batches:
             stop.set()
             thread.join()
 
-    def _make(self, step: int, turn: _Turn, stop: threading.Event) -> Iterator[Batch]:
+    def _make(self, step: int, requests: _Requests, stop: threading.Event) -> Iterator[Batch]:
         for epoch in range(step // self.per_epoch, self.epochs):
             first = epoch * self.per_epoch
-            if not self.ahead and not turn.wait_for(max(first, step), stop):
+            if not self.ahead and not requests.wait_for(max(first, step), stop):
                 return
             plan = self.plan(epoch)
             if len(plan) != self.per_epoch:
@@ -115,11 +117,11 @@ class Batches:
                 yield self.collate(plan[i], first + i)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each batch of an epoch, `per_epoch` arrays (B,) int64."""
+        """The rows of each batch of an epoch: `per_epoch` arrays (B,) int64."""
         return self.shuffled(epoch)
 
     def shuffled(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each batch: random, but of like length within a batch; by (seed, epoch) alone."""
+        """The rows of each batch: random, but of similar length within a batch; a function of (seed, epoch)."""
         random = np.random.default_rng([self.seed, epoch])
         order = random.permutation(len(self.rows))
         batches: list[np.ndarray] = []
@@ -130,28 +132,28 @@ class Batches:
         return [batches[i] for i in random.permutation(len(batches))]
 
     def collate(self, rows: np.ndarray, step: int) -> Batch:
-        """The rows (B,) as one padded batch."""
+        """Makes one padded batch of the rows (B,)."""
         tokens, mask = pad(self.rows.tokens(rows), self.pad_id)
         where, labels = self.rows.positives(rows)
         texts = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-        positives = Positives.of(torch.from_numpy(where), torch.from_numpy(labels), texts)
+        positives = Positives.from_pairs(torch.from_numpy(where), torch.from_numpy(labels), texts)
         return Batch(tokens=tokens, mask=mask, rows=texts, positives=positives, step=step)
 
 
-class _Turn:
-    """How many batches the training loop has asked for; who asks for the next one is done with those before."""
+class _Requests:
+    """Counts the batches that the training loop has requested; a request means that earlier batches are done."""
 
     def __init__(self, step: int) -> None:
         self._next, self._changed = step - 1, threading.Condition()
 
-    def asked(self) -> None:
-        """The loop asks for the next batch."""
+    def requested(self) -> None:
+        """Called when the loop requests the next batch."""
         with self._changed:
             self._next += 1
             self._changed.notify_all()
 
     def wait_for(self, step: int, stop: threading.Event) -> bool:
-        """Waits until the loop asks for batch `step`; False where it has ended instead."""
+        """Waits until the loop requests batch `step`; False if it has ended instead."""
         with self._changed:
             while self._next < step and not stop.is_set():
                 self._changed.wait(timeout=0.1)
@@ -159,7 +161,7 @@ class _Turn:
 
 
 def pad(token_ids: list[np.ndarray], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of ids to tokens (B, T) int64 and mask (B, T) bool; T is the longest row's, at least 1."""
+    """Pads rows of ids to tokens (B, T) int64 and mask (B, T) bool; T is the longest row's length, at least 1."""
     lengths = np.fromiter((len(ids) for ids in token_ids), np.int64, len(token_ids))
     mask = np.arange(max(int(lengths.max(initial=0)), 1))[None, :] < lengths[:, None]
     tokens = np.full(mask.shape, pad_id, dtype=np.int64)
@@ -169,7 +171,7 @@ def pad(token_ids: list[np.ndarray], pad_id: int) -> tuple[torch.Tensor, torch.T
 
 
 def split(batch: Batch, parts: int) -> list[Batch]:
-    """A batch as `parts` micro-batches of nearly equal size, in order, for gradient accumulation."""
+    """Splits a batch into `parts` micro-batches of nearly equal size, in order, for gradient accumulation."""
     if parts == 1:
         return [batch]
     sizes = [len(rows) for rows in batch.rows.tensor_split(parts)]
@@ -177,18 +179,26 @@ def split(batch: Batch, parts: int) -> list[Batch]:
     return [batch.of_texts(start, stop) for start, stop in pairwise(starts) if stop > start]
 
 
-def hold_out(n: int, share: float, seed: int, most: int = 5000) -> tuple[np.ndarray, np.ndarray]:
-    """Which of n rows to train on and which to validate on, both sorted; at most `most` to validate."""
-    if not 0 <= share < 1:
+def hold_out(n: int, fraction: float, seed: int, most: int = 5000) -> tuple[np.ndarray, np.ndarray]:
+    """Draws the rows to train on and those to validate on, both sorted.
+
+    Args:
+        n: number of rows.
+        fraction: fraction to validate on, from 0 to below 1.
+        seed: seeds the draw.
+        most: maximum number of rows to validate on.
+
+    Raises:
+        SettingError: the fraction is out of range, or so small that no row would be held out.
+    """
+    if not 0 <= fraction < 1:
+        raise SettingError(f"validation_fraction = {fraction}", wanted="a number from 0 to below 1")
+    held = min(int(n * fraction), most)
+    if fraction > 0 and held == 0:
         raise SettingError(
-            f"validation = {share}", wanted="a share in [0, 1)", next_step="give e.g. 0.05, or 0 for none"
-        )
-    held = min(int(n * share), most)
-    if share > 0 and held == 0:
-        raise SettingError(
-            f"validation = {share} of {n} texts is no text",
+            f"validation_fraction = {fraction} of {n} texts is less than one text",
             wanted="at least one text to validate on",
-            next_step="raise the share, or give 0 for none",
+            next_step="raise it, or set it to 0",
         )
     order = np.random.default_rng([seed, 1]).permutation(n)
     return np.sort(order[held:]), np.sort(order[:held])

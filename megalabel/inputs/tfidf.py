@@ -55,7 +55,8 @@ def term_counts(store: TokenStore, *, skip: Sequence[int] = ()) -> sp.csr_matrix
 def learn_idf(counts: sp.csr_matrix) -> np.ndarray:
     """The idf of each token in these texts: (V,) float32, at least 1."""
     frequencies = np.bincount(counts.indices, minlength=counts.shape[1])
-    return (np.log((1 + counts.shape[0]) / (1 + frequencies)) + 1).astype(np.float32)
+    idf: np.ndarray = np.log((1 + counts.shape[0]) / (1 + frequencies)) + 1
+    return idf.astype(np.float32)
 
 
 def weigh(counts: sp.csr_matrix, idf: np.ndarray) -> sp.csr_matrix:

@@ -40,7 +40,11 @@ def label_graph(
         SettingError: a number is out of its range.
     """
     check_graph(walk_length, restart_probability, top_k)
-    return normalized(walk_counts(labels, hops=walk_length, p_reset=restart_probability, top=top_k, seed=seed))
+    return normalized(
+        walk_counts(
+            labels, walk_length=walk_length, restart_probability=restart_probability, top_k=top_k, seed=seed
+        )
+    )
 
 
 def check_graph(walk_length: int, restart_probability: float, top_k: int) -> None:

@@ -47,10 +47,11 @@ def auxiliary_clusters(tree: LabelTree, level: int | None = None) -> np.ndarray:
     level = tree.depth - 1 if level is None else level
     if not 0 <= level < tree.depth:
         raise SettingError.range("level", level, 0, tree.depth - 1, integer=True)
-    clusters = tree.parents(level)
+    clusters: np.ndarray = tree.parents(level)
     for below in range(level + 1, tree.depth):
         clusters = clusters[tree.parents(below)]
-    return clusters[tree.position]
+    of_labels: np.ndarray = clusters[tree.position]
+    return of_labels
 
 
 def by_tree(tree: LabelTree) -> np.ndarray:

@@ -60,7 +60,8 @@ def check_order(order: Any, n_positions: int) -> np.ndarray:
             next_step=CHECK_LISTS,
         )
     check_each_once(order, n_positions, "label", "is", "position")
-    return order
+    checked: np.ndarray = order
+    return checked
 
 
 def check_each_once(members: np.ndarray, n: int, what: str, verb: str, position: str) -> None:

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from megalabel.errors import DataError
 from megalabel.kernels.linear.dual_descent import LinearWeights, descend
-from megalabel.kernels.linear.sparse_beam import Scores, SparseBeam
+from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
 
@@ -23,12 +23,12 @@ def solve_tree(
     *,
     dense: np.ndarray | None = None,
     further: sp.csr_matrix | None = None,
-    cost: float = 1.0,
-    eps: float = 0.1,
-    rounds: int = 20,
-    threshold: float = 0.1,
-    beam: int = 10,
-    scores: Scores = "l3-hinge",
+    c: float = 1.0,
+    tol: float = 0.1,
+    max_iter: int = 20,
+    prune_below: float = 0.1,
+    beam_size: int = 10,
+    post_processor: PostProcessor = "l3-hinge",
     seed: int = 0,
 ) -> SparseBeam:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
@@ -44,11 +44,11 @@ def solve_tree(
         dense: (N, E) float32, further features of each text, such as its embedding.
         further: (N, L) CSR, above 0 where a text is an additional negative for a label and its siblings: the wrong
             labels of a shortlist of the text ("matcher-aware" negatives).
-        cost: C, the weight of the squared hinge loss against ½‖w‖².
-        eps, rounds: when the solver stops; see `descend`.
-        threshold: weights below it in absolute value are dropped.
-        beam: the number of nodes per level that a prediction keeps.
-        scores: how the score z of a node becomes its probability; see `kernels/linear/sparse_beam.py`.
+        c: C, the weight of the squared hinge loss against ½‖w‖².
+        tol, max_iter: when the solver stops; see `descend`.
+        prune_below: weights below this in absolute value are dropped.
+        beam_size: the number of nodes per level that a prediction keeps.
+        post_processor: how the score z of a node becomes its probability; see `kernels/linear/sparse_beam.py`.
         seed: seeds the order in which the solver visits texts.
 
     Raises:
@@ -59,14 +59,14 @@ def solve_tree(
     all_texts = sp.csr_matrix(np.ones((1, x.shape[0]), dtype=np.float32))
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     fit = partial(
-        descend, x, dense=dense, cost=cost, bias=BIAS, eps=eps, rounds=rounds, threshold=threshold, seed=seed
+        descend, x, dense=dense, c=c, bias=BIAS, tol=tol, max_iter=max_iter, prune_below=prune_below, seed=seed
     )
     levels = []
     for i, offsets in enumerate(_families(tree)):  # one by one, since the weights of all may not fit into memory
         found = fit(reached[i - 1] if i else all_texts, np.asarray(offsets, dtype=np.int64), positives[i])
         levels.append(_chunks(found, offsets, positives[i], with_dense=dense is not None))
         del found
-    return SparseBeam(levels, tree.order, [beam] * tree.depth, scores)
+    return SparseBeam(levels, tree.order, [beam_size] * tree.depth, post_processor)
 
 
 def node_texts(labels: sp.csr_matrix, tree: LabelTree) -> list[sp.csr_matrix]:
@@ -97,7 +97,7 @@ def _chunks(found: LinearWeights, offsets: np.ndarray, positives: sp.csr_matrix,
     empty = np.diff(positives.indptr) == 0
     if empty.any():
         weights = _set_low_bias(weights, empty)
-    return Chunks.of(weights, offsets, bias=BIAS, dense=found.dense if with_dense else None)
+    return Chunks.from_weights(weights, offsets, bias=BIAS, dense=found.dense if with_dense else None)
 
 
 def _families(tree: LabelTree) -> list[np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
+from megalabel.kernels.sparse.csr import checked_csr
 from megalabel.types import TopK
 
 
@@ -152,22 +153,9 @@ def topk_from_csr(scores: sp.csr_matrix, k: int) -> TopK:
         DataError: the scores are not a sparse matrix or are damaged, hold NaN, or store an entry twice.
     """
     _check_k(k, None)
-    if not sp.issparse(scores) or scores.ndim != 2 or scores.dtype.kind not in "iufb":
-        raise DataError(
-            f"scores of type {type(scores).__name__}",
-            wanted="a scipy sparse matrix of real numbers (texts × labels)",
-            next_step="load them with scipy.sparse.load_npz",
-            where="scores",
-        )
-    scores = scores.tocsr()
-    try:
-        scores.check_format(full_check=True)
-    except ValueError as error:
-        raise DataError(
-            f"a damaged CSR matrix ({error})",
-            wanted="indices within the shape and an ascending indptr",
-            where="scores",
-        ) from error
+    scores = checked_csr(scores, "scores")
+    if scores.dtype.kind not in "iufb":
+        raise DataError(f"scores of type {scores.dtype}", wanted="real numbers", where="scores")
     if not scores.has_sorted_indices:
         scores = scores.sorted_indices()
     values = scores.data if scores.dtype.kind == "f" else scores.data.astype(np.float64)

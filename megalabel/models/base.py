@@ -1,4 +1,4 @@
-"""The base class of all trained classifiers: texts in, the top k labels out, saved as a folder."""
+"""`Classifier`, the base class of trained classifiers: texts to the top k labels, saved as a folder."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     import torch
 
-BLOCK = 8192  # texts that are ranked together
-DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class of a folder that names none
+BLOCK = 8192  # default number of texts that are ranked together
+DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class if the manifest of a folder does not name one
 FORMAT = 1
 PACKAGES = ("megalabel.models.", "megalabel.heads.", "megalabel.encoders.")  # that hold the classes of models
 _DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")  # a module's name
+IMPORTABLE = "install the package, or give the command in the folder that holds it"
 
-Advance = Callable[[int], None]  # called with the number of texts that are done
-# Ranks a block: its texts, which of all they are, pairs (row, label) to leave out, and Advance.
+Advance = Callable[[int], None]  # called with a number of texts that are done
+# Ranks a block, given its texts, their slice of all texts, pairs (row, label) to leave out, and Advance.
 Rank = Callable[[Any, slice, "np.ndarray | None", Advance], TopK]
 
 
 class Classifier(ABC):
-    """A trained classifier: an encoder and a head (`NeuralClassifier`), or another with the same methods.
+    """A trained classifier, such as an encoder with a head (`NeuralClassifier`) or linear trees.
 
     Attributes:
         label_texts: the names of the L labels.
-        n_features: V of one that reads bags of words, scipy sparse rows (N, V), in place of texts; else None.
-        score_type: whether its scores are probabilities or logits.
-        block_size: texts that are ranked together.
+        n_features: V of a classifier that reads bags of words, scipy sparse rows (N, V), instead of texts; else
+            None.
+        score_type: whether scores are probabilities or logits.
+        block_size: number of texts that are ranked together.
     """
 
     label_texts: Texts
@@ -64,18 +66,18 @@ class Classifier(ABC):
         batch_size: int = 256,
         progress: str = "",
     ) -> TopK:
-        """The best k labels of each text, best first, as numpy arrays (N, k); ties go to the lower label.
+        """The k best labels of each text, best first, as numpy arrays (N, k); ties go to the lower label id.
 
         Args:
-            texts: N texts; one text is [text]. Rows (N, V) where `n_features` is a number.
-            k: labels per text. Where it exceeds L, the rest is -1 with score -inf.
-            exclude: (F, 2) pairs (row, label) that must not be among the answers.
-            batch_size: texts that are scored together.
+            texts: N texts, as a list even for a single text; rows (N, V) if `n_features` is not None.
+            k: labels per text. If it exceeds L, the rest is -1 with score -inf.
+            exclude: (F, 2) pairs (row, label) that are left out of the rankings.
+            batch_size: number of texts that are scored together.
             progress: the title of a progress bar; "" for none.
 
         Raises:
-            SettingError: k or batch_size below 1, pairs of rows that there are not.
-            DataError: texts where it reads rows and the other way round, rows of another width, NaN or inf.
+            SettingError: k or batch_size is below 1, or pairs have rows outside 0 to N - 1.
+            DataError: texts instead of rows or the reverse, rows of another width, NaN or inf.
         """
 
         def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
@@ -87,7 +89,7 @@ class Classifier(ABC):
     def in_blocks(
         self, texts: Any, k: int, rank: Rank, *, exclude: np.ndarray | None = None, progress: str = ""
     ) -> TopK:
-        """Checks the arguments of `topk` and calls `rank` block by block."""
+        """Checks the arguments of `topk` and calls `rank` for each block of texts."""
         at_least_one("k", k)
         texts = self.check_texts(texts)
         n = len(texts) if self.n_features is None else texts.shape[0]
@@ -96,16 +98,16 @@ class Classifier(ABC):
         with Progress(progress, n) as shown:
             for start in range(0, n, self.block_size):
                 rows = slice(start, min(start + self.block_size, n))
-                never = forbidden.block(rows.start, rows.stop)
-                ids[rows], scores[rows] = rank(texts[rows], rows, never, shown.advance).numpy()
+                excluded = forbidden.block(rows.start, rows.stop)
+                ids[rows], scores[rows] = rank(texts[rows], rows, excluded, shown.advance).numpy()
         return TopK(ids, scores)
 
     @abstractmethod
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
-        """What `topk` returns, for a block of checked texts; calls `advance` as texts are done."""
+        """The result of `topk` for a block of checked texts; calls `advance` with the number of texts done."""
 
     def check_texts(self, texts: Any) -> Any:
-        """The texts, or rows, in the form that `rank` takes; DataError if they are not what the model reads."""
+        """Returns the texts, or rows, in the form that `rank` takes; DataError if they have another type."""
         if self.n_features is not None:
             return BagOfWords(self.n_features).check(texts)
         check_list(texts)
@@ -113,10 +115,10 @@ class Classifier(ABC):
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
-        """Writes the model as a folder; an older model there is replaced whole.
+        """Writes the model as a folder; an older model there is replaced.
 
         Raises:
-            SettingError: the folder holds something that is not a model.
+            SettingError: the folder contains something that is not a model.
         """
 
     @classmethod
@@ -124,10 +126,10 @@ class Classifier(ABC):
     def load(
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
-        """What `save` wrote, checked first."""
+        """Reads a model that `save` wrote, after checking it."""
 
     def predict(self, texts: Sequence[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
-        """The best k labels of each text by name, with their scores."""
+        """The names and scores of the k best labels of each text."""
         ids, scores = self.topk(texts, k).numpy()
         return [
             [(self.label_texts[int(i)], float(s)) for i, s in zip(row, values, strict=True) if i >= 0]
@@ -138,16 +140,16 @@ class Classifier(ABC):
 def load(
     folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
 ) -> Classifier:
-    """The model in `folder`, or in a run folder's `model/`, of whatever kind; its hashes are checked first.
+    """Loads a model of any kind from its folder, or from `model/` in a run folder; hashes are checked first.
 
     Args:
-        folder: where it lies.
-        device: None for the first GPU, or the CPU where there is none.
-        trust: modules outside megalabel that the folder's parts may come from.
+        folder: the folder.
+        device: None for the first GPU, or the CPU if there is none.
+        trust: modules outside megalabel from which parts of the model may come.
 
     Raises:
-        FormatError: no model, or one that is damaged.
-        ResourceError: too little memory, too few open files.
+        FormatError: there is no model, or it is damaged.
+        ResourceError: there is too little memory, or too few files can be opened.
     """
     device = pick(device)
     return read_model(folder, lambda place: _load(place, device, trust))
@@ -168,58 +170,61 @@ def read_model_manifest(
     files: Iterable[str] = (),
     next_step: str = RESTORE_FOLDER,
 ) -> dict[str, Any]:
-    """The manifest of a model with the names of today, hashes checked; FormatError as of `read_manifest`."""
+    """The manifest of a model with current names, after checking hashes; raises as `read_manifest` does."""
     manifest = migrate.model_manifest(read_manifest(folder, what, FORMAT, files=files, next_step=next_step))
     check_listed(manifest, what, folder, facts=facts, next_step=next_step)
     return manifest
 
 
 def at_least_one(name: str, value: int) -> None:
-    """SettingError unless the value is a whole number from 1 up."""
+    """Raises SettingError unless the value is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{name} = {value!r}", wanted="a whole number from 1 up", next_step=f"correct {name}")
+        raise SettingError(f"{name} = {value!r}", wanted="a whole number of at least 1")
 
 
 def check_room(folder: Path) -> None:
-    """SettingError where a model cannot be saved: a file, a folder with something else in it."""
+    """Raises SettingError if a model cannot be saved in a folder: a file, or a folder with other content."""
     empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not empty and not (folder / NAME).is_file():
         raise SettingError(
-            f"{folder} holds something that is not a model",
+            f"{folder} contains something that is not a model",
             wanted="a new folder, or one with an older model",
-            next_step="give another folder",
         )
 
 
 def class_name(part: object) -> str:
-    """How `named_class` finds the class of a part again."""
+    """The name of the class of a part, for `named_class`."""
     return f"{type(part).__module__}:{type(part).__qualname__}"
 
 
 def named_class(name: Any, kind: type, trust: Sequence[str], folder: Path) -> Any:
-    """The class "module:name", which must be a `kind` of megalabel or of a module in `trust`.
+    """The class "module:name", which must be a subclass of `kind` in megalabel or in a module in `trust`.
 
     Raises:
-        FormatError: no name of a class, one of a module that is not trusted, or not there; an abstract class.
+        FormatError: the name is not that of a class, the module is not trusted, the class is abstract or cannot be
+            imported.
     """
     module, _, qualified = name.partition(":") if isinstance(name, str) else ("", "", "")
     if not _DOTTED.fullmatch(module):
-        raise _no_class(f"{name!r:.80} in place of a class", kind, folder)
+        raise _no_class(f"{name!r:.80} instead of a class", kind, folder)
     if module.startswith("megalabel.") and not module.startswith(PACKAGES):  # `megalabel.__main__` would run
-        raise _no_class(f"{name} is no {kind.__name__}", kind, folder)
-    if module.split(".")[0] not in ("megalabel", *trust):
+        raise _no_class(f"{name} is not a {kind.__name__}", kind, folder)
+    package = module.split(".")[0]
+    if package not in ("megalabel", *trust):
         raise FormatError(
-            f"the model's {kind.__name__.lower()} comes from {module}, code that is not megalabel's",
+            f"the model's {kind.__name__.lower()} comes from {module}, which is not part of megalabel",
             wanted="a module that you trust",
-            next_step=f'load it with trust=["{module.split(".")[0]}"] if you do',
+            next_step=f'give --trust {package}, or trust=["{package}"] in Python, if you do',
             where=folder,
         )
     try:
         found = getattr(importlib.import_module(module), qualified)
-    except (ImportError, AttributeError) as error:
-        raise _no_class(f"{name} is not there ({brief(error)})", kind, folder) from error
+    except Exception as error:  # whatever the code of another package raises
+        found = f"{name} cannot be imported ({type(error).__name__}: {brief(error)})"
+        next_step = RESTORE_FOLDER if package == "megalabel" else IMPORTABLE
+        raise FormatError(found, wanted=f"a {kind.__name__}", next_step=next_step, where=folder) from error
     if not (isinstance(found, type) and issubclass(found, kind)) or inspect.isabstract(found):
-        raise _no_class(f"{name} is no {kind.__name__}", kind, folder)
+        raise _no_class(f"{name} is not a {kind.__name__}", kind, folder)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Several trained classifiers as one, their rankings merged: what `megalabel ensemble` makes."""
+"""An ensemble of trained classifiers, whose rankings are merged."""
 
 from __future__ import annotations
 
@@ -31,33 +31,32 @@ if TYPE_CHECKING:
 
 
 class Ensemble(Classifier):
-    """The mixture of what several classifiers answer.
+    """Merges the rankings of several classifiers.
 
     Args:
-        parts: two or more classifiers of any kind over the same labels, in the same order.
-        mixture: of their scores, in their order; default: scores as they are, each classifier counts the same.
+        parts: two or more classifiers of any kind over the same labels in the same order.
+        mixture: the calibrations and weights of the classifiers; default: scores as they are, with equal weights.
 
     Raises:
-        SettingError: fewer than two, what is no classifier, other labels, some that read texts beside some that
-            read bags of words, something else than a mixture, a mixture of another number.
+        SettingError: fewer than two classifiers, other objects, different labels, some classifiers read texts and
+            some bags of words, or the mixture has another number of weights.
     """
 
     def __init__(self, parts: Sequence[Classifier], mixture: Mixture | None = None) -> None:
         _check_alike(parts)
         self.parts = tuple(parts)
-        self.mixture = Mixture.of([1.0] * len(parts)) if mixture is None else mixture
+        self.mixture = Mixture.from_weights([1.0] * len(parts)) if mixture is None else mixture
         if not isinstance(self.mixture, Mixture):
             raise SettingError(
                 f"a {type(self.mixture).__name__} as mixture",
                 wanted="a Mixture",
-                next_step="write Mixture.of([1, 2]) for weights (from megalabel.models.mixture), or leave it out",
+                next_step="pass megalabel.models.mixture.Mixture.from_weights([1, 2]), or leave it out",
                 where="mixture",
             )
         if len(self.mixture.weights) != len(parts):
             raise SettingError(
                 f"{len(self.mixture.weights)} weights for {len(parts)} models",
-                wanted="one for each",
-                next_step="give as many weights as models, in their order",
+                wanted="one weight per model, in their order",
                 where="weights",
             )
         self.label_texts, self.n_features = parts[0].label_texts, parts[0].n_features
@@ -69,13 +68,13 @@ class Ensemble(Classifier):
         exclude: np.ndarray | None = None,
         batch_size: int = 256,
     ) -> list[TopK]:
-        """What each part answers, in their order: the best k labels."""
+        """The k best labels by each classifier, in their order."""
         return [part.topk(texts, k, exclude=exclude, batch_size=batch_size) for part in self.parts]
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
-        """The best k labels of a block of texts, scores from 0 to 1.
+        """The k best labels of a block of texts, scores from 0 to 1.
 
-        A label counts where a part has it among its best max(k, 50).
+        The best max(k, 50) labels of each classifier are merged.
         """
         found = self.rankings(texts, max(k, DEPTH), exclude, batch_size)
         merged = self.mixture.merge(found, [part.score_type for part in self.parts], k)
@@ -83,7 +82,7 @@ class Ensemble(Classifier):
         return merged
 
     def save(self, folder: str | Path) -> None:
-        """Writes each part into a folder of its own; an older model is replaced whole. SettingError otherwise."""
+        """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
         folder = Path(folder)
         check_room(folder)
         with atomic_folder(folder) as new:
@@ -101,7 +100,7 @@ class Ensemble(Classifier):
     def load(
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
-        """What `save` wrote; `device` and `trust` are for every part."""
+        """Reads what `save` wrote; `device` and `trust` apply to every classifier."""
         device = pick(device)
         return read_model(folder, lambda place: cls._read(place, device, trust))
 
@@ -126,7 +125,7 @@ def _check_alike(parts: Sequence[Classifier]) -> None:
     wrong = next((part for part in parts if not isinstance(part, Classifier)), None) if listed else parts
     if wrong is not None:
         raise SettingError(
-            f"a {type(wrong).__name__} " + ("among the models" if listed else "in place of a list of models"),
+            f"a {type(wrong).__name__} " + ("among the models" if listed else "instead of a list of models"),
             wanted="a list of loaded models",
             next_step="load each run first, as megalabel.Ensemble([megalabel.load(run), …])",
             where="parts",
@@ -134,8 +133,7 @@ def _check_alike(parts: Sequence[Classifier]) -> None:
     if len(parts) < 2:
         raise SettingError(
             f"{len(parts)} model{'' if len(parts) == 1 else 's'}",
-            wanted="two or more to merge",
-            next_step="name another run over the same labels",
+            wanted="at least two models over the same labels",
             where="parts",
         )
     first = parts[0]
@@ -144,13 +142,13 @@ def _check_alike(parts: Sequence[Classifier]) -> None:
             raise SettingError(
                 _difference(first, part, i),
                 wanted="the same labels in the same order",
-                next_step="train both on one data set",
+                next_step="train both on the same data set",
                 where="parts",
             )
         if part.n_features != first.n_features:
             raise SettingError(
                 f"model 0 reads {_read_by(first)}, model {i} {_read_by(part)}",
-                wanted="models that read the same",
+                wanted="models with the same kind of input",
                 next_step="train both on texts, or both on the same bags of words",
                 where="parts",
             )

@@ -1,4 +1,4 @@
-"""A trained model and linear rankers beside it, over its embedding and the words: what `hybrid` makes."""
+"""A neural classifier combined with linear trees over its embedding and over the words of the text."""
 
 from __future__ import annotations
 
@@ -38,18 +38,19 @@ if TYPE_CHECKING:
 
 
 class HybridClassifier(Classifier):
-    """The calibrated mixture of a model, of trees over its embedding and the words, and of trees over the words.
+    """A calibrated mixture of a neural model, of trees over its embedding and words, and of trees over words.
 
     Args:
-        base_model: the model, on any device.
-        text: texts to sparse features.
-        joint_trees: trees over the embedding and the features of `whole_words`; may be none.
-        word_trees: trees over all features of the text alone, one or more.
-        scale: the length that each embedding is rescaled to beside its words, whose rows have length 1.
-        mixture: of these three, in this order; of two where there are no joint trees.
+        base_model: the neural model, on any device.
+        text: maps texts to sparse features.
+        joint_trees: trees over the embedding and the features of `whole_words`; may be empty.
+        word_trees: trees over all features of the text, one or more.
+        scale: the norm to which embeddings are rescaled beside the word features, whose rows have norm 1.
+        mixture: the mixture of these three in this order; of two if there are no joint trees.
 
     Raises:
-        SettingError: no tree, trees of other features, inputs or labels, a mixture of another number.
+        SettingError: there are no word trees, trees have other features, inputs or labels, or the mixture has
+            another number of weights.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class HybridClassifier(Classifier):
                 raise SettingError(
                     f"trees of {sorted(shapes)} features, inputs and labels, and {len(mixture.weights)} weights",
                     wanted=f"trees of {(*shape, n_labels)}, and {parts} weights",
-                    next_step="solve them beside this very model",
+                    next_step="fit them on the embeddings of this model",
                     where="trees",
                 )
         self.base_model, self.text, self.scale, self.mixture = base_model, text, float(scale), mixture
@@ -84,26 +85,26 @@ class HybridClassifier(Classifier):
     def rankings(
         self, texts: Sequence[str], k: int, exclude: np.ndarray | None = None, batch_size: int = 256
     ) -> list[TopK]:
-        """What each part ranks best, in the order of the mixture: the best k or more labels."""
+        """The k best or more labels by each part, in the order of the mixture."""
         best, views = self.base_model.topk_and_embedding(texts, k, exclude=exclude, batch_size=batch_size)
         found = [best]
         x = self.text.transform(texts)
-        never = FilterPairs(exclude, len(texts)).for_rows(np.arange(len(texts)), CPU)
+        excluded = FilterPairs(exclude, len(texts)).for_rows(np.arange(len(texts)), CPU)
         if self.joint_trees:
             words, dense = whole_words(self.text, x), rescale(self.scale, views)
-            found.append(merge_topk([tree(words, k, never, dense) for tree in self.joint_trees], k))
-        found.append(merge_topk([tree(x, k, never) for tree in self.word_trees], k))
+            found.append(merge_topk([tree(words, k, excluded, dense) for tree in self.joint_trees], k))
+        found.append(merge_topk([tree(x, k, excluded) for tree in self.word_trees], k))
         return found
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
-        """The best k labels of a block of texts, scores from 0 to 1."""
+        """The k best labels of a block of texts, scores from 0 to 1."""
         found = self.rankings(texts, max(k, DEPTH), exclude, batch_size)
         merged = self.mixture.merge(found, self.score_types, k)
         advance(len(merged))
         return merged
 
     def save(self, folder: str | Path) -> None:
-        """Writes all of it; an older model there is replaced whole. SettingError if anything else is there."""
+        """Writes all parts; an older model there is replaced. SettingError if anything else is there."""
         folder = Path(folder)
         check_room(folder)
         with atomic_folder(folder) as new:
@@ -124,7 +125,7 @@ class HybridClassifier(Classifier):
     def load(
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
-        """What `save` wrote; the trees run on the CPU, their weights mapped, the model on `device`."""
+        """Reads what `save` wrote; the trees run on the CPU with memory-mapped weights, the model on `device`."""
         device = pick(device)
         return read_model(folder, lambda place: cls._read(place, device, trust))
 
@@ -143,15 +144,15 @@ class HybridClassifier(Classifier):
 
 
 def scaled_embeddings(model: NeuralClassifier, texts: Sequence[str], scale: float) -> np.ndarray:
-    """The last view of each text, rescaled to the length `scale`: (N, D) float32; DataError for NaN or inf."""
+    """The last view of each text, rescaled to norm `scale`: (N, D) float32; DataError for NaN or inf."""
     found = np.zeros((len(texts), model.encoder.dim), np.float32)
-    for start in range(0, len(texts), BLOCK):  # all views of all texts may not fit
+    for start in range(0, len(texts), BLOCK):  # the views of all texts may not fit into memory
         found[start : start + BLOCK] = model.encode(texts[start : start + BLOCK])[:, -1]
     return rescale(scale, found)
 
 
 def rescale(scale: float, views: np.ndarray) -> np.ndarray:
-    """Rescales rows (N, D) in place to the length `scale`, but for rows of zeros; DataError for NaN or inf."""
+    """Rescales rows (N, D) in place to norm `scale`, except rows of zeros; DataError for NaN or inf."""
     lengths = np.linalg.norm(views, axis=1, keepdims=True)
     broken = np.flatnonzero(~np.isfinite(lengths))
     if len(broken):
@@ -166,5 +167,5 @@ def rescale(scale: float, views: np.ndarray) -> np.ndarray:
 
 
 def whole_words(text: SparseText, x: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows (N, V) without the character n-grams, rescaled to length 1: (N, text.n_word_features)."""
+    """Rows (N, V) without the character n-grams, rescaled to norm 1: (N, text.n_word_features)."""
     return x if text.n_word_features == text.size else l2_rows(x[:, : text.n_word_features])

@@ -20,7 +20,7 @@ def save_names(folder: Path, names: Texts) -> None:
 
 
 def load_names(folder: Path) -> Texts:
-    """What `save_names` wrote; FormatError where it is damaged."""
+    """Reads what `save_names` wrote; FormatError if it is damaged."""
     with reading(folder, wanted="a JSON string per line", next_step=RESTORE_FOLDER):
         lines = (folder / NAMES).read_text(encoding="utf-8").split("\n")
         return Texts.from_strings(json.loads(line) for line in lines if line)

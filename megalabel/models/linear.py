@@ -1,4 +1,4 @@
-"""Linear classifiers over sparse text features, several trees averaged: what the recipe `linear` makes."""
+"""Linear classifiers over sparse text features in several label trees, whose predictions are averaged."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from megalabel.storage.manifest import check_listed, inner_folder, write_manifes
 from megalabel.types import TopK
 
 CPU = torch.device("cpu")
-DEEP = 2  # a tree returns this many times k labels, so that one that few trees rank high survives until the mean
+DEEP = 2  # each tree returns this many times k labels, so that labels that few trees rank high enter the mean
 
 
 class LinearClassifier(Classifier):
-    """The mean, over trees, of the probability of each label.
+    """Predicts the mean, over trees, of the probability of each label.
 
     Args:
-        text: texts to sparse features, or bags of words as they are.
-        trees: beams over the same labels.
+        text: maps texts to sparse features; or bags of words, which are used as they are.
+        trees: beam searches over the same labels.
         label_texts: the names of the L labels.
 
     Raises:
-        SettingError: no tree, or trees and names of other labels or features.
+        SettingError: there are no trees, or trees and names have different labels or features.
     """
 
     def __init__(self, text: SparseText | BagOfWords, trees: Sequence[SparseBeam], label_texts: Texts) -> None:
@@ -53,23 +53,23 @@ class LinearClassifier(Classifier):
             raise SettingError(
                 f"{len(trees)} trees of {sorted(sizes)} features and labels",
                 wanted=f"one or more over {text.size:,} features and {len(label_texts):,} labels",
-                next_step="solve them on the features and labels of one corpus",
+                next_step="fit them on the features and labels of one corpus",
                 where="trees",
             )
         self.text, self.trees, self.label_texts = text, tuple(trees), label_texts
         self.n_features = text.size if isinstance(text, BagOfWords) else None
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
-        """The best k labels of a block of texts or rows and their probabilities."""
+        """The k best labels of a block of texts or rows, and their probabilities."""
         x = self.text.transform(texts)
         depth = k if len(self.trees) == 1 else DEEP * max(k, 10)
-        never = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
-        found = merge_topk([tree(x, depth, never) for tree in self.trees], k)
+        excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
+        found = merge_topk([tree(x, depth, excluded) for tree in self.trees], k)
         advance(x.shape[0])
         return found
 
     def save(self, folder: str | Path) -> None:
-        """Writes features, trees and names; an older model there is replaced whole. SettingError otherwise."""
+        """Writes features, trees and names; an older model there is replaced. SettingError otherwise."""
         folder = Path(folder)
         check_room(folder)
         with atomic_folder(folder) as new:
@@ -84,7 +84,7 @@ class LinearClassifier(Classifier):
     def load(
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
-        """What `save` wrote, weights mapped from their files; it runs on the CPU, whatever `device` says."""
+        """Reads what `save` wrote, with memory-mapped weights; it runs on the CPU, whatever `device` is."""
         return read_model(folder, cls._read)
 
     @classmethod
@@ -98,17 +98,20 @@ class LinearClassifier(Classifier):
 
 
 def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:
-    """Writes the arrays of trees as NAME0-….npy, NAME1-…; returns what the manifest must hold of them."""
+    """Writes the arrays of trees as NAME0-….npy, NAME1-…; returns their entries for the manifest."""
     for i, tree in enumerate(trees):
         np.save(folder / f"{name}{i}-order.npy", tree.order)
         for j, level in enumerate(tree.levels):
             for array_name, array in level.arrays.items():
                 np.save(folder / f"{name}{i}-level{j}-{array_name}.npy", array)
-    return [{"beams": tree.beams, "scores": tree.scores, "files": f"{name}{i}"} for i, tree in enumerate(trees)]
+    return [
+        {"beams": tree.beams, "post_processor": tree.post_processor, "files": f"{name}{i}"}
+        for i, tree in enumerate(trees)
+    ]
 
 
 def load_trees(folder: Path, name: str, n_features: int, manifest: dict[str, Any], key: str) -> list[SparseBeam]:
-    """What `save_trees` wrote, arrays mapped and not read; damaged ones raise as numpy and `Chunks` do.
+    """Reads what `save_trees` wrote, memory-mapped; raises the errors of numpy and `Chunks` if it is damaged.
 
     Args:
         folder: where they lie.
@@ -132,5 +135,5 @@ def load_trees(folder: Path, name: str, n_features: int, manifest: dict[str, Any
             levels.append(Chunks(n_features, **arrays))
         check_listed(manifest, "linear model", folder, files=(f"{prefix}-order.npy",), next_step=RESTORE_FOLDER)
         order = np.load(folder / f"{prefix}-order.npy", allow_pickle=False)
-        trees.append(SparseBeam(levels, order, shape["beams"], shape["scores"]))
+        trees.append(SparseBeam(levels, order, shape["beams"], shape["post_processor"]))
     return trees

@@ -1,10 +1,10 @@
-"""Several rankings of the same texts as one: each calibrated on held-out texts, then weighed.
+"""Merges several rankings of the same texts, each calibrated on held-out texts, by weights.
 
-    score[l] = Σ_i weight_i · √ sigmoid(slope_i · z_i[l] + offset_i),   0 from a ranking that lacks label l
+    score[l] = Σ_i weight_i · √ sigmoid(slope_i · z_i[l] + offset_i),   0 for a ranking without label l
 
-z are log-odds: a ranker's logits, or ln p − ln(1 − p) of its probabilities. Slope and offset are a logistic fit to
-which of its labels were true (Platt, "Probabilistic outputs for support vector machines", 1999, with his targets).
-The root lies between a mean of probabilities and one of their logarithms, and did as well as either or better on
+z are log-odds: logits, or ln p − ln(1 − p) of probabilities. Slope and offset are a logistic fit to whether the
+predicted labels are true (Platt, "Probabilistic outputs for support vector machines", 1999, with his targets). The
+root lies between a mean of probabilities and one of their logarithms, and did as well as either or better on
 validation splits (docs/log.md).
 """
 
@@ -25,18 +25,18 @@ from megalabel.metrics.ranking import measure
 from megalabel.metrics.topk import checked_arrays
 from megalabel.types import ScoreType, TopK
 
-DEPTH = 50  # labels of each ranking that are looked at, at least
-LEAST = 1e-12  # probability: what is below is as good as nothing
-STEP, GAIN = 0.1, 0.2  # weights move by so much, if the metric rises by so many points: less is chance
+DEPTH = 50  # minimum number of labels of each ranking that are merged
+LEAST = 1e-12  # probabilities are clipped here
+STEP, GAIN = 0.1, 0.2  # shift of a weight, and the points of the metric that it must gain
 SELECT = "nDCG@5"
-FLAT = 1e-3  # least slope, by the spread of the scores: those that say nothing, or the opposite, keep their order
+FLAT = 1e-3  # minimum slope for standardized scores, so that every ranking keeps its order
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """How much each of n rankings counts.
+    """The calibrations and weights of n rankings.
 
-    slopes, offsets, weights: n finite numbers each; weights from 0 up, 1 together.
+    slopes, offsets, weights: n finite numbers each; weights are 0 or more and sum to 1.
     """
 
     slopes: tuple[float, ...]
@@ -50,14 +50,17 @@ class Mixture:
         if not fine or n == 0 or min(self.weights) < 0 or not math.isclose(sum(self.weights), 1, abs_tol=1e-6):
             raise SettingError(
                 f"slopes {self.slopes}, offsets {self.offsets}, weights {self.weights}",
-                wanted="as many finite numbers of each; weights from 0 up, 1 together",
-                next_step="leave them out to have them fitted",
+                wanted="equally many finite numbers; weights of at least 0 that sum to 1",
                 where="weights",
             )
 
     @classmethod
-    def of(cls, weights: Sequence[float]) -> Self:
-        """These weights, brought to 1 together, and scores as they are. SettingError if they cannot be weights."""
+    def from_weights(cls, weights: Sequence[float]) -> Self:
+        """A mixture of uncalibrated scores with these weights, which are rescaled to sum to 1.
+
+        Raises:
+            SettingError: no weights, negative or infinite ones, or all are 0.
+        """
         try:
             given = [] if isinstance(weights, str) else [float(w) for w in weights]
         except (TypeError, ValueError):
@@ -65,8 +68,7 @@ class Mixture:
         if not given or not all(0 <= w < math.inf for w in given) or sum(given) == 0:
             raise SettingError(
                 f"weights {weights}",
-                wanted="a list of numbers, one from 0 up for each ranking, not all 0",
-                next_step="give as many equal numbers for equal weights",
+                wanted="a list of numbers, one of at least 0 per ranking, not all 0",
                 where="weights",
             )
         shares = tuple(w / sum(given) for w in given)
@@ -80,27 +82,28 @@ class Mixture:
         labels: sp.csr_matrix,
         weights: Sequence[float] = (),
     ) -> Self:
-        """Calibrates each ranking, then moves equal weights where that gains in nDCG@5.
+        """Calibrates each ranking, then shifts equal weights as long as that improves nDCG@5.
 
         Args:
             found: rankings of the same N held-out texts, (N, k_i).
-            score_types: what the scores of each are.
+            score_types: the type of the scores of each ranking.
             labels: (N, L) CSR, above 0 where a text has a label.
-            weights: to be taken in place of fitted ones.
+            weights: weights to use instead of fitted ones.
 
         Raises:
-            SettingError: rankings of other texts or labels, none, no text with a label, other numbers of weights.
+            SettingError: rankings of different texts or labels, no rankings, no text with a label, or another
+                number of weights.
             DataError: NaN among the scores.
         """
         if labels.shape[0] == 0 or labels.nnz == 0:
             raise SettingError(
                 f"{labels.shape[0]} held-out texts with {labels.nnz} labels",
                 wanted="held-out texts with labels",
-                next_step="hold out a larger share (validation), or give weights",
+                next_step="hold out a larger fraction of the texts, or give weights",
                 where="validation",
             )
         given = len(weights) > 0
-        shares = cls.of(weights if given else [1.0] * len(found)).weights
+        shares = cls.from_weights(weights if given else [1.0] * len(found)).weights
         _check_same(found, score_types, len(shares), labels.shape)
         lines = [_calibrated(top, kind, labels) for top, kind in zip(found, score_types, strict=True)]
         slopes, offsets = zip(*lines, strict=True)
@@ -108,15 +111,17 @@ class Mixture:
         return mixture if given else mixture._moved(found, score_types, labels)
 
     def merge(self, found: Sequence[TopK], score_types: Sequence[ScoreType], k: int) -> TopK:
-        """The k best labels of all rankings together, scores from 0 to 1.
+        """The k best labels of the merged rankings, scores from 0 to 1.
 
-        SettingError if they do not fit; DataError for NaN among the scores.
+        Raises:
+            SettingError: the number of rankings is not the number of weights.
+            DataError: NaN among the scores.
         """
         if not len(found) == len(score_types) == len(self.weights):
             raise SettingError(
                 f"{len(found)} rankings of {len(score_types)} kinds of scores",
                 wanted=f"{len(self.weights)}, as many as there are weights",
-                next_step="merge those that it was fitted on",
+                next_step="merge the rankings of the models on which it was fitted",
             )
         lines = zip(found, score_types, self.slopes, self.offsets, strict=True)
         return merge_topk([_roots(*line) for line in lines], k, self.weights)
@@ -156,7 +161,7 @@ class Mixture:
 def _check_same(
     found: Sequence[TopK], score_types: Sequence[ScoreType], n_weights: int, shape: tuple[int, int]
 ) -> None:
-    """SettingError unless these are rankings of the same texts and labels, with a kind and a weight each."""
+    """Raises SettingError unless the rankings are of the same texts and labels, with a type and a weight each."""
     tops = [checked_arrays(top)[0] for top in found]
     sizes = sorted({len(ids) for ids in tops})
     highest = max((int(ids.max(initial=-1)) for ids in tops), default=-1)
@@ -171,16 +176,16 @@ def _check_same(
 
 
 def _calibrated(top: TopK, score_type: ScoreType, labels: sp.csr_matrix) -> tuple[float, float]:
-    """Slope and offset by which log-odds become the share of true labels."""
+    """Slope and offset of the logistic fit of the probability that a label is true."""
     ids, scores = checked_arrays(top)
     there = (ids >= 0) & np.isfinite(scores)
     if not there.any():
         return 1.0, 0.0
     z = _log_odds(scores[there], score_type)
     middle, spread = float(z.mean()), float(z.std())
-    if spread < 1e-6 * (1 + abs(middle)):  # all the same but for rounding
+    if spread < 1e-6 * (1 + abs(middle)):  # all equal up to rounding
         spread = 1.0
-    z = (z - middle) / spread  # so that logits of any scale are fitted as well
+    z = (z - middle) / spread  # standardized, so that the fit does not depend on their scale
     rows = np.repeat(np.arange(len(ids)), ids.shape[1]).reshape(ids.shape)[there]
     true = np.asarray(labels.tocsr()[rows, ids[there]]).ravel() > 0
     n_true, n_false = int(true.sum()), int((~true).sum())
@@ -197,11 +202,12 @@ def _calibrated(top: TopK, score_type: ScoreType, labels: sp.csr_matrix) -> tupl
 
 
 def _log_odds(scores: np.ndarray, score_type: ScoreType) -> np.ndarray:
-    values = scores.astype(float)
+    values: np.ndarray = scores.astype(float)
     if score_type == "logit":
         return values
     p = np.clip(values, LEAST, 1 - LEAST)
-    return np.log(p) - np.log1p(-p)
+    log_odds: np.ndarray = np.log(p) - np.log1p(-p)
+    return log_odds
 
 
 def _roots(top: TopK, score_type: ScoreType, slope: float, offset: float) -> TopK:

@@ -1,4 +1,4 @@
-"""An encoder and a head: texts to labels, saved and loaded as one folder."""
+"""`NeuralClassifier`: an encoder and a head, saved and loaded as one folder."""
 
 from __future__ import annotations
 
@@ -49,17 +49,17 @@ FILES = ("encoder.safetensors", "head.safetensors", "tokenizer.json", NAMES)
 
 
 class NeuralClassifier(Classifier):
-    """An encoder and a head, trained together.
+    """An encoder and a head that were trained together.
 
     Args:
-        encoder: texts to views.
-        head: views to labels.
+        encoder: maps texts to views.
+        head: maps views to labels.
         label_names: the names of the L labels.
-        max_length: tokens that are read of each text.
-        label_side: the encoder of the label texts, for a head that is `BindsLabels`; bound to it here.
+        max_length: maximum number of tokens read per text.
+        label_side: the encoder of the label texts, for a head with `BindsLabels`, which is bound to it here.
 
     Raises:
-        SettingError: a head that needs label texts without them, or of other labels.
+        SettingError: the head needs label texts and there are none, or they are of other labels.
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class NeuralClassifier(Classifier):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights lie; the CPU where there are none."""
+        """The device of the weights; the CPU if there are none."""
         tensors = (t for part in self.modules() for t in (*part.parameters(), *part.buffers()))
         return next((t.device for t in tensors), torch.device("cpu"))
 
     def modules(self) -> list[nn.Module]:
-        """Encoder, head, and label side if there is one."""
+        """Head, encoder, and the label side if there is one."""
         return [self.head, self.encoder, *([] if self.label_side is None else [self.label_side])]
 
     def to(self, device: str | torch.device) -> NeuralClassifier:
@@ -94,14 +94,14 @@ class NeuralClassifier(Classifier):
         return self
 
     def eval(self) -> NeuralClassifier:
-        """Switches every part to evaluation; returns the model itself."""
+        """Switches every part to evaluation mode; returns the model itself."""
         for part in self.modules():
             part.eval()
         return self
 
     @torch.no_grad()
     def settle(self) -> NeuralClassifier:
-        """Lets the head make what its answers need, such as label vectors; returns the model itself."""
+        """Lets the head prepare prediction, for example encode its label vectors; returns the model itself."""
         with self._evaluation.of(self.modules()):
             self.head.settle()
         return self
@@ -118,13 +118,13 @@ class NeuralClassifier(Classifier):
         return out
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
-        """The best k labels of a block of texts by score."""
+        """The k best labels of a block of texts, by score."""
         return self._rank(texts, k, exclude, batch_size, advance, None)
 
     def topk_and_embedding(
         self, texts: Sequence[str], k: int, *, exclude: np.ndarray | None = None, batch_size: int = 256
     ) -> tuple[TopK, np.ndarray]:
-        """What `topk` returns, and the last view of each text, (N, D) float32, for those who need both."""
+        """The result of `topk`, and the last view of each text, (N, D) float32."""
 
         def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
             return self._rank(texts, k, exclude, batch_size, advance, embedding[rows])
@@ -155,7 +155,7 @@ class NeuralClassifier(Classifier):
         return TopK(ids, scores)
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
-        """Row numbers (B,) and views (B, V, D), in batches of texts of like length; the modules' modes kept."""
+        """Yields row numbers (B,) and views (B, V, D) in batches of texts of similar length."""
         with self._evaluation.of(self.modules()):
             tokens = self.encoder.tokenizer.encode(texts, self.max_length)
             order = np.argsort([len(ids) for ids in tokens], kind="stable")
@@ -165,18 +165,18 @@ class NeuralClassifier(Classifier):
                 yield rows, self.encoder(ids.to(self.device), mask.to(self.device))
 
     def with_labels(self, names: Sequence[str]) -> NeuralClassifier:
-        """The same model over other labels, known by their texts alone: of a dual encoder, without training.
+        """The same model over other labels, given by their texts, without training: only for dual encoders.
 
-        Encoder and head keep their weights; the vectors of the labels are made from the names.
+        Encoder and head keep their weights; the vectors of the labels are encoded from the names.
 
         Raises:
-            SettingError: a head that does not make its label vectors from texts.
+            SettingError: the head does not encode its label vectors from texts.
         """
         if self.label_side is None or not isinstance(self.head, BindsLabels):
             raise SettingError(
                 f"a {type(self.head).__name__}, which has learned weights for each label",
                 wanted="a head that makes its label vectors from label texts",
-                next_step="train a dual encoder, or train this model on the new labels",
+                next_step="train a dual encoder, or train on the new labels",
             )
         texts = Texts.from_strings(names)
         store = TokenStore.build(texts, self.encoder.tokenizer, self.max_length)
@@ -185,10 +185,10 @@ class NeuralClassifier(Classifier):
         return NeuralClassifier(self.encoder, head, texts, self.max_length, side).eval().settle()
 
     def save(self, folder: str | Path) -> None:
-        """Writes the model as a folder; an older model there is replaced whole.
+        """Writes the model as a folder; an older model there is replaced.
 
         Raises:
-            SettingError: the folder holds something that is not a model.
+            SettingError: the folder contains something that is not a model.
         """
         folder = Path(folder)
         check_room(folder)
@@ -212,7 +212,7 @@ class NeuralClassifier(Classifier):
             write_manifest(new, FORMAT, facts)
 
     def restore(self, folder: str | Path) -> NeuralClassifier:
-        """Takes back the weights that `save` wrote of this very model, in place; returns the model itself."""
+        """Reads the weights that `save` wrote of this model, in place; returns the model itself."""
         with torch.no_grad():
             fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=RESTORE_FOLDER)
             fill(self.head, Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
@@ -225,10 +225,10 @@ class NeuralClassifier(Classifier):
     def load(
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> NeuralClassifier:
-        """The model in `folder`, or in a run folder's `model/`; its hashes are checked first.
+        """Loads the model in `folder`, or in `model/` of a run folder; hashes are checked first.
 
-        `device` None is the first GPU, or the CPU where there is none. `trust` names modules outside megalabel
-        that the folder's encoder or head may come from.
+        `device` None is the first GPU, or the CPU if there is none. `trust` names modules outside megalabel from
+        which the encoder or the head may come.
         """
         device = pick(device)
         return read_model(folder, lambda place: cls._read(place, device, trust))
@@ -240,7 +240,7 @@ class NeuralClassifier(Classifier):
             "model",
             facts=("encoder", "head", "max_length"),
             files=FILES,
-            next_step="give a run folder or its model folder, copied whole from where it was made",
+            next_step="pass a run folder or its model folder, copied completely",
         )
         names = load_names(folder)
         encoder, head, side = load_parts(folder, manifest, trust)

@@ -110,7 +110,7 @@ def check_weights(modules: Iterable[nn.Module], folder: Path) -> None:
 
 
 def with_n_labels(head: Head, n_labels: int) -> Head:
-    """A head on the CPU as `head`, for another number of labels, with those of its weights that fit."""
+    """A copy of a head on the CPU for another number of labels, with those of its tensors whose shapes match."""
     new = type(head).from_config({**head.config(), "n_labels": n_labels})
     with torch.no_grad():
         state = head.state_dict()

@@ -34,13 +34,13 @@ def read_model(folder: str | Path, read: Callable[[Path], T]) -> T:
     """
     path = _path(folder)
     for more in (True,) * TRIES + (False,):
-        place = model_folder(path)
+        place = _place(path)
         before = _identity(place)
         try:
             with reading(place, wanted="a model that megalabel saved", next_step=RESTORE_FOLDER):
                 found = read(place)
         except FormatError:
-            if not more or _identity(model_folder(path)) == before:
+            if not more or _identity(_place(path)) == before:
                 raise
         else:
             if not more or _identity(place) == before:
@@ -49,12 +49,39 @@ def read_model(folder: str | Path, read: Callable[[Path], T]) -> T:
     raise AssertionError("the last try returns or raises")
 
 
+def _place(path: Path) -> Path:
+    try:
+        return model_folder(path)
+    except FormatError:  # or a writer was between two steps, and is not any more
+        time.sleep(PAUSE)
+        return model_folder(path)
+
+
 def model_folder(folder: str | Path) -> Path:
-    """The folder itself or, of a run folder, its model's; the one that a writer has just moved aside, if so."""
-    folder = Path(folder)
+    """The folder itself or the model folder of a run folder; the one that a writer has just moved aside, if any.
+
+    Raises:
+        FormatError: there is no such folder, or the run in it has no model yet.
+    """
+    given = folder = Path(folder)
     if not (folder / NAME).exists() and (folder / "recipe.json").exists():
         folder = folder / "model"
-    return latest(folder)
+    folder = latest(folder)
+    if not given.exists() and not folder.exists():
+        raise FormatError(
+            "there is no such folder",
+            wanted="a run folder or a model folder",
+            next_step="correct the path, or train a run with `megalabel train`",
+            where=given,
+        )
+    if folder != given and not folder.exists():
+        raise FormatError(
+            "the run has no model yet",
+            wanted="a run that is finished, or has been validated once",
+            next_step="give its `megalabel train` command again: it goes on",
+            where=given,
+        )
+    return folder
 
 
 def _path(folder: str | Path) -> Path:

@@ -9,7 +9,7 @@ Labels are clustered beforehand by the words of their texts, smoothed over label
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.label_options import ClusterOptions, LevelOptions
 from megalabel.recipes.levels import for_levels
@@ -61,17 +61,17 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     usual = for_levels(tree.depth)
     fractions = options.layers or [layer / 12 for layer in usual.layers]
     pooling, one = options.pooling, options.shared_view
-    readouts = [Readout(pool=pooling)] if one else readout_per_level(fractions, tree.depth, pooling)
+    readouts = [Readout(pooling=pooling)] if one else readout_per_level(fractions, tree.depth, pooling)
     encoder, _, batches = shared.text_side(
         corpus, kept, options,
-        bag={"views": 1 if one else tree.depth + 1}, transformer={"readouts": readouts, "join": True},
+        bag={"n_views": 1 if one else tree.depth + 1}, transformer={"readouts": readouts, "join": True},
     )  # fmt: skip
     if options.encoder != "bag" and not (options.layers or one):
         check_enough_layers(encoder.n_layers, fractions)
     head = _head(corpus, kept, options, tree, encoder)
     return Recipe(
         corpus, encoder, head, batches, _optimizers(encoder, head, options), _schedule(batches, options),
-        **shared.run_fields(options, held), log_every=options.log_every,
+        **shared.run_fields(options, held),
     )  # fmt: skip
 
 
@@ -80,16 +80,14 @@ def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encod
 
     from megalabel.heads.cascade import CascadeHead
     from megalabel.labels.counts import texts_with
-    from megalabel.recipes.shared import renamed_errors
 
     usual = for_levels(tree.depth)
     beams = options.beams or [min(beam, size) for beam, size in zip(usual.beams, tree.sizes, strict=False)]
-    with renamed_errors(dropout="level_dropout"):
-        head = CascadeHead(
-            tree, encoder.dim, n_views=encoder.n_views, beams=beams,
-            dropout=options.level_dropout or usual.dropout, level_weights=options.level_weights,
-            scores=cast("Any", options.path_score.replace("decayed", "fading")), reduction=options.reduction,
-        )  # fmt: skip
+    head = CascadeHead(
+        tree, encoder.dim, n_views=encoder.n_views, beams=beams,
+        level_dropout=options.level_dropout or usual.dropout, level_weights=options.level_weights,
+        path_score=options.path_score, reduction=options.reduction,
+    )  # fmt: skip
     if options.bias_from_prior:
         counts = texts_with(tree, corpus.train.labels[kept])
         head.init_prior([torch.from_numpy(n) for n in counts], len(kept))

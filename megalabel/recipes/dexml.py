@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from megalabel.recipes.options import (
     Count,
     DropoutOptions,
-    NeuralOptions,
+    EncoderTrainingOptions,
     PoolingOptions,
     Size,
     WarmupOptions,
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 
-class DEXML(DropoutOptions, PoolingOptions, WarmupOptions, NeuralOptions):
+class DEXML(DropoutOptions, PoolingOptions, WarmupOptions, EncoderTrainingOptions):
     """The options of DEXML; the defaults are the authors' for LF-AmazonTitles-131K."""
 
     panel = "DEXML"
@@ -66,9 +66,10 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
 
     torch.manual_seed(options.seed)
     kept, held = shared.held_out(corpus, options)
+    schedule = WarmupCosine(shared.planned_steps(corpus, kept, options)[1], options.warmup)
     encoder, rows, batches = shared.text_side(
         corpus, kept, options, dropout=options.dropout,
-        bag={}, transformer={"readouts": [Readout(pool=options.pooling)]},
+        bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
     )  # fmt: skip
     labels = LabelTexts(
         open_or_build_tokens(corpus, "lbl", encoder.tokenizer, options.max_length), encoder, shared=True
@@ -83,8 +84,8 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
     )
     parts = options.accumulation_steps  # of the encoder alone: the loss sees the whole batch
     return Recipe(
-        corpus, encoder, head, batches, optimizers, WarmupCosine(batches.steps, options.warmup),
-        **{**shared.run_fields(options, held), "accumulation_steps": 1}, log_every=options.log_every,
+        corpus, encoder, head, batches, optimizers, schedule,
+        **{**shared.run_fields(options, held), "accumulation_steps": 1},
         parts={"labels": labels}, step=CachedGradients(parts) if parts > 1 else Plain(),
         refresh_every=options.refresh_every if options.hard_negatives else 0,
         inference_head=lambda _: head.without_hard_negatives(),

@@ -58,7 +58,8 @@ def listed() -> list[Listed]:
             function = get(name)
             found.append(Listed(name, (function.__doc__ or "").split("\n")[0], function))
         except MegalabelError as error:
-            found.append(Listed(name, f"cannot be loaded: {' '.join(str(error).split())}", None))
+            why = "cannot be loaded: " + " ".join(str(error).split())
+            found.append(Listed(name, f"not trusted: {error.next_step}" if error.where == "trust" else why, None))
     return found
 
 
@@ -121,6 +122,7 @@ def _load(address: str) -> RecipeFunction[Any, Any]:
         raise SettingError(
             f"the recipe {address} cannot be imported ({type(error).__name__}: {error})",
             wanted="a module that can be imported and defines the function",
+            next_step=f"correct {address}, install its package, or give the command in the folder that holds it",
             where="recipe",
         ) from error
     if not isinstance(found, RecipeFunction):

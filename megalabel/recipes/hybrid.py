@@ -46,7 +46,7 @@ class Hybrid(FeatureOptions, LinearTreeOptions):
 
         super().__post_init__()
         parts = 2 + bool(self.joint_trees)
-        if self.weights and len(Mixture.of(self.weights).weights) != parts:
+        if self.weights and len(Mixture.from_weights(self.weights).weights) != parts:
             shown = ",".join(f"{w:g}" for w in self.weights)
             found = f"weights = {shown} with joint_trees = {self.joint_trees}"
             raise conflict("weights", found, f"{parts} weights: {self.declared['weights'].help}")
@@ -96,7 +96,7 @@ def _solved(
         joint = solve_trees(seen, made.labels, trees=n_joint, seed=seed, dense=dense, name="joint tree", **solver)
     words = solve_trees(made.x, made.labels, trees=options.trees, seed=seed + n_joint, name="word tree", **solver)
     names = ["base model", *(["joint trees"] if joint else []), "word trees"]
-    mixture = Mixture.of(options.weights or [1.0] * len(names))
+    mixture = Mixture.from_weights(options.weights or [1.0] * len(names))
     model = HybridClassifier(first, made.text, joint, words, norm, mixture)
     if side.labels[held].nnz:  # else there are weights
         found = model.rankings(side.texts[held], DEPTH, filter_of(side, held))

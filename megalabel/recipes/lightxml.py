@@ -9,7 +9,7 @@ of the best groups and of the positive ones. The loss is the sum of two means. L
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from megalabel.recipes import options as of
@@ -51,21 +51,6 @@ class LightXML(
             raise conflict("clusters", f"clusters = {','.join(map(str, self.clusters))}", "one level of groups")
 
 
-@dataclass(frozen=True)
-class WarmupConstant:
-    """Learning rates that rise over `warmup` steps, or that fraction of all `steps` where below 1, and stay."""
-
-    steps: int
-    warmup: float
-
-    def __call__(self, step: int) -> float:
-        """The factor of every learning rate at a step, counted from 0."""
-        return min(1.0, (step + 1) / (int(self.warmup * (self.steps if self.warmup < 1 else 1)) + 1))
-
-    def beta1(self, step: int) -> None:
-        """Adam's β₁ is left as it is."""
-
-
 @recipe
 def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     """Label groups are recalled, then their labels ranked, end to end (AAAI 2021)."""
@@ -76,9 +61,11 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     from megalabel.training.optim.averaging import WeightAverage
     from megalabel.training.optim.groups import Optimizers, adamw, lazy_adam
     from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+    from megalabel.training.optim.schedule import WarmupConstant
 
     torch.manual_seed(options.seed)
     kept, held = shared.held_out(corpus, options)
+    schedule = WarmupConstant(shared.planned_steps(corpus, kept, options)[1], options.warmup)
     n, readout = options.last_layers, Readout((1.0,) * options.last_layers, options.pooling)
     encoder, _, batches = shared.text_side(
         corpus, kept, options, dropout=options.dropout, bag={}, transformer={"readouts": [readout]}
@@ -97,8 +84,8 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     )
     start, every = int(options.average_from * batches.steps), options.average_every
     return Recipe(
-        corpus, encoder, head, batches, optimizers, WarmupConstant(batches.steps, options.warmup),
-        **shared.run_fields(options, held), log_every=options.log_every,
+        corpus, encoder, head, batches, optimizers, schedule,
+        **shared.run_fields(options, held),
         averaging=WeightAverage(start=start, every=every) if start < batches.steps else None,
     )  # fmt: skip
 

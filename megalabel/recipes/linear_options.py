@@ -99,10 +99,10 @@ class LinearTreeOptions(SeedOptions):
         return {
             "depths": chosen_depths(depths_of(self.clusters), n_labels),
             "cluster_features": self.cluster_features,
-            "cost": self.c,
-            "eps": self.tol,
-            "rounds": self.max_iter,
-            "threshold": self.prune_below,
-            "beam": self.beam_size,
-            "scores": self.post_processor,
+            "c": self.c,
+            "tol": self.tol,
+            "max_iter": self.max_iter,
+            "prune_below": self.prune_below,
+            "beam_size": self.beam_size,
+            "post_processor": self.post_processor,
         }

@@ -70,18 +70,32 @@ class EncoderOptions(Options):
     ] = "auto"
 
 
-class OptimizerOptions(Options):
-    """How the parameters move."""
+class HeadRateOptions(Options):
+    """How the parameters of a classifier move."""
+
+    panel = "Optimization"
+
+    head_lr: Annotated[Nonnegative, "Learning rate of the classifier."] = 1e-3
+    head_weight_decay: Annotated[Nonnegative, "Weight decay of the classifier."] = 1e-4
+
+
+class HeadOptimizerOptions(HeadRateOptions):
+    """By which optimizer the parameters of a classifier move."""
 
     panel = "Optimization"
 
     head_optimizer: Annotated[Literal["sgd", "adamw"], "Optimizer of the classifier."] = "adamw"
-    head_lr: Annotated[Nonnegative, "Learning rate of the classifier."] = 1e-3
-    head_weight_decay: Annotated[Nonnegative, "Weight decay of the classifier."] = 1e-4
+
+
+class EncoderOptimizerOptions(Options):
+    """How the parameters of an encoder move."""
+
+    panel = "Optimization"
+
     encoder_lr: Annotated[Nonnegative, "Learning rate of the encoder."] = 1e-5
-    encoder_weight_decay: Annotated[Nonnegative, "Weight decay of the encoder's matrices."] = 0.01
+    encoder_weight_decay: Annotated[Nonnegative, "Weight decay of the encoder's matrices; bag: none."] = 0.01
     token_lr: Annotated[Nonnegative, "Learning rate of sparsely updated token embeddings."] = 0.002
-    sparse_embedding_updates: Annotated[bool, "Update only the token embeddings that a batch uses."] = False
+    sparse_embedding_updates: Annotated[bool, "Pretrained: update only the token embeddings of a batch."] = False
     max_grad_norm: Annotated[Nonnegative, "Clips the gradient of the encoder; 0 for no clipping."] = 0.0
 
 
@@ -119,8 +133,14 @@ class ValidationOptions(HeldOutOptions):
     patience: Annotated[Size, "Validations without improvement before training stops; 0: never."] = 0
 
 
-class NeuralOptions(TextOptions, EncoderOptions, OptimizerOptions, TrainingOptions, ValidationOptions):
-    """The options of every recipe that trains an encoder."""
+class EncoderTrainingOptions(
+    TextOptions, EncoderOptions, EncoderOptimizerOptions, TrainingOptions, ValidationOptions
+):
+    """The options of every recipe that trains an encoder; what moves its head is an option of the recipe."""
+
+
+class NeuralOptions(HeadOptimizerOptions, EncoderTrainingOptions):
+    """The options of a recipe that trains an encoder and a classifier, which has a choice of optimizers."""
 
 
 class DropoutOptions(Options):
@@ -152,7 +172,7 @@ class MomentumOptions(Options):
 
 
 class WarmupOptions(Options):
-    """The warm-up of a schedule that falls to 0 along a cosine."""
+    """The warm-up of a schedule."""
 
     panel = "Optimization"
 

@@ -104,4 +104,4 @@ def _text_side(corpus: Corpus, kept: np.ndarray, options: Renee) -> TextSide:
     )  # fmt: skip
     if not frozen:
         return side
-    return side._replace(encoder=Frozen(side.encoder, hidden=options.hidden_dim, dropout=options.dropout))
+    return side._replace(encoder=Frozen(side.encoder, hidden_dim=options.hidden_dim, dropout=options.dropout))

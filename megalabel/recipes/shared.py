@@ -17,7 +17,7 @@ from megalabel.inputs.batches import Batches, hold_out
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
-from megalabel.recipes.options import NeuralOptions, depths_of
+from megalabel.recipes.options import EncoderTrainingOptions, depths_of
 from megalabel.training.optim.groups import adamw, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
@@ -44,7 +44,7 @@ class TextSide(NamedTuple):
     batches: Batches
 
 
-def held_out(corpus: Corpus, options: NeuralOptions) -> tuple[np.ndarray, np.ndarray]:
+def held_out(corpus: Corpus, options: EncoderTrainingOptions) -> tuple[np.ndarray, np.ndarray]:
     """The training texts that are kept and those held out for validation, (n,) and (m,) int64."""
     return hold_out(len(corpus.train), options.validation_fraction, options.seed)
 
@@ -52,7 +52,7 @@ def held_out(corpus: Corpus, options: NeuralOptions) -> tuple[np.ndarray, np.nda
 def text_side(
     corpus: Corpus,
     kept: np.ndarray,
-    options: NeuralOptions,
+    options: EncoderTrainingOptions,
     *,
     bag: dict[str, Any],
     transformer: dict[str, Any],
@@ -74,12 +74,11 @@ def text_side(
         SettingError: there is no such encoder, or it cannot have such a tokenizer.
     """
     name, learned = options.encoder, options.tokenizer != "wordpiece"
-    kind = options.tokenizer if learned else "own"
-    tokenizer = build.tokenizer_for(name, kind, corpus, options.vocabulary)
+    tokenizer = build.tokenizer_for(name, options.tokenizer, corpus, options.vocabulary)
     dropouts: dict[str, Any] = {"dropout": 0.0, "token_dropout": 0.0} if frozen else {
         "dropout": dropout, "token_dropout": options.token_dropout,
     }  # fmt: skip
-    transformer = {**transformer, "checkpointing": options.gradient_checkpointing, **dropouts}
+    transformer = {**transformer, "gradient_checkpointing": options.gradient_checkpointing, **dropouts}
     encoder: Encoder | None = None
     if tokenizer is None:
         sparse = options.sparse_embedding_updates and not frozen
@@ -88,8 +87,8 @@ def text_side(
     rows = training_rows(corpus, tokenizer, options.max_length, kept, options.label_texts == "yes")
     if name == "bag":
         more: dict[str, Any] = {
-            "pairs": options.bigram_min_count,
-            "hidden": options.hidden_dim,
+            "bigram_min_count": options.bigram_min_count,
+            "hidden_dim": options.hidden_dim,
             "dim": WIDTHS["bag"],
         }
         encoder = build.bag(tokenizer, rows, learned=learned, **more, **bag, **dropouts)
@@ -99,8 +98,8 @@ def text_side(
     return TextSide(encoder, rows, batches)
 
 
-def run_fields(options: NeuralOptions, held: np.ndarray) -> dict[str, Any]:
-    """The fields of `Recipe` that are options of every neural recipe."""
+def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, Any]:
+    """The fields of `Recipe` that are options of every recipe that trains an encoder."""
     return {
         "max_length": options.max_length,
         "validation": held,
@@ -110,11 +109,12 @@ def run_fields(options: NeuralOptions, held: np.ndarray) -> dict[str, Any]:
         "precision": options.precision,
         "max_grad_norm": options.max_grad_norm,
         "seed": options.seed,
+        "log_every": options.log_every,
     }
 
 
 def encoder_optimizer(
-    encoder: nn.Module, options: NeuralOptions, *, without: nn.Module | None = None, eps: float = 1e-6
+    encoder: nn.Module, options: EncoderTrainingOptions, *, without: nn.Module | None = None, eps: float = 1e-6
 ) -> Optimizer | LazyAdam | None:
     """AdamW of a transformer but for its part `without`; plain Adam of a bag, whose dense part is small.
 
@@ -125,7 +125,7 @@ def encoder_optimizer(
     return adamw(encoder, options.encoder_lr, options.encoder_weight_decay, eps, without=without)
 
 
-def planned_steps(corpus: Corpus, kept: np.ndarray, options: NeuralOptions) -> tuple[int, int]:
+def planned_steps(corpus: Corpus, kept: np.ndarray, options: EncoderTrainingOptions) -> tuple[int, int]:
     """Optimizer steps per epoch and of the run, as `Batches` counts them, before a text is tokenized."""
     n = len(kept)
     if options.label_texts == "yes":

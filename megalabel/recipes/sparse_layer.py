@@ -27,34 +27,34 @@ if TYPE_CHECKING:
 class Plan(NamedTuple):
     """What changes after which steps.
 
-    fading: steps after which the auxiliary classifier is dropped.
+    auxiliary_steps: number of steps after which the auxiliary classifier is dropped.
     rewiring: how connections are replaced; None where they stay.
     """
 
-    fading: int
+    auxiliary_steps: int
     rewiring: Rewiring | None
 
 
 def plan(options: SparseHeadOptions, per_epoch: int, steps: int) -> Plan:
     """The plan for so many steps; SettingError where nothing would be rewired, or the auxiliary not fade."""
-    frozen_at, fading = int(options.rewire_until * steps), round(options.auxiliary_epochs * per_epoch)
+    frozen_at, auxiliary_steps = int(options.rewire_until * steps), round(options.auxiliary_epochs * per_epoch)
     if options.prune != "none" and options.rewire_every > frozen_at:
         found = f"connections change in the first {frozen_at:,} of {steps:,} steps"
         found = f"rewire_every = {options.rewire_every:,} where {found}"
         raise conflict("rewire_every", found, "at least one rewiring, or prune none")
-    if options.auxiliary and not 1 <= fading <= steps:
+    if options.auxiliary and not 1 <= auxiliary_steps <= steps:
         found = f"auxiliary_epochs = {options.auxiliary_epochs:g} for epochs = {options.epochs}"
         raise conflict("auxiliary_epochs", found, "an auxiliary classifier that fades within the run")
     if options.prune == "none":
-        return Plan(fading, None)
-    with renamed_errors(threshold="prune_threshold", fraction="prune_fraction"):
+        return Plan(auxiliary_steps, None)
+    with renamed_errors(every="rewire_every", until="rewire_until"):
         rewiring = Rewiring(
-            options.rewire_every, frozen_at, prune=options.prune, threshold=options.prune_threshold,
-            fraction=options.prune_fraction, scope=options.prune_scope, growth=options.regrow,
-            start=options.regrow_init, keep_moments=options.keep_optimizer_state,
-            distinct=options.distinct_inputs, seed=options.seed,
+            options.rewire_every, frozen_at, prune=options.prune, prune_threshold=options.prune_threshold,
+            prune_fraction=options.prune_fraction, prune_scope=options.prune_scope, regrow=options.regrow,
+            regrow_init=options.regrow_init, keep_optimizer_state=options.keep_optimizer_state,
+            distinct_inputs=options.distinct_inputs, seed=options.seed,
         )  # fmt: skip
-    return Plan(fading, rewiring)
+    return Plan(auxiliary_steps, rewiring)
 
 
 def check_fan_in(options: SparseHeadOptions, encoder_width: int | None, rewiring: Rewiring | None) -> None:
@@ -67,8 +67,7 @@ def check_fan_in(options: SparseHeadOptions, encoder_width: int | None, rewiring
         found, wanted = f"fan_in = {options.fan_in}", f"1 to {width}, the width of the embedding"
         raise conflict("fan_in", found, f"{wanted}, which projection_dim can widen")
     if rewiring is not None:
-        with renamed_errors(threshold="prune_threshold", fraction="prune_fraction"):
-            rewiring.check(options.fan_in, width or options.fan_in + 1, options.group)
+        rewiring.check(options.fan_in, width or options.fan_in + 1, options.group)
 
 
 def group_tree(corpus: Corpus, kept: np.ndarray, options: SparseHeadOptions) -> LabelTree:
@@ -103,9 +102,10 @@ def build_head(
     """
     head: Any = label_layer(
         counts, n_texts, options.projection_dim or dim, _order(options, counts, tree), options.dense_fraction,
-        prior=options.bias_from_prior, fan_in=options.fan_in, group=options.group, loss=options.loss,
-        reduction=options.reduction or "", scale=options.head_init_scale, connect=options.init_connections,
-        distinct=options.distinct_inputs, rewiring=plan.rewiring, loss_every=options.log_every, seed=options.seed,
+        bias_from_prior=options.bias_from_prior, fan_in=options.fan_in, group=options.group, loss=options.loss,
+        reduction=options.reduction or "", init_scale=options.head_init_scale,
+        init_connections=options.init_connections, distinct_inputs=options.distinct_inputs,
+        rewiring=plan.rewiring, loss_every=options.log_every, seed=options.seed,
     )  # fmt: skip
     rates: dict[str, Any] = {"lr": options.head_lr, "weight_decay": options.head_weight_decay, "decay_bias": True}
     fused: Any = (
@@ -121,7 +121,7 @@ def build_head(
         clustered = cast("LabelTree", tree)
         clusters = grouping.auxiliary_clusters(clustered, grouping.auxiliary_level(clustered))
         weight = options.auxiliary_weight
-        head = WithAuxiliary(head, torch.from_numpy(clusters), share=weight, until=plan.fading)
+        head = WithAuxiliary(head, torch.from_numpy(clusters), loss_weight=weight, until=plan.auxiliary_steps)
         optimizers["auxiliary"] = adamw(head.auxiliary, options.auxiliary_lr, eps=eps)
     return head, {**optimizers, "head": fused}
 

@@ -69,7 +69,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     torch.manual_seed(options.seed)
     side = shared.text_side(
         corpus, kept, options, dropout=options.dropout,
-        bag={}, transformer={"readouts": [Readout(pool=options.pooling)]},
+        bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
     )  # fmt: skip
     encoder = side.encoder
     sparse_layer.check_fan_in(options, encoder.dim, plan.rewiring)  # the width of a pretrained encoder
@@ -84,5 +84,5 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     )
     return Recipe(
         corpus, encoder, head, side.batches, optimizers, schedule,
-        **shared.run_fields(options, held), log_every=options.log_every, inference_head=without_auxiliary,
+        **shared.run_fields(options, held), inference_head=without_auxiliary,
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The manifest of a folder: format, facts and the hash of every file, checked before a byte is used."""
+"""The manifest of a folder: format, metadata and a hash of every file, which are checked before reading."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
-    """Writes `manifest.json` over all the files that lie in `folder` by now, and over its folders' manifests."""
+    """Writes `manifest.json` with the hashes of all files in `folder`, and of the manifests of its folders."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     hashes = {path.name: sha256(path) for path in files}
     inside = sorted(path for path in folder.iterdir() if (path / NAME).is_file())
@@ -34,23 +34,24 @@ def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
 def read_manifest(
     folder: Path, what: str, format: int, *, facts: Iterable[str] = (), files: Iterable[str] = (), next_step: str
 ) -> dict[str, Any]:
-    """The manifest of a folder, checked.
+    """Reads and checks the manifest of a folder.
 
     Args:
-        folder: where it lies.
-        what: what the folder should be, as messages call it.
-        format: the format that is understood.
-        facts, files: what the manifest must hold at least.
-        next_step: what to do where anything is wrong.
+        folder: the folder.
+        what: the kind of folder, for messages.
+        format: the supported format.
+        facts: keys that the manifest must contain.
+        files: files that the manifest must list.
+        next_step: the next step for all messages.
 
     Raises:
-        FormatError: no folder or manifest, another format, a fact or a file missing, a file that was changed or
-            lies elsewhere.
+        FormatError: no folder or manifest, another format, a missing key or file, or a file that was changed or is
+            a link to outside of the folder.
     """
     for path in (folder, *folder.parents):
         if path.is_file():
             raise FormatError(
-                "a file", wanted=f"the folder of a {what}", next_step="name the folder, not a file", where=path
+                "a file", wanted=f"the folder of a {what}", next_step="pass the folder, not a file", where=path
             )
     manifest = read_json(folder / NAME, next_step=next_step, limit=LONGEST)
     if manifest.get("format") != format:
@@ -87,7 +88,7 @@ def check_listed(
     hashes = manifest.get("sha256")
     if not isinstance(hashes, dict) or not {*facts} <= manifest.keys() or not {*files} <= hashes.keys():
         raise FormatError(
-            f"the manifest is not that of a {what}",
+            f"the manifest is not one of a {what}",
             wanted=", ".join(["sha256", *facts, *files]),
             next_step=next_step,
             where=folder / NAME,

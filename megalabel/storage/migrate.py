@@ -1,7 +1,8 @@
-"""What version 0.1.0 wrote, with the names of today: manifests of models, and the recipe.json of runs."""
+"""Translates what earlier versions wrote to current names: model manifests, tensors, and recipe.json of runs."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 # Classes that were renamed or moved since, as manifests name them.
@@ -59,11 +60,21 @@ OPTIONS = {
     "select": "selection_metric",
 }
 DEEPEST = 62  # of a tree of 0.1.0: beyond is no number that an array could have
+# Keys of the configs of classes, by the name of the class without its module.
+CONFIG_KEYS = {
+    "CascadeHead": {"scores": "path_score"},
+    "WithAuxiliary": {"share": "loss_weight"},
+    "Bag": {"hidden": "hidden_dim", "n_pairs": "n_bigrams", "views": "n_views"},
+    "Frozen": {"hidden": "hidden_dim"},
+    "Transformer": {"checkpointing": "gradient_checkpointing"},
+}
+# Tensors that were renamed, by the last part of their name.
+TENSORS = {"place": "label_to_row", "pairs": "bigrams"}
 HELD_OUT_FOR_HYBRID = 0.05  # what version 0.1.0 held out with `hybrid` where `validation` was 0
 
 
 def model_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
-    """The manifest of a saved model with the class paths and keys of today; one of today as it is."""
+    """The manifest of a saved model with current class paths and keys; a current manifest is unchanged."""
     new = {key: _renamed(value) for key, value in manifest.items() if key != "sha256"}
     if {"joined", "alone"} <= manifest.keys():
         new["joint_trees"] = _named(new.pop("joined"), "joined")
@@ -73,24 +84,25 @@ def model_manifest(manifest: dict[str, Any]) -> dict[str, Any]:
 
 
 def recipe_json(facts: dict[str, Any]) -> dict[str, Any]:
-    """The content of a run's recipe.json with the names of today."""
+    """The content of a run's recipe.json with current names."""
     arguments = facts.get("arguments")
     return {**facts, "arguments": migrate_arguments(arguments)} if isinstance(arguments, dict) else facts
 
 
 def held_out(facts: dict[str, Any]) -> tuple[float, int]:
-    """The fraction of its training texts that a run of 0.1.0 held out, and the seed by which they were drawn.
+    """The fraction of its training texts that a run of 0.1.0 held out, and the seed of the draw.
 
-    facts: its recipe.json with the names of today.
+    facts: its recipe.json with current names.
     """
     arguments = facts["arguments"]
     return float(arguments.get("validation_fraction", 0.0)), int(arguments.get("seed", 0))
 
 
 def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a recipe of version 0.1.0 as options of today; today's come back as they are.
+    """The arguments of a recipe of version 0.1.0 as current options; current ones are unchanged.
 
-    `hybrid = true`, which was an option of three recipes, becomes `second_stage = "hybrid"`, which is no option.
+    `hybrid = true`, which was an option of three recipes, becomes `second_stage = "hybrid"`, which is not an
+    option.
     """
     if not any(name in arguments for name in (*OPTIONS, "hybrid")):
         return arguments
@@ -101,8 +113,7 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         found["label_texts"] = "yes" if found["label_texts"] else "no"
     if found.get("tokenizer") == "own":
         found["tokenizer"] = "wordpiece"
-    if found.get("path_score") == "fading":
-        found["path_score"] = "decayed"
+    found.update(_path_score(found))
     for name in ("reduction", "tree"):
         if found.get(name) == "":
             found[name] = None
@@ -112,16 +123,38 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def tensor_names(tensors: dict[str, Any], expected: Container[str]) -> dict[str, Any]:
+    """Renames the entries of a file of tensors if the module expects them under their current names."""
+
+    def renamed(name: str) -> str:
+        prefix, dot, last = name.rpartition(".")
+        new = f"{prefix}{dot}{TENSORS.get(last, last)}"
+        return new if name not in expected and new in expected else name
+
+    return {renamed(name): entry for name, entry in tensors.items()}
+
+
 def _renamed(value: Any) -> Any:
     """Class paths and the key of a class's arguments, at any depth."""
     if isinstance(value, dict):
-        described = {"class", "settings"} <= value.keys()
-        return {
-            "config" if described and key == "settings" else key: _renamed(inside) for key, inside in value.items()
-        }
+        new = {key: _renamed(inside) for key, inside in value.items()}
+        if "class" in new and isinstance(config := new.pop("settings", new.get("config")), dict):
+            keys = CONFIG_KEYS.get(str(new["class"]).rpartition(":")[2], {})
+            config = {keys.get(key, key): inside for key, inside in config.items()}
+            new["config"] = {**config, **_path_score(config)}
+        if {"beams", "scores"} <= new.keys() and "sizes" not in new:  # a tree of a linear classifier
+            new["post_processor"] = new.pop("scores")
+        if new.keys() == {"layers", "pool"}:
+            new["pooling"] = new.pop("pool")
+        return new
     if isinstance(value, list):
         return [_renamed(inside) for inside in value]
     return CLASSES.get(value, value) if isinstance(value, str) else value
+
+
+def _path_score(found: dict[str, Any]) -> dict[str, str]:
+    """The new name of a path score, where the old one is given."""
+    return {"path_score": "decayed"} if found.get("path_score") == "fading" else {}
 
 
 def _named(shapes: Any, prefix: str) -> Any:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import FormatError
+from megalabel.storage.migrate import tensor_names
 from megalabel.storage.reading import open_regular, parse_json, refused
 
 _DTYPES = {
@@ -77,6 +78,7 @@ def fill(module: nn.Module, path: str | Path, *, next_step: str | None) -> None:
     """
     expected = module.state_dict()
     with _open_file(path, next_step) as (file, header, start):
+        header = tensor_names(header, expected)
         for name in [*(header.keys() - expected.keys()), *(expected.keys() - header.keys())]:
             raise FormatError(
                 f"tensor {name!r} is {'missing' if name in expected else 'not in the module'}",

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 
 from megalabel.heads.abilities import RowGradients, UpdatesInBackward, having
 from megalabel.heads.base import Head
@@ -60,21 +61,34 @@ def reduction_is_what_it_says(make_head: MakeHead) -> None:
 
 def fused_update_is_a_gradient_step(make_head: MakeHead) -> None:
     """A fused step of an `UpdatesInBackward` head is that of SGD, in two micro-batches with a scaled loss."""
-    _steps_agree(make_head, UpdatesInBackward, lambda head: FusedSGD(head, lr=1e-3, decay_bias=True))
+    _steps_agree(
+        make_head,
+        lambda head: [p for part in having(head, UpdatesInBackward) for p in cast(nn.Module, part).parameters()],
+        lambda head: FusedSGD(head, lr=1e-3, decay_bias=True),
+    )
 
 
 def row_update_is_a_gradient_step(make_head: MakeHead) -> None:
-    """A step of `RowSGD` on a `RowGradients` head is that of SGD, in two micro-batches with a scaled loss."""
-    _steps_agree(make_head, RowGradients, lambda head: RowSGD(head, lr=1e-3))
+    """A step of `RowSGD` on a `RowGradients` head is that of SGD, in two micro-batches with a scaled loss.
+
+    It moves the `tables()` alone: what else the head has needs another optimizer.
+    """
+    _steps_agree(
+        make_head,
+        lambda head: [t for part in having(head, RowGradients) for table in part.tables() for t in table],
+        lambda head: RowSGD(head, lr=1e-3),
+    )
 
 
-def _steps_agree(make_head: MakeHead, ability: type[Any], make_optimizer: Callable[[Head], Any]) -> None:
-    """A special optimizer moves the weights as plain SGD on the parameters of the parts that have an ability."""
+def _steps_agree(
+    make_head: MakeHead, moved_of: Callable[[Head], list[Tensor]], make_optimizer: Callable[[Head], Any]
+) -> None:
+    """A special optimizer moves what `moved_of` gives as plain SGD does, where it gives any tensor."""
     special, plain = make_head(), make_head()
-    if not having(special, ability):
+    learning = moved_of(plain)
+    if not learning:
         return
     views, positives = planted_views(special)
-    learning = [p for part in having(plain, ability) for p in part.parameters()]
     optimizers = [
         Optimizers(head=make_optimizer(special)),
         Optimizers(head=torch.optim.SGD(learning, lr=1e-3)),
@@ -95,6 +109,7 @@ def _steps_agree(make_head: MakeHead, ability: type[Any], make_optimizer: Callab
     state = special.state_dict()
     assert any(not torch.equal(state[name], before[name]) for name in state), "no weight has moved"
     moved = {id(p) for p in learning}
-    for name, parameter in plain.named_parameters():
-        if id(parameter) in moved:
-            torch.testing.assert_close(state[name], parameter.detach(), rtol=1e-4, atol=1e-6)
+    named = {name: p for name, p in plain.named_parameters() if id(p) in moved}
+    assert len(named) == len(moved), f"of {len(moved)} tensors that learn only {sorted(named)} are parameters"
+    for name, parameter in named.items():
+        torch.testing.assert_close(state[name], parameter.detach(), rtol=1e-4, atol=1e-6)

@@ -22,7 +22,7 @@ def planted_views(head: Head, seed: int = 0, n_texts: int = N_TEXTS) -> tuple[Te
     labels = torch.stack([torch.randperm(head.n_labels, generator=random)[:2] for _ in range(n_texts)])
     views = directions[labels].sum(1, keepdim=True).expand(-1, head.n_views, -1)
     rows = torch.arange(n_texts).repeat_interleave(labels.shape[1])
-    return views.contiguous(), Positives.of(rows, labels.reshape(-1), torch.arange(n_texts))
+    return views.contiguous(), Positives.from_pairs(rows, labels.reshape(-1), torch.arange(n_texts))
 
 
 def train_head(head: Head, views: Tensor, positives: Positives, steps: int = 60, lr: float = 0.05) -> None:

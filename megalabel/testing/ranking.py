@@ -39,7 +39,7 @@ def excluded_labels_are_left_out(make_head: MakeHead) -> None:
     head = make_head()
     views, _ = planted_views(head)
     first = head.topk(views, 2).ids
-    exclude = Positives.of(torch.arange(len(views)), first[:, 0])
+    exclude = Positives.from_pairs(torch.arange(len(views)), first[:, 0])
     again = head.topk(views, 2, exclude=exclude).ids
     assert torch.equal(again[:, 0], first[:, 1])
     assert not (again == first[:, :1]).any()
@@ -54,7 +54,7 @@ def rows_can_be_renamed(make_head: MakeHead) -> None:
     torch.testing.assert_close(renamed.scores, plain.scores)
     apart = plain.scores[:, 0] > plain.scores[:, 1]  # ties go to the lower name, which is another label
     assert torch.equal(renamed.ids[apart, 0], names[plain.ids[apart, 0]])
-    exclude = Positives.of(torch.arange(len(views)), renamed.ids[:, 0])
+    exclude = Positives.from_pairs(torch.arange(len(views)), renamed.ids[:, 0])
     again = head.topk(views, 1, exclude=exclude, row_to_label=names)
     assert torch.equal(again.ids[:, 0], renamed.ids[:, 1])
 

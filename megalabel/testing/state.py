@@ -72,7 +72,7 @@ def wrong_labels_are_refused(make_head: MakeHead) -> None:
     head = make_head()
     views, _ = planted_views(head)
     for label in (-1, head.n_labels):
-        pairs = Positives.of(torch.tensor([0, 1]), torch.tensor([label, 3]), torch.arange(len(views)))
+        pairs = Positives.from_pairs(torch.tensor([0, 1]), torch.tensor([label, 3]), torch.arange(len(views)))
         _refuses(DataError, partial(head.loss, views, pairs), f"a loss with the label {label}")
 
 

@@ -102,7 +102,7 @@ def training_embeddings(recipe: Recipe, device: torch.device) -> tuple[torch.Ten
         labels.append(batch.positives.labels)
         texts.append(batch.rows)
         before += len(batch)
-    return torch.cat(views), Positives.of(torch.cat(rows), torch.cat(labels), torch.cat(texts))
+    return torch.cat(views), Positives.from_pairs(torch.cat(rows), torch.cat(labels), torch.cat(texts))
 
 
 def train_step(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 BASE = "base"  # the run that the run in a folder builds on, where one command trains both
 FIRST = "first"  # the trained model, while the second stage is at work
 NEEDED = ("last", "cache", FIRST)  # only as long as the run may go on
+FREE = ("log_every",)  # options that change nothing but the log: a run may go on with other values of them
 HELD_OUT = "held_out.npy"  # the rows of the training side that the run did not learn from, (n,) int64, rising
 
 
@@ -80,7 +81,8 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
     """Whether the run in `out`, which must be this very one, is finished; None where there is no run yet.
 
     Raises:
-        SettingError: `out` holds something else, or a run with another recipe, other arguments or other data.
+        SettingError: `out` holds something else, or a run with another recipe, other arguments (but for those in
+            `FREE`) or other data.
     """
     check_out(out, finished=True)
     if not (out / "recipe.json").exists():
@@ -199,7 +201,7 @@ def finished_folder(out: Path) -> Path:
 
 def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
     for part in ("recipe", "arguments", "data"):
-        before, now = (_without_path(side.get(part)) for side in (there, facts))  # data may be elsewhere now
+        before, now = (_compared(side.get(part)) for side in (there, facts))
         if before == now:
             continue
         if isinstance(before, dict) and isinstance(now, dict):
@@ -216,8 +218,9 @@ def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
         )
 
 
-def _without_path(facts: Any) -> Any:
-    return {k: v for k, v in facts.items() if k != "path"} if isinstance(facts, dict) else facts
+def _compared(facts: Any) -> Any:
+    """Without what may differ between two commands of one run: data may be elsewhere now."""
+    return {k: v for k, v in facts.items() if k not in ("path", *FREE)} if isinstance(facts, dict) else facts
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:

@@ -149,7 +149,7 @@ def test_bad_settings_are_refused(rows):
     for share in (-0.1, 1.0):
         with pytest.raises(SettingError, match="validation"):
             hold_out(100, share, 0)
-    with pytest.raises(SettingError, match="no text"):
+    with pytest.raises(SettingError, match="less than one text"):
         hold_out(5, 0.1, 0)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from megalabel.data.texts import Texts
-from megalabel.encoders.bag import Bag, frequent_pairs, idf_weights
+from megalabel.encoders.bag import Bag, frequent_bigrams, idf_weights
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import TextRows
 from megalabel.inputs.token_store import TokenStore
@@ -34,7 +34,7 @@ def padded(texts: list[list[int]], width: int = 0) -> tuple[torch.Tensor, torch.
 def summed(bag: Bag, ids: list[int]) -> np.ndarray:
     """The weighted sum of one text's tokens and pairs, at unit scale, in float64."""
     table, weights = (t.detach().double().numpy() for t in (bag.table.weight, bag.weights))
-    known = {int(code): i for i, code in enumerate(bag.pairs)}
+    known = {int(code): i for i, code in enumerate(bag.bigrams)}
     units = list(ids)
     for left, right in pairwise(ids):
         if left * bag.n_tokens + right in known:
@@ -63,7 +63,7 @@ def some_bag(tokenizer: TextTokenizer, **arguments: object) -> Bag:
     torch.manual_seed(0)
     pairs = codes((2, 3), (3, 4), (9, 2))
     weights = torch.rand(N + len(pairs)) + 0.5
-    bag = Bag(tokenizer, dim=8, pairs=pairs, weights=weights, hidden=6, **arguments)
+    bag = Bag(tokenizer, dim=8, bigrams=pairs, weights=weights, hidden_dim=6, **arguments)
     with torch.no_grad():
         for parameter in bag.parameters():
             parameter.normal_()
@@ -85,7 +85,7 @@ def test_the_views_are_those_of_a_plain_loop(tokenizer, width):
 
 
 def test_every_view_has_a_block_of_its_own(tokenizer):
-    bag = some_bag(tokenizer, views=3, width=5)
+    bag = some_bag(tokenizer, n_views=3, width=5)
     found = bag(*padded([[2, 3, 4, 2]]))
     assert found.shape == (1, bag.n_views, 5) == (1, 3, 5)
     for view in range(3):
@@ -129,7 +129,7 @@ def test_only_touched_rows_have_a_gradient(tokenizer):
     bag(*padded([[2, 3, 5], [5]])).square().sum().backward()
     gradient = bag.table.weight.grad
     assert gradient.is_sparse
-    pair = N + bag.pairs.tolist().index(2 * N + 3)
+    pair = N + bag.bigrams.tolist().index(2 * N + 3)
     assert gradient.coalesce().indices()[0].tolist() == [2, 3, 5, pair]
 
 
@@ -147,14 +147,14 @@ def test_settings_and_weights_come_back(tokenizer, tmp_path):
     again = Bag.from_config(bag.config(), tokenizer, tmp_path).eval()
     fill(again, tmp_path / "bag.safetensors", next_step="copy it")
     text = padded([[2, 3, 4, 2], [9, 2], []])
-    assert torch.equal(again.pairs, bag.pairs)
+    assert torch.equal(again.bigrams, bag.bigrams)
     assert torch.equal(again(*text), bag(*text))
     assert again.config() == bag.config()
 
 
 def test_pairs_begin_at_zero_and_given_vectors_are_taken(tokenizer):
     vectors = torch.randn(N, 4)
-    bag = Bag(tokenizer, vectors=vectors, pairs=codes((2, 3)))
+    bag = Bag(tokenizer, vectors=vectors, bigrams=codes((2, 3)))
     assert torch.equal(bag.table.weight[:N], vectors)
     assert not bag.table.weight[N:].any()
 
@@ -179,16 +179,16 @@ def test_frequent_pairs_count_texts_and_not_occurrences(tokenizer):
         return id_of[left] * N + id_of[right]
 
     both = sorted([code("w0", "w1"), code("w1", "w0")])
-    assert frequent_pairs(rows, N).tolist() == both
-    assert frequent_pairs(rows, N, 1).tolist() == sorted([*both, code("w1", "w2")])
-    assert frequent_pairs(rows, N, 3).tolist() == []
-    assert frequent_pairs(rows_of(tokenizer, []), N).tolist() == []
+    assert frequent_bigrams(rows, N).tolist() == both
+    assert frequent_bigrams(rows, N, 1).tolist() == sorted([*both, code("w1", "w2")])
+    assert frequent_bigrams(rows, N, 3).tolist() == []
+    assert frequent_bigrams(rows_of(tokenizer, []), N).tolist() == []
 
 
 def test_idf_weights_against_counting(tokenizer):
     texts = ["w0 w1 w0 w1", "w1 w0", "w0 w1 w2", "", "w2"]
     rows, pairs = rows_of(tokenizer, texts), None
-    pairs = frequent_pairs(rows, N)
+    pairs = frequent_bigrams(rows, N)
     found = idf_weights(rows, N, pairs)
     sides = [tokenizer.encode([text], 16)[0] for text in texts]
     holders = [sum(i in ids for ids in sides) for i in range(N)]

@@ -24,7 +24,7 @@ def rows_of(data, tokenizer: TextTokenizer) -> TextRows:
 
 def test_the_own_tokenizer_is_the_bundled_one(data):
     for encoder in ("bag", "small"):
-        assert build.tokenizer_for(encoder, "own", data, 9).vocabulary_size == 30522
+        assert build.tokenizer_for(encoder, "wordpiece", data, 9).vocabulary_size == 30522
 
 
 @pytest.mark.parametrize("kind", ["words", "symbols"])
@@ -45,7 +45,7 @@ def test_words_are_split_at_signs_and_symbols_at_blanks(data):
 
 
 def test_a_pretrained_encoder_brings_its_own(data):
-    assert build.tokenizer_for("distilbert-base-uncased", "own", data, 9) is None
+    assert build.tokenizer_for("distilbert-base-uncased", "wordpiece", data, 9) is None
     with pytest.raises(SettingError, match="its own tokenizer"):
         build.tokenizer_for("distilbert-base-uncased", "words", data, 9)
 
@@ -56,7 +56,7 @@ def test_an_unknown_tokenizer_is_refused(data):
 
 
 def test_a_bag_starts_from_the_bundled_vectors_unless_its_tokenizer_is_learnt(data):
-    own, words = (build.tokenizer_for("bag", kind, data, 1000) for kind in ("own", "words"))
+    own, words = (build.tokenizer_for("bag", kind, data, 1000) for kind in ("wordpiece", "words"))
     bundled = build.bag(own, rows_of(data, own), learned=False)
     learned = build.bag(words, rows_of(data, words), learned=True, dim=24)
     assert isinstance(bundled, Bag)
@@ -68,14 +68,14 @@ def test_a_bag_starts_from_the_bundled_vectors_unless_its_tokenizer_is_learnt(da
 def test_a_bag_gets_the_pairs_that_are_asked_for(data):
     words = build.tokenizer_for("bag", "words", data, 1000)
     rows = rows_of(data, words)
-    none, some = (build.bag(words, rows, learned=True, pairs=pairs, dim=8) for pairs in (0, 2))
-    assert len(none.pairs) == 0
-    assert len(some.pairs) > 0
-    assert len(some.weights) == len(some.table.weight) == words.vocabulary_size + len(some.pairs)
+    none, some = (build.bag(words, rows, learned=True, bigram_min_count=pairs, dim=8) for pairs in (0, 2))
+    assert len(none.bigrams) == 0
+    assert len(some.bigrams) > 0
+    assert len(some.weights) == len(some.table.weight) == words.vocabulary_size + len(some.bigrams)
 
 
 def test_the_small_transformer_starts_from_the_bundled_vectors_unless_its_tokenizer_is_learnt(data):
-    own, words = (build.tokenizer_for("small", kind, data, 1000) for kind in ("own", "words"))
+    own, words = (build.tokenizer_for("small", kind, data, 1000) for kind in ("wordpiece", "words"))
     bundled = build.small(own, learned=False, max_length=16)
     learned = build.small(words, learned=True, max_length=16)
     assert isinstance(bundled, Transformer)

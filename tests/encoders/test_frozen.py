@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def frozen(tiny_bert) -> Frozen:
     torch.manual_seed(0)
-    found = Frozen(Transformer.pretrained(str(tiny_bert)), hidden=8)
+    found = Frozen(Transformer.pretrained(str(tiny_bert)), hidden_dim=8)
     torch.nn.init.normal_(found.block.narrow.weight)
     return found
 

@@ -98,7 +98,7 @@ def test_an_empty_text_has_finite_views_and_gradients(tiny_bert):
 def test_checkpointing_gives_the_same_gradients(tiny_bert):
     gradients = []
     for checkpointing in (False, True):
-        encoder = Transformer.pretrained(str(tiny_bert), checkpointing=checkpointing).train()
+        encoder = Transformer.pretrained(str(tiny_bert), gradient_checkpointing=checkpointing).train()
         torch.manual_seed(5)  # the model's own dropouts must repeat in the second forward
         encoder(*padded(encoder)).square().sum().backward()
         gradients.append({name: p.grad for name, p in encoder.named_parameters() if p.grad is not None})

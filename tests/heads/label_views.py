@@ -21,3 +21,7 @@ class TableOfLabels(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         """ids (n,) int64 to (n, 1, D)."""
         return self.table[ids][:, None]
+
+    def all_views(self, batch_size: int = 256) -> Tensor:
+        """The whole table, (L, 1, D) float32."""
+        return self.table.detach().float()[:, None]

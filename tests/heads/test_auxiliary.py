@@ -24,8 +24,8 @@ INSIDE = {"dense": dense, "sparse": sparse, "cascade": cascade, "two views": lam
 CLUSTERS = torch.arange(N_LABELS) % 7
 
 
-def make(inside=dense, share=0.4, until=30, **settings):
-    return WithAuxiliary(inside(**settings), CLUSTERS, share=share, until=until, generator=seeded(2))
+def make(inside=dense, loss_weight=0.4, until=30, **settings):
+    return WithAuxiliary(inside(**settings), CLUSTERS, loss_weight=loss_weight, until=until, generator=seeded(2))
 
 
 def tensors(module):
@@ -41,7 +41,7 @@ def test_battery(check, inside):
 def test_loss_is_the_mixture_of_the_two():
     head = make()
     views, positives = planted_views(head)
-    twice = Positives.of(
+    twice = Positives.from_pairs(
         positives.rows.repeat(2), torch.cat([positives.labels, (positives.labels + 7) % N_LABELS])
     )
     for pairs in (positives, twice):  # labels of one cluster count once
@@ -67,7 +67,7 @@ def test_gradients_are_those_of_the_mixture(inside):
         torch.testing.assert_close(parameter.grad, 0.6 * other.grad, msg=name)
     main = views.grad
     views.grad = None
-    clusters = Positives.of(positives.rows, CLUSTERS[positives.labels])
+    clusters = Positives.from_pairs(positives.rows, CLUSTERS[positives.labels])
     head.auxiliary.loss(views[:, -1], clusters).backward()
     torch.testing.assert_close(mixed, 0.6 * main + 0.4 * views.grad)
 
@@ -78,15 +78,15 @@ def test_the_last_of_several_views_is_read():
     views = views.clone()
     views[:, 0] = 0
     head.loss(views, positives).backward()
-    clusters = Positives.of(positives.rows, CLUSTERS[positives.labels])
+    clusters = Positives.from_pairs(positives.rows, CLUSTERS[positives.labels])
     expected = torch.autograd.grad(0.4 * head.auxiliary.loss(views[:, 1], clusters), head.auxiliary.weight)[0]
     torch.testing.assert_close(head.auxiliary.weight.grad, expected)
     assert (expected != 0).any()
 
 
 def test_share_falls_along_a_cosine_and_follows_the_step():
-    head = make(share=0.4, until=10)
-    shares = [head.share_at(step) for step in range(13)]
+    head = make(loss_weight=0.4, until=10)
+    shares = [head.weight_at(step) for step in range(13)]
     assert shares[0] == pytest.approx(0.4)
     assert shares[5] == pytest.approx(0.2)
     assert shares[2] == pytest.approx(0.2 * (1 + math.cos(math.pi / 5)))
@@ -96,7 +96,7 @@ def test_share_falls_along_a_cosine_and_follows_the_step():
     for step in range(3):
         head.loss(views, positives)
         head.loss(views, positives)  # a micro-batch more is no step more
-        assert head.metrics()["auxiliary share"] == shares[step]
+        assert head.metrics()["auxiliary weight"] == shares[step]
         head.after_step(step, None)
 
 
@@ -112,12 +112,12 @@ def test_at_the_end_the_head_is_alone():
     assert [p.grad for p in head.auxiliary.parameters()] == [None, None]
     assert head.head.weight.grad is not None
     logged = head.metrics()
-    assert logged["auxiliary share"] == 0
+    assert logged["auxiliary weight"] == 0
     assert "auxiliary loss" not in logged
 
 
 def test_share_0_trains_no_classifier():
-    head = make(share=0)
+    head = make(loss_weight=0)
     views, positives = planted_views(head)
     head.loss(views, positives).backward()
     assert head.auxiliary.weight.grad is None
@@ -140,7 +140,7 @@ def test_the_step_is_saved_so_that_training_goes_on_as_it_was():
     go(whole, range(9))
     go(begun, range(4))
     resumed.load_state_dict(tensors(begun))
-    assert resumed.share_at(int(resumed.step)) == whole.share_at(4) > 0
+    assert resumed.weight_at(int(resumed.step)) == whole.weight_at(4) > 0
     go(resumed, range(4, 9))
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -148,7 +148,7 @@ def test_the_step_is_saved_so_that_training_goes_on_as_it_was():
 
 
 def test_a_rule_inside_learns_from_its_share_of_the_loss():
-    head, alone = make(share=0.4), dense()
+    head, alone = make(loss_weight=0.4), dense()
     views, positives = planted_views(head)
     before = tensors(alone)
     for which, rate in ((head, 0.1), (alone, 0.1 * 0.6)):
@@ -180,11 +180,11 @@ def test_a_row_optimizer_refuses_a_head_without_row_gradients():
 
 def test_metrics_are_those_of_the_last_batch():
     head = make(cascade)
-    assert "auxiliary share" not in head.metrics()
+    assert "auxiliary weight" not in head.metrics()
     views, positives = planted_views(head)
     loss = float(head.loss(views, positives).detach())
     logged = head.metrics()
-    assert logged["auxiliary share"] == pytest.approx(0.4)
+    assert logged["auxiliary weight"] == pytest.approx(0.4)
     assert 0.6 * logged["main loss"] + 0.4 * logged["auxiliary loss"] == pytest.approx(loss)
     assert "recall level 0" in logged
     summed = make(dense)
@@ -201,21 +201,21 @@ def test_losses_that_were_not_computed_are_not_logged(around):
     assert {"main loss", "auxiliary loss"} <= head.metrics().keys()
     head.after_step(0, None)
     assert head.loss(views, positives).isnan()
-    assert head.metrics().keys() == {"auxiliary share"}
+    assert head.metrics().keys() == {"auxiliary weight"}
 
 
 def test_without_auxiliary_is_the_head_inside():
     head = make()
     assert without_auxiliary(head) is head.head
     assert without_auxiliary(head.head) is head.head
-    assert make(share=0.1).reduction == "sum"
+    assert make(loss_weight=0.1).reduction == "sum"
     assert make(cascade).reduction == "mean"
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
 def test_share_out_of_range(share):
-    with pytest.raises(SettingError, match=r"share = .*from 0 to below 1"):
-        make(share=share)
+    with pytest.raises(SettingError, match=r"loss_weight = .*from 0 to below 1"):
+        make(loss_weight=share)
 
 
 @pytest.mark.parametrize("until", [0, -3, 1.5, float("nan")])
@@ -236,7 +236,7 @@ def test_until_out_of_range(until):
 )
 def test_clusters_that_do_not_fit(clusters, match):
     with pytest.raises(SettingError, match=match):
-        WithAuxiliary(dense(), clusters, share=0.4, until=10)
+        WithAuxiliary(dense(), clusters, loss_weight=0.4, until=10)
 
 
 def test_one_seed_one_classifier():
@@ -245,4 +245,4 @@ def test_one_seed_one_classifier():
 
 
 def test_repr_says_share_and_end():
-    assert "share=0.4, until=30" in repr(make())
+    assert "loss_weight=0.4, until=30" in repr(make())

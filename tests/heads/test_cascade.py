@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -29,7 +27,7 @@ def make(**settings: object) -> CascadeHead:
     return CascadeHead(tree(), DIM, generator=torch.Generator().manual_seed(1), **arguments)
 
 
-@pytest.mark.parametrize("settings", [{}, {"n_views": 1}, {"scores": "path", "reduction": "sum"}], ids=str)
+@pytest.mark.parametrize("settings", [{}, {"n_views": 1}, {"path_score": "path", "reduction": "sum"}], ids=str)
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_battery(check, settings):
     check(lambda: make(**settings))
@@ -53,16 +51,16 @@ def test_narrow_beams_learn():
 
 
 def test_another_beam_or_score_is_seen_at_once():
-    head = make(beams=(1, 1), scores="label")
+    head = make(beams=(1, 1), path_score="label")
     views, _ = planted_views(head)
     narrow = head.topk(views, 5)
-    head.settings = replace(head.settings, beams=(3, 9))
+    head.beams = (3, 9)
     wide = head.topk(views, 5)
     assert (narrow.ids == -1).any() or not torch.equal(narrow.ids, wide.ids)
-    assert torch.equal(wide.ids, make(scores="label").topk(views, 5).ids)
-    other = make(scores="label")
-    order = other.place.flip(0)
-    other.load_state_dict(head.state_dict() | {"place": order})
+    assert torch.equal(wide.ids, make(path_score="label").topk(views, 5).ids)
+    other = make(path_score="label")
+    order = other.label_to_row.flip(0)
+    other.load_state_dict(head.state_dict() | {"label_to_row": order})
     before = other.topk(views, 5).ids
     other.load_state_dict(head.state_dict())
     assert not torch.equal(before, other.topk(views, 5).ids)
@@ -91,9 +89,10 @@ def test_prior_is_the_odds_among_the_texts_that_shortlist_the_parent():
 @pytest.mark.parametrize(
     "bad",
     [
-        {"beams": (4, 9)}, {"beams": (3, 0)}, {"beams": (3,)}, {"beams": (1.5, 3)}, {"dropout": (0.1, 0.1)},
-        {"dropout": (0.1, 0.1, 1.5)}, {"dropout": (0.1, float("nan"), 0.1)}, {"level_weights": (1, 1, -1)},
-        {"level_weights": (1, 1, float("nan"))}, {"scores": "sum"}, {"reduction": "max"}, {"n_views": 2},
+        {"beams": (4, 9)}, {"beams": (3, 0)}, {"beams": (3,)}, {"beams": (1.5, 3)}, {"level_dropout": (0.1, 0.1)},
+        {"level_dropout": (0.1, 0.1, 1.5)}, {"level_dropout": (0.1, float("nan"), 0.1)},
+        {"level_weights": (1, 1, -1)}, {"level_weights": (1, 1, float("nan"))}, {"path_score": "sum"},
+        {"reduction": "max"}, {"n_views": 2},
     ],
     ids=str,
 )  # fmt: skip

@@ -120,7 +120,7 @@ def test_prior_of_the_squared_hinge_is_the_least_loss_of_a_constant():
     counts, n = torch.arange(N_LABELS), 60
     head.init_prior(counts, n)
     rows = torch.cat([torch.arange(int(c)) for c in counts])
-    positives = Positives.of(rows, torch.arange(N_LABELS).repeat_interleave(counts))
+    positives = Positives.from_pairs(rows, torch.arange(N_LABELS).repeat_interleave(counts))
     views = torch.zeros(n, 1, DIM)
     bent = head.bias.detach().clone().requires_grad_()
     (slope,) = torch.autograd.grad(plain(views[:, 0], head.weight.detach(), bent, positives, head.loss_name), bent)

@@ -28,7 +28,9 @@ def batch(seed: int = 1) -> tuple[np.ndarray, np.ndarray, list[set[int]]]:
 def pairs(labels: list[set[int]], texts: Tensor | None = None) -> Positives:
     rows = [row for row, own in enumerate(labels) for _ in own]
     flat = [label for own in labels for label in own]
-    return Positives.of(torch.tensor(rows, dtype=torch.int64), torch.tensor(flat, dtype=torch.int64), texts)
+    return Positives.from_pairs(
+        torch.tensor(rows, dtype=torch.int64), torch.tensor(flat, dtype=torch.int64), texts
+    )
 
 
 def bound(vectors: np.ndarray, dtype: torch.dtype, **arguments: object) -> tuple[DualEncoderHead, TableOfLabels]:

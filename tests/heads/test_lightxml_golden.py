@@ -64,7 +64,7 @@ def head_of(model: LightXML, dtype: torch.dtype, *, factored: bool = False, **ar
 def pairs(labels: list[set[int]]) -> Positives:
     rows = [row for row, own in enumerate(labels) for _ in own]
     flat = [label for own in labels for label in own]
-    return Positives.of(torch.tensor(rows, dtype=torch.int64), torch.tensor(flat, dtype=torch.int64))
+    return Positives.from_pairs(torch.tensor(rows, dtype=torch.int64), torch.tensor(flat, dtype=torch.int64))
 
 
 def close(found: Tensor | None, expected: np.ndarray) -> None:

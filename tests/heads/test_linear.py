@@ -61,7 +61,7 @@ def test_every_node_is_the_solution_of_its_own_problem():
         log_p[:, 8 * j : 8 * j + 8] += _log_probabilities(
             x, np.flatnonzero(clusters[:, j]), members[:, 8 * j : 8 * j + 8]
         )
-    found = solve_tree(x, labels, tree, threshold=0, eps=1e-4, rounds=500)(x, L)
+    found = solve_tree(x, labels, tree, prune_below=0, tol=1e-4, max_iter=500)(x, L)
     expected = np.empty_like(log_p)
     expected[:, tree.order] = np.exp(log_p)
     known = found.ids != 7
@@ -74,7 +74,7 @@ def _log_probabilities(x: sp.csr_matrix, rows: np.ndarray, members: np.ndarray) 
     """Of one parent's children for all texts, (N, children), their models trained on these rows alone."""
     n, inside = members.shape[1], sp.csr_matrix(members[rows].T)
     of_all = sp.csr_matrix(np.ones((1, len(rows)), dtype=np.float32))
-    found = descend(x[rows], of_all, np.array([0, n]), inside, threshold=0, eps=1e-4, rounds=500).sparse
+    found = descend(x[rows], of_all, np.array([0, n]), inside, prune_below=0, tol=1e-4, max_iter=500).sparse
     z = (x @ found[:, :V].T).toarray() + found[:, V].toarray().T
     return -(np.maximum(0, 1 - z) ** 3)
 

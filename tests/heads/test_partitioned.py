@@ -84,8 +84,8 @@ def test_topk_is_that_of_one_head(k, tied):
     one = same(parted)
     views, positives = planted_views(parted)
     views = views.round() if tied else views  # so that the sums are exact
-    every = Positives.of(torch.zeros(N_LABELS, dtype=torch.int64), torch.arange(N_LABELS))
-    for exclude in (None, positives, every, Positives.of(torch.tensor([]), torch.tensor([]))):
+    every = Positives.from_pairs(torch.zeros(N_LABELS, dtype=torch.int64), torch.arange(N_LABELS))
+    for exclude in (None, positives, every, Positives.from_pairs(torch.tensor([]), torch.tensor([]))):
         found, expected = parted.topk(views, k, exclude=exclude), one.topk(views, k, exclude=exclude)
         assert_topk_agree(found, expected)
         if tied:
@@ -103,7 +103,7 @@ def test_ties_at_the_cut_of_a_sparse_part_go_to_the_lower_label():
             parameter.zero_()
     views, _ = planted_views(parted)
     assert torch.equal(parted.topk(views, 6).ids, torch.arange(6).expand(N_TEXTS, 6))
-    exclude = Positives.of(torch.tensor([4, 4]), torch.tensor([0, 2]))
+    exclude = Positives.from_pairs(torch.tensor([4, 4]), torch.tensor([0, 2]))
     assert parted.topk(views, 4, exclude=exclude).ids[4].tolist() == [1, 3, 4, 5]
 
 
@@ -114,7 +114,7 @@ def test_one_part_answers_by_the_names_of_its_rows(parts):
     found, rows = parted.topk(views, 3), parts[0].topk(views, 3)
     assert torch.equal(found.ids, ORDER[rows.ids])
     assert torch.equal(found.scores, rows.scores)
-    exclude = Positives.of(torch.arange(N_TEXTS), found.ids[:, 0])
+    exclude = Positives.from_pairs(torch.arange(N_TEXTS), found.ids[:, 0])
     assert torch.equal(parted.topk(views, 2, exclude=exclude).ids[:, 0], found.ids[:, 1])
 
 
@@ -224,23 +224,25 @@ def test_orders_that_do_not_fit(order):
 
 
 def test_every_sparse_part_chooses_its_connections():
-    parts = [dense(loss="squared_hinge", reduction="mean"), sparse(connect="texts")]
+    parts = [dense(loss="squared_hinge", reduction="mean"), sparse(init_connections="texts")]
     head = PartitionedHead(parts, torch.arange(2 * N_LABELS).flip(0))
     views, positives = planted_views(parts[0])
     head.refresh(lambda: (views, positives))
-    upper = Positives.of(positives.rows, N_LABELS - 1 - positives.labels)
+    upper = Positives.from_pairs(positives.rows, N_LABELS - 1 - positives.labels)
     assert torch.equal(head.heads[1].inputs, strongest_inputs(views[:, 0], upper, N_LABELS, 8))
 
 
 def test_a_state_whose_places_are_not_one_each_is_refused():
     head = PartitionedHead([dense(), dense()], torch.arange(2 * N_LABELS))
-    with pytest.raises(SettingError, match="each label"):
-        head.load_state_dict({**head.state_dict(), "place": torch.zeros(2 * N_LABELS, dtype=torch.int64)})
+    with pytest.raises(SettingError, match="not a permutation"):
+        head.load_state_dict({**head.state_dict(), "label_to_row": torch.zeros(2 * N_LABELS, dtype=torch.int64)})
 
 
 def test_labels_that_are_not_there_are_never_excluded_in_silence():
     with pytest.raises(DataError, match=str(N_LABELS)):
-        make().topk(planted_views(make())[0], 3, exclude=Positives.of(torch.tensor([0]), torch.tensor([N_LABELS])))
+        make().topk(
+            planted_views(make())[0], 3, exclude=Positives.from_pairs(torch.tensor([0]), torch.tensor([N_LABELS]))
+        )
 
 
 def test_order_from_numpy():

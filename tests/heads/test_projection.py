@@ -81,7 +81,7 @@ def test_under_autocast_the_head_gets_float32():
 
 def test_an_auxiliary_classifier_around_it_reads_the_views_of_the_encoder():
     clusters = torch.arange(N_LABELS) % 7
-    around = WithAuxiliary(make(), clusters, share=0.3, until=5)
+    around = WithAuxiliary(make(), clusters, loss_weight=0.3, until=5)
     assert isinstance(without_auxiliary(around), WithProjection)
     assert around.auxiliary.weight.shape == (7, DIM)
 
@@ -105,13 +105,13 @@ def test_settings_out_of_range():
 @pytest.mark.parametrize(
     ("inner", "match"),
     [
-        ({"class": "os:system", "config": {}}, "os:system is no head"),
-        ({"class": "megalabel.heads.base:Tensor", "config": {}}, "is no head"),
-        ({"class": "megalabel.heads.nowhere:Head", "config": {}}, "is not there"),
+        ({"class": "os:system", "config": {}}, "os:system is not a head"),
+        ({"class": "megalabel.heads.base:Tensor", "config": {}}, "is not a head"),
+        ({"class": "megalabel.heads.nowhere:Head", "config": {}}, "cannot be imported"),
         ({"class": "this_is_not_imported:Head", "config": {}}, "Import this_is_not_imported before"),
-        ({"class": "antigravity:Head", "config": {}}, "not megalabel's"),
-        ({"config": {}}, "in place of a class"),
-        (7, "in place of a class"),
+        ({"class": "antigravity:Head", "config": {}}, "not part of megalabel"),
+        ({"config": {}}, "not a class and a config"),
+        (7, "not a class and a config"),
     ],
 )
 def test_settings_import_no_other_code(inner, match):
@@ -120,7 +120,7 @@ def test_settings_import_no_other_code(inner, match):
 
 
 def test_connections_are_chosen_by_the_projected_views():
-    inside = sparse(dim=24, connect="texts")
+    inside = sparse(dim=24, init_connections="texts")
     head = WithProjection(inside, DIM, activation="relu", generator=seeded(2))
     views, positives = planted_views(head)
     head.refresh(lambda: (views, positives))

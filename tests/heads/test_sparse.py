@@ -30,9 +30,9 @@ def dense(head: SparseHead) -> torch.Tensor:
         {},
         {"loss": "bce"},
         {"group": 16, "fan_in": 12},
-        {"distinct": False, "reduction": "sum"},
-        {"rewiring": Rewiring(7, 40, prune="fraction", growth="gradient")},
-        {"rewiring": Rewiring(10, 40, threshold=0.005, start="uniform")},
+        {"distinct_inputs": False, "reduction": "sum"},
+        {"rewiring": Rewiring(7, 40, prune="fraction", regrow="gradient")},
+        {"rewiring": Rewiring(10, 40, prune_threshold=0.005, regrow_init="uniform")},
     ],
     ids=str,
 )
@@ -74,13 +74,13 @@ def test_first_weights_and_inputs():
     assert all(len(set(row)) == 8 for row in head.inputs.tolist())
     assert torch.equal(head.inputs, make().inputs)
     assert not torch.equal(head.inputs, make(seed=4).inputs)
-    assert any(len(set(row)) < 8 for row in make(distinct=False).inputs.tolist())
-    assert not make(scale=0.0).weight.any()
+    assert any(len(set(row)) < 8 for row in make(distinct_inputs=False).inputs.tolist())
+    assert not make(init_scale=0.0).weight.any()
 
 
 @pytest.mark.parametrize("loss", label_loss.LOSSES)
 def test_the_prior_is_the_best_constant(loss):
-    head = make(loss=loss, scale=0.0)
+    head = make(loss=loss, init_scale=0.0)
     counts = torch.arange(N_LABELS) + 1
     head.init_prior(counts, 100)
     bias = head.bias.detach().double().requires_grad_()
@@ -103,13 +103,16 @@ def test_the_prior_is_the_best_constant(loss):
         ({"group": 3}, "group = 3.*1, 16, 32, 64"),
         ({"loss": "hinge"}, "squared_hinge"),
         ({"reduction": "max"}, "sum or mean"),
-        ({"scale": -1.0}, "scale"),
-        ({"connect": "labels"}, "connect = 'labels'.*random or texts"),
+        ({"init_scale": -1.0}, "init_scale"),
+        ({"init_connections": "labels"}, "init_connections = 'labels'.*random or texts"),
         ({"loss_every": 0}, "loss_every"),
-        ({"rewiring": Rewiring(5, 20, threshold=0.4)}, "all would be dropped"),
-        ({"rewiring": Rewiring(5, 20, threshold=0.25), "group": 16}, "all would be dropped"),
+        ({"rewiring": Rewiring(5, 20, prune_threshold=0.4)}, "would be pruned"),
+        ({"rewiring": Rewiring(5, 20, prune_threshold=0.25), "group": 16}, "would be pruned"),
         ({"rewiring": Rewiring(5, 20), "fan_in": DIM}, "connected to all"),
-        ({"rewiring": Rewiring(5, 20, prune="fraction", fraction=0.24, scope="group")}, "nothing ever would"),
+        (
+            {"rewiring": Rewiring(5, 20, prune="fraction", prune_fraction=0.24, prune_scope="group")},
+            "that is none",
+        ),
     ],
     ids=str,
 )
@@ -131,7 +134,7 @@ def test_a_file_read_into_a_head_that_has_answered_is_looked_at_again(tmp_path):
 
 
 def test_connections_chosen_by_texts_tell_them_apart():
-    chance, chosen = make(fan_in=3, scale=0.0), make(fan_in=3, scale=0.0, connect="texts")
+    chance, chosen = make(fan_in=3, init_scale=0.0), make(fan_in=3, init_scale=0.0, init_connections="texts")
     views, positives = planted_views(chosen)
     for head in (chance, chosen):
         head.refresh(lambda: (views, positives))

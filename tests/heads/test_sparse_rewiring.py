@@ -14,7 +14,7 @@ from megalabel.kernels.updates.rule import ONLY_PART
 from megalabel.training.optim.fused import FusedAdam, FusedSGD
 from megalabel.training.optim.groups import Optimizers
 
-EVERY = {"every": 3, "until": 30, "prune": "fraction", "fraction": 0.3}
+EVERY = {"every": 3, "until": 30, "prune": "fraction", "prune_fraction": 0.3}
 
 
 def rewired(steps: int = 12, optimizer: type = FusedAdam, threads: int = 1, **settings: object) -> SparseHead:
@@ -36,9 +36,9 @@ def rewired(steps: int = 12, optimizer: type = FusedAdam, threads: int = 1, **se
 
 
 @pytest.mark.parametrize("optimizer", [FusedSGD, FusedAdam])
-@pytest.mark.parametrize("growth", ["random", "gradient"])
-def test_rewiring_keeps_the_number_of_connections_and_the_strong_ones(optimizer, growth):
-    head = make(rewiring=Rewiring(**{**EVERY, "growth": growth}))
+@pytest.mark.parametrize("regrow", ["random", "gradient"])
+def test_rewiring_keeps_the_number_of_connections_and_the_strong_ones(optimizer, regrow):
+    head = make(rewiring=Rewiring(**{**EVERY, "regrow": regrow}))
     views, positives = planted_views(head)
     fused = optimizer(head, lr=0.05)
     for step in range(9):
@@ -58,7 +58,7 @@ def test_rewiring_keeps_the_number_of_connections_and_the_strong_ones(optimizer,
         assert torch.equal(head.weight.detach()[~weak], before[~weak])
         assert kept[~weak].all()
         assert not head.weight.detach()[weak].any()
-        if growth == "random":  # the largest gradient may be that of a connection just dropped
+        if regrow == "random":  # the largest gradient may be that of a connection just dropped
             assert not kept[weak].any()
         assert all(len(set(row)) == 8 for row in head.inputs.tolist())
         for moments in fused.rules[0].weight_state():
@@ -67,7 +67,7 @@ def test_rewiring_keeps_the_number_of_connections_and_the_strong_ones(optimizer,
 
 
 def test_moments_can_be_kept_as_published():
-    head = make(rewiring=Rewiring(**EVERY, keep_moments=True))
+    head = make(rewiring=Rewiring(**EVERY, keep_optimizer_state=True))
     views, positives = planted_views(head)
     fused = FusedAdam(head, lr=0.05)
     for step in range(3):
@@ -108,13 +108,13 @@ def test_connections_stay_after_the_last_rewiring():
 
 
 def test_the_threshold_falls_to_its_end():
-    rewiring = Rewiring(10, 100, threshold=0.05)
+    rewiring = Rewiring(10, 100, prune_threshold=0.05)
     thresholds = [rewiring.threshold_at(step) for step in range(120)]
     assert thresholds == sorted(thresholds, reverse=True)
     assert thresholds[0] == pytest.approx(0.05, rel=1e-3)
     assert thresholds[49] == pytest.approx((0.05 + 1e-4) / 2, rel=1e-6)
     assert thresholds[99] == thresholds[119] == pytest.approx(1e-4)
-    assert Rewiring(10, 100, threshold=0.05, anneal=False).threshold_at(99) == 0.05
+    assert Rewiring(10, 100, prune_threshold=0.05, anneal=False).threshold_at(99) == 0.05
     assert [step for step in range(25) if Rewiring(5, 20).due(step)] == [4, 9, 14, 19]
 
 
@@ -128,9 +128,9 @@ def test_logged_tell_of_the_connections():
     assert 1 < logged["busiest input"] < 2
 
 
-@pytest.mark.parametrize("growth", ["random", "gradient"])
-def test_going_on_from_a_state_ends_the_same(growth):
-    settings = {**EVERY, "growth": growth}
+@pytest.mark.parametrize("regrow", ["random", "gradient"])
+def test_going_on_from_a_state_ends_the_same(regrow):
+    settings = {**EVERY, "regrow": regrow}
     whole = rewired(12, **settings)
     half, fused = make(rewiring=Rewiring(**settings)), None
     views, positives = planted_views(half)
@@ -155,7 +155,7 @@ def test_going_on_from_a_state_ends_the_same(growth):
 
 
 def test_the_least_fraction_of_a_group_that_is_taken_drops_something():
-    head = make(rewiring=Rewiring(1, 1, prune="fraction", fraction=0.25, scope="group"))
+    head = make(rewiring=Rewiring(1, 1, prune="fraction", prune_fraction=0.25, prune_scope="group"))
     head.after_step(0, None)
     assert int(head.exchanged[0]) == N_LABELS
 
@@ -166,13 +166,13 @@ def test_the_least_fraction_of_a_group_that_is_taken_drops_something():
         ({"every": 0}, "every = 0"),
         ({"until": -1}, "until"),
         ({"prune": "worst"}, "threshold or fraction"),
-        ({"threshold": 0.0}, "threshold = 0"),
-        ({"fraction": 1.0}, "fraction = 1"),
-        ({"fraction": 0.0}, "fraction = 0"),
-        ({"scope": "label"}, "layer or group"),
-        ({"growth": "rigl"}, "random or gradient"),
-        ({"start": "one"}, "zero or uniform"),
-        ({"tried": -1}, "tried"),
+        ({"prune_threshold": 0.0}, "prune_threshold = 0"),
+        ({"prune_fraction": 1.0}, "prune_fraction = 1"),
+        ({"prune_fraction": 0.0}, "prune_fraction = 0"),
+        ({"prune_scope": "label"}, "layer or group"),
+        ({"regrow": "rigl"}, "random or gradient"),
+        ({"regrow_init": "one"}, "zero or uniform"),
+        ({"regrow_candidates": -1}, "regrow_candidates"),
     ],
     ids=str,
 )
@@ -182,7 +182,7 @@ def test_rewiring_that_cannot_be(bad, match):
 
 
 def test_a_threshold_that_drops_everything_stops_the_training():
-    head = make(scale=0.01, rewiring=Rewiring(1, 5, threshold=0.1))
+    head = make(init_scale=0.01, rewiring=Rewiring(1, 5, prune_threshold=0.1))
     views, positives = planted_views(head)
-    with pytest.raises(SettingError, match="drop all"):
+    with pytest.raises(SettingError, match="prune all"):
         train(head, views, positives, steps=1, lr=1e-6)

@@ -26,7 +26,7 @@ def test_rows_get_length_one_and_the_input_stays(kind, form):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e60, 1e-42])  # the last: a length without an inverse
 def test_what_float32_does_not_hold_is_refused(value):
-    with pytest.raises(DataError, match=r"texts: a value of .*finite numbers"):
+    with pytest.raises(DataError, match=r"texts contains .*finite numbers"):
         BagOfWords(2).transform(sp.csr_matrix([[1.0, 0.0], [value, 0.0]]))
 
 
@@ -37,7 +37,7 @@ def test_what_float32_does_not_hold_is_refused(value):
         ("w1a", "a str; expected a scipy sparse matrix"),
         (ROWS, "a ndarray; expected a scipy sparse matrix"),
         (sp.csr_matrix((2, 4)), "rows of 4 features; expected 3"),
-        (sp.coo_array(np.ones(3)), "instead of a sparse matrix"),
+        (sp.coo_array(np.ones(3)), "CSR matrix"),
     ],
 )
 def test_what_are_no_rows_of_these_features_is_refused(asked, said):

@@ -135,7 +135,7 @@ def test_a_backward_pass_acts_in_the_context_of_its_loss():
     torch.manual_seed(0)
     head = DenseHead(7, 5)
     fused = Fused(head, 0.1, lambda: SGDRule(lr=0.1))
-    pairs = Positives.of(torch.tensor([0, 1]), torch.tensor([1, 4]))
+    pairs = Positives.from_pairs(torch.tensor([0, 1]), torch.tensor([1, 4]))
     before = head.weight.detach().clone()
     fused.begin(StepContext(first=True, last=False))
     loss = head.loss(torch.randn(2, 1, 5), pairs)

@@ -65,7 +65,7 @@ def damaged() -> sp.csr_matrix:
 @pytest.mark.parametrize(
     ("truth", "message"),
     [
-        (TRUTH.toarray(), "are ndarray"),
+        (TRUTH.toarray(), "type ndarray"),
         (-1 * TRUTH, "negative"),
         (TRUTH * np.nan, "NaN"),
         (sp.csr_matrix((3, 5)), "3 texts with 0 true labels"),

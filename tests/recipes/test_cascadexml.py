@@ -57,13 +57,13 @@ def test_the_wiring_is_the_papers(deep_bert):
     encoder, head = recipe.encoder, recipe.head
     twelfths = [[round(12 * layer) for layer in readout.layers] for readout in encoder.readouts]
     assert twelfths == [[5, 6], [8], [10], [12]]
-    assert {readout.pool for readout in encoder.readouts} == {"first"}
+    assert {readout.pooling for readout in encoder.readouts} == {"first"}
     assert encoder.joins[0][0].p == 0.2
     assert encoder.joins[0][1].weight.shape == (encoder.dim, 2 * encoder.dim)
     assert head.n_views == 4
-    assert head.settings.dropout == (0.2, 0.25, 0.4, 0.5)
+    assert head.level_dropout == (0.2, 0.25, 0.4, 0.5)
     assert head.beams == (4, 8, 32)  # the paper's 128, 256 and 400, none above its level
-    assert (head.settings.scores, head.reduction, head.settings.level_weights) == (
+    assert (head.path_score, head.reduction, head.level_weights) == (
         "label*parent",
         "mean",
         (1.0,) * 4,
@@ -84,7 +84,7 @@ def test_the_wiring_is_the_papers(deep_bert):
 def test_two_levels_read_other_layers(deep_bert):
     recipe = cascadexml(planted(), encoder=str(deep_bert), max_length=16, clusters=(4, 16))
     assert [[round(12 * n) for n in readout.layers] for readout in recipe.encoder.readouts] == [[7, 8], [10], [12]]
-    assert recipe.head.settings.dropout == (0.3, 0.3, 0.4)
+    assert recipe.head.level_dropout == (0.3, 0.3, 0.4)
 
 
 def test_a_shallow_encoder_is_refused_unless_layers_are_given(tiny_bert):
@@ -156,7 +156,7 @@ def test_a_saved_tree_is_used(tmp_path):
     arguments = {**SMALL, "tree": str(tmp_path / "tree"), "clusters": (), "beams": (2, 8), "head_optimizer": "sgd"}
     recipe = cascadexml(planted(), **arguments)
     assert recipe.head.sizes == (2, 16, 64)
-    assert torch.equal(recipe.head.place.argsort(), torch.from_numpy(order))
+    assert torch.equal(recipe.head.label_to_row.argsort(), torch.from_numpy(order))
     assert isinstance(recipe.optimizers["head"], RowSGD)
 
 

@@ -54,7 +54,7 @@ def test_cached_gradients_are_those_of_the_whole_batch(tmp_path):
 
 def test_the_wiring_is_the_papers(tiny_bert):
     recipe = dexml(planted(), encoder=str(tiny_bert))
-    assert [readout.pool for readout in recipe.encoder.readouts] == ["first"]
+    assert [readout.pooling for readout in recipe.encoder.readouts] == ["first"]
     assert recipe.head.temperature == 0.05
     assert recipe.head.negatives == 0
     assert recipe.parts["labels"].encoder is recipe.encoder

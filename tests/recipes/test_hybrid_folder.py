@@ -38,7 +38,7 @@ def test_parts_that_do_not_fit_each_other(bag_run, model):
         (3, model.joint_trees),
         (3, ()),
         (2, ()),
-        (5, Mixture.of([1])),
+        (5, Mixture.from_weights([1])),
     ):
         with pytest.raises(SettingError, match=r"trees of .* weights"):
             HybridClassifier(*(part if i == place else value for i, value in enumerate(given)))
@@ -71,8 +71,8 @@ def test_a_damaged_folder_is_refused(name, saved, model, tmp_path):
 @pytest.mark.parametrize(
     ("fact", "value"),
     [
-        ("joint_trees", [{"beams": [10], "scores": "cube"}]),
-        ("joint_trees", [{"beams": [10, 10], "scores": "l3-hinge"}]),
+        ("joint_trees", [{"beams": [10], "post_processor": "cube"}]),
+        ("joint_trees", [{"beams": [10, 10], "post_processor": "l3-hinge"}]),
         ("word_trees", []),
         ("word_trees", 7),
         ("word_trees", [{}]),

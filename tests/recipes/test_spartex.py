@@ -65,8 +65,8 @@ def test_it_learns_and_comes_back(more, tmp_path):
         assert told[-1]["rewired in all %"] > 5
         assert 0 < told[-1]["age"] < told[-1]["step"]
     if "auxiliary" in more:
-        assert lines[0]["auxiliary share"] == 0.4
-        assert told[-1]["auxiliary share"] == 0
+        assert lines[0]["auxiliary weight"] == 0.4
+        assert told[-1]["auxiliary weight"] == 0
 
 
 def test_the_wiring_is_the_papers(tiny_bert):
@@ -74,16 +74,16 @@ def test_the_wiring_is_the_papers(tiny_bert):
     recipe = spartex(data, encoder=str(tiny_bert), fan_in=8, batch_size=16, warmup=10)
     head = recipe.head
     assert isinstance(head, WithAuxiliary)
-    assert (head.share, head.until) == (0.4, 15 * recipe.batches.per_epoch)
+    assert (head.loss_weight, head.until) == (0.4, 15 * recipe.batches.per_epoch)
     layer = head.head
     assert isinstance(layer, SparseHead)
     assert (layer.loss_name, layer.reduction) == ("squared_hinge", "mean")
     rewiring = layer.rewiring
     assert (rewiring.every, rewiring.until) == (800, int(0.66 * recipe.batches.steps))
-    assert (rewiring.prune, rewiring.threshold, rewiring.scope) == ("threshold", 0.01, "layer")
-    assert (rewiring.growth, rewiring.start) == ("random", "zero")
-    assert (rewiring.distinct, rewiring.keep_moments) == (False, False)
-    assert recipe.encoder.readouts[0].pool == "first"
+    assert (rewiring.prune, rewiring.prune_threshold, rewiring.prune_scope) == ("threshold", 0.01, "layer")
+    assert (rewiring.regrow, rewiring.regrow_init) == ("random", "zero")
+    assert (rewiring.distinct_inputs, rewiring.keep_optimizer_state) == (False, False)
+    assert recipe.encoder.readouts[0].pooling == "first"
     rates = {name: values[0] for name, values in recipe.optimizers.base.items()}
     assert rates == {"encoder": 1e-5, "auxiliary": 5e-4, "head": 0.01}
     fused = recipe.optimizers["head"]
@@ -136,7 +136,7 @@ def test_connections_by_texts_are_chosen_once_by_the_untrained_encoder(tmp_path)
     model = megalabel.NeuralClassifier(untrained.encoder, untrained.head, data.label_texts, untrained.max_length)
     kept = np.setdiff1d(np.arange(len(data.train)), untrained.validation)
     views, labels = torch.from_numpy(model.encode(data.train.texts[kept])), data.train.labels[kept].tocoo()
-    pairs = Positives.of(torch.from_numpy(labels.row).long(), torch.from_numpy(labels.col).long())
+    pairs = Positives.from_pairs(torch.from_numpy(labels.row).long(), torch.from_numpy(labels.col).long())
     wanted = strongest_inputs(views[:, 0], pairs, data.n_labels, 16)
     trained = megalabel.train(spartex(data, **more), tmp_path / "run", quiet=True)
     assert (

@@ -20,7 +20,7 @@ def problem(
     weight = torch.randn(n_labels, dim, generator=random, dtype=dtype).requires_grad_()
     b = torch.randn(n_labels, generator=random, dtype=dtype).requires_grad_() if bias else None
     pairs = (torch.rand(n, n_labels, generator=random) < 0.2).nonzero()
-    return x, weight, b, Positives.of(pairs[:, 0], pairs[:, 1])
+    return x, weight, b, Positives.from_pairs(pairs[:, 0], pairs[:, 1])
 
 
 def close(a: Tensor, b: Tensor) -> None:

@@ -11,7 +11,7 @@ import torch
 from megalabel.kernels.core import dispatch
 from megalabel.types import Positives, TopK
 
-SCORES = ("label", "label*parent", "path", "fading")
+SCORES = ("label", "label*parent", "path", "decayed")
 SEARCHES = ["numba, 1 thread", "numba, 2 threads", "gathered"]
 
 

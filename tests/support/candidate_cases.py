@@ -49,7 +49,7 @@ def positives_of(pairs: set[tuple[int, int]]) -> Positives:
     if not pairs:
         return NONE
     rows, labels = zip(*pairs, strict=True)
-    return Positives.of(torch.tensor(rows), torch.tensor(labels))
+    return Positives.from_pairs(torch.tensor(rows), torch.tensor(labels))
 
 
 def case(

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from megalabel.kernels.linear.dual_descent import LinearWeights, descend
 
 BODIES = ["plain", "cpu"]
-TIGHT: dict[str, Any] = {"eps": 1e-5, "rounds": 3000, "threshold": 0}
+TIGHT: dict[str, Any] = {"tol": 1e-5, "max_iter": 3000, "prune_below": 0}
 
 
 class Case(NamedTuple):

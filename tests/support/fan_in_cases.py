@@ -72,7 +72,7 @@ def case(
     inputs = torch.from_numpy(rng.integers(0, dim, (n_groups, fan_in))).to(input_dtype(dim))
     pairs = torch.from_numpy(rng.random((n_texts, n_labels)) < density).nonzero()
     weight = normal(n_labels, fan_in) / fan_in**0.5
-    positives = Positives.of(pairs[:, 0], pairs[:, 1])
+    positives = Positives.from_pairs(pairs[:, 0], pairs[:, 1])
     return Case(normal(n_texts, dim), weight, normal(n_labels) if bias else None, inputs, positives, group)
 
 

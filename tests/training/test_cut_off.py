@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 from planted import planted
 from support.light_runs import SHORT, cut_off
 
@@ -32,6 +33,21 @@ def test_a_run_goes_on_with_the_same_data_only_wherever_it_lies(monkeypatch, dat
     moved = replace(data, path=tmp_path)
     megalabel.train(renee(moved, **SHORT), out, quiet=True)
     assert json.loads((out / "recipe.json").read_text())["finished"]
+
+
+def test_a_run_goes_on_with_another_interval_of_the_log_and_the_same_weights(monkeypatch, data, tmp_path):
+    whole = megalabel.train(renee(data, **SHORT), tmp_path / "whole", quiet=True)
+    out = tmp_path / "r"
+    cut_off(monkeypatch, data, out, 4, SHORT)
+    resumed = megalabel.train(renee(data, **{**SHORT, "log_every": 5}), out, quiet=True)
+    assert torch.equal(resumed.head.weight, whole.head.weight)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [0, 1, 2, 5, 10]
+    again = megalabel.train(renee(data, **{**SHORT, "log_every": 9}), out, quiet=True)
+    assert torch.equal(again.head.weight, whole.head.weight)
+    with pytest.raises(SettingError) as refused:
+        megalabel.train(renee(data, **{**SHORT, "log_every": 9, "epochs": 2}), out, quiet=True)
+    assert "epochs" in refused.value.found and "log_every" not in refused.value.found
 
 
 def test_a_checkpoint_without_its_run_is_not_taken_up(monkeypatch, data, tmp_path):

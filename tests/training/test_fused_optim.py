@@ -12,7 +12,7 @@ from megalabel.training.optim.groups import FusedAdam, FusedSGD, Optimizers
 from megalabel.training.optim.schedule import ThreePhase
 from megalabel.types import Positives
 
-PAIRS = Positives.of(torch.tensor([0, 1, 2, 3, 3]), torch.tensor([1, 4, 0, 6, 2]))
+PAIRS = Positives.from_pairs(torch.tensor([0, 1, 2, 3, 3]), torch.tensor([1, 4, 0, 6, 2]))
 
 
 def part(pairs, start, stop):

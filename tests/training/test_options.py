@@ -174,30 +174,30 @@ def test_every_number_of_a_recipe_has_a_range_and_every_option_a_sentence(recipe
 
 def test_choices_are_those_of_the_parts():
     from megalabel.encoders.build import TOKENIZERS
-    from megalabel.heads.rewiring import GROWTH, PRUNE, SCOPES, STARTS
-    from megalabel.heads.sparse import CONNECT, GROUPS
+    from megalabel.heads.rewiring import PRUNE, REGROW, REGROW_INITS, SCOPES
+    from megalabel.heads.sparse import GROUPS, INIT_CONNECTIONS
     from megalabel.heads.wrappers.projection import ACTIVATIONS
     from megalabel.inputs.words import TokenPattern
     from megalabel.kernels.all_labels.label_loss import LOSSES
-    from megalabel.kernels.candidates.beam import Scores
-    from megalabel.kernels.linear.sparse_beam import Scores as PostProcessor
+    from megalabel.kernels.candidates.beam import PathScore
+    from megalabel.kernels.linear.sparse_beam import PostProcessor
     from megalabel.labels.features import SOURCES
     from megalabel.metrics.ranking import UNWEIGHTED, WEIGHTED
     from megalabel.training.loop import PRECISIONS
 
     parts: dict[tuple[str, str], tuple[Any, ...]] = {
-        ("renee", "tokenizer"): tuple(name.replace("own", "wordpiece") for name in TOKENIZERS),
+        ("renee", "tokenizer"): TOKENIZERS,
         ("renee", "precision"): ("auto", *PRECISIONS),
         ("cascadexml", "tree_source"): SOURCES,
-        ("cascadexml", "path_score"): tuple(name.replace("fading", "decayed") for name in get_args(Scores)),
+        ("cascadexml", "path_score"): get_args(PathScore),
         ("spartex", "group"): GROUPS,
         ("spartex", "loss"): LOSSES,
         ("spartex", "projection_activation"): ACTIVATIONS,
         ("spartex", "prune"): (*PRUNE, "none"),
         ("spartex", "prune_scope"): SCOPES,
-        ("spartex", "regrow"): GROWTH,
-        ("spartex", "regrow_init"): STARTS,
-        ("spartex", "init_connections"): CONNECT,
+        ("spartex", "regrow"): REGROW,
+        ("spartex", "regrow_init"): REGROW_INITS,
+        ("spartex", "init_connections"): INIT_CONNECTIONS,
         ("linear", "token_pattern"): get_args(TokenPattern),
         ("linear", "post_processor"): get_args(PostProcessor),
     }

@@ -15,7 +15,7 @@ from megalabel.training.optim.row_sparse import RowAdam, RowSGD
 from megalabel.types import Positives
 
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
-PAIRS = Positives.of(torch.tensor([0, 1, 2, 3, 3]), torch.tensor([1, 4, 0, 6, 2]))
+PAIRS = Positives.from_pairs(torch.tensor([0, 1, 2, 3, 3]), torch.tensor([1, 4, 0, 6, 2]))
 
 
 def head(beams=(3,), **settings) -> CascadeHead:
@@ -52,7 +52,7 @@ def test_rows_that_are_no_candidates_stay_as_they_are():
     one = head(beams=(1,))
     optimizer = RowAdam(one, 0.05, 0.1)
     before = [p.detach().clone() for p in one.parameters()]
-    positives = Positives.of(torch.tensor([0, 1]), torch.tensor([3, 1]))  # both in the first cluster
+    positives = Positives.from_pairs(torch.tensor([0, 1]), torch.tensor([3, 1]))  # both in the first cluster
     one.loss(views(0)[:2], positives).backward()
     optimizer.step()
     assert not torch.equal(one.weights[1][:3], before[1][:3])

@@ -76,7 +76,7 @@ def test_a_damaged_model_is_refused(finished, tmp_path):
     head.unlink()
     with pytest.raises(FormatError, match=r"head\.safetensors"):
         megalabel.load(tmp_path / "r")
-    with pytest.raises(FormatError, match="missing"):
+    with pytest.raises(FormatError, match="no such folder"):
         megalabel.load(tmp_path / "nothing")
 
 
@@ -87,9 +87,9 @@ def test_code_from_elsewhere_is_not_run(finished, tmp_path):
     shutil.copytree(out / "model", tmp_path / "m")
     with edited(tmp_path / "m") as manifest:
         manifest["head"]["class"] = "subprocess:Popen"
-    with pytest.raises(FormatError, match="code that is not megalabel's"):
+    with pytest.raises(FormatError, match="not part of megalabel"):
         megalabel.load(tmp_path / "m")
-    with pytest.raises(FormatError, match="is no Head"):
+    with pytest.raises(FormatError, match="is not a Head"):
         megalabel.load(tmp_path / "m", trust=["subprocess"])
 
 

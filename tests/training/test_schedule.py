@@ -1,4 +1,4 @@
-"""The three phases of CascadeXML's schedule."""
+"""Schedules of learning rates: the three phases of CascadeXML, and warm-ups with what follows them."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from torch import nn
 from megalabel.errors import SettingError
 from megalabel.training.optim.groups import Optimizers
 from megalabel.training.optim.lazy_adam import LazyAdam
-from megalabel.training.optim.schedule import ThreePhase, WarmupCosine
+from megalabel.training.optim.schedule import ThreePhase, WarmupConstant, WarmupCosine
 
 
 def test_up_level_down_with_beta_against_the_rate():
@@ -46,3 +46,27 @@ def test_every_adam_follows_and_a_schedule_without_beta_leaves_it():
     optimizers.follow(WarmupCosine(steps=60, warmup=0), 59)
     assert optimizers["two"].betas == (0.85, 0.999)
     assert optimizers["two"].param_groups[0]["lr"] < 0.01
+
+
+def test_a_constant_rate_after_the_warm_up():
+    for schedule in (WarmupConstant(40, 3), WarmupConstant(40, 0.1 - 1e-9)):
+        assert schedule.warmup_steps == 3
+        assert [schedule(step) for step in range(5)] == [0.25, 0.5, 0.75, 1, 1]
+        assert schedule(10**6) == 1
+        assert schedule.beta1(0) is None
+    assert WarmupConstant(40, 0)(0) == 1
+    assert WarmupConstant(40, 3) == WarmupConstant(40, 3) != WarmupCosine(40, 3)
+
+
+def test_half_a_cosine_after_the_warm_up():
+    schedule = WarmupCosine(40, 0.25)
+    assert [schedule(step) for step in (0, 9, 10, 25)] == pytest.approx([1 / 11, 10 / 11, 1, 0.5])
+    assert 0 < schedule(39) < 0.01
+
+
+@pytest.mark.parametrize("kind", [WarmupConstant, WarmupCosine])
+def test_a_warm_up_as_long_as_the_run_is_refused(kind):
+    for warmup in (40, 5000, -1):
+        with pytest.raises(SettingError) as caught:
+            kind(40, warmup)
+        assert caught.value.where == "warmup"

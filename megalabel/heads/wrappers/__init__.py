@@ -1,1 +1,1 @@
-"""Heads around another head."""
+"""Heads that wrap another head."""

@@ -1,4 +1,4 @@
-"""A classifier over label clusters beside a head, which gives the encoder gradients early on and then fades."""
+"""A classifier over label clusters beside a head, which gives the encoder gradients in early epochs."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from megalabel.types import Positives
 
 
 class WithAuxiliary(Wrapper):
-    """Trains with (1 - s) · loss of the head + s · loss over clusters, s fading to 0 (Spartex, NeurIPS 2024).
+    """Trains with (1 - s) · loss of the head + s · loss over clusters, s decaying to 0 (Spartex, NeurIPS 2024).
 
     A sparse output layer gives an untrained encoder poor gradients. So a dense linear classifier over a few
-    thousand clusters of labels reads the same view (of several views, the last), and a text's clusters are those
-    of its labels. Its loss is binary cross-entropy, the **mean** over texts and clusters. The two losses are mixed
-    as they are: beside a head whose loss is a *sum* over labels the clusters hardly count, so that a share belongs
-    to a reduction; and beside such a head the means of several micro-batches are summed.
+    thousand clusters of labels reads the same view (the last, if there are several); the clusters of a text are
+    those of its labels. Its loss is binary cross-entropy, the **mean** over texts and clusters. The two losses are
+    not rescaled: beside a head whose loss is a *sum* over labels the clusters hardly contribute, so `loss_weight`
+    must suit the reduction, and the means of several micro-batches are summed.
 
-    s falls along half a cosine from `share` at step 0 to 0 at step `until`. From then on the loss is the head's
-    alone, and the classifier costs nothing and has no gradient. `after_step` counts the steps; the count is saved.
-    Only the head predicts, and `without_auxiliary` is what a saved model needs of it.
+    s decays along half a cosine from `loss_weight` at step 0 to 0 at step `until`. From then on the loss is that
+    of the head, and the classifier costs nothing and gets no gradient. `after_step` counts the steps; the count is
+    saved. Predictions are those of the head, and `without_auxiliary` returns the part that a saved model needs.
 
-    The classifier `auxiliary` needs an optimizer of its own: one that acts in the backward pass, or by row, finds
-    the head alone.
+    The classifier `auxiliary` needs an optimizer of its own, since optimizers that act in the backward pass or per
+    row only train the head.
 
     Args:
-        head: what is wrapped, of any number of views.
+        head: the head to wrap, with any number of views.
         clusters: (L,) integers, the cluster of each label, 0 to C - 1.
-        share: s at the first step, from 0 to below 1; at 0 there is no classifier to train.
-        until: the step from which the head is alone, 1 or more (Spartex: 8 to 15 epochs of 50 to 110).
-        generator: where the classifier's first weights are drawn from; None for torch's own.
+        loss_weight: s at step 0, from 0 to below 1; with 0 there is no classifier to train.
+        until: the step from which on the head is trained alone, 1 or more (Spartex: 8 to 15 epochs of 50 to 110).
+        generator: random generator of the classifier's initial weights; None for torch's default.
 
     Raises:
-        SettingError: an argument out of range, clusters that are not of these labels, a cluster without labels.
+        SettingError: an argument is out of range, or clusters do not fit the labels, or a cluster has no labels.
     """
 
     def __init__(
@@ -51,103 +51,103 @@ class WithAuxiliary(Wrapper):
         head: Head,
         clusters: Tensor,
         *,
-        share: float,
+        loss_weight: float,
         until: int,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(head)
         check_arguments(
-            ("share", share, "from 0 to below 1", 0 <= share < 1),
+            ("loss_weight", loss_weight, "from 0 to below 1", 0 <= loss_weight < 1),
             ("until", until, "a step, 1 or more", until >= 1 and until % 1 == 0),
         )
-        self.share, self.until = float(share), int(until)
+        self.loss_weight, self.until = float(loss_weight), int(until)
         n_clusters = _checked(clusters, head.n_labels)
         self.auxiliary = ClusterClassifier(n_clusters, head.dim, generator=generator)
         self.register_buffer("clusters", clusters.detach().clone().long())
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        # Where the value of the head's loss is not computed, there is no use for this one's.
+        # The value of this loss is computed only in the steps in which that of the head is.
         self._loss_every = max((part.loss_every for part in having(head, UpdatesInBackward)), default=1)
         self._step = 0
         self._last: tuple[float, Tensor, Tensor | None] | None = None
 
-    def share_at(self, step: int) -> float:
+    def weight_at(self, step: int) -> float:
         """s at a step."""
-        return self.share * 0.5 * (1 + math.cos(math.pi * step / self.until)) if step < self.until else 0.0
+        return self.loss_weight * 0.5 * (1 + math.cos(math.pi * step / self.until)) if step < self.until else 0.0
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
-        """The two losses, mixed: (B, V, D) to a scalar."""
+        """The weighted sum of the two losses: (B, V, D) to a scalar."""
         main = self.head.loss(views, positives)
-        share = self.share_at(int(self.get_buffer("step")))
+        weight = self.weight_at(int(self.get_buffer("step")))
         logged = main.detach() if self.reduction == "mean" else main.detach() / max(len(views), 1)
-        if share == 0:
-            self._last = share, logged, None
+        if weight == 0:
+            self._last = weight, logged, None
             return main
-        clusters = Positives.of(positives.rows, self.get_buffer("clusters")[positives.labels])
-        beside = self.auxiliary.loss(views[:, -1], clusters, value=self._step % self._loss_every == 0)
-        self._last = share, logged, beside.detach()
-        return (1 - share) * main + share * beside
+        clusters = Positives.from_pairs(positives.rows, self.get_buffer("clusters")[positives.labels])
+        auxiliary = self.auxiliary.loss(views[:, -1], clusters, value=self._step % self._loss_every == 0)
+        self._last = weight, logged, auxiliary.detach()
+        return (1 - weight) * main + weight * auxiliary
 
     def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:
-        """Counts the step, for the share."""
+        """Counts the step, on which the weight depends."""
         super().after_step(step, optimizers)
         self._step = step + 1
         self.get_buffer("step").fill_(step + 1)
 
     def metrics(self) -> dict[str, float]:
-        """Those of the head, and of the last batch the share and both losses; the main one per text if a sum."""
+        """Those of the head, and of the last batch the weight and both losses; a summed main loss is per text."""
         found, last = super().metrics(), self._last
         if last is not None:
-            share, main, beside = last
-            found["auxiliary share"] = share
+            weight, main, auxiliary = last
+            found["auxiliary weight"] = weight
             if not main.isnan():
                 found["main loss"] = float(main)
-            if beside is not None and not beside.isnan():
-                found["auxiliary loss"] = float(beside)
+            if auxiliary is not None and not auxiliary.isnan():
+                found["auxiliary loss"] = float(auxiliary)
         return found
 
     def config(self) -> dict[str, Any]:
-        """The head, the number of clusters, and how the share fades."""
+        """The head, the number of clusters, and how the weight decays."""
         return {
             "head": described(self.head),
             "clusters": self.auxiliary.n_labels,
-            "share": self.share,
+            "loss_weight": self.loss_weight,
             "until": self.until,
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        """A head of the same shape, its weights and clusters still to be loaded."""
+        """Makes a head of the same shape; its weights and clusters are still to be loaded."""
         head = built(config["head"], folder)
         clusters = torch.arange(head.n_labels) * config["clusters"] // head.n_labels
-        return cls(head, clusters, share=config["share"], until=config["until"])
+        return cls(head, clusters, loss_weight=config["loss_weight"], until=config["until"])
 
     def extra_repr(self) -> str:
-        """What print(head) shows."""
-        return f"share={self.share:g}, until={self.until}"
+        """Returns the part of repr(head) inside the parentheses."""
+        return f"loss_weight={self.loss_weight:g}, until={self.until}"
 
 
 class ClusterClassifier(nn.Module):
-    """A dense linear classifier, trained by gradients and dropped after training.
+    """A dense linear classifier that is trained by ordinary gradients and dropped after training.
 
-    It is no head: an optimizer of the head must not take it along.
+    It is not a `Head`, so that the optimizers of the wrapped head do not train it.
 
     Args:
         n_clusters: C.
         dim: D, the width of a view.
-        generator: where initial weights are drawn from; None for torch's own.
+        generator: random generator of the initial weights; None for torch's default.
     """
 
     def __init__(self, n_clusters: int, dim: int, *, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.n_labels, self.dim = n_clusters, dim
-        spread = (3 * dim) ** -0.5  # of a uniform distribution within 1/√D, torch's for a linear layer
-        self.weight = nn.Parameter(torch.empty(n_clusters, dim).normal_(0, spread, generator=generator))
+        std = (3 * dim) ** -0.5  # that of a uniform distribution in ±1/√D, as in nn.Linear
+        self.weight = nn.Parameter(torch.empty(n_clusters, dim).normal_(0, std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(n_clusters))
 
     def loss(self, x: Tensor, positives: Positives, *, value: bool = True) -> Tensor:
         """Binary cross-entropy, the mean over texts and clusters: (B, D) to a scalar.
 
-        value: whether its value is wanted; if not it is NaN, and trains all the same.
+        With `value` False the value is not computed and is NaN; the gradients are the same.
         """
         device, dtype = x.device.type, None
         if device == "cuda" and torch.is_autocast_enabled(device):
@@ -166,7 +166,7 @@ class ClusterClassifier(nn.Module):
 
 
 def without_auxiliary(head: Head) -> Head:
-    """The head inside of a `WithAuxiliary`, any other head itself: `Recipe.inference_head` of such a recipe."""
+    """The head inside a `WithAuxiliary`, or any other head itself, for `Recipe.inference_head`."""
     return head.head if isinstance(head, WithAuxiliary) else head
 
 
@@ -185,7 +185,7 @@ def _checked(clusters: Tensor, n_labels: int) -> int:
         found = f"cluster {int(sizes.argmin())} of {len(sizes):,} has no labels"
     raise SettingError(
         found,
-        wanted=f"({n_labels},) integers from 0 up, with no number left out",
+        wanted=f"({n_labels},) integers from 0 without gaps",
         next_step="take them from megalabel.labels.grouping.auxiliary_clusters",
         where="clusters",
     )

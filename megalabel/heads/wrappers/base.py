@@ -1,4 +1,4 @@
-"""A head around another one, which it changes in one respect."""
+"""`Wrapper`, the base class of heads around another head."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from megalabel.types import Positives, TopK
 
 
 class Wrapper(Head):
-    """Holds `head` and does as it does. A subclass overrides what it changes, and writes `config`.
+    """Forwards to the head that it wraps. A subclass overrides what it changes, and implements `config`.
 
-    The hooks reach the head by themselves (`Head`), and optimizers find its abilities inside.
+    The hooks reach the inner head by default (see `Head`), and optimizers find its abilities inside the wrapper.
 
     Args:
-        head: what is wrapped.
+        head: the head to wrap.
     """
 
     def __init__(self, head: Head) -> None:
@@ -30,5 +30,5 @@ class Wrapper(Head):
     def topk(
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
-        """The best labels of the head."""
+        """The k best labels of the head."""
         return self.head.topk(views, k, exclude=exclude, row_to_label=row_to_label)

@@ -1,4 +1,4 @@
-"""Labels divided among several heads: in a tree's order, or the frequent ones in a head of their own."""
+"""Labels divided among several heads, such as the frequent ones in a dense head and the rest in a sparse one."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from megalabel.types import Positives, TopK
 
 
 class PartitionedHead(LabelPrior, Head):
-    """The first labels of an order belong to the first head, the next ones to the second, and so on.
+    """Assigns the first labels of an order to the first head, the next ones to the second, and so on.
 
-    So neighbors in a sparse head, which may share their inputs, can be neighbors in a label tree; and the most
-    frequent labels can have a dense head of their own (HASTE, ICML 2026). A single part only has its labels
+    So neighbors in a sparse head, which may share their inputs, can be neighbors in a label tree, and the most
+    frequent labels can have a dense head of their own (HASTE, ICML 2026). With a single part the labels are only
     reordered.
 
-    The loss is the one over all labels together: parts whose loss is a sum are summed, parts whose loss is a mean
-    over texts and labels count by their fraction of the labels, so that the result is the mean over all.
+    The loss is that over all labels: losses of parts that are sums are added; those that are means over texts and
+    labels are weighted by the fraction of the labels, so that the result is the mean over all labels.
 
-    Memory: 8 bytes per label, and from the first prediction on 16 more.
+    Memory: 8 bytes per label, and 16 more from the first prediction on.
 
     Args:
         parts: heads that read the same views and together have L labels.
-        order: (L,) int64, a permutation of 0 to L - 1: row r of a part that begins at position p is label
+        order: (L,) int64, a permutation of 0 to L - 1: row r of a part that begins at position p belongs to label
             order[p + r].
 
     Raises:
-        SettingError: no parts; parts that do not fit each other, or that mix sums and means; an order that is
-            not one of their labels.
+        SettingError: there are no parts, parts do not match each other, some losses are sums and some means, or
+            the order is not a permutation of the labels.
     """
 
     def __init__(self, parts: Sequence[Head], order: Tensor) -> None:
@@ -52,7 +52,7 @@ class PartitionedHead(LabelPrior, Head):
         self.reduction, self.score_type = first.reduction, first.score_type
         self.n_labels = sum(part.n_labels for part in parts)
         self.starts = [0, *accumulate(part.n_labels for part in parts)]
-        self.register_buffer("place", _positions(order, self.n_labels))
+        self.register_buffer("label_to_row", _label_to_row(order, self.n_labels))
 
     @property
     def heads(self) -> list[Head]:
@@ -61,8 +61,8 @@ class PartitionedHead(LabelPrior, Head):
 
     @property
     def order(self) -> Tensor:
-        """(L,) int64, the label at each position; a new tensor each time."""
-        return self.get_buffer("place").argsort()
+        """(L,) int64, the label of each row over all parts; each access makes a new tensor."""
+        return self.get_buffer("label_to_row").argsort()
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The loss over all labels: (B, V, D) to a scalar."""
@@ -77,7 +77,7 @@ class PartitionedHead(LabelPrior, Head):
     def topk(
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
-        """The k best of what the parts rank best: (B, V, D) to ids and scores (B, k)."""
+        """The k best of the best labels of the parts: (B, V, D) to ids and scores (B, k)."""
         self.check_views(views)
         return topk_by_rows(lambda hidden: self._topk(views, k, hidden), k, exclude, row_to_label)
 
@@ -85,28 +85,30 @@ class PartitionedHead(LabelPrior, Head):
         ids, scores = [], []
         excluded = self._split(exclude) if exclude is not None else [None] * len(self.parts)
         for part, pairs, (rank, sorted_labels) in zip(self.heads, excluded, self._sorted_labels(), strict=True):
-            hidden = Positives.of(pairs.rows, rank[pairs.labels]) if pairs is not None and len(pairs) else None
+            hidden = (
+                Positives.from_pairs(pairs.rows, rank[pairs.labels]) if pairs is not None and len(pairs) else None
+            )
             found = part.topk(views, k, exclude=hidden, row_to_label=rank)
             ids.append(torch.where(found.ids < 0, -1, sorted_labels[found.ids]))
             scores.append(found.scores)
         return best_of(torch.cat(ids, dim=1), torch.cat(scores, dim=1), k)
 
     def _split(self, pairs: Positives) -> list[Positives]:
-        """The pairs of each part, with its own rows as labels."""
+        """The pairs of each part, with rows of the part as labels."""
         check_labels(pairs, self.n_labels)
-        position = self.get_buffer("place")[pairs.labels]
+        rows = self.get_buffer("label_to_row")[pairs.labels]
         parts = []
         for start, stop in pairwise(self.starts):
-            inside = (position >= start) & (position < stop)
-            parts.append(Positives.of(pairs.rows[inside], position[inside] - start, pairs.texts))
+            inside = (rows >= start) & (rows < stop)
+            parts.append(Positives.from_pairs(pairs.rows[inside], rows[inside] - start, pairs.texts))
         return parts
 
     def _sorted_labels(self) -> list[tuple[Tensor, Tensor]]:
-        """For each part, the rank of each row's label among the labels of the part, and these labels, rising.
+        """For each part, the rank of each row's label among the labels of the part, and these labels, ascending.
 
-        A part names its rows by rank, since ties go to the lower rank just as to the lower label.
+        A part ranks its rows under these ranks, so that ties go to the lower label.
         """
-        return memo_on([self.get_buffer("place")], "ranks", self._ranks, key=tuple(self.starts))
+        return memo_on([self.get_buffer("label_to_row")], "ranks", self._ranks, key=tuple(self.starts))
 
     def _ranks(self) -> list[tuple[Tensor, Tensor]]:
         order, found = self.order, []
@@ -116,66 +118,65 @@ class PartitionedHead(LabelPrior, Head):
         return found
 
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
-        """Starts the bias of each part at the labels' frequencies: (L,) counts among `n_texts` training texts.
+        """Initializes the biases of all parts from (L,) counts among `n_texts` training texts.
 
         Raises:
-            SettingError: a part that cannot, counts that are not of these labels and texts.
+            SettingError: a part does not support it, or the counts do not fit these labels and texts.
         """
         counts = torch.as_tensor(label_counts)
         if counts.shape != (self.n_labels,):
             raise SettingError(
                 f"label counts of shape {tuple(counts.shape)}",
-                wanted=f"one for each of {self.n_labels:,} labels",
-                next_step="count each label's training texts",
+                wanted=f"({self.n_labels},), the number of training texts of each label",
                 where="label_counts",
             )
         order = self.order.to(counts.device)
         for part, (start, stop) in zip(self.heads, pairwise(self.starts), strict=True):
             if not isinstance(part, LabelPrior):
                 raise SettingError(
-                    f"a {type(part).__name__}, whose bias cannot start at the labels' frequencies",
+                    f"a {type(part).__name__}, which has no init_prior",
                     wanted="parts with init_prior, such as DenseHead and SparseHead",
-                    next_step="leave the prior out",
+                    next_step="do without init_prior",
                 )
             part.init_prior(counts[order[start:stop]], n_texts)
 
     def refresh(self, embeddings: TrainingEmbeddings) -> None:
-        """Refreshes each part, with its own labels."""
+        """Refreshes each part with its own labels."""
         for i, part in enumerate(self.heads):
             part.refresh(functools.partial(self._embeddings_of, i, embeddings))
 
     def _embeddings_of(self, i: int, embeddings: TrainingEmbeddings) -> tuple[Tensor, Positives]:
         views, positives = embeddings()
-        return views, self._split(positives.to(self.get_buffer("place").device))[i]
+        return views, self._split(positives.to(self.get_buffer("label_to_row").device))[i]
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Refuses an order that does not hold each label once: answers would name wrong labels."""
-        found = state_dict.get(f"{prefix}place")
+        """Checks that the stored order is a permutation, since predictions would have wrong labels otherwise."""
+        found = state_dict.get(f"{prefix}label_to_row")
         if found is not None:
-            _positions(found, self.n_labels)
+            _label_to_row(found, self.n_labels)
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def check_state(self) -> None:
         """Refuses an order that does not hold each label once, here and in the parts."""
-        check_permutation(self.get_buffer("place"), self.n_labels, "place")
+        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
         super().check_state()
 
     def config(self) -> dict[str, Any]:
-        """The parts; the order is among the tensors."""
+        """The parts; the order is stored among the tensors."""
         return {"parts": [described(part) for part in self.heads]}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        """A head of the same shape, its weights and order still to be loaded."""
+        """Makes a head of the same shape; its weights and order are still to be loaded."""
         parts = [built(part, folder) for part in config["parts"]]
-        for part in parts:  # a config is of shapes; whether losses are sums or means matters in training alone
+        for part in parts:  # configs hold shapes; the reduction only matters in training
             part.reduction = parts[0].reduction
         return cls(parts, torch.arange(sum(part.n_labels for part in parts)))
 
 
 def _check_parts(parts: Sequence[Head]) -> None:
     if not parts:
-        raise SettingError("no heads", wanted="one part or more", next_step="give the heads", where="parts")
+        raise SettingError("no heads", wanted="at least one part", where="parts")
     for part in parts:
         for name, value, wanted in (
             ("views", part.n_views, parts[0].n_views),
@@ -185,21 +186,21 @@ def _check_parts(parts: Sequence[Head]) -> None:
             if value != wanted:
                 raise SettingError(
                     f"a part with {name} {value} beside one with {name} {wanted}",
-                    wanted="parts that read the same views, and losses that are all sums or all means",
+                    wanted="parts with the same views and reduction",
                     next_step="make them with the same dim and reduction",
                     where="parts",
                 )
 
 
-def _positions(order: Tensor, n_labels: int) -> Tensor:
-    """The position of each label, (L,) int64."""
+def _label_to_row(order: Tensor, n_labels: int) -> Tensor:
+    """The inverse of an order: the row of each label, (L,) int64."""
     if order.shape == (n_labels,) and order.dtype == torch.int64:
-        place = order.argsort()
-        if torch.equal(order[place], torch.arange(n_labels, device=order.device)):
-            return place
+        rows = order.argsort()
+        if torch.equal(order[rows], torch.arange(n_labels, device=order.device)):
+            return rows
     raise SettingError(
-        f"an order {tuple(order.shape)}, {order.dtype}, that is not each label of the parts once",
+        f"an order of shape {tuple(order.shape)} and {order.dtype} that is not a permutation of the labels",
         wanted=f"({n_labels},) int64, a permutation of 0 to {n_labels - 1}",
-        next_step="take one from megalabel.labels.grouping",
+        next_step="use a function of megalabel.labels.grouping",
         where="order",
     )

@@ -1,4 +1,4 @@
-"""A linear layer between the encoder and a head, for heads whose labels read few entries of a wide vector."""
+"""A linear layer between the encoder and a head."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": nn.functional.relu,
     "gelu": nn.functional.gelu,
 }
-_TEXTS = 4096  # projected at a time, where activations are kept beside the result
+_TEXTS = 4096  # texts projected at a time by `refresh`
 
 
 class WithProjection(Wrapper):
-    """Projects the view before the head: activation(A x + a), from D to the head's own width.
+    """Applies activation(A x + a) to the view before the head, from width D to that of the head.
 
     With few inputs per label, labels can separate more texts on a wide layer than on the encoder's own outputs
-    (Spartex, NeurIPS 2024, trains a linear one of 4096 for Wiki10-31K; its predecessor, ECML 2023, one with ReLU).
-    The activation is used in training and in prediction alike. The products are in autocast's dtype where it is
-    on, else in float32; the head always gets float32. Where the head's optimizer acts in the backward pass,
-    `linear` needs one of its own.
+    (Spartex, NeurIPS 2024, trains a linear layer of width 4096 for Wiki10-31K; its predecessor, ECML 2023, one
+    with ReLU). The activation is used in training and in prediction. The products are in autocast's dtype where it
+    is on, else in float32; the head always gets float32. If the head's optimizer acts in the backward pass,
+    `linear` needs an optimizer of its own.
 
     Args:
-        head: what is wrapped, a head of one view; its `dim` is the layer's width.
+        head: the head to wrap, with one view; its `dim` is the width of the layer.
         dim: D, the width of the encoder's view.
         activation: "none" (Spartex), "relu" or "gelu".
-        generator: where the layer's first weights are drawn from, uniformly within ± 1/√D; None for torch's own.
+        generator: random generator of the layer's initial weights, uniform in ±1/√D; None for torch's default.
 
     Raises:
-        SettingError: a head of several views, an argument out of range.
+        SettingError: the head has several views, or an argument is out of range.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class WithProjection(Wrapper):
     def topk(
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
-        """The best labels of the head: (B, 1, D) to ids and scores (B, k)."""
+        """The k best labels of the head: (B, 1, D) to ids and scores (B, k)."""
         return self.head.topk(self._projected(views), k, exclude=exclude, row_to_label=row_to_label)
 
     @torch.no_grad()
@@ -84,14 +84,14 @@ class WithProjection(Wrapper):
         return ACTIVATIONS[self.activation](self.linear(views)).float()
 
     def config(self) -> dict[str, Any]:
-        """The head, and the layer's width and activation."""
+        """The head, and the width and activation of the layer."""
         return {"head": described(self.head), "dim": self.dim, "activation": self.activation}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
-        """A head of the same shape, its weights still to be loaded."""
+        """Makes a head of the same shape; its weights are still to be loaded."""
         return cls(built(config["head"], folder), config["dim"], activation=config["activation"])
 
     def extra_repr(self) -> str:
-        """What print(head) shows."""
+        """Returns the part of repr(head) inside the parentheses."""
         return f"dim={self.dim}, activation={self.activation}"

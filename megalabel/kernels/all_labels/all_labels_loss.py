@@ -1,28 +1,28 @@
-"""A loss over every label, summed, without ever holding more than a chunk of the logits.
+"""A loss summed over every label, computed with only one chunk of the logits in memory at a time.
 
     z[b, l] = x[b] · weight[l] + bias[l]
     loss    = scale · Σ_b Σ_l loss(z[b, l], y[b, l]),   y = 1 on the positives, else 0
 
-`label_loss.py` has the losses: binary cross-entropy with logits, and the squared hinge.
+The losses are in `label_loss.py`: binary cross-entropy with logits, and the squared hinge.
 
-The gradient by logits needs no loss value, so a training step that does not ask for the value costs three
-products (logits, embedding's gradient, weights' gradient) and nothing in the forward pass; a value that is
-wanted costs the logits once more. Source: Renée (Jain et al., MLSys 2023), which computes BCE's gradient
-by hand for the whole of L at once; going over L in chunks, each updated at once, is what we add.
+The gradient with respect to the logits does not need the value of the loss. A training step without the value
+costs three products (logits, gradient of the embedding, gradient of the weights) and nothing in the forward pass;
+with the value the logits are computed twice. Source: Renée (Jain et al., MLSys 2023), which writes down the
+gradient of BCE for all of L at once; processing L in chunks that are updated at once is our addition.
 
-Two ways to learn:
+There are two ways to train:
 
-* With a rule (`SGDRule`, `AdamRule`, or an `UpdateRule` of one's own) the backward pass updates the weights in
-  place, chunk by chunk, and the embedding's gradient comes from the weights *before* the update. Weights or a bias
-  that require no gradient stay as they are. There is no gradient buffer and no optimizer state but the moments.
-  The upstream gradient of the scalar multiplies the embedding's gradient; the weights' is multiplied by
-  upstream / step.loss_scale, so that a factor which belongs to the loss reaches them and the scale of a scaler
-  never does: Renée's split loss scaling, without which float16 training ends in NaN.
-* Without a rule this is an ordinary function: weight.grad and bias.grad appear, any optimizer works, and the
-  upstream gradient multiplies everything.
+* With a rule (`SGDRule`, `AdamRule` or another `UpdateRule`) the backward pass updates the weights in place, chunk
+  by chunk, and the gradient of the embedding is that of the weights *before* the update. Weights or a bias that
+  require no gradient do not change. There is no gradient buffer, and the only optimizer state are the moments. The
+  upstream gradient of the scalar multiplies the gradient of the embedding; that of the weights is multiplied by
+  upstream / step.loss_scale, so that factors of the loss reach the weights and the scale of a loss scaler does
+  not: this is Renée's split loss scaling, without which float16 training diverges.
+* Without a rule this is an ordinary differentiable function: weight.grad and bias.grad are set, any optimizer
+  works, and the upstream gradient multiplies all gradients.
 
-How it runs: on a CPU each of torch's threads owns a range of labels (`core/threads.py`), on CUDA
-one chunk follows the other; both run `label_pass.py`. `plain` is the definition: tests trust it.
+On a CPU each of torch's threads processes a range of labels (`core/threads.py`); on CUDA chunks are processed one
+after the other. Both run `label_pass.py`. `plain` is the reference implementation of the tests.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels import label_loss, label_pass
-from megalabel.kernels.all_labels.label_pass import Chunks, Ones, Request
+from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells, Request
 from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, accumulator_dtype
@@ -49,7 +49,7 @@ COMPUTE_DTYPES = (None, torch.float32, torch.bfloat16, torch.float16)
 
 
 def plain(x: Tensor, weight: Tensor, bias: Tensor | None, positives: Positives, loss: str = "bce") -> Tensor:
-    """The same loss as one dense expression that autograd differentiates; holds several B×L matrices."""
+    """The same loss as one dense expression with autograd; allocates several B×L matrices."""
     z = x.to(weight.dtype) @ weight.t()
     if bias is not None:
         z = z + bias
@@ -73,30 +73,30 @@ def all_labels_loss(
     """The loss of all labels, summed over texts and labels, times `scale`.
 
     Args:
-        x: embeddings (B, D), any floating type.
-        weight: (L, D) float32 or float64; with a rule any type in its WEIGHT_DTYPES, and without gradients
-            (no_grad) any floating type.
-        bias: (L,) of the same type, or None.
-        positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
+        x: embeddings (B, D), any floating dtype.
+        weight: (L, D) float32 or float64; with a rule any dtype in its WEIGHT_DTYPES, and without gradients
+            (no_grad) any floating dtype.
+        bias: (L,) of the same dtype, or None.
+        positives: the pairs with target 1, in any order; repeated pairs count once.
         loss: "bce", binary cross-entropy with logits, or "squared_hinge".
         scale: multiplies value and gradients; 1 / (B·L) makes the sum a mean.
-        rule: the in-place update that the backward pass makes; None for ordinary gradients.
-        step: where this micro-batch stands within its optimizer step; the backward pass hands it to the rule.
-        value: whether the number is wanted, at the price of one more product. Without gradients (no_grad) it
-            is always computed.
-        chunk: labels at a time, None for what suits the caches. Results depend on it by rounding only.
-        compute_dtype: the type of the matrix products, None for the weights' own. Weights and
-            momentum stay as they are; the embedding's gradient is summed in the weights' type, at least float32.
+        rule: the update that the backward pass makes in place; None for ordinary gradients.
+        step: the position of this micro-batch within its optimizer step, which is passed to the rule.
+        value: whether to compute the value, which costs one more product. Without gradients (no_grad) it is always
+            computed.
+        chunk: number of labels processed at a time; None to choose it by the cache sizes. It affects rounding
+            only.
+        compute_dtype: dtype of the matrix products, None for that of the weights. Weights and momentum keep their
+            dtype; the gradient of the embedding is accumulated in that of the weights, at least float32.
 
     Returns:
-        A scalar, float32 (float64 for float64 weights); NaN, but connected to the graph, when the value is
-        not wanted.
+        A scalar, float32 (float64 for float64 weights); NaN, but connected to the graph, if `value` is False.
 
     Raises:
-        SettingError: shapes or types that do not fit, an unknown loss, a scale that is not finite; under a rule,
+        SettingError: shapes or dtypes that do not match, an unknown loss, a scale that is not finite; with a rule,
             weights that share memory; or training has diverged, that is, the embeddings, the loss, the upstream
-            gradient under a rule, or the embedding's gradient are not finite (float16 products excepted in the
-            last case: under a loss scale inf is normal there, and the scaler deals with it).
+            gradient with a rule, or the gradient of the embedding are not finite (float16 products excepted in the
+            last case, since the loss scaler handles their overflows).
         DataError: a positive pair outside (B, L).
     """
     _check(x, weight, bias, chunk, compute_dtype)
@@ -108,12 +108,12 @@ def all_labels_loss(
         check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
     task = _Task(positives, loss, scale, rule, step, wanted, chunk, compute_dtype)
-    found: Tensor = _AllLabelsLoss.apply(x, weight, bias, task)
+    found: Tensor = _AllLabelsLoss.apply(x, weight, bias, task)  # type: ignore[no-untyped-call]
     return found
 
 
 class _Task(NamedTuple):
-    """What of the arguments is no tensor that may have a gradient."""
+    """The arguments that are not tensors with gradients."""
 
     positives: Positives
     loss: str
@@ -128,8 +128,8 @@ class _Task(NamedTuple):
 class _AllLabelsLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, task: _Task) -> Tensor:
-        chunks = Chunks.of(weight.shape[0], weight.shape[1], x.shape[0], x.device, task.chunk)
-        ones = Ones.of(task.positives, x.shape[0], chunks)
+        chunks = Chunks.for_shape(weight.shape[0], weight.shape[1], x.shape[0], x.device, task.chunk)
+        ones = PositiveCells.from_positives(task.positives, x.shape[0], chunks)
         inputs = x.to(task.compute_dtype or weight.dtype)
         must_be_finite(x, "the embeddings that the encoder gave")
         if task.rule is None:
@@ -197,7 +197,7 @@ def _check(
 
 
 def _check_weight_type(weight: Tensor, rule: UpdateRule | None) -> None:
-    """Refuses weights that nothing here can train: narrow ones, unless the rule handles them."""
+    """Raises SettingError for weights that cannot be trained: narrow dtypes, unless the rule supports them."""
     trained = (torch.float32, torch.float64) if rule is None else rule.WEIGHT_DTYPES
     if weight.dtype in trained or (weight.is_floating_point() and not torch.is_grad_enabled()):
         return

@@ -1,14 +1,14 @@
-"""Losses of one logit for each text and label, summed: their definition, their value and their gradient.
+"""Losses of one logit per text and label, summed: reference, value and gradient.
 
     bce             softplus(z) − y z               dz = sigmoid(z) − y          y = 1 on the positives, else 0
     squared_hinge   max(0, 1 − s z)²                dz = −2 s max(0, 1 − s z)    s = 1 on the positives, else −1
 
-Always sums over texts and labels; who wants a mean multiplies by 1 / (B·L). The squared hinge is that of
-Schultheis and Babbar (ECML 2023); its gradient is exactly 0 where a logit is right by a margin, and a sparse layer
-has no more work with it then.
+Losses are sums over texts and labels; a factor of 1 / (B·L) makes them means. The squared hinge is that of
+Schultheis and Babbar (ECML 2023); its gradient is exactly 0 where the margin is met, which a sparse layer
+exploits.
 
-`value_` and `gradient_` work in place on a chunk (n, B) of logits, labels by texts, whose positives are flat
-positions, each once (`label_pass.Ones`).
+`value_` and `gradient_` work in place on a chunk (n, B) of logits, labels by texts, whose positives are given as
+distinct flat indices (`label_pass.PositiveCells`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def check_loss(loss: str) -> None:
 
 
 def plain(loss: str, z: Tensor, positives: Positives) -> Tensor:
-    """The definition, z (B, L) to a scalar that autograd differentiates; holds several B×L matrices."""
+    """The reference implementation, z (B, L) to a scalar with autograd; allocates several B×L matrices."""
     check_loss(loss)
     y = torch.zeros_like(z)
     y[positives.rows, positives.labels] = 1
@@ -40,34 +40,34 @@ def plain(loss: str, z: Tensor, positives: Positives) -> Tensor:
     return (1 - (2 * y - 1) * z).clamp_min(0).square().sum()
 
 
-def gradient_(loss: str, z: Tensor, places: Tensor) -> Tensor:
-    """Overwrites the logits z (n, B) of a chunk with the loss's gradient by them, in z's type."""
+def gradient_(loss: str, z: Tensor, cells: Tensor) -> Tensor:
+    """Overwrites the logits z (n, B) of a chunk with the gradient of the loss with respect to them."""
     flat = z.view(-1)
     if loss == "bce":
         z.sigmoid_()
-        if len(places):
-            flat.index_add_(0, places, z.new_full((1,), -1.0).expand(len(places)))
+        if len(cells):
+            flat.index_add_(0, cells, z.new_full((1,), -1.0).expand(len(cells)))
         return z
-    # With the positives' logits turned round, all are wrong by max(0, 1 + z).
-    _negate(flat, places)
+    # With the signs of the positives' logits flipped, the loss of every cell is max(0, 1 + z)².
+    _negate(flat, cells)
     z.add_(1).clamp_min_(0).mul_(2)
-    _negate(flat, places)
+    _negate(flat, cells)
     return z
 
 
-def value_(loss: str, z: Tensor, places: Tensor) -> Tensor:
-    """The chunk's loss, a float64 scalar; overwrites z (n, B), which is float32 or float64."""
+def value_(loss: str, z: Tensor, cells: Tensor) -> Tensor:
+    """The loss of the chunk, a float64 scalar; overwrites z (n, B), which is float32 or float64."""
     if loss == "bce":
-        ones = z.view(-1)[places].sum(dtype=torch.float64)
+        ones = z.view(-1)[cells].sum(dtype=torch.float64)
         return softplus_sum(z).sub_(ones)
-    _negate(z.view(-1), places)
+    _negate(z.view(-1), cells)
     return z.add_(1).clamp_min_(0).square_().sum(1).sum(dtype=torch.float64)
 
 
 def softplus_sum(z: Tensor) -> Tensor:
     """Σ softplus(z) = Σ max(z, 0) + Σ log(1 + e^−|z|) as a float64 scalar; overwrites z (n, B).
 
-    Logarithms are dear, so sixteen factors share one: (1 + u)(1 + v) = 1 + (u + v + uv) keeps tiny u exact.
+    Logarithms are expensive, so sixteen factors share one: (1 + u)(1 + v) = 1 + (u + v + uv) is exact for tiny u.
     """
     total = z.clamp_min(0).sum(1).sum(dtype=torch.float64)
     u = z.abs_().neg_().exp_()
@@ -80,6 +80,6 @@ def softplus_sum(z: Tensor) -> Tensor:
     return total
 
 
-def _negate(flat: Tensor, places: Tensor) -> None:
-    if len(places):
-        flat[places] = flat[places].neg_()
+def _negate(flat: Tensor, cells: Tensor) -> None:
+    if len(cells):
+        flat[cells] = flat[cells].neg_()

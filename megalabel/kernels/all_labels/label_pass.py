@@ -1,8 +1,8 @@
-"""One pass over the labels, chunk by chunk: the arithmetic under `all_labels_loss`, on any device.
+"""A pass over all labels in chunks: the computation behind `all_labels_loss`, for any device.
 
-What a chunk of n labels needs is small enough for a core's second-level cache, so its weights come from
-memory once and serve the logits, the embedding's gradient and the update. Logits are laid out (n, B), a
-label's row together, because positives are sorted by label and because the update then reads them in order.
+A chunk of n labels is small enough for a core's second-level cache, so its weights are read from memory once for
+the logits, the gradient of the embedding and the update. Logits are laid out as (n, B), one row per label, since
+positives are sorted by label and the update reads them in that order.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ _DEVICE_BYTES = 64 << 20  # on an accelerator a chunk only has to be large enoug
 
 
 def chunk_bytes(device: torch.device) -> int:
-    """What a chunk of labels may take with all that is made of it."""
+    """The memory that a chunk of labels may need, with everything computed from it."""
     return _CACHE_BYTES if device.type == "cpu" else _DEVICE_BYTES
 
 
 @dataclass(frozen=True)
 class Chunks:
-    """How the labels are cut: chunks of `size` labels, dealt out as `ranges` of chunk numbers."""
+    """How the labels are divided: chunks of `size` labels, assigned to threads as `ranges` of chunk numbers."""
 
     n_labels: int
     size: int
     ranges: list[range]
 
     @classmethod
-    def of(cls, n_labels: int, dim: int, n_texts: int, device: torch.device, size: int | None = None) -> Chunks:
-        """`size` labels a chunk, or what suits the caches when None."""
+    def for_shape(
+        cls, n_labels: int, dim: int, n_texts: int, device: torch.device, size: int | None = None
+    ) -> Chunks:
+        """Chunks of `size` labels; None to choose the size by the caches."""
         threads = thread_count(device)
         if size is None:
             per_label = 4 * (2 * dim + n_texts)
@@ -48,23 +50,23 @@ class Chunks:
         return cls(n_labels, min(size, n_labels), chunk_ranges(n_labels, min(size, n_labels), threads))
 
     def bounds(self, chunk: int) -> tuple[int, int]:
-        """First label of a chunk, and the one after its last."""
+        """The first label of a chunk, and the one after its last."""
         return chunk * self.size, min((chunk + 1) * self.size, self.n_labels)
 
 
 @dataclass(frozen=True)
-class Ones:
-    """Where the targets are 1, each pair once, ready to be picked out of a chunk's logits (n, B).
+class PositiveCells:
+    """The distinct cells with target 1, indexed by chunk.
 
-    places (P,) index into a flattened chunk; those of chunk c are places[cuts[c]:cuts[c + 1]].
+    cells (P,) are indices into a flattened chunk (n, B); those of chunk c are cells[cuts[c]:cuts[c + 1]].
     """
 
-    places: Tensor
+    cells: Tensor
     cuts: list[int]
 
     @classmethod
-    def of(cls, positives: Positives, n_texts: int, chunks: Chunks) -> Ones:
-        """Raises DataError when a pair lies outside (n_texts, n_labels)."""
+    def from_positives(cls, positives: Positives, n_texts: int, chunks: Chunks) -> PositiveCells:
+        """Indexes the positives; raises DataError if a pair lies outside (n_texts, n_labels)."""
         rows, labels = positives.rows, positives.labels
         n_chunks = chunks.ranges[-1].stop
         check_vectors(positives)
@@ -75,15 +77,15 @@ class Ones:
         advice = "check that data and head agree on the number of labels, batch and positives on texts"
         check_range("row", ends[0], ends[1], n_texts, advice)
         check_range("label", ends[2], ends[3], chunks.n_labels, advice)
-        if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.of sorts
+        if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.from_pairs sorts
             pairs = torch.unique(pairs)
         starts = torch.arange(n_chunks + 1, device=pairs.device) * (chunks.size * n_texts)
         cuts = torch.searchsorted(pairs, starts).tolist()
         return cls(pairs % (chunks.size * n_texts), cuts)
 
     def of_chunk(self, chunk: int) -> Tensor:
-        """The places within one chunk, (P_chunk,)."""
-        return self.places[self.cuts[chunk] : self.cuts[chunk + 1]]
+        """The cells of one chunk, (P_chunk,)."""
+        return self.cells[self.cuts[chunk] : self.cuts[chunk + 1]]
 
 
 def _out_of_order(pairs: Tensor) -> Tensor:
@@ -108,7 +110,9 @@ class _Product:
         return z, w
 
 
-def value(loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones, chunks: Chunks) -> Tensor:
+def value(
+    loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, positives: PositiveCells, chunks: Chunks
+) -> Tensor:
     """The loss summed over texts and labels, a float64 scalar; x (B, D) in the type that products run in."""
 
     def of_range(numbers: range) -> Tensor:
@@ -116,21 +120,21 @@ def value(loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, ones: Ones,
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         for c in numbers:
             z = logits(*chunks.bounds(c))[0].to(accumulator_dtype(weight.dtype))
-            total += value_(loss, z, ones.of_chunk(c))
+            total += value_(loss, z, positives.of_chunk(c))
         return total
 
     return torch.stack(run_ranges(of_range, chunks.ranges)).sum()
 
 
 class Request(NamedTuple):
-    """What a backward pass is asked for.
+    """What a backward pass should compute.
 
     Attributes:
-        wants: which gradients are wanted, of embedding, weight and bias.
-        scale: a factor of the embedding's gradient.
-        weight_scale: a factor of the gradients by weight and bias.
-        rule: spends the gradients by weight and bias, which are not given back; None to give them back.
-        step: the context in which the rule acts.
+        wants: which gradients are wanted: of embedding, weight and bias.
+        scale: a factor of the gradient of the embedding.
+        weight_scale: a factor of the gradients of weight and bias.
+        rule: applies the gradients of weight and bias, which are then not returned; None to return them.
+        step: the context of the rule.
     """
 
     wants: Wants
@@ -143,7 +147,7 @@ class Request(NamedTuple):
     def of_loss(
         cls, wants: Wants, upstream: float, scale: float, rule: UpdateRule | None, step: StepContext
     ) -> Request:
-        """The request of a loss times `scale`, given the gradient by it; a rule never sees the loss scale."""
+        """The request for a loss times `scale`; a rule gets gradients without the loss scale."""
         total = upstream * scale
         return cls(wants, total, total if rule is None else total / step.loss_scale, rule, step)
 
@@ -155,9 +159,10 @@ class Request(NamedTuple):
 
 @dataclass
 class Gradients:
-    """What a pass gives back, those of them that are wanted; of weight and bias none that a rule has spent.
+    """The gradients that a pass returns; None for those that are not wanted or that a rule has applied.
 
-    embedding: shaped as the x that the pass took, (B, D) or transposed (D, B). weight, bias: shaped as they are.
+    embedding: of the shape of the pass's x, (B, D) or transposed (D, B). weight, bias: of their parameters'
+    shapes.
     """
 
     embedding: Tensor | None = None
@@ -166,7 +171,7 @@ class Gradients:
 
     @classmethod
     def beside(cls, weight: Tensor | None, bias: Tensor | None) -> Gradients:
-        """With room for those of weight and bias that are there."""
+        """Allocates gradients of weight and bias, if they are given."""
         return cls(
             weight=None if weight is None else torch.empty_like(weight),
             bias=None if bias is None else torch.empty_like(bias),
@@ -174,7 +179,7 @@ class Gradients:
 
 
 def learning(weight: Tensor, bias: Tensor | None, wants: Wants) -> tuple[Tensor | None, Tensor | None]:
-    """Weight and bias, None for one whose gradient is not wanted: it is frozen, and a rule must not move it."""
+    """Weight and bias; None for one whose gradient is not wanted, so that a rule does not change it."""
     return weight if wants[1] else None, bias if wants[2] else None
 
 
@@ -183,14 +188,14 @@ def gradients(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    ones: Ones,
+    positives: PositiveCells,
     chunks: Chunks,
     request: Request,
 ) -> Gradients:
-    """The gradients with respect to (x, weight, bias), those of them that are wanted.
+    """The gradients with respect to (x, weight, bias) that are wanted.
 
-    With a rule weight and bias, if wanted, are changed in place instead of getting a gradient. x (B, D) is in the
-    type that products run in.
+    With a rule, weight and bias, if wanted, are updated in place and have no gradient. x (B, D) is in the dtype of
+    the matrix products.
     """
     wants, scale, weight_scale, rule, step = request
     wide = accumulator_dtype(weight.dtype)
@@ -204,7 +209,7 @@ def gradients(
         for c in numbers:
             start, stop = chunks.bounds(c)
             g, w = logits(start, stop)
-            gradient_(loss, g, ones.of_chunk(c))
+            gradient_(loss, g, positives.of_chunk(c))
             if embedding is not None:
                 _add_scaled(embedding, g.t(), w, scale, part)
             if rule is not None:

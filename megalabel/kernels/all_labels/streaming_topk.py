@@ -1,13 +1,13 @@
-"""The k best labels of each text, exactly, without ever holding more than a chunk of the scores.
+"""The exact k best labels of each text, computed with only one chunk of the scores in memory at a time.
 
     score[b, l] = x[b] · weight[l] + bias[l], in float32
-    labels[b]   = the k labels of highest score, ties to the lower label id, excluded pairs never
+    labels[b]   = the k labels of highest score without excluded pairs, ties to the lower label id
 
-`topk_of` does it for scores from anywhere, in rows whose labels may be in any order; `streaming_topk` for a
-dense table. On a CPU each of torch's threads owns a range of rows, scores a chunk at a time
-and passes it to numba's selection (`core/_cpu/select.py`), which skips blocks below the k-th best score so far.
-Elsewhere score and label id are packed into one integer, whose order is the order wanted, so that torch's
-top-k is deterministic under ties. `plain` and `plain_of` are the definition: tests trust them.
+`streaming_topk` works on a dense table of label vectors, `topk_of` on scores from any function, in rows whose
+labels may be in any order. On a CPU each of torch's threads scores the chunks of a range of rows and passes them
+to a selection compiled by numba (`core/_cpu/select.py`), which skips blocks below the k-th best score so far. On
+other devices score and label id are packed into one integer whose order is that of the ranking, so that torch's
+top-k breaks ties deterministically. `plain` and `plain_of` are the reference implementations of the tests.
 """
 
 from __future__ import annotations
@@ -33,13 +33,16 @@ _DEVICE_BYTES = 256 << 20
 
 
 def plain(x: Tensor, weight: Tensor, bias: Tensor | None, k: int, exclude: Positives | None = None) -> TopK:
-    """The answer of `streaming_topk` from one (B, L) matrix of scores and a stable sort."""
+    """The result of `streaming_topk` from one (B, L) matrix of scores and a stable sort."""
     return plain_of((x.to(weight.dtype) @ weight.t() + (0 if bias is None else bias)).float(), k, exclude)
 
 
-def plain_of(scores: Tensor, k: int, exclude: Positives | None = None, names: Tensor | None = None) -> TopK:
-    """The answer of `topk_of` from scores (B, L), column i of which belongs to label names[i]."""
-    scores = scores.clone() if names is None else torch.empty_like(scores).index_copy_(1, names, scores)
+def plain_of(scores: Tensor, k: int, exclude: Positives | None = None, row_to_label: Tensor | None = None) -> TopK:
+    """The result of `topk_of` for scores (B, L), where column i belongs to label row_to_label[i]."""
+    if row_to_label is None:
+        scores = scores.clone()
+    else:
+        scores = torch.empty_like(scores).index_copy_(1, row_to_label, scores)
     if exclude is not None:
         scores[exclude.rows, exclude.labels] = -torch.inf
     best, labels = scores.sort(dim=1, descending=True, stable=True)
@@ -55,25 +58,25 @@ def streaming_topk(
     k: int,
     exclude: Positives | None = None,
     *,
-    names: Tensor | None = None,
+    row_to_label: Tensor | None = None,
     chunk: int | None = None,
 ) -> TopK:
-    """Exact top k over all labels.
+    """Finds the exact top k over all labels of a dense table.
 
     Args:
         x: embeddings (B, D), any floating type.
         weight: (L, D).
         bias: (L,), or None.
         k: 1 or more. Where fewer than k labels are left, label -1 with score -inf fills the row.
-        exclude: pairs that are never given, in any order.
-        names: (L,) int64 permutation, the label of each row of `weight`; see `topk_of`.
-        chunk: labels at a time, None for what suits the caches.
+        exclude: pairs of text and label that are left out, in any order.
+        row_to_label: (L,) int64 permutation, the label of each row of `weight`; see `topk_of`.
+        chunk: number of labels scored at a time; None to choose it by the cache sizes.
 
     Returns:
         Labels (B, k) int64 and scores (B, k) float32 on x's device, best first.
 
     Raises:
-        SettingError: k or shapes that do not fit, or scores that are not finite.
+        SettingError: an invalid k, shapes that do not match, or scores that are not finite.
         DataError: an excluded pair outside (B, L).
     """
     _check_table(x, weight, bias)
@@ -89,7 +92,9 @@ def streaming_topk(
         return z if bias is None else z.add_(bias[start:stop])
 
     (n_labels, dim), n_texts = weight.shape, len(x)
-    return topk_of(score, n_labels, n_texts, k, exclude, device=x.device, width=dim, names=names, chunk=chunk)
+    return topk_of(
+        score, n_labels, n_texts, k, exclude, device=x.device, width=dim, row_to_label=row_to_label, chunk=chunk
+    )
 
 
 @torch.no_grad()
@@ -102,43 +107,43 @@ def topk_of(
     *,
     device: torch.device,
     width: int,
-    names: Tensor | None = None,
+    row_to_label: Tensor | None = None,
     chunk: int | None = None,
 ) -> TopK:
-    """Exact top k over the rows of a table that scores itself.
+    """Finds the exact top k over rows that a function scores.
 
     Args:
         score: (start, stop) ↦ the scores (B, n) of rows start to stop, contiguous or the transpose of something
-            contiguous (n, B), whichever comes cheaper; float32, on `device`. They are written to. On a CPU
-            several threads call it at once, each for its own rows.
+            contiguous (n, B), whichever is cheaper; float32, on `device`. They are overwritten. On a CPU
+            several threads call it concurrently, each for its own rows.
         n_rows: L, 1 or more.
         n_texts: B.
         k: 1 or more. Where fewer than k labels are left, label -1 with score -inf fills the row.
-        exclude: pairs of text and label that are never given, in any order.
-        device: where scores and answers are.
-        width: how many numbers a row has beside its scores, for the size of a chunk.
-        names: (L,) int64 permutation of the labels 0 … L − 1, the label of each row; None for its own number.
-            Answers, `exclude` and the order of ties all speak of labels.
-        chunk: rows at a time, None for what suits the caches.
+        exclude: pairs of text and label that are left out, in any order.
+        device: device of the scores and of the result.
+        width: numbers read per row to score it, such as D; used to choose the chunk size.
+        row_to_label: (L,) int64, a permutation: the label of each row; None where row r is label r. The result,
+            `exclude` and the order of ties refer to labels.
+        chunk: number of rows scored at a time; None to choose it by the cache sizes.
 
     Returns:
-        Labels (B, k) int64 and scores (B, k) float32, best first, ties to the lower label. Bits depend neither
-        on chunk nor on threads, as far as those of `score` do not.
+        Labels (B, k) int64 and scores (B, k) float32, best first, ties to the lower label. The result depends on
+        the chunk size and the number of threads only as far as that of `score` does.
 
     Raises:
-        SettingError: k or names that do not fit, or scores that are not finite.
+        SettingError: an invalid k or row_to_label, or scores that are not finite.
         DataError: an excluded pair outside (B, L).
     """
     if k < 1:
         raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
     check_excluded(exclude, n_texts, n_rows)
-    places = None if names is None else _places(names, n_rows)
+    label_to_row = None if row_to_label is None else _label_to_row(row_to_label, n_rows)
     cpu, threads = device.type == "cpu", thread_count(device)
     if chunk is None:
         budget = _CACHE_BYTES if cpu else _DEVICE_BYTES
         chunk = even_chunk(n_rows, max(128, budget // (4 * (width + n_texts))), threads)
     chunk = min(chunk, n_rows)
-    scores = _without(exclude, places, Scores(score, n_rows, n_texts, chunk, device, names))
+    scores = _without(exclude, label_to_row, Scores(score, n_rows, n_texts, chunk, device, row_to_label))
     keep = min(k, n_rows)
     select = select_for(device)
     ranges = chunk_ranges(n_rows, chunk, threads)
@@ -159,42 +164,41 @@ def _filled(labels: Tensor, scores: Tensor, k: int) -> TopK:
     )
 
 
-def _without(exclude: Positives | None, places: Tensor | None, scores: Scores) -> Scores:
-    """The scores, less the excluded pairs; places (L,) are the rows of the labels, None for their own numbers."""
+def _without(exclude: Positives | None, label_to_row: Tensor | None, scores: Scores) -> Scores:
+    """The scores without the excluded pairs; label_to_row (L,) is None where row r is label r."""
     if exclude is None or len(exclude) == 0:
         return scores
-    rows, order = (exclude.labels if places is None else places[exclude.labels]).sort()
+    rows, order = (exclude.labels if label_to_row is None else label_to_row[exclude.labels]).sort()
     n_chunks = -(-scores.n_rows // scores.chunk)
     starts = torch.arange(n_chunks + 1, device=rows.device) * scores.chunk
     cuts = torch.searchsorted(rows, starts).tolist()
-    return replace(scores, texts=exclude.rows[order], places=rows, cuts=cuts)
+    return replace(scores, excluded_texts=exclude.rows[order], excluded_rows=rows, cuts=cuts)
 
 
-def _places(names: Tensor, n_rows: int) -> Tensor:
-    """The row of each label, (L,) int64."""
-    fits = names.shape == (n_rows,) and names.dtype == torch.int64
-    if fits and 0 <= int(names.min()) and int(names.max()) < n_rows:
-        rows = torch.full_like(names, -1)
-        rows[names] = torch.arange(n_rows, device=names.device)
+def _label_to_row(row_to_label: Tensor, n_rows: int) -> Tensor:
+    """The row of each label, (L,) int64; SettingError unless `row_to_label` is a permutation."""
+    fits = row_to_label.shape == (n_rows,) and row_to_label.dtype == torch.int64
+    if fits and 0 <= int(row_to_label.min()) and int(row_to_label.max()) < n_rows:
+        rows = torch.full_like(row_to_label, -1)
+        rows[row_to_label] = torch.arange(n_rows, device=row_to_label.device)
         if int(rows.min()) >= 0:
             return rows
     raise SettingError(
-        f"names {tuple(names.shape)}, {names.dtype}, that are not each label once",
+        f"row_to_label of shape {tuple(row_to_label.shape)} and {row_to_label.dtype} is not a permutation",
         wanted=f"({n_rows},) int64, a permutation of 0 to {n_rows - 1}",
-        next_step="make them with argsort or randperm",
-        where="names",
+        where="row_to_label",
     )
 
 
 def _all_found(labels: Tensor, scores: Scores, keep: int) -> None:
-    """A text may lack a label only where pairs were excluded: else a score was NaN or -inf."""
+    """Checks that fewer than `keep` labels occur only where pairs were excluded: else a score was NaN or -inf."""
     short = (labels < 0).sum(1)
     if not short.any():
         return
     allowed = torch.zeros_like(short)
-    if scores.texts is not None:
-        allowed.index_add_(0, scores.texts, torch.ones_like(scores.texts))
-    left = scores.n_rows - allowed  # pairs that occur twice only make this more lenient
+    if scores.excluded_texts is not None:
+        allowed.index_add_(0, scores.excluded_texts, torch.ones_like(scores.excluded_texts))
+    left = scores.n_rows - allowed  # repeated pairs only make this check more lenient
     if (keep - short < torch.minimum(left, torch.full_like(left, keep))).any():
         raise SettingError(
             "scores that are NaN or -inf",

@@ -20,9 +20,9 @@ _NONE = torch.iinfo(torch.int64).min  # below the key of every label
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of one chunk of rows after the other, with -inf where a pair is excluded.
+    """The scores of a table, computed chunk by chunk, with -inf for excluded pairs.
 
-    Excluded pairs are given as texts and places (rows of the table), sorted by place; those of chunk c are
+    Excluded pairs are given as texts and rows of the table, sorted by row; those of chunk c are
     cuts[c] to cuts[c + 1].
     """
 
@@ -31,9 +31,9 @@ class Scores:
     n_texts: int
     chunk: int
     device: torch.device
-    names: Tensor | None = None
-    texts: Tensor | None = None
-    places: Tensor | None = None
+    row_to_label: Tensor | None = None
+    excluded_texts: Tensor | None = None
+    excluded_rows: Tensor | None = None
     cuts: list[int] | None = None
 
     def of_chunk(self, number: int) -> tuple[Tensor, Tensor]:
@@ -41,20 +41,20 @@ class Scores:
         start = number * self.chunk
         stop = min(start + self.chunk, self.n_rows)
         z = self.score(start, stop).float()
-        if self.texts is not None and self.places is not None and self.cuts is not None:
+        if self.excluded_texts is not None and self.excluded_rows is not None and self.cuts is not None:
             a, b = self.cuts[number], self.cuts[number + 1]
             if a < b:
-                z[self.texts[a:b], self.places[a:b] - start] = -torch.inf
-        if self.names is None:
+                z[self.excluded_texts[a:b], self.excluded_rows[a:b] - start] = -torch.inf
+        if self.row_to_label is None:
             return z, torch.arange(start, stop, device=self.device)
-        return z, self.names[start:stop]
+        return z, self.row_to_label[start:stop]
 
 
 Select = Callable[[Scores, range, int], TopK]
 
 
 def select_for(device: torch.device) -> Select:
-    """Which of the two ways to select runs for scores on a device."""
+    """The selection that runs for scores on a device."""
     fast = _SELECT.for_device(device)
     return select_keys if fast is None else partial(select_compiled, fast)
 
@@ -67,10 +67,10 @@ def select_compiled(fast: Any, scores: Scores, numbers: range, k: int) -> TopK:
     best = torch.full((scores.n_texts, k), -torch.inf)
     labels = torch.full((scores.n_texts, k), -1, dtype=torch.int64)
     for number in numbers:
-        z, names = scores.of_chunk(number)
+        z, column_labels = scores.of_chunk(number)
         by_label = z.t().is_contiguous() and not z.is_contiguous()
         merge, z = (fast.merge_columns, z.t()) if by_label else (fast.merge_rows, z.contiguous())
-        merge(z.numpy(), names.contiguous().numpy(), best.numpy(), labels.numpy())
+        merge(z.numpy(), column_labels.contiguous().numpy(), best.numpy(), labels.numpy())
     return TopK(labels, best)
 
 
@@ -78,8 +78,8 @@ def select_keys(scores: Scores, numbers: range, k: int) -> TopK:
     """The same with score and label packed into one integer, for any device."""
     best = torch.full((scores.n_texts, k), _NONE, dtype=torch.int64, device=scores.device)
     for number in numbers:
-        z, names = scores.of_chunk(number)
-        keys = torch.where(z > -torch.inf, pack(z, names), _NONE)  # NaN is no label either
+        z, column_labels = scores.of_chunk(number)
+        keys = torch.where(z > -torch.inf, pack(z, column_labels), _NONE)  # NaN is left out too
         best = torch.cat([best, keys.topk(min(k, z.shape[1]), dim=1).values], dim=1).topk(k, dim=1).values
     values, labels = unpack(best)
     nothing = best == _NONE

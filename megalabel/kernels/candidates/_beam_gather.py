@@ -1,4 +1,4 @@
-"""Torch body of `candidates/beam.py` for devices without a body of their own: gathers the candidates' rows."""
+"""Torch implementation of `candidates/beam.py` for devices without a compiled one: gathers candidates' rows."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _BYTES = 256 << 20  # gathered rows at a time
 
 
 def gathered(
-    views: Tensor, tables: BeamTables, k: int, scores: str, excluded: Tensor | None
+    views: Tensor, tables: BeamTables, k: int, path_score: str, excluded: Tensor | None
 ) -> tuple[Tensor, Tensor, bool]:
-    """Labels (B, k) and scores (B, k), and whether all logits on the way were finite.
+    """Labels (B, k) and scores (B, k), and whether all logits were finite.
 
-    excluded: text · L + label, rising.
+    excluded: text · L + label, ascending.
     """
     labels = torch.full((len(views), k), -1, device=views.device)
     best = torch.full((len(views), k), -torch.inf, device=views.device)
@@ -26,12 +26,12 @@ def gathered(
     for at in range(0, len(views), step):
         part = slice(at, at + step)
         pairs = None if excluded is None else excluded - at * tables.n_labels
-        finite &= _search(views[part], tables, scores, pairs, labels[part], best[part])
+        finite &= _search(views[part], tables, path_score, pairs, labels[part], best[part])
     return labels, best, finite
 
 
 def _search(
-    views: Tensor, tables: BeamTables, scores: str, excluded: Tensor | None, labels: Tensor, best: Tensor
+    views: Tensor, tables: BeamTables, path_score: str, excluded: Tensor | None, labels: Tensor, best: Tensor
 ) -> bool:
     weights, biases, offsets, order = tables.weights, tables.biases, tables.offsets, tables.order
     n, device, depth = len(views), views.device, len(offsets)
@@ -52,13 +52,15 @@ def _search(
             return False
         alone = logsigmoid(z.double())
         joint = above[block] + alone
-        joined = (scores in ("path", "fading") and level > 0) or (scores == "label*parent" and level == depth)
+        joined = (path_score in ("path", "decayed") and level > 0) or (
+            path_score == "label*parent" and level == depth
+        )
         keys, down = (joint.float(), joint) if joined else (z, alone)
         if level < depth:
             chosen = (
                 _first(of, keys, rows, tables.beams[level], n)[0].sort().values
             )  # blocks in the order of their rows
-            texts, above = of[chosen], down[chosen] * (0.5 if scores == "fading" else 1)
+            texts, above = of[chosen], down[chosen] * (0.5 if path_score == "decayed" else 1)
             starts, ends = offsets[level][rows[chosen]], offsets[level][rows[chosen] + 1]
     ids = order[rows]
     if excluded is not None:
@@ -82,7 +84,7 @@ def _logits(x: Tensor, weight: Tensor, bias: Tensor, of: Tensor, rows: Tensor) -
 
 
 def _first(of: Tensor, keys: Tensor, ids: Tensor, room: int, n: int) -> tuple[Tensor, Tensor]:
-    """The `room` best cells of each text, ties to the lower id, and each one's place among its text's."""
+    """The `room` best cells of each text, ties to the lower id, and the rank of each among its text's."""
     rank = ids.argsort(stable=True)
     rank = rank[keys[rank].argsort(descending=True, stable=True)]
     rank = rank[of[rank].argsort(stable=True)]

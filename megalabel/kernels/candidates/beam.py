@@ -1,24 +1,23 @@
-"""The best labels of each text, found by beam search down a tree of clusters.
+"""Beam search for the best labels of each text in a tree of clusters.
 
-    z[i, n] = views[i] · weights[i][n] + biases[i][n]     levels i = 0 … K − 1: clusters, K: places of labels
+    z[i, n] = views[i] · weights[i][n] + biases[i][n]     levels i = 0 … K − 1: clusters, K: labels in tree order
     kept[i] = the beams[i] best candidates of level i; those of level 0 are all its nodes, those of level i + 1
               the children of kept[i]
-    p(n)    = σ(z of n)                            scores="label"
-            = σ(z of n) · σ(z of n's parent)       scores="label*parent"
-            = Π σ(z) from the top down to n        scores="path"
-            = σ(z of n) · √ p(n's parent)          scores="fading"
+    p(n)    = σ(z of n)                            path_score="label"
+            = σ(z of n) · σ(z of n's parent)       path_score="label*parent"
+            = Π σ(z) from the top down to n        path_score="path"
+            = σ(z of n) · √ p(n's parent)          path_score="decayed"
 
-Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022), with "path" and "fading" by p. The
-former is a probabilistic label tree; the latter weighs a level half as much as the one below it, since a level
-that is trained on what the one above shortlists knows much of it already. A product is ranked by its logarithm,
-summed in float64 and rounded to float32, a single factor by its z; only then is the probability made. So the
-order holds where probabilities are 0 or 1 in float32, and scores that print alike need not be a tie. Ties go to
-the lower row, among labels to the lower label id. A beam that covers every node gives the answer of scoring all
-labels.
+Clusters are ranked by their own z alone (CascadeXML, Kharbanda et al. 2022) or, with "path" and "decayed", by p.
+"path" is a probabilistic label tree. "decayed" weighs a level half as much as the one below it, since a level that
+is trained on the shortlist of the level above already depends on its scores. A product is ranked by its logarithm,
+summed in float64 and rounded to float32, a single factor by its z; the probability is computed afterwards. So the
+order is correct even where probabilities are 0 or 1 in float32, and equal printed scores need not be ties. Ties go
+to the lower row, among labels to the lower label id. A beam that covers every node makes the search exact.
 
-Which implementation runs: on a CPU numba's (`_cpu/beam.py`), text by text; level 0 of more than one text is a
-matrix product over chunks of texts, dealt out to torch's threads: how many there are does not change a bit.
-Elsewhere torch gathers the candidates' rows in bounded pieces. `plain` is the definition: tests trust it.
+On a CPU numba runs (`_cpu/beam.py`), text by text; level 0 of more than one text is a matrix product over chunks
+of texts, which are distributed over torch's threads without effect on the result. On other devices torch gathers
+the candidates' rows in parts of bounded size. `plain` is the reference implementation of the tests.
 """
 
 from __future__ import annotations
@@ -39,10 +38,10 @@ from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.types import Positives, TopK
 
-Scores = Literal["label", "label*parent", "path", "fading"]
+PathScore = Literal["label", "label*parent", "path", "decayed"]
 
 _COMPILED = Operation(__package__, "beam")
-_MODES = get_args(Scores)  # numbered as in _cpu/beam.py
+_MODES = get_args(PathScore)  # numbered as in _cpu/beam.py
 _TEXTS = 32  # a chunk of level 0: its scores stay in a core's own cache
 _NOTHING = np.empty(0, dtype=np.int64)
 _NO_LOGITS = np.empty((1, 0), dtype=np.float32)
@@ -56,10 +55,10 @@ def plain(
     order: Numbers,
     beams: Sequence[int],
     k: int,
-    scores: Scores = "label",
+    path_score: PathScore = "label",
     exclude: Positives | None = None,
 ) -> TopK:
-    """The same answer from lists of candidates, one text after the other; float64 tables stay float64."""
+    """The same result from lists of candidates, text by text; float64 tables stay float64."""
     last = len(weights) - 1
     hidden = set() if exclude is None else set(zip(exclude.rows.tolist(), exclude.labels.tolist(), strict=True))
     labels, best = torch.full((len(views), k), -1), torch.full((len(views), k), -torch.inf)
@@ -70,13 +69,13 @@ def plain(
             z = (z if bias is None else z + bias[rows]).float()
             alone = logsigmoid(z.double())
             joint = alone + torch.tensor(above, dtype=torch.float64)
-            joined = (scores in ("path", "fading") and i > 0) or (scores == "label*parent" and i == last)
+            joined = (path_score in ("path", "decayed") and i > 0) or (path_score == "label*parent" and i == last)
             keys = (joint.float() if joined else z).tolist()
             if i == last:
                 break
             chosen = sorted(_ranked(keys, rows)[: beams[i]])
             children = [range(int(offsets[i][rows[c]]), int(offsets[i][rows[c] + 1])) for c in chosen]
-            down = ((joint if joined else alone) * (0.5 if scores == "fading" else 1)).tolist()
+            down = ((joint if joined else alone) * (0.5 if path_score == "decayed" else 1)).tolist()
             above = [down[c] for c, block in zip(chosen, children, strict=True) for _ in block]
             rows = [row for block in children for row in block]
         ids = [int(order[row]) for row in rows]
@@ -98,11 +97,11 @@ def beam_topk(
     order: Numbers,
     beams: Sequence[int],
     k: int,
-    scores: Scores = "label",
+    path_score: PathScore = "label",
     exclude: Positives | None = None,
 ) -> TopK:
-    """The k best labels that a beam reaches; arguments and errors as `BeamSearch` has them, checked every time."""
-    return BeamSearch(weights, biases, offsets, order, beams, scores)(views, k, exclude)
+    """The k best labels that a beam reaches; arguments and errors are those of `BeamSearch`."""
+    return BeamSearch(weights, biases, offsets, order, beams, path_score)(views, k, exclude)
 
 
 class BeamSearch:
@@ -118,10 +117,10 @@ class BeamSearch:
             offsets[i][j + 1] − 1 of level i + 1.
         order: (L,) integers, the label id at each place.
         beams: K numbers, how many nodes of each level are kept; more than the level has means all.
-        scores: what the probability of a label is, see above.
+        path_score: what the probability of a label is, see above.
 
     Raises:
-        SettingError: shapes that do not fit, offsets that do not rise, a beam below 1, unknown `scores`.
+        SettingError: shapes that do not fit, offsets that do not rise, a beam below 1, unknown `path_score`.
     """
 
     def __init__(
@@ -131,14 +130,16 @@ class BeamSearch:
         offsets: Sequence[Numbers],
         order: Numbers,
         beams: Sequence[int],
-        scores: Scores = "label",
+        path_score: PathScore = "label",
     ) -> None:
         self._tables = tables = BeamTables(weights, biases, offsets, order, beams)
-        if scores not in _MODES:
+        if path_score not in _MODES:
             wanted = " or ".join(_MODES)
-            raise SettingError(f"scores={scores!r}", wanted=wanted, next_step="leave it out", where="scores")
-        self.scores = scores
-        self._walked = tables.arrays(_MODES.index(scores)) if tables.device.type == "cpu" else None
+            raise SettingError(
+                f"path_score={path_score!r}", wanted=wanted, next_step="leave it out", where="path_score"
+            )
+        self.path_score = path_score
+        self._walked = tables.arrays(_MODES.index(path_score)) if tables.device.type == "cpu" else None
 
     @property
     def weights(self) -> list[Tensor]:
@@ -168,7 +169,7 @@ class BeamSearch:
         pairs = _pairs(exclude, len(views), tables.n_labels)
         fast = _COMPILED.for_table(tables.weights[0])
         if fast is None:
-            labels, best, finite = gathered(views, tables, keep, self.scores, pairs)
+            labels, best, finite = gathered(views, tables, keep, self.path_score, pairs)
         else:
             labels, best, finite = self._walk(fast.walk, views, keep, pairs)
         if not finite:
@@ -219,7 +220,7 @@ class BeamSearch:
 
 
 def _pairs(exclude: Positives | None, n: int, n_labels: int) -> Tensor | None:
-    """Excluded pairs as text · L + label, rising; None where there are none."""
+    """Excluded pairs as text · L + label, ascending; None if there are none."""
     if exclude is None or not len(exclude):
         return None
     check_excluded(exclude, n, n_labels)

@@ -133,7 +133,7 @@ def candidate_bce(
     gradient = TableGradient(x, candidates, cells)
     if torch.is_grad_enabled():
         anchor = views if wants else torch.zeros((), requires_grad=True)
-        value = _Value.apply(anchor, value, dviews, cells, weakref.ref(gradient))
+        value = _Value.apply(anchor, value, dviews, cells, weakref.ref(gradient))  # type: ignore[no-untyped-call]
     return value, logits, gradient
 
 

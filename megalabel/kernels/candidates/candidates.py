@@ -1,8 +1,8 @@
-"""Which rows of a table each text is scored against, and what a loss over them leaves for the table.
+"""The rows of a table against which each text is scored, and the gradient of a loss over them.
 
-The candidates of a text are the children of the clusters kept one level above it, so they come as blocks of
-neighboring rows. Nothing here is of size (C, D) but what the plain versions build for tests: a block is two
-numbers, and the gradient of a table of n rows is kept as one number per candidate beside the views.
+The candidates of a text are the children of the clusters kept on the level above, so they form blocks of
+neighboring rows. Only the plain versions for tests allocate tensors of size (C, D): a block is two numbers, and
+the gradient of a table of n rows is stored as one number per candidate besides the views.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from megalabel.types import Positives
 
 @dataclass(frozen=True)
 class Candidates:
-    """Blocks of neighboring rows for each text of a batch, and where their scores lie.
+    """Blocks of neighboring rows for each text of a batch, and the positions of their scores.
 
-    Scores of all texts form one flat vector (C,), block after block. A text may have no block at all.
-    Two blocks of a batch are the same range or do not overlap (`row_step` relies on it and checks it).
+    The scores of all texts form one flat vector (C,), block after block. A text may have no blocks. Two blocks of
+    a batch are the same range or do not overlap (`row_step` relies on it and checks it).
 
-    starts (n,), ends (n,) int64: block j is rows starts[j] to ends[j] - 1, at least one row.
-    texts (B + 1,) int64: blocks texts[b]:texts[b + 1] are those of text b, rising and without overlap.
+    starts (n,), ends (n,) int64: block j consists of rows starts[j] to ends[j] - 1, at least one row.
+    texts (B + 1,) int64: blocks texts[b]:texts[b + 1] are those of text b, ascending and without overlap.
     cells (n + 1,) int64: the scores of block j are cells[j]:cells[j + 1] of the flat vector.
 
     Raises:
-        SettingError: vectors that do not describe such blocks. It is looked at once, here; the operations
-            then only compare `n_rows` with their table.
+        SettingError: vectors that do not describe such blocks. This is checked once, here; the operations only
+            compare `n_rows` with their table.
     """
 
     starts: Tensor
     ends: Tensor
     texts: Tensor
     cells: Tensor
-    n_rows: int = field(init=False)  # how many rows a table needs at least
+    n_rows: int = field(init=False)  # minimum number of rows of a table
     n_cells: int = field(init=False)  # C
 
     def __post_init__(self) -> None:
@@ -49,13 +49,13 @@ class Candidates:
 
     @classmethod
     def of_blocks(cls, starts: Tensor, ends: Tensor, texts: Tensor) -> Candidates:
-        """Blocks (n,), (n,) of the texts (B + 1,), their scores laid out one after the other."""
+        """Makes candidates of blocks (n,), (n,) of the texts (B + 1,), with scores one after the other."""
         cells = torch.nn.functional.pad((ends - starts).cumsum(0), (1, 0))
         return cls(starts, ends, texts, cells)
 
     @classmethod
     def all_rows(cls, batch: int, n_rows: int, device: torch.device | str = "cpu") -> Candidates:
-        """Every one of n_rows rows for each of `batch` texts: scores are (batch, n_rows), flattened."""
+        """All n_rows rows for each of `batch` texts: the scores are (batch, n_rows), flattened."""
         if batch < 0 or n_rows < 1:
             raise SettingError(
                 f"candidates for {batch} texts among {n_rows} rows",
@@ -68,17 +68,17 @@ class Candidates:
 
     @classmethod
     def of_ids(cls, texts: Tensor, ids: Tensor) -> Candidates:
-        """Single rows: ids (C,) int64, those of text b at texts[b]:texts[b + 1], strictly rising."""
+        """Single rows: ids (C,) int64, those of text b at texts[b]:texts[b + 1], strictly ascending."""
         return cls(ids, ids + 1, texts, torch.arange(len(ids) + 1, device=ids.device))
 
     @property
     def whole(self) -> bool:
-        """Whether each text has all rows up to the highest: told by the counts, as no text has a row twice."""
+        """Whether each text has all rows up to the highest, which the counts show, since no row is repeated."""
         return 0 < self.n_cells == self.batch * self.n_rows and len(self) == self.batch
 
     @property
     def batch(self) -> int:
-        """B, how many texts there are."""
+        """B, the number of texts."""
         return len(self.texts) - 1
 
     def __len__(self) -> int:
@@ -86,7 +86,7 @@ class Candidates:
 
     @property
     def device(self) -> torch.device:
-        """Where the vectors are."""
+        """The device of the vectors."""
         return self.starts.device
 
     def to(self, device: torch.device | str) -> Candidates:
@@ -99,8 +99,8 @@ class Candidates:
 
     @cached_property
     def by_rows(self) -> BlocksByRow:
-        """The blocks by rising rows, members of a group by text; sorted once, at the first question."""
-        return BlocksByRow.of(self.starts, self.ends, self.texts_of_blocks(), self.cells[:-1])
+        """The blocks in ascending order of rows, members of a group by text; computed once."""
+        return BlocksByRow.from_blocks(self.starts, self.ends, self.texts_of_blocks(), self.cells[:-1])
 
     def texts_of_blocks(self) -> Tensor:
         """(n,) int64: the text of each block."""
@@ -114,7 +114,7 @@ class Candidates:
         return torch.arange(self.batch, device=self.device).repeat_interleave(counts, output_size=self.n_cells)
 
     def rows_of_cells(self) -> Tensor:
-        """(C,) int64: the table's row of each score."""
+        """(C,) int64: the row of the table of each score."""
         offset = (self.starts - self.cells[:-1]).repeat_interleave(
             self.ends - self.starts, output_size=self.n_cells
         )
@@ -123,16 +123,17 @@ class Candidates:
 
 @dataclass(eq=False)
 class TableGradient:
-    """A loss's gradient by a table (n, D) and its bias (n,), in factors: dW[r] = Σ cells[c] · views[text of c].
+    """The gradient of a loss by a table (n, D) and its bias (n,) in factored form.
 
-    The sum goes over the cells c whose row is r. views (B, D) shares memory with what was scored: do not
-    change that in place before the step. Until backward is called the upstream gradient counts as 1; every
-    backward pass then adds cells times its upstream gradient, as .grad would, the first in place of that 1.
-    So a loss scale or a level's weight reaches the table as it reaches the views.
+    dW[r] = Σ cells[c] · views[text of c], over the cells c whose row is r. views (B, D) shares memory with the
+    scored tensor, which must not be changed in place before the step. Until backward is called the upstream
+    gradient counts as 1; the first backward pass replaces the cells by cells times its upstream gradient, and
+    every later one adds to them, as with .grad. So a loss scale or the weight of a level reaches the table as it
+    reaches the views.
 
     Attributes:
-        views: (B, D), of the table's type, without a graph.
-        candidates: which cell is which text and row.
+        views: (B, D), of the table's dtype, without a graph.
+        candidates: the text and row of each cell.
         cells: (C,), ∂loss/∂logit.
     """
 
@@ -142,13 +143,13 @@ class TableGradient:
     _received: bool = False
 
     def receive(self, cells: Tensor, upstream: Tensor) -> None:
-        """Called by backward: cells (C,) for an upstream gradient of 1, and the upstream gradient ()."""
+        """Called by backward with cells (C,) for an upstream gradient of 1, and the upstream gradient ()."""
         part = cells * upstream
         self.cells = self.cells.add_(part) if self._received else part
         self._received = True
 
     def scale_(self, factor: float | Tensor) -> TableGradient:
-        """Multiplied by a number or (), for instance to take a loss scale out again; returns itself."""
+        """Multiplies by a number or (), for example to remove a loss scale; returns itself."""
         self.cells = self.cells * factor
         return self
 
@@ -161,9 +162,9 @@ class TableGradient:
 
 
 def positives_by_text(positives: Positives, batch: int, n_rows: int) -> tuple[Tensor, Tensor]:
-    """offsets (B + 1,) and rows (P,) int64: rows[offsets[b]:offsets[b + 1]] are text b's, strictly rising.
+    """offsets (B + 1,) and rows (P,) int64: rows[offsets[b]:offsets[b + 1]] are those of text b, ascending.
 
-    Pairs may come in any order; one that occurs twice counts once.
+    Pairs may come in any order; repeated pairs count once.
 
     Raises:
         DataError: a pair outside (batch, n_rows).
@@ -182,7 +183,7 @@ def positives_by_text(positives: Positives, batch: int, n_rows: int) -> tuple[Te
 
 
 def _checked(starts: Tensor, ends: Tensor, texts: Tensor, cells: Tensor) -> tuple[int, int]:
-    """The highest end and C; one look at the device whatever there is to find."""
+    """The highest end and C, with a single transfer from the device."""
     n = starts.shape[0] if starts.dim() == 1 else -1
     shapes = [tuple(x.shape) for x in (starts, ends, texts, cells)]
     integers = all(x.dtype == torch.int64 for x in (starts, ends, texts, cells))
@@ -207,9 +208,9 @@ def _checked(starts: Tensor, ends: Tensor, texts: Tensor, cells: Tensor) -> tupl
             (texts.diff() < 0).any() | (texts[0] != 0) | (texts[-1] != n),
         ]
     ).tolist()
-    highest, n_cells, empty, lowest, falling, misplaced, dealt = facts
+    highest, n_cells, empty, lowest, falling, misplaced, unassigned = facts
     for wrong, found, wanted in (
-        (dealt, "blocks that are not dealt out to the texts", "texts rising from 0 to the number of blocks"),
+        (unassigned, "blocks that are not assigned to texts", "texts rising from 0 to the number of blocks"),
         (empty, "a block without rows", "blocks of at least one row"),
         (lowest < 0, f"a block that starts at row {lowest}", "rows counted from 0"),
         (falling, "blocks of one text that overlap or fall", "rising blocks within each text"),

@@ -26,7 +26,7 @@ class RowGroups(BlocksByRow):
     cells: Tensor
 
     @classmethod
-    def of(cls, gradients: list[TableGradient]) -> RowGroups:  # type: ignore[override]
+    def from_gradients(cls, gradients: list[TableGradient]) -> RowGroups:
         """Sorts the blocks of all gradients; nothing depends on the height of the table.
 
         Raises:
@@ -65,7 +65,7 @@ def _joined_blocks(gradients: list[TableGradient]) -> BlocksByRow:
         first.append(part.cells[:-1] + n_cells)
         n_texts, n_cells = n_texts + part.batch, n_cells + part.n_cells
     starts, ends = torch.cat([p.starts for p in parts]), torch.cat([p.ends for p in parts])
-    return BlocksByRow.of(starts, ends, torch.cat(texts), torch.cat(first))
+    return BlocksByRow.from_blocks(starts, ends, torch.cat(texts), torch.cat(first))
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

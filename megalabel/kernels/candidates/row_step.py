@@ -169,7 +169,7 @@ def _groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient])
                 next_step="make the gradient with candidate_bce, from these weights",
                 where="gradients",
             )
-    groups = RowGroups.of(gradients)
+    groups = RowGroups.from_gradients(gradients)
     if not (all_finite(groups.cells) and all_finite(groups.views)):
         raise SettingError(
             "gradients that contain inf or NaN",

@@ -1,14 +1,14 @@
-"""The clusters of a level that each text keeps, whose children are the candidates of the next.
+"""The clusters of a level that each text keeps, whose children are the candidates of the next level.
 
-    order of a text's nodes:  positives first, then falling logit, ties to the lower row
-    kept:                     the first k, or all positives where they are more than k
+    order of a text's nodes:  positives first, then descending logit, ties to the lower row
+    kept:                     the first k, or all positives if there are more than k
 
-That is CascadeXML's shortlist (Kharbanda et al., NeurIPS 2022): the k largest of sigmoid(logit) + target,
-without the accident that float32 cannot tell sigmoid(20) from 1. Without positives, that is in prediction,
-it is the k best logits. The scores that go on to the next level are those of `cells`, never boosted.
+This is the shortlist of CascadeXML (Kharbanda et al., NeurIPS 2022): the k largest of sigmoid(logit) + target, but
+without ties from float32 rounding of sigmoid(20) to 1. Without positives, as in prediction, it keeps the k best
+logits. The scores passed to the next level are those of `cells`, without the targets.
 
-What runs where: numba for float32 on a CPU (`_cpu/shortlist.py`, a radix selection per text). `plain_select`,
-stable sorts of all candidates, is the definition and runs for everything else, CUDA too.
+For float32 on a CPU numba runs (`_cpu/shortlist.py`, a radix selection per text). `plain_select`, with stable
+sorts of all candidates, is the reference and runs in all other cases, including CUDA.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _COMPILED = Operation(__package__, "shortlist")
 
 @dataclass(frozen=True)
 class Shortlist:
-    """What a level hands to the next.
+    """The result of a level for the next one.
 
-    candidates: the children of the kept nodes, one block for each, in rising order of nodes.
-    cells: (m,) int64, where in the level's flat scores (C,) each kept node stands; block j comes from cells[j].
-    found, wanted: how many positives are among the k best without being lifted there, and how many positives
-        there are, candidates or not; found / wanted is the level's shortlist recall.
+    candidates: the children of the kept nodes, one block each, in ascending order of nodes.
+    cells: (m,) int64, the position of each kept node in the level's flat scores (C,); block j belongs to cells[j].
+    found, wanted: the number of positives among the k best by score alone, and the number of positives, whether
+    candidates or not; found / wanted is the level's shortlist recall.
     """
 
     candidates: Candidates
@@ -53,18 +53,18 @@ def shortlist(
     children: Tensor,
     positives: Positives | None = None,
 ) -> Shortlist:
-    """Keeps nodes of a level and gives their children.
+    """Keeps nodes of a level and returns their children.
 
     Args:
         logits: (C,) scores of the level's candidates.
-        candidates: what was scored, rows being nodes of the level.
-        k: how many nodes each text keeps, at least 1. A text with fewer candidates keeps them all.
-        children: (n + 1,) int64 on the same device: those of node j are rows children[j] to
-            children[j + 1] - 1 of the next level.
-        positives: pairs of text and node that are to be kept whatever their score; None in prediction.
+        candidates: the scored candidates, whose rows are nodes of the level.
+        k: number of nodes kept per text, at least 1. A text with fewer candidates keeps them all.
+        children: (n + 1,) int64 on the same device: those of node j are rows children[j] to children[j + 1] - 1 of
+            the next level.
+        positives: pairs of text and node that are kept whatever their score; None in prediction.
 
     Raises:
-        SettingError: arguments that do not fit, or logits that are not finite.
+        SettingError: arguments that do not match, or logits that are not finite.
         DataError: a positive pair outside (B, n).
     """
     _check(logits, candidates, k, children)
@@ -83,7 +83,7 @@ def shortlist(
 def plain_select(
     logits: Tensor, candidates: Candidates, k: int, offsets: Tensor, rows: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, int]:
-    """cells (m,) and nodes (m,) of the kept nodes, rising within each text; texts (B + 1,); found."""
+    """cells (m,) and nodes (m,) of the kept nodes, ascending within each text; texts (B + 1,); found."""
     nodes, texts, n = candidates.rows_of_cells(), candidates.texts_of_cells(), candidates.n_rows
     n = max(n, int(rows.max()) + 1 if len(rows) else 0)
     owners = torch.arange(candidates.batch, device=rows.device).repeat_interleave(offsets.diff())
@@ -100,7 +100,7 @@ def plain_select(
 
 
 def _ranks(order: Tensor, texts: Tensor, first: Tensor) -> Tensor:
-    """(C,) int64: the place of each cell among its text's, as they follow each other in `order`."""
+    """(C,) int64: the rank of each cell among those of its text, in the order `order`."""
     order = order[texts[order].sort(stable=True).indices]
     ranks = torch.empty_like(order)
     ranks[order] = torch.arange(len(order), device=order.device) - first[texts[order]]

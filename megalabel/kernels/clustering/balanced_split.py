@@ -1,13 +1,13 @@
-"""Nested balanced spherical 2-means: labels ranked between two centers and halved, again and again.
+"""Recursive balanced spherical 2-means: the labels of each node are ranked between two centers and halved.
 
-Each node of labels is split in two: its rows (of unit length) are ranked by
+The rows (of unit length) of a node's labels are ranked by
 
     difference[i] = x[i] · (center1 − center0)
 
-and the first half of the ranking, which gets the odd one, becomes the left child (Parabel, Prabhu et al.
-2018; AttentionXML and CascadeXML build their trees so). Rows are rounded to whole multiples of
-2⁻²⁴, float32's own grid below 1: float64 sums of them are then exact in any order, so that the tree does not
-depend on threads. `plain` below is the definition; the numba body is `_cpu/balanced_split.py`.
+and the first half of the ranking, the larger one if their number is odd, becomes the left child (Parabel, Prabhu
+et al. 2018; also used by AttentionXML and CascadeXML). Rows are rounded to whole multiples of 2⁻²⁴, the resolution
+of float32 below 1: float64 sums of them are then exact in any order, so the tree does not depend on the number of
+threads. `plain` below is the reference; the numba version is `_cpu/balanced_split.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 # From this many labels on, compiling (once) and running the numba version is faster than the plain one.
 _COMPILED = Operation(__package__, "balanced_split", enough_work=1 << 11)
 
-MAX_ROUNDS = 100  # a safety: similarity is bounded and rises by `tolerance` a round, so loops end long before
+MAX_ROUNDS = 100  # never reached, since the similarity is bounded and rises by `tolerance` per round
 
 _GRID = float(1 << 24)
 _MOST_LABELS = 1 << 29  # sums of more rows than this would no longer be exact
@@ -41,29 +41,28 @@ def balanced_tree(
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """Splits labels into a nested tree whose level i has 2^depths[i] nodes, as even as halving allows.
 
-    A node's two centers start as two distinct random rows of it that have features, drawn from (seed, place of
-    the node in the tree). Then, in rounds: rank by difference, halve, and take each half's mean, scaled to unit
-    length, as its new center. The rounds end when the similarity of the labels to the center of their half, as
-    a *mean over the node's labels*, has risen by less than `tolerance` since the round before, or when no label
-    changed sides. (Descriptions speak of a summed similarity; the mean makes the tolerance mean the same in a
-    node of ten labels and of a million.) Ties in the ranking go to the lower label id. A row without features
-    has similarity 0 with everything: such labels rank between those that lean to either side.
+    The centers of a node start as two distinct random rows of it that have features, drawn from (seed, index of
+    the node). Each round ranks by difference, halves, and takes the mean of each half, scaled to unit length, as
+    its new center. The rounds end when the mean similarity of the labels to the center of their half has risen by
+    less than `tolerance`, or when no label changed sides. (Papers use a summed similarity; with the mean, the
+    tolerance does not depend on the size of a node.) Ties in the ranking go to the lower label id. A row without
+    features has similarity 0 with everything, so such labels rank between those closer to either center.
 
     Args:
-        features: (L, V) CSR, float32; rows need no normalization. Rows may be empty.
-        depths: how often the labels have been halved at each level, rising, 1 or more, coarse to fine. A node
-            of one label is not split, so beyond log2(L) a level has L nodes.
-        seed: any integer; one seed gives one tree whatever the number of threads.
-        tolerance: the least rise of the mean similarity for which another round is made.
+        features: (L, V) CSR, float32; rows need not be normalized and may be empty.
+        depths: the number of halvings at each level, ascending, 1 or more, coarse to fine. A node of one label is
+            not split, so beyond log2(L) a level has L nodes.
+        seed: any integer; the tree does not depend on the number of threads.
+        tolerance: the minimum rise of the mean similarity for another round.
 
     Returns:
-        order (L,) int64: the label at each place; labels of a leaf lie in rising order. And one int64 array of
-        offsets a level: children of node j of level i are the nodes offsets[i][j]:offsets[i][j + 1] of level
-        i + 1, of the last level the places themselves.
+        order (L,) int64: the label at each position; the labels of a leaf are ascending. And one int64 array of
+        offsets per level: the children of node j of level i are the nodes offsets[i][j]:offsets[i][j + 1] of level
+        i + 1; for the last level, positions.
 
     Raises:
-        DataError: no labels, features that are no valid sparse matrix, NaN or inf.
-        SettingError: depths that do not rise or are below 1, a tolerance below 0.
+        DataError: no labels, features that are not a valid sparse matrix, NaN or inf.
+        SettingError: depths that do not ascend or are below 1, a tolerance below 0.
     """
     depths = _check_depths(depths)
     if not tolerance >= 0:
@@ -85,7 +84,7 @@ def balanced_tree(
 
 
 def plain(features: sp.csr_matrix, depth: int, draws: np.ndarray, tolerance: float) -> np.ndarray:
-    """The label at each place after `depth` rounds of halving, in float64: (L,) int64."""
+    """The label at each position after `depth` halvings, in float64: (L,) int64."""
     rows = unit_rows(features)
     nodes = [(1, np.arange(rows.shape[0], dtype=np.int64))]
     for _ in range(depth):
@@ -101,7 +100,7 @@ def plain(features: sp.csr_matrix, depth: int, draws: np.ndarray, tolerance: flo
 
 
 def unit_rows(features: sp.csr_matrix) -> sp.csr_matrix:
-    """Rows of unit length on the grid of 2⁻²⁴, float64; a row of zeros stays one."""
+    """Rows of unit length on the grid of 2⁻²⁴, float64; a row of zeros stays zero."""
     values = features.astype(np.float64)
     norms = np.sqrt(np.asarray(values.multiply(values).sum(axis=1))).ravel()
     norms[norms == 0] = 1
@@ -110,7 +109,7 @@ def unit_rows(features: sp.csr_matrix) -> sp.csr_matrix:
 
 
 def _first_half(rows: sp.csr_matrix, draw: np.ndarray, tolerance: float) -> np.ndarray:
-    """Which rows of a node go left: (n,) bool with ceil(n / 2) of them True."""
+    """Which rows of a node belong to the left child: (n,) bool, of which ceil(n / 2) are True."""
     n = rows.shape[0]
     first, second = center_rows(draw, np.diff(rows.indptr) > 0)
     centers = rows[[first, second]].toarray()
@@ -132,9 +131,9 @@ def _first_half(rows: sp.csr_matrix, draw: np.ndarray, tolerance: float) -> np.n
 
 
 def center_rows(draw: np.ndarray, filled: np.ndarray) -> tuple[int, int]:
-    """Two distinct rows, from a node's two random numbers (2,) uint64 and which rows have features (n,) bool.
+    """Two distinct rows, from a node's random numbers (2,) uint64 and whether rows have features (n,) bool.
 
-    A row without features gives way to the next one that has some, in a circle, as long as there is one.
+    A row without features is replaced by the next one with features, cyclically, if there is one.
     """
     n = len(filled)
     first, second = (int(value) for value in below(draw >> np.uint64(32), np.array([n, n - 1])))
@@ -147,18 +146,18 @@ def center_rows(draw: np.ndarray, filled: np.ndarray) -> tuple[int, int]:
 
 
 def _next(wanted: np.ndarray, row: int) -> int:
-    """The first wanted row from `row` on, in a circle; `row` if there is none."""
+    """The first wanted row from `row` on, cyclically; `row` if there is none."""
     return (row + int(np.roll(wanted, -row).argmax())) % len(wanted)
 
 
 def _draws(seed: int, depth: int) -> np.ndarray:
-    """Two random numbers for each node that may be split, by its path: 1, and 2p and 2p + 1 below p."""
+    """Two random numbers for each node that may be split, by its index: 1, and 2p and 2p + 1 below p."""
     keys = stream_keys(seed, np.arange(1 << depth))
     return np.stack([stream_numbers(keys, 0), stream_numbers(keys, 1)], axis=1)
 
 
 def _bounds(n_labels: int, depth: int) -> list[np.ndarray]:
-    """At each depth, from 0 on, where nodes begin, and L at the end; it stops early when all nodes are single."""
+    """For each depth from 0 on, the offsets of the nodes and L; stops when all nodes have one label."""
     bounds = [np.array([0, n_labels], dtype=np.int64)]
     while len(bounds) <= depth and len(bounds[-1]) <= n_labels:
         starts, sizes = bounds[-1][:-1], np.diff(bounds[-1])
@@ -177,7 +176,7 @@ def _as_features(features: sp.csr_matrix) -> sp.csr_matrix:
             where="features",
         )
     if features.dtype != np.float32:
-        with np.errstate(over="ignore"):  # said better by the check
+        with np.errstate(over="ignore"):  # check_finite reports it
             features = features.astype(np.float32)
         check_finite(features.data, "features")
     if np.count_nonzero(features.data) < features.nnz:

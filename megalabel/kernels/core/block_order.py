@@ -1,4 +1,4 @@
-"""Blocks of rows in the order of the rows, so that the texts that share a row come together."""
+"""Blocks of rows in the order of the rows, grouped by range."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class BlocksByRow:
-    """Blocks in groups of the same range, by rising rows.
+    """Blocks in groups of the same range, by ascending rows.
 
-    Group i is rows starts[i] to ends[i] - 1; its members are offsets[i]:offsets[i + 1], in the order in which
-    the blocks were given. Member m belongs to text texts[m], and the cell of row r is first[m] + r - starts[i].
+    Group i consists of rows starts[i] to ends[i] - 1; its members are offsets[i]:offsets[i + 1], in the order in
+    which the blocks were given. Member m belongs to text texts[m], and the cell of row r is first[m] + r -
+    starts[i].
 
     starts (G,), ends (G,), offsets (G + 1,), texts (N,), first (N,): int64.
     """
@@ -26,8 +27,8 @@ class BlocksByRow:
     first: Tensor
 
     @classmethod
-    def of(cls, starts: Tensor, ends: Tensor, texts: Tensor, first: Tensor) -> BlocksByRow:
-        """Sorts N blocks (N,), with the text and the first cell of each; no more than that is looked at."""
+    def from_blocks(cls, starts: Tensor, ends: Tensor, texts: Tensor, first: Tensor) -> BlocksByRow:
+        """Sorts N blocks (N,), with the text and the first cell of each."""
         n = len(starts)
         # No two keys are equal, so any sort keeps members of a group in order.
         bits = n.bit_length()
@@ -46,7 +47,7 @@ class BlocksByRow:
         return len(self.starts)
 
     def rows(self) -> Tensor:
-        """(U,) int64: every row that occurs, rising where groups do not overlap."""
+        """(U,) int64: every row that occurs, ascending if groups do not overlap."""
         lengths = self.ends - self.starts
         offset = self.starts - (lengths.cumsum(0) - lengths)
         rows = offset.repeat_interleave(lengths)

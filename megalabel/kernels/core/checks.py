@@ -1,4 +1,4 @@
-"""Checks that several operations share: of finite numbers, of a bias, of pairs of text and label."""
+"""Checks that several operations share: finite values, biases, and pairs of text and label."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from megalabel.types import Positives
 
 
 def all_finite(x: Tensor) -> bool:
-    """Whether no number of x is NaN or infinite; a sum tells at a tenth of the price, unless it overflows."""
+    """Whether no value of x is NaN or infinite; the sum is checked first, which is ten times as fast."""
     return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
 
 
 def must_be_finite(x: Tensor, what: str) -> None:
-    """Raises `diverged` unless all of x is finite: of a batch, it costs nothing beside a pass over the labels."""
+    """Raises `diverged` unless all values of x are finite."""
     if not all_finite(x):
         raise diverged(what)
 
 
 def diverged(what: str) -> SettingError:
-    """The error that says that numbers are no longer finite."""
+    """The error for values that are no longer finite."""
     return SettingError(
         f"training has diverged: {what} contains inf or NaN",
         wanted="finite numbers",
@@ -32,7 +32,7 @@ def diverged(what: str) -> SettingError:
 
 
 def check_bias(weight: Tensor, bias: Tensor | None) -> None:
-    """Raises SettingError unless bias is None or (n,) of the type of weight (n, …)."""
+    """Raises SettingError unless bias is None or (n,) of the dtype of weight (n, …)."""
     if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
         raise SettingError(
             f"a bias {tuple(bias.shape)}, {bias.dtype}, beside weights {tuple(weight.shape)}, {weight.dtype}",
@@ -42,7 +42,7 @@ def check_bias(weight: Tensor, bias: Tensor | None) -> None:
 
 
 def check_own_memory(*parameters: Tensor | None) -> None:
-    """Raises SettingError for an expanded tensor: what a rule adds to one of its numbers would change others."""
+    """Raises SettingError for expanded tensors, in which an update of one value would change others."""
     for parameter in parameters:
         if parameter is None:
             continue
@@ -65,12 +65,12 @@ def check_vectors(positives: Positives) -> None:
         raise DataError(
             f"positives with rows {tuple(rows.shape)} and labels {tuple(labels.shape)}",
             wanted="two vectors of one length",
-            next_step="make positives with Positives.of(rows, labels)",
+            next_step="make positives with Positives.from_pairs(rows, labels)",
         )
 
 
 def check_range(what: str, low: int, high: int, n: int, next_step: str) -> None:
-    """Raises DataError unless the lowest and the highest of the positives' numbers lie from 0 to n − 1."""
+    """Raises DataError unless the lowest and the highest number of the positives lie from 0 to n − 1."""
     if low < 0 or high >= n:
         raise DataError(
             f"{what} {low if low < 0 else high} among the positives",
@@ -80,7 +80,7 @@ def check_range(what: str, low: int, high: int, n: int, next_step: str) -> None:
 
 
 def check_excluded(exclude: Positives | None, n_texts: int, n_labels: int) -> None:
-    """Raises DataError if a pair that is never to be given lies outside (n_texts, n_labels)."""
+    """Raises DataError if an excluded pair lies outside (n_texts, n_labels)."""
     if exclude is None or not len(exclude):
         return
     ends = torch.stack([exclude.rows.min(), exclude.rows.max(), exclude.labels.min(), exclude.labels.max()])

@@ -1,4 +1,4 @@
-"""Keeps what was computed from tensors until one of them changes."""
+"""Caches results computed from tensors until one of the tensors changes."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def memo_on(
     key: Hashable = None,
     memory: Sequence[Tensor] = (),
 ) -> T:
-    """What `compute()` returns, or returned the last time if nothing it depends on has changed since.
+    """The result of `compute()`, or its previous result if nothing that it depends on has changed.
 
-    torch counts the changes that are made in place through it. It does not see those that are made through numpy
-    or `.data`, and counts none of tensors made in inference mode, for which `compute` is called every time.
+    torch counts in-place changes. It does not notice those made through numpy or `.data`, and does not count those
+    of tensors made in inference mode, for which `compute` is called every time.
 
     Args:
-        tensors: one or more, whose numbers the value depends on. The value lives as long as the first of them, so
-            it must not hold that tensor itself.
-        what: names the use, such as "beam search": one value is kept for each first tensor and use.
-        compute: makes the value.
-        key: what else the value depends on.
-        memory: tensors that the value reads where they lie: their numbers may change, their place may not.
+        tensors: one or more tensors on whose values the result depends. The result lives as long as the first of
+            them, so it must not reference that tensor.
+        what: the name of the use, such as "beam search": one result is kept per first tensor and use.
+        compute: computes the result.
+        key: what else the result depends on.
+        memory: tensors that the result reads in place: their values may change, their storage may not.
     """
     if any(tensor.is_inference() for tensor in tensors):
         return compute()

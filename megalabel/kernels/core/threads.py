@@ -1,9 +1,9 @@
-"""Threads that each own one contiguous range of labels and compute on one core.
+"""Threads that each process a contiguous range of labels on one core.
 
-A matrix product over a few hundred labels is too small to be shared out among cores: starting and joining the
-team costs as much as the work. So the labels are dealt out once per step, every thread runs its own small
-products without further ceremony, and what they accumulate is summed at the end in the order of the ranges.
-The same number of threads gives the same bits.
+A matrix product over a few hundred labels is too small to be split over cores: synchronizing the threads takes as
+long as the work. So the labels are divided once per step, every thread runs its own small products, and their
+results are summed at the end in the order of the ranges. The same number of threads gives the same result bit for
+bit.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _pool_size = 0
 
 
 def thread_count(device: torch.device) -> int:
-    """How many label ranges are worked on at once: torch's thread count on a CPU, 1 elsewhere."""
+    """The number of label ranges processed concurrently: torch's thread count on a CPU, 1 elsewhere."""
     return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def chunk_ranges(n_labels: int, chunk: int, n_ranges: int) -> list[range]:
-    """Contiguous ranges of chunk numbers, at most `n_ranges` of them, as even as whole chunks allow."""
+    """Contiguous ranges of chunk numbers, at most `n_ranges` of nearly equal length."""
     n_chunks = -(-n_labels // chunk)
     n_ranges = max(1, min(n_ranges, n_chunks))
     cuts = [n_chunks * i // n_ranges for i in range(n_ranges + 1)]
@@ -44,7 +44,7 @@ def even_chunk(n_labels: int, wanted: int, n_ranges: int) -> int:
 
 
 def run_ranges(body: Callable[[range], T], ranges: list[range]) -> list[T]:
-    """`body` of every range, results in the order of the ranges; one range runs in the calling thread."""
+    """The results of `body` for every range, in their order; a single range runs in the calling thread."""
     if len(ranges) == 1:
         return [_without_gradients(body, ranges[0])]
     pool = _threads(len(ranges))
@@ -71,7 +71,7 @@ def parallel_for(work: Callable[[int, int], None], n_pieces: int) -> None:
 
 
 def _without_gradients(body: Callable[[range], T], chunks: range) -> T:
-    with torch.no_grad():  # each thread has its own mode, and it begins with gradients on
+    with torch.no_grad():  # the mode is per thread, and gradients are enabled by default
         return body(chunks)
 
 
@@ -88,16 +88,16 @@ def _threads(n: int) -> ThreadPoolExecutor:
             ready.wait()
             for future in waiting:
                 future.result()
-            # A worker's setting also becomes the default of threads that start later: put it back.
+            # The setting of a worker also becomes the default of later threads, so it is restored.
             torch.set_num_threads(outside)
         return _pool
 
 
 def _on_one_core(ready: threading.Barrier) -> None:
-    # torch sets a thread up at its first question; without the question, the setup would undo the next line.
+    # torch initializes a thread at the first call, which would otherwise undo the next line.
     torch.get_num_threads()
     torch.set_num_threads(1)
-    ready.wait()  # every worker takes exactly one of these tasks
+    ready.wait()  # so that every worker runs exactly one of these tasks
 
 
 def _forget() -> None:

@@ -20,7 +20,7 @@ _COMPILED = Operation(__package__, "fixed_fan_in", ("cpu", "triton"))
 
 def scores(x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
     """The logits (B, L) of all labels; layer is made of these tensors."""
-    z: Tensor = _Scores.apply(x, weight, bias, layer)
+    z: Tensor = _Scores.apply(x, weight, bias, layer)  # type: ignore[no-untyped-call]
     return z
 
 
@@ -48,7 +48,7 @@ class Task(NamedTuple):
 
 def loss_of(x: Tensor, weight: Tensor, bias: Tensor | None, task: Task) -> Tensor:
     """The loss, whose backward pass makes all gradients, and with a rule spends those by weight and bias."""
-    found: Tensor = _Loss.apply(x, weight, bias, task)
+    found: Tensor = _Loss.apply(x, weight, bias, task)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -48,7 +48,7 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels import label_loss
-from megalabel.kernels.all_labels.label_pass import Chunks, Ones
+from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells
 from megalabel.kernels.all_labels.streaming_topk import topk_of
 from megalabel.kernels.core.checks import check_own_memory
 from megalabel.kernels.fan_in.autograd import Task, implementation, loss_of, own_dtype, scores, transposed
@@ -97,7 +97,7 @@ def fan_in_scores(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor
     Raises:
         SettingError: shapes, types, devices or indices that do not fit.
     """
-    layer = FanIn.of(x, weight, bias, inputs, group)
+    layer = FanIn.checked(x, weight, bias, inputs, group)
     return scores(x, weight, bias, layer)
 
 
@@ -138,7 +138,7 @@ def fan_in_loss(
             memory; or training has diverged: the embeddings, the loss or the embedding's gradient are not finite.
         DataError: a positive pair outside (B, L).
     """
-    layer = FanIn.of(x, weight, bias, inputs, group)
+    layer = FanIn.checked(x, weight, bias, inputs, group)
     places = _places(layer, x, positives, loss)
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="leave it at 1", where="scale")
@@ -158,13 +158,13 @@ def fan_in_topk(
     exclude: Positives | None = None,
     *,
     group: int = 1,
-    names: Tensor | None = None,
+    row_to_label: Tensor | None = None,
 ) -> TopK:
     """Exact top k over all labels without a matrix of all scores; arguments and errors as of `streaming_topk`.
 
-    names: (L,) int64, the label of each row of the weights, where that is not its number.
+    row_to_label: (L,) int64, the label of each row of the weights, where that is not its number.
     """
-    layer = FanIn.of(x, weight, bias, inputs, group)
+    layer = FanIn.checked(x, weight, bias, inputs, group)
     xt, body = transposed(x, layer), implementation(layer)
 
     def score(start: int, stop: int) -> Tensor:
@@ -180,7 +180,7 @@ def fan_in_topk(
         exclude,
         device=x.device,
         width=weight.shape[1],
-        names=names,
+        row_to_label=row_to_label,
     )
 
 
@@ -206,7 +206,7 @@ def fan_in_growth(
     Raises:
         SettingError, DataError: as `fan_in_loss` does.
     """
-    layer = FanIn.of(x, weight, bias, inputs, group)
+    layer = FanIn.checked(x, weight, bias, inputs, group)
     layer.check_like_inputs(candidates, "candidates")
     places = _places(layer, x, positives, loss)
     xt = transposed(x, layer)
@@ -218,4 +218,4 @@ def fan_in_growth(
 def _places(layer: FanIn, x: Tensor, positives: Positives, loss: str) -> Tensor:
     label_loss.check_loss(loss)
     n = layer.n_labels
-    return Ones.of(positives, len(x), Chunks(n, n, [range(1)])).places
+    return PositiveCells.from_positives(positives, len(x), Chunks(n, n, [range(1)])).cells

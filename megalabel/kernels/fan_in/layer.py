@@ -26,7 +26,7 @@ class FanIn:
     dim: int
 
     @classmethod
-    def of(cls, x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int) -> FanIn:
+    def checked(cls, x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int) -> FanIn:
         """The layer that scores x (B, D), without a graph.
 
         Raises:

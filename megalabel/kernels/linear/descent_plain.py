@@ -1,4 +1,4 @@
-"""The definition of `dual_descent.descend`: every model by itself, in float64, a text after the other."""
+"""Reference implementation of `dual_descent.descend`: each classifier by itself, in float64."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def plain(
     dense: np.ndarray,
     soft: tuple[float, float],
     bias: float,
-    eps: float,
-    rounds: int,
-    threshold: float,
+    tol: float,
+    max_iter: int,
+    prune_below: float,
     keys: np.ndarray,
 ) -> tuple[sp.csr_matrix, np.ndarray]:
-    """`descend`, a model at a time; soft: 1/2C of the positives and of the negatives."""
+    """`descend` for one classifier at a time; soft: 1/2C of the positives and of the negatives."""
     n_features, n_children = x.shape[1], positives.shape[0]
     weights = np.zeros((n_children, n_features + dense.shape[1] + 1))
     for parent in range(texts.shape[0]):
@@ -32,21 +32,21 @@ def plain(
         for child in range(offsets[parent], offsets[parent + 1]):
             y = np.where(np.isin(rows, positives[[child]].indices), 1.0, -1.0)
             if (y > 0).any():
-                weights[child] = solve(values, y, np.where(y > 0, *soft), eps, rounds, keys[parent])
+                weights[child] = solve(values, y, np.where(y > 0, *soft), tol, max_iter, keys[parent])
     weights = weights.astype(np.float32)
-    kept = np.where(np.abs(weights[:, :n_features]) >= threshold, weights[:, :n_features], 0)
+    kept = np.where(np.abs(weights[:, :n_features]) >= prune_below, weights[:, :n_features], 0)
     if bias:
         kept = np.hstack([kept, weights[:, -1:]])
     return sp.csr_matrix(kept), weights[:, n_features:-1]
 
 
-def solve(x: np.ndarray, y: np.ndarray, soft: np.ndarray, eps: float, rounds: int, key: np.uint64) -> np.ndarray:
-    """The weights (d,) of one model; x (n, d) with the bias's feature, y (n,) ±1, soft (n,) 1/2C, float64."""
+def solve(x: np.ndarray, y: np.ndarray, soft: np.ndarray, tol: float, max_iter: int, key: np.uint64) -> np.ndarray:
+    """The weights (d,) of one classifier; x (n, d) with the bias feature, y (n,) ±1, soft (n,) 1/2C, float64."""
     alpha = two_alphas(x, y, soft)
     w: np.ndarray = (alpha * y) @ x
     scale = (x**2).sum(1) + soft
     order = np.arange(len(x))
-    for number in range(rounds):
+    for number in range(max_iter):
         shuffle(order, key, number)
         low, high = math.inf, -math.inf
         for i in order:
@@ -56,7 +56,7 @@ def solve(x: np.ndarray, y: np.ndarray, soft: np.ndarray, eps: float, rounds: in
             new = max(alpha[i] - slope / scale[i], 0.0)
             w += (new - alpha[i]) * y[i] * x[i]
             alpha[i] = new
-        if high - low <= eps:
+        if high - low <= tol:
             break
     return w
 
@@ -84,7 +84,7 @@ def two_alphas(x: np.ndarray, y: np.ndarray, soft: np.ndarray) -> np.ndarray:
 
 
 def shuffle(order: np.ndarray, key: np.uint64, number: int) -> None:
-    """Round `number`'s order (n,) from the one before it, in place: Fisher and Yates's, drawn from the key."""
+    """Makes the order (n,) of pass `number` from that of the previous one, in place, by a Fisher-Yates shuffle."""
     n = len(order)
     for i in range(n - 1, 0, -1):
         bits = stream_numbers(np.array([key], np.uint64), number * n + i) >> np.uint64(32)

@@ -1,16 +1,17 @@
-"""Linear models of all children of many tree nodes, each the optimum of an L2-regularized squared hinge.
+"""Linear classifiers for the children of many tree nodes, with the L2-regularized squared hinge loss.
 
-A child's model is trained on the texts x_i of its parent, y_i = 1 where the text has the child and −1 elsewhere:
+The classifier of a child is trained on the texts x_i of its parent, y_i = 1 if the text has the child and −1
+otherwise:
 
     min_w  ½‖w‖² + Σ_i C_i · max(0, 1 − y_i w·x_i)²
 
-by dual coordinate descent (Hsieh et al., "A dual coordinate descent method for large-scale linear SVM", ICML
-2008, algorithm 1): with w = Σ_i α_i y_i x_i, each α_i ≥ 0 in turn takes the value that is best for it. A bias is
+by dual coordinate descent (Hsieh et al., "A dual coordinate descent method for large-scale linear SVM", ICML 2008,
+algorithm 1, as in LIBLINEAR): with w = Σ_i α_i y_i x_i, each α_i ≥ 0 in turn is set to its optimum. The bias is
 the weight of one more feature, which is `bias` for every text and regularized like the others.
 
-Beside the paper: the descent starts from the best of all solutions with one α for the positives and one for the
-negatives, and nothing is shrunk, since siblings are solved side by side (`_cpu/descent_block.py`). The
-definition is `descent_plain.py`, in float64.
+Differences from the paper: the descent starts from the best of all solutions with one α for the positives and one
+for the negatives, and there is no shrinking, since siblings are solved together (`_cpu/descent_block.py`). The
+reference implementation is `descent_plain.py`, in float64.
 """
 
 from __future__ import annotations
@@ -28,18 +29,17 @@ from megalabel.kernels.linear.descent_plain import plain
 from megalabel.kernels.sparse.hits import as_truth
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 
-_COMPILED = Operation(
-    __package__, "dual_descent", enough_work=1 << 11
-)  # texts of all models, wide ones count more
+# Work is measured in texts over all classifiers; texts with many features count more.
+_COMPILED = Operation(__package__, "dual_descent", enough_work=1 << 11)
 
-_MOST = 1 << 27  # features or texts: what the numba version numbers in int32
+_MOST = 1 << 27  # features or texts, which the numba version indexes in int32
 
 
 class LinearWeights(NamedTuple):
-    """What `descend` gives.
+    """The result of `descend`.
 
-    sparse: (C, V + 1) CSR float32 with sorted columns, the bias in the last; (C, V) where there is none.
-    dense: (C, E) float32; E is 0 without a dense part.
+    sparse: (C, V + 1) CSR float32 with sorted columns, the bias in the last; (C, V) without a bias.
+    dense: (C, E) float32; E is 0 without dense features.
     """
 
     sparse: sp.csr_matrix
@@ -53,40 +53,38 @@ def descend(
     positives: sp.csr_matrix,
     *,
     dense: np.ndarray | None = None,
-    cost: float | tuple[float, float] = 1.0,
+    c: float | tuple[float, float] = 1.0,
     bias: float = 1.0,
-    eps: float = 0.1,
-    rounds: int = 20,
-    threshold: float = 0.1,
+    tol: float = 0.1,
+    max_iter: int = 20,
+    prune_below: float = 0.1,
     seed: int = 0,
 ) -> LinearWeights:
-    """The linear models of all children.
+    """Fits the linear classifiers of all children.
 
-    Parents need not be of one level: all nodes of a tree in one call keep more threads busy than level by level.
-    A child without a positive among its parent's texts gets zeros, and no work. The same arguments give the same
-    bits on any number of threads.
+    The parents may be of different levels, so that one call can keep all threads busy. A child without positives
+    among its parent's texts gets zeros. The result does not depend on the number of threads.
 
     Args:
-        x: (N, V) CSR float32, a row a text.
-        texts: (M, N) sparse, a stored value above 0 where a parent's children are trained on a text. Usually
-            the texts with a positive below the parent, and harder ones that a shortlist has found.
+        x: (N, V) CSR float32, one row per text.
+        texts: (M, N) sparse, above 0 where a parent's children are trained on a text.
         offsets: (M + 1,) integers from 0 to C: the children of parent p are offsets[p] … offsets[p + 1] − 1.
-        positives: (C, N) sparse, above 0 where a text has a child; texts that are not the parent's do not count.
-        dense: (N, E) float32, features beside those of x, such as an embedding. Their weights are not pruned.
-        cost: C, what a unit of squared loss costs; or a pair, of the positives and of the negatives.
-        bias: the value of the feature whose weight is the bias; 0 for none. A score is w·x + bias · its weight.
-        eps: a model is done when, in one round, the largest and the smallest projected gradient differ by no
-            more. 0.1 is LIBLINEAR's; float32 ends being of use below 1e-5.
-        rounds: at most so many over the texts.
-        threshold: weights below it in absolute value are dropped; the bias is kept. 0 keeps all but zeros.
-        seed: any integer, of the order in which texts are visited.
+        positives: (C, N) sparse, above 0 where a text has a child; texts that are not the parent's are ignored.
+        dense: (N, E) float32, dense features such as an embedding. Their weights are not pruned.
+        c: C, the weight of the squared loss; or a pair, for positives and negatives.
+        bias: the value of the bias feature; 0 for no bias. A score is w·x + bias · its weight.
+        tol: the solver stops when the largest and the smallest projected gradient of a pass differ by at most
+            this. LIBLINEAR's default is 0.1; below 1e-5 float32 is too inexact.
+        max_iter: maximum number of passes over the texts.
+        prune_below: weights below this absolute value are dropped, except for the bias.
+        seed: any integer, seeds the order in which texts are visited.
 
     Raises:
-        DataError: matrices that are no valid ones or whose shapes do not fit, NaN or inf, a text twice for one
-            parent, or offsets that do not rise from 0 to C; weights that overflow float32.
-        SettingError: a cost that is not above 0, a negative bias, eps or threshold, rounds below 1.
+        DataError: invalid matrices, shapes that do not match, NaN or inf, a text that a parent has twice, offsets
+            that do not rise from 0 to C, or weights that overflow float32.
+        SettingError: c is not above 0, bias, tol or prune_below is negative, or max_iter is below 1.
     """
-    costs = _check_settings(cost, bias, eps, rounds, threshold)
+    costs = _check_settings(c, bias, tol, max_iter, prune_below)
     x = _as_x(x)
     texts, positives = _as_texts(texts), as_truth(positives)
     offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
@@ -98,10 +96,12 @@ def descend(
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
     fast = _COMPILED.for_work(work)
     if fast is None:
-        parts = plain(x, texts, offsets, positives, dense, soft, bias, eps, rounds, threshold, keys)
+        parts = plain(x, texts, offsets, positives, dense, soft, bias, tol, max_iter, prune_below, keys)
     else:
-        problem = fast.Problem(float(bias), soft[1], soft[0], float(eps), int(rounds))
-        parts = fast.train(fast.data_of(x, dense, texts, positives), x.shape[1], offsets, keys, problem, threshold)
+        problem = fast.Problem(float(bias), soft[1], soft[0], float(tol), int(max_iter))
+        parts = fast.train(
+            fast.data_of(x, dense, texts, positives), x.shape[1], offsets, keys, problem, prune_below
+        )
     found = LinearWeights(*parts)
     check_finite(found.sparse.data, "the weights")
     check_finite(found.dense, "the weights")
@@ -109,36 +109,35 @@ def descend(
 
 
 def _check_settings(
-    cost: float | tuple[float, float], bias: float, eps: float, rounds: int, threshold: float
+    c: float | tuple[float, float], bias: float, tol: float, max_iter: int, prune_below: float
 ) -> tuple[float, float]:
-    """The costs of positives and negatives."""
-    costs = cost if isinstance(cost, tuple) else (cost, cost)
-    if len(costs) != 2 or not all(0 < c < math.inf for c in costs):
+    """Checks the settings and returns C for positives and for negatives."""
+    costs = c if isinstance(c, tuple) else (c, c)
+    if len(costs) != 2 or not all(0 < cost < math.inf for cost in costs):
         raise SettingError(
-            f"a cost of {cost}",
-            wanted="a number above 0, or two: of the positives and of the negatives",
-            next_step="pass 1.0",
-            where="cost",
+            f"c = {c}",
+            wanted="a number above 0, or two, for positives and negatives",
+            where="c",
         )
-    for name, value in (("bias", bias), ("eps", eps), ("threshold", threshold)):
+    for name, value in (("bias", bias), ("tol", tol), ("prune_below", prune_below)):
         if not 0 <= value < math.inf:
-            raise SettingError(f"{name} = {value}", wanted="0 or more", next_step=f"leave {name} out", where=name)
-    if rounds < 1:
-        raise SettingError(f"{rounds} rounds", wanted="1 or more", next_step="leave rounds out", where="rounds")
+            raise SettingError(f"{name} = {value}", wanted="0 or more", where=name)
+    if max_iter < 1:
+        raise SettingError(f"max_iter = {max_iter}", wanted="1 or more", where="max_iter")
     return float(costs[0]), float(costs[1])
 
 
 def _as_x(x: sp.csr_matrix) -> sp.csr_matrix:
     x = as_rows(x, "x")
     if x.dtype != np.float32:
-        with np.errstate(over="ignore"):  # said better by the check
+        with np.errstate(over="ignore"):  # check_finite reports it
             x = x.astype(np.float32)
         check_finite(x.data, "x")
     if max(x.shape) >= _MOST:
         raise DataError(
             f"{x.shape[0]} texts of {x.shape[1]} features",
             wanted=f"fewer than {_MOST} of each",
-            next_step="hash the features into fewer",
+            next_step="reduce the number of features",
             where="x",
         )
     return x
@@ -148,8 +147,8 @@ def _as_texts(texts: sp.csr_matrix) -> sp.csr_matrix:
     found = as_truth(texts)
     if found.nnz < np.count_nonzero(texts.tocsr().data):
         raise DataError(
-            "a parent that has a text twice",
-            wanted="each text once",
+            "a parent has a text twice",
+            wanted="each text at most once",
             next_step="call sum_duplicates() on the matrix",
             where="texts",
         )
@@ -161,7 +160,6 @@ def _check_width(matrix: sp.csr_matrix, n_texts: int, where: str) -> None:
         raise DataError(
             f"{where} has {matrix.shape[1]} columns",
             wanted=f"one for each of the {n_texts} texts of x",
-            next_step="make it from the same texts as x",
             where=where,
         )
 
@@ -174,7 +172,7 @@ def _check_offsets(offsets: np.ndarray, n_parents: int, n_children: int) -> np.n
             f"offsets of shape {offsets.shape} and {offsets.dtype}"
             + (f" from {offsets[0]} to {offsets[-1]}" if good else ""),
             wanted=f"{n_parents + 1} integers that rise from 0 to {n_children}",
-            next_step="take them from LabelTree.offsets",
+            next_step="use LabelTree.offsets",
             where="offsets",
         )
     return offsets.astype(np.int64)
@@ -187,8 +185,7 @@ def _as_dense(dense: np.ndarray | None, n_texts: int) -> np.ndarray:
     if dense.ndim != 2 or len(dense) != n_texts or dense.dtype.kind != "f":
         raise DataError(
             f"dense features of shape {dense.shape} and {dense.dtype}",
-            wanted=f"({n_texts}, E) float32",
-            next_step="pass one embedding for each row of x",
+            wanted=f"({n_texts}, E) float32, one row per text of x",
             where="dense",
         )
     with np.errstate(over="ignore"):

@@ -1,23 +1,22 @@
-"""The best labels of each text, found by beam search down a tree of clusters whose weights and inputs are sparse.
+"""Beam search for the best labels of each text in a label tree with sparse weights and inputs.
 
     z[i, n] = x · weights[i][n] + bias · weights[i][n, V] + u · dense[i][n]
-                                                     levels i = 0 … K − 1: clusters, K: places of labels
+                                                     levels i = 0 … K − 1: clusters, K: labels in tree order
     kept[i] = the beams[i] best candidates of level i; those of level 0 are all its nodes, those of level i + 1
               the children of kept[i]
-    p(n)    = Π s(z) from the top down to n
-    s(z)    = exp(−max(0, 1 − z)³)     scores="l3-hinge": PECOS's (Yu, Zhong, Zhang, Chang and Dhillon, JMLR 2022)
-            = exp(−max(0, 1 − z)²)     scores="l2-hinge"
-            = 1 / (1 + exp(−z))        scores="sigmoid"
+    p(n)    = Π s(z) over the path from the top to n
+    s(z)    = exp(−max(0, 1 − z)³)     post_processor="l3-hinge" (PECOS, Yu et al., JMLR 2022)
+            = exp(−max(0, 1 − z)²)     post_processor="l2-hinge"
+            = 1 / (1 + exp(−z))        post_processor="sigmoid"
 
-Nodes and labels are ranked by log p, summed in float64; ties go to the lower node, among labels to the lower
-label id. A text without known features is scored by the biases. A beam that covers every node gives the answer of
-scoring all labels.
+Nodes and labels are ranked by log p, summed in float64; ties go to the lower node, among labels to the lower label
+id. A text without known features is scored by the biases. A beam that covers every node makes the search exact.
 
-The compiled code (`_cpu/sparse_beam.py`) goes through a batch level by level and chunk by chunk, so that a chunk's
-rows stay in the core's cache for all texts that reach it. A text's features are found in a chunk by binary search,
-or, where many texts reach it, in a table of all features into which the chunk's are written: measured against
-hashing and merging in `docs/log.md`. Blocks of texts are dealt out to torch's threads: how many does not change a
-bit. `plain` is the definition: tests trust it.
+The compiled code (`_cpu/sparse_beam.py`) processes a batch level by level and chunk by chunk, so that a chunk's
+rows stay in the core's cache for all texts that reach it. A text's features are looked up in a chunk by binary
+search or, if many texts reach it, in a table of all features into which those of the chunk are written (compared
+with hashing and merging in `docs/log.md`). Blocks of texts are distributed over torch's threads; the result does
+not depend on their number. `plain` is the reference implementation of the tests.
 """
 
 from __future__ import annotations
@@ -40,10 +39,10 @@ from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 from megalabel.types import Positives, TopK
 
-Scores = Literal["l3-hinge", "l2-hinge", "sigmoid"]
+PostProcessor = Literal["l3-hinge", "l2-hinge", "sigmoid"]
 
 _COMPILED = Operation(__package__, "sparse_beam")
-_MODES = get_args(Scores)  # numbered as in _cpu/sparse_beam.py
+_MODES = get_args(PostProcessor)  # numbered as in _cpu/sparse_beam.py
 _BLOCK = 8192  # texts that go down the tree together, at most
 _CELLS = 1 << 24  # of the heaps of a block, at most
 _FEW = 16  # texts that do not pay for a table of all features
@@ -58,7 +57,7 @@ def plain(
     order: np.ndarray,
     beams: Sequence[int],
     k: int,
-    scores: Scores = "l3-hinge",
+    post_processor: PostProcessor = "l3-hinge",
     exclude: Positives | None = None,
     *,
     bias: float = 1.0,
@@ -79,7 +78,7 @@ def plain(
             z = (weight.tocsr()[nodes].astype(np.float64) @ x[[t]].T).toarray().ravel()
             if dense is not None and inputs is not None:
                 z += dense[i][nodes].astype(np.float64) @ inputs[t]
-            keys = above + _log_score(z, scores)
+            keys = above + _log_score(z, post_processor)
             if i < len(beams):
                 kept = np.sort(np.lexsort((nodes, -keys))[: beams[i]])
                 children = [np.arange(offsets[i][n], offsets[i][n + 1]) for n in nodes[kept]]
@@ -91,9 +90,9 @@ def plain(
     return TopK(labels, best)
 
 
-def _log_score(z: np.ndarray, scores: Scores) -> np.ndarray:
-    power = 3 if scores == "l3-hinge" else 2
-    log: np.ndarray = -np.logaddexp(0, -z) if scores == "sigmoid" else -(np.maximum(0, 1 - z) ** power)
+def _log_score(z: np.ndarray, post_processor: PostProcessor) -> np.ndarray:
+    power = 3 if post_processor == "l3-hinge" else 2
+    log: np.ndarray = -np.logaddexp(0, -z) if post_processor == "sigmoid" else -(np.maximum(0, 1 - z) ** power)
     return log
 
 
@@ -103,12 +102,12 @@ def topk(
     order: np.ndarray,
     beams: Sequence[int],
     k: int,
-    scores: Scores = "l3-hinge",
+    post_processor: PostProcessor = "l3-hinge",
     exclude: Positives | None = None,
     inputs: np.ndarray | None = None,
 ) -> TopK:
     """The k best labels that a beam reaches; arguments and errors as `SparseBeam` has them, checked every time."""
-    return SparseBeam(levels, order, beams, scores)(x, k, exclude, inputs)
+    return SparseBeam(levels, order, beams, post_processor)(x, k, exclude, inputs)
 
 
 class SparseBeam:
@@ -118,20 +117,24 @@ class SparseBeam:
         levels: K + 1 levels of chunks; level 0 is one chunk, node j of a level the parent of chunk j of the next.
         order: (L,) integers, the label id at each node of the last level.
         beams: K numbers, how many nodes of each level are kept; more than the level has means all.
-        scores: what a node's own score is, see above.
+        post_processor: how the score z of a node becomes its probability s(z).
 
     Raises:
-        SettingError: levels that do not fit each other, a beam below 1, unknown `scores`.
+        SettingError: levels that do not fit each other, a beam below 1, an unknown post-processor.
     """
 
     def __init__(
-        self, levels: Sequence[Chunks], order: np.ndarray, beams: Sequence[int], scores: Scores = "l3-hinge"
+        self,
+        levels: Sequence[Chunks],
+        order: np.ndarray,
+        beams: Sequence[int],
+        post_processor: PostProcessor = "l3-hinge",
     ) -> None:
-        if scores not in _MODES:
+        if post_processor not in _MODES:
             wanted = " or ".join(_MODES)
-            raise SettingError(f"scores={scores!r}", wanted=wanted, next_step="leave it out", where="scores")
+            raise SettingError(f"post_processor = {post_processor!r}", wanted=wanted, where="post_processor")
         check_levels(levels, np.asarray(order), beams)
-        self.levels, self.scores = tuple(levels), scores
+        self.levels, self.post_processor = tuple(levels), post_processor
         self.order = np.array(order, dtype=np.int64)
         self.beams = tuple(map(int, beams))
         self.n_features = levels[0].n_features
@@ -166,7 +169,7 @@ class SparseBeam:
         values = steady(x.data, np.float32)
         check_finite(values, "x")  # once more: float64 may hold what float32 does not
         hidden, cuts = _excluded(exclude, n, len(self.order))
-        rooms, mode = tuple(self._rooms(k)), _MODES.index(self.scores)
+        rooms, mode = tuple(self._rooms(k)), _MODES.index(self.post_processor)
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
         found = np.zeros(n, dtype=np.int64)
         descend = _COMPILED.always().descend

@@ -62,7 +62,7 @@ class Chunks:
         check_numbers(self.arrays, self.n_features)
 
     @classmethod
-    def of(
+    def from_weights(
         cls, weights: sp.csr_matrix, offsets: np.ndarray, *, bias: float = 1.0, dense: np.ndarray | None = None
     ) -> Chunks:
         """The chunks of a level from a row of weights a node.

@@ -1,10 +1,10 @@
-"""Which predicted labels are true, and what the best possible prediction would have gained.
+"""Marks the predicted labels that are true, and computes the best possible gains of each text.
 
     hits[n, j]       = labels[n, j] ∈ truth[n]  and  labels[n, j] ∉ {labels[n, 0], …, labels[n, j-1]}
-    best_gains[n, :] = the k largest gains[l] over l ∈ truth[n], falling, then zeros
+    best_gains[n, :] = the k largest gains[l] over l ∈ truth[n], descending, then zeros
 
-All metrics of a ranking are sums over these two. The plain numpy version below is the definition; the
-numba body (`_cpu/hits.py`) runs when there is enough work to pay for importing it.
+All ranking metrics are sums over these two. The plain numpy version below is the reference; the numba version
+(`_cpu/hits.py`) runs for inputs that are large enough to be worth its compilation.
 """
 
 from __future__ import annotations
@@ -14,42 +14,26 @@ import scipy.sparse as sp
 
 from megalabel.errors import DataError
 from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.sparse.csr import checked_csr
 
 _COMPILED = Operation(__package__, "hits", enough_work=1 << 18)  # predicted or true labels
 
 
 def as_truth(truth: sp.csr_matrix) -> sp.csr_matrix:
-    """The (N, L) label matrix as these kernels want it: valid CSR, rows sorted, no repeats, no zeros.
+    """The (N, L) label matrix in canonical CSR: sorted rows, without repeated entries or zeros.
 
-    A stored value counts as true if it is positive. Returns the same object when nothing has to change.
+    A stored value counts as true if it is positive. Returns the same object if nothing has to change.
 
     Raises:
-        DataError: not a sparse matrix, an index out of range, a negative value or NaN.
+        DataError: not a sparse matrix, an index out of range, a negative value, or NaN.
     """
-    if not sp.issparse(truth) or truth.ndim != 2:
-        raise DataError(
-            f"the true labels are {type(truth).__name__}",
-            wanted="a scipy sparse matrix (texts × labels)",
-            next_step="wrap them in scipy.sparse.csr_matrix",
-            where="truth",
-        )
-    truth = truth.tocsr()
-    try:
-        truth.check_format(full_check=True)
-    except ValueError as error:
-        raise DataError(
-            f"the true labels are a damaged CSR matrix ({error})",
-            wanted="indices within the shape and a rising indptr",
-            next_step="build the matrix anew from (row, label) pairs",
-            where="truth",
-        ) from error
+    truth = checked_csr(truth, "truth")
     good = truth.data > 0
     if not good.all():
         if not (truth.data[~good] == 0).all():
             raise DataError(
-                "the true labels hold a negative value or NaN",
+                "the true labels contain a negative value or NaN",
                 wanted="1 where a text has a label",
-                next_step="pass labels, not scores, as the truth",
                 where="truth",
             )
         truth = truth.copy()
@@ -63,15 +47,15 @@ def as_truth(truth: sp.csr_matrix) -> sp.csr_matrix:
 def hits(labels: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:
     """Which predicted labels are true: (N, k) bool.
 
-    -1 (no prediction) is never a hit. A label that is repeated within a row counts at its first place
-    only, so that a bad prediction file cannot raise its own numbers.
+    -1 (no prediction) is never a hit. A label that is repeated within a row counts only at its first position, so
+    that repeated predictions do not raise the metrics.
 
     Args:
-        labels: (N, k) int64, label ids, -1 where there is none.
-        truth: (N, L) CSR as `as_truth` gives it.
+        labels: (N, k) int64, label ids, -1 for no prediction.
+        truth: (N, L) CSR, a result of `as_truth`.
 
     Raises:
-        DataError: labels that are not a matrix of integers, or another N than the truth's.
+        DataError: labels are not a matrix of integers, or have another number of rows than the truth.
     """
     labels = np.asarray(labels)
     if labels.ndim != 2 or labels.dtype.kind not in "iu":
@@ -84,8 +68,8 @@ def hits(labels: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:
     if labels.shape[0] != truth.shape[0]:
         raise DataError(
             f"there are predictions for {labels.shape[0]} texts and true labels for {truth.shape[0]}",
-            wanted="as many of one as of the other",
-            next_step="predict for the very split that you measure",
+            wanted="the same number",
+            next_step="predict for the split that is evaluated",
             where="labels",
         )
     labels = np.ascontiguousarray(labels, dtype=np.int64)
@@ -98,21 +82,21 @@ def hits(labels: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:
 
 
 def best_gains(truth: sp.csr_matrix, gains: np.ndarray, k: int) -> np.ndarray:
-    """The k largest gains among each text's true labels, falling, padded with zeros: (N, k) float64.
+    """The k largest gains among each text's true labels, descending, padded with zeros: (N, k) float64.
 
     Args:
-        truth: (N, L) CSR as `as_truth` gives it.
-        gains: (L,), what a hit on each label is worth, 0 or more.
-        k: how many, at least 1.
+        truth: (N, L) CSR, a result of `as_truth`.
+        gains: (L,), the gain of a hit on each label, 0 or more.
+        k: number of gains per text, at least 1.
 
     Raises:
-        DataError: another L than the truth's.
+        DataError: gains have another number of labels than the truth.
     """
     gains = np.ascontiguousarray(gains, dtype=np.float64)
     if gains.shape != (truth.shape[1],):
         raise DataError(
-            f"there are gains of shape {gains.shape} for {truth.shape[1]} labels",
-            wanted="one gain a label",
+            f"gains of shape {gains.shape} for {truth.shape[1]} labels",
+            wanted="one gain per label",
             next_step="compute them from the training labels of the same data set",
             where="gains",
         )
@@ -135,7 +119,7 @@ def _plain_hits(labels: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:
     true = np.zeros((n, k), dtype=np.bool_)
     inside = at < len(true_keys)
     true[inside] = true_keys[at[inside]] == keys[inside]
-    # A stable sort puts repeats behind the first of their kind.
+    # A stable sort puts repeated labels after their first occurrence.
     order = np.argsort(labels, axis=1, kind="stable")
     ordered = np.take_along_axis(labels, order, axis=1)
     repeated = np.zeros((n, k), dtype=np.bool_)
@@ -148,8 +132,8 @@ def _plain_best_gains(truth: sp.csr_matrix, gains: np.ndarray, k: int) -> np.nda
     rows = np.repeat(np.arange(truth.shape[0]), counts)
     values = gains[truth.indices]
     order = np.lexsort((-values, rows))
-    place = np.arange(truth.nnz) - np.repeat(truth.indptr[:-1], counts)
+    position = np.arange(truth.nnz) - np.repeat(truth.indptr[:-1], counts)
     out = np.zeros((truth.shape[0], k), dtype=np.float64)
-    kept = place < k
-    out[rows[kept], place[kept]] = values[order][kept]
+    kept = position < k
+    out[rows[kept], position[kept]] = values[order][kept]
     return out

@@ -1,7 +1,7 @@
-"""Several rankings of the same texts as one.
+"""Merges rankings of the same texts.
 
-`merge_topk`: the weighted sum of scores per label, 0 where a ranking lacks it. `best_of`: the best of rankings
-that have no label in common, such as those of chunks or shards of the labels.
+`merge_topk` ranks by the weighted sum of scores per label, where a missing label has score 0. `best_of` takes the
+best of rankings without common labels, such as those of chunks or shards of the labels.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from megalabel.types import TopK
 
 
 def best_of(labels: Tensor, scores: Tensor, k: int) -> TopK:
-    """The k best of n labels of each text, in any order, none of them twice; fewer if there are fewer.
+    """The k best of n distinct labels per text, given in any order; fewer if n is below k.
 
     Args:
-        labels: (B, n) int64, such as the rankings of several parts of the labels side by side; -1 is nothing.
+        labels: (B, n) int64, such as the concatenated rankings of several parts of the labels; -1 for no label.
         scores: (B, n), -inf for label -1.
-        k: labels of each text.
+        k: labels per text.
 
     Returns:
         Labels and scores (B, min(k, n)), best first, ties to the lower label.
@@ -32,18 +32,18 @@ def best_of(labels: Tensor, scores: Tensor, k: int) -> TopK:
 
 
 def merge_topk(found: Sequence[TopK], k: int, weights: Sequence[float] | None = None) -> TopK:
-    """The k labels of the largest weighted sum: ties to the lower label, -1 with -inf where there are fewer.
+    """The k labels with the largest weighted sums of scores; ties to the lower label.
 
     Args:
-        found: rankings of the same N texts, (N, k_i) each; what is -1 is nothing.
-        k: labels of each text.
-        weights: one for each ranking, finite; default: the same for all, 1 together.
+        found: rankings of the same N texts, (N, k_i) each; -1 for no label.
+        k: labels per text.
+        weights: one finite number per ranking; by default equal weights that sum to 1.
 
     Returns:
-        Labels (N, k) int64 and scores (N, k) float32, numpy arrays, best first.
+        Labels (N, k) int64 and scores (N, k) float32, numpy arrays, best first; -1 and -inf where there are fewer.
 
     Raises:
-        SettingError: no ranking, rankings of other texts, weights that do not fit them, k below 1.
+        SettingError: no rankings, rankings of different numbers of texts, invalid weights, or k below 1.
     """
     tables = [top.numpy() for top in found]
     shares = [1 / max(len(tables), 1)] * len(tables) if weights is None else [float(w) for w in weights]
@@ -52,7 +52,7 @@ def merge_topk(found: Sequence[TopK], k: int, weights: Sequence[float] | None = 
         raise SettingError(
             f"{len(tables)} rankings of {' and '.join(map(str, sorted(sizes))) or 'no'} texts, k = {k}, "
             f"weights {shares}",
-            wanted="one ranking or more of the same texts, a finite weight for each, k of 1 or more",
+            wanted="at least one ranking, all of the same texts, a finite weight for each, and k of at least 1",
             next_step="rank the same texts with every model",
         )
     n = sizes.pop()

@@ -1,11 +1,12 @@
-"""The k largest entries of each row of a sparse matrix, and of a product that is never held whole.
+"""Keeps the k largest entries of each row of a sparse matrix, or of a product that is not stored.
 
     keep_largest(M, k)[r]            = the k largest stored entries of M[r]
     product_keep_largest(A, X, k)[r] = the k largest non-zero entries of Σ_j A[r, j] · X[j]
 
-Largest by value, not by magnitude; ties go to the lower column; columns come out in rising order. The plain
-versions below are the definition. The numba bodies (`_cpu/sparse_rows.py`) deal out chunks of rows to torch's
-threads; a row's sum runs in the order in which the row of A is stored, so the bits do not depend on threads.
+Entries are compared by value, not by magnitude; ties go to the lower column; columns are ascending in the result.
+The plain versions below are the reference. The numba versions (`_cpu/sparse_rows.py`) distribute blocks of rows
+over torch's threads; a row's sum follows the order in which the row of A is stored, so the result does not depend
+on the number of threads.
 """
 
 from __future__ import annotations
@@ -15,20 +16,21 @@ import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.sparse.csr import checked_csr
 
 _COMPILED = Operation(__package__, "sparse_rows", enough_work=1 << 18)  # stored entries
 
 
 def keep_largest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
-    """The k largest stored entries of each row: a new CSR of the same shape and dtype.
+    """The k largest stored entries of each row: a new CSR matrix of the same shape and dtype.
 
     Args:
-        matrix: (n, v) CSR, float32 or float64 (other types become float32). Repeated entries are summed first.
-        k: how many a row keeps at most, 1 or more.
+        matrix: (n, v) CSR, float32 or float64 (other types are converted to float32). Repeated entries are summed.
+        k: maximum number of entries per row, 1 or more.
 
     Raises:
-        DataError: not a sparse matrix, a damaged one, NaN or inf.
-        SettingError: k below 1.
+        DataError: not a sparse matrix, damaged, NaN or inf.
+        SettingError: k is below 1.
     """
     matrix = as_rows(matrix, "matrix")
     check_kept(k)
@@ -39,17 +41,17 @@ def keep_largest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
 def product_keep_largest(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The k largest non-zero entries of each row of a · x: (n, v) CSR.
 
-    The product has far more entries than what is kept of it, so it is made row by row in a dense vector of v
-    values a thread.
+    The product has far more entries than are kept, so it is computed row by row in a dense vector of v values per
+    thread.
 
     Args:
         a: (n, m) CSR, float32 or float64.
         x: (m, v) CSR, float32 or float64; the result has the dtype of a · x.
-        k: how many a row keeps at most, 1 or more.
+        k: maximum number of entries per row, 1 or more.
 
     Raises:
-        DataError: not sparse matrices, damaged ones, NaN or inf (in a product, too), or shapes that do not fit.
-        SettingError: k below 1.
+        DataError: not sparse matrices, damaged, NaN or inf (also in the product), or shapes that do not match.
+        SettingError: k is below 1.
     """
     a, x = as_rows(a, "a"), as_rows(x, "x")
     check_kept(k)
@@ -57,7 +59,6 @@ def product_keep_largest(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_m
         raise DataError(
             f"a {a.shape[0]} × {a.shape[1]} matrix times a {x.shape[0]} × {x.shape[1]} matrix",
             wanted="as many columns of the first as rows of the second",
-            next_step="pass the label graph first and the label features second, of the same labels",
             where="x",
         )
     kind = np.result_type(a.dtype, x.dtype)
@@ -69,30 +70,14 @@ def product_keep_largest(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_m
 
 
 def as_rows(matrix: sp.csr_matrix, where: str) -> sp.csr_matrix:
-    """The matrix as these kernels want it: valid CSR of floats, rows sorted, nothing twice, all finite.
+    """The matrix as canonical CSR of finite floats: sorted rows without repeated entries.
 
-    Returns the same object when nothing has to change.
+    Returns the same object if nothing has to change.
 
     Raises:
         DataError: not a sparse matrix, an index out of range, NaN or inf.
     """
-    if not sp.issparse(matrix) or matrix.ndim != 2:
-        raise DataError(
-            f"a {type(matrix).__name__} instead of a sparse matrix",
-            wanted="a scipy CSR matrix",
-            next_step="wrap it in scipy.sparse.csr_matrix",
-            where=where,
-        )
-    matrix = matrix.tocsr()
-    try:
-        matrix.check_format(full_check=True)
-    except ValueError as error:
-        raise DataError(
-            f"a damaged CSR matrix ({error})",
-            wanted="indices within the shape and a rising indptr",
-            next_step="build the matrix anew from (row, column, value)",
-            where=where,
-        ) from error
+    matrix = checked_csr(matrix, where)
     if matrix.dtype not in (np.float32, np.float64):
         matrix = matrix.astype(np.float32)
     if not matrix.has_canonical_format:
@@ -105,14 +90,14 @@ def as_rows(matrix: sp.csr_matrix, where: str) -> sp.csr_matrix:
 def check_finite(values: np.ndarray, where: str) -> None:
     """Raises DataError if a value is NaN or infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):  # no array as large as the values
+        if np.isfinite(values.sum()):  # this needs no array of the size of the values
             return
-    bad = values[~np.isfinite(values)]  # a sum may overflow where no value does
+    bad = values[~np.isfinite(values)]  # the sum may overflow although all values are finite
     if len(bad):
         raise DataError(
-            f"a value of {bad[0]}",
+            f"{where} contains {bad[0]}",
             wanted="finite numbers",
-            next_step="look for texts whose features could not be computed or do not fit float32",
+            next_step="check for features that could not be computed or exceed the range of float32",
             where=where,
         )
 
@@ -120,18 +105,16 @@ def check_finite(values: np.ndarray, where: str) -> None:
 def check_kept(k: int) -> None:
     """Raises SettingError unless k is 1 or more."""
     if k < 1:
-        raise SettingError(
-            f"{k} entries to keep a row", wanted="1 or more", next_step="pass how many to keep", where="k"
-        )
+        raise SettingError(f"k = {k} entries per row", wanted="1 or more", where="k")
 
 
 def plain_keep_largest(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
-    """The definition of `keep_largest`, for a matrix that `as_rows` has returned."""
+    """The reference implementation of `keep_largest`, for a result of `as_rows`."""
     counts = np.diff(matrix.indptr)
     rows = np.repeat(np.arange(matrix.shape[0]), counts)
     order = np.lexsort((matrix.indices, -matrix.data, rows))
-    place = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
-    kept = np.sort(order[place < k])
+    position = np.arange(matrix.nnz) - np.repeat(matrix.indptr[:-1], counts)
+    kept = np.sort(order[position < k])
     indptr = np.concatenate([[0], np.minimum(counts, k).cumsum()])
     return sp.csr_matrix((matrix.data[kept], matrix.indices[kept], indptr), shape=matrix.shape)
 

@@ -20,12 +20,15 @@ class Schedule(Protocol):
 
 
 @dataclass(frozen=True)
-class WarmupCosine:
-    """Linear warm-up, then half a cosine to zero (Renée; its code, not its appendix, which says linear).
+class Warmup:
+    """Linear warm-up; what comes after it is the subclass's.
 
     Args:
         steps: optimizer steps in the whole run; micro-batches do not count.
         warmup: steps of warm-up, or a share of all steps where below 1.
+
+    Raises:
+        SettingError: a warm-up as long as the run, or longer.
     """
 
     steps: int
@@ -47,14 +50,32 @@ class WarmupCosine:
 
     def __call__(self, step: int) -> float:
         """The factor in (0, 1] of every learning rate at a step, counted from 0."""
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
-        return 0.5 * (1.0 + math.cos(math.pi * done))
+        return (step + 1) / (self.warmup_steps + 1) if step < self.warmup_steps else self.after(step)
+
+    def after(self, step: int) -> float:
+        """The factor at a step after the warm-up."""
+        raise NotImplementedError
 
     def beta1(self, step: int) -> None:
         """β₁ stays."""
         return None
+
+
+class WarmupCosine(Warmup):
+    """Linear warm-up, then half a cosine to zero (Renée; its code, not its appendix, which says linear)."""
+
+    def after(self, step: int) -> float:
+        """Half a cosine."""
+        done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
+        return 0.5 * (1.0 + math.cos(math.pi * done))
+
+
+class WarmupConstant(Warmup):
+    """Linear warm-up, then a constant rate, for runs whose late weights are averaged (LightXML)."""
+
+    def after(self, step: int) -> float:
+        """The whole rate."""
+        return 1.0
 
 
 @dataclass(frozen=True)

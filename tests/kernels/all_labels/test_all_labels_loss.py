@@ -49,7 +49,7 @@ def test_duplicates_count_once_in_any_order(seed):
 def test_no_positives_and_rows_without_any(seed):
     x, weight, b, _ = problem((5, 20, 4), seed)
     none = torch.empty(0, dtype=torch.int64)
-    for positives in (Positives(none, none), Positives.of(torch.tensor([3]), torch.tensor([19]))):
+    for positives in (Positives(none, none), Positives.from_pairs(torch.tensor([3]), torch.tensor([19]))):
         ours, truth = all_labels_loss(x, weight, b, positives), plain(x, weight, b, positives)
         close(ours, truth)
         for i, j in zip(

@@ -18,7 +18,7 @@ def problem(shape: tuple[int, int], seed: int) -> tuple[Tensor, Positives, Tenso
     random = torch.Generator().manual_seed(seed)
     z = (2 * torch.randn(shape, generator=random, dtype=torch.float64)).requires_grad_()
     pairs = (torch.rand(shape, generator=random) < 0.3).nonzero()
-    positives = Positives.of(pairs[:, 0], pairs[:, 1])
+    positives = Positives.from_pairs(pairs[:, 0], pairs[:, 1])
     return z, positives, positives.labels * shape[0] + positives.rows
 
 
@@ -55,7 +55,7 @@ def test_no_positives(loss, seed):
 def test_the_squared_hinge_by_hand():
     """A positive and a negative each: wrong, within the margin, at its edge, right."""
     z = torch.tensor([[-1.0, 0.5, 1.0, 3.0], [2.0, -0.5, -1.0, -4.0]])
-    positives = Positives.of(torch.zeros(4, dtype=torch.int64), torch.arange(4))
+    positives = Positives.from_pairs(torch.zeros(4, dtype=torch.int64), torch.arange(4))
     assert float(plain("squared_hinge", z, positives)) == 4 + 0.25 + 9 + 0.25
     places = torch.arange(4) * 2
     found = gradient_("squared_hinge", z.t().contiguous(), places).t()

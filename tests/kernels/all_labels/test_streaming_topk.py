@@ -43,7 +43,7 @@ def test_equals_a_stable_sort(k, chunk, bias, seed):
     x, weight = whole(7, 3, seed=seed), whole(53, 3, seed=seed + 1)
     b = whole(53, seed=seed + 2) if bias else None
     pairs = (torch.rand(7, 53, generator=torch.Generator().manual_seed(seed)) < 0.3).nonzero()
-    exclude = Positives.of(pairs[:, 0], pairs[:, 1])
+    exclude = Positives.from_pairs(pairs[:, 0], pairs[:, 1])
     same(streaming_topk(x, weight, b, k, chunk=chunk), plain(x, weight, b, k))
     same(streaming_topk(x, weight, b, k, exclude, chunk=chunk), plain(x, weight, b, k, exclude))
 
@@ -132,7 +132,7 @@ def test_packed_keys_keep_order_and_value():
 CPU = torch.device("cpu")
 
 
-def of_matrix(scores: torch.Tensor, k: int, exclude=None, names=None, chunk=None, by_label=False) -> TopK:
+def of_matrix(scores: torch.Tensor, k: int, exclude=None, row_to_label=None, chunk=None, by_label=False) -> TopK:
     """`topk_of` where the scores of a chunk are a transposed view of (n, B), or not."""
 
     def score(start: int, stop: int) -> torch.Tensor:
@@ -140,7 +140,9 @@ def of_matrix(scores: torch.Tensor, k: int, exclude=None, names=None, chunk=None
         return z.t().contiguous().t() if by_label else z
 
     n_texts, n_rows = scores.shape
-    found = topk_of(score, n_rows, n_texts, k, exclude, device=CPU, width=3, names=names, chunk=chunk)
+    found = topk_of(
+        score, n_rows, n_texts, k, exclude, device=CPU, width=3, row_to_label=row_to_label, chunk=chunk
+    )
     assert (found.ids.dtype, found.scores.dtype) == (torch.int64, torch.float32)
     return found
 
@@ -152,12 +154,15 @@ def shuffled(n: int, seed: int) -> torch.Tensor:
 @pytest.mark.pairwise("body", k=[1, 7, 101, 130], chunk=[1, 9, 100, None], by_label=[True, False], body=BODIES)
 def test_rows_with_names_equal_a_stable_sort_by_label(k, chunk, by_label, seed):
     scores = whole(5, 101, seed=seed)  # seven values: ties everywhere, those at the k-th place too
-    for names in (None, torch.arange(101), torch.arange(101).flip(0), shuffled(101, seed)):
+    for row_to_label in (None, torch.arange(101), torch.arange(101).flip(0), shuffled(101, seed)):
         pairs = (torch.rand(5, 101, generator=torch.Generator().manual_seed(seed)) < 0.3).nonzero()
         pairs = pairs[shuffled(len(pairs), seed)]
         exclude = Positives(pairs[:, 0], pairs[:, 1])
         for left_out in (None, exclude):
-            same(of_matrix(scores, k, left_out, names, chunk, by_label), plain_of(scores, k, left_out, names))
+            same(
+                of_matrix(scores, k, left_out, row_to_label, chunk, by_label),
+                plain_of(scores, k, left_out, row_to_label),
+            )
 
 
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -170,18 +175,18 @@ def test_rows_with_names_equal_a_stable_sort_by_label(k, chunk, by_label, seed):
     st.integers(0, 2**20),
 )
 def test_any_shape_by_name(n, n_labels, k, chunk, by_label, seed):
-    scores, names = whole(n, n_labels, seed=seed), shuffled(n_labels, seed)
-    same(of_matrix(scores, k, None, names, chunk, by_label), plain_of(scores, k, None, names))
+    scores, row_to_label = whole(n, n_labels, seed=seed), shuffled(n_labels, seed)
+    same(of_matrix(scores, k, None, row_to_label, chunk, by_label), plain_of(scores, k, None, row_to_label))
 
 
 @pytest.mark.pairwise("body", score=[-2.5, 0.0, 1e-30], by_label=[True, False], body=BODIES)
 def test_equal_scores_give_the_lowest_labels(score, by_label, seed):
-    names = shuffled(300, seed)
-    found = of_matrix(torch.full((70, 300), score), 4, None, names, 7, by_label)
+    row_to_label = shuffled(300, seed)
+    found = of_matrix(torch.full((70, 300), score), 4, None, row_to_label, 7, by_label)
     assert found.ids.tolist() == [[0, 1, 2, 3]] * 70
     assert torch.equal(found.scores, torch.full((70, 4), score))
     exclude = Positives(torch.tensor([69, 69, 69]), torch.tensor([3, 0, 1]))
-    found = of_matrix(torch.full((70, 300), score), 4, exclude, names, 7, by_label)
+    found = of_matrix(torch.full((70, 300), score), 4, exclude, row_to_label, 7, by_label)
     assert found.ids.tolist() == [[0, 1, 2, 3]] * 69 + [[2, 4, 5, 6]]
 
 
@@ -209,11 +214,11 @@ def test_nan_is_refused_by_name(by_label):
         of_matrix(scores, 5, Positives(torch.tensor([0]), torch.tensor([0])), None, 2, by_label)
 
 
-@pytest.mark.parametrize("names", [[0, 1, 1], [0, 1, 3], [-1, 0, 1], [0, 1], [0.0, 1.0, 2.0]])
+@pytest.mark.parametrize("row_to_label", [[0, 1, 1], [0, 1, 3], [-1, 0, 1], [0, 1], [0.0, 1.0, 2.0]])
 @pytest.mark.parametrize("body", BODIES[:1], indirect=True)  # checked before anything runs
-def test_names_are_a_permutation(names):
-    with pytest.raises(SettingError, match="names"):
-        of_matrix(torch.zeros(1, 3), 1, None, torch.tensor(names))
+def test_row_to_label_is_a_permutation(row_to_label):
+    with pytest.raises(SettingError, match="row_to_label"):
+        of_matrix(torch.zeros(1, 3), 1, None, torch.tensor(row_to_label))
 
 
 def test_excluded_labels_are_checked_by_name():

@@ -56,7 +56,7 @@ def test_beams_that_cover_everything_score_all_labels(depth, scores, seed):
     logits = [views[:, i] @ w.t() + b for i, (w, b) in enumerate(zip(weights, biases, strict=True))]
     every = torch.zeros(len(views), len(weights[0]), dtype=torch.float64)
     for i in range(depth + 1):  # from the top down, each level's part of the one above
-        part = {"path": 1, "fading": 0.5, "label": 0, "label*parent": i == depth}[scores]
+        part = {"path": 1, "decayed": 0.5, "label": 0, "label*parent": i == depth}[scores]
         if i:
             parents = torch.from_numpy(np.repeat(np.arange(len(weights[i - 1])), np.diff(offsets[i - 1])))
             every = (every * part)[:, parents]

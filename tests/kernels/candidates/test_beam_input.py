@@ -25,7 +25,7 @@ def body(request: pytest.FixtureRequest) -> Iterator[None]:
 
 def test_fewer_labels_than_k_fill_with_minus_one(seed):
     views, *tree = case(seed, 1, 3)
-    exclude = Positives.of(*torch.cartesian_prod(torch.arange(1, 3), torch.arange(len(tree[3]))).t())
+    exclude = Positives.from_pairs(*torch.cartesian_prod(torch.arange(1, 3), torch.arange(len(tree[3]))).t())
     found = beam_topk(views, *tree, [3], len(tree[3]) + 2, "label", exclude)
     assert (found.ids.dtype, found.scores.dtype) == (torch.int64, torch.float32)
     for b in range(len(views)):
@@ -87,7 +87,7 @@ def test_settings_that_do_not_fit(seed):
     refused("1 beams", beams=(1,))
     refused("2 weights", weights=weights[1:])
     refused("0 offsets", offsets=[], beams=())
-    refused("scores='best'", scores="best")
+    refused("path_score='best'", path_score="best")
     refused("weights of shapes", weights=[*weights[:2], weights[2][:, :2]])
     refused("a bias", biases=[None, biases[1][1:], None])
     refused("offsets of level 0", offsets=[offsets[0][:-1], offsets[1]])

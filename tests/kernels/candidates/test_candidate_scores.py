@@ -170,7 +170,10 @@ def test_the_products_of_a_whole_table_have_the_same_bits_whatever_the_threads()
     """Fewer texts than a chunk and many rows: where torch's own product would share one sum among its threads."""
     generator = torch.Generator().manual_seed(0)
     views, weight = torch.randn(20, 256, generator=generator), torch.randn(4096, 256, generator=generator) / 16
-    candidates, positives = Candidates.all_rows(20, 4096), Positives.of(torch.arange(20), torch.arange(20) * 7)
+    candidates, positives = (
+        Candidates.all_rows(20, 4096),
+        Positives.from_pairs(torch.arange(20), torch.arange(20) * 7),
+    )
     before, found = torch.get_num_threads(), []
     try:
         for count in (1, 2, 4):

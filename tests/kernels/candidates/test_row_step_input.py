@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("threads", "poisoned")
 def test_groups(seed):
     c = case(seed)
     gradient = gradient_of(c)
-    groups = RowGroups.of([gradient, gradient])
+    groups = RowGroups.from_gradients([gradient, gradient])
     assert set(groups.rows().tolist()) == touched(c)
     assert groups.rows().tolist() == sorted(touched(c))
     ranges = sorted({block for own in c.blocks for block in own})

@@ -116,21 +116,21 @@ def check_bce(
 def test_loss_and_gradients(worker, kind, bias, rng):
     candidates, n = problem(kind, rng)
     pairs = torch.from_numpy(rng.random((4, n)) < 0.3).nonzero()
-    positives = Positives.of(pairs[:, 0], pairs[:, 1])  # about a third of them are no candidates
+    positives = Positives.from_pairs(pairs[:, 0], pairs[:, 1])  # about a third of them are no candidates
     for dim in WIDTHS:
         check_bce(worker, views_of(rng, 4, dim), *table(rng, n, dim, bias), candidates, positives, 0.37)
 
 
 def test_more_positives_than_are_looked_at_together(worker, rng):
     candidates, n = candidates_of([[(0, 5), (7, 60)]]), 60
-    positives = Positives.of(torch.zeros(50, dtype=torch.int64), torch.arange(3, 53))
+    positives = Positives.from_pairs(torch.zeros(50, dtype=torch.int64), torch.arange(3, 53))
     check_bce(worker, views_of(rng, 1, 20), *table(rng, n, 20, True), candidates, positives, 1.0)
 
 
 def test_a_text_in_many_parts_adds_up(worker, rng):
     """197 cells are 25 tiles in as many programs; the other text's one tile leaves most of its programs idle."""
     candidates = candidates_of([[(3, 100), (100, 200)], [(0, 3)]])
-    positives = Positives.of(torch.tensor([0, 0, 1]), torch.tensor([3, 199, 2]))
+    positives = Positives.from_pairs(torch.tensor([0, 0, 1]), torch.tensor([3, 199, 2]))
     check_bce(worker, views_of(rng, 2, 6), *table(rng, 200, 6, True), candidates, positives, 0.5)
 
 
@@ -138,7 +138,7 @@ def test_a_text_in_many_parts_adds_up(worker, rng):
 def test_extreme_logits_keep_their_precision_and_nan_is_told(worker, kind, rng):
     candidates, n = problem(kind, rng)
     weight, views = torch.zeros(n, 3), torch.ones(4, 3)
-    offsets, rows = positives_by_text(Positives.of(torch.tensor([0, 2]), torch.tensor([0, 4])), 4, n)
+    offsets, rows = positives_by_text(Positives.from_pairs(torch.tensor([0, 2]), torch.tensor([0, 4])), 4, n)
     for logit in (-80.0, -15.0, -1.0, 0.0, 1e-3, 15.0, 80.0, float("nan"), float("inf"), float("-inf")):
         bias = torch.full((n,), logit)
         (value, _, cells, _), _ = call(
@@ -189,7 +189,7 @@ def test_adam(worker, kind, bias, rng):
             wide(b),
             {k: v.double() if v.is_floating_point() else v.clone() for k, v in state.items()},
         )
-        groups, settings = RowGroups.of(gradients), AdamSettings(0.01, betas, 0.01, 0.1)
+        groups, settings = RowGroups.from_gradients(gradients), AdamSettings(0.01, betas, 0.01, 0.1)
         # The bias is a column of something larger, as it may be.
         b = None if b is None else torch.stack([b, b], 1)[:, 0]
         _, (weight, b, state, *_) = call(worker, "candidates.row_step.adam", weight, b, state, groups, settings)
@@ -208,7 +208,7 @@ def test_the_first_steps_are_corrected_precisely(worker, kind, rng):
     gradients, n = gradients_of(kind, 4, rng)
     for gradient in gradients:
         gradient.cells.fill_(1.0)
-    weight, groups = torch.zeros(n, 4), RowGroups.of(gradients)
+    weight, groups = torch.zeros(n, 4), RowGroups.from_gradients(gradients)
     state = adam_state(weight, None)
     args = weight, None, state, groups, AdamSettings(1.0, (0.99, 0.9999), 1e-30)
     _, (weight, _, state, *_) = call(worker, "candidates.row_step.adam", *args)
@@ -224,7 +224,7 @@ def test_sgd(worker, kind, bias, rng):
         gradients, n = gradients_of(kind, dim, rng)
         weight, b = table(rng, n, dim, bias)
         exact = weight.double(), wide(b)
-        groups = RowGroups.of(gradients)
+        groups = RowGroups.from_gradients(gradients)
         untouched = weight.clone()
         b = None if b is None else torch.stack([b, b], 1)[:, 0]
         _, (weight, b, *_) = call(worker, "candidates.row_step.sgd", weight, b, groups, 0.01, 0.1)

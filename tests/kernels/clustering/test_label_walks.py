@@ -21,7 +21,7 @@ from megalabel.kernels.clustering.label_walks import walk_counts
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
     """Compile once, outside any test's time."""
-    using("cpu", walk_counts, sp.csr_matrix(np.eye(2)), hops=2)
+    using("cpu", walk_counts, sp.csr_matrix(np.eye(2)), walk_length=2)
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,9 @@ def test_both_bodies_equal_a_walk_hop_by_hop(seed, n, n_labels, hops, p_reset, t
     labels = sp.random(n, n_labels, density=0.25, format="csr", random_state=abs(seed) % 1000)
     expected = walk_hop_by_hop(labels, hops, p_reset, top, seed & _MASK)
     for body in ("plain", "cpu"):
-        found = using(body, walk_counts, labels, hops=hops, p_reset=p_reset, top=top, seed=seed)
+        found = using(
+            body, walk_counts, labels, walk_length=hops, restart_probability=p_reset, top_k=top, seed=seed
+        )
         found.check_format(full_check=True)
         assert found.shape == (n_labels, n_labels) and found.dtype == np.float32 and found.has_sorted_indices
         rows, columns = found.nonzero()
@@ -113,10 +115,10 @@ def test_counts_are_what_probability_says(body) -> None:
     # Label 0 has both texts, 1 and 2 one each: a hop from 0 lands on 0 half the time, on 1 and 2 a quarter each.
     labels = sp.csr_matrix(np.array([[1, 1, 0], [1, 0, 1]]))
     hops = 20_000
-    found = using(body, walk_counts, labels, hops=hops, p_reset=1).toarray() / hops
+    found = using(body, walk_counts, labels, walk_length=hops, restart_probability=1).toarray() / hops
     assert np.allclose(found, [[0.5, 0.25, 0.25], [0.5, 0.5, 0], [0.5, 0, 0.5]], atol=0.015)
     # Without return, every walk forgets where it began: the stationary distribution is 1/2, 1/4, 1/4.
-    found = using(body, walk_counts, labels, hops=hops, p_reset=0).toarray() / hops
+    found = using(body, walk_counts, labels, walk_length=hops, restart_probability=0).toarray() / hops
     assert np.allclose(found, [[0.5, 0.25, 0.25]] * 3, atol=0.015)
 
 
@@ -124,7 +126,7 @@ def test_counts_are_what_probability_says(body) -> None:
 def test_the_diagonal_stays_and_empty_labels_have_empty_rows(body) -> None:
     # Label 0 is one among 31 labels of one text; label 31 has no text.
     labels = sp.csr_matrix(np.array([[1] * 31 + [0]]))
-    found = using(body, walk_counts, labels, hops=1, top=1).toarray()
+    found = using(body, walk_counts, labels, walk_length=1, top_k=1).toarray()
     assert not found[31].any() and not found[:, 31].any()
     assert (found.diagonal()[:31] == 1).all()
     assert (found.sum(axis=1)[:31] <= 2).all() and (found.sum(axis=1)[:31] == 2).sum() > 20
@@ -133,7 +135,7 @@ def test_the_diagonal_stays_and_empty_labels_have_empty_rows(body) -> None:
 @pytest.mark.parametrize("body", ["plain", "cpu"])
 def test_a_stored_zero_is_no_label(body) -> None:
     labels = sp.csr_matrix((np.array([1.0, 0.0]), np.array([0, 1]), np.array([0, 2])), shape=(1, 2))
-    assert using(body, walk_counts, labels, hops=5).toarray().tolist() == [[5, 0], [0, 0]]
+    assert using(body, walk_counts, labels, walk_length=5).toarray().tolist() == [[5, 0], [0, 0]]
 
 
 def test_what_does_not_fit() -> None:
@@ -142,10 +144,10 @@ def test_what_does_not_fit() -> None:
         walk_counts(np.eye(3))
     with pytest.raises(DataError, match="negative"):
         walk_counts(-labels)
-    with pytest.raises(SettingError, match="hops"):
-        walk_counts(labels, hops=0)
-    with pytest.raises(SettingError, match="keep"):
-        walk_counts(labels, top=0)
+    with pytest.raises(SettingError, match="walk_length"):
+        walk_counts(labels, walk_length=0)
+    with pytest.raises(SettingError, match="k = 0"):
+        walk_counts(labels, top_k=0)
     for p_reset in (-0.1, 1.1, np.nan):
-        with pytest.raises(SettingError, match="return probability"):
-            walk_counts(labels, p_reset=p_reset)
+        with pytest.raises(SettingError, match="restart_probability"):
+            walk_counts(labels, restart_probability=p_reset)

@@ -145,7 +145,7 @@ def test_logits_far_out(loss):
     weight = torch.tensor([[1.0], [-1.0]], requires_grad=True)
     inputs = torch.zeros(2, 1, dtype=torch.uint8)
     x = torch.tensor([[0.0], [50.0], [-79.0], [200.0], [-1e30]], requires_grad=True)
-    positives = Positives.of(torch.tensor([1, 3]), torch.tensor([0, 1]))
+    positives = Positives.from_pairs(torch.tensor([1, 3]), torch.tensor([0, 1]))
     (found,) = torch.autograd.grad(fan_in_loss(x, weight, None, inputs, positives, loss=loss, value=False), x)
     wide = x.detach().double().requires_grad_()
     (expected,) = torch.autograd.grad(
@@ -158,10 +158,10 @@ def test_logits_far_out(loss):
 def test_the_best_labels_are_those_of_all_scores(n_texts, group, dtype, seed):
     c = case(seed, n_labels=90, dim=300, n_texts=n_texts, group=group).of(dtype)
     generator = torch.Generator().manual_seed(seed)
-    names = torch.randperm(90, generator=generator)
+    row_to_label = torch.randperm(90, generator=generator)
     scores = fan_in_scores(c.x, c.weight, c.bias, c.inputs, group).detach().float()
-    found = fan_in_topk(c.x, c.weight, c.bias, c.inputs, 7, c.positives, group=group, names=names)
-    expected = plain_of(scores, 7, c.positives, names)
+    found = fan_in_topk(c.x, c.weight, c.bias, c.inputs, 7, c.positives, group=group, row_to_label=row_to_label)
+    expected = plain_of(scores, 7, c.positives, row_to_label)
     assert torch.equal(found.ids, expected.ids)
     assert torch.equal(found.scores, expected.scores)
 

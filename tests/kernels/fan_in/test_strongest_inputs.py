@@ -15,7 +15,7 @@ def case(n_texts: int = 40, n_labels: int = 50, dim: int = 12) -> tuple[torch.Te
     generator = torch.Generator().manual_seed(5)
     labels = [torch.randperm(n_labels - 4, generator=generator)[:3] + 1 for _ in range(n_texts)]
     rows = torch.arange(n_texts).repeat_interleave(3)
-    return torch.randn(n_texts, dim, generator=generator), Positives.of(rows, torch.cat(labels))
+    return torch.randn(n_texts, dim, generator=generator), Positives.from_pairs(rows, torch.cat(labels))
 
 
 def in_loops(
@@ -60,7 +60,7 @@ def test_labels_without_texts_get_random_inputs_by_the_seed():
 
 def test_no_pair_at_all_is_random():
     nothing = torch.empty(0, dtype=torch.int64)
-    assert strongest_inputs(torch.ones(3, 300), Positives.of(nothing, nothing), 4, 7).dtype == torch.int16
+    assert strongest_inputs(torch.ones(3, 300), Positives.from_pairs(nothing, nothing), 4, 7).dtype == torch.int16
 
 
 @pytest.mark.parametrize(
@@ -75,6 +75,8 @@ def test_no_pair_at_all_is_random():
     ],
 )
 def test_bad_input(x, rows, labels, fan_in, error, match):
-    positives = Positives.of(torch.tensor(rows, dtype=torch.int64), torch.tensor(labels, dtype=torch.int64))
+    positives = Positives.from_pairs(
+        torch.tensor(rows, dtype=torch.int64), torch.tensor(labels, dtype=torch.int64)
+    )
     with pytest.raises(error, match=match):
         strongest_inputs(x, positives, 5, fan_in)

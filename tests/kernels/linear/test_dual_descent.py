@@ -39,21 +39,21 @@ def threads_as_before() -> Iterator[None]:
     children=st.lists(st.integers(0, 20), min_size=1, max_size=3),
     width=st.sampled_from([0, 1, 6]),
     bias=st.sampled_from([0.0, 1.5]),
-    rounds=st.integers(1, 4),
-    threshold=st.sampled_from([0.0, 0.1]),
+    max_iter=st.integers(1, 4),
+    prune_below=st.sampled_from([0.0, 0.1]),
 )
-def test_both_bodies_do_the_same_steps(seed, n, v, children, width, bias, rounds, threshold) -> None:
+def test_both_bodies_do_the_same_steps(seed, n, v, children, width, bias, max_iter, prune_below) -> None:
     c = case(seed, n, v, tuple(children), width)
-    kept: dict[str, Any] = {"bias": bias, "rounds": rounds, "eps": 0, "cost": (2.0, 0.5), "seed": seed}
-    slow = using("plain", c.descend, threshold=threshold, **kept)
-    quick = using("cpu", c.descend, threshold=threshold, **kept)
+    kept: dict[str, Any] = {"bias": bias, "max_iter": max_iter, "tol": 0, "c": (2.0, 0.5), "seed": seed}
+    slow = using("plain", c.descend, prune_below=prune_below, **kept)
+    quick = using("cpu", c.descend, prune_below=prune_below, **kept)
     quick.sparse.check_format(full_check=True)
     assert quick.sparse.has_canonical_format
     assert quick.sparse.dtype == quick.dense.dtype == np.float32
     assert quick.sparse.shape == slow.sparse.shape == (c.positives.shape[0], v + (bias > 0))
     difference = abs(quick.sparse - slow.sparse).toarray()
-    near = np.abs(np.abs(slow.sparse.toarray()) - threshold) < 1e-4  # rounding decides whether it is kept
-    near |= np.abs(np.abs(quick.sparse.toarray()) - threshold) < 1e-4
+    near = np.abs(np.abs(slow.sparse.toarray()) - prune_below) < 1e-4  # rounding decides whether it is kept
+    near |= np.abs(np.abs(quick.sparse.toarray()) - prune_below) < 1e-4
     assert (difference[~near] < 1e-4).all()
     assert np.allclose(quick.dense, slow.dense, atol=1e-4)
 
@@ -87,7 +87,7 @@ def test_a_model_does_not_depend_on_its_siblings(body, seed) -> None:
 @pytest.mark.parametrize("body", BODIES)
 def test_a_seed_is_an_order_and_not_another_optimum(body, seed) -> None:
     c = case(seed)
-    first, other = (using(body, c.descend, rounds=1, eps=0, seed=s).sparse.toarray() for s in (1, 2))
+    first, other = (using(body, c.descend, max_iter=1, tol=0, seed=s).sparse.toarray() for s in (1, 2))
     assert not np.array_equal(first, other)
     first, other = (using(body, c.descend, seed=s, **TIGHT).sparse.toarray() for s in (1, 2))
     assert np.allclose(first, other, atol=1e-3)
@@ -96,8 +96,8 @@ def test_a_seed_is_an_order_and_not_another_optimum(body, seed) -> None:
 @pytest.mark.parametrize("body", BODIES)
 def test_light_weights_are_dropped_but_not_the_bias(body, seed) -> None:
     c = case(seed, width=2)
-    full = using(body, c.descend, threshold=0, bias=0.5)
-    cut = using(body, c.descend, threshold=0.3, bias=0.5)
+    full = using(body, c.descend, prune_below=0, bias=0.5)
+    cut = using(body, c.descend, prune_below=0.3, bias=0.5)
     wanted = full.sparse.toarray()
     assert full.sparse.nnz == np.count_nonzero(wanted)
     light = np.abs(wanted) < np.float32(0.3)
@@ -106,7 +106,7 @@ def test_light_weights_are_dropped_but_not_the_bias(body, seed) -> None:
     wanted[light] = 0
     assert np.array_equal(cut.sparse.toarray(), wanted)
     assert np.array_equal(cut.dense, full.dense)
-    every = using(body, c.descend, threshold=1e9).sparse.toarray()
+    every = using(body, c.descend, prune_below=1e9).sparse.toarray()
     assert not every[:, :-1].any() and every[:-1, -1].all()
 
 

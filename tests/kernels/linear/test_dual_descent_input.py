@@ -36,15 +36,15 @@ def twice() -> sp.csr_matrix:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"x": with_value(np.nan)}, r"x: a value of nan"),
-        ({"x": with_value(np.inf)}, r"x: a value of inf"),
-        ({"x": with_value(1).astype(np.float64) * 1e300}, r"x: a value of inf"),
-        ({"x": X.toarray()}, r"x: a ndarray instead of a sparse matrix"),
-        ({"x": damaged(X, 6)}, r"x: a damaged CSR matrix"),
+        ({"x": with_value(np.nan)}, r"x contains nan"),
+        ({"x": with_value(np.inf)}, r"x contains inf"),
+        ({"x": with_value(1).astype(np.float64) * 1e300}, r"x contains inf"),
+        ({"x": X.toarray()}, r"x is of type ndarray"),
+        ({"x": damaged(X, 6)}, r"x is a damaged CSR matrix"),
         ({"texts": TEXTS[:, :3]}, r"texts has 3 columns; expected one for each of the 4 texts"),
         ({"texts": damaged(TEXTS, 4)}, r"damaged CSR matrix"),
         ({"texts": -TEXTS}, r"negative value"),
-        ({"texts": twice()}, r"texts: a parent that has a text twice; expected each text once"),
+        ({"texts": twice()}, r"texts: a parent has a text twice"),
         ({"positives": POSITIVES[:, :2]}, r"positives has 2 columns"),
         ({"positives": damaged(POSITIVES, -1)}, r"damaged CSR matrix"),
         (
@@ -57,7 +57,7 @@ def twice() -> sp.csr_matrix:
         ({"offsets": np.array([0.0, 1.0, 3.0])}, r"float64; expected 3 integers"),
         ({"dense": np.zeros((3, 2), np.float32)}, r"dense features of shape \(3, 2\)"),
         ({"dense": np.zeros((4, 2), np.int64)}, r"int64; expected \(4, E\) float32"),
-        ({"dense": np.full((4, 2), np.nan, np.float32)}, r"dense: a value of nan"),
+        ({"dense": np.full((4, 2), np.nan, np.float32)}, r"dense contains nan"),
     ],
 )
 def test_bad_data(changed, message) -> None:
@@ -67,20 +67,20 @@ def test_bad_data(changed, message) -> None:
 
 
 def test_features_whose_squares_overflow() -> None:
-    with pytest.raises(DataError, match=r"the weights: a value of (nan|-?inf)"):
+    with pytest.raises(DataError, match=r"the weights contains (nan|-?inf)"):
         using("cpu", descend, with_value(1e30), TEXTS, OFFSETS, POSITIVES)
 
 
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"cost": 0.0}, r"cost: a cost of 0.0; expected a number above 0"),
-        ({"cost": (1.0, -1.0)}, r"a cost of \(1.0, -1.0\)"),
-        ({"cost": float("nan")}, r"a cost of nan"),
+        ({"c": 0.0}, r"c = 0.0; expected a number above 0"),
+        ({"c": (1.0, -1.0)}, r"c = \(1.0, -1.0\)"),
+        ({"c": float("nan")}, r"c = nan"),
         ({"bias": -1.0}, r"bias = -1.0; expected 0 or more"),
-        ({"eps": float("nan")}, r"eps = nan"),
-        ({"threshold": float("inf")}, r"threshold = inf"),
-        ({"rounds": 0}, r"rounds: 0 rounds; expected 1 or more"),
+        ({"tol": float("nan")}, r"tol = nan"),
+        ({"prune_below": float("inf")}, r"prune_below = inf"),
+        ({"max_iter": 0}, r"max_iter = 0; expected 1 or more"),
     ],
 )
 def test_bad_settings(setting, message) -> None:

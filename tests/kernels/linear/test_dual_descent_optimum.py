@@ -18,7 +18,7 @@ def compiled() -> None:
 @pytest.mark.pairwise(cost=[1.0, (3.0, 0.2)], bias=[0.0, 1.0, 0.3], body=BODIES)
 def test_the_optimum(body, bias, cost, seed) -> None:
     c = case(seed, width=3 if bias == 0.3 else 0)
-    found = using(body, c.descend, bias=bias, cost=cost, **TIGHT)
+    found = using(body, c.descend, bias=bias, c=cost, **TIGHT)
     positive, negative = cost if isinstance(cost, tuple) else (cost, cost)
     count = 0
     for x, y, w in models(c, found, bias):
@@ -37,7 +37,7 @@ def test_the_optimum_of_scikit_learn(bias, seed) -> None:
     count = 0
     for number in range(20):
         c = case(seed + number, n=50, v=35, children=(3,))
-        found = using("cpu", c.descend, bias=bias, cost=0.7, **TIGHT)
+        found = using("cpu", c.descend, bias=bias, c=0.7, **TIGHT)
         for x, y, w in models(c, found, bias):
             if (y > 0).all():
                 continue  # it refuses one class

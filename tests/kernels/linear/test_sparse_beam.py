@@ -50,7 +50,9 @@ class Case:
         x = self.quarters(texts, features, 0.4)
         x[0] = 0  # a text without known words
         self.x = sp.csr_matrix(x)
-        self.levels = [Chunks.of(w, o) for w, o in zip(self.weights, [[0, sizes[0]], *self.offsets], strict=True)]
+        self.levels = [
+            Chunks.from_weights(w, o) for w, o in zip(self.weights, [[0, sizes[0]], *self.offsets], strict=True)
+        ]
 
     def quarters(self, rows: int, columns: int, share: float) -> np.ndarray:
         values = self.rng.integers(-6, 7, (rows, columns)).astype(np.float32) / 4
@@ -90,7 +92,7 @@ def test_equals_the_definition(depth, scores, seed):
 
 
 def test_scores_by_hand():
-    level = Chunks.of(sp.csr_matrix([[2.0, 0.5], [0.0, 0.0], [0.5, -1.0]]), [0, 3], bias=2.0)
+    level = Chunks.from_weights(sp.csr_matrix([[2.0, 0.5], [0.0, 0.0], [0.5, -1.0]]), [0, 3], bias=2.0)
     z = np.array([2.0, 0.0, -1.75])  # of a text with 0.5 of the only feature: bias 2 · 0.5, and so on
     x = sp.csr_matrix([[0.5]])
     for scores, wanted in (
@@ -104,7 +106,7 @@ def test_scores_by_hand():
 
 
 def test_ties_go_to_the_lower_label():
-    level = Chunks.of(sp.csr_matrix(np.ones((5, 2))), [0, 5])
+    level = Chunks.from_weights(sp.csr_matrix(np.ones((5, 2))), [0, 5])
     found = topk(sp.csr_matrix([[0.25]]), [level], np.array([3, 1, 4, 0, 2]), [], 3)
     assert found.ids.tolist() == [[0, 1, 2]] and (found.scores == 1).all()
 
@@ -114,7 +116,8 @@ def random_case(seed: int, texts: int = 300) -> tuple[sp.csr_matrix, list[Chunks
     rng = np.random.default_rng(seed)
     offsets = [np.array([0, 7]), np.arange(0, 7 * 9 + 1, 9), np.arange(0, 63 * 5 + 1, 5)]
     levels = [
-        Chunks.of(sp.random(o[-1], 501, 0.2, format="csr", dtype=np.float32, random_state=rng), o) for o in offsets
+        Chunks.from_weights(sp.random(o[-1], 501, 0.2, format="csr", dtype=np.float32, random_state=rng), o)
+        for o in offsets
     ]
     return (
         sp.random(texts, 500, 0.05, format="csr", dtype=np.float32, random_state=rng),
@@ -158,7 +161,7 @@ def test_dense_part(scores, seed):
     dense = [case.rng.integers(-2, 3, (w.shape[0], 5)) / np.float32(4) for w in case.weights]
     inputs = case.rng.integers(-2, 3, (case.x.shape[0], 5)) / np.float32(4)
     sizes = [np.array([0, len(dense[0])]), *case.offsets]
-    levels = [Chunks.of(w, o, dense=d) for w, o, d in zip(case.weights, sizes, dense, strict=True)]
+    levels = [Chunks.from_weights(w, o, dense=d) for w, o, d in zip(case.weights, sizes, dense, strict=True)]
     found = topk(case.x, levels, case.order, [2, 3], 6, scores, inputs=inputs)
     same(found, case.plain([2, 3], 6, scores, inputs=inputs, dense=dense))
     dense[0][:] = 0
@@ -170,7 +173,8 @@ def test_no_texts_and_no_features(seed):
     case = Case(seed)
     assert topk(case.x[:0], case.levels, case.order, [2, 2], 3).ids.shape == (0, 3)
     levels = [
-        Chunks.of(sp.csr_matrix(w[:, -1]), c.offsets) for w, c in zip(case.weights, case.levels, strict=True)
+        Chunks.from_weights(sp.csr_matrix(w[:, -1]), c.offsets)
+        for w, c in zip(case.weights, case.levels, strict=True)
     ]
     found = topk(sp.csr_matrix((2, 0)), levels, case.order, [9, 99], 3)
     np.testing.assert_array_equal(found.ids[0], found.ids[1])
@@ -190,13 +194,13 @@ def test_float64_and_unsorted_texts(seed):
     "wrong, error, message",
     [
         ({"k": 0}, SettingError, "k=0"),
-        ({"scores": "softmax"}, SettingError, "softmax"),
+        ({"post_processor": "softmax"}, SettingError, "softmax"),
         ({"beams": [1]}, SettingError, "beams"),
         ({"beams": [1, 0]}, SettingError, "beams"),
         ({"order": np.zeros(3, dtype=int)}, SettingError, "order"),
         ({"levels": []}, SettingError, "levels"),
         ({"x": sp.csr_matrix((2, 13))}, DataError, "13 features"),
-        ({"x": np.zeros((2, 12))}, DataError, "sparse matrix"),
+        ({"x": np.zeros((2, 12))}, DataError, "CSR matrix"),
         ({"x": sp.csr_matrix(np.full((1, 12), np.nan))}, DataError, "nan"),
         ({"x": sp.csr_matrix(np.full((1, 12), 1e300))}, DataError, "inf"),
         ({"inputs": np.zeros((9, 4), dtype=np.float32)}, DataError, "dense inputs"),
@@ -214,7 +218,7 @@ def test_bad_input(wrong, error, message):
 
 @pytest.mark.parametrize("value, message", [(np.nan, "nan"), (1e30, "1e15")])
 def test_bad_dense_inputs(value, message):
-    level = Chunks.of(sp.csr_matrix((2, 3)), [0, 2], dense=np.ones((2, 4)))
+    level = Chunks.from_weights(sp.csr_matrix((2, 3)), [0, 2], dense=np.ones((2, 4)))
     with pytest.raises(DataError, match=message):
         topk(sp.csr_matrix((1, 2)), [level], np.arange(2), [], 1, inputs=np.full((1, 4), value, dtype=np.float32))
     with pytest.raises(DataError, match="embeddings"):
@@ -222,13 +226,19 @@ def test_bad_dense_inputs(value, message):
 
 
 def test_levels_that_do_not_fit():
-    two, three = Chunks.of(sp.csr_matrix((2, 4)), [0, 2]), Chunks.of(sp.csr_matrix((2, 3)), [0, 1, 2])
+    two, three = (
+        Chunks.from_weights(sp.csr_matrix((2, 4)), [0, 2]),
+        Chunks.from_weights(sp.csr_matrix((2, 3)), [0, 1, 2]),
+    )
     with pytest.raises(SettingError, match="one chunk on top"):
         SparseBeam([two, two], np.arange(2), [1])
     with pytest.raises(SettingError, match="one chunk on top"):
         SparseBeam([three], np.arange(2), [])
     with pytest.raises(SettingError, match="same features"):
         SparseBeam([two, three], np.arange(2), [1])
-    dense = [Chunks.of(sp.csr_matrix((2, 4)), o, dense=np.ones((2, w))) for o, w in (([0, 2], 3), ([0, 1, 2], 4))]
+    dense = [
+        Chunks.from_weights(sp.csr_matrix((2, 4)), o, dense=np.ones((2, w)))
+        for o, w in (([0, 2], 3), ([0, 1, 2], 4))
+    ]
     with pytest.raises(SettingError, match="several widths"):
         SparseBeam(dense, np.arange(2), [1])

@@ -28,7 +28,7 @@ def test_holds_the_weights(share, block, rng, monkeypatch):
     monkeypatch.setattr(module, "_BLOCK", block)
     for offsets in ([0, 11], [0, 1, 2, 11], list(range(12)), [0, 5, 11]):
         weights = rng.normal(size=(11, 8)).astype(np.float32) * (rng.random((11, 8)) < share)
-        chunks = Chunks.of(sp.csr_matrix(weights), np.array(offsets))
+        chunks = Chunks.from_weights(sp.csr_matrix(weights), np.array(offsets))
         np.testing.assert_array_equal(whole(chunks), weights)
         assert len(chunks.values) == np.count_nonzero(weights[:, :-1])
         assert chunks.width == max(np.diff(offsets)) and f"{len(chunks.values)} weights" in repr(chunks)
@@ -36,7 +36,7 @@ def test_holds_the_weights(share, block, rng, monkeypatch):
 
 def test_stored_zeros_and_repeats_and_the_bias():
     weights = sp.coo_matrix(([1.0, 2.0, 0.0, 3.0], ([0, 0, 1, 1], [1, 1, 0, 2])), shape=(2, 3))
-    chunks = Chunks.of(weights, np.array([0, 2]), bias=0.5)
+    chunks = Chunks.from_weights(weights, np.array([0, 2]), bias=0.5)
     np.testing.assert_array_equal(whole(chunks), [[0, 3, 0], [0, 0, 1.5]])
     assert len(chunks.values) == 1
 
@@ -46,14 +46,14 @@ def test_stored_zeros_and_repeats_and_the_bias():
 )
 def test_smallest_types(n, kind):
     weights = sp.csr_matrix((np.ones(2), ([0, n - 1], [0, 0])), shape=(n, 2))
-    chunks = Chunks.of(weights, np.array([0, n]))
+    chunks = Chunks.from_weights(weights, np.array([0, n]))
     assert chunks.children.dtype == kind and chunks.children.tolist() == [0, n - 1]
     assert (chunks.entries.dtype, chunks.features.dtype, chunks.values.dtype) == (np.uint32, np.int32, np.float32)
 
 
 def test_comes_back_from_files(tmp_path, rng):
     weights = sp.random(20, 9, 0.4, format="csr", dtype=np.float32, random_state=rng)
-    chunks = Chunks.of(weights, np.array([0, 4, 20]), dense=rng.normal(size=(20, 3)))
+    chunks = Chunks.from_weights(weights, np.array([0, 4, 20]), dense=rng.normal(size=(20, 3)))
     for name, array in chunks.arrays.items():
         np.save(tmp_path / f"{name}.npy", array)
     mapped = {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in chunks.arrays}
@@ -93,7 +93,7 @@ def test_comes_back_from_files(tmp_path, rng):
 def test_damaged_arrays(name, change):
     rng = np.random.default_rng(5)
     weights = sp.csr_matrix(rng.normal(size=(20, 9)) * (rng.random((20, 9)) < 0.5))
-    arrays = Chunks.of(weights, np.array([0, 4, 20]), dense=np.ones((20, 3))).arrays
+    arrays = Chunks.from_weights(weights, np.array([0, 4, 20]), dense=np.ones((20, 3))).arrays
     with pytest.raises(DataError, match="expected"):
         Chunks(8, **{**arrays, name: change(arrays[name])})
     with pytest.raises(DataError):
@@ -117,4 +117,4 @@ def test_damaged_arrays(name, change):
 )
 def test_weights_that_make_no_level(weights, offsets):
     with pytest.raises(DataError):
-        Chunks.of(weights, np.array(offsets))
+        Chunks.from_weights(weights, np.array(offsets))

@@ -83,5 +83,5 @@ def test_labels_that_do_not_fit(labels) -> None:
 
 
 def test_gains_that_do_not_fit() -> None:
-    with pytest.raises(DataError, match="one gain a label"):
+    with pytest.raises(DataError, match="one gain per label"):
         best_gains(sp.csr_matrix(np.eye(3)), np.ones(4), 1)

@@ -25,8 +25,8 @@ def _enter(score: float, label: int, best: np.ndarray, labels: np.ndarray) -> No
 
 
 @compiled
-def merge_rows(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np.ndarray) -> None:
-    """Scores z (B, n) float32 of labels names (n,) int64 enter best and labels (B, k), in place."""
+def merge_rows(z: np.ndarray, column_labels: np.ndarray, best: np.ndarray, labels: np.ndarray) -> None:
+    """Scores z (B, n) float32 of labels column_labels (n,) int64 enter best and labels (B, k), in place."""
     n = z.shape[1]
     k = best.shape[1]
     for b in range(z.shape[0]):
@@ -40,13 +40,13 @@ def merge_rows(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np.nd
             if near == 0:
                 continue
             for i in range(start, start + len(block)):
-                if row[i] > bar or (row[i] == bar and names[i] < labels[b, k - 1]):
-                    _enter(row[i], names[i], best[b], labels[b])
+                if row[i] > bar or (row[i] == bar and column_labels[i] < labels[b, k - 1]):
+                    _enter(row[i], column_labels[i], best[b], labels[b])
                     bar = best[b, k - 1]
 
 
 @compiled
-def merge_columns(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np.ndarray) -> None:
+def merge_columns(z: np.ndarray, column_labels: np.ndarray, best: np.ndarray, labels: np.ndarray) -> None:
     """The same for z (n, B), a label's scores together: what is vectorized are the texts."""
     k = best.shape[1]
     bars = best[:, k - 1].copy()
@@ -60,8 +60,8 @@ def merge_columns(z: np.ndarray, names: np.ndarray, best: np.ndarray, labels: np
             if near == 0:
                 continue
             for b in range(start, start + len(block)):
-                if row[b] > bars[b] or (row[b] == bars[b] and names[i] < labels[b, k - 1]):
-                    _enter(row[b], names[i], best[b], labels[b])
+                if row[b] > bars[b] or (row[b] == bars[b] and column_labels[i] < labels[b, k - 1]):
+                    _enter(row[b], column_labels[i], best[b], labels[b])
                     bars[b] = best[b, k - 1]
 
 

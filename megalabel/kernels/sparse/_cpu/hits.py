@@ -1,8 +1,8 @@
-"""Numba bodies of `sparse/hits.py`: one pass over the rows, no Python object per label.
+"""Numba implementation of `sparse/hits.py`.
 
-They take checked arrays only (`hits.as_truth`): an index out of range here would read foreign memory.
-Serial on purpose. A million rows take a few hundredths of a second, and numba's thread pools do not
-survive a fork or calls from two threads everywhere.
+The arrays must have been checked (`hits.as_truth`), since an index out of range would read other memory. The code
+is serial: a million rows take a few hundredths of a second, and numba's thread pools do not support forks and
+calls from several threads on all platforms.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from megalabel.kernels.core._cpu.search import lower_bound
 
 @compiled
 def mark_hits(labels: np.ndarray, indptr: np.ndarray, indices: np.ndarray, out: np.ndarray) -> None:
-    """labels (N, k), CSR with sorted rows; writes every cell of out (N, k) bool."""
+    """labels (N, k), CSR with sorted rows; writes out (N, k) bool."""
     n, k = labels.shape
     for row in range(n):
         start, stop = indptr[row], indptr[row + 1]
@@ -33,7 +33,7 @@ def mark_hits(labels: np.ndarray, indptr: np.ndarray, indices: np.ndarray, out: 
 
 @compiled
 def best_of_rows(indptr: np.ndarray, indices: np.ndarray, gains: np.ndarray, out: np.ndarray) -> None:
-    """gains (L,); writes the largest gains of each row, falling, into out (N, k), which holds zeros."""
+    """gains (L,); writes the largest gains of each row, descending, into out (N, k), which holds zeros."""
     n, k = out.shape
     for row in range(n):
         kept = 0
@@ -41,10 +41,10 @@ def best_of_rows(indptr: np.ndarray, indices: np.ndarray, gains: np.ndarray, out
             gain = gains[indices[at]]
             if kept == k and gain <= out[row, k - 1]:
                 continue
-            place = kept if kept < k else k - 1
-            while place > 0 and out[row, place - 1] < gain:
-                out[row, place] = out[row, place - 1]
-                place -= 1
-            out[row, place] = gain
+            position = kept if kept < k else k - 1
+            while position > 0 and out[row, position - 1] < gain:
+                out[row, position] = out[row, position - 1]
+                position -= 1
+            out[row, position] = gain
             if kept < k:
                 kept += 1

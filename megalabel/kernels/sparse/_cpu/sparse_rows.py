@@ -1,4 +1,4 @@
-"""Numba bodies of `sparse/sparse_rows.py`: rows are dealt out to torch's threads, a piece at a time."""
+"""Numba implementation of `sparse/sparse_rows.py`, which distributes blocks of rows over torch's threads."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from megalabel.kernels.core._cpu.csr import tight
 from megalabel.kernels.core._cpu.select import smallest
 from megalabel.kernels.core.threads import parallel_for
 
-_PIECE = 1 << 10  # rows that a thread takes at a time
+_BLOCK = 1 << 10  # rows per task
 
 _ONE = np.uint64(1)
 _DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-_PLACES = np.zeros(64, dtype=np.int64)
-_PLACES[[((1 << place) * int(_DE_BRUIJN) & (1 << 64) - 1) >> 58 for place in range(64)]] = np.arange(64)
+_BIT_INDEX = np.zeros(64, dtype=np.int64)
+_BIT_INDEX[[((1 << position) * int(_DE_BRUIJN) & (1 << 64) - 1) >> 58 for position in range(64)]] = np.arange(64)
 
 
 class Rows(NamedTuple):
@@ -29,17 +29,17 @@ class Rows(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory of a thread for one row of a product of v columns.
+    """A thread's memory for one row of a product with v columns.
 
-    sums, seen and words hold zeros before and after. seen has a bit for each column, words a bit for each word of
-    seen: reading them in order gives a row's columns in order, without sorting.
+    sums, seen and words are all zero before and after a row. seen has a bit per column, words a bit per word of
+    seen: reading the set bits in order visits the columns of the row in order, without sorting.
     """
 
     sums: np.ndarray  # (v,)
     seen: np.ndarray
     words: np.ndarray
-    touched: np.ndarray  # (v,), the columns of a row
-    found: np.ndarray  # (2, v), their values, and these once more to be ranked
+    touched: np.ndarray  # (v,), the columns of the row
+    found: np.ndarray  # (2, v), their values, and a copy for the selection
 
 
 def largest_of_rows(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
@@ -50,18 +50,18 @@ def largest_of_rows(matrix: sp.csr_matrix, k: int) -> sp.csr_matrix:
     columns = np.empty(indptr[-1], dtype=matrix.indices.dtype)
     values = np.empty(indptr[-1], dtype=matrix.dtype)
 
-    def work(_: int, piece: int) -> None:
-        first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
+    def work(_: int, block: int) -> None:
+        first, last = block * _BLOCK, min((block + 1) * _BLOCK, n)
         keep_rows(matrix.indptr, matrix.indices, matrix.data, first, last, k, indptr, columns, values)
 
-    parallel_for(work, -(-n // _PIECE))
+    parallel_for(work, -(-n // _BLOCK))
     return sp.csr_matrix((values, columns, indptr), shape=matrix.shape)
 
 
 def largest_of_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_matrix:
     """The k largest entries of each row of a · x."""
     n, v = a.shape[0], x.shape[1]
-    # Room for as much as each row may keep; what stays unwritten is never given memory by the system.
+    # Room for the most entries that each row may keep; pages that are not written use no physical memory.
     indptr = np.zeros(n + 1, dtype=np.int64)
     most_of_rows(a.indptr, a.indices, x.indptr, min(k, v), indptr)
     columns = np.empty(indptr[-1], dtype=x.indices.dtype)
@@ -70,7 +70,7 @@ def largest_of_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_mat
     scratch: dict[int, Scratch] = {}
     rows_of_a, rows_of_x = Rows(a.indptr, a.indices, a.data), Rows(x.indptr, x.indices, x.data)
 
-    def work(worker: int, piece: int) -> None:
+    def work(worker: int, block: int) -> None:
         if worker not in scratch:
             scratch[worker] = Scratch(
                 np.zeros(v, dtype=x.dtype),
@@ -79,10 +79,10 @@ def largest_of_product(a: sp.csr_matrix, x: sp.csr_matrix, k: int) -> sp.csr_mat
                 np.empty(v, dtype=x.indices.dtype),
                 np.empty((2, v), dtype=x.dtype),
             )
-        first, last = piece * _PIECE, min((piece + 1) * _PIECE, n)
+        first, last = block * _BLOCK, min((block + 1) * _BLOCK, n)
         multiply_rows(rows_of_a, rows_of_x, first, last, k, scratch[worker], indptr, columns, values, counts)
 
-    parallel_for(work, -(-n // _PIECE))
+    parallel_for(work, -(-n // _BLOCK))
     return tight(indptr, columns, values, counts, (n, v))
 
 
@@ -92,12 +92,12 @@ def keep_rows(indptr, columns, values, first, last, k, new_indptr, new_columns, 
     ranked = np.empty(0, values.dtype)
     for row in range(first, last):
         start, size = indptr[row], indptr[row + 1] - indptr[row]
-        place = new_indptr[row]
+        position = new_indptr[row]
         if size <= k:
             for at in range(start, start + size):
-                new_columns[place] = columns[at]
-                new_values[place] = values[at]
-                place += 1
+                new_columns[position] = columns[at]
+                new_values[position] = values[at]
+                position += 1
             continue
         if len(ranked) < size:
             ranked = np.empty(2 * size, values.dtype)
@@ -110,14 +110,14 @@ def keep_rows(indptr, columns, values, first, last, k, new_indptr, new_columns, 
                 ties -= 1
             elif value < bar:
                 continue
-            new_columns[place] = columns[at]
-            new_values[place] = value
-            place += 1
+            new_columns[position] = columns[at]
+            new_values[position] = value
+            position += 1
 
 
 @helper
 def _bar(values, ranked, k):
-    """The k-th largest value, and how many of those that equal it are among the k largest."""
+    """The k-th largest value, and the number of values equal to it that are among the k largest."""
     ranked[:] = values
     bar = smallest(ranked, len(values) - k)
     ties = k
@@ -128,7 +128,7 @@ def _bar(values, ranked, k):
 
 @compiled
 def most_of_rows(a_indptr, a_columns, x_indptr, k, indptr):
-    """indptr of a matrix that has room for k entries of each row of a product, or for all if there are fewer."""
+    """indptr of a matrix with room for k entries per row of a product, or for all if there are fewer."""
     for row in range(len(a_indptr) - 1):
         entries = 0
         for at in range(a_indptr[row], a_indptr[row + 1]):
@@ -155,7 +155,7 @@ def multiply_rows(a, x, first, last, k, scratch, indptr, columns, values, counts
         bar, ties = -np.inf, 0
         if size > k:
             bar, ties = _bar(found[0, :size], found[1, :size], k)
-        place = indptr[row]
+        position = indptr[row]
         for i in range(size):
             value = found[0, i]
             if value == bar:
@@ -164,15 +164,15 @@ def multiply_rows(a, x, first, last, k, scratch, indptr, columns, values, counts
                 ties -= 1
             elif value < bar:
                 continue
-            columns[place] = touched[i]
-            values[place] = value
-            place += 1
-        counts[row] = place - indptr[row]
+            columns[position] = touched[i]
+            values[position] = value
+            position += 1
+        counts[row] = position - indptr[row]
 
 
 @helper
 def _collect(sums, seen, words, touched, values):
-    """Columns and values of the sums that are not 0, by column; gives how many, and leaves zeros behind."""
+    """Writes columns and values of the non-zero sums by column, resets them to zero, and returns their number."""
     size = 0
     for i in range(len(words)):
         while words[i] != 0:
@@ -192,5 +192,5 @@ def _collect(sums, seen, words, touched, values):
 
 @helper
 def _lowest(bits):
-    """The place of the lowest bit that is set, by a de Bruijn sequence: each has other top six bits behind it."""
-    return _PLACES[((bits & (~bits + _ONE)) * _DE_BRUIJN) >> np.uint64(58)]
+    """The index of the lowest set bit, by a de Bruijn sequence."""
+    return _BIT_INDEX[((bits & (~bits + _ONE)) * _DE_BRUIJN) >> np.uint64(58)]

@@ -3,7 +3,6 @@
 Its operations may be reordered and fused, as those of a function compiled with `vectorized`: the loop around it
 becomes vector code.
 """
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 

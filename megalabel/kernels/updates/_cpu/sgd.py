@@ -1,5 +1,4 @@
 """SGD's step on one number: the one numba form, inlined into the loops of the compiled bodies."""
-# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 
