@@ -37,7 +37,7 @@ def saved(tmp_path):
 def test_a_part_of_another_model_is_not_taken_for_its_own(part, saved, tmp_path):
     folder = saved("hybrid")
     shutil.rmtree(folder / part)
-    shutil.copytree(saved("renee") if part == "base" else saved("linear") / "text", folder / part)
+    shutil.copytree(saved("cascadexml") if part == "base" else saved("linear") / "text", folder / part)
     with pytest.raises(FormatError, match=rf"{part}.manifest\.json"):
         megalabel.load(folder)
 
@@ -45,7 +45,10 @@ def test_a_part_of_another_model_is_not_taken_for_its_own(part, saved, tmp_path)
 def test_an_ensemble_with_a_part_of_another_is_refused(tmp_path):
     one, two = untrained(["a", "b"]), untrained(["a", "b"])
     megalabel.Ensemble([one, two]).save(tmp_path / "e")
-    untrained(["a", "b"]).save(tmp_path / "e" / "part1")
+    other = untrained(["a", "b"])
+    with torch.no_grad():
+        other.head.weight.add_(1)
+    other.save(tmp_path / "e" / "part1")
     with pytest.raises(FormatError, match=r"part1.manifest\.json"):
         megalabel.load(tmp_path / "e")
 
@@ -91,7 +94,7 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(saved, monkeypa
 
     monkeypatch.setattr(neural, "load_names", replaced)
     found = megalabel.load(folder)
-    assert len(calls) == 2
+    assert len(calls) > 1
     assert torch.equal(found.head.weight, other.head.weight)
 
 

@@ -49,7 +49,8 @@ CHANGES = [
     ("cascadexml", "head/config/sizes", [10**12, 10**12]), ("cascadexml", "head/config/beams", "x"),
     ("cascadexml", "head/config/sizes", []), ("cascadexml", "head/config/n_views", 10**12),
     ("spartex", "head/config/fan_in", 10**6), ("spartex", "head/config/group", 0),
-    ("spartex-dealt", "head/config/parts", []), ("spartex-dealt", "head/config/parts/0/class", "os:system"),
+    ("spartex-dealt", "head/config/head/config/parts", []),
+    ("spartex-dealt", "head/config/head/config/parts/0/class", "os:system"),
     ("linear", "trees", [{"beams": [10**12] * 9, "scores": "sigmoid"}]), ("linear", "trees/0/files", "../x"),
     ("linear", "trees/0/files", "*"), ("linear", "n_features", 10**12), ("linear", "trees/0/scores", "x"),
     ("hybrid", "base", "../renee"), ("hybrid", "base", "text"), ("hybrid", "scale", float("nan")),
@@ -87,7 +88,8 @@ def test_names_of_labels_that_are_none_are_refused(text, saved):
 
 TENSORS = [
     ("cascadexml", "head.safetensors", "place", 0, 1), ("cascadexml", "head.safetensors", "offsets_0", 1, 10**6),
-    ("cascadexml", "head.safetensors", "offsets_0", 0, -5), ("spartex", "head.safetensors", "inputs", 0, 255),
+    ("cascadexml", "head.safetensors", "offsets_0", 0, -5),
+    ("spartex-dealt", "head.safetensors", "inputs", 0, 255),
     ("spartex-dealt", "head.safetensors", "place", 0, 10**9), ("renee", "head.safetensors", "bias", 0, np.nan),
     ("renee", "head.safetensors", "weight", 0, np.inf),
     ("renee", "encoder.safetensors", "table.weight", 3, np.nan),

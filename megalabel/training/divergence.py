@@ -9,7 +9,8 @@ from pathlib import Path
 
 from torch import nn
 
-from megalabel.errors import DataError
+from megalabel.errors import DataError, SettingError
+from megalabel.kernels.core.checks import DIVERGED
 from megalabel.storage.tensors import largest_of
 
 GROWTH = 1e3  # times the first loss: a loss that is larger has diverged, though it is finite
@@ -54,7 +55,9 @@ def naming_checkpoint(newest: Callable[[Path], Path | None], last: Path) -> Iter
     """
     try:
         yield
-    except Diverged as error:
+    except (Diverged, SettingError) as error:
+        if isinstance(error, SettingError) and not error.found.startswith(DIVERGED):
+            raise
         found = newest(last)
         where = f"from the checkpoint {found}" if found else "from the start, since there is no checkpoint"
         raise Diverged.because(
