@@ -244,6 +244,6 @@ class NeuralClassifier(Classifier):
         )
         names = load_names(folder)
         encoder, head, side = load_parts(folder, manifest, trust)
+        check_parts_fit(encoder, head, side, len(names), folder)
         model = cls(encoder, head, names, checked_length(manifest["max_length"], folder), side)
-        check_parts_fit(model, folder)
         return model.to(device).restore(folder)

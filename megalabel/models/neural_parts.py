@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,6 @@ from megalabel.models.base import named_class
 from megalabel.storage.budget import Budget, check_whole_numbers
 from megalabel.storage.manifest import check_listed
 from megalabel.storage.tensors import largest_of, stored_size
-
-if TYPE_CHECKING:
-    from megalabel.models.neural import NeuralClassifier
 
 LARGEST = 1 << 20  # whole number in a configuration, where the weights are fewer bytes
 
@@ -71,10 +68,8 @@ def checked_length(max_length: Any, folder: Path) -> int:
     return max_length
 
 
-def check_parts_fit(model: NeuralClassifier, folder: Path) -> None:
+def check_parts_fit(encoder: Encoder, head: Head, side: LabelTexts | None, n_labels: int, folder: Path) -> None:
     """FormatError unless encoder, head, label names and label texts are of the same sizes."""
-    encoder, head, side = model.encoder, model.head, model.label_side
-    n_labels = len(model.label_texts)
     for what, found, wanted in (
         ("labels of the head", head.n_labels, n_labels),
         ("label texts", n_labels if side is None else len(side), n_labels),
