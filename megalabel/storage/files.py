@@ -35,17 +35,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _sync(temporary)
         replaced = path.parent / f".{path.name}.old-{os.getpid()}"
         for last in (False,) * RENAMES + (True,):
-            if path.exists():
-                shutil.rmtree(replaced, ignore_errors=True)
-                path.rename(replaced)
             try:
+                if os.path.lexists(path):
+                    _remove(replaced)
+                    path.rename(replaced)
                 temporary.rename(path)
                 break
             except OSError as error:  # between the renames another writer put a folder there
-                if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
                     raise
         _sync(path.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        _remove(replaced)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -69,6 +69,14 @@ def latest(path: str | Path) -> Path:
         if aside:
             return max(aside, key=_age)
     return path
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder, or a link to one, if it is there."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _age(path: Path) -> float:

@@ -133,7 +133,7 @@ def test_two_writers_of_a_folder_end_with_one_of_theirs(tmp_path):
 
 def test_a_folder_that_another_writer_put_there_between_the_renames_is_replaced(monkeypatch, tmp_path):
     moved = []
-    usual = files.Path.exists
+    usual = files.os.path.lexists
 
     def put_there(path):
         found = usual(path)
@@ -143,7 +143,7 @@ def test_a_folder_that_another_writer_put_there_between_the_renames_is_replaced(
             (path / "theirs").write_text("x")
         return found
 
-    monkeypatch.setattr(files.Path, "exists", put_there)
+    monkeypatch.setattr(files.os.path, "lexists", put_there)
     with atomic_folder(tmp_path / "m") as new:
         (new / "ours").write_text("x")
     assert [path.name for path in (tmp_path / "m").iterdir()] == ["ours"]
@@ -172,3 +172,16 @@ def test_a_reader_meets_writers_and_disturbs_none(tmp_path):
     thread.join()
     assert not wrong
     assert read(tmp_path / "m")["i"] == 59
+
+
+@posix
+def test_a_link_in_the_place_of_a_folder_is_replaced_and_what_it_names_is_left_alone(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x").write_text("kept")
+    (tmp_path / "m").symlink_to("elsewhere")
+    for text in ("1", "2"):
+        with atomic_folder(tmp_path / "m") as new:
+            (new / "x").write_text(text)
+    assert (tmp_path / "m" / "x").read_text() == "2"
+    assert (tmp_path / "elsewhere" / "x").read_text() == "kept"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "m"]
