@@ -66,7 +66,7 @@ def test_a_folder_inside_that_is_a_link_to_outside_is_refused(name, saved, tmp_p
 @pytest.mark.parametrize("path", [b"renee", None, 5, ["renee"], "a\0b", {}])
 def test_what_is_no_path_is_refused(path):
     for load in (megalabel.load, megalabel.NeuralClassifier.load, megalabel.LinearClassifier.load):
-        with pytest.raises(SettingError, match="is no path"):
+        with pytest.raises(SettingError, match="expected a path"):
             load(path)
 
 

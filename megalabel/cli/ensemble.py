@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data, trusting
+from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data_of, trusting
+from megalabel.cli.reading import reads
 
 
+@reads
 def ensemble(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs over the same labels.")],
     out: OutRun,
@@ -18,9 +20,13 @@ def ensemble(
     ] = None,
     trust: Trust = None,
     device: Device = None,
+    *,
+    opened: dict[str, Any],
 ) -> None:
     """Merge the predictions of several runs, weighted on the texts that all of them held out."""
     from megalabel.cli.merge_runs import ensemble_runs
 
     with trusting(trust):
-        ensemble_runs(runs, out, data, weights, device, open_data, typer.echo)
+        ensemble_runs(
+            runs, out, data, weights, device, lambda run, data: open_data_of(run, data, opened), typer.echo
+        )

@@ -14,6 +14,7 @@ from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.progress import Progress
 from megalabel.storage.files import atomic_folder, latest
 from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.paths import as_path
 from megalabel.storage.reading import reading
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class TokenStore:
     @classmethod
     def open(cls, folder: str | Path) -> TokenStore:
         """Opens a store on disk after checking its hashes; FormatError if it is damaged."""
-        folder, next_step = latest(folder), "run `megalabel prepare` with --again"
+        folder, next_step = latest(as_path(folder, "folder")), "run `megalabel prepare` with --again"
         manifest = read_manifest(
             folder,
             "token store",

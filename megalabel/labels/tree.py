@@ -15,6 +15,7 @@ from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.labels.nested import check_offsets, check_order, from_clusters, from_parents
 from megalabel.storage.files import atomic_folder, latest, write_json
 from megalabel.storage.manifest import check_listed, read_manifest, write_manifest
+from megalabel.storage.paths import as_path
 from megalabel.storage.reading import reading
 
 FORMAT = 1
@@ -155,7 +156,7 @@ class LabelTree:
     @classmethod
     def load(cls, folder: str | Path) -> LabelTree:
         """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
-        folder = latest(folder)
+        folder = latest(as_path(folder, "folder"))
         manifest = read_manifest(
             folder,
             "label tree",
@@ -198,7 +199,7 @@ class LabelTree:
 
 def new_folder(folder: str | Path) -> Path:
     """Returns the path if a folder can be made there; SettingError if it is not empty or lies below a file."""
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     for above in folder.parents:
         if above.is_file():
             raise SettingError(

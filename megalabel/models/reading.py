@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
-from megalabel.storage.files import latest
+from megalabel.errors import RESTORE_FOLDER, FormatError
+from megalabel.models.find import model_folder
 from megalabel.storage.manifest import NAME
+from megalabel.storage.paths import as_path
 from megalabel.storage.reading import reading
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ def read_model(folder: str | Path, read: Callable[[Path], T]) -> T:
         SettingError: `folder` is no path.
         ResourceError: too little memory, too few open files.
     """
-    path = _path(folder)
+    path = as_path(folder, "run")
     for more in (True,) * TRIES + (False,):
         place = _place(path)
         before = _identity(place)
@@ -55,44 +55,6 @@ def _place(path: Path) -> Path:
     except FormatError:  # or a writer was between two steps, and is not any more
         time.sleep(PAUSE)
         return model_folder(path)
-
-
-def model_folder(folder: str | Path) -> Path:
-    """The folder itself or the model folder of a run folder; the one that a writer has just moved aside, if any.
-
-    Raises:
-        FormatError: there is no such folder, or the run in it has no model yet.
-    """
-    given = folder = Path(folder)
-    if not (folder / NAME).exists() and (folder / "recipe.json").exists():
-        folder = folder / "model"
-    folder = latest(folder)
-    if not given.exists() and not folder.exists():
-        raise FormatError(
-            "there is no such folder",
-            wanted="a run folder or a model folder",
-            next_step="correct the path, or train a run with `megalabel train`",
-            where=given,
-        )
-    if folder != given and not folder.exists():
-        raise FormatError(
-            "the run has no model yet",
-            wanted="a run that is finished, or has been validated once",
-            next_step="give its `megalabel train` command again: it goes on",
-            where=given,
-        )
-    return folder
-
-
-def _path(folder: str | Path) -> Path:
-    if isinstance(folder, (str, os.PathLike)) and "\0" not in str(folder):
-        return Path(folder)
-    raise SettingError(
-        f"{folder!r:.80} is no path",
-        wanted="the path of a model or of a run, a string",
-        next_step="give the folder's name",
-        where="folder",
-    )
 
 
 def _identity(folder: Path) -> tuple[int, ...] | None:

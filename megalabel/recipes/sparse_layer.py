@@ -86,6 +86,7 @@ def build_head(
     counts: np.ndarray,
     n_texts: int,
     tree: LabelTree | None,
+    groups: np.ndarray | None = None,
     *,
     eps: float,
 ) -> tuple[Any, dict[str, Any]]:
@@ -98,6 +99,7 @@ def build_head(
         counts: training texts per label, (L,) int64.
         n_texts: number of training texts.
         tree: the label tree, where auxiliary or groups need one.
+        groups: the cluster of each label for the auxiliary, (L,) int64; None for those of the tree.
         eps: of the optimizers of projection and auxiliary classifier.
     """
     head: Any = label_layer(
@@ -118,12 +120,15 @@ def build_head(
         head = WithProjection(head, dim, activation=options.projection_activation)
         optimizers["intermediate"] = adamw(head.linear, options.projection_lr, eps=eps)
     if options.auxiliary:
-        clustered = cast("LabelTree", tree)
-        clusters = grouping.auxiliary_clusters(clustered, grouping.auxiliary_level(clustered))
+        clusters = _auxiliary_clusters(cast("LabelTree", tree)) if groups is None else groups
         weight = options.auxiliary_weight
         head = WithAuxiliary(head, torch.from_numpy(clusters), loss_weight=weight, until=plan.auxiliary_steps)
         optimizers["auxiliary"] = adamw(head.auxiliary, options.auxiliary_lr, eps=eps)
     return head, {**optimizers, "head": fused}
+
+
+def _auxiliary_clusters(tree: LabelTree) -> np.ndarray:
+    return grouping.auxiliary_clusters(tree, grouping.auxiliary_level(tree))
 
 
 def _order(options: SparseHeadOptions, counts: np.ndarray, tree: LabelTree | None) -> np.ndarray | None:

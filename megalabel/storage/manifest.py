@@ -54,12 +54,13 @@ def read_manifest(
                 "a file", wanted=f"the folder of a {what}", next_step="pass the folder, not a file", where=path
             )
     manifest = read_json(folder / NAME, next_step=next_step, limit=LONGEST)
-    if manifest.get("format") != format:
+    found = manifest.get("format")
+    if found != format or isinstance(found, bool):
+        newer = isinstance(found, int) and found > format
         raise FormatError(
-            f"{what} of format {manifest.get('format')!r:.80} "
-            f"(written by megalabel {manifest.get('version')!s:.80})",
+            f"{what} of format {found!r:.80} (written by megalabel {manifest.get('version')!s:.80})",
             wanted=f"format {format}",
-            next_step=next_step,
+            next_step=f"install megalabel {manifest.get('version')!s:.80} or later" if newer else next_step,
             where=folder,
         )
     check_listed(manifest, what, folder, facts=facts, files=files, next_step=next_step)

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from megalabel.errors import FormatError, MegalabelError, MissingExtra, ResourceError
+from megalabel.storage.limits import out_of_files, too_many_files
 
 LONGEST = 1 << 30  # bytes of a JSON file; the vocabulary of a linear model may take some hundred megabytes
 _SHOWN = 200  # characters of another library's message that are repeated
-_FILES = (errno.EMFILE, errno.ENFILE)
 _RIGHTS = (errno.EACCES, errno.EPERM)
 
 
@@ -64,13 +64,8 @@ def refused(
 ) -> MegalabelError:
     """The error of megalabel for what went wrong in reading: the machine's lack of something, or the folder's."""
     number = error.errno if isinstance(error, OSError) else None
-    if number in _FILES:
-        return ResourceError(
-            "too many files are open",
-            wanted="a free file handle",
-            next_step="raise the limit (`ulimit -n 1024`), or close other files",
-            where=where,
-        )
+    if out_of_files(error):
+        return too_many_files(where)
     if isinstance(error, MemoryError) or number == errno.ENOMEM or type(error).__name__ == "OutOfMemoryError":
         return ResourceError(
             "there is not enough memory to read it",

@@ -18,6 +18,8 @@ from megalabel.heads.base import Head
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.trained_on import TrainedOn
+from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
 from megalabel.training.direct import solve
@@ -26,6 +28,7 @@ from megalabel.training.going_on import check_scale, threads_said, with_scaled_r
 from megalabel.training.interrupts import Interrupts
 from megalabel.training.log import Log, peak_mb, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
+from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
@@ -76,7 +79,7 @@ def train(
             be right; a recipe that `preflight` refuses; another process writes into `out`.
         DataError: a loss that is NaN or infinite, or a loss or weights that grow without end.
     """
-    out = Path(out)
+    out = as_path(out, "out")
     check_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
         with writing(out):
@@ -116,7 +119,7 @@ class Run:
         self.trained = out / ("model" if recipe.second_stage is None else FIRST)
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()
         self.begun = self.saved = time.monotonic()
-        self.resumed = self.fitted = False
+        self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
         self.said = ""
 
     def begin(self, lr_scale: float | None = None) -> None:
@@ -165,6 +168,8 @@ class Run:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
             if self.said:
                 log.say(self.said)
+            for note in text_notes(recipe):
+                log.say(note)
             if position.step == steps or self._stopped():  # cut off in the second stage
                 return
             with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
@@ -184,7 +189,8 @@ class Run:
         names, side = recipe.data.label_texts, recipe.label_texts
         if side is not None:  # the head that trains needs them too
             NeuralClassifier(recipe.encoder, recipe.head, names, recipe.max_length, side)
-        return NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+        model = NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+        return self.trained_on.attach(model)
 
     def validate(self) -> bool:
         """Measures the held-out texts, saves the model if it is the best so far; True if training should stop."""
@@ -229,7 +235,7 @@ class Run:
             model.save(self.trained)
         classifier: Classifier = model
         if recipe.second_stage is not None:
-            classifier = recipe.second_stage(model, self.log.say)
+            classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
         facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, "peak_mb": peak_mb()}
         finish(
