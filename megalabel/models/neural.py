@@ -32,13 +32,7 @@ from megalabel.models.base import (
 from megalabel.models.depth import at_least_one
 from megalabel.models.evaluation import Evaluation
 from megalabel.models.label_names import NAMES, load_names, save_names
-from megalabel.models.neural_parts import (
-    check_parts_fit,
-    check_weights,
-    checked_length,
-    load_parts,
-    with_n_labels,
-)
+from megalabel.models.neural_parts import check_parts_fit, check_weights, checked_length, load_parts, with_n_labels
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import load_trained_on, save_trained_on

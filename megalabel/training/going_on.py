@@ -51,19 +51,19 @@ def with_scaled_rates(recipe: Recipe, out: Path, scale: float | None, step: int)
     return recipe if now == 1.0 else replace(recipe, schedule=Scaled(recipe.schedule, float(now)))
 
 
-def threads_said(out: Path, device: torch.device, resumed: bool) -> str:
-    """Notes in `recipe.json` how many threads compute; a line if a resumed run had other ones before, else ""."""
+def threads_said(out: Path, device: torch.device, resumed: bool) -> list[str]:
+    """Notes in `recipe.json` how many threads compute; a line if a resumed run had other ones before."""
     if device.type != "cpu":
-        return ""
+        return []
     now = torch.get_num_threads()
     found: Any = read_recipe(out).get("threads")
     before: list[int] = found if resumed and isinstance(found, list) else []
     if not before or before[-1] != now:
         note(out, threads=[*before, now])
     if not before or before == [now]:
-        return ""
+        return []
     counts = " and ".join(str(n) for n in dict.fromkeys([*before, now]))
-    return (
+    return [
         f"this run was computed with {counts} threads: its weights will not be exactly those of an uninterrupted "
         f"run; with --threads {before[0]} throughout they would be"
-    )
+    ]

@@ -34,8 +34,10 @@ class Position:
     seconds: float = 0.0
     first_loss: float = 0.0
 
-    def best_validation(self, recipe: Recipe) -> dict[str, Any]:
-        """The best validation so far, as `recipe.json` holds it."""
+    def best_validation(self, recipe: Recipe) -> dict[str, Any] | None:
+        """The best validation so far, as `recipe.json` holds it; None for a run without validations."""
+        if not len(recipe.validation):
+            return None
         return {
             "metric": recipe.selection_metric,
             "value": round(self.best, 3),

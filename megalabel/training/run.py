@@ -120,7 +120,7 @@ class Run:
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()
         self.begun = self.saved = time.monotonic()
         self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
-        self.said = ""
+        self.said: list[str] = []
 
     def begin(self, lr_scale: float | None = None) -> None:
         """Moves the modules to the device, and takes up the last checkpoint or checks the recipe."""
@@ -166,9 +166,7 @@ class Run:
         with self.log as log:
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
-            if self.said:
-                log.say(self.said)
-            for note in text_notes(recipe):
+            for note in (*self.said, *text_notes(recipe)):
                 log.say(note)
             if position.step == steps or self._stopped():  # cut off in the second stage
                 return
@@ -238,9 +236,7 @@ class Run:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
         facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, "peak_mb": peak_mb()}
-        finish(
-            self.out, facts | sizes(recipe), position.best_validation(recipe) if len(recipe.validation) else None
-        )
+        finish(self.out, facts | sizes(recipe), position.best_validation(recipe))
         return classifier
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
