@@ -212,7 +212,7 @@ def test_the_quick_start_shows_finished_runs_again(tmp_path, monkeypatch):
     short = {
         "linear": ("linear", {"trees": 1}),
         "renee": ("renee", {"encoder": "bag", "epochs": 1, "bigram_min_count": 0, "validation_fraction": 0.05}),
-        "hybrid": ("hybrid", {"trees": 1, "joint_trees": 0, "char_ngrams": False}),
+        "hybrid": ("hybrid", {"trees": 1, "joint_trees": 0, "char_ngrams": "no"}),
     }
     monkeypatch.setattr(quickstart, "RUNS", short)
     said: list[str] = []

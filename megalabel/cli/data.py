@@ -29,8 +29,9 @@ app = typer.Typer(
 def check(data: DataSet, *, opened: dict[str, Any]) -> None:
     """Report counts, duplicates, empty rows, label coverage and encoding trouble of a data set."""
     from megalabel.data.check import check as examine
+    from megalabel.encoders.coverage import token_probe
 
-    report = examine(data_path(data), options_of(opened), **of_the_set(opened))
+    report = examine(data_path(data), options_of(opened), probes=[token_probe], **of_the_set(opened))
     typer.echo("\n".join(report.lines()))
     raise typer.Exit(0 if report.ok else 1)
 

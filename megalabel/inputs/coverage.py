@@ -69,7 +69,8 @@ class _Words:
             if len(self._known) > 1_000_000:
                 self._known.clear()
             pieces = [token.value.removeprefix("##") for token in self.inside.model.tokenize(word)]
-            spelled = len(word) >= SPELLED and max(map(len, pieces), default=0) == 1
+            letters = sum(map(str.isalpha, word))  # each sign or emoji is a unit of its own
+            spelled = letters >= SPELLED and max(map(len, pieces), default=0) == 1
             self._known[word] = "[UNK]" not in pieces and not spelled
         return self._known[word]
 

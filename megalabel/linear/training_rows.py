@@ -20,6 +20,7 @@ from megalabel.linear.label_texts import MIN_PRECISION, add_label_text_rows, lab
 CHAR_NGRAMS = 3, 5  # the least and the largest length of character n-grams
 SAMPLE = 10_000  # texts whose words are counted
 ALONE_SAMPLE, ALONE_READ = 4_000, 1_000  # texts, evenly spaced, and characters of each that are compared
+FEWEST = 100  # texts that say something about how often words repeat
 MANY_ALONE = 0.1  # fraction of texts of words of their own from which on character n-grams are used
 
 
@@ -134,8 +135,10 @@ def texts_of_own_words(texts: Texts, pattern: TokenPattern) -> float:
     """The fraction of the texts (of a sample, evenly spaced) more than half of whose words occur in no other text.
 
     In a script without blanks between words it is large, since what counts as a word is a sentence. Texts without
-    words do not count.
+    words do not count, and of fewer than 100 texts nothing can be said: 0.
     """
+    if len(texts) < FEWEST:
+        return 0.0
     step = max(1, -(-len(texts) // ALONE_SAMPLE))
     sets: list[set[str]] = []
     current: set[str] = set()
