@@ -161,7 +161,7 @@ def test_other_labels_are_refused(names, said):
 
 def test_numbers_that_do_not_fit():
     one = untrained(["a", "b"])
-    with pytest.raises(SettingError, match="1 model; expected two or more"):
+    with pytest.raises(SettingError, match="1 model; expected at least two"):
         megalabel.Ensemble([one])
     with pytest.raises(SettingError, match="3 weights for 2 models"):
         megalabel.Ensemble([one, one], Mixture.from_weights([1, 1, 1]))

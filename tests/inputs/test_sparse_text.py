@@ -205,7 +205,7 @@ def test_wrong_folder(tmp_path):
     with pytest.raises(FormatError, match="missing"):
         SparseText.load(tmp_path / "nothing")
     (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
-    with pytest.raises(FormatError, match="not that of a vocabulary"):
+    with pytest.raises(FormatError, match="not one of a vocabulary"):
         SparseText.load(tmp_path)
 
 

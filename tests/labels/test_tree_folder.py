@@ -61,7 +61,7 @@ def test_a_folder_that_is_no_tree_is_refused(tmp_path):
     for path in (tmp_path / "manifest.json", tmp_path / "manifest.json" / "tree"):
         with pytest.raises(FormatError, match=r"manifest\.json: a file; expected the folder of a label tree"):
             LabelTree.load(path)
-    with pytest.raises(FormatError, match="not that of a label tree"):
+    with pytest.raises(FormatError, match="not one of a label tree"):
         LabelTree.load(tmp_path)
 
 
