@@ -59,6 +59,7 @@ OPTIONS = {
     "validation": "validation_fraction",
     "select": "selection_metric",
 }
+DEEPEST = 62  # of a tree of 0.1.0: beyond is no number that an array could have
 # Keys of the configs of classes, by the name of the class without its module.
 CONFIG_KEYS = {
     "CascadeHead": {"scores": "path_score"},
@@ -107,7 +108,7 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments
     found = {OPTIONS.get(name, name): value for name, value in arguments.items()}
     if "clusters" in found:
-        found["clusters"] = [2**depth for depth in found["clusters"]]
+        found["clusters"] = [2 ** min(depth, DEEPEST) for depth in found["clusters"]]
     if isinstance(found.get("label_texts"), bool):
         found["label_texts"] = "yes" if found["label_texts"] else "no"
     if found.get("tokenizer") == "own":
