@@ -79,13 +79,8 @@ def evaluate(
         raise SettingError(
             f"k = {max(depths):,} for {len(side):,} texts", wanted="a smaller k, which fits into memory", where="k"
         )
-    top = model.topk(
-        inputs,
-        width,
-        exclude=truth.filter,
-        batch_size=batch_size,
-        progress=f"predicting {data.name}" if progress else "",
-    )
+    shown = f"predicting {data.name}" if progress else ""
+    top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
     return measure_at(top, truth, depths, weights)
 
 
