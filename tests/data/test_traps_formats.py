@@ -73,8 +73,8 @@ def test_test_names_never_become_columns(tmp_path):
 @pytest.mark.parametrize(
     "table, line, found",
     [
-        ("text;labels\na;x\n", 1, "the columns 'text;labels'"),
-        ("text,label\na,x\n", 1, "the columns 'text', 'label'"),
+        ("body;labels\na;x\n", 1, "the columns 'body;labels'"),
+        ("text,tag\na,x\n", 1, "the columns 'text', 'tag'"),
         ("text,labels\na,x\nb,x,y\n", 3, "3 cells"),
         ('text,labels\na,x\nb,"[1]"\n', 3, "looks like a JSON list"),
         ('text,labels\na,"[1]"\nb,x\n', 3, "is not a JSON list"),

@@ -17,7 +17,11 @@ FORMATS = {
             "parquet", "parquet", "train.parquet", "test.parquet", (".parquet",),
             "train.parquet or shards train-00000-of-00002.parquet", finds=True,
         ),
-        Format("annif", "annif", "train.tsv", "test.tsv", (".tsv",), "train.tsv, vocab.tsv"),
+        Format("annif", "annif", "train.tsv", "test.tsv", (".tsv",), "train.tsv, vocab.tsv", content="uris"),
+        Format(
+            "tsv", "delimited", "train.tsv", "test.tsv", (".tsv", ".tab"), "train.tsv with a header",
+            content="table", writes=False,
+        ),
         Format(
             "annif-jsonl", "annif_json", "train.jsonl", "test.jsonl", _JSON, "train.jsonl with `subjects`",
             content="subjects", writes=False,

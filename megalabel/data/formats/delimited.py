@@ -1,5 +1,8 @@
 """CSV with the columns `text` and `labels`, quoted as spreadsheets do; other columns are ignored.
 
+Cells are separated by commas, or by semicolons, tabs or `|` where the header shows that. Without a column of
+labels, two or more columns that hold only zeros and ones are one label each, called by the header.
+
 A cell of labels is a list in brackets, `["cat", "tiger"]`, `[3, 17]` or `['cat', 'tiger']`, or names with a
 separator between them, `cat|tiger`. An empty cell means no labels. All cells of a file have the same one of these
 forms; ids are always a list in brackets. Without `ReadOptions.label_separator` the training file shows which
@@ -13,6 +16,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,32 +24,50 @@ from megalabel.data.file_bytes import MAX_LINE_BYTES
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
+from megalabel.data.formats.table_header import (
+    columns,
+    flag_columns,
+    flag_places,
+    flagged,
+    has_columns,
+    mark_of,
+    note_flags,
+    note_mark,
+    place,
+)
 from megalabel.data.label_cells import Scores, list_in, looks_like_a_list
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.separators import DEFAULT, Cells, Guess, guess_separator, split_cell
 from megalabel.data.text_lines import empty_file, lines
+from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
 
 
 class CellForm(NamedTuple):
-    """How a cell of labels is written: as a list in brackets, or as names with a separator between them."""
+    """How labels are written: lists in brackets, names with a separator, or columns of zeros and ones."""
 
     lists: bool = False
     separator: str = DEFAULT
     given: bool = False  # by the user, so that brackets are part of names
+    flags: tuple[str, ...] = ()  # the names of the columns of zeros and ones
 
 
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.csv and, if it exists, test.csv."""
     vocabulary = Vocabulary.beside(source.folder, findings)
     form = form_of(source.train, findings, vocabulary)
+    if form.flags and vocabulary.listed is None:
+        vocabulary = Vocabulary(Texts.from_strings(list(form.flags)), source.train, findings)
     return data_from_records(source, partial(records, form=form), vocabulary, findings)
 
 
 def form_of(path: Path, findings: Findings, vocabulary: Vocabulary | None = None) -> CellForm:
     """The form of the cells of labels of a file, which is read for that; a guess is noted in `findings`."""
+    flags = _flags(path, findings)
+    if flags:
+        return CellForm(flags=flags)
     if findings.options.label_separator is not None:
         return CellForm(False, findings.options.label_separator, given=True)
     guess, lists = Guess(DEFAULT), False
@@ -65,12 +87,25 @@ def form_of(path: Path, findings: Findings, vocabulary: Vocabulary | None = None
     return CellForm(lists, guess.separator)
 
 
+def _flags(path: Path, findings: Findings) -> tuple[str, ...]:
+    """The names of the columns of zeros and ones, where there is no column of labels."""
+    rows = (row for _, row in _rows(path, Findings(collect=True, options=findings.options)))
+    header = next(rows)
+    at_text = place(header, findings.options.text)
+    if at_text is None or findings.options.labels_field or has_columns(header, findings.options):
+        return ()
+    names = flag_columns(header, rows, at_text)
+    if names:
+        note_flags(names, header, at_text, path, findings)
+    return tuple(names)
+
+
 def _cells(path: Path, findings: Findings) -> Iterator[str]:
     """The cells of labels that are not empty."""
     at_labels = -1
     for _, row in _rows(path, findings):
         if at_labels < 0:
-            n, (_, at_labels) = len(row), _columns(row, path, findings)
+            n, (_, at_labels) = len(row), columns(row, path, findings)
         elif len(row) == n and (cell := row[at_labels].strip()):
             yield cell
 
@@ -84,7 +119,11 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
     header: list[str] = []
     for line, row in _rows(path, findings):
         if not header:
-            header, (at_text, at_labels) = row, _columns(row, path, findings)
+            header = row
+            if form.flags:
+                at_text, places = flag_places(row, form.flags, path, findings.options)
+            else:
+                at_text, at_labels = columns(row, path, findings)
             continue
         if not row:
             findings.note("blank-line", path, "blank line, ignored", line=line)
@@ -98,7 +137,11 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
                     next_step="put quotes around cells that hold commas or line breaks",
                     where=where,
                 )
-            yield Record(line, row[at_text], _labels(row[at_labels].strip(), form, where))
+            if form.flags:
+                labels: Sequence[object] = flagged(row, form.flags, places, where)
+            else:
+                labels = _labels(row[at_labels].strip(), form, where)
+            yield Record(line, row[at_text], labels)
         except DataError as error:
             findings.error("row", path, error)
 
@@ -106,7 +149,11 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
 def _rows(path: Path, findings: Findings) -> Iterator[tuple[int, list[str]]]:
     """The rows of the table, first the header, each with the line on which it begins."""
     with _length_limit():
-        table = csv.reader((line for _, line in lines(path, findings, keep_ends=True)), strict=True)
+        stream = (line for _, line in lines(path, findings, keep_ends=True))
+        first = next(stream, "")
+        mark = mark_of(first, findings.options)
+        note_mark(mark, path, findings)
+        table = csv.reader(chain([first] if first else [], stream), delimiter=mark, strict=True)
         header = _next(table, path, 1)
         if header is None:
             raise empty_file(path)
@@ -129,26 +176,6 @@ def _next(table: Iterator[list[str]], path: Path, line: int) -> list[str] | None
             next_step="look for an unmatched quote at or after this line",
             where=line_of(path, line),
         ) from error
-
-
-def _columns(header: list[str], path: Path, findings: Findings) -> tuple[int, int]:
-    """The places of the text and the labels; in the header, case and blanks around names make no difference."""
-    wanted = findings.options.text, findings.options.labels
-    plain = [name.strip().casefold() for name in header]
-    found = []
-    for name in wanted:
-        names, name = (header, name) if header.count(name) else (plain, name.strip().casefold())
-        if names.count(name) == 1:
-            found.append(names.index(name))
-    if len(found) == 2 and found[0] != found[1]:
-        return found[0], found[1]
-    raise DataError(
-        f"the columns {', '.join(repr(name) for name in header)[:200]}",
-        wanted=f"one column `{wanted[0]}` and one column `{wanted[1]}`, separated by commas",
-        next_step="name the columns of texts and labels as text_field and labels_field (--text-field, "
-        "--labels-field), and separate columns by commas, not by semicolons or tabs",
-        where=line_of(path, 1),
-    )
 
 
 def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:

@@ -1,6 +1,7 @@
 """JSON lines: `{"text": "...", "labels": [...]}`, with labels as names or as ids; other keys are ignored.
 
-One array of such objects, and objects over several lines, are read as well.
+One array of such objects, and objects over several lines, are read as well. Where there is no key `labels`, a key
+`label` is read, whose value may be a single name or id.
 
 Names get ids in the order of their first appearance in training, or by their line in labels.txt (or Y.txt) if that
 file exists.
@@ -16,6 +17,7 @@ from typing import Any
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import line_writer, texts_with_labels, write_filters, write_label_list
+from megalabel.data.formats.table_header import LABEL, note_label
 from megalabel.data.json_values import json_values
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.separators import split_cell
@@ -37,6 +39,8 @@ def objects(path: Path, findings: Findings, keys: tuple[str, ...]) -> Iterator[t
     """
     for number, value in json_values(path, findings):
         missing = [k for k in keys if k not in value] if isinstance(value, dict) else list(keys)
+        if missing == ["labels"] and LABEL in value and findings.options.labels_field is None:
+            missing = []
         if missing:
             found = f"keys {sorted(value)}" if isinstance(value, dict) else f"a JSON {_kind(value)}"
             findings.error(
@@ -83,16 +87,27 @@ def items(value: Any, key: str, where: str) -> list[Any]:
 def records(path: Path, findings: Findings) -> Iterator[Record]:
     """Yields the text and the labels of each line."""
     text, labels = findings.options.text, findings.options.labels
-    separator = findings.options.label_separator
     for number, value in objects(path, findings, (text, labels)):
         where = line_of(path, number)
-        found = value[labels]
-        if separator is not None and isinstance(found, str):
-            found = split_cell(found.strip(), separator) if found.strip() else []
+        key, found = _labels(value, path, findings)
         try:
-            yield Record(number, string(value[text], text, where), items(found, labels, where))
+            yield Record(number, string(value[text], text, where), items(found, key, where))
         except DataError as error:
             findings.error("type", path, error)
+
+
+def _labels(value: dict[str, Any], path: Path, findings: Findings) -> tuple[str, Any]:
+    """The key of the labels of an object and what stands there, as a list where it can only be one label."""
+    options, key = findings.options, findings.options.labels
+    if key not in value:  # `objects` has seen that there is a `label`
+        key = LABEL
+        note_label(path, findings)
+    found = value[key]
+    if isinstance(found, str) and options.label_separator is not None:
+        return key, split_cell(found.strip(), options.label_separator) if found.strip() else []
+    if isinstance(found, str) and key == LABEL:
+        return key, [found] if found.strip() else []
+    return key, [found] if type(found) is int and (key == LABEL or options.labels_field) else found
 
 
 def _other_keys(value: Any, keys: tuple[str, ...]) -> str:

@@ -1,4 +1,7 @@
-"""Parquet with the columns `text` (string) and `labels` (list of strings or of integers)."""
+"""Parquet with the columns `text` (string) and `labels` (list of strings or of integers).
+
+Where there is no column `labels`, a column `label` is read, which may hold a single name or id per text.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from megalabel.data.findings import Findings
 from megalabel.data.formats import shards
 from megalabel.data.formats.contract import Found, Sink, Source
 from megalabel.data.formats.output import texts_with_labels, write_filters, write_label_list
+from megalabel.data.formats.table_header import LABEL, note_label
 from megalabel.data.read_options import ReadOptions
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.separators import split_cell
@@ -46,7 +50,8 @@ def _vocabulary(source: Source, findings: Findings) -> Vocabulary:
         return vocabulary
     first = shards.files_of(source.train)[0]
     with _damaged_file(first):
-        names = shards.class_names(pq.read_schema(first).metadata, findings.options.labels)
+        schema = pq.read_schema(first)
+        names = shards.class_names(schema.metadata, _label_column(schema, findings.options))
     return Vocabulary(Texts.from_strings(names), first, findings) if names else vocabulary
 
 
@@ -61,10 +66,13 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
 
     with _damaged_file(path), pq.ParquetFile(path) as file:
         options = findings.options
-        _check_columns(file.schema_arrow, path, options)
+        column = _label_column(file.schema_arrow, options)
+        _check_columns(file.schema_arrow, path, options, column)
+        if column != options.labels:
+            note_label(path, findings)
         row = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=[options.text, options.labels]):
-            texts, labels = batch.column(options.text).to_pylist(), batch.column(options.labels).to_pylist()
+        for batch in file.iter_batches(batch_size=_ROWS, columns=[options.text, column]):
+            texts, labels = batch.column(options.text).to_pylist(), batch.column(column).to_pylist()
             for row, (text, ids) in enumerate(zip(texts, labels, strict=True), row + 1):  # noqa: B020
                 if text is None or ids is None:
                     error = DataError(
@@ -75,18 +83,35 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
                     )
                     findings.error("null", path, error)
                     continue
-                if isinstance(ids, str):
-                    ids = split_cell(ids.strip(), str(options.label_separator)) if ids.strip() else []
+                if isinstance(ids, str) and options.label_separator is not None:
+                    ids = split_cell(ids.strip(), options.label_separator) if ids.strip() else []
+                elif isinstance(ids, str | int):
+                    ids = [ids] if ids != "" else []
                 yield Record(row, text, ids)
 
 
-def _check_columns(schema: Any, path: Path, options: ReadOptions) -> None:
-    """Raises DataError unless the columns hold texts and lists of labels, in any of Arrow's types for them."""
-    names = (options.text, options.labels)
+def _label_column(schema: Any, options: ReadOptions) -> str:
+    """The name of the column of labels: `label` where there is no `labels` and none is named."""
+    single = options.labels_field is None and options.labels not in schema.names and LABEL in schema.names
+    return LABEL if single else options.labels
+
+
+def _check_columns(schema: Any, path: Path, options: ReadOptions, column: str) -> None:
+    """Raises DataError unless the columns hold texts and lists of labels, in any of Arrow's types for them.
+
+    Single integers are labels in a column `label` or one that is named, single strings in `label` alone.
+    """
+    import pyarrow.types as t
+
+    names = (options.text, column)
     types = [schema.field(name).type if schema.get_field_index(name) >= 0 else None for name in names]
-    if _is_text(types[0]) and (_is_labels(types[1]) or (_is_text(types[1]) and options.label_separator)):
+    kind = _plain(types[1])
+    single = kind is not None and t.is_integer(kind) and (column == LABEL or options.labels_field is not None)
+    names_alone = _is_text(kind) and (column == LABEL or options.label_separator is not None)
+    if _is_text(types[0]) and (_is_labels(types[1]) or single or names_alone):
         return
     found = ", ".join(f"{field.name}: {field.type}" for field in schema)
+    names = (options.text, options.labels)
     step = "name the columns as text_field and labels_field (--text-field, --labels-field), or convert them"
     if _is_text(types[0]) and _is_text(types[1]):
         step = "say what separates the labels of a text: label_separator (--label-separator)"

@@ -19,6 +19,7 @@ def sniff(file: Path) -> str:
     """What a text file looks like.
 
     Returns:
+        For TSV: "table" (a header with a column of texts and one of labels) or "uris".
         For JSON: "subjects" (lines as Annif has them), "document" (one object that holds an array of records) or
         "json". For other files: "fasttext", "tabs" (labels, tab, text) or "bag". A file that cannot be read or
         has neither form gets the last of these, whose reader says what is wrong.
@@ -27,6 +28,9 @@ def sniff(file: Path) -> str:
     if file.name.removesuffix(".gz").endswith((".json", ".jsonl", ".ndjson")):
         return _json_kind(head)
     lines = [line for line in head.split("\n") if line.strip()]
+    if file.name.lower().removesuffix(".gz").endswith((".tsv", ".tab")):
+        header = {name.strip(' "\r').casefold() for name in lines[0].split("\t")} if lines else set()
+        return "table" if "text" in header and header & {"labels", "label"} else "uris"
     if not lines or _HEADER.fullmatch(lines[0]):
         return "bag"
     if any(word.startswith(LABEL) for line in lines[:50] for word in line.split()):

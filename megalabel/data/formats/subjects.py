@@ -63,6 +63,7 @@ def needed_vocabulary_file(folder: Path, beside: str) -> Path:
     raise DataError(
         f"{beside} exists, but no vocabulary does",
         wanted=f"vocab.tsv with a line `<uri>`, tab, name for each label; or one of {', '.join(FILES[1:])}",
+        next_step="add it; --format tsv reads a table whose header names a column of texts and one of labels",
         where=folder,
     )
 

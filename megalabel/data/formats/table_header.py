@@ -1,0 +1,148 @@
+"""What the header of a table shows: the separator of its cells, and the columns of texts and labels."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from megalabel.data.findings import Findings
+from megalabel.data.read_options import ReadOptions
+from megalabel.errors import DataError, line_of
+
+MARKS = (",", ";", "\t", "|")
+LABEL = "label"  # the column of a data set with one label per text
+_SHOWN = {"\t": "tabs"}
+_FLAGS = {"0": False, "1": True, "0.0": False, "1.0": True, "false": False, "true": True}
+
+
+def mark_of(line: str, options: ReadOptions) -> str:
+    """What separates the cells of a header: the first of `MARKS` that leaves a column of texts; else a comma."""
+    for mark in MARKS:
+        try:
+            header = next(csv.reader([line], delimiter=mark), [])
+        except csv.Error:
+            continue
+        if len(header) > 1 and place(header, options.text) is not None:
+            return mark
+    return ","
+
+
+def note_mark(mark: str, path: Path, findings: Findings) -> None:
+    """Says which separator was found, unless it is a comma in CSV or a tab in TSV."""
+    if mark != ("\t" if ".tsv" in path.name.lower() or ".tab" in path.name.lower() else ","):
+        message = f"the cells are separated by {_SHOWN.get(mark, f'`{mark}`')}, as the header shows"
+        findings.note("delimiter", path, message, severity="info", notable=True)
+
+
+def place(header: Sequence[str], name: str) -> int | None:
+    """The place of the only column of a name, without regard to case and blanks where that is needed; or None."""
+    names: Sequence[str] = header
+    if not header.count(name):
+        names, name = [each.strip().casefold() for each in header], name.strip().casefold()
+    return names.index(name) if names.count(name) == 1 else None
+
+
+def columns(header: Sequence[str], path: Path, findings: Findings) -> tuple[int, int]:
+    """The places of the text and of the labels.
+
+    Without a column `labels`, and without `labels_field`, a column `label` is taken, and that is noted.
+
+    Raises:
+        DataError: one of the two is not there, or several columns have its name.
+    """
+    options = findings.options
+    at_text, at_labels = place(header, options.text), place(header, options.labels)
+    if at_labels is None and options.labels_field is None:
+        at_labels = place(header, LABEL)
+        if at_labels is not None:
+            note_label(path, findings)
+    if at_text is not None and at_labels is not None and at_text != at_labels:
+        return at_text, at_labels
+    raise DataError(
+        f"the columns {', '.join(repr(name) for name in header)[:200]}",
+        wanted=f"one column `{options.text}` and one column `{options.labels}`, separated by commas, semicolons "
+        "or tabs; or a column of zeros and ones for each of several labels",
+        next_step="name the columns of texts and labels as text_field and labels_field (--text-field, "
+        "--labels-field)",
+        where=line_of(path, 1),
+    )
+
+
+def note_label(path: Path, findings: Findings) -> None:
+    """Says that `label` was read in place of `labels`."""
+    message = f"there is no `{findings.options.labels}`; the labels are read from `{LABEL}`"
+    findings.note("label", path, message, severity="info", notable=True)
+
+
+def has_columns(header: Sequence[str], options: ReadOptions) -> bool:
+    """Whether a header has a column of texts and one of labels."""
+    names = [options.labels] if options.labels_field else [options.labels, LABEL]
+    return place(header, options.text) is not None and any(place(header, name) is not None for name in names)
+
+
+def flag(cell: str) -> bool | None:
+    """Whether a cell is a one or a zero, also as 1.0 or True; None for anything else."""
+    return _FLAGS.get(cell.strip().casefold())
+
+
+def flag_columns(header: Sequence[str], rows: Iterable[Sequence[str]], at_text: int) -> list[str]:
+    """The names of the columns that hold only zeros and ones, if they are two or more and not all zeros.
+
+    Columns without a name, as pandas gives to an index, are none; rows of another length are passed over, since
+    reading them is an error.
+    """
+    possible = {i for i, name in enumerate(header) if i != at_text and name.strip()}
+    some = False
+    for row in rows:
+        if len(row) != len(header):
+            continue
+        flags = {i: value for i in possible if (value := flag(row[i])) is not None}
+        possible, some = set(flags), some or any(flags.values())
+        if len(possible) < 2:
+            return []
+    return [header[i].strip() for i in sorted(possible)] if some else []
+
+
+def note_flags(names: Sequence[str], header: Sequence[str], at_text: int, path: Path, findings: Findings) -> None:
+    """Says which columns of zeros and ones are taken for labels, and which others are not read."""
+    rest = [name for i, name in enumerate(header) if i != at_text and name.strip() not in names]
+    message = (
+        f"there is no column `{findings.options.labels}`; {len(names):,} columns of zeros and ones are the "
+        f"labels: {', '.join(names)[:120]}"
+    )
+    message += f"; not read: {', '.join(map(repr, rest))[:120]}" if rest else ""
+    findings.note("flag-columns", path, message, severity="info", notable=True)
+
+
+def flag_places(
+    header: Sequence[str], names: Sequence[str], path: Path, options: ReadOptions
+) -> tuple[int, list[int]]:
+    """The places of the text and of these columns of zeros and ones; DataError if one is missing."""
+    found = {name.strip(): i for i, name in enumerate(header)}
+    at_text, missing = place(header, options.text), [name for name in names if name not in found]
+    if at_text is None or missing:
+        raise DataError(
+            f"no column {', '.join(map(repr, missing or [options.text]))[:200]}",
+            wanted="the column of the texts, and one of zeros and ones for each label, as in the training file",
+            next_step="add the columns, or write the labels of each text into one column `labels`",
+            where=line_of(path, 1),
+        )
+    return at_text, [found[name] for name in names]
+
+
+def flagged(row: Sequence[str], names: Sequence[str], places: Sequence[int], where: str) -> list[str]:
+    """The names of the columns in which a row has a one; DataError for a cell that is neither zero nor one."""
+    labels = []
+    for name, i in zip(names, places, strict=True):
+        value = flag(row[i])
+        if value is None:
+            raise DataError(
+                f"the cell {row[i][:40]!r} in the column {name!r}",
+                wanted="0 or 1, as in the training file",
+                next_step="remove texts whose labels are not known, or correct the cell",
+                where=where,
+            )
+        if value:
+            labels.append(name)
+    return labels
