@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError, MegalabelError, SettingError
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus, Split
@@ -131,6 +131,7 @@ def open_data_to_measure(
 
     if data is None:
         data, opened = data_of(run), {**recorded(_facts_of(run)), **(opened or {})}
+    opened = {**parts_of(run), **(opened or {})}  # texts as the model was trained on them
     corpus, split = open_to_measure(data_path(data), **(opened or {}))
     for note in corpus.notes:
         typer.echo(f"{corpus.name}: {note}", err=True)
@@ -154,6 +155,17 @@ def data_of(run: str | Path) -> str:
 def recorded(facts: Mapping[str, Any]) -> dict[str, Any]:
     """How a data set was opened that `data_facts` describes, as arguments of `Corpus.open`."""
     return {"name": facts.get("name"), **facts.get("opened", {})}
+
+
+def parts_of(run: str | Path) -> dict[str, str]:
+    """Arguments of `Corpus.open` for the parts, title and content, that the texts of a run were made of."""
+    try:
+        facts = _facts_of(run)
+    except (MegalabelError, OSError, KeyError):
+        return {}  # no run, such as stored predictions or a model folder that was copied alone
+    opened = facts.get("opened", {})
+    parts = {key: opened[key] for key in ("text_parts", "text_separator") if key in opened}
+    return {"text_parts": "title", **parts} if "titles" in str(facts.get("name")).lower() else parts
 
 
 def _facts_of(run: str | Path) -> dict[str, Any]:

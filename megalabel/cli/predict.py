@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, trusting
+from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, parts_of, trusting
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ Format = Annotated[
         metavar="FORMAT",
         help="lines, jsonl, json, csv, tsv or parquet; by default by the suffix, of a pipe by its first line.",
     ),
+]
+Parts = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Of titles and contents: title, content, both; by default as in training."),
+]
+Between = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Between title and content; by default as in training.")
 ]
 Out = Annotated[
     str | None, typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz; - for the screen.")
@@ -56,10 +63,13 @@ def predict(
     format: Format = None,
     text_field: TextField = None,
     encoding: Encoding = None,
+    text_parts: Parts = None,
+    text_separator: Between = None,
     trust: Trust = None,
     device: Device = None,
 ) -> None:
     """Write the top labels of each text as JSON lines or npz, with what the scores are."""
+    from megalabel.data.read_options import ReadOptions
     from megalabel.inference.predict import Wanted, format_of, read_inputs
     from megalabel.inference.reading import TEXT, How
     from megalabel.models.base import load
@@ -78,7 +88,8 @@ def predict(
         stdin = None if sys.stdin is None else sys.stdin.buffer
         if texts == "-" and stdin is not None and stdin.isatty():
             _say("reading texts from the terminal, one per line; the end is Ctrl-D")
-        how = How(format, TEXT if text_field is None else text_field, encoding)
+        said = ReadOptions(text_parts=text_parts, text_separator=text_separator).given()
+        how = How(format, TEXT if text_field is None else text_field, encoding, **{**parts_of(run), **said})
         rows = read_inputs(model, texts, stdin, how, _say)
         if _write(model, rows, wanted, out, kind) == 0:
             _say(f"{'standard input' if texts == '-' else texts} holds no texts")

@@ -40,12 +40,17 @@ def open_to_measure(path: str | Path, **opened: Any) -> tuple[Corpus, Split]:
     options = ReadOptions(**{key: value for key, value in opened.items() if key not in ("name", "propensity")})
     source, chosen = _locate(place, options.format)
     if not source.only:
-        corpus = Corpus.open(place, **opened)
+        corpus = _named(Corpus.open(place, **opened), name)
         return corpus, test_split(corpus)
     findings = Findings(options=options)
     data = read_located(source if name is None else replace(source, name=name), chosen, findings)
-    corpus = Corpus.from_data(replace(data, notes=findings.taken()), propensity)
+    corpus = _named(Corpus.from_data(replace(data, notes=findings.taken()), propensity), name)
     return corpus, corpus.train
+
+
+def _named(corpus: Corpus, name: str | None) -> Corpus:
+    """The data set; `opened` says so where the name was given, which then decides on the propensities."""
+    return corpus if name is None else replace(corpus, opened={**corpus.opened, "name": name})
 
 
 def test_split(corpus: Corpus) -> Split:

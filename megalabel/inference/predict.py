@@ -15,7 +15,8 @@ import scipy.sparse as sp
 from megalabel.data.formats.features import read_features
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.guess import BAGS, PLAIN
-from megalabel.inference.reading import How, Row, Say, read_rows
+from megalabel.inference.reading import read_rows
+from megalabel.inference.record import How, Row, Say
 from megalabel.models.base import Classifier
 from megalabel.models.scores import probabilities, score_kind
 from megalabel.progress import Progress
@@ -75,6 +76,9 @@ def read_inputs(
         DataError: as `read_rows`; or the model reads bags of words and the file holds none.
     """
     if model.n_features is None:
+        known = model.trained_on
+        if not how.data_name and known is not None:
+            how = how._replace(data_name=known.name)
         return read_rows(path, stream, how, say)
     file, wanted = Path(path), "a bag-of-words file, since the model was trained on bags of words"
     if str(path) == "-":

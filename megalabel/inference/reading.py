@@ -9,40 +9,17 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO
 
 from megalabel.errors import DataError, line_of
 from megalabel.inference.guess import cells, choose, delimiter
+from megalabel.inference.record import LABELS, TEXT, How, Records, Row, Say, Told
 from megalabel.inference.source import LONGEST, Source, open_source
 
-TEXT = "text"  # the key, or the column, of the texts
-LABELS = ("labels", "score_type", "target_ind", "target_rel")  # fields that an answer has itself, or true labels
 ROWS = 16384  # of a Parquet file, read together
-
-Say = Callable[[str], Any]
-
-
-class Row(NamedTuple):
-    """One text, and the other fields of its record, which are passed on to the answer."""
-
-    text: str
-    fields: dict[str, Any]
-
-
-class How(NamedTuple):
-    """How texts are read, where the caller says so.
-
-    format: one of `guess.FORMATS`; None goes by the suffix of the file and by its start.
-    text_field: the key or column of the texts.
-    encoding: of the file; None for UTF-8.
-    """
-
-    format: str | None = None
-    text_field: str = TEXT
-    encoding: str | None = None
 
 
 def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) -> Iterator[Row]:
@@ -59,18 +36,18 @@ def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) ->
             say(guess)
         read = {"lines": _lines, "jsonl": _json_lines, "json": _json_array, "parquet": _parquet}
         if format in read:
-            yield from read[format](source, how.text_field, say)
+            yield from read[format](source, how, say)
         else:
-            yield from _table(source, how.text_field, "\t" if format == "tsv" else ",", say)
+            yield from _table(source, how, "\t" if format == "tsv" else ",", say)
 
 
-def _lines(source: Source, text_field: str, say: Say) -> Iterator[Row]:
+def _lines(source: Source, how: How, say: Say) -> Iterator[Row]:
     for _, line in source.lines():
         yield Row(line.removesuffix("\n").removesuffix("\r"), {})
 
 
-def _json_lines(source: Source, text_field: str, say: Say) -> Iterator[Row]:
-    told = _Told(say)
+def _json_lines(source: Source, how: How, say: Say) -> Iterator[Row]:
+    told, records = Told(say), Records(how, source.name, say)
     for number, line in source.lines():
         where = line_of(source.name, number)
         try:
@@ -87,11 +64,11 @@ def _json_lines(source: Source, text_field: str, say: Say) -> Iterator[Row]:
                 "line as a text",
                 where=where,
             ) from error
-        yield _record(value, text_field, where, source.name, told)
+        yield records.row(value, where)
 
 
-def _json_array(source: Source, text_field: str, say: Say) -> Iterator[Row]:
-    told = _Told(say)
+def _json_array(source: Source, how: How, say: Say) -> Iterator[Row]:
+    records = Records(how, source.name, say)
     try:
         value = json.loads(source.read().decode(source.encoding or "utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -104,38 +81,16 @@ def _json_array(source: Source, text_field: str, say: Say) -> Iterator[Row]:
     if not isinstance(value, list):
         value = [value]
     for i, record in enumerate(value):
-        yield _record(record, text_field, f"{source.name}, record {i + 1}", source.name, told)
+        yield records.row(record, f"{source.name}, record {i + 1}")
 
 
-def _record(value: Any, text_field: str, where: str, name: str, told: _Told) -> Row:
-    """The text of a record, or of a string in its place, and the fields beside it."""
-    if isinstance(value, str):
-        return Row(value, {})
-    if isinstance(value, dict):
-        parts: tuple[str, ...] = (text_field,)
-        if text_field == TEXT and TEXT not in value and isinstance(value.get("title"), str):
-            parts = ("title", "content") if isinstance(value.get("content"), str) else ("title",)
-            told.once(f"{name}: there is no field {TEXT!r}; the text is {' and '.join(parts)}")
-        texts = [text for part in parts if isinstance(text := value.get(part), str)]
-        if len(texts) == len(parts):
-            fields = {key: kept for key, kept in value.items() if key not in (*parts, *LABELS)}
-            return Row(texts[0] if parts == (text_field,) else " ".join(" ".join(texts).split()), fields)
-    keys = f"the keys {', '.join(map(repr, value))[:120]}" if isinstance(value, dict) else repr(value)[:60]
-    raise DataError(
-        f"no text in {keys}",
-        wanted=f"a string under the key {text_field!r}",
-        next_step="name the key of the texts with --text-field",
-        where=where,
-    )
-
-
-def _table(source: Source, text_field: str, mark: str, say: Say) -> Iterator[Row]:
+def _table(source: Source, how: How, mark: str, say: Say) -> Iterator[Row]:
     """The rows of a table with a header; of a TSV file without one, what stands before the first tab."""
-    first = next(iter(source.first_lines(1)), "")
+    first, text_field = next(iter(source.first_lines(1)), ""), how.text_field
     found = delimiter(first, text_field)
     if found is None and mark == "\t":
         say(f"{source.name}: no column {text_field!r} in the first line; texts end at the first tab")
-        yield from (Row(row.text.partition("\t")[0], {}) for row in _lines(source, text_field, say))
+        yield from (Row(row.text.partition("\t")[0], {}) for row in _lines(source, how, say))
         return
     if found is not None and found != mark:
         say(f"{source.name}: the cells are separated by {found!r}")
@@ -191,10 +146,11 @@ def _next(table: Iterator[list[str]], name: str, line: int) -> list[str] | None:
         ) from error
 
 
-def _parquet(source: Source, text_field: str, say: Say) -> Iterator[Row]:
+def _parquet(source: Source, how: How, say: Say) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    text_field, records = how.text_field, Records(how, source.name, say)
     content = source.path if source.path is not None and not source.unpacked else io.BytesIO(source.read())
     try:
         with pq.ParquetFile(content) as file:
@@ -204,7 +160,7 @@ def _parquet(source: Source, text_field: str, say: Say) -> Iterator[Row]:
             for batch in file.iter_batches(batch_size=ROWS, columns=[chosen, *kept]):
                 for row in batch.to_pylist():
                     text = row.pop(chosen)
-                    yield _record({text_field: text, **row}, text_field, source.name, source.name, _Told(say))
+                    yield records.row({text_field: text, **row}, source.name)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",
@@ -212,18 +168,6 @@ def _parquet(source: Source, text_field: str, say: Say) -> Iterator[Row]:
             next_step="copy or write it again",
             where=source.name,
         ) from error
-
-
-class _Told:
-    """Tells the user a thing once, however many records it is true of."""
-
-    def __init__(self, say: Say) -> None:
-        self._say, self._said = say, False
-
-    def once(self, line: str) -> None:
-        if not self._said:
-            self._say(line)
-            self._said = True
 
 
 @contextmanager

@@ -5,12 +5,12 @@ import json
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from support.layouts import put
 
 from megalabel import Corpus
 from megalabel.data.check import check
 from megalabel.data.test_side import open_to_measure
 from megalabel.errors import DataError
-from tests.support.layouts import put
 
 
 def labels_of(split, corpus):
