@@ -15,6 +15,14 @@ def pick(device: str | torch.device | None) -> torch.device:
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    usual = {"gpu": "cuda", "nvidia": "cuda", "cuda0": "cuda:0", "metal": "mps", "apple": "mps"}
+    meant = usual.get(str(device).strip().lower().replace(" ", ""))
+    if meant is not None:
+        raise SettingError(
+            f"no device is called {str(device)!r}; did you mean {meant}?",
+            wanted="cpu, or a GPU that `megalabel doctor` lists",
+            where="device",
+        )
     try:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen).sum().item()  # the device "meta" makes tensors, but holds no values

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from megalabel.encoders.names import find_encoder, similar
+from megalabel.encoders.names import check_spelling, find_encoder, similar
 from megalabel.errors import SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
 
@@ -26,6 +26,8 @@ def load_pretrained(name: str) -> tuple[nn.Module, TextTokenizer]:
     from transformers import AutoModel, AutoTokenizer, PreTrainedConfig
 
     source = find_encoder(name)
+    if source == name and not Path(name).is_dir():
+        check_spelling(name)
     with _quiet():
         try:
             _check_files(Path(source))

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from megalabel.errors import FormatError
+from megalabel.errors import FormatError, SettingError
 from megalabel.storage.files import sha256
 
 
@@ -52,6 +52,23 @@ def similar(name: str) -> str:
     names = ["bag", "small", *(known_name for entry in known() for known_name in entry["names"])]
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def check_spelling(name: str) -> None:
+    """SettingError for a name that is nearly a known one, before the hub is asked about it for half a minute.
+
+    Models on the hub have an owner, `owner/model`, except for a few old ones, which are like no known name. One
+    that is in the hub's cache is what was meant.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if "/" in name or not similar(name) or isinstance(try_to_load_from_cache(name, "config.json"), str):
+        return
+    raise SettingError(
+        f"no encoder {name!r}{similar(name)}",
+        wanted="a folder, an encoder that an installed package holds, or a name on the hub",
+        next_step="run `megalabel doctor`, which lists the encoders that are installed",
+    )
 
 
 def _folder(name: str, weights: str) -> Path | None:

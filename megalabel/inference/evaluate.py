@@ -66,8 +66,8 @@ def evaluate(
         SettingError: a depth, `a`, `b` or the batch size is out of range.
     """
     side = test_split(data) if split is None else split
-    truth = match_labels(model.label_texts, data, side)
     inputs = model_inputs(side, data, model.n_features)
+    truth = match_labels(model.label_texts, data, side)
     depths = check_depths(k)
     weights, why = _propensities(model.trained_on, data, truth, side, a, b)
     notes = [*truth.notes, *([f"PSP and PSnDCG are left out: {why}"] if weights is None else [])]

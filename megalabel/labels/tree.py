@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.labels.nested import check_offsets, check_order, from_clusters, from_parents
 from megalabel.storage.files import atomic_folder, latest, write_json
-from megalabel.storage.manifest import check_listed, read_manifest, write_manifest
+from megalabel.storage.manifest import NAME, check_listed, read_manifest, write_manifest
 from megalabel.storage.paths import as_path
 from megalabel.storage.reading import reading
 
@@ -157,6 +157,8 @@ class LabelTree:
     def load(cls, folder: str | Path) -> LabelTree:
         """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
         folder = latest(as_path(folder, "folder"))
+        if not any(path.is_file() for path in (folder / NAME, folder, *folder.parents)):
+            raise _no_tree(folder)
         manifest = read_manifest(
             folder,
             "label tree",
@@ -211,3 +213,16 @@ def new_folder(folder: str | Path) -> Path:
             f"{folder} exists already", wanted="a new folder", next_step="choose another one, or delete it"
         )
     return folder
+
+
+def _no_tree(folder: Path) -> FormatError:
+    """The error for a folder that megalabel wrote no manifest into, which says what is there instead."""
+    step = "build one with `megalabel tree build DATA --out FOLDER`, and give that folder"
+    if not folder.exists():
+        found, step = "there is no such folder", "correct the path, or " + step
+    elif (folder / "recipe.json").exists():
+        found = "a run, not a label tree"
+    else:
+        names = sorted(inside.name for inside in folder.iterdir())
+        found = f"no label tree (the folder holds: {', '.join(names[:8]) or 'nothing'}{', …' * (len(names) > 8)})"
+    return FormatError(found, wanted="the folder of a label tree", next_step=step, where=folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from megalabel.encoders import names
-from megalabel.errors import FormatError
+from megalabel.errors import FormatError, SettingError
 
 GOOD, BAD = b"the very weights", b"other weights"
 
@@ -107,3 +107,19 @@ def test_the_list_of_packages_is_whole():
 )
 def test_a_name_much_like_a_known_one_is_followed_by_it(name, meant):
     assert names.similar(name) == (f"; did you mean {meant}?" if meant else "")
+
+
+def test_a_misspelled_name_is_refused_before_the_hub_is_asked(monkeypatch):
+    import transformers
+
+    from megalabel.encoders.transformer import Transformer
+
+    def asked(*_, **__):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", asked)
+    for name in ("minilmm", "all-minilm-l6-v2", "Small"):
+        with pytest.raises(SettingError, match=f"no encoder '{name}'; did you mean"):
+            Transformer.pretrained(name)
+    names.check_spelling("bert-base-uncased")
+    names.check_spelling("somebody/minilmm")

@@ -55,7 +55,7 @@ def test_a_damaged_folder_is_refused(tree, tmp_path, name, how):
 
 
 def test_a_folder_that_is_no_tree_is_refused(tmp_path):
-    with pytest.raises(FormatError, match="missing"):
+    with pytest.raises(FormatError, match="no label tree"):
         LabelTree.load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
     for path in (tmp_path / "manifest.json", tmp_path / "manifest.json" / "tree"):
@@ -120,3 +120,22 @@ def test_describe_refuses_names_of_another_number_and_less_than_no_examples(tree
     with pytest.raises(SettingError, match="examples: -3"):
         describe(tree, examples=-3)
     assert not any(line.startswith("leaf") for line in describe(tree, ["name"] * 6, examples=0))
+
+
+@pytest.mark.parametrize(
+    "files, found",
+    [
+        (["recipe.json", "model/manifest.json"], "a run, not a label tree"),
+        (["train.jsonl"], r"no label tree \(the folder holds: train.jsonl\)"),
+        ([], r"no label tree \(the folder holds: nothing\)"),
+        (None, "there is no such folder"),
+    ],
+)
+def test_what_is_no_tree_is_called_what_it_is(tmp_path, files, found):
+    for name in files or ():
+        (tmp_path / "it" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "it" / name).write_text("{}")
+    if files == []:
+        (tmp_path / "it").mkdir()
+    with pytest.raises(FormatError, match=found + ".*megalabel tree build"):
+        LabelTree.load(tmp_path / "it")
