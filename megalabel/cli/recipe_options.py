@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megalabel.cli.arguments import DataOfRun, DataSet, complete
+from megalabel.cli.layout import CONSTANTS
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 PANELS = (
     "Text", "Encoder", "Label tree", "Levels", "Connections", "Label layer", "Features", "Trees and solver",
-    "Hybrid", "Optimization", "Training", "Validation",
+    "Hybrid", "Optimization", "Training", "Validation", CONSTANTS,
 )  # fmt: skip
 NO_DEFAULT = inspect.Parameter.empty
 METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}
@@ -41,7 +42,7 @@ def command_of(options: type[Options], doc: str, running: Callable[..., Any], ac
         run = typer.Argument(metavar="RUN", help=options.declared["run"].help)
         parameters = [_parameter("run", Annotated[str, run], NO_DEFAULT), _parameter("data", DataOfRun, None)]
     parameters += [_parameter(name, parameter.annotation, parameter.default) for name, parameter in own.items()]
-    order = sorted(options.declared.values(), key=lambda option: _place(option.panel))
+    order = sorted(options.declared.values(), key=lambda option: _place(_panel(option)))
     parameters += [_as_parameter(option) for option in order if option.name != "run"]
 
     def command(**given: Any) -> None:
@@ -104,12 +105,16 @@ def _place(panel: str) -> int:
     return PANELS.index(panel) if panel in PANELS else PANELS.index("Optimization") - 1
 
 
+def _panel(option: Option) -> str:
+    return CONSTANTS if option.constant else option.panel
+
+
 def _as_parameter(option: Option) -> inspect.Parameter:
     shown = option.shown()
     more = f"{'|'.join(map(str, option.choices))}, default {shown}" if option.choices else f"default {shown}"
     made: dict[str, Any] = {
-        "help": f"{option.help} [{more}]",
-        "rich_help_panel": option.panel,
+        "help": shown if option.constant else f"{option.help} [{more}]",
+        "rich_help_panel": _panel(option),
         "show_default": False,
     }
     if option.kind is bool and not option.several:

@@ -37,6 +37,7 @@ class LightXML(
     head_lr = 1e-4
     head_weight_decay = 0.01
     encoder_lr = 1e-4
+    encoder_eps = 1e-8
     warmup = 0
     last_layers: Annotated[Count, "Last layers whose pooled vectors are concatenated; a bag has one."] = 5
     candidates: Annotated[Count, "Groups whose labels are ranked for a text."] = 75
@@ -58,9 +59,9 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
 
     from megalabel.encoders.readout import Readout
     from megalabel.recipes import shared
+    from megalabel.recipes.row_optimizers import row_optimizer
     from megalabel.training.optim.averaging import WeightAverage
     from megalabel.training.optim.groups import Optimizers, adamw, lazy_adam
-    from megalabel.training.optim.row_sparse import RowAdam, RowSGD
     from megalabel.training.optim.schedule import WarmupConstant
 
     torch.manual_seed(options.seed)
@@ -75,12 +76,18 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
             raise conflict("last_layers", f"{n} last layers of an encoder of {encoder.n_layers}", "no more layers")
         fractions = tuple(1 - i / encoder.n_layers for i in range(n))  # the depth is known only now
         encoder.readouts = (Readout(fractions, options.pooling),)
-    head, rates = _head(corpus, kept, options, encoder.dim), (options.head_lr, options.head_weight_decay)
+    head = _head(corpus, kept, options, encoder.dim)
     optimizers = Optimizers(
-        encoder=shared.encoder_optimizer(encoder, options, eps=1e-8),
+        encoder=shared.encoder_optimizer(encoder, options),
         tokens=lazy_adam(encoder, options.token_lr),
-        head=(RowAdam if options.head_optimizer == "adamw" else RowSGD)(head, *rates),
-        bottleneck=adamw(head.bottleneck, options.encoder_lr, options.encoder_weight_decay, eps=1e-8),
+        head=row_optimizer(head, options),
+        bottleneck=adamw(
+            head.bottleneck,
+            options.encoder_lr,
+            options.encoder_weight_decay,
+            options.encoder_eps,
+            betas=options.encoder_betas,
+        ),
     )
     start, every = int(options.average_from * batches.steps), options.average_every
     return Recipe(

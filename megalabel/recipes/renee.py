@@ -86,7 +86,7 @@ def renee(corpus: Corpus, options: Renee) -> Recipe:
         tokens=lazy_adam(encoder, options.token_lr),
         head=FusedSGD(head, rates[0], options.head_momentum, rates[1])
         if options.head_optimizer == "sgd"
-        else adamw(head, *rates),
+        else adamw(head, *rates, options.head_eps, betas=options.head_betas),
     )
     return Recipe(corpus, encoder, head, batches, optimizers, schedule, **shared.run_fields(options, held))
 

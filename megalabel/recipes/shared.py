@@ -18,7 +18,7 @@ from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
 from megalabel.recipes.options import EncoderTrainingOptions, depths_of
-from megalabel.training.optim.groups import adamw, plain_adam
+from megalabel.training.optim.groups import Kind, adamw, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
 if TYPE_CHECKING:
@@ -114,15 +114,15 @@ def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, A
 
 
 def encoder_optimizer(
-    encoder: nn.Module, options: EncoderTrainingOptions, *, without: nn.Module | None = None, eps: float = 1e-6
+    encoder: nn.Module, options: EncoderTrainingOptions, *, without: nn.Module | None = None, kind: Kind = "adamw"
 ) -> Optimizer | LazyAdam | None:
-    """AdamW of a transformer but for its part `without`; plain Adam of a bag, whose dense part is small.
-
-    `eps` is that of AdamW. Renée and CascadeXML use 1e-6, Spartex PyTorch's 1e-8.
-    """
+    """The optimizer of a transformer but for its part `without`; plain Adam of a bag."""
     if isinstance(encoder, Bag):
         return plain_adam(encoder, options.encoder_lr)
-    return adamw(encoder, options.encoder_lr, options.encoder_weight_decay, eps, without=without)
+    return adamw(
+        encoder, options.encoder_lr, options.encoder_weight_decay, options.encoder_eps,
+        betas=options.encoder_betas, without=without, kind=kind,
+    )  # fmt: skip
 
 
 def planned_steps(corpus: Corpus, kept: np.ndarray, options: EncoderTrainingOptions) -> tuple[int, int]:

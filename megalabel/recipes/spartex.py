@@ -19,10 +19,6 @@ from megalabel.training.recipe import Recipe, recipe
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-# PyTorch's default, as the authors have it in all their optimizers. At the 1e-6 of Renée the encoder hardly moves
-# under a mean over hundreds of thousands of labels: its gradients are near 1e-9.
-EPS = 1e-8
-
 
 class Spartex(SparseHeadOptions, PoolingOptions, DropoutOptions, WarmupOptions):
     """The options of Spartex; the defaults are the authors' for Amazon-670K."""
@@ -32,7 +28,8 @@ class Spartex(SparseHeadOptions, PoolingOptions, DropoutOptions, WarmupOptions):
     epochs = 110
     batch_size = 64
     head_lr = 0.01
-    head_eps = EPS
+    head_eps = 1e-8  # PyTorch's default, as the authors have it in all their optimizers
+    encoder_eps = 1e-8  # at the 1e-6 of Renée the encoder hardly moves under a mean over very many labels
     warmup = 1000
 
     @property
@@ -76,9 +73,9 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     if options.clustered and tree is None:
         tree = sparse_layer.group_tree(corpus, kept, options)
     counts = label_counts(side.rows, corpus.n_labels)
-    head, of_head = sparse_layer.build_head(options, plan, encoder.dim, counts, len(side.rows), tree, eps=EPS)
+    head, of_head = sparse_layer.build_head(options, plan, encoder.dim, counts, len(side.rows), tree)
     optimizers = Optimizers(
-        encoder=shared.encoder_optimizer(encoder, options, eps=EPS),
+        encoder=shared.encoder_optimizer(encoder, options, kind=options.encoder_optimizer),
         tokens=lazy_adam(encoder, options.token_lr),
         **of_head,
     )

@@ -87,6 +87,8 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
     recover(out / "model")
     recover(out / FIRST)
     there = read_recipe(out)
+    if isinstance(there.get("arguments"), dict):
+        there["arguments"] = migrate.with_added(name, there["arguments"], arguments)
     # As it will be read: tuples are lists.
     _same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
     return bool(there.get("finished"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -21,13 +21,24 @@ if TYPE_CHECKING:
 __all__ = ["Fused", "FusedAdam", "FusedSGD", "Optimizers", "adamw", "clip_norm", "lazy_adam", "plain_adam"]
 
 
+Kind = Literal["adamw", "adam", "sgd"]
+MOMENTUM = 0.9  # of sgd, as in the code of Spartex
+
+
 def adamw(
-    module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float = 1e-6, without: nn.Module | None = None
+    module: nn.Module,
+    lr: float,
+    weight_decay: float = 0.01,
+    eps: float = 1e-6,
+    without: nn.Module | None = None,
+    *,
+    betas: Sequence[float] = (0.9, 0.999),
+    kind: Kind = "adamw",
 ) -> Optimizer | None:
     """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée).
 
     Tables with sparse gradients are left to `lazy_adam`, and the part `without` to another optimizer. None where
-    nothing is left.
+    nothing is left. `kind` "adam" adds the decay to the gradient, "sgd" has momentum 0.9 and decays alike.
     """
     others = {id(p) for p in without.parameters()} if without is not None else set()
     trained = [p for p in _dense(module) if id(p) not in others]
@@ -37,7 +48,12 @@ def adamw(
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, eps=eps, fused=True)
+    groups = [group for group in groups if group["params"]]
+    if kind == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
+    beta1, beta2 = betas
+    make = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    return make(groups, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
 
 
 def lazy_adam(module: nn.Module, lr: float) -> LazyAdam | None:
