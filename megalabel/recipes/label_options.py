@@ -154,6 +154,6 @@ class SparseHeadOptions(
     encoder_optimizer: Annotated[
         Literal["adamw", "adam", "sgd"], "Of a transformer, the projection and the auxiliary classifier."
     ] = "adamw"
-    head_optimizer: Annotated[  # type: ignore[assignment]  # a third choice
+    head_optimizer: Annotated[
         Literal["sgd", "adamw", "adam"], "Optimizer of the classifier; adam: decay in the gradient."
-    ] = "adamw"
+    ] = "adamw"  # type: ignore[assignment]  # one more choice

@@ -67,10 +67,25 @@ class EncoderOptions(Options):
     token_dropout: Annotated[Fraction, "Fraction of the tokens of a text hidden in training."] = 0.0
     bigram_min_count: Annotated[Size, "bag: texts a bigram must occur in to get a vector; 0: none."] = 0
     hidden_dim: Annotated[Size, "Width inside the residual block of a bag; 0 for no block."] = 512
+    encoder_weights: Annotated[
+        str | None, Unset("its own"), "Pretrained: a state_dict.pt (NGAME) or .safetensors for it."
+    ] = None
+    compile: Annotated[bool, "Compile a transformer by torch.compile; worth it on a GPU."] = False
     gradient_checkpointing: Annotated[bool, "Recompute activations in the backward to save memory."] = False
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], "Of the encoder's matrix products."
     ] = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = getattr(self, "encoder", None)
+        if self.encoder_weights and name in ("bag", "small"):
+            found = f"encoder_weights for the encoder {name}, which is not pretrained"
+            raise conflict("encoder_weights", found, "a pretrained encoder of the same shape")
+        refuse_for_a_bag(self, "compile", self.compile)
+        if self.compile and getattr(self, "sparse_embedding_updates", False):
+            found = "compile and sparse_embedding_updates, which torch.compile does not support"
+            raise conflict("compile", found, "one of the two")
 
 
 class SeedOptions(Options):
@@ -104,6 +119,7 @@ class ValidationOptions(HeldOutOptions):
     selection_metric: Annotated[str, METRIC, "Chooses the best epoch: P@k, nDCG@k, PSP@k, PSnDCG@k, R@k."] = (
         "nDCG@5"
     )
+    validate_epochs: Annotated[float, above(0), "Epochs, or a fraction of one, between validations."] = 1.0
     patience: Annotated[Size, "Validations without improvement before training stops; 0: never."] = 0
 
 
@@ -135,6 +151,14 @@ class PoolingOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         refuse_for_a_bag(self, "pooling", self.pooling != "first")
+
+
+class LastLayersOptions(PoolingOptions):
+    """How many layers a vector of the text is made of."""
+
+    panel = "Encoder"
+
+    last_layers: Annotated[Count, "Last layers whose pooled vectors are concatenated; a bag has one."] = 1
 
 
 class PriorOptions(Options):

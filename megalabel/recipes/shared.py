@@ -10,6 +10,7 @@ import numpy as np
 
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
+from megalabel.encoders.readout import Readout
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows, training_rows
@@ -17,7 +18,7 @@ from megalabel.inputs.batches import Batches, hold_out
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
-from megalabel.recipes.options import EncoderTrainingOptions, depths_of
+from megalabel.recipes.options import EncoderTrainingOptions, LastLayersOptions, conflict, depths_of
 from megalabel.training.optim.groups import Kind, adamw, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
     from megalabel.encoders.base import Encoder
 
 WIDTHS = {"bag": 256, "small": build.SMALL["hidden_size"]}  # of the encoders whose width is known before loading
+
+
+def known_width(options: EncoderTrainingOptions) -> int | None:
+    """The width of the embedding, where it is known before the encoder is loaded."""
+    width = WIDTHS.get(options.encoder)
+    return width * getattr(options, "last_layers", 1) if width and options.encoder != "bag" else width
 
 
 class TextSide(NamedTuple):
@@ -82,7 +89,7 @@ def text_side(
     encoder: Encoder | None = None
     if tokenizer is None:
         sparse = options.sparse_embedding_updates and not frozen
-        encoder = Transformer.pretrained(name, sparse=sparse, **transformer)
+        encoder = Transformer.pretrained(name, sparse=sparse, weights=options.encoder_weights, **transformer)
         tokenizer = encoder.tokenizer
     rows = training_rows(corpus, tokenizer, options.max_length, kept, options.label_texts == "yes")
     if name == "bag":
@@ -98,6 +105,21 @@ def text_side(
     return TextSide(encoder, rows, batches)
 
 
+def last_layers_readout(options: LastLayersOptions) -> Readout:
+    """As wide a readout as the last layers give; which they are is known once the encoder is loaded."""
+    return Readout((1.0,) * options.last_layers, options.pooling)
+
+
+def last_layers(side: TextSide, options: LastLayersOptions) -> TextSide:
+    """The same text side, whose transformer reads its last layers; SettingError where it has fewer."""
+    encoder, n = side.encoder, options.last_layers
+    if not isinstance(encoder, Bag):
+        if encoder.n_layers < n:
+            raise conflict("last_layers", f"{n} last layers of an encoder of {encoder.n_layers}", "no more layers")
+        encoder.readouts = (Readout(tuple(1 - i / encoder.n_layers for i in range(n)), options.pooling),)
+    return side
+
+
 def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, Any]:
     """The fields of `Recipe` that are options of every recipe that trains an encoder."""
     return {
@@ -110,6 +132,8 @@ def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, A
         "max_grad_norm": options.max_grad_norm,
         "seed": options.seed,
         "log_every": options.log_every,
+        "validate_epochs": options.validate_epochs,
+        "compile": options.compile,
     }
 
 

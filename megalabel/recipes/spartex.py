@@ -13,14 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megalabel.recipes.label_options import SparseHeadOptions
-from megalabel.recipes.options import DropoutOptions, PoolingOptions, WarmupOptions, conflict
+from megalabel.recipes.options import DropoutOptions, LastLayersOptions, WarmupOptions, conflict
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 
-class Spartex(SparseHeadOptions, PoolingOptions, DropoutOptions, WarmupOptions):
+class Spartex(SparseHeadOptions, LastLayersOptions, DropoutOptions, WarmupOptions):
     """The options of Spartex; the defaults are the authors' for Amazon-670K."""
 
     encoder = "bert-base-uncased"
@@ -49,7 +49,6 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     """Few connections per label, rewired during training (NeurIPS 2024)."""
     import torch
 
-    from megalabel.encoders.readout import Readout
     from megalabel.heads.wrappers.auxiliary import without_auxiliary
     from megalabel.inputs.augment import label_counts
     from megalabel.recipes import shared, sparse_layer
@@ -61,13 +60,14 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     per_epoch, steps = shared.planned_steps(corpus, kept, options)
     schedule = WarmupCosine(steps, options.warmup)
     plan = sparse_layer.plan(options, per_epoch, steps)
-    sparse_layer.check_fan_in(options, shared.WIDTHS.get(options.encoder), plan.rewiring)
+    sparse_layer.check_fan_in(options, shared.known_width(options), plan.rewiring)
 
     torch.manual_seed(options.seed)
     side = shared.text_side(
         corpus, kept, options, dropout=options.dropout,
-        bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
+        bag={}, transformer={"readouts": [shared.last_layers_readout(options)]},
     )  # fmt: skip
+    side = shared.last_layers(side, options)
     encoder = side.encoder
     sparse_layer.check_fan_in(options, encoder.dim, plan.rewiring)  # the width of a pretrained encoder
     if options.clustered and tree is None:

@@ -69,6 +69,10 @@ ADDED: dict[str, Any] = {
     "projection_weight_decay": 0.01,
     "auxiliary_weight_decay": 0.01,
     "prune_anneal": True,
+    "encoder_weights": None,
+    "compile": False,
+    "validate_epochs": 1.0,
+    "last_layers": {"lightxml": 5, "spartex": 1},
 }
 # Keys of the configs of classes, by the name of the class without its module.
 CONFIG_KEYS = {

@@ -20,6 +20,7 @@ from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
 from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
+from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.log import Log, peak_mb, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
@@ -37,7 +38,7 @@ def train(
     device: str | torch.device | None = None,
     checkpoint_seconds: float = 300.0,
     checkpoint_steps: int | None = None,
-    validate_epochs: float = 1.0,
+    validate_epochs: float | None = None,
     quiet: bool = False,
     callback: Callback | None = None,
 ) -> Classifier:
@@ -57,7 +58,7 @@ def train(
         device: "cpu", "cuda", …; the first GPU if there is one, else the CPU.
         checkpoint_seconds: time between checkpoints.
         checkpoint_steps: steps between checkpoints, instead of time.
-        validate_epochs: epochs (or a fraction of one) between validations.
+        validate_epochs: epochs (or a fraction of one) between validations; by default the recipe's.
         quiet: show nothing on the screen.
         callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}; an
             exception that it raises ends the training, and the run can be resumed.
@@ -75,7 +76,7 @@ def train(
         parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
         return load(run.out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
     run.begin()
-    run.fit(checkpoint_seconds, checkpoint_steps, validate_epochs)
+    run.fit(checkpoint_seconds, checkpoint_steps, validate_epochs or recipe.validate_epochs)
     return run.finish()
 
 
@@ -84,8 +85,7 @@ class Run:
 
     Args:
         recipe: what is trained.
-        out: the run folder, which `create_run_folder` made.
-        device: where.
+        out, device: the run folder, which `create_run_folder` made, and where it is trained.
         quiet: show nothing on the screen.
         callback: called with each line of the log.
     """
@@ -111,6 +111,7 @@ class Run:
         for module in recipe.modules().values():
             module.to(self.device)
         recipe.encoder.prepare(recipe.batches.rows, self.out / "cache", self.device)
+        compile_transformers(recipe, self.device)
         if recipe.label_texts is not None:
             self.model()  # binds the label texts to the head
         newest = checkpoint.newest(self.out / "last")
@@ -146,6 +147,8 @@ class Run:
             callback=self.callback,
         )
         with self.log as log:
+            for note in recipe.encoder.notes:
+                log.say(note)
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
             if position.step == steps or self._stopped():  # cut off in the second stage
