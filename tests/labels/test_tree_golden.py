@@ -86,7 +86,7 @@ def test_smoothing(n_labels, keep, number):
 def test_walks_land_as_often_as_chance_says(p_reset):
     labels = random_labels(np.random.default_rng(5), 14, 8)
     hops = 10_000
-    found = walk_counts(labels, hops=hops, p_reset=p_reset, top=8, seed=3).toarray()
+    found = walk_counts(labels, walk_length=hops, restart_probability=p_reset, top_k=8, seed=3).toarray()
     expected = walk_chances(sets(labels), 8, hops, p_reset)
     has_texts = np.asarray(labels.sum(axis=0)).ravel() > 0
     assert (found[has_texts].sum(axis=1) == hops).all()
@@ -101,8 +101,8 @@ def test_the_graph_keeps_the_largest_counts_and_the_diagonal(top):
     corpus = planted(n_labels=40, n_texts=150, n_test=1)
     labels = corpus.train.labels
     has_texts = set(np.flatnonzero(np.asarray(labels.sum(axis=0)).ravel()).tolist())
-    everything = walk_counts(labels, top=40, seed=1)
-    close(walk_counts(labels, top=top, seed=1), graph_of_counts(rows_of(everything), top, has_texts))
+    everything = walk_counts(labels, top_k=40, seed=1)
+    close(walk_counts(labels, top_k=top, seed=1), graph_of_counts(rows_of(everything), top, has_texts))
 
 
 def test_from_texts_to_smoothed_features_on_the_planted_corpus():
@@ -113,7 +113,7 @@ def test_from_texts_to_smoothed_features_on_the_planted_corpus():
     features = fast_features.pifa(labels, l2_rows(texts.copy()), 25)
     graph = fast_graph.label_graph(labels, top_k=5, seed=7)
     slow_features = pifa(rows_of(texts), sets(labels), 40, 25)
-    counts = graph_of_counts(rows_of(walk_counts(labels, top=40, seed=7)), 5, has_texts)
+    counts = graph_of_counts(rows_of(walk_counts(labels, top_k=40, seed=7)), 5, has_texts)
     slow_graph = normalized(counts)
     close(features, slow_features)
     close(graph, slow_graph)
