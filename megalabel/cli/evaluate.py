@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,6 +24,11 @@ def evaluate(
         float | None, typer.Option("--propensity-b", metavar="FLOAT", help="B; by default the data set's.")
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts scored together.")] = 256,
+    levels: Annotated[bool, typer.Option("--levels", help="Also P@k of each level of a cascade.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
+    ] = None,
     trust: Trust = None,
     device: Device = None,
 ) -> None:
@@ -38,6 +44,14 @@ def evaluate(
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     write_metrics(run.parent if inside else run, found)
     typer.echo(report([(str(run), found)]))
+    if levels:
+        from megalabel.inference.levels import evaluate_levels, levels_table
+
+        typer.echo("\n" + levels_table(evaluate_levels(model, corpus, k=depths, batch_size=batch_size)))
+    if export is not None:
+        from megalabel.inference.export import export as write
+
+        typer.echo("\n".join(["", *write(model, corpus, export, batch_size=batch_size)]))
 
 
 def _depths(k: str) -> tuple[int, ...]:
