@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from megalabel.cli.arguments import DataOption, Device, OutRun, Trust, open_data, trusting
+from megalabel.cli.arguments import DataOption, Device, Trust, open_data, trusting
+
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", metavar="OUT", help="The run folder to write; of files of scores, an .npz file."),
+]
 
 
 def ensemble(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Two or more runs over the same labels.")],
-    out: OutRun,
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Two or more runs, or files of test scores (.npz, .jsonl, .txt)."),
+    ],
+    out: Out,
     data: DataOption = None,
     weights: Annotated[
         str | None, typer.Option(metavar="FLOATS", help="Weight of each run, such as 1,2; by default fitted.")
@@ -21,6 +30,10 @@ def ensemble(
 ) -> None:
     """Merge the predictions of several runs, weighted on the texts that all of them held out."""
     from megalabel.cli.merge_runs import ensemble_runs
+    from megalabel.cli.merge_scores import is_scores, merge_scores
 
     with trusting(trust):
+        if any(map(is_scores, runs)):
+            merge_scores(runs, out, data, weights, device, open_data, typer.echo)
+            return
         ensemble_runs(runs, out, data, weights, device, open_data, typer.echo)

@@ -35,12 +35,18 @@ class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, NeuralOptions):
     head_weight_decay = 0.005
     encoder_lr = 1e-4
     encoder_weight_decay = 0.05
+    dense_updates: Annotated[bool, "adamw moves every row in every step, as published; slow for many labels."] = (
+        False
+    )
     schedule: Annotated[Literal["three-phase", "cosine"], "three-phase: rise, constant, fall."] = "three-phase"
     warmup_epochs: Annotated[Nonnegative, "Length of the rise."] = 1.0
     final_epochs: Annotated[Nonnegative, "Length of the fall of three-phase."] = 3.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.dense_updates and self.head_optimizer != "adamw":
+            found = f"dense_updates with head_optimizer = {self.head_optimizer}"
+            raise conflict("dense_updates", found, "head_optimizer adamw")
         final = self.final_epochs if self.schedule == "three-phase" else 0.0
         if self.warmup_epochs + final > self.epochs:
             found = f"{self.warmup_epochs + final:g} warmup_epochs and final_epochs for epochs = {self.epochs}"
@@ -111,7 +117,9 @@ def _optimizers(encoder: Any, head: CascadeHead, options: CascadeXML) -> Optimiz
         if joins is None
         else adamw(joins, options.head_lr, options.head_weight_decay, options.head_eps, betas=options.head_betas),
         tokens=lazy_adam(encoder, options.token_lr),
-        head=row_optimizer(head, options),
+        head=adamw(head, options.head_lr, options.head_weight_decay, options.head_eps, betas=options.head_betas)
+        if options.dense_updates
+        else row_optimizer(head, options),
     )
 
 

@@ -39,9 +39,9 @@ class ConnectionOptions(Options):
     fan_in: Annotated[Count, "Inputs per label."] = 128
     group: Annotated[Literal[1, 16, 32, 64], "Neighboring labels that share their inputs."] = 1
     group_by: Annotated[Literal["tree", "frequency"], "Which labels are neighbors."] = "tree"
-    dense_fraction: Annotated[Fraction, "Fraction of the labels, most frequent first, that read every input."] = (
-        0.0
-    )
+    dense_fraction: Annotated[
+        float, between(0, 1), "Fraction of the labels, most frequent first, that read every input."
+    ] = 0.0
     init_connections: Annotated[Literal["random", "texts"], "At random, or by the texts of each label."] = "random"
     distinct_inputs: Annotated[bool, "Never connect a label twice to the same input."] = False
     prune: Annotated[Literal["threshold", "fraction", "none"], "Which connections are replaced."] = "threshold"

@@ -69,6 +69,7 @@ ADDED: dict[str, Any] = {
     "projection_weight_decay": 0.01,
     "auxiliary_weight_decay": 0.01,
     "prune_anneal": True,
+    "dense_updates": False,
     "encoder_weights": None,
     "compile": False,
     "validate_epochs": 1.0,

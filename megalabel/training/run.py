@@ -22,7 +22,7 @@ from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
-from megalabel.training.log import Log, peak_mb, trim_memory, truncate_log
+from megalabel.training.log import Log, peaks, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
@@ -154,7 +154,7 @@ class Run:
             if position.step == steps or self._stopped():  # cut off in the second stage
                 return
             fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
-            log.line(position.step - 1, peak_mb=peak_mb(), done=True)
+            log.line(position.step - 1, **peaks(), done=True)
             self.fitted = True
 
     def inference_head(self) -> Head:
@@ -217,7 +217,7 @@ class Run:
         facts = {
             "seconds": time.monotonic() - self.begun,
             "steps": position.step,
-            "peak_mb": peak_mb(),
+            **peaks(),
             "weights_mb": _megabytes(weights),
             "optimizers_mb": _megabytes(recipe.optimizers.tensors()),
             "head_mb": _megabytes([*recipe.head.state_dict().values(), *recipe.optimizers.tensors(recipe.head)]),

@@ -11,8 +11,11 @@ from planted import planted
 
 import megalabel
 from megalabel.errors import SettingError
+from megalabel.heads.dense import DenseHead
+from megalabel.heads.sparse import SparseHead
 from megalabel.recipes import get
 from megalabel.recipes.spartex import spartex
+from megalabel.training.log import peaks
 from megalabel.training.loop import resolve_precision, scaler_for
 
 TINY = {"max_length": 16, "epochs": 20, "batch_size": 32, "fan_in": 8, "prune": "none", "auxiliary": False}
@@ -32,6 +35,33 @@ def test_spartex_reads_the_last_layers_side_by_side(pooling, tiny_bert):
     torch.testing.assert_close(two(tokens, tokens > 0)[:, 0, 32:], vector)
     with pytest.raises(SettingError, match="last_layers"):
         spartex(planted(), encoder=str(tiny_bert), warmup=0.1, last_layers=3, **TINY)
+
+
+def test_cascadexml_can_move_every_row_in_every_step(tmp_path):
+    values = {**KNOBS["cascadexml"], "epochs": 10}
+    made = get("cascadexml")(planted(), **values, dense_updates=True)
+    assert isinstance(made.optimizers["head"], torch.optim.AdamW)
+    model = megalabel.train(made, tmp_path / "r", quiet=True)
+    assert megalabel.evaluate(model, planted())["P@1"] > 80
+    with pytest.raises(SettingError, match="adamw"):
+        get("cascadexml").options(dense_updates=True, head_optimizer="sgd")
+
+
+@pytest.mark.parametrize("loss", ["squared_hinge", "bce"])
+def test_the_dense_baseline_of_spartex_is_a_fraction_of_all_labels(loss, tmp_path):
+    values = {**KNOBS["spartex"], "epochs": 10, "auxiliary_epochs": 2, "dense_fraction": 1.0, "loss": loss}
+    model = megalabel.train(spartex(planted(), **values), tmp_path / "r", quiet=True)
+    assert any(isinstance(part, DenseHead) for part in model.head.modules())
+    assert not any(isinstance(part, SparseHead) for part in model.head.modules())
+    assert megalabel.evaluate(model, planted())["P@1"] > 80
+
+
+def test_the_log_has_the_memory_of_a_gpu(monkeypatch):
+    assert set(peaks()) == {"peak_mb"} or torch.cuda.is_initialized()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 10**9)
+    assert peaks()["gpu_peak_mb"] == 3000
 
 
 def test_the_interval_of_validation_is_an_option(tmp_path):
