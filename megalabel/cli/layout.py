@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from megalabel.errors import MegalabelError
 
 WIDEST = 120
-CONSTANTS = "Constants of optimizers"  # the panel that is a paragraph of names and defaults
+CONSTANTS = "Rarely changed"  # the panel that is a paragraph of names and defaults
 LEFT = 36  # the most columns for names; a longer name has its help on the next line
 
 
@@ -124,7 +124,7 @@ def write_list(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
     )  # fmt: skip
     lines = [
         "",
-        f"{title} and their defaults:",
+        f"{title}, with defaults:",
         *(f"  {line}".replace("\N{NO-BREAK SPACE}", " ") for line in shown),
     ]
     formatter.write("\n".join(lines) + "\n")

@@ -46,7 +46,7 @@ class ConnectionOptions(Options):
     distinct_inputs: Annotated[bool, "Never connect a label twice to the same input."] = False
     prune: Annotated[Literal["threshold", "fraction", "none"], "Which connections are replaced."] = "threshold"
     prune_threshold: Annotated[Nonnegative, "Of the absolute weight."] = 0.01
-    prune_anneal: Annotated[bool, "The threshold falls to 1e-4 along half a cosine."] = True
+    prune_anneal: Annotated[bool, Constant, "The threshold falls to 1e-4 along half a cosine."] = True
     prune_fraction: Annotated[Fraction, "Fraction of the connections replaced each time."] = 0.2
     prune_scope: Annotated[Literal["layer", "group"], "What a fraction is taken of."] = "layer"
     rewire_every: Annotated[Count, "Steps between two replacements."] = 800
@@ -151,9 +151,7 @@ class SparseHeadOptions(
 
     panel = "Optimization"
 
-    encoder_optimizer: Annotated[
-        Literal["adamw", "adam", "sgd"], "Of a transformer, the projection and the auxiliary classifier."
-    ] = "adamw"
-    head_optimizer: Annotated[
-        Literal["sgd", "adamw", "adam"], "Optimizer of the classifier; adam: decay in the gradient."
-    ] = "adamw"  # type: ignore[assignment]  # one more choice
+    encoder_optimizer: Annotated[Literal["adamw", "adam", "sgd"], "Of a transformer and what is beside it."] = (
+        "adamw"
+    )
+    head_optimizer: Annotated[Literal["sgd", "adamw", "adam"], "Of the classifier; adam: coupled decay."] = "adamw"  # type: ignore[assignment]  # one more choice

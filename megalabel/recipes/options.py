@@ -66,11 +66,9 @@ class EncoderOptions(Options):
 
     token_dropout: Annotated[Fraction, "Fraction of the tokens of a text hidden in training."] = 0.0
     bigram_min_count: Annotated[Size, "bag: texts a bigram must occur in to get a vector; 0: none."] = 0
-    hidden_dim: Annotated[Size, "Width inside the residual block of a bag; 0 for no block."] = 512
-    encoder_weights: Annotated[
-        str | None, Unset("its own"), "Pretrained: a state_dict.pt (NGAME) or .safetensors for it."
-    ] = None
-    compile: Annotated[bool, "Compile a transformer by torch.compile; worth it on a GPU."] = False
+    hidden_dim: Annotated[Size, "Width inside the residual block of a bag; 0: none."] = 512
+    encoder_weights: Annotated[str | None, Unset("its own"), "Pretrained: a state_dict.pt or .safetensors."] = None
+    compile: Annotated[bool, "Compile a transformer; pays on a GPU."] = False
     gradient_checkpointing: Annotated[bool, "Recompute activations in the backward to save memory."] = False
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], "Of the encoder's matrix products."
@@ -158,7 +156,7 @@ class LastLayersOptions(PoolingOptions):
 
     panel = "Encoder"
 
-    last_layers: Annotated[Count, "Last layers whose pooled vectors are concatenated; a bag has one."] = 1
+    last_layers: Annotated[Count, "Last layers pooled side by side; a bag has one."] = 1
 
 
 class PriorOptions(Options):
