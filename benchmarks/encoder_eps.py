@@ -2,10 +2,10 @@
 
 python benchmarks/encoder_eps.py [--labels 670091] [--steps 20] [--no-record]
 
-A BERT of two layers of 128 reads 64 texts of 16 tokens; a sparse head of fan-in 128 has the mean squared hinge over
-all labels, all of which are right but the texts' own (3 each), as after a few epochs. The head stays as it is.
-The value is the distance that the matrices of the layers travel, in percent of what PyTorch's default eps of 1e-8
-(that of the authors) gives. Expected: 100 with 1e-8, hardly anything with the 1e-6 of megalabel 0.1.0.
+A BERT of two layers of 128 reads 64 texts of 16 tokens; a sparse head of fan-in 128 has the mean squared hinge
+over all labels, all of which are right but the texts' own (3 each), as after a few epochs. The head stays as it
+is. The value is the distance that the matrices of the layers travel, in percent of what PyTorch's default eps
+of 1e-8 (that of the authors) gives. Expected: 100 with 1e-8, hardly anything with the 1e-6 of megalabel 0.1.0.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, NeuralOptions):
         if self.warmup_epochs + final > self.epochs:
             found = f"{self.warmup_epochs + final:g} warmup_epochs and final_epochs for epochs = {self.epochs}"
             raise conflict("warmup_epochs", found, "no longer than the training")
-        for name in ("encoder_betas", "head_betas"):
+        for name in ("encoder_betas", "head_betas", "token_betas"):
             if self.schedule == "three-phase" and getattr(self, name)[0] != ADAM[0]:
                 shown = ",".join(f"{beta:g}" for beta in getattr(self, name))
                 found = f"{name} = {shown} under the schedule three-phase, which moves the first"
@@ -107,8 +107,8 @@ def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encod
 
 def _optimizers(encoder: Any, head: CascadeHead, options: CascadeXML) -> Optimizers:
     from megalabel.recipes.row_optimizers import row_optimizer
-    from megalabel.recipes.shared import encoder_optimizer
-    from megalabel.training.optim.groups import Optimizers, adamw, lazy_adam
+    from megalabel.recipes.shared import encoder_optimizer, token_optimizer
+    from megalabel.training.optim.groups import Optimizers, adamw
 
     joins = getattr(encoder, "joins", None)  # the paper counts the linear map of its first level to the head
     return Optimizers(
@@ -116,7 +116,7 @@ def _optimizers(encoder: Any, head: CascadeHead, options: CascadeXML) -> Optimiz
         joins=None
         if joins is None
         else adamw(joins, options.head_lr, options.head_weight_decay, options.head_eps, betas=options.head_betas),
-        tokens=lazy_adam(encoder, options.token_lr),
+        tokens=token_optimizer(encoder, options),
         head=adamw(head, options.head_lr, options.head_weight_decay, options.head_eps, betas=options.head_betas)
         if options.dense_updates
         else row_optimizer(head, options),

@@ -60,7 +60,7 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     from megalabel.recipes import shared
     from megalabel.recipes.row_optimizers import row_optimizer
     from megalabel.training.optim.averaging import WeightAverage
-    from megalabel.training.optim.groups import Optimizers, adamw, lazy_adam
+    from megalabel.training.optim.groups import Optimizers, adamw
     from megalabel.training.optim.schedule import WarmupConstant
 
     torch.manual_seed(options.seed)
@@ -76,7 +76,7 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     head = _head(corpus, kept, options, encoder.dim)
     optimizers = Optimizers(
         encoder=shared.encoder_optimizer(encoder, options),
-        tokens=lazy_adam(encoder, options.token_lr),
+        tokens=shared.token_optimizer(encoder, options),
         head=row_optimizer(head, options),
         bottleneck=adamw(
             head.bottleneck,

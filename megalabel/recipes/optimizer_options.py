@@ -40,6 +40,8 @@ class EncoderOptimizerOptions(Options):
     encoder_weight_decay: Annotated[Nonnegative, "Weight decay of the encoder's matrices; bag: none."] = 0.01
     encoder_betas: Annotated[Betas, "Of the AdamW of a transformer and of what is trained beside it."] = ADAM
     encoder_eps: Annotated[Eps, "Of the same AdamW."] = 1e-6
+    token_betas: Annotated[Betas, "Of the Adam of sparsely updated token embeddings, and of a bag."] = ADAM
+    token_eps: Annotated[Eps, "Of the same Adam."] = 1e-8
     token_lr: Annotated[Nonnegative, "Learning rate of sparsely updated token embeddings."] = 0.002
     sparse_embedding_updates: Annotated[bool, "Pretrained: update only the token embeddings of a batch."] = False
     max_grad_norm: Annotated[Nonnegative, "Clips the gradient of the encoder; 0 for no clipping."] = 0.0

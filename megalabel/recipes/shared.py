@@ -19,7 +19,7 @@ from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
 from megalabel.recipes.options import EncoderTrainingOptions, LastLayersOptions, conflict, depths_of
-from megalabel.training.optim.groups import Kind, adamw, plain_adam
+from megalabel.training.optim.groups import Kind, adamw, lazy_adam, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
 if TYPE_CHECKING:
@@ -142,11 +142,16 @@ def encoder_optimizer(
 ) -> Optimizer | LazyAdam | None:
     """The optimizer of a transformer but for its part `without`; plain Adam of a bag."""
     if isinstance(encoder, Bag):
-        return plain_adam(encoder, options.encoder_lr)
+        return plain_adam(encoder, options.encoder_lr, options.token_betas, options.token_eps)
     return adamw(
         encoder, options.encoder_lr, options.encoder_weight_decay, options.encoder_eps,
         betas=options.encoder_betas, without=without, kind=kind,
     )  # fmt: skip
+
+
+def token_optimizer(encoder: nn.Module, options: EncoderTrainingOptions) -> LazyAdam | None:
+    """Adam of the token tables that have sparse gradients; None where there are none."""
+    return lazy_adam(encoder, options.token_lr, options.token_betas, options.token_eps)
 
 
 def planned_steps(corpus: Corpus, kept: np.ndarray, options: EncoderTrainingOptions) -> tuple[int, int]:

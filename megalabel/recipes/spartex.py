@@ -52,7 +52,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     from megalabel.heads.wrappers.auxiliary import without_auxiliary
     from megalabel.inputs.augment import label_counts
     from megalabel.recipes import shared, sparse_layer
-    from megalabel.training.optim.groups import Optimizers, lazy_adam
+    from megalabel.training.optim.groups import Optimizers
     from megalabel.training.optim.schedule import WarmupCosine
 
     tree = shared.saved_tree(options.tree, corpus) if options.tree else None
@@ -76,7 +76,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     head, of_head = sparse_layer.build_head(options, plan, encoder.dim, counts, len(side.rows), tree)
     optimizers = Optimizers(
         encoder=shared.encoder_optimizer(encoder, options, kind=options.encoder_optimizer),
-        tokens=lazy_adam(encoder, options.token_lr),
+        tokens=shared.token_optimizer(encoder, options),
         **of_head,
     )
     return Recipe(

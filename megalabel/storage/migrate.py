@@ -64,6 +64,8 @@ ADDED: dict[str, Any] = {
     "encoder_optimizer": "adamw",
     "encoder_betas": (0.9, 0.999),
     "encoder_eps": {"renee": 1e-6, "cascadexml": 1e-6, "spartex": 1e-8, "lightxml": 1e-8, "dexml": 1e-8},
+    "token_betas": (0.9, 0.999),
+    "token_eps": 1e-8,
     "head_betas": (0.9, 0.999),
     "head_eps": {"renee": 1e-6, "cascadexml": 1e-6, "lightxml": 1e-6, "spartex": 1e-8},
     "projection_weight_decay": 0.01,

@@ -29,7 +29,7 @@ class Unset:
 
 
 class Constant:
-    """Marks an option that hardly anybody changes: `--help` lists it in a paragraph of names and defaults; for constants of optimizers."""
+    """Marks an option that is rarely changed: `--help` lists it in a paragraph of names and defaults."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,17 @@ def test_the_constants_of_the_classifier_are_options(recipe, tiny_bert):
         assert (tuple(betas), eps) == ((0.8, 0.99), 1e-5)
 
 
+@pytest.mark.parametrize("recipe", MORE)
+def test_the_constants_of_token_embeddings_and_bags_are_options(recipe):
+    bag = {"encoder": "bag", "tokenizer": "words", "token_betas": (0.8, 0.99), "token_eps": 1e-5}
+    more = {name: value for name, value in MORE[recipe].items() if name not in ("layers", "last_layers")}
+    optimizers = get(recipe)(
+        planted(), **{"max_length": 16, "epochs": 20, "batch_size": 32, **more, **bag}
+    ).optimizers
+    for name in ("encoder", "tokens"):
+        assert (optimizers[name].betas, optimizers[name].eps) == ((0.8, 0.99), 1e-5)
+
+
 def test_spartex_has_the_choices_of_the_authors(tiny_bert):
     for kind, expected in (("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam), ("sgd", torch.optim.SGD)):
         optimizers = made("spartex", tiny_bert, encoder_optimizer=kind, auxiliary_weight_decay=0.0).optimizers

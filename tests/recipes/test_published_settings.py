@@ -94,3 +94,22 @@ def test_a_gpu_without_bfloat16_takes_float16(bfloat16, capability, expected, mo
             torch.amp.GradScaler, "__init__", lambda self, *_, enabled, **__: setattr(self, "on", enabled)
         )
         assert scaler_for(cuda, "auto").on is (expected is torch.float16)
+
+
+@pytest.mark.parametrize("more", [{}, {"auxiliary": True, "auxiliary_epochs": 1}], ids=["hinge", "auxiliary"])
+def test_parts_of_a_batch_log_the_loss_and_move_as_the_whole(more, tmp_path):
+    """The published code divides the mean of each of its micro-batches by their number."""
+    values = {**KNOBS["spartex"], "auxiliary": False, "dropout": 0.0, "epochs": 2, "head_optimizer": "sgd", **more}
+
+    def run(parts: int):
+        out = tmp_path / str(parts)
+        model = megalabel.train(
+            spartex(planted(), **values, accumulation_steps=parts, log_every=1, head_momentum=0.0), out, quiet=True
+        )
+        lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        return model.head.weight.detach(), [line["loss"] for line in lines if "loss" in line]
+
+    (whole, logged), (in_parts, logged_in_parts) = run(1), run(4)
+    assert len(logged) == len(logged_in_parts) > 10
+    assert logged_in_parts == pytest.approx(logged, rel=1e-3)
+    torch.testing.assert_close(in_parts, whole, rtol=1e-2, atol=1e-4)

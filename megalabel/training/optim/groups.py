@@ -56,15 +56,17 @@ def adamw(
     return make(groups, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
 
 
-def lazy_adam(module: nn.Module, lr: float) -> LazyAdam | None:
+def lazy_adam(
+    module: nn.Module, lr: float, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8
+) -> LazyAdam | None:
     """LazyAdam over the token tables of `module` that have sparse gradients; None where there are none."""
     tables = _tables(module)
-    return LazyAdam(tables, lr=lr) if tables else None
+    return LazyAdam(tables, lr=lr, betas=betas, eps=eps) if tables else None
 
 
-def plain_adam(module: nn.Module, lr: float) -> LazyAdam:
+def plain_adam(module: nn.Module, lr: float, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8) -> LazyAdam:
     """LazyAdam over all else: for encoders whose dense part is so small that it needs no decay and no fusing."""
-    return LazyAdam(_dense(module), lr=lr)
+    return LazyAdam(_dense(module), lr=lr, betas=betas, eps=eps)
 
 
 def _tables(module: nn.Module) -> list[Tensor]:
