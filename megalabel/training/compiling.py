@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -56,6 +57,22 @@ def check_compiler(device: torch.device, backend: str = "inductor") -> None:
             raise _refused("a GPU of compute capability below 7.0", "a newer GPU")
     elif not any(map(shutil.which, COMPILERS)):
         raise _refused("torch.compile needs a C++ compiler on a CPU", "one of " + ", ".join(COMPILERS))
+    _probe(device)
+
+
+def _probe(device: torch.device) -> None:
+    """Compiles one small function: headers may be missing, or the folder of the compiler's cache not writable."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.compile(_doubled)(torch.ones(16, device=device))
+    except Exception as error:  # whatever the compiler and what it calls may raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise _refused(f"torch.compile does not work here ({reason})", "a working compiler") from error
+
+
+def _doubled(x: torch.Tensor) -> torch.Tensor:
+    return x.sin() * 2
 
 
 def _refused(found: str, wanted: str) -> SettingError:

@@ -36,6 +36,7 @@ def test_without_the_option_nothing_is_compiled(tiny_bert):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the compiler of torch warns of its own parts
 def test_a_compiled_run_can_be_loaded(tiny_bert, tmp_path):
     data = planted()
     model = megalabel.train(made(tiny_bert, compile=True), tmp_path / "r", device="cpu", quiet=True)
@@ -66,3 +67,14 @@ def test_a_python_that_cannot_compile_is_refused(tiny_bert, monkeypatch):
     monkeypatch.setattr(frame, "check_if_dynamo_supported", unsupported)
     with pytest.raises(SettingError, match="not yet supported"):
         compiling.compile_transformers(made(tiny_bert, compile=True), CPU)
+
+
+def test_a_compiler_that_fails_is_told_before_training(tiny_bert, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("Python.h: No such file or directory\nmuch more")
+
+    monkeypatch.setattr(compiling.torch, "compile", broken)
+    with pytest.raises(SettingError, match=r"Python\.h") as refusal:
+        compiling.compile_transformers(made(tiny_bert, compile=True), CPU)
+    assert "leave compile out" in str(refusal.value).lower()
+    assert "much more" not in str(refusal.value)
