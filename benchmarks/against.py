@@ -56,6 +56,7 @@ class Worker:
         return line
 
     def close(self) -> None:
+        """Ends the process."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()

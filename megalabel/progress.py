@@ -22,13 +22,16 @@ class Progress:
 
     Args:
         description: the name of the task; with an empty one nothing is shown.
-        total: the number of steps.
+        total: the number of steps; None where it is not known.
         done: the number of steps that are done already.
         stream: where to write; default: stderr.
     """
 
-    def __init__(self, description: str, total: int, *, done: int = 0, stream: TextIO | None = None) -> None:
-        self.description, self.total, self.done = description, max(total, 1), done
+    def __init__(
+        self, description: str, total: int | None, *, done: int = 0, stream: TextIO | None = None
+    ) -> None:
+        self.description, self.done = description, done
+        self.total = None if total is None else max(total, 1)
         self._first = done
         self._stream = stream if stream is not None else sys.stderr
         self._start = self._last = time.monotonic()
@@ -66,8 +69,11 @@ class Progress:
     def _write_line(self, note: str) -> None:
         now = self._last = time.monotonic()
         rate = (self.done - self._first) / max(now - self._start, 1e-9)
-        left = _clock((self.total - self.done) / max(rate, 1e-9))
-        parts = [f"{self.description} {self.done:,}/{self.total:,}", note, f"{left} left"]
+        if self.total is None:
+            parts = [f"{self.description} {self.done:,}", note]
+        else:
+            left = _clock((self.total - self.done) / max(rate, 1e-9))
+            parts = [f"{self.description} {self.done:,}/{self.total:,}", note, f"{left} left"]
         self.write("  ".join(part for part in parts if part))
 
     def _make_bar(self) -> Bar:

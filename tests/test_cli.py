@@ -47,6 +47,7 @@ def test_evaluate_prints_a_table_and_writes_flat_percentages(command, run_folder
     status, out, _ = command("evaluate", run_folder, folder)
     assert status == 0
     found = json.loads((run_folder / "metrics.json").read_text())
+    assert found.pop("about")["data"] == "planted"
     assert found["P@1"] > 90
     assert {"P@5", "nDCG@3", "PSP@5", "PSnDCG@1", "R@5", "coverage@5", "macro-F1@5"} <= found.keys()
     assert all(isinstance(v, float) and 0 <= v <= 100 for v in found.values())
@@ -124,9 +125,9 @@ def test_doctor_says_what_is_there(command):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["evaluate", "no-such-run", "bundled:wordnet-4k"], "no such folder"),
+        (["evaluate", "no-such-run", "bundled:wordnet-4k"], "there is no such folder"),
         (["evaluate", "RUN", "no-such-data"], "no-such-data"),
-        (["evaluate", "RUN", "bundled:wordnet-4k"], "4,044 labels, the model 64"),
+        (["evaluate", "RUN", "bundled:wordnet-4k"], "no label of wordnet-4k"),
         (["evaluate", "RUN", "bundled:wordnet-5k"], "wordnet-4k"),
         (["evaluate", "RUN", "DATA", "--k", "0"], "whole numbers of at least 1"),
         (["evaluate", "RUN", "DATA", "--k", "one"], "whole numbers of at least 1"),
@@ -146,7 +147,7 @@ def test_doctor_says_what_is_there(command):
         (["evaluate", "RUN", "DATA", "--batch-size", "0"], "batch_size = 0"),
         (["predict", "RUN", "DATA"], "a folder"),
         (["predict", "RUN", "DATA/Y.txt", "-o", "DATA/Y.txt/p.npz"], "DATA/Y.txt"),
-        (["predict", "DATA", "DATA/Y.txt"], "manifest.json"),
+        (["predict", "DATA", "DATA/Y.txt"], "a data set (raw), not a run"),
         (["prepare", "bundled:wordnet-4k"], "no folder of its own"),
         (["data", "convert", "DATA", "DATA", "--to", "raw"], "DATA"),
         (["data", "convert", "DATA", "x", "--to", "yaml"], "yaml"),
@@ -211,7 +212,7 @@ def test_the_quick_start_shows_finished_runs_again(tmp_path, monkeypatch):
     short = {
         "linear": ("linear", {"trees": 1}),
         "renee": ("renee", {"encoder": "bag", "epochs": 1, "bigram_min_count": 0, "validation_fraction": 0.05}),
-        "hybrid": ("hybrid", {"trees": 1, "joint_trees": 0, "char_ngrams": False}),
+        "hybrid": ("hybrid", {"trees": 1, "joint_trees": 0, "char_ngrams": "no"}),
     }
     monkeypatch.setattr(quickstart, "RUNS", short)
     said: list[str] = []

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from megalabel.errors import FormatError
+from megalabel.errors import FormatError, SettingError
 from megalabel.storage.files import atomic_folder, read_json, recover, write_bytes_atomically, write_json
 from megalabel.storage.tensors import fill, load_tensors, save_tensors
 
@@ -133,3 +133,62 @@ def test_files_are_synced_through_writable_handles_as_windows_demands(tmp_path, 
         (new / "x").write_text("1")
     write_json(tmp_path / "b.json", {"b": 1})
     assert len(synced) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="needs links")
+def test_temporary_names_cannot_be_foreseen_and_no_link_is_followed(tmp_path, monkeypatch):
+    names = set()
+    for _ in range(3):
+        with write_bytes_atomically(tmp_path / "x.jsonl") as file:
+            names.update(path.name for path in tmp_path.iterdir() if path.name.startswith("."))
+            file.write(b"1")
+        with atomic_folder(tmp_path / "folder"):
+            names.update(path.name for path in tmp_path.iterdir() if path.name.startswith("."))
+    assert len(names) == 6
+    assert not any(str(os.getpid()) == name.rpartition("-")[2] for name in names)
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    monkeypatch.setattr("secrets.token_hex", lambda n: "known")
+    (tmp_path / ".x.jsonl.new-known").symlink_to(victim)
+    (tmp_path / ".folder.new-known").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / ".y.jsonl.new-known").symlink_to(tmp_path / "nowhere")  # dangling
+    for name in ("x.jsonl", "y.jsonl"):
+        with pytest.raises(FileExistsError), write_bytes_atomically(tmp_path / name) as file:
+            file.write(b"2")
+    with pytest.raises(FileExistsError), atomic_folder(tmp_path / "folder"):
+        pass
+    assert victim.read_text() == "kept"
+    assert not (tmp_path / "nowhere").exists() and not (tmp_path / "elsewhere").exists()
+    assert (tmp_path / ".x.jsonl.new-known").is_symlink()  # what is not ours is not removed
+
+
+def test_new_files_have_the_rights_that_the_user_gives(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write_json(tmp_path / "a.json", {})
+    finally:
+        os.umask(before)
+    if os.name != "nt":
+        assert stat.S_IMODE((tmp_path / "a.json").stat().st_mode) == 0o640
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_named_pipe_is_written_to_and_stays_one(tmp_path):
+    import threading
+
+    os.mkfifo(tmp_path / "p.jsonl")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "p.jsonl").read_bytes()))
+    reader.start()
+    with write_bytes_atomically(tmp_path / "p.jsonl") as file:
+        file.write(b"answers")
+    reader.join()
+    assert got == [b"answers"]
+    assert stat.S_ISFIFO((tmp_path / "p.jsonl").stat().st_mode)
+
+
+def test_a_folder_is_no_file_to_write(tmp_path):
+    with pytest.raises(SettingError, match="is a folder"), write_bytes_atomically(tmp_path):
+        pass
+    with pytest.raises(SettingError, match="has no name"), atomic_folder("/"):
+        pass

@@ -31,6 +31,20 @@ def test_a_long_task_writes_plain_lines_to_a_pipe(monkeypatch):
     assert line.startswith("training 2,000/3,000  loss 0.5  ") and line.endswith(" left")
 
 
+def test_a_task_of_unknown_length_shows_what_is_done(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    stream = io.StringIO()
+    with Progress("predicting", None, stream=stream) as shown:
+        shown.advance(8192)
+        shown.advance(8192)
+    assert stream.getvalue().splitlines() == ["predicting 8,192", "predicting 16,384"]
+    monkeypatch.setenv("TERM", "xterm")
+    terminal = Terminal()
+    with Progress("predicting", None, stream=terminal) as shown:
+        shown.advance(8192)
+    assert "predicting" in terminal.getvalue() and "8192/?" in terminal.getvalue()
+
+
 def test_a_task_without_a_description_is_not_shown(monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     for stream in (io.StringIO(), Terminal()):

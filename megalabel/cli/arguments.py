@@ -5,18 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 
 if TYPE_CHECKING:
-    from megalabel.data.corpus import Corpus
+    from megalabel.data.corpus import Corpus, Split
 
-DataSet = Annotated[str, typer.Argument(metavar="DATA", help="A folder or file of data, or bundled:NAME.")]
+_DATA = "A folder or file of data, or bundled:NAME; `megalabel data check --help` shows how it can be read."
+DataSet = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
 DataOfRun = Annotated[
     str | None,
     typer.Argument(metavar="[DATA]", help="The data set; by default the one that the run was trained on."),
@@ -30,6 +31,12 @@ NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")]
 OutRun = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
 Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1; by default a GPU if any.")]
 Threads = Annotated[int | None, typer.Option(metavar="INT", help="CPU threads; by default all cores.")]
+TextField = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The column or key of the texts; by default `text`.")
+]
+Encoding = Annotated[
+    str | None, typer.Option(metavar="NAME", help="The encoding of text files, such as cp1252; by default UTF-8.")
+]
 Trust = Annotated[
     list[str] | None,
     typer.Option(
@@ -71,36 +78,70 @@ def complete(choices: tuple[object, ...]) -> Callable[[str], list[str]]:
 def data_path(data: str) -> Path:
     """Where a data set lies that is named on the command line."""
     from megalabel.data.catalog import bundled_folder
+    from megalabel.storage.paths import as_path
 
     name = data.removeprefix("bundled:")
-    return bundled_folder(name) if name != data else Path(data)
+    if "://" in data:
+        raise DataError(
+            f"{data} is an address",
+            wanted="a folder or a file on this machine, or bundled:NAME",
+            next_step="download the data set first",
+            where=data,
+        )
+    return bundled_folder(name) if name != data else as_path(data, "data")
 
 
-def open_data(data: str) -> Corpus:
-    """The data set that is named on the command line."""
+def open_data(data: str, opened: Mapping[str, Any] | None = None) -> Corpus:
+    """The data set that is named on the command line; prints what its reader had to choose.
+
+    `opened` are arguments of `Corpus.open`.
+    """
     from megalabel.data.corpus import Corpus
 
     name = data.removeprefix("bundled:")
-    return Corpus.bundled(name) if name != data else Corpus.open(Path(data))
+    said = {} if name == data else {"name": name}
+    corpus = Corpus.open(data_path(data), **{**said, **(opened or {})})
+    for note in corpus.notes:
+        typer.echo(f"{corpus.name}: {note}", err=True)
+    return corpus
 
 
-def open_data_of(run: str | Path, data: str | None) -> Corpus:
+def open_data_of(run: str | Path, data: str | None, opened: Mapping[str, Any] | None = None) -> Corpus:
     """The data set that is named on the command line or, without a name, the one that a run was trained on.
+
+    That one is read as the run read it, where `opened` does not say otherwise.
 
     Raises:
         SettingError: no data set is named, and the run does not say where its data set is, or it is gone.
     """
-    return open_data(data if data is not None else data_of(run))
+    if data is not None:
+        return open_data(data, opened)
+    return open_data(data_of(run), {**recorded(_facts_of(run)), **(opened or {})})
+
+
+def open_data_to_measure(
+    run: str | Path, data: str | None, opened: Mapping[str, Any] | None = None
+) -> tuple[Corpus, Split]:
+    """The data set to measure on and its split that is measured: its test split, or all of a file or folder that
+    holds one split alone. Prints what its reader had to choose, and where the propensities come from.
+
+    The arguments are those of `open_data_of`.
+    """
+    from megalabel.data.catalog import propensity_source
+    from megalabel.data.test_side import open_to_measure
+
+    if data is None:
+        data, opened = data_of(run), {**recorded(_facts_of(run)), **(opened or {})}
+    corpus, split = open_to_measure(data_path(data), **(opened or {}))
+    for note in corpus.notes:
+        typer.echo(f"{corpus.name}: {note}", err=True)
+    typer.echo(propensity_source(corpus.name, corpus.propensity), err=True)
+    return corpus, split
 
 
 def data_of(run: str | Path) -> str:
     """Where the data set of a run is, from its recipe.json; SettingError if that is not known, or it is gone."""
-    from megalabel.training.run_folder import finished_run
-
-    folder = Path(run)
-    if (folder / "manifest.json").exists() and (folder.parent / "recipe.json").exists():
-        folder = folder.parent  # of a model folder
-    recorded = finished_run(folder)["data"]
+    recorded = _facts_of(run)
     path = recorded.get("path")
     if not path or not Path(path).exists():
         raise SettingError(
@@ -110,6 +151,22 @@ def data_of(run: str | Path) -> str:
             where="data",
         )
     return str(path)
+
+
+def recorded(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How a data set was opened that `data_facts` describes, as arguments of `Corpus.open`."""
+    return {"name": facts.get("name"), **facts.get("opened", {})}
+
+
+def _facts_of(run: str | Path) -> dict[str, Any]:
+    """What the recipe.json of a run says of its data set."""
+    from megalabel.training.run_folder import finished_run
+
+    folder = Path(run)
+    if (folder / "manifest.json").exists() and (folder.parent / "recipe.json").exists():
+        folder = folder.parent  # of a model folder
+    facts: dict[str, Any] = finished_run(folder)["data"]
+    return facts
 
 
 def use_threads(threads: int | None) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataSet, NewFolder, complete, data_path
+from megalabel.cli.arguments import DataSet, NewFolder, complete, data_path, open_data
 from megalabel.cli.layout import Command, Group
+from megalabel.cli.reading import of_the_set, options_of, reads
 
-FORMATS = ("raw", "lf-json", "jsonl", "csv", "parquet", "annif", "xmlrepo")
+FORMATS = (
+    "raw", "lf-json", "jsonl", "csv", "parquet", "annif", "pecos", "fasttext", "libmultilabel", "pecos-bag",
+    "xmlrepo",
+)  # fmt: skip
 _TO = f"The format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
 
 app = typer.Typer(
@@ -21,25 +25,41 @@ app = typer.Typer(
 
 
 @app.command(cls=Command)
-def check(data: DataSet) -> None:
+@reads
+def check(data: DataSet, *, opened: dict[str, Any]) -> None:
     """Report counts, duplicates, empty rows, label coverage and encoding trouble of a data set."""
     from megalabel.data.check import check as examine
+    from megalabel.encoders.coverage import token_probe
 
-    report = examine(data_path(data))
+    report = examine(data_path(data), options_of(opened), probes=[token_probe], **of_the_set(opened))
     typer.echo("\n".join(report.lines()))
     raise typer.Exit(0 if report.ok else 1)
 
 
 @app.command(cls=Command)
+def formats() -> None:
+    """List the formats that are read and written, with the files of each."""
+    from megalabel.data.formats import FORMATS as known
+
+    rows = [(f.name, "read, written" if f.writes else "read", f.what) for f in known.values()]
+    typer.echo("\n".join(f"{name:<14} {how:<14} {files}" for name, how, files in rows))
+
+
+@app.command(cls=Command)
+@reads
 def convert(
     data: DataSet,
     out: NewFolder,
     to: Annotated[str, typer.Option(metavar="FORMAT", help=_TO, autocompletion=complete(FORMATS))],
     gz: Annotated[bool, typer.Option("--gz", help="Compress the files.")] = False,
     lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what the format cannot hold.")] = False,
+    *,
+    opened: dict[str, Any],
 ) -> None:
     """Write a data set in another format."""
+    from megalabel.data.convert import check_target
     from megalabel.data.convert import convert as write
 
-    done = write(data_path(data), out, to, gz=gz, lossy=lossy)
+    check_target(out, to)  # before the work, not after it
+    done = write(open_data(data, opened), out, to, gz=gz, lossy=lossy)
     typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", *done.notes]))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataOption, Device, Trust, open_data, trusting
+from megalabel.cli.arguments import DataOption, Device, Trust, open_data_of, trusting
+from megalabel.cli.reading import reads
 
 Out = Annotated[
     Path,
@@ -15,6 +16,7 @@ Out = Annotated[
 ]
 
 
+@reads
 def ensemble(
     runs: Annotated[
         list[str],
@@ -27,12 +29,18 @@ def ensemble(
     ] = None,
     trust: Trust = None,
     device: Device = None,
+    *,
+    opened: dict[str, Any],
 ) -> None:
     """Merge the predictions of several runs, weighted on the texts that all of them held out."""
     from megalabel.cli.merge_runs import ensemble_runs
     from megalabel.cli.merge_scores import is_scores, merge_scores
 
     with trusting(trust):
+
+        def open_data(run: str, data: str | None) -> Any:
+            return open_data_of(run, data, opened)
+
         if any(map(is_scores, runs)):
             merge_scores(runs, out, data, weights, device, open_data, typer.echo)
             return

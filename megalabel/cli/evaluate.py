@@ -1,28 +1,52 @@
-"""`megalabel evaluate`: a table of metrics, and `metrics.json` in the run folder."""
+"""`megalabel evaluate`: a table of metrics of a run or of stored predictions, and `metrics.json`."""
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataOfRun, Device, Run, Trust, open_data_of, trusting
-from megalabel.errors import SettingError
+from megalabel.cli.arguments import Device, Trust, open_data_to_measure, trusting
+from megalabel.cli.reading import reads
+from megalabel.errors import FormatError, SettingError
+
+What = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="A run folder, its model folder, or stored predictions (.npz, .jsonl)."),
+]
+Measured = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[DATA]",
+        help="A data set, a folder of test files alone, or one file; by default what the run was trained on.",
+    ),
+]
+Depths = Annotated[
+    str | None,
+    typer.Option("--k", "-k", metavar="INTS", help="Depths at which rankings are cut; by default 1,3,5."),
+]
+Out = Annotated[
+    str | None,
+    typer.Option("--out", "-o", metavar="FILE", help="The JSON file to write; by default the run's metrics.json."),
+]
 
 
+@reads
 def evaluate(
-    run: Run,
-    data: DataOfRun = None,
-    k: Annotated[
-        str, typer.Option("--k", "-k", metavar="INTS", help="Depths at which rankings are cut.")
-    ] = "1,3,5",
+    run: What,
+    data: Measured = None,
+    k: Depths = None,
     a: Annotated[
         float | None, typer.Option("--propensity-a", metavar="FLOAT", help="A; by default the data set's.")
     ] = None,
     b: Annotated[
         float | None, typer.Option("--propensity-b", metavar="FLOAT", help="B; by default the data set's.")
     ] = None,
+    out: Out = None,
     batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts scored together.")] = 256,
     levels: Annotated[bool, typer.Option("--levels", help="Also P@k of each level of a cascade.")] = False,
     export: Annotated[
@@ -31,19 +55,50 @@ def evaluate(
     ] = None,
     trust: Trust = None,
     device: Device = None,
+    *,
+    opened: dict[str, Any],
 ) -> None:
-    """Measure a run on the test texts of a data set; writes metrics.json into the run folder."""
-    from megalabel.cli.report import report, write_metrics
+    """Measure a run, or stored predictions, on texts with labels; prints a table and writes metrics.json."""
+    from megalabel.cli.report import about, report, write_metrics
+    from megalabel.inference.evaluate import DEPTHS
     from megalabel.inference.evaluate import evaluate as measure
+    from megalabel.inference.stored import evaluate_predictions, is_predictions
     from megalabel.models.base import load
+    from megalabel.models.find import note_unfinished
+    from megalabel.storage.paths import as_path
 
-    depths = _depths(k)
+    depths = None if k is None else _depths(k)
+    file = None if out is None else as_path(out, "out")
+    stored = is_predictions(run)
+    if stored and data is None:
+        raise SettingError("predictions without a data set", wanted="RUN and DATA, the texts with true labels")
     with trusting(trust):
-        model, corpus = load(run, device=device, trust=trust or ()), open_data_of(run, data)
-        found = measure(model, corpus, k=depths, a=a, b=b, batch_size=batch_size, progress=True)
-    inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
-    write_metrics(run.parent if inside else run, found)
+        model = None if stored else load(run, device=device, trust=trust or ())
+        corpus, split = open_data_to_measure(run, data, opened)
+        if model is None:
+            found = evaluate_predictions(run, corpus, split, k=depths, a=a, b=b, say=_say)
+        else:
+            note_unfinished(run, _say)
+            shown = {"batch_size": batch_size, "progress": True, "say": _say}
+            found = measure(model, corpus, split=split, k=depths or DEPTHS, a=a, b=b, **shown)  # type: ignore[arg-type]
     typer.echo(report([(str(run), found)]))
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    facts = about(corpus, split, run, data)
+    if file is not None:
+        write_metrics(file, found, facts)
+    elif model is not None:
+        _keep(run, found, facts)
+    if levels or export is not None:
+        _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
+
+
+def _look_inside(
+    model: Any, corpus: Any, levels: bool, export: Path | None, depths: Sequence[int], batch_size: int
+) -> None:
+    """Prints the levels of a cascade, and exports what the model makes of both sides."""
+    if model is None:
+        raise SettingError("stored predictions", wanted="a run for --levels and --export", where="run")
     if levels:
         from megalabel.inference.levels import evaluate_levels, levels_table
 
@@ -52,6 +107,35 @@ def evaluate(
         from megalabel.inference.export import export as write
 
         typer.echo("\n".join(["", *write(model, corpus, export, batch_size=batch_size)]))
+
+
+def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:
+    """Writes the metrics into the run folder if that can be: they have been printed by now."""
+    from megalabel.cli.report import write_metrics
+
+    inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
+    file = (run.parent if inside else run) / "metrics.json"
+    before = _about(file)
+    if before.get("path", facts["path"]) != facts["path"]:
+        _say(f"{file}: replaces the metrics on {before['path']} of {before.get('date')}")
+    try:
+        write_metrics(file, found, facts)
+    except OSError as error:
+        _say(f"{file} cannot be written ({error.strerror or error}); give -o FILE to keep the metrics elsewhere")
+
+
+def _about(file: Path) -> dict[str, Any]:
+    """What the metrics in a file are about; nothing for a file of 0.1.0, a damaged one or none."""
+    from megalabel.storage.files import read_json
+
+    with contextlib.suppress(FormatError, OSError):
+        about = read_json(file, next_step=None).get("about")
+        return about if isinstance(about, dict) else {}
+    return {}
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _depths(k: str) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from megalabel.cli.arguments import open_data, use_threads
+from megalabel.cli.arguments import open_data, recorded, use_threads
+from megalabel.cli.reading import notes
+from megalabel.data.catalog import propensity_source
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
@@ -53,7 +56,7 @@ def train(
     if run_folder.same_run(out, recipe.address, resolved.options.values(), run_folder.data_facts(corpus)):
         say(f"the run in {out} is finished, with these very settings; --overwrite trains it again")
         return load(out, device=how.device, trust=trusted())
-    say(described(recipe, corpus, resolved, values))
+    say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
     made = recipe(corpus, resolved.options, trust=trusted())
     model = train_recipe(made, out, device=how.device, checkpoint_seconds=how.checkpoint_seconds, quiet=how.quiet)
     say(summary(out))
@@ -111,7 +114,8 @@ def repeat(source: Path, out: Path, how: How) -> Classifier:
             next_step="repeat it from Python",
             where="from",
         )
-    return train(recipe, open_data(path), out, facts["arguments"], how)
+    corpus = open_data(path, recorded(facts["data"]))
+    return train(recipe, corpus, out, facts["arguments"], how)
 
 
 def remove_run(out: Path) -> None:
@@ -125,6 +129,8 @@ def described(
 ) -> str:
     """What is trained on what, which preset was chosen with which values, and the user's values."""
     size = f"{corpus.name}: {len(corpus.train):,} texts, {corpus.n_labels:,} labels"
+    if str(values.get("selection_metric", "")).startswith("PS"):
+        size += f"\n{propensity_source(corpus.name, corpus.propensity)}"
     preset = resolved.preset
     source = f"preset for {', '.join(preset.sets)}" if preset else "no preset fits; the defaults of the recipe"
     known = recipe.options.declared
@@ -154,8 +160,12 @@ def summary(out: Path) -> str:
 def best_validation(out: Path, metric: str) -> str:
     """The best validation in the log of a run, in words; "" where there was none."""
     log = out / "log.jsonl"
-    lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
-    found = [line for line in lines if metric in line.get("validation", {})]
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    found = []
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
+            value = json.loads(line)
+            found += [value] if metric in value.get("validation", {}) else []
     if not found:
         return ""
     best = max(found, key=lambda line: line["validation"][metric])

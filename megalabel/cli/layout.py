@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from megalabel.errors import MegalabelError
+from megalabel.storage.limits import out_of_files, too_many_files
 
 WIDEST = 120
 CONSTANTS = "Rarely changed"  # the panel that is a paragraph of names and defaults
@@ -47,7 +48,8 @@ class Command(TyperCommand):
         """Runs the command; an error about one of its options is shown with the option's name."""
         try:
             return super().invoke(ctx)
-        except MegalabelError as error:
+        except MegalabelError as found:
+            error = too_many_files(found.where) if out_of_files(found) else found
             options = {str(p.name): p.opts[0] for p in self.params if p.opts and p.opts[0].startswith("--")}
             fail(error, options)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import Annotated
@@ -10,7 +9,8 @@ from typing import Annotated
 import typer
 
 from megalabel.cli import data, doctor, ensemble, evaluate, predict, prepare, quickstart, recipes, train, tree
-from megalabel.cli.layout import Command, Group, fail
+from megalabel.cli.layout import Command, Group
+from megalabel.cli.streams import flush, message, prepare_streams
 from megalabel.errors import MegalabelError
 from megalabel.version import __version__
 
@@ -53,22 +53,16 @@ def main() -> None:
     # OpenMP's threads spin while they wait for each other, which beside any other busy program costs several
     # times what it saves; read when torch is first imported, and the user's own setting goes first.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character shows its escape
-            stream.reconfigure(errors="backslashreplace")
+    prepare_streams()
     try:
-        app()
-    except MegalabelError as error:
         try:
-            fail(error)
-        except typer.Exit as stop:
-            sys.exit(stop.exit_code)
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(
-            f"megalabel: {place}{error.strerror or error}. Check the path, its permissions and the space on the "
-            "disk.\n"
-        )
+            app()
+        finally:
+            flush()
+    except BrokenPipeError:  # whoever read the output has seen enough
+        sys.exit(1)
+    except (MegalabelError, OSError, MemoryError) as error:
+        sys.stderr.write(f"megalabel: {message(error)}\n")
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:  # what Typer makes of Ctrl-C

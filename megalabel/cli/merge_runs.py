@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from megalabel.cli.arguments import data_of
 from megalabel.data.corpus import Corpus
 from megalabel.data.filters import filter_of
 from megalabel.errors import DataError, SettingError
@@ -25,7 +24,7 @@ from megalabel.training.run_folder import check_out, create_folder, finish, fini
 from megalabel.training.trust import trusted
 
 WEIGHTS = Hybrid.declared["weights"]
-Open = Callable[[str], Corpus]
+Open = Callable[[str, str | None], Corpus]  # of the data set that is named or, without a name, of a run's
 Say = Callable[[str], Any]
 
 
@@ -125,7 +124,7 @@ def _corpus(runs: Sequence[str], common: Common, data: str | None, open_data: Op
     if common.why and (data is None or not common.data):
         return None, common.why
     try:
-        corpus = open_data(data or data_of(str(_run_folder(runs[0]))))
+        corpus = open_data(str(_run_folder(runs[0])), data)
     except SettingError as error:
         if data is not None:
             raise

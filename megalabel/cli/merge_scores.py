@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.cli.arguments import data_of
+from megalabel.cli.merge_runs import Open
 from megalabel.cli.report import report
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
@@ -42,7 +42,7 @@ def merge_scores(
     data: str | None,
     weights: str | None,
     device: str | None,
-    open_data: Callable[[str], Corpus],
+    open_data: Open,
     say: Callable[[str], Any],
 ) -> None:
     """Merges rankings of the test texts, and writes the merged scores as a sparse matrix (.npz).
@@ -67,7 +67,7 @@ def merge_scores(
     run = next((part for part in parts if not is_scores(part)), None)
     if data is None and run is None:
         raise SettingError("files of scores without a data set", wanted="--data DATA", where="data")
-    corpus = open_data(data if data is not None else data_of(str(run)))
+    corpus = open_data(str(run), data)
     if corpus.test is None:
         raise DataError(f"{corpus.name} has no test texts", wanted="test texts", where=corpus.path)
     found = [_scores(part, corpus, device) for part in parts]

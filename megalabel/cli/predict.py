@@ -5,58 +5,110 @@ from __future__ import annotations
 import gzip
 import io
 import sys
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from megalabel.cli.arguments import Device, Run, Trust, trusting
+from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, trusting
+from megalabel.errors import SettingError
+
+if TYPE_CHECKING:
+    from megalabel.inference.predict import Wanted
+    from megalabel.models.base import Classifier
+
+
+LABELS = 10  # per text
+
+Texts = Annotated[
+    str,
+    typer.Argument(
+        metavar="[TEXTS]",
+        help="Texts (lines, .jsonl, .csv, .tsv, .parquet; each .gz) or bags of words; - for a pipe.",
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FORMAT",
+        help="lines, jsonl, json, csv, tsv or parquet; by default by the suffix, of a pipe by its first line.",
+    ),
+]
+Out = Annotated[
+    str | None, typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz; - for the screen.")
+]
+Probabilities = Annotated[
+    bool, typer.Option("--probabilities", help="Write probabilities where the scores are logits or a mixture.")
+]
+Threshold = Annotated[float | None, typer.Option(metavar="FLOAT", help="Leave out labels with lower scores.")]
+MinLabels = Annotated[
+    int, typer.Option(metavar="INT", help="Best labels that are written below the threshold too.")
+]
 
 
 def predict(
     run: Run,
-    texts: Annotated[
-        str,
-        typer.Argument(metavar="[TEXTS]", help="One text per line (.gz, .jsonl), bags of words, or - for a pipe."),
-    ] = "-",
-    out: Annotated[
-        str | None,
-        typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz; - for the screen."),
-    ] = None,
-    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Labels per text.")] = 10,
+    texts: Texts = "-",
+    out: Out = None,
+    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Labels per text.")] = LABELS,
+    probabilities: Probabilities = False,
+    threshold: Threshold = None,
+    min_labels: MinLabels = 0,
+    format: Format = None,
+    text_field: TextField = None,
+    encoding: Encoding = None,
     trust: Trust = None,
     device: Device = None,
 ) -> None:
-    """Write the top labels of each text as JSON lines or npz."""
-    from megalabel.inference.predict import format_of, read_inputs
+    """Write the top labels of each text as JSON lines or npz, with what the scores are."""
+    from megalabel.inference.predict import Wanted, format_of, read_inputs
+    from megalabel.inference.reading import TEXT, How
     from megalabel.models.base import load
+    from megalabel.models.find import note_unfinished
 
     kind = format_of(out)
+    if kind == "jsonl" and out in (None, "-") and sys.stdout is None:
+        raise SettingError("standard output is closed", wanted="a place for the answers", next_step="give -o FILE")
     with trusting(trust):
         model = load(run, device=device, trust=trust or ())
-        _write(model, read_inputs(model, texts, sys.stdin.buffer), k, out, kind)
+        note_unfinished(run, _say)
+        wanted = Wanted(k, probabilities, threshold, min_labels)
+        wanted.check(model)
+        if k > len(model.label_texts) and k != LABELS:
+            _say(f"k = {k:,}: the model has {len(model.label_texts):,} labels, and all of them are ranked")
+        stdin = None if sys.stdin is None else sys.stdin.buffer
+        if texts == "-" and stdin is not None and stdin.isatty():
+            _say("reading texts from the terminal, one per line; the end is Ctrl-D")
+        how = How(format, TEXT if text_field is None else text_field, encoding)
+        rows = read_inputs(model, texts, stdin, how, _say)
+        if _write(model, rows, wanted, out, kind) == 0:
+            _say(f"{'standard input' if texts == '-' else texts} holds no texts")
 
 
-def _write(model: Any, stream: Any, k: int, out: str | None, kind: str) -> None:
-    """Predicts and writes while the inputs come in."""
+def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None, kind: str) -> int:
+    """Writes the answers to standard output or a file; returns the number of texts."""
     from megalabel.inference.predict import write_jsonl, write_npz
     from megalabel.storage.files import write_bytes_atomically
 
     if out is None or out == "-":
         file = _text(sys.stdout.buffer)
-        try:
-            write_jsonl(model, stream, k, file)
+        try:  # without a bar beside answers on the screen
+            return write_jsonl(model, rows, wanted, file, "" if sys.stdout.isatty() else "predicting")
         finally:
             file.detach()  # flushes; standard output stays open
-    elif kind == "npz":
-        write_npz(model, stream, k, out)
-    else:
-        with write_bytes_atomically(out) as raw:
-            packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if out.endswith(".gz") else None
-            file = _text(packed or raw)
-            write_jsonl(model, stream, k, file)
-            file.detach()  # flushes; `raw` stays open for its owner
-            if packed:
-                packed.close()
+    if kind == "npz":
+        return write_npz(model, rows, wanted, out, "predicting")
+    with write_bytes_atomically(out) as raw:
+        packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if out.lower().endswith(".gz") else None
+        file = _text(packed or raw)
+        n = write_jsonl(model, rows, wanted, file, "predicting")
+        file.detach()  # flushes; `raw` stays open for its owner
+        if packed:
+            packed.close()
+    return n
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _text(raw: BinaryIO | gzip.GzipFile) -> io.TextIOWrapper:

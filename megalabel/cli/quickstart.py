@@ -41,7 +41,7 @@ def quickstart(
 
 def run_all(out: Path, text: str, say: Callable[[str], Any]) -> None:
     """Trains each of `RUNS`, or takes the finished run from `out`; evaluates all; answers `text`."""
-    from megalabel.cli.report import report, write_metrics
+    from megalabel.cli.report import about, report, write_metrics
     from megalabel.data.corpus import Corpus
     from megalabel.inference.evaluate import evaluate
 
@@ -51,7 +51,8 @@ def run_all(out: Path, text: str, say: Callable[[str], Any]) -> None:
         more = {"run": str(out / FIRST)} if recipe == "hybrid" else {}
         model, seconds = trained(recipe, data, out / name, {**given, **more})
         found = evaluate(model, data)
-        write_metrics(out / name, found)
+        assert data.test is not None
+        write_metrics(out / name / "metrics.json", found, about(data, data.test, out / name))
         rows.append((f"megalabel {name}", found | {"train s": seconds}))
     assert model is not None
     say(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from megalabel.cli import reading
 from megalabel.cli.arguments import DataOfRun, DataSet, complete
 from megalabel.cli.layout import CONSTANTS
 from megalabel.errors import SettingError
@@ -33,7 +34,8 @@ def command_of(options: type[Options], doc: str, running: Callable[..., Any], ac
         options: the options of the recipe. One called `run` is an argument, and the data may then be left out.
         doc: the description of the command.
         running: a function whose parameters are the options of the command itself.
-        act: takes the data (None where left out), values by option name, and the arguments of `running` by name.
+        act: takes the data (None where left out), values by option name, how the data are read (`opened`), and the
+            arguments of `running` by name.
     """
     own = inspect.signature(running, eval_str=True).parameters
     on_a_run = "run" in options.declared
@@ -42,17 +44,20 @@ def command_of(options: type[Options], doc: str, running: Callable[..., Any], ac
         run = typer.Argument(metavar="RUN", help=options.declared["run"].help)
         parameters = [_parameter("run", Annotated[str, run], NO_DEFAULT), _parameter("data", DataOfRun, None)]
     parameters += [_parameter(name, parameter.annotation, parameter.default) for name, parameter in own.items()]
+    read = reading.parameters([*own, *options.declared], hidden=True)
     order = sorted(options.declared.values(), key=lambda option: _place(_panel(option)))
     parameters += [_as_parameter(option) for option in order if option.name != "run"]
+    parameters += read
 
     def command(**given: Any) -> None:
         data, how = given.pop("data"), {name: given.pop(name) for name in own}
+        opened = reading.take(given, [parameter.name for parameter in read])
         values = {
             name: value if isinstance(value, bool) or name == "run" else options.declared[name].parse(value)
             for name, value in given.items()
             if value is not None
         }
-        act(data, values, **how)
+        act(data, values, opened=opened, **how)
 
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {p.name: p.annotation for p in parameters}

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from megalabel.metrics.table import METRICS, table
 from megalabel.storage.files import write_json
+from megalabel.version import __version__
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus, Split
 
 
-def write_metrics(run: Path, found: dict[str, float]) -> None:
-    """`metrics.json`, flat and in percent, in the run folder."""
-    write_json(run / "metrics.json", {name: round(value, 4) for name, value in found.items()})
+def write_metrics(file: Path, found: dict[str, float], about: dict[str, Any]) -> None:
+    """Writes metrics in percent as a flat JSON object, with what they are about under the key `about`."""
+    write_json(file, {**{name: round(value, 4) for name, value in found.items()}, "about": about})
+
+
+def about(data: Corpus, split: Split, model: Path, place: str | None = None) -> dict[str, Any]:
+    """What was measured on what, when, and by which version; `place` is the file or folder where it was named."""
+    path = data.path if place is None or place.startswith("bundled:") else Path(place).absolute()
+    return {
+        "model": str(model),
+        "data": data.name,
+        "path": None if path is None else str(path),
+        "texts": len(split),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+    }
 
 
 def report(ours: list[tuple[str, dict[str, float]]], others: Sequence[tuple[str, dict[str, float]]] = ()) -> str:

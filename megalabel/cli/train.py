@@ -27,9 +27,9 @@ Then = Annotated[
     str | None, typer.Option(metavar="RECIPE", help="hybrid: also train it, on the run, which then is OUT/base.")
 ]
 ABOUT = """
-The values come from the command line, then from --config, then from the preset for the name of the data set or for
-any data set, and last from the defaults shown, which are the paper's. A run that was cut off goes on when the same
-command is given again.
+Values come from the command line, then from --config, then from the preset for the data set's name or for any, and
+last from the paper's defaults, which are shown. A run that was cut off goes on when the same command is given
+again.
 """
 
 
@@ -138,6 +138,7 @@ def _train(
     data: str | None,
     values: dict[str, Any],
     *,
+    opened: dict[str, Any],
     out: Path | None,
     device: str | None,
     threads: int | None,
@@ -156,7 +157,7 @@ def _train(
         values = {**read_config(config, recipe.options, recipe.address), **values}
     recipe.options.checked_values(values)
     target = None if print_config else _needed(out)
-    corpus = open_data_of(values["run"], data) if "run" in values else open_data(str(data))
+    corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
     if target is None:
         resolved = resolve(recipe, corpus.name, values)
         origin = resolved.preset.origin if resolved.preset else "no preset fits"

@@ -9,6 +9,7 @@ import typer
 
 from megalabel.cli.arguments import NewFolder, Threads, open_data, use_threads
 from megalabel.cli.layout import Command, Group
+from megalabel.cli.reading import notes, reads
 from megalabel.cli.recipe_options import command_of
 from megalabel.recipes.options import (
     Count,
@@ -69,7 +70,7 @@ def running(out: NewTree, threads: Threads = None) -> None:
     """The options of `megalabel tree build` beside those of the tree."""
 
 
-def build(data: str, values: dict[str, Any], *, out: Path, threads: int | None) -> None:
+def build(data: str, values: dict[str, Any], *, opened: dict[str, Any], out: Path, threads: int | None) -> None:
     """Builds the tree of a data set into the new folder `out`."""
     options = TreeBuild.from_values(values)
     from megalabel.labels.build import build_tree
@@ -77,7 +78,9 @@ def build(data: str, values: dict[str, Any], *, out: Path, threads: int | None) 
 
     new_folder(out)  # before the work, not after it
     use_threads(threads)
-    corpus = open_data(data)
+    corpus = open_data(data, opened)
+    for line in notes(corpus.findings):
+        typer.echo(line)
     check_coarsest(options.clusters, corpus)
     tree = build_tree(
         corpus,
@@ -107,12 +110,15 @@ app.command("build", cls=Command)(
 
 
 @app.command(cls=Command)
+@reads
 def show(
     tree: Tree,
     data: Annotated[
         str | None, typer.Option(metavar="DATA", help="The data set, to show some leaves by label text.")
     ] = None,
     examples: Annotated[int, typer.Option(metavar="INT", help="Number of leaves shown.")] = 6,
+    *,
+    opened: dict[str, Any],
 ) -> None:
     """Show levels, children and leaf sizes and, with the data set, what some leaves hold."""
     from megalabel.labels.build import check_fits
@@ -120,7 +126,7 @@ def show(
     from megalabel.labels.tree import LabelTree
 
     found = LabelTree.load(tree)
-    corpus = None if data is None else open_data(data)
+    corpus = None if data is None else open_data(data, opened)
     if corpus is not None:
         check_fits(found, corpus)
     for line in describe(found, None if corpus is None else corpus.label_texts, examples=examples):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Source
+from megalabel.data.label_names import note_label_names
 from megalabel.data.label_rows import MAX_LABELS, LabelRows, label_matrix, read_filter
 from megalabel.data.text_lines import find_file
 from megalabel.data.texts import Texts
@@ -53,7 +56,7 @@ def make_split(
         line = int(rows.lines[unlabeled[0]])
         message = "row without a label; it is kept, and a test row counts in the mean of every metric"
         findings.note("bare", rows.file, message, line=line, count=len(unlabeled), severity="info")
-    pairs = read_filter(source.folder, side, (len(texts), n_labels), findings)
+    pairs = read_filter(source.folder, source.only or side, (len(texts), n_labels), findings)
     return Split(texts, labels, pairs, features, unseen)
 
 
@@ -91,7 +94,7 @@ def check_largest_id(rows: LabelRows, n_labels: int, header_line: int | None = N
         n_labels: L, which is not confirmed by a list of label names.
         header_line: the line of the header that states L; None where L follows from the largest id.
     """
-    if n_labels <= 1_000_000 + 1000 * len(rows.ids):
+    if n_labels <= 1_000_000 or n_labels <= 1_000_000 + 100 * len(np.unique(rows.ids)):
         return
     found = f"the header says {n_labels:,} labels, but there are only {len(rows.ids):,} pairs of text and label"
     if header_line is None:
@@ -100,13 +103,14 @@ def check_largest_id(rows: LabelRows, n_labels: int, header_line: int | None = N
     raise DataError(
         found,
         wanted="ids counted from 0 without large gaps, or a list of label names",
-        next_step="correct the number, or put a list of names (Y.txt, labels.txt) beside the file",
+        next_step="correct the number, put a list of names (Y.txt, labels.txt) beside the file, or write the ids "
+        "as texts in quotes, which makes them names",
         where=line_of(rows.file, header_line),
     )
 
 
 def check_data(data: CorpusData, findings: Findings, labels_file: object) -> CorpusData:
-    """Checks the whole data set, and returns it.
+    """Checks the whole data set, and returns it with its findings so far.
 
     Args:
         data: the data set.
@@ -124,9 +128,16 @@ def check_data(data: CorpusData, findings: Findings, labels_file: object) -> Cor
             next_step="check that the label file or column is the right one",
             where=data.path,
         )
-    if not findings.collect:  # the checks below only add notes
-        return data
-    _note_names(data, findings, str(labels_file))
+    note_label_names(data, findings, str(labels_file))
+    if findings.collect:
+        _note_more(data, findings, str(labels_file))
+    return replace(data, findings=tuple(findings.all()), opened=findings.options.given())
+
+
+def _note_more(data: CorpusData, findings: Findings, labels_file: str) -> None:
+    """Adds what only a check of the data looks for: repeated names, spare files, labels of the test texts only."""
+    train = data.train
+    _note_names(data, findings, labels_file)
     if data.test is None and data.path is not None and data.path.is_dir():
         spare = find_file(data.path, "tst_filter_labels.txt", "filter_labels_test.txt")
         if spare is not None:
@@ -143,7 +154,6 @@ def check_data(data: CorpusData, findings: Findings, labels_file: object) -> Cor
                 "it keeps its column",
                 count=len(only),
             )
-    return data
 
 
 def _note_names(data: CorpusData, findings: Findings, where: str) -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from megalabel.data.catalog import check_constants, known_name, propensity_source, published_labels
 from megalabel.data.findings import Finding, Findings
-from megalabel.data.opening import locate
+from megalabel.data.opening import locate, read_located
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
-from megalabel.errors import MegalabelError
+from megalabel.errors import MegalabelError, SettingError
+from megalabel.storage.paths import as_path
 
 # How UTF-8 looks after it was read as Windows-1252 and written again: an accented letter, a quotation mark.
 _MOJIBAKE = tuple(s.encode() for s in ("Ã©", "Ã¨", "Ã¼", "Ã¶", "Ã¤", "Ã±", "â€™", "â€œ", "â€“", "Â\xa0"))
+Probe = Callable[[CorpusData, Findings], Mapping[str, float]]
 _CONTROL = bytes([*range(9), 11, 12, *range(14, 32), 127])
 
 
@@ -28,6 +33,7 @@ class Report:
         format: its format, or None if it could not be located.
         counts: numbers by name, such as "train.texts"; empty if nothing could be read.
         findings: the irregularities that were found, errors first.
+        propensities: the propensity constants and where they are from; "" if nothing could be read.
     """
 
     path: Path
@@ -35,6 +41,7 @@ class Report:
     format: str | None
     counts: dict[str, float] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    propensities: str = ""
 
     @property
     def ok(self) -> bool:
@@ -48,26 +55,50 @@ class Report:
         n = {s: sum(f.severity == s for f in self.findings) for s in ("error", "warning", "info")}
         verdict = "can be trained on" if self.ok else "cannot be trained on as it is"
         tail = f"{verdict}: kinds of errors {n['error']}, of warnings {n['warning']}, of notes {n['info']}"
+        rows += [f"  {self.propensities}"] if self.propensities else []
         return [head, *rows, *(f"  {finding}" for finding in self.findings), tail]
 
 
-def check(path: str | Path) -> Report:
+def check(
+    path: str | Path,
+    options: ReadOptions | None = None,
+    probes: Sequence[Probe] = (),
+    *,
+    name: str | None = None,
+    propensity: Sequence[float] | None = None,
+) -> Report:
     """Reads a whole data set and reports on it; errors in the data become findings and are not raised.
 
     After an error in one line reading continues, so that a single run reports as many errors as possible. An error
     in a whole file (missing, truncated, or of another length) ends the reading.
+
+    Args:
+        path: a folder or file.
+        options: how to read it.
+        probes: further looks at the data set, such as the share of tokens that a tokenizer does not know. Each
+            adds notes to the findings and returns counts by name.
+        name, propensity: as in `Corpus.open`.
+
+    Raises:
+        SettingError: `path` is no path, or another argument has a value that cannot be.
     """
-    path, findings = Path(path), Findings(collect=True)
-    name = format = None
+    path, findings = as_path(path, "data"), Findings(collect=True, options=options)
+    constants = None if propensity is None else check_constants(propensity)
+    shown_name = shown_format = None
     counts: dict[str, float] = {}
     try:
-        source, chosen = locate(path)
-        name, format = source.name, chosen.name
-        data = chosen.read(source, findings)
+        source, chosen = locate(path, name=name, format=findings.options.format, findings=findings)
+        shown_name, shown_format = source.name, chosen.name
+        data = read_located(source, chosen, findings)
         counts = _counts(data, findings)
+        for probe in probes:
+            counts |= probe(data, findings)
+    except SettingError:  # an argument, not the data
+        raise
     except MegalabelError as error:
         findings.fatal(error)
-    return Report(path, name, format, counts, tuple(findings.all()))
+    propensities = propensity_source(shown_name or path.name, constants) if counts else ""
+    return Report(path, shown_name, shown_format, counts, tuple(findings.all()), propensities)
 
 
 def _counts(data: CorpusData, findings: Findings) -> dict[str, float]:
@@ -83,7 +114,19 @@ def _counts(data: CorpusData, findings: Findings) -> dict[str, float]:
             _filter_conflicts(side, split, findings)
     if len(hashes) == 2:
         counts["test.texts also in train"] = _shared(hashes["train"], hashes["test"], findings)
+    _compare_with_catalog(data, findings)
     return counts | _coverage(data, findings)
+
+
+def _compare_with_catalog(data: CorpusData, findings: Findings) -> None:
+    """Notes a number of labels that is not the published one of the data set of this name."""
+    published = published_labels(data.name)
+    if published is not None and published != data.n_labels:
+        message = (
+            f"{data.n_labels:,} labels, but {known_name(data.name)} is published with {published:,}; the files "
+            "are incomplete or another version, or the name is another data set's (--name NAME)"
+        )
+        findings.note("published", data.path, message)
 
 
 def _split_counts(split: Split) -> dict[str, float]:

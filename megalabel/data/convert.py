@@ -12,6 +12,9 @@ from megalabel.data.records import surrogate_error
 from megalabel.errors import DataError, SettingError
 from megalabel.storage.files import atomic_folder
 
+WRITTEN = tuple(f.name for f in FORMATS.values() if f.writes)
+_OF_BAGS = tuple(f.name for f in FORMATS.values() if f.writes and f.bag)
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -23,6 +26,19 @@ class Conversion:
     notes: tuple[str, ...] = field(default=())
 
 
+def check_target(out: Path, to: str) -> None:
+    """SettingError unless a data set can be written there in that format."""
+    if to not in WRITTEN:
+        raise SettingError.choice("to", to, WRITTEN)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SettingError(
+            f"{out} exists and is not an empty folder",
+            wanted="a new or an empty folder",
+            next_step="choose another name, or remove it first",
+            where="out",
+        )
+
+
 def convert(
     source: Corpus | str | Path, out: str | Path, to: str, *, gz: bool = False, lossy: bool = False
 ) -> Conversion:
@@ -31,7 +47,7 @@ def convert(
     Args:
         source: a corpus, or the path of one.
         out: the new folder, which is written completely or not at all.
-        to: the format: raw, lf-json, jsonl, csv, parquet, annif or xmlrepo.
+        to: the format, one of `WRITTEN`.
         gz: whether to write text files as .gz.
         lossy: whether to change or drop values that the format cannot hold: line breaks (for annif, tabs as well)
             become spaces, and test labels that training lacks are dropped. The notes of the result list the
@@ -42,21 +58,13 @@ def convert(
         DataError: the source cannot be read, or has values that the format cannot hold.
     """
     out = Path(out)
-    if to not in FORMATS:
-        raise SettingError.choice("to", to, FORMATS)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SettingError(
-            f"{out} exists and is not an empty folder",
-            wanted="a new or an empty folder",
-            next_step="choose another name, or remove it first",
-            where="out",
-        )
+    check_target(out, to)
     corpus = source if isinstance(source, Corpus) else Corpus.open(source)
-    if corpus.train.features is not None and to != "xmlrepo":
+    if corpus.train.features is not None and to not in _OF_BAGS:
         raise DataError(
             f"{corpus.name} holds bag-of-words features and no texts",
             wanted="texts",
-            next_step="convert it to xmlrepo, or use the raw text files of the data set",
+            next_step=f"convert it to {' or '.join(_OF_BAGS)}, or use the raw text files of the data set",
             where=corpus.path,
         )
     try:

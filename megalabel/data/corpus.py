@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 
-from megalabel.data.catalog import bundled_folder, propensity_constants
+from megalabel.data.catalog import bundled_folder, check_constants, propensity_constants
+from megalabel.data.findings import Findings
 from megalabel.data.in_memory import data_from_memory
 from megalabel.data.opening import read_data
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.types import CorpusData, Split, Unseen
 
 __all__ = ["Corpus", "Split", "Unseen"]
@@ -27,28 +29,55 @@ class Corpus(CorpusData):
 
     @property
     def propensity_constants(self) -> tuple[float, float]:
-        """A and B of the propensity model: those that the catalog lists for this name, else 0.55 and 1.5."""
-        return propensity_constants(self.name)
+        """A and B of the propensity model: as given, else as the catalog lists for the name, else 0.55 and 1.5."""
+        return propensity_constants(self.name) if self.propensity is None else self.propensity
 
     @classmethod
-    def open(cls, path: str | Path, name: str | None = None, *, format: str | None = None) -> Self:
+    def open(
+        cls,
+        path: str | Path,
+        name: str | None = None,
+        *,
+        format: str | None = None,
+        text_field: str | None = None,
+        labels_field: str | None = None,
+        label_separator: str | None = None,
+        encoding: str | None = None,
+        text_parts: str | None = None,
+        text_separator: str | None = None,
+        propensity: Sequence[float] | None = None,
+    ) -> Self:
         """Reads a data set from a folder or a file and detects its format; see `megalabel.data.opening`.
 
         Args:
             path: a folder, or one file of training texts (JSON lines, CSV, Parquet, Annif TSV, or an XML
                 Repository file).
-            name: the name of the data set; default: the name of the folder or file.
+            name: the name of the data set, by which presets and propensity constants are found; default: the name
+                of the folder or file.
             format: the format, needed only where a folder holds several.
+            text_field, labels_field: the columns or keys of texts and labels, instead of `text` and `labels`.
+            label_separator: what stands between the labels of one cell; without it, it is guessed where the cells
+                show it.
+            encoding: the encoding of text files, instead of UTF-8.
+            text_parts: what makes a text where the files hold titles and contents: "title", "content" or "both";
+                default: the title of a set that is published as one of titles, else both.
+            text_separator: stands between title and content; default: a space, or what the layout has.
+            propensity: A and B of the propensity model; default: those that the catalog lists for the name.
 
         Returns:
-            The data set with all its texts in memory.
+            The data set with all its texts in memory. Its `findings` hold every guess of the reader.
 
         Raises:
             DataError: there is no readable data set, or a value that must not be trained on; the error names the
                 file and the line.
-            SettingError: there is no format of that name.
+            SettingError: there is no format of that name, or an option has an impossible value.
         """
-        return cls._from_data(read_data(path, name=name, format=format))
+        options = ReadOptions(
+            format, text_field, labels_field, label_separator, encoding, text_parts, text_separator
+        )
+        if propensity is not None:
+            check_constants(propensity)
+        return cls.from_data(read_data(path, name=name, findings=Findings(options=options)), propensity)
 
     @classmethod
     def bundled(cls, name: str = "wordnet-4k") -> Self:
@@ -78,8 +107,9 @@ class Corpus(CorpusData):
 
         Args:
             texts: the N training texts.
-            labels: the labels of each text: a list of ids, a list of names, or a scipy sparse matrix (N, L) of
-                ones for all texts.
+            labels: the labels of each text: a list of ids, a list of names or a set of names (which is sorted), or
+                for all texts a matrix (N, L) of ones and zeros: scipy sparse, an array, a data frame (whose
+                columns then are the label names), or rows of L zeros and ones.
             label_texts: the L label names. Without them, names get ids by their first appearance in `labels`, and
                 the name of an id is the id itself.
             test_texts, test_labels: the test split. Names that no training text has are kept in `test.unseen`.
@@ -91,10 +121,14 @@ class Corpus(CorpusData):
                 `label_texts`, or no label at all.
         """
         train, test = (texts, labels, filter), (test_texts, test_labels, test_filter)
-        return cls._from_data(data_from_memory(train, test, label_texts=label_texts, name=name))
+        return cls.from_data(data_from_memory(train, test, label_texts=label_texts, name=name))
 
     @classmethod
-    def _from_data(cls, data: CorpusData) -> Self:
+    def from_data(cls, data: CorpusData, propensity: Sequence[float] | None = None) -> Self:
+        """A corpus of what a reader returned, optionally with constants A and B of the propensity model."""
+        if propensity is not None:
+            constants = check_constants(propensity)
+            data = replace(data, propensity=constants, opened={**data.opened, "propensity": list(constants)})
         return cls(**{field.name: getattr(data, field.name) for field in fields(data)})
 
     def fingerprint(self) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from megalabel.data.read_options import ReadOptions
 from megalabel.errors import DataError, MegalabelError, line_of
 
 Severity = Literal["error", "warning", "info"]
@@ -21,12 +22,15 @@ class Finding:
         where: the file (and line) where it was first found.
         message: what was found.
         count: how often it was found.
+        notable: whether it says how the data were understood or what a model will not see, so that training shows
+            it too; every guess of a reader is notable.
     """
 
     severity: Severity
     where: str | None
     message: str
     count: int = 1
+    notable: bool = False
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
@@ -40,10 +44,12 @@ class Findings:
     Args:
         collect: whether to continue after an error that concerns one line, as `check` does; otherwise the first
             error is raised, as training needs.
+        options: how the files are to be read; every reader finds it here.
     """
 
-    def __init__(self, collect: bool = False) -> None:
+    def __init__(self, collect: bool = False, options: ReadOptions | None = None) -> None:
         self.collect = collect
+        self.options = options or ReadOptions()
         self._first: dict[tuple[str, str, str], Finding] = {}
 
     def note(
@@ -55,6 +61,7 @@ class Findings:
         line: int | None = None,
         count: int = 1,
         severity: Severity = "warning",
+        notable: bool = False,
     ) -> None:
         """Notes an irregularity that does not stop reading. The first per kind and file is kept, with a count."""
         key = (severity, kind, str(file))
@@ -63,7 +70,7 @@ class Findings:
             self._first[key] = replace(known, count=known.count + count)
             return
         where = None if file is None else str(file) if line is None else line_of(file, line)
-        self._first[key] = Finding(severity, where, message, count)
+        self._first[key] = Finding(severity, where, message, count, notable)
 
     def error(self, kind: str, file: str | Path, error: DataError, count: int = 1) -> None:
         """Raises an error in the data, or keeps it if errors are collected."""
@@ -85,6 +92,11 @@ class Findings:
     def has_error(self, file: str | Path) -> bool:
         """Whether an error in this file was kept."""
         return any(severity == "error" and name == str(file) for severity, _, name in self._first)
+
+    def taken(self) -> tuple[str, ...]:
+        """What was chosen where the data allow a choice: the messages of the kinds `taken-…`."""
+        found = [f for (_, kind, _), f in self._first.items() if kind.startswith("taken-")]
+        return tuple(str(replace(f, severity="info", where=None)).removeprefix("info: ") for f in found)
 
     def all(self) -> list[Finding]:
         """All findings, errors first."""

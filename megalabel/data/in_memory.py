@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from megalabel.data.assembly import check_data, check_largest_id
 from megalabel.data.findings import Findings
+from megalabel.data.given import GivenRows, given_row, given_rows, given_texts
+from megalabel.data.id_forms import IdForm
 from megalabel.data.label_rows import LabelRows, label_matrix
-from megalabel.data.records import surrogate_error
-from megalabel.data.texts import Texts, TextsBuilder
+from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split, Unseen
 from megalabel.data.vocabulary import Vocabulary
+from megalabel.data.zeros_and_ones import are_flags, as_integers
 from megalabel.errors import DataError, MegalabelError
 
 GivenSplit = tuple[Iterable[str] | None, Any, np.ndarray | None]  # texts, labels, filter pairs
@@ -26,67 +27,55 @@ def data_from_memory(
 ) -> CorpusData:
     """Makes a data set of a training and a test split; see `Corpus.of`."""
     findings = Findings()
-    listed = None if label_texts is None else _texts(label_texts, "label_texts")
-    if listed is None and sp.issparse(train[1]):
-        listed = Texts.numbers(int(train[1].shape[1]))
-    vocabulary = Vocabulary(listed, Path("label_texts") if listed is not None else None, findings)
-    texts = _texts(train[0], "texts")
-    rows, _ = _label_rows(train[1], vocabulary, "labels")
+    given = given_rows(train[1], "labels")
+    texts = given_texts(train[0], "texts")
+    vocabulary = _vocabulary(given, label_texts, findings)
+    rows, _, flags = _label_rows(given, vocabulary, "labels")
     vocabulary.stop_learning()
-    if listed is None and not vocabulary.by_name:
+    if vocabulary.n_listed is None and not vocabulary.by_name:
         check_largest_id(rows, vocabulary.n_labels)
-    first = _split(texts, rows, train[2], vocabulary.n_labels, "texts", None)
-    second = None
     if (test[0] is None) != (test[1] is None):
         raise DataError("only one of test_texts and test_labels is given", wanted="both or none")
+    test_given, test_rows, unseen = None, None, None
     if test[0] is not None:
-        test_texts = _texts(test[0], "test_texts")
-        test_rows, unseen = _label_rows(test[1], vocabulary, "test_labels")
-        second = _split(test_texts, test_rows, test[2], vocabulary.n_labels, "test_texts", unseen)
-    return check_data(CorpusData(name, first, second, vocabulary.names()), findings, "label_texts")
+        test_given = given_rows(test[1], "test_labels")
+        test_rows, unseen, _ = _label_rows(test_given, vocabulary, "test_labels")
+    filtered, form = train[2] is not None or test[2] is not None, IdForm()
+    if given.width is None:
+        compared = test_rows if test_given is not None and test_given.width is None else None
+        form = IdForm.of(rows, compared, vocabulary, findings, flags=flags, filtered=filtered)
+        rows, _ = form.apply(rows, None)
+    n_labels, names = form.n_labels(vocabulary), form.names(vocabulary)
+    first = _split(texts, rows, train[2], n_labels, "texts", None)
+    second = None
+    if test_given is not None and test_rows is not None:
+        if test_given.width is None:
+            test_rows, unseen = form.apply(test_rows, unseen)
+        second = _split(given_texts(test[0], "test_texts"), test_rows, test[2], n_labels, "test_texts", unseen)
+    return check_data(CorpusData(name, first, second, names), findings, "label_texts")
 
 
-def _texts(texts: Iterable[str] | None, argument: str) -> Texts:
-    """The texts, checked to be strings without halves of surrogate pairs."""
-    if isinstance(texts, Texts):
-        return texts
-    builder = TextsBuilder()
-    if isinstance(texts, str) or not isinstance(texts, Iterable):
-        found = "one string" if isinstance(texts, str) else f"a {type(texts).__name__}"
-        raise DataError(found, wanted="a list of strings", where=argument)
-    for i, text in enumerate(texts):
-        if not isinstance(text, str):
-            raise DataError(f"a {type(text).__name__}", wanted="a string", where=f"{argument}[{i}]")
-        try:
-            builder.add_valid(text)
-        except UnicodeEncodeError as error:
-            raise surrogate_error(error, f"{argument}[{i}]") from None
-    return builder.done()
+def _vocabulary(given: GivenRows, label_texts: Iterable[str] | None, findings: Findings) -> Vocabulary:
+    """The label names: those that are given, else those of a table, else the numbers of a matrix."""
+    listed = None if label_texts is None else given_texts(label_texts, "label_texts")
+    if listed is None and given.names is not None:
+        listed = given_texts(given.names, "labels.columns")
+    elif listed is None and given.width is not None:
+        listed = Texts.numbers(given.width)
+    return Vocabulary(listed, None if listed is None else Path("label_texts"), findings)
 
 
-def _label_rows(labels: Any, vocabulary: Vocabulary, argument: str) -> tuple[LabelRows, Unseen | None]:
-    if sp.issparse(labels):
-        labels = _matrix_rows(labels, argument)
-    elif isinstance(labels, str) or not isinstance(labels, Iterable) or getattr(labels, "ndim", 1) > 1:
-        dense = getattr(labels, "ndim", 1) > 1
-        raise DataError(
-            "a dense array" if dense else f"a {type(labels).__name__}",
-            wanted="a list of labels for each text, or a scipy sparse matrix of ones",
-            next_step="wrap an array of zeros and ones in scipy.sparse.csr_matrix" if dense else None,
-            where=argument,
-        )
+def _label_rows(given: GivenRows, vocabulary: Vocabulary, argument: str) -> tuple[LabelRows, Unseen | None, bool]:
+    """The labels of each text, those without a column, and whether a row can only be zeros and ones."""
     ids: list[int] = []
     counts: list[int] = []
     unseen_rows: list[int] = []
     unseen_names: list[str] = []
-    for i, row in enumerate(labels):
-        if isinstance(row, str) or not isinstance(row, Iterable):
-            raise DataError(
-                f"{row!r} instead of several labels"[:200],
-                wanted="a list of labels for each text, [] where it has none",
-                where=f"{argument}[{i}]",
-            )
-        plain = [label.item() if isinstance(label, np.generic) else label for label in row]
+    flags = False  # the first row with labels decides
+    for i, row in enumerate(given.rows):
+        plain: Sequence[object] = given_row(row, f"{argument}[{i}]")
+        if are_flags(plain) and (flags or not ids):
+            flags, plain = True, as_integers(plain)
         try:
             columns, unknown = vocabulary.columns(plain, Path(argument), i)
         except MegalabelError as error:
@@ -101,21 +90,8 @@ def _label_rows(labels: Any, vocabulary: Vocabulary, argument: str) -> tuple[Lab
         Path(argument), np.array(ids, dtype=np.int64), np.array(counts, dtype=np.int64), np.arange(len(counts))
     )
     if not unseen_names:
-        return rows, None
-    return rows, Unseen(np.array(unseen_rows, dtype=np.int64), Texts.from_strings(unseen_names))
-
-
-def _matrix_rows(labels: Any, argument: str) -> list[np.ndarray]:
-    matrix = sp.csr_matrix(labels)
-    if matrix.nnz and not (matrix.data == 1).all():
-        value = matrix.data[matrix.data != 1][0]
-        raise DataError(
-            f"the value {value} in the matrix",
-            wanted="ones only, since a text either has a label or does not",
-            next_step="drop stored zeros (eliminate_zeros) and set the other values to 1",
-            where=argument,
-        )
-    return np.split(matrix.indices, matrix.indptr[1:-1]) if matrix.shape[0] else []
+        return rows, None, flags
+    return rows, Unseen(np.array(unseen_rows, dtype=np.int64), Texts.from_strings(unseen_names)), flags
 
 
 def _split(

@@ -10,6 +10,7 @@ _CLASS[ord("0") : ord("9") + 1] = _DIGIT
 _CLASS[[ord(" "), ord("\t")]] = _SPACE
 _CLASS[ord("\n")], _CLASS[ord(":")], _CLASS[ord(".")] = _NEWLINE, _COLON, _DOT
 _MAX_DIGITS = 18  # so many decimal digits always fit int64
+_MAX_VALUE = 32  # bytes after a colon that the fast path looks at, one after the other
 
 
 class BadToken(Exception):
@@ -80,6 +81,8 @@ def _label_stops(a: np.ndarray, classes: np.ndarray, starts: np.ndarray, stops: 
     if len(colons) != len(starts) or (colons <= starts).any() or (colons + 1 >= stops).any():
         return None
     long = stops - colons > 2
+    if (stops - colons).max(initial=0) > _MAX_VALUE:
+        return None
     if (a[colons + 1] != ord("1")).any() or len(dots) != long.sum() or (dots != colons[long] + 2).any():
         return None
     for ahead in range(3, int((stops - colons).max()) if len(colons) else 0):
@@ -133,7 +136,9 @@ def _label(token: bytes) -> int:
 
 
 def _is_one(value: bytes) -> bool:
+    if b"." in value and b"e" not in value.lower():
+        value = value.rstrip(b"0")  # any number of them, which float would have to read
     try:
-        return b"_" not in value and float(value) == 1.0
+        return len(value) < 400 and b"_" not in value and float(value) == 1.0
     except ValueError:
         return False

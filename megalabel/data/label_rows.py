@@ -157,6 +157,12 @@ def check_count(texts: Texts, texts_file: Path, rows: LabelRows) -> None:
     )
 
 
+def filter_file(folder: Path, side: str) -> Path | None:
+    """The file of the filter pairs of a split ("trn" or "tst"), or None."""
+    other = {"trn": "train", "tst": "test"}[side]
+    return find_file(folder, f"{side}_filter_labels.txt", f"filter_labels_{other}.txt")
+
+
 def read_filter(folder: Path, side: str, shape: tuple[int, int], findings: Findings) -> np.ndarray | None:
     """Reads the filter pairs of a split.
 
@@ -169,8 +175,7 @@ def read_filter(folder: Path, side: str, shape: tuple[int, int], findings: Findi
     Returns:
         (F, 2) int64 pairs (row, label), or None where there is no such file.
     """
-    other = {"trn": "train", "tst": "test"}[side]
-    path = find_file(folder, f"{side}_filter_labels.txt", f"filter_labels_{other}.txt")
+    path = filter_file(folder, side)
     if path is None:
         return None
     rows, _ = read_label_rows(path, findings)

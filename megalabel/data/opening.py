@@ -1,14 +1,7 @@
 """Detects which format a folder or a file has, and reads it.
 
-| format | files, each plain or .gz (the test split is optional) |
-|---|---|
-| raw | trn_X.txt, trn_X_Y.txt, Y.txt (optional), tst_X.txt, tst_X_Y.txt |
-| lf-json | trn.json, lbl.json, tst.json |
-| jsonl | train.jsonl, test.jsonl, labels.txt or Y.txt (optional); or one .jsonl, .ndjson or .json file |
-| csv | train.csv, test.csv, labels.txt (optional); or one .csv file |
-| parquet | train.parquet, test.parquet, labels.txt (optional); or one .parquet file (never .gz) |
-| annif | train.tsv, vocab.tsv, test.tsv; or one .tsv file beside its vocab.tsv |
-| xmlrepo | train.txt, test.txt, Y.txt (optional); or one .txt file |
+`docs/data-formats.md` lists the formats and their files; `megalabel.data.formats` is their registry. Where a
+folder holds texts and bags of words, the texts are read. A folder `raw_text` has the name of the folder around it.
 
 Each folder may also hold trn_filter_labels.txt and tst_filter_labels.txt (or filter_labels_train.txt and
 filter_labels_test.txt), which list pairs `row label`. Reading is strict: Windows line ends, a byte order mark and
@@ -19,39 +12,75 @@ Test labels that no training text has: where a list of labels (Y.txt, lbl.json, 
 says which labels exist, every one of them has a column, whether training has it or not. A test name outside that
 list, or a test label outside the training labels where there is no list, gets no column. It is kept in
 `Split.unseen`, so that metrics can count it. An *id* outside a list is an error.
+
+What the files do not say is guessed where the data are evident (the separator of labels in a cell, rows of zeros
+and ones), and every guess is a notable finding of the data set; `ReadOptions` states it instead.
 """
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
+from megalabel.data.file_bytes import kind_of
 from megalabel.data.findings import Findings
 from megalabel.data.formats import FORMATS
-from megalabel.data.formats.contract import Format, Source
+from megalabel.data.formats.contract import Format, Found, Source
 from megalabel.data.text_lines import find_file
 from megalabel.data.types import CorpusData
 from megalabel.errors import DataError, SettingError
+from megalabel.storage.paths import as_path
 
-_RAW_PARTS = ("trn_", "tst_", "Y.txt", "trn.json", "tst.json", "lbl.json", "filter_labels_")
+_PARTS = (
+    "trn_", "tst_", "Y.txt", "Y.t", "X.t", "trn.json", "tst.json", "lbl.json", "trn.raw.", "tst.raw.", "lbl.raw.",
+    "filter_labels_", "train_raw_texts", "test_raw_texts", "train_labels", "test_labels",
+)  # fmt: skip
+_USUAL = ("raw", "lf-json", "jsonl", "csv", "parquet", "annif", "xmlrepo")  # what an error names
+_INNER = ("raw_text",)  # folders of texts inside the folder that has the name of the data set
 
 
-def read_data(
+def read_data(path: str | Path, *, name: str | None = None, findings: Findings | None = None) -> CorpusData:
+    """Reads the data set at a path; `findings` collects irregularities and says how to read. See `Corpus.open`."""
+    findings = findings or Findings()
+    source, chosen = locate(path, name=name, format=findings.options.format, findings=findings)
+    return replace(read_located(source, chosen, findings), notes=findings.taken())
+
+
+def read_located(source: Source, chosen: Format, findings: Findings) -> CorpusData:
+    """Reads a data set that `locate` found.
+
+    Raises:
+        DataError: as the reader of the format; also for data that do not fit into memory.
+    """
+    options = findings.options
+    if options.text_parts is not None:
+        source = replace(source, parts=options.text_parts)
+    try:
+        return chosen.read(replace(source, separator=options.text_separator), findings)
+    except (MemoryError, OverflowError, RecursionError) as error:
+        raise DataError(
+            f"cannot be read ({type(error).__name__}{f': {error}' if str(error) else ''})",
+            wanted="data that fit into memory",
+            next_step="check that the numbers of the header and the ids are right, or read a part of the data",
+            where=source.train,
+        ) from error
+
+
+def locate(
     path: str | Path, *, name: str | None = None, format: str | None = None, findings: Findings | None = None
-) -> CorpusData:
-    """Reads the data set at a path; `findings` collects irregularities. See `Corpus.open`."""
-    source, chosen = locate(path, name=name, format=format)
-    return chosen.read(source, findings or Findings())
-
-
-def locate(path: str | Path, *, name: str | None = None, format: str | None = None) -> tuple[Source, Format]:
+) -> tuple[Source, Format]:
     """Finds the files of the data set at a path, and their format.
+
+    `findings` learns what was chosen among several formats.
 
     Raises:
         DataError: there is no data set, one of an unknown format, or several.
-        SettingError: there is no format of that name.
+        SettingError: there is no format of that name, or `path` is no path.
     """
+    path = as_path(path, "data")
     try:
-        return _locate(Path(path), name, format)
+        return _locate(path, name, format, findings or Findings())
     except OSError as error:
         raise DataError(
             f"cannot be read ({error.strerror or error})",
@@ -61,9 +90,16 @@ def locate(path: str | Path, *, name: str | None = None, format: str | None = No
         ) from error
 
 
-def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
+def _locate(path: Path, name: str | None, format: str | None, findings: Findings) -> tuple[Source, Format]:
     if format is not None and format not in FORMATS:
         raise SettingError.choice("format", format, FORMATS)
+    if not path.is_file() and not path.is_dir() and os.path.lexists(path):
+        raise DataError(
+            f"this is {kind_of(path)}",
+            wanted="a folder or a file of texts with labels",
+            next_step="write the data to a file first",
+            where=path,
+        )
     if not path.exists():
         raise DataError(
             "there is no such file or folder",
@@ -73,26 +109,57 @@ def _locate(path: Path, name: str | None, format: str | None) -> tuple[Source, F
         )
     if path.is_file():
         return _locate_file(path, name, format)
-    candidates = {f.name: file for f in FORMATS.values() if (file := find_file(path, f.train)) is not None}
-    if format is not None:
-        candidates = {n: file for n, file in candidates.items() if n == format}
-    if len(candidates) > 1:
-        raise DataError(
-            f"found several data sets: {', '.join(f'{file.name} ({n})' for n, file in candidates.items())}",
-            wanted="one",
-            next_step='choose one with format="...", or keep only one in the folder',
-            where=path,
-        )
+    candidates = _candidates(path, format)
+    if format is None and all(f.bag for f, _ in candidates) and _unlabeled_texts(path):
+        raise _no_data_set(path)  # rather than a bag of words whose texts lie beside it
+    chosen, found = _choose(path, candidates, findings)
+    return Source(found.folder, found.train, found.test, name or set_name(path)), chosen
+
+
+def set_name(path: Path) -> str:
+    """The name of the data set in a folder: that of the folder, or of the one around it if that one is generic."""
+    folder = path.resolve()
+    return folder.parent.name if folder.name in _INNER and folder.parent.name else folder.name
+
+
+def _candidates(path: Path, format: str | None) -> list[tuple[Format, Found]]:
+    """The formats that a folder or, where it has none, a folder of texts inside it could be read as."""
+    formats = [f for f in FORMATS.values() if format in (None, f.name)]
+    inner = [path / name for name in _INNER if (path / name).is_dir()]
+    found = [
+        (f, there) for folder in (path, *inner) for f in formats if (there := f.find(folder, format is not None))
+    ]
+    outer_texts = any(not f.bag and there.folder == path for f, there in found)
+    return [(f, there) for f, there in found if there.folder == path or not outer_texts]
+
+
+def _choose(path: Path, candidates: list[tuple[Format, Found]], findings: Findings) -> tuple[Format, Found]:
+    """The only candidate, or the only one with texts beside bags of words."""
     if not candidates:
         raise _no_data_set(path)
-    chosen, train = next((FORMATS[n], file) for n, file in candidates.items())
-    return Source(path, train, find_file(path, chosen.test), name or path.resolve().name), chosen
+    bags = [(f, there) for f, there in candidates if f.bag]
+    texts = [(f, there) for f, there in candidates if not f.bag]
+    rest = texts or bags
+    if len(rest) > 1:
+        raise DataError(
+            f"found several data sets: {', '.join(f'{there.train.name} ({f.name})' for f, there in rest)}",
+            wanted="one",
+            next_step='choose one with format="..." (--format), or keep only one in the folder',
+            where=path,
+        )
+    if texts and bags:
+        left = ", ".join(f"{there.train.name} ({f.name})" for f, there in bags)
+        chosen, there = rest[0]
+        read = f"{there.train.relative_to(path)} ({chosen.name})"
+        message = f"the texts of {read} are read, not the bags of words of {left}"
+        findings.note("taken-format", path, message, severity="info")
+    return rest[0]
 
 
 def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Source, Format]:
     """A single file is a training split, named after the file without its suffixes."""
-    plain = path.name.removesuffix(".gz")
-    if plain.startswith(_RAW_PARTS):
+    plain = path.name[:-3] if path.name.lower().endswith(".gz") else path.name
+    if plain.startswith(_PARTS):
         raise DataError(
             "this file is one part of a data set",
             wanted="the folder with all parts",
@@ -100,32 +167,40 @@ def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Sour
             where=path,
         )
     for chosen in FORMATS.values():
-        if format == chosen.name or (format is None and plain.endswith(chosen.suffixes or ("\0",))):
+        fits = plain.lower().endswith(chosen.suffixes or ("\0",)) and chosen.looks_right(path)
+        if format == chosen.name or (format is None and fits):
             return Source(path.parent, path, None, name or plain.rsplit(".", 1)[0]), chosen
-    suffixes = sorted(s for f in FORMATS.values() for s in f.suffixes)
+    suffixes = sorted({s for f in FORMATS.values() for s in f.suffixes})
     raise DataError(
         f"no format has the suffix {path.suffix!r}",
         wanted=f"one of {', '.join(suffixes)}, or these with .gz; or a folder",
-        next_step="convert the file to JSON lines with the keys text and labels",
+        next_step='say what it is with format="..." (--format), or convert it to JSON lines with text and labels',
         where=path,
     )
+
+
+def _unlabeled_texts(path: Path) -> bool:
+    """Whether a folder holds the texts of CascadeXML or Spartex, for which no format was found."""
+    return find_file(path, "train_raw_texts.txt", "train_texts.txt") is not None
 
 
 def _no_data_set(path: Path) -> DataError:
     names = sorted(p.name for p in path.iterdir())
     inside = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    subfolders = [
-        p.name for p in path.iterdir() if p.is_dir() and any(find_file(p, f.train) for f in FORMATS.values())
-    ]
-    only_test = next((f for f in FORMATS.values() if find_file(path, f.test) is not None), None)
+    subfolders = sorted(p for p in path.iterdir() if p.is_dir() and any(f.find(p) for f in FORMATS.values()))
+    only_test = next((f for f in FORMATS.values() if not f.finds and find_file(path, f.test) is not None), None)
     step = "name the files as one of these formats does, or open a single file"
-    if subfolders:
-        step = f"open {path / subfolders[0]}"
+    if _unlabeled_texts(path):
+        step = "put Y.trn.txt (ids separated by commas) or train_labels.txt (label names) beside the texts"
+    elif next(path.glob("*.arrow"), None) or next(path.glob("*/*.arrow"), None):
+        step = "write Parquet files with Dataset.to_parquet of the package datasets: Arrow files are not read"
+    elif subfolders:
+        step = f"open {subfolders[0]}"
     elif only_test is not None:
         step = f"put {only_test.train} beside {only_test.test}: the folder has a test split but no training split"
     return DataError(
         f"the folder holds no data set (it holds: {inside or 'nothing'})",
-        wanted="; or ".join(f.what for f in FORMATS.values()) + " (each also .gz)",
+        wanted="; or ".join(FORMATS[name].what for name in _USUAL) + "; `megalabel data formats` lists all",
         next_step=step,
         where=path,
     )

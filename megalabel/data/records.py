@@ -12,12 +12,16 @@ import numpy as np
 from megalabel.data.assembly import check_data, check_largest_id, make_split, note_unseen
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Source
-from megalabel.data.label_rows import LabelRows
-from megalabel.data.text_lines import empty_file, find_file
+from megalabel.data.id_forms import IdForm
+from megalabel.data.label_rows import LabelRows, filter_file
+from megalabel.data.text_lines import empty_file
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.types import CorpusData, Split, Unseen
-from megalabel.data.vocabulary import Vocabulary
+from megalabel.data.vocabulary import Vocabulary, surrogate_error
+from megalabel.data.zeros_and_ones import are_flags, as_integers
 from megalabel.errors import DataError, line_of
+
+__all__ = ["Record", "RecordReader", "data_from_records", "no_readable_line", "surrogate_error"]
 
 
 class Record(NamedTuple):
@@ -47,17 +51,25 @@ def data_from_records(
         findings: collects irregularities.
         label_texts: the label names where the vocabulary holds identifiers (Annif), else None.
     """
-    texts, rows, _ = _side(reader(source.train, findings), source.train, vocabulary, findings)
+    texts, rows, _, flags = _side(reader(source.train, findings), source.train, vocabulary, findings)
     vocabulary.stop_learning()
-    if not vocabulary.by_name and vocabulary.n_labels and find_file(source.folder, "labels.txt", "Y.txt") is None:
+    if not vocabulary.by_name and vocabulary.n_labels and vocabulary.n_listed is None:
         check_largest_id(rows, vocabulary.n_labels)
-    n_labels = vocabulary.n_labels
+    test_texts, test_rows, unseen = Texts.blank(0), None, None
+    if source.test is not None:
+        test_texts, test_rows, unseen, _ = _side(reader(source.test, findings), source.test, vocabulary, findings)
+    filtered = any(filter_file(source.folder, side) is not None for side in ("trn", "tst"))
+    form = IdForm.of(rows, test_rows, vocabulary, findings, flags=flags, filtered=filtered)
+    rows, _ = form.apply(rows, None)
+    n_labels = form.n_labels(vocabulary)
     train = make_split(source, "trn", texts, rows, n_labels, findings, "training has")
     test: Split | None = None
-    if source.test is not None:
-        texts, rows, unseen = _side(reader(source.test, findings), source.test, vocabulary, findings)
-        test = make_split(source, "tst", texts, rows, n_labels, findings, "training has", unseen)
-    names, uris = vocabulary.names(), None
+    if test_rows is not None:
+        test_rows, unseen = form.apply(test_rows, unseen)
+        if unseen is not None:
+            note_unseen(findings, test_rows, int(unseen.rows[0]), unseen.names[0], len(unseen))
+        test = make_split(source, "tst", test_texts, test_rows, n_labels, findings, "training has", unseen)
+    names, uris = form.names(vocabulary), None
     if label_texts is not None:
         names, uris = label_texts, names
     data = CorpusData(source.name, train, test, names, source.folder, uris)
@@ -66,11 +78,14 @@ def data_from_records(
 
 def _side(
     records: Iterator[Record], file: Path, vocabulary: Vocabulary, findings: Findings
-) -> tuple[Texts, LabelRows, Unseen | None]:
+) -> tuple[Texts, LabelRows, Unseen | None, bool]:
+    """The texts, their labels, those without a column, and whether a row can only be zeros and ones."""
     texts, ids, counts, lines = TextsBuilder(), array("q"), array("q"), array("q")
     unseen_rows, unseen_names = array("q"), TextsBuilder()
-    blank, first_blank = 0, 0
+    blank, first_blank, flags = 0, 0, False  # the first row with labels decides whether all are flags
     for line, text, labels in records:
+        if are_flags(labels) and (flags or not ids):
+            flags, labels = True, as_integers(labels)
         columns, unknown = vocabulary.columns(labels, file, line)
         try:
             texts.add_valid(text)
@@ -91,10 +106,9 @@ def _side(
         findings.note("blank", file, "blank text, kept as an empty text", line=first_blank, count=blank)
     rows = LabelRows(file, _int64(ids), _int64(counts), _int64(lines))
     if not unseen_rows:
-        return texts.done(), rows, None
+        return texts.done(), rows, None, flags
     unseen = Unseen(_int64(unseen_rows), unseen_names.done())
-    note_unseen(findings, rows, int(unseen.rows[0]), unseen.names[0], len(unseen))
-    return texts.done(), rows, unseen
+    return texts.done(), rows, unseen, flags
 
 
 def no_readable_line(file: Path) -> DataError:
@@ -104,16 +118,6 @@ def no_readable_line(file: Path) -> DataError:
         wanted="at least one valid line",
         next_step="correct the errors listed for it",
         where=file,
-    )
-
-
-def surrogate_error(error: UnicodeEncodeError, where: str | None) -> DataError:
-    """The error for half a surrogate pair, which no tokenizer accepts."""
-    return DataError(
-        f"the text holds half of a surrogate pair (U+{ord(error.object[error.start]):04X})",
-        wanted="text of complete characters",
-        next_step="repair the text at its source, where it was probably cut in the middle of a character",
-        where=where,
     )
 
 

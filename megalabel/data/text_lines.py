@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import zlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
+from megalabel.data.file_bytes import MAX_LINE_BYTES, chunks, kind_of
 from megalabel.data.findings import Findings
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, line_of
 
-_CHUNK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
+_UTF16_STEP = 'give encoding="utf-16" (--encoding utf-16), or convert it with: iconv -f UTF-16 -t UTF-8'
 
 
 def find_file(folder: Path, *names: str) -> Path | None:
     """The file with one of these names in a folder, plain or `.gz`, or None.
 
     Raises:
-        DataError: there are two or more such files.
+        DataError: there are two or more such files, or a name stands for something else than a file.
     """
-    there = [p for name in names for p in (folder / name, folder / f"{name}.gz") if p.is_file()]
+    paths = [p for name in names for p in (folder / name, folder / f"{name}.gz") if os.path.lexists(p)]
+    there = [p for p in paths if p.is_file()]
+    if len(there) < len(paths):
+        odd = next(p for p in paths if p not in there)
+        raise DataError(
+            f"{odd.name} is {kind_of(odd)}",
+            wanted="a file",
+            next_step="rename or remove it, or put the file in its place",
+            where=folder,
+        )
     if len(there) > 1:
         raise DataError(
             f"found {' and '.join(p.name for p in there)}",
@@ -40,18 +49,22 @@ def blocks(path: Path, findings: Findings) -> Iterator[tuple[int, bytes]]:
     A byte order mark at the start is removed and noted. Only the last block of a file may lack its newline.
 
     Raises:
-        DataError: the file cannot be read, its gzip data is truncated or damaged, or it is not UTF-8.
+        DataError: the file cannot be read, its gzip data is truncated or damaged, it is not UTF-8 (or not what
+            `findings.options.encoding` says), or a line is longer than 256 MB.
     """
-    line, held, first = 1, [], True
-    for chunk in _chunks(path):
+    line, held, n_held, first = 1, [], 0, True
+    for chunk in chunks(path, findings.options.encoding):
         if first:
             chunk, first = _check_start(path, chunk, findings), False
         cut = chunk.rfind(b"\n") + 1
         if cut == 0:
             held.append(chunk)
+            n_held += len(chunk)
+            if n_held > MAX_LINE_BYTES:
+                raise _long_line(path, line)
             continue
         block = b"".join([*held, chunk[:cut]])
-        held = [chunk[cut:]] if cut < len(chunk) else []
+        held, n_held = ([chunk[cut:]], len(chunk) - cut) if cut < len(chunk) else ([], 0)
         yield line, _check_utf8(path, line, block, findings)
         line += block.count(b"\n")
     if rest := b"".join(held):
@@ -124,59 +137,13 @@ def _note_carriage_returns(findings: Findings, path: Path, line: int, count: int
     findings.note("crlf", path, "Windows line end (CR LF), read as LF", line=line, count=count)
 
 
-def _chunks(path: Path) -> Iterator[bytes]:
-    try:
-        with path.open("rb") as file:
-            if path.suffix == ".gz":
-                yield from _inflate(path, file)
-            else:
-                while chunk := file.read(_CHUNK_BYTES):
-                    yield chunk
-    except OSError as error:
-        raise DataError(
-            f"cannot be read ({error.strerror or error})",
-            wanted="a readable file",
-            next_step="check the path and its permissions",
-            where=path,
-        ) from error
-
-
-def _inflate(path: Path, file: BinaryIO) -> Iterator[bytes]:
-    """Yields the uncompressed bytes of a gzip file of one or more members, in chunks of bounded size."""
-    inflater, line, started = zlib.decompressobj(wbits=31), 1, False
-    while raw := file.read(_CHUNK_BYTES):
-        while raw:
-            if inflater.eof:
-                raw = raw.lstrip(b"\0")  # zero padding between members
-                inflater = zlib.decompressobj(wbits=31) if raw else inflater
-                if not raw:
-                    break
-            started = True
-            try:
-                plain = inflater.decompress(raw, _CHUNK_BYTES)
-            except zlib.error as error:
-                raise DataError(
-                    f"the gzip data is damaged or not gzip at all ({error})",
-                    wanted="a complete gzip file",
-                    next_step="copy or download it again; a plain file must not be named .gz",
-                    where=line_of(path, line),
-                ) from error
-            line += plain.count(b"\n")
-            if plain:
-                yield plain
-            raw = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
-            while not inflater.eof and not raw and len(plain) == _CHUNK_BYTES:
-                plain = inflater.decompress(b"", _CHUNK_BYTES)
-                line += plain.count(b"\n")
-                if plain:
-                    yield plain
-    if started and not inflater.eof:
-        raise DataError(
-            "the gzip data ends too early: the file is truncated",
-            wanted="a complete gzip file",
-            next_step="copy or download it again",
-            where=line_of(path, line),
-        )
+def _long_line(path: Path, line: int) -> DataError:
+    return DataError(
+        f"a line of more than {MAX_LINE_BYTES >> 20} MB",
+        wanted="lines of at most that length",
+        next_step="check that the file is text, and that its lines end with a newline",
+        where=line_of(path, line),
+    )
 
 
 def _check_start(path: Path, chunk: bytes, findings: Findings) -> bytes:
@@ -184,8 +151,8 @@ def _check_start(path: Path, chunk: bytes, findings: Findings) -> bytes:
     for magic, what, step in (
         (b"\x1f\x8b", "gzip data under a name without .gz", f"rename it to {path.name}.gz"),
         (b"PK\x03\x04", "a zip archive", "unpack it first"),
-        (b"\xff\xfe", "UTF-16 text", f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"),
-        (b"\xfe\xff", "UTF-16 text", f"convert it: iconv -f UTF-16 -t UTF-8 {path.name}"),
+        (b"\xff\xfe", "UTF-16 text", _UTF16_STEP),
+        (b"\xfe\xff", "UTF-16 text", _UTF16_STEP),
     ):
         if chunk.startswith(magic):
             raise DataError(what, wanted="UTF-8 text", next_step=step, where=path)
@@ -206,14 +173,17 @@ def _check_utf8(path: Path, first_line: int, block: bytes, findings: Findings) -
         column = error.start - (block.rfind(b"\n", 0, error.start) + 1)
         bad = block[error.start]
     clean = block.decode(errors="replace").encode()
-    n_bad = sum(a != b for a, b in zip(block.split(b"\n"), clean.split(b"\n"), strict=True))
+    n_bad = 1
+    if findings.collect:
+        n_bad = sum(a != b for a, b in zip(block.split(b"\n"), clean.split(b"\n"), strict=True))
     findings.error(
         "utf8",
         path,
         DataError(
             f"byte 0x{bad:02x} at byte {column + 1} of the line is not UTF-8",
             wanted="UTF-8 text",
-            next_step="convert the file to UTF-8, for example with: iconv -f WINDOWS-1252 -t UTF-8",
+            next_step='give its encoding, for example encoding="windows-1252" (--encoding windows-1252), or '
+            "convert it with: iconv -f WINDOWS-1252 -t UTF-8",
             where=line_of(path, line),
         ),
         count=n_bad,

@@ -68,9 +68,15 @@ class Texts(Sequence[str]):
     @classmethod
     def numbers(cls, n: int) -> Texts:
         """The texts "0", "1", ..., n - 1, which serve as the names of labels without names."""
-        digits = np.char.mod("%d", np.arange(n)) if n else np.zeros(0, dtype="U1")
-        ends = np.cumsum(np.char.str_len(digits), dtype=np.int64)
-        return cls("".join(digits.tolist()).encode(), np.concatenate([[0], ends[:-1]])[:n].astype(np.int64), ends)
+        data = bytearray()
+        for first in range(0, n, 65536):  # in blocks, which need no object for each of N numbers
+            data += "".join(map(str, range(first, min(first + 65536, n)))).encode()
+        numbers = np.arange(n, dtype=np.int64)
+        lengths = np.ones(n, dtype=np.int64)
+        for power in range(1, len(str(n))):
+            lengths += numbers >= 10**power
+        ends = np.cumsum(lengths, dtype=np.int64)
+        return cls(data, ends - lengths, ends)
 
     def __len__(self) -> int:
         return len(self._starts)
@@ -107,6 +113,10 @@ class Texts(Sequence[str]):
     def lengths(self) -> np.ndarray:
         """The number of UTF-8 bytes of each text: (N,) int64."""
         return np.asarray(self._stops - self._starts)
+
+    def are_numbers(self) -> bool:
+        """Whether every text is only a number, as the names of labels that have none are."""
+        return all(text.isdigit() for text in self)
 
     @property
     def n_bytes(self) -> int:

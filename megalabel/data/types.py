@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.findings import Finding
 from megalabel.data.texts import Texts
 
 
@@ -69,6 +71,10 @@ class CorpusData:
         label_texts: the L label names; two labels may have the same name.
         path: the folder or file that the data set was read from; None for one made in memory.
         label_uris: the L identifiers of a source that has identifiers besides names (Annif vocabularies), or None.
+        findings: what reading found, such as every guess of the reader; see `Finding.notable`.
+        notes: what was chosen in reading where the files allow a choice, one sentence per choice.
+        propensity: A and B of the propensity model where the user gave them; None for those of the name.
+        opened: what was said in opening it, as keyword arguments of `Corpus.open` that JSON can hold.
     """
 
     name: str
@@ -77,6 +83,15 @@ class CorpusData:
     label_texts: Texts
     path: Path | None = None
     label_uris: Texts | None = None
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = ()
+    propensity: tuple[float, float] | None = None
+    opened: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def label_texts_are_numbers(self) -> bool:
+        """Whether every label text is only a number, which says nothing about the texts that have the label."""
+        return self.label_texts.are_numbers()
 
     @property
     def n_labels(self) -> int:

@@ -42,6 +42,21 @@ class Vocabulary:
         return self._n
 
     @property
+    def n_listed(self) -> int | None:
+        """The length of the list of labels; None if there is no list."""
+        return None if self._listed is None else len(self._listed)
+
+    @property
+    def listed(self) -> Texts | None:
+        """The list of labels, if there is one."""
+        return self._listed
+
+    @property
+    def listed_in(self) -> Path | None:
+        """The file of the list of labels."""
+        return self._listed_in
+
+    @property
     def by_name(self) -> bool:
         """Whether the labels are names; False also before the first label."""
         return bool(self._by_name)
@@ -82,11 +97,7 @@ class Vocabulary:
     def _column(self, label: object, file: Path, line: int) -> int | None:
         where = line_of(file, line)
         if isinstance(label, bool) or not isinstance(label, int | str):
-            raise DataError(
-                f"{label!r} is not a label",
-                wanted="a name (text) or an id (whole number)",
-                where=where,
-            )
+            raise _no_label(label, where)
         by_name = isinstance(label, str)
         if self._by_name is None:
             self._by_name = by_name
@@ -95,7 +106,7 @@ class Vocabulary:
         if by_name != self._by_name:
             kinds = ("a name", "ids") if by_name else ("an id", "names")
             raise DataError(
-                f"label {label!r} is {kinds[0]}, but the labels before it are {kinds[1]}",
+                f"label {_shown(label)} is {kinds[0]}, but the labels before it are {kinds[1]}",
                 wanted="only names or only ids in the whole data set",
                 where=where,
             )
@@ -134,6 +145,10 @@ class Vocabulary:
                 next_step="correct the name, complete the list, or remove the list",
                 where=where,
             )
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise surrogate_error(error, where, "label name") from None
         self._columns[name] = self._n
         self._n += 1
         return self._n - 1
@@ -141,7 +156,7 @@ class Vocabulary:
     def _of_id(self, label: int, where: str) -> int | None:
         if label < 0:
             raise DataError(
-                f"negative label id {label}",
+                f"negative label id {_shown(label)}",
                 wanted="ids of 0 or more",
                 where=where,
             )
@@ -154,7 +169,7 @@ class Vocabulary:
                 else "2**31 - 2 is the largest"
             )
             raise DataError(
-                f"names label {label}, but {limit}",
+                f"names label {_shown(label)}, but {limit}",
                 wanted="ids of labels that exist",
                 next_step="check that both files belong together and that ids count from 0",
                 where=where,
@@ -163,3 +178,37 @@ class Vocabulary:
             return None
         self._n = label + 1
         return label
+
+
+def _no_label(label: object, where: str) -> DataError:
+    """The error for a value that cannot be a label, with what is usual in its place."""
+    step = None
+    if label is None or label != label:
+        step = "drop the missing label"
+    elif isinstance(label, dict | tuple | float):
+        step = "labels have no scores: list the labels alone, those whose score is high enough"
+    elif isinstance(label, list):
+        step = "labels are one list for each text, without lists inside it"
+    return DataError(
+        f"{_shown(label)} is not a label",
+        wanted="a name (text) or an id (whole number)",
+        next_step=step,
+        where=where,
+    )
+
+
+def _shown(label: object) -> str:
+    """The label for a message; an integer of thousands of digits has no text of its own."""
+    if isinstance(label, int) and not -(10**30) < label < 10**30:
+        return f"of {label.bit_length():,} bits"
+    return repr(label)[:200]
+
+
+def surrogate_error(error: UnicodeEncodeError, where: str | None, what: str = "text") -> DataError:
+    """The error for half a surrogate pair, which no tokenizer accepts."""
+    return DataError(
+        f"the {what} holds half of a surrogate pair (U+{ord(error.object[error.start]):04X})",
+        wanted="text of complete characters",
+        next_step="repair the text at its source, where it was probably cut in the middle of a character",
+        where=where,
+    )

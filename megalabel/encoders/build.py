@@ -7,12 +7,13 @@ from typing import Any
 import torch
 
 from megalabel.data.corpus import Corpus
-from megalabel.encoders.bag import Bag, frequent_bigrams, idf_weights
+from megalabel.encoders.bag import SCALE, Bag, frequent_bigrams, idf_weights
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.start import start_tokenizer, start_vectors
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows
+from megalabel.inputs.coverage import covering
 from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
 OWN_NAMES = ("bag", "small")
@@ -26,10 +27,11 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
 
     Args:
         encoder: the name of the encoder.
-        tokenizer: "wordpiece" for the bundled tokenizer; "words" or "symbols" for one that is learned from the
-            training and label texts.
+        tokenizer: "wordpiece" for the bundled tokenizer, with further word pieces learned from the training and
+            label texts where it does not cover their script; "words" or "symbols" for one that is learned from
+            these texts alone.
         data: the corpus.
-        vocabulary: the number of tokens of a learned tokenizer.
+        vocabulary: the maximum number of learned tokens.
 
     Raises:
         SettingError: the tokenizer is unknown, or given for a pretrained encoder.
@@ -45,7 +47,7 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
             )
         return None
     if tokenizer == "wordpiece":
-        return start_tokenizer()
+        return covering(start_tokenizer(), (data.train.texts, data.label_texts), vocabulary)
     return learn_tokenizer(
         (t for texts in (data.train.texts, data.label_texts) for t in texts), vocabulary, tokenizer
     )
@@ -66,7 +68,7 @@ def bag(
         tokenizer: the tokenizer.
         rows: the training rows.
         learned: whether the tokenizer was learned, so that the vectors are random with width `dim`; else the
-            bundled vectors are used.
+            bundled vectors are used, and random ones for word pieces beyond them.
         bigram_min_count: the number of rows in which a bigram must occur to have a vector of its own; 0 for no
             bigrams.
         dim: the width of random vectors.
@@ -74,7 +76,7 @@ def bag(
     """
     n = tokenizer.vocabulary_size
     known = frequent_bigrams(rows, n, bigram_min_count) if bigram_min_count else None
-    vectors = None if learned else start_vectors()
+    vectors = None if learned else vectors_for(n)
     weights = idf_weights(rows, n, known)
     return Bag(tokenizer, vectors=vectors, dim=dim, bigrams=known, weights=weights, **arguments)
 
@@ -100,5 +102,11 @@ def small(tokenizer: TextTokenizer, *, learned: bool, max_length: int, **argumen
     if not learned:
         table: Any = encoder.model.get_input_embeddings()  # type: ignore[operator]
         with torch.no_grad():
-            table.weight.copy_(start_vectors()[:, : SMALL["hidden_size"]] * SMALL_SCALE)
+            table.weight.copy_(vectors_for(len(table.weight))[:, : SMALL["hidden_size"]] * SMALL_SCALE)
     return encoder
+
+
+def vectors_for(n: int) -> torch.Tensor:
+    """The bundled vectors, followed by random ones of the same standard deviation: (n, 256) float32."""
+    vectors = start_vectors()
+    return torch.cat([vectors, torch.randn(n - len(vectors), vectors.shape[1]) * SCALE])

@@ -13,6 +13,7 @@ from megalabel.encoders.base import Encoder
 from megalabel.encoders.hugging_face import load_pretrained, make_untrained, positions_of
 from megalabel.encoders.readout import Readout, mean
 from megalabel.encoders.weights import load_weights
+from megalabel.encoders.windows import average, split_windows
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
 
@@ -35,6 +36,8 @@ class Transformer(Encoder):
         sparse: whether the gradients of the token embeddings are sparse, for an optimizer that updates only
             their rows.
         gradient_checkpointing: whether the backward pass recomputes the activations of each layer, to save memory.
+        windows: how many windows of `window_length` tokens are read of a long text; their views are averaged.
+        window_length: the most tokens of a window, which `windows` above 1 need.
 
     Raises:
         SettingError: the readouts have different widths, or the tokenizer has more tokens than the encoder.
@@ -53,6 +56,8 @@ class Transformer(Encoder):
         token_dropout: float = 0.0,
         sparse: bool = False,
         gradient_checkpointing: bool = False,
+        windows: int = 1,
+        window_length: int = 0,
     ) -> None:
         super().__init__()
         self.model, self.tokenizer = model, tokenizer
@@ -89,6 +94,7 @@ class Transformer(Encoder):
                 next_step="use the tokenizer with which the encoder was trained",
             )
         self.max_positions, self.n_layers = positions_of(model), int(config.num_hidden_layers)
+        self.windows, self.window_length = windows, window_length
         self.gradient_checkpointing = gradient_checkpointing
         if gradient_checkpointing:
             config.use_cache = False  # this cache of decoders would only cause a warning
@@ -122,11 +128,22 @@ class Transformer(Encoder):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Maps tokens (B, T) int64 and mask (B, T) bool to views (B, V, D) float32."""
+        if self.windows > 1 and tokens.shape[1] > self.window_length:
+            tokenizer = self.tokenizer
+            cut = split_windows(tokens, mask, self.window_length, tokenizer.n_special, tokenizer.pad_id)
+            views = average(self._views(cut.tokens, cut.mask), cut, len(tokens))
+        else:
+            views = self._views(tokens, mask)
+        dropped: Tensor = self.dropout(views)
+        return dropped
+
+    def _views(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The views of texts or windows, before dropout."""
         if self.max_positions and tokens.shape[1] > self.max_positions:
             raise SettingError(
                 f"texts of {tokens.shape[1]} tokens",
                 wanted=f"at most {self.max_positions}, the number of positions of this encoder",
-                next_step="lower max_length",
+                next_step="lower max_length, or read the texts in windows (--windows)",
             )
         if self.training and self.token_dropout:
             kept = torch.rand(mask.shape, device=mask.device) >= self.token_dropout
@@ -143,8 +160,7 @@ class Transformer(Encoder):
         stacked = torch.stack(views, dim=1).float()
         if self.norm is not None:
             stacked = self.norm(stacked)
-        dropped: Tensor = self.dropout(stacked)
-        return dropped
+        return stacked
 
     def config(self) -> dict[str, Any]:
         """The Hugging Face configuration and the arguments of the class."""
@@ -159,6 +175,8 @@ class Transformer(Encoder):
             "token_dropout": self.token_dropout,
             "sparse": self.sparse,
             "gradient_checkpointing": self.gradient_checkpointing,
+            "windows": self.windows,
+            "window_length": self.window_length,
         }
 
     @classmethod

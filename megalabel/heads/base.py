@@ -48,6 +48,7 @@ class Head(nn.Module, ABC):
         reduction: whether `loss` is a sum over the texts of the batch or a mean. The training loop weights the
             micro-batches of a step accordingly.
         score_type: whether the scores of `topk` are logits or probabilities.
+        loss_name: the loss that logits belong to: the sigmoid of one is a probability for "bce" alone.
     """
 
     n_labels: int
@@ -55,6 +56,7 @@ class Head(nn.Module, ABC):
     n_views: int = 1
     reduction: Reduction = "sum"
     score_type: ScoreType = "logit"
+    loss_name: str = "bce"
 
     @abstractmethod
     def loss(self, views: Tensor, positives: Positives) -> Tensor:

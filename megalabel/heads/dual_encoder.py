@@ -59,6 +59,7 @@ class DualEncoderHead(BindsLabels, Head):
     """
 
     score_type: ScoreType = "logit"
+    loss_name = "softmax"
 
     def __init__(
         self,

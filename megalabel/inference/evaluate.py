@@ -1,77 +1,153 @@
-"""Evaluates a model on the test split of a data set."""
+"""Evaluates a model on the texts of a data set, or predictions that were stored."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
+from megalabel.data.catalog import DEFAULT_CONSTANTS, propensity_constants
 from megalabel.data.corpus import Corpus
+from megalabel.data.test_side import test_split
+from megalabel.data.types import Split
 from megalabel.errors import DataError, SettingError
+from megalabel.inference.matching import Truth, match_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier
+from megalabel.models.trained_on import TrainedOn
+from megalabel.types import TopK
+
+DEPTHS = (1, 3, 5)
+MOST_CELLS = 1 << 30  # labels of all texts together that a ranking may hold
+Say = Callable[[str], Any]
 
 
 def evaluate(
     model: Classifier,
     data: Corpus,
     *,
-    k: int | Iterable[int] = (1, 3, 5),
+    split: Split | None = None,
+    k: int | Iterable[int] = DEPTHS,
     a: float | None = None,
     b: float | None = None,
     batch_size: int = 256,
     progress: bool = False,
+    say: Say | None = None,
 ) -> dict[str, float]:
     """Computes the metrics of a model on the test split of a data set.
 
-    Filter pairs of the test split are removed before the top k is taken. Propensities come from the original
-    training labels.
+    Labels are matched by name where they are not those of the model in the same order. Filter pairs of the split
+    are removed before the top k is taken. Propensities come from the labels of the model's own training set or,
+    where a model does not know them, from the training split of the data set if its labels are those of the model;
+    without either, PSP and PSnDCG are left out.
 
     Args:
         model: the model.
-        data: the data set that the model was trained on.
+        data: the data set.
+        split: the split that is measured; default: `data.test`. For a file of test texts alone, which is opened as
+            one split: `data.train`.
         k: one or more depths of the metrics.
-        a, b: constants of the propensity model; default: those of the data set, see `Corpus.propensity_constants`.
+        a, b: constants of the propensity model; default: those of the data set or of the model's training set.
         batch_size: the number of texts that are predicted at once.
         progress: whether to show a progress bar.
+        say: gets a sentence on each label that does not match, and on metrics that are left out; default: a
+            warning where the metrics are affected.
 
     Returns:
         Metrics in percent: {"P@1": …, "PSP@5": …, …}.
 
     Raises:
         DataError: there is no test split, it holds texts where the model reads bags of words or the other way
-            around, or its labels are not those of the model.
+            around, or none of its labels is a label of the model.
         SettingError: a depth, `a`, `b` or the batch size is out of range.
     """
-    if data.test is None:
-        raise DataError(
-            f"{data.name} has no test split",
-            wanted="test texts with labels, such as tst_X.txt and tst_X_Y.txt",
-            next_step="add them, or use `predict` for texts without labels",
-            where=data.path,
+    side = test_split(data) if split is None else split
+    truth = match_labels(model.label_texts, data, side)
+    inputs = model_inputs(side, data, model.n_features)
+    depths = check_depths(k)
+    weights, why = _propensities(model.trained_on, data, truth, side, a, b)
+    notes = [*truth.notes, *([f"PSP and PSnDCG are left out: {why}"] if why else [])]
+    tell(notes, say, serious=bool(why) or truth.labels.nnz < truth.n_true.sum())
+    width = min(max(depths), len(model.label_texts))
+    if width * len(side) > MOST_CELLS:
+        raise SettingError(
+            f"k = {max(depths):,} for {len(side):,} texts", wanted="a smaller k, which fits into memory", where="k"
         )
-    check_labels(model, data)
-    inputs = model_inputs(data.test, data, model.n_features)
-    depths = [k] if isinstance(k, int) else list(k)
-    if not depths:
-        raise SettingError("k is empty", wanted="at least one depth, such as 1, 3 and 5", where="k")
-    constants = data.propensity_constants
-    weights = inverse_propensity(
-        np.asarray(data.train.labels.sum(axis=0)).ravel(),
-        len(data.train),
-        constants[0] if a is None else a,
-        constants[1] if b is None else b,
-    )
     top = model.topk(
         inputs,
-        max(depths),
-        exclude=data.test.filter,
+        width,
+        exclude=truth.filter,
         batch_size=batch_size,
         progress=f"predicting {data.name}" if progress else "",
     )
-    return measure(top, data.test.labels, k=depths, inverse_propensity=weights, n_true=data.test.n_true())
+    return measure_at(top, truth, depths, weights)
+
+
+def measure_at(top: TopK, truth: Truth, depths: list[int], weights: np.ndarray | None) -> dict[str, float]:
+    """The metrics of rankings that hold all labels where they are narrower than a depth.
+
+    Beyond the number of labels, and of true labels of any text, only P@k still changes: hits are divided by k.
+    """
+    ids, scores = top.numpy()
+    width = max(min(max(depths), max(truth.labels.shape[1], int(truth.n_true.max(initial=1)))), ids.shape[1])
+    pad = ((0, 0), (0, width - ids.shape[1]))
+    top = TopK(np.pad(ids, pad, constant_values=-1), np.pad(scores, pad, constant_values=-np.inf))
+    inside = sorted({min(depth, width) for depth in depths})
+    found = measure(top, truth.labels, k=inside, inverse_propensity=weights, n_true=truth.n_true)
+    families = list(dict.fromkeys(name.partition("@")[0] for name in found))
+    values = {}
+    for family in families:
+        for depth in depths:
+            value = found[f"{family}@{min(depth, width)}"]
+            values[f"{family}@{depth}"] = value * min(depth, width) / depth if family == "P" else value
+    return values
+
+
+def check_depths(k: int | Iterable[int]) -> list[int]:
+    """The depths, rising; SettingError for none, or one that is no whole number of at least 1."""
+    depths = [k] if not isinstance(k, Iterable) or isinstance(k, str) else list(k)
+    if not depths:
+        raise SettingError("k is empty", wanted="at least one depth, such as 1, 3 and 5", where="k")
+    for depth in depths:
+        if isinstance(depth, bool) or not isinstance(depth, (int, np.integer)) or depth < 1:
+            raise SettingError(f"k = {k!r}", wanted="whole numbers from 1 up", next_step="correct k")
+    return sorted({int(depth) for depth in depths})
+
+
+def tell(notes: list[str], say: Say | None, *, serious: bool) -> None:
+    """Passes sentences on; without anybody to tell, what affects the metrics becomes a warning."""
+    if say is not None:
+        for line in notes:
+            say(line)
+    elif serious and notes:
+        warnings.warn("; ".join(notes), stacklevel=3)
+
+
+def _propensities(
+    trained_on: TrainedOn | None, data: Corpus, truth: Truth, split: Split, a: float | None, b: float | None
+) -> tuple[np.ndarray | None, str]:
+    """The inverse propensities of the model's labels, (L,) float64, or None and why they are not known."""
+    known = trained_on
+    if known is None:
+        if split is data.train:
+            return None, "the model does not know how often training texts had its labels, nor do these texts"
+        if not truth.same_labels:
+            return None, "the model does not know how often training texts had its labels, and these differ"
+        there = TrainedOn.from_data(data)
+        counts = np.zeros_like(there.counts)
+        counts[truth.columns] = there.counts
+        known = TrainedOn(data.name, there.n_texts, counts)
+    if known.n_texts < 3:
+        return None, f"there are {known.n_texts} training texts, and propensities need 3 or more"
+    constants = data.propensity_constants
+    if constants == DEFAULT_CONSTANTS:  # the data set is not in the catalog; that of training may be
+        constants = propensity_constants(known.name)
+    a, b = constants[0] if a is None else a, constants[1] if b is None else b
+    return inverse_propensity(known.counts, known.n_texts, a, b), ""
 
 
 def check_labels(model: Classifier, data: Corpus) -> None:

@@ -2,161 +2,182 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
+import math
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.formats.xmlrepo import read_features
+from megalabel.data.formats.features import read_features
 from megalabel.errors import DataError, SettingError
+from megalabel.inference.guess import BAGS, PLAIN
+from megalabel.inference.reading import How, Row, Say, read_rows
 from megalabel.models.base import Classifier
+from megalabel.models.scores import probabilities, score_kind
+from megalabel.progress import Progress
 from megalabel.storage.files import write_bytes_atomically
 
 BLOCK = 8192  # texts that are in memory at once
+AS_IT_LOOKS = How()
+CELLS = 1 << 26  # labels of the texts of a block together, at most
 
 
-def stream_texts(path: str | Path, stream: IO[bytes] | None = None) -> Iterator[str]:
-    """Yields the texts of a file.
+class Wanted(NamedTuple):
+    """What of a ranking is written.
 
-    Args:
-        path: a file with one text per line (split at newlines only), or JSON lines with the key `text`, each
-            plain or .gz; "-" reads `stream`.
-        stream: the standard input.
-
-    Raises:
-        DataError: the file does not exist, is damaged or is not UTF-8, or a line has no text.
+    k: labels per text; all where a model has fewer.
+    probabilities: whether scores are turned into probabilities.
+    threshold: the least score of a label; None for no limit. It counts on what is written: probabilities if asked.
+    min_labels: the best labels that are written whatever their scores.
     """
-    name = str(path)
-    if name == "-":
-        assert stream is not None
-        yield from _lines(stream, "standard input", is_json=False)
-        return
-    _check_file(path)
-    plain = name.removesuffix(".gz")
-    with gzip.open(path) if name.endswith(".gz") else open(path, "rb") as file:
-        yield from _lines(file, name, is_json=plain.endswith((".jsonl", ".json")))  # type: ignore[arg-type]
+
+    k: int = 10
+    probabilities: bool = False
+    threshold: float | None = None
+    min_labels: int = 0
+
+    def check(self, model: Classifier) -> None:
+        """SettingError for values that do not fit each other or the model."""
+        model.reach(self.k)
+        if self.probabilities:
+            probabilities(model, np.zeros(1, np.float32))
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            raise SettingError.range("threshold", self.threshold)
+        if not 0 <= self.min_labels <= self.k:
+            raise SettingError.range("min_labels", self.min_labels, 0, self.k, integer=True)
+        if self.min_labels and self.threshold is None:
+            raise SettingError(
+                f"min_labels = {self.min_labels} without a threshold",
+                wanted="a threshold too, since without one all k labels are written",
+                where="min_labels",
+            )
+
+
+def stream_texts(path: str | Path, stream: IO[bytes] | None = None, how: How = AS_IT_LOOKS) -> Iterator[str]:
+    """Yields the texts of a file or, for "-", of `stream`; errors as `read_rows`."""
+    return (row.text for row in read_rows(path, stream, how, lambda line: None))
 
 
 def read_inputs(
-    model: Classifier, path: str | Path, stream: IO[bytes] | None = None
-) -> Iterator[str] | sp.csr_matrix:
-    """Reads the inputs of a model: texts as `stream_texts` does, or all rows of a bag-of-words file.
+    model: Classifier,
+    path: str | Path,
+    stream: IO[bytes] | None = None,
+    how: How = AS_IT_LOOKS,
+    say: Say = lambda line: None,
+) -> Iterator[Row] | sp.csr_matrix:
+    """Reads the inputs of a model: rows of texts as `read_rows` does, or all rows of a bag-of-words file.
 
     Raises:
-        DataError: as `stream_texts`; or the model reads bags of words and the file holds none.
+        DataError: as `read_rows`; or the model reads bags of words and the file holds none.
     """
     if model.n_features is None:
-        return stream_texts(path, stream)
+        return read_rows(path, stream, how, say)
+    file, wanted = Path(path), "a bag-of-words file, since the model was trained on bags of words"
     if str(path) == "-":
+        raise DataError("standard input", wanted=wanted, next_step="give a file with the header `N V L`")
+    if file.is_dir() or not file.exists():
+        raise DataError("a folder" if file.is_dir() else "no such file", wanted=wanted, where=path)
+    suffix = Path(file.name.lower().removesuffix(".gz")).suffix
+    if suffix not in (*PLAIN, *BAGS):
         raise DataError(
-            "standard input",
-            wanted="a bag-of-words file, since the model was trained on bags of words",
-            next_step="give a file with the header `N V L`",
+            f"a file of texts ({suffix})",
+            wanted=wanted,
+            next_step="give a file with the header `N V L`, or train a model on texts",
+            where=path,
         )
-    _check_file(path)
-    return read_features(Path(path))
+    return read_features(file)
 
 
-def write_jsonl(model: Classifier, texts: Iterable[str] | sp.csr_matrix, k: int, file: IO[str]) -> int:
-    """Writes one line per text: {"labels": [{"id": …, "label": …, "score": …}, …]}, best first.
+def write_jsonl(
+    model: Classifier,
+    texts: Iterable[Row | str] | sp.csr_matrix,
+    wanted: Wanted | int,
+    file: IO[str],
+    progress: str = "",
+) -> int:
+    """Writes one line per text, best label first, after the fields that its record has beside the text:
+
+        {"id": 7, "score_type": "probability", "labels": [{"id": …, "label": …, "score": …}, …]}
 
     Returns:
         The number of texts.
     """
     n = 0
-    for block in _blocks(texts):
-        labels, scores = model.topk(block, k).numpy()
-        for ids, row in zip(labels.tolist(), scores.tolist(), strict=True):
+    for fields, ids, scores, kind in _answers(model, texts, wanted, progress):
+        for more, labels, row in zip(fields, ids.tolist(), scores.tolist(), strict=True):
             predictions = [
                 {"id": i, "label": model.label_texts[i], "score": float(f"{s:.6g}")}
-                for i, s in zip(ids, row, strict=True)
+                for i, s in zip(labels, row, strict=True)
                 if i >= 0
             ]
-            file.write(json.dumps({"labels": predictions}, ensure_ascii=False) + "\n")
-        n += len(labels)
+            line = {**more, "score_type": kind, "labels": predictions}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        n += len(ids)
     return n
 
 
-def write_npz(model: Classifier, texts: Iterable[str] | sp.csr_matrix, k: int, path: str | Path) -> int:
-    """Writes `labels` (N, k) int64, padded with -1, and `scores` (N, k) float32; returns N."""
-    blocks = [model.topk(block, k).numpy() for block in _blocks(texts)]
+def write_npz(
+    model: Classifier,
+    texts: Iterable[Row | str] | sp.csr_matrix,
+    wanted: Wanted | int,
+    path: str | Path,
+    progress: str = "",
+) -> int:
+    """Writes `labels` (N, k) int64, padded with -1, `scores` (N, k) float32 and `score_type`; returns N.
+
+    k is at most the number of labels.
+    """
+    blocks = [(ids, scores, kind) for _, ids, scores, kind in _answers(model, texts, wanted, progress)]
     if not blocks:
-        raise DataError("no texts", wanted="at least one line", where=path)
-    labels, scores = (np.concatenate(part) for part in zip(*blocks, strict=True))
+        raise DataError("no texts", wanted="at least one text", where=path)
+    labels, scores = (np.concatenate(part) for part in list(zip(*blocks, strict=True))[:2])
     with write_bytes_atomically(path) as file:
-        np.savez(file, labels=labels, scores=scores)
+        np.savez(file, labels=labels, scores=scores, score_type=np.array(blocks[0][2]))
     return len(labels)
 
 
-def _check_file(path: str | Path) -> None:
-    if not Path(path).is_file():
-        found = "a folder" if Path(path).is_dir() else "no such file"
-        raise DataError(found, wanted="a file of texts", where=path)
+def _answers(
+    model: Classifier, texts: Iterable[Row | str] | sp.csr_matrix, wanted: Wanted | int, progress: str
+) -> Iterator[tuple[list[dict[str, Any]], np.ndarray, np.ndarray, str]]:
+    """Yields per block: the fields beside the texts, ids (n, k) int64, scores (n, k) float32, and their kind."""
+    wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
+    wanted.check(model)
+    k = model.reach(wanted.k)
+    kind = "probability" if wanted.probabilities else score_kind(model)
+    total: int | None = getattr(texts, "shape", (None,))[0]
+    with Progress(progress, total) as shown:
+        for fields, block in _blocks(texts, max(1, min(BLOCK, CELLS // k))):
+            ids, scores = model.topk(block, k).numpy()
+            if wanted.probabilities:
+                scores = probabilities(model, scores)
+            if wanted.threshold is not None:
+                out = (scores < wanted.threshold) & (np.arange(k) >= wanted.min_labels)
+                ids, scores = np.where(out, -1, ids), np.where(out, np.float32(-np.inf), scores)
+            shown.advance(len(ids))
+            yield fields, ids, np.where(ids < 0, np.float32(-np.inf), scores), kind
 
 
-def _blocks(texts: Any) -> Iterator[Any]:
-    """Yields lists of texts, or blocks of rows of a matrix."""
+def _blocks(texts: Any, size: int) -> Iterator[tuple[list[dict[str, Any]], Any]]:
+    """Yields lists of texts with the fields beside them, or blocks of rows of a matrix."""
     if sp.issparse(texts):
-        for start in range(0, texts.shape[0], BLOCK):
-            yield texts[start : start + BLOCK]
+        for start in range(0, texts.shape[0], size):
+            block = texts[start : start + size]
+            yield [{}] * block.shape[0], block
         return
-    block: list[str] = []
-    for text in texts:
-        block.append(text)
-        if len(block) == BLOCK:
-            yield block
-            block = []
-    if block:
-        yield block
-
-
-def _lines(file: IO[bytes], name: str, is_json: bool) -> Iterator[str]:
-    for number, raw in enumerate(_read_raw(file, name), 1):
-        try:
-            line = raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"bytes that are not UTF-8 ({error.reason})",
-                wanted="UTF-8",
-                next_step="convert the file, for example with iconv",
-                where=f"{name}, line {number}",
-            ) from error
-        yield _text(line, f"{name}, line {number}") if is_json else line
-
-
-def _read_raw(file: IO[bytes], name: str) -> Iterator[bytes]:
-    try:
-        yield from file
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"the file ends early or is damaged ({error})",
-            wanted="a complete gzip file",
-            next_step="copy or download it again",
-            where=name,
-        ) from error
-
-
-def _text(line: str, where: str) -> str:
-    try:
-        value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"not JSON ({error.msg})", wanted='{"text": …}', where=where) from error
-    text = value.get("text") if isinstance(value, dict) else value
-    if not isinstance(text, str):
-        raise DataError(f"no text in {line[:60]!r}", wanted='{"text": …}', where=where)
-    return text
+    rows = (row if isinstance(row, Row) else Row(row, {}) for row in texts)
+    while part := list(islice(rows, size)):
+        yield [row.fields for row in part], [row.text for row in part]
 
 
 def format_of(path: str | Path | None) -> str:
     """The format of the output by its suffix: "jsonl" (also for the standard output) or "npz"."""
-    name = str(path or "-")
-    if name == "-" or name.endswith((".jsonl", ".jsonl.gz")):
+    name = "-" if path is None else str(path)
+    if name == "-" or name.lower().endswith((".jsonl", ".jsonl.gz")):
         return "jsonl"
-    if name.endswith(".npz"):
+    if name.lower().endswith(".npz"):
         return "npz"
     raise SettingError(f"output {name!r}", wanted="a name that ends in .jsonl, .jsonl.gz or .npz")

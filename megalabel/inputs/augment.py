@@ -23,6 +23,7 @@ class Rows(Protocol):
     """n training rows, with the tokens and the positive labels of each."""
 
     lengths: np.ndarray  # (n,) int64, the number of tokens of each row
+    max_length: int  # tokens that are read of each text
 
     def __len__(self) -> int: ...
 
@@ -57,6 +58,7 @@ class TextRows:
         self.store, self.labels = store, labels
         self.keep = np.arange(len(store)) if keep is None else np.asarray(keep, dtype=np.int64)
         self.lengths = store.lengths[self.keep]
+        self.max_length = int(store.manifest["max_length"])
 
     def __len__(self) -> int:
         return len(self.keep)
@@ -88,6 +90,7 @@ class WithLabelTexts:
         self.base, self.label_store = base, label_store
         self.labels = np.arange(len(label_store)) if labels is None else np.asarray(labels, dtype=np.int64)
         self.lengths = np.concatenate([base.lengths, label_store.lengths[self.labels]])
+        self.max_length = base.max_length
 
     def __len__(self) -> int:
         return len(self.base) + len(self.labels)

@@ -14,6 +14,7 @@ from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.progress import Progress
 from megalabel.storage.files import atomic_folder, recover
 from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.paths import as_path
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus, Split
@@ -90,7 +91,7 @@ class TokenStore:
     @classmethod
     def open(cls, folder: str | Path) -> TokenStore:
         """Opens a store on disk after checking its hashes; FormatError if it is damaged."""
-        folder = Path(folder)
+        folder = as_path(folder, "folder")
         recover(folder)
         manifest = read_manifest(
             folder,

@@ -17,10 +17,13 @@ class TextTokenizer:
     """A fast tokenizer of the `tokenizers` library, with its padding id and a hash that identifies it.
 
     The post-processor of the tokenizer decides which special tokens are added.
+
+    Attributes:
+        note: a sentence on how the tokenizer was made, for the log; "" where there is nothing to tell.
     """
 
     def __init__(self, tokenizer: Tokenizer, pad_id: int = 0) -> None:
-        self.tokenizer, self.pad_id = tokenizer, pad_id
+        self.tokenizer, self.pad_id, self.note = tokenizer, pad_id, ""
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
 
@@ -60,6 +63,24 @@ class TextTokenizer:
         return int(self.tokenizer.get_vocab_size(with_added_tokens=True))
 
     @property
+    def n_special(self) -> int:
+        """The number of special tokens that are added to each text."""
+        return int(self.tokenizer.num_special_tokens_to_add(False))
+
+    @property
+    def unknown_id(self) -> int | None:
+        """The id of the token for whatever the vocabulary lacks; None where the model has none."""
+        name = getattr(self.tokenizer.model, "unk_token", None)
+        return None if name is None else self.tokenizer.token_to_id(str(name))
+
+    def unknown_parts(self, text: str) -> list[str]:
+        """The parts of a text that become unknown tokens."""
+        clean = _clean(text)
+        encoding = self.tokenizer.encode(clean)
+        ends = zip(encoding.ids, encoding.offsets, strict=True)
+        return [clean[first:last] for token, (first, last) in ends if token == self.unknown_id]
+
+    @property
     def sha256(self) -> str:
         """SHA-256 (hexadecimal) of everything that determines the ids of a text."""
         return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()
@@ -78,7 +99,7 @@ class TextTokenizer:
             SettingError: `max_length` leaves no space for a token of the text.
             DataError: a text is not a string.
         """
-        special = self.tokenizer.num_special_tokens_to_add(False)
+        special = self.n_special
         if max_length <= special:
             raise SettingError(
                 f"max_length = {max_length}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from megalabel.data.texts import Texts
 from megalabel.errors import SettingError
 from megalabel.labels.settings import TreeSettings
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[str], Any]
 LABEL_TEXTS = "label_texts_sha256"  # a key of `LabelTree.built`
+LABEL_COUNTS = "label_counts_sha256"  # another: how many training texts each label has
 
 
 def build_tree(
@@ -60,7 +63,7 @@ def build_tree(
         data=data.name, source=chosen.source, normalize=chosen.normalize, depths=list(depths),
         cluster_features=chosen.cluster_features, **chosen.words(), seed=chosen.seed, texts=int(labels.shape[0]),
         graph=chosen.walks() if chosen.graph else None, head_labels_above=chosen.head_labels_above,
-        **{LABEL_TEXTS: data.label_texts.sha256()},
+        **{LABEL_TEXTS: data.label_texts.sha256(), LABEL_COUNTS: _counts_sha256(data)},
     )  # fmt: skip
     return tree
 
@@ -69,11 +72,15 @@ def check_fits(tree: LabelTree, data: Corpus) -> None:
     """Raises SettingError unless the tree is over the labels of the corpus.
 
     A tree of `build_tree` holds a hash of its label texts; of other trees only the number of labels is compared.
+    Where one of the two has ids for names, as a bag of words beside the raw texts of the same data set, the labels
+    are the same if each has as many training texts in both.
     """
     of = f" of {tree.built['data']}" if "data" in tree.built else ""
     if tree.n_labels != data.n_labels:
         found = f"the label tree{of} has {tree.n_labels:,} labels, {data.name} has {data.n_labels:,}"
     elif tree.built.get(LABEL_TEXTS) not in (None, data.label_texts.sha256()):
+        if _same_ids(tree, data):
+            return
         found = f"the label tree{of} was built over other label texts than those of {data.name}"
     else:
         return
@@ -82,6 +89,17 @@ def check_fits(tree: LabelTree, data: Corpus) -> None:
         wanted="a tree over the labels of this data set",
         next_step=f"build one for {data.name} with `megalabel tree build`",
     )
+
+
+def _same_ids(tree: LabelTree, data: Corpus) -> bool:
+    ids = Texts.numbers(data.n_labels).sha256()
+    without_names = ids in (tree.built.get(LABEL_TEXTS), data.label_texts.sha256())
+    return without_names and tree.built.get(LABEL_COUNTS) == _counts_sha256(data)
+
+
+def _counts_sha256(data: Corpus) -> str:
+    counts = np.bincount(data.train.labels.indices, minlength=data.n_labels)
+    return hashlib.sha256(counts.astype("<i8").tobytes()).hexdigest()
 
 
 class _StepLog:

@@ -15,6 +15,7 @@ from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, Settin
 from megalabel.labels.nested import check_offsets, check_order, from_clusters, from_parents
 from megalabel.storage.files import atomic_folder, recover, write_json
 from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.paths import as_path
 
 FORMAT = 1
 
@@ -154,7 +155,7 @@ class LabelTree:
     @classmethod
     def load(cls, folder: str | Path) -> LabelTree:
         """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
-        folder = Path(folder)
+        folder = as_path(folder, "folder")
         recover(folder)
         manifest = read_manifest(
             folder,
@@ -204,7 +205,7 @@ class LabelTree:
 
 def new_folder(folder: str | Path) -> Path:
     """Returns the path if a folder can be made there; SettingError if it is not empty or lies below a file."""
-    folder = Path(folder)
+    folder = as_path(folder, "folder")
     for above in folder.parents:
         if above.is_file():
             raise SettingError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -13,11 +14,14 @@ import scipy.sparse as sp
 
 from megalabel.data.texts import Texts
 from megalabel.inputs.sparse_text import SparseText
-from megalabel.inputs.words import TokenPattern
+from megalabel.inputs.words import END, TokenPattern, split_words
 from megalabel.linear.label_texts import MIN_PRECISION, add_label_text_rows, label_text_precision
 
 CHAR_NGRAMS = 3, 5  # the least and the largest length of character n-grams
 SAMPLE = 10_000  # texts whose words are counted
+ALONE_SAMPLE, ALONE_READ = 4_000, 1_000  # texts, evenly spaced, and characters of each that are compared
+FEWEST = 100  # texts that say something about how often words repeat
+MANY_ALONE = 0.1  # fraction of texts of words of their own from which on character n-grams are used
 
 
 class TrainingRows(NamedTuple):
@@ -43,7 +47,8 @@ class WordFeatureOptions:
     Attributes:
         token_pattern: how texts are split into words; see `split_words`.
         bigrams: whether pairs of neighboring words are features.
-        char_ngrams: whether character n-grams of 3 to 5 characters are features.
+        char_ngrams: whether character n-grams of 3 to 5 characters are features: "yes", "no", or "auto", which
+            decides by `texts_of_own_words`.
         char_ngrams_max_words: use character n-grams only where the median text has at most so many words; 0 for
             any.
         vocabulary: the maximum number of features.
@@ -54,7 +59,7 @@ class WordFeatureOptions:
 
     token_pattern: TokenPattern
     bigrams: bool
-    char_ngrams: bool
+    char_ngrams: str
     char_ngrams_max_words: int
     vocabulary: int
     min_texts: int
@@ -72,17 +77,18 @@ class WordFeatureOptions:
             seed: seeds the sample of texts by which `label_texts="auto"` decides.
             say: a function that takes lines of text about what was decided and made.
         """
-        char_ngrams = self.char_ngrams and self._short_enough(texts)
-        if self.char_ngrams and not char_ngrams:
-            limit = self.char_ngrams_max_words
-            say(f"character n-grams: not used (half of the texts have more than {limit} words)")
+        char_ngrams = self._use_char_ngrams(texts, say)
         learn = functools.partial(self._learn, char_ngrams=char_ngrams)
-        text = learn(texts if self.label_texts == "no" else itertools.chain(texts, names))
+        wanted = self.label_texts
+        if wanted == "auto" and names.are_numbers():
+            wanted = "no"
+            say("label texts: not used as training rows (they are only numbers)")
+        text = learn(texts if wanted == "no" else itertools.chain(texts, names))
         x, added = text.transform(texts), text.transform([])
-        if self.label_texts != "no":
+        if wanted != "no":
             named = text.transform(names)
             precision = label_text_precision(x, labels, named, seed=seed)
-            use = self.label_texts == "yes" or precision >= MIN_PRECISION
+            use = wanted == "yes" or precision >= MIN_PRECISION
             say(
                 f"label texts: {'' if use else 'not '}used as training rows"
                 f" (for the most similar quarter of a sample, the label is correct in {precision:.0%})"
@@ -95,6 +101,18 @@ class WordFeatureOptions:
         x, labels, label_text_rows = add_label_text_rows(x, labels, added)
         say(f"features: {text.size:,} features in {x.shape[0]:,} rows, {x.nnz:,} values")
         return TrainingRows(text, x, labels, label_text_rows)
+
+    def _use_char_ngrams(self, texts: Texts, say: Callable[[str], Any]) -> bool:
+        if self.char_ngrams == "auto":
+            alone = texts_of_own_words(texts, self.token_pattern)
+            if alone >= MANY_ALONE:
+                say(f"character n-grams: used (most words of {alone:.0%} of the texts occur in no other text)")
+            return alone >= MANY_ALONE
+        if self.char_ngrams == "yes" and not self._short_enough(texts):
+            limit = self.char_ngrams_max_words
+            say(f"character n-grams: not used (half of the texts have more than {limit} words)")
+            return False
+        return self.char_ngrams == "yes"
 
     def _short_enough(self, texts: Texts) -> bool:
         """Whether the median of the texts (of a sample of the first) is short enough for character n-grams."""
@@ -111,3 +129,26 @@ class WordFeatureOptions:
             bigrams=self.bigrams,
             char_ngrams=CHAR_NGRAMS if char_ngrams else None,
         )
+
+
+def texts_of_own_words(texts: Texts, pattern: TokenPattern) -> float:
+    """The fraction of the texts (of a sample, evenly spaced) more than half of whose words occur in no other text.
+
+    In a script without blanks between words it is large, since what counts as a word is a sentence. Texts without
+    words do not count, and of fewer than 100 texts nothing can be said: 0.
+    """
+    if len(texts) < FEWEST:
+        return 0.0
+    step = max(1, -(-len(texts) // ALONE_SAMPLE))
+    sets: list[set[str]] = []
+    current: set[str] = set()
+    for word in split_words((texts[i][:ALONE_READ] for i in range(0, len(texts), step)), pattern):
+        if word == END:
+            sets.append(current)
+            current = set()
+        else:
+            current.add(word)
+    counts = Counter(itertools.chain.from_iterable(sets))
+    some = [words for words in sets if words]
+    alone = [sum(counts[word] == 1 for word in words) > len(words) / 2 for words in some]
+    return sum(alone) / max(len(alone), 1)

@@ -58,5 +58,15 @@ def inverse_propensity(label_counts: np.ndarray, n_texts: int, a: float = 0.55, 
             next_step="count the original training texts, without added label texts",
             where="label_counts",
         )
-    c = (math.log(n_texts) - 1.0) * (b + 1.0) ** a
+    try:
+        c = (math.log(n_texts) - 1.0) * (b + 1.0) ** a
+    except OverflowError:
+        c = math.inf
+    if not math.isfinite(c):
+        raise SettingError(
+            f"a = {a:g} and b = {b:g}, whose propensities are beyond the largest number",
+            wanted="numbers near 0.55 and 1.5",
+            next_step="correct them; published values of a are 0.5 to 0.6, those of b 0.4 to 2.6",
+            where="propensity",
+        )
     return np.asarray(1.0 + c * (counts.astype(np.float64) + b) ** -a)

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from megalabel.data.filters import FilterPairs
-from megalabel.data.texts import Texts, check_list
+from megalabel.data.texts import Texts
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
+from megalabel.models.depth import at_least_one, check_padding, reach
+from megalabel.models.find import find_model
+from megalabel.models.text_list import as_texts
+from megalabel.models.trained_on import TrainedOn
 from megalabel.progress import Progress
 from megalabel.storage import migrate
-from megalabel.storage.files import read_json, recover
+from megalabel.storage.limits import out_of_files, too_many_files
 from megalabel.storage.manifest import NAME, read_manifest
+from megalabel.storage.paths import as_path
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -42,17 +47,21 @@ class Classifier(ABC):
         n_features: V of a classifier that reads bags of words, scipy sparse rows (N, V), instead of texts; else
             None.
         score_type: whether scores are probabilities or logits.
+        loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
+        trained_on: the counts of the labels in the training set; None if they are not known.
     """
 
     label_texts: Texts
     n_features: int | None = None
     score_type: ScoreType = "probability"
+    loss_name: str = "bce"
     block_size: int = BLOCK
+    trained_on: TrainedOn | None = None
 
     def topk(
         self,
-        texts: Sequence[str] | sp.csr_matrix,
+        texts: Iterable[str] | sp.csr_matrix,
         k: int = 10,
         *,
         exclude: np.ndarray | None = None,
@@ -62,19 +71,22 @@ class Classifier(ABC):
         """The k best labels of each text, best first, as numpy arrays (N, k); ties go to the lower label id.
 
         Args:
-            texts: N texts, as a list even for a single text; rows (N, V) if `n_features` is not None.
-            k: labels per text. If it exceeds L, the rest is -1 with score -inf.
+            texts: N texts, as `as_texts` reads them: a list even for a single text, a column of a table, a
+                generator; rows (N, V) if `n_features` is not None.
+            k: labels per text. If it exceeds L, the rest is -1 with score -inf; only L are computed.
             exclude: (F, 2) pairs (row, label) that are left out of the rankings.
             batch_size: number of texts that are scored together.
             progress: the title of a progress bar; "" for none.
 
         Raises:
-            SettingError: k or batch_size is below 1, or pairs have rows outside 0 to N - 1.
-            DataError: texts instead of rows or the reverse, rows of another width, NaN or inf.
+            SettingError: k or batch_size is below 1, the padding of k alone would fill the memory, or pairs have
+                rows outside 0 to N - 1.
+            DataError: a table or a set instead of a list of texts, texts instead of rows or the reverse, rows of
+                another width, NaN or inf.
         """
 
         def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
-            return self.rank(texts, k, exclude=exclude, batch_size=batch_size, advance=advance)
+            return self.rank(texts, self.reach(k), exclude=exclude, batch_size=batch_size, advance=advance)
 
         at_least_one("batch_size", batch_size)
         return self.in_blocks(texts, k, rank, exclude=exclude, progress=progress)
@@ -82,18 +94,25 @@ class Classifier(ABC):
     def in_blocks(
         self, texts: Any, k: int, rank: Rank, *, exclude: np.ndarray | None = None, progress: str = ""
     ) -> TopK:
-        """Checks the arguments of `topk` and calls `rank` for each block of texts."""
+        """Checks the arguments of `topk` and calls `rank` for each block of texts; it may return fewer labels."""
         at_least_one("k", k)
         texts = self.check_texts(texts)
         n = len(texts) if self.n_features is None else texts.shape[0]
+        check_padding(k, len(self.label_texts), n)
         forbidden = FilterPairs(exclude, n)
         ids, scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
         with Progress(progress, n) as shown:
             for start in range(0, n, self.block_size):
                 rows = slice(start, min(start + self.block_size, n))
                 excluded = forbidden.block(rows.start, rows.stop)
-                ids[rows], scores[rows] = rank(texts[rows], rows, excluded, shown.advance).numpy()
+                found = rank(texts[rows], rows, excluded, shown.advance).numpy()
+                width = found[0].shape[1]
+                ids[rows, :width], scores[rows, :width] = found
         return TopK(ids, scores)
+
+    def reach(self, k: int) -> int:
+        """The number of labels that are computed where k are asked for: no more than there are."""
+        return reach(k, len(self.label_texts))
 
     @abstractmethod
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
@@ -103,8 +122,7 @@ class Classifier(ABC):
         """Returns the texts, or rows, in the form that `rank` takes; DataError if they have another type."""
         if self.n_features is not None:
             return BagOfWords(self.n_features).check(texts)
-        check_list(texts)
-        return texts
+        return as_texts(texts)
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
@@ -121,9 +139,9 @@ class Classifier(ABC):
     ) -> Self:
         """Reads a model that `save` wrote, after checking it."""
 
-    def predict(self, texts: Sequence[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
-        """The names and scores of the k best labels of each text."""
-        ids, scores = self.topk(texts, k).numpy()
+    def predict(self, texts: Iterable[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
+        """The names and scores of the k best labels of each text, or of all labels if there are fewer."""
+        ids, scores = self.topk(texts, self.reach(k)).numpy()
         return [
             [(self.label_texts[int(i)], float(s)) for i, s in zip(row, values, strict=True) if i >= 0]
             for row, values in zip(ids, scores, strict=True)
@@ -141,13 +159,18 @@ def load(
         trust: modules outside megalabel from which parts of the model may come.
 
     Raises:
-        FormatError: there is no model, or it is damaged.
+        FormatError: there is no model, it is damaged, or the run is not finished.
+        SettingError: the argument is no path, or this process may open no more files.
     """
-    folder = model_folder(folder)
-    manifest = read_json(folder / NAME, next_step=RESTORE_FOLDER) if (folder / NAME).is_file() else {}
-    kind = migrate.model_manifest(manifest).get("model", DEFAULT)
-    found: type[Classifier] = named_class(str(kind), Classifier, trust, folder)
-    return found.load(folder, device=device, trust=trust)
+    try:
+        found_in, manifest = find_model(folder)
+        kind = migrate.model_manifest(manifest).get("model", DEFAULT)
+        found: type[Classifier] = named_class(str(kind), Classifier, trust, found_in)
+        return found.load(found_in, device=device, trust=trust)
+    except (FormatError, OSError) as error:
+        if out_of_files(error):
+            raise too_many_files(folder) from error
+        raise
 
 
 def read_model_manifest(
@@ -171,47 +194,16 @@ def read_model_manifest(
     return manifest
 
 
-def model_folder(folder: str | Path) -> Path:
-    """The folder itself or the model folder of a run folder; recovers from an interrupted save.
-
-    Raises:
-        FormatError: there is no such folder, or the run in it has no model yet.
-    """
-    given = folder = Path(folder)
-    if not (folder / NAME).exists() and (folder / "recipe.json").exists():
-        folder = folder / "model"
-    recover(folder)
-    if not given.exists():
-        raise FormatError(
-            "there is no such folder",
-            wanted="a run folder or a model folder",
-            next_step="correct the path, or train a run with `megalabel train`",
-            where=given,
-        )
-    if folder != given and not folder.exists():
-        raise FormatError(
-            "the run has no model yet",
-            wanted="a run that is finished, or has been validated once",
-            next_step="give its `megalabel train` command again: it goes on",
-            where=given,
-        )
-    return folder
-
-
-def at_least_one(name: str, value: int) -> None:
-    """Raises SettingError unless the value is a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{name} = {value!r}", wanted="a whole number of at least 1")
-
-
-def check_room(folder: Path) -> None:
-    """Raises SettingError if a model cannot be saved in a folder: a file, or a folder with other content."""
+def check_room(folder: str | Path) -> Path:
+    """Returns the folder if a model can be saved there; SettingError for a file or a folder with other content."""
+    folder = as_path(folder, "folder")
     empty = folder.is_dir() and not any(folder.iterdir())
     if folder.exists() and not empty and not (folder / NAME).is_file():
         raise SettingError(
             f"{folder} contains something that is not a model",
             wanted="a new folder, or one with an older model",
         )
+    return folder
 
 
 def class_name(part: object) -> str:

@@ -16,9 +16,9 @@ from megalabel.models.base import (
     check_room,
     class_name,
     load,
-    model_folder,
     read_model_manifest,
 )
+from megalabel.models.find import model_folder
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import reading, write_manifest
@@ -41,6 +41,8 @@ class Ensemble(Classifier):
             some bags of words, or the mixture has another number of weights.
     """
 
+    loss_name = "mixture"
+
     def __init__(self, parts: Sequence[Classifier], mixture: Mixture | None = None) -> None:
         _check_alike(parts)
         self.parts = tuple(parts)
@@ -59,6 +61,7 @@ class Ensemble(Classifier):
                 where="weights",
             )
         self.label_texts, self.n_features = parts[0].label_texts, parts[0].n_features
+        self.trained_on = next((part.trained_on for part in parts if part.trained_on is not None), None)
 
     def rankings(
         self,
@@ -82,8 +85,7 @@ class Ensemble(Classifier):
 
     def save(self, folder: str | Path) -> None:
         """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
-        folder = Path(folder)
-        check_room(folder)
+        folder = check_room(folder)
         with atomic_folder(folder) as new:
             for i, part in enumerate(self.parts):
                 part.save(new / f"part{i}")

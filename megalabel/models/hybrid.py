@@ -22,12 +22,13 @@ from megalabel.models.base import (
     Classifier,
     check_room,
     class_name,
-    model_folder,
     read_model_manifest,
 )
+from megalabel.models.find import model_folder
 from megalabel.models.linear import CPU, load_trees, save_trees
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import reading, write_manifest
 from megalabel.types import ScoreType, TopK
@@ -51,6 +52,8 @@ class HybridClassifier(Classifier):
         SettingError: there are no word trees, trees have other features, inputs or labels, or the mixture has
             another number of weights.
     """
+
+    loss_name = "mixture"
 
     def __init__(
         self,
@@ -104,11 +107,11 @@ class HybridClassifier(Classifier):
 
     def save(self, folder: str | Path) -> None:
         """Writes all parts; an older model there is replaced. SettingError if anything else is there."""
-        folder = Path(folder)
-        check_room(folder)
+        folder = check_room(folder)
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             self.text.save(new / "text")
+            save_trained_on(new, self.trained_on)
             facts = {
                 "model": class_name(self),
                 "n_labels": len(self.label_texts),
@@ -133,7 +136,9 @@ class HybridClassifier(Classifier):
         with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
             joint = load_trees(folder, "joint", text.n_word_features, manifest["joint_trees"])
             words = load_trees(folder, "words", text.size, manifest["word_trees"])
-            return cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
+            model = cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
+        model.trained_on = load_trained_on(folder, len(model.label_texts)) or base.trained_on
+        return model
 
 
 def scaled_embeddings(model: NeuralClassifier, texts: Sequence[str], scale: float) -> np.ndarray:

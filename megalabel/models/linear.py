@@ -23,10 +23,11 @@ from megalabel.models.base import (
     Classifier,
     check_room,
     class_name,
-    model_folder,
     read_model_manifest,
 )
+from megalabel.models.find import model_folder
 from megalabel.models.label_names import NAMES, load_names, save_names
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import reading, write_manifest
 from megalabel.types import TopK
@@ -70,12 +71,12 @@ class LinearClassifier(Classifier):
 
     def save(self, folder: str | Path) -> None:
         """Writes features, trees and names; an older model there is replaced. SettingError otherwise."""
-        folder = Path(folder)
-        check_room(folder)
+        folder = check_room(folder)
         with atomic_folder(folder) as new:
             if isinstance(self.text, SparseText):
                 self.text.save(new / "text")
             save_names(new, self.label_texts)
+            save_trained_on(new, self.trained_on)
             shapes = save_trees(new, "tree", self.trees)
             facts = {"trees": shapes, "n_labels": len(self.label_texts), "n_features": self.n_features}
             write_manifest(new, FORMAT, {"model": class_name(self), **facts})
@@ -92,7 +93,9 @@ class LinearClassifier(Classifier):
         with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
             text = learned or BagOfWords(size)
             trees = load_trees(folder, "tree", text.size, manifest["trees"])
-            return cls(text, trees, load_names(folder))
+            model = cls(text, trees, load_names(folder))
+        model.trained_on = load_trained_on(folder, len(model.label_texts))
+        return model
 
 
 def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from megalabel.data.filters import FilterPairs
-from megalabel.data.texts import Texts, check_list
+from megalabel.data.texts import Texts
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.labels import LabelTexts
@@ -26,14 +26,16 @@ from megalabel.models.base import (
     FORMAT,
     Advance,
     Classifier,
-    at_least_one,
     check_room,
     class_name,
-    model_folder,
     read_model_manifest,
 )
+from megalabel.models.depth import at_least_one
+from megalabel.models.find import model_folder
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural_parts import load_parts, with_n_labels
+from megalabel.models.text_list import as_texts
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
 from megalabel.storage.tensors import fill, save_tensors
@@ -65,7 +67,7 @@ class NeuralClassifier(Classifier):
         label_side: LabelTexts | None = None,
     ) -> None:
         self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_names, max_length
-        self.label_side, self.score_type = label_side, head.score_type
+        self.label_side, self.score_type, self.loss_name = label_side, head.score_type, head.loss_name
         if label_side is not None:
             for part in having(head, BindsLabels):
                 part.bind(label_side)
@@ -100,9 +102,9 @@ class NeuralClassifier(Classifier):
         return self
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str], *, batch_size: int = 256) -> np.ndarray:
-        """The views of each text: (N, V, D) float32."""
-        check_list(texts)
+    def encode(self, texts: Iterable[str], *, batch_size: int = 256) -> np.ndarray:
+        """The views of each text: (N, V, D) float32; texts and errors as those of `topk`."""
+        texts = as_texts(texts)
         at_least_one("batch_size", batch_size)
         out = np.zeros((len(texts), self.encoder.n_views, self.encoder.dim), np.float32)
         for start in range(0, len(texts), BLOCK):
@@ -115,14 +117,15 @@ class NeuralClassifier(Classifier):
         return self._rank(texts, k, exclude, batch_size, advance, None)
 
     def topk_and_embedding(
-        self, texts: Sequence[str], k: int, *, exclude: np.ndarray | None = None, batch_size: int = 256
+        self, texts: Iterable[str], k: int, *, exclude: np.ndarray | None = None, batch_size: int = 256
     ) -> tuple[TopK, np.ndarray]:
         """The result of `topk`, and the last view of each text, (N, D) float32."""
 
         def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
-            return self._rank(texts, k, exclude, batch_size, advance, embedding[rows])
+            return self._rank(texts, self.reach(k), exclude, batch_size, advance, embedding[rows])
 
         at_least_one("batch_size", batch_size)
+        texts = as_texts(texts)
         embedding = np.zeros((len(texts), self.encoder.dim), np.float32)
         return self.in_blocks(texts, k, rank, exclude=exclude), embedding
 
@@ -193,14 +196,14 @@ class NeuralClassifier(Classifier):
         Raises:
             SettingError: the folder contains something that is not a model.
         """
-        folder = Path(folder)
-        check_room(folder)
+        folder = check_room(folder)
         with atomic_folder(folder) as new:
             save_tensors(new / "encoder.safetensors", self.encoder.state_dict())
             save_tensors(new / "head.safetensors", self.head.state_dict())
             self.head.save_files(new)
             self.encoder.tokenizer.save(new)
             save_names(new, self.label_texts)
+            save_trained_on(new, self.trained_on)
             facts: dict[str, Any] = {
                 "model": class_name(self),
                 "n_labels": len(self.label_texts),
@@ -243,4 +246,5 @@ class NeuralClassifier(Classifier):
         names = load_names(folder)
         encoder, head, side = load_parts(folder, manifest, trust)
         model = cls(encoder, head, names, int(manifest["max_length"]), side)
+        model.trained_on = load_trained_on(folder, len(names))
         return model.to(device).restore(folder)

@@ -73,7 +73,7 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
         bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
     )  # fmt: skip
     labels = LabelTexts(
-        open_or_build_tokens(corpus, "lbl", encoder.tokenizer, options.max_length), encoder, shared=True
+        open_or_build_tokens(corpus, "lbl", encoder.tokenizer, rows.max_length), encoder, shared=True
     )
     head = DualEncoderHead(
         corpus.n_labels, encoder.dim, temperature=options.temperature, negatives=options.negatives,

@@ -85,6 +85,9 @@ class AuxiliaryOptions(Options):
     panel = "Label layer"
 
     auxiliary: Annotated[bool, "Also train a classifier over label clusters in early epochs."] = True
+    label_groups: Annotated[
+        str | None, Unset("of the label tree"), "Clusters in Spartex's file label_group<k>.npy."
+    ] = None
     auxiliary_weight: Annotated[Fraction, "Initial loss weight; falls to 0 along half a cosine."] = 0.4
     auxiliary_epochs: Annotated[Nonnegative, "Epochs after which it is dropped."] = 15
     auxiliary_lr: Annotated[Nonnegative, "Learning rate of the auxiliary classifier."] = 5e-4

@@ -35,7 +35,9 @@ class FeatureOptions(Options):
         Literal["letters", "words", "signs", "symbols"], "letters: words only; symbols: split at blanks."
     ] = "letters"
     bigrams: Annotated[bool, "Pairs of neighboring words are features too."] = True
-    char_ngrams: Annotated[bool, "Parts of words of 3 to 5 letters are features too."] = False
+    char_ngrams: Annotated[
+        Literal["auto", "yes", "no"], "Parts of words, 3 to 5 letters, too; auto: where words do not repeat."
+    ] = "auto"
     char_ngrams_max_words: Annotated[Size, "Only where the median text has at most so many words; 0: any."] = 0
     vocabulary: Annotated[int, at_least(3), "Maximum number of features, most frequent first."] = 1_000_000
     min_texts: Annotated[Count, "Minimum number of texts a feature must occur in."] = 1

@@ -40,10 +40,17 @@ class TokenOptions(Options):
 
     encoder: Annotated[str, "bag, small, or a pretrained one: folder, package's model or hub name."] = "bag"
     tokenizer: Annotated[
-        Literal["wordpiece", "words", "symbols"], "Of bag and small; words, symbols: learned."
+        Literal["wordpiece", "words", "symbols"], "Of bag and small; words and symbols: learned from the texts."
     ] = "wordpiece"
-    vocabulary: Annotated[int, at_least(3), "Maximum number of tokens of a learned tokenizer."] = 100_000
-    max_length: Annotated[Count, "Tokens read of each text."] = 128
+    vocabulary: Annotated[int, at_least(3), "Maximum number of learned tokens."] = 100_000
+    max_length: Annotated[Size, "Tokens read of each text; 0: as many as nearly all texts have."] = 128
+    windows: Annotated[Count, "Windows of max_length tokens that a transformer reads and averages."] = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.windows > 1 and not self.max_length:
+            raise conflict("windows", "windows and max_length = 0", "a max_length above 0 for windows")
+        refuse_for_a_bag(self, "windows", self.windows > 1)
 
 
 class TextOptions(TokenOptions):

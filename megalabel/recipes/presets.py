@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from megalabel.data.catalog import set_key
+from megalabel.encoders.identity import same_encoder
 from megalabel.errors import SettingError
 from megalabel.training.options import Options, check_names
 
@@ -37,9 +39,10 @@ class Preset:
         return str(self.arguments.get("encoder", ANY))
 
     def fits(self, data_name: str, encoder: str | None) -> bool:
-        """Whether it is for this data set and, where one is asked for, this encoder."""
-        right_set = ANY in self.sets or data_name.lower() in (name.lower() for name in self.sets)
-        return right_set and (self.encoder == ANY or encoder in (None, self.encoder))
+        """Whether it is for this data set, in any spelling, and this encoder or a copy, if one is asked for."""
+        key = set_key(data_name)
+        right_set = ANY in self.sets or key in (set_key(name) for name in self.sets)
+        return right_set and (self.encoder == ANY or encoder is None or same_encoder(encoder, self.encoder))
 
 
 class Resolved(NamedTuple):

@@ -12,9 +12,11 @@ from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.readout import Readout
 from megalabel.encoders.transformer import Transformer
+from megalabel.encoders.windows import windowed_length
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows, training_rows
 from megalabel.inputs.batches import Batches, hold_out
+from megalabel.inputs.lengths import TokenCounts
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
@@ -28,7 +30,10 @@ if TYPE_CHECKING:
 
     from megalabel.data.corpus import Corpus
     from megalabel.encoders.base import Encoder
+    from megalabel.inputs.tokenizer import TextTokenizer
+    from megalabel.recipes.options import TokenOptions
 
+LONGEST = {"bag": 4096, "small": 256}  # tokens that are read at most where texts decide
 WIDTHS = {"bag": 256, "small": build.SMALL["hidden_size"]}  # of the encoders whose width is known before loading
 
 
@@ -85,13 +90,17 @@ def text_side(
     dropouts: dict[str, Any] = {"dropout": 0.0, "token_dropout": 0.0} if frozen else {
         "dropout": dropout, "token_dropout": options.token_dropout,
     }  # fmt: skip
-    transformer = {**transformer, "gradient_checkpointing": options.gradient_checkpointing, **dropouts}
+    windows = {"windows": options.windows, "window_length": options.max_length} if options.windows > 1 else {}
+    transformer = {
+        **transformer, "gradient_checkpointing": options.gradient_checkpointing, **dropouts, **windows
+    }  # fmt: skip
     encoder: Encoder | None = None
     if tokenizer is None:
         sparse = options.sparse_embedding_updates and not frozen
         encoder = Transformer.pretrained(name, sparse=sparse, weights=options.encoder_weights, **transformer)
         tokenizer = encoder.tokenizer
-    rows = training_rows(corpus, tokenizer, options.max_length, kept, options.label_texts == "yes")
+    length = tokens_read(corpus, options, tokenizer, encoder)
+    rows = training_rows(corpus, tokenizer, length, kept, reads_label_texts(corpus, options))
     if name == "bag":
         more: dict[str, Any] = {
             "bigram_min_count": options.bigram_min_count,
@@ -100,7 +109,7 @@ def text_side(
         }
         encoder = build.bag(tokenizer, rows, learned=learned, **more, **bag, **dropouts)
     elif name == "small":
-        encoder = build.small(tokenizer, learned=learned, max_length=options.max_length, **transformer)
+        encoder = build.small(tokenizer, learned=learned, max_length=options.max_length or length, **transformer)
     batches = Batches(rows, options.batch_size, options.epochs, seed=options.seed, pad_id=tokenizer.pad_id)
     return TextSide(encoder, rows, batches)
 
@@ -120,10 +129,34 @@ def last_layers(side: TextSide, options: LastLayersOptions) -> TextSide:
     return side
 
 
+def reads_label_texts(corpus: Corpus, options: EncoderTrainingOptions) -> bool:
+    """Whether label texts are rows to train on: as the option says, but never if they are only numbers."""
+    return options.label_texts == "yes" and not corpus.label_texts_are_numbers
+
+
+def tokens_read(
+    corpus: Corpus, options: TokenOptions, tokenizer: TextTokenizer, encoder: Encoder | None = None
+) -> int:
+    """How many tokens of a text are read: `max_length`, that of all windows, or what nearly all texts have.
+
+    Args:
+        corpus: the data set.
+        options: the options of the recipe.
+        tokenizer: the tokenizer of the encoder.
+        encoder: a pretrained encoder, which may have a largest number of positions.
+    """
+    if options.windows > 1:
+        return windowed_length(options.max_length, options.windows, tokenizer.n_special)
+    if options.max_length:
+        return options.max_length
+    most = LONGEST.get(options.encoder) or min(getattr(encoder, "max_positions", 0) or 512, 512)
+    return TokenCounts.of(tokenizer, corpus.train.texts).fitting(most)
+
+
 def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, Any]:
     """The fields of `Recipe` that are options of every recipe that trains an encoder."""
     return {
-        "max_length": options.max_length,
+        "max_length": 0 if options.windows > 1 else options.max_length,
         "validation": held,
         "patience": options.patience,
         "selection_metric": options.selection_metric,
@@ -157,7 +190,7 @@ def token_optimizer(encoder: nn.Module, options: EncoderTrainingOptions) -> Lazy
 def planned_steps(corpus: Corpus, kept: np.ndarray, options: EncoderTrainingOptions) -> tuple[int, int]:
     """Optimizer steps per epoch and of the run, as `Batches` counts them, before a text is tokenized."""
     n = len(kept)
-    if options.label_texts == "yes":
+    if reads_label_texts(corpus, options):
         n += sum(bool(name.strip()) for name in corpus.label_texts)
     batches = Batches(cast(Rows, range(n)), options.batch_size, options.epochs)  # which only counts them as yet
     return batches.per_epoch, batches.steps

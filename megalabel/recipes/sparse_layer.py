@@ -87,6 +87,7 @@ def build_head(
     counts: np.ndarray,
     n_texts: int,
     tree: LabelTree | None,
+    groups: np.ndarray | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """The label layer with its wrappers, and the optimizers of all of these by name.
 
@@ -97,6 +98,7 @@ def build_head(
         counts: training texts per label, (L,) int64.
         n_texts: number of training texts.
         tree: the label tree, where auxiliary or groups need one.
+        groups: the cluster of each label for the auxiliary, (L,) int64; None for those of the tree.
     """
     head: Any = label_layer(
         counts, n_texts, options.projection_dim or dim, _order(options, counts, tree), options.dense_fraction,
@@ -116,8 +118,7 @@ def build_head(
             head.linear, options.projection_lr, options.projection_weight_decay, **as_encoder
         )
     if options.auxiliary:
-        clustered = cast("LabelTree", tree)
-        clusters = grouping.auxiliary_clusters(clustered, grouping.auxiliary_level(clustered))
+        clusters = _auxiliary_clusters(cast("LabelTree", tree)) if groups is None else groups
         weight = options.auxiliary_weight
         head = WithAuxiliary(head, torch.from_numpy(clusters), loss_weight=weight, until=plan.auxiliary_steps)
         optimizers["auxiliary"] = adamw(
@@ -133,6 +134,10 @@ def _head_optimizer(head: Any, options: SparseHeadOptions) -> Any:
         return FusedSGD(head, momentum=options.head_momentum, **rates)
     coupled = options.head_optimizer == "adam"
     return FusedAdam(head, betas=options.head_betas, eps=options.head_eps, coupled=coupled, **rates)
+
+
+def _auxiliary_clusters(tree: LabelTree) -> np.ndarray:
+    return grouping.auxiliary_clusters(tree, grouping.auxiliary_level(tree))
 
 
 def _order(options: SparseHeadOptions, counts: np.ndarray, tree: LabelTree | None) -> np.ndarray | None:

@@ -35,10 +35,12 @@ class Spartex(SparseHeadOptions, LastLayersOptions, DropoutOptions, WarmupOption
     @property
     def clustered(self) -> bool:
         """Whether the recipe needs a label tree."""
-        return self.auxiliary or (self.group > 1 and self.group_by == "tree")
+        return (self.auxiliary and not self.label_groups) or (self.group > 1 and self.group_by == "tree")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.label_groups and not self.auxiliary:
+            raise conflict("label_groups", "label_groups without auxiliary", "the clusters of an auxiliary")
         if self.tree and not self.clustered:
             users = "auxiliary, or a group above 1 with group_by tree"
             raise conflict("tree", f"tree = {self.tree!r}, which nothing here would use", f"a tree with {users}")
@@ -51,11 +53,13 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
 
     from megalabel.heads.wrappers.auxiliary import without_auxiliary
     from megalabel.inputs.augment import label_counts
+    from megalabel.labels.group_file import read_groups
     from megalabel.recipes import shared, sparse_layer
     from megalabel.training.optim.groups import Optimizers
     from megalabel.training.optim.schedule import WarmupCosine
 
     tree = shared.saved_tree(options.tree, corpus) if options.tree else None
+    groups = read_groups(options.label_groups, corpus) if options.label_groups else None
     kept, held = shared.held_out(corpus, options)
     per_epoch, steps = shared.planned_steps(corpus, kept, options)
     schedule = WarmupCosine(steps, options.warmup)
@@ -73,7 +77,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     if options.clustered and tree is None:
         tree = sparse_layer.group_tree(corpus, kept, options)
     counts = label_counts(side.rows, corpus.n_labels)
-    head, of_head = sparse_layer.build_head(options, plan, encoder.dim, counts, len(side.rows), tree)
+    head, of_head = sparse_layer.build_head(options, plan, encoder.dim, counts, len(side.rows), tree, groups)
     optimizers = Optimizers(
         encoder=shared.encoder_optimizer(encoder, options, kind=options.encoder_optimizer),
         tokens=shared.token_optimizer(encoder, options),

@@ -6,32 +6,35 @@ import glob
 import hashlib
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from megalabel.errors import FormatError
+from megalabel.errors import FormatError, SettingError
+from megalabel.storage.paths import as_path
+
+# Flags of a new file: never one that is there already, and never through a link that somebody else laid.
+_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yields a new folder to fill, which replaces `path` only if the block ends without an error."""
-    path = Path(path)
+    path = as_path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.new-{os.getpid()}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    temporary = _beside(path, "new")
+    temporary.mkdir()  # fails where anything is there, a link included
     try:
         yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync(file)
         _sync(temporary)
-        replaced = path.parent / f".{path.name}.old-{os.getpid()}"
+        replaced = _beside(path, "old")
         if path.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
             path.rename(replaced)
         temporary.rename(path)
         _sync(path.parent)
@@ -51,12 +54,25 @@ def recover(path: str | Path) -> None:
 
 @contextmanager
 def write_bytes_atomically(path: str | Path) -> Iterator[BinaryIO]:
-    """Yields a file to write to, which replaces `path` only if the block ends without an error."""
-    path = Path(path)
+    """Yields a file to write to, which replaces `path` only if the block ends without an error.
+
+    A named pipe or a device is written to as it is: it cannot be replaced by a file of the same name.
+
+    Raises:
+        SettingError: `path` is no path, or a folder.
+    """
+    path = as_path(path)
+    if path.is_dir():
+        raise SettingError(f"{path} is a folder", wanted="the name of a file", next_step="add a file name to it")
+    if path.exists() and not path.is_file():
+        with open(path, "wb") as file:
+            yield file
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new-{os.getpid()}")
+    temporary = _beside(path, "new")
+    handle = os.open(temporary, _NEW, 0o666)
     try:
-        with open(temporary, "wb") as file:
+        with open(handle, "wb") as file:
             yield file
         _sync(temporary)
         temporary.replace(path)
@@ -90,9 +106,9 @@ def read_json(path: str | Path, *, next_step: str | None) -> dict[str, Any]:
         raise FormatError(
             "the file is missing", wanted="a file that megalabel wrote", next_step=next_step, where=path
         ) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too many digits, nested too deeply
         raise FormatError(
-            f"the file is damaged ({error})", wanted="JSON", next_step=next_step, where=path
+            f"the file is damaged ({str(error)[:200]})", wanted="JSON", next_step=next_step, where=path
         ) from error
     if not isinstance(value, dict):
         raise FormatError(
@@ -119,3 +135,11 @@ def _sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _beside(path: Path, kind: str) -> Path:
+    """A temporary name in the folder of `path`, which nobody can foresee."""
+    path = path if path.name not in ("", "..") else path.resolve()
+    if not path.name:
+        raise SettingError(f"{path} has no name", wanted="a file or folder in it", next_step="add a name to it")
+    return path.with_name(f".{path.name}.{kind}-{secrets.token_hex(8)}")

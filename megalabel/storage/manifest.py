@@ -43,11 +43,13 @@ def read_manifest(
                 "a file", wanted=f"the folder of a {what}", next_step="pass the folder, not a file", where=path
             )
     manifest = read_json(folder / NAME, next_step=next_step)
-    if manifest.get("format") != format:
+    found = manifest.get("format")
+    if found != format:
+        newer = isinstance(found, int) and found > format
         raise FormatError(
-            f"{what} of format {manifest.get('format')} (written by megalabel {manifest.get('version')})",
+            f"{what} of format {found} (written by megalabel {manifest.get('version')})",
             wanted=f"format {format}",
-            next_step=next_step,
+            next_step=f"install megalabel {manifest.get('version')} or later" if newer else next_step,
             where=folder,
         )
     hashes = manifest.get("sha256")

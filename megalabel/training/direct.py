@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from megalabel.models.base import Classifier, load
+from megalabel.models.trained_on import TrainedOn
 from megalabel.training.log import peak_mb
 from megalabel.training.recipe import DirectRecipe
 from megalabel.training.run_folder import create_run_folder, finish
@@ -28,6 +29,7 @@ def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool)
         recipe.base_model.to(device)
     begun = time.monotonic()
     model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
+    model.trained_on = TrainedOn.from_data(recipe.data)
     model.save(out / "model")
     finish(out, {"seconds": time.monotonic() - begun, "peak_mb": peak_mb()})
     return model

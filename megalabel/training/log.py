@@ -87,7 +87,7 @@ def truncate_log(path: Path, step: int) -> None:
     """Drops the lines of a log from `step` on, which will be written again."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step(line) < step]
+    kept = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if _step(line) < step]
     temporary = path.with_suffix(".new")
     temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
     os.replace(temporary, path)
@@ -96,8 +96,8 @@ def truncate_log(path: Path, step: int) -> None:
 def _step(line: str) -> float:
     try:
         return float(json.loads(line).get("step", -1))
-    except (json.JSONDecodeError, AttributeError):
-        return float("inf")  # a line that a crash cut short
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return float("inf")  # a line that a crash cut short, or that somebody edited
 
 
 def trim_memory() -> None:

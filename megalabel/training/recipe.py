@@ -44,7 +44,7 @@ class Recipe:
     batches: the batches of the whole run.
     optimizers: one or more, which together have each trainable parameter once.
     schedule: of the learning rates.
-    max_length: tokens that are read of each text.
+    max_length: tokens that are read of each text; 0 for those of the rows of `batches`.
     validation: rows of the training side that are held out, (n,) int64, empty for none.
     patience: validations without an improvement before training stops; 0 for never.
     selection_metric: the metric, in the names of `measure`, by which the best validation is chosen.
@@ -94,6 +94,10 @@ class Recipe:
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     source_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.max_length:
+            object.__setattr__(self, "max_length", self.batches.rows.max_length)
 
     def modules(self) -> dict[str, nn.Module]:
         """Encoder, head and the further parts by name; SettingError for a part with the name of one of the two."""

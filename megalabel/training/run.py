@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,15 +18,19 @@ from megalabel.heads.base import Head
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.trained_on import TrainedOn
+from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.log import Log, peaks, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
+from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
+from megalabel.training.sizes import sizes
 
 Callback = Callable[[dict[str, Any]], Any]
 
@@ -69,9 +73,9 @@ def train(
         DataError: a loss that is NaN or infinite.
     """
     if isinstance(recipe, DirectRecipe):
-        return solve(recipe, Path(out), pick(device), quiet=quiet)
+        return solve(recipe, as_path(out, "out"), pick(device), quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
-    run = Run(recipe, Path(out), pick(device), quiet=quiet, callback=callback)
+    run = Run(recipe, as_path(out, "out"), pick(device), quiet=quiet, callback=callback)
     if create_run_folder(run.out, recipe):
         parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
         return load(run.out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
@@ -103,7 +107,7 @@ class Run:
         self.trained = out / ("model" if recipe.second_stage is None else FIRST)
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()
         self.begun = self.saved = time.monotonic()
-        self.resumed = self.fitted = False
+        self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
 
     def begin(self) -> None:
         """Moves the modules to the device, and takes up the last checkpoint or checks the recipe."""
@@ -151,6 +155,8 @@ class Run:
                 log.say(note)
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
+            for note in text_notes(recipe):
+                log.say(note)
             if position.step == steps or self._stopped():  # cut off in the second stage
                 return
             fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
@@ -168,7 +174,8 @@ class Run:
         names, side = recipe.data.label_texts, recipe.label_texts
         if side is not None:  # the head that trains needs them too
             NeuralClassifier(recipe.encoder, recipe.head, names, recipe.max_length, side)
-        return NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+        model = NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
+        return self.trained_on.attach(model)
 
     def validate(self) -> bool:
         """Measures the held-out texts, saves the model if it is the best so far; True if training should stop."""
@@ -211,18 +218,10 @@ class Run:
             model.save(self.trained)
         classifier: Classifier = model
         if recipe.second_stage is not None:
-            classifier = recipe.second_stage(model, self.log.say)
+            classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
-        weights = [t for module in recipe.modules().values() for t in module.state_dict().values()]
-        facts = {
-            "seconds": time.monotonic() - self.begun,
-            "steps": position.step,
-            **peaks(),
-            "weights_mb": _megabytes(weights),
-            "optimizers_mb": _megabytes(recipe.optimizers.tensors()),
-            "head_mb": _megabytes([*recipe.head.state_dict().values(), *recipe.optimizers.tensors(recipe.head)]),
-        }
-        finish(self.out, facts, self._best())
+        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, **peaks()}
+        finish(self.out, facts | sizes(recipe), self._best())
         return classifier
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
@@ -244,7 +243,3 @@ class Run:
             "step": self.position.best_step,
             "epoch": round(self.position.best_step / self.recipe.batches.per_epoch, 3),
         }
-
-
-def _megabytes(tensors: Iterable[torch.Tensor]) -> float:
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors) / 1e6

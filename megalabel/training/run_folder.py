@@ -40,7 +40,8 @@ def create_run_folder(out: Path, recipe: Recipe | DirectRecipe) -> bool:
 
 def data_facts(data: Corpus) -> dict[str, Any]:
     """What `recipe.json` holds of a data set."""
-    return {
+    opened = {"opened": data.opened} if data.opened else {}
+    return opened | {
         "name": data.name,
         "path": str(data.path) if data.path else None,
         "fingerprint": data.fingerprint(),
@@ -216,8 +217,13 @@ def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
 
 
 def _compared(facts: Any) -> Any:
-    """Without what may differ between two commands of one run: data may be elsewhere now."""
-    return {k: v for k, v in facts.items() if k not in ("path", *FREE)} if isinstance(facts, dict) else facts
+    """The facts without how data were opened and from where, and without options that are not set.
+
+    An older version may not have had such an option.
+    """
+    if not isinstance(facts, dict):
+        return facts
+    return {k: v for k, v in facts.items() if k not in ("path", "opened", *FREE) and v is not None}
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:

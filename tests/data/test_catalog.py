@@ -17,7 +17,13 @@ from megalabel.data.corpus import Corpus
         ("LF-WikiSeeAlso-320K", (0.5, 0.4)),
         ("Wiki10-31K", (0.55, 1.5)),
         ("Eurlex-4K", (0.55, 1.5)),
-        ("LF_Amazon-131K", (0.55, 1.5)),  # another spelling is another name
+        ("LF_Amazon-131K", (0.6, 2.6)),
+        ("lfamazontitles131k", (0.6, 2.6)),  # as Spartex spells it
+        ("LF-AmazonTitles-131K-Aug", (0.6, 2.6)),
+        ("Amazon-670K.raw", (0.6, 2.6)),
+        ("wiki500k", (0.5, 0.4)),
+        ("LF-Amazon-131", (0.55, 1.5)),
+        ("Amazon-30M", (0.55, 1.5)),
         ("my-amazon-data", (0.55, 1.5)),
     ],
 )

@@ -51,7 +51,7 @@ def test_fingerprint_sees_every_part():
         (([3], [["x"]]), "a int"),
         ((None, [["x"]]), "a NoneType"),
         ((["a"], None), "a NoneType"),
-        ((["a", "b"], np.eye(2)), "a dense array"),
+        ((["a", "b"], np.eye(2) * 2), "a dense array"),
         (("abc", [["x"]] * 3), "one string"),
         ((["\ud800"], [["x"]]), "surrogate"),
         ((["a"], [[]]), "no training text"),

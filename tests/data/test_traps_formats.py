@@ -93,7 +93,6 @@ def test_csv_traps(tmp_path, table, line, found):
     [
         ("a\tb\t<u:1>\n", 1, "'b' after the first tab"),
         ("a <u:1>\n", 1, "no tab"),
-        ("a\t<u:1>\nb\t<u:9>\n", 2, "label 'u:9' is not in"),
     ],
 )
 def test_annif_traps(tmp_path, content, line, found):

@@ -8,6 +8,7 @@ from untrained import untrained
 import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
+from megalabel.inference.evaluate import check_labels
 
 NAMES = ["w", "x", "y", "z"]
 TEXTS = ["a", "b c", "d"]
@@ -56,12 +57,12 @@ def test_labels_that_training_never_saw_count_against_recall(model):
     assert less["nDCG@3"] < whole["nDCG@3"]
 
 
-def test_other_labels_are_refused(model):
+def test_an_ensemble_is_fitted_on_the_same_labels_only(model):
     labels = [[0], [1], [2]]
     with pytest.raises(DataError, match="5 labels, the model 4"):
-        megalabel.evaluate(model, corpus(labels, names=[*NAMES, "v"]))
+        check_labels(model, corpus(labels, names=[*NAMES, "v"]))
     with pytest.raises(DataError, match=r"label 1 of corpus is 'y'.*'x'"):
-        megalabel.evaluate(model, corpus(labels, names=["w", "y", "x", "z"]))
+        check_labels(model, corpus(labels, names=["w", "y", "x", "z"]))
 
 
 def test_a_side_that_cannot_be_measured_is_refused(model):
@@ -80,7 +81,7 @@ def test_a_side_that_cannot_be_measured_is_refused(model):
     [
         (dict(k=()), "k is empty"),
         (dict(k=0), "k = 0"),
-        (dict(k=(0, 3)), "k="),
+        (dict(k=(0, 3)), "k = "),
         (dict(batch_size=0), "batch_size = 0"),
         (dict(a=-1.0), "a: -1.0"),
         (dict(b=float("nan")), "b: nan"),

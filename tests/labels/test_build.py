@@ -5,6 +5,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 from planted import planted
+from support import layouts
+from support.layouts import put
 
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
@@ -209,3 +211,15 @@ def test_synonyms_of_the_bundled_data_lie_close_together(wordnet):
     pairs = first != second  # texts with several labels: synonyms
     together = (leaf[first] == leaf[second])[pairs].mean()
     assert together > 0.4  # in the same of 512 leaves; at random 0.002
+
+
+def test_a_tree_over_the_bag_of_words_fits_the_raw_texts_of_the_same_labels(tmp_path):
+    put(tmp_path / "bow", {"train.txt": layouts.bag()})
+    raw = Corpus.open(put(tmp_path / "raw", layouts.renee()))
+    tree = build_tree(Corpus.open(tmp_path / "bow"))
+    tree.save(tmp_path / "tree")
+    check_fits(LabelTree.load(tmp_path / "tree"), raw)
+    check_fits(build_tree(raw), Corpus.open(tmp_path / "bow"))
+    other = Corpus.of(list(raw.train.texts), raw.train.labels[:, ::-1].tocsr(), list(raw.label_texts))
+    with pytest.raises(SettingError, match="other label texts"):  # as many labels, in another order
+        check_fits(tree, other)

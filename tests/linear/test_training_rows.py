@@ -19,7 +19,7 @@ def rows(label_texts, labels=LABELS, names=NAMES, texts=TEXTS, **more):
     options = dict(
         token_pattern="letters",
         bigrams=False,
-        char_ngrams=False,
+        char_ngrams="no",
         char_ngrams_max_words=0,
         vocabulary=1000,
         min_texts=1,
@@ -78,18 +78,32 @@ def test_the_lines_say_what_was_decided_and_made():
 
 def test_bigrams_and_character_ngrams_are_features():
     plain, pairs = rows("no")[0].text, rows("no", bigrams=True)[0].text
-    pieces = rows("no", char_ngrams=True)[0].text
+    pieces = rows("no", char_ngrams="yes")[0].text
     assert pairs.size > plain.size
     assert pieces.n_word_features == plain.n_word_features == plain.size < pieces.size
     assert {3, 4, 5} == {len(piece) for piece in pieces.char_ngrams}
-    assert len(rows("no", char_ngrams=True, char_ngrams_max_words=2)[0].text.char_ngrams) == len(
+    assert len(rows("no", char_ngrams="yes", char_ngrams_max_words=2)[0].text.char_ngrams) == len(
         pieces.char_ngrams
     )
-    without, said = rows("no", char_ngrams=True, char_ngrams_max_words=1)  # the texts have two words each
+    without, said = rows("no", char_ngrams="yes", char_ngrams_max_words=1)  # the texts have two words each
     assert len(without.text.char_ngrams) == 0
     assert said[0] == "character n-grams: not used (half of the texts have more than 1 words)"
     assert rows("no", vocabulary=2)[0].text.words == ["beer", "wine"]
     assert rows("no", min_texts=2)[0].text.words == ["beer", "wine"]
+
+
+def test_character_ngrams_are_used_where_words_do_not_repeat():
+    draw = np.random.default_rng(0)
+    parts = ["ปลา", "แมว", "นก", "ฉัน", "ชอบ", "มาก", "เห็น", "ใน", "บ้าน", "วันนี้", "และ", "ตัว", "สวน"]
+    written = ["".join(draw.choice(parts, 7)) for _ in range(200)]
+    spaced = [" ".join(draw.choice(parts, 7)) for _ in range(200)]
+    labels = sp.csr_matrix(np.eye(3, dtype=np.float32)[np.arange(200) % 3])
+    for texts, used in ((written, True), (spaced, False), (written[:30] + spaced[:170], True)):
+        made, said = rows("no", labels, texts=Texts.from_strings(texts), char_ngrams="auto")
+        assert bool(made.text.char_ngrams) == used
+        assert any(line.startswith("character n-grams: used (most words of") for line in said) == used
+    few, _ = rows("no", sp.csr_matrix(LABELS), char_ngrams="auto")
+    assert not few.text.char_ngrams  # four texts say nothing
 
 
 def test_no_feature_is_refused():

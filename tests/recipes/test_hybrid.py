@@ -194,7 +194,7 @@ def test_a_shortlist_tells_more_labels_apart(bag_run, model):
 
 
 def test_joint_trees_see_no_pieces_of_words(bag_run, tmp_path):
-    model = made(bag_run, char_ngrams=True)
+    model = made(bag_run, char_ngrams="yes")
     assert model.text.n_word_features < model.text.size
     assert {tree.n_features for tree in model.joint_trees} == {model.text.n_word_features}
     assert {tree.n_features for tree in model.word_trees} == {model.text.size}

@@ -29,7 +29,7 @@ def killed(*_):
 
 def test_from_preset_builds_on_a_run(bag_run, tmp_path):
     recipe = from_preset("hybrid", planted(), run=bag_run, clusters=(4,), trees=1, joint_trees=1)
-    assert recipe.arguments["char_ngrams"] is True  # of the preset for any data set
+    assert recipe.arguments["char_ngrams"] == "yes"  # of the preset for any data set
     model = megalabel.train(recipe, tmp_path / "h", quiet=True)
     assert isinstance(model, HybridClassifier)
     assert answers(model) == answers(megalabel.load(tmp_path / "h"))

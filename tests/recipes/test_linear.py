@@ -23,7 +23,7 @@ def run(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "more", [{}, {"trees": 1, "post_processor": "sigmoid"}, {"clusters": (2, 16)}, {"char_ngrams": True}]
+    "more", [{}, {"trees": 1, "post_processor": "sigmoid"}, {"clusters": (2, 16)}, {"char_ngrams": "yes"}]
 )
 def test_it_learns(more, tmp_path):
     data = planted()

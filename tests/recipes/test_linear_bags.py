@@ -208,7 +208,7 @@ def test_rows_without_labels_can_be_predicted(command, run, tmp_path):
     ("name", "content", "said"),
     [
         ("t.txt", "w1a w1b\n", "t.txt, line 1: 'w1a w1b' is not a header"),
-        ("t.jsonl", '{"text": "a"}\n', "is not a header"),
+        ("t.jsonl", '{"text": "a"}\n', "a file of texts (.jsonl)"),
         ("t.txt", f"1 {WIDTH + 1} 64\n0 0:1\n", "rows of 157 features; expected 156"),
         ("t.txt", f"1 {WIDTH} 64\n0 0:nan\n", "line 2: feature 0 has the value nan"),
         ("t.txt", f"2 {WIDTH} 64\n0 0:1\n", "says 2 rows, but 1 follow"),

@@ -36,7 +36,7 @@ PAPER = {
     "LF-Wikipedia-500K": (DISTILROBERTA, 2048, 1e-4, 0.002, 1e-3, 0.7, 5000, 100, 256),
     "LF-AmazonTitles-1.3M": (DISTILBERT, 1024, 1e-6, 0.01, 1e-4, 0.7, 15000, 100, 32),
     "LF-WikiSeeAlso-320K": (DISTILROBERTA, 2048, 2e-4, 0.2, 1e-4, 0.75, 5000, 100, 128),
-    "LF-Amazon-131K": (DISTILBERT, 512, 1e-5, 0.05, 1e-4, 0.85, 5000, 100, 128),
+    "LF-Amazon-131K": (DISTILBERT, 512, 1e-4, 0.05, 1e-4, 0.75, 5000, 100, 128),  # without NGAME's encoder
 }
 KEYS = (
     "encoder", "batch_size", "encoder_lr", "head_lr", "head_weight_decay",

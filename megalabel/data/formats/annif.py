@@ -1,7 +1,7 @@
-"""Annif's TSV: lines `text<TAB><uri> <uri> ...`, with a vocabulary of lines `<uri><TAB>name`.
+"""Annif's TSV: lines `text<TAB><uri> <uri> ...`, with a vocabulary of URIs and names; see `subjects`.
 
-A label is identified by its URI, and its text is the name in the vocabulary. Column i is line i + 1 of the
-vocabulary.
+A label is identified by its URI, and its text is the name in the vocabulary. A URI of a training text that is not
+in the vocabulary is passed over and counted, as Annif does.
 """
 
 from __future__ import annotations
@@ -15,62 +15,20 @@ import numpy as np
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import drop_unseen, line_writer, single_lines, write_filters
-from megalabel.data.records import Record, data_from_records, no_readable_line
-from megalabel.data.text_lines import empty_file, find_file, lines
-from megalabel.data.texts import Texts, TextsBuilder
+from megalabel.data.formats.subjects import Subjects, needed_vocabulary_file, read_vocabulary, uri_of
+from megalabel.data.records import Record, data_from_records
+from megalabel.data.text_lines import lines
 from megalabel.data.types import CorpusData, Split
-from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
 
-_VOCABULARY_FILES = ("vocab.tsv", "vocabulary.tsv", "subjects.tsv")
 _URI = re.compile(r"[^\s<>]+")
 
 
 def read(source: Source, findings: Findings) -> CorpusData:
-    """Reads train.tsv, the vocabulary (vocab.tsv, vocabulary.tsv or subjects.tsv) and, if it exists, test.tsv."""
-    file = find_file(source.folder, *_VOCABULARY_FILES)
-    if file is None:
-        raise DataError(
-            f"{source.train.name} exists, but no vocabulary does",
-            wanted=f"one of {', '.join(_VOCABULARY_FILES)}, with a line `<uri>`, tab, name for each label",
-            where=source.folder,
-        )
-    uris, names = _vocabulary(file, findings)
-    return data_from_records(source, records, Vocabulary(uris, file, findings), findings, label_texts=names)
-
-
-def _vocabulary(file: Path, findings: Findings) -> tuple[Texts, Texts]:
-    uris, names, seen = TextsBuilder(), TextsBuilder(), dict[str, int]()
-    for number, line in lines(file, findings):
-        if not line.strip():
-            findings.note("blank-line", file, "blank line, ignored", line=number)
-            continue
-        cells = line.split("\t")
-        uri = _uri(cells[0].strip())
-        problem = None
-        if uri is None or len(cells) < 2:
-            problem = f"{line[:80]!r} is not a vocabulary line"
-        elif seen.setdefault(uri, number) != number:
-            problem = f"<{uri}> is already on line {seen[uri]}"
-        if problem is not None or uri is None:
-            error = DataError(
-                str(problem),
-                wanted="`<uri>`, tab, name, and each URI once",
-                where=line_of(file, number),
-            )
-            findings.error("vocabulary", file, error)
-            continue
-        uris.add(uri)
-        names.add(cells[1])
-    if not len(uris):
-        raise no_readable_line(file) if findings.has_error(file) else empty_file(file)
-    return uris.done(), names.done()
-
-
-def _uri(token: str) -> str | None:
-    """The URI in angle brackets, which Annif allows to be left out; None for any other token."""
-    bare = token[1:-1] if token.startswith("<") and token.endswith(">") else token
-    return bare if _URI.fullmatch(bare) else None
+    """Reads train.tsv, the vocabulary and, if it exists, test.tsv."""
+    file = needed_vocabulary_file(source.folder, source.train.name)
+    uris, names = read_vocabulary(file, findings)
+    return data_from_records(source, records, Subjects(uris, file, findings), findings, label_texts=names)
 
 
 def records(path: Path, findings: Findings) -> Iterator[Record]:
@@ -80,7 +38,7 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
             findings.note("blank-line", path, "blank line, ignored", line=number)
             continue
         text, tab, rest = line.partition("\t")
-        uris = [_uri(token) for token in rest.split()]
+        uris = [uri_of(token) for token in rest.split()]
         plain = next((token for token in rest.split() if not token.startswith("<") and ":" not in token), None)
         if not tab or None in uris or plain is not None:
             found = f"{plain or rest[:60]!r} after the first tab is not a URI" if tab else "no tab on the line"

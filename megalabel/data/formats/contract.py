@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from megalabel.data.findings import Findings
+from megalabel.data.formats.sniff import sniff
+from megalabel.data.text_lines import find_file
 from megalabel.data.types import CorpusData
 
 
@@ -21,12 +23,27 @@ class Source:
         train: the file of the training texts.
         test: the file of the test texts, or None.
         name: the name of the data set.
+        parts: which of title and content make a text: "title", "content" or "both"; "auto" follows the name.
+        separator: stands between title and content; None for that of the format.
+        only: "trn" or "tst" where `train` is the only split that is read: which files, such as those of filter
+            pairs, belong to it. "" where training and test files are what they are called.
     """
 
     folder: Path
     train: Path
     test: Path | None
     name: str
+    parts: str = "auto"
+    separator: str | None = None
+    only: str = ""
+
+
+class Found(NamedTuple):
+    """Where a folder holds a data set: the folder of its files, and the files of both splits."""
+
+    folder: Path
+    train: Path
+    test: Path | None
 
 
 @dataclass
@@ -56,6 +73,11 @@ class Format(NamedTuple):
         train, test: the file names of the training and the test texts.
         suffixes: the suffixes by which a single file is recognized.
         what: the files that a folder of this format must hold, for messages.
+        content: what the file must look like where the name does not tell the format; see `sniff`.
+        bag: whether it holds bags of words, which stand back where the folder also holds the texts.
+        writes: whether the module has `write`.
+        finds: whether the module has `find(folder)`, which returns a `Found` or None; otherwise the file names
+            tell the format.
     """
 
     name: str
@@ -64,6 +86,24 @@ class Format(NamedTuple):
     test: str
     suffixes: tuple[str, ...]
     what: str
+    content: str = ""
+    bag: bool = False
+    writes: bool = True
+    finds: bool = False
+
+    def find(self, folder: Path, given: bool = False) -> Found | None:
+        """The data set of this format in a folder, or None; `given`: the user says that it has this format."""
+        if self.finds:
+            found: Found | None = self._import().find(folder)
+            return found
+        train = _find(folder, self.train, self.suffixes)
+        if train is None or not (given or self.looks_right(train)):
+            return None
+        return Found(folder, train, _find(folder, self.test, self.suffixes))
+
+    def looks_right(self, file: Path) -> bool:
+        """Whether the content of a file speaks for this format and not for another one with such names."""
+        return not self.content or sniff(file) == self.content
 
     @property
     def read(self) -> Callable[[Source, Findings], CorpusData]:
@@ -79,3 +119,13 @@ class Format(NamedTuple):
 
     def _import(self) -> Any:
         return import_module(f"megalabel.data.formats.{self.module}")
+
+
+def _find(folder: Path, name: str, suffixes: tuple[str, ...]) -> Path | None:
+    """The file of a split; JSON lines may have any of their suffixes."""
+    stem, _, suffix = name.rpartition(".")
+    return (
+        find_file(folder, *(stem + ending for ending in suffixes))
+        if suffix == "jsonl"
+        else find_file(folder, name)
+    )

@@ -1,65 +1,122 @@
 """CSV with the columns `text` and `labels`, quoted as spreadsheets do; other columns are ignored.
 
-A cell of labels is a JSON list, `["cat", "tiger"]` or `[3, 17]`, or names separated by `|`, `cat|tiger`. An empty
-cell means no labels. All cells of a file have the same one of these forms; ids are always a JSON list.
+A cell of labels is a list in brackets, `["cat", "tiger"]`, `[3, 17]` or `['cat', 'tiger']`, or names with a
+separator between them, `cat|tiger`. An empty cell means no labels. All cells of a file have the same one of these
+forms; ids are always a list in brackets. Without `ReadOptions.label_separator` the training file shows which
+separator it is; see `megalabel.data.separators`.
 """
 
 from __future__ import annotations
 
 import csv
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
+from megalabel.data.file_bytes import MAX_LINE_BYTES
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
+from megalabel.data.label_cells import Scores, list_in, looks_like_a_list
 from megalabel.data.records import Record, data_from_records
+from megalabel.data.separators import DEFAULT, Cells, Guess, guess_separator, split_cell
 from megalabel.data.text_lines import empty_file, lines
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
 
 
+class CellForm(NamedTuple):
+    """How a cell of labels is written: as a list in brackets, or as names with a separator between them."""
+
+    lists: bool = False
+    separator: str = DEFAULT
+    given: bool = False  # by the user, so that brackets are part of names
+
+
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.csv and, if it exists, test.csv."""
-    return data_from_records(source, records, Vocabulary.beside(source.folder, findings), findings)
+    vocabulary = Vocabulary.beside(source.folder, findings)
+    form = form_of(source.train, findings, vocabulary)
+    return data_from_records(source, partial(records, form=form), vocabulary, findings)
 
 
-def records(path: Path, findings: Findings) -> Iterator[Record]:
-    """Yields the text and the labels of each row, with the line on which the row begins."""
-    with _no_length_limit():
+def form_of(path: Path, findings: Findings, vocabulary: Vocabulary | None = None) -> CellForm:
+    """The form of the cells of labels of a file, which is read for that; a guess is noted in `findings`."""
+    if findings.options.label_separator is not None:
+        return CellForm(False, findings.options.label_separator, given=True)
+    guess, lists = Guess(DEFAULT), False
+    try:
+        cells = _cells(path, Findings(collect=True, options=findings.options))
+        first = next(cells, "")
+        lists = looks_like_a_list(first)
+        if first and not lists:
+            counted = Cells.of(cell for part in ((first,), cells) for cell in part)
+            listed = None if vocabulary is None else vocabulary.listed
+            guess = guess_separator(counted, frozenset(listed or ()))
+    except DataError:
+        return CellForm(lists)  # of the whole file, which reading it will raise again
+    if guess.message is not None:
+        severity = "warning" if guess.doubtful else "info"
+        findings.note("separator", path, guess.message, severity=severity, notable=True)  # type: ignore[arg-type]
+    return CellForm(lists, guess.separator)
+
+
+def _cells(path: Path, findings: Findings) -> Iterator[str]:
+    """The cells of labels that are not empty."""
+    at_labels = -1
+    for _, row in _rows(path, findings):
+        if at_labels < 0:
+            n, (_, at_labels) = len(row), _columns(row, path, findings)
+        elif len(row) == n and (cell := row[at_labels].strip()):
+            yield cell
+
+
+def records(path: Path, findings: Findings, form: CellForm | None = None) -> Iterator[Record]:
+    """Yields the text and the labels of each row, with the line on which the row begins.
+
+    The form of the cells is that of this file if none is given.
+    """
+    form = form_of(path, findings) if form is None else form
+    header: list[str] = []
+    for line, row in _rows(path, findings):
+        if not header:
+            header, (at_text, at_labels) = row, _columns(row, path, findings)
+            continue
+        if not row:
+            findings.note("blank-line", path, "blank line, ignored", line=line)
+            continue
+        where = line_of(path, line)
+        try:
+            if len(row) != len(header):
+                raise DataError(
+                    f"{len(row)} cells, but the header has {len(header)}",
+                    wanted="as many cells as the header",
+                    next_step="put quotes around cells that hold commas or line breaks",
+                    where=where,
+                )
+            yield Record(line, row[at_text], _labels(row[at_labels].strip(), form, where))
+        except DataError as error:
+            findings.error("row", path, error)
+
+
+def _rows(path: Path, findings: Findings) -> Iterator[tuple[int, list[str]]]:
+    """The rows of the table, first the header, each with the line on which it begins."""
+    with _length_limit():
         table = csv.reader((line for _, line in lines(path, findings, keep_ends=True)), strict=True)
         header = _next(table, path, 1)
         if header is None:
             raise empty_file(path)
-        at_text, at_labels = _columns(header, path)
-        lists: bool | None = None
+        yield 1, header
         while True:
             line = table.line_num + 1
             row = _next(table, path, line)
             if row is None:
                 return
-            if not row:
-                findings.note("blank-line", path, "blank line, ignored", line=line)
-                continue
-            where = line_of(path, line)
-            try:
-                if len(row) != len(header):
-                    raise DataError(
-                        f"{len(row)} cells, but the header has {len(header)}",
-                        wanted="as many cells as the header",
-                        next_step="put quotes around cells that hold commas or line breaks",
-                        where=where,
-                    )
-                cell = row[at_labels].strip()
-                if cell:
-                    lists = cell.startswith("[") if lists is None else lists
-                yield Record(line, row[at_text], _labels(cell, bool(lists), where))
-            except DataError as error:
-                findings.error("row", path, error)
+            yield line, row
 
 
 def _next(table: Iterator[list[str]], path: Path, line: int) -> list[str] | None:
@@ -74,47 +131,60 @@ def _next(table: Iterator[list[str]], path: Path, line: int) -> list[str] | None
         ) from error
 
 
-def _columns(header: list[str], path: Path) -> tuple[int, int]:
-    if header.count("text") == 1 and header.count("labels") == 1:
-        return header.index("text"), header.index("labels")
+def _columns(header: list[str], path: Path, findings: Findings) -> tuple[int, int]:
+    """The places of the text and the labels; in the header, case and blanks around names make no difference."""
+    wanted = findings.options.text, findings.options.labels
+    plain = [name.strip().casefold() for name in header]
+    found = []
+    for name in wanted:
+        names, name = (header, name) if header.count(name) else (plain, name.strip().casefold())
+        if names.count(name) == 1:
+            found.append(names.index(name))
+    if len(found) == 2 and found[0] != found[1]:
+        return found[0], found[1]
     raise DataError(
         f"the columns {', '.join(repr(name) for name in header)[:200]}",
-        wanted="one column `text` and one column `labels`, separated by commas",
-        next_step="name the columns in the first line, and separate them by commas, not by semicolons or tabs",
+        wanted=f"one column `{wanted[0]}` and one column `{wanted[1]}`, separated by commas",
+        next_step="name the columns of texts and labels as text_field and labels_field (--text-field, "
+        "--labels-field), and separate columns by commas, not by semicolons or tabs",
         where=line_of(path, 1),
     )
 
 
-def _labels(cell: str, lists: bool, where: str) -> Sequence[object]:
+def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:
     if not cell:
         return []
-    if not lists:
-        if cell.startswith("["):
+    if not form.lists:
+        if cell.startswith("[") and not form.given:
             raise DataError(
                 f"the labels cell {cell[:60]!r} looks like a JSON list, but earlier cells are names with `|`",
                 wanted="the same form in the whole file",
-                next_step="write all labels cells as JSON lists",
+                next_step="write all labels cells as JSON lists, or give the separator as label_separator",
                 where=where,
             )
-        return [name.strip() for name in cell.split("|")]
-    try:
-        value = json.loads(cell)
-    except (json.JSONDecodeError, RecursionError):
-        value = None
+        return split_cell(cell, form.separator)
+    value = list_in(cell)
     if isinstance(value, list):
         return value
+    if isinstance(value, Scores):
+        found, step = "maps labels to values", "labels have no scores: list those whose score is high enough"
+    else:
+        found = "is not a JSON list"
+        step = "write names in double quotes, or give the separator of names as label_separator"
+        if "..." in cell:
+            step = "write the whole list: this one was shortened with `...` when it was printed"
     raise DataError(
-        f"the labels cell {cell[:60]!r} is not a JSON list",
-        wanted='a list as in ["cat", "tiger"] or [3, 17], since this file\'s first labels cell began with [',
-        next_step="write names in double quotes",
+        f"the labels cell {cell[:60]!r} {found}",
+        wanted='a list as in ["cat", "tiger"] or [3, 17], since the first labels cell of the file is one',
+        next_step=step,
         where=where,
     )
 
 
 @contextmanager
-def _no_length_limit() -> Iterator[None]:
-    """Lifts the limit of the csv module of 131,072 characters per cell, and restores it."""
-    before = csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+def _length_limit() -> Iterator[None]:
+    """Lifts the limit of the csv module of 131,072 characters per cell to that of a line, and restores it."""
+    before = csv.field_size_limit(MAX_LINE_BYTES)
     try:
         yield
     finally:

@@ -1,5 +1,7 @@
 """JSON lines: `{"text": "...", "labels": [...]}`, with labels as names or as ids; other keys are ignored.
 
+One array of such objects, and objects over several lines, are read as well.
+
 Names get ids in the order of their first appearance in training, or by their line in labels.txt (or Y.txt) if that
 file exists.
 """
@@ -14,8 +16,9 @@ from typing import Any
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import line_writer, texts_with_labels, write_filters, write_label_list
+from megalabel.data.json_values import json_values
 from megalabel.data.records import Record, data_from_records
-from megalabel.data.text_lines import lines
+from megalabel.data.separators import split_cell
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
@@ -27,31 +30,12 @@ def read(source: Source, findings: Findings) -> CorpusData:
 
 
 def objects(path: Path, findings: Findings, keys: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yields the object of each line with the line number; blank lines are noted and ignored.
+    """Yields each object with the number of its line; blank lines are noted and ignored.
 
     Raises:
         DataError: a line is not JSON, is not an object, or lacks one of `keys`.
     """
-    for number, line in lines(path, findings):
-        try:
-            value = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            if not line.strip():
-                findings.note("blank-line", path, "blank line, ignored", line=number)
-                continue
-            at = f" at character {error.colno}" if isinstance(error, json.JSONDecodeError) else ""
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-            findings.error(
-                "json",
-                path,
-                DataError(
-                    f"does not parse as JSON ({reason}{at})",
-                    wanted="one JSON object per line",
-                    next_step="convert a file that is one JSON array with: jq -c '.[]'",
-                    where=line_of(path, number),
-                ),
-            )
-            continue
+    for number, value in json_values(path, findings):
         missing = [k for k in keys if k not in value] if isinstance(value, dict) else list(keys)
         if missing:
             found = f"keys {sorted(value)}" if isinstance(value, dict) else f"a JSON {_kind(value)}"
@@ -61,7 +45,7 @@ def objects(path: Path, findings: Findings, keys: tuple[str, ...]) -> Iterator[t
                 DataError(
                     f"{found[:200]}, without {' and '.join(repr(k) for k in missing)}",
                     wanted=f"an object with the keys {', '.join(keys)}",
-                    next_step="rename the keys, or check that this is the right file",
+                    next_step=_other_keys(value, keys),
                     where=line_of(path, number),
                 ),
             )
@@ -73,26 +57,53 @@ def string(value: Any, key: str, where: str) -> str:
     """Returns the value if it is a string; else raises DataError."""
     if isinstance(value, str):
         return value
-    raise DataError(f"{key!r} is a JSON {_kind(value)}", wanted="a string", where=where)
+    step = None
+    if isinstance(value, dict):
+        step = "pandas writes lines with: df.to_json(path, orient='records', lines=True)"
+    raise DataError(f"{key!r} is a JSON {_kind(value)}", wanted="a string", next_step=step, where=where)
 
 
 def items(value: Any, key: str, where: str) -> list[Any]:
     """Returns the value if it is a list; else raises DataError."""
     if isinstance(value, list):
         return value
+    steps = {
+        str: "if it holds several labels, say what separates them: label_separator (--label-separator)",
+        dict: "labels have no scores: list those whose score is high enough",
+        int: "write [3] for a single label",
+    }
     raise DataError(
-        f"{key!r} is a JSON {_kind(value)}", wanted="a list, [] for a text without labels", where=where
+        f"{key!r} is a JSON {_kind(value)}",
+        wanted="a list, [] for a text without labels",
+        next_step=steps.get(type(value)),
+        where=where,
     )
 
 
 def records(path: Path, findings: Findings) -> Iterator[Record]:
     """Yields the text and the labels of each line."""
-    for number, value in objects(path, findings, ("text", "labels")):
+    text, labels = findings.options.text, findings.options.labels
+    separator = findings.options.label_separator
+    for number, value in objects(path, findings, (text, labels)):
         where = line_of(path, number)
+        found = value[labels]
+        if separator is not None and isinstance(found, str):
+            found = split_cell(found.strip(), separator) if found.strip() else []
         try:
-            yield Record(number, string(value["text"], "text", where), items(value["labels"], "labels", where))
+            yield Record(number, string(value[text], text, where), items(found, labels, where))
         except DataError as error:
             findings.error("type", path, error)
+
+
+def _other_keys(value: Any, keys: tuple[str, ...]) -> str:
+    """What to do about an object without the wanted keys."""
+    if isinstance(value, dict):
+        lists = [key for key, inner in value.items() if isinstance(inner, list) and inner]
+        if len(lists) == 1 and isinstance(value[lists[0]][0], dict):
+            return f"take the objects out of the document with: jq -c '.{lists[0]}[]'"
+        if keys == ("text", "labels"):
+            return "name the keys as text_field and labels_field (--text-field, --labels-field), or rename them"
+    return "rename the keys, or check that this is the right file"
 
 
 def _kind(value: Any) -> str:

@@ -1,7 +1,9 @@
-"""JSON lines of the label-feature data sets: trn.json, tst.json, lbl.json; keys `title`, `content`, `target_ind`.
+"""JSON lines of the label-feature data sets: trn.json, tst.json; keys `title`, `content`, `target_ind`.
 
-A text is the title and the content, joined by a space and with runs of white space replaced by one space. The text
-of label i is the title in line i + 1 of lbl.json.
+The text of label i is the title in line i + 1 of lbl.json, else line i + 1 of Yf.txt or Y.txt, else the id. All
+files may also be called as in the archives of the repository: trn.raw.json.gz.
+
+`TitleAndContent` says what of a title and a content is read.
 """
 
 from __future__ import annotations
@@ -12,28 +14,42 @@ from pathlib import Path
 from typing import Any
 
 from megalabel.data.findings import Findings
-from megalabel.data.formats.contract import Sink, Source
+from megalabel.data.formats.contract import Found, Sink, Source
 from megalabel.data.formats.jsonl import items, objects, string
 from megalabel.data.formats.output import drop_unseen, line_writer, write_filters
+from megalabel.data.formats.title_content import TitleAndContent, normalize_space
 from megalabel.data.records import Record, data_from_records, no_readable_line, surrogate_error
-from megalabel.data.text_lines import empty_file, find_file
+from megalabel.data.text_lines import empty_file, find_file, read_text_lines
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
 
 
+def find(folder: Path) -> Found | None:
+    """The data set in a folder, or None."""
+    train = find_file(folder, "trn.json", "trn.raw.json")
+    return None if train is None else Found(folder, train, find_file(folder, "tst.json", "tst.raw.json"))
+
+
 def read(source: Source, findings: Findings) -> CorpusData:
-    """Reads trn.json, lbl.json and, if it exists, tst.json; each plain or .gz."""
-    file = find_file(source.folder, "lbl.json")
-    if file is None:
-        raise DataError(
-            f"{source.train.name} exists, but lbl.json does not",
-            wanted="lbl.json (or lbl.json.gz) with the titles of the labels, in the order of their ids",
-            where=source.folder,
-        )
-    vocabulary = Vocabulary(_titles(file, findings), file, findings)
-    return data_from_records(source, _records, vocabulary, findings)
+    """Reads the training texts and, if they exist, the label texts and the test texts; each plain or .gz."""
+    choice = TitleAndContent(source.name, source.parts, source.separator)
+
+    def records(path: Path, found: Findings) -> Iterator[Record]:
+        return _records(path, choice, found)
+
+    data = data_from_records(source, records, _vocabulary(source.folder, findings), findings)
+    choice.note(source.train, findings)
+    return data
+
+
+def _vocabulary(folder: Path, findings: Findings) -> Vocabulary:
+    file = find_file(folder, "lbl.json", "lbl.raw.json")
+    if file is not None:
+        return Vocabulary(_titles(file, findings), file, findings)
+    file = find_file(folder, "Yf.txt", "Y.txt")
+    return Vocabulary(None if file is None else read_text_lines(file, findings), file, findings)
 
 
 def _titles(file: Path, findings: Findings) -> Texts:
@@ -51,12 +67,11 @@ def _titles(file: Path, findings: Findings) -> Texts:
     return titles.done()
 
 
-def _records(path: Path, findings: Findings) -> Iterator[Record]:
-    for line, value in objects(path, findings, ("title", "target_ind")):
+def _records(path: Path, choice: TitleAndContent, findings: Findings) -> Iterator[Record]:
+    for line, value in objects(path, findings, ("target_ind",)):
         where = line_of(path, line)
         try:
-            title = string(value["title"], "title", where)
-            content = string(value.get("content") if value.get("content") is not None else "", "content", where)
+            text = choice.text(value, where)
             labels = items(value["target_ind"], "target_ind", where)
             _check_relevance(value.get("target_rel"), len(labels), where)
         except DataError as error:
@@ -72,7 +87,7 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
             )
             findings.error("name", path, problem)
             continue
-        yield Record(line, normalize_space(f"{title} {content}"), labels)
+        yield Record(line, text, labels)
 
 
 def _check_relevance(values: Any, n: int, where: str) -> None:
@@ -85,11 +100,6 @@ def _check_relevance(values: Any, n: int, where: str) -> None:
         next_step="leave out labels with the value 0, and target_rel if its weights can be dropped",
         where=where,
     )
-
-
-def normalize_space(text: str) -> str:
-    """The text with runs of white space replaced by one space, and none at the ends."""
-    return " ".join(text.split())
 
 
 def write(data: CorpusData, sink: Sink) -> None:

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from megalabel.data.findings import Findings
-from megalabel.data.formats.contract import Sink, Source
+from megalabel.data.formats import shards
+from megalabel.data.formats.contract import Found, Sink, Source
 from megalabel.data.formats.output import texts_with_labels, write_filters, write_label_list
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.records import Record, data_from_records
+from megalabel.data.separators import split_cell
+from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError
@@ -19,20 +23,48 @@ from megalabel.errors import DataError
 _ROWS = 16384
 
 
+def find(folder: Path) -> Found | None:
+    """The data set in a folder, or None: train.parquet, or shards (see `shards`)."""
+    train = folder / "train.parquet"
+    if train.is_file():
+        test = folder / "test.parquet"
+        return Found(folder, train, test if test.is_file() else None)
+    return shards.find(folder)
+
+
 def read(source: Source, findings: Findings) -> CorpusData:
-    """Reads train.parquet and, if it exists, test.parquet; other columns are ignored."""
-    return data_from_records(source, records, Vocabulary.beside(source.folder, findings), findings)
+    """Reads train.parquet and, if it exists, test.parquet, or the shards of both; other columns are ignored."""
+    return data_from_records(source, records, _vocabulary(source, findings), findings)
+
+
+def _vocabulary(source: Source, findings: Findings) -> Vocabulary:
+    """The vocabulary beside the file or, without one, of the ClassLabel names in its metadata."""
+    import pyarrow.parquet as pq
+
+    vocabulary = Vocabulary.beside(source.folder, findings)
+    if vocabulary.listed is not None:
+        return vocabulary
+    first = shards.files_of(source.train)[0]
+    with _damaged_file(first):
+        names = shards.class_names(pq.read_schema(first).metadata, findings.options.labels)
+    return Vocabulary(Texts.from_strings(names), first, findings) if names else vocabulary
 
 
 def records(path: Path, findings: Findings) -> Iterator[Record]:
-    """Yields the text and the labels of each row; rows are counted from 1."""
+    """Yields the text and the labels of each row; rows are counted from 1 in each file."""
+    for file in shards.files_of(path):
+        yield from _records(file, findings)
+
+
+def _records(path: Path, findings: Findings) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
     with _damaged_file(path), pq.ParquetFile(path) as file:
-        _check_columns(file.schema_arrow, path)
+        options = findings.options
+        _check_columns(file.schema_arrow, path, options)
         row = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=["text", "labels"]):
-            texts, labels = batch.column("text").to_pylist(), batch.column("labels").to_pylist()
+        for batch in file.iter_batches(batch_size=_ROWS, columns=[options.text, options.labels]):
+            texts, labels = batch.column(options.text).to_pylist(), batch.column(options.labels).to_pylist()
             for row, (text, ids) in enumerate(zip(texts, labels, strict=True), row + 1):  # noqa: B020
                 if text is None or ids is None:
                     error = DataError(
@@ -43,27 +75,52 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
                     )
                     findings.error("null", path, error)
                     continue
+                if isinstance(ids, str):
+                    ids = split_cell(ids.strip(), str(options.label_separator)) if ids.strip() else []
                 yield Record(row, text, ids)
 
 
-def _check_columns(schema: Any, path: Path) -> None:
+def _check_columns(schema: Any, path: Path, options: ReadOptions) -> None:
+    """Raises DataError unless the columns hold texts and lists of labels, in any of Arrow's types for them."""
+    names = (options.text, options.labels)
+    types = [schema.field(name).type if schema.get_field_index(name) >= 0 else None for name in names]
+    if _is_text(types[0]) and (_is_labels(types[1]) or (_is_text(types[1]) and options.label_separator)):
+        return
+    found = ", ".join(f"{field.name}: {field.type}" for field in schema)
+    step = "name the columns as text_field and labels_field (--text-field, --labels-field), or convert them"
+    if _is_text(types[0]) and _is_text(types[1]):
+        step = "say what separates the labels of a text: label_separator (--label-separator)"
+    elif types[1] is not None and "map<" in str(types[1]):
+        step = "labels have no scores: keep the keys whose score is high enough"
+    raise DataError(
+        f"the columns {found[:200]}",
+        wanted=f"a column `{names[0]}` of strings and a column `{names[1]}` of lists of strings or integers",
+        next_step=step,
+        where=path,
+    )
+
+
+def _plain(kind: Any) -> Any:
+    """The type of the values of a column whose values are numbered (categories, in pandas)."""
     import pyarrow.types as t
 
-    kinds = {name: schema.field(name).type for name in ("text", "labels") if schema.get_field_index(name) >= 0}
-    text, labels = kinds.get("text"), kinds.get("labels")
-    is_text = text is not None and (t.is_string(text) or t.is_large_string(text))
-    is_list = labels is not None and (t.is_list(labels) or t.is_large_list(labels))
-    if is_list and labels is not None:
-        item = labels.value_type
-        is_list = t.is_string(item) or t.is_large_string(item) or t.is_integer(item) or t.is_null(item)
-    if not (is_text and is_list):
-        found = ", ".join(f"{field.name}: {field.type}" for field in schema)
-        raise DataError(
-            f"the columns {found[:200]}",
-            wanted="a column `text` of strings and a column `labels` of lists of strings or integers",
-            next_step="rename or convert the columns",
-            where=path,
-        )
+    return kind.value_type if kind is not None and t.is_dictionary(kind) else kind
+
+
+def _is_text(kind: Any) -> bool:
+    kind = _plain(kind)
+    return str(kind) in ("string", "large_string", "string_view")
+
+
+def _is_labels(kind: Any) -> bool:
+    """Whether a type is lists of strings, integers or flags; zeros and ones may be of any type of numbers."""
+    import pyarrow.types as t
+
+    kind = _plain(kind)
+    if kind is None or not str(kind).startswith(("list", "large_list", "fixed_size_list")):
+        return False
+    item = _plain(kind.value_type)
+    return _is_text(item) or t.is_integer(item) or t.is_null(item) or t.is_boolean(item) or t.is_floating(item)
 
 
 @contextmanager

@@ -18,13 +18,14 @@ from megalabel.data.label_rows import LabelRows, check_count, read_label_rows
 from megalabel.data.text_lines import find_file, read_text_lines
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
+from megalabel.data.zeros_and_ones import check_not_zeros_and_ones
 from megalabel.errors import DataError, line_of
 
 
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads the folder."""
     test_labels = find_file(source.folder, "tst_X_Y.txt")
-    if source.test is None and test_labels is not None:
+    if source.test is None and test_labels is not None and not source.only:
         raise DataError(
             f"{test_labels.name} exists, but tst_X.txt does not",
             wanted="tst_X.txt (or .gz) with a text for each row of labels, or neither of the two files",
@@ -35,7 +36,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
     train_texts, train_rows, header = _read_split(source, "trn", source.train, findings)
     if label_texts is not None and label_file is not None:
         n_labels, known_from = len(label_texts), f"{label_file.name} has"
-        _check_header(train_rows, header, n_labels, known_from)
+        check_header(train_rows, header, n_labels, known_from)
     elif header is not None:
         n_labels, known_from = header, "the header says"
         check_largest_id(train_rows, n_labels, header_line=1)
@@ -50,7 +51,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
         if label_texts is None and header is None:
             test_rows, unseen = unseen_ids(test_rows, n_labels, findings)
         else:
-            _check_header(test_rows, test_header, n_labels, known_from)
+            check_header(test_rows, test_header, n_labels, known_from)
         test = make_split(source, "tst", test_texts, test_rows, n_labels, findings, known_from, unseen)
     names = label_texts if label_texts is not None else Texts.numbers(n_labels)
     return check_data(
@@ -59,6 +60,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
 
 
 def _read_split(source: Source, side: str, file: Path, findings: Findings) -> tuple[Texts, LabelRows, int | None]:
+    side = source.only or side
     labels = find_file(source.folder, f"{side}_X_Y.txt")
     if labels is None:
         raise DataError(
@@ -68,13 +70,14 @@ def _read_split(source: Source, side: str, file: Path, findings: Findings) -> tu
         )
     texts = read_text_lines(file, findings)
     rows, colons = read_label_rows(labels, findings)
-    rows, n_labels = _without_header(rows, colons, len(texts))
+    rows, n_labels = without_header(rows, colons, len(texts))
     check_count(texts, file, rows)
+    check_not_zeros_and_ones(rows)
     return texts, rows, n_labels
 
 
-def _without_header(rows: LabelRows, colons: tuple[bool, bool], n_texts: int) -> tuple[LabelRows, int | None]:
-    """Removes a header `N L`: a first line without colons where rows have them, or one row more than texts."""
+def without_header(rows: LabelRows, colons: tuple[bool, bool], n_texts: int) -> tuple[LabelRows, int | None]:
+    """Splits off a header `N L`: a first line without colons where rows have them, or one row more than texts."""
     in_first, in_rest = colons
     if len(rows) == 0 or rows.counts[0] != 2 or in_first:
         return rows, None
@@ -92,7 +95,8 @@ def _without_header(rows: LabelRows, colons: tuple[bool, bool], n_texts: int) ->
     return rest, n_labels
 
 
-def _check_header(rows: LabelRows, header: int | None, n_labels: int, known_from: str) -> None:
+def check_header(rows: LabelRows, header: int | None, n_labels: int, known_from: str) -> None:
+    """DataError unless a header, where there is one, says L."""
     if header is not None and header != n_labels:
         raise DataError(
             f"the header says {header:,} labels, but {known_from} {n_labels:,}",

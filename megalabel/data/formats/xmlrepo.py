@@ -17,11 +17,13 @@ from megalabel.data.assembly import check_data, check_largest_id, make_split
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import drop_unseen, line_writer, single_lines, write_filters
-from megalabel.data.label_rows import LabelRows
+from megalabel.data.label_rows import MAX_LABELS, LabelRows
 from megalabel.data.text_lines import empty_file, find_file, lines, read_text_lines
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
 from megalabel.errors import DataError, line_of
+
+_DIGITS = 19
 
 
 def read(source: Source, findings: Findings) -> CorpusData:
@@ -108,7 +110,15 @@ def _header(file: Path, first: tuple[int, str] | None) -> tuple[int, int, int]:
         raise empty_file(file)
     parts = first[1].split()
     if len(parts) == 3 and all(part.isascii() and part.isdigit() for part in parts):
-        return int(parts[0]), int(parts[1]), int(parts[2])
+        n, width, n_labels = (int(part[:_DIGITS]) for part in parts)  # longer ones are far beyond the limit
+        if max(n, width, n_labels) <= MAX_LABELS:
+            return n, width, n_labels
+        raise DataError(
+            f"the header {first[1][:60]!r}",
+            wanted=f"numbers of at most {MAX_LABELS:,}",
+            next_step="correct the header, which states the numbers of texts, features and labels",
+            where=line_of(file, 1),
+        )
     raise DataError(
         f"{first[1][:60]!r} is not a header",
         wanted="`N V L`, the numbers of texts, features and labels of a bag-of-words file",
@@ -123,17 +133,32 @@ def _parse(line: str, width: int, file: Path, number: int) -> tuple[list[int], d
     first = words.pop(0) if words and not line[0].isspace() and ":" not in words[0] else ""
     try:
         labels = [_number(label) for label in first.split(",")] if first else []
-        features: dict[int, float] = {}
+    except ValueError:
+        raise _not_a_row(line, line_of(file, number)) from None
+    return labels, parse_row(words, line, width, line_of(file, number))
+
+
+def parse_row(words: list[str], line: str, width: int, where: str) -> dict[int, float]:
+    """The features of the words `feature:value` of a line; DataError for a bad one, or one of `width` or more."""
+    features: dict[int, float] = {}
+    try:
         for word in words:
             name, _, value = word.partition(":")
             features[_number(name)] = float(value)
     except ValueError:
-        problem, wanted = f"{line[:60]!r} does not parse", "`label,label feature:value feature:value`"
-    else:
-        problem, wanted = _feature_problem(features, len(words), width)
-    if not problem:
-        return labels, features
-    raise DataError(problem, wanted=wanted, where=line_of(file, number))
+        raise _not_a_row(line, where) from None
+    problem, wanted = _feature_problem(features, len(words), width)
+    if problem:
+        raise DataError(problem, wanted=wanted, where=where)
+    return features
+
+
+def _not_a_row(line: str, where: str) -> DataError:
+    return DataError(
+        f"{line[:60]!r} does not parse",
+        wanted="`label,label feature:value feature:value`",
+        where=where,
+    )
 
 
 def _feature_problem(features: dict[int, float], n: int, width: int) -> tuple[str, str]:

@@ -21,7 +21,7 @@ class Wrapper(Head):
         super().__init__()
         self.head = head
         self.n_labels, self.dim, self.n_views = head.n_labels, head.dim, head.n_views
-        self.reduction, self.score_type = head.reduction, head.score_type
+        self.reduction, self.score_type, self.loss_name = head.reduction, head.score_type, head.loss_name
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The loss of the head."""

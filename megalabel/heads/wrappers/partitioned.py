@@ -50,6 +50,7 @@ class PartitionedHead(LabelPrior, Head):
         first = parts[0]
         self.dim, self.n_views = first.dim, first.n_views
         self.reduction, self.score_type = first.reduction, first.score_type
+        self.loss_name = first.loss_name if len({part.loss_name for part in parts}) == 1 else "mixed"
         self.n_labels = sum(part.n_labels for part in parts)
         self.starts = [0, *accumulate(part.n_labels for part in parts)]
         self.register_buffer("label_to_row", _label_to_row(order, self.n_labels))

@@ -1,0 +1,239 @@
+"""Reads texts to predict for: plain lines, JSON lines, a JSON array, CSV, TSV or Parquet, from a file or a pipe.
+
+A text is what the readers of data sets take for one; labels are not needed and not read. Every guess is told to
+the user: the format of a pipe, the delimiter of a table, the keys `title` and `content` in place of `text`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+from megalabel.errors import DataError, line_of
+from megalabel.inference.guess import cells, choose, delimiter
+from megalabel.inference.source import LONGEST, Source, open_source
+
+TEXT = "text"  # the key, or the column, of the texts
+LABELS = ("labels", "score_type", "target_ind", "target_rel")  # fields that an answer has itself, or true labels
+ROWS = 16384  # of a Parquet file, read together
+
+Say = Callable[[str], Any]
+
+
+class Row(NamedTuple):
+    """One text, and the other fields of its record, which are passed on to the answer."""
+
+    text: str
+    fields: dict[str, Any]
+
+
+class How(NamedTuple):
+    """How texts are read, where the caller says so.
+
+    format: one of `guess.FORMATS`; None goes by the suffix of the file and by its start.
+    text_field: the key or column of the texts.
+    encoding: of the file; None for UTF-8.
+    """
+
+    format: str | None = None
+    text_field: str = TEXT
+    encoding: str | None = None
+
+
+def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) -> Iterator[Row]:
+    """Yields the rows of a file or, for "-", of a stream; `say` gets a line for each guess.
+
+    Raises:
+        DataError: the file is not there, damaged or of another encoding, has an unknown suffix, holds bags of
+            words, or a record has no text. The error names the file and the line.
+        SettingError: a format or an encoding that does not exist, or a closed standard input.
+    """
+    with open_source(path, stream, how.encoding) as source:
+        format, guess = choose(source, how.format, how.text_field)
+        if guess:
+            say(guess)
+        read = {"lines": _lines, "jsonl": _json_lines, "json": _json_array, "parquet": _parquet}
+        if format in read:
+            yield from read[format](source, how.text_field, say)
+        else:
+            yield from _table(source, how.text_field, "\t" if format == "tsv" else ",", say)
+
+
+def _lines(source: Source, text_field: str, say: Say) -> Iterator[Row]:
+    for _, line in source.lines():
+        yield Row(line.removesuffix("\n").removesuffix("\r"), {})
+
+
+def _json_lines(source: Source, text_field: str, say: Say) -> Iterator[Row]:
+    told = _Told(say)
+    for number, line in source.lines():
+        where = line_of(source.name, number)
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            if not line.strip():
+                told.once(f"{where}: blank lines are ignored")
+                continue
+            reason = getattr(error, "msg", "") or str(error)[:80]
+            raise DataError(
+                f"not JSON ({reason})",
+                wanted='one record per line, as in {"text": …}',
+                next_step="convert a file that is one JSON document with: jq -c '.[]'; --format lines reads any "
+                "line as a text",
+                where=where,
+            ) from error
+        yield _record(value, text_field, where, source.name, told)
+
+
+def _json_array(source: Source, text_field: str, say: Say) -> Iterator[Row]:
+    told = _Told(say)
+    try:
+        value = json.loads(source.read().decode(source.encoding or "utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"not JSON ({str(error)[:80]})",
+            wanted="one JSON array of records with texts",
+            next_step="give JSON lines, or --format lines for plain lines of text",
+            where=source.name,
+        ) from error
+    if not isinstance(value, list):
+        value = [value]
+    for i, record in enumerate(value):
+        yield _record(record, text_field, f"{source.name}, record {i + 1}", source.name, told)
+
+
+def _record(value: Any, text_field: str, where: str, name: str, told: _Told) -> Row:
+    """The text of a record, or of a string in its place, and the fields beside it."""
+    if isinstance(value, str):
+        return Row(value, {})
+    if isinstance(value, dict):
+        parts: tuple[str, ...] = (text_field,)
+        if text_field == TEXT and TEXT not in value and isinstance(value.get("title"), str):
+            parts = ("title", "content") if isinstance(value.get("content"), str) else ("title",)
+            told.once(f"{name}: there is no field {TEXT!r}; the text is {' and '.join(parts)}")
+        texts = [text for part in parts if isinstance(text := value.get(part), str)]
+        if len(texts) == len(parts):
+            fields = {key: kept for key, kept in value.items() if key not in (*parts, *LABELS)}
+            return Row(texts[0] if parts == (text_field,) else " ".join(" ".join(texts).split()), fields)
+    keys = f"the keys {', '.join(map(repr, value))[:120]}" if isinstance(value, dict) else repr(value)[:60]
+    raise DataError(
+        f"no text in {keys}",
+        wanted=f"a string under the key {text_field!r}",
+        next_step="name the key of the texts with --text-field",
+        where=where,
+    )
+
+
+def _table(source: Source, text_field: str, mark: str, say: Say) -> Iterator[Row]:
+    """The rows of a table with a header; of a TSV file without one, what stands before the first tab."""
+    first = next(iter(source.first_lines(1)), "")
+    found = delimiter(first, text_field)
+    if found is None and mark == "\t":
+        say(f"{source.name}: no column {text_field!r} in the first line; texts end at the first tab")
+        yield from (Row(row.text.partition("\t")[0], {}) for row in _lines(source, text_field, say))
+        return
+    if found is not None and found != mark:
+        say(f"{source.name}: the cells are separated by {found!r}")
+        mark = found
+    with _long_cells():
+        table = csv.reader((line for _, line in source.lines()), delimiter=mark, strict=True)
+        header = _next(table, source.name, 1)
+        if header is None:
+            return
+        at = _column(header, text_field, source, mark, say)
+        kept = [(i, name) for i, name in enumerate(header) if i != at and name not in LABELS]
+        while True:
+            line = table.line_num + 1
+            row = _next(table, source.name, line)
+            if row is None:
+                return
+            if not row:
+                continue
+            if len(row) != len(header):
+                raise DataError(
+                    f"{len(row)} cells, but the header has {len(header)}",
+                    wanted="as many cells as the header",
+                    next_step="put quotes around cells that hold the separator or line breaks",
+                    where=line_of(source.name, line),
+                )
+            yield Row(row[at], {name: row[i] for i, name in kept})
+
+
+def _column(header: list[str], text_field: str, source: Source, mark: str, say: Say) -> int:
+    if header.count(text_field) == 1:
+        return header.index(text_field)
+    alike = [i for i, name in enumerate(header) if name.strip().lower() == text_field.lower()]
+    if len(alike) == 1:
+        say(f"{source.name}: the texts are read from the column {header[alike[0]]!r}")
+        return alike[0]
+    raise DataError(
+        f"the columns {', '.join(repr(name) for name in header)[:200]}",
+        wanted=f"one column {text_field!r}",
+        next_step="name the column of the texts with --text-field; the first line must hold the names",
+        where=line_of(source.name, 1),
+    )
+
+
+def _next(table: Iterator[list[str]], name: str, line: int) -> list[str] | None:
+    try:
+        return next(table, None)
+    except csv.Error as error:
+        raise DataError(
+            f"does not parse as a table ({error})",
+            wanted='cells with separators between them, and quotes within a quoted cell doubled ("")',
+            next_step="look for an unmatched quote at or after this line; --format lines reads plain lines",
+            where=line_of(name, line),
+        ) from error
+
+
+def _parquet(source: Source, text_field: str, say: Say) -> Iterator[Row]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = source.path if source.path is not None and not source.unpacked else io.BytesIO(source.read())
+    try:
+        with pq.ParquetFile(content) as file:
+            names = file.schema_arrow.names
+            chosen = names[_column(names, text_field, source, ",", say)]
+            kept = [name for name in names if name == "id" and name != chosen]
+            for batch in file.iter_batches(batch_size=ROWS, columns=[chosen, *kept]):
+                for row in batch.to_pylist():
+                    text = row.pop(chosen)
+                    yield _record({text_field: text, **row}, text_field, source.name, source.name, _Told(say))
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(
+            f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",
+            wanted="a complete Parquet file",
+            next_step="copy or write it again",
+            where=source.name,
+        ) from error
+
+
+class _Told:
+    """Tells the user a thing once, however many records it is true of."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self._said = say, False
+
+    def once(self, line: str) -> None:
+        if not self._said:
+            self._say(line)
+            self._said = True
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Lifts the limit of the csv module of 131,072 characters per cell, and restores it."""
+    before = csv.field_size_limit(LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
+__all__ = ["TEXT", "How", "Row", "cells", "read_rows"]
