@@ -34,7 +34,8 @@ def ensemble(
 ) -> None:
     """Merge the predictions of several runs, weighted on the texts that all of them held out."""
     from megalabel.cli.merge_runs import ensemble_runs
-    from megalabel.cli.merge_scores import is_scores, merge_scores
+    from megalabel.cli.merge_scores import merge_scores
+    from megalabel.inference.score_files import is_scores
 
     with trusting(trust):
 

@@ -15,7 +15,7 @@ from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.evaluate import check_labels
 from megalabel.inference.export import as_csr
-from megalabel.inference.score_files import SUFFIXES, Scores, read_scores
+from megalabel.inference.score_files import Scores, is_scores, read_scores
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
@@ -29,11 +29,6 @@ from megalabel.types import TopK
 
 WEIGHTS = Hybrid.declared["weights"]
 DEPTHS = (1, 3, 5)
-
-
-def is_scores(name: str) -> bool:
-    """Whether an argument names a file of scores and no run."""
-    return name.endswith(SUFFIXES) and not Path(name).is_dir()
 
 
 def merge_scores(

@@ -72,6 +72,8 @@ ADDED: dict[str, Any] = {
     "auxiliary_weight_decay": 0.01,
     "prune_anneal": True,
     "dense_updates": False,
+    "windows": 1,
+    "label_groups": None,
     "encoder_weights": None,
     "compile": False,
     "validate_epochs": 1.0,

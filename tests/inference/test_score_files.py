@@ -66,12 +66,12 @@ def test_scores_beyond_one_are_logits(tmp_path):
     [
         ("a.npz", b"", "cannot be read"),
         ("a.npz", b"PK\x03\x04", "cannot be read"),
-        ("a.jsonl", b"{}\n", "cannot be read"),
+        ("a.jsonl", b"{}\n", "no ranking"),
         ("a.jsonl", b'{"labels": [{"label": "no such", "score": 1}]}\n', "no such"),
         ("a.txt", b"some words\n", "label:score"),
         ("a.txt", b"1:0.5\n", "1 texts"),
         ("a.txt", b"64:0.5\n1:1\n2:1\n", "labels up to 64"),
-        ("gone.npz", None, "cannot be read"),
+        ("gone.npz", None, "no such file"),
     ],
 )
 def test_what_are_no_scores_of_these_texts_is_refused(name, content, said, tmp_path):
