@@ -11,11 +11,12 @@ import numpy as np
 
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, line_of
-from megalabel.inference.stored import Stored, is_predictions, read_predictions
+from megalabel.inference.stored import Stored, read_predictions
 from megalabel.metrics.topk import checked_arrays
 from megalabel.models.mixture import DEPTH
 from megalabel.types import ScoreType, TopK
 
+SUFFIXES = (".npz", ".txt", ".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz")  # not .json, which run folders hold
 PAIR = re.compile(r"(\d+):(\S+)")
 
 
@@ -33,7 +34,7 @@ class Scores(NamedTuple):
 def is_scores(file: str | Path) -> bool:
     """Whether a path names a file of scores by its suffix, and no run."""
     path = Path(file)
-    return is_predictions(path) or (path.suffix in (".npz", ".txt", ".jsonl") and not path.is_dir())
+    return path.name.endswith(SUFFIXES) and not path.is_dir()
 
 
 def read_scores(file: str | Path, data: Corpus, n_texts: int) -> Scores:
