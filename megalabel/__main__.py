@@ -8,6 +8,7 @@ import sys
 if not sys.flags.safe_path and sys.path and sys.path[0] in ("", os.getcwd()):
     del sys.path[0]
 
-from megalabel.cli.main import main
+from megalabel.cli.start import main
 
-main()
+if __name__ == "__main__":
+    main()

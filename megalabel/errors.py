@@ -4,6 +4,7 @@ MegalabelError
 ├── DataError            a file or a value of the user's data is not what it should be
 │   └── StaleTokens      a token store on disk was made from other texts or settings
 ├── SettingError         an argument is out of range, unknown, or does not fit another
+│   └── ResourceError    memory or open files do not suffice
 ├── FormatError          a folder that megalabel wrote is damaged, incomplete or from another version
 └── MissingExtra         an optional part is not installed
 """
@@ -116,6 +117,10 @@ class SettingError(MegalabelError):
 
 class FormatError(MegalabelError):
     """A folder that megalabel wrote is damaged, incomplete or from another version."""
+
+
+class ResourceError(SettingError):
+    """The machine, or a limit set for the process, has too little memory or too few open files."""
 
 
 class MissingExtra(MegalabelError):

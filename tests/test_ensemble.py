@@ -1,12 +1,12 @@
 """Ensembles: what they answer, how they come back from their folder, and what is refused."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 from planted import planted
+from support.manifests import edited
 from topk_agree import assert_topk_agree
 from untrained import untrained
 
@@ -161,7 +161,7 @@ def test_other_labels_are_refused(names, said):
 
 def test_numbers_that_do_not_fit():
     one = untrained(["a", "b"])
-    with pytest.raises(SettingError, match="1 model; expected two or more"):
+    with pytest.raises(SettingError, match="1 model; expected at least two"):
         megalabel.Ensemble([one])
     with pytest.raises(SettingError, match="3 weights for 2 models"):
         megalabel.Ensemble([one, one], Mixture.from_weights([1, 1, 1]))
@@ -170,12 +170,12 @@ def test_numbers_that_do_not_fit():
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"parts": "two"}, "two|str"),
-        ({"parts": 1}, "1 model"),
-        ({"parts": 3}, "part2"),
+        ({"parts": "two"}, "two"),
+        ({"parts": 1}, "1 parts"),
+        ({"parts": 3}, "3 parts"),
         ({"mixture": {"weights": [1.0]}}, "missing"),
         ({"mixture": {"slopes": [1, 1], "offsets": [0, 0], "weights": [2, -1]}}, "weights"),
-        ({"mixture": {"slopes": [1], "offsets": [0], "weights": [1]}}, "1 weights for 2"),
+        ({"mixture": {"slopes": [1], "offsets": [0], "weights": [1]}}, "1 weights"),
         ({"mixture": 7}, "int"),
     ],
     ids=str,
@@ -183,8 +183,8 @@ def test_numbers_that_do_not_fit():
 def test_a_manifest_that_does_not_fit_is_refused(facts, said, tmp_path):
     one = untrained(["a", "b"])
     megalabel.Ensemble([one, one]).save(tmp_path / "model")
-    path = tmp_path / "model" / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **facts}))
+    with edited(tmp_path / "model") as manifest:
+        manifest.update(facts)
     with pytest.raises(FormatError, match=said):
         megalabel.load(tmp_path / "model")
 
@@ -197,6 +197,10 @@ def test_damage_to_a_part_and_a_folder_of_other_things_are_refused(tmp_path):
     with pytest.raises(FormatError, match="SHA-256"):
         megalabel.load(tmp_path / "model")
     untrained(["a", "c"]).save(tmp_path / "model" / "part1")
+    with pytest.raises(FormatError, match="SHA-256"):  # a whole model, but not of this ensemble
+        megalabel.load(tmp_path / "model")
+    with edited(tmp_path / "model"):
+        pass
     with pytest.raises(FormatError, match="label 1 is 'b' for model 0, 'c' for model 1"):
         megalabel.load(tmp_path / "model")
     (tmp_path / "notes").write_text("mine")

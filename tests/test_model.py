@@ -1,9 +1,8 @@
 """What a saved model holds of its head."""
 
-import json
-
 import pytest
 import torch
+from support.manifests import edited
 from untrained import untrained
 
 from megalabel.errors import FormatError
@@ -56,9 +55,7 @@ def test_a_model_cannot_have_code_imported_through_an_inner_head(tmp_path):
     model = untrained(NAMES)
     model.head = nested()
     model.save(tmp_path / "model")
-    path = tmp_path / "model" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["head"]["config"]["parts"][0]["class"] = "antigravity:Head"
-    path.write_text(json.dumps(manifest))
+    with edited(tmp_path / "model") as manifest:
+        manifest["head"]["config"]["parts"][0]["class"] = "antigravity:Head"
     with pytest.raises(FormatError, match="antigravity"):
         NeuralClassifier.load(tmp_path / "model")

@@ -123,11 +123,10 @@ def open_data_to_measure(
     run: str | Path, data: str | None, opened: Mapping[str, Any] | None = None
 ) -> tuple[Corpus, Split]:
     """The data set to measure on and its split that is measured: its test split, or all of a file or folder that
-    holds one split alone. Prints what its reader had to choose, and where the propensities come from.
+    holds one split alone. Prints what its reader had to choose.
 
     The arguments are those of `open_data_of`.
     """
-    from megalabel.data.catalog import propensity_source
     from megalabel.data.test_side import open_to_measure
 
     if data is None:
@@ -135,7 +134,6 @@ def open_data_to_measure(
     corpus, split = open_to_measure(data_path(data), **(opened or {}))
     for note in corpus.notes:
         typer.echo(f"{corpus.name}: {note}", err=True)
-    typer.echo(propensity_source(corpus.name, corpus.propensity), err=True)
     return corpus, split
 
 

@@ -19,8 +19,11 @@ from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
 from megalabel.training import run_folder
-from megalabel.training.recipe import RecipeFunction
+from megalabel.training.going_on import check_scale
+from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.run import train as train_recipe
+from megalabel.training.run_lock import NAME as LOCK
+from megalabel.training.run_lock import writing
 from megalabel.training.trust import trusted
 
 if TYPE_CHECKING:
@@ -37,6 +40,7 @@ class How(NamedTuple):
     checkpoint_seconds: float = 300.0
     quiet: bool = False
     overwrite: bool = False
+    lr_scale: float | None = None
 
 
 def train(
@@ -47,7 +51,15 @@ def train(
     Raises:
         SettingError: a bad value, or `out` holds another run and `how.overwrite` is not set.
     """
+    with writing(out):
+        return _train(recipe, corpus, out, values, how)
+
+
+def _train(
+    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], how: How
+) -> Classifier:
     use_threads(how.threads)
+    check_scale(how.lr_scale)
     say = (lambda line: None) if how.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
@@ -58,7 +70,14 @@ def train(
         return load(out, device=how.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
     made = recipe(corpus, resolved.options, trust=trusted())
-    model = train_recipe(made, out, device=how.device, checkpoint_seconds=how.checkpoint_seconds, quiet=how.quiet)
+    model = train_recipe(
+        made,
+        out,
+        device=how.device,
+        checkpoint_seconds=how.checkpoint_seconds,
+        lr_scale=None if isinstance(made, DirectRecipe) else how.lr_scale,
+        quiet=how.quiet,
+    )
     say(summary(out))
     return model
 
@@ -77,12 +96,13 @@ def train_then(
     first = resolve(recipe, corpus.name, values).options
     if getattr(first, "validation_fraction", 1) == 0:
         values = {**values, "validation_fraction": HELD_OUT}
-    if how.overwrite:
-        remove_run(out)
-    run_folder.check_out(out, finished=True)
-    how = how._replace(overwrite=False)
-    train(recipe, corpus, out / run_folder.BASE, values, how)
-    return train(second, corpus, out, {"run": str(out / run_folder.BASE)}, how)
+    with writing(out):
+        if how.overwrite:
+            remove_run(out)
+        run_folder.check_out(out, finished=True)
+        how = how._replace(overwrite=False)
+        train(recipe, corpus, out / run_folder.BASE, values, how)
+        return train(second, corpus, out, {"run": str(out / run_folder.BASE)}, how)
 
 
 def repeat(source: Path, out: Path, how: How) -> Classifier:
@@ -119,9 +139,16 @@ def repeat(source: Path, out: Path, how: How) -> Classifier:
 
 
 def remove_run(out: Path) -> None:
-    """Removes the run in a folder, if there is one; a folder without a run is left as it is."""
-    if (out / "recipe.json").is_file() or (out / run_folder.BASE / "recipe.json").is_file():
-        shutil.rmtree(out)
+    """Removes the run in a folder, if there is one; a folder without a run is left as it is.
+
+    For the one who holds its lock, which stays.
+    """
+    base = out / run_folder.BASE
+    if (out / "recipe.json").is_file() or (base / "recipe.json").is_file():
+        with writing(base) if base.is_dir() else contextlib.nullcontext():
+            for path in out.iterdir():
+                if path.name != LOCK:
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def described(

@@ -21,6 +21,7 @@ from megalabel.models.ensemble import Ensemble
 from megalabel.models.mixture import DEPTH, SELECT, Mixture
 from megalabel.recipes.hybrid import Hybrid
 from megalabel.training.run_folder import check_out, create_folder, finish, finished_run, held_out_rows
+from megalabel.training.run_lock import writing
 from megalabel.training.trust import trusted
 
 WEIGHTS = Hybrid.declared["weights"]
@@ -79,9 +80,10 @@ def ensemble_runs(
         ]
     for line in shown:
         say(line)
-    create_folder(out, "ensemble", {"runs": list(runs), "weights": chosen}, common.data, common.held)
-    model.save(out / "model")
-    finish(out, {"seconds": time.monotonic() - begun})
+    with writing(out):
+        create_folder(out, "ensemble", {"runs": list(runs), "weights": chosen}, common.data, common.held)
+        model.save(out / "model")
+        finish(out, {"seconds": time.monotonic() - begun})
     say(f"the model is in {out}; next: megalabel evaluate {out}")
 
 

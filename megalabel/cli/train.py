@@ -18,6 +18,10 @@ from megalabel.errors import MegalabelError, SettingError
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT that is finished or another.")]
 CheckpointSeconds = Annotated[float, typer.Option(metavar="FLOAT", help="Seconds between checkpoints.")]
+LrScale = Annotated[
+    float | None,
+    typer.Option(metavar="FLOAT", help="All learning rates times this, from where the run goes on; e.g. 0.1."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing while training.")]
 Config = Annotated[
     Path | None, typer.Option(metavar="FILE", help="TOML with values of options; the command line goes first.")
@@ -87,6 +91,7 @@ def start(
     device: Device = None,
     threads: Threads = None,
     checkpoint_seconds: CheckpointSeconds = 300.0,
+    lr_scale: LrScale = None,
     quiet: Quiet = False,
 ) -> None:
     """Train a recipe on a data set. `megalabel train RECIPE --help` shows the options of a recipe.
@@ -101,7 +106,7 @@ def start(
     from megalabel.cli.jobs import How, repeat
 
     with trusting(trust):
-        repeat(source, _needed(out), How(device, threads, checkpoint_seconds, quiet, overwrite))
+        repeat(source, _needed(out), How(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale))
 
 
 app = typer.Typer(cls=RecipeGroup, rich_markup_mode=None, invoke_without_command=True, callback=start)
@@ -112,6 +117,7 @@ def running(
     device: Device = None,
     threads: Threads = None,
     checkpoint_seconds: CheckpointSeconds = 300.0,
+    lr_scale: LrScale = None,
     quiet: Quiet = False,
     overwrite: Overwrite = False,
     config: Config = None,
@@ -143,6 +149,7 @@ def _train(
     device: str | None,
     threads: int | None,
     checkpoint_seconds: float,
+    lr_scale: float | None,
     quiet: bool,
     overwrite: bool,
     config: Path | None,
@@ -163,7 +170,7 @@ def _train(
         origin = resolved.preset.origin if resolved.preset else "no preset fits"
         typer.echo(f"# {recipe.address} on {corpus.name}; preset: {origin}\n{as_config(resolved.options)}")
         return
-    how = How(device, threads, checkpoint_seconds, quiet, overwrite)
+    how = How(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale)
     with trusting(trust):
         if then is None:
             train(recipe, corpus, target, values, how)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,20 +23,25 @@ def load_pretrained(name: str) -> tuple[nn.Module, TextTokenizer]:
     Raises:
         SettingError: there is no such encoder, its weights are incomplete, or its tokenizer has no fast version.
     """
-    from safetensors import SafetensorError
-    from transformers import AutoModel, AutoTokenizer
+    from transformers import AutoModel, AutoTokenizer, PreTrainedConfig
 
     source = find_encoder(name)
     with _quiet():
         try:
+            _check_files(Path(source))
+            _check_attention(PreTrainedConfig.get_config_dict(source)[0])
             # Float32 even if the file holds half precision, in which the small steps of AdamW would vanish.
             # trust_remote_code=False, since the default asks on the standard input, which may hold texts.
             model, report = AutoModel.from_pretrained(
                 source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
             )
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
-        except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        except (
+            BaseException
+        ) as error:  # what a folder holds may raise anything, and Rust code panics with no Exception
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise SettingError(
                 f"no encoder {name!r} ({first}){similar(name)}",
                 wanted="a folder, an encoder that an installed package holds, or a name on the hub",
@@ -54,15 +61,37 @@ def make_untrained(config: dict[str, Any]) -> nn.Module:
     """
     from transformers import AutoConfig, AutoModel
 
-    # A saved configuration may refer to code (`auto_map`) or to a kernel to download.
-    config = {key: value for key, value in config.items() if key != "auto_map"}
-    for key in ("attn_implementation", "_attn_implementation"):
-        if config.get(key) not in (None, *ATTENTION):
-            raise ValueError(f"{key} = {config[key]!r}, which is not one of {', '.join(ATTENTION)}")
+    config = {key: value for key, value in config.items() if key != "auto_map"}  # which may refer to code
+    _check_attention(config)
     with _quiet():
         shape = AutoConfig.for_model(config.pop("model_type"), **config)
         model = AutoModel.from_config(shape, dtype=torch.float32, trust_remote_code=False)
     return _encoder_part(model)
+
+
+def _check_attention(config: Any) -> None:
+    """ValueError where a configuration, or one inside of it, asks for attention by a kernel that is downloaded."""
+    if not isinstance(config, dict):
+        return
+    for key, value in config.items():
+        if key in ("attn_implementation", "_attn_implementation") and not isinstance(value, dict):
+            if value not in (None, *ATTENTION):
+                raise ValueError(f"{key} = {value!r}, which is not one of {', '.join(ATTENTION)}")
+        elif key == "use_kernels" and value:
+            raise ValueError("use_kernels, which downloads compiled code")
+        else:
+            _check_attention(value)
+
+
+def _check_files(folder: Path) -> None:
+    """OSError for a pipe or a device in a folder, from which reading may never end."""
+    for path in folder.iterdir() if folder.is_dir() else ():
+        try:
+            mode = path.stat().st_mode
+        except OSError:  # a link to nothing
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise OSError(f"{path} is neither a file nor a folder")
 
 
 def _encoder_part(model: Any) -> nn.Module:

@@ -14,7 +14,7 @@ from megalabel.encoders.base import Encoder
 from megalabel.errors import SettingError
 from megalabel.inputs.batches import pad
 from megalabel.inputs.token_store import TokenStore
-from megalabel.storage.manifest import reading
+from megalabel.storage.reading import reading
 
 IDS, OFFSETS = "label_token_ids.npy", "label_token_offsets.npy"
 
@@ -91,9 +91,11 @@ class LabelTexts(nn.Module):
         with reading(folder, wanted="the tokens of the label texts", next_step=next_step):
             offsets = np.load(folder / OFFSETS, allow_pickle=False)
             ids = np.load(folder / IDS, mmap_mode="r", allow_pickle=False)
-            if offsets.ndim != 1 or len(offsets) < 1 or offsets[-1] != len(ids):
-                raise ValueError(f"{len(ids)} tokens, offsets up to {offsets[-1]}")
-            return TokenStore(ids, offsets, {})
+            if ids.dtype.kind not in "ui":
+                raise ValueError(f"tokens of type {ids.dtype}")
+            store = TokenStore(ids, offsets, {})
+            store.check()
+            return store
 
 
 @contextlib.contextmanager

@@ -186,7 +186,9 @@ class Transformer(Encoder):
         readouts = [Readout.from_config(readout) for readout in config["readouts"]]
         try:
             return cls.untrained(config["config"], tokenizer, readouts=readouts, **arguments)
-        except (KeyError, ValueError, TypeError) as error:
+        except (FormatError, SettingError):
+            raise
+        except Exception as error:  # transformers checks values by errors of its own
             raise FormatError(
                 f"the configuration of the transformer cannot be loaded ({error})",
                 wanted="a configuration that the installed version of transformers supports",

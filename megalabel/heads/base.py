@@ -38,8 +38,8 @@ class Head(nn.Module, ABC):
     Optional abilities are base classes in `megalabel.heads.abilities`: `UpdatesInBackward`, `RowGradients`,
     `LabelPrior` and `BindsLabels`.
 
-    The hooks `refresh`, `after_step`, `settle` and `metrics` are also called on inner heads by default; an
-    override calls `super()` to keep that.
+    The hooks `refresh`, `after_step`, `settle`, `check_state` and `metrics` are also called on inner heads by
+    default; an override calls `super()` to keep that.
 
     Attributes:
         n_labels: L.
@@ -113,6 +113,14 @@ class Head(nn.Module, ABC):
         """Called before validation and saving and after loading, for example to encode label vectors."""
         for head in inner_heads(self):
             head.settle()
+
+    def check_state(self) -> None:
+        """Called when saved weights were loaded: raises SettingError for indices that would lead out of a table.
+
+        Floating-point weights are known to be finite by then.
+        """
+        for head in inner_heads(self):
+            head.check_state()
 
     def metrics(self) -> dict[str, float]:
         """Values for a line of the training log, for the time since the previous line.

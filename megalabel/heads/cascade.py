@@ -15,7 +15,7 @@ from megalabel.errors import SettingError
 from megalabel.heads.abilities import DenseGradient, RowGradients
 from megalabel.heads.base import Head, topk_by_rows
 from megalabel.heads.cascade_checks import check_cascade, python_numbers
-from megalabel.heads.checks import check_labels
+from megalabel.heads.checks import check_labels, check_offsets, check_permutation
 from megalabel.kernels.candidates.beam import BeamSearch, PathScore
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
@@ -209,6 +209,12 @@ class CascadeHead(RowGradients, Head):
                 found[f"P@{k} level {i}"] = 100 * _precision(logits, candidates, positives, k)
         self._found, self._wanted, self._last = [0] * len(self.beams), [0] * len(self.beams), []
         return found
+
+    def check_state(self) -> None:
+        """Refuses a tree that does not lead from each cluster to its children and to each label once."""
+        for offsets, n_below in zip(self.offsets, self.sizes[1:], strict=True):
+            check_offsets(offsets, n_below, "offsets")
+        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
 
     def config(self) -> dict[str, Any]:
         """The shape and the search parameters; the tree itself is stored among the tensors."""

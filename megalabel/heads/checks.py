@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.types import Positives
 
 REDUCTIONS = ("sum", "mean")
@@ -61,3 +61,21 @@ def prior_bias(label_counts: Tensor, n_texts: int, n_labels: int, loss: str) -> 
         )
     p = (counts + 0.5) / (n_texts + 1)
     return p.logit() if loss == "bce" else 2 * p - 1
+
+
+def check_permutation(numbers: Tensor, n: int, where: str) -> None:
+    """SettingError unless (n,) whole numbers are each of 0 to n − 1 once: compiled code follows them unchecked."""
+    fine = numbers.shape == (n,) and not numbers.is_floating_point()
+    if not fine or not torch.equal(numbers.sort().values.cpu(), torch.arange(n)):
+        raise _damaged_state(f"numbers that are not each of 0 to {n - 1} once", where)
+
+
+def check_offsets(offsets: Tensor, n_below: int, where: str) -> None:
+    """SettingError unless (n + 1,) whole numbers rise from 0 to `n_below`, each by 1 or more."""
+    ends = offsets[[0, -1]].tolist() if offsets.dim() == 1 and len(offsets) > 1 else []
+    if ends != [0, n_below] or int(offsets.diff().min()) < 1:
+        raise _damaged_state(f"numbers that do not rise from 0 to {n_below}", where)
+
+
+def _damaged_state(found: str, where: str) -> SettingError:
+    return SettingError(found, wanted="what megalabel saved", next_step=RESTORE_FOLDER, where=where)

@@ -14,7 +14,7 @@ from torch.nn.functional import logsigmoid, pad
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import DenseGradient, RowGradients
 from megalabel.heads.base import Head, topk_by_rows
-from megalabel.heads.checks import check_arguments, check_labels, check_reduction
+from megalabel.heads.checks import check_arguments, check_labels, check_offsets, check_permutation, check_reduction
 from megalabel.kernels.candidates.candidate_scores import candidate_bce, candidate_scores
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.shortlist import shortlist
@@ -221,6 +221,11 @@ class LightXMLHead(RowGradients, Head):
         """The percentage of positive groups that were recalled by their scores, since the last call."""
         found, wanted, self._found, self._wanted = self._found, self._wanted, 0, 0
         return {"recall level 0": 100 * found / wanted} if wanted else {}
+
+    def check_state(self) -> None:
+        """Refuses groups that do not hold each label once."""
+        check_offsets(self._offsets, self.n_labels, "offsets")
+        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
 
     def config(self) -> dict[str, Any]:
         """The shape and the number of candidate groups; the groups themselves are stored among the tensors."""

@@ -186,11 +186,9 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
 
     @torch.no_grad()
     def metrics(self) -> dict[str, float]:
-        """How connections change, if they do.
-
-        The percentage of connections replaced at the last rewiring, and replacements in total as a percentage of
-        the connections; the mean age of the present connections in steps; the number of inputs that no label
-        reads; and how often the most used input is read, relative to the mean.
+        """Of connections that change: the percentage replaced at the last rewiring, and all replacements as a
+        percentage of the connections; their mean age in steps; the number of inputs that no label reads; and how
+        often the most used input is read, relative to the mean.
         """
         if self.rewiring is None:
             return {}
@@ -211,8 +209,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         """Checks the inputs first, since copying 300 into a byte would silently make it 44."""
-        found = state_dict.get(f"{prefix}inputs")
-        if found is not None:
+        if (found := state_dict.get(f"{prefix}inputs")) is not None:
             check_inputs(found, self.dim, len(self.get_buffer("inputs")))
         super()._load_from_state_dict(state_dict, prefix, *rest)
 
@@ -224,6 +221,10 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
             shape, group = (self.n_labels, self.fan_in), self.group
             found = strongest_inputs(views[:, 0], positives, *shape, group=group, seed=self.seed)
             self.get_buffer("inputs").copy_(found)
+
+    def check_state(self) -> None:
+        """Refuses inputs that the embedding does not have."""
+        check_inputs(self.get_buffer("inputs"), self.dim)
 
     def config(self) -> dict[str, Any]:
         """The shape; loss, learning rates and rewiring are settings of training."""

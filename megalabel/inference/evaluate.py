@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from megalabel.data.catalog import DEFAULT_CONSTANTS, propensity_constants
+from megalabel.data.catalog import known_name, propensity_constants, propensity_source
 from megalabel.data.corpus import Corpus
 from megalabel.data.test_side import test_split
 from megalabel.data.types import Split
@@ -70,20 +70,17 @@ def evaluate(
     inputs = model_inputs(side, data, model.n_features)
     depths = check_depths(k)
     weights, why = _propensities(model.trained_on, data, truth, side, a, b)
-    notes = [*truth.notes, *([f"PSP and PSnDCG are left out: {why}"] if why else [])]
-    tell(notes, say, serious=bool(why) or truth.labels.nnz < truth.n_true.sum())
+    notes = [*truth.notes, *([f"PSP and PSnDCG are left out: {why}"] if weights is None else [])]
+    tell(notes, say, serious=weights is None or truth.labels.nnz < truth.n_true.sum())
+    if say is not None and weights is not None:
+        say(why)
     width = min(max(depths), len(model.label_texts))
     if width * len(side) > MOST_CELLS:
         raise SettingError(
             f"k = {max(depths):,} for {len(side):,} texts", wanted="a smaller k, which fits into memory", where="k"
         )
-    top = model.topk(
-        inputs,
-        width,
-        exclude=truth.filter,
-        batch_size=batch_size,
-        progress=f"predicting {data.name}" if progress else "",
-    )
+    shown = f"predicting {data.name}" if progress else ""
+    top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
     return measure_at(top, truth, depths, weights)
 
 
@@ -130,7 +127,7 @@ def tell(notes: list[str], say: Say | None, *, serious: bool) -> None:
 def _propensities(
     trained_on: TrainedOn | None, data: Corpus, truth: Truth, split: Split, a: float | None, b: float | None
 ) -> tuple[np.ndarray | None, str]:
-    """The inverse propensities of the model's labels, (L,) float64, or None and why they are not known."""
+    """The inverse propensities of the labels, (L,) float64, and the origin of their constants; or None and why."""
     known = trained_on
     if known is None:
         if split is data.train:
@@ -143,11 +140,13 @@ def _propensities(
         known = TrainedOn(data.name, there.n_texts, counts)
     if known.n_texts < 3:
         return None, f"there are {known.n_texts} training texts, and propensities need 3 or more"
-    constants = data.propensity_constants
-    if constants == DEFAULT_CONSTANTS:  # the data set is not in the catalog; that of training may be
-        constants = propensity_constants(known.name)
+    name, constants = data.name, data.propensity_constants
+    if data.propensity is None and known_name(name) is None:  # that of training may be in the catalog
+        name, constants = known.name, propensity_constants(known.name)
+    given = data.propensity if a is None and b is None else constants
     a, b = constants[0] if a is None else a, constants[1] if b is None else b
-    return inverse_propensity(known.counts, known.n_texts, a, b), ""
+    source = propensity_source(name, None if given is None else (a, b))
+    return inverse_propensity(known.counts, known.n_texts, a, b), source
 
 
 def check_labels(model: Classifier, data: Corpus) -> None:

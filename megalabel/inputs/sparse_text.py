@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError
+from megalabel.errors import RESTORE_FOLDER, FormatError
 from megalabel.inputs.ngrams import bigrams_of, char_ngrams_of, learn_ngrams
 from megalabel.inputs.tfidf import weigh
 from megalabel.inputs.words import END, TokenPattern, split_words
 from megalabel.storage.files import read_json, write_json
 from megalabel.storage.manifest import NAME, read_manifest, write_manifest
+from megalabel.storage.reading import reading
 
 FORMAT = 1
+MAX_CHAR_NGRAM = 1000  # characters of an n-gram in a folder that is read
 BLOCK = 4096  # texts that are processed at once
 
 
@@ -160,22 +162,13 @@ class SparseText:
             next_step=RESTORE_FOLDER,
         )
         listed = read_json(folder / "words.json", next_step=RESTORE_FOLDER)
-        try:
-            lengths = manifest["piece_lengths"]
+        wanted = "words, bigrams, character n-grams and a weight for each"
+        with reading(folder, wanted=wanted, next_step=RESTORE_FOLDER, what="the vocabulary is damaged"):
+            lengths = _checked_lengths(manifest["piece_lengths"])
             bigrams, idf = (np.load(folder / name, allow_pickle=False) for name in ("pairs.npy", "idf.npy"))
-            vocabulary = cls(
-                manifest["kind"], listed["words"], bigrams, listed["pieces"], lengths and tuple(lengths), idf
-            )
+            vocabulary = cls(manifest["kind"], listed["words"], bigrams, listed["pieces"], lengths, idf)
             vocabulary.transform(["one text"])
-        except (MegalabelError, OSError, KeyError, TypeError, ValueError) as error:
-            found = error.found if isinstance(error, MegalabelError) else repr(error)
-            raise FormatError(
-                f"the vocabulary is damaged ({found})",
-                wanted="words, bigrams, character n-grams and a weight for each",
-                next_step=RESTORE_FOLDER,
-                where=folder,
-            ) from error
-        return vocabulary
+            return vocabulary
 
     def _counts(self, texts: list[str]) -> sp.csr_matrix:
         """The number of occurrences of each feature in each text: (n, V) float32 CSR."""
@@ -198,6 +191,16 @@ class SparseText:
         counts = sp.csr_matrix((np.ones(len(where[0]), dtype=np.float32), where), shape=(len(texts), self.size))
         counts.sum_duplicates()
         return counts
+
+
+def _checked_lengths(lengths: Any) -> tuple[int, int] | None:
+    """The least and the largest length of character n-grams; ValueError for others than can be learned."""
+    if lengths is None:
+        return None
+    least, largest = lengths
+    if type(least) is not int or type(largest) is not int or not 1 <= least <= largest <= MAX_CHAR_NGRAM:
+        raise ValueError(f"character n-grams of {least!r:.40} to {largest!r:.40} characters")
+    return least, largest
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -12,9 +12,10 @@ from megalabel.data.texts import Texts
 from megalabel.errors import DataError, SettingError, StaleTokens
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.progress import Progress
-from megalabel.storage.files import atomic_folder, recover
+from megalabel.storage.files import atomic_folder, latest
 from megalabel.storage.manifest import read_manifest, write_manifest
 from megalabel.storage.paths import as_path
+from megalabel.storage.reading import reading
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus, Split
@@ -91,20 +92,34 @@ class TokenStore:
     @classmethod
     def open(cls, folder: str | Path) -> TokenStore:
         """Opens a store on disk after checking its hashes; FormatError if it is damaged."""
-        folder = as_path(folder, "folder")
-        recover(folder)
+        folder, next_step = latest(as_path(folder, "folder")), "run `megalabel prepare` with --again"
         manifest = read_manifest(
             folder,
             "token store",
             FORMAT,
             facts=("dtype", "n_tokens"),
             files=("ids.bin", "offsets.npy"),
-            next_step="run `megalabel prepare` with --again",
+            next_step=next_step,
         )
-        offsets = np.load(folder / "offsets.npy", allow_pickle=False)
-        dtype = np.dtype(manifest["dtype"])
-        ids = np.memmap(folder / "ids.bin", dtype, "r") if manifest["n_tokens"] else np.zeros(0, dtype)
-        return cls(ids, offsets, manifest)
+        with reading(folder, wanted="the tokens of texts", next_step=next_step):
+            if manifest["dtype"] not in ("uint16", "uint32"):
+                raise ValueError(f"tokens of type {manifest['dtype']!r:.40}")
+            offsets = np.load(folder / "offsets.npy", allow_pickle=False)
+            dtype = np.dtype(manifest["dtype"])
+            size = (folder / "ids.bin").stat().st_size
+            ids = np.memmap(folder / "ids.bin", dtype, "r") if size else np.zeros(0, dtype)
+            store = cls(ids, offsets, manifest)
+            store.check(manifest["n_tokens"])
+            return store
+
+    def check(self, n_tokens: Any = None) -> None:
+        """Raises ValueError where the offsets lead out of the tokens, or there are not `n_tokens` of them."""
+        offsets, n = self.offsets, len(self.ids)
+        fine = offsets.ndim == 1 and len(offsets) > 0 and offsets.dtype == np.int64 and self.ids.ndim == 1
+        if not fine or offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < 0).any():
+            raise ValueError(f"{n} tokens, and offsets that do not rise from 0 to that")
+        if n_tokens is not None and n_tokens != n:
+            raise ValueError(f"{n} tokens in place of {n_tokens!r:.40}")
 
     @classmethod
     def open_or_build(

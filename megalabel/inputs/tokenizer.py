@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megalabel.errors import RESTORE_FOLDER, DataError, FormatError, SettingError
+from megalabel.storage.reading import read_bytes, reading
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+
+LENGTHS = 4  # lengths of texts that copies of a tokenizer are kept for, at most
+PROBES = ("", "a Text of 7 words, ünd 文字 \U0001f600")
 
 
 class TextTokenizer:
     """A fast tokenizer of the `tokenizers` library, with its padding id and a hash that identifies it.
 
-    The post-processor of the tokenizer decides which special tokens are added.
+    The post-processor of the tokenizer decides which special tokens are added. Threads may share it: nothing that
+    `encode` reads is changed by it.
 
     Attributes:
         note: a sentence on how the tokenizer was made, for the log; "" where there is nothing to tell.
@@ -26,6 +31,7 @@ class TextTokenizer:
         self.tokenizer, self.pad_id, self.note = tokenizer, pad_id, ""
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
+        self._cut: dict[int, Tokenizer] = {}  # a copy for each length that texts were cut to
 
     @classmethod
     def load(cls, folder: str | Path) -> TextTokenizer:
@@ -35,27 +41,33 @@ class TextTokenizer:
         path = Path(folder) / "tokenizer.json"
         if not path.is_file():
             raise FormatError("the file is missing", wanted="a tokenizer", next_step=RESTORE_FOLDER, where=path)
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises bare Exception
-            raise FormatError(
-                f"the tokenizer cannot be loaded ({error})",
-                wanted="a tokenizer.json of the tokenizers library",
-                next_step=RESTORE_FOLDER,
-                where=path,
-            ) from error
-        pad = tokenizer.token_to_id("[PAD]")
-        return cls(tokenizer, next(iter(_pad_ids(tokenizer)), pad if pad is not None else 0))
+        wanted = "a tokenizer.json of the tokenizers library"
+        with reading(path, wanted=wanted, next_step=RESTORE_FOLDER, what="the tokenizer cannot be loaded"):
+            tokenizer = Tokenizer.from_str(read_bytes(path).decode())
+            pad = tokenizer.token_to_id("[PAD]")
+            made = cls(tokenizer, next(iter(_pad_ids(tokenizer)), pad if pad is not None else 0))
+            made.check()
+            return made
+
+    def check(self) -> None:
+        """Raises ValueError for ids that are no row of a table of all tokens, as an edited file may have.
+
+        Where the tokenizer cannot encode, this raises what the library does.
+        """
+        size = self.vocabulary_size
+        highest = max(self.tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+        if not 0 <= self.pad_id < max(size, 1) or highest >= size:
+            raise ValueError(f"ids up to {max(highest, self.pad_id)} of {size} tokens")
+        special = self.tokenizer.num_special_tokens_to_add(False)
+        ids = self.encode(PROBES, special + 8)
+        if any(not 0 <= i < size or len(row) > special + 8 for row in ids for i in row):
+            raise ValueError("ids that its vocabulary does not have")
 
     def save(self, folder: str | Path) -> None:
         """Writes `tokenizer.json`, including the padding id."""
-        self.tokenizer.enable_padding(
-            pad_id=self.pad_id, pad_token=self.tokenizer.id_to_token(self.pad_id) or "[PAD]"
-        )
-        try:
-            self.tokenizer.save(str(Path(folder) / "tokenizer.json"))
-        finally:
-            self.tokenizer.no_padding()
+        padded = _copy(self.tokenizer)
+        padded.enable_padding(pad_id=self.pad_id, pad_token=self.tokenizer.id_to_token(self.pad_id) or "[PAD]")
+        padded.save(str(Path(folder) / "tokenizer.json"))
 
     @property
     def vocabulary_size(self) -> int:
@@ -106,12 +118,16 @@ class TextTokenizer:
                 wanted=f"at least {special + 1}, since the tokenizer adds {special} special tokens",
                 where="max_length",
             )
-        self.tokenizer.enable_truncation(max_length)
-        try:
-            clean = [_clean(text) for text in texts]
-            return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(clean)]
-        finally:
-            self.tokenizer.no_truncation()
+        cut = self._cut.get(max_length)
+        if cut is None:
+            cut = _copy(self.tokenizer)
+            cut.enable_truncation(max_length)
+            self._cut = {
+                **dict([*self._cut.items()][1 - LENGTHS :]),
+                max_length: cut,
+            }  # a new one: others may read
+        clean = [_clean(text) for text in texts]
+        return [encoding.ids for encoding in cut.encode_batch_fast(clean)]
 
 
 def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> TextTokenizer:
@@ -139,6 +155,12 @@ def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> Tex
         tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), "removed", invert=True)
     tokenizer.train_from_iterator(map(_clean, texts), trainer)
     return TextTokenizer(tokenizer, pad_id=0)
+
+
+def _copy(tokenizer: Tokenizer) -> Tokenizer:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_str(tokenizer.to_str())
 
 
 def _clean(text: str) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError, SettingError
+from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.labels.nested import check_offsets, check_order, from_clusters, from_parents
-from megalabel.storage.files import atomic_folder, recover, write_json
-from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.files import atomic_folder, latest, write_json
+from megalabel.storage.manifest import check_listed, read_manifest, write_manifest
 from megalabel.storage.paths import as_path
+from megalabel.storage.reading import reading
 
 FORMAT = 1
 
@@ -155,8 +156,7 @@ class LabelTree:
     @classmethod
     def load(cls, folder: str | Path) -> LabelTree:
         """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
-        folder = as_path(folder, "folder")
-        recover(folder)
+        folder = latest(as_path(folder, "folder"))
         manifest = read_manifest(
             folder,
             "label tree",
@@ -165,19 +165,13 @@ class LabelTree:
             files=("order.npy", "level0.npy"),
             next_step=RESTORE_FOLDER,
         )
-        sizes, built = manifest["tree"], manifest["built"]
-        try:
+        wanted, what = "levels that fit each other and the labels", "the label tree is damaged"
+        with reading(folder, wanted=wanted, next_step=RESTORE_FOLDER, what=what):
+            sizes, built = manifest["tree"], manifest["built"]
             names = [f"level{i}.npy" for i in range(len(sizes) - 1)]
+            check_listed(manifest, "label tree", folder, files=names, next_step=RESTORE_FOLDER)
             arrays = [np.load(folder / name, allow_pickle=False) for name in (*names, "order.npy")]
             tree = cls(tuple(arrays[:-1]), arrays[-1], dict(built))
-        except (MegalabelError, OSError, TypeError, ValueError) as error:
-            found = error.found if isinstance(error, MegalabelError) else str(error)
-            raise FormatError(
-                f"the label tree is damaged ({found})",
-                wanted="levels that fit each other and the labels",
-                next_step=RESTORE_FOLDER,
-                where=folder,
-            ) from error
         if list(tree.sizes) != sizes:
             raise FormatError(
                 f"the manifest lists the sizes {sizes}, the files have {list(tree.sizes)}",

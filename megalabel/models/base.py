@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,17 +14,19 @@ import numpy as np
 
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
+from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.models.depth import at_least_one, check_padding, reach
-from megalabel.models.find import find_model
+from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import TrainedOn
 from megalabel.progress import Progress
 from megalabel.storage import migrate
-from megalabel.storage.limits import out_of_files, too_many_files
-from megalabel.storage.manifest import NAME, read_manifest
+from megalabel.storage.files import read_json
+from megalabel.storage.manifest import NAME, check_listed, read_manifest
 from megalabel.storage.paths import as_path
+from megalabel.storage.reading import brief
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 BLOCK = 8192  # default number of texts that are ranked together
 DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class if the manifest of a folder does not name one
 FORMAT = 1
+PACKAGES = ("megalabel.models.", "megalabel.heads.", "megalabel.encoders.")  # that hold the classes of models
+_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")  # a module's name
 IMPORTABLE = "install the package, or give the command in the folder that holds it"
 
 Advance = Callable[[int], None]  # called with a number of texts that are done
@@ -160,17 +166,18 @@ def load(
 
     Raises:
         FormatError: there is no model, it is damaged, or the run is not finished.
-        SettingError: the argument is no path, or this process may open no more files.
+        SettingError: the argument is no path.
+        ResourceError: there is too little memory, or this process may open no more files.
     """
-    try:
-        found_in, manifest = find_model(folder)
-        kind = migrate.model_manifest(manifest).get("model", DEFAULT)
-        found: type[Classifier] = named_class(str(kind), Classifier, trust, found_in)
-        return found.load(found_in, device=device, trust=trust)
-    except (FormatError, OSError) as error:
-        if out_of_files(error):
-            raise too_many_files(folder) from error
-        raise
+    device = pick(device)
+    return read_model(folder, lambda place: _load(place, device, trust))
+
+
+def _load(folder: Path, device: torch.device, trust: Sequence[str]) -> Classifier:
+    manifest = read_json(folder / NAME, next_step=RESTORE_FOLDER) if (folder / NAME).is_file() else {}
+    kind = migrate.model_manifest(manifest).get("model", DEFAULT)
+    found: type[Classifier] = named_class(kind, Classifier, trust, folder)
+    return found.load(folder, device=device, trust=trust)
 
 
 def read_model_manifest(
@@ -183,14 +190,7 @@ def read_model_manifest(
 ) -> dict[str, Any]:
     """The manifest of a model with current names, after checking hashes; raises as `read_manifest` does."""
     manifest = migrate.model_manifest(read_manifest(folder, what, FORMAT, files=files, next_step=next_step))
-    missing = [name for name in facts if name not in manifest]
-    if missing:
-        raise FormatError(
-            f"the manifest is not that of a {what}",
-            wanted=", ".join(missing),
-            next_step=next_step,
-            where=folder / NAME,
-        )
+    check_listed(manifest, what, folder, facts=facts, next_step=next_step)
     return manifest
 
 
@@ -211,13 +211,18 @@ def class_name(part: object) -> str:
     return f"{type(part).__module__}:{type(part).__qualname__}"
 
 
-def named_class(name: str, kind: type, trust: Sequence[str], folder: Path) -> Any:
+def named_class(name: Any, kind: type, trust: Sequence[str], folder: Path) -> Any:
     """The class "module:name", which must be a subclass of `kind` in megalabel or in a module in `trust`.
 
     Raises:
-        FormatError: the module is not trusted, or the class cannot be imported.
+        FormatError: the name is not that of a class, the module is not trusted, the class is abstract or cannot be
+            imported.
     """
-    module, _, qualified = name.partition(":")
+    module, _, qualified = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if not _DOTTED.fullmatch(module):
+        raise _no_class(f"{name!r:.80} instead of a class", kind, folder)
+    if module.startswith("megalabel.") and not module.startswith(PACKAGES):  # `megalabel.__main__` would run
+        raise _no_class(f"{name} is not a {kind.__name__}", kind, folder)
     package = module.split(".")[0]
     if package not in ("megalabel", *trust):
         raise FormatError(
@@ -229,14 +234,13 @@ def named_class(name: str, kind: type, trust: Sequence[str], folder: Path) -> An
     try:
         found = getattr(importlib.import_module(module), qualified)
     except Exception as error:  # whatever the code of another package raises
-        raise FormatError(
-            f"{name} cannot be imported ({type(error).__name__}: {error})",
-            wanted=f"a {kind.__name__}",
-            next_step=RESTORE_FOLDER if package == "megalabel" else IMPORTABLE,
-            where=folder,
-        ) from error
-    if not (isinstance(found, type) and issubclass(found, kind)):
-        raise FormatError(
-            f"{name} is not a {kind.__name__}", wanted=f"a {kind.__name__}", next_step=RESTORE_FOLDER, where=folder
-        )
+        found = f"{name} cannot be imported ({type(error).__name__}: {brief(error)})"
+        next_step = RESTORE_FOLDER if package == "megalabel" else IMPORTABLE
+        raise FormatError(found, wanted=f"a {kind.__name__}", next_step=next_step, where=folder) from error
+    if not (isinstance(found, type) and issubclass(found, kind)) or inspect.isabstract(found):
+        raise _no_class(f"{name} is not a {kind.__name__}", kind, folder)
     return found
+
+
+def _no_class(found: str, kind: type, folder: Path) -> FormatError:
+    return FormatError(found, wanted=f"a {kind.__name__}", next_step=RESTORE_FOLDER, where=folder)

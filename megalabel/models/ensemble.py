@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.device import pick
+from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.models.base import (
     FORMAT,
     Advance,
@@ -18,10 +19,10 @@ from megalabel.models.base import (
     load,
     read_model_manifest,
 )
-from megalabel.models.find import model_folder
 from megalabel.models.mixture import DEPTH, Mixture
+from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import reading, write_manifest
+from megalabel.storage.manifest import NAME, inner_folder, write_manifest
 from megalabel.types import TopK
 
 if TYPE_CHECKING:
@@ -102,14 +103,23 @@ class Ensemble(Classifier):
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
         """Reads what `save` wrote; `device` and `trust` apply to every classifier."""
-        folder = model_folder(folder)
+        device = pick(device)
+        return read_model(folder, lambda place: cls._read(place, device, trust))
+
+    @classmethod
+    def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
         manifest = read_model_manifest(folder, "ensemble", facts=("parts", "mixture"))
-        with reading(folder, wanted="the parts of one ensemble", next_step=RESTORE_FOLDER):
-            mixture = Mixture.from_config(manifest["mixture"])
-            folders = [folder / f"part{i}" for i in range(manifest["parts"])]
-        parts = [load(part, device=device, trust=trust) for part in folders]
-        with reading(folder, wanted="the parts of one ensemble", next_step=RESTORE_FOLDER):
-            return cls(parts, mixture)
+        n_parts = manifest["parts"]
+        mixture = Mixture.from_config(manifest["mixture"])
+        if n_parts != len(mixture.weights):
+            raise FormatError(
+                f"{n_parts!r:.80} parts and {len(mixture.weights)} weights",
+                wanted="as many parts as weights",
+                next_step=RESTORE_FOLDER,
+                where=folder / NAME,
+            )
+        folders = [inner_folder(folder, f"part{i}", next_step=RESTORE_FOLDER) for i in range(n_parts)]
+        return cls([load(part, device=device, trust=trust) for part in folders], mixture)
 
 
 def _check_alike(parts: Sequence[Classifier]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from megalabel.data.opening import locate
 from megalabel.errors import RESTORE_FOLDER, FormatError, MegalabelError
-from megalabel.storage.files import read_json, recover
+from megalabel.storage.files import latest, read_json
 from megalabel.storage.manifest import NAME
 from megalabel.storage.paths import as_path
 
@@ -25,7 +25,7 @@ OTHER = {
 
 
 def find_model(path: object) -> tuple[Path, dict[str, Any]]:
-    """The folder of the model at a path, and its manifest; what a killed save left half done is put right.
+    """The folder of the model at a path, and its manifest; the one that a writer has just moved aside, if any.
 
     Args:
         path: a model folder or a run folder.
@@ -39,7 +39,7 @@ def find_model(path: object) -> tuple[Path, dict[str, Any]]:
     if not (given / NAME).exists() and (given / RECIPE).is_file():
         _check_finished(given)
         folder = given / "model"
-    recover(folder)
+    folder = latest(folder)
     if not (folder / NAME).is_file():
         raise _no_model(given)
     manifest = read_json(folder / NAME, next_step=RESTORE_FOLDER)

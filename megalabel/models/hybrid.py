@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from megalabel.data.filters import FilterPairs
+from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
@@ -24,13 +25,13 @@ from megalabel.models.base import (
     class_name,
     read_model_manifest,
 )
-from megalabel.models.find import model_folder
 from megalabel.models.linear import CPU, load_trees, save_trees
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.reading import read_model
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import reading, write_manifest
+from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -128,15 +129,21 @@ class HybridClassifier(Classifier):
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
         """Reads what `save` wrote; the trees run on the CPU with memory-mapped weights, the model on `device`."""
-        folder = model_folder(folder)
+        device = pick(device)
+        return read_model(folder, lambda place: cls._read(place, device, trust))
+
+    @classmethod
+    def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
         facts = ("base", "joint_trees", "word_trees", "scale", "mixture")
         manifest = read_model_manifest(folder, "hybrid model", facts=facts)
-        base = NeuralClassifier.load(folder / str(manifest["base"]), device=device, trust=trust)
-        text = SparseText.load(folder / "text")
-        with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
-            joint = load_trees(folder, "joint", text.n_word_features, manifest["joint_trees"])
-            words = load_trees(folder, "words", text.size, manifest["word_trees"])
-            model = cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
+        base_folder, text_folder = (
+            inner_folder(folder, name, next_step=RESTORE_FOLDER) for name in (manifest["base"], "text")
+        )
+        base = NeuralClassifier.load(base_folder, device=device, trust=trust)
+        text = SparseText.load(text_folder)
+        joint = load_trees(folder, "joint", text.n_word_features, manifest, "joint_trees")
+        words = load_trees(folder, "words", text.size, manifest, "word_trees")
+        model = cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
         model.trained_on = load_trained_on(folder, len(model.label_texts)) or base.trained_on
         return model
 

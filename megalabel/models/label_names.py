@@ -8,7 +8,7 @@ from pathlib import Path
 from megalabel.data.texts import Texts
 from megalabel.errors import RESTORE_FOLDER
 from megalabel.storage.files import json_bytes
-from megalabel.storage.manifest import reading
+from megalabel.storage.reading import reading
 
 NAMES = "labels.jsonl"
 

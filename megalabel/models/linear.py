@@ -25,11 +25,11 @@ from megalabel.models.base import (
     class_name,
     read_model_manifest,
 )
-from megalabel.models.find import model_folder
 from megalabel.models.label_names import NAMES, load_names, save_names
+from megalabel.models.reading import read_model
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import reading, write_manifest
+from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
 from megalabel.types import TopK
 
 CPU = torch.device("cpu")
@@ -86,14 +86,16 @@ class LinearClassifier(Classifier):
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> Self:
         """Reads what `save` wrote, with memory-mapped weights; it runs on the CPU, whatever `device` is."""
-        folder = model_folder(folder)
+        return read_model(folder, cls._read)
+
+    @classmethod
+    def _read(cls, folder: Path) -> Self:
         manifest = read_model_manifest(folder, "linear model", facts=("trees", "n_labels"), files=(NAMES,))
         size: Any = manifest.get("n_features")
-        learned = SparseText.load(folder / "text") if size is None else None
-        with reading(folder, wanted="the arrays of every level of every tree", next_step=RESTORE_FOLDER):
-            text = learned or BagOfWords(size)
-            trees = load_trees(folder, "tree", text.size, manifest["trees"])
-            model = cls(text, trees, load_names(folder))
+        learned = SparseText.load(inner_folder(folder, "text", next_step=RESTORE_FOLDER)) if size is None else None
+        text = learned or BagOfWords(size)
+        trees = load_trees(folder, "tree", text.size, manifest, "trees")
+        model = cls(text, trees, load_names(folder))
         model.trained_on = load_trained_on(folder, len(model.label_texts))
         return model
 
@@ -111,17 +113,30 @@ def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dic
     ]
 
 
-def load_trees(folder: Path, name: str, n_features: int, shapes: Sequence[dict[str, Any]]) -> list[SparseBeam]:
-    """Reads what `save_trees` wrote, memory-mapped; raises the errors of numpy and `Chunks` if it is damaged."""
+def load_trees(folder: Path, name: str, n_features: int, manifest: dict[str, Any], key: str) -> list[SparseBeam]:
+    """Reads what `save_trees` wrote, memory-mapped; raises the errors of numpy and `Chunks` if it is damaged.
+
+    Args:
+        folder: where they lie.
+        name: the prefix of files that the manifest does not name.
+        n_features: V.
+        manifest: of the folder; only files whose hashes it holds are read.
+        key: the fact in the manifest that lists the trees.
+    """
     trees = []
-    for i, shape in enumerate(shapes):
-        levels, prefix = [], shape.get("files", f"{name}{i}")
+    for i, shape in enumerate(manifest[key]):
+        levels, prefix = [], str(shape.get("files", f"{name}{i}"))
         for j in range(len(shape["beams"]) + 1):
-            files = folder.glob(f"{prefix}-level{j}-*.npy")
+            start = f"{prefix}-level{j}-"
+            files = [file for file in manifest["sha256"] if file.startswith(start) and file.endswith(".npy")]
             arrays = {
-                path.stem.split("-", 2)[2]: np.load(path, mmap_mode="r", allow_pickle=False) for path in files
+                file.removeprefix(start).removesuffix(".npy"): np.load(
+                    folder / file, mmap_mode="r", allow_pickle=False
+                )
+                for file in files
             }
             levels.append(Chunks(n_features, **arrays))
+        check_listed(manifest, "linear model", folder, files=(f"{prefix}-order.npy",), next_step=RESTORE_FOLDER)
         order = np.load(folder / f"{prefix}-order.npy", allow_pickle=False)
         trees.append(SparseBeam(levels, order, shape["beams"], shape["post_processor"]))
     return trees

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +30,10 @@ from megalabel.models.base import (
     read_model_manifest,
 )
 from megalabel.models.depth import at_least_one
-from megalabel.models.find import model_folder
+from megalabel.models.evaluation import Evaluation
 from megalabel.models.label_names import NAMES, load_names, save_names
-from megalabel.models.neural_parts import load_parts, with_n_labels
+from megalabel.models.neural_parts import check_parts_fit, check_weights, checked_length, load_parts, with_n_labels
+from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
@@ -68,6 +68,7 @@ class NeuralClassifier(Classifier):
     ) -> None:
         self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_names, max_length
         self.label_side, self.score_type, self.loss_name = label_side, head.score_type, head.loss_name
+        self._evaluation = Evaluation()
         if label_side is not None:
             for part in having(head, BindsLabels):
                 part.bind(label_side)
@@ -97,7 +98,7 @@ class NeuralClassifier(Classifier):
     @torch.no_grad()
     def settle(self) -> NeuralClassifier:
         """Lets the head prepare prediction, for example encode its label vectors; returns the model itself."""
-        with self._evaluating():
+        with self._evaluation.of(self.modules()):
             self.head.settle()
         return self
 
@@ -152,23 +153,13 @@ class NeuralClassifier(Classifier):
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
         """Yields row numbers (B,) and views (B, V, D) in batches of texts of similar length."""
-        with self._evaluating():
+        with self._evaluation.of(self.modules()):
             tokens = self.encoder.tokenizer.encode(texts, self.max_length)
             order = np.argsort([len(ids) for ids in tokens], kind="stable")
             for i in range(0, len(order), batch_size):
                 rows = order[i : i + batch_size]
                 ids, mask = pad([np.asarray(tokens[r]) for r in rows], self.encoder.tokenizer.pad_id)
                 yield rows, self.encoder(ids.to(self.device), mask.to(self.device))
-
-    @contextlib.contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        modes = [(part, part.training) for part in self.modules()]
-        self.eval()
-        try:
-            yield
-        finally:
-            for part, mode in modes:
-                part.train(mode)
 
     def with_labels(self, names: Sequence[str]) -> NeuralClassifier:
         """The same model over other labels, given by their texts, without training: only for dual encoders.
@@ -224,6 +215,7 @@ class NeuralClassifier(Classifier):
             fill(self.head, Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
             if self.label_side is not None:
                 fill(self.label_side, Path(folder) / "labels.safetensors", next_step=RESTORE_FOLDER)
+        check_weights(self.modules(), Path(folder))
         return self.eval().settle()
 
     @classmethod
@@ -235,7 +227,11 @@ class NeuralClassifier(Classifier):
         `device` None is the first GPU, or the CPU if there is none. `trust` names modules outside megalabel from
         which the encoder or the head may come.
         """
-        folder, device = model_folder(folder), pick(device)
+        device = pick(device)
+        return read_model(folder, lambda place: cls._read(place, device, trust))
+
+    @classmethod
+    def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> NeuralClassifier:
         manifest = read_model_manifest(
             folder,
             "model",
@@ -245,6 +241,7 @@ class NeuralClassifier(Classifier):
         )
         names = load_names(folder)
         encoder, head, side = load_parts(folder, manifest, trust)
-        model = cls(encoder, head, names, int(manifest["max_length"]), side)
+        check_parts_fit(encoder, head, side, len(names), folder)
+        model = cls(encoder, head, names, checked_length(manifest["max_length"], folder), side)
         model.trained_on = load_trained_on(folder, len(names))
         return model.to(device).restore(folder)

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from megalabel.encoders.base import Encoder
-from megalabel.encoders.labels import LabelTexts
-from megalabel.errors import RESTORE_FOLDER
+from megalabel.encoders.labels import IDS, OFFSETS, LabelTexts
+from megalabel.errors import RESTORE_FOLDER, FormatError
 from megalabel.heads.base import Head
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.models.base import named_class
+from megalabel.storage.budget import Budget, check_whole_numbers
+from megalabel.storage.manifest import check_listed
+from megalabel.storage.tensors import largest_of, stored_size
+
+LARGEST = 1 << 20  # whole number in a configuration, where the weights are fewer bytes
 
 
 def load_parts(
@@ -31,18 +38,70 @@ def load_parts(
     """
     tokenizer = TextTokenizer.load(folder)
 
-    def encoder_of(described: dict[str, Any]) -> Encoder:
-        kind = named_class(described["class"], Encoder, trust, folder)
-        made: Encoder = kind.from_config(described["config"], tokenizer, folder)
-        return made
+    def made(described: dict[str, Any], kind: type, weights: str, *arguments: Any) -> Any:
+        found = named_class(described["class"], kind, trust, folder)
+        n_bytes, n_tensors = stored_size(folder / weights, next_step=RESTORE_FOLDER)
+        check_whole_numbers(described["config"], max(n_bytes, LARGEST), folder, RESTORE_FOLDER)
+        with Budget(n_bytes, n_tensors):
+            return found.from_config(described["config"], *arguments, folder)
 
-    encoder = encoder_of(manifest["encoder"])
-    head_class = named_class(manifest["head"]["class"], Head, trust, folder)
-    head = head_class.from_config(manifest["head"]["config"], folder)
+    encoder: Encoder = made(manifest["encoder"], Encoder, "encoder.safetensors", tokenizer)
+    head: Head = made(manifest["head"], Head, "head.safetensors")
     if manifest.get("labels") is None:
         return encoder, head, None
+    files = ("labels.safetensors", IDS, OFFSETS)
+    check_listed(dict(manifest), "dual encoder", folder, files=files, next_step=RESTORE_FOLDER)
     store, own = LabelTexts.load_store(folder, next_step=RESTORE_FOLDER), manifest["labels"]["encoder"]
-    return encoder, head, LabelTexts(store, encoder_of(own) if own else encoder, shared=not own)
+    side = made(own, Encoder, "labels.safetensors", tokenizer) if own else encoder
+    return encoder, head, LabelTexts(store, side, shared=not own)
+
+
+def checked_length(max_length: Any, folder: Path) -> int:
+    """The tokens that are read of each text; FormatError for what is no such number."""
+    if isinstance(max_length, bool) or not isinstance(max_length, int) or not 1 <= max_length < 1 << 31:
+        raise FormatError(
+            f"max_length = {max_length!r:.80}",
+            wanted="a whole number from 1 up",
+            next_step=RESTORE_FOLDER,
+            where=folder,
+        )
+    return max_length
+
+
+def check_parts_fit(encoder: Encoder, head: Head, side: LabelTexts | None, n_labels: int, folder: Path) -> None:
+    """FormatError unless encoder, head, label names and label texts are of the same sizes."""
+    for what, found, wanted in (
+        ("labels of the head", head.n_labels, n_labels),
+        ("label texts", n_labels if side is None else len(side), n_labels),
+        ("views that the head reads", head.n_views, encoder.n_views),
+        ("numbers in a view that the head reads", head.dim, encoder.dim),
+    ):
+        if found != wanted:
+            raise FormatError(f"{found} {what}", wanted=str(wanted), next_step=RESTORE_FOLDER, where=folder)
+    if side is not None:
+        last = int(np.asarray(side.store.ids).max(initial=0))
+        if last >= encoder.tokenizer.vocabulary_size:
+            raise FormatError(
+                f"token {last} in a label's text",
+                wanted=f"tokens below {encoder.tokenizer.vocabulary_size}",
+                next_step=RESTORE_FOLDER,
+                where=folder,
+            )
+
+
+def check_weights(modules: Iterable[nn.Module], folder: Path) -> None:
+    """FormatError for weights that are NaN or infinite, and for what a head's `check_state` refuses."""
+    for module in modules:
+        name = largest_of(module)[1]
+        if name:
+            raise FormatError(
+                f"the tensor {name!r} holds NaN or infinite numbers",
+                wanted="finite weights",
+                next_step="train the model again with lower learning rates, or copy the folder again",
+                where=folder,
+            )
+        if isinstance(module, Head):
+            module.check_state()
 
 
 def with_n_labels(head: Head, n_labels: int) -> Head:

@@ -10,7 +10,7 @@ import numpy as np
 
 from megalabel.data.types import CorpusData
 from megalabel.errors import RESTORE_FOLDER
-from megalabel.storage.manifest import reading
+from megalabel.storage.reading import reading
 
 FILE = "label_counts.npz"
 Model = TypeVar("Model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -15,9 +16,11 @@ from typing import Any, BinaryIO
 
 from megalabel.errors import FormatError, SettingError
 from megalabel.storage.paths import as_path
+from megalabel.storage.reading import LONGEST, open_regular, parse_json, read_bytes, refused
 
 # Flags of a new file: never one that is there already, and never through a link that somebody else laid.
 _NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+RENAMES = 8  # how often a folder is moved out of the way that other writers put there at the same moment
 
 
 @contextmanager
@@ -34,22 +37,55 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 _sync(file)
         _sync(temporary)
         replaced = _beside(path, "old")
-        if path.exists():
-            path.rename(replaced)
-        temporary.rename(path)
+        for last in (False,) * RENAMES + (True,):
+            try:
+                if os.path.lexists(path):
+                    path.rename(replaced)
+                temporary.rename(path)
+                break
+            except OSError as error:  # between the renames another writer put a folder there
+                if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+                    raise
         _sync(path.parent)
-        shutil.rmtree(replaced, ignore_errors=True)
+        _remove(replaced)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def recover(path: str | Path) -> None:
-    """Restores the folder that a crash between the two renames of `atomic_folder` left under another name."""
+    """Restores the folder that a crash between the two renames of `atomic_folder` left under another name.
+
+    For the one who writes the folder alone: a reader takes `latest`, since it would disturb a writer.
+    """
     path = Path(path)
-    if not path.exists() and path.parent.is_dir():
-        aside = sorted(path.parent.glob(f".{glob.escape(path.name)}.old-*"), key=lambda p: p.stat().st_mtime)
+    there = latest(path)
+    if there != path:
+        there.rename(path)
+
+
+def latest(path: str | Path) -> Path:
+    """The folder to read: `path`, or where that is missing the one that `atomic_folder` has moved aside."""
+    path = Path(path)
+    if not os.path.lexists(path) and path.parent.is_dir():
+        aside = list(path.parent.glob(f".{glob.escape(path.name)}.old-*"))
         if aside:
-            aside[-1].rename(path)
+            return max(aside, key=_age)
+    return path
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder, or a link to one, if it is there."""
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _age(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # gone by now
+        return float("-inf")
 
 
 @contextmanager
@@ -97,19 +133,17 @@ def json_bytes(value: Any, *, indent: int | None = None) -> bytes:
     return json.dumps(value, indent=indent, ensure_ascii=False).encode("utf-8", "backslashreplace")
 
 
-def read_json(path: str | Path, *, next_step: str | None) -> dict[str, Any]:
+def read_json(path: str | Path, *, next_step: str | None, limit: int = LONGEST) -> dict[str, Any]:
     """Reads a JSON object from a file that megalabel wrote; FormatError if it is missing or damaged."""
     path = Path(path)
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(read_bytes(path, limit))
     except FileNotFoundError:
         raise FormatError(
             "the file is missing", wanted="a file that megalabel wrote", next_step=next_step, where=path
         ) from None
-    except (ValueError, RecursionError) as error:  # not UTF-8, not JSON, too many digits, nested too deeply
-        raise FormatError(
-            f"the file is damaged ({str(error)[:200]})", wanted="JSON", next_step=next_step, where=path
-        ) from error
+    except (OSError, ValueError, MemoryError) as error:
+        raise refused(error, wanted="JSON", next_step=next_step, where=path, what="the file is damaged") from error
     if not isinstance(value, dict):
         raise FormatError(
             f"holds a {type(value).__name__}", wanted="a JSON object", next_step=next_step, where=path
@@ -118,8 +152,8 @@ def read_json(path: str | Path, *, next_step: str | None) -> dict[str, Any]:
 
 
 def sha256(path: str | Path) -> str:
-    """The SHA-256 of the content of a file, in hexadecimal."""
-    with open(path, "rb") as file:
+    """The SHA-256 of the content of a regular file, in hexadecimal."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

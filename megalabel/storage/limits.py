@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from megalabel.errors import SettingError
+from megalabel.errors import ResourceError
 
 _ERRNOS = (errno.EMFILE, errno.ENFILE)
 
@@ -21,9 +21,9 @@ def out_of_files(error: BaseException | None) -> bool:
     return False
 
 
-def too_many_files(where: object = None) -> SettingError:
+def too_many_files(where: object = None) -> ResourceError:
     """The error where the limit of open files is reached; `where` is what was being read."""
-    return SettingError(
+    return ResourceError(
         "too many open files: this process may open no more",
         wanted="a limit of at least 1,024 open files",
         next_step="raise it in this shell with `ulimit -n 4096`, then repeat the command",

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import hashlib
+import json
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from megalabel.errors import FormatError, MegalabelError
+from megalabel.errors import FormatError
 from megalabel.storage.files import read_json, sha256, write_json
+from megalabel.storage.reading import refused
 from megalabel.version import __version__
 
 NAME = "manifest.json"
+DIGEST = "manifest_sha256"  # of the manifest's own facts and hashes; version 0.1.0 wrote none
+LONGEST = 64 << 20  # bytes of a manifest
+_PLAIN = re.compile(r"[^/\\:\0]+")
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
-    """Writes `manifest.json` with the hashes of all files that are in `folder`."""
+    """Writes `manifest.json` with the hashes of all files in `folder`, and of the manifests of its folders."""
     files = sorted(path for path in folder.iterdir() if path.is_file())
     hashes = {path.name: sha256(path) for path in files}
-    write_json(folder / NAME, {"format": format, "version": __version__, **facts, "sha256": hashes})
+    inside = sorted(path for path in folder.iterdir() if (path / NAME).is_file())
+    hashes |= {f"{path.name}/{NAME}": sha256(path / NAME) for path in inside}
+    content = {"format": format, "version": __version__, **facts, "sha256": hashes}
+    write_json(folder / NAME, {**content, DIGEST: _digest(content)})
 
 
 def read_manifest(
@@ -35,23 +45,47 @@ def read_manifest(
         next_step: the next step for all messages.
 
     Raises:
-        FormatError: no folder or manifest, another format, a missing key or file, or a changed file.
+        FormatError: no folder or manifest, another format, a missing key or file, or a file that was changed or is
+            a link to outside of the folder.
     """
     for path in (folder, *folder.parents):
         if path.is_file():
             raise FormatError(
                 "a file", wanted=f"the folder of a {what}", next_step="pass the folder, not a file", where=path
             )
-    manifest = read_json(folder / NAME, next_step=next_step)
+    manifest = read_json(folder / NAME, next_step=next_step, limit=LONGEST)
     found = manifest.get("format")
-    if found != format:
+    if found != format or isinstance(found, bool):
         newer = isinstance(found, int) and found > format
         raise FormatError(
-            f"{what} of format {found} (written by megalabel {manifest.get('version')})",
+            f"{what} of format {found!r:.80} (written by megalabel {manifest.get('version')!s:.80})",
             wanted=f"format {format}",
-            next_step=f"install megalabel {manifest.get('version')} or later" if newer else next_step,
+            next_step=f"install megalabel {manifest.get('version')!s:.80} or later" if newer else next_step,
             where=folder,
         )
+    check_listed(manifest, what, folder, facts=facts, files=files, next_step=next_step)
+    if DIGEST in manifest and manifest[DIGEST] != _digest(manifest):
+        raise FormatError(
+            "the manifest was changed",
+            wanted="the facts and hashes that megalabel wrote",
+            next_step=next_step,
+            where=folder / NAME,
+        )
+    for name, digest in manifest["sha256"].items():
+        _check_file(folder, name, digest, next_step)
+    return manifest
+
+
+def check_listed(
+    manifest: dict[str, Any],
+    what: str,
+    folder: Path,
+    *,
+    facts: Iterable[str] = (),
+    files: Iterable[str] = (),
+    next_step: str,
+) -> None:
+    """FormatError unless a manifest holds these facts, and the hashes of these files."""
     hashes = manifest.get("sha256")
     if not isinstance(hashes, dict) or not {*facts} <= manifest.keys() or not {*files} <= hashes.keys():
         raise FormatError(
@@ -60,34 +94,61 @@ def read_manifest(
             next_step=next_step,
             where=folder / NAME,
         )
-    for name, digest in hashes.items():
-        if not (folder / name).is_file() or sha256(folder / name) != digest:
-            raise FormatError(
-                "the file is missing or differs from the manifest",
-                wanted=f"SHA-256 {digest[:12]}…",
-                next_step=next_step,
-                where=folder / name,
-            )
-    return manifest
 
 
-@contextmanager
-def reading(folder: Path, *, wanted: str, next_step: str) -> Iterator[None]:
-    """Turns errors that occur while reading a folder's content into a FormatError about the folder.
+def plain_name(name: Any, folder: Path, *, next_step: str) -> str:
+    """The name of a file or folder directly inside `folder`; FormatError for anything else, such as a path."""
+    if isinstance(name, str) and _PLAIN.fullmatch(name) and name not in (".", ".."):
+        return name
+    raise FormatError(
+        f"the manifest names {name!r:.80}",
+        wanted="the name of something inside the folder",
+        next_step=next_step,
+        where=folder / NAME,
+    )
 
-    Hashes have been checked before, so such folders were assembled incorrectly or edited.
 
-    Args:
-        folder: the folder.
-        wanted: the expected content.
-        next_step: the next step for the message.
-    """
+def inner_folder(folder: Path, name: Any, *, next_step: str) -> Path:
+    """A folder directly inside `folder`; FormatError for a path, and for a link that leads out of it."""
+    inside = folder / plain_name(name, folder, next_step=next_step)
+    if not inside.resolve().is_relative_to(folder.resolve()):
+        raise _elsewhere(inside)
+    return inside
+
+
+def _elsewhere(path: Path) -> FormatError:
+    return FormatError(
+        "a link to outside of the folder",
+        wanted="what is in the folder itself",
+        next_step="copy the folder with the files that its links name (cp -rL)",
+        where=path,
+    )
+
+
+def _check_file(folder: Path, name: Any, digest: Any, next_step: str) -> None:
+    """FormatError unless a file lies in the folder, or is the manifest of a folder in it, and has this hash."""
+    plain_name(name.removesuffix(f"/{NAME}"), folder, next_step=next_step)
+    path = folder / name
+    found = ""
     try:
-        yield
-    except FormatError:
-        raise
-    except (MegalabelError, OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        found = error.found if isinstance(error, MegalabelError) else repr(error)
-        raise FormatError(
-            f"the folder is damaged ({found})", wanted=wanted, next_step=next_step, where=folder
+        if path.exists() and not path.resolve().is_relative_to(folder.resolve()):
+            raise _elsewhere(path)
+        if path.is_file() and isinstance(digest, str) and _HEX.fullmatch(digest):
+            found = sha256(path)
+    except OSError as error:
+        raise refused(
+            error, wanted="a file that can be read", next_step=next_step, where=path, what="it cannot be read"
         ) from error
+    if not found or found != digest:
+        raise FormatError(
+            "the file is missing or not what the manifest says",
+            wanted=f"SHA-256 {digest!s:.12}…",
+            next_step=next_step,
+            where=path,
+        )
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    """The SHA-256 of all that a manifest says but for this, independent of the order and layout of the JSON."""
+    content = json.loads(json.dumps({key: value for key, value in manifest.items() if key != DIGEST}))
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

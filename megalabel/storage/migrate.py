@@ -79,6 +79,7 @@ ADDED: dict[str, Any] = {
     "validate_epochs": 1.0,
     "last_layers": {"lightxml": 5, "spartex": 1},
 }
+DEEPEST = 62  # of a tree of 0.1.0: beyond is no number that an array could have
 # Keys of the configs of classes, by the name of the class without its module.
 CONFIG_KEYS = {
     "CascadeHead": {"scores": "path_score"},
@@ -108,8 +109,10 @@ def recipe_json(facts: dict[str, Any]) -> dict[str, Any]:
     return {**facts, "arguments": migrate_arguments(arguments)} if isinstance(arguments, dict) else facts
 
 
-def with_added(recipe: str, arguments: dict[str, Any], options: Iterable[str]) -> dict[str, Any]:
+def with_added(recipe: str, arguments: Any, options: Iterable[str]) -> Any:
     """The arguments of a recipe, and of those of its options that did not exist then, what was done."""
+    if not isinstance(arguments, dict):
+        return arguments
     added = {name: ADDED[name] for name in options if name in ADDED and name not in arguments}
     of_recipe = {k: v.get(recipe) if isinstance(v, dict) else v for k, v in added.items()}
     return {**arguments, **{k: list(v) if isinstance(v, tuple) else v for k, v in of_recipe.items()}}
@@ -134,7 +137,7 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
         return arguments
     found = {OPTIONS.get(name, name): value for name, value in arguments.items()}
     if "clusters" in found:
-        found["clusters"] = [2**depth for depth in found["clusters"]]
+        found["clusters"] = [2 ** min(depth, DEEPEST) for depth in found["clusters"]]
     if isinstance(found.get("label_texts"), bool):
         found["label_texts"] = "yes" if found["label_texts"] else "no"
     if found.get("tokenizer") == "own":

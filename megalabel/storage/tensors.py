@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import FormatError
 from megalabel.storage.migrate import tensor_names
+from megalabel.storage.reading import open_regular, parse_json, refused
 
 _DTYPES = {
     "F64": torch.float64,
@@ -32,6 +34,7 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+LONGEST = 100_000_000  # bytes of a header, the limit of the format itself
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -103,6 +106,30 @@ def fill(module: nn.Module, path: str | Path, *, next_step: str | None) -> None:
                 torch.autograd.graph.increment_version(tensor)
 
 
+@torch.no_grad()
+def largest_of(module: nn.Module) -> tuple[float, str]:
+    """The largest absolute value in the floating-point tensors of a module, and the first that is not finite.
+
+    Returns:
+        The value, infinite where there is a tensor with NaN or infinite numbers; and the name of such a tensor, ""
+        where there is none.
+    """
+    largest = 0.0
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and tensor.numel():
+            low, high = (float(value) for value in torch.aminmax(tensor))
+            if not (math.isfinite(low) and math.isfinite(high)):
+                return math.inf, name
+            largest = max(largest, -low, high)
+    return largest, ""
+
+
+def stored_size(path: str | Path, *, next_step: str | None) -> tuple[int, int]:
+    """How many bytes a file of tensors holds, and how many tensors; FormatError if it is missing or damaged."""
+    with _open_file(path, next_step) as (_, header, _start):
+        return Path(path).stat().st_size, len(header)
+
+
 class _open_file:
     """Opens a file, checks its sizes, and yields it with its header and the offset of its data."""
 
@@ -111,36 +138,49 @@ class _open_file:
 
     def __enter__(self) -> tuple[BinaryIO, dict[str, Any], int]:
         try:
-            self.file: BinaryIO = open(self.path, "rb")
+            self.file: BinaryIO = open_regular(self.path)
+            size = os.fstat(self.file.fileno()).st_size
             (length,) = struct.unpack("<Q", self.file.read(8))
-            if length > self.path.stat().st_size:
+            if length > min(size, LONGEST):
                 raise ValueError(f"a header of {length} bytes")
-            header = json.loads(self.file.read(length))
+            header = parse_json(self.file.read(length))
             header.pop("__metadata__", None)
-            end = 8 + length + max((_end(entry) for entry in header.values()), default=0)
-            if end != self.path.stat().st_size:
-                raise ValueError(f"{self.path.stat().st_size} bytes instead of {end}")
+            end = 8 + length + _end(header)
+            if end != size:
+                raise ValueError(f"{size} bytes instead of {end}")
             return self.file, header, 8 + length
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+        except Exception as error:
             if hasattr(self, "file"):
                 self.file.close()
-            raise FormatError(
-                f"the weights cannot be loaded ({error})",
+            raise refused(
+                error,
                 wanted="a complete safetensors file",
                 next_step=self.next_step,
                 where=self.path,
+                what="the weights cannot be loaded",
             ) from error
 
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
 
-def _end(entry: dict[str, Any]) -> int:
-    """The offset of the end of a tensor; ValueError or similar if its header entry is inconsistent."""
-    start, end = entry["data_offsets"]
-    if start < 0 or end - start != math.prod(entry["shape"]) * _DTYPES[entry["dtype"]].itemsize:
-        raise ValueError(f"{entry['shape']} {entry['dtype']} in {end - start} bytes")
-    return int(end)
+def _end(header: dict[str, Any]) -> int:
+    """The end of the tensors, which lie one after the other; ValueError or similar if they do not."""
+    spans = []
+    for entry in header.values():
+        start, end = entry["data_offsets"]
+        shape = entry["shape"]
+        if any(type(number) is not int or number < 0 for number in (start, end, *shape)):
+            raise ValueError(f"a tensor of shape {shape!s:.80} at {start!s:.20} to {end!s:.20}")
+        if end - start != math.prod(shape) * _DTYPES[entry["dtype"]].itemsize:
+            raise ValueError(f"{shape!s:.80} {entry['dtype']} in {end - start} bytes")
+        spans.append((start, end))
+    at = 0
+    for start, end in sorted(spans):
+        if start != at:
+            raise ValueError(f"tensors that overlap or leave room, at byte {start}")
+        at = end
+    return at
 
 
 def _bytes(tensor: Tensor) -> memoryview:
@@ -151,4 +191,11 @@ def _bytes(tensor: Tensor) -> memoryview:
 def _read(file: BinaryIO, start: int, entry: dict[str, Any], target: Tensor) -> None:
     if target.numel():
         file.seek(start + entry["data_offsets"][0])
-        file.readinto(_bytes(target))  # type: ignore[attr-defined]
+        wanted, found = memoryview(_bytes(target)), 0
+        while found < len(wanted):  # one call reads at most 2 GB
+            n = file.readinto(wanted[found:])  # type: ignore[attr-defined]
+            if not n:
+                raise FormatError(
+                    "the file ended early", wanted="the tensors that its header names", where=file.name
+                )
+            found += n

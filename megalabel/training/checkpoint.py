@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.reading import reading
 from megalabel.storage.tensors import fill, load_tensors, save_tensors
+from megalabel.training.loop import Position
 from megalabel.training.recipe import Recipe
 
 FORMAT = 1
@@ -55,6 +58,11 @@ def load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler) -> dict[str, 
     """Puts a checkpoint's state into the recipe's parts; returns `progress`."""
     wanted = ("optimizers", "scaler", "progress")
     state = read_manifest(path, "checkpoint", FORMAT, facts=wanted, next_step=WITHOUT_LAST)
+    with reading(path, wanted="the state of this run", next_step=WITHOUT_LAST, what="the checkpoint is damaged"):
+        return _load(path, recipe, scaler, state)
+
+
+def _load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler, state: dict[str, Any]) -> dict[str, Any]:
     with torch.no_grad():
         for key, module in recipe.modules().items():
             fill(module, path / f"{key}.safetensors", next_step=WITHOUT_LAST)
@@ -66,7 +74,9 @@ def load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler) -> dict[str, 
         device = next(recipe.head.parameters()).device
         recipe.averaging.load_state_dict(_together(state["averaging"], tensors), device)
     scaler.load_state_dict(state["scaler"])
-    progress: dict[str, Any] = state["progress"]
+    progress = asdict(Position(**state["progress"]))
+    if not all(type(value) in (int, float) for value in progress.values()) or progress["step"] < 0:
+        raise ValueError(f"a position of {progress!r:.200}")
     return progress
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from megalabel.progress import Progress
+from megalabel.storage.reading import parse_json
 
 
 class Log:
@@ -80,24 +81,26 @@ class Log:
     def say(self, text: str) -> None:
         """Shows a line on stderr, unless the log is quiet."""
         if self._progress:
-            self._progress.write(text)
+            with contextlib.suppress(OSError):  # of a terminal that was closed
+                self._progress.write(text)
 
 
 def truncate_log(path: Path, step: int) -> None:
     """Drops the lines of a log from `step` on, which will be written again."""
     if not path.exists():
         return
-    kept = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if _step(line) < step]
+    kept = [line for line in path.read_bytes().split(b"\n") if _step(line) < step]
     temporary = path.with_suffix(".new")
-    temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+    temporary.write_bytes(b"".join(line + b"\n" for line in kept))
     os.replace(temporary, path)
 
 
-def _step(line: str) -> float:
+def _step(line: bytes) -> float:
+    """The step of a line; infinite for one that a crash cut short, or that is no line of a log at all."""
     try:
-        return float(json.loads(line).get("step", -1))
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return float("inf")  # a line that a crash cut short, or that somebody edited
+        return float(parse_json(line).get("step", -1))
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        return float("inf")
 
 
 def trim_memory() -> None:

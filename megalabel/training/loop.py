@@ -7,11 +7,13 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import SettingError
 from megalabel.heads.abilities import UpdatesInBackward, having
+from megalabel.training.divergence import check_loss
 from megalabel.training.log import Log
 from megalabel.training.recipe import Recipe
 from megalabel.training.step import StepContext
@@ -23,13 +25,25 @@ FIRST_SCALE = 2.0**12  # Renée's initial loss scale where the head's products a
 
 @dataclass
 class Position:
-    """Where a run stands between two steps: the next `step`, and the best validation so far."""
+    """Where a run stands between two steps: the next `step`, the best validation so far, and the first loss."""
 
     step: int = 0
     best: float = float("-inf")
     best_step: int = 0
     rounds_without_gain: int = 0
     seconds: float = 0.0
+    first_loss: float = 0.0
+
+    def best_validation(self, recipe: Recipe) -> dict[str, Any] | None:
+        """The best validation so far, as `recipe.json` holds it; None for a run without validations."""
+        if not len(recipe.validation):
+            return None
+        return {
+            "metric": recipe.selection_metric,
+            "value": round(self.best, 3),
+            "step": self.best_step,
+            "epoch": round(self.best_step / recipe.batches.per_epoch, 3),
+        }
 
 
 def fit(
@@ -47,13 +61,15 @@ def fit(
     other random numbers of a step are seeded by (recipe.seed, step), so that a resumed run repeats them.
 
     Raises:
-        DataError: a loss that is NaN or infinite.
+        Diverged: a loss that is NaN or infinite, or many times the first one.
     """
     refresh(recipe, position.step, device)
     # Closed also where a step raises: the thread that makes the batches must not outlive the loop.
     with contextlib.closing(recipe.batches.from_step(position.step)) as batches:
         for batch in batches:
-            train_step(recipe, batch, device, scaler, log)
+            loss = train_step(recipe, batch, device, scaler, log, position.first_loss)
+            if position.first_loss == 0.0 and math.isfinite(loss):
+                position.first_loss = loss
             position.step = batch.step + 1
             if between(position):
                 return
@@ -91,11 +107,20 @@ def training_embeddings(recipe: Recipe, device: torch.device) -> tuple[torch.Ten
     return torch.cat(views), Positives.from_pairs(torch.cat(rows), torch.cat(labels), torch.cat(texts))
 
 
-def train_step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch.amp.GradScaler, log: Log) -> None:
-    """One optimizer step on a batch, and its line in the log.
+def train_step(
+    recipe: Recipe,
+    batch: Batch,
+    device: torch.device,
+    scaler: torch.amp.GradScaler,
+    log: Log,
+    first_loss: float = 0.0,
+) -> float:
+    """One optimizer step on a batch, and its line in the log; returns the loss of the line, or NaN.
+
+    first_loss: of the run; 0 where it is not known.
 
     Raises:
-        DataError: a loss that is NaN or infinite, where no loss scaler expects that.
+        Diverged: a loss that is NaN or infinite, or many times the first one, where no loss scaler expects that.
     """
     head, optimizers, seed = recipe.head, recipe.optimizers, recipe.seed * 1_000_003 + batch.step
     torch.manual_seed(seed)
@@ -116,12 +141,9 @@ def train_step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch
         logged and computed,
     )
     loss = recipe.step(batch, context)
-    if context.wants_loss and not math.isfinite(loss) and not scaler.is_enabled():
-        raise DataError(
-            f"the loss at step {batch.step:,} is {loss}",
-            wanted="a finite number",
-            next_step="lower the learning rates, or look for texts or views that are not finite",
-        )
+    value = loss if head.reduction == "mean" else loss / len(batch)
+    if context.wants_loss and not scaler.is_enabled():
+        check_loss(batch.step, value, first_loss)
     optimizers.step(scaler, recipe.max_grad_norm, head)
     head.after_step(batch.step, optimizers)
     if recipe.averaging is not None:
@@ -129,8 +151,8 @@ def train_step(recipe: Recipe, batch: Batch, device: torch.device, scaler: torch
     metrics = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}
     if logged:
         metrics |= head.metrics()
-    value = loss if head.reduction == "mean" else loss / len(batch)
     log.step(batch.step, len(batch), value, metrics)
+    return value
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:

@@ -24,12 +24,16 @@ from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
+from megalabel.training.divergence import check_weights, naming_checkpoint
+from megalabel.training.going_on import check_scale, threads_said, with_scaled_rates
+from megalabel.training.interrupts import Interrupts
 from megalabel.training.log import Log, peaks, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
+from megalabel.training.run_lock import writing
 from megalabel.training.sizes import sizes
 
 Callback = Callable[[dict[str, Any]], Any]
@@ -43,6 +47,7 @@ def train(
     checkpoint_seconds: float = 300.0,
     checkpoint_steps: int | None = None,
     validate_epochs: float | None = None,
+    lr_scale: float | None = None,
     quiet: bool = False,
     callback: Callback | None = None,
 ) -> Classifier:
@@ -52,9 +57,10 @@ def train(
     `DirectRecipe`.
 
     If `out` holds a finished run of the same recipe, arguments and data, its model is loaded. A run that was cut
-    off resumes from its last checkpoint; on a CPU it ends with the very weights that it would have had. With a
-    validation split the model kept is the best by `recipe.selection_metric`, and training stops after
-    `recipe.patience` validations without an improvement (0: never); otherwise it is the last.
+    off resumes from its last checkpoint; on a CPU, with as many threads, it ends with the very weights that it
+    would have had. Ctrl-C, SIGTERM and SIGHUP end it after the step at work, with a checkpoint. With a validation
+    split the model kept is the best by `recipe.selection_metric`, and training stops after `recipe.patience`
+    validations without an improvement (0: never); otherwise it is the last.
 
     Args:
         recipe: from a recipe function, such as `megalabel.recipes.renee.renee(corpus)`.
@@ -63,25 +69,31 @@ def train(
         checkpoint_seconds: time between checkpoints.
         checkpoint_steps: steps between checkpoints, instead of time.
         validate_epochs: epochs (or a fraction of one) between validations; by default the recipe's.
+        lr_scale: all learning rates of the recipe times this, from where the run begins or goes on; None for what
+            it had before, at first 1. A run that diverged can go on so.
         quiet: show nothing on the screen.
         callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}; an
             exception that it raises ends the training, and the run can be resumed.
 
     Raises:
         SettingError: `out` holds a run with another recipe, other arguments or other data; a setting that cannot
-            be right; a recipe that `preflight` refuses.
-        DataError: a loss that is NaN or infinite.
+            be right; a recipe that `preflight` refuses; another process writes into `out`.
+        DataError: a loss that is NaN or infinite, or a loss or weights that grow without end.
     """
+    out = as_path(out, "out")
+    check_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
-        return solve(recipe, as_path(out, "out"), pick(device), quiet=quiet)
+        with writing(out):
+            return solve(recipe, out, pick(device), quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
-    run = Run(recipe, as_path(out, "out"), pick(device), quiet=quiet, callback=callback)
-    if create_run_folder(run.out, recipe):
-        parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
-        return load(run.out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
-    run.begin()
-    run.fit(checkpoint_seconds, checkpoint_steps, validate_epochs or recipe.validate_epochs)
-    return run.finish()
+    run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
+    with writing(out):
+        if create_run_folder(out, recipe):
+            parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
+            return load(out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
+        run.begin(lr_scale)
+        run.fit(checkpoint_seconds, checkpoint_steps, validate_epochs or recipe.validate_epochs)
+        return run.finish()
 
 
 class Run:
@@ -90,8 +102,7 @@ class Run:
     Args:
         recipe: what is trained.
         out, device: the run folder, which `create_run_folder` made, and where it is trained.
-        quiet: show nothing on the screen.
-        callback: called with each line of the log.
+        quiet, callback: show nothing on the screen; called with each line of the log.
     """
 
     def __init__(
@@ -108,8 +119,9 @@ class Run:
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()
         self.begun = self.saved = time.monotonic()
         self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
+        self.said: list[str] = []
 
-    def begin(self) -> None:
+    def begin(self, lr_scale: float | None = None) -> None:
         """Moves the modules to the device, and takes up the last checkpoint or checks the recipe."""
         recipe = self.recipe
         for module in recipe.modules().values():
@@ -123,6 +135,8 @@ class Run:
             preflight(recipe, self.inference_head(), self.device)
         else:
             self.position, self.resumed = Position(**checkpoint.load(newest, recipe, self.scaler)), True
+        self.recipe = with_scaled_rates(recipe, self.out, lr_scale, self.position.step)
+        self.said = threads_said(self.out, self.device, self.resumed)
         truncate_log(self.out / "log.jsonl", self.position.step)
         self.begun, self.saved = time.monotonic() - self.position.seconds, time.monotonic()
         trim_memory()
@@ -131,6 +145,7 @@ class Run:
         """Trains to the end, or until the validations no longer improve."""
         recipe, position, steps = self.recipe, self.position, self.recipe.batches.steps
         every = max(1, round(validate_epochs * recipe.batches.per_epoch))
+        interrupts = Interrupts()
 
         def between(position: Position) -> bool:
             stop, last = False, position.step == steps
@@ -138,28 +153,26 @@ class Run:
                 stop = self.validate()
             position.seconds = time.monotonic() - self.begun
             by_steps = checkpoint_steps and position.step % checkpoint_steps == 0
+            if interrupts.asked is not None:
+                self.checkpoint()
+                self.log.say(interrupts.said(position.step, steps))
+                interrupts.end()
             if not last and not stop and (by_steps or time.monotonic() - self.saved > checkpoint_seconds):
                 self.checkpoint()
             return stop
 
-        self.log = Log(
-            self.out / "log.jsonl",
-            step=position.step,
-            steps=steps,
-            per_epoch=recipe.batches.per_epoch,
-            quiet=self.quiet,
-            callback=self.callback,
-        )
+        where = {"step": position.step, "steps": steps, "per_epoch": recipe.batches.per_epoch}
+        self.log = Log(self.out / "log.jsonl", **where, quiet=self.quiet, callback=self.callback)
         with self.log as log:
-            for note in recipe.encoder.notes:
-                log.say(note)
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
-            for note in text_notes(recipe):
+            for note in (*self.said, *text_notes(recipe)):
                 log.say(note)
             if position.step == steps or self._stopped():  # cut off in the second stage
                 return
-            fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
+            with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
+                fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
+                check_weights(position.step - 1, recipe.modules())
             log.line(position.step - 1, **peaks(), done=True)
             self.fitted = True
 
@@ -180,6 +193,7 @@ class Run:
     def validate(self) -> bool:
         """Measures the held-out texts, saves the model if it is the best so far; True if training should stop."""
         recipe, position = self.recipe, self.position
+        check_weights(position.step - 1, recipe.modules())  # before they are measured and perhaps kept
         held, side = np.asarray(recipe.validation), recipe.data.train
         depths = selection.depths(recipe.selection_metric)
         weights = selection.weights(recipe.selection_metric, recipe.data)
@@ -200,7 +214,8 @@ class Run:
         return self._stopped()
 
     def checkpoint(self) -> None:
-        """Writes what a resumed run needs."""
+        """Writes what a resumed run needs; Diverged where nobody could go on from it."""
+        check_weights(self.position.step - 1, self.recipe.modules())
         checkpoint.save(self.out / "last", self.recipe, self.scaler, asdict(self.position))
         self.saved = time.monotonic()
 
@@ -221,7 +236,7 @@ class Run:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
         facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, **peaks()}
-        finish(self.out, facts | sizes(recipe), self._best())
+        finish(self.out, facts | sizes(recipe), position.best_validation(recipe))
         return classifier
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
@@ -233,13 +248,3 @@ class Run:
     def _stopped(self) -> bool:
         """Whether so many validations brought no improvement that training ends."""
         return bool(self.recipe.patience) and self.position.rounds_without_gain >= self.recipe.patience
-
-    def _best(self) -> dict[str, Any] | None:
-        if not len(self.recipe.validation):
-            return None
-        return {
-            "metric": self.recipe.selection_metric,
-            "value": round(self.position.best, 3),
-            "step": self.position.best_step,
-            "epoch": round(self.position.best_step / self.recipe.batches.per_epoch, 3),
-        }

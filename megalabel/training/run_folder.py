@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,8 @@ from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.batches import hold_out
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
-from megalabel.storage.manifest import reading
+from megalabel.storage.reading import reading
+from megalabel.training.litter import tidy
 from megalabel.version import __version__
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 BASE = "base"  # the run that the run in a folder builds on, where one command trains both
 FIRST = "first"  # the trained model, while the second stage is at work
+NEEDED = ("last", "cache", FIRST)  # only as long as the run may go on
 FREE = ("log_every",)  # options that change nothing but the log: a run may go on with other values of them
 HELD_OUT = "held_out.npy"  # the rows of the training side that the run did not learn from, (n,) int64, rising
 
@@ -61,6 +62,8 @@ def create_folder(
     """As `create_run_folder`, for what no recipe function made; `held` are the held-out rows, None for unknown."""
     finished = same_run(out, name, arguments, data)
     if finished is not None:
+        if finished:
+            tidy(out, ("model", FIRST), NEEDED)
         if held is not None:
             _same_rows(held, held_out_rows(out), out)
         return finished
@@ -88,8 +91,7 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
     recover(out / "model")
     recover(out / FIRST)
     there = read_recipe(out)
-    if isinstance(there.get("arguments"), dict):
-        there["arguments"] = migrate.with_added(name, there["arguments"], arguments)
+    there["arguments"] = migrate.with_added(name, there.get("arguments"), arguments)
     # As it will be read: tuples are lists.
     _same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
     return bool(there.get("finished"))
@@ -97,7 +99,9 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
 
 def read_recipe(out: Path) -> dict[str, Any]:
     """The `recipe.json` of a run folder, with the names of today; FormatError for one that is damaged."""
-    return migrate.recipe_json(read_json(out / "recipe.json", next_step="train the run again"))
+    facts, next_step = read_json(out / "recipe.json", next_step="train the run again"), "train the run again"
+    with reading(out / "recipe.json", wanted="what megalabel wrote of a run", next_step=next_step):
+        return migrate.recipe_json(facts)
 
 
 def held_out_rows(run_folder: str | Path) -> np.ndarray:
@@ -236,6 +240,11 @@ def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None)
     if best is not None:
         there["best_validation"] = best
     write_json(out / "recipe.json", there)
-    left_behind = (*out.glob(".model.*-*"), *out.glob(f".{FIRST}.*-*"))  # by kills
-    for folder in (out / "last", out / "cache", out / FIRST, *left_behind):
-        shutil.rmtree(folder, ignore_errors=True)
+    tidy(out, ("model", FIRST), NEEDED)
+
+
+def note(out: Path, **facts: Any) -> None:
+    """Adds facts to the `recipe.json` of an unfinished run."""
+    there = read_recipe(out)
+    if any(there.get(name) != value for name, value in facts.items()):
+        write_json(out / "recipe.json", {**there, **facts})

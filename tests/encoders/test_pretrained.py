@@ -1,6 +1,9 @@
 """Pretrained folders: which are loaded, which are refused, and that none runs code of its own."""
 
+import contextlib
 import json
+import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -131,3 +134,57 @@ def test_an_attention_implementation_that_would_be_downloaded_is_refused(tiny_be
     settings["config"]["attn_implementation"] = "someone/kernel"
     with pytest.raises(FormatError, match="someone/kernel"):
         Transformer.from_config(settings, learn_tokenizer(["a"], 10), tmp_path)
+
+
+HOSTILE = {
+    "attention that would be downloaded": {"attn_implementation": "someone/kernel"},
+    "attention of a part": {"vision_config": {"_attn_implementation": "someone/kernel"}},
+    "kernels that would be downloaded": {"use_kernels": True},
+    "no number of layers": {"num_hidden_layers": None},
+    "a list for a width": {"hidden_size": [1]},
+    "an activation that is none": {"hidden_act": "os.system"},
+    "a model that is none": {"model_type": 5},
+    "no model": {"model_type": None, "architectures": None},
+    "another dtype": {"dtype": "evil"},
+    "quantized by a package that is not there": {"quantization_config": {"quant_method": "bitsandbytes"}},
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_an_encoder_folder_with_another_configuration_is_an_error_or_loads(kind, copy):
+    config = copy / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), **HOSTILE[kind]}))
+    with contextlib.suppress(SettingError, FormatError):
+        Transformer.pretrained(str(copy))
+        assert kind in ("another dtype", "no model", "quantized by a package that is not there")
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors", "tokenizer_config.json"])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[" * 99_999, b"\xff" * 99, b"null", b'{"model": 5}'], ids=range(6)
+)
+def test_an_encoder_folder_with_damaged_files_is_an_error(name, content, copy):
+    (copy / name).write_bytes(content)
+    with contextlib.suppress(SettingError, FormatError):
+        Transformer.pretrained(str(copy))
+        assert name == "tokenizer_config.json"  # which a tokenizer.json can do without
+
+
+def test_weights_that_are_a_pickle_of_code_run_nothing(copy, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path.write_text, (tmp_path / "ran", "ran"))
+
+    (copy / "model.safetensors").unlink()
+    (copy / "pytorch_model.bin").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(SettingError, match="no encoder"):
+        Transformer.pretrained(str(copy))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_an_encoder_folder_with_a_pipe_is_refused_and_not_waited_for(copy):
+    (copy / "config.json").unlink()
+    os.mkfifo(copy / "config.json")
+    with pytest.raises(SettingError, match="neither a file nor a folder"):
+        Transformer.pretrained(str(copy))

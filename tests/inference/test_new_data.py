@@ -36,7 +36,9 @@ def test_labels_in_another_order_are_matched_by_name(linear, base, tmp_path):
     again = Corpus.open(tmp_path)
     assert again.label_texts[0] == "bee" != linear.label_texts[0]
     found, said = measured(linear, tmp_path)
-    assert said == [f"the labels of {tmp_path.name} are those of the model in another order: matched by name"]
+    order, constants = said
+    assert order == f"the labels of {tmp_path.name} are those of the model in another order: matched by name"
+    assert constants.startswith("propensity constants A = 0.55, B = 1.5 (the usual values")
     assert found == megalabel.evaluate(linear, Corpus.open(base))
     assert megalabel.evaluate(linear, again) == found  # without a warning: the metrics are the same
 

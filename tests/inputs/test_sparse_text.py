@@ -205,7 +205,7 @@ def test_wrong_folder(tmp_path):
     with pytest.raises(FormatError, match="missing"):
         SparseText.load(tmp_path / "nothing")
     (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
-    with pytest.raises(FormatError, match="not that of a vocabulary"):
+    with pytest.raises(FormatError, match="not one of a vocabulary"):
         SparseText.load(tmp_path)
 
 
@@ -213,7 +213,7 @@ def test_wrong_folder(tmp_path):
 def test_damaged_file(tmp_path, name):
     SparseText.learn(TEXTS).save(tmp_path)
     (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-1])
-    with pytest.raises(FormatError, match="the manifest says"):
+    with pytest.raises(FormatError, match="differs from the manifest"):
         SparseText.load(tmp_path)
 
 

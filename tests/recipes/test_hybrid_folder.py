@@ -1,9 +1,8 @@
 """The folder of a hybrid model: damaged ones are refused, no other is overwritten; parts must fit each other."""
 
-import json
-
 import pytest
 from planted import planted
+from support.manifests import edited
 
 import megalabel
 from megalabel.errors import FormatError, SettingError
@@ -87,8 +86,8 @@ def test_a_damaged_folder_is_refused(name, saved, model, tmp_path):
 )
 def test_a_manifest_that_cannot_be_is_refused(fact, value, model, tmp_path):
     model.save(tmp_path / "model")
-    path = tmp_path / "model" / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), fact: value}))
+    with edited(tmp_path / "model") as manifest:
+        manifest[fact] = value
     with pytest.raises(FormatError, match="Copy the whole folder again"):
         megalabel.load(tmp_path / "model")
 

@@ -117,8 +117,11 @@ def test_a_depth_of_none(run):
 
 
 def test_another_corpus_is_refused(run):
+    other = megalabel.Corpus.of(
+        ["w1a"], [["no label of it"]], test_texts=["w1a"], test_labels=[["no label of it"]]
+    )
     with pytest.raises(DataError, match="labels"):
-        megalabel.evaluate(megalabel.load(run), planted(n_labels=32))
+        megalabel.evaluate(megalabel.load(run), other)
 
 
 @pytest.mark.parametrize("name", ["tree0-level1-values.npy", "labels.jsonl", "text/idf.npy"])

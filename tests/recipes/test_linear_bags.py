@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from planted import planted
+from support.manifests import edited
 
 import megalabel
 from megalabel.data.convert import convert
@@ -173,8 +174,8 @@ def test_the_preset_of_any_set_fits():
 @pytest.mark.parametrize("size", [0, -1, "156", 1.5, 2**31, 155])
 def test_a_manifest_with_another_number_of_features_is_refused(size, tmp_path):
     solved(bagged()).save(tmp_path / "model")
-    manifest = tmp_path / "model" / "manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "n_features": size}))
+    with edited(tmp_path / "model") as manifest:
+        manifest["n_features"] = size
     with pytest.raises(FormatError, match="damaged"):
         megalabel.load(tmp_path / "model")
 

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from support.light_runs import LIGHT
+from support.manifests import edited
 
 import megalabel
 from megalabel.errors import DataError, FormatError, SettingError
@@ -17,7 +18,7 @@ def test_what_cannot_be_right_is_refused_before_training(data, tmp_path, tiny_be
         (dict(batch_size=0), "batch_size: 0"),
         (dict(validation_fraction=1.5), "validation_fraction: 1.5"),
         (dict(warmup=1e6), "warm-up"),
-        (dict(max_length=0), "max_length: 0"),
+        (dict(max_length=-1), "max_length: -1"),
         (dict(head_optimizer="adam"), "head_optimizer"),
         (dict(tokenizer="bytes"), "tokenizer: 'bytes'"),
         (dict(encoder="no/such-encoder", tokenizer="wordpiece"), "no encoder"),
@@ -84,10 +85,8 @@ def test_code_from_elsewhere_is_not_run(finished, tmp_path):
 
     out, _ = finished
     shutil.copytree(out / "model", tmp_path / "m")
-    path = tmp_path / "m" / "manifest.json"
-    manifest = json.loads(path.read_text())
-    manifest["head"]["class"] = "subprocess:Popen"
-    path.write_text(json.dumps(manifest))
+    with edited(tmp_path / "m") as manifest:
+        manifest["head"]["class"] = "subprocess:Popen"
     with pytest.raises(FormatError, match="not part of megalabel"):
         megalabel.load(tmp_path / "m")
     with pytest.raises(FormatError, match="is not a Head"):

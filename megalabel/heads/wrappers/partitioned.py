@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import LabelPrior
 from megalabel.heads.base import Head, TrainingEmbeddings, topk_by_rows
-from megalabel.heads.checks import check_labels
+from megalabel.heads.checks import check_labels, check_permutation
 from megalabel.heads.nested import built, described
 from megalabel.kernels.core.memo import memo_on
 from megalabel.kernels.sparse.merge_topk import best_of
@@ -156,6 +156,11 @@ class PartitionedHead(LabelPrior, Head):
         if found is not None:
             _label_to_row(found, self.n_labels)
         super()._load_from_state_dict(state_dict, prefix, *rest)
+
+    def check_state(self) -> None:
+        """Refuses an order that does not hold each label once, here and in the parts."""
+        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
+        super().check_state()
 
     def config(self) -> dict[str, Any]:
         """The parts; the order is stored among the tensors."""

@@ -8,6 +8,8 @@ from torch import Tensor
 from megalabel.errors import DataError, SettingError
 from megalabel.types import Positives
 
+DIVERGED = "training has diverged"  # how the messages about it begin
+
 
 def all_finite(x: Tensor) -> bool:
     """Whether no value of x is NaN or infinite; the sum is checked first, which is ten times as fast."""
@@ -23,7 +25,7 @@ def must_be_finite(x: Tensor, what: str) -> None:
 def diverged(what: str) -> SettingError:
     """The error for values that are no longer finite."""
     return SettingError(
-        f"training has diverged: {what} contains inf or NaN",
+        f"{DIVERGED}: {what} contains inf or NaN",
         wanted="finite numbers",
         next_step="go back to the last checkpoint and lower the learning rate of head or encoder, "
         "or warm it up for longer",

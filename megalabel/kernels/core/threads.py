@@ -79,8 +79,7 @@ def _threads(n: int) -> ThreadPoolExecutor:
     global _pool, _pool_size
     with _lock:
         if _pool is None or _pool_size < n:
-            if _pool is not None:
-                _pool.shutdown(wait=True)
+            # A smaller pool is not shut down: another thread may be about to use it. It ends with its last user.
             outside = torch.get_num_threads()
             ready = threading.Barrier(n + 1)
             _pool = ThreadPoolExecutor(n, thread_name_prefix="megalabel-labels")
@@ -102,9 +101,14 @@ def _on_one_core(ready: threading.Barrier) -> None:
 
 
 def _forget() -> None:
-    """Resets the pool after a fork, since the child process has no threads."""
+    """After a fork the child has no threads but its own.
+
+    The pool is made anew. torch's own (OpenMP) does not notice that its threads are gone, and would wait for them
+    for ever; with one thread torch asks none. A child that wants more is better spawned than forked.
+    """
     global _pool, _pool_size, _lock
     _pool, _pool_size, _lock = None, 0, threading.Lock()
+    torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):

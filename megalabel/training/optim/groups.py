@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from megalabel.errors import SettingError
 from megalabel.kernels.updates.rule import StepContext
 from megalabel.training.optim.fused import Fused, FusedAdam, FusedSGD
 from megalabel.training.optim.lazy_adam import LazyAdam
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from megalabel.training.optim.schedule import Schedule
 
 __all__ = ["Fused", "FusedAdam", "FusedSGD", "Optimizers", "adamw", "clip_norm", "lazy_adam", "plain_adam"]
+
+FASTEST = 1e6  # learning rate; float32 does not hold what much larger ones make of the weights
 
 
 Kind = Literal["adamw", "adam", "sgd"]
@@ -91,6 +94,14 @@ class Optimizers:
     def __init__(self, **named: AnyOptimizer | None) -> None:
         self.named = {name: optimizer for name, optimizer in named.items() if optimizer is not None}
         self.base = {name: [g["lr"] for g in o.param_groups] for name, o in self.named.items()}
+        for name, rates in self.base.items():
+            if not all(0 <= rate <= FASTEST for rate in rates):
+                raise SettingError(
+                    f"a learning rate of {max(rates):g} for {name}",
+                    wanted=f"from 0 to {FASTEST:g}",
+                    next_step="lower it: rates that train are far below 1 for Adam, and seldom above it for SGD",
+                    where=f"{name}_lr",
+                )
 
     def __getitem__(self, name: str) -> AnyOptimizer:
         return self.named[name]

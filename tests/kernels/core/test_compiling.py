@@ -35,7 +35,7 @@ def test_a_cache_that_cannot_be_saved_costs_nothing_but_the_cache(monkeypatch) -
         if len(calls) == 1:
             raise OSError(28, "No space left on device")
 
-    file = SimpleNamespace(_source_stamp=0, _load_index=dict)
+    file = SimpleNamespace(_source_stamp=0)
     full_disk_once._cache = SimpleNamespace(_cache_file=file)  # type: ignore[attr-defined]
     monkeypatch.setattr(compiling.numba, "njit", lambda **_: lambda function: function)
     compiling.compiled(full_disk_once)(7)
@@ -89,6 +89,48 @@ compiling.compiled(write)(out)
 print(int(out[0]))
 """
 HELPER = "import numba\n@numba.njit\ndef number():\n    return {}\n"
+
+
+COUNTED = """
+import numpy as np
+from megalabel.kernels.core._cpu.compiling import compiled
+
+@compiled
+def add(out, n):
+    for i in range(len(out)):
+        out[i] += n
+"""
+DAMAGE = {
+    "empty": lambda content: b"",
+    "cut": lambda content: content[: len(content) // 2],
+    "garbage": lambda content: bytes(range(256)) * 9,
+    "one bit": lambda content: content[:-9] + bytes([content[-9] ^ 4]) + content[-8:],
+    "another pickle": lambda content: __import__("pickle").dumps(("0", {})),
+    "one more byte": lambda content: content + b"x",
+}
+
+
+@pytest.mark.parametrize("suffix", ["nbi", "nbc"])
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_cache_is_rebuilt(kind, suffix, tmp_path) -> None:
+    file = tmp_path / "counted.py"
+    file.write_text(COUNTED)
+
+    def run() -> tuple[float, bytes]:
+        module = importlib.util.module_from_spec(spec := importlib.util.spec_from_file_location("counted", file))
+        spec.loader.exec_module(module)
+        out = np.zeros(3)
+        module.add(out, 7)
+        (cached,) = tmp_path.glob(f"__pycache__/*.{suffix}")
+        return out.sum(), cached.read_bytes()
+
+    expected, whole = run()
+    (cached,) = tmp_path.glob(f"__pycache__/*.{suffix}")
+    cached.write_bytes(DAMAGE[kind](whole))
+    found, rebuilt = run()
+    assert found == expected == 21
+    assert len(rebuilt) > 32 and rebuilt != DAMAGE[kind](whole)
+    assert run()[0] == 21
 
 
 @pytest.mark.slow

@@ -1,0 +1,69 @@
+"""What a run that goes on must know of how it went until then: threads, and a scale of its learning rates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megalabel.errors import SettingError
+from megalabel.training.optim.scaled import Scaled
+from megalabel.training.recipe import DirectRecipe, Recipe
+from megalabel.training.run_folder import note, read_recipe
+
+
+def check_scale(scale: float | None, recipe: Recipe | DirectRecipe | None = None) -> None:
+    """SettingError for a scale of learning rates that is none, or of a recipe that has none."""
+    if scale is not None and isinstance(recipe, DirectRecipe):
+        raise SettingError(
+            f"lr_scale = {scale} for a recipe without learning rates",
+            wanted="a recipe that is trained step by step",
+            next_step="leave it out",
+            where="lr_scale",
+        )
+    if scale is not None and not 0 < scale <= 1:
+        raise SettingError(
+            f"lr_scale = {scale}",
+            wanted="above 0 and at most 1",
+            next_step="give e.g. 0.1, for a tenth of the learning rates",
+            where="lr_scale",
+        )
+
+
+def with_scaled_rates(recipe: Recipe, out: Path, scale: float | None, step: int) -> Recipe:
+    """The recipe with the learning rates of the run from `step` on; `recipe.json` says from where they hold.
+
+    Args:
+        recipe: as it was made.
+        out: the run folder.
+        scale: times the rates of the recipe; None for what the run had before.
+        step: that comes next.
+    """
+    found = read_recipe(out).get("lr_scale")
+    before = [pair for pair in found if pair[0] <= step] if isinstance(found, list) else []
+    now = before[-1][1] if before else 1.0
+    if scale is not None and scale != now:
+        before, now = [*before, [step, scale]], scale
+    if before or found:
+        note(out, lr_scale=before)
+    return recipe if now == 1.0 else replace(recipe, schedule=Scaled(recipe.schedule, float(now)))
+
+
+def threads_said(out: Path, device: torch.device, resumed: bool) -> list[str]:
+    """Notes in `recipe.json` how many threads compute; a line if a resumed run had other ones before."""
+    if device.type != "cpu":
+        return []
+    now = torch.get_num_threads()
+    found: Any = read_recipe(out).get("threads")
+    before: list[int] = found if resumed and isinstance(found, list) else []
+    if not before or before[-1] != now:
+        note(out, threads=[*before, now])
+    if not before or before == [now]:
+        return []
+    counts = " and ".join(str(n) for n in dict.fromkeys([*before, now]))
+    return [
+        f"this run was computed with {counts} threads: its weights will not be exactly those of an uninterrupted "
+        f"run; with --threads {before[0]} throughout they would be"
+    ]
