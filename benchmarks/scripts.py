@@ -125,7 +125,8 @@ def main() -> None:
                     given.checkout.resolve(), Path(folder, "data"), Path(folder, f"run{i}"), arguments
                 )
                 if not given.no_record:
-                    record.row("scripts", script, f"{name}: P@1", values[name], "%")
+                    before = "" if given.checkout == HERE else ", before"
+                    record.row("scripts", script, f"{name}{before}", values[name], "% P@1")
         rows.append((script, values))
         print(table(rows[-1:], list(systems)), flush=True)
     print(table(rows, list(systems), title="P@1"))
