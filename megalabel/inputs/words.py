@@ -19,6 +19,9 @@ TokenPattern = Literal["letters", "words", "signs", "symbols"]
 
 END = "\0"  # follows the words of each text
 
+# Emoji and other pictures, which only the patterns "words" and "signs" read as words.
+EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
+
 # Each ideograph is a word, since no blanks between ideographs show where a word ends.
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
 _ACCENTS = re.compile("[\u0300-\u036f]+")
@@ -72,7 +75,8 @@ def check_has_words(texts: Iterable[str], pattern: TokenPattern) -> None:
         raise DataError(
             f"no text has a word (with the token pattern {pattern!r})",
             wanted="texts with words",
-            next_step="check that the right file or column was read, or choose another pattern",
+            next_step="check that the right file or column was read, or choose another pattern: with "
+            '"words" (--token-pattern words), each emoji and other sign is a word',
         )
 
 

@@ -14,13 +14,14 @@ import scipy.sparse as sp
 
 from megalabel.data.texts import Texts
 from megalabel.inputs.sparse_text import SparseText
-from megalabel.inputs.words import END, TokenPattern, split_words
+from megalabel.inputs.words import EMOJI, END, TokenPattern, split_words
 from megalabel.linear.label_texts import MIN_PRECISION, add_label_text_rows, label_text_precision
 
 CHAR_NGRAMS = 3, 5  # the least and the largest length of character n-grams
 SAMPLE = 10_000  # texts whose words are counted
 ALONE_SAMPLE, ALONE_READ = 4_000, 1_000  # texts, evenly spaced, and characters of each that are compared
 FEWEST = 100  # texts that say something about how often words repeat
+MANY_EMOJI = 0.02  # fraction of texts with emoji from which on it is said that they are not read
 MANY_ALONE = 0.1  # fraction of texts of words of their own from which on character n-grams are used
 
 
@@ -77,6 +78,8 @@ class WordFeatureOptions:
             seed: seeds the sample of texts by which `label_texts="auto"` decides.
             say: a function that takes lines of text about what was decided and made.
         """
+        if self.token_pattern == "letters" and (share := share_with_emoji(texts)) >= MANY_EMOJI:
+            say(f"emoji: not read, though {share:.0%} of the texts have some (--token-pattern words reads them)")
         char_ngrams = self._use_char_ngrams(texts, say)
         learn = functools.partial(self._learn, char_ngrams=char_ngrams)
         wanted = self.label_texts
@@ -129,6 +132,12 @@ class WordFeatureOptions:
             bigrams=self.bigrams,
             char_ngrams=CHAR_NGRAMS if char_ngrams else None,
         )
+
+
+def share_with_emoji(texts: Texts) -> float:
+    """The fraction of the texts (of a sample, evenly spaced) that hold emoji."""
+    sample = range(0, len(texts), max(1, -(-len(texts) // ALONE_SAMPLE)))
+    return sum(EMOJI.search(texts[i]) is not None for i in sample) / max(len(sample), 1)
 
 
 def texts_of_own_words(texts: Texts, pattern: TokenPattern) -> float:
