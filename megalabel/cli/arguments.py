@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -120,21 +120,25 @@ def open_data_of(run: str | Path, data: str | None, opened: Mapping[str, Any] | 
 
 
 def open_data_to_measure(
-    run: str | Path, data: str | None, opened: Mapping[str, Any] | None = None
+    run: str | Path, data: str | None, opened: Mapping[str, Any] | None = None, known: Iterable[str] = ()
 ) -> tuple[Corpus, Split]:
     """The data set to measure on and its split that is measured: its test split, or all of a file or folder that
     holds one split alone. Prints what its reader had to choose.
 
-    The arguments are those of `open_data_of`.
+    The arguments are those of `open_data_of`, and `known` that of `open_to_measure`.
     """
     from megalabel.data.test_side import open_to_measure
 
+    named = data is not None
     if data is None:
         data, opened = data_of(run), {**recorded(_facts_of(run)), **(opened or {})}
     opened = {**parts_of(run), **(opened or {})}  # texts as the model was trained on them
-    corpus, split = open_to_measure(data_path(data), **(opened or {}))
+    corpus, split = open_to_measure(data_path(data), known=known, **opened)
     for note in corpus.notes:
         typer.echo(f"{corpus.name}: {note}", err=True)
+    for finding in corpus.findings if named else ():  # training has shown those of its own data
+        if finding.notable:
+            typer.echo(str(finding), err=True)
     return corpus, split
 
 

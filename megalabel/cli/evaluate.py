@@ -74,7 +74,8 @@ def evaluate(
         raise SettingError("predictions without a data set", wanted="RUN and DATA, the texts with true labels")
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
-        corpus, split = open_data_to_measure(run, data, opened)
+        known = () if model is None else model.label_texts
+        corpus, split = open_data_to_measure(run, data, opened, known)
         if model is None:
             found = evaluate_predictions(run, corpus, split, k=depths, a=a, b=b, say=_say)
         else:

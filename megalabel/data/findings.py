@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -45,10 +46,15 @@ class Findings:
         collect: whether to continue after an error that concerns one line, as `check` does; otherwise the first
             error is raised, as training needs.
         options: how the files are to be read; every reader finds it here.
+        known: label names that the data probably have, such as those of a model that is measured on them. They
+            help to find what separates the labels of a cell.
     """
 
-    def __init__(self, collect: bool = False, options: ReadOptions | None = None) -> None:
+    def __init__(
+        self, collect: bool = False, options: ReadOptions | None = None, known: Iterable[str] = ()
+    ) -> None:
         self.collect = collect
+        self.known = frozenset(known)
         self.options = options or ReadOptions()
         self._first: dict[tuple[str, str, str], Finding] = {}
 

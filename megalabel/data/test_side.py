@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from megalabel.storage.paths import as_path
 TEST = "tst"  # how the files of a test split begin
 
 
-def open_to_measure(path: str | Path, **opened: Any) -> tuple[Corpus, Split]:
+def open_to_measure(path: str | Path, *, known: Iterable[str] = (), **opened: Any) -> tuple[Corpus, Split]:
     """The data set at a path, and the split of it that is measured.
 
     Of a folder with training texts that is its test split. Where a folder holds a test split alone, and of a
@@ -29,6 +30,8 @@ def open_to_measure(path: str | Path, **opened: Any) -> tuple[Corpus, Split]:
 
     Args:
         path: a folder or a file.
+        known: the names of the labels of what is measured, by which the labels of a cell are told apart where no
+            training texts show how.
         opened: further arguments of `Corpus.open`.
 
     Raises:
@@ -42,7 +45,7 @@ def open_to_measure(path: str | Path, **opened: Any) -> tuple[Corpus, Split]:
     if not source.only:
         corpus = _named(Corpus.open(place, **opened), name)
         return corpus, test_split(corpus)
-    findings = Findings(options=options)
+    findings = Findings(options=options, known=known)
     data = read_located(source if name is None else replace(source, name=name), chosen, findings)
     corpus = _named(Corpus.from_data(replace(data, notes=findings.taken()), propensity), name)
     return corpus, corpus.train

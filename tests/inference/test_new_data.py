@@ -199,3 +199,32 @@ def test_more_true_labels_than_the_model_has_are_counted_exactly():
 def test_constants_beyond_the_largest_number_are_refused(linear, base, a, b):
     with pytest.raises(SettingError, match="propensities are beyond the largest number"):
         megalabel.evaluate(linear, Corpus.open(base), a=a, b=b)
+
+
+@pytest.mark.parametrize(
+    "cell, labels, said",
+    [
+        ('"cat,dog"', ["cat", "dog"], "separated by `,`"),
+        ("cat dog", ["cat", "dog"], "separated by the space"),
+        ('"cat, zebra"', ["cat", "zebra"], ""),
+        ("cat/dog", ["cat/dog"], ""),
+        ("cat|dog", ["cat", "dog"], ""),
+    ],
+)
+def test_the_labels_of_the_model_tell_those_of_a_cell_apart(tmp_path, cell, labels, said):
+    file = tmp_path / "new.csv"
+    file.write_text(f"text,labels\npurr bark,{cell}\n")
+    corpus, split = open_to_measure(file, known=["cat", "dog", "bee"])
+    assert sorted(corpus.label_texts) == labels and split.labels.nnz == len(labels)
+    assert said in " ".join(str(finding) for finding in corpus.findings)
+    file.write_text('text,labels\nnerve,"Receptors, Cell Surface"\n')
+    corpus, _ = open_to_measure(file, known=["Receptors, Cell Surface", "Receptors"])
+    assert list(corpus.label_texts) == ["Receptors, Cell Surface"]
+    assert list(open_to_measure(file)[0].label_texts) == ["Receptors, Cell Surface"]
+
+
+def test_a_csv_file_with_commas_is_measured_by_the_labels_of_the_run(command, run, tmp_path):
+    (tmp_path / "new.csv").write_text('text;labels\npurr whisker;"cat,dog"\nbark leash;dog\n')
+    status, out, err = command("evaluate", run, tmp_path / "new.csv")
+    assert status == 0 and "100.00" in out and "lacks" not in err
+    assert "the cells are separated by `;`" in err and "labels are taken to be separated by `,`" in err

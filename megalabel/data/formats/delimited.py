@@ -78,7 +78,7 @@ def form_of(path: Path, findings: Findings, vocabulary: Vocabulary | None = None
         if first and not lists:
             counted = Cells.of(cell for part in ((first,), cells) for cell in part)
             listed = None if vocabulary is None else vocabulary.listed
-            guess = guess_separator(counted, frozenset(listed or ()))
+            guess = guess_separator(counted, frozenset(listed or findings.known))
     except DataError:
         return CellForm(lists)  # of the whole file, which reading it will raise again
     if guess.message is not None:
