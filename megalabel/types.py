@@ -18,7 +18,7 @@ Reduction = Literal["sum", "mean"]  # how the loss of a batch is put together fr
 ScoreType = Literal["logit", "probability"]  # what the scores of a ranking are
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value
 class Positives:
     """Which labels each text of a batch has, as pairs sorted by label, then by row.
 
@@ -59,7 +59,7 @@ class Positives:
         return int(self.rows.numel())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """One batch of texts, as a training step takes it.
 
@@ -93,7 +93,7 @@ class Batch:
         return int(self.rows.numel())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TopK:
     """The best labels of each text, best first; ties go to the lower label id.
 

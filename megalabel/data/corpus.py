@@ -20,7 +20,7 @@ from megalabel.data.types import CorpusData, Split, Unseen
 __all__ = ["Corpus", "Split", "Unseen"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Corpus(CorpusData):
     """A data set: `Corpus.open(folder)`, `Corpus.bundled("wordnet-4k")` or `Corpus.of(texts, labels)`.
 

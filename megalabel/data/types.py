@@ -13,7 +13,7 @@ from megalabel.data.findings import Finding
 from megalabel.data.texts import Texts
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value
 class Unseen:
     """True labels of a test split that have no column, because no training text has them.
 
@@ -32,7 +32,7 @@ class Unseen:
         return len(self.rows)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Split:
     """The training or the test split of a data set.
 
@@ -54,13 +54,17 @@ class Split:
     def __len__(self) -> int:
         return int(self.labels.shape[0])
 
+    def __repr__(self) -> str:
+        n_labels = self.labels.shape[1]
+        return f"{type(self).__name__}({len(self):,} texts, {n_labels:,} labels, {self.labels.nnz:,} pairs)"
+
     def n_true(self) -> np.ndarray:
         """The number of true labels of each text, including labels without a column: (N,) int64."""
         counts: np.ndarray = np.diff(self.labels.indptr).astype(np.int64)
         return counts if self.unseen is None else counts + np.bincount(self.unseen.rows, minlength=len(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CorpusData:
     """The values of a data set; `megalabel.data.corpus.Corpus` adds the ways to open one.
 
@@ -87,6 +91,11 @@ class CorpusData:
     notes: tuple[str, ...] = ()
     propensity: tuple[float, float] | None = None
     opened: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        test = "no" if self.test is None else f"{len(self.test):,}"
+        counts = f"{len(self.train):,} training texts, {test} test texts, {self.n_labels:,} labels"
+        return f"{type(self).__name__}({self.name!r}: {counts})"
 
     @property
     def label_texts_are_numbers(self) -> bool:

@@ -65,6 +65,10 @@ class Classifier(ABC):
     block_size: int = BLOCK
     trained_on: TrainedOn | None = None
 
+    def __repr__(self) -> str:
+        known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"
+        return f"{type(self).__name__}({len(self.label_texts):,} labels{known})"
+
     def topk(
         self,
         texts: Iterable[str] | sp.csr_matrix,
