@@ -42,7 +42,7 @@ def test_a_manifest_covers_itself_and_the_folders_inside(tmp_path):
     path.write_text(json.dumps(dict(reversed(json.loads(whole).items()))))  # the order is of no weight
     assert read(folder)["scale"] == 0.1
     write_manifest(folder / "inside", 1, {"x": 2})
-    with pytest.raises(FormatError, match=r"inside.manifest\.json: the file is missing or not what"):
+    with pytest.raises(FormatError, match=r"inside.manifest\.json: the file is missing or differs from"):
         read(folder)
 
 
