@@ -19,7 +19,7 @@ def pick(device: str | torch.device | None) -> torch.device:
     meant = usual.get(str(device).strip().lower().replace(" ", ""))
     if meant is not None:
         raise SettingError(
-            f"no device is called {str(device)!r}; did you mean {meant}?",
+            f"device {str(device)!r} is none; did you mean {meant}?",
             wanted="cpu, or a GPU that `megalabel doctor` lists",
             where="device",
         )

@@ -43,17 +43,12 @@ def open_to_measure(path: str | Path, *, known: Iterable[str] = (), **opened: An
     options = ReadOptions(**{key: value for key, value in opened.items() if key not in ("name", "propensity")})
     source, chosen = _locate(place, options.format)
     if not source.only:
-        corpus = _named(Corpus.open(place, **opened), name)
+        corpus = Corpus.open(place, **opened)
         return corpus, test_split(corpus)
     findings = Findings(options=options, known=known)
     data = read_located(source if name is None else replace(source, name=name), chosen, findings)
-    corpus = _named(Corpus.from_data(replace(data, notes=findings.taken()), propensity), name)
+    corpus = Corpus.from_data(replace(data, notes=findings.taken()), propensity)
     return corpus, corpus.train
-
-
-def _named(corpus: Corpus, name: str | None) -> Corpus:
-    """The data set; `opened` says so where the name was given, which then decides on the propensities."""
-    return corpus if name is None else replace(corpus, opened={**corpus.opened, "name": name})
 
 
 def test_split(corpus: Corpus) -> Split:

@@ -141,8 +141,7 @@ def _propensities(
     if known.n_texts < 3:
         return None, f"there are {known.n_texts} training texts, and propensities need 3 or more"
     name, constants = data.name, data.propensity_constants
-    unnamed = data.propensity is None and "name" not in data.opened
-    if unnamed and known_name(name) is None:  # that of training may be in the catalog
+    if data.propensity is None and known_name(name) is None:  # that of training may be in the catalog
         name, constants = known.name, propensity_constants(known.name)
     given = data.propensity if a is None and b is None else constants
     a, b = constants[0] if a is None else a, constants[1] if b is None else b
