@@ -228,3 +228,9 @@ def test_a_csv_file_with_commas_is_measured_by_the_labels_of_the_run(command, ru
     status, out, err = command("evaluate", run, tmp_path / "new.csv")
     assert status == 0 and "100.00" in out and "lacks" not in err
     assert "the cells are separated by `;`" in err and "labels are taken to be separated by `,`" in err
+
+
+def test_bags_of_words_for_a_model_of_texts_are_called_so(command, run, tmp_path):
+    (tmp_path / "bow.txt").write_text("3 4 2\n1 3:1\n0 2:1\n1 1:1\n")
+    status, _, err = command("evaluate", run, tmp_path / "bow.txt")
+    assert status == 2 and "holds bags of words, not texts" in err
