@@ -45,7 +45,7 @@ def score_four(x, rows, fan_in, weight, at, bias, like):
 
 @inlined
 def back_four(x, dx, rows, fan_in, weight, at, slopes, g, to, sums, wants):
-    """`back` of four labels with their dz in `slopes`; sums: scratch (4 · F,); wants: whether dx and g are needed."""
+    """`back` of four labels with their dz in `slopes`; sums: scratch (4 · F,); wants: are dx, g needed."""
     a, b, c, d = slopes
     wants_x, wants_w = wants[0], wants[1]
     for j in range(fan_in):
