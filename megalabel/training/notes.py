@@ -1,4 +1,4 @@
-"""What a user should know about the texts of a recipe before it is trained: one sentence each."""
+"""Notes on the texts of a recipe for the user, shown before training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from megalabel.training.recipe import Recipe
 
 
 def text_notes(recipe: Recipe) -> list[str]:
-    """Sentences on learned word pieces, unknown tokens and texts that are not read to their end."""
+    """Sentences on learned word pieces, unknown tokens and truncated texts."""
     tokenizer = recipe.encoder.tokenizer
     notes = [tokenizer.note] if tokenizer.note else []
     if recipe.data.train.features is None:

@@ -149,5 +149,5 @@ def test_fused_sgd_wants_a_head_that_updates_itself():
         loss = topk = config = None
 
     head = Other()
-    with pytest.raises(SettingError, match="does not update itself"):
+    with pytest.raises(SettingError, match="does not update its weights"):
         FusedSGD(head, 0.1)

@@ -51,7 +51,7 @@ def test_a_finished_run_of_the_same_recipe_is_loaded_and_of_another_refused(data
 def test_a_run_folder_is_never_written_over(data, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(SettingError, match="holds other things"):
+    with pytest.raises(SettingError, match="contains other files"):
         megalabel.train(renee(data, **LIGHT), tmp_path / "mine", quiet=True)
 
 

@@ -41,7 +41,7 @@ def plain(
 
 
 def solve(x: np.ndarray, y: np.ndarray, soft: np.ndarray, tol: float, max_iter: int, key: np.uint64) -> np.ndarray:
-    """The weights (d,) of one classifier; x (n, d) with the bias feature, y (n,) ±1, soft (n,) 1/2C, in float64."""
+    """The weights (d,) of one classifier; x (n, d) with the bias feature, y (n,) ±1, soft (n,) 1/2C; float64."""
     alpha = two_alphas(x, y, soft)
     w: np.ndarray = (alpha * y) @ x
     scale = (x**2).sum(1) + soft
