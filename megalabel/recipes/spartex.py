@@ -1,11 +1,12 @@
-"""Spartex: a label layer of few connections per label, which are replaced while it learns.
+"""Spartex: a label layer with few connections per label, which are replaced during training.
 
 Ullah, Schultheis, Lasby, Ioannou and Babbar, "Navigating Extremes: Dynamic Sparsity in Large Output Spaces",
-NeurIPS 2024. A transformer's vector goes through dropout to a layer in which every label has `fan_in` weights.
-Every `rewire_every` steps the weakest connections are replaced by random ones, until two thirds of the run. The
-squared hinge, a mean over all labels, has no gradient for most of them. A classifier over clusters of labels gives
-the encoder a gradient early on and fades out; for small label sets a wider linear layer does.
-With `group` above 1 neighboring labels share their connections (HASTE, ICML 2026), which is much faster.
+NeurIPS 2024. The vector of a transformer is the input, with dropout, of a layer in which every label has `fan_in`
+weights. Every `rewire_every` steps the weakest connections are replaced by random ones, up to two thirds of the
+run. The squared hinge loss, a mean over all labels, has zero gradient for most of them. A classifier over label
+clusters provides the encoder with a gradient in early epochs and fades out; for small label sets, a wider linear
+layer is used instead. With `group` above 1, neighboring labels share their connections (HASTE, ICML 2026), which
+is much faster.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from megalabel.training.recipe import Recipe, recipe
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-# PyTorch's default, as the authors have it in all their optimizers. At the 1e-6 of Renée the encoder hardly moves
-# under a mean over hundreds of thousands of labels: its gradients are near 1e-9.
+# PyTorch's default, which the authors use in all their optimizers. With Renée's 1e-6 the encoder would hardly be
+# trained: under a mean over hundreds of thousands of labels, its gradients are about 1e-9.
 EPS = 1e-8
 
 
@@ -46,7 +47,7 @@ class Spartex(SparseHeadOptions, PoolingOptions, DropoutOptions, WarmupOptions):
             raise conflict("label_groups", "label_groups without auxiliary", "the clusters of an auxiliary")
         if self.tree and not self.clustered:
             users = "auxiliary, or a group above 1 with group_by tree"
-            raise conflict("tree", f"tree = {self.tree!r}, which nothing here would use", f"a tree with {users}")
+            raise conflict("tree", f"tree = {self.tree!r}, which would not be used", f"a tree with {users}")
 
 
 @recipe
@@ -76,7 +77,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
         bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
     )  # fmt: skip
     encoder = side.encoder
-    sparse_layer.check_fan_in(options, encoder.dim, plan.rewiring)  # the width of a pretrained encoder
+    sparse_layer.check_fan_in(options, encoder.dim, plan.rewiring)  # also for a pretrained encoder
     if options.clustered and tree is None:
         tree = sparse_layer.group_tree(corpus, kept, options)
     counts = label_counts(side.rows, corpus.n_labels)

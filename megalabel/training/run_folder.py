@@ -166,9 +166,7 @@ def check_out(out: Path, *, finished: bool = False) -> None:
 def finished_run(out: Path) -> dict[str, Any]:
     """The `recipe.json` of a finished run: recipe, arguments, data.
 
-    Raises:
-        SettingError: there is no finished run.
-        FormatError: `recipe.json` is damaged.
+    Raises SettingError if there is no finished run, FormatError if `recipe.json` is damaged.
     """
     if not (out / "recipe.json").is_file():
         raise SettingError(

@@ -119,7 +119,7 @@ def test_a_run_without_an_encoder(tmp_path):
 def test_a_hybrid_is_not_made_one_again(bag_run, tmp_path):
     data = planted()
     megalabel.train(hybrid(data, run=str(bag_run), **SMALL), tmp_path / "hybrid", quiet=True)
-    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid', .* no hybrid already"):
+    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid', .* not a hybrid"):
         hybrid(data, run=str(tmp_path / "hybrid"))
 
 

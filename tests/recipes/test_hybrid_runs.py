@@ -94,7 +94,7 @@ def test_by_the_command_line(command, folder, tmp_path):
         (["RUN/nowhere"], "no run in"),
         (["RUN"], "Name the data set"),  # made from memory: its data never lay anywhere
         (["RUN", "bundled:nothing"], "no bundled data set"),
-        (["RUN", "FOLDER", "--weights", "1,1,1"], "which is not this"),
+        (["RUN", "FOLDER", "--weights", "1,1,1"], "not on this"),
     ],
     ids=["no run", "no data", "no such data", "other data"],
 )
