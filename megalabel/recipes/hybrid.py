@@ -104,7 +104,7 @@ def _solved(
 
 
 def _shortlists(first: NeuralClassifier, texts: Texts, k: int, labels: sp.csr_matrix) -> sp.csr_matrix:
-    """The k best labels of each text by the run: CSR of ones shaped like `labels`; rows of label texts are empty."""
+    """The k best labels of each text by the run: CSR of ones shaped like `labels`, label texts excluded."""
     import numpy as np
     import scipy.sparse as sp
 
