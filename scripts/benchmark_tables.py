@@ -164,11 +164,11 @@ def head_time() -> str:
         seconds = {metric.partition(": ")[0]: v[0] for metric, v in values.items() if metric.endswith(": head")}
         recall = [float(v[0]) for metric, v in values.items() if ": recall level" in metric]
         (dense, of_dense), (other, of_other) = seconds.items()
+        recall_by_level = ", ".join(f"{value:.1f}%" for value in recall)
         told.append(
             f"{size.split()[0]}, {size.split()[2]} epochs with the encoder {size.split()[1]}: "
-            f"the head of {other} takes {float(of_other):.0f} s, {float(values['share'][0]):.0%} of the {float(of_dense):.0f} s "
-            f"of the head of {dense}; its shortlist recall by level is "
-            f"{', '.join(f'{value:.1f}%' for value in recall)}."
+            f"the head of {other} takes {float(of_other):.0f} s, {float(values['share'][0]):.0%} of the "
+            f"{float(of_dense):.0f} s of the head of {dense}; its shortlist recall by level is {recall_by_level}."
         )
     return "\n".join([*told, "", origin("head_time")])
 
