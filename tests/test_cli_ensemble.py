@@ -203,7 +203,7 @@ def test_held_out_texts_without_labels_fit_nothing(command, runs, tmp_path):
         (["pairs", "words", "--data", "gone"], "gone"),
         (["pairs", "gone", "--out", "words"], "the run in words is finished"),
         (["pairs", "words", "--out", "."], "contains other files"),
-        (["pairs", "words", "--out", "half"], "recipe linear and not ensemble"),
+        (["pairs", "words", "--out", "half"], "recipe linear, not ensemble"),
         (["pairs", "words", "--out", "pairs/recipe.json"], "is a file"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -75,7 +75,7 @@ def test_by_the_command_line(command, folder, tmp_path):
     status, _, said = command("train", "hybrid", run, "--out", tmp_path / "h", *TREES)
     assert (status, said.count("\n")) == (2, 1)
     assert "the finished run in" in said
-    assert "weights = [2, 1, 1] and not []" in said
+    assert "weights = [2, 1, 1], not []" in said
 
     (tmp_path / "new").mkdir()
     moved = folder.rename(tmp_path / "new" / "planted")
