@@ -16,6 +16,7 @@ from megalabel.errors import DataError, SettingError
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus, Split
 
+MOST_THREADS = 1024  # more than any machine gains from, and fewer than systems allow for a process
 _DATA = "A folder or file of data, or bundled:NAME; `megalabel data check --help` shows how it can be read."
 DataSet = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
 DataOfRun = Annotated[
@@ -173,10 +174,6 @@ def use_threads(threads: int | None) -> None:
         return
     import torch
 
-    if threads < 1:
-        raise SettingError(
-            f"{threads} is not a whole number of at least 1",
-            wanted="a whole number of at least 1",
-            where="threads",
-        )
+    if not 1 <= threads <= MOST_THREADS:
+        raise SettingError.range("threads", threads, 1, MOST_THREADS, integer=True)
     torch.set_num_threads(threads)

@@ -65,7 +65,11 @@ def evaluate(
     file = None if out is None else as_path(out, "out")
     stored = is_predictions(run)
     if stored and data is None:
-        raise SettingError("predictions without a data set", wanted="RUN and DATA, the texts with true labels")
+        raise SettingError(
+            f"{run} holds predictions, and no data set is named",
+            wanted="the data set with the true labels after it",
+            next_step=f"write megalabel evaluate {run} DATA",
+        )
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
         corpus, split = open_data_to_measure(run, data, opened)

@@ -53,6 +53,13 @@ def tokenize(
     corpus = open_data(data, opened)
     check_texts(corpus.train, corpus)
     function = recipe_for(corpus.name, values.get("encoder")) if recipe is None else get(recipe)
+    if "encoder" not in function.options.declared:
+        raise SettingError(
+            f"the recipe {function.address} reads no tokens",
+            wanted=f"one of {', '.join(WITH_TOKENS)}",
+            next_step="train it directly: it makes its features itself",
+            where="recipe",
+        )
     check_names(Tokens.declared, function.options.declared, f"the recipe {function.address}")
     resolved = resolve(function, corpus.name, values)
     options: Any = resolved.options

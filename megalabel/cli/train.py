@@ -63,7 +63,10 @@ class RecipeGroup(Group):
                 where="train",
             )
         with trusting(_trusted_in(args)):
-            command = self.get_command(ctx, args[0])
+            try:
+                command = self.get_command(ctx, args[0])
+            except SettingError as error:
+                raise _swapped(error, ctx, args) from error
         return args[0], command, args[1:]
 
     def get_command(self, ctx: Any, name: str) -> Any:
@@ -188,6 +191,25 @@ def _is_given(ctx: Any, name: str) -> bool:
     """Whether the command line, and no default, gives a parameter its value."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def _swapped(error: SettingError, ctx: Any, args: Sequence[str]) -> SettingError:
+    """The error for an unknown recipe; where a recipe follows, it says that the recipe comes first."""
+    from megalabel.recipes.find import names
+
+    if args[0] == "help":
+        return SettingError(
+            "'help' is not a recipe", wanted="a recipe", next_step=f"write `{ctx.command_path} --help`"
+        )
+    later = next((arg for arg in args[1:] if arg in names()), None)
+    if error.where != "recipe" or ":" in args[0] or later is None:
+        return error
+    return SettingError(
+        error.found,
+        wanted=error.wanted,
+        next_step=f"name the recipe first: {ctx.command_path} {later} {args[0]}",
+        where="recipe",
+    )
 
 
 def _trusted_in(args: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 
+from megalabel.data.file_bytes import step_for
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.source import Source
 
@@ -69,7 +70,8 @@ def choose(source: Source, format: str | None, text_field: str) -> tuple[str, st
         raise DataError(
             f"no format of texts has the suffix {source.suffix!r}",
             wanted=f"one of {', '.join(suffixes)}, each also with .gz",
-            next_step="export the texts as CSV or JSON lines, or give --format lines for plain lines of text",
+            next_step=step_for(source.path.name if source.path else "")
+            or "export the texts as CSV or JSON lines, or give --format lines for plain lines of text",
             where=source.name,
         )
     found = _by_start(source, text_field)
@@ -147,6 +149,13 @@ def _check_text(source: Source, format: str) -> None:
     zeros = source.head.count(b"\0")
     if format == "parquet" or source.encoding or not source.head:
         return
+    if source.head.startswith(b"PK\x03\x04"):
+        raise DataError(
+            "a zip archive or an Excel workbook",
+            wanted="text in UTF-8",
+            next_step="unpack it, or save the table as CSV in UTF-8",
+            where=source.name,
+        )
     wide = source.head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if wide or zeros > NUL_SHARE * len(source.head):
         raise DataError(

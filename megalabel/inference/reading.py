@@ -7,6 +7,7 @@ the user: the format of a pipe, the delimiter of a table, the keys `title` and `
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 from collections.abc import Callable, Iterator
@@ -121,6 +122,13 @@ def _record(value: Any, text_field: str, where: str, name: str, told: _Told) -> 
             fields = {key: kept for key, kept in value.items() if key not in (*parts, *LABELS)}
             return Row(texts[0] if parts == (text_field,) else " ".join(" ".join(texts).split()), fields)
     keys = f"the keys {', '.join(map(repr, value))[:120]}" if isinstance(value, dict) else repr(value)[:60]
+    if isinstance(value, dict) and text_field in value:
+        raise DataError(
+            f"{text_field!r} is {repr(value[text_field])[:60]}",
+            wanted="a string",
+            next_step="write the text in double quotes, or name another key with --text-field",
+            where=where,
+        )
     raise DataError(
         f"no text in {keys}",
         wanted=f"a string under the key {text_field!r}",
@@ -171,10 +179,12 @@ def _column(header: list[str], text_field: str, source: Source, mark: str, say: 
     if len(alike) == 1:
         say(f"{source.name}: the texts are read from the column {header[alike[0]]!r}")
         return alike[0]
+    close = difflib.get_close_matches(text_field, header, n=1)
+    meant = f", such as {close[0]!r}" if close and not alike else ""
     raise DataError(
         f"the columns {', '.join(repr(name) for name in header)[:200]}",
         wanted=f"one column {text_field!r}",
-        next_step="name the column of the texts with --text-field; the first line must hold the names",
+        next_step=f"name the column of the texts with --text-field{meant}; the first line must hold the names",
         where=line_of(source.name, 1),
     )
 

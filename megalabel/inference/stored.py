@@ -84,6 +84,13 @@ def evaluate_predictions(
     """
     depths = check_depths(DEPTHS if k is None else k)
     stored = read_predictions(path, max(depths) + _most_filtered(split))
+    if len(stored.top) != len(split):
+        raise DataError(
+            f"predictions for {len(stored.top):,} texts",
+            wanted=f"{len(split):,}, one for each text of {data.name} that is measured",
+            next_step="name the data set that was predicted for, or predict for this one",
+            where=path,
+        )
     top, truth = _in_one_space(stored, data, split)
     notes = []
     if stored.names is None:

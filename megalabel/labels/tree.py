@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.labels.nested import check_offsets, check_order, from_clusters, from_parents
 from megalabel.storage.files import atomic_folder, latest, write_json
+from megalabel.storage.manifest import NAME as MANIFEST
 from megalabel.storage.manifest import check_listed, read_manifest, write_manifest
 from megalabel.storage.paths import as_path
 from megalabel.storage.reading import reading
@@ -157,6 +158,7 @@ class LabelTree:
     def load(cls, folder: str | Path) -> LabelTree:
         """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
         folder = latest(as_path(folder, "folder"))
+        _check_tree(folder)
         manifest = read_manifest(
             folder,
             "label tree",
@@ -195,6 +197,24 @@ class LabelTree:
             for i, matrix in enumerate(chain):
                 sp.save_npz(new / f"C{i}.npz", matrix)
             write_json(new / "config.json", {"len": len(chain)})
+
+
+def _check_tree(folder: Path) -> None:
+    """FormatError for a path to nothing, to a run or to data instead of a tree."""
+    if (folder / MANIFEST).is_file() or folder.is_file():
+        return  # whose content says what it is
+    found = "there is no such folder"
+    if (folder / "recipe.json").is_file():
+        found = "a run, not a label tree"
+    elif folder.is_dir():
+        names = sorted(inside.name for inside in folder.iterdir())
+        found = f"no label tree (the folder holds: {', '.join(names[:6]) or 'nothing'})"
+    raise FormatError(
+        found,
+        wanted="the folder of a label tree",
+        next_step="build one with `megalabel tree build DATA --out OUT`, or correct the path",
+        where=folder,
+    )
 
 
 def new_folder(folder: str | Path) -> Path:

@@ -234,4 +234,6 @@ def conflict(where: str, found: str, wanted: str) -> SettingError:
 def refuse_for_a_bag(options: Options, name: str, given: bool) -> None:
     """SettingError where an option that reads the layers of an encoder is given for a bag, which has none."""
     if given and getattr(options, "encoder", None) == "bag":
-        raise conflict(name, f"{name} for the encoder bag, which has no layers", "the default, or another encoder")
+        raise conflict(
+            name, f"{name}: the encoder bag has no layers", "its default, or a transformer as --encoder"
+        )

@@ -14,6 +14,7 @@ from megalabel.storage import migrate
 from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
 from megalabel.storage.reading import reading
 from megalabel.training.litter import tidy
+from megalabel.training.same_run import check_same
 from megalabel.version import __version__
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 BASE = "base"  # the run that the run in a folder builds on, where one command trains both
 FIRST = "first"  # the trained model, while the second stage is at work
 NEEDED = ("last", "cache", FIRST)  # only as long as the run may go on
-FREE = ("log_every",)  # options that change nothing but the log: a run may go on with other values of them
 HELD_OUT = "held_out.npy"  # the rows of the training side that the run did not learn from, (n,) int64, rising
 
 
@@ -83,7 +83,7 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
 
     Raises:
         SettingError: `out` holds something else, or a run with another recipe, other arguments (but for those in
-            `FREE`) or other data.
+            `same_run.FREE`) or other data.
     """
     check_out(out, finished=True)
     if not (out / "recipe.json").exists():
@@ -92,7 +92,7 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
     recover(out / FIRST)
     there = read_recipe(out)
     # As it will be read: tuples are lists.
-    _same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
+    check_same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
     return bool(there.get("finished"))
 
 
@@ -183,6 +183,11 @@ def finished_run(out: Path) -> dict[str, Any]:
             next_step="give its `megalabel train` command again: it goes on",
             where="run",
         )
+    return checked_facts(out, facts)
+
+
+def checked_facts(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """What `recipe.json` holds; FormatError unless it has a recipe, arguments and data."""
     kinds = {"recipe": str, "arguments": dict, "data": dict}
     if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
         raise FormatError(
@@ -198,35 +203,6 @@ def finished_folder(out: Path) -> Path:
     """The folder itself, if there is a finished run in it; errors as `finished_run`."""
     finished_run(out)
     return out
-
-
-def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
-    for part in ("recipe", "arguments", "data"):
-        before, now = (_compared(side.get(part)) for side in (there, facts))
-        if before == now:
-            continue
-        if isinstance(before, dict) and isinstance(now, dict):
-            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-            shown = ", ".join(f"{name} = {before.get(name)} and not {now.get(name)}" for name in names)
-        else:
-            shown = f"{part} {before} and not {now}"
-        state = "finished" if there.get("finished") else "unfinished"
-        raise SettingError(
-            f"the {state} run in {out} has {shown}",
-            wanted="the same settings",
-            next_step="repeat the first command, give another --out, or --overwrite to replace the run",
-            where="out",
-        )
-
-
-def _compared(facts: Any) -> Any:
-    """The facts without how data were opened and from where, and without options that are not set.
-
-    An older version may not have had such an option.
-    """
-    if not isinstance(facts, dict):
-        return facts
-    return {k: v for k, v in facts.items() if k not in ("path", "opened", *FREE) and v is not None}
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:

@@ -112,7 +112,7 @@ def test_both_commands_take_k_in_both_forms(command, run, base, tmp_path):
         ),
         (["predict", "RUN", "T/t.txt", "--format", "xls"], "one of lines, jsonl"),
         (["predict", "RUN", "T/t.txt", "--encoding", "utf-99"], "no encoding"),
-        (["predict", "RUN", "T/t.txt", "-o", ""], "output ''"),
+        (["predict", "RUN", "T/t.txt", "-o", ""], "the name ''"),
         (["predict", "RUN", ""], "empty path"),
         (["predict", "RUN", "T/t\0.txt"], "NUL"),
         (["predict", "RUN", "T/t.txt", "-o", "T/a\0.npz"], "NUL"),

@@ -9,6 +9,7 @@ separator it is; see `megalabel.data.separators`.
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -144,18 +145,36 @@ def _columns(header: list[str], path: Path, findings: Findings) -> tuple[int, in
         return found[0], found[1]
     raise DataError(
         f"the columns {', '.join(repr(name) for name in header)[:200]}",
-        wanted=f"one column `{wanted[0]}` and one column `{wanted[1]}`, separated by commas",
-        next_step="name the columns of texts and labels as text_field and labels_field (--text-field, "
-        "--labels-field), and separate columns by commas, not by semicolons or tabs",
+        wanted=f"a header with one column `{wanted[0]}` and one column `{wanted[1]}`, separated by commas",
+        next_step=_step(header, wanted),
         where=line_of(path, 1),
     )
+
+
+def _step(header: list[str], wanted: tuple[str, str]) -> str:
+    """What to do about a header in which a column is missing or occurs twice."""
+    if len(header) == 1:
+        marks = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+        mark = next((name for sign, name in marks.items() if sign in header[0]), None)
+        if mark is not None:
+            return f"the columns are separated by {mark}: save the file with commas, texts in double quotes"
+    plain = [name.strip().casefold() for name in header]
+    options = ("text_field (--text-field)", "labels_field (--labels-field)")
+    missing = [i for i, name in enumerate(wanted) if name.strip().casefold() not in plain]
+    if not missing:
+        return "rename a column: each of the two names must occur once"
+    told = [f"the column of the {('texts', 'labels')[i]} as {options[i]}" for i in missing]
+    close = [difflib.get_close_matches(wanted[i], header, n=1) for i in missing]
+    meant = ", ".join(repr(names[0]) for names in close if names)
+    step = f"name {' and '.join(told)}" + (f", such as {meant}" if meant else "")
+    return step + (", or add the header, if the first line is a text" if len(missing) == 2 else "")
 
 
 def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:
     if not cell:
         return []
     if not form.lists:
-        if cell.startswith("[") and not form.given:
+        if cell.startswith(("[", '{"')) and not form.given:
             raise DataError(
                 f"the labels cell {cell[:60]!r} looks like a JSON list, but earlier cells are names with `|`",
                 wanted="the same form in the whole file",
