@@ -63,11 +63,7 @@ def ensemble_runs(
         )
     twice = [run for i, run in enumerate(runs) if Path(run).resolve() in [Path(r).resolve() for r in runs[:i]]]
     if twice:
-        raise SettingError(
-            f"{twice[0]} is named twice",
-            wanted="different runs",
-            next_step="name each once; --weights gives one more weight",
-        )
+        say(f"{twice[0]} is named twice and counts twice; --weights gives a run more weight")
     mixture = Mixture.from_weights(chosen or [1.0] * len(runs))
     common = in_common(runs)
     corpus, why = _corpus(runs, common, data, open_data)
@@ -127,7 +123,7 @@ def _loaded(runs: Sequence[str], device: str | None) -> list[Classifier]:
     first = models[0].label_texts
     for run, model in zip(runs, models, strict=True):
         if model.label_texts is not first and model.label_texts != first:
-            sizes = f"{len(first):,} labels and {len(model.label_texts):,}"
+            sizes = f"{len(first):,} and {len(model.label_texts):,} labels"
             raise SettingError(
                 f"{runs[0]} and {run} predict different labels ({sizes})",
                 wanted="runs over the same labels in the same order",

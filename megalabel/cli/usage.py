@@ -1,4 +1,4 @@
-"""Mistakes in how a command is written, as one line: an unknown option or command, a missing or an unusable value."""
+"""Mistakes in how a command is written, as one line: unknown options and commands, missing and unusable values."""
 
 from __future__ import annotations
 

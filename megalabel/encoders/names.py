@@ -68,12 +68,12 @@ def not_found(name: str, reason: str) -> SettingError:
         step = f"did you mean {near}?"
     elif "://" in name:
         reason, step = "an address", "give the name on the hub, such as organization/model, or a folder"
-    elif path.is_file() or (path.is_dir() and not (path / "config.json").is_file()):
+    elif path.is_file() or (path.is_dir() and not (path / "config.json").exists()):
         reason = "a file" if path.is_file() else "the folder holds no config.json"
         if (path / "recipe.json").is_file():
             reason = "a run of megalabel, whose encoder is a part of its model"
         step = "give a folder that save_pretrained of transformers wrote"
-    elif name.startswith((".", "/", "~")) or name.count("/") > 1:
+    elif not path.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         reason, step = "there is no such folder", "correct the path"
     elif "connect" in reason:
         reason = "no such folder or installed package, and the hub of Hugging Face cannot be reached"

@@ -70,7 +70,7 @@ def choose(source: Source, format: str | None, text_field: str) -> tuple[str, st
         raise DataError(
             f"no format of texts has the suffix {source.suffix!r}",
             wanted=f"one of {', '.join(suffixes)}, each also with .gz",
-            next_step=step_for(source.path.name if source.path else "")
+            next_step=step_for(source.path.name.removesuffix(".gz") if source.path else "")
             or "export the texts as CSV or JSON lines, or give --format lines for plain lines of text",
             where=source.name,
         )

@@ -124,7 +124,7 @@ def _record(value: Any, text_field: str, where: str, name: str, told: _Told) -> 
     keys = f"the keys {', '.join(map(repr, value))[:120]}" if isinstance(value, dict) else repr(value)[:60]
     if isinstance(value, dict) and text_field in value:
         raise DataError(
-            f"{text_field!r} is {repr(value[text_field])[:60]}",
+            f"no text in the key {text_field!r}, which holds {repr(value[text_field])[:60]}",
             wanted="a string",
             next_step="write the text in double quotes, or name another key with --text-field",
             where=where,

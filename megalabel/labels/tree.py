@@ -201,7 +201,7 @@ class LabelTree:
 
 def _check_tree(folder: Path) -> None:
     """FormatError for a path to nothing, to a run or to data instead of a tree."""
-    if (folder / MANIFEST).is_file() or folder.is_file():
+    if (folder / MANIFEST).is_file() or any(path.is_file() for path in (folder, *folder.parents)):
         return  # whose content says what it is
     found = "there is no such folder"
     if (folder / "recipe.json").is_file():

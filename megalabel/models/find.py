@@ -83,7 +83,7 @@ def _no_model(path: Path) -> FormatError:
         step = f"did you mean {near}?" if near else "correct the path, or train one with `megalabel train`"
         return _error(path, "there is no such folder", step)
     if not path.is_dir():
-        step = "name the folder of the run, before the texts or the data"
+        step = "name the folder of the run, not a file; the texts or the data come after it"
         return _error(path, "a file", step)
     if (path / RECIPE).is_file():
         if _facts(path / RECIPE).get("finished"):
