@@ -104,7 +104,7 @@ def main() -> None:
             }
             rows.append((f"{benchmark}: {name}", values))
             if not given.no_record:
-                record.row(benchmark, "threads=1", f"{name}: CPU time", float(ratio), f"of that at {commit}")
+                record.row("against", benchmark, name, float(ratio), f"of the CPU time at {commit}")
     print(f"{record.machine()}; this checkout {record.commit()} beside {commit}")
     print(table(rows, list(rows[0][1]), title="CPU time of a step"))
 

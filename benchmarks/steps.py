@@ -61,10 +61,10 @@ def tree() -> dict[str, Step]:
 
     x = at.planted_features(20_000, 100, 50_000)
     labels = at.planted_texts(20_000, 20_000, 5)
-    graph = at.walk_counts(labels, hops=100)
+    graph = at.walk_counts(labels, walk_length=100)
     return {
         "balanced_tree": lambda: at.balanced_tree(x, [6, 9]),
-        "walk_counts": lambda: at.walk_counts(labels, hops=100),
+        "walk_counts": lambda: at.walk_counts(labels, walk_length=100),
         "product_keep_largest": lambda: at.product_keep_largest(graph, x, 200),
         "keep_largest": lambda: at.keep_largest(x, 50),
     }

@@ -102,6 +102,19 @@ def beam() -> str:
     return _table(lines, BEAM_COLUMNS, "beam")
 
 
+def scripts() -> str:
+    """One line a script; the values of an earlier commit in brackets."""
+    lines = []
+    for script, values in rows("scripts").items():
+        cells = {}
+        for system in (name for name in values if not name.endswith(", before")):
+            earlier = values.get(f"{system}, before")
+            cells[system] = f"{float(values[system][0]):.1f}" + (f" ({float(earlier[0]):.1f})" if earlier else "")
+        lines.append((script, cells))
+    heads = list(dict.fromkeys(head for _, cells in lines for head in cells))
+    return table(lines, heads, style="markdown", title="") + "\n\n" + origin("scripts")
+
+
 def sparse_head() -> str:
     """One line for each size and way: metrics are called "way: what"."""
     lines = []
@@ -206,7 +219,19 @@ def origin(*benchmarks: str) -> str:
 def main() -> None:
     path = ROOT / "docs" / "benchmarks.md"
     before = text = path.read_text(encoding="utf-8")
-    for made in (quality, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large):
+    for made in (
+        quality,
+        scripts,
+        dense_head,
+        head_time,
+        cascade,
+        tree,
+        beam,
+        sparse_head,
+        fan_in,
+        linear,
+        linear_large,
+    ):
         name = made.__name__
         if rows(name):
             text = re.sub(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,6 +48,11 @@ def evaluate(
     ] = None,
     out: Out = None,
     batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts scored together.")] = 256,
+    levels: Annotated[bool, typer.Option("--levels", help="Also P@k of each level of a cascade.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
+    ] = None,
     trust: Trust = None,
     device: Device = None,
     *,
@@ -87,6 +93,24 @@ def evaluate(
         write_metrics(file, found, facts)
     elif model is not None:
         _keep(run, found, facts)
+    if levels or export is not None:
+        _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
+
+
+def _look_inside(
+    model: Any, corpus: Any, levels: bool, export: Path | None, depths: Sequence[int], batch_size: int
+) -> None:
+    """Prints the levels of a cascade, and exports what the model makes of both sides."""
+    if model is None:
+        raise SettingError("stored predictions", wanted="a run for --levels and --export", where="run")
+    if levels:
+        from megalabel.inference.levels import evaluate_levels, levels_table
+
+        typer.echo("\n" + levels_table(evaluate_levels(model, corpus, k=depths, batch_size=batch_size)))
+    if export is not None:
+        from megalabel.inference.export import export as write
+
+        typer.echo("\n".join(["", *write(model, corpus, export, batch_size=batch_size)]))
 
 
 def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from megalabel.errors import MegalabelError
 from megalabel.storage.limits import out_of_files, too_many_files
 
 WIDEST = 120
+CONSTANTS = "Rarely changed"  # the panel that is a paragraph of names and defaults
 LEFT = 36  # the most columns for names; a longer name has its help on the next line
 
 
@@ -33,7 +34,10 @@ class Command(TyperCommand):
             if not getattr(parameter, "hidden", False):
                 panels.setdefault(panel, []).append((_names(parameter), _help(parameter)))
         for title, rows in panels.items():
-            write_rows(formatter, title, rows)
+            if title == CONSTANTS:
+                write_list(formatter, title, rows)
+            else:
+                write_rows(formatter, title, rows)
 
     def format_usage(self, ctx: Any, formatter: Any) -> None:
         """Writes the line that the help begins with, and errors about arguments too."""
@@ -145,6 +149,20 @@ def write_rows(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
         else:
             lines.append(f"  {name:<{left}}{wrapped.pop(0)}".rstrip())
         lines += [" " * (left + 2) + rest for rest in wrapped]
+    formatter.write("\n".join(lines) + "\n")
+
+
+def write_list(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
+    """Writes a panel as one paragraph: each option with its help, which is then its default alone."""
+    shown = textwrap.wrap(
+        ", ".join(f"{name.split()[0]}\N{NO-BREAK SPACE}{text}" for name, text in rows),
+        width() - 2, break_on_hyphens=False, break_long_words=False,
+    )  # fmt: skip
+    lines = [
+        "",
+        f"{title}, with defaults:",
+        *(f"  {line}".replace("\N{NO-BREAK SPACE}", " ") for line in shown),
+    ]
     formatter.write("\n".join(lines) + "\n")
 
 

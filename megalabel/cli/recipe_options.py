@@ -12,6 +12,7 @@ import typer
 
 from megalabel.cli import reading
 from megalabel.cli.arguments import DataOfRun, DataSet, complete
+from megalabel.cli.layout import CONSTANTS
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 PANELS = (
     "Text", "Encoder", "Label tree", "Levels", "Connections", "Label layer", "Features", "Trees and solver",
-    "Hybrid", "Optimization", "Training", "Validation",
+    "Hybrid", "Optimization", "Training", "Validation", CONSTANTS,
 )  # fmt: skip
 OF_THE_COMMAND = (
     "out", "device", "threads", "checkpoint_seconds", "lr_scale", "quiet", "overwrite", "config", "then", "trust",
@@ -48,7 +49,7 @@ def command_of(options: type[Options], doc: str, running: Callable[..., Any], ac
         parameters = [_parameter("run", Annotated[str, run], NO_DEFAULT), _parameter("data", DataOfRun, None)]
     parameters += [_parameter(name, parameter.annotation, parameter.default) for name, parameter in own.items()]
     read = reading.parameters([*own, *options.declared], hidden=True)
-    order = sorted(options.declared.values(), key=lambda option: _place(option.panel))
+    order = sorted(options.declared.values(), key=lambda option: _place(_panel(option)))
     parameters += [_as_parameter(option) for option in order if option.name != "run"]
     parameters += read
 
@@ -140,12 +141,16 @@ def _place(panel: str) -> int:
     return PANELS.index(panel) if panel in PANELS else PANELS.index("Optimization") - 1
 
 
+def _panel(option: Option) -> str:
+    return CONSTANTS if option.constant else option.panel
+
+
 def _as_parameter(option: Option) -> inspect.Parameter:
     shown = option.shown()
     more = f"{'|'.join(map(str, option.choices))}, default {shown}" if option.choices else f"default {shown}"
     made: dict[str, Any] = {
-        "help": f"{option.help} [{more}]",
-        "rich_help_panel": option.panel,
+        "help": shown if option.constant else f"{option.help} [{more}]",
+        "rich_help_panel": _panel(option),
         "show_default": False,
     }
     if option.kind is bool and not option.several:

@@ -15,6 +15,7 @@ from megalabel.recipes.options import (
     Count,
     PowerOfTwo,
     SeedOptions,
+    Size,
     Unset,
     at_least,
     between,
@@ -43,6 +44,14 @@ class TreeBuild(SeedOptions):
     ] = "texts"
     clusters: Annotated[tuple[Annotated[int, PowerOfTwo()], ...], Unset("by number of labels"), "Per level."] = ()
     graph: Annotated[bool, "Smooth label features over a random walk on the label graph."] = True
+    graph_file: Annotated[
+        str | None,
+        Unset("not kept"),
+        "The label graph: read if the .npz is there, else written for the next tree.",
+    ] = None
+    head_labels_above: Annotated[
+        Size, "Labels with more training texts form a cluster of their own on every level; 0: none."
+    ] = 0
     normalize: Annotated[bool, "Normalize label features before smoothing."] = False
     cluster_features: Annotated[Count, "Features kept per label for clustering."] = 1000
     walk_length: Annotated[Count, "Steps of the random walk from each label."] = 400
@@ -77,6 +86,8 @@ def build(data: str, values: dict[str, Any], *, opened: dict[str, Any], out: Pat
         corpus,
         source=options.source,
         graph=options.graph,
+        graph_file=options.graph_file,
+        head_labels_above=options.head_labels_above,
         normalize=options.normalize,
         depths=depths_of(options.clusters) or None,
         cluster_features=options.cluster_features,

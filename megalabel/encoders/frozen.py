@@ -39,6 +39,7 @@ class Frozen(Encoder):
         super().__init__()
         self.inside = inside.requires_grad_(False)
         self.tokenizer, self.dim, self.n_views = inside.tokenizer, inside.dim, inside.n_views
+        self.notes = inside.notes
         self.block = ResidualBlock(self.dim, hidden_dim) if hidden_dim else None
         self.hidden_dim, self.dropout = hidden_dim, nn.Dropout(dropout)
         self.cache: np.ndarray | None = None

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.hugging_face import load_pretrained, make_untrained, positions_of
 from megalabel.encoders.readout import Readout, mean
+from megalabel.encoders.weights import load_weights
 from megalabel.encoders.windows import average, split_windows
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
@@ -101,18 +102,24 @@ class Transformer(Encoder):
             getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
 
     @classmethod
-    def pretrained(cls, name: str, **arguments: Any) -> Transformer:
+    def pretrained(cls, name: str, *, weights: str | Path | None = None, **arguments: Any) -> Transformer:
         """Loads a pretrained encoder.
 
         Args:
             name: a folder, an encoder that an installed package holds, or a name on the hub.
+            weights: a file of tensors that replace those of the encoder; see `encoders.weights`.
             arguments: further arguments of the class.
 
         Raises:
-            SettingError: there is no such encoder, its weights are incomplete, or its tokenizer has no fast
-                version.
+            SettingError: there is no such encoder, its weights are incomplete, its tokenizer has no fast version,
+                or the file of weights is of another shape.
+            FormatError: the file of weights is missing or damaged.
         """
-        return cls(*load_pretrained(name), **arguments)
+        model, tokenizer = load_pretrained(name)
+        notes = () if weights is None else (load_weights(model, weights),)
+        encoder = cls(model, tokenizer, **arguments)
+        encoder.notes = notes
+        return encoder
 
     @classmethod
     def untrained(cls, config: dict[str, Any], tokenizer: TextTokenizer, **arguments: Any) -> Transformer:

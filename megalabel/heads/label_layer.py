@@ -33,21 +33,23 @@ def label_layer(
         dim: D, the width of the embedding.
         order: (L,) int64, the labels in an order in which neighbors share their inputs; None for that of their
             ids.
-        dense_fraction: fraction of the labels in the dense head, from 0 to below 1.
+        dense_fraction: fraction of the labels in the dense head, from 0 to 1; at 1 there is no sparse one, which
+            is the dense baseline of Spartex.
         bias_from_prior: whether to initialize the biases from label frequencies.
         sparse: further arguments of `SparseHead`.
 
     Raises:
         SettingError: the fraction is out of range, or an argument of `SparseHead` is invalid.
     """
-    if not 0 <= dense_fraction < 1:
+    if not 0 <= dense_fraction <= 1:
         raise SettingError(
             f"dense_fraction = {dense_fraction:g}",
-            wanted="from 0 to below 1",
-            next_step="use the recipe renee if all labels should be dense",
+            wanted="from 0 to 1",
             where="dense_fraction",
         )
     n_labels = len(counts)
+    if dense_fraction == 1:
+        return _dense(n_labels, dim, SparseHead(1, dim, **sparse), counts if bias_from_prior else None, n_texts)
     n_dense = min(round(dense_fraction * n_labels), n_labels - 1)  # at least one label stays sparse
     sorted_labels = frequent_first(np.arange(n_labels) if order is None else order, counts, n_dense)
     rest = SparseHead(n_labels - n_dense, dim, **sparse)
@@ -61,3 +63,13 @@ def label_layer(
     if bias_from_prior:
         layer.init_prior(torch.from_numpy(counts), n_texts)
     return layer
+
+
+def _dense(n_labels: int, dim: int, like: SparseHead, counts: np.ndarray | None, n_texts: int) -> DenseHead:
+    """A dense head with the loss of a sparse one."""
+    head = DenseHead(
+        n_labels, dim, bias=True, loss=like.loss_name, reduction=like.reduction, loss_every=like.loss_every
+    )
+    if counts is not None:
+        head.init_prior(torch.from_numpy(counts), n_texts)
+    return head

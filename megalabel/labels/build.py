@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,8 @@ def build_tree(
         SettingError: a value is out of its range, or the depths do not fit the number of labels.
         DataError: texts and labels have no words.
     """
-    from megalabel.labels.cluster import check_depths, choose_depths, cluster
+    from megalabel.labels.cluster import check_depths, choose_depths
+    from megalabel.labels.head_labels import cluster_without_head
 
     chosen = TreeSettings(**settings)
     _check_settings(chosen, data)
@@ -54,12 +56,13 @@ def build_tree(
     features, labels = _label_features(data, rows, chosen, step)
     if chosen.graph:
         features = _smoothed(features, labels, chosen, step)
-    tree = cluster(features, depths, seed=chosen.seed)
+    counts = np.bincount(labels.indices, minlength=labels.shape[1])
+    tree = cluster_without_head(features, depths, counts, chosen.head_labels_above, seed=chosen.seed)
     step("clusters", " > ".join(f"{n:,}" for n in tree.sizes))
     tree.built.update(
         data=data.name, source=chosen.source, normalize=chosen.normalize, depths=list(depths),
         cluster_features=chosen.cluster_features, **chosen.words(), seed=chosen.seed, texts=int(labels.shape[0]),
-        graph=chosen.walks() if chosen.graph else None,
+        graph=chosen.walks() if chosen.graph else None, head_labels_above=chosen.head_labels_above,
         **{LABEL_TEXTS: data.label_texts.sha256(), LABEL_COUNTS: _counts_sha256(data)},
     )  # fmt: skip
     return tree
@@ -114,6 +117,7 @@ class _StepLog:
 def _check_settings(settings: TreeSettings, data: Corpus) -> None:
     from megalabel.inputs.bag_of_words import check_text_settings_unused
     from megalabel.labels.graph import check_graph
+    from megalabel.labels.graph_file import check_name
 
     if settings.cluster_features < 1:
         raise SettingError.range("cluster_features", settings.cluster_features, 1, integer=True)
@@ -121,6 +125,13 @@ def _check_settings(settings: TreeSettings, data: Corpus) -> None:
         raise SettingError.range("seed", settings.seed, 0, integer=True)
     if settings.source == "texts" and data.train.features is not None:
         check_text_settings_unused(TreeSettings, **settings.words())
+    if settings.head_labels_above < 0:
+        raise SettingError.range("head_labels_above", settings.head_labels_above, 0, integer=True)
+    if settings.graph_file is not None:
+        check_name(settings.graph_file)
+        if not settings.graph:
+            found = f"graph_file = {settings.graph_file!r} without a graph"
+            raise SettingError(found, wanted="a graph, or no graph_file", where="graph_file")
     if settings.graph:
         check_graph(settings.walk_length, settings.restart_probability, settings.graph_top_k)
 
@@ -148,9 +159,16 @@ def _smoothed(
 ) -> sp.csr_matrix:
     """The features of the labels (L, V), smoothed along the label graph."""
     from megalabel.labels.graph import label_graph, smoothed
+    from megalabel.labels.graph_file import load_graph, save_graph
 
-    edges = label_graph(labels, **settings.walks(), seed=settings.seed)
-    step("graph", f"{edges.nnz:,} edges")
+    file, walks = settings.graph_file, {**settings.walks(), "seed": settings.seed}
+    if file is not None and Path(file).exists():
+        edges, source = load_graph(file, labels, walks), f" from {file}"
+    else:
+        edges, source = label_graph(labels, **walks), ""
+        if file is not None:
+            save_graph(file, edges, labels, walks)
+    step("graph", f"{edges.nnz:,} edges{source}")
     features = smoothed(edges, features, settings.cluster_features)
     step("smoothing", f"{features.nnz:,} features")
     return features

@@ -21,6 +21,8 @@ class TreeSettings:
         depths: ascending; level i gets 2^depths[i] clusters. None: those of `choose_depths`.
         cluster_features: the number of features kept per label (for "both", per label and source until smoothing).
             They take about 16 · cluster_features · L bytes while they are made, twice that for "both".
+        graph_file: a file (.npz) of the label graph: read if it is there, else written for the next tree.
+        head_labels_above: labels with more training texts form one cluster of their own; 0 for none.
         walk_length, restart_probability, graph_top_k: settings of the label graph; see `label_graph`.
         tokenizer: "words", or "symbols" for formulas and codes.
         vocabulary: the maximum number of words.
@@ -33,6 +35,8 @@ class TreeSettings:
     normalize: bool = False
     depths: Sequence[int] | None = None
     cluster_features: int = 1000
+    graph_file: str | None = None
+    head_labels_above: int = 0
     walk_length: int = 400
     restart_probability: float = 0.8
     graph_top_k: int = 10

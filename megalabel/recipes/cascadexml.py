@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.label_options import ClusterOptions, LevelOptions
 from megalabel.recipes.levels import for_levels
-from megalabel.recipes.options import NeuralOptions, Nonnegative, PoolingOptions, conflict
+from megalabel.recipes.options import ADAM, NeuralOptions, Nonnegative, PoolingOptions, conflict
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
@@ -30,21 +30,32 @@ class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, NeuralOptions):
 
     encoder = "bert-base-uncased"
     epochs = 15
-    accumulation_steps = 4
+    batch_size = 64
     tree_graph = True
     head_weight_decay = 0.005
     encoder_lr = 1e-4
     encoder_weight_decay = 0.05
+    dense_updates: Annotated[bool, "adamw moves every row in every step, as published; slow for many labels."] = (
+        False
+    )
     schedule: Annotated[Literal["three-phase", "cosine"], "three-phase: rise, constant, fall."] = "three-phase"
     warmup_epochs: Annotated[Nonnegative, "Length of the rise."] = 1.0
     final_epochs: Annotated[Nonnegative, "Length of the fall of three-phase."] = 3.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.dense_updates and self.head_optimizer != "adamw":
+            found = f"dense_updates with head_optimizer = {self.head_optimizer}"
+            raise conflict("dense_updates", found, "head_optimizer adamw")
         final = self.final_epochs if self.schedule == "three-phase" else 0.0
         if self.warmup_epochs + final > self.epochs:
             found = f"{self.warmup_epochs + final:g} warmup_epochs and final_epochs for epochs = {self.epochs}"
             raise conflict("warmup_epochs", found, "no longer than the training")
+        for name in ("encoder_betas", "head_betas", "token_betas"):
+            if self.schedule == "three-phase" and getattr(self, name)[0] != ADAM[0]:
+                shown = ",".join(f"{beta:g}" for beta in getattr(self, name))
+                found = f"{name} = {shown} under the schedule three-phase, which moves the first"
+                raise conflict(name, found, f"{ADAM[0]:g} there, or the schedule cosine")
 
 
 @recipe
@@ -95,17 +106,20 @@ def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encod
 
 
 def _optimizers(encoder: Any, head: CascadeHead, options: CascadeXML) -> Optimizers:
-    from megalabel.recipes.shared import encoder_optimizer
-    from megalabel.training.optim.groups import Optimizers, adamw, lazy_adam
-    from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+    from megalabel.recipes.row_optimizers import row_optimizer
+    from megalabel.recipes.shared import encoder_optimizer, token_optimizer
+    from megalabel.training.optim.groups import Optimizers, adamw
 
     joins = getattr(encoder, "joins", None)  # the paper counts the linear map of its first level to the head
-    rates = options.head_lr, options.head_weight_decay
     return Optimizers(
         encoder=encoder_optimizer(encoder, options, without=joins),
-        joins=None if joins is None else adamw(joins, *rates),
-        tokens=lazy_adam(encoder, options.token_lr),
-        head=(RowAdam if options.head_optimizer == "adamw" else RowSGD)(head, *rates),
+        joins=None
+        if joins is None
+        else adamw(joins, options.head_lr, options.head_weight_decay, options.head_eps, betas=options.head_betas),
+        tokens=token_optimizer(encoder, options),
+        head=adamw(head, options.head_lr, options.head_weight_decay, options.head_eps, betas=options.head_betas)
+        if options.dense_updates
+        else row_optimizer(head, options),
     )
 
 

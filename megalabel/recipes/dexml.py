@@ -36,6 +36,7 @@ class DEXML(DropoutOptions, PoolingOptions, WarmupOptions, EncoderTrainingOption
     epochs = 100
     batch_size = 3000
     encoder_lr = 3e-4
+    encoder_eps = 1e-8
     temperature: Annotated[float, above(0), "Inner products of unit vectors are divided by it."] = 0.05
     negatives: Annotated[Size, "Labels drawn for each batch; 0: score all labels."] = 0
     hard_negatives: Annotated[Size, "Best scored wrong labels kept per training text; with negatives."] = 0
@@ -60,7 +61,7 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
     from megalabel.heads.dual_encoder import DualEncoderHead
     from megalabel.inputs.token_store import open_or_build_tokens
     from megalabel.recipes import shared
-    from megalabel.training.optim.groups import Optimizers, lazy_adam
+    from megalabel.training.optim.groups import Optimizers
     from megalabel.training.optim.schedule import WarmupCosine
     from megalabel.training.step import CachedGradients, Plain
 
@@ -80,7 +81,7 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
         reduction=options.reduction, labels_at_once=options.labels_at_once,
     )  # fmt: skip
     optimizers = Optimizers(
-        encoder=shared.encoder_optimizer(encoder, options, eps=1e-8), tokens=lazy_adam(encoder, options.token_lr)
+        encoder=shared.encoder_optimizer(encoder, options), tokens=shared.token_optimizer(encoder, options)
     )
     parts = options.accumulation_steps  # of the encoder alone: the loss sees the whole batch
     return Recipe(

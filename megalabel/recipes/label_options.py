@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from megalabel.recipes.options import (
     FRACTION,
+    Constant,
     Count,
     Fraction,
     MomentumOptions,
@@ -17,7 +18,6 @@ from megalabel.recipes.options import (
     Size,
     TreeOptions,
     Unset,
-    at_least,
     between,
     check_coarsest,
     check_rising,
@@ -39,13 +39,14 @@ class ConnectionOptions(Options):
     fan_in: Annotated[Count, "Inputs per label."] = 128
     group: Annotated[Literal[1, 16, 32, 64], "Neighboring labels that share their inputs."] = 1
     group_by: Annotated[Literal["tree", "frequency"], "Which labels are neighbors."] = "tree"
-    dense_fraction: Annotated[Fraction, "Fraction of the labels, most frequent first, that read every input."] = (
-        0.0
-    )
+    dense_fraction: Annotated[
+        float, between(0, 1), "Fraction of the labels, most frequent first, that read every input."
+    ] = 0.0
     init_connections: Annotated[Literal["random", "texts"], "At random, or by the texts of each label."] = "random"
     distinct_inputs: Annotated[bool, "Never connect a label twice to the same input."] = False
     prune: Annotated[Literal["threshold", "fraction", "none"], "Which connections are replaced."] = "threshold"
-    prune_threshold: Annotated[Nonnegative, "Of the absolute weight; falls to 1e-4 along half a cosine."] = 0.01
+    prune_threshold: Annotated[Nonnegative, "Of the absolute weight."] = 0.01
+    prune_anneal: Annotated[bool, Constant, "The threshold falls to 1e-4 along half a cosine."] = True
     prune_fraction: Annotated[Fraction, "Fraction of the connections replaced each time."] = 0.2
     prune_scope: Annotated[Literal["layer", "group"], "What a fraction is taken of."] = "layer"
     rewire_every: Annotated[Count, "Steps between two replacements."] = 800
@@ -65,7 +66,6 @@ class SparseLayerOptions(PriorOptions):
         Literal["mean", "sum"] | None, Unset("by loss"), "Over texts and labels; bce: sum, squared_hinge: mean."
     ] = None
     head_init_scale: Annotated[Nonnegative, "Initial weights are uniform within ± this / √fan_in."] = 1.0
-    head_eps: Annotated[float, at_least(1e-45), "eps of the classifier's adamw."] = 1e-8
 
 
 class ProjectionOptions(Options):
@@ -76,6 +76,7 @@ class ProjectionOptions(Options):
     projection_dim: Annotated[Size, "Width of a linear layer before the labels; 0 for none."] = 0
     projection_activation: Annotated[Literal["none", "relu", "gelu"], "After that layer."] = "none"
     projection_lr: Annotated[Nonnegative, "Learning rate of that layer."] = 2e-4
+    projection_weight_decay: Annotated[Nonnegative, Constant, "Of the matrix of that layer."] = 0.01
 
 
 class AuxiliaryOptions(Options):
@@ -90,6 +91,7 @@ class AuxiliaryOptions(Options):
     auxiliary_weight: Annotated[Fraction, "Initial loss weight; falls to 0 along half a cosine."] = 0.4
     auxiliary_epochs: Annotated[Nonnegative, "Epochs after which it is dropped."] = 15
     auxiliary_lr: Annotated[Nonnegative, "Learning rate of the auxiliary classifier."] = 5e-4
+    auxiliary_weight_decay: Annotated[Nonnegative, Constant, "Of the matrix of the auxiliary classifier."] = 0.01
 
 
 class ClusterOptions(TreeOptions):
@@ -149,3 +151,10 @@ class SparseHeadOptions(
     NeuralOptions,
 ):
     """Everything that decides the label side of Spartex, as `sparse_layer` reads it."""
+
+    panel = "Optimization"
+
+    encoder_optimizer: Annotated[Literal["adamw", "adam", "sgd"], "Of a transformer and what is beside it."] = (
+        "adamw"
+    )
+    head_optimizer: Annotated[Literal["sgd", "adamw", "adam"], "Of the classifier; adam: coupled decay."] = "adamw"  # type: ignore[assignment]  # one more choice

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LightXML(
-    ClusterOptions, of.PriorOptions, of.DropoutOptions, of.PoolingOptions, of.WarmupOptions, of.NeuralOptions
+    ClusterOptions, of.PriorOptions, of.DropoutOptions, of.LastLayersOptions, of.WarmupOptions, of.NeuralOptions
 ):
     """The options of LightXML; the defaults are the authors' for Amazon-670K."""
 
@@ -37,8 +37,9 @@ class LightXML(
     head_lr = 1e-4
     head_weight_decay = 0.01
     encoder_lr = 1e-4
+    encoder_eps = 1e-8
     warmup = 0
-    last_layers: Annotated[Count, "Last layers whose pooled vectors are concatenated; a bag has one."] = 5
+    last_layers = 5
     candidates: Annotated[Count, "Groups whose labels are ranked for a text."] = 75
     bottleneck: Annotated[Size, "Width of a linear map before the labels; 0 for none."] = 300
     reduction: Annotated[Literal["mean", "sum"], "Of the losses over groups and over candidates."] = "mean"
@@ -56,31 +57,34 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     """Label groups are recalled, then their labels ranked, end to end (AAAI 2021)."""
     import torch
 
-    from megalabel.encoders.readout import Readout
     from megalabel.recipes import shared
+    from megalabel.recipes.row_optimizers import row_optimizer
     from megalabel.training.optim.averaging import WeightAverage
-    from megalabel.training.optim.groups import Optimizers, adamw, lazy_adam
-    from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+    from megalabel.training.optim.groups import Optimizers, adamw
     from megalabel.training.optim.schedule import WarmupConstant
 
     torch.manual_seed(options.seed)
     kept, held = shared.held_out(corpus, options)
     schedule = WarmupConstant(shared.planned_steps(corpus, kept, options)[1], options.warmup)
-    n, readout = options.last_layers, Readout((1.0,) * options.last_layers, options.pooling)
-    encoder, _, batches = shared.text_side(
-        corpus, kept, options, dropout=options.dropout, bag={}, transformer={"readouts": [readout]}
-    )
-    if options.encoder != "bag":
-        if encoder.n_layers < n:
-            raise conflict("last_layers", f"{n} last layers of an encoder of {encoder.n_layers}", "no more layers")
-        fractions = tuple(1 - i / encoder.n_layers for i in range(n))  # the depth is known only now
-        encoder.readouts = (Readout(fractions, options.pooling),)
-    head, rates = _head(corpus, kept, options, encoder.dim), (options.head_lr, options.head_weight_decay)
+    encoder, _, batches = shared.last_layers(
+        shared.text_side(
+            corpus, kept, options, dropout=options.dropout,
+            bag={}, transformer={"readouts": [shared.last_layers_readout(options)]},
+        ),
+        options,
+    )  # fmt: skip
+    head = _head(corpus, kept, options, encoder.dim)
     optimizers = Optimizers(
-        encoder=shared.encoder_optimizer(encoder, options, eps=1e-8),
-        tokens=lazy_adam(encoder, options.token_lr),
-        head=(RowAdam if options.head_optimizer == "adamw" else RowSGD)(head, *rates),
-        bottleneck=adamw(head.bottleneck, options.encoder_lr, options.encoder_weight_decay, eps=1e-8),
+        encoder=shared.encoder_optimizer(encoder, options),
+        tokens=shared.token_optimizer(encoder, options),
+        head=row_optimizer(head, options),
+        bottleneck=adamw(
+            head.bottleneck,
+            options.encoder_lr,
+            options.encoder_weight_decay,
+            options.encoder_eps,
+            betas=options.encoder_betas,
+        ),
     )
     start, every = int(options.average_from * batches.steps), options.average_every
     return Recipe(

@@ -10,8 +10,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from megalabel.errors import SettingError
-from megalabel.training.option import Option, Unset
+from megalabel.recipes.kinds import ADAM, Betas, Count, Eps, Fraction, Nonnegative, Size, conflict
+from megalabel.recipes.optimizer_options import (
+    EncoderOptimizerOptions,
+    HeadOptimizerOptions,
+    HeadRateOptions,
+    MomentumOptions,
+    WarmupOptions,
+)
+from megalabel.training.option import Constant, Option, Unset
 from megalabel.training.options import Options
 from megalabel.training.ranges import FRACTION, Matches, PowerOfTwo, Range, above, at_least, between
 from megalabel.training.selection import METRIC
@@ -20,14 +27,10 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 __all__ = [
-    "FRACTION", "Count", "Fraction", "Matches", "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "Size",
-    "Unset", "above", "at_least", "between",
+    "ADAM", "FRACTION", "Betas", "Constant", "Count", "EncoderOptimizerOptions", "Eps", "Fraction",
+    "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "Nonnegative", "Option", "Options",
+    "PowerOfTwo", "Range", "Size", "Unset", "WarmupOptions", "above", "at_least", "between", "conflict",
 ]  # fmt: skip
-
-Count = Annotated[int, at_least(1)]
-Size = Annotated[int, at_least(0)]  # where 0 turns something off
-Nonnegative = Annotated[float, at_least(0)]
-Fraction = Annotated[float, FRACTION]
 
 
 class TokenOptions(Options):
@@ -70,40 +73,24 @@ class EncoderOptions(Options):
 
     token_dropout: Annotated[Fraction, "Fraction of the tokens of a text hidden in training."] = 0.0
     bigram_min_count: Annotated[Size, "bag: texts a bigram must occur in to get a vector; 0: none."] = 0
-    hidden_dim: Annotated[Size, "Width inside the residual block of a bag; 0 for no block."] = 512
+    hidden_dim: Annotated[Size, "Width inside the residual block of a bag; 0: none."] = 512
+    encoder_weights: Annotated[str | None, Unset("its own"), "Pretrained: a state_dict.pt or .safetensors."] = None
+    compile: Annotated[bool, "Compile a transformer; pays on a GPU."] = False
     gradient_checkpointing: Annotated[bool, "Recompute activations in the backward to save memory."] = False
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"], "Of the encoder's matrix products."
     ] = "auto"
 
-
-class HeadRateOptions(Options):
-    """How the parameters of a classifier move."""
-
-    panel = "Optimization"
-
-    head_lr: Annotated[Nonnegative, "Learning rate of the classifier."] = 1e-3
-    head_weight_decay: Annotated[Nonnegative, "Weight decay of the classifier."] = 1e-4
-
-
-class HeadOptimizerOptions(HeadRateOptions):
-    """By which optimizer the parameters of a classifier move."""
-
-    panel = "Optimization"
-
-    head_optimizer: Annotated[Literal["sgd", "adamw"], "Optimizer of the classifier."] = "adamw"
-
-
-class EncoderOptimizerOptions(Options):
-    """How the parameters of an encoder move."""
-
-    panel = "Optimization"
-
-    encoder_lr: Annotated[Nonnegative, "Learning rate of the encoder."] = 1e-5
-    encoder_weight_decay: Annotated[Nonnegative, "Weight decay of the encoder's matrices; bag: none."] = 0.01
-    token_lr: Annotated[Nonnegative, "Learning rate of sparsely updated token embeddings."] = 0.002
-    sparse_embedding_updates: Annotated[bool, "Pretrained: update only the token embeddings of a batch."] = False
-    max_grad_norm: Annotated[Nonnegative, "Clips the gradient of the encoder; 0 for no clipping."] = 0.0
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        name = getattr(self, "encoder", None)
+        if self.encoder_weights and name in ("bag", "small"):
+            found = f"encoder_weights for the encoder {name}, which is not pretrained"
+            raise conflict("encoder_weights", found, "a pretrained encoder of the same shape")
+        refuse_for_a_bag(self, "compile", self.compile)
+        if self.compile and getattr(self, "sparse_embedding_updates", False):
+            found = "compile and sparse_embedding_updates, which torch.compile does not support"
+            raise conflict("compile", found, "one of the two")
 
 
 class SeedOptions(Options):
@@ -137,6 +124,7 @@ class ValidationOptions(HeldOutOptions):
     selection_metric: Annotated[str, METRIC, "Chooses the best epoch: P@k, nDCG@k, PSP@k, PSnDCG@k, R@k."] = (
         "nDCG@5"
     )
+    validate_epochs: Annotated[float, above(0), "Epochs, or a fraction of one, between validations."] = 1.0
     patience: Annotated[Size, "Validations without improvement before training stops; 0: never."] = 0
 
 
@@ -170,20 +158,12 @@ class PoolingOptions(Options):
         refuse_for_a_bag(self, "pooling", self.pooling != "first")
 
 
-class MomentumOptions(Options):
-    """Momentum of a classifier that is trained by SGD."""
+class LastLayersOptions(PoolingOptions):
+    """How many layers a vector of the text is made of."""
 
-    panel = "Optimization"
+    panel = "Encoder"
 
-    head_momentum: Annotated[Fraction, "Momentum of sgd; 0 saves a buffer as large as the weights."] = 0.9
-
-
-class WarmupOptions(Options):
-    """The warm-up of a schedule."""
-
-    panel = "Optimization"
-
-    warmup: Annotated[Nonnegative, "Warm-up in steps; below 1: as a fraction of all steps."] = 0.1
+    last_layers: Annotated[Count, "Last layers pooled side by side; a bag has one."] = 1
 
 
 class PriorOptions(Options):
@@ -224,11 +204,6 @@ def check_coarsest(clusters: Sequence[int], corpus: Corpus) -> None:
     if clusters and clusters[0] > corpus.n_labels:
         found = f"{clusters[0]:,} clusters on the coarsest level, of {corpus.n_labels:,} labels"
         raise conflict("clusters", found, "no more clusters than labels there")
-
-
-def conflict(where: str, found: str, wanted: str) -> SettingError:
-    """The error for options that do not fit each other: `where` is the one to change."""
-    return SettingError(found, wanted=wanted, where=where)
 
 
 def refuse_for_a_bag(options: Options, name: str, given: bool) -> None:

@@ -67,7 +67,7 @@ def renee(corpus: Corpus, options: Renee) -> Recipe:
     from megalabel.heads.dense import DenseHead
     from megalabel.inputs.augment import label_counts
     from megalabel.recipes import shared
-    from megalabel.training.optim.groups import FusedSGD, Optimizers, adamw, lazy_adam
+    from megalabel.training.optim.groups import FusedSGD, Optimizers, adamw
     from megalabel.training.optim.schedule import WarmupCosine
 
     torch.manual_seed(options.seed)
@@ -83,10 +83,10 @@ def renee(corpus: Corpus, options: Renee) -> Recipe:
     rates = options.head_lr, options.head_weight_decay
     optimizers = Optimizers(
         encoder=shared.encoder_optimizer(encoder, options),
-        tokens=lazy_adam(encoder, options.token_lr),
+        tokens=shared.token_optimizer(encoder, options),
         head=FusedSGD(head, rates[0], options.head_momentum, rates[1])
         if options.head_optimizer == "sgd"
-        else adamw(head, *rates),
+        else adamw(head, *rates, options.head_eps, betas=options.head_betas),
     )
     return Recipe(corpus, encoder, head, batches, optimizers, schedule, **shared.run_fields(options, held))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
+from megalabel.encoders.readout import Readout
 from megalabel.encoders.transformer import Transformer
 from megalabel.encoders.windows import windowed_length
 from megalabel.errors import SettingError
@@ -19,8 +20,8 @@ from megalabel.inputs.lengths import TokenCounts
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
-from megalabel.recipes.options import EncoderTrainingOptions, depths_of
-from megalabel.training.optim.groups import adamw, plain_adam
+from megalabel.recipes.options import EncoderTrainingOptions, LastLayersOptions, conflict, depths_of
+from megalabel.training.optim.groups import Kind, adamw, lazy_adam, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
 
 LONGEST = {"bag": 4096, "small": 256}  # tokens that are read at most where texts decide
 WIDTHS = {"bag": 256, "small": build.SMALL["hidden_size"]}  # of the encoders whose width is known before loading
+
+
+def known_width(options: EncoderTrainingOptions) -> int | None:
+    """The width of the embedding, where it is known before the encoder is loaded."""
+    width = WIDTHS.get(options.encoder)
+    return width * getattr(options, "last_layers", 1) if width and options.encoder != "bag" else width
 
 
 class TextSide(NamedTuple):
@@ -90,7 +97,7 @@ def text_side(
     encoder: Encoder | None = None
     if tokenizer is None:
         sparse = options.sparse_embedding_updates and not frozen
-        encoder = Transformer.pretrained(name, sparse=sparse, **transformer)
+        encoder = Transformer.pretrained(name, sparse=sparse, weights=options.encoder_weights, **transformer)
         tokenizer = encoder.tokenizer
     length = tokens_read(corpus, options, tokenizer, encoder)
     rows = training_rows(corpus, tokenizer, length, kept, reads_label_texts(corpus, options))
@@ -105,6 +112,21 @@ def text_side(
         encoder = build.small(tokenizer, learned=learned, max_length=options.max_length or length, **transformer)
     batches = Batches(rows, options.batch_size, options.epochs, seed=options.seed, pad_id=tokenizer.pad_id)
     return TextSide(encoder, rows, batches)
+
+
+def last_layers_readout(options: LastLayersOptions) -> Readout:
+    """As wide a readout as the last layers give; which they are is known once the encoder is loaded."""
+    return Readout((1.0,) * options.last_layers, options.pooling)
+
+
+def last_layers(side: TextSide, options: LastLayersOptions) -> TextSide:
+    """The same text side, whose transformer reads its last layers; SettingError where it has fewer."""
+    encoder, n = side.encoder, options.last_layers
+    if not isinstance(encoder, Bag):
+        if encoder.n_layers < n:
+            raise conflict("last_layers", f"{n} last layers of an encoder of {encoder.n_layers}", "no more layers")
+        encoder.readouts = (Readout(tuple(1 - i / encoder.n_layers for i in range(n)), options.pooling),)
+    return side
 
 
 def reads_label_texts(corpus: Corpus, options: EncoderTrainingOptions) -> bool:
@@ -143,19 +165,26 @@ def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, A
         "max_grad_norm": options.max_grad_norm,
         "seed": options.seed,
         "log_every": options.log_every,
+        "validate_epochs": options.validate_epochs,
+        "compile": options.compile,
     }
 
 
 def encoder_optimizer(
-    encoder: nn.Module, options: EncoderTrainingOptions, *, without: nn.Module | None = None, eps: float = 1e-6
+    encoder: nn.Module, options: EncoderTrainingOptions, *, without: nn.Module | None = None, kind: Kind = "adamw"
 ) -> Optimizer | LazyAdam | None:
-    """AdamW of a transformer but for its part `without`; plain Adam of a bag, whose dense part is small.
-
-    `eps` is that of AdamW. Renée and CascadeXML use 1e-6, Spartex PyTorch's 1e-8.
-    """
+    """The optimizer of a transformer but for its part `without`; plain Adam of a bag."""
     if isinstance(encoder, Bag):
-        return plain_adam(encoder, options.encoder_lr)
-    return adamw(encoder, options.encoder_lr, options.encoder_weight_decay, eps, without=without)
+        return plain_adam(encoder, options.encoder_lr, options.token_betas, options.token_eps)
+    return adamw(
+        encoder, options.encoder_lr, options.encoder_weight_decay, options.encoder_eps,
+        betas=options.encoder_betas, without=without, kind=kind,
+    )  # fmt: skip
+
+
+def token_optimizer(encoder: nn.Module, options: EncoderTrainingOptions) -> LazyAdam | None:
+    """Adam of the token tables that have sparse gradients; None where there are none."""
+    return lazy_adam(encoder, options.token_lr, options.token_betas, options.token_eps)
 
 
 def planned_steps(corpus: Corpus, kept: np.ndarray, options: EncoderTrainingOptions) -> tuple[int, int]:

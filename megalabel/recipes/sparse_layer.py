@@ -50,6 +50,7 @@ def plan(options: SparseHeadOptions, per_epoch: int, steps: int) -> Plan:
     with renamed_errors(every="rewire_every", until="rewire_until"):
         rewiring = Rewiring(
             options.rewire_every, frozen_at, prune=options.prune, prune_threshold=options.prune_threshold,
+            anneal=options.prune_anneal,
             prune_fraction=options.prune_fraction, prune_scope=options.prune_scope, regrow=options.regrow,
             regrow_init=options.regrow_init, keep_optimizer_state=options.keep_optimizer_state,
             distinct_inputs=options.distinct_inputs, seed=options.seed,
@@ -87,8 +88,6 @@ def build_head(
     n_texts: int,
     tree: LabelTree | None,
     groups: np.ndarray | None = None,
-    *,
-    eps: float,
 ) -> tuple[Any, dict[str, Any]]:
     """The label layer with its wrappers, and the optimizers of all of these by name.
 
@@ -100,7 +99,6 @@ def build_head(
         n_texts: number of training texts.
         tree: the label tree, where auxiliary or groups need one.
         groups: the cluster of each label for the auxiliary, (L,) int64; None for those of the tree.
-        eps: of the optimizers of projection and auxiliary classifier.
     """
     head: Any = label_layer(
         counts, n_texts, options.projection_dim or dim, _order(options, counts, tree), options.dense_fraction,
@@ -109,22 +107,33 @@ def build_head(
         init_connections=options.init_connections, distinct_inputs=options.distinct_inputs,
         rewiring=plan.rewiring, loss_every=options.log_every, seed=options.seed,
     )  # fmt: skip
-    rates: dict[str, Any] = {"lr": options.head_lr, "weight_decay": options.head_weight_decay, "decay_bias": True}
-    fused: Any = (
-        FusedSGD(head, momentum=options.head_momentum, **rates)
-        if options.head_optimizer == "sgd"
-        else FusedAdam(head, eps=options.head_eps, **rates)
-    )
+    fused = _head_optimizer(head, options)
+    as_encoder: dict[str, Any] = {
+        "eps": options.encoder_eps, "betas": options.encoder_betas, "kind": options.encoder_optimizer,
+    }  # fmt: skip
     optimizers: dict[str, Any] = {}
     if options.projection_dim:
         head = WithProjection(head, dim, activation=options.projection_activation)
-        optimizers["intermediate"] = adamw(head.linear, options.projection_lr, eps=eps)
+        optimizers["intermediate"] = adamw(
+            head.linear, options.projection_lr, options.projection_weight_decay, **as_encoder
+        )
     if options.auxiliary:
         clusters = _auxiliary_clusters(cast("LabelTree", tree)) if groups is None else groups
         weight = options.auxiliary_weight
         head = WithAuxiliary(head, torch.from_numpy(clusters), loss_weight=weight, until=plan.auxiliary_steps)
-        optimizers["auxiliary"] = adamw(head.auxiliary, options.auxiliary_lr, eps=eps)
+        optimizers["auxiliary"] = adamw(
+            head.auxiliary, options.auxiliary_lr, options.auxiliary_weight_decay, **as_encoder
+        )
     return head, {**optimizers, "head": fused}
+
+
+def _head_optimizer(head: Any, options: SparseHeadOptions) -> Any:
+    """The optimizer of the label layer; biases decay as weights do, as published."""
+    rates: dict[str, Any] = {"lr": options.head_lr, "weight_decay": options.head_weight_decay, "decay_bias": True}
+    if options.head_optimizer == "sgd":
+        return FusedSGD(head, momentum=options.head_momentum, **rates)
+    coupled = options.head_optimizer == "adam"
+    return FusedAdam(head, betas=options.head_betas, eps=options.head_eps, coupled=coupled, **rates)
 
 
 def _auxiliary_clusters(tree: LabelTree) -> np.ndarray:

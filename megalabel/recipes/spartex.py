@@ -13,18 +13,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megalabel.recipes.label_options import SparseHeadOptions
-from megalabel.recipes.options import DropoutOptions, PoolingOptions, WarmupOptions, conflict
+from megalabel.recipes.options import DropoutOptions, LastLayersOptions, WarmupOptions, conflict
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-# PyTorch's default, as the authors have it in all their optimizers. At the 1e-6 of Renée the encoder hardly moves
-# under a mean over hundreds of thousands of labels: its gradients are near 1e-9.
-EPS = 1e-8
 
-
-class Spartex(SparseHeadOptions, PoolingOptions, DropoutOptions, WarmupOptions):
+class Spartex(SparseHeadOptions, LastLayersOptions, DropoutOptions, WarmupOptions):
     """The options of Spartex; the defaults are the authors' for Amazon-670K."""
 
     encoder = "bert-base-uncased"
@@ -32,7 +28,8 @@ class Spartex(SparseHeadOptions, PoolingOptions, DropoutOptions, WarmupOptions):
     epochs = 110
     batch_size = 64
     head_lr = 0.01
-    head_eps = EPS
+    head_eps = 1e-8  # PyTorch's default, as the authors have it in all their optimizers
+    encoder_eps = 1e-8  # at the 1e-6 of Renée the encoder hardly moves under a mean over very many labels
     warmup = 1000
 
     @property
@@ -54,12 +51,11 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     """Few connections per label, rewired during training (NeurIPS 2024)."""
     import torch
 
-    from megalabel.encoders.readout import Readout
     from megalabel.heads.wrappers.auxiliary import without_auxiliary
     from megalabel.inputs.augment import label_counts
     from megalabel.labels.group_file import read_groups
     from megalabel.recipes import shared, sparse_layer
-    from megalabel.training.optim.groups import Optimizers, lazy_adam
+    from megalabel.training.optim.groups import Optimizers
     from megalabel.training.optim.schedule import WarmupCosine
 
     tree = shared.saved_tree(options.tree, corpus) if options.tree else None
@@ -68,24 +64,23 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     per_epoch, steps = shared.planned_steps(corpus, kept, options)
     schedule = WarmupCosine(steps, options.warmup)
     plan = sparse_layer.plan(options, per_epoch, steps)
-    sparse_layer.check_fan_in(options, shared.WIDTHS.get(options.encoder), plan.rewiring)
+    sparse_layer.check_fan_in(options, shared.known_width(options), plan.rewiring)
 
     torch.manual_seed(options.seed)
     side = shared.text_side(
         corpus, kept, options, dropout=options.dropout,
-        bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
+        bag={}, transformer={"readouts": [shared.last_layers_readout(options)]},
     )  # fmt: skip
+    side = shared.last_layers(side, options)
     encoder = side.encoder
     sparse_layer.check_fan_in(options, encoder.dim, plan.rewiring)  # the width of a pretrained encoder
     if options.clustered and tree is None:
         tree = sparse_layer.group_tree(corpus, kept, options)
     counts = label_counts(side.rows, corpus.n_labels)
-    head, of_head = sparse_layer.build_head(
-        options, plan, encoder.dim, counts, len(side.rows), tree, groups, eps=EPS
-    )
+    head, of_head = sparse_layer.build_head(options, plan, encoder.dim, counts, len(side.rows), tree, groups)
     optimizers = Optimizers(
-        encoder=shared.encoder_optimizer(encoder, options, eps=EPS),
-        tokens=lazy_adam(encoder, options.token_lr),
+        encoder=shared.encoder_optimizer(encoder, options, kind=options.encoder_optimizer),
+        tokens=shared.token_optimizer(encoder, options),
         **of_head,
     )
     return Recipe(

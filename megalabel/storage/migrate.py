@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 # Classes that were renamed or moved since, as manifests name them.
@@ -59,6 +59,26 @@ OPTIONS = {
     "validation": "validation_fraction",
     "select": "selection_metric",
 }
+# Options added since version 0.1.0, with what was done before: one value, or one per recipe.
+ADDED: dict[str, Any] = {
+    "encoder_optimizer": "adamw",
+    "encoder_betas": (0.9, 0.999),
+    "encoder_eps": {"renee": 1e-6, "cascadexml": 1e-6, "spartex": 1e-8, "lightxml": 1e-8, "dexml": 1e-8},
+    "token_betas": (0.9, 0.999),
+    "token_eps": 1e-8,
+    "head_betas": (0.9, 0.999),
+    "head_eps": {"renee": 1e-6, "cascadexml": 1e-6, "lightxml": 1e-6, "spartex": 1e-8},
+    "projection_weight_decay": 0.01,
+    "auxiliary_weight_decay": 0.01,
+    "prune_anneal": True,
+    "dense_updates": False,
+    "windows": 1,
+    "label_groups": None,
+    "encoder_weights": None,
+    "compile": False,
+    "validate_epochs": 1.0,
+    "last_layers": {"lightxml": 5, "spartex": 1},
+}
 DEEPEST = 62  # of a tree of 0.1.0: beyond is no number that an array could have
 # Keys of the configs of classes, by the name of the class without its module.
 CONFIG_KEYS = {
@@ -87,6 +107,15 @@ def recipe_json(facts: dict[str, Any]) -> dict[str, Any]:
     """The content of a run's recipe.json with current names."""
     arguments = facts.get("arguments")
     return {**facts, "arguments": migrate_arguments(arguments)} if isinstance(arguments, dict) else facts
+
+
+def with_added(recipe: str, arguments: Any, options: Iterable[str]) -> Any:
+    """The arguments of a recipe, and of those of its options that did not exist then, what was done."""
+    if not isinstance(arguments, dict):
+        return arguments
+    added = {name: ADDED[name] for name in options if name in ADDED and name not in arguments}
+    of_recipe = {k: v.get(recipe) if isinstance(v, dict) else v for k, v in added.items()}
+    return {**arguments, **{k: list(v) if isinstance(v, tuple) else v for k, v in of_recipe.items()}}
 
 
 def held_out(facts: dict[str, Any]) -> tuple[float, int]:

@@ -9,7 +9,7 @@ from megalabel.training import selection
 from megalabel.training.recipe import Recipe
 
 
-def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float) -> None:
+def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float | None) -> None:
     """Refuses before training what would fail, or be ignored, in the middle of it.
 
     Raises:
@@ -25,7 +25,7 @@ def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_
     for name, value, fits in (
         ("checkpoint_seconds", seconds, seconds >= 0),
         ("checkpoint_steps", steps, steps is None or steps >= 1),
-        ("validate_epochs", validate_epochs, 0 < validate_epochs < float("inf")),
+        ("validate_epochs", validate_epochs, validate_epochs is None or 0 < validate_epochs < float("inf")),
     ):
         if not fits:  # NaN too
             raise SettingError(f"{name} = {value}", wanted="a number above 0", next_step="leave it out")

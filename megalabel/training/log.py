@@ -65,7 +65,7 @@ class Log:
             recall = " ".join(f"{value:.0f}%" for name, value in metrics.items() if name.startswith("recall"))
             self._note = f"epoch {step // self._per_epoch + 1}  loss {loss:.4g}"
             self._note += f"  shortlist recall {recall}" if recall else ""
-            self.line(step, loss=loss, **metrics, texts_per_second=round(speed, 1), peak_mb=peak_mb())
+            self.line(step, loss=loss, **metrics, texts_per_second=round(speed, 1), **peaks())
         if self._progress:
             self._progress.advance(1, self._note)
 
@@ -110,6 +110,15 @@ def trim_memory() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # not every C library has it
             ctypes.CDLL(None).malloc_trim(0)
+
+
+def peaks() -> dict[str, float]:
+    """`peak_mb`, and on a GPU `gpu_peak_mb`: the most memory that tensors on it have taken, in MB of 10⁶ bytes."""
+    import torch
+
+    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+        return {"peak_mb": peak_mb()}
+    return {"peak_mb": peak_mb(), "gpu_peak_mb": torch.cuda.max_memory_allocated() / 1e6}
 
 
 def peak_mb() -> float:

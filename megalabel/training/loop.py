@@ -158,11 +158,14 @@ def train_step(
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of the encoder's products: "auto" is bfloat16 where the device computes it fast.
 
-    On a CPU that is one with AMX tiles; CPUs without bfloat16 units run it many times slower than float32.
+    A GPU without bfloat16 but with tensor cores (V100, T4) takes float16, with loss scaling. On a CPU bfloat16 is
+    fast with AMX tiles; CPUs without bfloat16 units run it many times slower than float32.
     """
     if precision == "auto":
         if device.type == "cuda":
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
+            if not fast and torch.cuda.get_device_capability(device) >= (7, 0):
+                return torch.float16
         else:
             known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
             fast = device.type == "cpu" and bool(known.get("amx_bf16"))

@@ -7,9 +7,9 @@ from megalabel.training.recipe import Recipe
 
 
 def text_notes(recipe: Recipe) -> list[str]:
-    """Sentences on learned word pieces, unknown tokens and texts that are not read to their end."""
+    """Sentences on loaded weights, learned word pieces, unknown tokens and texts not read to their end."""
     tokenizer = recipe.encoder.tokenizer
-    notes = [tokenizer.note] if tokenizer.note else []
+    notes = [*recipe.encoder.notes, *([tokenizer.note] if tokenizer.note else [])]
     if recipe.data.train.features is None:
         notes += TokenCounts.of(tokenizer, recipe.data.train.texts).notes(recipe.max_length)
     return notes

@@ -28,6 +28,10 @@ class Unset:
     meaning: str
 
 
+class Constant:
+    """Marks an option that is rarely changed: `--help` lists it in a paragraph of names and defaults."""
+
+
 @dataclass(frozen=True)
 class Option:
     """An option of a recipe.
@@ -44,6 +48,7 @@ class Option:
         unset: what a default of None or () means.
         help: one sentence.
         panel: the heading in `--help`.
+        constant: whether it is marked `Constant`.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Option:
     unset: str
     help: str
     panel: str
+    constant: bool = False
 
     @property
     def flag(self) -> str:
@@ -167,7 +173,8 @@ def read_option(name: str, hint: Any, default: Any, panel: str, of: str) -> Opti
         )
     unset = next((extra.meaning for extra in extras if isinstance(extra, Unset)), "")
     checks = tuple(extra for extra in extras if isinstance(extra, Check))
-    return Option(name, hint, kind, several, optional, choices, checks, default, unset, texts[-1], panel)
+    constant = any(extra is Constant for extra in extras)
+    return Option(name, hint, kind, several, optional, choices, checks, default, unset, texts[-1], panel, constant)
 
 
 def _unwrapped(hint: Any, extras: list[Any]) -> Any:

@@ -53,6 +53,8 @@ class Recipe:
     max_grad_norm: largest norm of the gradients of all that is not the head; 0 for no limit.
     seed: of all random numbers of the steps.
     log_every: steps between training lines in the log.
+    validate_epochs: epochs, or a fraction of one, between validations.
+    compile: whether `torch.compile` compiles the transformers among the modules.
     second_stage: makes of the trained model the one that is kept, such as linear rankers beside it.
     parts: further modules by name, such as a momentum encoder or a teacher: moved to the device, switched between
         training and evaluation, and checkpointed as encoder and head are. A `LabelTexts` among them is bound to
@@ -81,6 +83,8 @@ class Recipe:
     max_grad_norm: float = 0.0
     seed: int = 0
     log_every: int = 1
+    validate_epochs: float = 1.0
+    compile: bool = False
     second_stage: Callable[[NeuralClassifier, Say], Classifier] | None = None
     parts: dict[str, nn.Module] = field(default_factory=dict)
     step: Step = field(default_factory=Plain)

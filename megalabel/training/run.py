@@ -22,11 +22,12 @@ from megalabel.models.trained_on import TrainedOn
 from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments
+from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.divergence import check_weights, naming_checkpoint
 from megalabel.training.going_on import check_scale, threads_said, with_scaled_rates
 from megalabel.training.interrupts import Interrupts
-from megalabel.training.log import Log, peak_mb, trim_memory, truncate_log
+from megalabel.training.log import Log, peaks, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
@@ -45,7 +46,7 @@ def train(
     device: str | torch.device | None = None,
     checkpoint_seconds: float = 300.0,
     checkpoint_steps: int | None = None,
-    validate_epochs: float = 1.0,
+    validate_epochs: float | None = None,
     lr_scale: float | None = None,
     quiet: bool = False,
     callback: Callback | None = None,
@@ -67,7 +68,7 @@ def train(
         device: "cpu", "cuda", …; the first GPU if there is one, else the CPU.
         checkpoint_seconds: time between checkpoints.
         checkpoint_steps: steps between checkpoints, instead of time.
-        validate_epochs: epochs (or a fraction of one) between validations.
+        validate_epochs: epochs (or a fraction of one) between validations; by default the recipe's.
         lr_scale: all learning rates of the recipe times this, from where the run begins or goes on; None for what
             it had before, at first 1. A run that diverged can go on so.
         quiet: show nothing on the screen.
@@ -91,7 +92,7 @@ def train(
             parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
             return load(out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
         run.begin(lr_scale)
-        run.fit(checkpoint_seconds, checkpoint_steps, validate_epochs)
+        run.fit(checkpoint_seconds, checkpoint_steps, validate_epochs or recipe.validate_epochs)
         return run.finish()
 
 
@@ -100,10 +101,8 @@ class Run:
 
     Args:
         recipe: what is trained.
-        out: the run folder, which `create_run_folder` made.
-        device: where.
-        quiet: show nothing on the screen.
-        callback: called with each line of the log.
+        out, device: the run folder, which `create_run_folder` made, and where it is trained.
+        quiet, callback: show nothing on the screen; called with each line of the log.
     """
 
     def __init__(
@@ -128,6 +127,7 @@ class Run:
         for module in recipe.modules().values():
             module.to(self.device)
         recipe.encoder.prepare(recipe.batches.rows, self.out / "cache", self.device)
+        compile_transformers(recipe, self.device)
         if recipe.label_texts is not None:
             self.model()  # binds the label texts to the head
         newest = checkpoint.newest(self.out / "last")
@@ -173,7 +173,7 @@ class Run:
             with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
                 fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
                 check_weights(position.step - 1, recipe.modules())
-            log.line(position.step - 1, peak_mb=peak_mb(), done=True)
+            log.line(position.step - 1, **peaks(), done=True)
             self.fitted = True
 
     def inference_head(self) -> Head:
@@ -235,7 +235,7 @@ class Run:
         if recipe.second_stage is not None:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
-        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, "peak_mb": peak_mb()}
+        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, **peaks()}
         finish(self.out, facts | sizes(recipe), position.best_validation(recipe))
         return classifier
 

@@ -91,6 +91,7 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
     recover(out / "model")
     recover(out / FIRST)
     there = read_recipe(out)
+    there["arguments"] = migrate.with_added(name, there.get("arguments"), arguments)
     # As it will be read: tuples are lists.
     check_same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
     return bool(there.get("finished"))

@@ -13,6 +13,7 @@ from megalabel.data.corpus import Corpus
 @pytest.mark.parametrize("format", sorted(valid()))
 def test_what_is_mutated_is_valid(tmp_path, format):
     for name, data in valid()[format].items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
     corpus = Corpus.open(tmp_path)
     assert check(tmp_path).ok

@@ -124,4 +124,4 @@ def test_connections_are_chosen_by_the_projected_views():
     head = WithProjection(inside, DIM, activation="relu", generator=seeded(2))
     views, positives = planted_views(head)
     head.refresh(lambda: (views, positives))
-    assert torch.equal(inside.inputs, strongest_inputs(head._projected(views)[:, 0], positives, N_LABELS, 8))
+    assert torch.equal(inside.inputs, strongest_inputs(head.projected(views)[:, 0], positives, N_LABELS, 8))

@@ -78,7 +78,7 @@ def test_the_wiring_is_the_papers(deep_bert):
     assert joined and not joined & of_encoder
     assert isinstance(recipe.schedule, ThreePhase)
     assert (recipe.schedule.warmup, recipe.schedule.final) == (2, 3)
-    assert recipe.accumulation_steps == 4
+    assert (recipe.batches.size, recipe.accumulation_steps) == (64, 1)
 
 
 def test_two_levels_read_other_layers(deep_bert):

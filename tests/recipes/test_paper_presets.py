@@ -127,3 +127,31 @@ def test_spartex_has_the_papers_values(name):
     assert a["keep_optimizer_state"] is True
     assert a["rewire_until"] == 0.66
     assert not a.get("distinct_inputs", False)
+
+
+# Of CascadeXML's commands: epochs, batch, parts of it, tokens, beams, dropout of the levels, epochs of the rise.
+CASCADEXML = {
+    "Wiki10-31K": (15, 64, 1, 256, [64, 64], [0.3, 0.3, 0.4], 2),
+    "Amazon-670K": (15, 64, 1, 128, [128, 256, 400], [0.2, 0.25, 0.4, 0.5], 1),
+    "Wiki-500K": (15, 64, 1, 128, [128, 256, 512], [0.2, 0.25, 0.35, 0.5], 1),
+}
+
+
+@pytest.mark.parametrize("name", CASCADEXML)
+def test_cascadexml_has_the_values_of_the_authors_commands(name):
+    preset = find("cascadexml", name)
+    a = preset.arguments
+    keys = (
+        "epochs", "batch_size", "accumulation_steps", "max_length", "beams", "level_dropout", "warmup_epochs",
+    )  # fmt: skip
+    assert tuple(a[key] for key in keys) == CASCADEXML[name]
+    assert (a["encoder_lr"], a["head_lr"]) == (1e-4, 1e-3)
+    assert "tree's depths" in preset.origin  # no command has them
+
+
+@pytest.mark.parametrize(("name", "n_labels"), [("Amazon-670K", 670_091), ("Wiki-500K", 501_070)])
+def test_lightxml_has_the_clusters_of_the_authors_clustering(name, n_labels):
+    clusters, leaf = 1, n_labels
+    while leaf > 100:  # their code halves until a cluster has 100 labels or fewer
+        clusters, leaf = 2 * clusters, -(-leaf // 2)
+    assert find("lightxml", name).arguments["clusters"] == [clusters] == [8192]

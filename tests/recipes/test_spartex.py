@@ -167,7 +167,7 @@ def test_the_intermediate_layer_is_before_the_labels_only():
         ({"rewire_every": 1000}, "rewire_every"),
         ({"rewire_until": 0.01}, "rewire_every"),
         ({"rewire_until": 1.5}, "rewire_until"),
-        ({"dense_fraction": 1.0}, "dense_fraction"),
+        ({"dense_fraction": 1.5}, "dense_fraction"),
         ({"prune": "weights"}, "prune"),
         ({"prune_scope": "row"}, "prune_scope"),
         ({"regrow": "rigl", "prune": "none"}, "regrow"),

@@ -104,8 +104,9 @@ def _fate(given: Input) -> dict[str, object]:
     signal.alarm(SECONDS)
     try:
         for name, data in given.files.items():
+            (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(data)
-        fault, read = _opened(folder)
+        fault, read = _opened(folder, given.format)
         if not fault and check(folder).ok != read:
             fault = f"check says {'error' if read else 'no error'}, opening says otherwise"
     except BaseException:
@@ -116,7 +117,7 @@ def _fate(given: Input) -> dict[str, object]:
     return {"format": given.format, "seed": given.seed, "read": read, "fault": fault}
 
 
-def _opened(folder: Path) -> tuple[str, bool]:
+def _opened(folder: Path, format: str) -> tuple[str, bool]:
     """What is wrong with how the data set is opened, "" for nothing; and whether it was read."""
     try:
         corpus = Corpus.open(folder)
@@ -126,7 +127,7 @@ def _opened(folder: Path) -> tuple[str, bool]:
         return ("" if str(error) else "an error without a message"), False
     for split, names in ((corpus.train, TRAIN), (corpus.test, TEST)):
         file = next((folder / n for name in names for n in (name, f"{name}.gz") if (folder / n).exists()), None)
-        if split is None or file is None:
+        if split is None or file is None or format in OTHER_SYSTEMS:
             continue
         theirs = texts_of(file)
         if len(theirs) != len(split) or (split.features is None and theirs != list(split.texts)):
@@ -145,6 +146,11 @@ TRAIN = (
     "train.txt",
 )
 TEST = ("tst_X.txt", "test.jsonl")
+# Formats without another parser here: errors, memory, time and agreement with `check` alone are compared.
+OTHER_SYSTEMS = {
+    "cascadexml", "spartex", "fasttext", "libmultilabel", "annif-jsonl", "articles", "key-files", "two-file",
+    "pecos", "pecos-bag",
+}  # fmt: skip
 
 
 def texts_of(file: Path) -> list[str]:

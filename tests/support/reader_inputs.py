@@ -9,6 +9,9 @@ import json
 import random
 from typing import NamedTuple
 
+import numpy as np
+import scipy.sparse as sp
+
 TEXTS = ["a cat", "two\tdogs", "drei Vögel", "ein Fisch, naß", "日本の馬", "x"]
 ROWS = [["animals", "pets"], ["animals"], [], ["birds"], ["animals", "farm animals"], ["pets"]]
 NAMES = ["animals", "pets", "birds", "farm animals"]
@@ -79,7 +82,51 @@ def valid() -> dict[str, dict[str, bytes]]:
         },
         "xmlrepo": {"train.txt": b"6 9 4\n" + b"".join(
             ",".join(map(str, row)).encode() + b" 0:0.5 8:1e-2\n" for row in ids)},
+        **_layouts(ids),
     }  # fmt: skip
+
+
+def _layouts(ids: list[list[int]]) -> dict[str, dict[str, bytes]]:
+    """Layouts of other systems, with the same texts and labels."""
+    flat = [text.replace("\t", " ") for text in TEXTS]
+    plain = "".join(text + "\n" for text in flat).encode()
+    commas = "".join(",".join(map(str, row)) + "\n" for row in ids).encode()
+    blanks = "".join(" ".join(f"L{i}" for i in row) + "\n" for row in ids).encode()
+    marked = "".join(
+        " ".join([*(f"__label__L{i}" for i in row), text]) + "\n" for row, text in zip(ids, flat, strict=True)
+    )
+    tabbed = "".join(f"{' '.join(f'L{i}' for i in row)}\t{text}\n" for row, text in zip(ids, flat, strict=True))
+    subjects = [
+        {"text": t, "subjects": [{"uri": f"u:{i}", "label": NAMES[i]} for i in row]}
+        for t, row in zip(flat, ids, strict=True)
+    ]
+    articles = [
+        {"id": str(n), "title": t, "decsCodes": [f"D{i}" for i in row]}
+        for n, (t, row) in enumerate(zip(flat, ids, strict=True))
+    ]
+    keys = {f"train/{n}.txt": text.encode() for n, text in enumerate(flat)}
+    keys |= {f"train/{n}.key": "".join(f"{NAMES[i]}\n" for i in row).encode() for n, row in enumerate(ids)}
+    features = b"6 9\n" + b"0:0.5 8:1e-2\n" * 6
+    pairs = b"6 4\n" + "".join(" ".join(f"{i}:1" for i in row) + "\n" for row in ids).encode()
+    matrix = sp.csr_matrix(np.array([[i in row for i in range(4)] for row in ids], dtype=np.float32))
+    return {
+        "cascadexml": {"train_raw_texts.txt": plain, "Y.trn.txt": commas},
+        "spartex": {"train_raw_texts.txt": plain, "train_labels.txt": blanks},
+        "fasttext": {"train.txt": marked.encode()},
+        "libmultilabel": {"train.txt": tabbed.encode()},
+        "annif-jsonl": {"train.jsonl": _lines(list(subjects))},
+        "articles": {"train.json": json.dumps({"articles": articles}).encode()},
+        "key-files": keys,
+        "two-file": {"trn_X_Xf.txt": features, "trn_X_Y.txt": pairs},
+        "pecos": {"X.trn.txt": plain, "Y.trn.npz": _npz(matrix)},
+        "pecos-bag": {"X.trn.npz": _npz(sp.csr_matrix(np.eye(6, 9, dtype=np.float32))), "Y.trn.npz": _npz(matrix)},
+    }
+
+
+def _npz(matrix: sp.csr_matrix) -> bytes:
+    out = io.BytesIO()
+    sp.save_npz(out, matrix)
+    return out.getvalue()
 
 
 def mutated(base: dict[str, dict[str, bytes]], seed: int) -> Input:
@@ -91,7 +138,7 @@ def mutated(base: dict[str, dict[str, bytes]], seed: int) -> Input:
     data = files[name]
     for _ in range(rng.choice((1, 1, 2, 4))):
         data = _mutation(data, rng)
-    if not name.endswith(".parquet") and rng.random() < 0.1:
+    if not name.endswith((".parquet", ".npz")) and rng.random() < 0.1:
         del files[name]
         name, data = f"{name}.gz", gzip.compress(data, mtime=0)
         if rng.random() < 0.5:

@@ -59,14 +59,14 @@ class WithProjection(Wrapper):
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The loss of the head: (B, 1, D) to a scalar."""
-        return self.head.loss(self._projected(views), positives)
+        return self.head.loss(self.projected(views), positives)
 
     @torch.no_grad()
     def topk(
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
         """The k best labels of the head: (B, 1, D) to ids and scores (B, k)."""
-        return self.head.topk(self._projected(views), k, exclude=exclude, row_to_label=row_to_label)
+        return self.head.topk(self.projected(views), k, exclude=exclude, row_to_label=row_to_label)
 
     @torch.no_grad()
     def refresh(self, embeddings: TrainingEmbeddings) -> None:
@@ -74,12 +74,13 @@ class WithProjection(Wrapper):
 
         def projected() -> tuple[Tensor, Positives]:
             views, positives = embeddings()
-            parts = [self._projected(part.to(self.linear.weight.device)).cpu() for part in views.split(_TEXTS)]
+            parts = [self.projected(part.to(self.linear.weight.device)).cpu() for part in views.split(_TEXTS)]
             return torch.cat(parts), positives
 
         self.head.refresh(projected)
 
-    def _projected(self, views: Tensor) -> Tensor:
+    def projected(self, views: Tensor) -> Tensor:
+        """What the head reads: (B, 1, D) to (B, 1, width of the layer) float32."""
         self.check_views(views)
         return ACTIVATIONS[self.activation](self.linear(views)).float()
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from megalabel.kernels.updates.adam import AdamSettings, adam_step_
 from megalabel.kernels.updates.rule import LabelRows, StepContext, UpdateRule, buffer_like
-from megalabel.kernels.updates.sgd import add_product, rescale
+from megalabel.kernels.updates.sgd import add_product, check_rates, rescale
 
 
 @dataclass
@@ -124,3 +124,36 @@ class AdamRule(UpdateRule):
         if step.last:
             p, mean, square = (t[labels.rows] for t in (labels.bias, self.bias_mean, self.bias_square))
             adam_step_(p, mean, square, gb, self.steps, self.bias_settings)
+
+
+class CoupledAdamRule(AdamRule):
+    """The same with the results of `torch.optim.Adam`: the decay is added to the gradient and enters the moments.
+
+    It has no compiled body in the sparse layer, whose pass then takes its gradients from PyTorch.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_rates(self.lr, self.weight_decay)
+
+    @property
+    def settings(self) -> AdamSettings:
+        """The hyperparameters of the weights' step, without the decay."""
+        return super().settings._replace(weight_decay=0.0)
+
+    @property
+    def bias_settings(self) -> AdamSettings:
+        """Those of the bias' step, without the decay."""
+        return self.settings
+
+    def _move_weight(self, labels: LabelRows, gw: Tensor, step: StepContext) -> None:
+        if step.last and self.weight_decay:
+            assert labels.weight is not None
+            gw.add_(labels.weight[labels.rows], alpha=self.weight_decay)
+        super()._move_weight(labels, gw, step)
+
+    def _move_bias(self, labels: LabelRows, gb: Tensor, step: StepContext) -> None:
+        if step.last and self.weight_decay and self.decay_bias:
+            assert labels.bias is not None
+            gb = gb.add(labels.bias[labels.rows], alpha=self.weight_decay)
+        super()._move_bias(labels, gb, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -10,7 +10,7 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.base import Head
-from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.adam_rule import AdamRule, CoupledAdamRule
 from megalabel.kernels.updates.rule import StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 
@@ -103,7 +103,8 @@ class FusedSGD(Fused):
 class FusedAdam(Fused):
     """AdamW, as `torch.optim.AdamW`; the bias decays only if told. Two moments of each weight are kept.
 
-    `betas` may change between steps (`Optimizers.follow`).
+    `coupled` makes it `torch.optim.Adam`, which adds the decay to the gradient. `betas` may change between steps
+    (`Optimizers.follow`).
     """
 
     def __init__(
@@ -111,15 +112,19 @@ class FusedAdam(Fused):
         head: Head,
         lr: float,
         weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
         decay_bias: bool = False,
+        coupled: bool = False,
     ) -> None:
+        beta1, beta2 = betas
+        self.betas = (beta1, beta2)
+
         def make() -> UpdateRule:
-            return AdamRule(lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, decay_bias=decay_bias)
+            kind = CoupledAdamRule if coupled else AdamRule
+            return kind(lr=lr, betas=self.betas, eps=eps, weight_decay=weight_decay, decay_bias=decay_bias)
 
         super().__init__(head, lr, make)
-        self.betas = betas
 
     def begin(self, step: StepContext) -> None:
         """As of any fused optimizer; β₁ and β₂ too."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,24 @@ __all__ = ["Fused", "FusedAdam", "FusedSGD", "Optimizers", "adamw", "clip_norm",
 FASTEST = 1e6  # learning rate; float32 does not hold what much larger ones make of the weights
 
 
+Kind = Literal["adamw", "adam", "sgd"]
+MOMENTUM = 0.9  # of sgd, as in the code of Spartex
+
+
 def adamw(
-    module: nn.Module, lr: float, weight_decay: float = 0.01, eps: float = 1e-6, without: nn.Module | None = None
+    module: nn.Module,
+    lr: float,
+    weight_decay: float = 0.01,
+    eps: float = 1e-6,
+    without: nn.Module | None = None,
+    *,
+    betas: Sequence[float] = (0.9, 0.999),
+    kind: Kind = "adamw",
 ) -> Optimizer | None:
     """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée).
 
     Tables with sparse gradients are left to `lazy_adam`, and the part `without` to another optimizer. None where
-    nothing is left.
+    nothing is left. `kind` "adam" adds the decay to the gradient, "sgd" has momentum 0.9 and decays alike.
     """
     others = {id(p) for p in without.parameters()} if without is not None else set()
     trained = [p for p in _dense(module) if id(p) not in others]
@@ -40,18 +51,25 @@ def adamw(
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([g for g in groups if g["params"]], lr=lr, eps=eps, fused=True)
+    groups = [group for group in groups if group["params"]]
+    if kind == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
+    beta1, beta2 = betas
+    make = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
+    return make(groups, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
 
 
-def lazy_adam(module: nn.Module, lr: float) -> LazyAdam | None:
+def lazy_adam(
+    module: nn.Module, lr: float, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8
+) -> LazyAdam | None:
     """LazyAdam over the token tables of `module` that have sparse gradients; None where there are none."""
     tables = _tables(module)
-    return LazyAdam(tables, lr=lr) if tables else None
+    return LazyAdam(tables, lr=lr, betas=betas, eps=eps) if tables else None
 
 
-def plain_adam(module: nn.Module, lr: float) -> LazyAdam:
+def plain_adam(module: nn.Module, lr: float, betas: Sequence[float] = (0.9, 0.999), eps: float = 1e-8) -> LazyAdam:
     """LazyAdam over all else: for encoders whose dense part is so small that it needs no decay and no fusing."""
-    return LazyAdam(_dense(module), lr=lr)
+    return LazyAdam(_dense(module), lr=lr, betas=betas, eps=eps)
 
 
 def _tables(module: nn.Module) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -29,11 +29,12 @@ class LazyAdam:
         self,
         parameters: Iterable[Tensor],
         lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-8,
     ) -> None:
         self.param_groups: list[dict[str, Any]] = [{"params": list(parameters), "lr": lr}]
-        self.betas, self.eps = betas, eps
+        beta1, beta2 = betas
+        self.betas, self.eps = (beta1, beta2), eps
         self.state: list[dict[str, Tensor]] = [{} for _ in self.param_groups[0]["params"]]
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -96,11 +97,12 @@ class RowAdam(RowOptimizer):
         head: Head,
         lr: float,
         weight_decay: float = 0.0,
-        betas: tuple[float, float] = (0.9, 0.999),
+        betas: Sequence[float] = (0.9, 0.999),
         eps: float = 1e-6,
     ) -> None:
         super().__init__(head, lr)
-        self.weight_decay, self.betas, self.eps = weight_decay, betas, eps
+        beta1, beta2 = betas
+        self.weight_decay, self.betas, self.eps = weight_decay, (beta1, beta2), eps
 
     def _step(
         self, weight: Tensor, bias: Tensor, gradients: list[TableGradient], state: dict[str, Tensor]

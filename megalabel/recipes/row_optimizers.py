@@ -1,0 +1,15 @@
+"""The optimizer of a classifier whose rows are moved where a step scored them, as its options say."""
+
+from __future__ import annotations
+
+from megalabel.heads.base import Head
+from megalabel.recipes.options import HeadOptimizerOptions
+from megalabel.training.optim.row_sparse import RowAdam, RowOptimizer, RowSGD
+
+
+def row_optimizer(head: Head, options: HeadOptimizerOptions) -> RowOptimizer:
+    """AdamW or SGD of the rows that were candidates."""
+    rates = options.head_lr, options.head_weight_decay
+    if options.head_optimizer == "sgd":
+        return RowSGD(head, *rates)
+    return RowAdam(head, *rates, betas=options.head_betas, eps=options.head_eps)
