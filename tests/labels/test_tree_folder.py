@@ -55,7 +55,7 @@ def test_a_damaged_folder_is_refused(tree, tmp_path, name, how):
 
 
 def test_a_folder_that_is_no_tree_is_refused(tmp_path):
-    with pytest.raises(FormatError, match="no label tree.*tree build"):
+    with pytest.raises(FormatError, match=r"no label tree.*tree build"):
         LabelTree.load(tmp_path)
     (tmp_path / "manifest.json").write_text('{"format": 1, "sha256": {}}')
     for path in (tmp_path / "manifest.json", tmp_path / "manifest.json" / "tree"):
