@@ -71,7 +71,8 @@ class SettingError(MegalabelError):
         """
         names = [str(choice) for choice in choices]
         wanted = f"one of {', '.join(names)}"
-        close = difflib.get_close_matches(str(value), names, n=1)
+        close = [name for name in names if name.casefold() == str(value).casefold()]
+        close = close or difflib.get_close_matches(str(value), names, n=1)
         if close and next_step is None:
             next_step = f"did you mean {close[0]}?"
         return cls(f"{value!r} is not {wanted}", wanted=wanted, next_step=next_step, where=name)

@@ -138,7 +138,7 @@ def test_a_damaged_folder_and_one_that_is_none_get_one_line(command, tree, tmp_p
     (tmp_path / "tree" / "order.npy").write_bytes(b"")
     for path, said in (
         (tmp_path / "tree", "not what the manifest says"),
-        (tmp_path / "none", "missing"),
+        (tmp_path / "none", "there is no such folder; expected the folder of a label tree"),
         (tmp_path / "tree" / "order.npy", "a file; expected the folder of a label tree"),
     ):
         status, _, err = command("tree", "show", path)

@@ -65,10 +65,9 @@ def evaluate(
     from megalabel.inference.stored import evaluate_predictions, is_predictions
     from megalabel.models.base import load
     from megalabel.models.find import note_unfinished
-    from megalabel.storage.paths import as_path
 
     depths = None if k is None else _depths(k)
-    file = None if out is None else as_path(out, "out")
+    file = None if out is None else _file(out)
     stored = is_predictions(run)
     if stored and data is None:
         raise SettingError(
@@ -111,6 +110,18 @@ def _look_inside(
         from megalabel.inference.export import export as write
 
         typer.echo("\n".join(["", *write(model, corpus, export, batch_size=batch_size)]))
+
+
+def _file(out: str) -> Path:
+    """The path of the file to write; SettingError for a folder."""
+    from megalabel.storage.paths import as_path
+
+    file = as_path(out, "out")
+    if file.is_dir():
+        raise SettingError(
+            f"{file} is a folder", wanted="the name of a file", next_step="add a file name to it", where="out"
+        )
+    return file
 
 
 def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:

@@ -72,6 +72,13 @@ def _error(error: Any, ctx: Any, args: Sequence[str]) -> SettingError:
             return SettingError(
                 f"{value!r} is not {wanted}", wanted=wanted, next_step=step, where=parameter.opts[0]
             )
+    dash = next((arg for arg in args if arg[:1] in ("\u2013", "\u2014")), None)
+    if dash is not None:
+        return SettingError(
+            f"{dash!r} begins with a dash, not with hyphens",
+            wanted=f"--{dash[1:]}",
+            next_step="type the two hyphens again: a text program has replaced them",
+        )
     extra = re.search(r"unexpected extra arguments? ?(?:\(s\))? ?\((.*)\)", message)
     if extra:
         return SettingError(
