@@ -106,13 +106,12 @@ def scripts() -> str:
     """One line a script; the values of an earlier commit in brackets."""
     lines = []
     for script, values in rows("scripts").items():
-        cells = {}
-        for system in (name for name in values if not name.endswith(", before")):
-            earlier = values.get(f"{system}, before")
-            cells[system] = f"{float(values[system][0]):.1f}" + (f" ({float(earlier[0]):.1f})" if earlier else "")
-        lines.append((script, cells))
-    heads = list(dict.fromkeys(head for _, cells in lines for head in cells))
-    return table(lines, heads, style="markdown", title="") + "\n\n" + origin("scripts")
+        shown = {name: f"{float(value):.1f}" for name, (value, _) in values.items()}
+        before = {name: f" ({shown[f'{name}, before']})" for name in shown if f"{name}, before" in shown}
+        lines.append(
+            (script, {name: shown[name] + before.get(name, "") for name in shown if "before" not in name})
+        )
+    return table(lines, list(lines[0][1]), style="markdown", title="") + "\n\n" + origin("scripts")
 
 
 def sparse_head() -> str:
@@ -216,22 +215,15 @@ def origin(*benchmarks: str) -> str:
     return "; ".join(told)
 
 
+TABLES = (
+    quality, scripts, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large,
+)  # fmt: skip
+
+
 def main() -> None:
     path = ROOT / "docs" / "benchmarks.md"
     before = text = path.read_text(encoding="utf-8")
-    for made in (
-        quality,
-        scripts,
-        dense_head,
-        head_time,
-        cascade,
-        tree,
-        beam,
-        sparse_head,
-        fan_in,
-        linear,
-        linear_large,
-    ):
+    for made in TABLES:
         name = made.__name__
         if rows(name):
             text = re.sub(

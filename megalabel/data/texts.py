@@ -116,7 +116,8 @@ class Texts(Sequence[str]):
 
     def are_numbers(self) -> bool:
         """Whether every text is only a number, as the names of labels that have none are."""
-        return all(text.isdigit() for text in self)
+        texts = self.raw()  # bytes, which are not decoded if they are ASCII
+        return all(text.isdigit() or (not text.isascii() and text.decode().isdigit()) for text in texts)
 
     @property
     def n_bytes(self) -> int:

@@ -9,11 +9,12 @@ Labels are clustered beforehand by the words of their texts, smoothed over label
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from megalabel.recipes.label_options import ClusterOptions, LevelOptions
 from megalabel.recipes.levels import for_levels
-from megalabel.recipes.options import ADAM, NeuralOptions, Nonnegative, PoolingOptions, conflict
+from megalabel.recipes.options import PoolingOptions, conflict
+from megalabel.recipes.phase_options import PhaseOptions
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from megalabel.training.optim.groups import Optimizers
 
 
-class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, NeuralOptions):
+class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, PhaseOptions):
     """The options of CascadeXML; the defaults are the authors' for Amazon-670K."""
 
     panel = "Optimization"
@@ -38,24 +39,12 @@ class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, NeuralOptions):
     dense_updates: Annotated[bool, "adamw moves every row in every step, as published; slow for many labels."] = (
         False
     )
-    schedule: Annotated[Literal["three-phase", "cosine"], "three-phase: rise, constant, fall."] = "three-phase"
-    warmup_epochs: Annotated[Nonnegative, "Length of the rise."] = 1.0
-    final_epochs: Annotated[Nonnegative, "Length of the fall of three-phase."] = 3.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dense_updates and self.head_optimizer != "adamw":
             found = f"dense_updates with head_optimizer = {self.head_optimizer}"
             raise conflict("dense_updates", found, "head_optimizer adamw")
-        final = self.final_epochs if self.schedule == "three-phase" else 0.0
-        if self.warmup_epochs + final > self.epochs:
-            found = f"{self.warmup_epochs + final:g} warmup_epochs and final_epochs for epochs = {self.epochs}"
-            raise conflict("warmup_epochs", found, "no longer than the training")
-        for name in ("encoder_betas", "head_betas", "token_betas"):
-            if self.schedule == "three-phase" and getattr(self, name)[0] != ADAM[0]:
-                shown = ",".join(f"{beta:g}" for beta in getattr(self, name))
-                found = f"{name} = {shown} under the schedule three-phase, which moves the first"
-                raise conflict(name, found, f"{ADAM[0]:g} there, or the schedule cosine")
 
 
 @recipe
@@ -81,7 +70,7 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
         check_enough_layers(encoder.n_layers, fractions)
     head = _head(corpus, kept, options, tree, encoder)
     return Recipe(
-        corpus, encoder, head, batches, _optimizers(encoder, head, options), _schedule(batches, options),
+        corpus, encoder, head, batches, _optimizers(encoder, head, options), options.schedule_of(batches),
         **shared.run_fields(options, held),
     )  # fmt: skip
 
@@ -121,12 +110,3 @@ def _optimizers(encoder: Any, head: CascadeHead, options: CascadeXML) -> Optimiz
         if options.dense_updates
         else row_optimizer(head, options),
     )
-
-
-def _schedule(batches: Any, options: CascadeXML) -> Any:
-    from megalabel.training.optim.schedule import ThreePhase, WarmupCosine
-
-    steps, per_epoch = batches.steps, batches.per_epoch
-    if options.schedule == "three-phase":
-        return ThreePhase(steps, per_epoch, options.warmup_epochs, options.final_epochs)
-    return WarmupCosine(steps, round(options.warmup_epochs * per_epoch))

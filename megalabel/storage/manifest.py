@@ -141,7 +141,7 @@ def _check_file(folder: Path, name: Any, digest: Any, next_step: str) -> None:
         ) from error
     if not found or found != digest:
         raise FormatError(
-            "the file is missing or not what the manifest says",
+            "the file is missing or differs from the manifest",
             wanted=f"SHA-256 {digest!s:.12}…",
             next_step=next_step,
             where=path,

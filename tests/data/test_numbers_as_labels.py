@@ -105,6 +105,20 @@ def test_ids_with_gaps_are_names(tmp_path):
     assert [f.message for f in check(tmp_path).findings if f.notable] == notes
 
 
+def test_ids_with_gaps_in_a_folder_of_texts_without_names(tmp_path):
+    (tmp_path / "trn_X.txt").write_text("a cat\na dog\n")
+    (tmp_path / "trn_X_Y.txt").write_text("700123\n42 700123\n")
+    (tmp_path / "tst_X.txt").write_text("a bird\n")
+    (tmp_path / "tst_X_Y.txt").write_text("42 9\n")
+    corpus = Corpus.open(tmp_path)
+    assert list(corpus.label_texts) == ["42", "700123"]
+    assert corpus.train.labels.toarray().tolist() == [[0, 1], [1, 1]]
+    assert corpus.test.labels.toarray().tolist() == [[1, 0]] and list(corpus.test.unseen.names) == ["9"]
+    assert any("called by these numbers" in finding.message for finding in corpus.findings)
+    (tmp_path / "tst_filter_labels.txt").write_text("0 42\n")  # a filter's ids count columns
+    assert Corpus.open(tmp_path).n_labels == 700_124
+
+
 def test_gaps_in_memory_and_in_csv(tmp_path):
     assert list(Corpus.of(["a", "b"], [[70000], [5]]).label_texts) == ["5", "70000"]
     put(tmp_path, train__csv='text,labels\na,"[70000]"\nb,[5]\n')

@@ -163,24 +163,22 @@ def test_texts_without_words_and_bags_of_words(bag_run):
 
 @pytest.mark.parametrize("more", [{}, {"joint_trees": 0}, {"joint_trees": 0, "shortlist": 3}], ids=str)
 @pytest.mark.parametrize("part", ["encoder", "head"])
-def test_a_model_that_has_diverged(part, more, copied, tmp_path):
+def test_a_model_that_has_diverged(part, more, copied):
     """It must not be trained upon: neither its embedding nor its scores."""
     data, model = planted(), megalabel.load(copied)
     for weight in getattr(model, part).parameters():
         weight.data.fill_(float("nan"))
     model.save(copied / "model")
-    recipe = hybrid(data, run=str(copied), **{**SMALL, **more})
-    match = "NaN or inf.*diverged" if part == "encoder" and not more else "NaN.*diverged"
-    with pytest.raises((SettingError, DataError), match=match):
-        megalabel.train(recipe, tmp_path / "run", quiet=True)
-    assert not (tmp_path / "run" / "model").exists()
-    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["finished"] is None
+    with pytest.raises(FormatError, match="holds NaN or infinite numbers"):
+        hybrid(data, run=str(copied), **{**SMALL, **more})
 
 
-def test_one_text_whose_embedding_is_not_finite_is_named(copied, tmp_path):
+def test_one_text_whose_embedding_is_not_finite_is_named(copied):
+    """Finite weights can have a sum that is not."""
     model = megalabel.load(copied)
     (ids,) = model.encoder.tokenizer.encode(["noise7"], 16)
-    model.encoder.table.weight.data[np.asarray(ids)] = float("nan")
+    model.encoder.table.weight.data[np.asarray(ids)] = 3e38
+    model.encoder.weights[np.asarray(ids)] = 3e38
     model.save(copied / "model")
     recipe = hybrid(planted(), run=str(copied), **SMALL)
     with pytest.raises(DataError, match=r"run: the embedding of \d+ of \d+ texts has NaN or inf, first that of"):

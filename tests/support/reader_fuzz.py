@@ -193,4 +193,4 @@ def _json_values(text: str) -> list[dict[str, object]]:
 def _json_text(value: dict[str, object]) -> str:
     if "text" in value:
         return str(value["text"])
-    return " ".join(f"{value['title']} {value.get('content') or ''}".split())
+    return " ".join(f"{value.get('title') or ''} {value.get('content') or ''}".split())

@@ -14,7 +14,8 @@ from megalabel.data.assembly import check_data, check_largest_id, make_split, un
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import drop_unseen, line_writer, single_lines, write_filters
-from megalabel.data.label_rows import LabelRows, check_count, read_label_rows
+from megalabel.data.gaps import IdsAsNames, note_gaps
+from megalabel.data.label_rows import LabelRows, check_count, filter_file, read_label_rows
 from megalabel.data.text_lines import find_file, read_text_lines
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
@@ -34,6 +35,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
     label_file = find_file(source.folder, "Y.txt")
     label_texts = read_text_lines(label_file, findings) if label_file else None
     train_texts, train_rows, header = _read_split(source, "trn", source.train, findings)
+    ids: IdsAsNames | None = None
     if label_texts is not None and label_file is not None:
         n_labels, known_from = len(label_texts), f"{label_file.name} has"
         check_header(train_rows, header, n_labels, known_from)
@@ -43,17 +45,26 @@ def read(source: Source, findings: Findings) -> CorpusData:
     else:
         n_labels, known_from = int(train_rows.ids.max(initial=-1)) + 1, "training has"
         check_largest_id(train_rows, n_labels)
+        filtered = any(filter_file(source.folder, side) for side in ("trn", "tst"))  # whose ids count columns
+        ids = None if filtered else IdsAsNames.needed(train_rows, n_labels)
+        note_gaps(findings, train_rows, n_labels, ids is not None)
+        if ids is not None:
+            n_labels, train_rows = len(ids), ids.rows(train_rows)[0]
     train = make_split(source, "trn", train_texts, train_rows, n_labels, findings, known_from)
     test: Split | None = None
     if source.test is not None:
         test_texts, test_rows, test_header = _read_split(source, "tst", source.test, findings)
         unseen = None
-        if label_texts is None and header is None:
+        if ids is not None:
+            test_rows, unseen = ids.rows(test_rows)
+        elif label_texts is None and header is None:
             test_rows, unseen = unseen_ids(test_rows, n_labels, findings)
         else:
             check_header(test_rows, test_header, n_labels, known_from)
         test = make_split(source, "tst", test_texts, test_rows, n_labels, findings, known_from, unseen)
-    names = label_texts if label_texts is not None else Texts.numbers(n_labels)
+    names = label_texts
+    if names is None:
+        names = Texts.numbers(n_labels) if ids is None else ids.names()
     return check_data(
         CorpusData(source.name, train, test, names, source.folder), findings, label_file or train_rows.file
     )
