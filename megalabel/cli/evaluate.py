@@ -22,16 +22,34 @@ Measured = Annotated[
     str | None,
     typer.Argument(
         metavar="[DATA]",
-        help="A data set, a folder of test files alone, or one file; by default what the run was trained on.",
+        help="A data set, a folder with test files only, or one file; default: the data set of the run.",
     ),
 ]
 Depths = Annotated[
     str | None,
-    typer.Option("--k", "-k", metavar="INTS", help="Depths at which rankings are cut; by default 1,3,5."),
+    typer.Option("--k", "-k", metavar="INTS", help="Cutoffs k of the metrics; default: 1,3,5."),
+]
+A = Annotated[
+    float | None,
+    typer.Option(
+        "--propensity-a",
+        metavar="FLOAT",
+        help="Constant A of the propensity model; default: that of the data set.",
+    ),
+]
+B = Annotated[
+    float | None,
+    typer.Option(
+        "--propensity-b",
+        metavar="FLOAT",
+        help="Constant B of the propensity model; default: that of the data set.",
+    ),
 ]
 Out = Annotated[
     str | None,
-    typer.Option("--out", "-o", metavar="FILE", help="The JSON file to write; by default the run's metrics.json."),
+    typer.Option(
+        "--out", "-o", metavar="FILE", help="JSON file to write; default: metrics.json in the run folder."
+    ),
 ]
 
 
@@ -40,15 +58,11 @@ def evaluate(
     run: What,
     data: Measured = None,
     k: Depths = None,
-    a: Annotated[
-        float | None, typer.Option("--propensity-a", metavar="FLOAT", help="A; by default the data set's.")
-    ] = None,
-    b: Annotated[
-        float | None, typer.Option("--propensity-b", metavar="FLOAT", help="B; by default the data set's.")
-    ] = None,
+    a: A = None,
+    b: B = None,
     out: Out = None,
-    batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts scored together.")] = 256,
-    levels: Annotated[bool, typer.Option("--levels", help="Also P@k of each level of a cascade.")] = False,
+    batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts per batch.")] = 256,
+    levels: Annotated[bool, typer.Option("--levels", help="Also compute P@k of each level of a cascade.")] = False,
     export: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
@@ -58,7 +72,7 @@ def evaluate(
     *,
     opened: dict[str, Any],
 ) -> None:
-    """Measure a run, or stored predictions, on texts with labels; prints a table and writes metrics.json."""
+    """Evaluate a run or stored predictions on labeled texts; prints a table and writes metrics.json."""
     from megalabel.cli.report import about, report, write_metrics
     from megalabel.inference.evaluate import DEPTHS
     from megalabel.inference.evaluate import evaluate as measure

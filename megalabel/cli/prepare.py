@@ -18,10 +18,12 @@ WITH_TOKENS = ("renee", "cascadexml", "spartex", "lightxml", "dexml")
 RecipeName = Annotated[
     str | None,
     typer.Option(
-        "--recipe", metavar="RECIPE", help="Whose preset is used; by default the first recipe that has one."
+        "--recipe",
+        metavar="RECIPE",
+        help="Recipe whose preset is used; default: the first with a preset for the data set.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace tokens that were made before.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing tokens.")]
 
 
 class Tokens(TokenOptions):
@@ -95,7 +97,7 @@ def recipe_for(data_name: str, encoder: str | None) -> RecipeFunction[Any, Any]:
 
 prepare: Any = command_of(
     Tokens,
-    "Tokenize a data set once, beside it, for several runs; values that are not given are those of the preset.",
+    "Tokenize a data set once for several runs; options that are not given are taken from the preset.",
     running,
     tokenize,
 )

@@ -16,24 +16,25 @@ from megalabel.cli.recipe_options import as_config, command_of, read_config
 from megalabel.errors import MegalabelError, SettingError
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT that is finished or another.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished or different run in OUT.")]
 CheckpointSeconds = Annotated[float, typer.Option(metavar="FLOAT", help="Seconds between checkpoints.")]
 LrScale = Annotated[
     float | None,
-    typer.Option(metavar="FLOAT", help="All learning rates times this, from where the run goes on; e.g. 0.1."),
+    typer.Option(metavar="FLOAT", help="Factor for all learning rates when a run resumes, such as 0.1."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing while training.")]
 Config = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="TOML with values of options; the command line goes first.")
+    Path | None,
+    typer.Option(metavar="FILE", help="TOML file with option values; the command line takes precedence."),
 ]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print all values as TOML, and train nothing.")]
 Then = Annotated[
-    str | None, typer.Option(metavar="RECIPE", help="hybrid: also train it, on the run, which then is OUT/base.")
+    str | None,
+    typer.Option(metavar="RECIPE", help="Then train this recipe (hybrid) on the run, which is saved in OUT/base."),
 ]
 ABOUT = """
-Values come from the command line, then from --config, then from the preset for the data set's name or for any, and
-last from the paper's defaults, which are shown. A run that was cut off goes on when the same command is given
-again.
+Option values are taken from the command line, then --config, then the preset for the data set, then the defaults of
+the paper, which are shown. The same command resumes an interrupted run.
 """
 
 

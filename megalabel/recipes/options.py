@@ -43,7 +43,7 @@ class TokenOptions(Options):
         Literal["wordpiece", "words", "symbols"], "Of bag and small; words and symbols: learned from the texts."
     ] = "wordpiece"
     vocabulary: Annotated[int, at_least(3), "Maximum number of learned tokens."] = 100_000
-    max_length: Annotated[Size, "Tokens read of each text; 0: as many as nearly all texts have."] = 128
+    max_length: Annotated[Size, "Maximum tokens per text; 0: chosen from the data."] = 128
     windows: Annotated[Count, "Windows of max_length tokens that a transformer reads and averages."] = 1
 
     def __post_init__(self) -> None:
