@@ -52,6 +52,12 @@ def folder(tmp_path_factory):
         ("predict run -o answers.csv", ["--out: the name 'answers.csv'", ".jsonl"]),
         ("evaluate run --propensity-a x", ["--propensity-a: 'x' is not a number"]),
         ("evaluate run -o set", ["--out: set is a folder", "file name"]),
+        ("evaluate run --levels", ["--levels: a model without levels", "Leave --levels out"]),
+        ("evaluate run --export set", ["set exists already", "Choose another one"]),
+        (
+            "train renee set -o new --encoder bag --encoder-weights a.pt",
+            ["--encoder-weights for the encoder bag", "a pretrained encoder"],
+        ),
         ("evaluate run answers.jsonl", ["answers.jsonl, line 1", "evaluate PREDICTIONS DATA"]),
         ("evaluate ids.npz set", ["ids.npz: the label id 99", "64 labels"]),
         ("evaluate ids.npz other", ["ids.npz: predictions for 10 texts", "12, one for each text of other"]),

@@ -91,6 +91,7 @@ def evaluate(
         )
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
+        _check_inside(model, levels, export)
         corpus, split = open_data_to_measure(run, data, opened)
         if model is None:
             found = evaluate_predictions(run, corpus, split, k=depths, a=a, b=b, say=_say)
@@ -110,12 +111,23 @@ def evaluate(
         _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
 
 
+def _check_inside(model: Any, levels: bool, export: Path | None) -> None:
+    """SettingError, before the work, where `_look_inside` could not do what is asked for."""
+    from megalabel.inference.levels import levels_of
+    from megalabel.labels.tree import new_folder
+
+    if model is None and (levels or export is not None):
+        raise SettingError("stored predictions", wanted="a run for --levels and --export", where="run")
+    if levels:
+        levels_of(model)
+    if export is not None:
+        new_folder(export)
+
+
 def _look_inside(
     model: Any, corpus: Any, levels: bool, export: Path | None, depths: Sequence[int], batch_size: int
 ) -> None:
     """Prints the levels of a cascade, and exports what the model makes of both sides."""
-    if model is None:
-        raise SettingError("stored predictions", wanted="a run for --levels and --export", where="run")
     if levels:
         from megalabel.inference.levels import evaluate_levels, levels_table
 

@@ -119,7 +119,8 @@ def fail(error: MegalabelError, options: Mapping[str, str] | None = None) -> Non
     options: how the command line writes the names of arguments.
     """
     where, message = str(error.where), str(error)
-    if options and where in options and message.startswith((f"{where}: ", f"{where} = ")):
+    begins = (f"{where}: ", f"{where} = ", f"{where} ") if "_" in where else (f"{where}: ", f"{where} = ")
+    if options and where in options and message.startswith(begins):
         message = options[where] + message[len(where) :]
     sys.stderr.write(f"megalabel: {message}\n")
     raise typer.Exit(2)

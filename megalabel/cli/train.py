@@ -33,8 +33,8 @@ Then = Annotated[
     typer.Option(metavar="RECIPE", help="Then train this recipe (hybrid) on the run, which is saved in OUT/base."),
 ]
 ABOUT = """
-Option values are taken from the command line, then --config, then the preset for the data set, then the defaults of
-the paper, which are shown. The same command resumes an interrupted run.
+Option values are taken from the command line, then --config, then the preset for the data set, then the defaults
+of the paper, which are shown. The same command resumes an interrupted run.
 """
 
 

@@ -62,7 +62,9 @@ def not_found(name: str, reason: str) -> SettingError:
         name: as the user gave it.
         reason: what Hugging Face says about it, on one line.
     """
-    path, near = Path(name), similar(name)
+    path, near, offline = Path(name), similar(name), "connect" in reason
+    if offline:
+        reason = "no such folder or installed package, and the hub of Hugging Face cannot be reached"
     step = "run `megalabel doctor`, which lists the encoders that are installed"
     if near:
         step = f"did you mean {near}?"
@@ -75,8 +77,7 @@ def not_found(name: str, reason: str) -> SettingError:
         step = "give a folder that save_pretrained of transformers wrote"
     elif not path.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
         reason, step = "there is no such folder", "correct the path"
-    elif "connect" in reason:
-        reason = "no such folder or installed package, and the hub of Hugging Face cannot be reached"
+    elif offline:
         step = (
             "correct the name, check the connection, or give a folder with the model; --encoder bag, small and "
             "(if `megalabel doctor` lists it) minilm need no download"
