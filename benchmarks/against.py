@@ -1,11 +1,11 @@
-"""Steps of the benchmarks in this checkout beside the same steps in another one, in turn, as ratios of CPU time.
+"""Compares the CPU time of benchmark steps between this checkout and another one, in alternation.
 
     python benchmarks/against.py OTHER_CHECKOUT [dense_head beam ...] [--rounds 40] [--no-record]
 
 OTHER_CHECKOUT is another working tree of this repository, such as one made by `git worktree add`. Both checkouts
-run `benchmarks/steps.py` in a process of their own, on one thread, with this Python. The two processes take turns
-step by step, since the speed of a shared machine changes within seconds; the median of the rounds' ratios is
-quoted, with the quartiles beside it. A ratio above 1 means that this checkout is slower.
+run `benchmarks/steps.py` in separate processes, on one thread, with this Python. The two processes take turns
+step by step, since the speed of a shared machine changes within seconds; the median of the ratios of all rounds
+is reported, with its quartiles. A ratio above 1 means that this checkout is slower.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LEAST, LONGEST = 5, 60.0  # rounds, and seconds of one step's rounds in one chec
 
 
 class Worker:
-    """A process that takes steps of one benchmark in one checkout."""
+    """A process that runs steps of one benchmark in one checkout."""
 
     def __init__(self, checkout: Path, benchmark: str) -> None:
         self.process = subprocess.Popen(
@@ -63,7 +63,7 @@ class Worker:
 
 
 def compare(benchmark: str, other: Path, rounds: int) -> dict[str, np.ndarray]:
-    """Seconds (2, rounds) of each step, the other checkout's first."""
+    """Seconds (2, rounds) of each step, those of the other checkout first."""
     workers = Worker(other, benchmark), Worker(HERE, benchmark)
     found = {}
     for name in workers[1].names:
@@ -71,7 +71,7 @@ def compare(benchmark: str, other: Path, rounds: int) -> dict[str, np.ndarray]:
             continue
         taken: list[list[float]] = [[], []]
         while len(taken[0]) < rounds and (len(taken[0]) < LEAST or sum(taken[0]) < LONGEST):
-            first = len(taken[0]) % 2  # who goes first changes: caches and clocks favor neither
+            first = len(taken[0]) % 2  # the order alternates, so that caches and clocks favor neither
             for i in (first, 1 - first):
                 taken[i].append(workers[i].seconds(name))
         found[name] = np.array(taken)

@@ -1,9 +1,10 @@
-"""How long one text takes through a tree of a million labels, and which of the best labels it finds.
+"""Benchmark of beam search in a tree of a million labels: time per text, and recall of the exact best labels.
 
 python benchmarks/beam.py [--labels 1000000] [--queries 2000] [--no-record]
 
-The tables have the structure that a trained tree has: a node's vector is its parent's plus noise, a query is the
-sum of some labels' vectors plus noise. Recall is against the exact best of all labels by the same scores.
+The tables have the structure of a trained tree: the vector of a node is that of its parent plus noise, and a query
+is the sum of the vectors of some labels plus noise. Recall is measured against the exact best labels by the same
+scores.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ EVERYTHING = np.zeros(1, dtype=np.int64)  # a block that begins with the first r
 
 
 def planted(sizes: list[int], dim: int) -> tuple[list[torch.Tensor], list[np.ndarray], np.ndarray]:
-    """Tables of all levels, offsets of a balanced tree, and label ids in an order of their own."""
+    """Tables of all levels, offsets of a balanced tree, and label ids in random order."""
     generator = torch.Generator().manual_seed(0)
     tables, offsets = [], []
     for i, n in enumerate(sizes):
@@ -43,7 +44,7 @@ def planted(sizes: list[int], dim: int) -> tuple[list[torch.Tensor], list[np.nda
 
 
 def queries(labels: torch.Tensor, n: int, each: int, noise: float) -> tuple[torch.Tensor, np.ndarray]:
-    """Sums (n, 1, D) of `each` random rows and of noise `noise` steps of the tree long; the rows (n, each)."""
+    """Queries (n, 1, D), sums of `each` random rows and noise of `noise` tree steps; the rows (n, each)."""
     generator = torch.Generator().manual_seed(1)
     chosen = torch.randint(len(labels), (n, each), generator=generator)
     step = torch.randn(n, labels.shape[1], generator=generator) * labels.shape[1] ** -0.5
@@ -51,13 +52,13 @@ def queries(labels: torch.Tensor, n: int, each: int, noise: float) -> tuple[torc
 
 
 def shared(a: np.ndarray, b: np.ndarray, k: int) -> float:
-    """How many of the first k of b's rows are among the first k of a's, in percent; rows hold no repeats."""
+    """The percentage of the first k of b's rows that are among the first k of a's; rows have no duplicates."""
     return 100 * float((a[:, :k, None] == b[:, None, :k]).any(1).mean())
 
 
 @numba.njit(fastmath=True)
 def read_blocks(values: np.ndarray, starts: np.ndarray, rows: int) -> float:
-    """Reads `rows` rows of (n, D) from each start on; the sum keeps the compiler from leaving them out."""
+    """Reads `rows` rows of (n, D) from each start on; the sum prevents the compiler from removing the reads."""
     total = np.float32(0)
     for start in starts:
         for row in range(start, start + rows):
@@ -67,7 +68,7 @@ def read_blocks(values: np.ndarray, starts: np.ndarray, rows: int) -> float:
 
 
 def microseconds(work: Callable[[int], object], n: int, before: Callable[[], object] | None = None) -> np.ndarray:
-    """What each of n calls takes, after one in ten of them to warm up."""
+    """The time of each of n calls in microseconds, after a tenth as many calls to warm up."""
     times = np.empty(n)
     for i in range(-(n // 10) - 1, n):
         if before is not None:
@@ -79,7 +80,7 @@ def microseconds(work: Callable[[int], object], n: int, before: Callable[[], obj
 
 
 class Speeds(NamedTuple):
-    """What is read of two tables in bytes per µs, and the µs that a call with nothing to score takes."""
+    """Read bandwidths of two tables in bytes per µs, and the µs of a call that scores almost nothing."""
 
     again: float
     spread: float
@@ -87,7 +88,7 @@ class Speeds(NamedTuple):
 
 
 def speeds(tables: list[torch.Tensor], x: torch.Tensor, sizes: list[int]) -> Speeds:
-    """Reads level 0 again and again, and 100 families of labels here and there per query."""
+    """Measures reading level 0 repeatedly, and reading 100 scattered leaves per query."""
     fan, dim, n = sizes[-1] // sizes[-2], tables[0].shape[1], len(x)
     blocks = np.random.default_rng(2).integers(0, sizes[-1] - fan, (n, 100))
     top, leaf = tables[0].numpy(), tables[-1].numpy()

@@ -1,25 +1,28 @@
-"""How fast and how large a training step of the cascade is at 10⁵, 10⁶ and 10⁷ labels, beside plain PyTorch.
+"""Time and memory of a training step of the cascade at 10⁵, 10⁶ and 10⁷ labels, compared with plain PyTorch.
 
 python benchmarks/cascade.py [--labels 100000 1000000] [--optimizer adamw] [--beams 64] [--no-record]
 python benchmarks/cascade.py --beams 128 256 400 --levels 3    # the paper's beams
 
-A step: views (B, K + 1, D) in, the loss's gradient by them out, rows that were candidates moved by AdamW or SGD.
+A step computes the gradient of the loss with respect to views (B, K + 1, D), and updates the rows that were
+candidates with AdamW or SGD.
 
-The floor, at B=64, D=384. Work: 6·D operations for each pair of a text and a candidate: 1.2 GFLOP for 8,000
-candidates a text, 8 ms of one AVX-512 core. Traffic: each row that is a candidate of any text is read once for
-its score and then read and written once by the optimizer with what that keeps: 4·D·(1 + 2·(1 + m)) bytes with
-m = 2 moments of Adam and 0 of SGD, so 10.8 and 4.6 kB a row. Texts share candidates, so rows are fewer than
-pairs, and no more than the table has. That decides how a step grows with L; both are printed beside the time.
+The lower bound, at B=64, D=384. Arithmetic: 6·D operations per pair of text and candidate, 1.2 GFLOP for 8,000
+candidates per text, 8 ms on one AVX-512 core. Memory traffic: each row that is a candidate of any text is read
+once for its score, then read and written once by the optimizer with its state: 4·D·(1 + 2·(1 + m)) bytes with m =
+2 moments for Adam and 0 for SGD, that is, 10.8 and 4.6 kB per row. Since texts share candidates, there are fewer
+rows than pairs, and at most as many as in the table. This determines how the time of a step grows with L; both
+numbers are printed next to the time.
 
-"usual" is what one writes first: candidates padded to (B, C), their weights gathered, (B, C, D), torch.bmm, BCE,
-and torch.optim.AdamW (or SGD) on whole tables.
+"usual" is a straightforward implementation: candidates padded to (B, C), their weights gathered to (B, C, D),
+torch.bmm, BCE, and torch.optim.AdamW (or SGD) on whole tables.
 
-Synthetic labels: frequencies by Zipf's law, three labels a text, a tree over labels in random order. Views are
-random; biases begin at the labels' frequencies, as they end up in training, and weights are drawn so that logits
-have a standard deviation of one.
+Synthetic labels have frequencies by Zipf's law, three labels per text, and a tree over labels in random order.
+Views are random; biases are initialized from the label frequencies, as at the end of training, and weights are
+drawn such that logits have a standard deviation of one.
 
-Ways take turns within each round, so a busy machine slows all alike; ratios are of medians. Memory: the peak
-resident size of a process of its own, less what it was after imports and a step on a few labels.
+All implementations take turns within each round, so that other load on the machine slows all of them equally;
+ratios are those of medians. Memory is the peak resident size of a separate process, minus its size after imports
+and a step on a few labels.
 """
 
 from __future__ import annotations
@@ -58,7 +61,7 @@ def peak_of_this_process() -> float:
 
 
 def memory_here(way: str, n_labels: int, options: argparse.Namespace) -> None:
-    """Prints the peak of three steps over a baseline; runs in a process of its own."""
+    """Prints the peak of three steps above a baseline; runs in a separate process."""
     small = argparse.Namespace(**{**vars(options), "levels": 2, "beams": [4]})
     made(way, 512, small)[0]()
     before = peak_of_this_process()
@@ -79,7 +82,7 @@ def memory(way: str, n_labels: int, options: argparse.Namespace) -> float:
 
 
 def stated(head: CascadeHead, optimizer: str, pairs: int) -> float:
-    """MB of tables, moments and the buffers that the head's docstring states, for so many pairs."""
+    """MB of tables, moments and the buffers stated in the docstring of the head, for a number of pairs."""
     tables = sum(n * (head.dim + 1) * 4 for n in head.sizes)
     kept = (2 * tables + 4 * sum(head.sizes)) if optimizer == "adamw" else 0
     tree = 8 * (sum(head.sizes[:-1]) + head.n_labels)
@@ -87,7 +90,7 @@ def stated(head: CascadeHead, optimizer: str, pairs: int) -> float:
 
 
 def touched(head: CascadeHead, options: argparse.Namespace) -> tuple[int, int]:
-    """Pairs of a text and a candidate, and different rows among them, of one step."""
+    """The number of pairs of text and candidate in one step, and of distinct rows among them."""
     x, positives = batches(options.texts, head.n_views, head.n_labels, options.dim)[0]
     head.row_gradients, before = [[] for _ in head.sizes], head.row_gradients
     head.loss(x, positives)
@@ -97,7 +100,7 @@ def touched(head: CascadeHead, options: argparse.Namespace) -> tuple[int, int]:
 
 
 def timed(steps: dict[tuple[str, int], Step], rounds: int) -> dict[tuple[str, int], float]:
-    """Median seconds of a step of each, all taking turns."""
+    """Median seconds of a step of each implementation, measured in alternation."""
     seconds: dict[tuple[str, int], list[float]] = {key: [] for key in steps}
     for step in steps.values():
         step()

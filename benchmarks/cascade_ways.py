@@ -1,4 +1,4 @@
-"""Ways to take a training step of the cascade, and the trees, heads and batches that they are measured on."""
+"""Implementations of a training step of the cascade, and the trees, heads and batches for measuring them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from megalabel.training.optim.row_sparse import RowAdam, RowSGD
 from megalabel.types import Positives
 
 Step = Callable[[], object]
-BATCHES = 8  # different ones, taken in turn
+BATCHES = 8  # the number of different batches, used in turn
 
 
 def tree_of(n_labels: int, depths: tuple[int, ...]) -> LabelTree:
@@ -36,7 +36,7 @@ def batches(texts: int, views: int, n_labels: int, dim: int) -> list[tuple[Tenso
 
 
 def head_of(n_labels: int, dim: int, beams: list[int], depths: tuple[int, ...]) -> CascadeHead:
-    """A head as in the middle of training: biases at frequencies, logits of a standard deviation of one."""
+    """A head as in the middle of training: biases from frequencies, logits with a standard deviation of one."""
     tree = tree_of(n_labels, depths)
     head = CascadeHead(tree, dim, beams=beams)
     frequency = 3 / (np.log(n_labels) * np.arange(1, n_labels + 1))
@@ -69,7 +69,7 @@ def ours(head: CascadeHead, data: list[tuple[Tensor, Positives]], optimizer: str
 
 
 class Usual(nn.Module):
-    """The cascade as one writes it first."""
+    """A straightforward PyTorch implementation of the cascade."""
 
     def __init__(self, head: CascadeHead) -> None:
         super().__init__()

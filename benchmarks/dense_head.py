@@ -1,24 +1,27 @@
-"""How fast and how large a training step of the dense head is, beside its products and beside plain PyTorch.
+"""Time and memory of a training step of the dense head, compared with its matrix products and with plain PyTorch.
 
 python benchmarks/dense_head.py [--labels 145716] [--dim 256] [--texts 512 64] [--rounds N] [--no-record]
 
-A step: embeddings (B, D) in, the loss's gradient by them out, weights (L, D) updated by SGD with momentum.
+A step computes the gradient of the loss with respect to embeddings (B, D), and updates weights (L, D) by SGD with
+momentum.
 
-The floor. Work: 6·B·L·D operations in three products (logits, embedding's gradient, weights' gradient),
-115 GFLOP at B=512 and 14 at B=64. Traffic: weights and momentum read and written once, 16·L·D bytes, 0.6 GB.
-A core with AVX-512 does about 150 GFLOP/s and two cores stream about 30 GB/s, so B=512 is bound by arithmetic
-(0.38 s against 0.02 s); B=64 nearly so (0.05 s against 0.02 s), but there every needless pass shows.
+The lower bound. Arithmetic: 6·B·L·D operations in three products (logits, gradient of the embedding, gradient of
+the weights), 115 GFLOP at B=512 and 14 at B=64. Memory traffic: weights and momentum are read and written once,
+16·L·D bytes, 0.6 GB. A core with AVX-512 computes about 150 GFLOP/s and two cores transfer about 30 GB/s, so that
+B=512 is bound by arithmetic (0.38 s against 0.02 s), and nearly so B=64 (0.05 s against 0.02 s), where any further
+pass is visible.
 
-"products" are the three as large torch.mm with preallocated outputs: what the step costs if everything else
-(sigmoid, targets, momentum, update) were free. "usual" is nn.Linear(bias=False), BCEWithLogitsLoss(sum) on
-dense float targets (made anew each step, as each batch has its own) and torch.optim.SGD(momentum=0.9).
+"products" are the three products as large torch.mm with preallocated outputs: the time of a step if everything
+else (sigmoid, targets, momentum, update) took none. "usual" is nn.Linear(bias=False), BCEWithLogitsLoss(sum) on
+dense float targets (created in every step, as for a new batch) and torch.optim.SGD(momentum=0.9).
 
-Expected before the first run: 85 to 90% of the products' speed at B=512 (the sigmoid is 75M elements at about
-2.5 G/s a core, 4%; the update of warm chunks 3%), 70 to 90% at B=64; memory at B=512 a quarter of the usual
-way's. At B=64 weights and momentum alone are about half of the usual way's peak.
+Expected before the first run: 85 to 90% of the speed of the products at B=512 (the sigmoid of 75M elements at
+about 2.5 G/s per core takes 4%, the update of cached chunks 3%), 70 to 90% at B=64; at B=512 a quarter of the
+memory of "usual". At B=64, weights and momentum alone are about half of the peak of "usual".
 
-Ways take turns within each round, so a busy machine slows all alike; ratios are of medians. Memory: the peak
-resident size of a process of its own, less what it was after imports and a step on a few labels.
+All implementations take turns within each round, so that other load on the machine slows all of them equally;
+ratios are those of medians. Memory is the peak resident size of a separate process, minus its size after imports
+and a step on a few labels.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ Step = Callable[[], object]
 
 
 def batch(n: int, n_labels: int, dim: int) -> tuple[Tensor, Positives]:
-    """Embeddings (B, D) that want a gradient, and three labels a text."""
+    """Embeddings (B, D) that require a gradient, and three labels per text."""
     torch.manual_seed(0)
     x = torch.randn(n, dim).requires_grad_()
     return x, Positives.from_pairs(torch.arange(n).repeat_interleave(3), torch.randint(0, n_labels, (3 * n,)))
@@ -105,13 +108,13 @@ MEASURED_ALONE = ("ours", "ours, no momentum", "usual", "usual, fused")
 
 
 def times(n: int, n_labels: int, dim: int, rounds: int) -> dict[str, float]:
-    """Median seconds of a step of each way, all taking turns."""
+    """Median seconds of a step of each implementation, measured in alternation."""
     steps = {name: make(n, n_labels, dim) for name, make in WAYS.items()}
     return taking_turns(steps, rounds)
 
 
 def taking_turns(steps: dict[str, Step], rounds: int) -> dict[str, float]:
-    """Median seconds of each step, all of them once a round."""
+    """Median seconds of each step, each run once per round."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step()
@@ -126,14 +129,14 @@ def taking_turns(steps: dict[str, Step], rounds: int) -> dict[str, float]:
 def peak_of_this_process() -> float:
     """MB (10^6 bytes)."""
     status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss would begin at the size of the process that started this one
+    if status.exists():  # ru_maxrss would include the size of the parent process
         return int(status.read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
 def memory_here(name: str, n: int, n_labels: int, dim: int) -> None:
-    """Prints the peak of three steps over a baseline; runs in a process of its own."""
+    """Prints the peak of three steps above a baseline; runs in a separate process."""
     WAYS[name](n, 512, dim)()
     before = peak_of_this_process()
     step = WAYS[name](n, n_labels, dim)

@@ -1,19 +1,19 @@
-"""What few connections a label cost in accuracy and save in time and memory, beside the dense head.
+"""Accuracy, time and memory of heads with few connections per label, compared with the dense head.
 
     python benchmarks/fan_in.py DATA/wordnet DATA/metamath
 
-The dense head is the committed preset of `renee` for the bag; every other line is that of `spartex` for the
-same set and encoder, with one knob turned: `fan_in`, and at F = 64 the connections themselves: drawn at random
-and left so ("random"), drawn at random and a fifth of them exchanged by gradient every so often ("rewired"),
-chosen by the texts of each label before the first step ("by texts", the preset), and that for groups of 32
-neighbors in the label tree that share them; three seeds each. Each run is a process of its own.
-Seconds are of the whole process, the CPU's the fairer ones where something else is running; "head MB" are the
-head's weights, inputs and what its optimizer keeps.
+The dense head is the committed preset of `renee` for the bag encoder; every other row is the preset of `spartex`
+for the same data set and encoder with one option changed: `fan_in` or, at F = 64, the choice of connections:
+random and fixed ("random"), random with a fifth regularly replaced by gradient ("rewired"), chosen by the texts of
+each label before the first step ("by texts", the preset), and the same shared by groups of 32 neighbors in the
+label tree; three seeds each. Each run is a separate process. Seconds are those of the whole process; CPU seconds
+are more reliable if other programs are running. "head MB" is the memory of the head's weights, inputs and
+optimizer state.
 
-Expected before the first run: with 64 of 256 inputs 28% of the dense head's memory (584 bytes a label against
-2056, both with momentum), the head's time a little more than the quarter that its operations are, P@1 within a
-point and a half of the dense head's, and PSP@5 further below it, as the rare labels have the fewest texts to
-find good inputs by.
+Expected before the first run: with 64 of 256 inputs, 28% of the memory of the dense head (584 bytes per label
+against 2056, both with momentum), slightly more than a quarter of its time, as it has a quarter of the operations,
+P@1 within 1.5 points of the dense head, and a larger difference in PSP@5, as rare labels have the fewest texts for
+choosing inputs.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ WAYS = {
 
 
 def measure(data: str, name: str, recipe: str, options: list[str], seeds: tuple[int, ...]) -> None:
-    """One line: means over the seeds, and the standard deviation of the scores where there are several."""
+    """Writes one row: means over the seeds, and the standard deviation of the scores for several seeds."""
     found = [trained(data, recipe, [*options, "--encoder", "bag", "--seed", str(seed)]) for seed in seeds]
     for metric in COLUMNS:
         values = [figures[metric] for figures in found]

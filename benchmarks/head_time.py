@@ -1,12 +1,12 @@
-"""What a recipe's head costs in a real training run, beside another's on the same data, encoder and epochs.
+"""Time of the heads of two recipes in training runs on the same data, with the same encoder and epochs.
 
 python benchmarks/head_time.py DATA/wordnet [--recipes renee cascadexml] [--encoder bag] [--epochs 2]
 
-Both recipes train with their presets, in turn a stretch of steps each, so that a busy machine slows both alike.
-Head time is that of the loss, of its backward down to the views, and of the head's optimizer; the encoder's own
-forward and backward and the making of batches are not in it. Training runs to its end, so candidates are those
-that the cascade meets while it learns. Shortlist recall since its last line in the log is printed for each level:
-the share of positive clusters that a level itself ranked into its beam.
+Both recipes train with their presets, alternating after a number of steps, so that other load on the machine slows
+both equally. Head time is that of the loss, of its backward pass down to the views, and of the head's optimizer,
+without the encoder and the preparation of batches. Training runs to its end, so that candidates are those of a
+real training of the cascade. The shortlist recall of each level, the fraction of positive clusters that the level
+itself ranked into its beam, is that since the previous line of the log.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from megalabel.recipes import from_preset
 
 
 class Timed:
-    """A recipe's head, whose work is measured."""
+    """Measures the time of a recipe's head."""
 
     def __init__(self, recipe: Any) -> None:
         self.recipe, self.seconds, self.steps = recipe, 0.0, 0
@@ -45,7 +45,7 @@ class Timed:
         return timed
 
     def _loss(self, views: torch.Tensor, positives: Any) -> torch.Tensor:
-        """The head's own forward and backward, then a loss with the same gradient for the encoder."""
+        """Measures forward and backward of the head; returns a loss with the same gradient for the encoder."""
         leaf = views.detach().requires_grad_()
 
         def forward_and_backward() -> torch.Tensor:
@@ -58,14 +58,14 @@ class Timed:
         return surrogate - surrogate.detach() + value
 
     def stretches(self, steps: int) -> Iterator[None]:
-        """Trains, pausing after every so many steps."""
+        """Trains, and yields after every `steps` steps."""
         from megalabel.training.loop import scaler_for, train_step
 
         recipe, device = self.recipe, torch.device("cpu")
         scaler = scaler_for(device, recipe.precision)
 
         class Kept:
-            """A log that keeps the head's last word."""
+            """A log that stores the last metrics of the head."""
 
             def step(_, step: int, texts: int, loss: float, facts: dict[str, float]) -> None:
                 self.told |= {name: value for name, value in facts.items() if name.startswith("recall")}

@@ -1,4 +1,4 @@
-"""The label layer of joint_text.py: F weights a label on the columns of TF-IDF, which can be exchanged."""
+"""The label layer of joint_text.py: F weights per label on columns of TF-IDF, which can be rewired."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from megalabel.kernels.fan_in.fixed_fan_in import fan_in_scores
 from megalabel.kernels.fan_in.regrow import regrow_by
 from megalabel.kernels.fan_in.rewire import restart, weak
 
-WATCHED = 32  # batches before a rewiring whose errors say what to connect
-ERROR = 0.02  # of a probability; what is below counts as none there
+WATCHED = 32  # batches before a rewiring whose errors are stored
+ERROR = 0.02  # smaller errors of a probability are ignored
 
 
 class FanIn(nn.Module):
-    """F weights a label on columns of TF-IDF, which begin at 0.
+    """F weights per label on columns of TF-IDF, initialized with 0.
 
     Args:
-        connect: inputs are each label's "strongest", or "random".
+        connect: how inputs are chosen: the "strongest" of each label, or "random".
         rows: (N, V) TF-IDF of the training rows.
         labels: (N, L) of ones.
         fan_in: F.
@@ -41,8 +41,8 @@ class FanIn(nn.Module):
 
     def forward(self, x: sp.csr_matrix) -> Tensor:
         """Scores (L, B) of rows (B, V)."""
-        # Only features that these rows have; all others are one input of zeros. A matrix of V columns would not
-        # stay in the caches, and a step took three times as long.
+        # Only the features of these rows are used; all others are mapped to one input of zeros. A matrix of V
+        # columns would not fit into the caches; a step took three times as long.
         here, places = np.unique(x.indices, return_inverse=True)
         place = np.full(x.shape[1], len(here), dtype=np.int32)
         place[here] = np.arange(len(here))
@@ -51,12 +51,12 @@ class FanIn(nn.Module):
         return fan_in_scores(torch.from_numpy(xt).t(), self.weight, None, inputs).t()
 
     def watch(self, rows: np.ndarray, error: Tensor) -> None:
-        """Remembers where the probabilities of a batch of rows are wrong: (L, B)."""
+        """Stores the large errors (L, B) of the probabilities of a batch of rows."""
         self.errors.append(sp.csr_matrix(torch.where(error.abs() >= ERROR, error, 0).numpy()))
         self.seen.append(rows)
 
     def exchange(self, step: int, states: list[Tensor]) -> None:
-        """The weakest fifth goes to the inputs of largest gradient over what was watched."""
+        """Connects the weakest fifth to the inputs with the largest gradients over the stored errors."""
         gradient = abs(sp.hstack(self.errors, format="csr") @ self.rows[np.concatenate(self.seen)]).tocsr()
         self.errors, self.seen = [], []
         slots = weak(self.weight.detach(), 1, share=0.2)
@@ -65,7 +65,7 @@ class FanIn(nn.Module):
 
 
 def strongest(table: sp.csr_matrix, count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The columns of each row's largest entries above 0, and these; random columns of worth 0 where too few."""
+    """The columns and values of the largest entries of each row; padded by random columns of value 0."""
     places = first_inputs(table.shape[0], count, table.shape[1], seed=seed).numpy()
     worth = np.zeros(places.shape, dtype=np.float32)
     for i, (start, stop) in enumerate(zip(table.indptr[:-1], table.indptr[1:], strict=True)):

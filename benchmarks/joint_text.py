@@ -1,4 +1,4 @@
-"""An experiment: the fan-in head over TF-IDF inputs, added to the embedding's score and trained jointly with it.
+"""An experiment: a sparse head over TF-IDF features, added to the score of the embedding and trained jointly.
 
     python benchmarks/joint_text.py bundled:wordnet-4k --seeds 0 1 --record
     python benchmarks/joint_text.py bundled:wordnet-4k --seeds 0 1 --rate 0.3 --ways features --record
@@ -6,18 +6,18 @@
 
     z[b, l] = bias[l] + w_l · embedding[b] + Σ_j v[l, j] · tfidf[b, inputs[l, j]],   one BCE of z over all labels
 
-The left part is the dense head of `renee`'s preset for the bag, at its rates; the right part has F inputs a label
-among the V features of most texts and an Adam of its own. The inputs are the label's strongest features over its
-training texts (as `fan_in/strongest_inputs.py`, here on sparse rows), or random ones. "rewired": every so often
-the weakest fifth of the layer's connections goes to the features whose weight would have the largest gradient over
-the batches before; all V are tried, since few pairs of text and label have an error worth counting.
-"beside linear" is what joint training has to beat: the separately trained embedding and the recipe `linear`, their
-probabilities summed with a weight that is chosen, by nDCG@5, on the other half of the validation rows. "joint
-beside linear" asks whether the joint layer still gives something then.
+The first part is the dense head of the preset of `renee` for the bag encoder, with its learning rates; the second
+part has F inputs per label among the V most frequent features, and its own Adam. The inputs are the strongest
+features of a label over its training texts (as in `fan_in/strongest_inputs.py`, here on sparse rows), or random
+ones. "rewired": at regular intervals, the weakest fifth of the connections is replaced by the features with the
+largest gradients over the previous batches; all V features are candidates, since few pairs of text and label have
+a relevant error. "beside linear" is the baseline of joint training: the probabilities of the separately trained
+embedding and of the recipe `linear`, summed with a weight that is chosen by nDCG@5 on the other half of the
+validation rows. "joint beside linear" measures whether the joint layer still improves on this.
 
-Everything is scored on a validation split of the training side, 5%, another with each seed, after the last step.
-CPU seconds are of the training, features included. "head MB" is the label layers' weights, inputs and what their
-optimizers keep, MB being 10⁶ bytes; of the linear model, its weights.
+All scores are computed after the last step on a validation split of 5% of the training set, a different one per
+seed. CPU seconds are those of training, including features. "head MB" is the memory of the weights, inputs and
+optimizer states of the label layers in MB (10⁶ bytes); for the linear model, of its weights.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ DEPTH = 50  # labels of each ranking that are merged
 
 
 class Way(NamedTuple):
-    """Whether there is an embedding, how a fan-in layer's first inputs are chosen, and whether they change."""
+    """Whether there is an embedding, how initial inputs of a sparse layer are chosen, and if they change."""
 
     embedding: bool = True
     inputs: str = ""
@@ -78,7 +78,7 @@ MERGED = [f"{name}{BESIDE}" for name in ("embedding", "joint")]
 
 
 def scores(head: Any, fan_in: FanIn | None, views: Tensor | None, x: sp.csr_matrix | None) -> Tensor:
-    """The sum of what there is: (L, B)."""
+    """The sum of the scores of the existing parts: (L, B)."""
     z = head.bias[:, None]
     if views is not None:
         z = torch.addmm(z, head.weight, views.t())
@@ -86,7 +86,7 @@ def scores(head: Any, fan_in: FanIn | None, views: Tensor | None, x: sp.csr_matr
 
 
 def features(made: Recipe, size: int, split: str) -> tuple[SparseText, sp.csr_matrix, sp.csr_matrix]:
-    """The sparse view learned from the training texts, then of all training rows its features and labels."""
+    """The features learned from the training texts, and features and labels of all training rows."""
     side, rows = made.data.train, made.batches.rows
     texts = side.texts[np.setdiff1d(np.arange(len(side)), made.validation)]
     view = SparseText.learn(texts, vocabulary=size, pattern=cast("Any", split))
@@ -99,7 +99,7 @@ def features(made: Recipe, size: int, split: str) -> tuple[SparseText, sp.csr_ma
 
 
 def train(made: Recipe, way: Way, options: argparse.Namespace, split: str) -> tuple[TopK, float]:
-    """The best labels of the validation rows, and the megabytes of the label layers and their optimizers."""
+    """The best labels of the validation rows, and the MB of the label layers with their optimizer states."""
     head, fan_in = cast("Any", made.head), None
     texts = made.data.train.texts[np.asarray(made.validation)]
     named: dict[str, Any] = {}
@@ -146,7 +146,7 @@ def train(made: Recipe, way: Way, options: argparse.Namespace, split: str) -> tu
 
 
 def merged(tops: list[TopK], truth: sp.csr_matrix, seed: int) -> tuple[TopK, list[float]]:
-    """Two rankings as one, each half of the rows by the weight that is best for the other half; both weights."""
+    """Merges two rankings, each half of the rows with the best weight of the other; returns both weights."""
     half = np.random.default_rng([seed, 2]).permutation(len(tops[0])) % 2 == 0
     blends = {float(w): merge_topk(tops, 5, [1 - w, w]).numpy() for w in np.linspace(0, 1, 21)}
     best, chosen = TopK(*(part.copy() for part in blends[0.0])), []
@@ -158,7 +158,7 @@ def merged(tops: list[TopK], truth: sp.csr_matrix, seed: int) -> tuple[TopK, lis
 
 
 def of_seed(data: str, seed: int, options: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
-    """Scores and costs of each way on the validation split of this seed."""
+    """Scores and costs of each variant on the validation split of this seed."""
     corpus = Corpus.bundled(set_name(data)) if data.startswith("bundled:") else Corpus.open(data)
     of_linear, of_bag = find(linear, corpus.name), find(renee, corpus.name, "bag")
     assert of_linear is not None and of_bag is not None

@@ -1,30 +1,31 @@
-"""The recipe `linear` beside PECOS XR-Linear and Omikuji: accuracy, CPU seconds, prediction, memory, in one run.
+"""Compares the recipe `linear` with PECOS XR-Linear and Omikuji: accuracy, CPU seconds, prediction time, memory.
 
     python benchmarks/linear.py bundled:wordnet-4k DATA/gutenberg-4k --peers PEERS_PYTHON
 
-PEERS_PYTHON is the Python of an environment with libpecos and omikuji; without it only `linear` runs. Every
-contender trains in one process and predicts in another, one after the other, each on ONE thread unless --threads
-says otherwise, since CPU seconds of one thread do not depend on how well a tool fills the cores. Three trees each.
+PEERS_PYTHON is the Python of an environment with libpecos and omikuji; without it only `linear` runs. Every tool
+trains in one process and predicts in another, one after the other, on ONE thread unless --threads is given, since
+its CPU seconds do not depend on how well a tool uses several cores. All tools use three trees.
 
-- `linear` is `megalabel train linear SET` with the committed preset. Compiling its kernels or loading them
-  compiled (a training on 500 of the texts) and reading the data set are not counted; "features" is learning the
-  vocabulary, making TF-IDF and judging label texts, "solve" all the rest: label features, clustering, solving.
-- Peers get TF-IDF of words and word pairs from `megalabel.inputs.sparse_text`, up to 1,000,000 features, split as
-  --peer-split says ("letters", the recipe's default; for some sets the preset of `linear` splits otherwise).
-  "solve" is their training from that matrix in memory; reading and making it is not counted.
-- Where training texts show that it helps, `linear` takes label texts as further rows; no peer has them.
-  `linear-texts` is the recipe without them, so that all learn from the same.
-- `pecos` averages three seeds (weight threshold 0.1, its default; `pecos-t01`: 0.01), `omikuji-parabel` is its
-  default of three trees, `omikuji-bonsai` unbalanced with k = 100 and depth 3. Omikuji has no seed: its scores
-  change by some tenths from run to run.
-- Scores are by `megalabel.metrics` for all, beam 10; peers predict enough labels for the filter pairs to go first.
-- "predict": CPU seconds for 1,000 featurised texts in one batch, top 5, the median of five. Of PECOS only the
-  three models' own calls are counted, not averaging them, and the faster of two layouts of its weights; Omikuji
-  takes one text at a time. Ours is everything after the features, the mean over trees included.
-- "one query": 500 featurised texts one at a time, their median, 99% and mean CPU, PECOS's averaging not counted
-  either; "one text": the same from the raw text, ours alone. A machine with other work shows in the first two.
+- `linear` is `megalabel train linear SET` with the committed preset, without compiling or loading its kernels (by
+  a training on 500 texts) and reading the data set; "features" is learning the vocabulary, computing TF-IDF and
+  deciding about label texts, "solve" everything else: label features, clustering, solving.
+- Other tools use TF-IDF of words and bigrams from `megalabel.inputs.sparse_text`, up to 1,000,000 features, with
+  the token pattern --peer-split ("letters", the recipe's default; for some data sets the preset of `linear`
+  differs). "solve" is their training from this matrix in memory, without reading or computing it.
+- If training texts show that it helps, `linear` uses label texts as additional rows, which no other tool does.
+  `linear-texts` is the recipe without them, so that all tools learn from the same texts.
+- `pecos` averages three seeds (weight threshold 0.1, its default; `pecos-t01`: 0.01), `omikuji-parabel` is
+  Omikuji's default with three trees, `omikuji-bonsai` is unbalanced with k = 100 and depth 3. Omikuji has no seed:
+  its scores vary by some tenths between runs.
+- All scores are computed by `megalabel.metrics`, beam 10; other tools predict enough labels to remove filter
+  pairs.
+- "predict": CPU seconds for 1,000 texts with given features in one batch, top 5, the median of five. For PECOS
+  only the calls of the three models count, without averaging, in the faster of two layouts; Omikuji predicts one
+  text at a time. For megalabel it includes everything after the features, with the mean over trees.
+- "one query": 500 texts with given features one at a time; median, 99th percentile and mean CPU time, for PECOS
+  without averaging; "one text": the same from raw text, megalabel only. Other load affects the first two.
 - "peak MB" is that of training (VmHWM of the process before anything is saved), with the interpreter and all
-  imports, ours with the texts; MB are 10⁶ bytes.
+  imports, for megalabel with the texts; MB are 10⁶ bytes.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ def train(data: Corpus, folder: Path, who: str) -> dict[str, Any]:
 
 
 def predict(data: Corpus, folder: Path, who: str) -> dict[str, Any]:
-    """Writes the best labels of the test texts, and times: the weights, mapped from their files, are in memory."""
+    """Writes the best labels of the test texts, and measures times with the memory-mapped weights in memory."""
     model = LinearClassifier.load(folder / who)
     texts = list(data.test.texts)
     labels, scores = model.topk(texts, TOP, exclude=data.test.filter).numpy()
@@ -121,7 +122,7 @@ def predict(data: Corpus, folder: Path, who: str) -> dict[str, Any]:
 
 
 def ranked(model: LinearClassifier, x: sp.csr_matrix) -> TopK:
-    """What `LinearClassifier.topk` does with features."""
+    """`LinearClassifier.topk` on given features."""
     depth = TOP if len(model.trees) == 1 else DEEP * max(TOP, 10)
     return merge_topk([tree(x, depth) for tree in model.trees], TOP)
 
@@ -145,7 +146,7 @@ def scored(top: TopK, data: Corpus) -> dict[str, float]:
 
 
 def child(command: Sequence[str], threads: int) -> dict[str, Any]:
-    """What a process says in its last line; nothing if it failed."""
+    """The JSON in the last line of a process's output; empty if it failed."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, **dict.fromkeys(names, str(threads))}
@@ -158,7 +159,7 @@ def child(command: Sequence[str], threads: int) -> dict[str, Any]:
 
 
 def compare(path: str, options: argparse.Namespace, folder: Path) -> None:
-    """Every contender on one data set: rows, a table, and what it means."""
+    """Runs every tool on one data set; prints rows, a table and a comparison."""
     data, name, threads = corpus(path), set_name(path), options.threads
     again = [sys.executable, __file__, path, "--threads", str(threads), "--peer-split", options.peer_split]
     pairs = data.test.filter
@@ -193,7 +194,7 @@ def compare(path: str, options: argparse.Namespace, folder: Path) -> None:
 
 
 def verdicts(name: str, results: dict[str, dict[str, float]]) -> list[str]:
-    """`linear` against the recorded peers and those of this run."""
+    """Compares `linear` with the recorded tools and those of this run."""
     ours, lines = results.get("linear"), []
     if ours is None:
         return []

@@ -1,18 +1,19 @@
-"""The recipe `linear` at 670,000 labels: time, memory, model size, and what it has learned.
+"""The recipe `linear` at 670,000 labels: time, memory, model size and accuracy.
 
 python benchmarks/linear_large.py [--trees 3] [--threads 2] [--no-record]
 
-A million texts of about 30 features among 500,000 and 5 labels are made up, and 10,000 more to ask. Labels come in
-topics of 50; each has six features of its own, half of them from its topic's words. A text has a first label by
-Zipf's law, others from its topic or, as often, by the same law; two features of each, and twenty features without
-meaning, by Zipf's law. They are given to the recipe as bags of words (TF-IDF), with its preset for any set: so
-vocabularies are neither learned nor in the model, and everything else is as with texts.
+The data are synthetic: a million training texts and 10,000 test texts, each with about 30 of 500,000 features and
+5 labels. Labels belong to topics of 50; each has six features, half of them from the words of its topic. The first
+label of a text follows Zipf's law; the others are from its topic or, equally often, follow the same law. A text
+has two features of each label and twenty noise features by Zipf's law. The recipe gets them as bags of words
+(TF-IDF), with its preset for any data set, so that no vocabulary is learned or saved; everything else is as for
+texts.
 
-Making the data is in no time, but in the peak, which is that of the whole process before the model is saved
-(VmHWM); the recipe holds two copies of the features beside the data set's. Compiling is in no time: a small one
-goes before. The model is saved, its size that of the folder, loaded again and asked: "one query" on one thread,
-featurised, 500 texts one at a time. Floor of memory: 8 bytes for each feature of a text, and the model. MB are 10⁶
-bytes.
+Times do not include generating the data, but the peak memory does: it is that of the whole process before the
+model is saved (VmHWM); the recipe holds two copies of the features besides those of the data set. Times do not
+include compilation, since a small training runs first. The model is saved, its size is that of the folder, and
+loaded again for prediction: "one query" is 500 texts one at a time on one thread with given features. Lower bound
+of memory: 8 bytes per feature of a text, and the model. MB are 10⁶ bytes.
 """
 
 from __future__ import annotations
@@ -38,21 +39,21 @@ from megalabel.recipes import from_preset
 
 TOPIC = 50  # labels
 TOPIC_WORDS = 20
-OWN, HEARD = 6, 2  # features of a label, and how many of them a text has for it
-NOISE = 20  # further features of a text
-FURTHER = 4.0  # labels of a text beside its first, in the mean
+OWN, HEARD = 6, 2  # features of a label, and how many of them a text with the label has
+NOISE = 20  # noise features of a text
+FURTHER = 4.0  # mean number of labels of a text besides its first
 HELD_OUT = 10_000
-BLOCK = 50_000  # texts that are made together
+BLOCK = 50_000  # texts that are generated at a time
 
 
 def draws(rng: np.random.Generator, exponent: float, n: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers below n, i as often as (i + 1) to the power -exponent says: int32."""
+    """Random numbers below n, with the probability of i proportional to (i + 1)^(-exponent): int32."""
     sums = np.cumsum(np.arange(1, n + 1) ** -exponent)
     return np.minimum(np.searchsorted(sums, rng.random(shape) * sums[-1]), n - 1).astype(np.int32)
 
 
 def made_up(n: int, n_labels: int, n_features: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Counts (n, V) and labels (n, L), float32 CSR. Labels and features are in no order."""
+    """Counts (n, V) and labels (n, L), float32 CSR, with labels and features in random order."""
     rng = np.random.default_rng(0)
     topics = draws(rng, 0.5, n_features, (-(-n_labels // TOPIC), TOPIC_WORDS))
     topic_of = np.arange(n_labels) // TOPIC  # of labels before they are shuffled
@@ -83,14 +84,14 @@ def made_up(n: int, n_labels: int, n_features: int) -> tuple[sp.csr_matrix, sp.c
 
 
 def _counted(rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]) -> sp.csr_matrix:
-    """How often each column stands in each row."""
+    """The number of occurrences of each column in each row."""
     found = sp.csr_matrix((np.ones(len(rows), dtype=np.float32), (rows, columns)), shape=shape)
     found.sum_duplicates()
     return found
 
 
 def corpus_of(n: int, held: int, n_labels: int, n_features: int) -> Corpus:
-    """n training and `held` test texts as TF-IDF of the training side."""
+    """n training and `held` test texts as TF-IDF with the idf of the training texts."""
     x, labels = made_up(n + held, n_labels, n_features)
     holding = np.bincount(x[:n].indices, minlength=n_features)
     x = weigh(x, (np.log((1 + n) / (1 + holding)) + 1).astype(np.float32))

@@ -1,9 +1,9 @@
-"""Runs in the peers' environment, started by linear.py: PECOS XR-Linear or Omikuji on features made by megalabel.
+"""Runs PECOS XR-Linear or Omikuji on features made by megalabel; started by linear.py in their environment.
 
 python linear_peers.py train|predict pecos|pecos-t01|omikuji-parabel|omikuji-bonsai FOLDER THREADS WIDTH
 
-Needs numpy and scipy, and libpecos or omikuji; prints one line of JSON. The settings are the recorded peers', see
-`metrics/peers.toml`; whatever is not named there is the tool's default.
+Needs numpy and scipy, and libpecos or omikuji; prints one line of JSON. The settings are those of the recorded
+scores, see `metrics/peers.toml`; all others are the defaults of the tool.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LAYOUTS = ("BINARY_SEARCH_CHUNKED", "HASH_CHUNKED")  # PECOS's of its weights; t
 
 
 def batch(x: sp.csr_matrix) -> sp.csr_matrix:
-    """1,000 texts, evenly spaced; all of them where there are fewer."""
+    """1,000 texts, evenly spaced; all texts if there are fewer."""
     n = min(BATCH, x.shape[0])
     return x[np.arange(n) * x.shape[0] // n]
 
@@ -56,7 +56,7 @@ def busy(work: Callable[[], Any], n: int) -> dict[str, float]:
 
 
 def one_by_one(work: Callable[[Any], Any], asked: Sequence[Any], name: str) -> dict[str, float]:
-    """Microseconds of the clock for one query after the other, and the mean of the CPU; some are asked before."""
+    """Wall-clock microseconds of single queries, and the mean CPU time, after some queries to warm up."""
     for query in asked[:WARM]:
         work(query)
     cpu, taken = time.process_time(), []
@@ -70,7 +70,7 @@ def one_by_one(work: Callable[[Any], Any], asked: Sequence[Any], name: str) -> d
 
 
 def megabytes() -> float:
-    """The peak of this process, 10⁶ bytes."""
+    """The peak memory of this process in MB (10⁶ bytes)."""
     return peak() * 1.048576
 
 
@@ -79,7 +79,7 @@ def size_on_disk(folder: Path) -> float:
 
 
 def train_pecos(name: str, folder: Path, threads: int) -> dict[str, Any]:
-    """Three seeds; the label features are made once. CPU seconds are of label features, clustering and solving."""
+    """Trains three seeds on the same label features; CPU seconds include these, clustering and solving."""
     from pecos.xmc import Indexer, LabelEmbeddingFactory
     from pecos.xmc.xlinear.model import XLinearModel
 
@@ -97,7 +97,7 @@ def train_pecos(name: str, folder: Path, threads: int) -> dict[str, Any]:
 
 
 def predict_pecos(name: str, folder: Path, threads: int, width: int) -> dict[str, Any]:
-    """The mean of three models' scores. Times are of the three alone, in the layout that is faster for each."""
+    """Predicts the mean score of three models. Times are those of the models only, in the faster layout."""
     from pecos.utils.smat_util import CsrEnsembler
     from pecos.xmc.xlinear.model import XLinearModel
 
@@ -121,7 +121,7 @@ def _asked(models: Sequence[Any], options: dict[str, int], depth: int, x: sp.csr
 
 
 def train_omikuji(name: str, folder: Path, threads: int) -> dict[str, Any]:
-    """Three trees; reading its file of texts is in no time."""
+    """Trains three trees; times do not include reading the file of texts."""
     from omikuji import Model, _ThreadPoolHandle, ffi, lib
 
     settings = Model.default_hyper_param()
@@ -140,7 +140,7 @@ def train_omikuji(name: str, folder: Path, threads: int) -> dict[str, Any]:
 
 
 def predict_omikuji(name: str, folder: Path, threads: int, width: int) -> dict[str, Any]:
-    """Weights densified as its command line has it. It takes one text at a time; making its arrays is free."""
+    """Predicts one text at a time with densified weights, as its command line; preparing arrays is not timed."""
     from omikuji import Model, ffi, lib
 
     x = sp.load_npz(folder / "tst_x.npz")

@@ -1,4 +1,4 @@
-"""How long the metrics take: a million texts, five predictions each, a million labels.
+"""Time of the metrics for a million texts with five predictions each, and a million labels.
 
 python benchmarks/metrics.py [--texts 1000000] [--labels 1000000] [--no-record]
 """
@@ -23,7 +23,7 @@ from megalabel.types import TopK
 
 
 def planted(n: int, n_labels: int, k: int) -> tuple[TopK, sp.csr_matrix, np.ndarray]:
-    """Predictions of which about a third are right, true labels (5 a text, long tail), propensities."""
+    """Predictions of which about a third are correct, true labels (5 per text, long tail), and propensities."""
     rng = np.random.default_rng(0)
     counts = rng.poisson(5, n)
     rows = np.repeat(np.arange(n), counts)

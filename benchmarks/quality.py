@@ -1,15 +1,15 @@
-"""Accuracy, time and memory of recipes on real data sets, each run a process of its own.
+"""Accuracy, time and memory of recipes on real data sets; each run is a separate process.
 
     python benchmarks/quality.py bundled:wordnet-4k DATA/gutenberg-4k DATA/metamath --encoders small bag
     python benchmarks/quality.py DATA/wordnet --recipe cascadexml --encoders bag
     python benchmarks/quality.py DATA/metamath --encoders bag --then hybrid --seeds 0 1 2 --label "hybrid, bag"
     python benchmarks/quality.py DATA/metamath --recipe linear --label words
 
-Trains with the committed preset of each set and encoder, evaluates on the test side, prints the tables beside
-the recorded peers, and appends rows. Nothing is chosen here: presets were tuned on a validation split.
-Seconds are wall seconds of the whole process, CPU seconds those of user and system, "peak MB" is the peak
-resident size, "state MB" all weights and what the optimizers keep of them (momentum, moments), "head MB" that
-of the head alone, MB being 10⁶ bytes.
+Trains with the committed preset of each data set and encoder, evaluates on the test set, prints tables with the
+recorded scores of other tools, and appends rows. Nothing is selected here: presets were tuned on a validation
+split. Seconds are wall-clock seconds of the whole process, CPU seconds are user and system time, "peak MB" is the
+peak resident size, "state MB" the memory of all weights and optimizer states (momentum, moments), and "head MB"
+that of the head; MB are 10⁶ bytes.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def run(data: str, recipe: str, label: str, options: list[str], seeds: list[int]
 
 
 def set_name(data: str) -> str:
-    """What a data set is called in the rows."""
+    """The name of a data set in the rows."""
     return data.removeprefix("bundled:").rstrip("/").split("/")[-1]
 
 
 def trained(
     data: str, recipe: str, options: list[str], *, keep: Path | None = None, name: str = ""
 ) -> dict[str, float]:
-    """Scores on the test side, seconds and megabytes of one training by the command line."""
+    """Scores on the test set, seconds and megabytes of one training by the command line."""
     with tempfile.TemporaryDirectory() as scratch:
         out = (keep or Path(scratch)) / f"{set_name(data)}-{recipe}-{name}"
         base = [sys.executable, "-m", "megalabel.cli.main"]
@@ -84,7 +84,7 @@ def trained(
 
 
 def last_recall(log: Path) -> dict[str, float]:
-    """The shortlist recall of each level, where the head has any, over the last tenth of the training."""
+    """The shortlist recall of each level, if the head has levels, over the last tenth of the training."""
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     told = [line for line in lines if "recall level 0" in line]
     told = told[-max(len(told) // 10, 1) :] if told else []

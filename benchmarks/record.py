@@ -1,4 +1,4 @@
-"""Appends measured values to results.csv, with the commit, the machine and the versions beside them."""
+"""Appends measured values to results.csv, with commit, machine and versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-# As the command line does, and before torch reads it: threads that spin while they wait measure each other.
+# As in the command line, before torch reads it: threads that spin while waiting would distort the measurements.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 COLUMNS = ("date", "commit", "benchmark", "machine", "versions", "size", "metric", "value", "unit")
@@ -39,7 +39,7 @@ def row(benchmark: str, size: str, metric: str, value: float | str, unit: str, *
 
 
 def commit() -> str:
-    """The short commit, with "+" behind it if the package has changed since; "unknown" outside git."""
+    """The short commit hash, followed by "+" if the package has changed since; "unknown" outside of git."""
     here = Path(__file__).parent
     try:
         name = _git(here, "rev-parse", "--short", "HEAD")
@@ -49,7 +49,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """The processor's name and how many cores this process may use."""
+    """The name of the processor and the number of cores that this process may use."""
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -62,7 +62,7 @@ def machine() -> str:
 
 
 def versions() -> str:
-    """Python and the packages whose speed this is."""
+    """The versions of Python and of the measured packages."""
     found = [f"python {platform.python_version()}"]
     for package in ("torch", "numpy", "numba"):
         try:

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def recorded(name: str) -> list[tuple[str, dict[str, float]]]:
-    """Tools and their values on a data set, best P@1 first; none where nothing was recorded.
+    """Tools and their values on a data set, best P@1 first; empty if nothing was recorded.
 
     Metrics are in percent, costs as in `megalabel.metrics.table.COSTS`.
     """

@@ -1,30 +1,32 @@
-"""How fast and how large a training step of labels with few inputs each is, beside its floor and the dense head.
+"""Time and memory of a training step of the sparse head, compared with a lower bound and with the dense head.
 
 python benchmarks/sparse_head.py [--labels 670091] [--rounds N] [--no-obvious] [--no-record]
 
-A step: embeddings (B, D) in, the loss's gradient by them out, weights (L, F) updated. `SparseHead` around
-`kernels/fan_in/fixed_fan_in.py`, its loss's value not asked for; B = 64, D = 768, F = 32, two threads.
+A step computes the gradient of the loss with respect to embeddings (B, D), and updates weights (L, F). The head is
+`SparseHead` with `kernels/fan_in/fixed_fan_in.py`, without the value of the loss; B = 64, D = 768, F = 32, two
+threads.
 
-The floor: 6·B·L·F operations (logits, both gradients), 8.2 GFLOP at L = 670,091, at 80 GFLOP/s, the rate stated
-for two cores with AVX2 on gathered inputs: 0.103 s, on any machine. Two more floors are measured in the same
-run, of which the larger holds: "arithmetic", the same operations at the rate of a large torch.mm, and "traffic",
-weights, biases and what the rule keeps read and written once and inputs read once, at the rate of a large copy
-or multiplication in place.
+The lower bound ("floor"): 6·B·L·F operations (logits, both gradients), 8.2 GFLOP at L = 670,091, at 80 GFLOP/s, a
+rate assumed for gathered inputs on two cores with AVX2: 0.103 s, on any machine. Two more bounds are measured in
+the same run, of which the larger one applies: "arithmetic", the same operations at the rate of a large torch.mm,
+and "traffic": weights, biases and optimizer state read and written once and inputs read once, at the rate of a
+large copy or in-place multiplication.
 
-"trained": small weights and biases of -1.2, so that the squared hinge leaves about one pair of text and label in
-3,000 a gradient and 98% of the labels end after their logits. "dense head": `DenseHead`, momentum 0.9, BCE.
-"obvious": PyTorch by a few thousand labels at a time, (x[:, inputs] * weight).sum(-1) + bias, BCE on dense float
-targets, backward, then torch.optim.SGD(momentum=0.9); one step in a process of its own, as it takes so long. "of
-ours" is a way's time over that of "SGD with momentum, BCE".
+"trained": small weights and biases of -1.2, so that under the squared hinge loss about one pair of text and label
+in 3,000 has a gradient, and 98% of the labels need no backward pass. "dense head": `DenseHead`, momentum 0.9, BCE.
+"obvious": straightforward PyTorch with a few thousand labels at a time, (x[:, inputs] * weight).sum(-1) + bias,
+BCE on dense float targets, backward pass, then torch.optim.SGD(momentum=0.9); a single step in a separate process,
+as it takes very long. "of ours" is the time relative to "SGD with momentum, BCE".
 
-Expected before the first run, on two cores with AVX-512 and after a try by hand (0.08 s, 0.05 s for groups of
-32, 0.80 s for the dense head): 0.8 of the floor with and without momentum; AdamW up to 1.1, for its divisions,
-roots and twice the traffic; squared hinge a tenth less; trained 0.5; the obvious way some hundred times slower,
-as the gradient of its gather adds numbers one by one. Memory within 5% of the formula in
+Expected before the first run, on two cores with AVX-512 and after a preliminary measurement (0.08 s, 0.05 s for
+groups of 32, 0.80 s for the dense head): 0.8 of the floor with and without momentum; AdamW up to 1.1, for its
+divisions, roots and twice the traffic; squared hinge a tenth less; trained 0.5; "obvious" about a hundred times
+slower, as the backward pass of its gather adds numbers one by one. Memory within 5% of the formula in
 `kernels/fan_in/fixed_fan_in.py`.
 
-Ways take turns within each round, so a busy machine slows all alike; ratios are of medians. Memory: the peak
-resident size of a process of its own, less what it was after imports and a step on a few labels.
+All implementations take turns within each round, so that other load on the machine slows all of them equally;
+ratios are those of medians. Memory is the peak resident size of a separate process, minus its size after imports
+and a step on a few labels.
 """
 
 from __future__ import annotations
@@ -134,7 +136,7 @@ def stated(n_labels: int, group: int, kept: int) -> float:
 
 
 def best(step: Step, rounds: int = 7) -> float:
-    """Seconds of the fastest round: of a floor, the lowest that was seen."""
+    """Seconds of the fastest round, as the measurement of a lower bound."""
     step()
     taken = []
     for _ in range(rounds):
@@ -145,7 +147,7 @@ def best(step: Step, rounds: int = 7) -> float:
 
 
 def machine_rates() -> tuple[float, float]:
-    """Operations a second of a large product, and bytes a second read and written."""
+    """Operations per second of a large matrix product, and bytes read and written per second."""
     n = 2048
     a, b, c = torch.randn(n, n), torch.randn(n, n), torch.empty(n, n)
     product = best(lambda: torch.mm(a, b, out=c))
@@ -155,13 +157,13 @@ def machine_rates() -> tuple[float, float]:
 
 
 def times(n_labels: int, rounds: int) -> dict[str, float]:
-    """Median seconds of a step of each way but the obvious one, all taking turns."""
+    """Median seconds of a step of each implementation except "obvious", measured in alternation."""
     steps = {name: make(n_labels) for name, make in WAYS.items() if name != "obvious"}
     return taking_turns(steps, rounds)
 
 
 def memory_here(name: str, n_labels: int) -> None:
-    """Prints the peak of a few steps over a baseline, and seconds of the last; runs in a process of its own."""
+    """Prints the peak of a few steps above a baseline and the time of the last; runs in a separate process."""
     WAYS[name](512)()
     before = peak_of_this_process()
     step, taken = WAYS[name](n_labels), 0.0

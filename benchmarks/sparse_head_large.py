@@ -1,11 +1,11 @@
-"""How long 50 steps of a sparse head of three million labels take, rewirings included, and how much memory.
+"""Time and memory of 50 steps of a sparse head with three million labels, including rewirings.
 
 python benchmarks/sparse_head_large.py [--labels 3000000] [--threads 2] [--no-record]
 
-AdamW on the squared hinge, F = 32, D = 768, new embeddings and positives of 64 texts (labels by Zipf's law) each
-time, a fifth of the connections exchanged after steps 10, 20 and 30. Expected: five times the step at 670,091
-labels (`sparse_head.py`), and memory above the formula of `fan_in/fixed_fan_in.py` by the choice of connections,
-a byte for each of L·F, 7%.
+AdamW with the squared hinge loss, F = 32, D = 768, new embeddings and positives of 64 texts (labels by Zipf's law)
+in each step; a fifth of the connections is replaced after steps 10, 20 and 30. Expected: five times the time of a
+step at 670,091 labels (`sparse_head.py`), and 7% more memory than the formula of `fan_in/fixed_fan_in.py`, as
+pruning takes one byte for each of L·F connections.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WAY = f"{STEPS} steps, AdamW, squared hinge, rewired"
 
 
 def train(n_labels: int) -> list[float]:
-    """Seconds of each of 50 steps, rewirings included; making the data is not."""
+    """Seconds of each of 50 steps, including rewirings but not the generation of the data."""
     rewiring = Rewiring(every=10, until=33, prune="fraction", prune_fraction=0.2)
     head = SparseHead(n_labels, DIM, fan_in=FAN_IN, rewiring=rewiring, loss_every=10**9)
     optimizer = FusedAdam(head, lr=1e-3)

@@ -1,9 +1,9 @@
-"""Steps of the benchmarks at sizes of milliseconds to seconds, which `against.py` compares between two checkouts.
+"""Steps of the benchmarks that take milliseconds to seconds, which `against.py` compares between two checkouts.
 
     python benchmarks/steps.py dense_head
 
-It reads names of steps, one a line, and answers each with the CPU seconds that the step took; the first line that
-it writes holds all names. Each checkout runs its own copy, so a change of an interface needs a change here.
+Reads names of steps, one per line, and prints the CPU seconds of each step; the first line of its output lists all
+names. Each checkout runs its own copy of this file, so that it must follow changes of the interfaces.
 """
 
 from __future__ import annotations

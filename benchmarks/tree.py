@@ -1,10 +1,10 @@
-"""How long a label tree takes: walks, smoothing and clustering, the last beside PECOS's and Omikuji's own.
+"""Time of building a label tree: walks, smoothing and clustering, the last compared with PECOS and Omikuji.
 
 python benchmarks/tree.py [--labels 670000] [--peers PYTHON] [--only cluster] [--no-record]
 
-Everything is made up here: topics of 50 labels; half of a label's features come from its topic's words, half
-from all words by Zipf's law. Each contender runs in a process of its own on the same arrays, one after the
-other. `--peers` names the Python of an environment with libpecos and omikuji; without it only our part runs.
+The data are synthetic: topics of 50 labels; half of the features of a label are from the words of its topic, half
+from all words by Zipf's law. Each tool runs in a separate process on the same arrays, one after the other.
+`--peers` is the Python of an environment with libpecos and omikuji; without it only megalabel runs.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ TOPIC = 50
 
 
 def planted_features(n: int, per_label: int, n_words: int, seed: int = 0) -> sp.csr_matrix:
-    """(n, n_words) float32, `per_label` features a label, values like tf-idf, labels and words in no order."""
+    """(n, n_words) float32, `per_label` features per label, TF-IDF-like values, randomly ordered."""
     rng = np.random.default_rng(seed)
     zipf = np.cumsum(1 / np.arange(1, n_words + 1))
-    name = rng.permutation(n_words).astype(np.int32)  # of the word of each rank
+    name = rng.permutation(n_words).astype(np.int32)  # the word of each rank
     topics = rng.integers(0, n_words, (max(1, n // TOPIC), 4 * per_label))
-    drawn = per_label // 2 + 1 + per_label // 4  # more than are kept, as some come twice
+    drawn = per_label // 2 + 1 + per_label // 4  # more than are kept, as there are duplicates
     parts = []
     for first in range(0, n, 20_000):
         m = min(20_000, n - first)
@@ -47,7 +47,7 @@ def planted_features(n: int, per_label: int, n_words: int, seed: int = 0) -> sp.
         common = np.searchsorted(zipf, rng.random((m, drawn)) * zipf[-1])
         ranks = np.sort(np.concatenate([own, common], axis=1), axis=1)
         chance = rng.random(ranks.shape)
-        chance[:, 1:][ranks[:, 1:] == ranks[:, :-1]] = 2  # never the second time
+        chance[:, 1:][ranks[:, 1:] == ranks[:, :-1]] = 2  # excludes duplicates
         kept = (chance <= np.partition(chance, per_label - 1)[:, per_label - 1 : per_label]) & (chance < 2)
         ranks = ranks[kept]
         values = (rng.exponential(1, len(ranks)) + 0.1) * np.log(2 + ranks)
@@ -58,7 +58,7 @@ def planted_features(n: int, per_label: int, n_words: int, seed: int = 0) -> sp.
 
 
 def planted_texts(n: int, n_labels: int, per_text: float, seed: int = 1) -> sp.csr_matrix:
-    """(n, n_labels): a text's labels are neighbors of its first or, as often, drawn from a long tail."""
+    """(n, n_labels): labels of a text are neighbors of its first label or, equally often, from a long tail."""
     rng = np.random.default_rng(seed)
     counts = 1 + rng.poisson(per_text - 1, n)
     tail = np.cumsum(np.arange(1, n_labels + 1) ** -0.6)
@@ -86,7 +86,7 @@ def mean_similarity(x: sp.csr_matrix, leaf: np.ndarray) -> float:
 
 
 def ours(folder: Path, depths: list[int]) -> dict[str, object]:
-    """What the child process measures; compiling is not in the time."""
+    """The measurements of the child process, without compilation."""
     x = features(folder)
     with dispatch.use("cpu"):
         balanced_tree(x[:3000], [8])
@@ -101,7 +101,7 @@ def ours(folder: Path, depths: list[int]) -> dict[str, object]:
 
 
 def graph(folder: Path, texts: int, per_text: float, hops: int, keep: int) -> list[dict[str, object]]:
-    """Walks, smoothing and cutting down, each with the bytes that must move."""
+    """Walks, smoothing and pruning, each with the bytes that have to be read and written."""
     x = features(folder)
     labels = planted_texts(texts, x.shape[0], per_text)
     with dispatch.use("cpu"):
@@ -131,7 +131,7 @@ def graph(folder: Path, texts: int, per_text: float, hops: int, keep: int) -> li
 
 
 def read_rate() -> float:
-    """Bytes a second that all cores together read, from a sum over 512 MiB."""
+    """Bytes per second that all cores read together, measured by a sum over 512 MiB."""
     block, best = torch.ones(128 << 20), np.inf
     for _ in range(4):
         start = time.perf_counter()
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))  # as many as the peers are told to use
+        torch.set_num_threads(len(os.sched_getaffinity(0)))  # as many as the other tools use
         job, folder = options.child
         if job == "ours":
             print(json.dumps(ours(Path(folder), options.depths)))

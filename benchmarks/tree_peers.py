@@ -1,4 +1,4 @@
-"""Runs in the peers' environment, started by tree.py: PECOS's or Omikuji's clustering of the same features.
+"""Runs the clustering of PECOS or Omikuji on the same features; started by tree.py in their environment.
 
 python tree_peers.py pecos|omikuji FOLDER DEPTH CORES
 
@@ -27,7 +27,7 @@ def features(folder: Path) -> sp.csr_matrix:
 
 
 def peak() -> float:
-    """The most memory that this program has held so far, MiB: what getrusage says begins with the parent's."""
+    """The peak memory of this program in MiB; getrusage would include that of the parent process."""
     status = Path("/proc/self/status")
     if not status.exists():
         return math.nan
@@ -41,7 +41,7 @@ def cpu() -> float:
 
 
 def pecos(folder: Path, depth: int, cores: int) -> dict[str, object]:
-    """HierarchicalKMeans as it comes: balanced spherical 2-means, up to 20 rounds a node, no sampling."""
+    """HierarchicalKMeans with defaults: balanced spherical 2-means, up to 20 rounds per node, no sampling."""
     from pecos.xmc.base import HierarchicalKMeans
 
     x = features(folder)
@@ -61,11 +61,11 @@ def pecos(folder: Path, depth: int, cores: int) -> dict[str, object]:
 
 
 def omikuji(folder: Path, depth: int, cores: int) -> dict[str, object]:
-    """A Parabel tree over texts that are the label features, one text a label, with one round of its solver.
+    """A Parabel tree over texts that are the label features, one text per label, with one round of its solver.
 
-    Omikuji has no way to its clustering alone (`tree_structure_only` panics in 0.5.1 and 0.5.2). The time is
-    from its log's "Start training forest" to "Model training complete": clustering, handing texts to nodes and
-    one round of each node's classifiers; reading the texts and the label centroids are left out.
+    Omikuji cannot run its clustering alone (`tree_structure_only` panics in 0.5.1 and 0.5.2). The time is that
+    from "Start training forest" to "Model training complete" in its log: clustering, assigning texts to nodes and
+    one round of each node's classifiers, without reading the texts and computing the label centroids.
     """
     x = features(folder)
     n, path = x.shape[0], folder / "omikuji.txt"
@@ -78,7 +78,7 @@ def omikuji(folder: Path, depth: int, cores: int) -> dict[str, object]:
     del x
     log = folder / "omikuji.log"
     real = os.dup(1)
-    os.dup2(os.open(log, os.O_CREAT | os.O_WRONLY), 1)  # its log goes to the process's own standard output
+    os.dup2(os.open(log, os.O_CREAT | os.O_WRONLY), 1)  # its log is written to standard output
     from omikuji import Model, _ThreadPoolHandle, ffi, lib
 
     settings = Model.default_hyper_param()
@@ -102,7 +102,7 @@ def omikuji(folder: Path, depth: int, cores: int) -> dict[str, object]:
     return {
         "who": f"omikuji {version('omikuji')}",
         "seconds": took.total_seconds(),
-        "cpu": busy,  # with the centroids
+        "cpu": busy,  # includes the centroids
         "before": before,
         "peak": peak(),
     }

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 SETS = ("wordnet-4k", "gutenberg-4k", "gutenberg-full", "metamath", "yso-finna-en", "wordnet", "debian-deps")
 COLUMNS = ("P@1", "P@3", "P@5", "PSP@1", "PSP@3", "PSP@5", "train s", "peak MB")
-HEAD_COLUMNS = (  # what the column is called, the metric's name, a factor
-    ("ms a step", "step", 1.0),
-    ("% of its products' speed", "speed", 100.0),
+HEAD_COLUMNS = (  # the name of the column, the name of the metric, a factor
+    ("ms per step", "step", 1.0),
+    ("% of the speed of its products", "speed", 100.0),
     ("times the usual speed", "speed-up", 1.0),
     ("peak MB", "peak memory", 1.0),
     ("% of the usual memory", "memory share", 100.0),
 )
 CASCADE_COLUMNS = (
-    ("ms a step", "step", 1.0),
+    ("ms per step", "step", 1.0),
     ("times the first row's", "of the smallest", 1.0),
     ("thousand rows touched", "rows", 1e-3),
     ("peak MB", "peak memory", 1.0),
@@ -30,10 +30,10 @@ BEAM_COLUMNS = (
     ("% of the best 10", "R@10", 1.0),
     ("texts/s in batches", "batched", 1.0),
 )
-# Seconds of the processor, not of the clock: these runs shared the machine with others.
+# CPU seconds, not wall-clock seconds, since these runs shared the machine with others.
 FAN_IN_COLUMNS = ("P@1", "P@5", "PSP@1", "PSP@5", "train CPU s", "peak MB", "head MB")
 SPARSE_COLUMNS = (
-    ("ms a step", "step", 1.0),
+    ("ms per step", "step", 1.0),
     ("times the floor", "of the floor", 1.0),
     ("times SGD with momentum, BCE", "of ours", 1.0),
     ("peak MB", "peak memory", 1.0),
@@ -43,6 +43,6 @@ LINEAR_COSTS = ("solve CPU s", "features CPU s", "predict CPU s/1k", "one query 
 LINEAR_COLUMNS = tuple((name, name, 1.0) for name in (*COLUMNS[:6], *LINEAR_COSTS))
 LARGE_COLUMNS = (
     ("min", "train s", 1 / 60), ("CPU min", "train CPU s", 1 / 60), ("peak GB", "peak MB", 1e-3),
-    ("model GB", "model MB", 1e-3), ("P@1", "P@1", 1.0), ("median µs a query", "one query µs", 1.0),
-    ("99% µs", "one query 99% µs", 1.0), ("CPU ms a text in batches", "predict CPU s/1k", 1.0),
+    ("model GB", "model MB", 1e-3), ("P@1", "P@1", 1.0), ("median µs per query", "one query µs", 1.0),
+    ("99% µs", "one query 99% µs", 1.0), ("CPU ms per text in batches", "predict CPU s/1k", 1.0),
 )  # fmt: skip

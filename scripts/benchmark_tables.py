@@ -26,7 +26,7 @@ from benchmark_columns import (  # noqa: E402
 )
 from recorded import recorded  # noqa: E402
 
-PEERS = 3  # best recorded peers shown for each set
+PEERS = 3  # number of best recorded tools shown per data set
 
 
 def rows(benchmark: str) -> dict[str, dict[str, tuple[str, dict[str, str]]]]:
@@ -65,7 +65,7 @@ def quality() -> str:
 
 
 def dense_head() -> str:
-    """One line for each size and way: metrics are called "way: what"."""
+    """One row per size and implementation; metrics are named "implementation: metric"."""
     lines = []
     for size, values in rows("dense_head").items():
         ways = list(dict.fromkeys(metric.rpartition(": ")[0] for metric in values))
@@ -75,7 +75,7 @@ def dense_head() -> str:
 
 
 def cascade() -> str:
-    """One line for each number of labels, optimizer and way: metrics are called "way: what"."""
+    """One row per number of labels, optimizer and implementation; metrics are named "implementation: metric"."""
     lines = []
     for size, values in rows("cascade").items():
         for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
@@ -87,7 +87,7 @@ def cascade() -> str:
 
 
 def tree() -> str:
-    """One line for each step and contender: metrics are called "what, measure"."""
+    """One row per step and tool; metrics are named "step, metric"."""
     lines = []
     for size, values in rows("tree").items():
         for what in dict.fromkeys(metric.rpartition(", ")[0] for metric in values):
@@ -97,7 +97,7 @@ def tree() -> str:
 
 
 def beam() -> str:
-    """One line a beam."""
+    """One row per beam size."""
     lines = [(size.split()[-1], _cells(values, BEAM_COLUMNS, "")) for size, values in rows("beam").items()]
     return _table(lines, BEAM_COLUMNS, "beam")
 
@@ -115,7 +115,7 @@ def scripts() -> str:
 
 
 def sparse_head() -> str:
-    """One line for each size and way: metrics are called "way: what"."""
+    """One row per size and implementation; metrics are named "implementation: metric"."""
     lines = []
     for size, values in rows("sparse_head").items():
         for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
@@ -125,7 +125,7 @@ def sparse_head() -> str:
 
 
 def fan_in() -> str:
-    """A table for each data set; scores of several seeds with their standard deviation."""
+    """One table per data set; scores of several seeds with their standard deviation."""
     parts = []
     measured = rows("fan_in")
     for name in dict.fromkeys(size.split()[0] for size in measured):
@@ -146,7 +146,7 @@ def fan_in() -> str:
 
 
 def linear() -> str:
-    """A table for each data set, a line for each contender."""
+    """One table per data set, with one row per tool."""
     parts = []
     for name in SETS:
         own = {size.partition(" ")[2]: v for size, v in rows("linear").items() if size.split()[0] == name}
@@ -160,7 +160,7 @@ def linear() -> str:
 
 
 def linear_large() -> str:
-    """One line for each size and number of trees."""
+    """One row per size and number of trees."""
     lines = []
     for size, values in rows("linear_large").items():
         facts = dict(part.split("=") for part in size.split())
@@ -170,17 +170,17 @@ def linear_large() -> str:
 
 
 def head_time() -> str:
-    """A sentence for each data set."""
+    """One sentence per data set."""
     told = []
     for size, values in rows("head_time").items():
         seconds = {metric.partition(": ")[0]: v[0] for metric, v in values.items() if metric.endswith(": head")}
         recall = [float(v[0]) for metric, v in values.items() if ": recall level" in metric]
         (dense, of_dense), (other, of_other) = seconds.items()
+        recall_by_level = ", ".join(f"{value:.1f}%" for value in recall)
         told.append(
-            f"{size.split()[0]}, {size.split()[2]} epochs with the {size.split()[1]}: the head of {other} takes "
-            f"{float(of_other):.0f} s, that of {dense} {float(of_dense):.0f} s, "
-            f"a share of {float(values['share'][0]):.0%}; "
-            f"shortlist recall by level {', '.join(f'{value:.1f}%' for value in recall)}."
+            f"{size.split()[0]}, {size.split()[2]} epochs with the encoder {size.split()[1]}: "
+            f"the head of {other} takes {float(of_other):.0f} s, {float(values['share'][0]):.0%} of the "
+            f"{float(of_dense):.0f} s of the head of {dense}; its shortlist recall by level is {recall_by_level}."
         )
     return "\n".join([*told, "", origin("head_time")])
 
@@ -203,7 +203,7 @@ def _short(value: float) -> str:
 
 
 def origin(*benchmarks: str) -> str:
-    """When, on which machine, and of which commits the rows are."""
+    """The date, commits and machine of the rows."""
     commits: dict[tuple[str, str], set[str]] = {}
     for benchmark in benchmarks:
         for metrics in rows(benchmark).values():

@@ -30,11 +30,10 @@ def build_tree(
 ) -> LabelTree:
     """Builds the label tree of a corpus from its training texts, as CascadeXML does (arXiv 2211.00640).
 
-    The same arguments make the same tree with any number of threads.
+    The result does not depend on the number of threads.
 
     Args:
-        data: the corpus. BagOfWords of words are used as the features of their texts, and need no settings of
-            words.
+        data: the corpus. Bags of words are used directly as features of the texts, without the settings of words.
         rows: (n,) integers, the training texts to use, such as those not held out for validation. Default: all.
         say: a function that takes one line of text per step, such as `print`.
         settings: the fields of `TreeSettings` by name, such as depths=(8, 11); default: its defaults.
@@ -72,8 +71,8 @@ def check_fits(tree: LabelTree, data: Corpus) -> None:
     """Raises SettingError unless the tree is over the labels of the corpus.
 
     A tree of `build_tree` holds a hash of its label texts; of other trees only the number of labels is compared.
-    Where one of the two has ids for names, as a bag of words beside the raw texts of the same data set, the labels
-    are the same if each has as many training texts in both.
+    If one of the two has ids instead of names, such as a bag of words of the same data set, the labels are
+    compared by their numbers of training texts.
     """
     of = f" of {tree.built['data']}" if "data" in tree.built else ""
     if tree.n_labels != data.n_labels:

@@ -25,12 +25,12 @@ _MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 def read_groups(path: str | Path, corpus: Corpus) -> np.ndarray:
     """The cluster of each label of a corpus: (L,) int64, from 0, without empty clusters.
 
-    Labels of the file are names of the corpus or, where they are none, ids. Labels of the file that the corpus
-    lacks are left out. A label without a group and without training texts goes to the smallest group.
+    Labels in the file are names of labels of the corpus or, if most of them are not, ids. Labels that the corpus
+    does not have are ignored. A label without a group and without training texts goes to the smallest group.
 
     Raises:
         SettingError: there is no such file.
-        DataError: it is no such array, has a label in two groups, or lacks a label that has training texts.
+        DataError: the file holds no such array, has a label in two groups, or lacks a label with training texts.
     """
     path = Path(path)
     if not path.is_file():
@@ -125,7 +125,7 @@ def _label(value: Any) -> str:
 
 
 class _Dtype:
-    """Stands for numpy's dtype in the pickle: its code, such as `<U5`."""
+    """Replaces numpy's dtype in the pickle; holds its code, such as `<U5`."""
 
     def __init__(self, code: str = "", *_: Any) -> None:
         self.code, self.order = str(code), "|"
@@ -142,7 +142,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands for a numpy array in the pickle."""
+    """Replaces a numpy array in the pickle."""
 
     state: Any = ()
 
@@ -190,15 +190,15 @@ _STAND_INS: dict[str, Any] = {"_reconstruct": _Array, "ndarray": _Array, "dtype"
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes stand-ins of arrays; refuses every other class and function."""
+    """Unpickles arrays as instances of the replacement classes above; rejects all other classes and functions."""
 
     def __init__(self, file: BinaryIO) -> None:
         super().__init__(file, encoding="latin1")
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in for a name of numpy."""
+        """The replacement for a name of numpy; raises UnpicklingError for any other name."""
         if module in _MODULES and name in _STAND_INS:
             return _STAND_INS[name]
         if (module, name) == ("_codecs", "encode"):
             return _encode
-        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not read")
+        raise pickle.UnpicklingError(f"it refers to {module}.{name}, which is not allowed")

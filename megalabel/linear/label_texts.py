@@ -9,7 +9,7 @@ from megalabel.errors import DataError
 from megalabel.kernels.sparse.sparse_rows import product_keep_largest
 
 SAMPLE = 4096  # texts in the sample
-MOST_SIMILAR = 4  # one in so many of the sample is used: the texts most similar to a label text
+MOST_SIMILAR = 4  # a quarter of the sample is used: the texts most similar to a label text
 MIN_PRECISION = 0.1  # the fraction of these that must have the label
 
 
@@ -30,8 +30,7 @@ def label_text_precision(
 
     Returns:
         A number from 0 to 1: of the quarter of a sample of texts that are most similar to a label text, the
-            fraction
-        that has this label; 0 if no text is similar to any.
+        fraction that has this label; 0 if no text is similar to any label text.
 
     Raises:
         DataError: the shapes of the matrices do not fit each other.

@@ -17,11 +17,11 @@ from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.words import END, TokenPattern, split_words
 from megalabel.linear.label_texts import MIN_PRECISION, add_label_text_rows, label_text_precision
 
-CHAR_NGRAMS = 3, 5  # the least and the largest length of character n-grams
+CHAR_NGRAMS = 3, 5  # minimum and maximum length of character n-grams
 SAMPLE = 10_000  # texts whose words are counted
-ALONE_SAMPLE, ALONE_READ = 4_000, 1_000  # texts, evenly spaced, and characters of each that are compared
-FEWEST = 100  # texts that say something about how often words repeat
-MANY_ALONE = 0.1  # fraction of texts of words of their own from which on character n-grams are used
+ALONE_SAMPLE, ALONE_READ = 4_000, 1_000  # texts, evenly spaced, and characters per text that are compared
+FEWEST = 100  # minimum number of texts to judge how often words repeat
+MANY_ALONE = 0.1  # minimum fraction of texts with mostly unique words for character n-grams to be used
 
 
 class TrainingRows(NamedTuple):
@@ -31,7 +31,7 @@ class TrainingRows(NamedTuple):
         text: the vocabulary of the features.
         x: (N, V) float32 CSR.
         labels: (N, L) CSR.
-        label_text_rows: (n,) int64, the labels whose texts are rows.
+        label_text_rows: (n,) int64, the labels whose label texts are rows.
     """
 
     text: SparseText
@@ -115,7 +115,7 @@ class WordFeatureOptions:
         return self.char_ngrams == "yes"
 
     def _short_enough(self, texts: Texts) -> bool:
-        """Whether the median of the texts (of a sample of the first) is short enough for character n-grams."""
+        """Whether the median length, in a sample of the first texts, is small enough for character n-grams."""
         if not self.char_ngrams_max_words:
             return True
         return float(np.median([len(text.split()) for text in texts[:SAMPLE]])) <= self.char_ngrams_max_words
@@ -132,10 +132,10 @@ class WordFeatureOptions:
 
 
 def texts_of_own_words(texts: Texts, pattern: TokenPattern) -> float:
-    """The fraction of the texts (of a sample, evenly spaced) more than half of whose words occur in no other text.
+    """The fraction of texts, in an evenly spaced sample, more than half of whose words occur in no other text.
 
-    In a script without blanks between words it is large, since what counts as a word is a sentence. Texts without
-    words do not count, and of fewer than 100 texts nothing can be said: 0.
+    In scripts without spaces between words it is large, since a "word" is a whole sentence. Texts without words
+    are not counted. The result is 0 for fewer than 100 texts, which are too few to judge.
     """
     if len(texts) < FEWEST:
         return 0.0

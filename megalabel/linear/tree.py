@@ -45,10 +45,11 @@ def solve_tree(
         further: (N, L) CSR, above 0 where a text is an additional negative for a label and its siblings: the wrong
             labels of a shortlist of the text ("matcher-aware" negatives).
         c: C, the weight of the squared hinge loss against ½‖w‖².
-        tol, max_iter: when the solver stops; see `descend`.
+        tol, max_iter: the stopping criteria of the solver; see `descend`.
         prune_below: weights below this in absolute value are dropped.
         beam_size: the number of nodes per level that a prediction keeps.
-        post_processor: how the score z of a node becomes its probability; see `kernels/linear/sparse_beam.py`.
+        post_processor: the function from the score z of a node to its probability; see
+            `kernels/linear/sparse_beam.py`.
         seed: seeds the order in which the solver visits texts.
 
     Raises:

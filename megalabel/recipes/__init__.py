@@ -1,4 +1,4 @@
-"""One file per paper: a file here that defines a recipe of its own name is found by that name.
+"""Recipes, one file per paper; `get` finds a recipe by the name of its file.
 
 Recipes of other packages are found by their address, "package.module:function", or by the name under which the
 package declares them in the entry-point group `megalabel.recipes`.

@@ -1,10 +1,10 @@
-"""CascadeXML: one encoder, one label tree, and a classifier for each level of it, all trained at once.
+"""CascadeXML: one encoder and a label tree with a classifier per level, all trained jointly.
 
 Kharbanda et al., "CascadeXML: Rethinking Transformers for End-to-end Multi-resolution Training in Extreme
 Multi-label Classification", NeurIPS 2022. Coarse levels of the tree read middle layers of the encoder, the labels
-its last one; each level scores only the children of the clusters that the level above ranks best, so that the
-cost of a step depends on the number of candidates, not of labels. The loss is a mean over each level's candidates.
-Labels are clustered beforehand by the words of their texts, smoothed over labels that occur together.
+read the last one; each level scores only the children of the clusters that the level above ranks best, so that the
+cost of a step depends on the number of candidates, not of labels. The loss is a mean over the candidates of each
+level. Labels are clustered before training by the words of their texts, smoothed over labels that occur together.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, PhaseOptions):
 
 @recipe
 def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
-    """A cascade down a label tree, each level on its own encoder layer (NeurIPS 2022)."""
+    """One classifier per level of a label tree, each reading its own encoder layer (NeurIPS 2022)."""
     import torch
 
     from megalabel.encoders.readout import Readout, check_enough_layers, readout_per_level

@@ -1,4 +1,4 @@
-"""DEXML: texts and label texts through one encoder, trained with the decoupled softmax.
+"""DEXML: one encoder for texts and label texts, trained with the decoupled softmax.
 
 Gupta et al., "Dual-Encoders for Extreme Multi-Label Classification", ICLR 2024. The score of a label is an inner
 product of unit vectors. There are no weights per label, so new labels need only their texts. In the loss each
@@ -48,12 +48,12 @@ class DEXML(DropoutOptions, PoolingOptions, WarmupOptions, EncoderTrainingOption
         super().__post_init__()
         if self.hard_negatives and not self.negatives:
             found = f"hard_negatives = {self.hard_negatives} where all labels are scored"
-            raise conflict("hard_negatives", found, "negatives of 1 or more beside hard negatives")
+            raise conflict("hard_negatives", found, "negatives of 1 or more together with hard negatives")
 
 
 @recipe
 def dexml(corpus: Corpus, options: DEXML) -> Recipe:
-    """Texts and label texts through one encoder, with the decoupled softmax (ICLR 2024)."""
+    """One encoder for texts and label texts, with the decoupled softmax (ICLR 2024)."""
     import torch
 
     from megalabel.encoders.labels import LabelTexts
@@ -83,7 +83,7 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
     optimizers = Optimizers(
         encoder=shared.encoder_optimizer(encoder, options), tokens=shared.token_optimizer(encoder, options)
     )
-    parts = options.accumulation_steps  # of the encoder alone: the loss sees the whole batch
+    parts = options.accumulation_steps  # for the encoder only: the loss is computed on the whole batch
     return Recipe(
         corpus, encoder, head, batches, optimizers, schedule,
         **{**shared.run_fields(options, held), "accumulation_steps": 1},

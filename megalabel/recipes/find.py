@@ -1,4 +1,4 @@
-"""Recipes by name or address: those of megalabel, and those of packages that the user trusts."""
+"""Finds recipes by name or address: those of megalabel, and those of packages that the user trusts."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
     from megalabel.training.recipe import RecipeFunction
 
-GROUP = "megalabel.recipes"  # of entry points
+GROUP = "megalabel.recipes"  # group of entry points
 
 
 class Listed(NamedTuple):
-    """A recipe in a list.
+    """A recipe in the list of `listed`.
 
-    name: by which `get` finds it.
-    what: one sentence on it, or why it cannot be loaded.
-    function: the recipe; None where it is broken, or of a package that is not trusted.
+    name: the name under which `get` finds it.
+    what: a one-line description, or the reason why it cannot be loaded.
+    function: the recipe; None if it cannot be loaded or its package is not trusted.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Listed(NamedTuple):
 
 @functools.cache
 def names() -> list[str]:
-    """The recipes of megalabel: the modules of this package that define a recipe of their own name."""
+    """The names of megalabel's recipes: the modules of this package that define a recipe of the same name."""
     found = []
     for path in sorted(Path(__file__).parent.glob("*.py")):
         name = path.stem
@@ -46,12 +46,12 @@ def names() -> list[str]:
 
 
 def declared() -> dict[str, EntryPoint]:
-    """The recipes that installed packages declare, by name; nothing of them is imported."""
+    """The entry points of recipes in installed packages, by name; nothing is imported."""
     return {point.name: point for point in entry_points(group=GROUP) if point.name not in names()}
 
 
 def listed() -> list[Listed]:
-    """Every recipe that can be found by a name; a broken one says what is wrong with it."""
+    """All recipes that have a name; those that cannot be loaded are listed with the reason."""
     found = []
     for name in [*names(), *declared()]:
         try:
@@ -67,11 +67,12 @@ def get(name: str, *, trust: Sequence[str] = ()) -> RecipeFunction[Any, Any]:
     """The recipe with a name such as "renee", or with an address such as "my_package.my_module:my_recipe".
 
     Args:
-        name: of a recipe of megalabel, of an entry point of the group `megalabel.recipes`, or an address.
-        trust: packages beside megalabel that may be imported.
+        name: the name of a recipe of megalabel or of an entry point of the group `megalabel.recipes`, or an
+            address.
+        trust: packages besides megalabel that may be imported.
 
     Raises:
-        SettingError: there is no such recipe, or it is of a package that is not trusted.
+        SettingError: there is no such recipe, or its package is not trusted.
     """
     with trusting(trust):
         if name in names():
@@ -85,19 +86,19 @@ def get(name: str, *, trust: Sequence[str] = ()) -> RecipeFunction[Any, Any]:
 def from_preset(
     recipe: str | RecipeFunction[Any, Any], corpus: Corpus, *, trust: Sequence[str] = (), **values: Any
 ) -> Any:
-    """A recipe for a corpus, with the values of the preset that fits it where none are given.
+    """Builds a recipe for a corpus with the options of the preset that fits it.
 
     Args:
         recipe: a recipe, its name, such as "renee", or its address.
-        corpus: the data set; its name chooses the preset, and so does `encoder` where it is given.
-        trust: packages beside megalabel that may be imported for the recipe or for a run it builds on.
+        corpus: the data set; the preset is chosen by its name and, if passed, by `encoder`.
+        trust: packages besides megalabel that may be imported for the recipe or for a run on which it builds.
         values: values of options, which take precedence over the preset.
 
     Returns:
-        What the recipe makes, for `megalabel.train`.
+        The recipe, for `megalabel.train`.
 
     Raises:
-        SettingError: an unknown recipe or option, a value out of its range, or a corpus that is none.
+        SettingError: an unknown recipe or option, a value out of its range, or `corpus` is not a corpus.
     """
     from megalabel.recipes.presets import resolve
     from megalabel.training.recipe import check_corpus
@@ -113,7 +114,7 @@ def from_preset(
 
 
 def _load(address: str) -> RecipeFunction[Any, Any]:
-    """The recipe "module:function"; SettingError for one that is not trusted, not there or broken."""
+    """Loads the recipe "module:function"; SettingError if it is not trusted, missing or broken."""
     from megalabel.training.recipe import RecipeFunction
 
     module, _, name = address.partition(":")
@@ -122,11 +123,11 @@ def _load(address: str) -> RecipeFunction[Any, Any]:
         found = getattr(importlib.import_module(module), name)
     except MegalabelError:
         raise
-    except Exception as error:  # whatever the code of another package raises
+    except Exception as error:  # code of other packages may raise anything
         raise SettingError(
             f"the recipe {address} cannot be imported ({type(error).__name__}: {error})",
             wanted="a module that can be imported and defines the function",
-            next_step=f"correct {address}, install its package, or give the command in the folder that holds it",
+            next_step=f"correct {address}, install its package, or run the command in the folder that contains it",
             where="recipe",
         ) from error
     if not isinstance(found, RecipeFunction):

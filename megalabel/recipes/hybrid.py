@@ -1,10 +1,10 @@
-"""Linear models beside a trained run: over its embedding and the words together, and over the words alone.
+"""Combines a trained run with linear models over words and embedding together, and over words alone.
 
 The last stage of XR-Transformer (Zhang, Chang, Yu and Dhillon, "Fast Multi-Resolution Transformer Fine-tuning for
-Extreme Multi-label Text Classification", NeurIPS 2021): the run's embedding of a text and its TF-IDF, each of a
-given length, are one row of features, and linear models are solved on them down label trees, optionally with the
-labels that the run wrongly puts first as further negatives. Beyond the paper, trees over the words alone are
-added (only these have character n-grams: models that differ are worth more together), and the three scores are
+Extreme Multi-label Text Classification", NeurIPS 2021): the run's embedding of a text and its TF-IDF vector, each
+scaled to a given length, are concatenated, and linear models are fitted on them in label trees, optionally with
+the labels that the run wrongly ranks first as additional negatives. Beyond the paper, trees over the words alone
+are added (only these use character n-grams, since diverse models combine better), and the three scores are
 calibrated and weighted on the texts that the run held out.
 """
 
@@ -33,10 +33,8 @@ class Hybrid(FeatureOptions, LinearTreeOptions):
 
     run: Annotated[str, "The folder of a finished run with an encoder and held-out texts."]
     joint_trees: Annotated[int, between(0, 99), "Trees over words and embedding together; 0 for none."] = 3
-    embedding_norm: Annotated[float, above(0), "Length of the embedding beside TF-IDF of length 1."] = 0.3
-    shortlist: Annotated[
-        int, Range(0, 1000, below=True), "Best labels of the run taken as negatives; 0: none."
-    ] = 0
+    embedding_norm: Annotated[float, above(0), "Length of the embedding; TF-IDF has length 1."] = 0.3
+    shortlist: Annotated[int, Range(0, 1000, below=True), "Best labels of the run used as negatives; 0: none."] = 0
     weights: Annotated[
         tuple[Nonnegative, ...], Unset("fitted"), "Of the run, the joint trees, the word trees."
     ] = ()
@@ -98,7 +96,7 @@ def _solved(
     names = ["base model", *(["joint trees"] if joint else []), "word trees"]
     mixture = Mixture.from_weights(options.weights or [1.0] * len(names))
     model = HybridClassifier(first, made.text, joint, words, norm, mixture)
-    if side.labels[held].nnz:  # else there are weights
+    if side.labels[held].nnz:  # otherwise, weights are given
         found = model.rankings(side.texts[held], DEPTH, filter_of(side, held))
         model.mixture = Mixture.fit(found, model.score_types, side.labels[held], options.weights)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
@@ -106,7 +104,7 @@ def _solved(
 
 
 def _shortlists(first: NeuralClassifier, texts: Texts, k: int, labels: sp.csr_matrix) -> sp.csr_matrix:
-    """The run's best k labels of each text: CSR of ones in the shape of `labels`, nothing for label texts."""
+    """The k best labels of each text by the run: CSR of ones shaped like `labels`, label texts excluded."""
     import numpy as np
     import scipy.sparse as sp
 

@@ -32,7 +32,7 @@ AUTHORS = Unset("the authors'")
 
 
 class ConnectionOptions(Options):
-    """Which inputs a label of a sparse label layer has."""
+    """The inputs of a label in a sparse label layer."""
 
     panel = "Connections"
 
@@ -112,13 +112,13 @@ class ClusterOptions(TreeOptions):
             raise conflict("clusters", "a tree and clusters", "one of the two: a tree has its clusters")
 
     def check_corpus(self, corpus: Corpus) -> None:
-        """Raises SettingError where the coarsest level would have more clusters than there are labels."""
+        """Raises SettingError if the coarsest level would have more clusters than there are labels."""
         super().check_corpus(corpus)
         check_coarsest(self.clusters, corpus)
 
 
 class LevelOptions(PriorOptions):
-    """What each level of a cascade reads and keeps; several values stand for the levels, labels last."""
+    """The inputs and beams of each level of a cascade; several values are those of the levels, labels last."""
 
     panel = "Levels"
 

@@ -1,4 +1,4 @@
-"""What the levels of CascadeXML read and keep where nothing else is given, by the number of cluster levels."""
+"""Default layers, beams and dropouts of the levels of CascadeXML, by the number of cluster levels."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 
 class AuthorsLevels(NamedTuple):
-    """What levels read and keep: the encoder's layers in twelfths (the first two are joined), beams, dropouts."""
+    """Encoder layers in twelfths of the depth (the first two are concatenated), beams and dropouts of levels."""
 
     layers: tuple[int, ...]
     beams: tuple[int, ...]
     dropout: tuple[float, ...]
 
 
-# By number of cluster levels. Two and three are the authors' commands for Wiki10-31K and Amazon-670K, one and four
-# are chosen alike.
+# By number of cluster levels. Two and three are from the authors' commands for Wiki10-31K and Amazon-670K; one and
+# four are chosen by analogy.
 BY_LEVELS = {
     1: AuthorsLevels((9, 10, 12), (64,), (0.3, 0.4)),
     2: AuthorsLevels((7, 8, 10, 12), (64, 64), (0.3, 0.3, 0.4)),
@@ -24,7 +24,7 @@ BY_LEVELS = {
 
 
 def for_levels(levels: int) -> AuthorsLevels:
-    """The authors' values for a tree of so many cluster levels; beyond four the coarsest level's are repeated."""
+    """The defaults for a number of cluster levels; beyond four, the values of the coarsest level are repeated."""
     usual, further = BY_LEVELS[min(levels, 4)], max(levels - 4, 0)
     return AuthorsLevels(
         usual.layers[:1] * further + usual.layers,

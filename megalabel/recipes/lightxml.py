@@ -1,9 +1,10 @@
-"""LightXML: groups of labels are recalled and the labels of the recalled groups ranked, both trained at once.
+"""LightXML: recalls groups of labels and ranks the labels of the recalled groups, both trained jointly.
 
 Jiang et al., "LightXML: Transformer with Dynamic Negative Sampling for High-Performance Extreme Multi-label Text
-Classification", AAAI 2021. The first tokens of the encoder's last five layers, side by side and under heavy
-dropout, are the vector of a text. One classifier scores all groups; another, behind a narrower layer, the labels
-of the best groups and of the positive ones. The loss is the sum of two means. Late weights are averaged.
+Classification", AAAI 2021. The vector of a text is the concatenation of the first tokens of the encoder's last
+five layers, with heavy dropout. One classifier scores all groups; another one, after a narrower layer, scores the
+labels of the best groups and of the positive groups. The loss is the sum of two means. The weights of later steps
+are averaged.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class LightXML(
 
 @recipe
 def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
-    """Label groups are recalled, then their labels ranked, end to end (AAAI 2021)."""
+    """Recalls label groups, then ranks their labels, end to end (AAAI 2021)."""
     import torch
 
     from megalabel.recipes import shared

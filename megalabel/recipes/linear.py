@@ -2,10 +2,11 @@
 
 Prabhu, Kag, Harsola, Agrawal and Varma, "Parabel", WWW 2018, and XR-Linear (Yu, Zhong, Zhang, Chang and Dhillon,
 "PECOS", JMLR 2022). Labels are clustered by the texts that have them; each cluster and label gets a linear model
-of the squared hinge with an L2 penalty, trained on the texts of its parent alone; weights near 0 are dropped. A
-text goes down the tree by beam search, and the probabilities of several trees are averaged. Wide, shallow trees
-are Bonsai's (Khandagale, Xiao and Babbar, Machine Learning 2020). Bags of words are used as they are, their rows
-normalized to length 1. Beyond these papers, label texts can be training texts too, as in Renée.
+with the squared hinge loss and an L2 penalty, trained on the texts of its parent only; weights near 0 are dropped.
+Trees are searched by beam search, and the probabilities of several trees are averaged. Wide, shallow trees are
+from Bonsai (Khandagale, Xiao and Babbar, Machine Learning 2020). Bags of words are used unchanged except that
+their rows are normalized to length 1. Beyond these papers, label texts can be additional training texts, as in
+Renée.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Linear(FeatureOptions, LinearTreeOptions, HeldOutOptions):
-    """The options of the linear recipe; nothing in it needs texts that are held out."""
+    """The options of the linear recipe, which does not use held-out texts itself."""
 
     validation_fraction = 0.0
 

@@ -1,4 +1,4 @@
-"""Options of the recipes that solve linear models: features of the words, label trees, solver and prediction."""
+"""Options of the recipes with linear models: word features, label trees, solver and prediction."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FeatureOptions(Options):
     ] = "auto"
 
     def check_corpus(self, corpus: Corpus) -> None:
-        """Raises DataError where no text has a word, SettingError for settings that bags of words cannot have."""
+        """Raises DataError if no text has a word, SettingError for settings that bags of words do not support."""
         from megalabel.inputs.words import check_has_words
 
         super().check_corpus(corpus)
@@ -56,11 +56,11 @@ class FeatureOptions(Options):
         for name, option in FeatureOptions.declared.items():
             value = getattr(self, name)
             if value != option.default:
-                found = f"{name} = {value!r}, which bags of words do not have: they are used as they are"
+                found = f"{name} = {value!r}, which bags of words do not support, as they are used unchanged"
                 raise conflict(name, found, f"{name} = {option.default!r}, the default")
 
     def words(self) -> WordFeatureOptions:
-        """The options as the rows of linear models take them."""
+        """The options of the word features."""
         from megalabel.linear.training_rows import WordFeatureOptions
 
         return WordFeatureOptions(**{name: getattr(self, name) for name in FeatureOptions.declared})
@@ -90,12 +90,12 @@ class LinearTreeOptions(SeedOptions):
         check_rising(self.clusters)
 
     def check_corpus(self, corpus: Corpus) -> None:
-        """Raises SettingError where the coarsest level would have more clusters than there are labels."""
+        """Raises SettingError if the coarsest level would have more clusters than there are labels."""
         super().check_corpus(corpus)
         check_coarsest(self.clusters, corpus)
 
     def solver(self, n_labels: int) -> dict[str, Any]:
-        """The options as `solve_trees` takes them: all but the number of trees and the seed."""
+        """The arguments of `solve_trees`, except for the number of trees and the seed."""
         from megalabel.linear.forest import chosen_depths
 
         return {

@@ -1,4 +1,4 @@
-"""The options that the neural recipes share, in groups; a recipe takes the groups it uses and changes defaults.
+"""The options that the neural recipes share, in groups; a recipe inherits the groups it uses and changes defaults.
 
 Each option is declared here once, with its type, range or choices, default and help. The groups for the label side
 of single recipes are in `label_options`, those of the linear recipes in `linear_options`.
@@ -67,7 +67,7 @@ class TextOptions(TokenOptions):
 
 
 class EncoderOptions(Options):
-    """What the encoder is like."""
+    """Architecture, regularization and precision of the encoder."""
 
     panel = "Encoder"
 
@@ -94,7 +94,7 @@ class EncoderOptions(Options):
 
 
 class SeedOptions(Options):
-    """The seed of all that is random."""
+    """The seed of all random numbers."""
 
     panel = "Training"
 
@@ -102,7 +102,7 @@ class SeedOptions(Options):
 
 
 class TrainingOptions(SeedOptions):
-    """How long is trained, in which batches."""
+    """Length of the training, and batches."""
 
     epochs: Annotated[Count, "Passes over the training texts."] = 10
     batch_size: Annotated[Count, "Texts per optimizer step."] = 256
@@ -111,7 +111,7 @@ class TrainingOptions(SeedOptions):
 
 
 class HeldOutOptions(Options):
-    """Which training texts are not learned from."""
+    """Training texts that are held out."""
 
     panel = "Validation"
 
@@ -131,11 +131,11 @@ class ValidationOptions(HeldOutOptions):
 class EncoderTrainingOptions(
     TextOptions, EncoderOptions, EncoderOptimizerOptions, TrainingOptions, ValidationOptions
 ):
-    """The options of every recipe that trains an encoder; what moves its head is an option of the recipe."""
+    """The options of every recipe that trains an encoder; those of the head's optimizer are added by recipes."""
 
 
 class NeuralOptions(HeadOptimizerOptions, EncoderTrainingOptions):
-    """The options of a recipe that trains an encoder and a classifier, which has a choice of optimizers."""
+    """The options of a recipe that trains an encoder, and a classifier with a choice of optimizers."""
 
 
 class DropoutOptions(Options):
@@ -167,7 +167,7 @@ class LastLayersOptions(PoolingOptions):
 
 
 class PriorOptions(Options):
-    """How the biases of the labels begin."""
+    """Initialization of the biases of the labels."""
 
     panel = "Label layer"
 
@@ -188,26 +188,26 @@ class TreeOptions(Options):
 
 
 def check_rising(clusters: Sequence[int]) -> None:
-    """SettingError unless each level of clusters has more of them than the one before."""
+    """Raises SettingError unless each level has more clusters than the one before."""
     if any(a >= b for a, b in pairwise(clusters)):
         found = f"clusters = {','.join(map(str, clusters))}"
         raise conflict("clusters", found, "rising powers of two, coarse to fine, such as 1024,8192")
 
 
 def depths_of(clusters: Sequence[int]) -> tuple[int, ...]:
-    """The depths of a tree of halvings whose levels have so many clusters, each a power of two."""
+    """The depths of the levels with these numbers of clusters, each a power of two, in a tree of binary splits."""
     return tuple(n.bit_length() - 1 for n in clusters)
 
 
 def check_coarsest(clusters: Sequence[int], corpus: Corpus) -> None:
-    """SettingError where the first level has more clusters than the corpus has labels."""
+    """Raises SettingError if the first level has more clusters than the corpus has labels."""
     if clusters and clusters[0] > corpus.n_labels:
         found = f"{clusters[0]:,} clusters on the coarsest level, of {corpus.n_labels:,} labels"
-        raise conflict("clusters", found, "no more clusters than labels there")
+        raise conflict("clusters", found, "at most as many clusters as labels")
 
 
 def refuse_for_a_bag(options: Options, name: str, given: bool) -> None:
-    """SettingError where an option that reads the layers of an encoder is given for a bag, which has none."""
+    """Raises SettingError if an option about the layers of an encoder is given for a bag, which has none."""
     if given and getattr(options, "encoder", None) == "bag":
         raise conflict(
             name, f"{name}: the encoder bag has no layers", "its default, or a transformer as --encoder"

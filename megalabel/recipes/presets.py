@@ -23,9 +23,9 @@ PER_LEVEL = ("clusters", "beams", "layers", "level_dropout", "level_weights")  #
 
 @dataclass(frozen=True)
 class Preset:
-    """Values of a recipe's options that were tuned for some data sets (`*`: for any) and one encoder.
+    """Values of a recipe's options, tuned for some data sets (`*`: any) and one encoder.
 
-    One without an encoder fits every encoder.
+    A preset without an encoder fits every encoder.
     """
 
     recipe: str
@@ -35,22 +35,22 @@ class Preset:
 
     @property
     def encoder(self) -> str:
-        """The encoder that it was tuned with, or `*`."""
+        """The encoder for which it was tuned, or `*`."""
         return str(self.arguments.get("encoder", ANY))
 
     def fits(self, data_name: str, encoder: str | None) -> bool:
-        """Whether it is for this data set, in any spelling, and this encoder or a copy, if one is asked for."""
+        """Whether it is for this data set, in any spelling, and for this encoder or a copy, if one is given."""
         key = set_key(data_name)
         right_set = ANY in self.sets or key in (set_key(name) for name in self.sets)
         return right_set and (self.encoder == ANY or encoder is None or same_encoder(encoder, self.encoder))
 
 
 class Resolved(NamedTuple):
-    """The options of a recipe for a data set, and where their values come from.
+    """The options of a recipe for a data set, and the source of their values.
 
     options: all values.
-    preset: the preset that fits, None where none does and the recipe's defaults hold.
-    taken: the values that the preset gave.
+    preset: the preset that fits; None if there is none, so that the recipe's defaults are used.
+    taken: the values from the preset.
     """
 
     options: Options
@@ -59,22 +59,22 @@ class Resolved(NamedTuple):
 
 
 def presets_of(recipe: RecipeFunction[Any, Any]) -> tuple[Preset, ...]:
-    """The presets of a recipe in the order of its file: those for named sets first.
+    """The presets of a recipe in the order of its file, those for named data sets first.
 
     Raises:
-        SettingError: a file that is no table of presets.
+        SettingError: the file is not a valid file of presets.
     """
     source = recipe.source_file()
     return () if source is None else _read(recipe.address, source.with_name(f"{recipe.name}.toml"))
 
 
 def find(recipe: RecipeFunction[Any, Any], data_name: str, encoder: str | None = None) -> Preset | None:
-    """The first preset that fits, or None: then the recipe's own defaults, the paper's, hold."""
+    """The first preset that fits, or None; then the recipe's defaults, those of the paper, are used."""
     return next((p for p in presets_of(recipe) if p.fits(data_name, encoder)), None)
 
 
 def taken(preset: Preset | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a preset that are used beside the user's; with a tree of the user's, none per level."""
+    """The values of a preset that the user has not set; without those per level if the user gives a tree."""
     arguments = dict(preset.arguments) if preset else {}
     if values.get("tree") or values.get("clusters"):
         for name in PER_LEVEL:
@@ -83,10 +83,10 @@ def taken(preset: Preset | None, values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve(recipe: RecipeFunction[Any, Any], data_name: str, values: Mapping[str, Any]) -> Resolved:
-    """The options for a data set: the user's values, the preset's where there are none, then the defaults.
+    """The options for a data set: the user's values, else those of the preset, else the defaults.
 
     Raises:
-        SettingError: an unknown option, or a value that it cannot have.
+        SettingError: an unknown option, or an invalid value.
     """
     of = f"the recipe {recipe.address}"
     check_names(values, recipe.options.declared, of)
@@ -112,7 +112,7 @@ def _read(recipe: str, path: Path) -> tuple[Preset, ...]:
         )
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         raise SettingError(
-            f"{path} is no file of presets ({error})",
+            f"{path} is not a valid file of presets ({error})",
             wanted='tables [[preset]] with sets = ["NAME"], origin = "..." and values of options',
             where="presets",
         ) from error

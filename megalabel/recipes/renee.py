@@ -1,10 +1,11 @@
-"""Renée: every label is scored, end to end, without ever holding the loss.
+"""Renée: scores every label, end to end, and computes the gradient without the value of the loss.
 
 Jain et al., "Renée: End-to-End Training of Extreme Classification Models", MLSys 2023. The mean of a transformer's
-token vectors goes through heavy dropout to one linear classifier over all labels. The classifier's gradient,
-sigmoid(z) − y, is written down directly, label chunk by label chunk, and its weights move in place by SGD with
-momentum while the encoder has an AdamW of its own; only the encoder's gradient is ever loss-scaled. Each label's
-text is one more training text. The loss is a sum over labels and texts, so `head_lr` belongs to `batch_size`.
+token vectors is the input, with heavy dropout, of a linear classifier over all labels. The gradient of the logits,
+sigmoid(z) − y, is computed directly by chunks of labels, and the weights of the classifier are updated in place by
+SGD with momentum. The encoder is trained by AdamW; only its gradient uses loss scaling. Each label text is an
+additional training text. The loss is a sum over labels and texts, so that `head_lr` has to be chosen for the
+`batch_size`.
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ class Renee(DropoutOptions, MomentumOptions, WarmupOptions, NeuralOptions):
             raise SettingError(
                 f"frozen with the encoder {self.encoder!r}, which is not pretrained",
                 wanted="a pretrained encoder",
-                next_step="leave frozen out, or name a pretrained encoder",
+                next_step="leave frozen out, or use a pretrained encoder",
                 where="frozen",
             )
 
 
 @recipe
 def renee(corpus: Corpus, options: Renee) -> Recipe:
-    """Every label scored with one linear classifier, trained end to end (MLSys 2023)."""
+    """Scores every label with one linear classifier, trained end to end (MLSys 2023)."""
     import torch
 
     from megalabel.heads.dense import DenseHead
@@ -92,7 +93,7 @@ def renee(corpus: Corpus, options: Renee) -> Recipe:
 
 
 def _text_side(corpus: Corpus, kept: np.ndarray, options: Renee) -> TextSide:
-    """The encoder, its rows and batches; a frozen encoder is wrapped, and dropout comes after it."""
+    """The encoder, its rows and batches; a frozen encoder is wrapped and followed by dropout."""
     from megalabel.encoders.frozen import Frozen
     from megalabel.encoders.readout import mean
     from megalabel.recipes.shared import text_side

@@ -1,4 +1,4 @@
-"""Wiring that the neural recipes share: held-out texts, encoder with rows and batches, optimizer, label tree."""
+"""Functions shared by the neural recipes: held-out texts, encoder with rows and batches, optimizer, label tree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from megalabel.inputs.tokenizer import TextTokenizer
     from megalabel.recipes.options import TokenOptions
 
-LONGEST = {"bag": 4096, "small": 256}  # tokens that are read at most where texts decide
+LONGEST = {"bag": 4096, "small": 256}  # maximum number of tokens if max_length is 0
 WIDTHS = {"bag": 256, "small": build.SMALL["hidden_size"]}  # of the encoders whose width is known before loading
 
 
@@ -46,9 +46,9 @@ def known_width(options: EncoderTrainingOptions) -> int | None:
 class TextSide(NamedTuple):
     """The text side of a recipe.
 
-    encoder: on the CPU.
+    encoder: the encoder, on the CPU.
     rows: the training rows, as tokens of the encoder.
-    batches: of these rows.
+    batches: the batches of these rows.
     """
 
     encoder: Any
@@ -71,7 +71,7 @@ def text_side(
     dropout: float = 0.0,
     frozen: bool = False,
 ) -> TextSide:
-    """The encoder, the rows it is trained on, and their batches.
+    """Builds the encoder, the training rows and their batches.
 
     Args:
         corpus: the data set.
@@ -79,11 +79,11 @@ def text_side(
         options: the options of the recipe.
         bag: further arguments of `encoders.build.bag`.
         transformer: further arguments of `Transformer`, small or pretrained.
-        dropout: of the embedding.
-        frozen: for an encoder that is not trained: without any dropout and without sparse updates.
+        dropout: the dropout of the embedding.
+        frozen: whether the encoder is not trained; it then has neither dropout nor sparse updates.
 
     Raises:
-        SettingError: there is no such encoder, or it cannot have such a tokenizer.
+        SettingError: there is no such encoder, or it does not support the tokenizer.
     """
     name, learned = options.encoder, options.tokenizer != "wordpiece"
     tokenizer = build.tokenizer_for(name, options.tokenizer, corpus, options.vocabulary)
@@ -130,20 +130,20 @@ def last_layers(side: TextSide, options: LastLayersOptions) -> TextSide:
 
 
 def reads_label_texts(corpus: Corpus, options: EncoderTrainingOptions) -> bool:
-    """Whether label texts are rows to train on: as the option says, but never if they are only numbers."""
+    """Whether label texts are training rows: set by the option, but False if they are only numbers."""
     return options.label_texts == "yes" and not corpus.label_texts_are_numbers
 
 
 def tokens_read(
     corpus: Corpus, options: TokenOptions, tokenizer: TextTokenizer, encoder: Encoder | None = None
 ) -> int:
-    """How many tokens of a text are read: `max_length`, that of all windows, or what nearly all texts have.
+    """The number of tokens read per text: `max_length`, that of all windows, or the length of nearly all texts.
 
     Args:
         corpus: the data set.
         options: the options of the recipe.
         tokenizer: the tokenizer of the encoder.
-        encoder: a pretrained encoder, which may have a largest number of positions.
+        encoder: a pretrained encoder, which may have a maximum number of positions.
     """
     if options.windows > 1:
         return windowed_length(options.max_length, options.windows, tokenizer.n_special)
@@ -154,7 +154,7 @@ def tokens_read(
 
 
 def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, Any]:
-    """The fields of `Recipe` that are options of every recipe that trains an encoder."""
+    """The fields of `Recipe` that are set by options of every recipe with an encoder."""
     return {
         "max_length": 0 if options.windows > 1 else options.max_length,
         "validation": held,
@@ -188,23 +188,23 @@ def token_optimizer(encoder: nn.Module, options: EncoderTrainingOptions) -> Lazy
 
 
 def planned_steps(corpus: Corpus, kept: np.ndarray, options: EncoderTrainingOptions) -> tuple[int, int]:
-    """Optimizer steps per epoch and of the run, as `Batches` counts them, before a text is tokenized."""
+    """Optimizer steps per epoch and of the run, counted by `Batches` without tokenizing texts."""
     n = len(kept)
     if reads_label_texts(corpus, options):
         n += sum(bool(name.strip()) for name in corpus.label_texts)
-    batches = Batches(cast(Rows, range(n)), options.batch_size, options.epochs)  # which only counts them as yet
+    batches = Batches(cast(Rows, range(n)), options.batch_size, options.epochs)  # used only to count steps
     return batches.per_epoch, batches.steps
 
 
 def saved_tree(folder: str, corpus: Corpus) -> LabelTree:
-    """The label tree in a folder; SettingError unless it is over the labels of the corpus."""
+    """Loads a label tree; SettingError unless it is over the labels of the corpus."""
     tree = LabelTree.load(folder)
     check_fits(tree, corpus)
     return tree
 
 
 def cluster_tree(corpus: Corpus, kept: np.ndarray, options: ClusterOptions, seed: int) -> LabelTree:
-    """The tree of a cascade: the one in the folder `tree`, or one that is built from the texts that are kept."""
+    """The tree of a cascade: loaded from the folder `tree`, or built from the texts that are not held out."""
     if options.tree:
         return saved_tree(options.tree, corpus)
     return build_tree(
@@ -216,7 +216,7 @@ def cluster_tree(corpus: Corpus, kept: np.ndarray, options: ClusterOptions, seed
 
 @contextmanager
 def renamed_errors(**options: str) -> Iterator[None]:
-    """Errors about an argument of a part are raised as errors about the option: `threshold="prune_threshold"`."""
+    """Re-raises errors about an argument as errors about the option, such as `threshold="prune_threshold"`."""
     try:
         yield
     except SettingError as error:

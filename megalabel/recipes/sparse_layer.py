@@ -1,4 +1,4 @@
-"""The label side of Spartex: when connections change, the tree of its groups, its head and its optimizers."""
+"""The label layer of Spartex: rewiring schedule, tree of the label groups, head and optimizers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class Plan(NamedTuple):
-    """What changes after which steps.
+    """The schedule of a run.
 
     auxiliary_steps: number of steps after which the auxiliary classifier is dropped.
-    rewiring: how connections are replaced; None where they stay.
+    rewiring: how connections are replaced; None if they are not.
     """
 
     auxiliary_steps: int
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
 
 
 def plan(options: SparseHeadOptions, per_epoch: int, steps: int) -> Plan:
-    """The plan for so many steps; SettingError where nothing would be rewired, or the auxiliary not fade."""
+    """The plan of a run; SettingError if no rewiring would occur, or the auxiliary would not fade out."""
     frozen_at, auxiliary_steps = int(options.rewire_until * steps), round(options.auxiliary_epochs * per_epoch)
     if options.prune != "none" and options.rewire_every > frozen_at:
         found = f"connections change in the first {frozen_at:,} of {steps:,} steps"
@@ -44,7 +44,7 @@ def plan(options: SparseHeadOptions, per_epoch: int, steps: int) -> Plan:
         raise conflict("rewire_every", found, "at least one rewiring, or prune none")
     if options.auxiliary and not 1 <= auxiliary_steps <= steps:
         found = f"auxiliary_epochs = {options.auxiliary_epochs:g} for epochs = {options.epochs}"
-        raise conflict("auxiliary_epochs", found, "an auxiliary classifier that fades within the run")
+        raise conflict("auxiliary_epochs", found, "an auxiliary classifier that fades out within the run")
     if options.prune == "none":
         return Plan(auxiliary_steps, None)
     with renamed_errors(every="rewire_every", until="rewire_until"):
@@ -59,9 +59,9 @@ def plan(options: SparseHeadOptions, per_epoch: int, steps: int) -> Plan:
 
 
 def check_fan_in(options: SparseHeadOptions, encoder_width: int | None, rewiring: Rewiring | None) -> None:
-    """SettingError where labels could not have so many inputs, or not be rewired then.
+    """Raises SettingError if fan_in exceeds the width of the embedding, or leaves no inputs for rewiring.
 
-    `encoder_width` None is one that is not known before the encoder is loaded.
+    `encoder_width` is None if it is not known before the encoder is loaded.
     """
     width = options.projection_dim or encoder_width
     if width is not None and options.fan_in > width:
@@ -92,8 +92,8 @@ def build_head(
     """The label layer with its wrappers, and the optimizers of all of these by name.
 
     Args:
-        options: of the recipe.
-        plan: of the run.
+        options: the options of the recipe.
+        plan: the plan of the run.
         dim: width of the embedding.
         counts: training texts per label, (L,) int64.
         n_texts: number of training texts.
@@ -141,7 +141,7 @@ def _auxiliary_clusters(tree: LabelTree) -> np.ndarray:
 
 
 def _order(options: SparseHeadOptions, counts: np.ndarray, tree: LabelTree | None) -> np.ndarray | None:
-    """The order of the labels in which neighbors share their inputs; None for that of their ids."""
+    """The order of the labels, in which neighbors share their inputs; None for the order of ids."""
     if options.group == 1:
         return None
     return (

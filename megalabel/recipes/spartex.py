@@ -1,11 +1,12 @@
-"""Spartex: a label layer of few connections per label, which are replaced while it learns.
+"""Spartex: a label layer with few connections per label, which are replaced during training.
 
 Ullah, Schultheis, Lasby, Ioannou and Babbar, "Navigating Extremes: Dynamic Sparsity in Large Output Spaces",
-NeurIPS 2024. A transformer's vector goes through dropout to a layer in which every label has `fan_in` weights.
-Every `rewire_every` steps the weakest connections are replaced by random ones, until two thirds of the run. The
-squared hinge, a mean over all labels, has no gradient for most of them. A classifier over clusters of labels gives
-the encoder a gradient early on and fades out; for small label sets a wider linear layer does.
-With `group` above 1 neighboring labels share their connections (HASTE, ICML 2026), which is much faster.
+NeurIPS 2024. The vector of a transformer is the input, with dropout, of a layer in which every label has `fan_in`
+weights. Every `rewire_every` steps the weakest connections are replaced by random ones, up to two thirds of the
+run. The squared hinge loss, a mean over all labels, has zero gradient for most of them. A classifier over label
+clusters provides the encoder with a gradient in early epochs and fades out; for small label sets, a wider linear
+layer is used instead. With `group` above 1, neighboring labels share their connections (HASTE, ICML 2026), which
+is much faster.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Spartex(SparseHeadOptions, LastLayersOptions, DropoutOptions, WarmupOption
             raise conflict("label_groups", "label_groups without auxiliary", "the clusters of an auxiliary")
         if self.tree and not self.clustered:
             users = "auxiliary, or a group above 1 with group_by tree"
-            raise conflict("tree", f"tree = {self.tree!r}, which nothing here would use", f"a tree with {users}")
+            raise conflict("tree", f"tree = {self.tree!r}, which would not be used", f"a tree with {users}")
 
 
 @recipe
@@ -73,7 +74,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     )  # fmt: skip
     side = shared.last_layers(side, options)
     encoder = side.encoder
-    sparse_layer.check_fan_in(options, encoder.dim, plan.rewiring)  # the width of a pretrained encoder
+    sparse_layer.check_fan_in(options, encoder.dim, plan.rewiring)  # also for a pretrained encoder
     if options.clustered and tree is None:
         tree = sparse_layer.group_tree(corpus, kept, options)
     counts = label_counts(side.rows, corpus.n_labels)

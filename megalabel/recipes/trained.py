@@ -1,4 +1,4 @@
-"""A finished run as the base of another recipe: its model, and the training texts that it kept and held out."""
+"""Loads a finished run on which another recipe builds: its model, and the texts it was trained on and held out."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def trained_run(run: str, corpus: Corpus) -> tuple[NeuralClassifier, np.ndarray, np.ndarray]:
-    """The model of a finished run on this corpus, and the training texts that it kept and held out.
+    """The model of a finished run on this corpus, the texts it was trained on, and those it held out.
 
     Raises:
         SettingError: there is no finished run, or its recipe has no encoder.
@@ -29,17 +29,17 @@ def trained_run(run: str, corpus: Corpus) -> tuple[NeuralClassifier, np.ndarray,
     if theirs.get("fingerprint") != corpus.fingerprint():
         raise DataError(
             f"the run in {run} was trained on {theirs.get('name')!r} ({theirs.get('texts')} texts, "
-            f"{theirs.get('labels')} labels), which is not this {corpus.name!r}",
-            wanted="the very corpus of the run",
-            next_step="give that data set, or train a run on this one",
+            f"{theirs.get('labels')} labels), not on this {corpus.name!r}",
+            wanted="the corpus of the run",
+            next_step="use that data set, or train a run on this one",
             where="run",
         )
     model = load(run, trust=trusted())
     if not isinstance(model, NeuralClassifier):
         raise SettingError(
             f"a run of the recipe {facts['recipe']!r}, which has no single encoder",
-            wanted="a run of a recipe with an encoder (renee, cascadexml, spartex) that is no hybrid already",
-            next_step="name such a run, or merge this one with others by `megalabel ensemble`",
+            wanted="a run of a recipe with an encoder (renee, cascadexml, spartex) that is not a hybrid",
+            next_step="use such a run, or merge this one with others with `megalabel ensemble`",
             where="run",
         )
     held = held_out_rows(run)

@@ -1,1 +1,1 @@
-"""The loop, its optimizers, schedules and checkpoints, blind to the papers."""
+"""The training loop with its optimizers, schedules and checkpoints, independent of any recipe."""

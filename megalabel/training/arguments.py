@@ -13,13 +13,13 @@ def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_
     """Refuses before training what would fail, or be ignored, in the middle of it.
 
     Raises:
-        SettingError: the recipe is none, or one of its settings or of the arguments of `train` cannot be right.
+        SettingError: the recipe is not a recipe, or one of its settings or an argument of `train` is invalid.
     """
     if not isinstance(recipe, Recipe):
         raise SettingError(
             f"a {type(recipe).__name__}",
-            wanted="what a recipe function makes",
-            next_step='write train(megalabel.recipes.from_preset("renee", data), out)',
+            wanted="the result of a recipe function",
+            next_step='call train(megalabel.recipes.from_preset("renee", data), out)',
             where="recipe",
         )
     for name, value, fits in (
@@ -27,15 +27,15 @@ def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_
         ("checkpoint_steps", steps, steps is None or steps >= 1),
         ("validate_epochs", validate_epochs, validate_epochs is None or 0 < validate_epochs < float("inf")),
     ):
-        if not fits:  # NaN too
+        if not fits:  # also true for NaN
             raise SettingError(f"{name} = {value}", wanted="a number above 0", next_step="leave it out")
-    recipe.modules()  # refuses parts with the names of encoder and head
+    recipe.modules()  # raises for parts called encoder or head
     selection.check(recipe.selection_metric)
     if len(recipe.validation) == 0:
         return
     if recipe.data.train.labels[np.asarray(recipe.validation)].nnz == 0:
         raise SettingError(
             f"none of the {len(recipe.validation)} texts held out for validation has a label",
-            wanted="labels to choose the best model by",
-            next_step="raise validation, give another seed, or give validation 0",
+            wanted="texts with labels, to choose the best model",
+            next_step="raise validation_fraction, use another seed, or set validation_fraction to 0",
         )

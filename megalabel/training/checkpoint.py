@@ -1,4 +1,4 @@
-"""Everything needed to resume a run, in a folder that is there whole or not at all."""
+"""Checkpoints: everything needed to resume a run, written atomically to a folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ WITHOUT_LAST = "delete the folder `last` of the run and train again"
 def save(folder: Path, recipe: Recipe, scaler: torch.amp.GradScaler, progress: dict[str, Any]) -> None:
     """Writes `last/step-N`: weights, optimizers, averages, loss scale and `progress` (`step`, best score, …).
 
-    Random states are not needed: order, dropout and all else are functions of (seed, step).
+    Random states are not saved: the order of the texts, dropout and all other random numbers are functions of
+    (seed, step).
     """
     name = f"step-{progress['step']:09}"
     with atomic_folder(folder / name) as new:
@@ -47,7 +48,7 @@ def save(folder: Path, recipe: Recipe, scaler: torch.amp.GradScaler, progress: d
 
 
 def newest(folder: Path) -> Path | None:
-    """The last whole checkpoint in `last/`, or None."""
+    """The last complete checkpoint in `last/`, or None."""
     if not folder.is_dir():
         return None
     steps = sorted(path for path in folder.iterdir() if path.name.startswith("step-"))
@@ -55,7 +56,7 @@ def newest(folder: Path) -> Path | None:
 
 
 def load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler) -> dict[str, Any]:
-    """Puts a checkpoint's state into the recipe's parts; returns `progress`."""
+    """Loads a checkpoint into the parts of a recipe; returns `progress`."""
     wanted = ("optimizers", "scaler", "progress")
     state = read_manifest(path, "checkpoint", FORMAT, facts=wanted, next_step=WITHOUT_LAST)
     with reading(path, wanted="the state of this run", next_step=WITHOUT_LAST, what="the checkpoint is damaged"):
@@ -81,7 +82,7 @@ def _load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler, state: dict[
 
 
 def _apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
-    """A nested state as JSON, its tensors taken out into `tensors` and named by their place."""
+    """Converts a nested state to JSON; moves its tensors to `tensors`, named by their path."""
     if isinstance(value, Tensor):
         tensors[at] = value
         return {"tensor": at}

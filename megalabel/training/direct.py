@@ -1,4 +1,4 @@
-"""A recipe that is solved for directly, to a saved model."""
+"""Fits recipes with a direct solver instead of a training loop."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from megalabel.training.run_folder import create_run_folder, finish
 
 
 def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool) -> Classifier:
-    """The model of a recipe that is solved for, saved in the run folder `out`; a run cut off begins again.
+    """Fits the model of a recipe and saves it in the run folder `out`; an interrupted run starts again.
 
-    The model of a finished run of the same recipe is loaded. The solvers run on the CPU; `device` is for the
-    trained model that the recipe builds on, if any.
+    If `out` holds a finished run of the same recipe, its model is loaded. The solvers run on the CPU; `device` is
+    for the trained model that the recipe builds on, if any.
     """
     if create_run_folder(out, recipe):
         parts = () if recipe.base_model is None else (recipe.base_model.encoder, recipe.base_model.head)

@@ -1,4 +1,4 @@
-"""Finds a training that has diverged: losses that are not finite, or grow without end, and weights that do."""
+"""Detects divergence: losses or weights that are not finite or very large."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import DIVERGED
 from megalabel.storage.tensors import largest_of
 
-GROWTH = 1e3  # times the first loss: a loss that is larger has diverged, though it is finite
-LARGEST = 1e6  # absolute value of a weight; those of a training that learns stay many orders of magnitude below
+GROWTH = 1e3  # a loss above this multiple of the first loss counts as diverged
+LARGEST = 1e6  # a larger absolute weight counts as diverged; normal weights are many orders of magnitude smaller
 
 
 class Diverged(DataError):
-    """A training whose weights are of no use any more."""
+    """Training has diverged; its weights can no longer be used."""
 
     @classmethod
     def because(cls, found: str, next_step: str = "") -> Diverged:
-        """The error for what was found; the run adds from where to go on."""
-        wanted = "a loss and weights that stay near those of the first steps"
+        """The error for what was found; the run adds from which checkpoint to resume."""
+        wanted = "a loss and weights of the same order as in the first steps"
         return cls(found, wanted=wanted, next_step=next_step or "lower the learning rates")
 
 
 def check_loss(step: int, loss: float, first: float) -> None:
-    """Diverged for a loss that is not finite, or more than `GROWTH` times the first one of the run."""
+    """Raises Diverged if a loss is not finite, or more than `GROWTH` times the first loss of the run."""
     if not math.isfinite(loss):
         raise Diverged.because(f"the loss at step {step:,} is {loss}")
     if first > 0 and loss > GROWTH * first:
@@ -36,7 +36,7 @@ def check_loss(step: int, loss: float, first: float) -> None:
 
 
 def check_weights(step: int, modules: Mapping[str, nn.Module]) -> None:
-    """Diverged for weights that are not finite, or larger than `LARGEST`; one pass over all of them."""
+    """Raises Diverged if a weight is not finite, or its absolute value above `LARGEST`; reads all weights once."""
     for name, module in modules.items():
         largest, broken = largest_of(module)
         if broken:
@@ -47,11 +47,11 @@ def check_weights(step: int, modules: Mapping[str, nn.Module]) -> None:
 
 @contextlib.contextmanager
 def naming_checkpoint(newest: Callable[[Path], Path | None], last: Path) -> Iterator[None]:
-    """Inside, an error about a training that has diverged says how the run goes on at lower rates.
+    """A context in which errors about divergence say how to resume the run with lower learning rates.
 
     Args:
-        newest: finds the last whole checkpoint in a folder.
-        last: that folder.
+        newest: returns the last complete checkpoint in a folder.
+        last: the folder of checkpoints.
     """
     try:
         yield
@@ -62,6 +62,6 @@ def naming_checkpoint(newest: Callable[[Path], Path | None], last: Path) -> Iter
         where = f"from the checkpoint {found}" if found else "from the start, since there is no checkpoint"
         raise Diverged.because(
             error.found,
-            f"give the same command again with --lr-scale 0.1 (in Python: lr_scale=0.1): it goes on {where}, "
-            "with a tenth of the learning rates; or look for texts that are not as they should be",
+            f"run the same command again with --lr-scale 0.1 (in Python: lr_scale=0.1): it resumes {where} "
+            "with a tenth of the learning rates; or check the data for unusual texts",
         ) from error

@@ -1,4 +1,4 @@
-"""What a run that goes on must know of how it went until then: threads, and a scale of its learning rates."""
+"""State of a run beyond its checkpoints: the numbers of threads, and the scale of its learning rates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from megalabel.training.run_folder import note, read_recipe
 
 
 def check_scale(scale: float | None, recipe: Recipe | DirectRecipe | None = None) -> None:
-    """SettingError for a scale of learning rates that is none, or of a recipe that has none."""
+    """Raises SettingError if a scale of learning rates is out of range, or the recipe has no learning rates."""
     if scale is not None and isinstance(recipe, DirectRecipe):
         raise SettingError(
             f"lr_scale = {scale} for a recipe without learning rates",
@@ -27,19 +27,19 @@ def check_scale(scale: float | None, recipe: Recipe | DirectRecipe | None = None
         raise SettingError(
             f"lr_scale = {scale}",
             wanted="above 0 and at most 1",
-            next_step="give e.g. 0.1, for a tenth of the learning rates",
+            next_step="use for example 0.1, for a tenth of the learning rates",
             where="lr_scale",
         )
 
 
 def with_scaled_rates(recipe: Recipe, out: Path, scale: float | None, step: int) -> Recipe:
-    """The recipe with the learning rates of the run from `step` on; `recipe.json` says from where they hold.
+    """The recipe with scaled learning rates from `step` on; the scale and the step are noted in `recipe.json`.
 
     Args:
-        recipe: as it was made.
+        recipe: the recipe with its own learning rates.
         out: the run folder.
-        scale: times the rates of the recipe; None for what the run had before.
-        step: that comes next.
+        scale: a factor of the recipe's learning rates; None to keep the scale that the run had.
+        step: the next step.
     """
     found = read_recipe(out).get("lr_scale")
     before = [pair for pair in found if pair[0] <= step] if isinstance(found, list) else []
@@ -52,7 +52,7 @@ def with_scaled_rates(recipe: Recipe, out: Path, scale: float | None, step: int)
 
 
 def threads_said(out: Path, device: torch.device, resumed: bool) -> list[str]:
-    """Notes in `recipe.json` how many threads compute; a line if a resumed run had other ones before."""
+    """Notes the number of threads in `recipe.json`; returns a warning if a resumed run had another number."""
     if device.type != "cpu":
         return []
     now = torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during training: the step at work is finished and kept, then the process ends as asked."""
+"""Handles Ctrl-C and SIGTERM during training: finishes the current step, saves it, then ends the process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 
 
 class Interrupts:
-    """The signal that asked the training to end, if one did.
+    """The signal to stop the training, if one was received.
 
     Attributes:
-        asked: its number; None as long as there was none.
+        asked: the number of the signal; None if none was received.
     """
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class Interrupts:
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[Interrupts]:
-        """Within the block, the first of these signals is kept in `asked`; a second one acts at once.
+        """A context in which the first signal is stored in `asked`; a second one has its usual effect at once.
 
-        Only where the block runs in the main thread, and for signals that the program has not taken over or
-        switched off (as `nohup` does SIGHUP).
+        Applies only in the main thread, and to signals whose handlers the program has not replaced or disabled (as
+        `nohup` does for SIGHUP).
         """
         usual = (signal.SIG_DFL, signal.default_int_handler)
         if threading.current_thread() is threading.main_thread():
@@ -41,7 +41,7 @@ class Interrupts:
             self._put_back()
 
     def end(self) -> None:
-        """Raises KeyboardInterrupt for Ctrl-C, else SystemExit with the status that shells give for the signal."""
+        """Raises KeyboardInterrupt for Ctrl-C, else SystemExit with the exit status of shells for the signal."""
         self._put_back()
         if self.asked == signal.SIGINT:
             raise KeyboardInterrupt
@@ -49,10 +49,10 @@ class Interrupts:
             raise SystemExit(128 + self.asked)
 
     def said(self, step: int, steps: int) -> str:
-        """What is shown when the checkpoint is written."""
+        """The message that is shown when the checkpoint is written."""
         name = "Ctrl-C" if self.asked == signal.SIGINT else signal.Signals(self.asked or 0).name
         return (
-            f"stopped by {name} after step {step:,} of {steps:,}, which is kept: the same command goes on from it"
+            f"stopped by {name} after step {step:,} of {steps:,}, which is saved: run the same command to resume"
         )
 
     def _keep(self, number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What a finished run leaves behind, or a killed one: removed by whoever holds the run folder's lock."""
+"""Removes temporary files of finished and killed runs; the caller must hold the lock of the run folder."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-FILES = ("recipe.json", "held_out.npy", "metrics.json")  # written beside and then renamed, as are the models
+FILES = (
+    "recipe.json",
+    "held_out.npy",
+    "metrics.json",
+)  # written to a temporary name, like models
 
 
 def tidy(out: Path, models: Iterable[str], rest: Iterable[str]) -> None:
-    """Removes `rest` from a run folder, and what was being written when a process was killed.
+    """Removes `rest` from a run folder, and files that were incomplete when a process was killed.
 
     Args:
         out: the run folder.
         models: the names of its model folders.
-        rest: what only going on needs.
+        rest: the names of files and folders that are needed only to resume.
     """
     half_written = [path for name in (*models, *FILES) for path in out.glob(f".{name}.*-*")]
     for path in (*(out / name for name in rest), out / "log.new", *half_written):

@@ -17,15 +17,16 @@ from megalabel.storage.reading import parse_json
 
 
 class Log:
-    """Writes measurements of a run as they come.
+    """Writes the measurements of a run.
 
-    Every line holds `step`, `epoch` and `seconds` (of this process); training lines hold `loss` (per text, or a
-    head's own mean), rates and `texts_per_second`; validation lines hold metrics in percent.
+    Every line contains `step`, `epoch` and `seconds` (since the start of this process); training lines contain
+    `loss` (per text, or the head's own mean), learning rates and `texts_per_second`; validation lines contain
+    metrics in percent.
 
     Args:
-        path: of log.jsonl, which is appended to.
-        step, steps, per_epoch: the step that comes next, those of the run and those of an epoch.
-        quiet: show nothing on stderr.
+        path: the path of log.jsonl, to which lines are appended.
+        step, steps, per_epoch: the next step, the number of steps of the run, and of an epoch.
+        quiet: whether to show nothing on stderr.
         callback: called with each line, as a dictionary, after it is written.
     """
 
@@ -56,7 +57,7 @@ class Log:
         self._stack.close()
 
     def step(self, step: int, texts: int, loss: float, metrics: dict[str, float]) -> None:
-        """A training step is done. `loss` is NaN where it was not computed; `metrics` are rates and the head's."""
+        """Logs a training step. `loss`: NaN if it was not computed; `metrics`: rates and metrics of the head."""
         self._texts += texts
         if loss == loss:
             now = time.monotonic()
@@ -70,7 +71,7 @@ class Log:
             self._progress.advance(1, self._note)
 
     def line(self, step: int, **facts: Any) -> None:
-        """One line in `log.jsonl`."""
+        """Writes one line to `log.jsonl`."""
         fixed = {"step": step, "epoch": step / self._per_epoch, "seconds": time.monotonic() - self._start}
         rounded = {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in {**fixed, **facts}.items()}
         self._file.write(json.dumps(rounded) + "\n")
@@ -81,12 +82,12 @@ class Log:
     def say(self, text: str) -> None:
         """Shows a line on stderr, unless the log is quiet."""
         if self._progress:
-            with contextlib.suppress(OSError):  # of a terminal that was closed
+            with contextlib.suppress(OSError):  # the terminal may have been closed
                 self._progress.write(text)
 
 
 def truncate_log(path: Path, step: int) -> None:
-    """Drops the lines of a log from `step` on, which will be written again."""
+    """Removes the lines of a log from `step` on, which a resumed run writes again."""
     if not path.exists():
         return
     kept = [line for line in path.read_bytes().split(b"\n") if _step(line) < step]
@@ -96,7 +97,7 @@ def truncate_log(path: Path, step: int) -> None:
 
 
 def _step(line: bytes) -> float:
-    """The step of a line; infinite for one that a crash cut short, or that is no line of a log at all."""
+    """The step of a line; infinite if the line is incomplete after a crash, or not a line of a log."""
     try:
         return float(parse_json(line).get("step", -1))
     except (ValueError, TypeError, AttributeError, OverflowError):
@@ -104,8 +105,9 @@ def _step(line: bytes) -> float:
 
 
 def trim_memory() -> None:
-    """Returns memory that Python freed to the system, where the C library can: what building a recipe took would
-    otherwise stay beside the training's own and count in its peak.
+    """Returns freed memory to the system if the C library supports it.
+
+    Otherwise the memory that building a recipe took would add to the peak of the training.
     """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):  # not every C library has it
@@ -122,7 +124,7 @@ def peaks() -> dict[str, float]:
 
 
 def peak_mb() -> float:
-    """The most memory this process has held, in MB of 10⁶ bytes; 0 where the system does not report it."""
+    """The peak memory of this process in MB (10⁶ bytes); 0 if the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

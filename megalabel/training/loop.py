@@ -20,12 +20,12 @@ from megalabel.training.step import StepContext
 from megalabel.types import Batch, Positives
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-FIRST_SCALE = 2.0**12  # Renée's initial loss scale where the head's products are float16
+FIRST_SCALE = 2.0**12  # Renée's initial loss scale if the head's products are float16
 
 
 @dataclass
 class Position:
-    """Where a run stands between two steps: the next `step`, the best validation so far, and the first loss."""
+    """The progress of a run between two steps: the next `step`, the best validation so far, and the first loss."""
 
     step: int = 0
     best: float = float("-inf")
@@ -35,7 +35,7 @@ class Position:
     first_loss: float = 0.0
 
     def best_validation(self, recipe: Recipe) -> dict[str, Any] | None:
-        """The best validation so far, as `recipe.json` holds it; None for a run without validations."""
+        """The best validation so far, in the format of `recipe.json`; None for a run without validation."""
         if not len(recipe.validation):
             return None
         return {
@@ -57,14 +57,14 @@ def fit(
 ) -> None:
     """Runs a recipe from `position.step` to its end.
 
-    `between(position)` is called after every step; the run stops early where it returns True. Dropout and all
-    other random numbers of a step are seeded by (recipe.seed, step), so that a resumed run repeats them.
+    `between(position)` is called after every step; the run stops early if it returns True. Dropout and all other
+    random numbers of a step are seeded by (recipe.seed, step), so that a resumed run repeats them.
 
     Raises:
         Diverged: a loss that is NaN or infinite, or many times the first one.
     """
     refresh(recipe, position.step, device)
-    # Closed also where a step raises: the thread that makes the batches must not outlive the loop.
+    # Closed even if a step raises: the thread that prepares the batches must not outlive the loop.
     with contextlib.closing(recipe.batches.from_step(position.step)) as batches:
         for batch in batches:
             loss = train_step(recipe, batch, device, scaler, log, position.first_loss)
@@ -78,7 +78,7 @@ def fit(
 
 
 def refresh(recipe: Recipe, step: int, device: torch.device) -> None:
-    """Refreshes the head before a step where that is due: step 0, and every `refresh_every` epochs."""
+    """Refreshes the head before a step if it is due: before step 0, and every `refresh_every` epochs."""
     every = recipe.refresh_every * recipe.batches.per_epoch
     if step == 0 or (every and step % every == 0):
         modes = [(module, module.training) for module in recipe.modules().values()]
@@ -92,7 +92,7 @@ def refresh(recipe: Recipe, step: int, device: torch.device) -> None:
 def training_embeddings(recipe: Recipe, device: torch.device) -> tuple[torch.Tensor, Positives]:
     """The views of all training rows, without dropout: (N, V, D) on the CPU, and their labels.
 
-    They come in the order of the shuffled first epoch; `positives.texts` (N,) says which row each is.
+    They are in the order of the shuffled first epoch; `positives.texts` (N,) holds the row of each.
     """
     views, rows, labels, texts, before = [], [], [], [], 0
     recipe.encoder.eval()
@@ -115,12 +115,12 @@ def train_step(
     log: Log,
     first_loss: float = 0.0,
 ) -> float:
-    """One optimizer step on a batch, and its line in the log; returns the loss of the line, or NaN.
+    """Makes an optimizer step on a batch and logs it; returns the logged loss, or NaN.
 
-    first_loss: of the run; 0 where it is not known.
+    first_loss: the first loss of the run; 0 if it is not known.
 
     Raises:
-        Diverged: a loss that is NaN or infinite, or many times the first one, where no loss scaler expects that.
+        Diverged: the loss is NaN or infinite, or many times the first one, without a loss scaler that handles it.
     """
     head, optimizers, seed = recipe.head, recipe.optimizers, recipe.seed * 1_000_003 + batch.step
     torch.manual_seed(seed)
@@ -156,7 +156,7 @@ def train_step(
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype of the encoder's products: "auto" is bfloat16 where the device computes it fast.
+    """The dtype of the encoder's products: "auto" selects bfloat16 if the device computes it fast.
 
     A GPU without bfloat16 but with tensor cores (V100, T4) takes float16, with loss scaling. On a CPU bfloat16 is
     fast with AMX tiles; CPUs without bfloat16 units run it many times slower than float32.
@@ -174,13 +174,13 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
         raise SettingError(
             f"precision = {precision!r}",
             wanted="auto, " + ", ".join(PRECISIONS),
-            next_step="name one of them",
+            next_step="use one of them",
         )
     return PRECISIONS[precision]
 
 
 def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[None]:
-    """Autocast of the encoder, or nothing in float32."""
+    """The autocast context of the encoder; an empty context for float32."""
     dtype = resolve_precision(precision, device)
     if dtype == torch.float32:
         return contextlib.nullcontext()

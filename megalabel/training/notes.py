@@ -1,4 +1,4 @@
-"""What a user should know about the texts of a recipe before it is trained: one sentence each."""
+"""Notes on the texts of a recipe for the user, shown before training."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ KINDS: dict[type, tuple[type, str]] = {
 
 @dataclass(frozen=True)
 class Unset:
-    """How `--help` calls a default of None or (), such as "by number of labels"."""
+    """The text that `--help` shows for a default of None or (), such as "by number of labels"."""
 
     meaning: str
 
@@ -37,15 +37,15 @@ class Option:
     """An option of a recipe.
 
     Attributes:
-        name: the name in Python and in recipe.json; the command line writes hyphens for underscores.
-        hint: the annotation that it was read from.
-        kind: str, bool, int or float; of each item where there may be several.
+        name: the name in Python and in recipe.json; the command line uses hyphens for underscores.
+        hint: the annotation of the field.
+        kind: str, bool, int or float; the type of the items if `several`.
         several: whether a value is a tuple.
-        optional: whether None is a value.
-        choices: the values that are allowed, () for no such limit.
-        checks: what a value must further satisfy.
-        default: the value where none is given; REQUIRED for none.
-        unset: what a default of None or () means.
+        optional: whether None is allowed.
+        choices: the allowed values, () for no such limit.
+        checks: further conditions on a value.
+        default: the default value; REQUIRED if there is none.
+        unset: the meaning of a default of None or ().
         help: one sentence.
         panel: the heading in `--help`.
         constant: whether it is marked `Constant`.
@@ -70,9 +70,9 @@ class Option:
         return "--" + self.name.replace("_", "-")
 
     def check(self, value: Any) -> Any:
-        """The value as plain Python; text is read as numbers where numbers are wanted; SettingError if it is none.
+        """The value as plain Python, with text parsed as numbers if needed; SettingError if it is invalid.
 
-        Several values may come as a list, a tuple, or as text with commas between.
+        Several values may be a list, a tuple, or text with commas.
         """
         if value is None and self.optional:
             return None
@@ -89,13 +89,13 @@ class Option:
         return tuple(self._item(item) for item in items)
 
     def parse(self, text: str) -> Any:
-        """The value that a text of the command line stands for; "none" for None where that is a value."""
+        """Parses the text of a command-line argument; "none" is None if that is allowed."""
         if self.optional and text == "none" and text not in self.choices:
             return None
         return self.check(text if self.several else self._from_text(text))
 
     def shown(self, value: Any = REQUIRED) -> str:
-        """A value, by default the default, as one would type it; what None and () stand for in words."""
+        """A value, by default the default, as typed on the command line; for None and (), the text of `unset`."""
         value = self.default if value is REQUIRED else value
         if value is REQUIRED:
             return "required"
@@ -110,7 +110,7 @@ class Option:
     def _item(self, given: Any) -> Any:
         value = given
         if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:
-            value = value.item()  # numpy's numbers, which are no JSON
+            value = value.item()  # numbers of numpy, which JSON does not support
         if isinstance(value, os.PathLike) and self.kind is str:
             value = os.fspath(value)
         if isinstance(value, bool) and {"yes", "no"} <= set(self.choices):
@@ -135,19 +135,19 @@ class Option:
                     return kind(text)
                 except ValueError:
                     continue
-        return text  # which `_item` judges and names
+        return text  # `_item` checks it and names it in the error
 
     def _refusal(self, value: Any, wanted: str) -> SettingError:
         return SettingError(f"{value!r} is not {wanted}", wanted=wanted, where=self.name)
 
 
 def read_option(name: str, hint: Any, default: Any, panel: str, of: str) -> Option:
-    """The option that a field declares; SettingError for a type that options cannot have, or no help.
+    """Reads an option from a field; SettingError if its type is not supported or it has no help.
 
     Args:
-        name: of the field.
-        hint: its annotation: a type in `Annotated[type, checks..., "Help."]`.
-        default: REQUIRED where the field has none.
+        name: the name of the field.
+        hint: the annotation, `Annotated[type, checks..., "Help."]`.
+        default: the default of the field, or REQUIRED.
         panel: the heading in `--help`.
         of: the name of the class, for messages.
     """

@@ -7,8 +7,9 @@ A recipe's options are a class whose fields are its options:
         epochs: Annotated[int, at_least(1), "Passes over the training texts."] = 10
         loss: Annotated[Literal["bce", "squared_hinge"], "Loss per label."] = "bce"
 
-Subclasses are frozen keyword-only dataclasses without further ado. A subclass of several groups has the options of
-all; `epochs = 100` in its body changes a default and nothing else. Values are checked when an instance is made.
+Subclasses are frozen keyword-only dataclasses; no decorator is needed. A subclass of several groups has the
+options of all of them; `epochs = 100` in its body changes only the default. Values are checked when an instance is
+created.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from megalabel.storage import migrate
 from megalabel.training.option import REQUIRED, Option, read_option
 
 
-# Instances are frozen. mypy is not told so, since a default changed in the body of a subclass would be an
-# assignment to a read-only attribute for it.
+# Instances are frozen, but not declared so for mypy, which would report changed defaults in the body of a subclass
+# as assignments to read-only attributes.
 @dataclass_transform(kw_only_default=True)
 class Options:
     """Base class of groups of options and of the options of a recipe.
@@ -38,7 +39,7 @@ class Options:
     declared: ClassVar[dict[str, Option]] = {}
 
     def __init_subclass__(cls, **arguments: Any) -> None:
-        """Reads the fields of the class into `declared`, and makes the class a dataclass."""
+        """Reads the fields of the class into `declared`, and turns the class into a dataclass."""
         super().__init_subclass__(**arguments)
         inherited: dict[str, Option] = {}
         for base in cls.__mro__[1:]:
@@ -62,26 +63,26 @@ class Options:
         dataclass(frozen=True, kw_only=True)(cls)
 
     def __post_init__(self) -> None:
-        """Checks and normalizes every value; SettingError for the first that its option cannot have."""
+        """Checks and normalizes every value; SettingError for the first invalid one."""
         for name, option in self.declared.items():
             object.__setattr__(self, name, option.check(getattr(self, name)))
 
     def check_corpus(self, corpus: Any) -> None:
-        """Raises SettingError or DataError where the options do not fit the corpus; nothing is loaded for it."""
+        """Raises SettingError or DataError if the options do not fit the corpus; loads nothing."""
 
     @classmethod
     def checked_values(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Some values by option name, each checked by itself; SettingError for a bad one."""
+        """Some values by option name, each checked independently; SettingError for an invalid one."""
         check_names(values, cls.declared, cls.__name__)
         return {name: cls.declared[name].check(value) for name, value in values.items()}
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any], of: str = "") -> Self:
-        """The options with these values; SettingError for an unknown name, a missing option, a bad value.
+        """The options with these values; SettingError for an unknown name, a missing option or an invalid value.
 
         Args:
             values: values by option name.
-            of: what has the options, for messages, such as "the recipe renee".
+            of: the owner of the options in messages, such as "the recipe renee".
         """
         of = of or cls.__name__
         check_names(values, cls.declared, of)
@@ -100,7 +101,7 @@ class Options:
 
 
 def check_names(given: Iterable[str], known: Iterable[str], of: str) -> None:
-    """SettingError for a name that is not among those known, with the names it resembles."""
+    """Raises SettingError for an unknown name, and suggests similar names."""
     known = list(known)
     for name in given:
         if name not in known:

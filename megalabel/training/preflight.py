@@ -1,4 +1,4 @@
-"""Checks of a recipe before its first step, for what would otherwise fail after hours or go unnoticed."""
+"""Checks of a recipe before its first step, for errors that would otherwise show up after hours or not at all."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from megalabel.heads.abilities import BindsLabels, having
 from megalabel.heads.base import Head
 from megalabel.training.recipe import Recipe
 
-REBUILT = 64e6  # bytes of a module's tensors up to which it is rebuilt from its config
+REBUILT = 64e6  # bytes; modules with larger tensors are not rebuilt from their config
 ASKED = 5  # labels
 
 
 def preflight(recipe: Recipe, inference_head: Head, device: torch.device) -> None:
-    """Checks configs, optimizers and predictions of a recipe, on the device; changes nothing.
+    """Checks configs, optimizers and predictions of a recipe on the device; changes nothing.
 
     Raises:
-        SettingError: a config that is no JSON or does not rebuild the same tensors, a trainable parameter in no
-            optimizer or in two, a `topk` of another shape or type than (B, k).
+        SettingError: a config is not JSON or does not rebuild the same tensors, a trainable parameter is in no
+            optimizer or in several, or `topk` returns another shape than (B, k) or wrong dtypes.
     """
     check_optimizers(recipe)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
@@ -35,7 +35,7 @@ def preflight(recipe: Recipe, inference_head: Head, device: torch.device) -> Non
 
 
 def check_optimizers(recipe: Recipe) -> None:
-    """SettingError unless every trainable parameter is in exactly one optimizer."""
+    """Raises SettingError unless every trainable parameter is in exactly one optimizer."""
     held: dict[int, list[str]] = {}
     for name, optimizer in recipe.optimizers.named.items():
         for group in optimizer.param_groups:
@@ -55,16 +55,16 @@ def check_optimizers(recipe: Recipe) -> None:
 
 
 def check_config(module: Encoder | Head, rebuild: Callable[[Any], nn.Module]) -> None:
-    """SettingError unless the module's config survives JSON and rebuilds tensors of the same names and types.
+    """Raises SettingError unless the module's config is JSON and rebuilds tensors of the same names and dtypes.
 
-    It is not rebuilt where its tensors take more than 64 MB.
+    A module whose tensors take more than 64 MB is not rebuilt.
     """
     name, config = type(module).__name__, module.config()
     try:
         again = json.loads(json.dumps(config))
     except (TypeError, ValueError) as error:
         raise SettingError(
-            f"{name}.config() returned what is no JSON ({error})",
+            f"{name}.config() returned values that JSON does not support ({error})",
             wanted="dictionaries, lists, strings, numbers, True, False and None",
             next_step=f"return plain Python values from {name}.config()",
             where="config",
@@ -75,27 +75,27 @@ def check_config(module: Encoder | Head, rebuild: Callable[[Any], nn.Module]) ->
         other = rebuild(again)
     except Exception as error:
         raise SettingError(
-            f"{name}.from_config refuses what config() returned ({type(error).__name__}: {error})",
+            f"{name}.from_config does not accept the result of config() ({type(error).__name__}: {error})",
             wanted="a module of the same shape",
-            next_step=f"let {name}.config return what {name}.from_config takes, as JSON",
+            next_step=f"return from {name}.config() the arguments of {name}.from_config, as JSON",
             where="config",
         ) from error
     ours, theirs = _shapes(module.state_dict()), _shapes(other.state_dict())
     if ours != theirs:
         wrong = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))[0]
         raise SettingError(
-            f"rebuilt from its config, {name} has {_said(theirs, wrong)} where it has {_said(ours, wrong)}",
+            f"rebuilt from its config, {name} has {_said(theirs, wrong)} instead of {_said(ours, wrong)}",
             wanted="the same tensors, so that a saved model can be loaded",
-            next_step=f"let {name}.config hold all that decides the shape, or drop the tensor from state_dict",
+            next_step=f"let {name}.config() include all that determines the tensors, or drop it from state_dict",
             where="config",
         )
 
 
 @torch.no_grad()
 def check_topk(recipe: Recipe, head: Head, device: torch.device) -> None:
-    """SettingError unless `topk` returns k labels of each text.
+    """Raises SettingError unless `topk` returns k labels per text.
 
-    Heads that would have to encode all labels first are left out.
+    Heads that would have to encode all labels first are skipped.
     """
     if having(head, BindsLabels):
         return
@@ -114,7 +114,7 @@ def check_topk(recipe: Recipe, head: Head, device: torch.device) -> None:
             raise SettingError(
                 f"{type(head).__name__}.topk of {len(batch)} texts and k = {ASKED} returned {name} of shape "
                 f"{tuple(tensor.shape)} and {tensor.dtype}",
-                wanted=f"shape ({len(batch)}, {ASKED}) and {dtype}, filled up with -1 and -inf",
+                wanted=f"shape ({len(batch)}, {ASKED}) and {dtype}, padded with -1 and -inf",
                 next_step=f"correct {type(head).__name__}.topk",
                 where="topk",
             )

@@ -1,4 +1,4 @@
-"""What the value of an option must satisfy beside its type: ranges, patterns, powers of two."""
+"""Conditions on the values of options in addition to their types: ranges, patterns, powers of two."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class Check(Protocol):
-    """What a value of an option must satisfy beside its type; further ones may be written."""
+    """A condition on the value of an option; other packages may define further ones."""
 
     def fits(self, value: Any) -> bool:
-        """Whether a value of the right type satisfies it."""
+        """Whether a value of the right type satisfies the condition."""
 
     def wanted(self, kind: str) -> str:
-        """The values that do, in words, of a `kind` such as "a whole number"."""
+        """A description of the allowed values, given their `kind`, such as "a whole number"."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Range:
         return bool(low and (value < self.high if self.below else value <= self.high))
 
     def wanted(self, kind: str) -> str:
-        """The range in words, after what kind of number it is of."""
+        """A description of the range, beginning with the kind of number."""
         low, high = (f"{bound:,.12g}" for bound in (self.low, self.high))
         parts = []
         if self.low > -math.inf:
@@ -46,7 +46,7 @@ class Range:
 
 @dataclass(frozen=True)
 class Matches:
-    """The texts that a regular expression matches whole; `meaning` says which in words."""
+    """The texts that a regular expression matches completely; `meaning` describes them."""
 
     pattern: str
     meaning: str
@@ -56,7 +56,7 @@ class Matches:
         return re.fullmatch(self.pattern, value) is not None
 
     def wanted(self, kind: str) -> str:
-        """Which texts match."""
+        """A description of the texts that match."""
         return self.meaning
 
 
@@ -65,16 +65,16 @@ class PowerOfTwo:
     """The powers of two from 2 to 2^30."""
 
     def fits(self, value: Any) -> bool:
-        """Whether a whole number is one of them."""
+        """Whether an integer is such a power of two."""
         return bool(2 <= value <= 2**30 and value & (value - 1) == 0)
 
     def wanted(self, kind: str) -> str:
-        """Which they are."""
+        """A description of these numbers."""
         return "a power of two from 2 to 2^30"
 
 
 def at_least(low: float) -> Range:
-    """Numbers from `low` up."""
+    """Numbers of at least `low`."""
     return Range(low)
 
 

@@ -1,4 +1,4 @@
-"""What a recipe is: the parts of a paper, wired, and the arguments that wired them."""
+"""The classes of recipes: the assembled parts of a method, and the options from which they were built."""
 
 from __future__ import annotations
 
@@ -36,22 +36,22 @@ Say = Callable[[str], Any]
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that the training loop needs, without anything that depends on a paper.
+    """Everything that the training loop needs.
 
     data: the corpus.
-    encoder: texts to views.
-    head: views to a loss or labels.
+    encoder: maps texts to views.
+    head: maps views to a loss or to labels.
     batches: the batches of the whole run.
-    optimizers: one or more, which together have each trainable parameter once.
-    schedule: of the learning rates.
-    max_length: tokens that are read of each text; 0 for those of the rows of `batches`.
-    validation: rows of the training side that are held out, (n,) int64, empty for none.
+    optimizers: one or more optimizers, which together contain each trainable parameter once.
+    schedule: the schedule of the learning rates.
+    max_length: the number of tokens read per text; 0 for that of the rows of `batches`.
+    validation: rows of the training set that are held out, (n,) int64, empty for none.
     patience: validations without an improvement before training stops; 0 for never.
-    selection_metric: the metric, in the names of `measure`, by which the best validation is chosen.
-    accumulation_steps: micro-batches that each batch is cut into, to save memory.
+    selection_metric: the metric by which the best validation is chosen, named as in `measure`.
+    accumulation_steps: the number of micro-batches into which each batch is divided to save memory.
     precision: "auto", "float32", "bfloat16" or "float16" for the encoder's autocast.
-    max_grad_norm: largest norm of the gradients of all that is not the head; 0 for no limit.
-    seed: of all random numbers of the steps.
+    max_grad_norm: the maximum norm of the gradients outside the head; 0 for no limit.
+    seed: seeds all random numbers of the steps.
     log_every: steps between training lines in the log.
     validate_epochs: epochs, or a fraction of one, between validations.
     compile: whether `torch.compile` compiles the transformers among the modules.
@@ -64,8 +64,9 @@ class Recipe:
     averaging: weights that are averaged over steps, validated and saved in place of the trained ones.
     inference_head: makes of the head the one that predicts and is saved, without what only training needs. It
         shares its tensors with the head. None for the head itself.
-    name, arguments, source_sha256: the address of the function that made this recipe, the values of its options,
-        and the hash of its source file; filled in by `recipe`.
+    name, arguments, source_sha256: the address of the recipe function, the values of its options, and the hash of
+    its
+        source file; set by `recipe`.
     """
 
     data: Corpus
@@ -100,7 +101,7 @@ class Recipe:
             object.__setattr__(self, "max_length", self.batches.rows.max_length)
 
     def modules(self) -> dict[str, nn.Module]:
-        """Encoder, head and the further parts by name; SettingError for a part with the name of one of the two."""
+        """Encoder, head and further parts by name; SettingError if a part is called encoder or head."""
         for name in ("encoder", "head"):
             if name in self.parts:
                 raise SettingError(
@@ -113,7 +114,7 @@ class Recipe:
 
     @property
     def label_texts(self) -> LabelTexts | None:
-        """The encoder of the label texts among the parts, if there is one."""
+        """The encoder of label texts among the parts, if there is one."""
         from megalabel.encoders.labels import LabelTexts
 
         return next((part for part in self.parts.values() if isinstance(part, LabelTexts)), None)
@@ -121,14 +122,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class DirectRecipe:
-    """A recipe whose model is solved for directly, without training steps and checkpoints.
+    """A recipe whose model is fitted by a direct solver, without training steps and checkpoints.
 
-    data: the corpus that it learns from.
-    solve: makes the model; calls its argument with lines that report progress.
-    base_model: a trained model that it builds on, which `train` moves to its device; None where there is none.
-    validation: rows of the training side that are held out, (n,) int64, empty for none.
-    name, arguments, source_sha256: the address of the function that made this recipe, the values of its options,
-        and the hash of its source file; filled in by `recipe`.
+    data: the corpus.
+    solve: fits the model; calls its argument with lines of text that report progress.
+    base_model: a trained model on which the recipe builds, which `train` moves to its device; None for none.
+    validation: rows of the training set that are held out, (n,) int64, empty for none.
+    name, arguments, source_sha256: the address of the recipe function, the values of its options, and the hash of
+    its
+        source file; set by `recipe`.
     """
 
     data: Corpus
@@ -141,32 +143,32 @@ class DirectRecipe:
 
 
 def check_corpus(data: object) -> None:
-    """SettingError unless it is a corpus."""
+    """Raises SettingError unless `data` is a corpus."""
     from megalabel.data.corpus import Corpus
 
     if not isinstance(data, Corpus):
         raise SettingError(
             f"a {type(data).__name__}",
             wanted="a Corpus",
-            next_step="open the data set by Corpus.open(folder) or Corpus.bundled(name)",
+            next_step="open the data set with Corpus.open(folder) or Corpus.bundled(name)",
             where="data",
         )
 
 
-# What a recipe function returns: `Recipe` or `DirectRecipe`; and what it takes.
+# The return type of a recipe function, `Recipe` or `DirectRecipe`, and the type of its options.
 Made = TypeVar("Made", bound="Recipe | DirectRecipe")
 Given = TypeVar("Given", bound=Options)
 
 
 class RecipeFunction(Generic[Given, Made]):
-    """A recipe that can be called with options or with their values, and that records what it was called with.
+    """A recipe function that accepts options or their values, and records them in the recipe.
 
-    `renee(corpus, epochs=3)` and `renee(corpus, Renee(epochs=3))` are the same.
+    `renee(corpus, epochs=3)` and `renee(corpus, Renee(epochs=3))` are equivalent.
 
     Attributes:
-        name: of the function.
+        name: the name of the function.
         options: the class of its options.
-        address: the name by which `megalabel.recipes.get` finds it: "renee" for a recipe of megalabel,
+        address: the name under which `megalabel.recipes.get` finds it: "renee" for a recipe of megalabel,
             "package.module:function" for any other.
     """
 
@@ -181,13 +183,13 @@ class RecipeFunction(Generic[Given, Made]):
     def __call__(
         self, corpus: Corpus, options: Given | None = None, /, *, trust: Sequence[str] = (), **values: Any
     ) -> Made:
-        """Builds the recipe; SettingError or DataError for options that are wrong or do not fit the corpus.
+        """Builds the recipe; SettingError or DataError if options are invalid or do not fit the corpus.
 
         Args:
             corpus: the data set to learn from.
-            options: the options; None to give values.
-            trust: packages beside megalabel that may be imported for a run that the recipe builds on.
-            values: values by option name, where no options are given.
+            options: the options; None to pass `values` instead.
+            trust: packages besides megalabel that may be imported to load a run on which the recipe builds.
+            values: values by option name, if no options are passed.
         """
         check_corpus(corpus)
         if options is None:
@@ -204,7 +206,7 @@ class RecipeFunction(Generic[Given, Made]):
         return replace(made, name=self.address, arguments=options.values(), source_sha256=self.source_sha256())
 
     def source_sha256(self) -> str:
-        """The SHA-256 of the source file of the recipe's module; "" where there is no such file."""
+        """The SHA-256 of the source file of the recipe's module; "" if there is no such file."""
         try:
             source = inspect.getsourcefile(self._build)
             return hashlib.sha256(Path(source).read_bytes()).hexdigest() if source else ""
@@ -212,18 +214,18 @@ class RecipeFunction(Generic[Given, Made]):
             return ""
 
     def source_file(self) -> Path | None:
-        """The source file of the recipe's module, beside which its presets lie."""
+        """The source file of the recipe's module; the file of its presets is in the same folder."""
         source = inspect.getsourcefile(self._build)
         return Path(source) if source else None
 
 
 def recipe(build: Callable[[Corpus, Given], Made]) -> RecipeFunction[Given, Made]:
-    """Makes a recipe of a function such as `def mine(corpus: Corpus, options: Mine) -> Recipe`."""
+    """Decorates a recipe function such as `def mine(corpus: Corpus, options: Mine) -> Recipe`."""
     return RecipeFunction(build)
 
 
 def _options_of(build: Callable[..., Any]) -> type[Any]:
-    """The class by which the second parameter of a function is annotated."""
+    """The class with which the second parameter of a function is annotated."""
     parameters = list(inspect.signature(build).parameters.values())
     found: Any = parameters[1].annotation if len(parameters) == 2 else None
     if isinstance(found, str):
@@ -231,7 +233,7 @@ def _options_of(build: Callable[..., Any]) -> type[Any]:
     if not (isinstance(found, type) and issubclass(found, Options)):
         raise SettingError(
             f"{build.__module__}:{build.__qualname__} has the parameters {', '.join(p.name for p in parameters)}",
-            wanted="two: a corpus, and options annotated by a subclass of megalabel.recipes.options.Options",
+            wanted="two: a corpus, and options annotated with a subclass of megalabel.recipes.options.Options",
             where="recipe",
         )
     return found

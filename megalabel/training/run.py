@@ -1,4 +1,4 @@
-"""Training a recipe, from the start or from its last checkpoint, to a saved model."""
+"""Trains a recipe, from the start or from its last checkpoint, and saves the model."""
 
 from __future__ import annotations
 
@@ -53,17 +53,16 @@ def train(
 ) -> Classifier:
     """Trains a recipe into the run folder `out` and returns the model that it saved there.
 
-    That is a `NeuralClassifier`, or what the second stage of the recipe makes of it, or the model of a
-    `DirectRecipe`.
+    The model is a `NeuralClassifier`, the result of the recipe's second stage, or the model of a `DirectRecipe`.
 
-    If `out` holds a finished run of the same recipe, arguments and data, its model is loaded. A run that was cut
-    off resumes from its last checkpoint; on a CPU, with as many threads, it ends with the very weights that it
-    would have had. Ctrl-C, SIGTERM and SIGHUP end it after the step at work, with a checkpoint. With a validation
-    split the model kept is the best by `recipe.selection_metric`, and training stops after `recipe.patience`
-    validations without an improvement (0: never); otherwise it is the last.
+    If `out` holds a finished run of the same recipe, arguments and data, its model is loaded. An interrupted run
+    resumes from its last checkpoint; on a CPU with the same number of threads, the final weights are exactly those
+    of an uninterrupted run. Ctrl-C, SIGTERM and SIGHUP stop the training after the current step, with a
+    checkpoint. With a validation split, the model with the best `recipe.selection_metric` is saved, and training
+    stops after `recipe.patience` validations without an improvement (0: never); otherwise the last model is saved.
 
     Args:
-        recipe: from a recipe function, such as `megalabel.recipes.renee.renee(corpus)`.
+        recipe: the result of a recipe function, such as `megalabel.recipes.renee.renee(corpus)`.
         out: the run folder: recipe.json, held_out.npy, model/, last/, log.jsonl; first/ during a second stage.
         device: "cpu", "cuda", …; the first GPU if there is one, else the CPU.
         checkpoint_seconds: time between checkpoints.
@@ -73,12 +72,12 @@ def train(
             it had before, at first 1. A run that diverged can go on so.
         quiet: show nothing on the screen.
         callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}; an
-            exception that it raises ends the training, and the run can be resumed.
+            exception that it raises stops the training, and the run can be resumed.
 
     Raises:
-        SettingError: `out` holds a run with another recipe, other arguments or other data; a setting that cannot
-            be right; a recipe that `preflight` refuses; another process writes into `out`.
-        DataError: a loss that is NaN or infinite, or a loss or weights that grow without end.
+        SettingError: `out` holds a run with another recipe, other arguments or other data; a setting is invalid;
+            `preflight` found an error in the recipe; or another process writes to `out`.
+        DataError: training has diverged: the loss is NaN or infinite, or the loss or a weight is extremely large.
     """
     out = as_path(out, "out")
     check_scale(lr_scale, recipe)
@@ -89,7 +88,7 @@ def train(
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
     with writing(out):
         if create_run_folder(out, recipe):
-            parts = (recipe.encoder, recipe.head)  # the caller made them, and so trusts their modules
+            parts = (recipe.encoder, recipe.head)  # created by the caller, who thus trusts their modules
             return load(out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
         run.begin(lr_scale)
         run.fit(checkpoint_seconds, checkpoint_steps, validate_epochs or recipe.validate_epochs)
@@ -97,7 +96,7 @@ def train(
 
 
 class Run:
-    """A recipe at work in a run folder: validates, writes checkpoints, and saves the model.
+    """The training of a recipe in a run folder: validates, writes checkpoints, and saves the model.
 
     Args:
         recipe: what is trained.
@@ -122,7 +121,7 @@ class Run:
         self.said: list[str] = []
 
     def begin(self, lr_scale: float | None = None) -> None:
-        """Moves the modules to the device, and takes up the last checkpoint or checks the recipe."""
+        """Moves the modules to the device, and loads the last checkpoint or, without one, checks the recipe."""
         recipe = self.recipe
         for module in recipe.modules().values():
             module.to(self.device)
@@ -168,7 +167,7 @@ class Run:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
             for note in (*self.said, *text_notes(recipe)):
                 log.say(note)
-            if position.step == steps or self._stopped():  # cut off in the second stage
+            if position.step == steps or self._stopped():  # interrupted in the second stage
                 return
             with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
                 fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
@@ -182,18 +181,18 @@ class Run:
         return self.recipe.head if make is None else make(self.recipe.head)
 
     def model(self) -> NeuralClassifier:
-        """The model of the weights as they are."""
+        """The model with the current weights."""
         recipe = self.recipe
         names, side = recipe.data.label_texts, recipe.label_texts
-        if side is not None:  # the head that trains needs them too
+        if side is not None:  # the training head needs them as well
             NeuralClassifier(recipe.encoder, recipe.head, names, recipe.max_length, side)
         model = NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
         return self.trained_on.attach(model)
 
     def validate(self) -> bool:
-        """Measures the held-out texts, saves the model if it is the best so far; True if training should stop."""
+        """Evaluates the held-out texts; saves the model if it is the best so far; True if training should stop."""
         recipe, position = self.recipe, self.position
-        check_weights(position.step - 1, recipe.modules())  # before they are measured and perhaps kept
+        check_weights(position.step - 1, recipe.modules())  # before they are evaluated and possibly saved
         held, side = np.asarray(recipe.validation), recipe.data.train
         depths = selection.depths(recipe.selection_metric)
         weights = selection.weights(recipe.selection_metric, recipe.data)
@@ -214,13 +213,13 @@ class Run:
         return self._stopped()
 
     def checkpoint(self) -> None:
-        """Writes what a resumed run needs; Diverged where nobody could go on from it."""
+        """Writes a checkpoint; raises Diverged if the weights cannot be resumed from."""
         check_weights(self.position.step - 1, self.recipe.modules())
         checkpoint.save(self.out / "last", self.recipe, self.scaler, asdict(self.position))
         self.saved = time.monotonic()
 
     def finish(self) -> Classifier:
-        """Saves the model, or takes back the best one, and closes the run folder; returns what is saved there."""
+        """Saves the model, or loads the best one, and finishes the run folder; returns the saved model."""
         recipe, position = self.recipe, self.position
         if self.fitted and recipe.second_stage is not None:
             self.checkpoint()  # so that the second stage can be repeated
@@ -246,5 +245,5 @@ class Run:
         return averaging.applied(self.recipe.encoder, self.recipe.head)
 
     def _stopped(self) -> bool:
-        """Whether so many validations brought no improvement that training ends."""
+        """Whether the last `patience` validations brought no improvement."""
         return bool(self.recipe.patience) and self.position.rounds_without_gain >= self.recipe.patience

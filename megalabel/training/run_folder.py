@@ -1,4 +1,4 @@
-"""The folder of a run: which recipe it is of, whether a run may go on in it, and what stays when it is over."""
+"""The folder of a run: creates it, checks whether a run may resume in it, and cleans it up at the end."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from megalabel.training.recipe import DirectRecipe, Recipe
 
 
-BASE = "base"  # the run that the run in a folder builds on, where one command trains both
-FIRST = "first"  # the trained model, while the second stage is at work
-NEEDED = ("last", "cache", FIRST)  # only as long as the run may go on
-HELD_OUT = "held_out.npy"  # the rows of the training side that the run did not learn from, (n,) int64, rising
+BASE = "base"  # the run on which the run in the folder builds, if one command trains both
+FIRST = "first"  # the trained model during the second stage
+NEEDED = ("last", "cache", FIRST)  # needed only while the run may be resumed
+HELD_OUT = "held_out.npy"  # the rows of the training set that were held out, (n,) int64, ascending
 
 
 def create_run_folder(out: Path, recipe: Recipe | DirectRecipe) -> bool:
-    """Writes `recipe.json` and `held_out.npy`, or checks those that are there; True if that run is finished.
+    """Writes `recipe.json` and `held_out.npy`, or checks existing ones; True if the existing run is finished.
 
     Raises:
         SettingError: `out` holds something else, or a run with another recipe, other arguments, other data or
@@ -40,7 +40,7 @@ def create_run_folder(out: Path, recipe: Recipe | DirectRecipe) -> bool:
 
 
 def data_facts(data: Corpus) -> dict[str, Any]:
-    """What `recipe.json` holds of a data set."""
+    """The entry of a data set in `recipe.json`."""
     opened = {"opened": data.opened} if data.opened else {}
     return opened | {
         "name": data.name,
@@ -59,7 +59,7 @@ def create_folder(
     held: np.ndarray | None = None,
     source_sha256: str = "",
 ) -> bool:
-    """As `create_run_folder`, for what no recipe function made; `held` are the held-out rows, None for unknown."""
+    """`create_run_folder` without a recipe; `held` are the held-out rows, None if they are unknown."""
     finished = same_run(out, name, arguments, data)
     if finished is not None:
         if finished:
@@ -79,10 +79,10 @@ def create_folder(
 
 
 def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any]) -> bool | None:
-    """Whether the run in `out`, which must be this very one, is finished; None where there is no run yet.
+    """Whether the run in `out`, which must be the same run, is finished; None if there is no run yet.
 
     Raises:
-        SettingError: `out` holds something else, or a run with another recipe, other arguments (but for those in
+        SettingError: `out` holds something else, or a run with another recipe, other arguments (except those in
             `same_run.FREE`) or other data.
     """
     check_out(out, finished=True)
@@ -98,18 +98,18 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
 
 
 def read_recipe(out: Path) -> dict[str, Any]:
-    """The `recipe.json` of a run folder, with the names of today; FormatError for one that is damaged."""
+    """The `recipe.json` of a run folder, with names of the current version; FormatError if it is damaged."""
     facts, next_step = read_json(out / "recipe.json", next_step="train the run again"), "train the run again"
-    with reading(out / "recipe.json", wanted="what megalabel wrote of a run", next_step=next_step):
+    with reading(out / "recipe.json", wanted="the recipe.json that megalabel wrote", next_step=next_step):
         return migrate.recipe_json(facts)
 
 
 def held_out_rows(run_folder: str | Path) -> np.ndarray:
-    """Which rows of the training side a run held out, (n,) int64, rising; none for a run that held out nothing.
+    """The rows of the training set that a run held out, (n,) int64, ascending; empty if it held out nothing.
 
     Raises:
-        SettingError: a run of version 0.1.0 that was made beside another one, which is gone.
-        FormatError: no run folder, or a damaged one.
+        SettingError: a run of version 0.1.0 builds on another run, which no longer exists.
+        FormatError: the folder is not a run folder, or damaged.
     """
     folder = Path(run_folder)
     if (folder / HELD_OUT).is_file():
@@ -118,7 +118,7 @@ def held_out_rows(run_folder: str | Path) -> np.ndarray:
             if rows.ndim != 1 or rows.dtype != np.int64:
                 raise ValueError(f"rows of shape {rows.shape} and dtype {rows.dtype}")
             return rows
-    facts = read_recipe(folder)  # version 0.1.0 wrote no rows, but drew them from two numbers
+    facts = read_recipe(folder)  # version 0.1.0 stored no rows, but drew them from two numbers
     with reading(folder, wanted="the recipe.json that megalabel wrote", next_step="train the run again"):
         run = facts["arguments"].get("run")
         texts = int(facts["data"]["texts"])
@@ -139,35 +139,35 @@ def _same_rows(now: np.ndarray, before: np.ndarray, out: Path) -> None:
     raise SettingError(
         f"the run in {out} holds out {len(before):,} texts, this one {len(now):,}, and not the same ones",
         wanted="the same held-out texts",
-        next_step="repeat the first command, give another --out, or --overwrite to replace the run",
+        next_step="use the options of the first command, another --out, or --overwrite to replace the run",
         where="out",
     )
 
 
 def check_out(out: Path, *, finished: bool = False) -> None:
-    """SettingError where a run cannot be written: a file, a folder with other contents.
+    """Raises SettingError if `out` is a file or a folder with other contents.
 
-    A finished run is refused too, unless `finished` says that it may be one.
+    A finished run is also an error, unless `finished` is True.
     """
     if (out / "recipe.json").exists():
         if not finished and read_recipe(out).get("finished"):
             raise SettingError(
-                f"the run in {out} is finished", wanted="a new folder", next_step="give another --out"
+                f"the run in {out} is finished", wanted="a new folder", next_step="use another --out"
             )
     elif out.exists() and not out.is_dir():
-        raise SettingError(f"{out} is a file", wanted="a folder", next_step="give another --out")
+        raise SettingError(f"{out} is a file", wanted="a folder", next_step="use another --out")
     elif out.exists() and any(p.name not in ("cache", BASE) and not p.name.startswith(".") for p in out.iterdir()):
         raise SettingError(
-            f"the folder {out} holds other things",
+            f"the folder {out} contains other files",
             wanted="a new folder, or the folder of a run",
-            next_step="give another --out",
+            next_step="use another --out",
         )
 
 
 def finished_run(out: Path) -> dict[str, Any]:
-    """What `recipe.json` holds of a finished run: recipe, arguments, data. SettingError if there is none.
+    """The `recipe.json` of a finished run: recipe, arguments, data.
 
-    FormatError for one that is damaged.
+    Raises SettingError if there is no finished run, FormatError if `recipe.json` is damaged.
     """
     if not (out / "recipe.json").is_file():
         raise SettingError(
@@ -181,7 +181,7 @@ def finished_run(out: Path) -> dict[str, Any]:
         raise SettingError(
             f"the run in {out} is not finished",
             wanted="a finished run",
-            next_step="give its `megalabel train` command again: it goes on",
+            next_step="run its `megalabel train` command again to resume it",
             where="run",
         )
     return checked_facts(out, facts)
@@ -192,7 +192,7 @@ def checked_facts(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
     kinds = {"recipe": str, "arguments": dict, "data": dict}
     if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
         raise FormatError(
-            "no facts of the run's recipe, arguments and data",
+            "the recipe, arguments or data of the run are missing",
             wanted="the recipe.json that megalabel wrote",
             next_step="train the run again",
             where=out / "recipe.json",
@@ -201,13 +201,13 @@ def checked_facts(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def finished_folder(out: Path) -> Path:
-    """The folder itself, if there is a finished run in it; errors as `finished_run`."""
+    """Returns the folder if it holds a finished run; errors as in `finished_run`."""
     finished_run(out)
     return out
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:
-    """Writes into `recipe.json` that the run is over, and removes what only going on needed.
+    """Marks the run as finished in `recipe.json`, and removes what only a resumed run needs.
 
     facts: numbers about the run. best: metric, value, step and epoch of the best validation, if there was one.
     """

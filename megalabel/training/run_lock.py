@@ -1,4 +1,4 @@
-"""One writer in a run folder: a lock that ends with the process that holds it."""
+"""A lock on a run folder, so that only one process writes to it; released when the process ends."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ NAME = ".lock"
 _FAR = (
     1 << 30
 )  # the byte that Windows locks: what is locked there cannot be read, and the number of the process is
-_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # of file systems without locks
+_UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}  # on file systems without locks
 _READ_ONLY = {errno.EROFS, errno.EACCES, errno.EPERM}
-_held: dict[Path, int] = {}  # the folders that threads of this process write, and the thread of each
+_held: dict[Path, int] = {}  # the folders that this process has locked, and the thread of each
 
 
 @contextlib.contextmanager
 def writing(out: Path) -> Iterator[None]:
-    """Within the block, no other thread or process writes a run into the folder `out`, which may still be missing.
+    """A context in which no other thread or process writes a run to the folder `out`, which need not exist yet.
 
-    The lock is the system's, on the file `.lock`: it ends with the process, however that ends. The thread that
-    holds it may ask for it again. On a file system that knows no locks nothing is locked.
+    The lock is a lock of the operating system on the file `.lock`, released in any case when the process ends. The
+    thread that holds it may acquire it again. On a file system without locks nothing is locked.
 
     Raises:
-        SettingError: another process or thread writes there.
+        SettingError: another process or thread writes to the folder.
     """
     place = out.resolve()
     if _held.get(place) == threading.get_ident():
         yield
         return
-    if out.exists() and not out.is_dir():  # refused with its reason by those who look into the folder
+    if out.exists() and not out.is_dir():  # later checks of the folder raise the error
         yield
         return
     made = not out.exists()
@@ -58,26 +58,26 @@ def writing(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _READ_ONLY:
             raise
-        yield  # a finished run may be loaded from there, and nobody can write anything
+        yield  # a read-only folder: a finished run may be loaded from it, and nobody can write
         return
     _held[place] = threading.get_ident()
     try:
         yield
     finally:
         del _held[place]
-        if sys.platform != "win32":  # where an open file cannot be removed
+        if sys.platform != "win32":  # Windows cannot remove an open file
             (out / NAME).unlink(missing_ok=True)
         os.close(handle)
         if sys.platform == "win32":
-            with contextlib.suppress(OSError):  # another process has it open by now
+            with contextlib.suppress(OSError):  # another process may have opened it
                 (out / NAME).unlink(missing_ok=True)
         if made:
-            with contextlib.suppress(OSError):  # no run was made in it, or there is one
+            with contextlib.suppress(OSError):  # removes the folder only if it is still empty
                 out.rmdir()
 
 
 def _locked(out: Path) -> int:
-    """A handle of the lock file, locked, that is still the one in the folder."""
+    """The handle of the locked lock file, which is checked to be still the one in the folder."""
     path = out / NAME
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
     while True:
@@ -95,16 +95,16 @@ def _locked(out: Path) -> int:
         except BaseException:
             os.close(handle)
             raise
-        os.close(handle)  # the one who held it removed the file between our two calls
+        os.close(handle)  # the previous holder removed the file between our two calls
 
 
 def in_use(out: Path, holder: str) -> SettingError:
-    """The error for a folder that a process writes."""
+    """The error for a folder to which another process writes."""
     who = f"process {holder}" if holder.isdigit() else "another process"
     return SettingError(
         f"the run folder {out} is in use by {who}",
-        wanted="a folder that no other training writes",
-        next_step="wait until that one has ended, or give another --out",
+        wanted="a folder to which no other training writes",
+        next_step="wait until it has ended, or use another --out",
         where="out",
     )
 
@@ -117,7 +117,7 @@ def _same_file(handle: int, path: Path) -> bool:
 
 
 def _lock(handle: int) -> None:
-    """Locks an open file; BlockingIOError where another has it."""
+    """Locks an open file; BlockingIOError if it is locked by another process."""
     if sys.platform == "win32":
         os.lseek(handle, _FAR, os.SEEK_SET)
         try:
@@ -137,7 +137,7 @@ def _lock(handle: int) -> None:
 
 
 def _forget() -> None:
-    """A forked child holds no lock: it must neither write there nor remove the file."""
+    """Clears the state in a forked child, which holds no lock and must not remove the lock file."""
     _held.clear()
 
 

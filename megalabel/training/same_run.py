@@ -1,4 +1,4 @@
-"""Compares the facts of two runs, so that a run goes on, or is loaded, only under the command that began it."""
+"""Compares the facts of two runs, so that a run is resumed or loaded only by the command that started it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from megalabel.errors import SettingError
 
-FREE = ("log_every",)  # options that change nothing but the log: a run may go on with other values of them
+FREE = ("log_every",)  # options that affect only the log; a run may be resumed with other values
 
 
 def check_same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
-    """SettingError unless two runs have the same recipe, arguments (but for those in `FREE`) and data.
+    """SettingError unless two runs have the same recipe, arguments (except those in `FREE`) and data.
 
     Args:
         facts: of the run that is to be trained, as its recipe.json will have them.
@@ -24,16 +24,16 @@ def check_same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
             continue
         if isinstance(before, dict) and isinstance(now, dict):
             names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-            shown = ", ".join(f"{name} = {before.get(name)} and not {now.get(name)}" for name in names)
+            shown = ", ".join(f"{name} = {before.get(name)}, not {now.get(name)}" for name in names)
             if part == "data":
-                shown = f"the data set {_data(before)} and not {_data(now)}"
+                shown = f"the data set {_data(before)}, not {_data(now)}"
         else:
-            shown = f"{part} {before} and not {now}"
+            shown = f"{part} {before}, not {now}"
         state = "finished" if there.get("finished") else "unfinished"
         raise SettingError(
             f"the {state} run in {out} has {shown}",
             wanted="the same settings and data",
-            next_step="repeat the first command, give another --out, or --overwrite to replace the run",
+            next_step="use the options of the first command, another --out, or --overwrite to replace the run",
             where="out",
         )
 
@@ -44,9 +44,9 @@ def _data(facts: dict[str, Any]) -> str:
 
 
 def _compared(facts: Any) -> Any:
-    """The facts without how data were opened and from where, and without options that are not set.
+    """The facts without the path and reading options of the data, and without options that are not set.
 
-    An older version may not have had such an option.
+    An older version may not have had such options.
     """
     if not isinstance(facts, dict):
         return facts

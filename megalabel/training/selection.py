@@ -1,4 +1,4 @@
-"""The metric that chooses the best epoch: which there are, and what a validation must measure for it."""
+"""The metric that selects the best epoch: allowed names, and what a validation must compute for it."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 METRIC = Matches(r"(P|nDCG|PSP|PSnDCG|R)@[1-9][0-9]{0,3}", "P@k, nDCG@k, PSP@k, PSnDCG@k or R@k, such as nDCG@5")
-DEPTHS = (1, 3, 5)  # which every validation measures
+DEPTHS = (1, 3, 5)  # depths that every validation measures
 
 
 def check(metric: str) -> None:
-    """SettingError for a metric by which no epoch can be chosen."""
+    """Raises SettingError for a metric that cannot select an epoch."""
     if not METRIC.fits(metric):
         raise SettingError(f"{metric!r} is not {METRIC.meaning}", wanted=METRIC.meaning, where="selection_metric")
 
 
 def depths(metric: str) -> tuple[int, ...]:
-    """The depths at which a validation measures, that of the metric among them."""
+    """The depths k at which a validation measures, including that of the metric."""
     return tuple(sorted({*DEPTHS, int(metric.partition("@")[2])}))
 
 
 def weights(metric: str, corpus: Corpus) -> np.ndarray | None:
     """The inverse propensities of the labels, (L,) float64; None for a metric that does not need them.
 
-    They are of all training texts of the corpus, those held out included, as in `evaluate`.
+    They are computed from all training texts of the corpus, including held-out ones, as in `evaluate`.
     """
     if not metric.startswith("PS"):
         return None

@@ -1,4 +1,4 @@
-"""How much memory the parts of a run take."""
+"""The memory of the parts of a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from megalabel.training.recipe import Recipe
 
 
 def sizes(recipe: Recipe) -> dict[str, float]:
-    """MB of 10⁶ bytes: of all weights, of what the optimizers keep, and of the head with its part of that."""
+    """The MB (10⁶ bytes) of all weights, of all optimizer states, and of the head with its optimizer state."""
     weights = [t for module in recipe.modules().values() for t in module.state_dict().values()]
     head = [*recipe.head.state_dict().values(), *recipe.optimizers.tensors(recipe.head)]
     parts = {"weights_mb": weights, "optimizers_mb": recipe.optimizers.tensors(), "head_mb": head}

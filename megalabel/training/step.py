@@ -1,4 +1,4 @@
-"""How a batch becomes gradients: in micro-batches, or with one loss over a batch larger than memory."""
+"""Computes the gradients of a batch: in micro-batches, or with one loss over a batch larger than memory."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Autocast(Protocol):
 
 @dataclass(frozen=True)
 class StepContext:
-    """What a step needs beside its batch.
+    """The arguments of a step besides the batch.
 
-    accumulation_steps: micro-batches that the recipe asks for.
-    seed: the seed of the step, which torch's generators have been given already.
-    wants_loss: whether the loss's value will be read; reading it makes a GPU wait.
+    accumulation_steps: the number of micro-batches that the recipe requires.
+    seed: the seed of the step, already set in torch's generators.
+    wants_loss: whether the value of the loss will be read, which synchronizes with the GPU.
     """
 
     encoder: Encoder
@@ -46,13 +46,13 @@ class StepContext:
     wants_loss: bool
 
     def backward(self, loss: Tensor, fraction: float = 1.0) -> float:
-        """Scales the loss of one part and goes back through it.
+        """Scales the loss of one part of the batch and computes its gradients.
 
-        fraction: the part's share of the texts of the batch; a mean counts by it, so that the parts together have
-            the gradient of the batch. A sum is left as it is.
+        fraction: the fraction of the batch's texts in this part. A mean is weighted by it, so that the sum over
+            the parts is the gradient of the batch; a sum is not.
 
         Returns:
-            What the part adds to the loss of the batch; NaN where the value is not wanted or was not computed.
+            The contribution to the loss of the batch; NaN if the value is not needed or was not computed.
         """
         check_loss(self.head, loss)
         if self.head.reduction == "mean" and fraction != 1.0:
@@ -62,7 +62,7 @@ class StepContext:
 
 
 def check_loss(head: Head, loss: Tensor) -> None:
-    """SettingError unless a loss is a scalar."""
+    """Raises SettingError unless the loss is a scalar."""
     if loss.dim() != 0:
         raise SettingError(
             f"{type(head).__name__}.loss returned a tensor of shape {tuple(loss.shape)}",
@@ -73,19 +73,19 @@ def check_loss(head: Head, loss: Tensor) -> None:
 
 
 class Step(ABC):
-    """A strategy: fills the gradients of one optimizer step and returns the loss of the batch."""
+    """A strategy that computes the gradients of an optimizer step and returns the loss of the batch."""
 
     @abstractmethod
     def __call__(self, batch: Batch, context: StepContext) -> float:
-        """The loss of the batch, a sum or a mean as the head's; NaN where its value is not wanted."""
+        """The loss of the batch, a sum or a mean as defined by the head; NaN if its value is not needed."""
 
 
 @dataclass(frozen=True)
 class Plain(Step):
-    """Forward, loss and backward of each micro-batch in turn.
+    """Forward, loss and backward pass of one micro-batch after another.
 
-    A loss that is a sum is summed over the micro-batches. A loss that is a mean counts each by its share of the
-    texts, so that n parts give the gradient of one batch.
+    A loss that is a sum is summed over the micro-batches. A loss that is a mean is weighted by the fraction of the
+    texts in each, so that the gradient does not depend on the number of micro-batches.
     """
 
     def __call__(self, batch: Batch, context: StepContext) -> float:
@@ -105,16 +105,16 @@ class Plain(Step):
 
 @dataclass(frozen=True)
 class CachedGradients(Step):
-    """One loss over the whole batch, while the encoder sees `parts` of it, one after the other.
+    """One loss over the whole batch, of which the encoder processes one of `parts` parts at a time.
 
-    The views of all parts are computed without gradients; the loss gives the gradient of each view; each part is
-    then encoded again, with the same random numbers, and goes back from there (Gao, Zhang, Han and Callan,
-    "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup", RepL4NLP 2021). So losses that
-    compare the texts of a batch with each other see all of it, for one more forward pass. The encoder must be a
-    function of its texts and of torch's random numbers: batch statistics would be those of a part.
+    The views of all parts are computed without gradients, and the loss yields the gradient of each view; each part
+    is then encoded again with the same random numbers and backpropagated (Gao, Zhang, Han and Callan, "Scaling
+    Deep Contrastive Learning Batch Size under Memory Limited Setup", RepL4NLP 2021). Losses that compare the texts
+    of a batch with each other thus see the whole batch, at the cost of another forward pass. The encoder must be a
+    function of its texts and of torch's random numbers; batch statistics would be those of a part.
 
     Attributes:
-        parts: how many parts the batch is encoded in, 1 or more; the recipe's `accumulation_steps` stays 1.
+        parts: the number of parts, 1 or more; the recipe's `accumulation_steps` must be 1.
     """
 
     parts: int
@@ -122,7 +122,7 @@ class CachedGradients(Step):
     def __post_init__(self) -> None:
         if self.parts < 1:
             raise SettingError(
-                f"parts = {self.parts}", wanted="1 or more", next_step="correct parts", where="parts"
+                f"parts = {self.parts}", wanted="1 or more", next_step="pass 1 or more", where="parts"
             )
 
     def __call__(self, batch: Batch, context: StepContext) -> float:
@@ -133,9 +133,9 @@ class CachedGradients(Step):
 
         if context.accumulation_steps != 1:
             raise SettingError(
-                f"accumulation_steps = {context.accumulation_steps} beside CachedGradients",
+                f"accumulation_steps = {context.accumulation_steps} together with CachedGradients",
                 wanted="accumulation_steps = 1",
-                next_step="give CachedGradients the number of parts instead",
+                next_step="pass the number of parts to CachedGradients instead",
                 where="accumulation_steps",
             )
         parts = [part.to(context.device) for part in split(batch, self.parts)]
@@ -154,7 +154,7 @@ class CachedGradients(Step):
             again = self._views(part, i, context)
             gradient = views.grad[start : start + len(part)]
             start += len(part)
-            if again.requires_grad:  # not where the encoder is frozen
+            if again.requires_grad:  # False if the encoder is frozen
                 again.float().backward(gradient)
         return value
 

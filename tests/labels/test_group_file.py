@@ -71,6 +71,6 @@ class Harmful:
 def test_a_pickle_that_calls_something_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("label_group0.npy", ragged([[Harmful()], ["y"]]), allow_pickle=True)
-    with pytest.raises(DataError, match="mkdir, which is not read"):
+    with pytest.raises(DataError, match="mkdir, which is not allowed"):
         read_groups("label_group0.npy", NAMES)
     assert not (tmp_path / "harmed").exists()

@@ -86,7 +86,7 @@ def test_a_models_folder_is_no_run(bag_run):
 
 def test_a_run_that_goes_on(copied):
     rewrite(copied, finished=None)
-    with pytest.raises(SettingError, match=r"not finished.*Give its `megalabel train` command again"):
+    with pytest.raises(SettingError, match=r"not finished.*Run its `megalabel train` command again"):
         hybrid(planted(), run=str(copied))
 
 
@@ -105,7 +105,7 @@ def test_a_run_whose_facts_are_gone(facts, copied):
 
 @pytest.mark.parametrize("data", [planted(seed=1), planted(n_labels=32)], ids=["texts", "labels"])
 def test_another_corpus(data, bag_run):
-    with pytest.raises(DataError, match=r"run: .*'planted' \(400 texts, 64 labels\), which is not this 'planted'"):
+    with pytest.raises(DataError, match=r"run: .*'planted' \(400 texts, 64 labels\), not on this 'planted'"):
         hybrid(data, run=str(bag_run))
 
 
@@ -119,7 +119,7 @@ def test_a_run_without_an_encoder(tmp_path):
 def test_a_hybrid_is_not_made_one_again(bag_run, tmp_path):
     data = planted()
     megalabel.train(hybrid(data, run=str(bag_run), **SMALL), tmp_path / "hybrid", quiet=True)
-    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid', .* no hybrid already"):
+    with pytest.raises(SettingError, match=r"run: a run of the recipe 'hybrid', .* not a hybrid"):
         hybrid(data, run=str(tmp_path / "hybrid"))
 
 

@@ -75,7 +75,7 @@ def test_by_the_command_line(command, folder, tmp_path):
     status, _, said = command("train", "hybrid", run, "--out", tmp_path / "h", *TREES)
     assert (status, said.count("\n")) == (2, 1)
     assert "the finished run in" in said
-    assert "weights = [2, 1, 1] and not []" in said
+    assert "weights = [2, 1, 1], not []" in said
 
     (tmp_path / "new").mkdir()
     moved = folder.rename(tmp_path / "new" / "planted")
@@ -94,7 +94,7 @@ def test_by_the_command_line(command, folder, tmp_path):
         (["RUN/nowhere"], "no run in"),
         (["RUN"], "Name the data set"),  # made from memory: its data never lay anywhere
         (["RUN", "bundled:nothing"], "no bundled data set"),
-        (["RUN", "FOLDER", "--weights", "1,1,1"], "which is not this"),
+        (["RUN", "FOLDER", "--weights", "1,1,1"], "not on this"),
     ],
     ids=["no run", "no data", "no such data", "other data"],
 )

@@ -152,5 +152,5 @@ def test_trees_are_wide(n_labels, depths):
 
 
 def test_a_model_cannot_be_trained(run, tmp_path):
-    with pytest.raises(SettingError, match="a LinearClassifier; expected what a recipe function makes"):
+    with pytest.raises(SettingError, match="a LinearClassifier; expected the result of a recipe function"):
         megalabel.train(megalabel.load(run), tmp_path / "run")

@@ -228,7 +228,7 @@ def test_the_papers_warm_up_is_too_long_for_a_small_set(tiny_bert, nothing_long)
 def test_a_tree_that_nothing_uses_is_refused(more, tmp_path):
     LabelTree((np.array([0, 32, 64]),), np.arange(64)).save(tmp_path / "tree")
     arguments = {**SMALL, "tree": str(tmp_path / "tree"), **more}
-    with pytest.raises(SettingError, match=r"nothing here would use.*auxiliary, or a group above 1"):
+    with pytest.raises(SettingError, match=r"would not be used.*auxiliary, or a group above 1"):
         spartex(planted(), **arguments)
     assert (
         spartex(planted(), **{**arguments, "auxiliary": True, "auxiliary_epochs": 2}).head.auxiliary.n_labels == 2

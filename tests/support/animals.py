@@ -1,4 +1,4 @@
-"""A small data set, 120 training and 30 test texts over 8 animals, two words each that tell the label."""
+"""A data set of 120 training and 30 test texts over 8 animals, with two words per text that imply the label."""
 
 from __future__ import annotations
 

@@ -14,6 +14,6 @@ Result = TypeVar("Result")
 def using(
     backend: dispatch.Backend, function: Callable[Args, Result], *args: Args.args, **named: Args.kwargs
 ) -> Result:
-    """What the function returns where every operation takes this implementation."""
+    """The result of the function when every operation uses this implementation."""
     with dispatch.use(backend):
         return function(*args, **named)

@@ -1,4 +1,4 @@
-"""Small label trees for beam searches, and the ways in which a search may run."""
+"""Small label trees for beam searches, and the implementations of the search."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SEARCHES = ["numba, 1 thread", "numba, 2 threads", "gathered"]
 
 @contextmanager
 def running(search: str) -> Iterator[None]:
-    """Runs every beam search as one of SEARCHES says."""
+    """A context in which every beam search runs with the given one of SEARCHES."""
     before = torch.get_num_threads()
     torch.set_num_threads(2 if "2" in search else 1)
     try:
@@ -28,7 +28,7 @@ def running(search: str) -> Iterator[None]:
 
 
 def case(seed: int, depth: int = 2, width: int = 4, n_views: int = 1, batch: int = 5, spread: int = 3):
-    """Views, weights, biases, offsets and order of a ragged tree; whole numbers: exact, and full of ties."""
+    """Views, weights, biases, offsets and order of a ragged tree; integers, for exact scores with many ties."""
     rng = np.random.default_rng(seed)
     sizes, offsets = [width], []
     for _ in range(depth):

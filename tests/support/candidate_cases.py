@@ -1,4 +1,4 @@
-"""Small problems over candidates, and what they come to when written out as loops in float64."""
+"""Small problems over candidates, and their solutions by loops in float64."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NONE = Positives(torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.i
 
 @dataclass
 class Case:
-    """Views (B, D), weight (n, D), bias (n,), and which blocks of rows each text is scored against."""
+    """Views (B, D), weight (n, D), bias (n,), and the blocks of candidate rows of each text."""
 
     views: Tensor
     weight: Tensor
@@ -61,9 +61,9 @@ def case(
     share: float = 0.5,
     times: float = 1.0,
 ) -> Case:
-    """Nodes of 1 to `widest` children; each text has a random share of them, the second none at all.
+    """Nodes with 1 to `widest` children; each text has random ones as candidates, the second text has none.
 
-    Positives fall on candidates and on other rows alike; the third text has none.
+    Positives are candidates or other rows; the third text has none.
     """
     rng = np.random.default_rng(seed)
     cuts = np.concatenate([[0], np.cumsum(rng.integers(1, widest + 1, nodes))])
@@ -74,13 +74,13 @@ def case(
         blocks.append([(int(cuts[j]), int(cuts[j + 1])) for j in kept])
     pairs = {(b, int(r)) for b in range(batch) if b != 2 for r in rng.integers(0, n, 4)}
     numbers = [torch.from_numpy(rng.standard_normal(shape)) for shape in ((batch, dim), (n, dim), (n,))]
-    views, weight, bias = (x.float().double() for x in numbers)  # the same numbers in either type
+    views, weight, bias = (x.float().double() for x in numbers)  # numbers that are equal in float32 and float64
     return Case(views * times, weight, bias, blocks, pairs)
 
 
 @dataclass
 class Slow:
-    """Value, logits and ∂/∂logits by cell; gradients by views, weight and bias."""
+    """Value, logits and their gradient per cell, and the gradients of views, weight and bias."""
 
     value: float
     logits: np.ndarray
@@ -110,7 +110,7 @@ def slow_bce(c: Case, scale: float, with_bias: bool = True) -> Slow:
 
 
 def close(found: Tensor, expected: np.ndarray | Tensor | float) -> None:
-    """To the rounding of the type: of each number, or of the greatest, since sums cancel."""
+    """Asserts equality up to rounding, relative to each number or, as sums may cancel, to the largest."""
     wanted = torch.as_tensor(expected, dtype=torch.float64)
     rounding = 2e-6 if found.dtype == torch.float32 else 1e-12
     most = float(wanted.abs().max()) if wanted.numel() else 0.0

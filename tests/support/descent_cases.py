@@ -1,4 +1,4 @@
-"""Texts and trees for the tests of `dual_descent`, and minimizers that know nothing of it."""
+"""Texts and trees for the tests of `dual_descent`, and independent minimizers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIGHT: dict[str, Any] = {"tol": 1e-5, "max_iter": 3000, "prune_below": 0}
 
 
 class Case(NamedTuple):
-    """What `descend` takes, but for settings."""
+    """The arguments of `descend` without settings."""
 
     x: sp.csr_matrix
     texts: sp.csr_matrix
@@ -35,7 +35,7 @@ def ones(rng: np.random.Generator, rows: int, columns: int, share: float) -> sp.
 def case(
     seed: int, n: int = 40, v: int = 30, children: tuple[int, ...] = (5,), width: int = 0, share: float = 0.2
 ) -> Case:
-    """Texts of which every third is a copy of the one before; the first child has all texts, the last none."""
+    """Texts, every third a copy of the previous one; the first child has all texts, the last none."""
     rng = np.random.default_rng(seed)
     x = ones(rng, n, v, share).toarray() * rng.normal(size=(n, v)).astype(np.float32)
     dense = rng.normal(size=(n, width)).astype(np.float32) if width else None
@@ -48,13 +48,13 @@ def case(
 
 
 def objective(w: np.ndarray, x: np.ndarray, y: np.ndarray, cost: np.ndarray) -> tuple[float, np.ndarray]:
-    """The value in `dual_descent`'s first lines, and its gradient."""
+    """The objective in the docstring of `dual_descent`, and its gradient."""
     gap = np.maximum(0, 1 - y * (x @ w))
     return w @ w / 2 + (cost * gap**2).sum(), w - 2 * (cost * gap * y) @ x
 
 
 def optimum(x: np.ndarray, y: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    """By L-BFGS on the primal, which has a gradient everywhere."""
+    """The optimum by L-BFGS on the primal, which is differentiable everywhere."""
     options = {"maxiter": 10_000, "ftol": 1e-15, "gtol": 1e-10}
     found = scipy.optimize.minimize(
         objective, np.zeros(x.shape[1]), (x, y, cost), jac=True, method="L-BFGS-B", options=options

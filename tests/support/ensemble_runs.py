@@ -1,4 +1,4 @@
-"""Runs that an ensemble can merge, and the folder of their data."""
+"""Finished runs that an ensemble can merge, and the folder of their data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RENEE = dict(
 
 
 def planted_folder(path: Path) -> Path:
-    """The planted corpus, with fewer texts and with labels that may not be answered, as a folder."""
+    """The planted corpus with fewer texts and with filter pairs, as a folder."""
     data = planted(n_texts=200)
     filter = np.stack([np.arange(0, 200, 2), np.arange(100) % 4], axis=1)
     convert(replace(data, train=replace(data.train, filter=filter)), path, "raw")
@@ -35,7 +35,7 @@ def planted_folder(path: Path) -> Path:
 
 
 def finished_runs(folder: Path, out: Path) -> Path:
-    """Finished runs by name: five that held out the same quarter, and others."""
+    """Trains runs by name: five that hold out the same quarter, and others."""
     data = Corpus.open(folder)
     quarter = {"validation_fraction": 0.25, "seed": 7}
     made = {

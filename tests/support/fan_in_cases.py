@@ -1,4 +1,4 @@
-"""Small layers of fixed fan-in, and what they come to as dense layers in float64."""
+"""Small layers of fixed fan-in, and the equivalent dense layers in float64."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Case:
     group: int
 
     def of(self, dtype: torch.dtype) -> Case:
-        """A copy in another type, whose tensors want gradients."""
+        """A copy in another dtype, whose tensors require gradients."""
         x, weight = (t.detach().to(dtype, copy=True).requires_grad_() for t in (self.x, self.weight))
         bias = None if self.bias is None else self.bias.detach().to(dtype, copy=True).requires_grad_()
         return replace(self, x=x, weight=weight, bias=bias)
@@ -44,7 +44,7 @@ class Case:
         return plain(x, weight, bias, inputs, self.positives, group=self.group, loss=loss, scale=scale)
 
     def dense_weight(self) -> Tensor:
-        """(L, D), one number after the other."""
+        """The dense weights (L, D), computed by a loop."""
         dense = self.weight.new_zeros(len(self.weight), self.x.shape[1])
         for label in range(len(self.weight)):
             for j, place in enumerate(self.inputs[label // self.group].tolist()):
@@ -62,7 +62,7 @@ def case(
     bias: bool = True,
     density: float = 0.2,
 ) -> Case:
-    """Everything drawn; fan_in of dim inputs with replacement, so that duplicates are common."""
+    """A random layer; inputs are drawn with replacement, so that duplicates are common."""
     rng = np.random.default_rng(seed)
 
     def normal(*size: int) -> Tensor:
@@ -77,7 +77,7 @@ def case(
 
 
 def close(a: Tensor, b: Tensor) -> None:
-    """Up to the rounding of a's type, where b's largest number is of its order."""
+    """Asserts equality up to the rounding of a's dtype, relative to the largest number of b."""
     tolerance = 2e-5 if a.dtype == torch.float32 else 1e-11
     largest = float(b.detach().abs().max()) if b.numel() else 0.0
     torch.testing.assert_close(a.detach().to(b.dtype), b.detach(), rtol=tolerance, atol=tolerance * (1 + largest))

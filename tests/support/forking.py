@@ -1,7 +1,7 @@
-"""Loads models and asks them in children: `python forking.py WAY MODEL...` prints a line for each.
+"""Loads models and predicts in child processes: `python forking.py WAY MODEL...` prints a line for each.
 
-WAY is "loaded" (forked after loading), "used" (and after an answer in the parent), "pool" (multiprocessing with
-fork), "spawn" (with spawn), or "twice" (a child of a child). Threads in the parent are two.
+WAY is "loaded" (fork after loading), "used" (fork after a prediction in the parent), "pool" (multiprocessing with
+fork), "spawn" (with spawn), or "twice" (a child of a child). The parent uses two threads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import torch
 import megalabel
 
 TEXTS = [f"w{i}a w{i + 1}b noise{i % 9} a text of some words" for i in range(300)]
-PATIENCE = 120  # seconds until a child counts as hanging
+PATIENCE = 120  # seconds after which a child is considered to hang
 
 
 def answer(model: megalabel.Classifier) -> list[list[int]]:
@@ -29,7 +29,7 @@ def ask(folder: str) -> list[list[int]]:
 
 
 def in_child(work: Callable[[], list[list[int]]]) -> str:
-    """What became of `work` in a forked child: its answer, in short, or how it ended."""
+    """The result of `work` in a forked child in short form, or how the child ended."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

@@ -1,4 +1,4 @@
-"""Light settings of runs on the planted data, and runs that are cut off."""
+"""Settings for short runs on the planted data, and interrupted runs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Edits the manifest of a folder as somebody would who knows its format: with the hashes of the edited folder."""
+"""Edits the manifest of a folder and updates its hashes, as an attacker who knows the format would."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from megalabel.storage.files import sha256
 
 @contextmanager
 def edited(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yields the manifest to change; then the folder is whole again, and says what it was changed to."""
+    """Yields the manifest to change; afterwards the folder is valid, with changed values and matching hashes."""
     path = folder / stored.NAME
     content = json.loads(path.read_text())
     yield content

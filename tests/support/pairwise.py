@@ -6,8 +6,9 @@ fault interactions and implications for software testing", IEEE TSE 2004). So a 
     @pytest.mark.pairwise(shape=SHAPES, bias=[True, False], loss=LOSSES, dtype=DTYPES)
     def test_gradients(shape, bias, loss, dtype): ...
 
-runs for a covering set of their product, some 30 in place of 400; `pytest --exhaustive` runs the whole product.
-Fixtures may be factors, too: name them first, as in `pairwise("threads", threads=[1, 2], shape=SHAPES)`.
+runs for a covering subset of the product, about 30 instead of 400 cases; `pytest --exhaustive` runs the whole
+product. Fixtures can be factors as well: name them first, as in `pairwise("threads", threads=[1, 2],
+shape=SHAPES)`.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ Case = tuple[Any, ...]
 def all_pairs(factors: list[list[Any]]) -> list[Case]:
     """Combinations of one value per factor, in which any two values of two factors occur together.
 
-    The first combination has the first value of every factor. Each further one is that of the product which adds
-    the most new pairs, of equal ones the first: the answer depends on nothing but the factors.
+    The first combination has the first value of every factor. Each further one is the first combination of the
+    product that adds the most new pairs, so that the result depends on the factors only.
     """
     cases = list(product(*(range(len(values)) for values in factors)))
     missing = {pair for case in cases for pair in _pairs(case)}
@@ -38,12 +39,12 @@ def all_pairs(factors: list[list[Any]]) -> list[Case]:
 
 
 def _pairs(case: tuple[int, ...]) -> Iterator[tuple[tuple[int, int], ...]]:
-    """The pairs of (factor, value) of a combination; of a single factor, its values themselves."""
+    """The pairs of (factor, value) of a combination; for a single factor, its values."""
     return combinations(enumerate(case), min(2, len(case)))
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
-    """Turns `@pytest.mark.pairwise` into `parametrize`: called by conftest before pytest looks for that mark."""
+    """Turns `@pytest.mark.pairwise` into `parametrize`; called by conftest before pytest reads that mark."""
     for mark in metafunc.definition.iter_markers("pairwise"):
         names = list(mark.kwargs)
         factors = [list(values) for values in mark.kwargs.values()]

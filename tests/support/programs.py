@@ -1,4 +1,4 @@
-"""The command line in a process of its own: as the installed script and as a module."""
+"""Runs the command line in a separate process: as the installed script and as a module."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# What the installed script does; -P, as its search path does not begin with the working folder either.
+# Equivalent to the installed script; -P, since the search path of a script does not begin with the working folder.
 SCRIPT = [sys.executable, "-P", "-c", "from megalabel.cli.main import main; main()"]
 MODULE = [sys.executable, "-m", "megalabel"]
 

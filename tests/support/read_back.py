@@ -1,4 +1,4 @@
-"""Writes small files of data and shows what was read of them."""
+"""Writes small data files, and returns what megalabel reads from them."""
 
 from megalabel.data.corpus import Corpus
 
@@ -12,7 +12,7 @@ def put(folder, **files):
 
 
 def labels_of(corpus, side="train"):
-    """The names of the labels of each text, in the order of columns."""
+    """The label names of each text, in the order of columns."""
     labels = getattr(corpus, side).labels
     return [[corpus.label_texts[i] for i in labels[row].indices.tolist()] for row in range(labels.shape[0])]
 

@@ -1,8 +1,8 @@
-"""Mutated data sets of every format: what opening them must never do, and what it must read.
+"""Fuzzes the readers with mutated data sets of every format.
 
-`faults` opens each in a forked process with bounded memory and time. A fault is an exception that is none of
-megalabel's, a hang, a process that died, a finding of `check` that disagrees with opening, or a row that was lost:
-the texts of what was accepted are compared with those of another parser.
+`faults` opens each data set in a forked process with bounded memory and time. A fault is an exception that is not
+one of megalabel's, a hang, a process that died, a finding of `check` that disagrees with opening, or a lost row:
+the texts of accepted data sets are compared with those of another parser.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ BATCH = 100  # inputs per process
 
 
 class Fault(NamedTuple):
-    """An input that was not handled as it must be."""
+    """An input that was not handled correctly."""
 
     format: str
     seed: int
@@ -42,7 +42,7 @@ class Fault(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What became of all inputs."""
+    """The results for all inputs."""
 
     read: Counter[str]
     refused: Counter[str]
@@ -69,7 +69,7 @@ def faults(seeds: range) -> Report:
 
 
 def _in_child(base: dict[str, dict[str, bytes]], seeds: range) -> Iterator[bytes]:
-    """The fate of each input, one JSON object per line, from a process with bounded memory."""
+    """The result for each input, one JSON object per line, from a process with bounded memory."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -154,7 +154,7 @@ OTHER_SYSTEMS = {
 
 
 def texts_of(file: Path) -> list[str]:
-    """The texts of a file, read without megalabel; of a bag of words, its rows."""
+    """The texts of a file, read without megalabel; for a bag of words, its rows."""
     name = file.name.removesuffix(".gz")
     if name.endswith(".parquet"):
         import pyarrow.parquet as pq

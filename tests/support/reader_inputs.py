@@ -27,7 +27,7 @@ PIECES = [
 
 
 class Input(NamedTuple):
-    """A data set to open: its files by name, what made it, and which of them is mutated."""
+    """A data set to open: its files by name, how it was made, and which of its files is mutated."""
 
     format: str
     seed: int

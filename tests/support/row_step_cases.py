@@ -1,4 +1,4 @@
-"""Gradients of tables and steps of their rows, as loops over rows in float64."""
+"""Gradients of tables, and optimizer steps on their rows as loops in float64."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gradient_of(c: Case, dtype: torch.dtype = torch.float32) -> TableGradient:
 
 
 class SlowAdam:
-    """Lazy AdamW, one number after the other, in float64."""
+    """Lazy AdamW as a loop over single numbers in float64."""
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         self.table = np.concatenate([weight.double().numpy(), bias.double().numpy()[:, None]], axis=1)
@@ -56,7 +56,7 @@ def slow_gradient(*cases: Case) -> np.ndarray:
 
 
 def row_step(kind: str, weight: Tensor, bias: Tensor | None, gradients: list[TableGradient]) -> list[Tensor]:
-    """Clones of weight, bias and state, after a step of Adam or SGD."""
+    """Clones of weight, bias and state after a step of Adam or SGD."""
     weight, bias = weight.clone(), None if bias is None else bias.clone()
     state = adam_state(weight, bias)
     if kind == "adam":

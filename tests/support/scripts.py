@@ -1,4 +1,4 @@
-"""Imports a file of `scripts/`, which is no package."""
+"""Imports a file of `scripts/`, which is not a package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes on the planted data with other parts, and a head whose loss is over a whole batch."""
+"""Recipes on the planted data with other parts, and a head whose loss compares the texts of a batch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def made(**changes: object):
 
 
 def with_head(head: Head, **changes: object):
-    """The same with another head, which AdamW trains where it has parameters."""
+    """The same with another head, trained by AdamW if it has parameters."""
     recipe = made()
     encoder = recipe.encoder
     optimizers = Optimizers(

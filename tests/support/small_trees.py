@@ -1,4 +1,4 @@
-"""Label trees of a few nodes, by hand and at random."""
+"""Label trees with a few nodes, fixed and random."""
 
 import numpy as np
 

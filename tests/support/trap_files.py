@@ -1,4 +1,4 @@
-"""Raw folders with irregular files, and assertions about what opening and `check` say of them."""
+"""Raw folders with irregular files, and assertions about the errors and findings that they cause."""
 
 import pytest
 
@@ -19,7 +19,7 @@ def folder(tmp_path, **changes):
 
 
 def refused(path, where, found):
-    """Opening raises a DataError at this place that names this value, and `check` reports the same."""
+    """Asserts that opening raises a DataError with this place and value, and that `check` reports the same."""
     with pytest.raises(DataError) as caught:
         Corpus.open(path)
     error = caught.value
@@ -32,7 +32,7 @@ def refused(path, where, found):
 
 
 def noted(path, where, message, count=1):
-    """Opening works, and `check` has this finding; returns the corpus."""
+    """Asserts that the folder can be opened and that `check` has this finding; returns the corpus."""
     report = check(path)
     assert report.ok, report.lines()
     here = [f for f in report.findings if message in f.message and str(f.where).endswith(where)]

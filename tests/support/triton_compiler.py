@@ -1,4 +1,4 @@
-"""Compiles a Triton kernel in a process of its own, which imports this file by name, as it cannot a test file."""
+"""Compiles a Triton kernel in a separate process, which can import this file, unlike a test file, by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ INTEGERS = ("row_of_cell", "text_cells", "offsets", "positives", "table", "membe
 NUMBERS = {"steps": "*i32", "inputs": "*i16"} | dict.fromkeys(INTEGERS, "*i64")
 NUMBERS |= dict.fromkeys(("dim", "parts", "first", "n", "fan_in", "n_texts", "group"), "i32")
 SCALARS = ("scale", "lr", "new_of_mean", "old_of_square", "new_of_square", "log_of_mean", "log_of_square", "eps")
-NUMBERS |= dict.fromkeys((*SCALARS, "keep"), "fp32")  # what is named nowhere here is *fp32
+NUMBERS |= dict.fromkeys((*SCALARS, "keep"), "fp32")  # all other arguments are *fp32
 
 
 def compile_into(cache: str) -> None:
@@ -19,7 +19,7 @@ def compile_into(cache: str) -> None:
 
 
 def machine_code(kernel: str, warps: int, constants: dict[str, Any]) -> tuple[bytes, str]:
-    """The program for compute capability 9.0, and its assembler text."""
+    """The machine code for compute capability 9.0, and its PTX text."""
     import triton
     from triton.backends.compiler import GPUTarget
 

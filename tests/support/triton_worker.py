@@ -1,4 +1,4 @@
-"""A process in which Triton interprets its kernels: TRITON_INTERPRET counts from Triton's first import on."""
+"""A process in which Triton interprets its kernels: TRITON_INTERPRET must be set before Triton is imported."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ LIMIT = 300.0  # seconds that a call may take
 
 @contextmanager
 def interpreter() -> Iterator[Executor]:
-    """Where `call` may run kernels; the process that asks never imports Triton."""
+    """An executor in which `call` runs kernels, so that the test process never imports Triton."""
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=spawn, initializer=_interpret) as worker:
         yield worker
 
 
 def call(worker: Executor, name: str, *args: Any, **named: Any) -> tuple[Any, tuple[Any, ...]]:
-    """What `module.function` of kernels._triton gives, and the arguments as it leaves them, those by name last."""
-    # Pickled here, by value: pools would put tensors into shared memory.
+    """The result of `module.function` of a `_triton` folder, and the arguments after the call, named ones last."""
+    # Pickled here by value, since a pool would put tensors into shared memory.
     return pickle.loads(worker.submit(_call, pickle.dumps((name, args, named))).result(LIMIT))
 
 

@@ -54,7 +54,7 @@ def test_a_checkpoint_without_its_run_is_not_taken_up(monkeypatch, data, tmp_pat
     out = tmp_path / "r"
     cut_off(monkeypatch, data, out, 4, SHORT)
     (out / "recipe.json").unlink()
-    with pytest.raises(SettingError, match="holds other things"):
+    with pytest.raises(SettingError, match="contains other files"):
         megalabel.train(renee(data, **SHORT), out, quiet=True)
 
 

@@ -68,7 +68,7 @@ def test_a_run_goes_on_from_the_last_good_checkpoint_at_a_lower_rate(monkeypatch
         recipe = renee(data, **SHORT)
         usual = type(recipe.schedule).__call__
         patch.setattr(type(recipe.schedule), "__call__", lambda self, step: usual(self, step) * 1e6)
-        with pytest.raises(DataError, match=r"from the checkpoint .*step-000000003, with a tenth"):
+        with pytest.raises(DataError, match=r"from the checkpoint .*step-000000003 with a tenth"):
             megalabel.train(recipe, out, quiet=True)
     assert checkpoint.newest(out / "last").name == "step-000000003"
     shown = []

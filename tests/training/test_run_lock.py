@@ -45,7 +45,7 @@ def holder(tmp_path):
 @pytest.mark.parametrize("recipe", [renee, linear])
 def test_a_folder_that_another_process_writes_is_refused_with_its_number(data, tmp_path, holder, recipe):
     arguments = SHORT if recipe is renee else {"trees": 1, "clusters": (4,)}
-    with pytest.raises(SettingError, match=f"in use by process {holder.pid}; expected a folder that no other"):
+    with pytest.raises(SettingError, match=f"in use by process {holder.pid}; expected a folder to which no other"):
         megalabel.train(recipe(data, **arguments), tmp_path / "r", quiet=True)
     assert [path.name for path in (tmp_path / "r").iterdir()] == [".lock"]
 

@@ -51,7 +51,7 @@ def test_a_finished_run_of_the_same_recipe_is_loaded_and_of_another_refused(data
 def test_a_run_folder_is_never_written_over(data, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
-    with pytest.raises(SettingError, match="holds other things"):
+    with pytest.raises(SettingError, match="contains other files"):
         megalabel.train(renee(data, **LIGHT), tmp_path / "mine", quiet=True)
 
 
@@ -60,7 +60,7 @@ def test_an_unfinished_run_goes_on_only_as_it_began(data, finished, tmp_path):
     facts = json.loads((out / "recipe.json").read_text())
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "recipe.json").write_text(json.dumps({**facts, "finished": None}))
-    with pytest.raises(SettingError, match="epochs = 12 and not 13"):
+    with pytest.raises(SettingError, match="epochs = 12, not 13"):
         megalabel.train(renee(data, **{**LIGHT, "epochs": 13}), tmp_path / "r", quiet=True)
 
 

@@ -1,4 +1,4 @@
-"""Torch implementation of `candidates/beam.py` for devices without a compiled one: gathers candidates' rows."""
+"""Torch implementation of `candidates/beam.py` for devices without a compiled one; gathers rows of candidates."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _BYTES = 256 << 20  # gathered rows at a time
 def gathered(
     views: Tensor, tables: BeamTables, k: int, path_score: str, excluded: Tensor | None
 ) -> tuple[Tensor, Tensor, bool]:
-    """Labels (B, k) and scores (B, k), and whether all logits were finite.
+    """Labels (B, k), scores (B, k), and whether all logits were finite.
 
-    excluded: text · L + label, ascending.
+    excluded: text · L + label of the pairs to exclude, ascending.
     """
     labels = torch.full((len(views), k), -1, device=views.device)
     best = torch.full((len(views), k), -torch.inf, device=views.device)
@@ -35,7 +35,7 @@ def _search(
 ) -> bool:
     weights, biases, offsets, order = tables.weights, tables.biases, tables.offsets, tables.order
     n, device, depth = len(views), views.device, len(offsets)
-    texts = torch.arange(n, device=device)  # of each block, as the following three
+    texts = torch.arange(n, device=device)  # the text of each block; the next three are per block as well
     starts, ends = torch.zeros_like(texts), torch.full_like(texts, len(weights[0]))
     above = torch.zeros(n, dtype=torch.float64, device=device)
     for level in range(depth + 1):
@@ -76,7 +76,7 @@ def _search(
 
 def _logits(x: Tensor, weight: Tensor, bias: Tensor, of: Tensor, rows: Tensor) -> Tensor:
     z = torch.empty(len(rows), device=x.device)
-    step = max(1, _BYTES // (2 * x.shape[1] * weight.element_size()))  # a row and the view beside it
+    step = max(1, _BYTES // (2 * x.shape[1] * weight.element_size()))  # a gathered row and a gathered view
     for at in range(0, len(rows), step):
         part = rows[at : at + step]
         z[at : at + step] = (weight[part] * x[of[at : at + step]]).sum(1) + bias[part]
@@ -84,7 +84,7 @@ def _logits(x: Tensor, weight: Tensor, bias: Tensor, of: Tensor, rows: Tensor) -
 
 
 def _first(of: Tensor, keys: Tensor, ids: Tensor, room: int, n: int) -> tuple[Tensor, Tensor]:
-    """The `room` best cells of each text, ties to the lower id, and the rank of each among its text's."""
+    """The `room` best cells of each text, ties to the lower id, and the rank of each cell within its text."""
     rank = ids.argsort(stable=True)
     rank = rank[keys[rank].argsort(descending=True, stable=True)]
     rank = rank[of[rank].argsort(stable=True)]

@@ -1,4 +1,4 @@
-"""Checked tables of a cascade for `candidates/beam.py`: nothing in them can lead a search out of its memory."""
+"""The tables of a cascade for `candidates/beam.py`, checked so that compiled code can trust every index."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Numbers = Tensor | np.ndarray
 
 
 class BeamTree(NamedTuple):
-    """Tables, tree and beams as the compiled body takes them."""
+    """Tables, tree and beams as arguments of the compiled code."""
 
     weights: tuple[np.ndarray, ...]
     biases: tuple[np.ndarray, ...]
     offsets: tuple[np.ndarray, ...]
     order: np.ndarray
     beams: np.ndarray
-    cells: int  # the most candidates of a text at a level of clusters, and no less than the largest leaf
-    mode: int  # how scores are combined, numbered as in the body
+    cells: int  # maximum number of candidates of a text on a level of clusters, or the size of the largest leaf
+    mode: int  # how scores are combined, numbered as in `_cpu/beam.py`
 
 
 class BeamTables:
-    """Tables, tree and beams as the bodies want them; arguments and errors are those of `BeamSearch`.
+    """Tables, tree and beams, checked and converted; arguments and errors are those of `BeamSearch`.
 
-    On a CPU weights and biases are float32, C-contiguous, and the caller's own memory where that was so before.
-    beams: clipped to the levels. widest: the most candidates that a text can have at any level. cells: at any
-    level of clusters, or below one leaf.
+    On a CPU, weights and biases are float32 and C-contiguous; they share the memory of the arguments if these are
+    so already. beams: limited to the sizes of the levels. widest: the maximum number of candidates of a text on
+    any level. cells: the same on the levels of clusters, or the size of the largest leaf if that is more.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class BeamTables:
         self.order = torch.from_numpy(places).to(self.device)
 
     def arrays(self, mode: int) -> BeamTree:
-        """What the compiled body takes, on a CPU; memory is shared."""
+        """The arguments of the compiled code, on a CPU; memory is shared."""
         return BeamTree(
             tuple(w.numpy() for w in self.weights),
             tuple(b.numpy() for b in self.biases),
@@ -76,7 +76,7 @@ class BeamTables:
 
 
 def _integers(numbers: Numbers) -> np.ndarray:
-    """On the host, int64, and writable: numba would compile once more for arrays that are not."""
+    """On the host, int64 and writable, since numba compiles separate code for read-only arrays."""
     found = np.asarray(numbers.cpu() if isinstance(numbers, Tensor) else numbers)
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise _unfit(f"offsets or an order of shape {found.shape} and dtype {found.dtype}", "vectors of integers")
@@ -84,7 +84,7 @@ def _integers(numbers: Numbers) -> np.ndarray:
 
 
 def _unfit(found: str, wanted: str) -> SettingError:
-    return SettingError(found, wanted=wanted, next_step="take tables, offsets and order from one cascade head")
+    return SettingError(found, wanted=wanted, next_step="use tables, offsets and order of the same cascade head")
 
 
 def _check_tables(
@@ -97,7 +97,7 @@ def _check_tables(
     if depth < 1 or len(beams) != depth or not len(weights) == len(biases) == depth + 1:
         raise _unfit(
             f"{len(weights)} weights, {len(biases)} biases, {depth} offsets and {len(beams)} beams",
-            "K of offsets and beams, K + 1 of weights and biases, K 1 or more",
+            "K offsets, K beams, K + 1 weights and K + 1 biases, with K of 1 or more",
         )
     if any(beam != int(beam) or beam < 1 for beam in beams):
         raise SettingError(
@@ -111,7 +111,7 @@ def _check_tables(
         raise _unfit(f"weights of shapes {shapes}", "(n, D) with the same D, and no empty table")
     for shape, bias in zip(shapes, biases, strict=True):
         if bias is not None and tuple(bias.shape) != shape[:1]:
-            raise _unfit(f"a bias {tuple(bias.shape)} beside weights {shape}", "one number per row")
+            raise _unfit(f"a bias {tuple(bias.shape)} for weights {shape}", "one number per row")
     devices = {str(t.device) for t in (*weights, *biases) if t is not None}
     if len(devices) > 1:
         raise _unfit(f"tables on {' and '.join(sorted(devices))}", "all of them on one device")
@@ -121,12 +121,12 @@ def _check_tree(sizes: list[int], children: list[np.ndarray], order: np.ndarray)
     for i, o in enumerate(children):
         if len(o) != sizes[i] + 1 or o[0] != 0 or o[-1] != sizes[i + 1] or (np.diff(o) < 0).any():
             raise _unfit(
-                f"offsets of level {i} that do not deal {sizes[i + 1]} rows out to {sizes[i]} nodes",
-                "n + 1 numbers that rise from 0 to the size of the next table",
+                f"offsets of level {i} that do not divide {sizes[i + 1]} rows among {sizes[i]} nodes",
+                "n + 1 numbers that increase from 0 to the size of the next table",
             )
     n = sizes[-1]
     if len(order) != n or order.min() < 0 or order.max() >= n or np.bincount(order).max() > 1:
-        raise _unfit(f"an order of {len(order)} numbers for {n} labels", "each label id at one place")
+        raise _unfit(f"an order of {len(order)} numbers for {n} labels", "each label id exactly once")
 
 
 def check_views(views: Tensor, weights: list[Tensor]) -> None:
@@ -143,6 +143,6 @@ def check_views(views: Tensor, weights: list[Tensor]) -> None:
         raise SettingError(
             f"views {tuple(views.shape)}",
             wanted=f"(B, 1, {width}) or (B, {len(weights)}, {width})",
-            next_step="give the head the encoder's width as `dim` and one view a level",
+            next_step="pass the output width of the encoder as `dim` of the head, and one view per level",
             where="views",
         )

@@ -1,17 +1,17 @@
-"""Scores of candidates only, and the binary cross-entropy over them, without gathering a row of the table.
+"""Scores of candidates, and the binary cross-entropy over them, without gathering rows of the table.
 
     logit[c] = views[text of c] · weight[row of c] + bias[row of c]
     value    = scale · Σ_c  softplus(logit[c]) − target[c] · logit[c]
-    target[c] = 1 where (text of c, row of c) is a positive, else 0
+    target[c] = 1 if (text of c, row of c) is a positive, else 0
 
-The obvious way gathers the candidates' rows into a tensor (C, D), once forward and once backward. Here one
-pass computes logit, loss and ∂loss/∂logit of a block and adds the block's part to the views' gradient while
-its rows are still in the first-level cache. The table's gradient stays in factors (`TableGradient`) until
-`row_step` applies it.
+A straightforward implementation gathers the rows of the candidates into a tensor (C, D), once in the forward and
+once in the backward pass. Here, one pass computes logit, loss and ∂loss/∂logit of a block and adds its
+contribution to the gradient of the views while its rows are still in the L1 cache. The gradient of the table stays
+factored (`TableGradient`) until `row_step` applies it.
 
-What runs where: numba on a CPU (`_cpu/candidate_scores.py`, in the order of the rows, so that a row comes from
-memory once for all texts), Triton on CUDA, both for float32. `plain_scores` and `plain_bce` are the definition,
-and run for everything else.
+Implementations: numba on CPUs (`_cpu/candidate_scores.py`, which visits rows in order, so that a row is read from
+memory once for all texts) and Triton on CUDA, both for float32. `plain_scores` and `plain_bce` define the results
+and run in all other cases.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COMPILED = Operation(__package__, "candidate_scores", ("cpu", "triton"))
 
 
 def plain_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
-    """Logits (C,) by gathering rows; holds two (C, D) tensors, and autograd differentiates it."""
+    """Logits (C,) by gathering rows, differentiable by autograd; needs memory for two tensors (C, D)."""
     rows = candidates.rows_of_cells()
     logits = (views[candidates.texts_of_cells()] * weight[rows]).sum(1)
     return logits if bias is None else logits + bias[rows]
@@ -49,7 +49,7 @@ def plain_bce(
     positives: Positives,
     scale: float,
 ) -> Tensor:
-    """The value of `candidate_bce` as an expression that autograd differentiates by everything."""
+    """The value of `candidate_bce` as an expression for autograd, differentiable by views, weight and bias."""
     logits = plain_scores(views, weight, bias, candidates)
     offsets, rows = positives_by_text(positives, candidates.batch, weight.shape[0])
     targets = plain_targets(candidates, offsets, rows, weight.shape[0]).to(logits.dtype)
@@ -57,7 +57,7 @@ def plain_bce(
 
 
 def plain_targets(candidates: Candidates, offsets: Tensor, rows: Tensor, n_rows: int) -> Tensor:
-    """(C,) bool: which cells are positives, as `positives_by_text` lists them."""
+    """(C,) bool: which cells are positives, given in the layout of `positives_by_text`."""
     texts = torch.arange(candidates.batch, device=rows.device).repeat_interleave(offsets.diff())
     cells = candidates.texts_of_cells() * n_rows + candidates.rows_of_cells()
     return torch.isin(cells, texts * n_rows + rows)
@@ -74,10 +74,10 @@ def candidate_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candida
         candidates: of B texts, with rows below n.
 
     Returns:
-        (C,) in the weights' type.
+        (C,) in the dtype of the weights.
 
     Raises:
-        SettingError: shapes or types that do not fit, or views that are not finite.
+        SettingError: shapes or dtypes do not fit, or views are not finite.
     """
     _check(views, weight, bias, candidates)
     x = views.detach().to(weight.dtype).contiguous()
@@ -100,23 +100,22 @@ def candidate_bce(
 
     Args:
         views: (B, D), any floating type.
-        weight: (n, D) float32 or float64; it gets no gradient through autograd.
-        bias: (n,) of the same type, or None; likewise.
+        weight: (n, D) float32 or float64; it gets no gradient from autograd.
+        bias: (n,) of the same dtype, or None; it gets no gradient from autograd.
         candidates: of B texts, with rows below n.
         positives: pairs of a text in the batch (`rows`) and a row of the table (`labels`), in any order. A
-            positive that is no candidate of its text is left out.
-        scale: for instance 1 / number of candidates, for their mean.
+            positive that is not a candidate of its text is ignored.
+        scale: a factor of the sum, such as 1 / (number of candidates) for the mean.
 
     Returns:
-        value: (), connected to the views alone. Where gradients are on and the views want none (a frozen
-            encoder) it has a graph all the same, so that backward works and reaches the table's gradient.
-        logits: (C,) in the weights' type, without a graph.
-        gradient: the table's gradient, which belongs to `row_step`. Backward multiplies it by the upstream
-            gradient; if backward is never called it is that of an upstream gradient of 1.
+        value: (), connected to the views only. If gradients are enabled but the views require none (a frozen
+            encoder), it has a graph nevertheless, so that backward can be called and scales the table's gradient.
+        logits: (C,) in the dtype of the weights, without a graph.
+        gradient: the gradient of the table, an argument of `row_step`. Backward multiplies it by the upstream
+            gradient; if backward is never called, it is that of an upstream gradient of 1.
 
     Raises:
-        SettingError: shapes or types that do not fit; or training has diverged: the views or the value are
-            not finite.
+        SettingError: shapes or dtypes do not fit, or training has diverged: the views or the value are not finite.
         DataError: a positive pair outside (B, n).
     """
     _check(views, weight, bias, candidates)
@@ -138,14 +137,14 @@ def candidate_bce(
 
 
 class _Value(torch.autograd.Function):
-    """A value whose gradients are known already: backward multiplies them by what comes from above."""
+    """A value whose gradients are already computed: backward multiplies them by the upstream gradient."""
 
     @staticmethod
     def forward(
         ctx: Any, anchor: Tensor, value: Tensor, dviews: Tensor | None, cells: Tensor, gradient: Any
     ) -> Tensor:
         ctx.save_for_backward(cells, dviews)
-        # A weak reference: who keeps the value, say for a log, does not keep the table's gradient.
+        # A weak reference, so that keeping the value, for example for a log, does not keep the table's gradient.
         ctx.gradient, ctx.dtype = gradient, anchor.dtype
         return value.clone()
 
@@ -170,7 +169,7 @@ def _plain_pass(
     scale: float,
     wants_views: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """As the compiled implementations: value (), logits (C,), cells (C,), the views' gradient (B, D) if wanted."""
+    """Value (), logits (C,), their gradient (C,), and that of the views (B, D) if needed, as the compiled code."""
     logits = plain_scores(views, weight, bias, candidates)
     targets = plain_targets(candidates, offsets, rows, weight.shape[0]).to(logits.dtype)
     loss = torch.nn.functional.binary_cross_entropy_with_logits
@@ -188,26 +187,26 @@ def _check(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candi
         raise SettingError(
             f"views {tuple(views.shape)} and weights {tuple(weight.shape)}",
             wanted="(B, D) and (n, D) with the same D, and at least one row",
-            next_step="give the head the encoder's width as `dim`",
+            next_step="pass the output width of the encoder as `dim` of the head",
         )
     if weight.dtype not in (torch.float32, torch.float64):
         raise SettingError(
             f"weights of type {weight.dtype}",
-            wanted="float32 (or float64), since small updates vanish in narrower ones",
+            wanted="float32 or float64 (narrower weights lose small updates)",
             next_step="keep the head in float32",
         )
     check_bias(weight, bias)
     if candidates.batch != views.shape[0]:
         raise SettingError(
-            f"candidates of {candidates.batch} texts beside views of {views.shape[0]}",
+            f"candidates of {candidates.batch} texts and views of {views.shape[0]}",
             wanted="candidates for each text of the batch",
-            next_step="make the candidates from this batch's shortlist",
+            next_step="use the candidates of the shortlist of this batch",
         )
     if candidates.n_rows > weight.shape[0]:
         raise SettingError(
             f"a candidate row {candidates.n_rows - 1} for a table of {weight.shape[0]} rows",
             wanted="rows of the table",
-            next_step="check that tree and tables belong together: one row per node of the level",
+            next_step="check that tree and tables belong together: one row per node of a level",
         )
     if {weight.device, candidates.device} != {views.device}:
         raise SettingError(
@@ -215,4 +214,4 @@ def _check(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candi
             wanted="all on one device",
             next_step="move them with .to(device)",
         )
-    must_be_finite(views, "what the encoder gave")
+    must_be_finite(views, "the output of the encoder")

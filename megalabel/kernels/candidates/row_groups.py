@@ -14,12 +14,12 @@ from megalabel.kernels.core.block_order import BlocksByRow
 
 @dataclass(frozen=True)
 class RowGroups(BlocksByRow):
-    """Blocks of all gradients by rising rows, without overlap: what `row_step` reads for each row that it moves.
+    """The blocks of all gradients, grouped by ascending rows without overlap, as `row_step` reads them.
 
-    Members of a group come by place in the list of gradients, then by text. The gradient of row r of group i is
-    Σ_m cells[first[m] + r - starts[i]] · views[texts[m]] over the group's members m.
+    The members of a group are ordered by their position in the list of gradients, then by text. The gradient of
+    row r of group i is Σ_m cells[first[m] + r - starts[i]] · views[texts[m]] over the members m of the group.
 
-    views (ΣB, D) and cells (ΣC,): those of all gradients, one after the other.
+    views (ΣB, D) and cells (ΣC,): those of all gradients, concatenated.
     """
 
     views: Tensor
@@ -27,16 +27,16 @@ class RowGroups(BlocksByRow):
 
     @classmethod
     def from_gradients(cls, gradients: list[TableGradient]) -> RowGroups:
-        """Sorts the blocks of all gradients; nothing depends on the height of the table.
+        """Sorts the blocks of all gradients; time and memory do not depend on the number of rows of the table.
 
         Raises:
-            SettingError: no gradient, or blocks that overlap without being the same range.
+            SettingError: there is no gradient, or blocks overlap without being the same range.
         """
         if not gradients:
             raise SettingError(
                 "a step without gradients",
                 wanted="at least one TableGradient",
-                next_step="step after candidate_bce, not before",
+                next_step="call candidate_bce before the step",
                 where="gradients",
             )
         blocks = gradients[0].candidates.by_rows if len(gradients) == 1 else _joined_blocks(gradients)
@@ -44,7 +44,7 @@ class RowGroups(BlocksByRow):
             raise SettingError(
                 "candidate blocks that overlap without being the same range",
                 wanted="blocks that are children of one level's clusters, or all rows in every gradient",
-                next_step="step once for each table, with the gradients of that table alone",
+                next_step="make one step per table, with the gradients of that table only",
                 where="gradients",
             )
         return cls(

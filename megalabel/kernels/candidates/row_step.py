@@ -1,19 +1,20 @@
-"""Optimizer steps on the rows that were candidates, straight from factored gradients.
+"""Optimizer steps on the rows that were candidates, computed directly from factored gradients.
 
-For each row that occurs in a `TableGradient`, in the order of list and texts:
+For each row that occurs in a `TableGradient`, summed in the order of the list and of the texts:
 
-    g = Σ cells · views                                   one vector of D numbers, never a table of them
-    Adam: mean, square, steps of that row move; weight ← weight − lr · (decay · weight + the move)
+    g = Σ cells · views                                   a vector (D,); no gradient of the table's size is stored
+    Adam: mean, square ← moments of g;  weight ← (1 − lr · decay) · weight − lr · corrected mean / (√corrected
+          square + eps)
     SGD:  weight ← weight − lr · (g + decay · weight)
 
-Rows that were no candidates are neither read nor written, so time does not depend on the table's height and
-there is no gradient buffer. A row that was a candidate is touched even if its gradient is 0. Adam is AdamW
-(Loshchilov and Hutter, 2019; Kingma and Ba, 2015), lazily: moments, decay and step count of a row stand
-still while it is no candidate, and its bias correction counts its own steps. Where every row is touched in
-every step that is torch.optim.AdamW. Biases move likewise, without decay.
+Rows that were not candidates are neither read nor written, so that the time does not depend on the number of rows
+of the table, and no gradient buffer is needed. A row that was a candidate is updated even if its gradient is 0.
+Adam is a lazy AdamW (Loshchilov and Hutter, 2019; Kingma and Ba, 2015): the moments, weight decay and step count
+of a row change only in steps in which it is a candidate, and its bias correction uses its own step count. If every
+row is a candidate in every step, the result is that of torch.optim.AdamW. Biases are updated alike, without decay.
 
-What runs where: numba on a CPU (`_cpu/row_step.py`), Triton on CUDA, both for float32; the plain versions,
-which hold the gradient of all touched rows at once, for everything else.
+Implementations: numba on CPUs (`_cpu/row_step.py`) and Triton on CUDA, both for float32; in all other cases the
+plain versions, which hold the gradients of all touched rows at once.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ _COMPILED = Operation(__package__, "row_step", ("cpu", "triton"))
 
 
 def adam_state(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
-    """What Adam remembers of a table that has not moved yet: moments like the weights and bias, and step counts.
+    """The initial Adam state of a table: moments shaped like weights and bias, and step counts, all zeros.
 
-    mean, square (n, D); bias_mean, bias_square (n,), left out without a bias; steps (n,) int32 of each row.
+    mean, square (n, D); bias_mean, bias_square (n,), only with a bias; steps (n,) int32, one per row.
     """
     state = {"mean": torch.zeros_like(weight.detach()), "square": torch.zeros_like(weight.detach())}
     if bias is not None:
@@ -61,16 +62,16 @@ def row_adam(
     Args:
         weight: (n, D).
         bias: (n,), or None.
-        state: of this table, as `adam_state` makes it.
-        gradients: of the micro-batches of this step; their order counts only for rounding.
+        state: the state of this table, from `adam_state`.
+        gradients: the gradients of the micro-batches of this step; their order affects rounding only.
         lr: learning rate, 0 or more.
-        betas: how much of mean and square is kept, each from 0 to below 1; may change between steps.
-        eps: added to the root of the corrected square, above 0.
-        weight_decay: decoupled, 0 or more; for the weights alone.
+        betas: decay rates of mean and square, each from 0 to below 1; may change between steps.
+        eps: added to the square root of the bias-corrected second moment, above 0.
+        weight_decay: decoupled, 0 or more; does not apply to the bias.
 
     Raises:
-        SettingError: shapes, types or numbers that do not fit, rows outside the table, or gradients that are
-            not finite; weight and state are as they were then.
+        SettingError: shapes, dtypes or numbers do not fit, rows are outside the table, or gradients are not
+            finite; weight and state are then unchanged.
     """
     settings = AdamSettings(lr, betas, eps, weight_decay)
     settings.check()
@@ -130,7 +131,7 @@ def plain_sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float,
 
 
 def _sums(groups: RowGroups, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients (U, D) and (U, 1) of weights and biases of the touched rows."""
+    """The gradients (U, D) and (U, 1) of the weights and biases of the U touched rows."""
     device = groups.starts.device
     lengths = (groups.ends - groups.starts).repeat_interleave(groups.offsets.diff())
     within = torch.arange(int(lengths.sum()), device=device)
@@ -148,8 +149,8 @@ def _groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient])
     if weight.dim() != 2 or (bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype)):
         raise SettingError(
             f"weights {tuple(weight.shape)} and a bias {None if bias is None else tuple(bias.shape)}",
-            wanted="(n, D) and (n,) or None, of one type",
-            next_step="make the bias with weight.new_zeros(n_rows)",
+            wanted="(n, D) and (n,) or None, of one dtype",
+            next_step="create the bias with weight.new_zeros(n_rows)",
         )
     for gradient in gradients:
         views, cells, candidates = gradient.views, gradient.cells, gradient.candidates
@@ -159,14 +160,14 @@ def _groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient])
                 f"a gradient of views {tuple(views.shape)}, cells {tuple(cells.shape)} and rows up to "
                 f"{candidates.n_rows - 1} for weights {tuple(weight.shape)}",
                 wanted="a gradient of this table",
-                next_step="step each table with the gradients that candidate_bce gave for it",
+                next_step="update each table with the gradients that candidate_bce returned for it",
                 where="gradients",
             )
         if {views.dtype, cells.dtype} != {weight.dtype} or {views.device, cells.device} != {weight.device}:
             raise SettingError(
                 f"a gradient in {views.dtype} and {cells.dtype} on {views.device}",
-                wanted=f"{weight.dtype} on {weight.device}, as the weights are",
-                next_step="make the gradient with candidate_bce, from these weights",
+                wanted=f"{weight.dtype} on {weight.device}, like the weights",
+                next_step="compute the gradient with candidate_bce from these weights",
                 where="gradients",
             )
     groups = RowGroups.from_gradients(gradients)
@@ -174,8 +175,8 @@ def _groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient])
         raise SettingError(
             "gradients that contain inf or NaN",
             wanted="finite numbers",
-            next_step="leave this step out if a loss scale overflowed; else go back to the last checkpoint "
-            "and lower the learning rate",
+            next_step="skip this step if a loss scale overflowed; else resume from the last checkpoint "
+            "with a lower learning rate",
             where="gradients",
         )
     return groups
@@ -196,6 +197,6 @@ def _check_state(weight: Tensor, bias: Tensor | None, state: dict[str, Tensor]) 
         raise SettingError(
             f"a state of {found or 'nothing'} for weights {tuple(weight.shape)} {weight.dtype}",
             wanted="mean and square like the weights, bias_mean and bias_square like the bias, steps (n,) int32",
-            next_step="make it with adam_state(weight, bias), or go on from this table's checkpoint",
+            next_step="create it with adam_state(weight, bias), or load it from a checkpoint of this table",
             where="state",
         )

@@ -114,7 +114,7 @@ def _check(logits: Tensor, candidates: Candidates, k: int, children: Tensor) -> 
         raise SettingError(
             f"logits {tuple(logits.shape)} {logits.dtype} for {candidates.n_cells} candidates",
             wanted="one logit per candidate",
-            next_step="pass the logits that candidate_scores or candidate_bce gave for these candidates",
+            next_step="pass the logits that candidate_scores or candidate_bce returned for these candidates",
         )
     if children.dim() != 1 or children.dtype != torch.int64 or len(children) < max(2, candidates.n_rows + 1):
         raise SettingError(

@@ -1,4 +1,4 @@
-"""The autograd functions of `fixed_fan_in.py`, and the choice of the implementation beneath them."""
+"""The autograd functions of `fixed_fan_in.py`, and the choice of their implementation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _COMPILED = Operation(__package__, "fixed_fan_in", ("cpu", "triton"))
 
 
 def scores(x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
-    """The logits (B, L) of all labels; layer is made of these tensors."""
+    """The logits (B, L) of all labels; `layer` holds the same tensors, detached."""
     z: Tensor = _Scores.apply(x, weight, bias, layer)  # type: ignore[no-untyped-call]
     return z
 
@@ -28,13 +28,13 @@ class Task(NamedTuple):
     """A loss over a layer.
 
     Attributes:
-        layer: checked, and made of the tensors that the loss is taken of.
-        places: (P,) int64, the positives as label · B + text, strictly rising.
+        layer: the checked layer.
+        places: (P,) int64, the positives as label · B + text, strictly increasing.
         loss: one of `label_loss.LOSSES`.
-        scale: what the sum is multiplied by.
-        wanted: whether the value is wanted.
-        rule: spends the gradients by weight and bias, if there is one.
-        step: the context in which the rule acts.
+        scale: factor of the sum.
+        wanted: whether the value of the loss is computed.
+        rule: the rule that updates weight and bias in the backward pass, or None.
+        step: the context that is passed to the rule.
     """
 
     layer: FanIn
@@ -47,7 +47,7 @@ class Task(NamedTuple):
 
 
 def loss_of(x: Tensor, weight: Tensor, bias: Tensor | None, task: Task) -> Tensor:
-    """The loss, whose backward pass makes all gradients, and with a rule spends those by weight and bias."""
+    """The loss; its backward pass computes all gradients and, with a rule, updates weight and bias."""
     found: Tensor = _Loss.apply(x, weight, bias, task)  # type: ignore[no-untyped-call]
     return found
 
@@ -57,7 +57,7 @@ class _Scores(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
         xt = transposed(x, layer)
         ctx.save_for_backward(xt, weight, bias)
-        # The backward pass may run in a thread of autograd's own, which does not see the caller's choice.
+        # Autograd may run the backward pass in another thread, where the caller's `dispatch.use` has no effect.
         ctx.layer, ctx.dtype, ctx.body = layer, x.dtype, implementation(layer)
         with own_dtype(xt):
             z: Tensor = ctx.body.scores(xt, layer, 0, layer.n_labels)
@@ -66,7 +66,7 @@ class _Scores(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, dz: Tensor) -> tuple[Tensor | None, ...]:
-        xt, _, _ = ctx.saved_tensors  # looks whether the weights changed since
+        xt, _, _ = ctx.saved_tensors  # raises if weight or bias were changed in place since the forward pass
         dz = dz.to(xt.dtype).t().contiguous()
         with own_dtype(xt):
             found = ctx.body.spread(xt, ctx.layer, dz, ctx.needs_input_grad[:3])
@@ -79,7 +79,7 @@ class _Loss(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, task: Task) -> Tensor:
         xt = transposed(x, task.layer)
         must_be_finite(xt, "the embeddings that the encoder gave")
-        # With a rule not saved through autograd, whose guard against in-place changes would refuse our own update.
+        # With a rule, weight and bias are not saved: autograd would report the rule's own in-place update.
         ctx.save_for_backward(xt, *((weight, bias) if task.rule is None else ()))
         ctx.task, ctx.dtype, ctx.body = task, x.dtype, implementation(task.layer)
         if not task.wanted:
@@ -108,16 +108,16 @@ class _Loss(torch.autograd.Function):
 
 
 def implementation(layer: FanIn) -> Any:
-    """The module that computes for this layer: `plain.py`, or a compiled one that offers the same functions."""
+    """The module with the implementation for this layer: `plain.py`, or a compiled one with the same functions."""
     beside = [layer.inputs] if layer.bias is None else [layer.inputs, layer.bias]
     return _COMPILED.for_table(layer.weight, *beside) or fan_in_plain
 
 
 def own_dtype(x: Tensor) -> torch.autocast:
-    """A context in which products stay in the weights' own type, also under the caller's autocast."""
+    """A context in which products are computed in the weights' dtype, even under the caller's autocast."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 def transposed(x: Tensor, layer: FanIn) -> Tensor:
-    """(D, B), so that a label's inputs are rows and texts lie side by side."""
+    """x as (D, B), so that the values of one input for all texts are contiguous."""
     return x.detach().to(layer.weight.dtype).t().contiguous()

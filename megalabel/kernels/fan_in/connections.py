@@ -1,10 +1,10 @@
-"""Which inputs each group of labels listens to: their type, their check, the first draw and who is listened to.
+"""The inputs to which each group of labels is connected: dtype, checks, initialization and usage counts.
 
-A layer of fixed fan-in has `inputs` (M, F): label l of group l // G reads the embedding at inputs[l // G], F
-places of D. An index costs 1 byte up to D = 256, 2 up to 32,768 and 4 above.
+A layer with fixed fan-in has `inputs` (M, F): label l of group l // G reads the F components inputs[l // G] of the
+embedding (D,). An index takes 1 byte up to D = 256, 2 up to 32,768 and 4 above.
 
-Random numbers come from a counter-based hash of (seed, step, use, group, slot, try): there is no state to save,
-and neither the order of the groups nor the number of threads matters.
+Random numbers come from a counter-based hash of (seed, step, purpose, group, slot, attempt): there is no state to
+save, and results depend neither on the order of the groups nor on the number of threads.
 """
 
 from __future__ import annotations
@@ -17,27 +17,29 @@ from megalabel.errors import SettingError
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.random import below, stream_keys, stream_numbers
 
-# Streams of numbers that must not be the same: what a number is drawn for.
+# The purpose of a random number; each has its own stream.
 FIRST, REGROW, CANDIDATES, START = range(4)
 
-# Draws that fall on an input in use are drawn again this often, then one of the free ones is counted out.
+# An input that is in use is drawn again up to this many times; then one of the free inputs is drawn by rank.
 TRIES = 32
 
-# From this many connections on, compiling (once) and running the numba version is faster than the plain one.
+# With at least this many connections, compiling (once) and running the numba version beats the plain version.
 ENOUGH_WORK = 1 << 12
-DRAWN = Operation(
-    __package__, "regrow", enough_work=ENOUGH_WORK
-)  # what is drawn at random, here and in `regrow.py`
+# The operations that draw random numbers, here and in `regrow.py`.
+DRAWN = Operation(__package__, "regrow", enough_work=ENOUGH_WORK)
 
 
 def input_dtype(dim: int) -> torch.dtype:
-    """The type of the input indices of a layer on D = `dim` inputs: uint8, int16 or int32, the smallest that fits.
+    """The dtype of the input indices of a layer with D = `dim` inputs: the smallest of uint8, int16 and int32.
 
-    torch takes an index tensor of uint8 for a mask: widen it before indexing with it.
+    torch treats an index tensor of dtype uint8 as a mask: convert it to a wider dtype before indexing.
     """
     if dim < 1:
         raise SettingError(
-            f"an embedding of width {dim}", wanted="1 or more", next_step="pass the encoder's width", where="dim"
+            f"an embedding of width {dim}",
+            wanted="1 or more",
+            next_step="pass the output width of the encoder",
+            where="dim",
         )
     if dim <= 256:
         return torch.uint8
@@ -45,12 +47,12 @@ def input_dtype(dim: int) -> torch.dtype:
 
 
 def check_inputs(inputs: Tensor, dim: int, n_groups: int | None = None) -> None:
-    """Refuses inputs that are no (M, F) of `input_dtype(dim)` with every index from 0 to dim − 1.
+    """Checks that inputs are (M, F) of `input_dtype(dim)` and that every index is from 0 to dim − 1.
 
-    One pass over M · F indices: for the start and for what was loaded, not for each step.
+    Reads all M · F indices: meant for new and loaded layers, not for every step.
 
     Raises:
-        SettingError: another shape or type, or an index out of range.
+        SettingError: the shape or dtype differs, or an index is out of range.
     """
     check_layout(inputs, dim, n_groups)
     low, high = (int(end) for end in torch.aminmax(inputs))
@@ -58,20 +60,20 @@ def check_inputs(inputs: Tensor, dim: int, n_groups: int | None = None) -> None:
         raise SettingError(
             f"input {low if low < 0 else high}",
             wanted=f"inputs from 0 to {dim - 1}",
-            next_step="draw them with first_inputs, or load the weights of an encoder of this width",
+            next_step="create them with first_inputs, or load a layer that belongs to an encoder of this width",
             where="inputs",
         )
 
 
 def check_layout(inputs: Tensor, dim: int, n_groups: int | None = None) -> None:
-    """The part of `check_inputs` that looks at no index."""
+    """The part of `check_inputs` that reads no index: shape and dtype."""
     wanted = input_dtype(dim)
     good = inputs.dim() == 2 and inputs.numel() > 0 and inputs.dtype == wanted
     if not good or n_groups not in (None, inputs.shape[0]):
         raise SettingError(
             f"inputs {tuple(inputs.shape)} of {inputs.dtype}",
             wanted=f"({'M' if n_groups is None else n_groups}, F) of {wanted} for {dim} inputs, F at least 1",
-            next_step="draw them with first_inputs",
+            next_step="create them with first_inputs",
             where="inputs",
         )
 
@@ -81,13 +83,13 @@ def first_inputs(n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: b
 
     Args:
         n_groups: M, at least 1.
-        fan_in: F, connections a label, at least 1.
-        dim: D, how many inputs there are.
-        seed: any integer; layers with one seed and shape are alike.
-        distinct: no input twice within a group. False draws with replacement, as Spartex does.
+        fan_in: F, connections per label, at least 1.
+        dim: D, the number of inputs.
+        seed: any integer; layers with the same seed and shape get the same inputs.
+        distinct: whether the inputs of a group are distinct. False draws with replacement, as Spartex does.
 
     Raises:
-        SettingError: numbers below 1, or a fan-in above `dim` with distinct inputs.
+        SettingError: a number is below 1, or the fan-in is above `dim` although inputs are to be distinct.
     """
     dtype = input_dtype(dim)
     if n_groups < 1 or fan_in < 1:
@@ -113,7 +115,7 @@ def first_inputs(n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: b
 
 
 def use(inputs: Tensor, dim: int) -> Tensor:
-    """How many groups listen to each input, one that has it twice counting once: (dim,) int64 on the CPU."""
+    """The number of groups connected to each input, duplicates within a group counted once: (dim,) int64, CPU."""
     check_inputs(inputs, dim)
     total = np.zeros(dim, dtype=np.int64)
     for part in inputs.split(max(1, (1 << 22) // inputs.shape[1])):
@@ -125,17 +127,17 @@ def use(inputs: Tensor, dim: int) -> Tensor:
 
 
 def stream_start(seed: int, step: int, purpose: int) -> int:
-    """What the keys of one use of random numbers are made from."""
+    """The number from which the keys of one purpose's streams are derived."""
     return int(stream_keys(seed, np.array([4 * step + purpose]))[0])
 
 
 def group_keys(start: int, n: int) -> np.ndarray:
-    """The key of each group's (or label's) stream of random numbers: (n,) uint64."""
+    """The keys of the random streams of n groups or labels: (n,) uint64."""
     return stream_keys(start, np.arange(n))
 
 
 def draw(key: np.uint64, slot: int, used: set[int], dim: int) -> int:
-    """An input from 0 to dim − 1, uniform among those that are not in `used` (which must leave one)."""
+    """A random input from 0 to dim − 1, uniform among those not in `used`; at least one must be free."""
     for number in range(TRIES):
         new = _number(key, slot, number, dim)
         if new not in used:
@@ -150,11 +152,11 @@ def _number(key: np.uint64, slot: int, number: int, n: int) -> int:
 
 
 def check_room(fan_in: int, dim: int, distinct: bool) -> None:
-    """Refuses a fan-in that does not fit into distinct inputs."""
+    """Raises SettingError if there are fewer than `fan_in` distinct inputs."""
     if distinct and fan_in > dim:
         raise SettingError(
             f"a fan-in of {fan_in} over {dim} inputs",
             wanted=f"at most {dim} distinct inputs",
-            next_step="lower fan_in, take a dense head, or put a wider layer in front",
+            next_step="lower fan_in, use a dense head, or put a wider projection before the layer",
             where="fan_in",
         )

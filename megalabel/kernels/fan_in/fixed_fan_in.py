@@ -1,42 +1,43 @@
-"""Labels that listen to F inputs each: their scores, and a loss over all of them whose gradient is spent at once.
+"""Scores, loss and top k of a layer in which each label is connected to F inputs, with a fused backward pass.
 
     z[b, l] = bias[l] + Σ_j weight[l, j] · x[b, inputs[l // G, j]]
     loss    = scale · Σ_b Σ_l ℓ(z[b, l], y[b, l]),   y = 1 on the positives; ℓ as in `label_loss.py`
     ∂loss/∂x[b, inputs[l // G, j]] += dz[b, l] · weight[l, j]
     ∂loss/∂weight[l, j] = Σ_b dz[b, l] · x[b, inputs[l // G, j]],   ∂loss/∂bias[l] = Σ_b dz[b, l]
 
-An input that occurs twice among a label's inputs adds up. The layer is the dense one with weights
-W[l, inputs[l // G, j]] += weight[l, j] and no others. Sources: Schultheis and Babbar (ECML 2023) and Spartex
+The weights of an input that occurs twice among a label's inputs add up. The layer equals a dense one with weights
+W[l, inputs[l // G, j]] += weight[l, j] and zeros elsewhere. Sources: Schultheis and Babbar (ECML 2023) and Spartex
 (NeurIPS 2024) for G = 1; HASTE (ICML 2026) for labels that share their inputs.
 
-A training step is one pass over the labels. For each label, or group of labels: logits, their gradient, the
-embedding's part of it, the weights' gradient and, with a rule, the weights' move, from the caches. dx comes from
-the weights before they move. A label whose dz is 0 for all texts, as most are under the squared hinge after a
-while, ends after its logits; so does each block of texts. A value that is wanted costs the logits once more, in
-the forward pass.
+A training step is one pass over the labels. For each label, or group of labels, it computes the logits, their
+gradient, the contribution to the embedding's gradient and the weights' gradient, and applies the update rule if
+there is one, while all of these are in the caches. dx is computed from the weights before the update. A label
+whose dz is 0 for all texts, as is common under the squared hinge later in training, is finished after its logits;
+the same holds for each block of texts. If the value of the loss is requested, the forward pass computes the logits
+once more.
 
-Two ways to learn, as `all_labels_loss` has them: with a rule (`SGDRule`, `AdamRule`, …) the backward pass changes
-weights and bias in place, those that require a gradient, by the upstream gradient over `step.loss_scale`; without
-one, weight.grad and bias.grad appear.
+There are two ways to train, as in `all_labels_loss`: with a rule (`SGDRule`, `AdamRule`, …), the backward pass
+updates those of weight and bias that require a gradient in place, and divides the upstream gradient by
+`step.loss_scale`; without one, it sets weight.grad and bias.grad.
 
-Floor of a step on two cores with AVX2: 6·B·L·F operations on inputs from the caches at 80 GFLOP/s, 0.103 s for
-L = 670,091, F = 32, B = 64, D = 768. Weights and what a rule keeps are read and written once and inputs read once,
-0.22 GB (SGD) to 0.57 GB (Adam) there, at 34 GB/s a sixteenth to a sixth of that time. A group's inputs come from
-the cache once for all its labels, so that what is left is arithmetic.
+Lower bound of a step's time on two cores with AVX2: 6·B·L·F operations on inputs in the caches at 80 GFLOP/s,
+0.103 s for L = 670,091, F = 32, B = 64, D = 768. Weights and optimizer state are read and written once and inputs
+are read once: 0.22 GB (SGD) to 0.57 GB (Adam) for these sizes, at 34 GB/s between a sixteenth and a sixth of that
+time. The inputs of a group are loaded from the cache once for all its labels, so that arithmetic dominates.
 
 Memory of a step, in bytes, with N threads:
     4·L·(F + 1)          weights and biases
     s·⌈L / G⌉·F          inputs, s = 1 for D ≤ 256, 2 for D ≤ 32,768, else 4
-    k·4·L·(F + 1)        what the rule keeps: k = 0 for SGD, 1 with momentum or several micro-batches a step,
-                         2 for Adam, 3 with several; gradients, k = 1, without a rule
+    k·4·L·(F + 1)        optimizer state of the rule: k = 0 for SGD, 1 with momentum or several micro-batches per
+                         step, 2 for Adam, 3 for Adam with several micro-batches; gradients, k = 1, without a rule
     4·(N + 5)·D·B        the embedding, transposed and in blocks, and its gradient for each thread
-A value that is wanted adds chunks of logits, some 2 MB a thread.
+Computing the value of the loss adds chunks of logits, about 2 MB per thread.
 
-Which implementation runs: numba on CPUs (`_cpu/fixed_fan_in.py`), Triton on CUDA (`_triton/fixed_fan_in.py`), both
-for float32; `plain.py`, which densifies a chunk of labels at a time, for all else. Each offers the functions of
-`plain.py` with the same arguments: xt (D, B) contiguous, the embedding transposed, of the weights' type; a
-checked `FanIn`; places (P,) int64, the positives as label · B + text, strictly rising. `plain` is the definition:
-tests trust it.
+Implementations: numba on CPUs (`_cpu/fixed_fan_in.py`) and Triton on CUDA (`_triton/fixed_fan_in.py`), both for
+float32; `plain.py`, which densifies a chunk of labels at a time, in all other cases. Each offers the functions of
+`plain.py` with the same arguments: xt (D, B) contiguous, the embedding transposed, of the weights' dtype; a
+checked `FanIn`; places (P,) int64, the positives as label · B + text, strictly increasing. The function `plain`
+defines the results; the tests compare every implementation with it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ __all__ = ["densify", "fan_in_growth", "fan_in_loss", "fan_in_scores", "fan_in_t
 
 
 def densify(weight: Tensor, inputs: Tensor, dim: int, group: int = 1) -> Tensor:
-    """The dense layer's weights (L, D): weight (L, F) at inputs (M, F), duplicates added up; keeps the graph."""
+    """The weights (L, D) of the equivalent dense layer; duplicate inputs are summed. Differentiable by weight."""
     return FanIn(weight, None, inputs, group, dim).dense(0, len(weight))
 
 
@@ -76,13 +77,13 @@ def plain(
     loss: str = "squared_hinge",
     scale: float = 1.0,
 ) -> Tensor:
-    """The same loss as one dense expression that autograd differentiates; holds W (L, D) and B×L matrices."""
+    """The same loss as one dense expression for autograd; needs memory for W (L, D) and for B × L matrices."""
     z = x.to(weight.dtype) @ densify(weight, inputs, x.shape[1], group).t()
     return scale * label_loss.plain(loss, z if bias is None else z + bias, positives)
 
 
 def fan_in_scores(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int = 1) -> Tensor:
-    """The logits of all labels, differentiable by x, weight and bias; gradients are made without densifying.
+    """The logits of all labels, differentiable by x, weight and bias without densifying the weights.
 
     Args:
         x: embeddings (B, D), any floating type.
@@ -92,10 +93,10 @@ def fan_in_scores(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor
         group: G, how many neighboring labels share a row of inputs.
 
     Returns:
-        (B, L) of the weights' type.
+        (B, L) in the dtype of the weights.
 
     Raises:
-        SettingError: shapes, types, devices or indices that do not fit.
+        SettingError: shapes, dtypes, devices or indices do not fit.
     """
     layer = FanIn.checked(x, weight, bias, inputs, group)
     return scores(x, weight, bias, layer)
@@ -125,17 +126,18 @@ def fan_in_loss(
         positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
         group: G, how many neighboring labels share a row of inputs.
         loss: "squared_hinge" or "bce".
-        scale: what the sum is multiplied by; 1 / (B · L) for the mean.
-        rule: the in-place update that the backward pass makes; None for ordinary gradients.
-        step: where this micro-batch stands within its optimizer step; the backward pass hands it to the rule.
-        value: whether the number is wanted. Without gradients (no_grad) it is always computed.
+        scale: factor of the sum; 1 / (B · L) gives the mean.
+        rule: the update rule that the backward pass applies in place; None for ordinary gradients.
+        step: the position of this micro-batch within its optimizer step, passed to the rule.
+        value: whether to compute the value of the loss. Under no_grad it is always computed.
 
     Returns:
-        A scalar of the weights' type; NaN, but connected to the graph, when the value is not wanted.
+        A scalar in the dtype of the weights; NaN, but connected to the graph, if `value` is False.
 
     Raises:
-        SettingError: shapes, types, devices, indices or numbers that do not fit; under a rule, weights that share
-            memory; or training has diverged: the embeddings, the loss or the embedding's gradient are not finite.
+        SettingError: shapes, dtypes, devices, indices or numbers do not fit; weights that a rule is to update
+            share memory; or training has diverged: the embeddings, the loss or the embedding's gradient are not
+            finite.
         DataError: a positive pair outside (B, L).
     """
     layer = FanIn.checked(x, weight, bias, inputs, group)
@@ -160,9 +162,9 @@ def fan_in_topk(
     group: int = 1,
     row_to_label: Tensor | None = None,
 ) -> TopK:
-    """Exact top k over all labels without a matrix of all scores; arguments and errors as of `streaming_topk`.
+    """Exact top k over all labels without a matrix of all scores; arguments and errors as in `streaming_topk`.
 
-    row_to_label: (L,) int64, the label of each row of the weights, where that is not its number.
+    row_to_label: (L,) int64, the label of each row of the weights; None if row i is label i.
     """
     layer = FanIn.checked(x, weight, bias, inputs, group)
     xt, body = transposed(x, layer), implementation(layer)
@@ -196,15 +198,16 @@ def fan_in_growth(
     group: int = 1,
     loss: str = "squared_hinge",
 ) -> Tensor:
-    """How large the loss's gradient by a connection to each candidate input would be (RigL, Evci et al., 2020).
+    """The gradient norm that a connection to each candidate input would have (RigL, Evci et al., 2020).
 
-    candidates: (M, C) as inputs are, of the same type.
+    candidates: (M, C), input indices of the same dtype as `inputs`.
 
     Returns:
-        (M, C) of the weights' type: the root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])².
+        (M, C) in the dtype of the weights: the square root of Σ over the group's labels of
+        (Σ_b dz[b, l] x[b, candidate])².
 
     Raises:
-        SettingError, DataError: as `fan_in_loss` does.
+        SettingError, DataError: as in `fan_in_loss`.
     """
     layer = FanIn.checked(x, weight, bias, inputs, group)
     layer.check_like_inputs(candidates, "candidates")

@@ -1,4 +1,4 @@
-"""What a layer of fixed fan-in is made of, and the checks that let bodies trust it."""
+"""The tensors of a layer with fixed fan-in, and the checks that the implementations rely on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from megalabel.kernels.fan_in.connections import check_inputs, check_layout
 
 @dataclass(frozen=True)
 class FanIn:
-    """Checked tensors: weight (L, F), bias (L,) or None, inputs (M, F), G = group labels a row of it, D = dim."""
+    """Checked tensors: weight (L, F), bias (L,) or None, inputs (M, F), shared by G = group labels; D = dim."""
 
     weight: Tensor
     bias: Tensor | None
@@ -27,10 +27,10 @@ class FanIn:
 
     @classmethod
     def checked(cls, x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int) -> FanIn:
-        """The layer that scores x (B, D), without a graph.
+        """The layer with detached tensors, checked against x (B, D).
 
         Raises:
-            SettingError: shapes, types, devices or indices that do not fit.
+            SettingError: shapes, dtypes, devices or indices do not fit.
         """
         _check(x, weight, bias, inputs, group)
         return cls(weight.detach(), None if bias is None else bias.detach(), inputs, group, x.shape[1])
@@ -41,18 +41,18 @@ class FanIn:
         return self.weight.shape[0]
 
     def check_like_inputs(self, other: Tensor, where: str) -> None:
-        """Refuses what is no (M, C) of inputs, C at least 1, of this layer."""
+        """Raises SettingError unless `other` holds valid inputs (M, C), C at least 1, of this layer."""
         if other.device != self.inputs.device:
             raise SettingError(
                 f"{where} on {other.device}",
-                wanted=f"{self.inputs.device}, where the layer is",
-                next_step="move them",
+                wanted=f"{self.inputs.device}, the device of the layer",
+                next_step=f"move them to {self.inputs.device}",
                 where=where,
             )
         check_inputs(other, self.dim, self.inputs.shape[0])
 
     def chunks(self, n_texts: int) -> Chunks:
-        """Chunks of whole groups such that a densified chunk suits the caches."""
+        """Chunks of whole groups, sized so that a densified chunk fits into the caches."""
         device, n_groups = self.weight.device, self.inputs.shape[0]
         threads = thread_count(device)
         labels = max(128, chunk_bytes(device) // (self.weight.element_size() * (3 * self.dim + n_texts)))
@@ -66,7 +66,7 @@ class FanIn:
         return rows[start - first * self.group : stop - first * self.group]
 
     def dense(self, start: int, stop: int) -> Tensor:
-        """(n, D): the weights of labels start … stop − 1 with all their zeros; what meets in one place adds up."""
+        """(n, D): the dense weights of labels start … stop − 1; weights of duplicate inputs are summed."""
         weight = self.weight[start:stop]
         return weight.new_zeros(len(weight), self.dim).scatter_add(1, self.places(start, stop), weight)
 
@@ -76,26 +76,26 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group
         raise SettingError(
             f"embeddings {tuple(x.shape)} and weights {tuple(weight.shape)}",
             wanted="(B, D) and (L, F), with at least one input, one label and one connection",
-            next_step="give the head the encoder's width as `dim`",
+            next_step="pass the output width of the encoder as `dim` of the head",
         )
     if weight.dtype not in (torch.float32, torch.float64) or not x.is_floating_point():
         raise SettingError(
             f"weights of type {weight.dtype} for embeddings of type {x.dtype}",
-            wanted="floating embeddings, and float32 (or float64) weights, as narrow ones lose small updates",
+            wanted="floating-point embeddings, and float32 or float64 weights (narrower ones lose small updates)",
             next_step="keep the head in float32",
         )
     check_bias(weight, bias)
     if group < 1:
         raise SettingError(
             f"group={group}",
-            wanted="1 label or more",
-            next_step="leave it at 1 for inputs of each label's own",
+            wanted="1 or more labels per group",
+            next_step="leave it at 1 if each label is to have its own inputs",
             where="group",
         )
     others = [t for t in (weight, bias, inputs) if t is not None and t.device != x.device]
     if others:
         raise SettingError(
-            f"embeddings on {x.device}, but a part of the layer on {others[0].device}",
+            f"embeddings on {x.device}, but a tensor of the layer on {others[0].device}",
             wanted="all on one device",
             next_step="move the head to the encoder's device",
         )
@@ -103,15 +103,15 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group
     check_layout(inputs, x.shape[1], n_groups)
     if inputs.shape[1] != weight.shape[1]:
         raise SettingError(
-            f"{inputs.shape[1]} inputs a group for {weight.shape[1]} weights a label",
+            f"{inputs.shape[1]} inputs per group and {weight.shape[1]} weights per label",
             wanted="as many inputs as weights",
-            next_step="draw inputs and weights with one fan_in",
+            next_step="create inputs and weights with the same fan_in",
             where="inputs",
         )
     _check_indices(inputs, x.shape[1])
 
 
 def _check_indices(inputs: Tensor, dim: int) -> None:
-    """Looks at every index once, and again after a change: a look reads all M · F of them."""
+    """Checks all M · F indices once per tensor, and again only after the tensor has changed."""
     if inputs.dtype != torch.uint8 or dim < 256:
         memo_on([inputs], "inputs in range", lambda: check_inputs(inputs, dim), key=dim)

@@ -1,4 +1,4 @@
-"""The body of `fixed_fan_in.py` for every device and type: chunks of labels, densified, and dense products."""
+"""Reference implementation of `fixed_fan_in.py` for any device and dtype: densified chunks, dense products."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def value(xt: Tensor, layer: FanIn, loss: str, places: Tensor, scores: Scores = 
 def gradients(
     xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Request, scores: Scores = scores
 ) -> Gradients:
-    """The loss's gradients by embedding, weight and bias, those that are requested."""
+    """The gradients of the loss with respect to embedding, weight and bias, as far as they are requested."""
 
     def slopes(start: int, stop: int) -> Tensor:
         return _slopes(scores(xt, layer, start, stop), loss, places, start, stop)
@@ -46,14 +46,14 @@ def gradients(
 
 
 def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
-    """The gradients by embedding, weight and bias that follow from those by the logits, dz (L, B)."""
+    """The gradients of embedding, weight and bias, given the gradient dz (L, B) of the logits."""
     return _backward(xt, layer, lambda start, stop: dz[start:stop], Request(wants))
 
 
 def growth(
     xt: Tensor, layer: FanIn, loss: str, places: Tensor, candidates: Tensor, scores: Scores = scores
 ) -> Tensor:
-    """(M, C): root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])²."""
+    """(M, C): the square root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])²."""
     out = layer.weight.new_empty(candidates.shape)
 
     def of_chunk(start: int, stop: int) -> None:
@@ -68,7 +68,7 @@ def growth(
 
 
 def _of_chunks(body: Callable[[int, int], T], layer: FanIn, xt: Tensor) -> list[T]:
-    """`body` of each chunk's first label and the one after its last, results in the order of the labels."""
+    """The results of `body(start, stop)` for each chunk of labels start … stop − 1, in the order of the chunks."""
     chunks = layer.chunks(xt.shape[1])
     parts = run_ranges(lambda numbers: [body(*chunks.bounds(c)) for c in numbers], chunks.ranges)
     return [result for part in parts for result in part]
@@ -80,7 +80,7 @@ def _slopes(z: Tensor, loss: str, places: Tensor, start: int, stop: int) -> Tens
 
 
 def _within(places: Tensor, start: int, stop: int, n_texts: int) -> Tensor:
-    """Those of the sorted places label · B + text that belong to labels start … stop − 1, counted from there."""
+    """The sorted places label · B + text of labels start … stop − 1, relative to start · B."""
     low, high = torch.searchsorted(places, places.new_tensor([start * n_texts, stop * n_texts])).tolist()
     return places[low:high] - start * n_texts
 

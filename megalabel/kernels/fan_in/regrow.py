@@ -1,8 +1,8 @@
-"""Where connections that went come back: at random, or where the gradient says so.
+"""Regrowth of pruned connections: at random, or at the inputs with the largest gradients.
 
-Both keep every other connection of the layer, and exactly F per group. The plain versions below are the
-definition, a group at a time with Python's sets; the numba versions in `_cpu/regrow.py` return the same inputs.
-Tensors of other devices go through the CPU: a layer is rewired once in hundreds of steps.
+Both keep all other connections of the layer, and exactly F per group. The plain versions below define the results;
+they handle one group at a time with Python sets. The numba versions in `_cpu/regrow.py` return the same inputs.
+Tensors on other devices are copied to the CPU, since a layer is rewired only once in hundreds of steps.
 
 Sources: random regrowth, Sparse Evolutionary Training (Mocanu et al. 2018) and its layers of fixed fan-in
 (Schultheis & Babbar, ECML-PKDD 2023); by gradient, RigL (Evci et al., ICML 2020), here on a sample of inputs.
@@ -41,19 +41,20 @@ def regrow(
     step: int,
     distinct: bool = True,
 ) -> None:
-    """Gives each weak slot an input drawn uniformly, in place.
+    """Draws a new input for each weak slot uniformly, in place.
 
     Args:
-        inputs: (M, F) of `input_dtype(dim)`; kept slots stay as they are.
-        slots: (M, F) bool, True where a connection goes.
-        dim: D, how many inputs there are.
+        inputs: (M, F) of `input_dtype(dim)`; the slots that are kept do not change.
+        slots: (M, F) bool, True where a connection is replaced.
+        dim: D, the number of inputs.
         seed: any integer.
-        step: 0 or more, what tells this rewiring from others of the same seed.
-        distinct: a new input is none of the group's kept or already drawn ones, nor the one that the slot lost
-            unless no other is left. False draws from all D, as Spartex does; duplicates add up.
+        step: 0 or more; each rewiring with the same seed needs another step.
+        distinct: whether a new input must differ from the group's kept and already drawn inputs, and from the one
+            that the slot had, unless no other is free. False draws from all D inputs, as Spartex does; the weights
+            of duplicates add up.
 
     Raises:
-        SettingError: inputs or slots that do not fit, a step below 0, or F > D with distinct inputs.
+        SettingError: inputs or slots do not fit, the step is below 0, or F > D although inputs are to be distinct.
     """
     check_inputs(inputs, dim)
     check_slots(slots, inputs.shape)
@@ -69,13 +70,13 @@ def regrow(
 
 
 def candidates(inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int, step: int) -> Tensor:
-    """Inputs to try for the groups that lose connections: (M, count), in the type and on the device of `inputs`.
+    """Candidate inputs of the groups that lose connections: (M, count), dtype and device as of `inputs`.
 
-    They are distinct and drawn uniformly among those that the group does not keep. If there are fewer of them
-    than `count`, kept ones follow, which `regrow_by` passes over. Groups without weak slots get zeros.
+    They are distinct and drawn uniformly among the inputs that the group does not keep. If there are fewer of
+    these than `count`, kept inputs follow, which `regrow_by` skips. Groups without weak slots get zeros.
 
     Raises:
-        SettingError: inputs or slots that do not fit, a step below 0, or a count outside 1 … D.
+        SettingError: inputs or slots do not fit, the step is below 0, or the count is outside 1 … D.
     """
     check_inputs(inputs, dim)
     check_slots(slots, inputs.shape)
@@ -83,8 +84,8 @@ def candidates(inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int
     if not 1 <= count <= dim:
         raise SettingError(
             f"{count} candidates",
-            wanted=f"from 1 to the {dim} inputs that there are",
-            next_step="try about twice the fan-in",
+            wanted=f"from 1 to {dim}, the number of inputs",
+            next_step="use about twice the fan-in",
             where="candidates",
         )
     start = stream_start(seed, step, CANDIDATES)
@@ -99,20 +100,20 @@ def candidates(inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int
 
 
 def regrow_by(inputs: Tensor, slots: Tensor, candidates: Tensor, strengths: Tensor) -> None:
-    """Gives the weak slots of each group its strongest candidates, in place.
+    """Connects the weak slots of each group to its strongest candidates, in place.
 
-    The first weak slot gets the strongest, and so on; ties go to the lower position. A candidate is given once,
-    and not at all if the group keeps it. Slots that are left without one keep their input; where another slot
-    has been given it, they take an input that the group lost and nobody took.
+    The first weak slot gets the strongest candidate, and so on; ties go to the lower position. A candidate is used
+    once, and not at all if the group keeps it already. A slot for which no candidate is left keeps its input; if
+    another slot has taken that one, it gets the first input that the group lost and no slot has taken.
 
     Args:
         inputs: (M, F).
-        slots: (M, F) bool, True where a connection goes.
-        candidates: (M, C), as `candidates` gives them for these inputs and slots.
-        strengths: (M, C) float32 or float64, what each is worth (`fixed_fan_in.fan_in_growth`).
+        slots: (M, F) bool, True where a connection is replaced.
+        candidates: (M, C), the result of `candidates` for these inputs and slots.
+        strengths: (M, C) float32 or float64, the gradient norm of each candidate (`fixed_fan_in.fan_in_growth`).
 
     Raises:
-        SettingError: shapes or types that do not fit; or strengths that are not finite: training has diverged.
+        SettingError: shapes or dtypes do not fit, or strengths are not finite because training has diverged.
     """
     check_slots(slots, inputs.shape)
     wanted = (inputs.shape[0], candidates.shape[-1])
@@ -121,8 +122,8 @@ def regrow_by(inputs: Tensor, slots: Tensor, candidates: Tensor, strengths: Tens
         raise SettingError(
             f"candidates {tuple(candidates.shape)} of {candidates.dtype} with strengths {tuple(strengths.shape)} "
             f"of {strengths.dtype}",
-            wanted=f"two of ({wanted[0]}, C), of {inputs.dtype} and torch.float32",
-            next_step="make them with candidates and fan_in_growth",
+            wanted=f"both ({wanted[0]}, C), of {inputs.dtype} and of torch.float32 or torch.float64",
+            next_step="compute them with candidates and fan_in_growth",
             where="candidates",
         )
     must_be_finite(strengths.detach(), "the gradient that new connections would have")
@@ -177,7 +178,7 @@ def _plain_regrow_by(inputs: np.ndarray, slots: np.ndarray, offered: np.ndarray,
 
 @contextmanager
 def in_place(tensor: Tensor) -> Iterator[np.ndarray]:
-    """The tensor's memory as an array; of another device, a copy that goes back at the end."""
+    """The tensor's memory as an array; for other devices, a CPU copy that is written back at the end."""
     host = tensor.detach().cpu()
     yield host.numpy()
     if host.data_ptr() != tensor.data_ptr():
@@ -185,18 +186,18 @@ def in_place(tensor: Tensor) -> Iterator[np.ndarray]:
 
 
 def check_slots(slots: Tensor, shape: torch.Size | tuple[int, int]) -> None:
-    """Refuses slots that are no (M, F) bool."""
+    """Raises SettingError unless slots are (M, F) bool."""
     if slots.dtype != torch.bool or slots.shape != shape:
         raise SettingError(
             f"slots {tuple(slots.shape)} of {slots.dtype}",
-            wanted=f"{tuple(shape)} of torch.bool, a slot for each connection",
-            next_step="make them with weak, from this layer's weights",
+            wanted=f"{tuple(shape)} of torch.bool, one slot per connection",
+            next_step="compute them with weak from the weights of this layer",
             where="slots",
         )
 
 
 def check_step(step: int) -> None:
-    """Refuses a step below 0."""
+    """Raises SettingError if the step is below 0."""
     if step < 0:
         raise SettingError(
             f"step {step}", wanted="0 or more", next_step="count optimizer steps from 0", where="step"

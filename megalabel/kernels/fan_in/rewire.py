@@ -1,11 +1,11 @@
-"""Which connections of a sparse layer go, and what a new one starts from; where it goes is `regrow.py`.
+"""Pruning of a sparse layer's connections, and the initial weights of new ones; `regrow.py` chooses their inputs.
 
-A connection of a group of labels is as strong as its weights are large: the root of their mean square over the
-group, |w| where a label has its inputs to itself. Weak ones go by a bar, or by a share of the layer or of each
-group, strictly below the k-th smallest: ties at the cut are kept.
+The strength of a connection of a group of labels is the root mean square of its weights over the group, which is
+|w| if labels do not share inputs. Connections are pruned below a threshold, or the weakest share of the layer or
+of each group is pruned: those strictly below the k-th smallest strength, so that ties with it are kept.
 
-The plain versions (numpy) are the definition; the numba versions in `_cpu/rewire.py` and `_cpu/regrow.py` make the
-same decisions bit for bit and hold nothing of the weights' size beside the answer, one byte per slot.
+The plain versions (numpy) define the results; the numba versions in `_cpu/rewire.py` and `_cpu/regrow.py` make the
+same decisions bit for bit, and allocate nothing of the weights' size but the result, one byte per slot.
 
 Sources: pruning by magnitude over the whole layer, Sparse Evolutionary Training (Mocanu et al. 2018), as in
 Schultheis & Babbar (ECML-PKDD 2023) and Spartex (Ullah et al., NeurIPS 2024); within each group, HASTE (2026).
@@ -42,20 +42,20 @@ def weak(
     share: float | None = None,
     scope: Scope = "layer",
 ) -> Tensor:
-    """Which slots lose their connection: (M, F) bool, on the weights' device.
+    """The slots whose connections are pruned: (M, F) bool, on the device of the weights.
 
-    Exactly one of `below` and `share` is given.
+    Exactly one of `below` and `share` must be passed.
 
     Args:
         weight: (L, F) float32 or float64.
-        group: G, labels that share one set of inputs; M = ceil(L / G), the last group may be short.
-        below: slots weaker than this, 0 or more.
-        share: slots strictly weaker than the k-th weakest, k = floor(share · M · F) counted from 1; none for
-            k = 0. A share of 1 keeps the strongest.
+        group: G, labels that share one set of inputs; M = ceil(L / G), the last group may be smaller.
+        below: prune slots weaker than this, 0 or more.
+        share: prune slots strictly weaker than the k-th weakest, k = floor(share · M · F) counted from 1; none for
+            k = 0. A share of 1 keeps the strongest slot.
         scope: with a share, whether k counts the slots of the whole layer or of each group (k = floor(share · F)).
 
     Raises:
-        SettingError: arguments out of range; or a weight that is not finite: training has diverged.
+        SettingError: arguments are out of range, or a weight is not finite because training has diverged.
     """
     _check_weight(weight, group)
     _check_cut(below, share, scope)
@@ -85,7 +85,7 @@ def weak(
 
 
 def strengths(weight: np.ndarray, group: int) -> np.ndarray:
-    """How strong each connection is: (M, F) float32, from float64 sums over a group's labels in their order."""
+    """The strength of each connection: (M, F) float32, from float64 sums over the labels of a group in order."""
     if group == 1:
         sizes: np.ndarray = np.abs(weight).astype(np.float32)
         return sizes
@@ -108,20 +108,20 @@ def restart(
     step: int,
     states: Sequence[Tensor] = (),
 ) -> None:
-    """What new connections begin with, in place; all other weights and states stay as they are.
+    """Initializes the weights and optimizer states of new connections in place; all others do not change.
 
     Args:
         weight: (L, F) float32 or float64.
         slots: (M, F) bool, the connections that are new.
         group: G, labels that share one set of inputs.
-        start: "zero", or "uniform": between ±1/√F, as a new layer.
+        start: "zero", or "uniform" for values between ±1/√F, as in a new layer.
         seed: any integer.
-        step: 0 or more, what tells this rewiring from others of the same seed.
-        states: what an optimizer keeps, each shaped as the weight: becomes 0 there. Leave it out to keep it, as
-            Spartex does.
+        step: 0 or more; each rewiring with the same seed needs another step.
+        states: optimizer states, each of the weight's shape, that are set to 0 for new connections. Pass none to
+            keep the states, as Spartex does.
 
     Raises:
-        SettingError: arguments that do not fit.
+        SettingError: arguments do not fit.
     """
     _check_weight(weight, group)
     check_slots(slots, (-(-weight.shape[0] // group), weight.shape[1]))
@@ -134,7 +134,7 @@ def restart(
         if state.shape != weight.shape:
             raise SettingError(
                 f"a state {tuple(state.shape)} for weights {tuple(weight.shape)}",
-                wanted="optimizer states shaped as the weights",
+                wanted="optimizer states of the weights' shape",
                 next_step="pass rule.weight_state() of the rule that updates this head",
                 where="states",
             )
@@ -156,7 +156,7 @@ def _clear(array: np.ndarray, slots: np.ndarray, group: int) -> None:
 
 
 def _scatter(array: np.ndarray, slots: np.ndarray, group: int, start: int) -> None:
-    """Uniform on multiples of 2⁻²³ between ±1, times 1/√F."""
+    """Uniform random multiples of 2⁻²³ between ±1, times 1/√F."""
     bound = 1 / math.sqrt(array.shape[1])
     fast = DRAWN.for_work(array.size)
     if fast is not None:
@@ -173,7 +173,7 @@ def _of_labels(slots: np.ndarray, group: int, n_labels: int) -> np.ndarray:
 
 
 def _count(share: float, n: int) -> int:
-    """floor(share · n) of the share as it is written: 0.29 of 100 is 29, though the floats' product is below."""
+    """floor(share · n) in decimal arithmetic: 0.29 · 100 gives 29, although the product of floats is below 29."""
     return math.floor(Fraction(repr(float(share))) * n)
 
 
@@ -181,7 +181,7 @@ def _check_weight(weight: Tensor, group: int) -> None:
     if weight.dim() != 2 or weight.numel() == 0 or weight.dtype not in (torch.float32, torch.float64):
         raise SettingError(
             f"weights {tuple(weight.shape)} of {weight.dtype}",
-            wanted="(L, F) float32 or float64, at least one of each",
+            wanted="(L, F) float32 or float64, with at least one label and one connection",
             next_step="pass the weights of a sparse head",
             where="weight",
         )
@@ -193,8 +193,8 @@ def _check_cut(below: float | None, share: float | None, scope: str) -> None:
     if (below is None) == (share is None):
         raise SettingError(
             f"below={below} and share={share}",
-            wanted="one of the two",
-            next_step="pass below (a bar for strengths) or share (of the slots)",
+            wanted="exactly one of the two",
+            next_step="pass below (a threshold of the strength) or share (a fraction of the slots)",
             where="below",
         )
     if below is not None and not 0 <= below < math.inf:

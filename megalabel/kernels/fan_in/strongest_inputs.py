@@ -1,10 +1,11 @@
-"""Which inputs tell a label's texts from the others: a first choice of connections that is better than chance.
+"""Initial connections chosen by gradient: the inputs that best separate a label's texts from all others.
 
     s[l, d] = Σ over the texts n that have label l of (x[n, d] − mean of x[:, d]),    strength[m, d] = Σ s[l, d]²
 
-over the labels l of group m; the F inputs with the largest strength are taken. With biases at the prior and
-weights at zero, −s is the gradient of a summed cross-entropy over all texts by a layer that has every connection:
-this is growth by gradient (RigL, Evci et al., ICML 2020) before the first step, for labels seldom in a batch.
+over the labels l of group m; the F inputs with the largest strength are chosen. For biases at the prior and
+weights at zero, −s is the gradient of a cross-entropy summed over all texts with respect to the weights of a dense
+layer: this is regrowth by gradient (RigL, Evci et al., ICML 2020) before the first step, over all texts instead of
+one batch, in which most labels do not occur.
 """
 
 from __future__ import annotations
@@ -19,27 +20,28 @@ from megalabel.kernels.core.checks import all_finite, check_range, check_vectors
 from megalabel.kernels.fan_in.connections import check_room, first_inputs, input_dtype
 from megalabel.types import Positives
 
-_LABELS = 8192  # whose strengths are held at a time
+_LABELS = 8192  # labels whose strengths are in memory at a time
 
 
 def strongest_inputs(
     x: Tensor, positives: Positives, n_labels: int, fan_in: int, *, group: int = 1, seed: int = 0
 ) -> Tensor:
-    """The inputs of a new layer by the texts of each label: (⌈L / group⌉, F) of `input_dtype(D)`, rising in a row.
+    """The inputs of a new layer, chosen by the texts of each label: (⌈L / group⌉, F) of `input_dtype(D)`.
 
-    A group none of whose labels has a text gets random inputs. Beside x, 8,192 × D floats are held.
+    Each row is sorted. A group whose labels have no text gets random inputs. Needs memory for 8,192 × D floats
+    besides x.
 
     Args:
         x: (N, D) float, embeddings of the training texts.
-        positives: their labels.
+        positives: the labels of the texts.
         n_labels: L.
         fan_in: F, from 1 to D.
-        group: G, neighboring labels that share their inputs.
-        seed: of the random ones.
+        group: G, the number of neighboring labels that share their inputs.
+        seed: seed of the random inputs.
 
     Raises:
-        SettingError: no texts, embeddings that are not finite, a fan-in above D.
-        DataError: pairs that are not of these texts and labels.
+        SettingError: there are no texts, embeddings are not finite, or the fan-in is above D.
+        DataError: a pair has a row or label out of range.
     """
     n, dim = x.shape
     _check(x, positives, n_labels)
@@ -67,11 +69,15 @@ def _check(x: Tensor, positives: Positives, n_labels: int) -> None:
         raise SettingError(
             f"embeddings {tuple(x.shape)}" + (" with inf or NaN in them" if len(x) else ""),
             wanted="finite embeddings of at least one text",
-            next_step="look at the encoder, or begin with random connections",
+            next_step="check the encoder, or use random initial connections",
         )
     check_vectors(positives)
     for name, found, n in (("row", positives.rows, len(x)), ("label", positives.labels, n_labels)):
         if len(found):
             check_range(
-                name, int(found.min()), int(found.max()), n, "check that the pairs are of these texts and labels"
+                name,
+                int(found.min()),
+                int(found.max()),
+                n,
+                "check that the pairs belong to these texts and labels",
             )

@@ -1,4 +1,4 @@
-"""What the compiled descent of `sparse_beam.py` takes: named tuples of arrays, made without importing numba."""
+"""Arguments of the compiled search of `sparse_beam.py`: named tuples of arrays, usable without importing numba."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megalabel.kernels.linear.sparse_chunks import Chunks
 
 
 class Level(NamedTuple):
-    """A level's chunks, as `Chunks` has them, with C nodes."""
+    """The chunks of a level with C nodes; see `Chunks`."""
 
     offsets: np.ndarray
     starts: np.ndarray
@@ -21,18 +21,18 @@ class Level(NamedTuple):
     weights: np.ndarray
     bias: np.ndarray
     dense: np.ndarray  # (C, E) float32, E may be 0
-    ids: np.ndarray  # (C,), what a node is called in the heaps
-    width: int  # the most children of a chunk
+    ids: np.ndarray  # (C,), the id of each node in the heaps
+    width: int  # the maximum number of children of a chunk
 
 
 class Queries(NamedTuple):
-    """The n texts that go down the tree together."""
+    """A block of n texts that are searched together."""
 
     indptr: np.ndarray  # (n + 1,)
     columns: np.ndarray
     values: np.ndarray
     dense: np.ndarray  # (n, E) float32
-    table: np.ndarray  # zeros (V,) before and after, or of length 0: then it is not used
+    table: np.ndarray  # (V,) scratch, zeros before and after; of length 0 if it is not used
 
 
 class Heaps(NamedTuple):
@@ -44,16 +44,16 @@ class Heaps(NamedTuple):
 
 
 class Hidden(NamedTuple):
-    """What text t must not get: nodes[cuts[t] : cuts[t + 1]], rising."""
+    """The excluded labels of text t: nodes[cuts[t] : cuts[t + 1]], ascending."""
 
     nodes: np.ndarray
     cuts: np.ndarray
 
 
 def level_arrays(level: Chunks, ids: np.ndarray) -> Level:
-    """A level as the compiled descent takes it; ids (C,).
+    """A level as an argument of the compiled search; ids (C,).
 
-    All arrays are read-only, whether they are mapped from a file or not: a tree is one type for numba.
+    All arrays are made read-only, so that numba compiles once for memory-mapped and other arrays.
     """
     dense = steady(np.empty((level.n_nodes, 0)) if level.dense is None else level.dense, np.float32)
     return Level(

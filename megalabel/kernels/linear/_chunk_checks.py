@@ -1,4 +1,4 @@
-"""What the arrays of sparse chunks must be, so that compiled code may follow them without looking."""
+"""Checks of the arrays of sparse chunks, which compiled code then uses without bounds checks."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from megalabel.kernels.sparse.sparse_rows import check_finite
 
 
 def steady(array: np.ndarray, kind: type | None = None) -> np.ndarray:
-    """Plain, contiguous, read-only and of one type: numba compiles anew for what differs, memory maps included."""
-    with np.errstate(over="ignore"):  # what float32 does not hold is inf, and found
+    """A contiguous, read-only array, since numba compiles separate code for other layouts and memory maps."""
+    with np.errstate(over="ignore"):  # values beyond float32 become inf, which the checks find
         view: np.ndarray = np.ascontiguousarray(array, dtype=kind).view()
     view.flags.writeable = False
     return view
 
 
 def check_types(arrays: Mapping[str, np.ndarray], n_features: int) -> None:
-    """Checks the types of chunks, before any number is looked at.
+    """Checks the dtypes and dimensions of the arrays of chunks, without reading their values.
 
     Args:
-        arrays: those of `Chunks`, by their names.
+        arrays: the arrays of `Chunks` by name.
         n_features: V.
 
     Raises:
-        DataError: an array of another type or number of dimensions.
-        SettingError: a number of features that is no whole number from 0 to 2³¹ − 1.
+        DataError: an array has another dtype or number of dimensions.
+        SettingError: the number of features is not an integer from 0 to 2³¹ − 1.
     """
     wanted: dict[str, tuple[type, ...]] = {
         "offsets": (np.int64,),
@@ -50,30 +50,32 @@ def check_types(arrays: Mapping[str, np.ndarray], n_features: int) -> None:
         raise SettingError(
             f"{n_features} features",
             wanted="a whole number from 0 to 2³¹ − 1",
-            next_step="learn a smaller vocabulary",
+            next_step="use a smaller vocabulary",
             where="n_features",
         )
 
 
 def check_numbers(arrays: Mapping[str, np.ndarray], n_features: int) -> None:
-    """Raises DataError unless compiled code may follow every number; arguments as `check_types` has them."""
+    """Raises DataError unless all indices are in range and all values finite; arguments as in `check_types`."""
     offsets, starts, features, entries = (arrays[name] for name in ("offsets", "starts", "features", "entries"))
     children, n_nodes = arrays["children"], len(arrays["bias"])
     check_rising(offsets, "offsets", n_nodes, strictly=True)
     check_rising(starts, "starts", len(features))
     check_rising(entries, "entries", len(children))
     if len(offsets) != len(starts) or len(arrays["values"]) != len(children):
-        raise _damaged("arrays of other lengths", "one start a chunk and one child a weight", "starts, children")
+        raise _damaged(
+            "arrays of wrong lengths", "one start per chunk and one child per weight", "starts, children"
+        )
     if len(features):
         falls = np.flatnonzero(features[1:] <= features[:-1]) + 1
         if features.min() < 0 or features.max() >= n_features or len(np.setdiff1d(falls, starts)):
-            raise _damaged("a feature out of order", f"0 to {n_features - 1}, rising", "features")
+            raise _damaged("a feature out of order", f"0 to {n_features - 1}, ascending", "features")
     cuts = entries[starts].astype(np.int64)
-    full = np.flatnonzero(np.diff(cuts))  # between the starts of neighboring full chunks lies just the first
+    full = np.flatnonzero(np.diff(cuts))  # their starts are the limits of reduceat
     if len(full):
         most = np.maximum.reduceat(children, cuts[full])
         if children.min() < 0 or (most >= np.diff(offsets)[full]).any():
-            raise _damaged("a child that its chunk does not have", "a place among siblings", "children")
+            raise _damaged("a child that its chunk does not have", "a position among siblings", "children")
     for name in ("values", "bias"):
         check_finite(arrays[name], name)
     if "dense" in arrays:
@@ -83,19 +85,19 @@ def check_numbers(arrays: Mapping[str, np.ndarray], n_features: int) -> None:
 
 
 def check_modest(values: np.ndarray, where: str) -> None:
-    """Raises DataError unless the values are finite and float32 holds a sum of a million products of them."""
+    """Raises DataError unless values are finite and small enough for a sum of a million products in float32."""
     check_finite(values, where)
     largest = max(-values.min(initial=0), values.max(initial=0))
     if largest > 1e15:
-        raise _damaged(f"a value of {largest}", "1e15 at most", where)
+        raise _damaged(f"a value of {largest}", "at most 1e15", where)
 
 
 def check_rising(array: np.ndarray, where: str, end: int, *, strictly: bool = False) -> None:
-    """Raises DataError unless the array rises from 0 to `end`."""
+    """Raises DataError unless the array is nondecreasing from 0 to `end`."""
     fine = array.ndim == 1 and len(array) > 0 and array[0] == 0 and array[-1] == end
     if not fine or (array[1:] < array[:-1] + int(strictly)).any():
-        what = "every parent with a child" if strictly else "never falling"
-        raise _damaged("numbers that do not rise", f"0 up to {end}, {what}", where)
+        what = "every parent with a child" if strictly else "nondecreasing"
+        raise _damaged("numbers out of order", f"numbers from 0 to {end}, {what}", where)
 
 
 def _damaged(found: str, wanted: str, where: str) -> DataError:

@@ -12,13 +12,13 @@ from megalabel.kernels.linear.sparse_chunks import Chunks
 
 
 def check_levels(levels: Sequence[Chunks], order: np.ndarray, beams: Sequence[int]) -> None:
-    """Raises SettingError unless the levels form one tree, with its labels in `order` and a beam a level."""
+    """Raises SettingError unless the levels form one tree with its labels in `order`, with a beam per level."""
     fine = len(levels) > 0 and levels[0].n_chunks == 1 and len({level.n_features for level in levels}) == 1
     if not fine or any(below.n_chunks != above.n_nodes for above, below in pairwise(levels)):
         raise SettingError(
             f"levels {list(levels)}",
-            wanted="one chunk on top, then one for each node of the level above, all over the same features",
-            next_step="make every level with the offsets of one label tree",
+            wanted="one chunk on the first level, then one per node of the level above, of the same features",
+            next_step="create every level with the offsets of the same label tree",
             where="levels",
         )
     if len({level.dense.shape[1] for level in levels if level.dense is not None}) > 1:
@@ -33,13 +33,13 @@ def check_levels(levels: Sequence[Chunks], order: np.ndarray, beams: Sequence[in
         raise SettingError(
             f"an order of shape {order.shape} and type {order.dtype}",
             wanted=f"each label from 0 to {n - 1} once",
-            next_step="take the order of the label tree that the levels were made with",
+            next_step="use the order of the label tree that the levels belong to",
             where="order",
         )
     if len(beams) != len(levels) - 1 or any(beam < 1 for beam in beams):
         raise SettingError(
             f"beams {list(beams)}",
-            wanted=f"{len(levels) - 1} numbers, one for each level of clusters, 1 or more",
-            next_step="name how many clusters of each level are kept",
+            wanted=f"{len(levels) - 1} numbers of 1 or more, one per level of clusters",
+            next_step="pass the number of clusters that are kept on each level",
             where="beams",
         )

@@ -1,4 +1,4 @@
-"""Reference implementation of `dual_descent.descend`: each classifier by itself, in float64."""
+"""Reference implementation of `dual_descent.descend`: one classifier at a time, in float64."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plain(
 
 
 def solve(x: np.ndarray, y: np.ndarray, soft: np.ndarray, tol: float, max_iter: int, key: np.uint64) -> np.ndarray:
-    """The weights (d,) of one classifier; x (n, d) with the bias feature, y (n,) ±1, soft (n,) 1/2C, float64."""
+    """The weights (d,) of one classifier; x (n, d) with the bias feature, y (n,) ±1, soft (n,) 1/2C; float64."""
     alpha = two_alphas(x, y, soft)
     w: np.ndarray = (alpha * y) @ x
     scale = (x**2).sum(1) + soft
@@ -72,7 +72,10 @@ def two_alphas(x: np.ndarray, y: np.ndarray, soft: np.ndarray) -> np.ndarray:
     across, n_up, n_down = up @ down, positive.sum(), (~positive).sum()
     if n_down == 0:
         return np.full(len(y), n_up / a)
-    p, q = n_up * b + across * n_down, n_down * a + across * n_up  # times a · b − across², which is above 0
+    p, q = (
+        n_up * b + across * n_down,
+        n_down * a + across * n_up,
+    )  # both multiplied by a · b − across², which is above 0
     if p <= 0:
         p, q = 0.0, n_down / b
     elif q <= 0:

@@ -43,9 +43,9 @@ PostProcessor = Literal["l3-hinge", "l2-hinge", "sigmoid"]
 
 _COMPILED = Operation(__package__, "sparse_beam")
 _MODES = get_args(PostProcessor)  # numbered as in _cpu/sparse_beam.py
-_BLOCK = 8192  # texts that go down the tree together, at most
-_CELLS = 1 << 24  # of the heaps of a block, at most
-_FEW = 16  # texts that do not pay for a table of all features
+_BLOCK = 8192  # maximum number of texts that are searched together
+_CELLS = 1 << 24  # maximum size of the heaps of a block
+_FEW = 16  # number of texts up to which a table of all features is slower than binary search
 _NOTHING = np.empty(0, dtype=np.int64)
 _NO_TABLE = np.empty(0, dtype=np.int32)
 
@@ -64,7 +64,7 @@ def plain(
     inputs: np.ndarray | None = None,
     dense: Sequence[np.ndarray] | None = None,
 ) -> TopK:
-    """The same answer in float64 from the weights (C_i, V + 1) of each level, one text after the other.
+    """The same result in float64 from the weights (C_i, V + 1) of each level, one text at a time.
 
     offsets are the K of the label tree: children of node j of level i are nodes offsets[i][j] up to
     offsets[i][j + 1] of level i + 1.
@@ -106,21 +106,21 @@ def topk(
     exclude: Positives | None = None,
     inputs: np.ndarray | None = None,
 ) -> TopK:
-    """The k best labels that a beam reaches; arguments and errors as `SparseBeam` has them, checked every time."""
+    """The k best labels that a beam reaches; arguments and errors as in `SparseBeam`, checked in every call."""
     return SparseBeam(levels, order, beams, post_processor)(x, k, exclude, inputs)
 
 
 class SparseBeam:
-    """A tree and its chunks, checked once and searched many times; threads may share one.
+    """Beam search in a tree and its chunks, which are checked once; threads may share an instance.
 
     Args:
         levels: K + 1 levels of chunks; level 0 is one chunk, node j of a level the parent of chunk j of the next.
         order: (L,) integers, the label id at each node of the last level.
-        beams: K numbers, how many nodes of each level are kept; more than the level has means all.
-        post_processor: how the score z of a node becomes its probability s(z).
+        beams: K numbers, how many nodes of each level are kept; a number above the size of the level keeps all.
+        post_processor: the function s that maps the score z of a node to its probability.
 
     Raises:
-        SettingError: levels that do not fit each other, a beam below 1, an unknown post-processor.
+        SettingError: levels do not fit each other, a beam is below 1, or the post-processor is unknown.
     """
 
     def __init__(
@@ -150,24 +150,24 @@ class SparseBeam:
 
         Args:
             x: (N, V) CSR, any floating type.
-            k: 1 or more; where fewer labels are reached, label -1 with score -inf fills the row.
-            exclude: pairs of text and label id that are never given, in any order.
-            inputs: (N, E) the dense inputs, where there are weights for them.
+            k: 1 or more; if fewer labels are reached, the row is filled with label -1 and score -inf.
+            exclude: pairs of text and label id that are never returned, in any order.
+            inputs: (N, E), the dense inputs, required if there are weights for them.
 
         Returns:
             Label ids (N, k) int64 and probabilities (N, k) float32, numpy arrays, best first.
 
         Raises:
-            SettingError: k below 1.
-            DataError: x or inputs that do not fit or are not finite, an excluded pair outside (N, L).
+            SettingError: k is below 1.
+            DataError: x or inputs do not fit or are not finite, or an excluded pair is outside (N, L).
         """
         if k < 1:
-            raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
+            raise SettingError(f"k={k}", wanted="1 or more", next_step="use a k of at least 1", where="k")
         x = as_rows(x, "x")
         n, dense = x.shape[0], self._check_inputs(x, inputs)
         indptr, columns = steady(x.indptr, np.int64), steady(x.indices, np.int32)
         values = steady(x.data, np.float32)
-        check_finite(values, "x")  # once more: float64 may hold what float32 does not
+        check_finite(values, "x")  # again: values beyond float32 have become inf
         hidden, cuts = _excluded(exclude, n, len(self.order))
         rooms, mode = tuple(self._rooms(k)), _MODES.index(self.post_processor)
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
@@ -187,7 +187,7 @@ class SparseBeam:
         return _ranked(keys, labels, found, k)
 
     def _rooms(self, k: int) -> list[int]:
-        """How many nodes of each level a text can keep, and how many labels it can get."""
+        """The maximum number of nodes of each level that a text can keep, and of labels that it can get."""
         rooms, above = [], 1
         for (width, n_nodes), most in zip(self._sizes, (*self.beams, k), strict=True):
             above = min(most, above * width, n_nodes)
@@ -195,20 +195,20 @@ class SparseBeam:
         return rooms
 
     def _check_inputs(self, x: sp.csr_matrix, inputs: np.ndarray | None) -> np.ndarray:
-        """The dense inputs as (N, E) float32; E is 0 where no level has weights for them."""
+        """The dense inputs as (N, E) float32; E is 0 if no level has weights for them."""
         if x.shape[1] != self.n_features:
             raise DataError(
                 f"texts of {x.shape[1]} features",
                 wanted=f"{self.n_features}, as many as the weights have",
-                next_step="make them with the vocabulary that the model was trained with",
+                next_step="compute them with the vocabulary that the model was trained with",
                 where="x",
             )
         given = np.empty((x.shape[0], 0), dtype=np.float32) if inputs is None else np.asarray(inputs)
         if given.shape != (x.shape[0], self.n_inputs) or given.dtype.kind != "f":
             raise DataError(
                 f"dense inputs {given.shape} of {given.dtype}",
-                wanted=f"floats ({x.shape[0]}, {self.n_inputs}), one row a text",
-                next_step="give the embeddings of the same texts" if self.n_inputs else "leave them out",
+                wanted=f"floats ({x.shape[0]}, {self.n_inputs}), one row per text",
+                next_step="pass the embeddings of the same texts" if self.n_inputs else "leave them out",
                 where="inputs",
             )
         check_modest(given, "inputs")
@@ -216,7 +216,7 @@ class SparseBeam:
 
 
 def _excluded(exclude: Positives | None, n: int, n_labels: int) -> tuple[np.ndarray, np.ndarray]:
-    """Excluded labels by text, rising, and where those of each text begin (n + 1,)."""
+    """Excluded labels by text, ascending, and where those of each text begin (n + 1,)."""
     if exclude is None or not len(exclude):
         return _NOTHING, np.zeros(n + 1, dtype=np.int64)
     check_excluded(exclude, n, n_labels)
@@ -225,14 +225,14 @@ def _excluded(exclude: Positives | None, n: int, n_labels: int) -> tuple[np.ndar
 
 
 def _ranked(keys: np.ndarray, labels: np.ndarray, found: np.ndarray, k: int) -> TopK:
-    """Heaps (N, room) to rows of k, best first."""
+    """Converts heaps (N, room) to rows of k labels, best first."""
     room = keys.shape[1]
     empty = np.arange(room) >= found[:, None]
     keys[empty], labels[empty] = -np.inf, np.iinfo(np.int64).max
     order = np.arange(len(keys))[:, None], np.lexsort((labels, -keys), axis=1)
     best = np.full((len(keys), k), -np.inf, dtype=np.float32)
     ids = np.full((len(keys), k), -1)
-    best[:, :room], ids[:, :room] = np.exp(keys[order]), labels[order]  # the empty ones sort last
+    best[:, :room], ids[:, :room] = np.exp(keys[order]), labels[order]  # unused cells sort last
     if found.min(initial=room) < room:
         ids[:, :room][empty], best[:, :room][empty] = -1, -np.inf
     return TopK(ids, best)

@@ -1,11 +1,11 @@
-"""The sparse weights of one level of a label tree, siblings side by side, so that one look-up serves them all.
+"""The sparse weights of one level of a label tree, stored by groups of siblings that share feature look-ups.
 
-The children of one parent form a *chunk*. Few of their weights differ from zero, but where one child listens to a
-feature, its siblings often do: they were trained on the same texts. So a chunk keeps the features that any of its
-children has, in rising order, each with its (child, weight) entries; a text looks each of its features up once a
-chunk and not once a child (masked sparse chunk multiplication: Etter, Zhong, Yu, Ying and Dhillon, "Accelerating
-Inference for Sparse Extreme Multi-Label Ranking Trees", WWW 2022). Of up to 256 siblings an entry takes 5 bytes,
-and a feature of a chunk 8.
+The children of one parent form a *chunk*. Most of their weights are zero, but siblings often have nonzero weights
+for the same features, since they were trained on the same texts. A chunk therefore stores the features with a
+nonzero weight of any child, in ascending order, each with its (child, weight) entries; a feature of a text is
+looked up once per chunk instead of once per child (masked sparse chunk multiplication: Etter, Zhong, Yu, Ying and
+Dhillon, "Accelerating Inference for Sparse Extreme Multi-Label Ranking Trees", WWW 2022). With up to 256 siblings,
+an entry takes 5 bytes and a feature of a chunk 8.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ from megalabel.errors import DataError
 from megalabel.kernels.linear._chunk_checks import check_numbers, check_rising, check_types, steady
 from megalabel.kernels.sparse.sparse_rows import as_rows
 
-_BLOCK = 1 << 22  # entries that are grouped at a time
+_BLOCK = 1 << 22  # number of entries that are grouped at a time
 
 
 @dataclass(frozen=True, eq=False)
 class Chunks:
-    """C nodes below P parents, over V sparse features and, where there is `dense`, E dense ones.
+    """The weights of C nodes below P parents, over V sparse features and, with `dense`, E dense ones.
 
     n_features: V.
     offsets: (P + 1,) int64: the children of parent p are nodes offsets[p] up to offsets[p + 1] of this level.
-    starts: (P + 1,) int64: its rows are starts[p] up to starts[p + 1].
-    features: (R,) int32: the feature of each row, rising within a chunk.
-    entries: (R + 1,) uint32, or int64 where that is too narrow: the entries of row r are entries[r] up to
+    starts: (P + 1,) int64: the rows of the chunk of parent p are starts[p] up to starts[p + 1].
+    features: (R,) int32: the feature of each row, ascending within a chunk.
+    entries: (R + 1,) uint32, or int64 if that is too narrow: the entries of row r are entries[r] up to
         entries[r + 1].
-    children: uint8, uint16 or int32, as the largest chunk needs: each entry's child, as its place among siblings.
-    values: float32, each entry's weight.
-    bias: (C,) float32, what each node's score begins with.
+    children: uint8, uint16 or int32, depending on the largest chunk: the child of each entry, as its position
+        among its siblings.
+    values: float32, the weight of each entry.
+    bias: (C,) float32, the bias of each node.
     dense: (C, E) float32, or None.
 
-    The arrays are plain: `Chunks(n_features, **arrays)` takes what `arrays` gave, also memory-mapped from files,
-    and looks at every number, since a wrong one would read foreign memory. They are not copied.
+    `Chunks(n_features, **chunks.arrays)` rebuilds an instance, also from memory-mapped arrays. The arrays are not
+    copied. All numbers are checked, since a wrong index would read memory outside of the arrays.
 
     Raises:
-        DataError: arrays that do not fit each other, of other types, or with NaN or inf.
+        DataError: arrays do not fit each other, have wrong dtypes, or contain NaN or inf.
     """
 
     n_features: int
@@ -65,30 +66,31 @@ class Chunks:
     def from_weights(
         cls, weights: sp.csr_matrix, offsets: np.ndarray, *, bias: float = 1.0, dense: np.ndarray | None = None
     ) -> Chunks:
-        """The chunks of a level from a row of weights a node.
+        """Creates the chunks of a level from one row of weights per node.
 
         Args:
-            weights: (C, V + 1) CSR, its last column for an input that is `bias` for every text.
+            weights: (C, V + 1) CSR; the last column belongs to a constant input.
             offsets: (P + 1,) integers: the children of parent p are rows offsets[p] up to offsets[p + 1].
-            bias: that input.
-            dense: (C, E) weights of dense inputs.
+            bias: the value of the constant input.
+            dense: (C, E), the weights of dense inputs.
 
         Raises:
-            DataError: a damaged matrix, NaN or inf, offsets that do not rise from 0 to C.
+            DataError: the matrix is damaged, has NaN or inf, or offsets do not increase from 0 to C.
         """
         weights, offsets = as_rows(weights, "weights"), np.asarray(offsets, dtype=np.int64)
         if weights.shape[1] == 0:
-            raise DataError("weights without a column", wanted="V + 1 columns", next_step="add that of the bias")
+            raise DataError(
+                "weights without a column", wanted="V + 1 columns", next_step="add the column of the bias"
+            )
         check_rising(offsets, "offsets", weights.shape[0], strictly=True)
         ends, parents = weights.indptr[offsets], [0]
-        while (
-            parents[-1] < len(offsets) - 1
-        ):  # some parents at a time: of all at once, the work takes 80 bytes an entry
+        # Some parents at a time, since grouping takes 80 bytes of memory per entry.
+        while parents[-1] < len(offsets) - 1:
             most = int(np.searchsorted(ends, ends[parents[-1]] + _BLOCK, side="right")) - 1
             parents.append(max(most, parents[-1] + 1))
         parts = [_grouped(weights, offsets[first : last + 1]) for first, last in pairwise(parents)]
         columns = [list(column) for column in zip(*parts, strict=True)]
-        del parts  # here and in the next lines: no array twice for longer than its copying takes
+        del parts  # here and below, arrays are freed as soon as they are copied
         rows, features, lengths, children, values, starts = (np.concatenate(columns.pop(0)) for _ in range(6))
         entries = np.zeros(len(lengths) + 1, np.uint32 if len(values) < 1 << 32 else np.int64)
         np.cumsum(lengths, dtype=entries.dtype, out=entries[1:])
@@ -107,23 +109,23 @@ class Chunks:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Every array by its name, as `numpy.save` takes them; without `dense` where there is none."""
+        """The arrays by name, for `numpy.save`; without `dense` if that is None."""
         named = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
         return {name: array for name, array in named.items() if array is not None}
 
     @property
     def n_chunks(self) -> int:
-        """P, how many parents."""
+        """P, the number of parents."""
         return len(self.offsets) - 1
 
     @property
     def n_nodes(self) -> int:
-        """C, how many children they have together."""
+        """C, the number of nodes."""
         return len(self.bias)
 
     @property
     def width(self) -> int:
-        """How many children the largest chunk has."""
+        """The number of children of the largest chunk."""
         return int(np.diff(self.offsets).max(initial=0))
 
     def __repr__(self) -> str:
@@ -131,15 +133,17 @@ class Chunks:
 
 
 def _grouped(weights: sp.csr_matrix, offsets: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Of the parents whose children begin at `offsets`: rows a parent, their features and lengths; each entry's
-    child and weight; and each node's weight of the bias.
+    """The parts of chunks for parents whose children begin at `offsets`.
+
+    Returns the number of rows of each parent; the feature and length of each row; the child and weight of each
+    entry; and the weight of the constant input of each node.
     """
     weights, offsets = weights[offsets[0] : offsets[-1]], offsets - offsets[0]
     n_parents, n_features = len(offsets) - 1, weights.shape[1] - 1
     by_feature = weights[:, :n_features].tocsc()
     by_feature.eliminate_zeros()
     parents = np.repeat(np.arange(n_parents, dtype=by_feature.indices.dtype), np.diff(offsets))
-    # Read by features, children rise within a feature; sorted by parents on top of that, rows are in order.
+    # In CSC order the children of a feature are ascending; a stable sort by parent then puts the rows in order.
     order = sp.csc_matrix(
         (np.arange(by_feature.nnz), parents[by_feature.indices], by_feature.indptr), shape=(n_parents, n_features)
     ).tocsr()
@@ -160,5 +164,5 @@ def _grouped(weights: sp.csr_matrix, offsets: np.ndarray) -> tuple[np.ndarray, .
 
 
 def _narrow(n: int) -> type:
-    """The smallest type for numbers below n."""
+    """The smallest dtype for numbers below n."""
     return np.uint8 if n <= 1 << 8 else np.uint16 if n <= 1 << 16 else np.int32

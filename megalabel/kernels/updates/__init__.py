@@ -1,1 +1,1 @@
-"""Update rules (SGD, Adam): each formula once for torch, numba and Triton."""
+"""Update rules (SGD, Adam): one implementation of each formula for each of torch, numba and Triton."""

@@ -1,4 +1,4 @@
-"""Adam's step on tensors: the one torch form, for all of a parameter or for some of its rows."""
+"""AdamW on tensors: the torch implementation, for a whole parameter or for some of its rows."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class AdamSettings(NamedTuple):
 
     Attributes:
         lr: the learning rate, 0 or more.
-        betas: how much of the mean and of the square is kept in a step, each from 0 to below 1.
-        eps: added to the root of the corrected square, above 0.
+        betas: decay rates of the first and the second moment, each from 0 to below 1.
+        eps: added to the square root of the bias-corrected second moment, above 0.
         weight_decay: decoupled from the gradient, 0 or more.
     """
 
@@ -55,7 +55,7 @@ class AdamSettings(NamedTuple):
 def adam_step_(
     parameter: Tensor, mean: Tensor, square: Tensor, gradient: Tensor, steps: int | Tensor, settings: AdamSettings
 ) -> None:
-    """One step of AdamW, in place (Kingma and Ba, 2015; decoupled decay: Loshchilov and Hutter, 2019).
+    """One step of AdamW in place (Kingma and Ba, 2015; decoupled decay: Loshchilov and Hutter, 2019).
 
         parameter ← (1 − lr · weight_decay) · parameter
         mean      ← mean + (1 − β₁) (gradient − mean)
@@ -64,12 +64,12 @@ def adam_step_(
 
     Args:
         parameter: (n, …).
-        mean: the first moment, shaped as the parameter.
-        square: the second moment, likewise.
-        gradient: likewise.
-        steps: t, which counts this step: one number for the whole parameter, or one floating number per row,
-            (n,), where rows have taken different numbers of steps. One number is folded into the factors of the
-            last line, which saves two passes.
+        mean: the first moment, of the parameter's shape.
+        square: the second moment, of the same shape.
+        gradient: of the same shape.
+        steps: t, including this step: an int for the whole parameter, or a floating-point tensor (n,) if rows have
+            taken different numbers of steps. An int is folded into the factors of the last line, which saves two
+            passes over the memory.
         settings: the hyperparameters.
     """
     beta1, beta2 = settings.betas

@@ -1,4 +1,4 @@
-"""AdamW as an update rule: a chunk of labels changes while its gradients are at hand."""
+"""AdamW as an update rule, applied to a chunk of labels as soon as its gradients are computed."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from megalabel.kernels.updates.sgd import add_product, check_rates, rescale
 
 @dataclass
 class AdamRule(UpdateRule):
-    """Updates weights in the backward pass with the results of `torch.optim.AdamW`; `adam.py` has the formula.
+    """Updates weights in the backward pass, equivalent to `torch.optim.AdamW`; the formula is in `adam.py`.
 
-    The gradient of a step is the sum over its micro-batches. Every weight moves in every step, also where its
-    gradient is 0. Gradients of several micro-batches are summed in `gradient` (L, D), and weights and moments
-    change at the last. With one micro-batch a step there is no such buffer.
+    The gradient of a step is the sum over its micro-batches. Every weight is updated in every step, even if its
+    gradient is 0. Gradients of several micro-batches are summed in `gradient` (L, D); weights and moments are
+    updated after the last one. With one micro-batch per step this buffer is not allocated.
 
     Attributes:
         lr: the learning rate.
         betas: β₁ and β₂, each from 0 to below 1; may change between steps.
-        eps: added to the root of the corrected square, above 0.
+        eps: added to the square root of the bias-corrected second moment, above 0.
         weight_decay: decoupled, 0 or more.
-        decay_bias: whether the bias decays too.
-        steps: how many steps were begun.
-        mean: (L, D) in the type of the weights, None until the first step; belongs in a checkpoint as all moments
-            do.
-        square: (L, D), likewise.
-        bias_mean: (L,), likewise.
-        bias_square: (L,), likewise.
-        gradient: (L, D), the sum over micro-batches; of no use after a step.
-        bias_gradient: (L,), likewise.
+        decay_bias: whether weight decay applies to the bias.
+        steps: the number of steps begun so far.
+        mean: first moment of the weights, (L, D) in their dtype, None until the first step. Moments are saved in
+            checkpoints.
+        square: second moment of the weights, (L, D).
+        bias_mean: first moment of the bias, (L,).
+        bias_square: second moment of the bias, (L,).
+        gradient: (L, D), the sum over micro-batches; not used after a step.
+        bias_gradient: (L,), the same for the bias.
 
     Raises:
         SettingError: a number is out of range.
@@ -59,16 +59,16 @@ class AdamRule(UpdateRule):
 
     @property
     def settings(self) -> AdamSettings:
-        """The hyperparameters of the weights' step."""
+        """The hyperparameters for the weights."""
         return AdamSettings(self.lr, self.betas, self.eps, self.weight_decay)
 
     @property
     def bias_settings(self) -> AdamSettings:
-        """The hyperparameters of the bias' step."""
+        """The hyperparameters for the bias."""
         return self.settings._replace(weight_decay=self.weight_decay if self.decay_bias else 0.0)
 
     def prepare(self, weight: Tensor | None, bias: Tensor | None, step: StepContext) -> None:
-        """Counts the step on its first micro-batch, and makes the buffers that are not there, zero."""
+        """Counts the step on its first micro-batch and allocates missing buffers, filled with zeros."""
         self.steps += step.first
         self.mean, self.square = buffer_like(weight, self.mean), buffer_like(weight, self.square)
         self.bias_mean, self.bias_square = buffer_like(bias, self.bias_mean), buffer_like(bias, self.bias_square)
@@ -77,11 +77,11 @@ class AdamRule(UpdateRule):
             self.bias_gradient = buffer_like(bias, self.bias_gradient)
 
     def weight_state(self) -> list[Tensor]:
-        """Both moments, if they are there."""
+        """Both moments, if they are allocated."""
         return [kept for kept in (self.mean, self.square) if kept is not None]
 
     def apply(self, labels: LabelRows, gw: Tensor | None, gb: Tensor | None, step: StepContext) -> None:
-        """Updates a chunk of labels from gradients (n, D) and (n,)."""
+        """Updates a chunk of labels with gradients (n, D) and (n,)."""
         if labels.weight is not None:
             assert gw is not None
             if not step.single:
@@ -93,7 +93,7 @@ class AdamRule(UpdateRule):
             self._move_bias(labels, gb, step)
 
     def update(self, labels: LabelRows, g: Tensor, x: Tensor, step: StepContext, times: float = 1.0) -> None:
-        """Updates a chunk of labels from g (n, B) and x (B, D), whose product is written once."""
+        """Updates a chunk of labels with the gradient g x, for g (n, B) and x (B, D), written to memory once."""
         weight, bias = labels.weight, labels.bias
         if weight is not None:
             if step.single:

@@ -1,4 +1,4 @@
-"""What an update rule is: how the backward pass of a loss changes the weights of all labels in place."""
+"""The base class of update rules, with which the backward pass of a loss updates a head's weights in place."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from megalabel.errors import SettingError
 
 @dataclass(frozen=True)
 class StepContext:
-    """Where a micro-batch stands within its optimizer step.
+    """The position of a micro-batch within its optimizer step.
 
-    A loss is computed for one context, which its backward pass hands to the update rule.
+    A loss is computed for one context, which its backward pass passes to the update rule.
 
     Attributes:
         first: whether this is the first micro-batch of a step.
-        last: whether this is the last micro-batch of a step; weights change only there.
-        loss_scale: the factor by which a loss scaler multiplied the loss for the sake of narrow types. It is
-            divided out of the gradients of the weights, and of those alone.
+        last: whether this is the last micro-batch of a step, after which weights are updated.
+        loss_scale: the factor by which a gradient scaler for mixed precision multiplied the loss. Only the
+            gradients of the head's weights are divided by it.
     """
 
     first: bool = True
@@ -40,15 +40,15 @@ class StepContext:
         return self.first and self.last
 
 
-ONLY_PART = StepContext()  # of a step that consists of one micro-batch
+ONLY_PART = StepContext()  # the context of a step with one micro-batch
 
 
 class LabelRows(NamedTuple):
-    """The labels `start` to `stop` − 1 of a head, whose parameters a rule changes.
+    """The labels `start` to `stop` − 1 of a head, and the head's parameters.
 
     Attributes:
-        weight: (L, D), the weights of all labels; None where they are frozen.
-        bias: (L,), likewise; None also where there is none.
+        weight: (L, D), the weights of all labels; None if they are frozen.
+        bias: (L,), the biases of all labels; None if they are frozen or absent.
         start: the first label.
         stop: the label after the last.
     """
@@ -60,29 +60,29 @@ class LabelRows(NamedTuple):
 
     @property
     def rows(self) -> slice:
-        """The labels as an index into weight, bias and all that is kept beside them."""
+        """The labels as an index into weight, bias and optimizer state."""
         return slice(self.start, self.stop)
 
 
 class UpdateRule(ABC):
-    """Changes the weights of a head in place, chunk by chunk, in the backward pass of its loss.
+    """Updates the weights of a head in place, chunk by chunk, in the backward pass of its loss.
 
-    `all_labels_loss` and `fan_in_loss` take a rule; `Fused` gives one to each head that updates itself. A rule of
-    one's own implements `apply`, names in KEPT what it keeps, and lists in WEIGHT_DTYPES the types of weights that
-    it can change. `SGDRule` and `AdamRule` are the rules of this package; compiled bodies run them within their
-    own passes, and call the methods of all other rules.
+    `all_labels_loss` and `fan_in_loss` take a rule; `Fused` passes one to each head that updates its weights in
+    the backward pass. A user-defined rule implements `apply`, names its state in KEPT, and lists in WEIGHT_DTYPES
+    the dtypes of weights that it supports. `SGDRule` and `AdamRule` are the rules of this package; compiled
+    implementations fuse them into their passes, and call the methods of all other rules.
 
-    For each micro-batch, `prepare` is called once; then `update`, or `apply` where the gradient by weights is at
-    hand, is called once per chunk of labels. Chunks do not overlap, cover all labels and may be handled by several
-    threads at once, so that a rule writes only into the rows that it was given.
+    For each micro-batch, `prepare` is called once; then, once per chunk of labels, `update` is called, or `apply`
+    if the gradient with respect to the weights is already computed. Chunks do not overlap, cover all labels and
+    may be processed by several threads at once, so a rule must write only to the rows that it receives.
 
-    A rule holds hyperparameters, which may change between steps, and what it keeps between steps. What belongs to
-    a micro-batch is the `StepContext` that each method receives.
+    A rule holds hyperparameters, which may change between steps, and its state. What concerns a single micro-batch
+    is in the `StepContext` that each method receives.
 
     Attributes:
-        KEPT: the names of the attributes that outlive a step: tensors and numbers, saved in checkpoints.
-        WEIGHT_DTYPES: the types of weights that the rule can change. Plain SGD and Adam lose updates in weights of
-            16 bits; a rule that rounds stochastically, for example, may allow them.
+        KEPT: the names of the attributes that form the state: tensors and numbers, saved in checkpoints.
+        WEIGHT_DTYPES: the dtypes of weights that the rule supports. Plain SGD and Adam lose updates in 16-bit
+            weights; a rule with stochastic rounding, for example, may allow them.
         lr: the learning rate, set by the optimizer before each step.
     """
 
@@ -93,34 +93,34 @@ class UpdateRule(ABC):
     def prepare(  # noqa: B027 (a hook that may stay empty)
         self, weight: Tensor | None, bias: Tensor | None, step: StepContext
     ) -> None:
-        """Called once per micro-batch, before its chunks: makes buffers and counts steps. Usually nothing.
+        """Called once per micro-batch before its chunks, to allocate buffers and count steps. Does nothing here.
 
         Args:
-            weight: (L, D), or None where the weights are frozen.
-            bias: (L,), or None where it is frozen or absent.
+            weight: (L, D), or None if the weights are frozen.
+            bias: (L,), or None if it is frozen or absent.
             step: the context of the micro-batch.
         """
 
     @abstractmethod
     def apply(self, labels: LabelRows, gw: Tensor | None, gb: Tensor | None, step: StepContext) -> None:
-        """Updates a chunk of labels from the gradients of one micro-batch.
+        """Updates a chunk of labels with the gradients of one micro-batch.
 
-        Gradients of the micro-batches of a step are to be summed, and the weights to change at the last.
+        An implementation sums the gradients of the micro-batches of a step and updates the weights after the last.
 
         Args:
-            labels: which labels, and the parameters.
-            gw: (n, D), the gradient by the chunk's weights; None where `labels.weight` is. It may be overwritten.
-            gb: (n,), likewise.
+            labels: the labels and the parameters.
+            gw: (n, D), the gradient of the chunk's weights; None if `labels.weight` is. It may be overwritten.
+            gb: (n,), the gradient of the chunk's biases; None if `labels.bias` is. It may be overwritten.
             step: the context of the micro-batch.
         """
 
     def update(self, labels: LabelRows, g: Tensor, x: Tensor, step: StepContext, times: float = 1.0) -> None:
-        """Updates a chunk of labels from the gradient by logits; the gradient by weights is times · g x.
+        """Updates a chunk of labels with the gradient of the logits; the gradient of the weights is times · g x.
 
         Args:
-            labels: which labels, and the parameters.
-            g: (n, B), the gradient of the loss by the chunk's logits, in the type of the products.
-            x: (B, D), the embeddings, in the same type.
+            labels: the labels and the parameters.
+            g: (n, B), the gradient of the loss with respect to the chunk's logits, in the dtype of the products.
+            x: (B, D), the embeddings, in the same dtype.
             step: the context of the micro-batch.
             times: a factor of the gradients.
         """
@@ -132,22 +132,22 @@ class UpdateRule(ABC):
         self.apply(labels, gw, gb, step)
 
     def weight_state(self) -> list[Tensor]:
-        """What is kept of each weight between steps: tensors of the weights' shape."""
+        """The state of each weight: tensors of the weights' shape."""
         return []
 
 
 def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The type in which gradients of weights of a type are summed: never narrower than float32."""
+    """The dtype in which gradients of weights of the given dtype are summed: at least float32."""
     return torch.promote_types(dtype, torch.float32)
 
 
 def buffer_like(parameter: Tensor | None, buffer: Tensor | None) -> Tensor | None:
-    """The buffer of a parameter, contiguous and on its device: zeros if there is none yet.
+    """The buffer of a parameter, contiguous and on the parameter's device; zeros if there is none yet.
 
-    Without a parameter, which means that it is frozen, the buffer stays as it is.
+    If the parameter is None, because it is frozen, the buffer is returned unchanged.
 
     Raises:
-        SettingError: the buffer has another shape than the parameter.
+        SettingError: the shapes of buffer and parameter differ.
     """
     if parameter is None:
         return buffer
@@ -156,7 +156,7 @@ def buffer_like(parameter: Tensor | None, buffer: Tensor | None) -> Tensor | Non
     if buffer.shape != parameter.shape:
         raise SettingError(
             f"an optimizer buffer {tuple(buffer.shape)} for weights {tuple(parameter.shape)}",
-            wanted="the buffers of the head that is trained",
-            next_step="go on from the checkpoint of this head, or begin with an empty rule",
+            wanted="buffers of the head that is trained",
+            next_step="resume from a checkpoint of this head, or start with a new rule",
         )
-    return buffer.to(parameter).contiguous()  # the head may have moved since
+    return buffer.to(parameter).contiguous()  # the head may have been moved to another device

@@ -1,4 +1,4 @@
-"""SGD's step on tensors: the one torch form, and the scaled sums from which it is made."""
+"""SGD on tensors: the torch implementation, and the scaled sums that it uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check_rates(lr: float, weight_decay: float) -> None:
         raise SettingError(
             f"lr={lr}, weight_decay={weight_decay}",
             wanted="finite numbers of 0 or more",
-            next_step="check the options and the schedule that they come from",
+            next_step="check the learning rate, weight decay and schedule options",
             where="lr",
         )
 
@@ -29,7 +29,8 @@ def sgd_step_(parameter: Tensor, gradient: Tensor, lr: float, weight_decay: floa
 def momentum_step_(parameter: Tensor, buffer: Tensor, lr: float, weight_decay: float) -> None:
     """buffer ← buffer + weight_decay · parameter, then parameter ← parameter − lr · buffer, in place.
 
-    The buffer holds momentum · buffer + gradient already. The decay is coupled: it passes through the buffer.
+    The buffer must already contain momentum · buffer + gradient. Weight decay is coupled: it is added to the
+    buffer.
     """
     if weight_decay:
         buffer.add_(parameter, alpha=weight_decay)
@@ -37,14 +38,14 @@ def momentum_step_(parameter: Tensor, buffer: Tensor, lr: float, weight_decay: f
 
 
 def rescale(x: Tensor, keep: float) -> Tensor:
-    """x ← keep · x, in place; 0 where `keep` is 0, also in place of NaN."""
+    """x ← keep · x, in place; for keep = 0 all values become 0, NaN included."""
     if keep == 0:
         return x.zero_()
     return x if keep == 1 else x.mul_(keep)
 
 
 def add_product(into: Tensor, a: Tensor, b: Tensor, keep: float, times: float) -> None:
-    """into ← keep · into + times · a b, in one product where the types agree."""
+    """into ← keep · into + times · a b; a single fused product if the dtypes agree."""
     if into.dtype == a.dtype:
         torch.addmm(into, a, b, beta=keep, alpha=times, out=into)
     else:

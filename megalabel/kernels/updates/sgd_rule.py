@@ -1,4 +1,4 @@
-"""Stochastic gradient descent as an update rule: a chunk of labels changes while its gradients are at hand."""
+"""SGD as an update rule, applied to a chunk of labels as soon as its gradients are computed."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from megalabel.kernels.updates.sgd import add_product, check_rates, momentum_ste
 
 @dataclass
 class SGDRule(UpdateRule):
-    """Updates weights in the backward pass with the results of `torch.optim.SGD`.
+    """Updates weights in the backward pass, equivalent to `torch.optim.SGD`.
 
         buffer ← momentum · buffer + gradient + weight_decay · weight
         weight ← weight − lr · buffer
 
-    `gradient` is the sum over the micro-batches of one step. Weight decay is coupled, that is, it passes
-    through the momentum buffer (Renée, MLSys 2023). No Nesterov, no dampening.
+    `gradient` is the sum over the micro-batches of one step. Weight decay is coupled, that is, it is added to the
+    momentum buffer (Renée, MLSys 2023). There is no Nesterov momentum and no dampening.
 
-    Over several micro-batches the buffer collects their sum (so without momentum, too, a buffer of (L, D) is
-    made), and the weights change at the last. With momentum 0 and one micro-batch a step there is no buffer.
+    With several micro-batches per step the buffer accumulates their gradients (a buffer (L, D) is then needed even
+    without momentum), and the weights are updated after the last one. With momentum 0 and one micro-batch per step
+    no buffer is allocated.
 
     Attributes:
-        lr: the learning rate; for a summed loss it belongs to a batch size.
-        momentum: 0 to below 1.
-        weight_decay: L2, 0 or more.
-        buffer: (L, D) in the type of the weights, None until it is needed; belongs in a checkpoint.
-        bias_buffer: (L,), likewise.
-        decay_bias: whether the bias decays too.
+        lr: the learning rate; for a summed loss it has to be chosen for the batch size.
+        momentum: from 0 to below 1.
+        weight_decay: L2 penalty, 0 or more.
+        buffer: (L, D) in the dtype of the weights, None until it is needed; saved in checkpoints.
+        bias_buffer: (L,), the same for the bias.
+        decay_bias: whether weight decay applies to the bias.
 
     Raises:
         SettingError: a number is out of range.
@@ -51,7 +52,7 @@ class SGDRule(UpdateRule):
         check_rates(self.lr, self.weight_decay)
         if not 0 <= self.momentum < 1:
             raise SettingError(
-                f"momentum={self.momentum}", wanted="from 0 to below 1", next_step="take 0.9", where="momentum"
+                f"momentum={self.momentum}", wanted="from 0 to below 1", next_step="use 0.9", where="momentum"
             )
 
     @property
@@ -60,15 +61,15 @@ class SGDRule(UpdateRule):
         return self.weight_decay if self.decay_bias else 0.0
 
     def buffered(self, step: StepContext) -> bool:
-        """Whether a micro-batch reads or leaves something that outlives it."""
+        """Whether a micro-batch needs the buffer."""
         return self.momentum != 0 or not step.single
 
     def kept_fraction(self, step: StepContext) -> float:
-        """How much of the buffer remains when a micro-batch is added to it."""
+        """The factor of the buffer when the gradient of a micro-batch is added to it."""
         return self.momentum if step.first else 1.0
 
     def prepare(self, weight: Tensor | None, bias: Tensor | None, step: StepContext) -> None:
-        """Makes the buffers, zero, if this micro-batch needs them and they are not there."""
+        """Allocates the buffers that this micro-batch needs and that are missing, filled with zeros."""
         if self.buffered(step):
             self.buffer = buffer_like(weight, self.buffer)
             self.bias_buffer = buffer_like(bias, self.bias_buffer)
@@ -78,7 +79,7 @@ class SGDRule(UpdateRule):
         return [] if self.buffer is None else [self.buffer]
 
     def apply(self, labels: LabelRows, gw: Tensor | None, gb: Tensor | None, step: StepContext) -> None:
-        """Updates a chunk of labels from gradients (n, D) and (n,)."""
+        """Updates a chunk of labels with gradients (n, D) and (n,)."""
 
         def add_gw(into: Tensor, keep: float, times: float) -> None:
             assert gw is not None
@@ -91,7 +92,7 @@ class SGDRule(UpdateRule):
         self._move(labels, add_gw, add_gb, step)
 
     def update(self, labels: LabelRows, g: Tensor, x: Tensor, step: StepContext, times: float = 1.0) -> None:
-        """Updates a chunk of labels from g (n, B) and x (B, D), whose product goes straight into its place."""
+        """Updates a chunk of labels with the gradient g x, for g (n, B) and x (B, D), without storing it."""
 
         def add_gw(into: Tensor, keep: float, rate: float) -> None:
             add_product(into, g, x, keep, rate * times)

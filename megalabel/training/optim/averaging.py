@@ -1,4 +1,4 @@
-"""Weights averaged over the steps of a run, which are validated and saved in place of the trained ones."""
+"""Weights averaged over the steps of a run, which are validated and saved instead of the trained weights."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from megalabel.errors import SettingError
 class WeightAverage:
     """A running average of all trained parameters: the mean of some steps, or an exponential moving average.
 
-    The mean is stochastic weight averaging (Izmailov et al., UAI 2018), as LightXML uses it. Training itself
-    goes on with its own weights. Beside them one copy of each parameter is kept, from the first averaged step
-    on. Buffers are not averaged.
+    The mean is stochastic weight averaging (Izmailov et al., UAI 2018), as used by LightXML. The average does not
+    affect training. It takes one copy of each parameter from the first averaged step on. Buffers are not averaged.
 
     Args:
-        decay: of the exponential moving average, average ← decay · average + (1 − decay) · weight; None for the
-            plain mean of all averaged steps.
+        decay: the decay of the exponential moving average, average ← decay · average + (1 − decay) · weight; None
+            for the mean of all averaged steps.
         start: the first step after which weights are averaged, counted from 0.
-        every: steps between two of them.
+        every: the number of steps between two averaged steps.
 
     Raises:
-        SettingError: a number out of range.
+        SettingError: a number is out of range.
     """
 
     def __init__(self, decay: float | None = None, *, start: int = 0, every: int = 1) -> None:
@@ -42,7 +41,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int, encoder: nn.Module, head: nn.Module) -> None:
-        """Adds the weights after a step, counted from 0, to the average where they belong to it."""
+        """Adds the weights after a step, counted from 0, to the average if the step is averaged."""
         if step < self.start or (step - self.start) % self.every:
             return
         self.count += 1
@@ -55,7 +54,7 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def applied(self, encoder: nn.Module, head: nn.Module) -> Iterator[None]:
-        """Inside, the modules hold the averaged weights; nothing happens before the first averaged step."""
+        """A context in which the modules have the averaged weights; no effect before the first averaged step."""
         self._swap(encoder, head)
         try:
             yield
@@ -64,7 +63,7 @@ class WeightAverage:
 
     @torch.no_grad()
     def apply(self, encoder: nn.Module, head: nn.Module) -> None:
-        """Leaves the averaged weights in the modules, for good."""
+        """Replaces the weights of the modules by the averaged ones permanently."""
         for name, weight in _trained(encoder, head):
             if name in self.average:
                 weight.copy_(self.average[name])
@@ -82,7 +81,7 @@ class WeightAverage:
         return {"count": self.count, "average": self.average}
 
     def load_state_dict(self, state: dict[str, object], device: torch.device | str) -> None:
-        """Takes back what `state_dict` returned."""
+        """Loads the result of `state_dict`."""
         count, average = state["count"], state["average"]
         assert isinstance(count, int) and isinstance(average, dict)
         self.count, self.average = count, {name: tensor.to(device) for name, tensor in average.items()}

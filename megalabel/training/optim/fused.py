@@ -1,4 +1,4 @@
-"""Optimizers of heads that update themselves: the step happens inside the backward of the head's loss."""
+"""Optimizers of heads that update their weights in the backward pass of the loss."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from megalabel.kernels.updates.sgd_rule import SGDRule
 
 
 class Fused:
-    """Holds rates and moments of the heads inside `head` that are `UpdatesInBackward`, one rule per head.
+    """Holds the update rules of the `UpdatesInBackward` heads inside `head`, one rule per head.
 
-    `step` only closes the step. Parameters of `head` that belong to none of these heads, of a wrapper for
-    instance, are left to another optimizer. `param_groups`, `step`, `zero_grad` and `state_dict` are as torch's.
-    What the rules keep is state, saved and loaded as any optimizer's.
+    `step` does nothing, since the backward pass has updated the weights. Parameters of `head` outside these heads,
+    such as those of a wrapper, are left to another optimizer. `param_groups`, `step`, `zero_grad` and `state_dict`
+    are as in torch's optimizers; the state consists of the states of the rules.
 
     Raises:
-        SettingError: no head inside updates itself, or a number out of range.
+        SettingError: no head inside `head` updates its weights in the backward pass, or a number is out of range.
     """
 
     def __init__(self, head: Head, lr: float, make: Callable[[], UpdateRule]) -> None:
         heads = [part for part in having(head, Head) if isinstance(part, UpdatesInBackward)]
         if not heads:
             raise SettingError(
-                f"{type(head).__name__} does not update itself",
+                f"{type(head).__name__} does not update its weights in the backward pass",
                 wanted="an UpdatesInBackward head, or one that wraps such a head",
                 next_step="use torch.optim.SGD or adamw with this head",
             )
@@ -44,37 +44,37 @@ class Fused:
             self.rules.append(one.update_rule)
 
     def begin(self, step: StepContext) -> None:
-        """Sets the rate of the rules, and the context in which the heads compute the loss of a micro-batch.
+        """Sets the learning rate of the rules, and the context of the next micro-batch's loss in the heads.
 
-        The backward pass acts in the context that its loss was computed in.
+        The backward pass uses the context with which its loss was computed.
         """
         for head, rule in zip(self.heads, self.rules, strict=True):
             head.step_context = step
             rule.lr = self.param_groups[0]["lr"]
 
     def step(self) -> None:
-        """Nothing is left to do: the weights moved in the backward."""
+        """Does nothing, since the backward pass has updated the weights."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Nothing to forget: no gradient outlives a step."""
+        """Does nothing, since no gradients are stored."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What each rule keeps between steps, and the rate."""
+        """The state of each rule, and the learning rate."""
         kept = [{name: getattr(rule, name) for name in rule.KEPT} for rule in self.rules]
         return {"state": kept, "lr": self.param_groups[0]["lr"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave; tensors go where the weights are.
+        """Loads the result of `state_dict`; tensors are moved to the device of the weights.
 
         Raises:
-            SettingError: the state of another optimizer, or of another number of heads.
+            SettingError: the state is that of another optimizer, or of another number of heads.
         """
         state = state_dict["state"]
         if [set(kept) for kept in state] != [set(rule.KEPT) for rule in self.rules]:
             raise SettingError(
                 f"a state of {[sorted(kept) for kept in state]}",
-                wanted=f"what {type(self).__name__} keeps of {len(self.rules)} head(s)",
-                next_step="go on with the optimizer and the head that the run began with",
+                wanted=f"the state of {type(self).__name__} for {len(self.rules)} head(s)",
+                next_step="resume with the optimizer and the head with which the run was started",
             )
         device = self.param_groups[0]["params"][0].device
         for rule, kept in zip(self.rules, state, strict=True):
@@ -84,7 +84,7 @@ class Fused:
 
 
 class FusedSGD(Fused):
-    """SGD with momentum and coupled weight decay, as `torch.optim.SGD` (Renée); the bias decays only if told."""
+    """SGD with momentum and coupled weight decay, as `torch.optim.SGD` (Renée); `decay_bias` includes the bias."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class FusedSGD(Fused):
 
 
 class FusedAdam(Fused):
-    """AdamW, as `torch.optim.AdamW`; the bias decays only if told. Two moments of each weight are kept.
+    """AdamW, as `torch.optim.AdamW`; weight decay applies to the bias only with `decay_bias`.
 
     `coupled` makes it `torch.optim.Adam`, which adds the decay to the gradient. `betas` may change between steps
     (`Optimizers.follow`).
@@ -127,7 +127,7 @@ class FusedAdam(Fused):
         super().__init__(head, lr, make)
 
     def begin(self, step: StepContext) -> None:
-        """As of any fused optimizer; β₁ and β₂ too."""
+        """See `Fused.begin`; also sets β₁ and β₂."""
         super().begin(step)
         for rule in self.rules:
             assert isinstance(rule, AdamRule)

@@ -1,4 +1,4 @@
-"""The optimizers of a run, which step together: of the encoder, of its token table, and of the head."""
+"""The optimizers of a run, which step together: for the encoder, its token embeddings, and the head."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Fused", "FusedAdam", "FusedSGD", "Optimizers", "adamw", "clip_norm", "lazy_adam", "plain_adam"]
 
-FASTEST = 1e6  # learning rate; float32 does not hold what much larger ones make of the weights
+FASTEST = 1e6  # maximum learning rate; with much larger ones, weights overflow float32
 
 
 Kind = Literal["adamw", "adam", "sgd"]
@@ -38,7 +38,7 @@ def adamw(
     betas: Sequence[float] = (0.9, 0.999),
     kind: Kind = "adamw",
 ) -> Optimizer | None:
-    """AdamW over what trains densely in `module`; vectors (biases, norms) do not decay (Renée).
+    """AdamW for parameters of `module` with dense gradients; no weight decay for vectors (biases, norms; Renée).
 
     Tables with sparse gradients are left to `lazy_adam`, and the part `without` to another optimizer. None where
     nothing is left. `kind` "adam" adds the decay to the gradient, "sgd" has momentum 0.9 and decays alike.
@@ -86,9 +86,9 @@ AnyOptimizer: TypeAlias = "Optimizer | LazyAdam | Fused | RowOptimizer"
 
 
 class Optimizers:
-    """Named optimizers that step together, each with its own rate under one schedule.
+    """Named optimizers that step together, each with its own learning rate under one schedule.
 
-    The names are for the log and the checkpoint alone. What an optimizer is for is seen by its parameters.
+    The names are used only in the log and in checkpoints.
     """
 
     def __init__(self, **named: AnyOptimizer | None) -> None:
@@ -99,7 +99,7 @@ class Optimizers:
                 raise SettingError(
                     f"a learning rate of {max(rates):g} for {name}",
                     wanted=f"from 0 to {FASTEST:g}",
-                    next_step="lower it: rates that train are far below 1 for Adam, and seldom above it for SGD",
+                    next_step="lower it: usual rates are far below 1 for Adam, and seldom above 1 for SGD",
                     where=f"{name}_lr",
                 )
 
@@ -107,13 +107,13 @@ class Optimizers:
         return self.named[name]
 
     def scale_rates(self, factor: float) -> None:
-        """Sets every rate to `factor` times what it began with."""
+        """Sets every learning rate to `factor` times its initial value."""
         for name, optimizer in self.named.items():
             for group, lr in zip(optimizer.param_groups, self.base[name], strict=True):
                 group["lr"] = lr * factor
 
     def follow(self, schedule: Schedule, step: int) -> None:
-        """Sets every rate, and where the schedule moves it every Adam's β₁, to what they are at a step."""
+        """Sets the learning rates and, if the schedule defines it, Adam's β₁ to their values at a step."""
         self.scale_rates(schedule(step))
         beta1 = schedule.beta1(step)
         if beta1 is None:
@@ -126,7 +126,7 @@ class Optimizers:
                     group["betas"] = (beta1, group["betas"][1])
 
     def tensors(self, module: nn.Module | None = None) -> list[Tensor]:
-        """All that the optimizers keep between steps, or those alone that have parameters of a module."""
+        """The state tensors of all optimizers, or of those with parameters of the given module."""
         wanted = None if module is None else {id(p) for p in module.parameters()}
         kept = [
             optimizer
@@ -136,7 +136,7 @@ class Optimizers:
         return [t for optimizer in kept for t in _tensors(optimizer.state_dict()["state"])]
 
     def state_of(self, parameter: Tensor) -> Mapping[str, Any]:
-        """What a torch optimizer keeps of a parameter; empty where none of them has it."""
+        """The state of a parameter in a torch optimizer; empty if none of them has it."""
         for optimizer in self.named.values():
             if isinstance(optimizer, torch.optim.Optimizer) and parameter in optimizer.state:
                 state: Mapping[str, Any] = optimizer.state[parameter]
@@ -144,7 +144,7 @@ class Optimizers:
         return {}
 
     def begin(self, part: int, parts: int, loss_scale: float = 1.0) -> None:
-        """Tells the optimizers that act in the backward which micro-batch comes, and what scales its loss."""
+        """Passes the next micro-batch and its loss scale to the optimizers that act in the backward pass."""
         for optimizer in self.named.values():
             if isinstance(optimizer, Fused):
                 optimizer.begin(StepContext.of_part(part, parts, loss_scale))
@@ -152,10 +152,12 @@ class Optimizers:
     def step(
         self, scaler: torch.amp.GradScaler, max_grad_norm: float = 0.0, head: nn.Module | None = None
     ) -> None:
-        """One step of each; under loss scaling a step with inf or NaN is left out, except a fused head's,
-        which has happened and from which the scale was taken out (Renée's split loss scaling).
+        """Makes a step of each optimizer.
 
-        max_grad_norm: largest norm of all gradients together but those of `head`; 0 for no limit.
+        With loss scaling, a step with inf or NaN is skipped, except that of a fused head, which was made in the
+        backward pass with the scale divided out (Renée's split loss scaling).
+
+        max_grad_norm: the maximum total norm of all gradients except those of `head`; 0 for no limit.
         """
         stepping: list[Any] = [o for o in self.named.values() if not isinstance(o, Fused)]
         if max_grad_norm:
@@ -168,9 +170,9 @@ class Optimizers:
         for optimizer in stepping:
             if optimizer not in rows:
                 scaler.step(optimizer)
-        for optimizer in rows:  # they have no .grad that a scaler could look at
+        for optimizer in rows:  # they have no .grad that the scaler could check
             optimizer.step(scaler.get_scale())
-        # A scaler refuses to update after a step in which nothing had a gradient: a frozen encoder's.
+        # The scaler raises an error if no parameter had a gradient, as with a frozen encoder.
         if any(p.grad is not None for o in stepping if o not in rows for p in _parameters(o)):
             scaler.update()
         for optimizer in self.named.values():
@@ -178,7 +180,7 @@ class Optimizers:
 
 
 def clip_norm(parameters: Iterable[Tensor], most: float) -> None:
-    """Shortens the gradients together to a norm of `most`, sparse ones too, which torch's own cannot."""
+    """Clips the total norm of all gradients to `most`, including sparse ones, which torch does not support."""
     values = []
     for parameter in parameters:
         if parameter.grad is not None and parameter.grad.is_sparse:

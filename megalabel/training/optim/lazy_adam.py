@@ -1,4 +1,4 @@
-"""Adam on the rows that a batch touched: a step over a table of token vectors costs what its tokens cost."""
+"""Adam on the rows that have a gradient, so that a step on token embeddings visits only those of the batch."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from torch import Tensor
 
 from megalabel.kernels.updates.adam import AdamSettings, adam_step_
 
-BLOCK = 1024  # touched rows moved at a time, so that what a step needs beside the table stays small
+BLOCK = 1024  # rows updated at a time, which limits the temporary memory of a step
 
 
 class LazyAdam:
     """Adam (Kingma and Ba, 2015) for tables (V, D) with sparse gradients, and for anything with dense ones.
 
-    Moments and step count of a row move only when the row has a gradient, so a token that is rare is
-    corrected for the steps it took, not for the run's; torch's SparseAdam counts the run's, which makes
-    a late first step three times too long. A dense gradient touches every row. No weight decay.
+    The moments and the step count of a row change only when the row has a gradient, so that the bias correction of
+    a rare token uses its own number of steps. torch's SparseAdam uses the number of steps of the run, which makes
+    a late first step three times too long. A dense gradient updates every row. There is no weight decay.
 
-    Like torch's optimizers it has `param_groups`, `step`, `zero_grad` and `state_dict`, but it is not one of
-    them: the first of those that is made imports the whole compiler, 70 MB and a second that a run with the
-    light encoder has no use for.
+    It has `param_groups`, `step`, `zero_grad` and `state_dict` like torch's optimizers, but is not a subclass of
+    them: creating the first torch optimizer imports torch's compiler, which takes 70 MB and a second.
     """
 
     def __init__(
@@ -44,7 +43,7 @@ class LazyAdam:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Moves the rows that have a gradient."""
+        """Updates the rows that have a gradient."""
         for parameter, state in zip(self.param_groups[0]["params"], self.state, strict=True):
             if parameter.grad is not None:
                 self._step(parameter, state)
@@ -66,7 +65,7 @@ class LazyAdam:
             self._move(parameter, state, values[block], rows[block])
 
     def _move(self, parameter: Tensor, state: dict[str, Tensor], gradient: Tensor, rows: Tensor | None) -> None:
-        """Adam's step for all of a parameter, or for the rows (n,) whose gradient is (n, D)."""
+        """Adam's step for a whole parameter, or for rows (n,) with gradients (n, D)."""
         tensors = [parameter, *(state[name] for name in ("mean", "square", "steps"))]
         moved = tensors if rows is None else [t.index_select(0, rows) for t in tensors]
         p, mean, square, steps = moved
@@ -77,16 +76,16 @@ class LazyAdam:
                 whole.index_copy_(0, rows, part)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the gradients."""
+        """Removes the gradients."""
         for parameter in self.param_groups[0]["params"]:
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments and step counts, by the parameters' order, and the rate."""
+        """Moments and step counts in the order of the parameters, and the learning rate."""
         return {"state": self.state, "lr": self.param_groups[0]["lr"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave; tensors go where the parameters are."""
+        """Loads the result of `state_dict`; tensors are moved to the devices of the parameters."""
         self.param_groups[0]["lr"] = state_dict["lr"]
         places = [parameter.device for parameter in self.param_groups[0]["params"]]
         self.state = [

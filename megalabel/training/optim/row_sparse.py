@@ -1,4 +1,4 @@
-"""Optimizers of tables of which a step touches a few rows: a row's gradient is made and spent at once."""
+"""Optimizers for tables of which a step updates a few rows, without gradient tensors of the tables' size."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ State: TypeAlias = dict[str, Tensor]
 
 
 class RowOptimizer(ABC):
-    """Steps the tables of a head that keeps its gradients factored (`RowGradients`).
+    """Updates the tables of a head that keeps its gradients factored (`RowGradients`).
 
-    The gradients of all micro-batches since the last step are summed row by row while the step is made: nothing of
-    a table's size is written but its touched rows, and a step's time does not depend on the number of labels.
-    `param_groups`, `step`, `zero_grad` and `state_dict` are as torch's.
+    A step sums the gradients of all micro-batches since the last step row by row: no gradient of a table's size is
+    stored, and the time does not depend on the number of labels. `param_groups`, `step`, `zero_grad` and
+    `state_dict` are as in torch's optimizers.
     """
 
     def __init__(self, head: Head, lr: float) -> None:
@@ -32,7 +32,7 @@ class RowOptimizer(ABC):
             raise SettingError(
                 f"{type(head).__name__} does not keep its gradients by row",
                 wanted="a head whose loss scores candidates, such as CascadeHead",
-                next_step="use sgd or adamw with this head",
+                next_step="use torch.optim.SGD or adamw with this head",
             )
         self.tables: list[tuple[Tensor, Tensor]] = [pair for part in inside for pair in part.tables()]
         self.param_groups: list[dict[str, Any]] = [{"params": [t for pair in self.tables for t in pair], "lr": lr}]
@@ -46,9 +46,9 @@ class RowOptimizer(ABC):
 
     @torch.no_grad()
     def step(self, scale: float = 1.0) -> None:
-        """Moves the rows that were candidates; gradients were multiplied by `scale`, which is undone first.
+        """Updates the rows that were candidates; gradients are divided by `scale` first.
 
-        A scaled step with inf or NaN is left out, as a loss scaler does.
+        A scaled step with inf or NaN is skipped, as by torch's gradient scaler.
         """
         gradients = [gradient for level in self.row_gradients for gradient in level]
         if scale != 1.0:
@@ -67,16 +67,16 @@ class RowOptimizer(ABC):
         """One table's step."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forgets the gradients."""
+        """Removes the gradients."""
         for level in self.row_gradients:
             level.clear()
 
     def state_dict(self) -> dict[str, Any]:
-        """What is kept of each table, in the order of the levels, and the rate."""
+        """The state of each table in the order of the levels, and the learning rate."""
         return {"state": self.state, "lr": self.param_groups[0]["lr"]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """What `state_dict` gave; tensors go where the tables are."""
+        """Loads the result of `state_dict`; tensors are moved to the devices of the tables."""
         self.param_groups[0]["lr"] = state_dict["lr"]
         self.state = [
             {name: value.to(weight.device) for name, value in state.items()}
@@ -85,11 +85,11 @@ class RowOptimizer(ABC):
 
 
 class RowAdam(RowOptimizer):
-    """AdamW (Loshchilov and Hutter, 2019) of touched rows, each corrected for its own number of steps.
+    """AdamW (Loshchilov and Hutter, 2019) on candidate rows, with a bias correction by the steps of each row.
 
-    A row that is no candidate keeps its moments and does not decay: the first time that a rare label is met it
-    takes a whole step. Decay is of weights, not of biases (CascadeXML). Beside the tables it keeps two moments of
-    each number and a count of each row.
+    The moments and weights of a row that is not a candidate do not change, so that the first step of a rare label
+    has full size. Weight decay does not apply to biases (CascadeXML). The state has two moments per weight and a
+    step count per row.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class RowAdam(RowOptimizer):
 
 
 class RowSGD(RowOptimizer):
-    """SGD of touched rows, without momentum: nothing is kept beside the tables."""
+    """SGD on candidate rows, without momentum and without state."""
 
     def __init__(self, head: Head, lr: float, weight_decay: float = 0.0) -> None:
         super().__init__(head, lr)

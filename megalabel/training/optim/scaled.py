@@ -1,4 +1,4 @@
-"""A schedule at a fraction of its rates, to go on with a training that has diverged."""
+"""A schedule with scaled learning rates, to resume a training that has diverged."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from megalabel.training.optim.schedule import Schedule
 
 @dataclass(frozen=True)
 class Scaled:
-    """`schedule` with every learning rate times `scale`; what else it moves stays.
+    """`schedule` with every learning rate multiplied by `scale`; β₁ is not changed.
 
     Args:
-        schedule: of the recipe.
-        scale: above 0.
+        schedule: the schedule of the recipe.
+        scale: the factor, above 0.
     """
 
     schedule: Schedule

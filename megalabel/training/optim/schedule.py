@@ -1,4 +1,4 @@
-"""How the learning rates (and, in one paper, Adam's β₁) move over a run: plain functions of the step."""
+"""Schedules of the learning rates (and of Adam's β₁ in CascadeXML), as functions of the step."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from megalabel.errors import SettingError
 
 
 class Schedule(Protocol):
-    """What the loop asks before every step, counted from 0."""
+    """The interface that the training loop uses before every step, counted from 0."""
 
     def __call__(self, step: int) -> float:
         """The factor of every learning rate."""
 
     def beta1(self, step: int) -> float | None:
-        """Adam's β₁, or None to leave it as it is."""
+        """Adam's β₁, or None to leave it unchanged."""
 
 
 @dataclass(frozen=True)
 class Warmup:
-    """Linear warm-up; what comes after it is the subclass's.
+    """Linear warm-up; subclasses define the factor after it.
 
     Args:
-        steps: optimizer steps in the whole run; micro-batches do not count.
-        warmup: steps of warm-up, or a share of all steps where below 1.
+        steps: the number of optimizer steps of the run (not micro-batches).
+        warmup: the steps of the warm-up or, if below 1, its fraction of all steps.
 
     Raises:
-        SettingError: a warm-up as long as the run, or longer.
+        SettingError: the warm-up is not shorter than the run.
     """
 
     steps: int
@@ -39,7 +39,7 @@ class Warmup:
             raise SettingError(
                 f"warmup = {self.warmup:g} is {self.warmup_steps} of {self.steps} steps",
                 wanted="a warm-up shorter than the run",
-                next_step="lower it, give a fraction such as 0.05, or raise epochs",
+                next_step="lower it, use a fraction such as 0.05, or raise epochs",
                 where="warmup",
             )
 
@@ -57,12 +57,12 @@ class Warmup:
         raise NotImplementedError
 
     def beta1(self, step: int) -> None:
-        """β₁ stays."""
+        """None: β₁ is constant."""
         return None
 
 
 class WarmupCosine(Warmup):
-    """Linear warm-up, then half a cosine to zero (Renée; its code, not its appendix, which says linear)."""
+    """Linear warm-up, then half a cosine to zero (Renée's code; the paper's appendix says linear decay)."""
 
     def after(self, step: int) -> float:
         """Half a cosine."""
@@ -74,21 +74,21 @@ class WarmupConstant(Warmup):
     """Linear warm-up, then a constant rate, for runs whose late weights are averaged (LightXML)."""
 
     def after(self, step: int) -> float:
-        """The whole rate."""
+        """The full learning rate."""
         return 1.0
 
 
 @dataclass(frozen=True)
 class ThreePhase:
-    """CascadeXML's schedule (its code, part A2.6 of our notes): up, level, down, with β₁ against the rate.
+    """The schedule of CascadeXML's code: rise, constant, fall, with β₁ in the opposite direction.
 
-    Half a cosine from a tenth of the rate up to it over `warmup` epochs, then level, then half a cosine down to a
-    thousandth of it over the last `final` epochs. Adam's β₁ goes from 0.95 to 0.85 while the rate rises, stays,
-    and returns while it falls.
+    The learning rate rises along half a cosine from a tenth of its value over `warmup` epochs, is constant, and
+    falls along half a cosine to a thousandth of it over the last `final` epochs. Adam's β₁ falls from 0.95 to 0.85
+    during the rise, is constant, and returns during the fall.
 
     Args:
-        steps: optimizer steps in the whole run; micro-batches do not count.
-        per_epoch: steps an epoch.
+        steps: the number of optimizer steps of the run (not micro-batches).
+        per_epoch: steps per epoch.
         warmup: epochs of the rise.
         final: epochs of the fall.
     """
@@ -100,12 +100,12 @@ class ThreePhase:
 
     def __post_init__(self) -> None:
         rise, fall = self._ends
-        if not 0 <= rise <= fall <= self.steps:  # NaN too
+        if not 0 <= rise <= fall <= self.steps:  # also true for NaN
             raise SettingError(
                 f"a warm-up of {self.warmup:g} and a decline of {self.final:g} epochs in a run of "
                 f"{self.steps / max(self.per_epoch, 1):g}",
                 wanted="both together no longer than the run",
-                next_step='raise epochs, lower warmup_epochs or final_epochs, or take schedule "cosine"',
+                next_step='raise epochs, lower warmup_epochs or final_epochs, or use schedule "cosine"',
             )
 
     @property
@@ -114,7 +114,7 @@ class ThreePhase:
         return self.warmup * self.per_epoch, self.steps - self.final * self.per_epoch
 
     def _height(self, step: int) -> tuple[float, float]:
-        """How high between its two ends, from 0 to 1, and the value of the lower end."""
+        """The relative height between the two ends, from 0 to 1, and the value of the lower end."""
         rise, fall = self._ends
         if step < rise:
             return 0.5 * (1 - math.cos(math.pi * step / rise)), 0.1
@@ -128,5 +128,5 @@ class ThreePhase:
         return low + (1 - low) * height
 
     def beta1(self, step: int) -> float:
-        """β₁ at a step: 0.85 where the rate is highest, 0.95 at both ends."""
+        """β₁ at a step: 0.85 at the highest rate, 0.95 at both ends."""
         return 0.95 - 0.1 * self._height(step)[0]

@@ -218,7 +218,7 @@ def test_bad_cuts(change, match) -> None:
         ({"slots": torch.ones(6, 4, dtype=torch.bool)}, r"expected \(3, 4\)"),
         ({"slots": torch.ones(3, 4)}, "torch.bool"),
         ({"start": "ones"}, "uniform"),
-        ({"states": [torch.ones(6, 4), torch.ones(3, 4)]}, "shaped as the weights"),
+        ({"states": [torch.ones(6, 4), torch.ones(3, 4)]}, "of the weights' shape"),
         ({"step": -1}, "0 or more"),
     ],
 )

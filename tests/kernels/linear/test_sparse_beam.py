@@ -230,9 +230,9 @@ def test_levels_that_do_not_fit():
         Chunks.from_weights(sp.csr_matrix((2, 4)), [0, 2]),
         Chunks.from_weights(sp.csr_matrix((2, 3)), [0, 1, 2]),
     )
-    with pytest.raises(SettingError, match="one chunk on top"):
+    with pytest.raises(SettingError, match="one chunk on the first level"):
         SparseBeam([two, two], np.arange(2), [1])
-    with pytest.raises(SettingError, match="one chunk on top"):
+    with pytest.raises(SettingError, match="one chunk on the first level"):
         SparseBeam([three], np.arange(2), [])
     with pytest.raises(SettingError, match="same features"):
         SparseBeam([two, three], np.arange(2), [1])

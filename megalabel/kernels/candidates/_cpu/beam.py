@@ -1,8 +1,8 @@
-"""Numba body of `candidates/beam.py`: each text walks from the top of the tree to its labels.
+"""Numba implementation of `candidates/beam.py`: searches the tree from the top to the labels, text by text.
 
-It takes checked arrays only: an offset out of range here would read foreign memory. Serial on purpose, like
-the other bodies: the caller deals texts out to threads. Scratch memory belongs to one call, so that threads
-may share a tree.
+Only checked arrays may be passed: an offset out of range would read memory outside of the arrays. The code is
+serial; the caller distributes texts over threads. Scratch memory is allocated per call, so that threads may share
+a tree.
 """
 
 import math
@@ -20,7 +20,7 @@ _LARGEST = np.finfo(np.float32).max
 
 @summing
 def _logits(weight, bias, x, start, end, z, at):
-    """Logits of the rows start … end − 1 go to z[at], z[at + 1], …; gives where they end."""
+    """Writes the logits of rows start … end − 1 to z[at], z[at + 1], …; returns the position after the last."""
     for row in range(start, end):
         total = np.float32(0)
         for d in range(weight.shape[1]):
@@ -40,7 +40,7 @@ def _all_finite(z):
 
 @helper
 def _finish(keys, rows, size, mode, labels, scores):
-    """Empties the heap into one row of labels and scores, best first, the rest -1 and -inf."""
+    """Writes the heap to one row of labels and scores, best first; fills the rest with -1 and -inf."""
     labels[size:] = -1
     scores[size:] = -np.inf
     while size > 0:
@@ -52,11 +52,11 @@ def _finish(keys, rows, size, mode, labels, scores):
 
 @helper
 def _add_path(z, totals, at, end, above, keys, rows, size, room, first):
-    """Turns the logits z[at:end] of one block into log-probabilities of paths, and offers them."""
+    """Replaces the logits z[at:end] of one block by log-probabilities of paths, and offers them to the heap."""
     for cell in range(at, end):
         bound = np.float32(above + min(np.float64(z[cell]), 0.0))
         if size == room and bound < keys[0]:
-            z[cell] = bound  # below the last that is kept: its exact value is not needed
+            z[cell] = bound  # below the worst score in the heap: the exact value is not needed
             continue
         totals[cell] = above + log_sigmoid(z[cell])
         z[cell] = np.float32(totals[cell])
@@ -72,7 +72,7 @@ class Table(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory for one text: its candidates at a level, the heap of the best, and the blocks of the next level."""
+    """Memory for one text: its candidates on a level, the heap of the best, and the blocks of the next level."""
 
     z: np.ndarray  # logits
     totals: np.ndarray  # log-probabilities of paths
@@ -81,12 +81,12 @@ class Scratch(NamedTuple):
     rows: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
-    above: np.ndarray  # what a block's parent adds to the scores of its rows
+    above: np.ndarray  # what the parent of a block adds to the scores of the block's rows
 
 
 @helper
 def _descend(table, x, top, children, path, fade, room, blocks, scratch):
-    """From candidates in `blocks` blocks to the children of the best `room`; -1 if a logit was not finite."""
+    """Replaces `blocks` blocks of candidates by the children of the best `room`; -1 if a logit is not finite."""
     z, totals, nodes, keys, rows, starts, ends, above = scratch
     n, size, finite = 0, 0, True
     for j in range(blocks):
@@ -103,13 +103,13 @@ def _descend(table, x, top, children, path, fade, room, blocks, scratch):
             size = _add_path(z, totals, at, n, above[j], keys, rows, size, room, starts[j])
         else:
             for cell in range(at, n):
-                if size == room and z[cell] <= keys[0]:  # rows rise: a tie with the last cannot enter
+                if size == room and z[cell] <= keys[0]:  # rows are ascending, so a tie with the worst cannot enter
                     continue
                 size = offer(keys, rows, size, room, z[cell], nodes[cell])
-    if not finite:  # a heap with NaN in it has no order: its root would not bound what is kept
+    if not finite:  # with NaN the heap is not ordered, and its root is not the worst score in it
         return -1
     blocks = 0
-    for cell in range(n):  # in the order of the rows, so that the next level's blocks rise too
+    for cell in range(n):  # in the order of the rows, so that the blocks of the next level are ascending as well
         if z[cell] > keys[0] or (z[cell] == keys[0] and nodes[cell] <= rows[0]):
             starts[blocks], ends[blocks] = children[nodes[cell]], children[nodes[cell] + 1]
             above[blocks] = fade * (totals[cell] if path else log_sigmoid(z[cell]))
@@ -119,7 +119,7 @@ def _descend(table, x, top, children, path, fade, room, blocks, scratch):
 
 @helper
 def _arrive(table, x, order, alone, room, excluded, blocks, scratch):
-    """The heap of the best `room` labels in the blocks: its size, or -1 if a logit is not finite."""
+    """Fills the heap with the best `room` labels of the blocks; returns its size, or -1 for a logit not finite."""
     z, _, _, keys, rows, starts, ends, above = scratch
     size, finite = 0, True
     for j in range(blocks):
@@ -150,10 +150,10 @@ def walk(
     scores: np.ndarray,
     bad: np.ndarray,
 ) -> None:
-    """Fills labels and scores (B, k); adds to bad[0] the number of texts that met a logit that is not finite.
+    """Fills labels and scores (B, k); adds to bad[0] the number of texts with a logit that is not finite.
 
-    views (B, V, D). top: the logits (B, n_0) of level 0, or (B, 0): then they are computed here. Text b's
-    excluded labels are excluded[cuts[b] : cuts[b + 1]], rising.
+    views (B, V, D). top: the logits (B, n_0) of level 0, or (B, 0) to compute them here. The excluded labels of
+    text b are excluded[cuts[b] : cuts[b + 1]], ascending.
     """
     weights, biases, offsets, order, beams, cells, mode = tree
     k, depth, most = labels.shape[1], len(offsets), beams.max()

@@ -1,9 +1,9 @@
-"""Numba bodies of `candidates/candidate_scores.py`: one pass over the rows that are candidates of any text.
+"""Numba implementation of `candidates/candidate_scores.py`: one pass over all rows that are candidates.
 
-They take checked tensors only: a row out of range here would read foreign memory. Rows are visited in their
-order, a strip at a time for all texts that have it as candidates, so that it comes from memory once; views and
-their gradients, small beside a table, stay in the second-level cache. Gradients are summed in parts whose
-number depends on the work alone, so that results do not depend on how many threads share them.
+Only checked tensors may be passed: a row out of range would read memory outside of the table. Rows are visited in
+order, a strip at a time for all texts of which it is a candidate, so that it is read from memory once; views and
+their gradients, much smaller than a table, stay in the L2 cache. Gradients are summed in parts whose number
+depends on the work only, so that results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from megalabel.kernels.core._cpu.row_ranges import cut_rows
 from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 
-_STRIP = 16  # rows at a time: 24 KB at D = 384, half of a first-level cache
-_OWN_COST = 3  # what reading a row costs, in members: what one text's use of it takes
-_PARTS = 16  # each holds a sum (B, D)
-_PART_WORK = 1 << 18  # multiplications that are worth a part of their own
+_STRIP = 16  # rows at a time: 24 KB at D = 384, half of an L1 cache
+_OWN_COST = 3  # the cost of reading a row, in units of scoring it for one text
+_PARTS = 16  # maximum number of parts; each holds a sum (B, D)
+_PART_WORK = 1 << 18  # minimum number of multiplications per part
 
 
 class Parts(NamedTuple):
-    """The candidate rows, by blocks of the same range, and how they are cut into parts."""
+    """The candidate rows, grouped by blocks of the same range, and their division into parts."""
 
-    cuts: np.ndarray  # (parts + 1,), counted in rows that occur
-    before: np.ndarray  # (G + 1,), how many rows lie before each group
+    cuts: np.ndarray  # (parts + 1,), in numbers of candidate rows
+    before: np.ndarray  # (G + 1,), the number of candidate rows before each group
     starts: np.ndarray  # the rest as in `BlocksByRow`
     offsets: np.ndarray
     texts: np.ndarray
@@ -40,7 +40,7 @@ class Parts(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What is scored with what."""
+    """The views, and the table whose rows are scored with them."""
 
     views: np.ndarray  # (B, D)
     weight: np.ndarray  # (n, D)
@@ -48,12 +48,12 @@ class Table(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a loss gives."""
+    """The results of a loss."""
 
     logits: np.ndarray  # (C,)
-    cells: np.ndarray  # (C,), the gradient by them
+    cells: np.ndarray  # (C,), the gradient of the logits
     values: np.ndarray  # (parts,) float64
-    sums: np.ndarray  # (parts, B, D), the gradient by the views, or (parts, 0, D)
+    sums: np.ndarray  # (parts, B, D), the gradient of the views, or (parts, 0, D)
 
 
 def scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
@@ -76,9 +76,9 @@ def bce(
     scale: float,
     wants_views: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Value (), logits (C,), ∂value/∂logits (C,), and ∂value/∂views (B, D) if wanted.
+    """Value (), logits (C,), ∂value/∂logits (C,), and ∂value/∂views (B, D) if needed.
 
-    Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly rising.
+    Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly increasing.
     """
     if candidates.whole:
         return whole_table.bce(views, weight, bias, candidates, offsets, rows, scale, wants_views)
@@ -109,9 +109,9 @@ def _table(views: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[np.ndarr
 
 @vectorized
 def _logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: int, out: np.ndarray) -> None:
-    """out (m,) ← x (D,) times rows first … first + m − 1."""
+    """out (m,) ← x (D,) times the rows first … first + m − 1."""
     dim, m = len(x), len(out)
-    for i in range(0, m - 1, 2):  # two rows share what is loaded of x
+    for i in range(0, m - 1, 2):  # two rows per load of x
         a, b = np.float32(0), np.float32(0)
         for d in range(dim):
             a += x[d] * weight[first + i, d]
@@ -159,7 +159,7 @@ def _losses(z, g, scale):
 
 @compiled
 def _scores(low, high, parts, table, logits):
-    """Parts low … high − 1 of the rows."""
+    """Writes the logits of parts low … high − 1 of the rows."""
     cuts, before, starts, offsets, texts, first = parts
     views, weight, bias = table
     for part in range(low, high):
@@ -177,7 +177,7 @@ def _scores(low, high, parts, table, logits):
 
 @compiled
 def _bce(low, high, parts, table, of_text, positives, scale, out):
-    """Parts low … high − 1 of the rows; text b's positives are of_text[b]:of_text[b + 1]."""
+    """The loss of parts low … high − 1 of the rows; positives of text b are of_text[b]:of_text[b + 1]."""
     cuts, before, starts, offsets, texts, first = parts
     views, weight, bias = table
     logits, cells, values, sums = out
@@ -200,7 +200,7 @@ def _bce(low, high, parts, table, of_text, positives, scale, out):
                     while at < end and positives[at] < row + m:
                         one = positives[at] - row
                         loss -= z[one]
-                        # σ(z) − 1 as −σ(−z), which a small difference of large numbers would lose
+                        # σ(z) − 1 computed as −σ(−z) to avoid cancellation
                         e = math.exp(-abs(z[one]))
                         g[one] = -scale * ((e if z[one] >= 0 else np.float32(1)) / (np.float32(1) + e))
                         at += 1

@@ -1,7 +1,7 @@
-"""Numba bodies of `candidates/row_step.py`: a row's gradient is summed in the first-level cache and spent at once.
+"""Numba implementation of `candidates/row_step.py`: sums the gradient of a row in the L1 cache and applies it.
 
-They take checked tensors only. The touched rows are divided among torch's threads; a row's sum is taken by one
-thread in the order of its members, so that results do not depend on how many threads there are.
+Only checked tensors may be passed. The touched rows are divided among torch's threads; each row is summed by one
+thread in the order of its members, so that results do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from megalabel.kernels.updates._cpu.adam import adam as adam_of
 from megalabel.kernels.updates._cpu.sgd import sgd as sgd_of
 from megalabel.kernels.updates.adam import AdamSettings
 
-_OWN_COST = 24  # a row's own memory traffic, in members: what adding up one member's view takes
+_OWN_COST = 24  # the cost of a row's memory traffic, in units of adding the view of one member
 
 
 class Groups(NamedTuple):
-    """The touched rows and their gradients, as arrays; `RowGroups` says what the groups are."""
+    """The touched rows and their gradients, as arrays; the groups are those of `RowGroups`."""
 
-    before: np.ndarray  # (G + 1,), how many touched rows lie before each group
-    sums: np.ndarray  # (U, D), the gradients of all touched rows, or empty where they are still to be summed
+    before: np.ndarray  # (G + 1,), the number of touched rows before each group
+    sums: np.ndarray  # (U, D), the gradients of all touched rows, or empty if they are yet to be summed
     bias_sums: np.ndarray  # (U,), likewise
     views: np.ndarray
     cells: np.ndarray
@@ -41,14 +41,14 @@ class Groups(NamedTuple):
 
 
 class Table(NamedTuple):
-    """What moves."""
+    """The parameters to update."""
 
     weight: np.ndarray  # (n, D)
     bias: np.ndarray  # (n,), or empty
 
 
 class Moments(NamedTuple):
-    """What Adam keeps of a table; the biases' are empty where there are none."""
+    """The Adam state of a table; the arrays of the biases are empty if there are none."""
 
     mean: np.ndarray
     square: np.ndarray
@@ -77,7 +77,7 @@ def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weigh
 
 
 def _arrays(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Table, Groups, list[range]]:
-    """The table, the groups, and which of the touched rows belong to each thread."""
+    """The table, the groups, and the range of touched rows of each thread."""
     before, cuts = cut_rows(groups, _OWN_COST, thread_count(torch.device("cpu")))
     table = Table(weight.numpy(), (weight.new_empty(0) if bias is None else bias).numpy())
     own = groups.views, groups.cells, groups.starts, groups.offsets, groups.texts, groups.first
@@ -87,7 +87,7 @@ def _arrays(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Tab
 
 @vectorized
 def _sum_row(views, cells, texts, first, start, stop, row, out):
-    """out (D,) ← the gradient of row `row` of a group with members start … stop − 1; returns the bias's."""
+    """out (D,) ← gradient of row `row` of a group with members start … stop − 1; returns that of the bias."""
     dim = len(out)
     a, x = cells[first[start] + row], texts[start]
     total = a
@@ -123,7 +123,7 @@ def _move_row(w, mean, square, g, numbers, keep, rate, over_root):
 
 @compiled
 def _adam(low, high, groups, table, moments, numbers):
-    """Touched rows low … high − 1; numbers: lr, β₁, β₂, eps and 1 − lr · decay in float64."""
+    """Updates touched rows low … high − 1; numbers: lr, β₁, β₂, eps and 1 − lr · decay in float64."""
     before, sums, bias_sums, views, cells, starts, offsets, texts, first = groups
     weight, bias = table
     mean, square, bias_mean, bias_square, steps = moments
@@ -143,7 +143,7 @@ def _adam(low, high, groups, table, moments, numbers):
             else:
                 of_bias[0] = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
             steps[row] += 1
-            if steps[row] != known:  # neighbors mostly agree, and powers take long
+            if steps[row] != known:  # neighboring rows mostly agree, and powers are slow to compute
                 known = steps[row]
                 rate = np.float32(lr / (1.0 - beta1 ** np.float64(known)))
                 over_root = np.float32(1.0 / np.sqrt(1.0 - beta2 ** np.float64(known)))
@@ -162,7 +162,7 @@ def _descend(w, g, rate, keep):
 
 @compiled
 def _sgd(low, high, groups, table, rate, keep):
-    """Touched rows low … high − 1; keep = 1 − lr · decay."""
+    """Updates touched rows low … high − 1; keep = 1 − lr · decay."""
     before, sums, bias_sums, views, cells, starts, offsets, texts, first = groups
     weight, bias = table
     g = np.empty(weight.shape[1], np.float32)

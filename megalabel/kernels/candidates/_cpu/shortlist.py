@@ -1,7 +1,7 @@
-"""Numba body of `candidates/shortlist.py`: the k best of each text by radix selection, without sorting.
+"""Numba implementation of `candidates/shortlist.py`: the k best of each text by radix selection, without sorting.
 
-A float32 logit becomes an unsigned integer of the same order. Three histograms of its upper, middle and
-lower bits find the k-th largest exactly; ties are settled by position, which rises with the row.
+float32 logits are mapped to unsigned integers in the same order. Three histograms, of the upper, middle and lower
+bits, find the k-th largest exactly; ties go to the lower position, and thus to the lower row.
 """
 
 from __future__ import annotations
@@ -25,30 +25,30 @@ class Given(NamedTuple):
 
     bits: np.ndarray  # (C,) int32, the bits of the logits
     bounds: np.ndarray  # (B + 1,), where the cells of each text begin
-    texts: np.ndarray  # (B + 1,), where its blocks begin
+    texts: np.ndarray  # (B + 1,), where the blocks of each text begin
     starts: np.ndarray
     ends: np.ndarray
-    offsets: np.ndarray  # (B + 1,), where its positives begin
+    offsets: np.ndarray  # (B + 1,), where the positives of each text begin
     rows: np.ndarray
 
 
 class Kept(NamedTuple):
-    """What texts keep; that of text b is written from room[b] on."""
+    """The nodes that texts keep; those of text b are written from room[b] on."""
 
     room: np.ndarray
     cells: np.ndarray
     nodes: np.ndarray
-    kept: np.ndarray  # (B,), how many nodes
-    found: np.ndarray  # (B,), how many positives are among the best
+    kept: np.ndarray  # (B,), the number of kept nodes
+    found: np.ndarray  # (B,), the number of positives among the k best
 
 
 def select(
     logits: Tensor, candidates: Candidates, k: int, offsets: Tensor, rows: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, int]:
-    """cells (m,) and nodes (m,) of the kept nodes, rising within each text; texts (B + 1,); found."""
+    """cells (m,) and nodes (m,) of the kept nodes, ascending within each text; texts (B + 1,); found."""
     bounds = candidates.text_cells()
     counts, gold = bounds.diff(), offsets.diff()
-    most = torch.minimum(counts, gold.clamp(min=k))  # what a text keeps if all its positives are candidates
+    most = torch.minimum(counts, gold.clamp(min=k))  # the number of kept nodes if all positives are candidates
     room = torch.nn.functional.pad(most.cumsum(0), (1, 0))
     cells, nodes = torch.empty(int(room[-1]), dtype=torch.int64), torch.empty(int(room[-1]), dtype=torch.int64)
     kept, found = torch.zeros_like(counts), torch.zeros_like(counts)
@@ -70,7 +70,7 @@ def select(
 
 @helper
 def _threshold(keys, k, counts):
-    """The k-th largest of keys (m,) uint32, 1 ≤ k ≤ m, and how many keys equal to it belong to the k."""
+    """The k-th largest of keys (m,) uint32, 1 ≤ k ≤ m, and how many of the k largest are equal to it."""
     prefix, left = np.uint32(0), k
     for level in range(3):
         shift = np.uint32((21, 10, 0)[level])
@@ -94,7 +94,7 @@ def _threshold(keys, k, counts):
 
 @helper
 def _keys(bits, keys):
-    """keys (m,) uint32 in the order of the float32 numbers whose bits (m,) int32 are; −0 is 0."""
+    """Maps the bits (m,) int32 of float32 numbers to keys (m,) uint32 in the same order; −0 is treated as 0."""
     for i in range(len(keys)):
         b = bits[i]
         if b == np.int32(-2147483648):
@@ -104,7 +104,7 @@ def _keys(bits, keys):
 
 @helper
 def _mark(starts, ends, rows, gold):
-    """gold (m,) bool: which cells of a text's blocks are among its positives `rows`; how many there are."""
+    """Marks in gold (m,) bool the cells of a text that are among its positives `rows`; returns their number."""
     gold[:] = False
     at, cell, n_gold = 0, 0, 0
     for j in range(len(starts)):
@@ -120,9 +120,9 @@ def _mark(starts, ends, rows, gold):
 
 @helper
 def _lift(keys, gold, bar, ties, others):
-    """How many positives are among the best by bar and ties; then lifts them all above every finite logit.
+    """Counts the positives among the k best (given by bar and ties), and moves the keys of positives to the top.
 
-    others (m,) gets the keys of the best that are not positive; also gives how many those are.
+    Writes the keys of the k best that are not positive to others (m,). Returns both counts.
     """
     hits, n = 0, 0
     for i in range(len(keys)):
@@ -141,7 +141,7 @@ def _lift(keys, gold, bar, ties, others):
 
 @helper
 def _keep(keys, bar, ties, starts, ends, first, cells, nodes):
-    """Writes cells, counted from `first`, and nodes of the best by bar and ties; how many they are."""
+    """Writes cells, counted from `first`, and nodes of the best (given by bar and ties); returns their number."""
     kept, cell = 0, 0
     for j in range(len(starts)):
         for row in range(starts[j], ends[j]):
@@ -158,7 +158,7 @@ def _keep(keys, bar, ties, starts, ends, first, cells, nodes):
 
 @compiled
 def _select(low, high, k, given, out):
-    """Texts low … high − 1."""
+    """Selects the nodes of texts low … high − 1."""
     bits, bounds, texts, starts, ends, offsets, rows = given
     room, cells, nodes, kept, found = out
     longest = 0
@@ -184,6 +184,6 @@ def _select(low, high, k, given, out):
             found[b], n = _lift(keys, gold, bar, ties, others)
             if n_gold >= keep:
                 bar, ties = np.uint32(0xFFFFFFFF), n_gold
-            elif n_gold > 0:  # only what was among the best before can be among them still
+            elif n_gold > 0:  # only cells that were among the best before can still be
                 bar, ties = _threshold(others[:n], keep - n_gold, counts)
         kept[b] = _keep(keys, bar, ties, first, last, bounds[b], cells[room[b] :], nodes[room[b] :])

@@ -1,7 +1,7 @@
-"""Where every text has every row, as on the coarsest level of a tree: matrix products in place of visits to rows.
+"""Matrix products for the case that every row is a candidate of every text, as on the coarsest level of a tree.
 
-Products are taken in chunks of a fixed size, each by one thread, so that results do not depend on how many there
-are.
+Products are computed in chunks of a fixed size, each by one thread, so that results do not depend on the number of
+threads.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 
-_TEXTS = 32  # a chunk of logits stays in a core's own cache up to 8,000 rows
+_TEXTS = 32  # texts per chunk: its logits fit into the L2 cache up to 8,000 rows
 _ROWS = 128
-_ENOUGH = 16  # texts, from which on products are worth their start
+_ENOUGH = 16  # number of texts from which on matrix products are faster
 
 
 def bce(
@@ -29,7 +29,7 @@ def bce(
     scale: float,
     wants_views: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Value (), logits (C,), ∂value/∂logits (C,), and ∂value/∂views (B, D) if wanted."""
+    """Value (), logits (C,), ∂value/∂logits (C,), and ∂value/∂views (B, D) if needed."""
     n, batch = candidates.n_rows, candidates.batch
     table = weight[:n]
     logits, cells = views.new_empty(batch, n), views.new_empty(batch, n)
@@ -49,7 +49,7 @@ def bce(
             true = texts[cuts[i] : cuts[i + 1]][row < n] - some.start, row[row < n]
             values.append(float(softplus(z).sum(dtype=torch.float64) - z[true].sum(dtype=torch.float64)))
             torch.sigmoid(z, out=g)
-            g[true] = -torch.sigmoid(-z[true])  # σ(z) − 1, which a difference of large numbers would lose
+            g[true] = -torch.sigmoid(-z[true])  # σ(z) − 1 without cancellation
             g *= scale
             if dviews is not None:
                 torch.mm(g, table, out=dviews[some])
@@ -61,7 +61,7 @@ def bce(
 
 
 def sums(groups: RowGroups) -> tuple[Tensor, Tensor]:
-    """The gradients of all rows (n, D) and of their bias (n,), where each member has all rows; else empty."""
+    """The gradients of all rows (n, D) and of their bias (n,) if each member has all rows, else empty arrays."""
     members, dim = len(groups.texts), groups.views.shape[1]
     n = int(groups.ends[0] - groups.starts[0]) if len(groups) == 1 else 0
     whole = n > 0 and members >= _ENOUGH and len(groups.cells) == members * n and len(groups.views) == members
@@ -82,6 +82,6 @@ def sums(groups: RowGroups) -> tuple[Tensor, Tensor]:
 def _ranges(n: int, chunk: int) -> list[range]:
     threads = thread_count(torch.device("cpu"))
     ranges = chunk_ranges(n, chunk, threads)
-    if threads > len(ranges):  # alone in the caller's thread, a product would use all of torch's
+    if threads > len(ranges):  # run in the caller's thread, a product would use all of torch's threads
         ranges.append(range(0))
     return ranges

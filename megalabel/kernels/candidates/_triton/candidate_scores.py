@@ -1,12 +1,12 @@
-"""Triton bodies of `candidates/candidate_scores.py`: a row of the table is read once for score, loss and gradient.
+"""Triton implementation of `candidates/candidate_scores.py`: reads a row once for score, loss and gradient.
 
-A program takes a run of the cells of one text: a tile of rows at a time comes into registers, gives logits,
-loss and ∂loss/∂logit, and is added to the text's gradient before it is let go. Where there are few texts, a
-text is cut into several runs, whose gradients are summed afterwards in order: there is no atomic addition,
-and the same step gives the same bits. Where every text has every row (the first level of a tree) all of this
-is a product of two matrices, and cuBLAS makes it.
+A program processes consecutive cells of one text: it loads a tile of rows into registers, computes logits, loss
+and ∂loss/∂logit, and adds the tile's contribution to the text's gradient. If there are few texts, the cells of a
+text are divided among several programs, whose gradients are summed afterwards in order: without atomic additions,
+the same step gives the same bits. If every row is a candidate of every text (the first level of a tree), scores
+and gradients are matrix products, computed by cuBLAS.
 
-They take checked tensors only, of any one device: with TRITON_INTERPRET=1 also those of a CPU.
+Only checked tensors on one device may be passed: CUDA, or the CPU with TRITON_INTERPRET=1.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from megalabel.kernels.candidates.candidates import Candidates
 
-# A warp holds 2 rows of up to 1024 numbers beside the view and its gradient. At 168 registers a thread 12 warps
-# fit on a multiprocessor, which have 72 KB on their way from memory at D = 768. Within a warp nothing waits at a
-# barrier, which programs of several warps do a dozen times a tile.
+# A warp holds 2 rows of up to 1024 numbers besides the view and its gradient. With 168 registers per thread, 12
+# warps fit on a multiprocessor and keep loads of 72 KB in flight at D = 768. Programs of a single warp need no
+# barriers; programs of several warps would need about a dozen per tile.
 _OF_A_WARP = 1024
-# Programs wanted: what an H100's 132 multiprocessors hold at once. No property of the card at hand, or sums
-# would round differently on another one.
+# The intended number of programs: as many as the 132 multiprocessors of an H100 hold at once. It is a constant,
+# not a property of the GPU in use, so that sums round in the same way on every GPU.
 _PROGRAMS = 1536
-_PAIRS = 16  # positives compared with a tile at once
+_PAIRS = 16  # positives compared with a tile at a time
 
 
 def scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
@@ -49,9 +49,9 @@ def bce(
     scale: float,
     wants_views: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Value (), logits (C,), ∂value/∂logits (C,), and ∂value/∂views (B, D) if wanted.
+    """Value (), logits (C,), ∂value/∂logits (C,), and ∂value/∂views (B, D) if needed.
 
-    Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly rising.
+    Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly increasing.
     """
     if candidates.whole:
         return _bce_of_products(views, weight, bias, candidates, offsets, rows, scale, wants_views)
@@ -83,11 +83,12 @@ def _bce_of_products(
     logits = _products(views, weight, bias, candidates)
     texts = torch.arange(candidates.batch, device=rows.device)
     texts = texts.repeat_interleave(offsets.diff(), output_size=len(rows))
-    # Positives that are no candidates go to one place too many: to leave them out would wait for the device.
+    # Positives that are not candidates are written to one extra place: dropping them would synchronize with the
+    # GPU.
     targets = logits.new_zeros(n_cells + 1).index_fill_(0, torch.where(rows < n, texts * n + rows, n_cells), 1)
     targets = targets[:-1].view(logits.shape)
     loss = binary_cross_entropy_with_logits(logits, targets, reduction="none").sum(dtype=torch.float64)
-    sign = 1 - 2 * targets  # σ(z) − 1 as −σ(−z)
+    sign = 1 - 2 * targets  # computes σ(z) − 1 as −σ(−z)
     cells = (logits * sign).sigmoid_().mul_(sign).mul_(scale)
     dviews = cells @ weight[:n] if wants_views else None
     return (loss * scale).to(views.dtype), logits.view(-1), cells.view(-1), dviews
@@ -105,14 +106,14 @@ def _launch(
     scale: float = 1.0,
     wants_views: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Fills logits and cells; gives the loss (B, parts) without scale, and dviews (B, parts, D) if wanted."""
+    """Fills logits and cells; returns the loss (B, parts) without scale, and dviews (B, parts, D) if needed."""
     (batch, dim), n_cells = views.shape, candidates.n_cells
     width = max(32, triton.next_power_of_2(dim))
     height = min(8, max(2, 2 * _OF_A_WARP // width))
     parts = max(1, min(triton.cdiv(_PROGRAMS, batch), n_cells // (batch * height)))
     loss = views.new_empty(batch, parts)
     dviews = views.new_empty((batch, parts, dim) if wants_views else 0)
-    with torch.cuda.device_of(views):  # Triton launches on the current device, whatever the tensors' is
+    with torch.cuda.device_of(views):  # Triton launches on the current device, not on that of the tensors
         _pass[(batch * parts,)](
             views,
             weight,
@@ -141,7 +142,7 @@ def _launch(
 
 @triton.jit
 def _log1p_up_to_1(e):
-    """log(1 + e) of e in [0, 1] to float32's precision, 2 artanh(e / (2 + e)): tl.log loses what is near 0."""
+    """log(1 + e) for e in [0, 1] as 2 artanh(e / (2 + e)), exact to float32; tl.log(1 + e) is inexact near 0."""
     s = e / (2.0 + e)
     t = s * s
     series = 1.0 / 13 + t * (1.0 / 15)
@@ -151,7 +152,7 @@ def _log1p_up_to_1(e):
 
 
 @triton.jit
-def _pass(  # long: one pass over a tile, which keeps its logits in registers
+def _pass(  # long: a pass over a tile keeps its logits in registers
     views,
     weight,
     bias,
@@ -194,7 +195,7 @@ def _pass(  # long: one pass over a tile, which keeps its logits in registers
         inside = live[:, None] & (d < dim)[None, :]
         w = tl.load(weight + row[:, None] * dim + d[None, :], mask=inside, other=0.0)
         y = tl.zeros([HEIGHT], tl.float32)
-        if LOSS:  # while the rows are on their way
+        if LOSS:  # while the rows are being loaded
             p = gold
             while p < last_gold:
                 pair = p + tl.arange(0, PAIRS)
@@ -207,9 +208,9 @@ def _pass(  # long: one pass over a tile, which keeps its logits in registers
         tl.store(logits + cell, z, mask=live)
         if LOSS:
             e = tl.exp(-tl.abs(z))
-            # A NaN or inf among the logits comes out in the loss, where it is looked for: hence no `where` on y.
+            # Logits of NaN or inf must reach the loss, where they are detected: hence no `where` on y.
             of_loss += tl.where(live, tl.maximum(z, 0.0) - z * y + _log1p_up_to_1(e), 0.0)
-            # σ(z) − 1 is −σ(−z), which a small difference of large numbers would lose.
+            # σ(z) − 1 is computed as −σ(−z) to avoid cancellation.
             up = (z >= 0) != (y > 0)
             g = tl.where(up, 1.0, e) / (1.0 + e) * tl.where(y > 0, -scale, scale)
             tl.store(cells + cell, g, mask=live)

@@ -1,11 +1,10 @@
-"""Triton bodies of `candidates/row_step.py`: a row's gradient is summed in registers and spent at once.
+"""Triton implementation of `candidates/row_step.py`: sums the gradient of a row in registers and applies it.
 
-A program takes a tile of neighboring rows of one group and a strip of their columns. It adds up what the
-group's members bring, in their order and without atomic additions, reads weights and moments once and writes
-them once. A strip knows nothing of the other strips: Adam's step counts move in a launch of their own, after
-all have read them.
+A program processes a tile of neighboring rows of one group and a strip of their columns. It sums the contributions
+of the group's members in order and without atomic additions, and reads and writes weights and moments once. As
+programs of other strips read the same step counts, Adam's step counts are updated by a separate launch afterwards.
 
-They take checked tensors only, of any one device: with TRITON_INTERPRET=1 also those of a CPU.
+Only checked tensors on one device may be passed: CUDA, or the CPU with TRITON_INTERPRET=1.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from megalabel.kernels.updates._triton.adam import adam as adam_of
 from megalabel.kernels.updates._triton.sgd import sgd as sgd_of
 from megalabel.kernels.updates.adam import AdamSettings
 
-_TOGETHER = 4  # members whose views are asked for before the first has come
+_TOGETHER = 4  # members whose views are loaded at once
 
 
 def adam(
@@ -34,10 +33,10 @@ def adam(
     of_bias = [] if bias is None else [bias, state["bias_mean"], state["bias_square"]]
     dense: list[Tensor | None] = [x.contiguous() for x in of_bias] or [None] * 3
     by_mean, by_square = weight.new_empty(2, tiles, TILE_HEIGHT)
-    # 1 − β^t comes from log β, made here in double precision: β itself would be rounded to single.
+    # 1 − β^t is computed from log β, taken here in double precision: β itself would be rounded to float32.
     beta1, beta2 = settings.betas
     logs = [math.log(beta) if beta > 0 else -math.inf for beta in settings.betas]
-    with torch.cuda.device_of(weight):  # Triton launches on the current device, whatever the tensors' is
+    with torch.cuda.device_of(weight):  # Triton launches on the current device, not on that of the tensors
         _count[(tiles,)](inputs[0], state["steps"], by_mean, by_square, *logs, HEIGHT=TILE_HEIGHT, num_warps=1)
         _adam[(tiles, strips)](
             *inputs,
@@ -82,7 +81,7 @@ def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weigh
 
 @triton.jit
 def _rows(table, HEIGHT: tl.constexpr):
-    """The rows (HEIGHT,) of this program's tile, and which of them there are."""
+    """The rows (HEIGHT,) of this program's tile, and a mask of those that exist."""
     table += tl.program_id(0) * 5
     row = tl.load(table) + tl.arange(0, HEIGHT)
     return row, row < tl.load(table + 1)
@@ -102,7 +101,7 @@ def _sums(
     WIDTH: tl.constexpr,
     N: tl.constexpr,
 ):
-    """The gradients of a strip of weights (HEIGHT, WIDTH) and of the biases (HEIGHT,), N members at a time."""
+    """The gradients of a strip of weights (HEIGHT, WIDTH) and of the biases (HEIGHT,); N members at a time."""
     of_weight = tl.zeros([HEIGHT, WIDTH], tl.float32)
     of_bias = tl.zeros([HEIGHT], tl.float32)
     table += tl.program_id(0) * 5
@@ -126,16 +125,16 @@ def _count(table, steps, by_mean, by_square, log_of_mean, log_of_square, HEIGHT:
     row, live = _rows(table, HEIGHT)
     count = tl.load(steps + row, mask=live, other=0) + 1
     tl.store(steps + row, count, mask=live)
-    # 1 − β^t is small in the first steps of a β near 1: in single precision it would lose four digits.
+    # For β near 1, 1 − β^t is small in the first steps: float32 would lose four digits to cancellation.
     t = count.to(tl.float64)
     at = tl.program_id(0) * HEIGHT + tl.arange(0, HEIGHT)
     tl.store(by_mean + at, (1 / (1 - tl.exp(t * log_of_mean))).to(tl.float32))
     tl.store(by_square + at, (1 / (1 - tl.exp(t * log_of_square))).to(tl.float32))
 
 
-# Arguments come one by one, however many they are: not every supported version of Triton takes tuples.
+# All arguments are passed separately: not every supported version of Triton accepts tuples.
 @triton.jit
-def _adam(  # long: a Triton kernel takes its arguments one by one
+def _adam(  # long: a Triton kernel takes its arguments separately
     table,
     views,
     cells,

@@ -1,12 +1,12 @@
-"""Numba body of `clustering/balanced_split.py`: large nodes share all threads, small ones go to one thread each.
+"""Numba implementation of `clustering/balanced_split.py`: all threads split a large node, one thread a small one.
 
-The differences of a node need one dense vector, center1 − center0, which is gathered from at random; the rest
-streams. So columns are numbered by frequency at first, and anew within every small node in the order in which
-its rows name them: what is needed most lies close together. A small node copies its rows into the order of
-their halves before it goes on with them, and so ends up in a core's own caches.
+Splitting a node reads its rows sequentially, but gathers from one dense vector, center1 − center0, at random.
+Columns are therefore numbered by frequency first, and again within every small node in the order of their first
+use by its rows, so that frequent ones are close together. A small node is copied in the order of its halves before
+these are split, so that it soon fits into the caches of one core.
 
-Where a node becomes small depends on its size alone, and sums of rows are exact in float64 (values are whole
-multiples of 2⁻²⁴), so that threads may add up rows in any order.
+Whether a node is small depends on its size only, and sums of rows are exact in float64 (values are integer
+multiples of 2⁻²⁴), so that threads may add rows in any order.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from megalabel.kernels.clustering._cpu.small_split import split_small
 from megalabel.kernels.core._cpu.compiling import compiled
 from megalabel.kernels.core.threads import parallel_for, thread_count
 
-_SMALL = 1 << 21  # entries in a node that one thread splits alone: 16 MiB, and as much for copies
-_PIECE = 1 << 13  # rows that a thread takes at a time from a large node
+_SMALL = 1 << 21  # maximum number of entries of a small node: 16 MiB, and as much for its copy
+_PIECE = 1 << 13  # rows of a large node that a thread processes at a time
 _GRID = float(1 << 24)
-_OWN, _RIGHT, _MOVED = range(3)  # what the compiled steps of a large node report
+_OWN, _RIGHT, _MOVED = range(3)  # positions of results of the compiled steps of a large node
 
 
 def order_of_splits(
     features: sp.csr_matrix, depth: int, draws: np.ndarray, tolerance: float, max_rounds: int
 ) -> np.ndarray:
-    """The label at each place after `depth` halvings: (L,) int64."""
+    """The label at each position after `depth` halvings: (L,) int64."""
     rows = _Rows(features)
     order = np.arange(features.shape[0], dtype=np.int64)
     small: list[tuple[int, int, int, int]] = []
@@ -54,7 +54,7 @@ def order_of_splits(
 
 
 class _Rows:
-    """Rows of unit length on the grid, their columns numbered by frequency, and the threads that read them."""
+    """Rows of unit length, rounded to the grid, with columns numbered by frequency, and the number of threads."""
 
     def __init__(self, features: sp.csr_matrix) -> None:
         self.threads = thread_count(torch.device("cpu"))
@@ -107,7 +107,7 @@ class _Rows:
 
 
 def _split_large(rows: _Rows, labels: np.ndarray, draw: np.ndarray, tolerance: float, max_rounds: int) -> int:
-    """Puts the labels of the left half first, in place, each half in rising order; gives the left half's size."""
+    """Moves the left half of the labels to the front, each half in ascending order; returns its size."""
     n, half = len(labels), (len(labels) + 1) // 2
     total, left_sum = np.zeros(rows.n_columns), np.zeros(rows.n_columns)
     direction = np.empty(rows.n_columns, dtype=np.float32)
@@ -134,14 +134,14 @@ def _split_large(rows: _Rows, labels: np.ndarray, draw: np.ndarray, tolerance: f
 
 @compiled
 def count_columns(indices, counts):
-    """counts[c] += how often column c occurs."""
+    """counts[c] += number of occurrences of column c."""
     for column in indices:
         counts[column] += 1
 
 
 @compiled
 def unit_rows(indptr, indices, data, number, first, last, columns, values):
-    """Rows first … last − 1 at unit length on the grid, their columns numbered anew."""
+    """Scales rows first … last − 1 to unit length, rounds them to the grid, and renumbers their columns."""
     for row in range(first, last):
         start, end = indptr[row], indptr[row + 1]
         square = 0.0
@@ -171,17 +171,17 @@ def add_rows(indptr, columns, values, labels, signs, total):
 
 @compiled
 def start(indptr, columns, values, labels, draw, total, direction, state):
-    """`first_direction`; the similarity goes to state[_OWN]."""
+    """`first_direction`; writes the similarity to state[_OWN]."""
     state[_OWN] = first_direction(indptr, columns, values, labels, draw, total, direction)
 
 
 @compiled
 def turn(total, left_sum, direction, state):
-    """`new_direction`; the similarity goes to state[_OWN]."""
+    """`new_direction`; writes the similarity to state[_OWN]."""
     state[_OWN] = new_direction(total, left_sum, direction)
 
 
 @compiled
 def cut(difference, half, ranked, is_left, change, state):
-    """`halve`; its two results go to state[_MOVED] and state[_RIGHT]."""
+    """`halve`; writes its two results to state[_MOVED] and state[_RIGHT]."""
     state[_MOVED], state[_RIGHT] = halve(difference, half, ranked, is_left, change)

@@ -1,6 +1,6 @@
-"""The steps of one node's split that large and small nodes share, compiled: differences, halves, centers.
+"""Compiled steps of splitting a node, shared by large and small nodes: differences, halves, centers.
 
-They are called from compiled code; what Python calls are the entries in the files that import them.
+They are called from compiled code only; the entry points for Python are in the files that import them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from megalabel.kernels.core._cpu.select import smallest
 
 @summing
 def dot(columns, values, start, end, direction):
-    """The entries start … end − 1 of a row times a dense vector. Unsigned columns make it a vector gather."""
+    """The dot product of entries start … end − 1 with a dense vector; unsigned columns allow vector gathers."""
     total = np.float32(0)
     for at in range(start, end):
         total += values[at] * direction[columns[at]]
@@ -22,7 +22,7 @@ def dot(columns, values, start, end, direction):
 
 @helper
 def center_rows(draw, indptr, labels):
-    """Two distinct rows with entries: `balanced_split.center_rows`, written again."""
+    """Two distinct rows with entries, as in `balanced_split.center_rows`."""
     n = len(labels)
     shift = np.uint64(32)
     first = np.int64(((draw[0] >> shift) * np.uint64(n)) >> shift)
@@ -37,7 +37,7 @@ def center_rows(draw, indptr, labels):
 
 @helper
 def next_filled(indptr, labels, row, never):
-    """The first row from `row` on, in a circle, that has entries and is not `never`; `row` if there is none."""
+    """The first row from `row` on, cyclically, that has entries and is not `never`; `row` if there is none."""
     n = len(labels)
     for step in range(n):
         found = (row + step) % n
@@ -48,7 +48,7 @@ def next_filled(indptr, labels, row, never):
 
 @helper
 def first_direction(indptr, columns, values, labels, draw, total, direction):
-    """direction = second drawn row − first; gives the similarity of all rows, summed, to the first."""
+    """direction = second drawn row − first; returns the sum of the similarities of all rows to the first."""
     first, second = center_rows(draw, indptr, labels)
     direction[:] = 0
     for at in range(indptr[labels[second]], indptr[labels[second] + 1]):
@@ -74,7 +74,7 @@ def moments(total, left_sum):
 
 @helper
 def new_direction(total, left_sum, direction):
-    """direction = right center − left center; gives the similarity of all rows, summed, to the left center."""
+    """direction = right center − left center; returns the summed similarity of all rows to the left center."""
     left_square, right_square, product = moments(total, left_sum)
     left_scale = 1 / np.sqrt(left_square) if left_square > 0 else 0.0
     right_scale = 1 / np.sqrt(right_square) if right_square > 0 else 0.0
@@ -85,10 +85,10 @@ def new_direction(total, left_sum, direction):
 
 @helper
 def halve(difference, half, ranked, is_left, change):
-    """Marks the `half` smallest differences, ties to the lower place.
+    """Marks the `half` smallest differences as left, ties to the lower position.
 
-    change[i] becomes 1 where a row came to the left, -1 where one went right, else 0. Gives how many changed
-    and the sum of the differences on the right.
+    change[i] becomes 1 if row i moved to the left, -1 if it moved to the right, else 0. Returns the number of rows
+    that moved and the sum of the differences on the right.
     """
     ranked[:] = difference
     bar = smallest(ranked, half - 1)

@@ -1,4 +1,4 @@
-"""Numba body of `clustering/label_walks.py`: the same random numbers, one label after the other."""
+"""Numba implementation of `clustering/label_walks.py`, with the same random numbers, label by label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megalabel.kernels.core._cpu.csr import tight
 from megalabel.kernels.core._cpu.streams import below, stream_number
 from megalabel.kernels.core.threads import parallel_for
 
-_PIECE = 1 << 9  # labels that a thread takes at a time
+_PIECE = 1 << 9  # labels that a thread processes at a time
 _LOW = np.uint64(0xFFFFFFFF)
 
 
@@ -26,7 +26,7 @@ class Graph(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """How long a walk is, how likely a hop begins at its label again, and how many labels are counted."""
+    """The length of a walk, the restart probability of a step, and the number of labels that are kept."""
 
     hops: int
     p_reset: float
@@ -36,7 +36,7 @@ class Rules(NamedTuple):
 def counts_of_walks(
     labels: sp.csr_matrix, texts: sp.csr_matrix, keys: np.ndarray, hops: int, p_reset: float, top: int
 ) -> sp.csr_matrix:
-    """Counts of where walks land, with `texts` the transpose of `labels` and one key a label."""
+    """Counts the labels that walks reach; `texts` is the transpose of `labels`, and there is one key per label."""
     n = labels.shape[1]
     room = min(top + 1, hops + 1, n)
     indptr = np.arange(n + 1, dtype=np.int64) * room
@@ -59,14 +59,14 @@ def counts_of_walks(
 
 @helper
 def _drawn(indptr, indices, row, bits):
-    """One of the row's indices, by 32 random bits."""
+    """A random one of the row's indices, chosen by 32 random bits."""
     start = indptr[row]
     return indices[start + below(bits, indptr[row + 1] - start)]
 
 
 @compiled
 def walk(graph, keys, first, last, rules, landed, touched, indptr, columns, values, counts):
-    """Rows first … last − 1 of the counts; landed holds zeros before and after."""
+    """Computes rows first … last − 1 of the counts; landed contains zeros before and after."""
     text_indptr, text_labels, label_indptr, label_texts = graph
     hops, p_reset, top = rules
     for label in range(first, last):
@@ -107,7 +107,7 @@ def walk(graph, keys, first, last, rules, landed, touched, indptr, columns, valu
 
 @helper
 def _most_frequent(touched, landed, top):
-    """The `top` labels of the largest counts come first in `touched`, ties to the lower label; gives how many."""
+    """Moves the `top` most frequent labels to the front of `touched`, ties to the lower id; returns how many."""
     kept = 0
     for i in range(len(touched)):
         label, count = touched[i], landed[touched[i]]
@@ -119,7 +119,8 @@ def _most_frequent(touched, landed, top):
             place -= 1
         if place >= top:
             continue
-        # What falls out of the first `top` goes to the free place: no label may be lost, their counts are reset.
+        # A label that leaves the first `top` moves to the free position: all labels are needed to reset their
+        # counts.
         end = min(kept, top - 1)
         touched[i] = touched[end]
         for j in range(end, place, -1):
@@ -131,7 +132,7 @@ def _most_frequent(touched, landed, top):
 
 @helper
 def _sort_pairs(columns, values):
-    """Sorts both by column: there are few."""
+    """Insertion sort of both arrays by column, as they are short."""
     for i in range(1, len(columns)):
         column, value = columns[i], values[i]
         j = i

@@ -1,4 +1,4 @@
-"""Splits a small node down to its leaves in one thread, in copies that follow the order of the halves."""
+"""Splits a small node down to its leaves in one thread, with copies of its rows in the order of the halves."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _NONE = np.uint32(0xFFFFFFFF)
 
 @helper
 def _renumber(columns, values, start, end, number, names, total):
-    """Columns of the entries start … end − 1 in the order of their first use, and their sums; gives how many."""
+    """Numbers the columns of entries start … end − 1 by their first use, and sums them; returns their number."""
     width = np.uint32(0)
     for at in range(start, end):
         new = number[columns[at]]
@@ -29,7 +29,7 @@ def _renumber(columns, values, start, end, number, names, total):
 
 @helper
 def _deal(here, there, first, n, is_left):
-    """Copies n rows from `here` to the same range of `there`, the left half first, each in its order."""
+    """Copies n rows from `here` to the same range of `there`, the left half first, in order within each half."""
     indptr, columns, values, labels = here
     new_indptr, new_columns, new_values, new_labels = there
     place, entry = first, indptr[first]
@@ -49,7 +49,7 @@ def _deal(here, there, first, n, is_left):
 
 @helper
 def _room(n, entries):
-    """A copy's arrays: indptr, columns, values, labels."""
+    """Allocates the arrays of a copy: indptr, columns, values, labels."""
     return (
         np.zeros(n + 1, dtype=np.int64),
         np.empty(entries, dtype=np.uint32),
@@ -60,10 +60,10 @@ def _room(n, entries):
 
 @helper
 def _rounds(rows, draw, tolerance, max_rounds, columns_scratch, rows_scratch):
-    """Halves one node's rows; is_left says which go where.
+    """Halves the rows of one node; the result is in is_left.
 
-    rows: indptr, columns and values. columns_scratch: total, left_sum and direction, a number for each column.
-    rows_scratch: difference, ranked, is_left and change, a number for each row.
+    rows: indptr, columns and values. columns_scratch: total, left_sum and direction, one number per column.
+    rows_scratch: difference, ranked, is_left and change, one number per row.
     """
     indptr, columns, values = rows
     total, left_sum, direction = columns_scratch
@@ -93,8 +93,8 @@ def _rounds(rows, draw, tolerance, max_rounds, columns_scratch, rows_scratch):
 def split_small(indptr, columns, values, order, path, depth, draws, tolerance, max_rounds, n_columns):
     """Halves the labels `order` `depth` times, in place, in one thread.
 
-    A node at even distance from the first lies in one copy, at odd distance in the other, always in the range
-    of its places: what is left to do on the right is not touched by what is done on the left.
+    Nodes at even depth are stored in one copy, those at odd depth in the other, always in the range of their
+    positions, so that splitting the left half does not overwrite the right half.
     """
     n = len(order)
     entries = 0

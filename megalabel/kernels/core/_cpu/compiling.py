@@ -1,4 +1,4 @@
-"""Ways to compile: what Python calls, cached on disk, and the helpers that compiled code calls."""
+"""Decorators that compile functions with numba: entry points, cached on disk, and helpers of compiled code."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ KERNELS = Path(__file__).parents[2]
 DIGEST = hashlib.sha256().digest_size
 
 helper = numba.njit(nogil=True)
-# A sum may be reordered, which makes it vector code: the same code for the same row, whichever thread runs it.
-# NaN and infinities keep their meaning.
+# Sums may be reordered, so that they are vectorized; results do not depend on which thread runs the code.
+# NaN and infinities are preserved.
 _SUMS = {"reassoc", "contract", "nsz"}
 summing = numba.njit(nogil=True, fastmath=_SUMS)
 vectorized = numba.njit(nogil=True, error_model="numpy", fastmath={*_SUMS, "arcp"})
-# A formula for single numbers, which becomes part of the vector code of the loop that calls it.
+# A formula for scalars, which is inlined and vectorized with the loop that calls it.
 scalar = numba.njit(inline="always", error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
@@ -32,14 +32,16 @@ def _sources() -> str:
 
 
 def compiled(function: Callable[..., None]) -> Callable[..., None]:
-    """`function`, compiled on its first call and cached on disk where a place for that can be written.
+    """Compiles a function on its first call, and caches it on disk if a cache folder is writable.
 
-    numba's disk cache compares the file of the function alone, and would go on with old helpers after a change in
-    another file; so a hash of the compiled sources of all families becomes part of what it compares. It also
-    trusts its files: one that a power cut left empty would end every later command, and one with a wrong byte is
-    machine code. So each file begins with the hash of the rest, and what does not fit is compiled again. Both
-    take private attributes of numba's, since it offers no other way: with a numba that lacks them, nothing is
-    cached on disk, and a numba that has them but no longer uses them fails `tests/kernels/core/test_compiling.py`.
+    numba's disk cache checks the source file of the function only, and would use outdated helpers after a change
+    in another file; a hash of the compiled sources of all families is therefore added to its stamp. It also trusts
+    its
+    files: a file truncated by a power failure would make every later command fail, and a wrong byte would be
+    executed as machine code. Each file therefore begins with a hash of its content, and a file that does not match
+    is compiled again. Both need private attributes of numba, which has no public interface for this. With a numba
+    that lacks them, nothing is cached on disk; a numba that has them but no longer uses them fails
+    `tests/kernels/core/test_compiling.py`.
     """
     try:
         fast: Any = numba.njit(cache=True, nogil=True)(function)
@@ -58,7 +60,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     def call(*arguments: Any) -> None:
         try:
             fast(*arguments)
-        except OSError:  # the cache could not be saved (a full disk); the code is in memory by now
+        except OSError:  # the cache could not be saved (a full disk), but the code is compiled
             fast(*arguments)
 
     return call
@@ -66,7 +68,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
 
 @functools.cache
 def _checked_file() -> type[Any]:
-    """numba's class of a function's cache files, with a hash before the content of each."""
+    """numba's class for the cache files of a function, extended by a hash before the content of each file."""
     from numba.core.caching import IndexDataCacheFile
 
     class CheckedFile(IndexDataCacheFile):  # type: ignore[misc]
@@ -87,13 +89,13 @@ def _checked_file() -> type[Any]:
             self._write(self._data_path(name), data)
 
         def _read(self, path: str) -> Any:
-            """OSError, which numba takes for a file that is not there, for whatever is wrong with it."""
+            """Reads a file; raises OSError, which numba treats as a missing file, if anything is wrong with it."""
             content = Path(path).read_bytes()
             if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
                 raise OSError(errno.EIO, "the file is damaged", path)
             try:
                 return pickle.loads(content[DIGEST:])
-            except Exception as error:  # whatever unpickling may raise, where types of another version are named
+            except Exception as error:  # unpickling may raise anything, such as for types of another version
                 raise OSError(errno.EIO, "the file cannot be read", path) from error
 
         def _write(self, path: str, value: Any) -> None:

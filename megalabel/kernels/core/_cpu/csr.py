@@ -1,4 +1,4 @@
-"""Sparse rows (CSR) that compiled code has filled with fewer entries than there was room for."""
+"""CSR matrices that compiled code has filled with fewer entries than allocated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megalabel.kernels.core._cpu.compiling import compiled
 def tight(
     indptr: np.ndarray, columns: np.ndarray, values: np.ndarray, counts: np.ndarray, shape: tuple[int, int]
 ) -> sp.csr_matrix:
-    """A CSR matrix of the first counts[r] entries of each row's room, made in the same memory."""
+    """A CSR matrix of the first counts[r] entries of each row, compacted in place."""
     close_gaps(indptr, columns, values, counts)
     np.cumsum(counts, out=indptr[1:])
     columns.resize(indptr[-1], refcheck=False)
@@ -21,7 +21,7 @@ def tight(
 
 @compiled
 def close_gaps(indptr, columns, values, counts):
-    """Moves each row's first counts[r] entries to the end of the row before it."""
+    """Moves the first counts[r] entries of each row directly behind those of the previous row."""
     place = 0
     for row in range(len(counts)):
         start = indptr[row]

@@ -1,4 +1,4 @@
-"""What beams share: heaps of the best so far with the worst on top, sorted ids, and the logarithm of a sigmoid."""
+"""Functions for beam search: heaps of the best entries with the worst at the root, sorted ids, and log sigmoid."""
 
 import math
 
@@ -10,7 +10,7 @@ from megalabel.kernels.core._cpu.search import lower_bound
 
 @helper
 def log_sigmoid(z):
-    """In float64; never above min(z, 0), which the bounds of beams rely on."""
+    """log σ(z) in float64; at most min(z, 0), on which the bounds of the beam searches rely."""
     wide = np.float64(z)
     if wide >= 0:
         return -math.log1p(math.exp(-wide))
@@ -19,13 +19,13 @@ def log_sigmoid(z):
 
 @helper
 def before(key, row, other_key, other_row):
-    """Whether the first pair ranks before the other: the larger key, of equal ones the lower row."""
+    """Whether the first pair ranks before the second: the larger key, or the lower row for equal keys."""
     return key > other_key or (key == other_key and row < other_row)
 
 
 @helper
 def sink(keys, rows, size, key, row):
-    """Puts (key, row) at the root of a heap whose root is the last in rank, and restores it."""
+    """Replaces the root of a heap, whose root is the last in rank, by (key, row), and restores the heap."""
     place = 0
     while True:
         child = 2 * place + 1
@@ -42,7 +42,7 @@ def sink(keys, rows, size, key, row):
 
 @helper
 def offer(keys, rows, size, room, key, row):
-    """Enters (key, row) if it is among the `room` first so far; gives the heap's new size."""
+    """Inserts (key, row) if it is among the `room` best so far; returns the new size of the heap."""
     if size == room:
         if before(key, row, keys[0], rows[0]):
             sink(keys, rows, size, key, row)
@@ -60,6 +60,6 @@ def offer(keys, rows, size, room, key, row):
 
 @helper
 def holds(rising, label):
-    """Whether the label is among rising ones, by binary search."""
+    """Whether a sorted array contains the label, by binary search."""
     at = lower_bound(rising, 0, len(rising), label)
     return at < len(rising) and rising[at] == label

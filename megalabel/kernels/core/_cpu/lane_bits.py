@@ -1,4 +1,4 @@
-"""Comparisons of lanes as bits of a number, and the places of those bits."""
+"""Comparisons of lanes as the bits of an integer, and the positions of these bits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _WORD = ir.IntType(64)
 
 @intrinsic
 def bits_at_least(typing, a, b):
-    """Bit i is set where lane i of |a| is not below that of b; NaN counts as not below."""
+    """An integer whose bit i is set if lane i of |a| is not below that of b; NaN counts as not below."""
 
     def code(context, builder, sig, values):
         zero = ir.Constant(a.vector, None)
@@ -25,7 +25,7 @@ def bits_at_least(typing, a, b):
 
 @intrinsic
 def lowest_bit(typing, bits):
-    """The place of the lowest bit that is set; of 0, anything."""
+    """The position of the lowest bit that is set; undefined for 0."""
 
     def code(context, builder, sig, values):
         return builder.cttz(values[0], ir.Constant(ir.IntType(1), 1))

@@ -1,8 +1,8 @@
-"""Several float32 numbers side by side in registers, for numba loops that the compiler would not vectorize well.
+"""Vectors of float32 numbers in registers, for numba loops that the compiler does not vectorize well.
 
-`zeros(n)` makes n of them, `load` and `store` move them, + − · ÷ work on each. LLVM cuts them into the registers
-that the processor has: 64 lanes are four of AVX-512 and sixteen of NEON. Products and sums may be fused; sums are
-never reordered but in `total` and `four_totals`, whose order is fixed too.
+`zeros(n)` creates a vector of n lanes, `load` and `store` move it, and + − · ÷ are elementwise. LLVM splits a
+vector into the registers of the processor: 64 lanes are four registers of AVX-512 and sixteen of NEON. Products
+and sums may be fused; sums are not reordered except in `total` and `four_totals`, whose order is fixed as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _FUSED = ("contract", "nsz")
 
 
 class Lanes(types.Type):
-    """The type of `width` numbers, as numba knows it."""
+    """The numba type of a vector of `width` numbers."""
 
     def __init__(self, width: int) -> None:
         super().__init__(name=f"Lanes({width})")
@@ -30,12 +30,12 @@ class Lanes(types.Type):
 
     @property
     def vector(self) -> ir.VectorType:
-        """The same as LLVM knows it."""
+        """The LLVM type of the vector."""
         return ir.VectorType(_FLOAT, self.width)
 
     @property
     def bits(self) -> ir.VectorType:
-        """Their bits as int32."""
+        """The LLVM type of its bits, as int32."""
         return ir.VectorType(ir.IntType(32), self.width)
 
 
@@ -47,14 +47,14 @@ class _Model(models.PrimitiveModel):
 
 @intrinsic(prefer_literal=True)
 def zeros(typing, width):
-    """zeros(n), n a constant."""
+    """A vector of n zeros; n must be a constant."""
     kind = Lanes(width.literal_value)
     return kind(width), lambda context, builder, sig, values: ir.Constant(kind.vector, None)
 
 
 @intrinsic
 def all_of(typing, number, like):
-    """As many times `number` as `like` has lanes."""
+    """A vector with `number` in every lane, as wide as `like`."""
 
     def code(context, builder, sig, values):
         number = context.cast(builder, values[0], sig.args[0], types.float32)
@@ -67,7 +67,7 @@ def all_of(typing, number, like):
 
 @intrinsic
 def load(typing, data, at, like):
-    """data[at], data[at + 1], … as many as `like` has lanes."""
+    """The vector data[at], data[at + 1], …, as wide as `like`."""
 
     def code(context, builder, sig, values):
         at = builder.bitcast(place(context, builder, sig, values), like.vector.as_pointer())
@@ -89,7 +89,7 @@ def store(typing, data, at, lanes):
 
 
 def _each(symbol: Callable[..., Any], emit: Callable[[ir.IRBuilder, Any, Any], Any]) -> None:
-    """Makes the operator `symbol` work on each lane."""
+    """Defines the operator `symbol` elementwise."""
 
     @intrinsic
     def work(typing, a, b):
@@ -110,7 +110,7 @@ _each(operator.truediv, lambda builder, a, b: builder.fdiv(a, b))
 
 @intrinsic
 def where_below(typing, a, b, then, otherwise):
-    """Lane by lane `then` where a < b, else `otherwise`; a NaN is not below anything."""
+    """Elementwise `then` if a < b, else `otherwise`; comparisons with NaN are false."""
 
     def code(context, builder, sig, values):
         return builder.select(builder.fcmp_ordered("<", values[0], values[1]), values[2], values[3])
@@ -120,7 +120,7 @@ def where_below(typing, a, b, then, otherwise):
 
 @intrinsic
 def all_zero(typing, a):
-    """Whether every lane is 0; NaN is not."""
+    """Whether every lane is 0; false for NaN."""
 
     def code(context, builder, sig, values):
         unequal = builder.fcmp_unordered("!=", values[0], ir.Constant(a.vector, None))
@@ -132,7 +132,7 @@ def all_zero(typing, a):
 
 @intrinsic
 def total(typing, a):
-    """The sum of the lanes, in the order that suits the processor."""
+    """The sum of the lanes, in an order chosen for the processor."""
 
     def code(context, builder, sig, values):
         kind = ir.FunctionType(_FLOAT, [_FLOAT, a.vector])
@@ -145,7 +145,7 @@ def total(typing, a):
 
 @intrinsic
 def four_totals(typing, a, b, c, d):
-    """Four lanes: the sums of a, b, c and d, which have 16 or more; half the work of four `total`s."""
+    """A vector of the sums of a, b, c and d, which have 16 or more lanes; half the work of four `total`s."""
 
     def code(context, builder, sig, values):
         parts = [_folded(builder, value, a.width, 16) for value in values]
@@ -159,7 +159,7 @@ def four_totals(typing, a, b, c, d):
 
 
 def _folded(builder, value, width, least):
-    """Halves added up until `least` lanes are left."""
+    """Adds the two halves of a vector until `least` lanes are left."""
     while width > least:
         width //= 2
         halves = (_picked(builder, value, value, range(i, i + width)) for i in (0, width))
@@ -168,7 +168,7 @@ def _folded(builder, value, width, least):
 
 
 def _crossed(builder, x, y, step):
-    """Sums of neighbors `step` apart: of x where the lane's number lacks the bit `step`, else of y."""
+    """Sums of lanes that are `step` apart: of x if the lane's index lacks the bit `step`, else of y."""
     here = [i if not i & step else 16 + i for i in range(16)]
     there = [i ^ step if not i & step else 16 + (i ^ step) for i in range(16)]
     return builder.fadd(_picked(builder, x, y, here), _picked(builder, x, y, there))

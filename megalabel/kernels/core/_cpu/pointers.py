@@ -1,8 +1,8 @@
-"""Pointers into arrays, and ways to compile what takes them, for inner functions of numba code.
+"""Pointers into arrays, and decorators for inner functions of numba code that take them.
 
-`pointer(array)` is where a contiguous array begins. It reads and writes single numbers by [], `lanes.py` several,
-and nobody looks whether a place lies inside. Inner functions take pointers, since numba counts the references of
-every array that it hands on, which costs more than a label.
+`pointer(array)` is the address of a contiguous array. Indexing by [] reads and writes single numbers, `lanes.py`
+vectors; there are no bounds checks. Inner functions take pointers because numba counts references to every array
+that is passed on, which takes longer than the computation for a label.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numba
 from numba.core import types
 from numba.extending import intrinsic, models, overload, register_model
 
-# Called by compiled code alone: doors for Python would take as long to compile as the function. What is inlined is
-# compiled by itself first; the merged is not, which suits long functions that are called once or twice.
+# For functions that only compiled code calls: wrappers for Python would take as long to compile as the function
+# itself. An inlined function is first compiled by itself; a merged one is not, which suits long functions with one
+# or two calls.
 _inner = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 called = numba.njit(**_inner)
 inlined = numba.njit(forceinline=True, **_inner)
@@ -23,7 +24,7 @@ merged = numba.njit(inline="always", **_inner)
 
 
 class Pointer(types.Type):
-    """The type of a pointer to numbers, as numba knows it."""
+    """The numba type of a pointer to numbers."""
 
     def __init__(self, dtype: types.Type) -> None:
         super().__init__(name=f"Pointer({dtype})")
@@ -38,7 +39,7 @@ class _PointerModel(models.PrimitiveModel):
 
 @intrinsic
 def pointer(typing, array):
-    """Where a contiguous array begins; the array must be kept alive beside it."""
+    """The address of a contiguous array, which the caller must keep alive."""
 
     def code(context, builder, sig, values):
         return context.make_array(array)(context, builder, values[0]).data

@@ -1,4 +1,4 @@
-"""How the rows that blocks touch are cut into parts of about the same work."""
+"""Divides the rows of blocks into parts of about equal work."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from megalabel.kernels.core.block_order import BlocksByRow
 
 
 def cut_rows(blocks: BlocksByRow, own_cost: int, parts: int) -> tuple[np.ndarray, np.ndarray]:
-    """Counts the groups' rows 0, 1, … one group after the other, and cuts that count into parts.
+    """Numbers the rows of all groups consecutively, and divides this range into parts.
 
-    A cut may lie inside a group, since the coarsest level is one group of all its rows.
+    A part may end inside a group, since the coarsest level is a single group of all its rows.
 
     Args:
         blocks: G groups.
-        own_cost: what a row costs by itself, one member of its group costing 1.
-        parts: how many.
+        own_cost: the fixed cost of a row, in units of the cost of one member of its group.
+        parts: the number of parts.
 
     Returns:
-        before: (G + 1,) int64, how many rows lie before each group.
-        cuts: (parts + 1,) int64, rising; part p is the rows counted cuts[p] to cuts[p + 1] - 1.
+        before: (G + 1,) int64, the number of rows before each group.
+        cuts: (parts + 1,) int64, ascending; part p consists of rows cuts[p] to cuts[p + 1] - 1.
     """
     lengths = (blocks.ends - blocks.starts).numpy()
     cost = own_cost + blocks.offsets.diff().numpy()

@@ -1,13 +1,13 @@
-"""Binary search in rising numbers, for compiled code."""
+"""Binary search in sorted arrays, for compiled code."""
 
 from megalabel.kernels.core._cpu.pointers import inlined
 
 
 @inlined
 def lower_bound(rising, first, last, value):
-    """The first place from `first` up to `last` whose number is not below `value`; `last` where there is none.
+    """The first position from `first` to `last` - 1 whose number is not below `value`, or `last` if there is none.
 
-    rising: an array or a pointer, whose numbers rise from `first` to `last` - 1.
+    rising: an array or a pointer, sorted from `first` to `last` - 1.
     """
     while first < last:
         middle = (first + last) >> 1

@@ -1,7 +1,7 @@
-"""Keeps the k best labels of each text while chunks of scores pass by, skipping blocks that cannot enter.
+"""Updates the k best labels of each text with chunks of scores, skipping blocks without a better score.
 
-A score enters where it is above the k-th best so far, or equals it and its label is lower: so labels may come
-in any order, and any way of cutting them into chunks gives the same answer. NaN and -inf never enter.
+A score enters if it is above the k-th best so far, or equal to it with a lower label. Labels may therefore come in
+any order, and the result does not depend on the division into chunks. NaN and -inf never enter.
 """
 
 import numba
@@ -9,12 +9,12 @@ import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper
 
-_BLOCK = 64  # one vectorized comparison decides about this many scores
+_BLOCK = 64  # number of scores that one vectorized comparison checks
 
 
 @numba.njit(inline="always")
 def _enter(score: float, label: int, best: np.ndarray, labels: np.ndarray) -> None:
-    """One score into best and labels (k,), falling, equal scores by rising label."""
+    """Inserts a score into best and labels (k,), sorted by descending score, equal scores by ascending label."""
     place = len(best) - 1
     while place > 0 and (best[place - 1] < score or (best[place - 1] == score and labels[place - 1] > label)):
         best[place] = best[place - 1]
@@ -26,14 +26,14 @@ def _enter(score: float, label: int, best: np.ndarray, labels: np.ndarray) -> No
 
 @compiled
 def merge_rows(z: np.ndarray, column_labels: np.ndarray, best: np.ndarray, labels: np.ndarray) -> None:
-    """Scores z (B, n) float32 of labels column_labels (n,) int64 enter best and labels (B, k), in place."""
+    """Merges scores z (B, n) float32 of labels column_labels (n,) int64 into best and labels (B, k), in place."""
     n = z.shape[1]
     k = best.shape[1]
     for b in range(z.shape[0]):
         row = z[b]
         bar = best[b, k - 1]
         for start in range(0, n, _BLOCK):
-            block = row[start : start + _BLOCK]  # a slice of its own: only so is the comparison vectorized
+            block = row[start : start + _BLOCK]  # the comparison is vectorized only on a separate slice
             near = np.int32(0)
             for i in range(len(block)):
                 near |= np.int32(block[i] >= bar)
@@ -47,7 +47,7 @@ def merge_rows(z: np.ndarray, column_labels: np.ndarray, best: np.ndarray, label
 
 @compiled
 def merge_columns(z: np.ndarray, column_labels: np.ndarray, best: np.ndarray, labels: np.ndarray) -> None:
-    """The same for z (n, B), a label's scores together: what is vectorized are the texts."""
+    """The same for z (n, B), one row per label; vectorized over the texts."""
     k = best.shape[1]
     bars = best[:, k - 1].copy()
     for i in range(z.shape[0]):
@@ -67,7 +67,7 @@ def merge_columns(z: np.ndarray, column_labels: np.ndarray, best: np.ndarray, la
 
 @helper
 def smallest(values, rank):
-    """The value that would stand at `rank` if `values` were sorted; reorders them (Hoare's quickselect)."""
+    """The value at position `rank` of the sorted values; reorders `values` (Hoare's quickselect)."""
     low, high = 0, len(values) - 1
     while low < high:
         a, b, c = values[low], values[(low + high) >> 1], values[high]

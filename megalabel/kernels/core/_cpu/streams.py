@@ -1,4 +1,4 @@
-"""The random numbers of `clustering/label_walks.py` for compiled code: the same bits from the same keys."""
+"""The random numbers of `core/random.py` for compiled code: the same bits for the same keys."""
 
 import numpy as np
 
@@ -18,17 +18,17 @@ def _mix(bits):
 
 @helper
 def stream_key(seed, number):
-    """`label_walks.stream_keys` of one number."""
+    """`random.stream_keys` of one number."""
     return _mix(_mix(seed + _STEP) ^ _mix(np.uint64(number) + _STEP))
 
 
 @helper
 def stream_number(key, number):
-    """`label_walks.stream_numbers` of one key."""
+    """`random.stream_numbers` of one key."""
     return _mix(key + np.uint64(number + 1) * _STEP)
 
 
 @helper
 def below(bits, n):
-    """`label_walks.below`: from 0 to n − 1, by 32 random bits."""
+    """`random.below`: from 0 to n − 1, by 32 random bits."""
     return np.int64((bits * np.uint64(n)) >> _HALF)

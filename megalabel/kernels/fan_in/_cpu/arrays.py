@@ -1,6 +1,6 @@
-"""What compiled code of `_cpu/fixed_fan_in.py` takes: named tuples of arrays, turned into pointers at its door.
+"""Arguments of the compiled code of `_cpu/fixed_fan_in.py`: named tuples of arrays, used as pointers inside.
 
-The arrays must outlive the pass: pointers keep nothing alive.
+The arrays must outlive the pass, since a pointer holds no reference to its array.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ WIDE, NARROW = 64, 16  # texts in a block
 
 
 class Texts(NamedTuple):
-    """x (D, B) as blocks of texts one after the other, flat; the gradient by it likewise; how many there are."""
+    """x (D, B), stored as consecutive blocks of texts in a flat array, and its gradient in the same layout."""
 
     x: Any
-    dx: Any  # empty if it is not wanted
+    dx: Any  # empty if it is not requested
     dim: int
-    wide: int
-    narrow: int  # 0 or 1
+    wide: int  # the number of blocks of WIDE texts
+    narrow: int  # the number of blocks of NARROW texts, 0 or 1
     n_texts: int
 
 
 class Layer(NamedTuple):
-    """The layer: weight (L · F,), bias (L,), inputs (M · F,), F and G."""
+    """The layer: weight (L · F,), bias (L,), inputs (M · F,), F = fan_in and G = group."""
 
     weight: Any
     bias: Any
@@ -39,7 +39,7 @@ class Layer(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The loss's number and the positives' places, or slopes (L · B,) for a loss of −1."""
+    """The loss by its number and the places of the positives; or loss = −1 and the slopes ∂loss/∂z (L · B,)."""
 
     loss: int
     places: Any
@@ -48,21 +48,21 @@ class Targets(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """Memory to work in: of a chunk, of a label and of a group."""
+    """Scratch memory for a chunk, a label and a group."""
 
-    g: Any  # (chunk · F,) float32, the weights' gradients
-    of_bias: Any  # (chunk,) float32, the biases'
-    touched: Any  # (chunk,) bool, who has any
-    cuts: Any  # (chunk + 1,) intp, where each label's positives begin
+    g: Any  # (chunk · F,) float32, the gradients of the weights
+    of_bias: Any  # (chunk,) float32, the gradients of the biases
+    touched: Any  # (chunk,) bool, the labels with a gradient
+    cuts: Any  # (chunk + 1,) intp, where the positives of each label begin
     rows: Any  # (F,) intp, where each input of a label begins in a block
     buffer: Any  # (WIDE,) float32
     sums: Any  # (4 · F,) float32
-    near: Any  # (F · WIDE,) float32, a group's inputs
-    dnear: Any  # (F · WIDE,) float32, the gradient by them
+    near: Any  # (F · WIDE,) float32, the gathered inputs of a group
+    dnear: Any  # (F · WIDE,) float32, the gradient with respect to them
 
 
 def texts_of(xt: Tensor) -> Texts:
-    """xt (D, B) in blocks; where that is one whole block, it is not copied."""
+    """xt (D, B) in blocks; not copied if it is exactly one wide block."""
     dim, n = xt.shape
     narrow = int(0 < n % WIDE <= NARROW)
     wide = -(-n // WIDE) - narrow
@@ -78,21 +78,21 @@ def texts_of(xt: Tensor) -> Texts:
 
 
 def views(flat: Tensor, texts: Texts) -> list[tuple[int, Tensor]]:
-    """First text and (D, texts) of each block of a flat tensor."""
+    """The first text and a view (D, texts) of each block of a flat tensor."""
     cut = texts.dim * WIDE * texts.wide
     parts = [*flat[:cut].view(texts.wide, texts.dim, WIDE), *flat[cut:].view(texts.narrow, texts.dim, NARROW)]
     return [(WIDE * i, block) for i, block in enumerate(parts)]
 
 
 def layer_of(layer: FanIn) -> Layer:
-    """A layer as compiled code takes it; one without bias has zeros."""
+    """A layer as an argument of compiled code; a missing bias is replaced by zeros."""
     n_labels, fan_in = layer.weight.shape
     bias = layer.weight.new_zeros(n_labels) if layer.bias is None else layer.bias
     return Layer(layer.weight.view(-1).numpy(), bias.numpy(), layer.inputs.view(-1).numpy(), fan_in, layer.group)
 
 
 def scratch_for(layer: FanIn, chunk: int) -> Scratch:
-    """Of torch, whose memory begins at a cache line: a row that straddles two costs twice."""
+    """Allocates scratch memory, with torch: it aligns to cache lines, and unaligned rows take twice as long."""
     fan_in, near = layer.weight.shape[1], layer.weight.shape[1] * WIDE if layer.group > 1 else 0
     numbers = [torch.empty(n).numpy() for n in (chunk * fan_in, chunk, WIDE, 4 * fan_in, near, near)]
     touched, cuts = np.empty(chunk, np.bool_), np.empty(chunk + 1, np.intp)
@@ -101,19 +101,19 @@ def scratch_for(layer: FanIn, chunk: int) -> Scratch:
 
 @inlined
 def texts_at(t):
-    """The same with pointers."""
+    """`Texts` with pointers in place of arrays."""
     return Texts(pointer(t.x), pointer(t.dx), t.dim, t.wide, t.narrow, t.n_texts)
 
 
 @inlined
 def layer_at(t):
-    """The same with pointers."""
+    """`Layer` with pointers in place of arrays."""
     return Layer(pointer(t.weight), pointer(t.bias), pointer(t.inputs), t.fan_in, t.group)
 
 
 @inlined
 def scratch_at(t):
-    """The same with pointers."""
+    """`Scratch` with pointers in place of arrays."""
     return Scratch(
         pointer(t.g),
         pointer(t.of_bias),
@@ -129,5 +129,5 @@ def scratch_at(t):
 
 @inlined
 def targets_at(t):
-    """The same with pointers."""
+    """`Targets` with pointers in place of arrays."""
     return Targets(t.loss, pointer(t.places), t.n_places, pointer(t.slopes))

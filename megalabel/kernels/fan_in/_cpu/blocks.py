@@ -1,7 +1,7 @@
-"""What one label, or four that share their inputs, do with one block of texts: scores, slopes, and the way back.
+"""Forward and backward computations of one label, or of four that share their inputs, on one block of texts.
 
-A block is 16 or 64 texts side by side. Its inputs are rows of a flat array that begin at `rows` (F,), so that an
-input of all its texts is one load. Rows may repeat: each is read and written in turn.
+A block holds 16 or 64 texts. Its inputs are rows of a flat array that begin at the positions `rows` (F,), so that
+one input of all texts is a single load. Rows may repeat: each occurrence is read and written separately, in order.
 """
 
 from megalabel.kernels.core._cpu.lanes import all_of, four_totals, load, power_of_two, store, total, where_below
@@ -32,7 +32,7 @@ def back(x, dx, rows, fan_in, weight, at, dz, g, to, wants_x, wants_w):
 
 @inlined
 def score_four(x, rows, fan_in, weight, at, bias, like):
-    """`score` of four labels, whose weights follow each other, sharing what is loaded of x."""
+    """`score` of four labels with consecutive weights; each row of x is loaded once for all four."""
     a, b, c, d = all_of(bias[0], like), all_of(bias[1], like), all_of(bias[2], like), all_of(bias[3], like)
     for j in range(fan_in):
         row = load(x, rows[j], like)
@@ -45,7 +45,7 @@ def score_four(x, rows, fan_in, weight, at, bias, like):
 
 @inlined
 def back_four(x, dx, rows, fan_in, weight, at, slopes, g, to, sums, wants):
-    """`back` of four labels with their slopes; sums: memory for 4 · F numbers; wants: of dx and of g."""
+    """`back` of four labels with their dz in `slopes`; sums: scratch (4 · F,); wants: are dx, g needed."""
     a, b, c, d = slopes
     wants_x, wants_w = wants[0], wants[1]
     for j in range(fan_in):
@@ -65,22 +65,22 @@ def back_four(x, dx, rows, fan_in, weight, at, slopes, g, to, sums, wants):
 
 @inlined
 def slope(z, loss):
-    """∂ℓ/∂z of texts that do not have the label."""
+    """∂ℓ/∂z for targets of 0."""
     one, zero = all_of(1.0, z), all_of(0.0, z)
     if loss == SQUARED_HINGE:
         wrong = z + one
         return where_below(wrong, zero, zero, wrong + wrong)
-    low = all_of(-80.0, z)  # e⁻⁸⁰ and less counts as 0: products with it would be denormal, and slow
+    low = all_of(-80.0, z)  # e⁻⁸⁰ and less is set to 0: products with it would be denormal and therefore slow
     e = exponential(zero - where_below(z, low, low, z))
     return where_below(z, low, zero, one / (one + e))
 
 
 @inlined
 def exponential(z):
-    """eᶻ to an ulp or two, for z up to 88; from −80 on, below as for −80; NaN for NaN."""
+    """eᶻ with an error of one or two ulp for −80 ≤ z ≤ 88; e⁻⁸⁰ for z < −80, NaN for NaN."""
     low, round_up = all_of(-80.0, z), all_of(12582912.0, z)
     z = where_below(z, low, low, z)
-    n = z * all_of(1.4426950408889634, z) + round_up  # adding 1.5 · 2²³ leaves no place for a fraction
+    n = z * all_of(1.4426950408889634, z) + round_up  # adding 1.5 · 2²³ rounds to an integer
     k = n - round_up
     r = z - k * all_of(0.693359375, z) - k * all_of(-2.12194440e-4, z)
     p = all_of(1 / 5040, z)

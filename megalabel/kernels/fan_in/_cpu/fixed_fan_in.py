@@ -1,10 +1,10 @@
-"""Numba bodies of `fan_in/fixed_fan_in.py`: inputs are read, used and written while they are in the caches.
+"""Numba implementation of `fan_in/fixed_fan_in.py`, which computes on one block of texts at a time in the caches.
 
-They take checked tensors only: an input out of range here would read foreign memory. Texts lie side by side in
-blocks of 64, the last in one of 16 if that is enough, so that an input of a block is one row of it. Each of
-torch's threads owns a range of labels and a sum of the embedding's gradient; a chunk of its labels goes through
-all blocks before its weights move. A group's inputs are gathered once for each block, and four of its labels share
-what is loaded.
+Only checked tensors may be passed: an input index out of range would read memory outside of x. Texts are stored in
+blocks of 64, the last in a block of 16 if that suffices, so that an input of a block is one row of it. Each of
+torch's threads has a range of labels and its own sum of the embedding's gradient; a chunk of its labels is
+computed on all blocks before its weights are updated. The inputs of a group are gathered once per block, and four
+of its labels are computed per load.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels
 from megalabel.kernels.fan_in._cpu.spending import Spending, compiled_rule, give, spend_by
 from megalabel.kernels.fan_in.layer import FanIn
 
-_CHUNK = 1 << 12  # connections a chunk: weights and gradients in the first-level cache
-_CHUNK_OF_BLOCKS = 1 << 14  # and in the second-level cache, where several blocks of texts go over them
+_CHUNK = 1 << 12  # connections per chunk: weights and gradients fit into the L1 cache
+_CHUNK_OF_BLOCKS = 1 << 14  # the same for several blocks of texts: they fit into the L2 cache
 
 
 def scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
@@ -47,7 +47,7 @@ growth = partial(fan_in_plain.growth, scores=scores)
 
 
 def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Request) -> Gradients:
-    """The loss's gradients by embedding, weight and bias, those that are requested."""
+    """The gradients of the loss with respect to embedding, weight and bias, as far as they are requested."""
     if not compiled_rule(request.rule):
         return fan_in_plain.gradients(xt, layer, loss, places, request, scores)
     targets = Targets(LOSSES.index(loss), places.numpy(), len(places), np.empty(0, np.float32))
@@ -55,7 +55,7 @@ def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Requ
 
 
 def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
-    """The gradients by embedding, weight and bias that follow from those by the logits, dz (L, B)."""
+    """The gradients of embedding, weight and bias, given the gradient dz (L, B) of the logits."""
     targets = Targets(-1, np.empty(0, np.int64), 0, dz.view(-1).numpy())
     return _backward(xt, layer, targets, Request(wants))
 
@@ -70,10 +70,10 @@ def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> G
     else:
         spending = spend_by(rule, step, weight_scale, weight, bias)
     of_weights, of_biases = spending
-    asked = wants[0], of_weights is not None, of_biases is not None
-    # What is not asked for is never spent: numba needs a value of some type that it compiles anyway.
-    nothing = of_weights or of_biases or give(xt.new_empty(0), weight_scale)
-    spent = of_weights or nothing, of_biases or nothing
+    requested = wants[0], of_weights is not None, of_biases is not None
+    # A placeholder for what is not requested, of a type for which numba compiles the pass anyway; it is not used.
+    unused = of_weights or of_biases or give(xt.new_empty(0), weight_scale)
+    spent = of_weights or unused, of_biases or unused
     texts, own = texts_of(xt), layer_of(layer)
     several = texts.wide + texts.narrow > 1
     chunk = max(16, (_CHUNK_OF_BLOCKS if several else _CHUNK) // layer.weight.shape[1])
@@ -81,7 +81,8 @@ def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> G
     def of_range(labels: range) -> Tensor:
         dx = torch.zeros(len(texts.x) if wants[0] else 0)
         mine = texts._replace(dx=dx.numpy())
-        backward(labels.start, labels.stop, chunk, mine, own, targets, *spent, asked, scratch_for(layer, chunk))
+        scratch = scratch_for(layer, chunk)
+        backward(labels.start, labels.stop, chunk, mine, own, targets, *spent, requested, scratch)
         return dx
 
     first, *others = run_ranges(of_range, chunk_ranges(layer.n_labels, 1, thread_count(xt.device)))

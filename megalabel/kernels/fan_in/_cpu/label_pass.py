@@ -1,4 +1,4 @@
-"""One thread's pass over its labels for `_cpu/fixed_fan_in.py`: chunk by chunk, in a chunk block by block."""
+"""The pass of one thread over its labels for `_cpu/fixed_fan_in.py`: by chunks of labels, then blocks of texts."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from megalabel.kernels.fan_in._cpu.rules import pointers, skips_untouched, spend
 
 @compiled
 def score_labels(low, high, first, texts, layer, scratch, out):
-    """Logits of labels low … high − 1 into out (n · B,), which begins with those of label `first`."""
+    """Writes the logits of labels low … high − 1 to out (n · B,), which begins with those of label `first`."""
     texts, layer, scratch, out = texts_at(texts), layer_at(layer), scratch_at(scratch), pointer(out)
     for label in range(low, high):
         to = (label - first) * texts.n_texts
@@ -30,9 +30,9 @@ def score_labels(low, high, first, texts, layer, scratch, out):
 
 @compiled
 def backward(low, high, chunk, texts, layer, targets, of_weights, of_biases, wants, scratch):
-    """Labels low … high − 1 add to dx and spend their gradients, `chunk` of them at a time.
+    """Adds to dx and applies the gradients of labels low … high − 1, `chunk` labels at a time.
 
-    wants: of dx, of the weights' gradients and of the biases'.
+    wants: whether dx, the weights' gradients and the biases' gradients are requested.
     """
     texts, layer, targets, scratch = texts_at(texts), layer_at(layer), targets_at(targets), scratch_at(scratch)
     of_weights, of_biases, fan_in = pointers(of_weights), pointers(of_biases), layer.fan_in
@@ -54,7 +54,7 @@ def backward(low, high, chunk, texts, layer, targets, of_weights, of_biases, wan
 
 @inlined
 def _begin(scratch, start, n, fan_in, targets, first, n_texts):
-    """Clears a chunk's gradients and finds its labels' positives, from place `first` on; gives where they end."""
+    """Clears the gradients of a chunk and finds its positives, from place `first` on; returns where they end."""
     for i in range(n * fan_in):
         scratch.g[i] = 0
     scratch.cuts[0] = first
@@ -69,7 +69,7 @@ def _begin(scratch, start, n, fan_in, targets, first, n_texts):
 
 @called
 def _chunk(start, n, texts, layer, targets, scratch, wants):
-    """A chunk of labels and all blocks of texts; compiled once, whichever rule spends the gradients."""
+    """One chunk of labels on all blocks of texts; compiled once for all update rules."""
     for block in range(texts.wide):
         at = block * texts.dim * WIDE
         _block(zeros(WIDE), WIDE, at, block * WIDE, start, n, texts, layer, targets, scratch, wants)
@@ -80,7 +80,7 @@ def _chunk(start, n, texts, layer, targets, scratch, wants):
 
 @merged
 def _block(like, width, at, first, start, n, texts, layer, targets, scratch, wants):
-    """A chunk of labels and a block of texts first, first + 1, …, which begins in x at `at`."""
+    """One chunk of labels on the block of texts first, first + 1, …, which begins in x at `at`."""
     grouped, rows = layer.group > 1, scratch.rows
     x, dx = texts.x, texts.dx
     if grouped:
@@ -111,7 +111,7 @@ def _block(like, width, at, first, start, n, texts, layer, targets, scratch, wan
 
 @merged
 def _label(like, width, first, start, i, n_texts, x, dx, layer, targets, scratch, wants):
-    """One label and one block; whether any of its texts had a slope."""
+    """One label on one block; returns whether any text has a nonzero slope."""
     z = like
     if targets.loss >= 0:
         z = _score(x, layer, scratch, start + i, like)
@@ -128,7 +128,7 @@ def _label(like, width, first, start, i, n_texts, x, dx, layer, targets, scratch
 
 @merged
 def _four(like, width, first, start, i, n_texts, x, dx, layer, targets, scratch, wants):
-    """`_label` for four of a group."""
+    """`_label` for four labels of a group."""
     fan_in, label = layer.fan_in, start + i
     a, b, c, d = like, like, like, like
     if targets.loss >= 0:
@@ -168,7 +168,7 @@ def _slope(z, width, first, start, i, n_texts, targets, scratch):
             buffer[b] = targets.slopes[at + b]
         return _cut(buffer, here, width, z)
     low, high = scratch.cuts[i], scratch.cuts[i + 1]
-    if low < high:  # with their logits turned round, positives are as wrong as all others
+    if low < high:  # ℓ(z, 1) = ℓ(−z, 0) for both losses: negate the logits and the slopes of positives
         z = _turned(z, width, targets.places, low, high, at, buffer)
     z = slope(z, targets.loss)
     if low < high:
@@ -198,14 +198,14 @@ def _turned(z, width, places, low, high, at, buffer):
 
 @inlined
 def _place(layer, scratch, number, at, width):
-    """Where the inputs of group `number` begin in a block that begins at `at`."""
+    """Computes where the inputs of group `number` begin in a block that begins at `at`."""
     for j in range(layer.fan_in):
         scratch.rows[j] = at + np.intp(layer.inputs[number * layer.fan_in + j]) * width
 
 
 @inlined
 def _put(z, width, out, to, first, n_texts, buffer):
-    """z of texts first, first + 1, … into the n_texts numbers from `to` on."""
+    """Writes z of texts first, first + 1, … to a row of n_texts numbers that begins at `to`."""
     if first + width <= n_texts:
         store(out, to + first, z)
         return

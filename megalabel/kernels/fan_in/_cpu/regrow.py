@@ -1,8 +1,9 @@
-"""Numba bodies of what draws at random in `connections.py`, `regrow.py` and `rewire.py`: a group at a time.
+"""Numba implementation of the random operations of `connections.py`, `regrow.py` and `rewire.py`.
 
-They take checked arrays only: an index out of range here would write foreign memory. Groups are dealt out to
-torch's threads; every number comes from its place, so that results do not depend on how many threads there are.
-Tries: `connections.TRIES`, an argument, since numba's disk cache would not see a global change.
+Only checked arrays may be passed: an index out of range would write outside of the arrays. Groups are distributed
+over torch's threads; each random number depends on its position alone, so that results do not depend on the number
+of threads. `tries` is `connections.TRIES`, passed as an argument because numba's disk cache would miss a change of
+the constant.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def deal(n_groups: int) -> list[range]:
 
 
 def first(inputs: np.ndarray, start: int, dim: int, distinct: bool, tries: int) -> None:
-    """`connections.first_inputs`, into inputs (M, F)."""
+    """`connections.first_inputs`, written to inputs (M, F)."""
     seed = np.uint64(start)
     run_ranges(lambda part: _first(part.start, part.stop, inputs, seed, dim, distinct, tries), deal(len(inputs)))
 
@@ -35,7 +36,7 @@ def regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct
 
 
 def candidates(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray, tries: int) -> None:
-    """`regrow.candidates`, into out (M, C) of zeros."""
+    """`regrow.candidates`, written to out (M, C), which must be zeros."""
     seed = np.uint64(start)
     run_ranges(
         lambda part: _candidates(part.start, part.stop, inputs, slots, seed, dim, out, tries), deal(len(inputs))
@@ -50,7 +51,7 @@ def regrow_by(inputs: np.ndarray, slots: np.ndarray, offered: np.ndarray, streng
 
 
 def scatter(weight: np.ndarray, slots: np.ndarray, group: int, start: int, bound: float) -> None:
-    """weight (L, F) becomes uniform between ±bound where slots (M, F) say so."""
+    """Sets weight (L, F) to uniform random values between ±bound where slots (M, F) is True."""
     seed = np.uint64(start)
     run_ranges(lambda part: _scatter(part.start, part.stop, weight, slots, group, seed, bound), deal(len(slots)))
 
@@ -63,7 +64,7 @@ def _number(key, slot, number, n, tries):
 
 @helper
 def _draw(key, slot, marks, mark, free, dim, tries):
-    """`connections.draw`: one of the `free` inputs whose mark is below `mark`."""
+    """`connections.draw`: a random one of the `free` inputs whose mark is below `mark`."""
     for number in range(tries):
         new = _number(key, slot, number, dim, tries)
         if marks[new] < mark:
@@ -174,7 +175,7 @@ def _has(row, fixed, value):
 
 @helper
 def _strongest(usable, strengths):
-    """The lowest place of the largest strength among the usable, or -1."""
+    """The lowest position of the largest strength among the usable ones, or -1."""
     best = -1
     for place in range(len(usable)):
         if usable[place] and (best < 0 or strengths[place] > strengths[best]):
@@ -184,7 +185,7 @@ def _strongest(usable, strengths):
 
 @helper
 def _lost(before, weak, row, fixed, own):
-    """An input for a slot that no candidate is left for: its own, or the first lost one that nobody took."""
+    """An input for a slot without a candidate: its own, or the first lost input that no slot has taken."""
     if _has(row, fixed, own):
         for slot in range(len(before)):
             if weak[slot] and not _has(row, fixed, before[slot]):

@@ -1,8 +1,8 @@
-"""Numba bodies of `rewire.py`, but for random numbers: strengths are made again in each pass, and none are kept.
+"""Numba implementation of `rewire.py` except for random numbers: each pass recomputes strengths, none are stored.
 
-A finite strength orders as its bits do (float32, sign 0), so the k-th smallest of any number of them comes from
-two histograms: of the upper 16 of 31 bits, then of the lower 15 within the bin that k falls into. Histograms
-are whole numbers: their sum is the same on any number of threads.
+Finite strengths (float32, sign 0) have the same order as their bits, so the k-th smallest is found with two
+histograms: of the upper 16 of 31 bits, then of the lower 15 bits within the bin that contains rank k. Histograms
+are integers, so that their sum does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _INFINITE = 0x7F800000  # the bits of inf; those of NaN are above
 
 
 def kth_smallest(weight: np.ndarray, group: int, k: int) -> float:
-    """The k-th smallest strength of the layer, k from 1; NaN or inf if that is not finite."""
+    """The k-th smallest strength of the layer, k counted from 1; may be inf or NaN if strengths are not finite."""
     upper = _counts(
         lambda part, out: _count_upper(part.start, part.stop, weight, group, out), weight, group, _UPPER
     )
@@ -58,7 +58,7 @@ def below_kth(weight: np.ndarray, group: int, k: int, out: np.ndarray) -> bool:
 
 
 def clear(weight: np.ndarray, slots: np.ndarray, group: int) -> None:
-    """weight (L, F) becomes 0 where slots (M, F) say so."""
+    """Sets weight (L, F) to 0 where slots (M, F) is True."""
     run_ranges(lambda part: _clear(part.start, part.stop, weight, slots, group), deal(len(slots)))
 
 
@@ -74,7 +74,7 @@ def _counts(body: Callable[[range, np.ndarray], None], weight: np.ndarray, group
 
 @helper
 def _strengths(weight, group, number, squares, out):
-    """`rewire.strengths` of one group, out (F,) float32; squares (F,) float64 is scratch."""
+    """`rewire.strengths` of one group, written to out (F,) float32; squares (F,) float64 is scratch memory."""
     first, last = number * group, min(number * group + group, len(weight))
     if group == 1:
         for j in range(len(out)):
@@ -132,7 +132,7 @@ def _below(low, high, weight, group, bar, out, finite):
 
 @compiled
 def _below_kth(low, high, weight, group, k, out, finite):
-    """The k-th smallest bits are the largest number that fewer than k strengths lie below; found bit by bit."""
+    """Finds the bits of the k-th smallest strength bit by bit: the largest number with fewer than k below it."""
     strengths = np.empty(weight.shape[1], np.float32)
     bits, squares = strengths.view(np.uint32), np.empty(weight.shape[1], np.float64)
     for number in range(low, high):

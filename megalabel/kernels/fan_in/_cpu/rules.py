@@ -1,6 +1,7 @@
-"""What becomes of a chunk's gradients, while they are in the caches: given back, or spent by a rule.
+"""Returns a chunk's gradients, or applies them by an update rule, while they are in the caches.
 
-The rules are those of `updates/sgd_rule.py` and `updates/adam_rule.py`, whose `apply` does the same in torch.
+The rules are those of `updates/sgd_rule.py` and `updates/adam_rule.py`, whose `apply` does the same in torch. The
+named tuples of `spending.py` select the rule: compiled code calls the function for the type of the tuple.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _vectorized = numba.njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, **_inn
 
 
 def _by_type(function: Callable[..., Any], bodies: dict[type, Callable[..., Any]]) -> None:
-    """Makes compiled code call the body that belongs to the type of the first argument, a named tuple."""
+    """Lets compiled code call the function in `bodies` for the type of the first argument, a named tuple."""
 
     def body_of(s, *_):
         return bodies.get(getattr(s, "instance_class", type(None)))
@@ -30,17 +31,17 @@ def _by_type(function: Callable[..., Any], bodies: dict[type, Callable[..., Any]
 
 
 def pointers(s):
-    """In compiled code: the same with pointers in place of arrays."""
+    """In compiled code: the tuple with pointers in place of arrays."""
     raise NotImplementedError
 
 
 def skips_untouched(s):
-    """In compiled code: whether what has no gradient stays as it is, so that it need not be spent."""
+    """In compiled code: whether parameters with zero gradient do not change, so that they can be skipped."""
     raise NotImplementedError
 
 
 def spend(s, g, start, at, n):
-    """In compiled code: g[start:start + n] are the gradients of the numbers at `at`, `at` + 1, …; overwrites g."""
+    """In compiled code: applies gradients g[start : start + n] to parameters `at` … `at` + n − 1; overwrites g."""
     raise NotImplementedError
 
 
@@ -112,7 +113,7 @@ def _times(g, start, out, at, n, times):
 
 @_vectorized
 def _sum(g, start, into, at, n, times, keep):
-    """into ← keep · into + times · g, and g the same; where nothing is kept, whatever was there."""
+    """into ← keep · into + times · g, copied to g; for keep = 0 the old values are ignored, NaN included."""
     if keep == 0:
         for i in range(n):
             into[at + i] = times * g[start + i]

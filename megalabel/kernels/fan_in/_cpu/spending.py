@@ -1,7 +1,7 @@
-"""How a chunk's gradients are spent by a rule, as named tuples that compiled code takes.
+"""Update rules as named tuples for compiled code.
 
-Each way to spend gradients has a tuple of arrays (in compiled code pointers to them) and float32 numbers; numba
-compiles a pass for the types of the tuples that it gets.
+Each kind of update has a tuple of arrays (in compiled code, pointers to them) and float32 numbers; numba compiles
+the pass once for each combination of tuple types.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from megalabel.kernels.updates.sgd_rule import SGDRule
 
 
 class Give(NamedTuple):
-    """Gradients are given back."""
+    """Return the gradients without updating anything."""
 
-    gradient: Any  # where they go
-    times: np.float32  # what they are multiplied by
+    gradient: Any  # where they are written
+    times: np.float32  # their factor
 
 
 class SGD(NamedTuple):
-    """A parameter moves without anything kept beside it."""
+    """SGD without a buffer."""
 
     parameter: Any
-    rate: np.float32  # lr, times the factor of the gradients
+    rate: np.float32  # lr times the factor of the gradients
     keep: np.float32  # 1 − lr · weight decay
 
 
 class BufferedSGD(NamedTuple):
-    """A parameter moves by a buffer: with momentum, or over several micro-batches."""
+    """SGD with a buffer: with momentum, or over several micro-batches."""
 
     parameter: Any
     buffer: Any
     times: np.float32
-    fraction: np.float32  # how much of the buffer remains when gradients are added
-    last: bool  # whether the parameter moves after this micro-batch
+    fraction: np.float32  # factor of the buffer when gradients are added
+    last: bool  # whether the parameter is updated after this micro-batch
     lr: np.float32
     decay: np.float32
 
 
 class Adam(NamedTuple):
-    """A parameter moves by its moments, in a step of one micro-batch."""
+    """Adam, in a step of one micro-batch."""
 
     parameter: Any
     mean: Any
@@ -58,11 +58,11 @@ class Adam(NamedTuple):
 
 
 class SummedAdam(NamedTuple):
-    """The same in a step of several micro-batches, whose gradients are summed."""
+    """Adam, in a step of several micro-batches, whose gradients are summed."""
 
     adam: Adam
     gradient: Any
-    fraction: np.float32  # 0 in the first micro-batch, whatever is in the buffer, else 1
+    fraction: np.float32  # factor of the buffer: 0 in the first micro-batch, else 1
     last: bool
 
 
@@ -70,19 +70,19 @@ Spending: TypeAlias = Give | SGD | BufferedSGD | Adam | SummedAdam
 
 
 def compiled_rule(rule: UpdateRule | None) -> bool:
-    """Whether the compiled pass spends gradients by this rule; it calls no method of rules of one's own."""
+    """Whether the compiled pass supports this rule; user-defined rules are called from torch code instead."""
     return rule is None or type(rule) in (SGDRule, AdamRule)
 
 
 def give(gradient: Tensor | None, times: float) -> Give | None:
-    """They go to `gradient` (L, F) or (L,), if that is there."""
+    """Writes gradients to `gradient` (L, F) or (L,); None without one."""
     return None if gradient is None else Give(_flat(gradient), np.float32(times))
 
 
 def spend_by(
     rule: UpdateRule, step: StepContext, times: float, weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Spending | None, Spending | None]:
-    """How a rule, which is prepared, spends gradients by weight and bias; None for what is frozen."""
+    """The tuples with which a prepared rule updates weight and bias; None for a frozen parameter."""
     if isinstance(rule, AdamRule):
         of_weight = [weight, rule.mean, rule.square, rule.gradient]
         of_bias = [bias, rule.bias_mean, rule.bias_square, rule.bias_gradient]

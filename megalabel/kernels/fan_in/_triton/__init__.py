@@ -1,1 +1,1 @@
-"""Bodies for GPUs (Triton), imported by this family of kernels only."""
+"""Implementations for GPUs (Triton), imported by this family of kernels only."""

@@ -1,4 +1,4 @@
-"""The Triton kernels of `fixed_fan_in.py`: sums over gathered rows of x, densifying, rows added up by input."""
+"""Triton kernels of `fixed_fan_in.py`: sums over gathered rows of x, densified weights, sums of rows by input."""
 
 import triton
 import triton.language as tl
@@ -52,7 +52,7 @@ def gradient(
     CONNECTIONS: tl.constexpr,
     TEXTS: tl.constexpr,
 ):
-    """The weights' gradient of some connections of one label; dz and out begin at label `first`."""
+    """The weight gradients of CONNECTIONS connections of one label; dz and out begin at label `first`."""
     row = tl.program_id(0).to(tl.int64)
     j = tl.program_id(1) * CONNECTIONS + tl.arange(0, CONNECTIONS)
     place = tl.load(inputs + (first + row) // group * fan_in + j, mask=j < fan_in, other=0).to(tl.int64)
@@ -61,7 +61,7 @@ def gradient(
     while t < n_texts:
         b = t + tl.arange(0, TEXTS)
         d = tl.load(dz + row * n_texts + b, mask=b < n_texts, other=0.0)
-        if tl.max((d != 0).to(tl.int32), 0) > 0:  # a NaN is not 0 either
+        if tl.max((d != 0).to(tl.int32), 0) > 0:  # also true for NaN
             inside = (j < fan_in)[:, None] & (b < n_texts)[None, :]
             x = tl.load(xt + place[:, None] * n_texts + b[None, :], mask=inside, other=0.0)
             total += tl.sum(d[None, :] * x, 1)
@@ -81,7 +81,7 @@ def densify(
     group,
     LABELS: tl.constexpr,
 ):
-    """A thread adds one label's connections to its row of zeros, in their order; duplicates add up."""
+    """Each thread adds the connections of one label to its row of zeros, in order; duplicates add up."""
     row = tl.program_id(0).to(tl.int64) * LABELS + tl.arange(0, LABELS)
     live = row < n
     weight += row * fan_in
@@ -106,7 +106,7 @@ def sum_rows(
     HEIGHT: tl.constexpr,
     WIDTH: tl.constexpr,
 ):
-    """out[d] += scale · the sum of rows order[cuts[d]:cuts[d + 1]]."""
+    """out[d] += scale · sum of the rows order[cuts[d]:cuts[d + 1]]."""
     d = tl.program_id(0)
     b = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     text = b < n_texts

@@ -1,14 +1,14 @@
-"""Triton bodies of `fan_in/fixed_fan_in.py`: texts side by side in memory, a connection reads one row of them.
+"""Triton implementation of `fan_in/fixed_fan_in.py`: x is transposed, so that a connection reads one row.
 
-Where labels have inputs of their own (or share them in small groups), the logits and the weights' gradient are
-sums over gathered rows of x (D, B), which stay in the multiprocessor's first-level cache. The embedding's gradient
-is a product with the chunk's weights, densified: no addition to one address from many sides, so the same step
-gives the same bits, which atomic additions would not; and cuBLAS makes it. Where groups are large, all three
-are products of a group's weights with its gathered rows, and rows of the embedding's gradient are added up in the
-order of their inputs.
+If labels have their own inputs (or share them in small groups), the logits and the weight gradients are sums over
+gathered rows of x (D, B), which stay in the L1 cache of the multiprocessor. The embedding's gradient is a product
+with the densified weights of the chunk, computed by cuBLAS: without atomic additions, the same step gives the same
+bits. If groups are large, all three are products of a group's weights with its gathered rows, and the rows of the
+embedding's gradient are summed in the order of their inputs.
 
-Beside its results a pass holds about _BYTES. Where weights' gradients are summed, labels without any gradient cost
-no reading. It takes checked tensors only, of any one device: with TRITON_INTERPRET=1 also those of a CPU.
+A pass allocates about _BYTES besides its results. Where weight gradients are summed, texts without a gradient are
+skipped without reading x. Only checked tensors on one device may be passed: CUDA, or the CPU with
+TRITON_INTERPRET=1.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from megalabel.kernels.fan_in._triton.bodies import densify, forward, gradient, 
 from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.rule import LabelRows
 
-_BYTES = 256 << 20  # of a chunk: a few tens of launches must take less time than its work
-_LARGE = 16  # labels of a group from which products of groups pay
-_TOGETHER = 8  # rows of x that a thread asks for before the first has come
+_BYTES = 256 << 20  # of a chunk: large enough that launching some tens of kernels takes less time than their work
+_LARGE = 16  # group size from which batched products per group are faster
+_TOGETHER = 8  # rows of x whose loads a thread issues before it uses the first
 
 
 def scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
@@ -45,7 +45,7 @@ def value(xt: Tensor, layer: FanIn, loss: str, places: Tensor) -> Tensor:
 
 
 def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Request) -> Gradients:
-    """The loss's gradients by embedding, weight and bias, those that are requested."""
+    """The gradients of the loss with respect to embedding, weight and bias, as far as they are requested."""
 
     def slopes(start: int, stop: int, own: Tensor) -> Tensor:
         return label_loss.gradient_(loss, scores(xt, layer, start, stop), own)
@@ -54,13 +54,13 @@ def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Requ
 
 
 def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
-    """Gradients by (embedding, weight, bias), given those by the logits, dz (L, B)."""
+    """The gradients of embedding, weight and bias, given the gradient dz (L, B) of the logits."""
     none = torch.empty(0, dtype=torch.int64, device=dz.device)
     return _backward(xt, layer, none, lambda start, stop, _: dz[start:stop].contiguous(), Request(wants))
 
 
 def growth(xt: Tensor, layer: FanIn, loss: str, places: Tensor, candidates: Tensor) -> Tensor:
-    """(M, C): root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])²."""
+    """(M, C): the square root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])²."""
     out = layer.weight.new_empty(candidates.shape)
     for start, stop, own in _chunks(layer, xt.shape[1], places, candidates.shape[1]):
         dz = label_loss.gradient_(loss, scores(xt, layer, start, stop), own)
@@ -102,7 +102,7 @@ def _backward(
 def _chunks(
     layer: FanIn, n_texts: int, places: Tensor, n_candidates: int = 0
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Bounds of chunks of whole groups, and the positives' places within each, all cut with one look."""
+    """Bounds of chunks of whole groups and the positives within each; copies to the host only once."""
     fan_in, group = max(layer.weight.shape[1], n_candidates), layer.group
     own = 2 * fan_in * n_texts // group if group >= _LARGE else layer.dim
     n_groups = max(1, _BYTES // (4 * group * (own + n_texts + fan_in)))
@@ -115,14 +115,14 @@ def _chunks(
 
 
 def _whole_groups(rows: Tensor, group: int) -> Tensor:
-    """Rows of labels (n, …), the first the first of its group, as (groups, group, …), zeros where labels lack."""
+    """Rows of labels (n, …) that begin with a group, as (groups, group, …); missing labels are zeros."""
     missing = -len(rows) % group
     rows = torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
     return rows.view(len(rows) // group, group, rows.shape[1])
 
 
 def _gathered(xt: Tensor, inputs: Tensor, group: int, start: int, stop: int) -> Tensor:
-    """The rows of x (D, B) that the groups of labels start … stop − 1 listen to: (groups, F, B)."""
+    """The rows of x (D, B) that are the inputs of the groups of labels start … stop − 1: (groups, F, B)."""
     rows = inputs[start // group : -(-stop // group)]
     return xt.index_select(0, rows.reshape(-1).to(torch.int64)).view(*rows.shape, xt.shape[1])
 
@@ -130,7 +130,7 @@ def _gathered(xt: Tensor, inputs: Tensor, group: int, start: int, stop: int) -> 
 def _scores_of_groups(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
     fan_in, group, n_texts = layer.weight.shape[1], layer.group, xt.shape[1]
     first, last = start // group * group, min(-(-stop // group) * group, layer.n_labels)
-    step = max(1, _BYTES // (4 * fan_in * max(1, n_texts))) * group  # a chunk of the top k may be larger than ours
+    step = max(1, _BYTES // (4 * fan_in * max(1, n_texts))) * group  # chunks of the top k may be larger
     parts = []
     for a in range(first, last, step):
         b = min(a + step, last)
@@ -146,7 +146,7 @@ def _scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
         return z
     width = min(128, max(16, triton.next_power_of_2(n_texts)))
     height = max(8, 512 // width)
-    with torch.cuda.device_of(xt):  # Triton launches on the current device, whatever the tensors' is
+    with torch.cuda.device_of(xt):  # Triton launches on the current device, not on that of the tensors
         forward[(triton.cdiv(n, height), triton.cdiv(n_texts, width))](
             xt.contiguous(),
             layer.weight[start:stop],
@@ -166,7 +166,7 @@ def _scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
 
 
 def _of_weights(xt: Tensor, dz: Tensor, inputs: Tensor, group: int, start: int, scale: float) -> Tensor:
-    """scale · Σ_b dz[l, b] x[inputs[l // group, j], b] of the labels from `start` on, (n, F)."""
+    """scale · Σ_b dz[l, b] x[inputs[l // group, j], b] for the labels from `start` on: (n, F)."""
     (n, n_texts), fan_in = dz.shape, inputs.shape[1]
     if group >= _LARGE:
         gathered = _gathered(xt, inputs, group, start, start + n)
@@ -175,7 +175,7 @@ def _of_weights(xt: Tensor, dz: Tensor, inputs: Tensor, group: int, start: int, 
     g = xt.new_empty(n, fan_in)
     connections = min(16, triton.next_power_of_2(fan_in))
     with torch.cuda.device_of(xt):
-        # A warp to a label: it waits for no other, and one without any gradient is done at once.
+        # One warp per label: no synchronization, and a label without a gradient is finished immediately.
         gradient[(n, triton.cdiv(fan_in, connections))](
             xt.contiguous(),
             dz,
@@ -194,11 +194,11 @@ def _of_weights(xt: Tensor, dz: Tensor, inputs: Tensor, group: int, start: int, 
 
 
 def _add_densified(into: Tensor, dz: Tensor, layer: FanIn, start: int, stop: int, scale: float) -> None:
-    """The chunk's part of the embedding's gradient (D, B)."""
+    """Adds the contribution of a chunk of labels to the embedding's gradient (D, B)."""
     n, labels = stop - start, 128
     dense = dz.new_zeros(n, layer.dim)
     with torch.cuda.device_of(dz):
-        # One stage: nothing may be read ahead of an earlier connection's write.
+        # One pipeline stage: a read must not overtake the write of an earlier connection.
         densify[(triton.cdiv(n, labels),)](
             layer.weight[start:stop],
             layer.inputs.contiguous(),
@@ -216,7 +216,7 @@ def _add_densified(into: Tensor, dz: Tensor, layer: FanIn, start: int, stop: int
 
 
 def _add_of_groups(into: Tensor, dz: Tensor, layer: FanIn, start: int, stop: int, scale: float) -> None:
-    """The same, from a row for each input of each group, added up input by input."""
+    """The same for large groups: one row per input of each group, summed by input."""
     (dim, n_texts), group = into.shape, layer.group
     rows = torch.bmm(_whole_groups(layer.weight[start:stop], group).transpose(1, 2), _whole_groups(dz, group))
     inputs, order = layer.inputs[start // group : -(-stop // group)].reshape(-1).sort(stable=True)

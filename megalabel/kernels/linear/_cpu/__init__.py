@@ -1,1 +1,1 @@
-"""Compiled bodies for the CPU (numba), imported by this family of kernels only."""
+"""Implementations for the CPU (numba), imported by this family of kernels only."""

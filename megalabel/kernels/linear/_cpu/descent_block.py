@@ -1,7 +1,8 @@
-"""Sixteen sibling models side by side: a good start, and rounds of dual coordinate descent over their rows.
+"""Dual coordinate descent for blocks of sixteen sibling classifiers.
 
-Siblings have the same rows in the same order and differ in signs alone, so a feature's weights for sixteen of them
-are one cache line, and a row is read once for all. A model that has converged stays as it is from then on.
+Siblings are trained on the same rows in the same order and differ only in the signs, so the weights of a feature
+for sixteen of them fill one cache line, and each row is read once for all. A converged classifier no longer
+changes.
 """
 
 from typing import Any, NamedTuple
@@ -13,17 +14,18 @@ from megalabel.kernels.core._cpu.pointers import called, inlined, pointer
 from megalabel.kernels.core._cpu.streams import below, stream_number
 
 LANES = 16  # float32 numbers in a cache line
-STATE = 2 * LANES  # a row's part of the state: its α of each model, then its signs
+STATE = 2 * LANES  # the state of a row: its α for each classifier, then its signs
 
 
 class Rows(NamedTuple):
-    """A parent's rows; features that one row alone has are left to `own`.
+    """The rows of a parent; features that occur in a single row are replaced by `own`.
 
-    Such a feature's weight is α·y·value of that row, so what it adds to the row's score is α·y·value².
+    The weight of such a feature is α·y·value of its row, so that its contribution to the score of the row is
+    α·y·value².
     """
 
     starts: Any  # (n + 1,) int64, where each row begins in columns and values
-    columns: Any  # int32, numbers of shared features times LANES
+    columns: Any  # int32, indices of shared features times LANES
     values: Any  # float32
     own: Any  # (n,) float32, Σ value² of the features that no other row has
     scales: Any  # (n, 2) float32: 1 / (‖x‖² + 1/2C) for a negative and for a positive row
@@ -33,16 +35,18 @@ class Rows(NamedTuple):
 
 
 class Block(NamedTuple):
-    """What is solved: sixteen models."""
+    """The state of sixteen classifiers."""
 
     weights: Any  # (shared features, LANES) float32
     dense: Any  # (E, LANES) float32
     state: Any  # (n, STATE) float32
-    lanes: Any  # (4, LANES) float32: weight of the bias, whether it runs, and two to work in
+    lanes: (
+        Any  # (4, LANES) float32: weight of the bias, whether the classifier is still active, and two for scratch
+    )
 
 
 class Problem(NamedTuple):
-    """What is minimized, and when it is good enough."""
+    """The objective and the stopping criterion."""
 
     bias: float
     soft_negative: float  # 1 / 2C
@@ -53,7 +57,7 @@ class Problem(NamedTuple):
 
 @inlined
 def rows_at(t):
-    """The same with pointers."""
+    """`Rows` with pointers in place of arrays."""
     return Rows(
         pointer(t.starts), pointer(t.columns), pointer(t.values), pointer(t.own), pointer(t.scales),
         pointer(t.texts), pointer(t.dense), t.width,
@@ -62,13 +66,13 @@ def rows_at(t):
 
 @inlined
 def block_at(t):
-    """The same with pointers."""
+    """`Block` with pointers in place of arrays."""
     return Block(pointer(t.weights), pointer(t.dense), pointer(t.state), pointer(t.lanes))
 
 
 @called
 def descend(rows, block, problem, order, n, key, like):
-    """Rounds until each model's projected gradients lie within eps, or they are used up."""
+    """Makes passes until the projected gradients of each classifier are within eps, or max_iter is reached."""
     for i in range(n):
         order[i] = i
     running = load(block.lanes, LANES, like)
@@ -85,7 +89,7 @@ def descend(rows, block, problem, order, n, key, like):
 
 @inlined
 def shuffle(order, n, key, number):
-    """Fisher and Yates's; round `number` of a parent goes on from the one before."""
+    """Fisher-Yates shuffle of the order of the previous pass, for pass `number` of a parent."""
     for i in range(n - 1, 0, -1):
         other = below(stream_number(key, number * n + i) >> np.uint64(32), i + 1)
         order[i], order[other] = order[other], order[i]
@@ -93,7 +97,7 @@ def shuffle(order, n, key, number):
 
 @inlined
 def _round(rows, block, problem, order, n, running, bias):
-    """One coordinate step of each row and running model; gives the biases and the spread of the gradients."""
+    """One coordinate step per row and active classifier; returns the biases and the range of the gradients."""
     zero, one, far = all_of(0.0, bias), all_of(1.0, bias), all_of(np.inf, bias)
     feature = all_of(problem.bias, bias)
     soft_negative, soft_positive = all_of(problem.soft_negative, bias), all_of(problem.soft_positive, bias)
@@ -130,7 +134,7 @@ def _round(rows, block, problem, order, n, running, bias):
 
 @inlined
 def _product(columns, values, start, end, weights, zero):
-    """Σ values · weights of a row's shared features, in two sums that do not wait for each other."""
+    """Σ values · weights over the shared features of a row, in two independent sums."""
     even, odd = zero, zero
     at = start
     while at + 1 < end:
@@ -144,7 +148,7 @@ def _product(columns, values, start, end, weights, zero):
 
 @inlined
 def _dense_product(dense, text, width, weights, zero):
-    """The same over a dense row, in four sums."""
+    """The same for a dense row, in four independent sums."""
     a, b, c, d = zero, zero, zero, zero
     at = np.int64(text) * width
     j = 0

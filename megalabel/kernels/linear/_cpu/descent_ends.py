@@ -1,4 +1,4 @@
-"""Where a block of models starts, and what of their weights is kept in the end."""
+"""Initialization of a block of classifiers, and pruning of their final weights."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from megalabel.kernels.linear._cpu.descent_block import LANES, STATE
 
 @helper
 def begin(data, texts, children, shared, problem, s):
-    """Weights and α of the best models among those with one α for all positives and one for all negatives."""
+    """Initializes weights and α: the optimum with one α for all positives and one for all negatives."""
     n, width = len(texts), data.dense.shape[1]
     s.weights[: shared * LANES] = 0
     s.dense[:] = 0
@@ -41,7 +41,7 @@ def begin(data, texts, children, shared, problem, s):
 
 @helper
 def _add_positives(data, positives, lane, s):
-    """Adds the rows up in the lane's weights; gives how many there are and their shares summed."""
+    """Adds the positive rows to the weights of a lane; returns their number and the sum of their shares."""
     count, with_all = 0, 0.0
     for text in positives:
         row = np.int64(s.row_of[text]) - 1
@@ -58,7 +58,7 @@ def _add_positives(data, positives, lane, s):
 
 @helper
 def _length(data, positives, lane, s):
-    """‖sum of the positive rows‖², their bias left out."""
+    """‖sum of the positive rows‖², without the bias feature."""
     total = 0.0
     for text in positives:
         row = np.int64(s.row_of[text]) - 1
@@ -74,7 +74,7 @@ def _length(data, positives, lane, s):
 
 @helper
 def _two_alphas(n_positive, n_negative, with_self, with_all, everything, problem):
-    """`dual_descent.two_alphas` of a model, from the products of its positive rows' sum."""
+    """`descent_plain.two_alphas` of a classifier, from the products of the sum of its positive rows."""
     across = with_all - with_self
     a = with_self + problem.soft_positive * n_positive
     b = everything - with_all - across + problem.soft_negative * n_negative
@@ -91,7 +91,7 @@ def _two_alphas(n_positive, n_negative, with_self, with_all, everything, problem
 
 @helper
 def _fill(n, shared, width, s):
-    """Weights and α from the sums of the positives and the two α, which are the last of the lanes."""
+    """Computes weights and α from the sums of the positives and the two α, stored in the last two lanes."""
     lanes, state, weights, dense = pointer(s.lanes), pointer(s.state), pointer(s.weights), pointer(s.dense)
     positive, negative = load(lanes, 2 * LANES, zeros(LANES)), load(lanes, 3 * LANES, zeros(LANES))
     both = positive + negative
@@ -109,7 +109,7 @@ def _fill(n, shared, width, s):
 
 @helper
 def keep(s, n, n_touched, n_lanes, threshold, bias_column, columns, values, place, counts):
-    """Writes weights of at least `threshold`, model after model, from `place` on; gives where they end."""
+    """Writes weights of at least `threshold`, by classifier, from `place` on; returns where they end."""
     weights, state = pointer(s.weights), pointer(s.state)
     bar = all_of(threshold, zeros(LANES))
     room = n_touched + 1

@@ -1,4 +1,4 @@
-"""A parent's rows with features numbered anew: those that several rows share, and those of one row alone."""
+"""The rows of a parent with renumbered features: those shared by several rows, and those of a single row."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from megalabel.kernels.linear._cpu.descent_block import LANES
 
 
 class Data(NamedTuple):
-    """All texts, and who has which."""
+    """All texts, the texts of each parent, and the positives of each child."""
 
     indptr: Any  # (N + 1,) int64, of x
     columns: Any  # int32
@@ -23,22 +23,22 @@ class Data(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """A thread's memory, for the largest parent that there is."""
+    """The scratch memory of a thread, large enough for the largest parent."""
 
-    seen: Any  # (V,) int32, zeros between parents; in one: shared feature k as k + 1, own feature s as −s − 1
-    touched: Any  # (V,) int32, the features of the parent's rows, in the end in rising order
-    marks: Any  # (V / 64 + 1,) int64, zeros but while `touched` is put in order; a bit for each feature
-    words: Any  # (V / 4096 + 1,) int64, the same for each number of marks
-    row_of: Any  # (N,) int32, zeros between parents; in one, a text's row + 1
+    seen: Any  # (V,) int32, zeros between parents; else k + 1 for shared feature k, −s − 1 for own feature s
+    touched: Any  # (V,) int32, the features of the parent's rows, finally in ascending order
+    marks: Any  # (V / 64 + 1,) int64, zeros except while `touched` is sorted; one bit per feature
+    words: Any  # (V / 4096 + 1,) int64, likewise; one bit per element of marks
+    row_of: Any  # (N,) int32, zeros between parents; else the row of a text + 1
     starts: Any  # the arrays of `descent_block.Rows`
     columns: Any
     values: Any
     own: Any
     scales: Any
-    own_rows: Any  # int32, the row of each feature that one row alone has
+    own_rows: Any  # int32, the row of each feature that occurs in a single row
     own_values: Any  # float32
-    tops: Any  # (n,) float32, the largest |value| among a row's own features
-    heard: Any  # (n,) bool, whether a block keeps any of them
+    tops: Any  # (n,) float32, the largest |value| among the own features of a row
+    heard: Any  # (n,) bool, whether a block keeps any of these features
     sums: Any  # (shared features,) float64, each feature summed over the rows
     dense_sums: Any  # (E,) float64
     shares: Any  # (n,) float64, x · the sum of all rows
@@ -51,7 +51,7 @@ class Scratch(NamedTuple):
 
 @helper
 def gather(data, texts, bias, soft_negative, soft_positive, s):
-    """Makes the rows of these texts; gives how many features they have, and how many of those are shared."""
+    """Builds the rows of these texts; returns the number of their features, and how many of these are shared."""
     n_touched = 0
     for row in range(len(texts)):
         text = texts[row]
@@ -107,7 +107,7 @@ def gather(data, texts, bias, soft_negative, soft_positive, s):
 
 @helper
 def _share_out(data, texts, bias, s):
-    """What each row has in common with the sum of all rows."""
+    """The dot product of each row with the sum of all rows."""
     for row in range(len(texts)):
         share = np.float64(s.own[row]) + bias * bias * len(texts)
         for at in range(s.starts[row], s.starts[row + 1]):
@@ -119,7 +119,7 @@ def _share_out(data, texts, bias, s):
 
 @helper
 def _put_in_order(n, s):
-    """Sorts the features by setting a bit for each and reading the bits."""
+    """Sorts the features by setting one bit per feature and scanning the bits."""
     for i in range(n):
         word = np.int64(s.touched[i]) >> 6
         s.marks[word] |= np.int64(1) << np.int64(s.touched[i] & 63)
@@ -137,7 +137,7 @@ def _put_in_order(n, s):
 
 @helper
 def forget(texts, n_touched, s):
-    """Back to zeros."""
+    """Resets the scratch memory of a parent to zeros."""
     for text in texts:
         s.row_of[text] = 0
     for i in range(n_touched):

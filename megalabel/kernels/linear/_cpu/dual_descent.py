@@ -1,6 +1,6 @@
-"""Numba body of `linear/dual_descent.py`: parents are dealt out to threads, the largest first.
+"""Numba implementation of `linear/dual_descent.py`: parents are distributed over threads, the largest first.
 
-It takes checked arrays only: an index out of range here would write foreign memory.
+Only checked arrays may be passed: an index out of range would write outside of the arrays.
 """
 
 from __future__ import annotations
@@ -26,14 +26,16 @@ from megalabel.kernels.linear._cpu.descent_block import (
 from megalabel.kernels.linear._cpu.descent_ends import begin, keep
 from megalabel.kernels.linear._cpu.descent_rows import Data, Scratch, forget, gather
 
-_ROOM = 1 << 24  # weights that a task has room for, unless a block needs more; memory that few of them use
-_LEAST = 1e-45  # above 0, in float32
-_TASKS = 256  # the work is cut into about so many
-_PARTS = 16  # a parent that is more than one of so many parts of the work is cut: it alone would be waited for
+_ROOM = 1 << 24  # room for the weights of a task, unless a block needs more; most tasks use little of it
+_LEAST = 1e-45  # the smallest float32 number above 0
+_TASKS = 256  # approximate number of tasks
+_PARTS = (
+    16  # a parent with more than this fraction (1 / 16) of the work is divided, so that no thread waits for it
+)
 
 
 def data_of(x: sp.csr_matrix, dense: np.ndarray, texts: sp.csr_matrix, positives: sp.csr_matrix) -> Data:
-    """The arrays in the types that are compiled for."""
+    """The arrays in the dtypes for which the code is compiled."""
     starts = [matrix.indptr.astype(np.int64) for matrix in (x, texts, positives)]
     columns = [matrix.indices.astype(np.int32, copy=False) for matrix in (x, texts, positives)]
     return Data(starts[0], columns[0], x.data, dense, starts[1], columns[1], starts[2], columns[2])
@@ -42,7 +44,7 @@ def data_of(x: sp.csr_matrix, dense: np.ndarray, texts: sp.csr_matrix, positives
 def train(
     data: Data, n_features: int, offsets: np.ndarray, keys: np.ndarray, problem: Problem, threshold: float
 ) -> tuple[sp.csr_matrix, np.ndarray]:
-    """Weights of all children: (C, V + 1) or, without bias, (C, V); and those of the dense part, (C, E)."""
+    """The weights of all children, (C, V + 1) or, without bias, (C, V), and of the dense features, (C, E)."""
     n_children, width = len(data.child_starts) - 1, data.dense.shape[1]
     lengths = np.diff(data.indptr)
     entries = np.add.reduceat(np.append(lengths[data.parent_texts], 0), data.parent_starts[:-1])
@@ -90,12 +92,12 @@ def train(
 def _tasks(
     offsets: np.ndarray, entries: np.ndarray, sizes: np.ndarray, n_features: int, width: int
 ) -> tuple[list[np.ndarray], int]:
-    """Lists of (parent, first child, last child + 1), the most work first, and room for what one keeps.
+    """Tasks (parent, first child, last child + 1) by descending work, and the room needed for the weights of one.
 
-    A parent of many children may be cut between two blocks; its rows are then gathered once for each part.
+    A parent with many children may be divided between blocks; its rows are then gathered once per part.
     """
-    room_of = np.minimum(entries, n_features) + 1  # of one model
-    cost = entries + (20 + width) * sizes  # of a block of models, about
+    room_of = np.minimum(entries, n_features) + 1  # of one classifier
+    cost = entries + (20 + width) * sizes  # approximate cost of a block of classifiers
     blocks = -(-np.diff(offsets) // LANES)
     total = int((cost * blocks).sum())
     fair, much = total // _TASKS, total // _PARTS
@@ -124,12 +126,12 @@ def _tasks(
 
 
 def _scratch(data: Data, n_features: int, entries: int, size: int) -> Scratch:
-    """Memory for a parent of so many entries and rows; the system gives what is written to."""
+    """Scratch memory for a parent with `entries` entries and `size` rows; unused pages take no physical memory."""
     n_texts, width = data.dense.shape
     features = min(entries, n_features)
     shared = min(entries // 2, n_features)
 
-    def floats(n: int) -> np.ndarray:  # torch's memory begins at a cache line
+    def floats(n: int) -> np.ndarray:  # torch aligns memory to cache lines
         return torch.empty(n, dtype=torch.float32).numpy()
 
     return Scratch(
@@ -160,7 +162,7 @@ def _scratch(data: Data, n_features: int, entries: int, size: int) -> Scratch:
 
 @compiled
 def solve(task, data, keys, problem, threshold, bias_column, scratch, columns, values, counts, dense, end):
-    """The models of one task: kept weights one after the other, how many of each, and the dense weights."""
+    """Fits the classifiers of a task; writes kept weights consecutively, their counts, and dense weights."""
     s, width = scratch, data.dense.shape[1]
     block = np.empty(LANES, np.int64)
     of_lanes = np.zeros(LANES, np.int64)

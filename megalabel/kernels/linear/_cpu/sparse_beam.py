@@ -1,8 +1,9 @@
-"""Numba body of `linear/sparse_beam.py`: from the nodes that texts stand at to the best of their children.
+"""Numba implementation of `linear/sparse_beam.py`: moves a block of texts down one level of the tree at a time.
 
-It takes checked arrays only: a number out of range here would read foreign memory. Serial on purpose: the caller
-deals texts out to threads, which may share a tree. A score is summed in float64, in the order of a text's
-features, however they are found and whichever other texts are in the batch: so its bits depend on neither.
+Only checked arrays may be passed: an index out of range would read memory outside of the arrays. The code is
+serial; the caller distributes texts over threads, which may share a tree. Scores are summed in float64 in the
+order of a text's features, so that their bits depend neither on the kind of look-up nor on the other texts of the
+batch.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.linear._beam_arrays import Heaps, Hidden
 
 CUBED, SQUARED, SIGMOID = range(3)
-# A step of a binary search takes about as long as this many rows take to enter the table and leave it again.
+# A step of a binary search takes about as long as writing this many rows to the table and clearing them again.
 _ROWS_A_STEP = 2
 
 
 @helper
 def _log_score(z, mode):
-    """Never above 0."""
+    """The logarithm of the post-processed score; at most 0."""
     if mode == SIGMOID:
         return log_sigmoid(z)
     short = 1.0 - z
@@ -38,7 +39,7 @@ def _add(z, x, row, entries, children, weights):
 
 @helper
 def _add_found(z, columns, values, first, last, features, entries, children, weights):
-    """Looks each feature of a text up in the rows first … last − 1 of a chunk; both rise."""
+    """Adds the features of a text, looked up by binary search in rows first … last − 1 of a chunk; both ascend."""
     for i in range(len(columns)):
         first = lower_bound(features, first, last, columns[i])
         if first < last and features[first] == columns[i]:
@@ -47,7 +48,7 @@ def _add_found(z, columns, values, first, last, features, entries, children, wei
 
 @helper
 def _add_tabled(z, columns, values, first, table, entries, children, weights):
-    """The same by a table of all features: 1 + the row within the chunk, or 0."""
+    """The same with a table of all features, which holds 1 + the row within the chunk, or 0."""
     for i in range(len(columns)):
         place = table[columns[i]]
         if place > 0:
@@ -64,7 +65,7 @@ def _dot(x, weights):
 
 @helper
 def _pairs_by_chunk(nodes, sizes, n_chunks):
-    """Every (text, place in its beam), by the chunk below it, then by text."""
+    """All pairs (text, position in its beam), sorted by the chunk below the node, then by text."""
     ends = np.zeros(n_chunks + 1, np.int64)
     for text in range(len(sizes)):
         for place in range(sizes[text]):
@@ -81,13 +82,13 @@ def _pairs_by_chunk(nodes, sizes, n_chunks):
 
 @helper
 def _pairs_of_one(size):
-    """The places of one text's beam; a heap keeps the worst in front, and the best should come first."""
+    """The positions of a single text's beam, reversed, since a heap has the worst first."""
     return np.zeros(size, np.int64), np.arange(size - 1, -1, -1)
 
 
 @helper
 def _run_of_chunk(texts, places, nodes, j, indptr):
-    """Where the pairs of the chunk of pair j end, and how many features their texts have."""
+    """Where the pairs with the chunk of pair j end, and the total number of features of their texts."""
     chunk, end, n_features = nodes[texts[j], places[j]], j, 0
     while end < len(texts) and nodes[texts[end], places[end]] == chunk:
         n_features += indptr[texts[end] + 1] - indptr[texts[end]]
@@ -98,7 +99,7 @@ def _run_of_chunk(texts, places, nodes, j, indptr):
 @helper
 def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room):
     for child in range(len(z)):
-        # No logarithm is above min(z, 0) or 0: whose bound is too low needs no exact value.
+        # The logarithm is at most min(z, 0) or 0; if this bound is too low, the exact value is not needed.
         if mode == SIGMOID and size == room and above + min(z[child], 0.0) < keys[0]:
             continue
         key = above + _log_score(z[child], mode)
@@ -112,10 +113,10 @@ def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room
 
 @compiled
 def descend(queries, levels, rooms, mode, excluded, found):
-    """Fills the heaps `found` with the best nodes of the last level; `_beam_arrays.py` has the arguments.
+    """Fills the heaps `found` with the best nodes of the last level; the types are those of `_beam_arrays.py`.
 
-    rooms: how many nodes of each level a text keeps. mode: how a score becomes a log score. excluded: which labels
-    no text gets.
+    rooms: the number of nodes of each level that a text keeps. mode: the post-processor. excluded: the labels that
+    are excluded for each text.
     """
     n = len(found.sizes)
     above = Heaps(np.zeros((n, 1)), np.zeros((n, 1), np.int64), np.ones(n, np.int64))
@@ -151,7 +152,7 @@ def _descend_level(queries, above, level, mode, excluded, found):
             if tabled:
                 for row in range(first, last):
                     table[features[row]] = row - first + 1
-        # A child's score is at most its parent's: a whole chunk may be out of question.
+        # A child's score is at most its parent's, so that a whole chunk may be skipped.
         total = above.keys[text, places[j]]
         if sizes[text] < room or total >= keys[text, 0]:
             scores = z[: offsets[chunk + 1] - offsets[chunk]]

@@ -1,1 +1,1 @@
-"""The formulas for numba: inlined by the compiled bodies of other families."""
+"""The formulas for numba, inlined by the compiled code of other kernel families."""

@@ -1,7 +1,7 @@
-"""Adam's step on one number: the one numba form, inlined into the loops of the compiled bodies.
+"""AdamW on scalars: the numba implementation, inlined into the loops of compiled code.
 
-Its operations may be reordered and fused, as those of a function compiled with `vectorized`: the loop around it
-becomes vector code.
+Its operations may be reordered and fused, like those of a function compiled with `vectorized`, so that the calling
+loop is vectorized.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from megalabel.kernels.updates.adam import AdamSettings
 
 
 class AdamNumbers(NamedTuple):
-    """The hyperparameters as compiled code reads them, float32 each."""
+    """The hyperparameters as float32 numbers for compiled code."""
 
     new_of_mean: np.float32  # 1 − β₁
     old_of_square: np.float32  # β₂
@@ -25,7 +25,7 @@ class AdamNumbers(NamedTuple):
 
 
 def adam_numbers(settings: AdamSettings) -> AdamNumbers:
-    """The numbers of a step, each rounded once."""
+    """The numbers of a step, each computed in double precision and rounded once."""
     beta1, beta2 = settings.betas
     return AdamNumbers(*map(np.float32, (1 - beta1, beta2, 1 - beta2, settings.eps, settings.keep)))
 

@@ -1,4 +1,4 @@
-"""SGD's step on one number: the one numba form, inlined into the loops of the compiled bodies."""
+"""SGD on scalars: the numba implementation, inlined into the loops of compiled code."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from megalabel.kernels.core._cpu.compiling import scalar
 
 @scalar
 def sgd(parameter, gradient, rate, keep):
-    """What one step makes of a parameter: keep = 1 − lr · weight decay."""
+    """The parameter after one step: keep = 1 − lr · weight decay."""
     return keep * parameter - rate * gradient
 
 
 @scalar
 def momentum(parameter, buffer, rate, decay):
-    """What one step makes of a parameter and of a buffer that holds momentum · buffer + gradient already."""
+    """Parameter and buffer after one step; the buffer must already contain momentum · buffer + gradient."""
     buffer = buffer + decay * parameter
     return parameter - rate * buffer, buffer

@@ -1,1 +1,1 @@
-"""The formulas for Triton: called by the Triton bodies of other families."""
+"""The formulas for Triton, called by the Triton kernels of other families."""

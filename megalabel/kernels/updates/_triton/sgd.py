@@ -1,4 +1,4 @@
-"""SGD's step on a tile: the one Triton form, called by the kernels."""
+"""SGD on a tile: the Triton implementation, called by the kernels."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ import triton.language as tl  # noqa: F401 (Triton's interpreter requires it in 
 
 @triton.jit
 def sgd(w, g, lr, keep):
-    """What one step makes of parameters w: keep = 1 − lr · weight decay."""
+    """The parameters w after one step with gradients g: keep = 1 − lr · weight decay."""
     return w * keep - lr * g
