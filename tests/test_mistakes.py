@@ -55,7 +55,7 @@ MISTAKES = [
     (f"train linear latin.csv {NEW}", ["latin.csv, line 2", "not UTF-8", "--encoding windows-1252"]),
     (f"train linear cut {NEW}", ["cut/trn_X_Y.txt", "says 60 rows, but 57 follow", "complete"]),
     (f"train linear other -o run {LINEAR}", ["--out", "'set'", "'other'", "--overwrite"]),
-    (f"train linear set -o set {LINEAR}", ["the folder set holds other things", "another --out"]),
+    (f"train linear set -o set {LINEAR}", ["the folder set contains other files", "another --out"]),
     ("predict set texts.txt", ["set: a data set (raw), not a run", "the folder of a run"]),
     ("predict run abstracts.csv", ["abstracts.csv, line 1", "'abstract', 'year'", "--text-field"]),
     ("predict run broken.jsonl", ["broken.jsonl, line 2", "not JSON", "one record per line"]),

@@ -71,7 +71,7 @@ def folder(tmp_path_factory):
         ("train --from run -o new --trees 2", ["--trees is not an option", "those of the run"]),
         ("train --from ensemble -o new", ["--from: the run in ensemble is an ensemble", "megalabel ensemble"]),
         ("train --from moved -o new", ["--from: the data set of the run in moved", "/no/such/set"]),
-        ("train --from no-facts -o new", ["no-facts/recipe.json", "recipe, arguments and data"]),
+        ("train --from no-facts -o new", ["no-facts/recipe.json", "recipe, arguments or data"]),
         ("train --from options.toml -o new", ["--from: no run in options.toml", "--config options.toml"]),
         ("train renee set -o new --encoder Bag", ["no encoder 'Bag'", "Did you mean bag?"]),
         ("train renee set -o new --encoder ./gone", ["there is no such folder", "Correct the path"]),
