@@ -137,7 +137,7 @@ def test_a_damaged_folder_and_one_that_is_none_get_one_line(command, tree, tmp_p
     shutil.copytree(tree, tmp_path / "tree")
     (tmp_path / "tree" / "order.npy").write_bytes(b"")
     for path, said in (
-        (tmp_path / "tree", "not what the manifest says"),
+        (tmp_path / "tree", "order.npy: the file is missing or differs from the manifest"),
         (tmp_path / "none", "there is no such folder; expected the folder of a label tree"),
         (tmp_path / "tree" / "order.npy", "a file; expected the folder of a label tree"),
     ):
