@@ -28,8 +28,16 @@ def pick(device: str | torch.device | None) -> torch.device:
         torch.zeros(1, device=chosen).sum().item()  # the device "meta" makes tensors, but holds no values
         return chosen
     except (RuntimeError, AssertionError) as error:
-        first = str(error).strip().splitlines()[0]
+        reason, step = str(error).strip().splitlines()[0], "leave it out, for the first GPU or the CPU"
+        if "device string" in reason:  # torch then lists twenty kinds of devices
+            reason = "no such device"
+            meant = {"gpu": "cuda", "nvidia": "cuda", "cuda0": "cuda:0", "0": "cuda:0", "1": "cuda:1"}.get(
+                str(device)
+            )
+            step = f"did you mean {meant}?" if meant else step
         raise SettingError(
-            f"device {str(device)!r} cannot be used ({first})",
-            wanted="cpu, or a GPU that `megalabel doctor` lists",
+            f"{str(device)!r} cannot be used ({reason})",
+            wanted="cpu, or a GPU that `megalabel doctor` lists, such as cuda or cuda:1",
+            next_step=step,
+            where="device",
         ) from error

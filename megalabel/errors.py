@@ -11,6 +11,7 @@ MegalabelError
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -46,7 +47,8 @@ class MegalabelError(Exception):
         text = self.found if self.found.endswith(self.wanted) else f"{self.found}; expected {self.wanted}"
         if self.next_step is None:
             return text
-        return f"{text}. {self.next_step[:1].upper()}{self.next_step[1:]}."
+        end = "" if self.next_step.endswith("?") else "."
+        return f"{text}. {self.next_step[:1].upper()}{self.next_step[1:]}{end}"
 
 
 class DataError(MegalabelError):
@@ -67,7 +69,12 @@ class SettingError(MegalabelError):
         >>> str(SettingError.choice("prune", "foo", ("threshold", "fraction", "none")))
         "prune: 'foo' is not one of threshold, fraction, none"
         """
-        wanted = f"one of {', '.join(map(str, choices))}"
+        names = [str(choice) for choice in choices]
+        wanted = f"one of {', '.join(names)}"
+        close = [name for name in names if name.casefold() == str(value).casefold()]
+        close = close or difflib.get_close_matches(str(value), names, n=1)
+        if close and next_step is None:
+            next_step = f"did you mean {close[0]}?"
         return cls(f"{value!r} is not {wanted}", wanted=wanted, next_step=next_step, where=name)
 
     @classmethod

@@ -95,11 +95,11 @@ def test_errors_about_arguments_show_the_usage_of_the_help(command):
         (["ensemble", "a", "b"], "ensemble [OPTIONS] --out OUT RUN..."),
         (["train", "renee"], "train renee [OPTIONS] DATA"),
         (["train", "hybrid"], "train hybrid [OPTIONS] RUN [DATA]"),
-        (["nothing"], "[OPTIONS] COMMAND"),
+        (["nothing"], "'nothing' is not a command of"),
     ):
         status, _, err = command(*arguments)
         assert status == 2
-        assert err.splitlines()[0].endswith(usage)
+        assert err.count("\n") == 1 and usage in err
 
 
 @pytest.mark.parametrize(

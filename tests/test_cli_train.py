@@ -116,10 +116,10 @@ def test_every_configuration_reads_back(recipe, command, folder, tmp_path):
     [
         ("epoch = 3\n", "epochs"),
         ("depths = [10]\n", "expected"),
-        ("epochs = 0\n", "--epochs: 0 is not"),
-        ('epochs = "3"\n', "--epochs: '3' is not"),
+        ("epochs = 0\n", "c.toml, epochs: 0 is not"),
+        ('epochs = "3"\n', "c.toml, epochs: '3' is not"),
         ("epochs = \n", "is not TOML"),
-        ("[epochs]\nx = 3\n", "--epochs: "),
+        ("[epochs]\nx = 3\n", "Remove the line [epochs]"),
     ],
     ids=str,
 )

@@ -108,7 +108,7 @@ def test_code_that_cannot_be_imported_is_one_line(command, tmp_path, monkeypatch
         status, _, err = command(*verb, "--trust", PACKAGE)
         assert (status, err.count("\n")) == (2, 1), err
         assert "SyntaxError" in err
-        assert "in the folder that holds it" in err
+        assert "command in the folder that" in err
 
 
 def test_options_before_the_recipe_are_refused(command):

@@ -16,32 +16,33 @@ from megalabel.errors import DataError, MegalabelError, SettingError
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus, Split
 
+MOST_THREADS = 1024  # more than any machine gains from, and fewer than systems allow for a process
 _DATA = "A folder or file of data, or bundled:NAME; `megalabel data check --help` shows how it can be read."
 DataSet = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
 DataOfRun = Annotated[
     str | None,
-    typer.Argument(metavar="[DATA]", help="The data set; by default the one that the run was trained on."),
+    typer.Argument(metavar="[DATA]", help="The data set; default: that of the run."),
 ]
 DataOption = Annotated[
     str | None,
-    typer.Option("--data", metavar="DATA", help="The data set; by default the one that the runs were trained on."),
+    typer.Option("--data", metavar="DATA", help="The data set; default: that of the runs."),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, or its model folder.")]
 NewFolder = Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")]
 OutRun = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
-Device = Annotated[str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1; by default a GPU if any.")]
-Threads = Annotated[int | None, typer.Option(metavar="INT", help="CPU threads; by default all cores.")]
-TextField = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The column or key of the texts; by default `text`.")
+Device = Annotated[
+    str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1; default: the first GPU, or the CPU.")
 ]
+Threads = Annotated[int | None, typer.Option(metavar="INT", help="CPU threads; default: one per core.")]
+TextField = Annotated[str | None, typer.Option(metavar="NAME", help="Column or key of the texts; default: text.")]
 Encoding = Annotated[
-    str | None, typer.Option(metavar="NAME", help="The encoding of text files, such as cp1252; by default UTF-8.")
+    str | None, typer.Option(metavar="NAME", help="Encoding of text files, such as cp1252; default: UTF-8.")
 ]
 Trust = Annotated[
     list[str] | None,
     typer.Option(
         metavar="PACKAGE",
-        help="A package whose code may be run, installed or in the working folder; may be repeated.",
+        help="Package whose code may be imported, installed or in the working folder; repeatable.",
     ),
 ]
 
@@ -189,10 +190,6 @@ def use_threads(threads: int | None) -> None:
         return
     import torch
 
-    if threads < 1:
-        raise SettingError(
-            f"{threads} is not a whole number of at least 1",
-            wanted="a whole number of at least 1",
-            where="threads",
-        )
+    if not 1 <= threads <= MOST_THREADS:
+        raise SettingError.range("threads", threads, 1, MOST_THREADS, integer=True)
     torch.set_num_threads(threads)

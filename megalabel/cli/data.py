@@ -20,14 +20,14 @@ app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Look at a data set, or write it in another format.",
+    help="Check a data set, or convert it to another format.",
 )
 
 
 @app.command(cls=Command)
 @reads
 def check(data: DataSet, *, opened: dict[str, Any]) -> None:
-    """Report counts, duplicates, empty rows, label coverage and encoding trouble of a data set."""
+    """Report counts, duplicates, empty rows, label coverage and encoding problems of a data set."""
     from megalabel.data.check import check as examine
     from megalabel.encoders.coverage import token_probe
 
@@ -52,7 +52,7 @@ def convert(
     out: NewFolder,
     to: Annotated[str, typer.Option(metavar="FORMAT", help=_TO, autocompletion=complete(FORMATS))],
     gz: Annotated[bool, typer.Option("--gz", help="Compress the files.")] = False,
-    lossy: Annotated[bool, typer.Option("--lossy", help="Leave out what the format cannot hold.")] = False,
+    lossy: Annotated[bool, typer.Option("--lossy", help="Drop what the format cannot represent.")] = False,
     *,
     opened: dict[str, Any],
 ) -> None:

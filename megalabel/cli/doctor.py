@@ -15,7 +15,7 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "scip
 
 
 def doctor() -> None:
-    """Show versions, devices and installed encoders, and what each extra would add."""
+    """Show versions, devices, and which encoders are installed or can be installed."""
     typer.echo("\n".join(lines_of_doctor()))
 
 

@@ -25,14 +25,14 @@ def ensemble(
     out: Out,
     data: DataOption = None,
     weights: Annotated[
-        str | None, typer.Option(metavar="FLOATS", help="Weight of each run, such as 1,2; by default fitted.")
+        str | None, typer.Option(metavar="FLOATS", help="Weight of each run, such as 1,2; default: fitted.")
     ] = None,
     trust: Trust = None,
     device: Device = None,
     *,
     opened: dict[str, Any],
 ) -> None:
-    """Merge the predictions of several runs, weighted on the texts that all of them held out."""
+    """Merge the predictions of several runs, with weights fitted on texts that all of them held out."""
     from megalabel.cli.merge_runs import ensemble_runs
     from megalabel.cli.merge_scores import merge_scores
     from megalabel.inference.score_files import is_scores

@@ -22,16 +22,34 @@ Measured = Annotated[
     str | None,
     typer.Argument(
         metavar="[DATA]",
-        help="A data set, a folder of test files alone, or one file; by default what the run was trained on.",
+        help="A data set, a folder with test files only, or one file; default: the data set of the run.",
     ),
 ]
 Depths = Annotated[
     str | None,
-    typer.Option("--k", "-k", metavar="INTS", help="Depths at which rankings are cut; by default 1,3,5."),
+    typer.Option("--k", "-k", metavar="INTS", help="Cutoffs k of the metrics; default: 1,3,5."),
+]
+A = Annotated[
+    float | None,
+    typer.Option(
+        "--propensity-a",
+        metavar="FLOAT",
+        help="Constant A of the propensity model; default: that of the data set.",
+    ),
+]
+B = Annotated[
+    float | None,
+    typer.Option(
+        "--propensity-b",
+        metavar="FLOAT",
+        help="Constant B of the propensity model; default: that of the data set.",
+    ),
 ]
 Out = Annotated[
     str | None,
-    typer.Option("--out", "-o", metavar="FILE", help="The JSON file to write; by default the run's metrics.json."),
+    typer.Option(
+        "--out", "-o", metavar="FILE", help="JSON file to write; default: metrics.json in the run folder."
+    ),
 ]
 
 
@@ -40,15 +58,11 @@ def evaluate(
     run: What,
     data: Measured = None,
     k: Depths = None,
-    a: Annotated[
-        float | None, typer.Option("--propensity-a", metavar="FLOAT", help="A; by default the data set's.")
-    ] = None,
-    b: Annotated[
-        float | None, typer.Option("--propensity-b", metavar="FLOAT", help="B; by default the data set's.")
-    ] = None,
+    a: A = None,
+    b: B = None,
     out: Out = None,
-    batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts scored together.")] = 256,
-    levels: Annotated[bool, typer.Option("--levels", help="Also P@k of each level of a cascade.")] = False,
+    batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts per batch.")] = 256,
+    levels: Annotated[bool, typer.Option("--levels", help="Also compute P@k of each level of a cascade.")] = False,
     export: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
@@ -58,20 +72,23 @@ def evaluate(
     *,
     opened: dict[str, Any],
 ) -> None:
-    """Measure a run, or stored predictions, on texts with labels; prints a table and writes metrics.json."""
+    """Evaluate a run or stored predictions on labeled texts; prints a table and writes metrics.json."""
     from megalabel.cli.report import about, report, write_metrics
     from megalabel.inference.evaluate import DEPTHS
     from megalabel.inference.evaluate import evaluate as measure
     from megalabel.inference.stored import evaluate_predictions, is_predictions
     from megalabel.models.base import load
     from megalabel.models.find import note_unfinished
-    from megalabel.storage.paths import as_path
 
     depths = None if k is None else _depths(k)
-    file = None if out is None else as_path(out, "out")
+    file = None if out is None else _file(out)
     stored = is_predictions(run)
     if stored and data is None:
-        raise SettingError("predictions without a data set", wanted="RUN and DATA, the texts with true labels")
+        raise SettingError(
+            f"{run} holds predictions, and no data set is named",
+            wanted="the data set with the true labels after it",
+            next_step=f"write megalabel evaluate {run} DATA",
+        )
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
         known = () if model is None else model.label_texts
@@ -94,12 +111,23 @@ def evaluate(
         _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
 
 
+def _check_inside(model: Any, levels: bool, export: Path | None) -> None:
+    """SettingError, before the work, where `_look_inside` could not do what is asked for."""
+    from megalabel.inference.levels import levels_of
+    from megalabel.labels.tree import new_folder
+
+    if model is None and (levels or export is not None):
+        raise SettingError("stored predictions", wanted="a run for --levels and --export", where="run")
+    if levels:
+        levels_of(model)
+    if export is not None:
+        new_folder(export)
+
+
 def _look_inside(
     model: Any, corpus: Any, levels: bool, export: Path | None, depths: Sequence[int], batch_size: int
 ) -> None:
     """Prints the levels of a cascade, and exports what the model makes of both sides."""
-    if model is None:
-        raise SettingError("stored predictions", wanted="a run for --levels and --export", where="run")
     if levels:
         from megalabel.inference.levels import evaluate_levels, levels_table
 
@@ -108,6 +136,18 @@ def _look_inside(
         from megalabel.inference.export import export as write
 
         typer.echo("\n".join(["", *write(model, corpus, export, batch_size=batch_size)]))
+
+
+def _file(out: str) -> Path:
+    """The path of the file to write; SettingError for a folder."""
+    from megalabel.storage.paths import as_path
+
+    file = as_path(out, "out")
+    if file.is_dir():
+        raise SettingError(
+            f"{file} is a folder", wanted="the name of a file", next_step="add a file name to it", where="out"
+        )
+    return file
 
 
 def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import typer
 from megalabel.cli.arguments import open_data, recorded, use_threads
 from megalabel.cli.reading import notes
 from megalabel.data.catalog import propensity_source
+from megalabel.device import pick
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
@@ -59,6 +60,9 @@ def _train(
     recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], how: How
 ) -> Classifier:
     use_threads(how.threads)
+    pick(how.device)  # before the work, not after it
+    if not how.checkpoint_seconds >= 0:
+        raise SettingError.range("checkpoint_seconds", how.checkpoint_seconds, 0)
     check_scale(how.lr_scale)
     say = (lambda line: None) if how.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
@@ -93,6 +97,13 @@ def train_then(
             wanted="a recipe that does, such as hybrid",
             where="then",
         )
+    if "encoder" not in recipe.options.declared:
+        raise SettingError(
+            f"the recipe {recipe.address} has no encoder, which {then} builds on",
+            wanted="a recipe with one, such as renee",
+            next_step="leave --then out, or train another recipe first",
+            where="then",
+        )
     first = resolve(recipe, corpus.name, values).options
     if getattr(first, "validation_fraction", 1) == 0:
         values = {**values, "validation_fraction": HELD_OUT}
@@ -112,11 +123,21 @@ def repeat(source: Path, out: Path, how: How) -> Classifier:
         SettingError: no such run, one that no recipe made, a data set that is gone, or a recipe whose source file
             has changed since.
     """
-    run = source.parent if source.name == "recipe.json" else source
+    run = source.parent if source.name in ("recipe.json", "model") else source
     if not (run / "recipe.json").is_file():
-        raise SettingError(f"no recipe.json in {run}", wanted="a run folder", where="from")
-    facts = run_folder.read_recipe(run)
-    recipe = get(str(facts.get("recipe")), trust=trusted())
+        step = "correct the path"
+        if source.suffix == ".toml":
+            step = f"values of options are read by `megalabel train RECIPE DATA --config {source}`"
+        raise SettingError(f"no run in {source}", wanted="a run folder", next_step=step, where="from")
+    facts = run_folder.checked_facts(run, run_folder.read_recipe(run))
+    if facts["recipe"] == "ensemble":
+        raise SettingError(
+            f"the run in {run} is an ensemble, which no recipe trains",
+            wanted="the run of a recipe",
+            next_step="merge its runs again with `megalabel ensemble`",
+            where="from",
+        )
+    recipe = get(str(facts["recipe"]), trust=trusted())
     before, now = facts.get("source_sha256"), recipe.source_sha256()
     if before and before != now:
         raise SettingError(
@@ -132,6 +153,13 @@ def repeat(source: Path, out: Path, how: How) -> Classifier:
             f"the run in {run} was trained on data in memory",
             wanted="a run on a data set in a folder",
             next_step="repeat it from Python",
+            where="from",
+        )
+    if not Path(path).exists():
+        raise SettingError(
+            f"the data set of the run in {run} is no longer in {path}",
+            wanted="its data set",
+            next_step="put it back there, or train by name: megalabel train RECIPE DATA --out OUT",
             where="from",
         )
     corpus = open_data(path, recorded(facts["data"]))

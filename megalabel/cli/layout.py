@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from megalabel.cli.usage import no_command, one_line
 from megalabel.errors import MegalabelError
 from megalabel.storage.limits import out_of_files, too_many_files
 
@@ -44,14 +45,17 @@ class Command(TyperCommand):
         required = [_names(p).split(", ")[-1] for p in self.get_params(ctx) if _is_needed(p)]
         formatter.write(f"Usage: {ctx.command_path} {' '.join(['[OPTIONS]', *required, *arguments])}\n")
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the arguments; SettingError for those that the command does not take."""
+        with one_line(ctx, args):
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
         """Runs the command; an error about one of its options is shown with the option's name."""
         try:
             return super().invoke(ctx)
         except MegalabelError as found:
-            error = too_many_files(found.where) if out_of_files(found) else found
-            options = {str(p.name): p.opts[0] for p in self.params if p.opts and p.opts[0].startswith("--")}
-            fail(error, options)
+            fail(too_many_files(found.where) if out_of_files(found) else found, _flags(self))
 
 
 class Group(TyperGroup):
@@ -69,6 +73,26 @@ class Group(TyperGroup):
         """Writes the line that the help begins with, and errors about arguments too."""
         formatter.write(f"Usage: {ctx.command_path} [OPTIONS] COMMAND\n")
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the options of the group; SettingError for those that it does not have."""
+        with one_line(ctx, args):
+            return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that is named first; SettingError if there is none of that name."""
+        if not ctx.resilient_parsing and args and self.get_command(ctx, args[0]) is None:
+            raise no_command(args[0], ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the group's own function or a command; errors as those of `Command.invoke`."""
+        try:
+            return super().invoke(ctx)
+        except MegalabelError as error:
+            if out_of_files(error):
+                raise
+            fail(error, _flags(self))
+
     def command_rows(self, ctx: Any) -> list[tuple[str, str]]:
         """The names of the commands with a sentence on each."""
         rows = []
@@ -79,13 +103,24 @@ class Group(TyperGroup):
         return rows
 
 
+def _flags(command: Any) -> dict[str, str]:
+    """How the command line writes the names of the options of a command."""
+    found: dict[str, str] = {}
+    for parameter in command.params:
+        if parameter.opts and parameter.opts[0].startswith("--"):
+            flag = parameter.opts[0]
+            found |= {str(parameter.name): flag, flag.removeprefix("--").replace("-", "_"): flag}
+    return found
+
+
 def fail(error: MegalabelError, options: Mapping[str, str] | None = None) -> None:
     """Ends the program with the error on standard error and exit status 2.
 
     options: how the command line writes the names of arguments.
     """
     where, message = str(error.where), str(error)
-    if options and where in options and message.startswith((f"{where}: ", f"{where} = ")):
+    begins = (f"{where}: ", f"{where} = ", f"{where} ") if "_" in where else (f"{where}: ", f"{where} = ")
+    if options and where in options and message.startswith(begins):
         message = options[where] + message[len(where) :]
     sys.stderr.write(f"megalabel: {message}\n")
     raise typer.Exit(2)

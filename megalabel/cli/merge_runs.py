@@ -16,7 +16,7 @@ from megalabel.errors import DataError, SettingError
 from megalabel.inference.evaluate import check_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.ranking import measure
-from megalabel.models.base import load
+from megalabel.models.base import Classifier, load
 from megalabel.models.ensemble import Ensemble
 from megalabel.models.mixture import DEPTH, SELECT, Mixture
 from megalabel.recipes.hybrid import Hybrid
@@ -61,10 +61,13 @@ def ensemble_runs(
             wanted="two runs or more, and as many weights or none",
             next_step="name the runs one after the other, weights as 1,2 in their order",
         )
+    twice = [run for i, run in enumerate(runs) if Path(run).resolve() in [Path(r).resolve() for r in runs[:i]]]
+    if twice:
+        say(f"{twice[0]} is named twice and counts twice; --weights gives a run more weight")
     mixture = Mixture.from_weights(chosen or [1.0] * len(runs))
     common = in_common(runs)
     corpus, why = _corpus(runs, common, data, open_data)
-    model = Ensemble([load(run, device=device, trust=trusted()) for run in runs], mixture)
+    model = Ensemble(_loaded(runs, device), mixture)
     reached: list[float] = []
     if corpus is not None:
         reached, why = _fit(model, corpus, common, chosen)
@@ -112,6 +115,21 @@ def in_common(runs: Sequence[str]) -> Common:
     if len(held) == 0:
         return Common(first, why=f"no text was held out by all of {', '.join(runs)}")
     return Common(first, held)
+
+
+def _loaded(runs: Sequence[str], device: str | None) -> list[Classifier]:
+    """The models of the runs; SettingError that names two whose labels differ."""
+    models = [load(run, device=device, trust=trusted()) for run in runs]
+    first = models[0].label_texts
+    for run, model in zip(runs, models, strict=True):
+        if model.label_texts is not first and model.label_texts != first:
+            sizes = f"{len(first):,} and {len(model.label_texts):,} labels"
+            raise SettingError(
+                f"{runs[0]} and {run} predict different labels ({sizes})",
+                wanted="runs over the same labels in the same order",
+                next_step="merge runs that were trained on the same data set",
+            )
+    return models
 
 
 def _run_folder(run: str) -> Path:

@@ -23,14 +23,14 @@ Texts = Annotated[
     str,
     typer.Argument(
         metavar="[TEXTS]",
-        help="Texts (lines, .jsonl, .csv, .tsv, .parquet; each .gz) or bags of words; - for a pipe.",
+        help="Texts (lines, .jsonl, .csv, .tsv, .parquet; each .gz) or bags of words; - for standard input.",
     ),
 ]
 Format = Annotated[
     str | None,
     typer.Option(
         metavar="FORMAT",
-        help="lines, jsonl, json, csv, tsv or parquet; by default by the suffix, of a pipe by its first line.",
+        help="lines, jsonl, json, csv, tsv or parquet; default: by suffix, for a pipe by its first line.",
     ),
 ]
 Parts = Annotated[
@@ -41,15 +41,14 @@ Between = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Between title and content; by default as in training.")
 ]
 Out = Annotated[
-    str | None, typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz; - for the screen.")
+    str | None,
+    typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz file; default: standard output."),
 ]
 Probabilities = Annotated[
-    bool, typer.Option("--probabilities", help="Write probabilities where the scores are logits or a mixture.")
+    bool, typer.Option("--probabilities", help="Convert logits and mixture scores to probabilities.")
 ]
-Threshold = Annotated[float | None, typer.Option(metavar="FLOAT", help="Leave out labels with lower scores.")]
-MinLabels = Annotated[
-    int, typer.Option(metavar="INT", help="Best labels that are written below the threshold too.")
-]
+Threshold = Annotated[float | None, typer.Option(metavar="FLOAT", help="Minimum score of a predicted label.")]
+MinLabels = Annotated[int, typer.Option(metavar="INT", help="Labels kept per text even if below the threshold.")]
 
 
 def predict(

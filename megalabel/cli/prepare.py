@@ -18,10 +18,12 @@ WITH_TOKENS = ("renee", "cascadexml", "spartex", "lightxml", "dexml")
 RecipeName = Annotated[
     str | None,
     typer.Option(
-        "--recipe", metavar="RECIPE", help="Whose preset is used; by default the first recipe that has one."
+        "--recipe",
+        metavar="RECIPE",
+        help="Recipe whose preset is used; default: the first with a preset for the data set.",
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace tokens that were made before.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing tokens.")]
 
 
 class Tokens(TokenOptions):
@@ -53,6 +55,13 @@ def tokenize(
     corpus = open_data(data, opened)
     check_texts(corpus.train, corpus)
     function = recipe_for(corpus.name, values.get("encoder")) if recipe is None else get(recipe)
+    if "encoder" not in function.options.declared:
+        raise SettingError(
+            f"the recipe {function.address} reads no tokens",
+            wanted=f"one of {', '.join(WITH_TOKENS)}",
+            next_step="train it directly: it makes its features itself",
+            where="recipe",
+        )
     check_names(Tokens.declared, function.options.declared, f"the recipe {function.address}")
     resolved = resolve(function, corpus.name, values)
     options: Any = resolved.options
@@ -88,7 +97,7 @@ def recipe_for(data_name: str, encoder: str | None) -> RecipeFunction[Any, Any]:
 
 prepare: Any = command_of(
     Tokens,
-    "Tokenize a data set once, beside it, for several runs; values that are not given are those of the preset.",
+    "Tokenize a data set once for several runs; options that are not given are taken from the preset.",
     running,
     tokenize,
 )

@@ -30,12 +30,12 @@ FIRST, BEST = "renee", "hybrid"
 
 
 def quickstart(
-    out: Annotated[Path, typer.Option(metavar="OUT", help="The folder of the runs.")] = Path("runs/quickstart"),
-    text: Annotated[str, typer.Option(metavar="TEXT", help="What to ask the best model.")] = (
+    out: Annotated[Path, typer.Option(metavar="OUT", help="Folder of the runs.")] = Path("runs/quickstart"),
+    text: Annotated[str, typer.Option(metavar="TEXT", help="Text to classify with the best model.")] = (
         "a large striped wild cat of Asia"
     ),
 ) -> None:
-    """Train five recipes on the bundled data, evaluate them, and ask a question: a few minutes on a laptop."""
+    """Train and evaluate five recipes on bundled data, and classify a text: a few minutes on a laptop."""
     run_all(out, text, typer.echo)
 
 

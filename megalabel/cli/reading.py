@@ -20,11 +20,11 @@ READ = tuple(option.name for option in fields(ReadOptions))
 _OF_THE_SET: dict[str, dict[str, str]] = {
     "name": {
         "metavar": "NAME",
-        "help": "The name by which presets and propensities are found; by default that of the folder.",
+        "help": "Name of the data set, which selects presets and propensities; default: that of the folder.",
     },
     "propensity": {
         "metavar": "A,B",
-        "help": "Constants of the propensity model; by default those of the name.",
+        "help": "Constants of the propensity model; default: those of the data set.",
     },
 }
 NAMES = (*_OF_THE_SET, *READ)

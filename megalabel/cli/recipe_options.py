@@ -23,6 +23,10 @@ PANELS = (
     "Text", "Encoder", "Label tree", "Levels", "Connections", "Label layer", "Features", "Trees and solver",
     "Hybrid", "Optimization", "Training", "Validation", CONSTANTS,
 )  # fmt: skip
+OF_THE_COMMAND = (
+    "out", "device", "threads", "checkpoint_seconds", "lr_scale", "quiet", "overwrite", "config", "then", "trust",
+    "data", "from", "recipe",
+)  # fmt: skip
 NO_DEFAULT = inspect.Parameter.empty
 METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}
 
@@ -72,13 +76,40 @@ def read_config(path: Path, options: type[Options], recipe: str) -> dict[str, An
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        step = "`megalabel train RECIPE DATA --print-config` prints such a file"
+        if path.name == "recipe.json":
+            step = f"repeat a run with `megalabel train --from {path.parent} --out OUT`"
+        reason = "bytes that are not UTF-8" if isinstance(error, UnicodeDecodeError) else error
         raise SettingError(
-            f"{path} is not TOML ({error})",
+            f"{path} is not TOML ({reason})",
             wanted="lines such as epochs = 3",
+            next_step=step,
             where="config",
         ) from error
-    check_names(values, options.declared, f"{path}: the recipe {recipe}")
-    return values
+    table = next((name for name, value in values.items() if isinstance(value, dict)), None)
+    if table is not None:
+        raise SettingError(
+            f"{path} holds the table [{table}]",
+            wanted="options without a table, such as epochs = 3",
+            next_step=f"remove the line [{table}]; a file is for one recipe",
+            where="config",
+        )
+    own = [name for name in values if name in OF_THE_COMMAND and name not in options.declared]
+    if own:
+        flag = own[0].replace("_", "-")
+        raise SettingError(
+            f"{path} holds {own[0]!r}, which is no option of the recipe",
+            wanted="options of the recipe alone",
+            next_step=f"give --{flag} on the command line",
+            where="config",
+        )
+    try:
+        check_names(values, options.declared, f"the recipe {recipe}")
+        return options.checked_values(values)
+    except SettingError as error:
+        raise SettingError(
+            error.found, wanted=error.wanted, next_step=error.next_step, where=f"{path}, {error.where}"
+        ) from error
 
 
 def as_config(options: Options) -> str:

@@ -13,6 +13,7 @@ from megalabel.storage.limits import out_of_files, too_many_files
 
 # What to do about errors of the system, by their numbers.
 ADVICE = {
+    errno.EEXIST: "Check the path: a part of it is a file.",
     errno.ENOSPC: "Free some space on the disk, or write elsewhere.",
     errno.EDQUOT: "Your quota is used up: remove some files, or write elsewhere.",
     errno.EROFS: "The disk is read-only: write elsewhere.",

@@ -16,24 +16,25 @@ from megalabel.cli.recipe_options import as_config, command_of, read_config
 from megalabel.errors import MegalabelError, SettingError
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a run in OUT that is finished or another.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished or different run in OUT.")]
 CheckpointSeconds = Annotated[float, typer.Option(metavar="FLOAT", help="Seconds between checkpoints.")]
 LrScale = Annotated[
     float | None,
-    typer.Option(metavar="FLOAT", help="All learning rates times this, from where the run goes on; e.g. 0.1."),
+    typer.Option(metavar="FLOAT", help="Factor for all learning rates when a run resumes, such as 0.1."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing while training.")]
 Config = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="TOML with values of options; the command line goes first.")
+    Path | None,
+    typer.Option(metavar="FILE", help="TOML file with option values; the command line takes precedence."),
 ]
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print all values as TOML, and train nothing.")]
 Then = Annotated[
-    str | None, typer.Option(metavar="RECIPE", help="hybrid: also train it, on the run, which then is OUT/base.")
+    str | None,
+    typer.Option(metavar="RECIPE", help="Then train this recipe (hybrid) on the run, which is saved in OUT/base."),
 ]
 ABOUT = """
-Values come from the command line, then from --config, then from the preset for the data set's name or for any, and
-last from the paper's defaults, which are shown. A run that was cut off goes on when the same command is given
-again.
+Option values are taken from the command line, then --config, then the preset for the data set, then the defaults
+of the paper, which are shown. The same command resumes an interrupted run.
 """
 
 
@@ -63,7 +64,10 @@ class RecipeGroup(Group):
                 where="train",
             )
         with trusting(_trusted_in(args)):
-            command = self.get_command(ctx, args[0])
+            try:
+                command = self.get_command(ctx, args[0])
+            except SettingError as error:
+                raise _swapped(error, ctx, args) from error
         return args[0], command, args[1:]
 
     def get_command(self, ctx: Any, name: str) -> Any:
@@ -188,6 +192,25 @@ def _is_given(ctx: Any, name: str) -> bool:
     """Whether the command line, and no default, gives a parameter its value."""
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def _swapped(error: SettingError, ctx: Any, args: Sequence[str]) -> SettingError:
+    """The error for an unknown recipe; where a recipe follows, it says that the recipe comes first."""
+    from megalabel.recipes.find import names
+
+    if args[0] == "help":
+        return SettingError(
+            "'help' is not a recipe", wanted="a recipe", next_step=f"write `{ctx.command_path} --help`"
+        )
+    later = next((arg for arg in args[1:] if arg in names()), None)
+    if error.where != "recipe" or ":" in args[0] or later is None:
+        return error
+    return SettingError(
+        error.found,
+        wanted=error.wanted,
+        next_step=f"name the recipe first: {ctx.command_path} {later} {args[0]}",
+        where="recipe",
+    )
 
 
 def _trusted_in(args: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Build the label tree of a data set, or look at one.",
+    help="Build, show or export a label tree.",
 )
 Tree = Annotated[Path, typer.Argument(metavar="TREE", help="The folder of a label tree.")]
 NewTree = Annotated[Path, typer.Option("--out", "-o", metavar="OUT", help="A new folder.")]
@@ -114,13 +114,13 @@ app.command("build", cls=Command)(
 def show(
     tree: Tree,
     data: Annotated[
-        str | None, typer.Option(metavar="DATA", help="The data set, to show some leaves by label text.")
+        str | None, typer.Option(metavar="DATA", help="The data set, to show the labels of some leaves.")
     ] = None,
     examples: Annotated[int, typer.Option(metavar="INT", help="Number of leaves shown.")] = 6,
     *,
     opened: dict[str, Any],
 ) -> None:
-    """Show levels, children and leaf sizes and, with the data set, what some leaves hold."""
+    """Show levels and cluster sizes of a tree and, with --data, the labels of some leaves."""
     from megalabel.labels.build import check_fits
     from megalabel.labels.describe import describe
     from megalabel.labels.tree import LabelTree

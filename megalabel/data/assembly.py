@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -109,13 +110,14 @@ def check_largest_id(rows: LabelRows, n_labels: int, header_line: int | None = N
     )
 
 
-def check_data(data: CorpusData, findings: Findings, labels_file: object) -> CorpusData:
+def check_data(data: CorpusData, findings: Findings, labels_file: object, where: Path | None = None) -> CorpusData:
     """Checks the whole data set, and returns it with its findings so far.
 
     Args:
         data: the data set.
         findings: collects notes on label names and coverage, if it collects at all.
         labels_file: the file of the label names, for messages.
+        where: the file of the labels of the texts, if it is not one of several in the folder.
 
     Raises:
         DataError: no training text has a label.
@@ -126,7 +128,7 @@ def check_data(data: CorpusData, findings: Findings, labels_file: object) -> Cor
             f"no training text of {len(train):,} has a label",
             wanted="at least one",
             next_step="check that the label file or column is the right one",
-            where=data.path,
+            where=where or data.path,
         )
     note_label_names(data, findings, str(labels_file))
     if findings.collect:

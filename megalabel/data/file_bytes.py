@@ -13,6 +13,12 @@ from megalabel.errors import DataError, line_of
 
 MAX_LINE_BYTES = 256 << 20
 _CHUNK_BYTES = 1 << 20
+_TO_CONVERT = {
+    (".xlsx", ".xls", ".xlsm", ".ods"): "save the table as CSV in UTF-8, with commas between the columns",
+    (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"): "unpack it first",
+    (".pdf", ".doc", ".docx", ".odt", ".html"): "write the texts in it to a file of JSON lines or CSV",
+    (".arrow", ".feather", ".pkl", ".pickle", ".db", ".sqlite"): "write it as Parquet or JSON lines",
+}
 # Texts shrink 3 to 20 times in gzip, and 1,032 times is the most that its method allows.
 _MOST_UNFOLDING, _UNFOLDING_FROM_BYTES = 250, 64 << 20
 
@@ -32,6 +38,12 @@ def kind_of(path: Path) -> str:
         if test(mode):
             return what
     return "a device"
+
+
+def step_for(name: str) -> str | None:
+    """What to do about a file of a kind that holds texts only after a conversion; None for other suffixes."""
+    suffix = Path(name).suffix.lower()
+    return next((step for suffixes, step in _TO_CONVERT.items() if suffix in suffixes), None)
 
 
 def is_gzip(path: Path) -> bool:

@@ -23,11 +23,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from megalabel.data.file_bytes import kind_of
+from megalabel.data.file_bytes import kind_of, step_for
 from megalabel.data.findings import Findings
 from megalabel.data.formats import FORMATS
 from megalabel.data.formats.contract import Format, Found, Source
-from megalabel.data.text_lines import find_file
+from megalabel.data.not_found import no_data_set, nothing_there, unlabeled_texts
 from megalabel.data.types import CorpusData
 from megalabel.errors import DataError, SettingError
 from megalabel.storage.paths import as_path
@@ -36,7 +36,6 @@ _PARTS = (
     "trn_", "tst_", "Y.txt", "Y.t", "X.t", "trn.json", "tst.json", "lbl.json", "trn.raw.", "tst.raw.", "lbl.raw.",
     "filter_labels_", "train_raw_texts", "test_raw_texts", "train_labels", "test_labels",
 )  # fmt: skip
-_USUAL = ("raw", "lf-json", "jsonl", "csv", "parquet", "annif", "xmlrepo")  # what an error names
 _INNER = ("raw_text",)  # folders of texts inside the folder that has the name of the data set
 
 
@@ -101,17 +100,14 @@ def _locate(path: Path, name: str | None, format: str | None, findings: Findings
             where=path,
         )
     if not path.exists():
-        raise DataError(
-            "there is no such file or folder",
-            wanted="a folder or a file of texts with labels",
-            next_step="check the path; those of the package are bundled:NAME, in Python Corpus.bundled(NAME)",
-            where=path,
-        )
+        raise nothing_there(path)
     if path.is_file():
         return _locate_file(path, name, format)
     candidates = _candidates(path, format)
-    if format is None and all(f.bag for f, _ in candidates) and _unlabeled_texts(path):
-        raise _no_data_set(path)  # rather than a bag of words whose texts lie beside it
+    if format is None and all(f.bag for f, _ in candidates) and unlabeled_texts(path):
+        raise no_data_set(path)  # rather than a bag of words whose texts lie beside it
+    if not candidates:
+        raise no_data_set(path, format)
     chosen, found = _choose(path, candidates, findings)
     return Source(found.folder, found.train, found.test, name or set_name(path)), chosen
 
@@ -135,8 +131,6 @@ def _candidates(path: Path, format: str | None) -> list[tuple[Format, Found]]:
 
 def _choose(path: Path, candidates: list[tuple[Format, Found]], findings: Findings) -> tuple[Format, Found]:
     """The only candidate, or the only one with texts beside bags of words."""
-    if not candidates:
-        raise _no_data_set(path)
     bags = [(f, there) for f, there in candidates if f.bag]
     texts = [(f, there) for f, there in candidates if not f.bag]
     rest = texts or bags
@@ -172,35 +166,9 @@ def _locate_file(path: Path, name: str | None, format: str | None) -> tuple[Sour
             return Source(path.parent, path, None, name or plain.rsplit(".", 1)[0]), chosen
     suffixes = sorted({s for f in FORMATS.values() for s in f.suffixes})
     raise DataError(
-        f"no format has the suffix {path.suffix!r}",
+        f"no format has the suffix {Path(plain).suffix!r}",
         wanted=f"one of {', '.join(suffixes)}, or these with .gz; or a folder",
-        next_step='say what it is with format="..." (--format), or convert it to JSON lines with text and labels',
-        where=path,
-    )
-
-
-def _unlabeled_texts(path: Path) -> bool:
-    """Whether a folder holds the texts of CascadeXML or Spartex, for which no format was found."""
-    return find_file(path, "train_raw_texts.txt", "train_texts.txt") is not None
-
-
-def _no_data_set(path: Path) -> DataError:
-    names = sorted(p.name for p in path.iterdir())
-    inside = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    subfolders = sorted(p for p in path.iterdir() if p.is_dir() and any(f.find(p) for f in FORMATS.values()))
-    only_test = next((f for f in FORMATS.values() if not f.finds and find_file(path, f.test) is not None), None)
-    step = "name the files as one of these formats does, or open a single file"
-    if _unlabeled_texts(path):
-        step = "put Y.trn.txt (ids separated by commas) or train_labels.txt (label names) beside the texts"
-    elif next(path.glob("*.arrow"), None) or next(path.glob("*/*.arrow"), None):
-        step = "write Parquet files with Dataset.to_parquet of the package datasets: Arrow files are not read"
-    elif subfolders:
-        step = f"open {subfolders[0]}"
-    elif only_test is not None:
-        step = f"put {only_test.train} beside {only_test.test}: the folder has a test split but no training split"
-    return DataError(
-        f"the folder holds no data set (it holds: {inside or 'nothing'})",
-        wanted="; or ".join(FORMATS[name].what for name in _USUAL) + "; `megalabel data formats` lists all",
-        next_step=step,
+        next_step=step_for(plain)
+        or 'say what it is with format="..." (--format), or convert it to JSON lines with text and labels',
         where=path,
     )

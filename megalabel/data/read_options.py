@@ -35,15 +35,15 @@ class ReadOptions:
         SettingError: an encoding that Python does not know, a bad choice of parts, or an empty field or separator.
     """
 
-    format: str | None = _option("FORMAT", "The format of the data, where a folder holds several.")
-    text_field: str | None = _option("NAME", "The column or key of the texts; by default text.")
-    labels_field: str | None = _option("NAME", "The column or key of the labels; by default labels.")
-    label_separator: str | None = _option("TEXT", "What stands between the labels of a cell; by default guessed.")
-    encoding: str | None = _option("NAME", "The encoding of text files; by default utf-8.")
+    format: str | None = _option("FORMAT", "Format of the data, where a folder holds several.")
+    text_field: str | None = _option("NAME", "Column or key of the texts; default: text.")
+    labels_field: str | None = _option("NAME", "Column or key of the labels; default: labels.")
+    label_separator: str | None = _option("TEXT", "Separator of the labels in a cell; default: guessed.")
+    encoding: str | None = _option("NAME", "Encoding of text files; default: utf-8.")
     text_parts: str | None = _option(
-        "NAME", "Of titles and contents: title, content, both; by default as the set is published."
+        "NAME", "Of records with title and content: title, content or both; default: as published."
     )
-    text_separator: str | None = _option("TEXT", "Between title and content; by default a space.")
+    text_separator: str | None = _option("TEXT", "Separator of title and content; default: a space.")
 
     def __post_init__(self) -> None:
         for option in fields(self):

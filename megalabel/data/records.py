@@ -73,7 +73,7 @@ def data_from_records(
     if label_texts is not None:
         names, uris = label_texts, names
     data = CorpusData(source.name, train, test, names, source.folder, uris)
-    return check_data(data, findings, source.train)
+    return check_data(data, findings, source.train, source.train)
 
 
 def _side(
@@ -101,7 +101,7 @@ def _side(
         counts.append(len(columns))
         lines.append(line)
     if not len(counts):
-        raise no_readable_line(file) if findings.has_error(file) else empty_file(file)
+        raise no_readable_line(file) if findings.has_error(file) else no_records(file)
     if blank:
         findings.note("blank", file, "blank text, kept as an empty text", line=first_blank, count=blank)
     rows = LabelRows(file, _int64(ids), _int64(counts), _int64(lines))
@@ -117,6 +117,18 @@ def no_readable_line(file: Path) -> DataError:
         "no line could be read",
         wanted="at least one valid line",
         next_step="correct the errors listed for it",
+        where=file,
+    )
+
+
+def no_records(file: Path) -> DataError:
+    """The error for a file without any text, which may have a header or blank lines."""
+    if file.stat().st_size == 0:
+        return empty_file(file)
+    return DataError(
+        "the file holds no texts, at most a header or blank lines",
+        wanted="at least one text with labels",
+        next_step="check the path, and that the program that wrote the file has ended",
         where=file,
     )
 

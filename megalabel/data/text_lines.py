@@ -130,7 +130,12 @@ def note_blank(findings: Findings, path: Path, rows: np.ndarray) -> None:
 
 def empty_file(path: Path) -> DataError:
     """The error for a file without any bytes."""
-    return DataError("the file is empty", wanted="at least one line", where=path)
+    return DataError(
+        "the file is empty",
+        wanted="at least one line",
+        next_step="check the path, and that the program that wrote the file has ended",
+        where=path,
+    )
 
 
 def _note_carriage_returns(findings: Findings, path: Path, line: int, count: int) -> None:
@@ -150,7 +155,7 @@ def _check_start(path: Path, chunk: bytes, findings: Findings) -> bytes:
     """The first chunk without its byte order mark; DataError for other encodings and for archives."""
     for magic, what, step in (
         (b"\x1f\x8b", "gzip data under a name without .gz", f"rename it to {path.name}.gz"),
-        (b"PK\x03\x04", "a zip archive", "unpack it first"),
+        (b"PK\x03\x04", "a zip archive or an Excel workbook", "unpack it, or save the table as CSV in UTF-8"),
         (b"\xff\xfe", "UTF-16 text", _UTF16_STEP),
         (b"\xfe\xff", "UTF-16 text", _UTF16_STEP),
     ):

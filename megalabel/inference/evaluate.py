@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,7 @@ def evaluate(
             around, or none of its labels is a label of the model.
         SettingError: a depth, `a`, `b` or the batch size is out of range.
     """
+    _check_arguments(model, data, split, a, b)
     side = test_split(data) if split is None else split
     inputs = model_inputs(side, data, model.n_features)
     truth = match_labels(model.label_texts, data, side)
@@ -82,6 +84,20 @@ def evaluate(
     shown = f"predicting {data.name}" if progress else ""
     top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
     return measure_at(top, truth, depths, weights)
+
+
+def _check_arguments(model: object, data: object, split: object, a: object, b: object) -> None:
+    """SettingError for objects of other types, such as the path of a model."""
+    for name, value, kind, step in (
+        ("model", model, (Classifier,), "load it by megalabel.load(folder)"),
+        ("data", data, (Corpus,), "open it by Corpus.open(folder); the model comes first"),
+        ("split", split, (Split, type(None)), "give data.test or data.train"),
+        ("a", a, (Real, type(None)), "give a number such as 0.55"),
+        ("b", b, (Real, type(None)), "give a number such as 1.5"),
+    ):
+        if not isinstance(value, kind):
+            wanted = {"Real": "a number"}.get(kind[0].__name__, f"a {kind[0].__name__}")
+            raise SettingError(f"a {type(value).__name__}", wanted=wanted, next_step=step, where=name)
 
 
 def measure_at(top: TopK, truth: Truth, depths: list[int], weights: np.ndarray | None) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 
+from megalabel.data.file_bytes import step_for
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.source import Source
 
@@ -34,7 +35,8 @@ NUL_SHARE = 0.1  # of the bytes at the start: what has more is not text of one b
 
 _OBJECT = re.compile(r"\s*\{\s*\"")
 _ARRAY = re.compile(r"\s*\[\s*(\{\s*\"|\{?\s*$)")
-_HEADER = re.compile(r"\d+ \d+ \d+\s*")
+_HEADER = re.compile(r"\d+ \d+( \d+)?\s*")
+_PAIRS = re.compile(r"\d+:[-+.\deE]+( +\d+:[-+.\deE]+)*\s*")  # a row of features, or of labels
 _BAG = re.compile(r"(\d+(:[\d.]+)?(,\d+(:[\d.]+)?)*)?( +\d+:[-+.\deE]+)+\s*|\d+(,\d+)*\s*")
 _NAME = re.compile(r"[^\W\d][\w .-]{0,40}")
 
@@ -69,7 +71,8 @@ def choose(source: Source, format: str | None, text_field: str) -> tuple[str, st
         raise DataError(
             f"no format of texts has the suffix {source.suffix!r}",
             wanted=f"one of {', '.join(suffixes)}, each also with .gz",
-            next_step="export the texts as CSV or JSON lines, or give --format lines for plain lines of text",
+            next_step=step_for(source.path.name.removesuffix(".gz") if source.path else "")
+            or "export the texts as CSV or JSON lines, or give --format lines for plain lines of text",
             where=source.name,
         )
     found = _by_start(source, text_field)
@@ -84,9 +87,9 @@ def choose(source: Source, format: str | None, text_field: str) -> tuple[str, st
 def bags(source: Source) -> DataError:
     """The error for bags of words where texts are wanted."""
     return DataError(
-        "lines of a bag-of-words file (numbers of features with values)",
+        "lines of a bag-of-words file, or of labels (pairs of numbers)",
         wanted="texts, since the model was trained on texts",
-        next_step="give the texts that the bags were made of; --format lines reads the lines as texts",
+        next_step="give the file of the texts themselves; --format lines reads the lines as texts",
         where=source.name,
     )
 
@@ -127,7 +130,8 @@ def _looks_like_bags(first: str, rest: list[str]) -> bool:
     second = rest[0] if rest else ""
     pairs = ":" in second and _BAG.fullmatch(second) is not None
     if _HEADER.fullmatch(first):
-        return pairs or (bool(second) and _BAG.fullmatch(second) is not None)
+        like_rows = pairs or _PAIRS.fullmatch(second) is not None
+        return like_rows or (first.count(" ") == 2 and bool(second) and _BAG.fullmatch(second) is not None)
     return ":" in first and _BAG.fullmatch(first) is not None and (pairs or not second.strip())
 
 
@@ -147,6 +151,13 @@ def _check_text(source: Source, format: str) -> None:
     zeros = source.head.count(b"\0")
     if format == "parquet" or source.encoding or not source.head:
         return
+    if source.head.startswith(b"PK\x03\x04"):
+        raise DataError(
+            "a zip archive or an Excel workbook",
+            wanted="text in UTF-8",
+            next_step="unpack it, or save the table as CSV in UTF-8",
+            where=source.name,
+        )
     wide = source.head.startswith((b"\xff\xfe", b"\xfe\xff"))
     if wide or zeros > NUL_SHARE * len(source.head):
         raise DataError(

@@ -137,7 +137,6 @@ def _nothing_in_common(names: Sequence[str], data: CorpusData) -> DataError:
         wanted="labels with the names that the model knows them by",
         next_step="give test texts of the task that the model was trained for; where the labels are ids, put the "
         "list of their names (labels.txt, Y.txt) beside the texts",
-        where=data.path,
     )
 
 

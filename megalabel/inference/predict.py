@@ -48,6 +48,13 @@ class Wanted(NamedTuple):
             probabilities(model, np.zeros(1, np.float32))
         if self.threshold is not None and not math.isfinite(self.threshold):
             raise SettingError.range("threshold", self.threshold)
+        kind = "probability" if self.probabilities else score_kind(model)
+        if self.threshold is not None and self.threshold > 1 and kind in ("probability", "mixture"):
+            raise SettingError(
+                f"{self.threshold:g} is above all scores of this model, which are from 0 to 1",
+                wanted="a number from 0 to 1",
+                where="threshold",
+            )
         if not 0 <= self.min_labels <= self.k:
             raise SettingError.range("min_labels", self.min_labels, 0, self.k, integer=True)
         if self.min_labels and self.threshold is None:
@@ -184,4 +191,4 @@ def format_of(path: str | Path | None) -> str:
         return "jsonl"
     if name.lower().endswith(".npz"):
         return "npz"
-    raise SettingError(f"output {name!r}", wanted="a name that ends in .jsonl, .jsonl.gz or .npz")
+    raise SettingError(f"the name {name!r}", wanted="a name that ends in .jsonl, .jsonl.gz or .npz", where="out")

@@ -7,6 +7,7 @@ the user: the format of a pipe, the delimiter of a table, the keys `title` and `
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import json
 from collections.abc import Iterator
@@ -126,10 +127,12 @@ def _column(header: list[str], text_field: str, source: Source, mark: str, say: 
     if len(alike) == 1:
         say(f"{source.name}: the texts are read from the column {header[alike[0]]!r}")
         return alike[0]
+    close = difflib.get_close_matches(text_field, header, n=1)
+    meant = f", such as {close[0]!r}" if close and not alike else ""
     raise DataError(
         f"the columns {', '.join(repr(name) for name in header)[:200]}",
         wanted=f"one column {text_field!r}",
-        next_step="name the column of the texts with --text-field; the first line must hold the names",
+        next_step=f"name the column of the texts with --text-field{meant}; the first line must hold the names",
         where=line_of(source.name, 1),
     )
 

@@ -120,6 +120,10 @@ def open_source(
     if file.is_dir() or not file.exists():
         found = "a folder" if file.is_dir() else "no such file"
         step = "give the file of the texts in it" if file.is_dir() else "correct the path, or give - for a pipe"
+        if "://" in str(path):
+            step = "download the file first: this is an address"
+        elif " " in str(path) and not file.exists() and not file.suffix:
+            step = "correct the path; a text itself comes through a pipe: echo TEXT | megalabel predict RUN"
         raise DataError(found, wanted="a file of texts", next_step=step, where=path)
     name = file.name.lower().removesuffix(".gz")
     try:

@@ -13,10 +13,11 @@ import scipy.sparse as sp
 
 from megalabel.data.corpus import Corpus
 from megalabel.data.types import Split, Unseen
-from megalabel.errors import DataError, SettingError, line_of
+from megalabel.errors import DataError, MegalabelError, SettingError, line_of
 from megalabel.inference.evaluate import DEPTHS, check_depths, measure_at, tell
 from megalabel.inference.matching import Truth
 from megalabel.inference.source import open_source
+from megalabel.inference.stored_checks import check_fits
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.topk import apply_filter, checked_arrays, topk_from_csr
 from megalabel.types import TopK
@@ -84,6 +85,8 @@ def evaluate_predictions(
     """
     depths = check_depths(DEPTHS if k is None else k)
     stored = read_predictions(path, max(depths) + _most_filtered(split))
+    names = None if stored.names is None else [name for name, _ in stored.names]
+    check_fits(stored.top, names, data, split, path)
     top, truth = _in_one_space(stored, data, split)
     notes = []
     if stored.names is None:
@@ -114,6 +117,8 @@ def _read_npz(path: Path, k: int) -> Stored:
             matrix = sp.load_npz(path).tocsr()
             most = int(np.diff(matrix.indptr).max(initial=1))
             return Stored(topk_from_csr(matrix, max(min(k, most), 1)), None, matrix.shape[1])
+    except MegalabelError as error:  # of the shapes and types of the arrays
+        raise DataError(error.found, wanted=error.wanted, next_step=error.next_step, where=path) from error
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(
             f"cannot be read as npz ({str(error)[:80]})",
@@ -164,7 +169,7 @@ def _ranking(line: str, where: str) -> tuple[list[Name], list[float]]:
         return names, scores
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
-            f"no ranking of labels ({type(error).__name__}: {str(error)[:60]})",
+            f"no ranking of labels ({str(error)[:60]})",
             wanted=f"a line as `megalabel predict` writes it, {BY_NAME}",
             next_step="give a file that `megalabel predict -o FILE.jsonl` wrote",
             where=where,

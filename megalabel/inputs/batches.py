@@ -192,13 +192,16 @@ def hold_out(n: int, fraction: float, seed: int, most: int = 5000) -> tuple[np.n
         SettingError: the fraction is out of range, or so small that no row would be held out.
     """
     if not 0 <= fraction < 1:
-        raise SettingError(f"validation_fraction = {fraction}", wanted="a number from 0 to below 1")
+        raise SettingError(
+            f"validation_fraction = {fraction}", wanted="a number from 0 to below 1", where="validation_fraction"
+        )
     held = min(int(n * fraction), most)
     if fraction > 0 and held == 0:
         raise SettingError(
             f"validation_fraction = {fraction} of {n} texts is less than one text",
             wanted="at least one text to validate on",
             next_step="raise it, or set it to 0",
+            where="validation_fraction",
         )
     order = np.random.default_rng([seed, 1]).permutation(n)
     return np.sort(order[held:]), np.sort(order[:held])

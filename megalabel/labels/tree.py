@@ -199,6 +199,24 @@ class LabelTree:
             write_json(new / "config.json", {"len": len(chain)})
 
 
+def _check_tree(folder: Path) -> None:
+    """FormatError for a path to nothing, to a run or to data instead of a tree."""
+    if (folder / MANIFEST).is_file() or any(path.is_file() for path in (folder, *folder.parents)):
+        return  # whose content says what it is
+    found = "there is no such folder"
+    if (folder / "recipe.json").is_file():
+        found = "a run, not a label tree"
+    elif folder.is_dir():
+        names = sorted(inside.name for inside in folder.iterdir())
+        found = f"no label tree (the folder holds: {', '.join(names[:6]) or 'nothing'})"
+    raise FormatError(
+        found,
+        wanted="the folder of a label tree",
+        next_step="build one with `megalabel tree build DATA --out OUT`, or correct the path",
+        where=folder,
+    )
+
+
 def new_folder(folder: str | Path) -> Path:
     """Returns the path if a folder can be made there; SettingError if it is not empty or lies below a file."""
     folder = as_path(folder, "folder")

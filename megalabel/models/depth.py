@@ -12,7 +12,7 @@ MOST_PADDING = 1 << 28  # labels of all texts together that a ranking is padded 
 def at_least_one(name: str, value: int) -> None:
     """SettingError unless the value is a whole number from 1 up."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise SettingError(f"{name} = {value!r}", wanted="a whole number of at least 1")
+        raise SettingError(f"{name} = {value!r}", wanted="a whole number of at least 1", where=name)
 
 
 def reach(k: int, n_labels: int) -> int:

@@ -83,7 +83,8 @@ def _no_model(path: Path) -> FormatError:
         step = f"did you mean {near}?" if near else "correct the path, or train one with `megalabel train`"
         return _error(path, "there is no such folder", step)
     if not path.is_dir():
-        return _error(path, "a file", "name the folder, not a file; the run comes before the texts or the data")
+        step = "name the folder of the run, not a file; the texts or the data come after it"
+        return _error(path, "a file", step)
     if (path / RECIPE).is_file():
         if _facts(path / RECIPE).get("finished"):
             return _error(path, "the run has lost its model (model/manifest.json is missing)", RESTORE_FOLDER)
@@ -99,7 +100,9 @@ def _no_model(path: Path) -> FormatError:
         names = sorted(inside.name for inside in path.iterdir())
         shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
         return _error(path, f"no model (the folder holds: {shown or 'nothing'})", "give the folder of a run")
-    return _error(path, f"a data set ({found}), not a run", "give the run first, then the data")
+    return _error(
+        path, f"a data set ({found}), not a run", "give the folder of a run in its place; data come after it"
+    )
 
 
 def _similar(path: Path) -> Path | None:

@@ -104,6 +104,10 @@ def from_preset(
     from megalabel.training.recipe import check_corpus
 
     check_corpus(corpus)
+    if not isinstance(recipe, str) and not hasattr(recipe, "address"):
+        raise SettingError(
+            f"a {type(recipe).__name__}", wanted="a recipe, or its name such as 'renee'", where="recipe"
+        )
     with trusting(trust):
         function = get(recipe) if isinstance(recipe, str) else recipe
         return function(corpus, resolve(function, corpus.name, values).options)

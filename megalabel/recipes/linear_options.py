@@ -36,7 +36,7 @@ class FeatureOptions(Options):
     ] = "letters"
     bigrams: Annotated[bool, "Pairs of neighboring words are features too."] = True
     char_ngrams: Annotated[
-        Literal["auto", "yes", "no"], "Parts of words, 3 to 5 letters, too; auto: where words do not repeat."
+        Literal["auto", "yes", "no"], "Also character n-grams of 3 to 5 letters; auto: where words do not repeat."
     ] = "auto"
     char_ngrams_max_words: Annotated[Size, "Only where the median text has at most so many words; 0: any."] = 0
     vocabulary: Annotated[int, at_least(3), "Maximum number of features, most frequent first."] = 1_000_000

@@ -43,7 +43,7 @@ class TokenOptions(Options):
         Literal["wordpiece", "words", "symbols"], "Of bag and small; words and symbols: learned from the texts."
     ] = "wordpiece"
     vocabulary: Annotated[int, at_least(3), "Maximum number of learned tokens."] = 100_000
-    max_length: Annotated[Size, "Tokens read of each text; 0: as many as nearly all texts have."] = 128
+    max_length: Annotated[Size, "Maximum tokens per text; 0: chosen from the data."] = 128
     windows: Annotated[Count, "Windows of max_length tokens that a transformer reads and averages."] = 1
 
     def __post_init__(self) -> None:
@@ -209,4 +209,6 @@ def check_coarsest(clusters: Sequence[int], corpus: Corpus) -> None:
 def refuse_for_a_bag(options: Options, name: str, given: bool) -> None:
     """Raises SettingError if an option about the layers of an encoder is given for a bag, which has none."""
     if given and getattr(options, "encoder", None) == "bag":
-        raise conflict(name, f"{name} for the encoder bag, which has no layers", "the default, or another encoder")
+        raise conflict(
+            name, f"{name}: the encoder bag has no layers", "its default, or a transformer as --encoder"
+        )

@@ -82,7 +82,10 @@ class Option:
         if isinstance(value, str):
             items = [self._from_text(part.strip()) for part in value.split(",") if part.strip()]
         if not isinstance(items, (list, tuple)) or (isinstance(value, str) and not items):
-            raise self._refusal(value, "a list of values separated by commas")
+            raise self._refusal(value, "a list of values, as in [4, 8], or text with commas between them")
+        if isinstance(value, str) and len(items) == 1 and isinstance(items[0], str) and not self.choices:
+            if self.kind in (int, float):  # such as "4;8" or "4 8"
+                raise self._refusal(value, f"{KINDS[self.kind][1]}, or several with commas between")
         return tuple(self._item(item) for item in items)
 
     def parse(self, text: str) -> Any:

@@ -105,11 +105,12 @@ def check_names(given: Iterable[str], known: Iterable[str], of: str) -> None:
     known = list(known)
     for name in given:
         if name not in known:
-            name = name.replace("-", "_")
-            renamed = migrate.OPTIONS.get(name)
-            close = [renamed] if renamed in known else difflib.get_close_matches(name, known, n=3)
+            plain = name.replace("-", "_")
+            renamed = migrate.OPTIONS.get(plain)
+            close = [renamed] if renamed in known else difflib.get_close_matches(plain, known, n=3, cutoff=0.7)
             raise SettingError(
                 f"{of} has no option {name!r}",
                 wanted=f"{' or '.join(close)}" if close else f"one of {', '.join(known)}",
+                next_step=f"write {plain}" if plain in known else None,
                 where=name,
             )

@@ -14,6 +14,7 @@ from megalabel.storage import migrate
 from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
 from megalabel.storage.reading import reading
 from megalabel.training.litter import tidy
+from megalabel.training.same_run import check_same
 from megalabel.version import __version__
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 BASE = "base"  # the run on which the run in the folder builds, if one command trains both
 FIRST = "first"  # the trained model during the second stage
 NEEDED = ("last", "cache", FIRST)  # needed only while the run may be resumed
-FREE = ("log_every",)  # options that affect only the log; a run may be resumed with other values
 HELD_OUT = "held_out.npy"  # the rows of the training set that were held out, (n,) int64, ascending
 
 
@@ -83,7 +83,7 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
 
     Raises:
         SettingError: `out` holds something else, or a run with another recipe, other arguments (except those in
-            `FREE`) or other data.
+            `same_run.FREE`) or other data.
     """
     check_out(out, finished=True)
     if not (out / "recipe.json").exists():
@@ -93,7 +93,7 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
     there = read_recipe(out)
     there["arguments"] = migrate.with_added(name, there.get("arguments"), arguments)
     # As it will be read: tuples are lists.
-    _same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
+    check_same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
     return bool(there.get("finished"))
 
 
@@ -184,6 +184,11 @@ def finished_run(out: Path) -> dict[str, Any]:
             next_step="run its `megalabel train` command again to resume it",
             where="run",
         )
+    return checked_facts(out, facts)
+
+
+def checked_facts(out: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """What `recipe.json` holds; FormatError unless it has a recipe, arguments and data."""
     kinds = {"recipe": str, "arguments": dict, "data": dict}
     if not all(isinstance(facts.get(name), kind) for name, kind in kinds.items()):
         raise FormatError(
@@ -199,35 +204,6 @@ def finished_folder(out: Path) -> Path:
     """Returns the folder if it holds a finished run; errors as in `finished_run`."""
     finished_run(out)
     return out
-
-
-def _same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
-    for part in ("recipe", "arguments", "data"):
-        before, now = (_compared(side.get(part)) for side in (there, facts))
-        if before == now:
-            continue
-        if isinstance(before, dict) and isinstance(now, dict):
-            names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
-            shown = ", ".join(f"{name} = {before.get(name)}, not {now.get(name)}" for name in names)
-        else:
-            shown = f"{part} {before}, not {now}"
-        state = "finished" if there.get("finished") else "unfinished"
-        raise SettingError(
-            f"the {state} run in {out} has {shown}",
-            wanted="the same settings",
-            next_step="use the options of the first command, another --out, or --overwrite to replace the run",
-            where="out",
-        )
-
-
-def _compared(facts: Any) -> Any:
-    """The facts without the path and reading options of the data, and without options that are not set.
-
-    An older version may not have had such options.
-    """
-    if not isinstance(facts, dict):
-        return facts
-    return {k: v for k, v in facts.items() if k not in ("path", "opened", *FREE) and v is not None}
 
 
 def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None) -> None:

@@ -44,7 +44,15 @@ def writing(out: Path) -> Iterator[None]:
         yield
         return
     made = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingError(
+            f"the folder {out} cannot be made ({error.strerror})",
+            wanted="a folder that can be written to",
+            next_step="give another --out",
+            where="out",
+        ) from error
     try:
         handle = _locked(out)
     except OSError as error:

@@ -75,7 +75,7 @@ def test_a_threshold_leaves_labels_out_but_the_least_number(command, run, tmp_pa
     assert counts("--threshold", 0.5) == [1, 0]
     assert counts("--threshold", 0.5, "--min-labels", 2) == [2, 2]
     assert counts("--threshold", 0) == [8, 8]
-    assert counts("--threshold", 2) == [0, 0]
+    assert counts("--threshold", 1) == [0, 0]
     command("predict", run, tmp_path / "t.txt", "--threshold", 0.5, "-o", tmp_path / "p.npz")
     with np.load(tmp_path / "p.npz") as found:
         assert (found["labels"] >= 0).sum(axis=1).tolist() == [1, 0]
@@ -112,7 +112,7 @@ def test_both_commands_take_k_in_both_forms(command, run, base, tmp_path):
         ),
         (["predict", "RUN", "T/t.txt", "--format", "xls"], "one of lines, jsonl"),
         (["predict", "RUN", "T/t.txt", "--encoding", "utf-99"], "no encoding"),
-        (["predict", "RUN", "T/t.txt", "-o", ""], "output ''"),
+        (["predict", "RUN", "T/t.txt", "-o", ""], "the name ''"),
         (["predict", "RUN", ""], "empty path"),
         (["predict", "RUN", "T/t\0.txt"], "NUL"),
         (["predict", "RUN", "T/t.txt", "-o", "T/a\0.npz"], "NUL"),
@@ -128,7 +128,7 @@ def test_both_commands_take_k_in_both_forms(command, run, base, tmp_path):
         (["predict", "T/empty", "T/t.txt"], "no model (the folder holds: nothing)"),
         (["evaluate", "T/t.txt", "BASE"], "a file; expected the folder of a finished run"),
         (["evaluate", "RUN", "T/t.txt"], "T/t.txt"),
-        (["evaluate", "T/p.npz"], "predictions without a data set"),
+        (["evaluate", "T/p.npz"], "holds predictions, and no data set is named"),
     ],
 )
 def test_mistakes_are_one_line_with_the_cause(command, run, base, tmp_path, arguments, said):

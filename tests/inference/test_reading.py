@@ -135,7 +135,7 @@ def test_the_column_and_the_encoding_can_be_named(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("t.xlsx", b"PK\x03\x04", r"no format of texts has the suffix '\.xlsx'.*--format lines"),
+        ("t.xlsx", b"PK\x03\x04", r"no format of texts has the suffix '\.xlsx'.*table as CSV"),
         ("t.docx.gz", gzip.compress(b"a", mtime=0), r"suffix '\.docx'"),
         ("t.csv", b"title,labels\npurr,cat\n", "the columns 'title', 'labels'.*--text-field"),
         ("t.csv", b"text,text\npurr,cat\n", "the columns 'text', 'text'"),

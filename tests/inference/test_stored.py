@@ -126,5 +126,5 @@ def test_matrices_of_other_labels_and_other_arrays_are_refused(base, tmp_path):
     with pytest.raises(DataError, match="arrays x; expected the arrays labels and scores"):
         measured(tmp_path / "q.npz", base)
     np.savez(tmp_path / "r.npz", labels=np.full((30, 2), 8), scores=np.zeros((30, 2), np.float32))
-    with pytest.raises(DataError, match="row 0 predicts label 8, but there are 8 labels"):
+    with pytest.raises(DataError, match="label id 8, where base has 8 labels"):
         measured(tmp_path / "r.npz", base, k=[1])

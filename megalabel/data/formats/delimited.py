@@ -12,6 +12,7 @@ separator it is; see `megalabel.data.separators`.
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -182,7 +183,7 @@ def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:
     if not cell:
         return []
     if not form.lists:
-        if cell.startswith("[") and not form.given:
+        if cell.startswith(("[", '{"')) and not form.given:
             raise DataError(
                 f"the labels cell {cell[:60]!r} looks like a JSON list, but earlier cells are names with `|`",
                 wanted="the same form in the whole file",

@@ -112,6 +112,8 @@ def _labels(value: dict[str, Any], path: Path, findings: Findings) -> tuple[str,
 
 def _other_keys(value: Any, keys: tuple[str, ...]) -> str:
     """What to do about an object without the wanted keys."""
+    if isinstance(value, dict) and "score_type" in value:
+        return "measure predictions by `megalabel evaluate PREDICTIONS DATA`: they hold no texts"
     if isinstance(value, dict):
         lists = [key for key, inner in value.items() if isinstance(inner, list) and inner]
         if len(lists) == 1 and isinstance(value[lists[0]][0], dict):

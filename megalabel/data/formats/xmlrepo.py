@@ -119,10 +119,13 @@ def _header(file: Path, first: tuple[int, str] | None) -> tuple[int, int, int]:
             next_step="correct the header, which states the numbers of texts, features and labels",
             where=line_of(file, 1),
         )
+    step = "add the header; ids count from 0, so subtract 1 from those of a libsvm file that count from 1"
+    if ":" not in first[1] and any(letter.isalpha() for letter in first[1]):
+        step = "texts to train on need labels: write both to JSON lines or CSV, with `text` and `labels`"
     raise DataError(
         f"{first[1][:60]!r} is not a header",
         wanted="`N V L`, the numbers of texts, features and labels of a bag-of-words file",
-        next_step="add the header; ids count from 0, so subtract 1 from those of a libsvm file that count from 1",
+        next_step=step,
         where=line_of(file, 1),
     )
 
