@@ -6,6 +6,11 @@ import torch
 
 from megalabel.errors import SettingError
 
+OTHER_NAMES = {
+    "gpu": "cuda", "nvidia": "cuda", "cuda0": "cuda:0", "0": "cuda:0", "1": "cuda:1", "metal": "mps",
+    "apple": "mps",
+}  # fmt: skip
+
 
 def pick(device: str | torch.device | None) -> torch.device:
     """Returns the given device, by default the first GPU or, without a GPU, the CPU.
@@ -15,14 +20,6 @@ def pick(device: str | torch.device | None) -> torch.device:
     """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    usual = {"gpu": "cuda", "nvidia": "cuda", "cuda0": "cuda:0", "metal": "mps", "apple": "mps"}
-    meant = usual.get(str(device).strip().lower().replace(" ", ""))
-    if meant is not None:
-        raise SettingError(
-            f"device {str(device)!r} is none; did you mean {meant}?",
-            wanted="cpu, or a GPU that `megalabel doctor` lists",
-            where="device",
-        )
     try:
         chosen = torch.device(device)
         torch.zeros(1, device=chosen).sum().item()  # the device "meta" makes tensors, but holds no values
@@ -31,9 +28,7 @@ def pick(device: str | torch.device | None) -> torch.device:
         reason, step = str(error).strip().splitlines()[0], "leave it out, for the first GPU or the CPU"
         if "device string" in reason:  # torch then lists twenty kinds of devices
             reason = "no such device"
-            meant = {"gpu": "cuda", "nvidia": "cuda", "cuda0": "cuda:0", "0": "cuda:0", "1": "cuda:1"}.get(
-                str(device)
-            )
+            meant = OTHER_NAMES.get(str(device).strip().lower().replace(" ", ""))
             step = f"did you mean {meant}?" if meant else step
         raise SettingError(
             f"{str(device)!r} cannot be used ({reason})",

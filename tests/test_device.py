@@ -11,7 +11,7 @@ from megalabel.errors import SettingError
     ("name", "meant"), [("gpu", "cuda"), ("GPU", "cuda"), ("cuda0", "cuda:0"), ("metal", "mps")]
 )
 def test_usual_other_names_are_followed_by_the_right_one(name, meant):
-    with pytest.raises(SettingError, match=f"device '{name}' is none; did you mean {meant}.*doctor"):
+    with pytest.raises(SettingError, match=f"device: '{name}' cannot be used.*doctor.*Did you mean {meant}"):
         pick(name)
 
 

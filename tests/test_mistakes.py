@@ -15,7 +15,7 @@ NEW = f"-o new {LINEAR}"
 BAG = "-o new --encoder bag --tokenizer words --epochs 1"
 # The files that a user might give instead of the right one.
 FILES = {
-    "semicolons.csv": b"text;labels\nred fruit;apple\n",
+    "bars.csv": b"text#labels\nred fruit#apple\n",
     "category.csv": b"text,category\nred fruit,apple\n",
     "no-header.csv": b"red fruit,apple\nyellow fruit,banana\n",
     "book.xlsx": b"PK\x03\x04",
@@ -46,7 +46,7 @@ MISTAKES = [
     ("train renee set -o new --encoder minilmm", ["--encoder: no encoder 'minilmm'", "Did you mean minilm?"]),
     ("train renee set -o new --config options.yaml", ["options.yaml is not TOML", "epochs = 3", "--print-config"]),
     ("train cascadexml set -o new --encoder bag --tree run", ["run: a run, not a label tree", "tree build"]),
-    (f"train linear semicolons.csv {NEW}", ["semicolons.csv, line 1", "by semicolons", "with commas"]),
+    (f"train linear bars.csv {NEW}", ["bars.csv, line 1", "'text#labels'", "separated by commas"]),
     (f"train linear category.csv {NEW}", ["category.csv, line 1", "'category'", "--labels-field"]),
     (f"train linear no-header.csv {NEW}", ["no-header.csv, line 1", "a header", "add the header"]),
     (f"train linear book.xlsx {NEW}", ["book.xlsx", "'.xlsx'", "Save the table as CSV"]),

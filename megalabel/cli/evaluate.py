@@ -91,6 +91,7 @@ def evaluate(
         )
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
+        _check_inside(model, levels, export)
         known = () if model is None else model.label_texts
         corpus, split = open_data_to_measure(run, data, opened, known)
         if model is None:

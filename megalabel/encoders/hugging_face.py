@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from megalabel.encoders.names import check_spelling, find_encoder, similar
+from megalabel.encoders.names import check_spelling, find_encoder, not_found
 from megalabel.errors import SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
 

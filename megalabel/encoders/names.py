@@ -100,11 +100,7 @@ def check_spelling(name: str) -> None:
 
     if "/" in name or not similar(name) or isinstance(try_to_load_from_cache(name, "config.json"), str):
         return
-    raise SettingError(
-        f"no encoder {name!r}{similar(name)}",
-        wanted="a folder, an encoder that an installed package holds, or a name on the hub",
-        next_step="run `megalabel doctor`, which lists the encoders that are installed",
-    )
+    raise not_found(name, "none of that name")
 
 
 def _folder(name: str, weights: str) -> Path | None:

@@ -157,8 +157,7 @@ class LabelTree:
     def load(cls, folder: str | Path) -> LabelTree:
         """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
         folder = latest(as_path(folder, "folder"))
-        if not any(path.is_file() for path in (folder / NAME, folder, *folder.parents)):
-            raise _no_tree(folder)
+        _check_tree(folder)
         manifest = read_manifest(
             folder,
             "label tree",
@@ -201,7 +200,7 @@ class LabelTree:
 
 def _check_tree(folder: Path) -> None:
     """FormatError for a path to nothing, to a run or to data instead of a tree."""
-    if (folder / MANIFEST).is_file() or any(path.is_file() for path in (folder, *folder.parents)):
+    if (folder / NAME).is_file() or any(path.is_file() for path in (folder, *folder.parents)):
         return  # whose content says what it is
     found = "there is no such folder"
     if (folder / "recipe.json").is_file():
@@ -231,16 +230,3 @@ def new_folder(folder: str | Path) -> Path:
             f"{folder} exists already", wanted="a new folder", next_step="choose another one, or delete it"
         )
     return folder
-
-
-def _no_tree(folder: Path) -> FormatError:
-    """The error for a folder that megalabel wrote no manifest into, which says what is there instead."""
-    step = "build one with `megalabel tree build DATA --out FOLDER`, and give that folder"
-    if not folder.exists():
-        found, step = "there is no such folder", "correct the path, or " + step
-    elif (folder / "recipe.json").exists():
-        found = "a run, not a label tree"
-    else:
-        names = sorted(inside.name for inside in folder.iterdir())
-        found = f"no label tree (the folder holds: {', '.join(names[:8]) or 'nothing'}{', …' * (len(names) > 8)})"
-    return FormatError(found, wanted="the folder of a label tree", next_step=step, where=folder)

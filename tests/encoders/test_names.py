@@ -106,7 +106,7 @@ def test_the_list_of_packages_is_whole():
     ("name", "meant"), [("minilmm", "minilm"), ("bagg", "bag"), ("smal", "small"), ("bert-base-uncased", None)]
 )
 def test_a_name_much_like_a_known_one_is_followed_by_it(name, meant):
-    assert names.similar(name) == (f"; did you mean {meant}?" if meant else "")
+    assert names.similar(name) == (meant or "")
 
 
 def test_a_misspelled_name_is_refused_before_the_hub_is_asked(monkeypatch):
@@ -119,7 +119,7 @@ def test_a_misspelled_name_is_refused_before_the_hub_is_asked(monkeypatch):
 
     monkeypatch.setattr(transformers.PreTrainedConfig, "get_config_dict", asked)
     for name in ("minilmm", "all-minilm-l6-v2", "Small"):
-        with pytest.raises(SettingError, match=f"no encoder '{name}'; did you mean"):
+        with pytest.raises(SettingError, match=f"no encoder '{name}'.*Did you mean"):
             Transformer.pretrained(name)
     names.check_spelling("bert-base-uncased")
     names.check_spelling("somebody/minilmm")

@@ -12,7 +12,6 @@ separator it is; see `megalabel.data.separators`.
 from __future__ import annotations
 
 import csv
-import difflib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

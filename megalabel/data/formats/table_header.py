@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -61,12 +62,25 @@ def columns(header: Sequence[str], path: Path, findings: Findings) -> tuple[int,
         return at_text, at_labels
     raise DataError(
         f"the columns {', '.join(repr(name) for name in header)[:200]}",
-        wanted=f"one column `{options.text}` and one column `{options.labels}`, separated by commas, semicolons "
-        "or tabs; or a column of zeros and ones for each of several labels",
-        next_step="name the columns of texts and labels as text_field and labels_field (--text-field, "
-        "--labels-field)",
+        wanted=f"a header with one column `{options.text}` and one column `{options.labels}`, separated by "
+        "commas, semicolons or tabs; or a column of zeros and ones for each of several labels",
+        next_step=_step(header, (options.text, options.labels)),
         where=line_of(path, 1),
     )
+
+
+def _step(header: Sequence[str], wanted: tuple[str, str]) -> str:
+    """What to do about a header in which a column is missing or occurs twice."""
+    plain = [name.strip().casefold() for name in header]
+    options = ("text_field (--text-field)", "labels_field (--labels-field)")
+    missing = [i for i, name in enumerate(wanted) if name.strip().casefold() not in plain]
+    if not missing:
+        return "rename a column: each of the two names must occur once"
+    named = " and ".join(f"the column of the {('texts', 'labels')[i]} as {options[i]}" for i in missing)
+    close = [difflib.get_close_matches(wanted[i], header, n=1) for i in missing]
+    meant = ", ".join(repr(names[0]) for names in close if names)
+    step = f"name {named}" + (f", such as {meant}" if meant else "")
+    return step + (", or add the header, if the first line is a text" if len(missing) == 2 else "")
 
 
 def note_label(path: Path, findings: Findings) -> None:
