@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow coverage test-exhaustive check bench clean
+.PHONY: quickstart test coverage test-exhaustive check bench clean
 
 $(VENV)/.ready: requirements/cpu.txt requirements/dev.txt requirements/minilm.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -18,14 +18,11 @@ quickstart: $(VENV)/.ready  ## train on the bundled data, measure, ask: runs/qui
 	$(BIN)/megalabel quickstart --out runs/quickstart
 
 test: $(VENV)/.ready  ## every test
-	$(BIN)/pytest -n auto --dist worksteal
-
-test-slow: $(VENV)/.ready  ## the tests that `coverage` leaves out
-	$(BIN)/pytest -n auto --dist worksteal -m slow
+	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_OPTIONS)
 
 # Apart from `test`, as counting lines takes a quarter more time on Python 3.11.
-coverage: $(VENV)/.ready  ## the tests that are not slow, and which share of the lines of megalabel they run
-	$(BIN)/pytest -n auto --dist worksteal -m "not slow" --cov=megalabel --cov-report=
+coverage:  ## every test, and which fraction of the lines of megalabel they run
+	$(MAKE) test PYTEST_OPTIONS="--cov=megalabel --cov-report="
 	@echo "line coverage: $$($(BIN)/coverage report --format=total)% ($(BIN)/coverage report lists the lines left out)"
 
 test-exhaustive: $(VENV)/.ready  ## every test, and every combination of the parameters of those marked pairwise
