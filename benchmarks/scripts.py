@@ -80,7 +80,8 @@ def write(folder: Path, letters: str, blanks: bool) -> None:
 def precision(checkout: Path, data: Path, run: Path, arguments: list[str]) -> float:
     """P@1 in percent of one training."""
     environment = os.environ | {"PYTHONPATH": str(checkout)}
-    megalabel = [sys.executable, "-m", "megalabel"]
+    module = "megalabel.cli" if (checkout / "megalabel" / "cli.py").exists() else "megalabel.cli.main"  # of 0.1.0
+    megalabel = [sys.executable, "-c", f"from {module} import main; main()"]
     train = [
         *megalabel,
         "train",
