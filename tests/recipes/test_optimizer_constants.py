@@ -132,6 +132,6 @@ def test_a_run_from_before_these_options_is_the_same_run(tmp_path):
         del facts["arguments"][name]
     path.write_text(json.dumps(facts))
     megalabel.train(get("spartex")(planted(), **KNOBS["spartex"]), tmp_path / "r", quiet=True)  # loads it
-    with pytest.raises(SettingError, match="encoder_eps = 1e-08 and not 1e-06"):
+    with pytest.raises(SettingError, match="encoder_eps = 1e-08, not 1e-06"):
         again = get("spartex")(planted(), **{**KNOBS["spartex"], "encoder_eps": 1e-6})
         megalabel.train(again, tmp_path / "r", quiet=True)

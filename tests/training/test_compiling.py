@@ -46,7 +46,7 @@ def test_a_compiled_run_can_be_loaded(tiny_bert, tmp_path):
 
 
 def test_what_cannot_be_compiled_is_refused(tiny_bert, monkeypatch):
-    with pytest.raises(SettingError, match="compile for the encoder bag"):
+    with pytest.raises(SettingError, match="compile: the encoder bag"):
         renee.options(encoder="bag", compile=True)
     with pytest.raises(SettingError, match="sparse_embedding_updates"):
         renee.options(compile=True, sparse_embedding_updates=True)

@@ -28,7 +28,7 @@ def test_a_run_that_goes_on_logs_every_step_once_and_leaves_nothing_behind(monke
 def test_a_run_goes_on_with_the_same_data_only_wherever_it_lies(monkeypatch, data, tmp_path):
     out = tmp_path / "r"
     cut_off(monkeypatch, data, out, 4, SHORT)
-    with pytest.raises(SettingError, match="fingerprint"):
+    with pytest.raises(SettingError, match="SHA-256"):
         megalabel.train(renee(planted(seed=1), **SHORT), out, quiet=True)
     moved = replace(data, path=tmp_path)
     megalabel.train(renee(moved, **SHORT), out, quiet=True)

@@ -201,8 +201,8 @@ GOOD = {"weight": torch.ones(6, 4), "group": 2, "share": 0.5}
         ({"share": None, "below": float("inf")}, "finite number of 0 or more"),
         ({"scope": "row"}, "layer"),
         ({"group": 0}, "1 or more"),
-        ({"weight": torch.ones(6)}, "at least one of each"),
-        ({"weight": torch.ones(0, 4)}, "at least one of each"),
+        ({"weight": torch.ones(6)}, "at least one label and one connection"),
+        ({"weight": torch.ones(0, 4)}, "at least one label and one connection"),
         ({"weight": torch.ones(6, 4, dtype=torch.float16)}, "float32 or float64"),
     ],
 )
