@@ -14,6 +14,7 @@ from megalabel.data.assembly import check_data, check_largest_id, make_split, un
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import drop_unseen, line_writer, single_lines, write_filters
+from megalabel.data.gaps import note_gaps
 from megalabel.data.label_rows import LabelRows, check_count, read_label_rows
 from megalabel.data.text_lines import find_file, read_text_lines
 from megalabel.data.texts import Texts
@@ -43,6 +44,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
     else:
         n_labels, known_from = int(train_rows.ids.max(initial=-1)) + 1, "training has"
         check_largest_id(train_rows, n_labels)
+        note_gaps(findings, train_rows, n_labels)
     train = make_split(source, "trn", train_texts, train_rows, n_labels, findings, known_from)
     test: Split | None = None
     if source.test is not None:
