@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Source
-from megalabel.data.label_names import note_label_names
+from megalabel.data.label_names import note_label_names, note_unseen_names
 from megalabel.data.label_rows import MAX_LABELS, LabelRows, label_matrix, read_filter
 from megalabel.data.text_lines import find_file
 from megalabel.data.texts import Texts
@@ -131,6 +131,7 @@ def check_data(data: CorpusData, findings: Findings, labels_file: object, where:
             where=where or data.path,
         )
     note_label_names(data, findings, str(labels_file))
+    note_unseen_names(data, findings)
     if findings.collect:
         _note_more(data, findings, str(labels_file))
     return replace(data, findings=tuple(findings.all()), opened=findings.options.given())

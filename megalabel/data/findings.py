@@ -11,6 +11,7 @@ from megalabel.data.read_options import ReadOptions
 from megalabel.errors import DataError, MegalabelError, line_of
 
 Severity = Literal["error", "warning", "info"]
+MAX_ERRORS = 1_000_000  # after which reading stops: more of them tell nothing new
 _ORDER: dict[str, int] = {"error": 0, "warning": 1, "info": 2}
 
 
@@ -56,6 +57,7 @@ class Findings:
         self.collect = collect
         self.known = frozenset(known)
         self.options = options or ReadOptions()
+        self._n_errors = 0
         self._first: dict[tuple[str, str, str], Finding] = {}
 
     def note(
@@ -79,10 +81,18 @@ class Findings:
         self._first[key] = Finding(severity, where, message, count, notable)
 
     def error(self, kind: str, file: str | Path, error: DataError, count: int = 1) -> None:
-        """Raises an error in the data, or keeps it if errors are collected."""
+        """Raises an error in the data, or keeps it if errors are collected, up to `MAX_ERRORS` of them."""
         if not self.collect:
             raise error
         self.fatal(error, kind, file, count)
+        self._n_errors += count
+        if self._n_errors > MAX_ERRORS:
+            raise DataError(
+                f"more than {MAX_ERRORS:,} errors",
+                wanted="data that are mostly right",
+                next_step="check that this is the right file; the rest of it was not read",
+                where=file,
+            )
 
     def fatal(self, error: Exception, kind: str = "fatal", file: str | Path | None = None, count: int = 1) -> None:
         """Keeps an error, for example one that ended the reading."""

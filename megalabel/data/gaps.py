@@ -49,8 +49,17 @@ class IdsAsNames:
         return mapped, Unseen(rows.rows()[~known], names)
 
 
-def note_gaps(findings: Findings, rows: LabelRows, n_labels: int, mapped: bool) -> None:
-    """Notes ids of which most do not occur, where no list says which labels exist."""
+def note_gaps(
+    findings: Findings,
+    rows: LabelRows,
+    n_labels: int,
+    mapped: bool = False,
+    step: str = "put their names in Y.txt",
+) -> None:
+    """Notes ids of which most do not occur, where no list says which labels exist.
+
+    mapped: whether they were read as names; otherwise `step` is what can be done.
+    """
     used = len(np.unique(rows.ids))
     if n_labels <= 2 * used or not used:
         return
@@ -58,6 +67,6 @@ def note_gaps(findings: Findings, rows: LabelRows, n_labels: int, mapped: bool) 
     message += (
         f"read as {used:,} labels that are called by these numbers"
         if mapped
-        else f"read as {n_labels:,} labels, since ids count from 0; write them in quotes to make them names"
+        else f"read as {n_labels:,} labels, since ids count from 0; {step} if they are names"
     )
     findings.note("gaps", rows.file, message, notable=True)

@@ -65,7 +65,7 @@ class IdForm:
         if vocabulary.n_listed is not None:
             return cls()
         ids = None if filtered else IdsAsNames.needed(rows, vocabulary.n_labels)
-        note_gaps(findings, rows, vocabulary.n_labels, ids is not None)
+        note_gaps(findings, rows, vocabulary.n_labels, ids is not None, "write them in quotes")
         return cls(None, ids)
 
     def n_labels(self, vocabulary: Vocabulary) -> int:

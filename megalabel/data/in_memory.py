@@ -62,7 +62,7 @@ def _vocabulary(given: GivenRows, label_texts: Iterable[str] | None, findings: F
         listed = given_texts(given.names, "labels.columns")
     elif listed is None and given.width is not None:
         listed = Texts.numbers(given.width)
-    return Vocabulary(listed, None if listed is None else Path("label_texts"), findings)
+    return Vocabulary(listed, None if listed is None else Path("label_texts"), findings, in_memory=True)
 
 
 def _label_rows(given: GivenRows, vocabulary: Vocabulary, argument: str) -> tuple[LabelRows, Unseen | None, bool]:

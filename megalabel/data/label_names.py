@@ -36,6 +36,28 @@ def note_label_names(data: CorpusData, findings: Findings, where: str) -> None:
         )
 
 
+def note_unseen_names(data: CorpusData, findings: Findings) -> None:
+    """Notes test labels without a column that are those of training in another writing, or several in one."""
+    unseen = None if data.test is None else data.test.unseen
+    if unseen is None or not len(unseen):
+        return
+    keys = {_key(name): name for name in data.label_texts}
+    for name in unseen.names:
+        where = "test"
+        if (known := keys.get(_key(name))) is not None and name.strip():
+            message = f"test label {name!r} is not in the training data, which has {known!r}; it has no column"
+            findings.note("unseen-near", where, message, notable=True)
+            continue
+        for separator in "|;,":
+            parts = [_key(part) for part in name.split(separator)]
+            if len(parts) > 1 and all(part in keys for part in parts):
+                message = (
+                    f"test label {name!r} has no column, but its parts between `{separator}` are labels of the "
+                    "training data; write several labels as the training data do"
+                )
+                findings.note("unseen-parts", where, message, notable=True)
+
+
 def near_equal(names: Texts) -> list[tuple[int, int]]:
     """Pairs of labels whose names differ, but not in letters and digits: the first of its kind and a later one."""
     hashes = np.fromiter((hash(_key(name)) for name in names), dtype=np.int64, count=len(names))

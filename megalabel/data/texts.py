@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import overload
@@ -11,6 +12,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
+
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?", re.ASCII)
 
 
 def check_list(texts: object) -> None:

@@ -22,7 +22,10 @@ class Vocabulary:
     cannot have learned it.
     """
 
-    def __init__(self, listed: Texts | None, listed_in: Path | None, findings: Findings) -> None:
+    def __init__(
+        self, listed: Texts | None, listed_in: Path | None, findings: Findings, *, in_memory: bool = False
+    ) -> None:
+        self._in_memory = in_memory  # where half a surrogate pair is kept, which no file can hold
         self._listed, self._listed_in, self._findings = listed, listed_in, findings
         self._columns: dict[str, int] = {}
         self._by_name: bool | None = None
@@ -148,7 +151,11 @@ class Vocabulary:
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise surrogate_error(error, where, "label name") from None
+            problem = surrogate_error(error, where, "label name")
+            if not self._in_memory:
+                raise problem from None
+            message = f"{problem.found}, so that `data convert` cannot write it"
+            self._findings.note("surrogate", None, message, notable=True)
         self._columns[name] = self._n
         self._n += 1
         return self._n - 1

@@ -99,12 +99,19 @@ def test_texts_and_labels_one_after_the_other(make):
         (DataSet(), "a table with the columns text, x"),
         (Table({"labels": TEXTS}), "a dense array"),
         ([[10**30], [], []], "label of 100 bits"),
-        ([["\ud800"], [], []], r"half of a surrogate pair \(U\+D800\)"),
     ],
 )
 def test_labels_that_are_none_are_named(labels, found):
     with pytest.raises(DataError, match=found):
         Corpus.of(TEXTS, labels)
+
+
+def test_half_a_surrogate_pair_in_a_name_is_kept_and_said():
+    corpus = Corpus.of(TEXTS, [["x\ud800"], [], []])
+    assert list(corpus.label_texts) == ["x\ud800"]
+    assert [f.message for f in corpus.findings] == [
+        "the label name holds half of a surrogate pair (U+D800), so that `data convert` cannot write it"
+    ]
 
 
 def test_a_set_of_label_texts_has_no_order():

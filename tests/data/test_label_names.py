@@ -44,6 +44,17 @@ def test_all_pairs_are_counted_and_the_first_is_named():
     assert [(f.count, f.message[:21]) for f in corpus.findings] == [(3, "labels 0 and 3 ('b' a")]
 
 
+@pytest.mark.parametrize(
+    "name, said",
+    [("Cat ", "which has 'cat'"), ("dog;cat", "between `;`"), ("dog, Cat", "between `,`"), ("owl", "")],
+)
+def test_test_labels_in_another_writing(tmp_path, name, said):
+    put(tmp_path, train__jsonl='{"text":"a","labels":["cat","dog"]}\n')
+    put(tmp_path, test__jsonl=f'{{"text":"a","labels":["{name}"]}}\n')
+    notes = read(tmp_path)[2]
+    assert [said in note and repr(name) in note for note in notes] == ([True] if said else [])
+
+
 def test_names_with_half_a_surrogate_pair_are_refused(tmp_path):
     from support.trap_files import refused
 

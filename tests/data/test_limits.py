@@ -104,6 +104,12 @@ def test_long_values_are_left_to_the_rule():
     assert parse_line(b"3:1.0e0")[0] == [3] and parse_line(b"3:10")[0] == []
 
 
+def test_checking_stops_after_very_many_errors(tmp_path, monkeypatch):
+    monkeypatch.setattr("megalabel.data.findings.MAX_ERRORS", 50)
+    report = check(put(tmp_path, train__jsonl=(LINE + "{}\n") * 100))
+    assert [f.count for f in report.findings] == [51, 1] and "more than 50 errors" in report.findings[1].message
+
+
 def test_blank_lines_are_counted_once(tmp_path):
     report = check(put(tmp_path, train__jsonl="\n \n" + LINE + "\n" * 1000))
     assert [(f.where[-6:], f.count) for f in report.findings] == [("line 1", 1002)]

@@ -149,8 +149,15 @@ def test_few_ids_with_gaps_stay_columns_and_are_said(tmp_path):
     assert "only 2 of the label ids from 101 to 333 occur; read as 334 labels" in notes[0]
 
 
+def test_gaps_of_raw_folders_are_said(tmp_path):
+    path = folder(tmp_path, Y_txt=None, trn_X_Y_txt="100\n250\n7\n")
+    assert Corpus.open(path).n_labels == 251
+    assert "only 3 of the label ids from 7 to 250 occur" in read(path)[2][0] and "Y.txt" in read(path)[2][0]
+
+
 @pytest.mark.parametrize(
-    "names, said", [(["1", "22"], True), (["1", "b"], False), (["٣"], True), (["1.5"], False)]
+    "names, said",
+    [(["1", "22"], True), (["1", "b"], False), (["٣"], True), (["3.0", "-1"], True), (["1a"], False)],
 )
 def test_label_texts_that_are_only_numbers(tmp_path, names, said):
     jsonl(tmp_path, names)
