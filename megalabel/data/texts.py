@@ -119,8 +119,7 @@ class Texts(Sequence[str]):
 
     def are_numbers(self) -> bool:
         """Whether every text is only a number, as the names of labels that have none are."""
-        texts = self.raw()  # bytes, which are not decoded if they are ASCII
-        return all(text.isdigit() or (not text.isascii() and text.decode().isdigit()) for text in texts)
+        return all(text.isdigit() or _is_number(text.decode("utf-8", "replace")) for text in self.raw())
 
     @property
     def n_bytes(self) -> int:
@@ -171,3 +170,7 @@ class TextsBuilder:
         starts = np.zeros_like(ends)
         starts[1:] = ends[:-1]
         return Texts(self._data, starts, ends)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdigit() or _NUMBER.fullmatch(text) is not None

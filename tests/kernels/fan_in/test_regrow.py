@@ -233,7 +233,7 @@ def test_bad_arguments() -> None:
         ("at least one of each", lambda: first_inputs(0, 3, 3, seed=0)),
         ("from 1 to 10", lambda: candidates(inputs, slots, 10, 11, seed=0, step=0)),
         ("from 1 to 10", lambda: candidates(inputs, slots, 10, 0, seed=0, step=0)),
-        (r"two of \(3, C\)", lambda: regrow_by(inputs, slots, inputs, torch.rand(3, 3))),
+        (r"expected both \(3, C\)", lambda: regrow_by(inputs, slots, inputs, torch.rand(3, 3))),
         ("torch.uint8", lambda: regrow_by(inputs, slots, inputs.int(), torch.rand(3, 4))),
         ("diverged", lambda: regrow_by(inputs, slots, inputs, torch.full((3, 4), float("nan")))),
     ]
