@@ -11,6 +11,7 @@ from support.light_runs import SHORT, cut_off
 import megalabel
 from megalabel.errors import FormatError, SettingError
 from megalabel.recipes.renee import renee
+from megalabel.training import checkpoint
 
 
 @pytest.mark.parametrize("step", [1, 4])  # before the first checkpoint, and after
@@ -67,3 +68,13 @@ def test_a_damaged_checkpoint_is_refused_with_the_way_out(monkeypatch, data, tmp
         path.write_bytes(content)
         with pytest.raises(FormatError, match="Delete the folder `last`"):
             megalabel.train(renee(data, **SHORT), out, quiet=True)
+
+
+def test_a_checkpoint_keeps_the_loss_scale(data, tmp_path):
+    """Otherwise a resumed run in float16 would scale, and skip, other steps."""
+    recipe = renee(data, **SHORT)
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=7)
+    checkpoint.save(tmp_path / "last", recipe, scaler, {"step": 3})
+    resumed = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=7)
+    assert checkpoint.load(checkpoint.newest(tmp_path / "last"), recipe, resumed) == {"step": 3}
+    assert resumed.state_dict() == scaler.state_dict() and resumed.get_scale() == 8.0
