@@ -76,5 +76,5 @@ def test_a_checkpoint_keeps_the_loss_scale(data, tmp_path):
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=7)
     checkpoint.save(tmp_path / "last", recipe, scaler, {"step": 3})
     resumed = torch.amp.GradScaler("cpu", init_scale=2.0, growth_interval=7)
-    assert checkpoint.load(checkpoint.newest(tmp_path / "last"), recipe, resumed) == {"step": 3}
+    assert checkpoint.load(checkpoint.newest(tmp_path / "last"), recipe, resumed)["step"] == 3
     assert resumed.state_dict() == scaler.state_dict() and resumed.get_scale() == 8.0
