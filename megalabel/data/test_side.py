@@ -30,8 +30,8 @@ def open_to_measure(path: str | Path, *, known: Iterable[str] = (), **opened: An
 
     Args:
         path: a folder or a file.
-        known: the names of the labels of what is measured, by which the labels of a cell are told apart where no
-            training texts show how.
+        known: the label names of the model; they determine how a cell with several labels is split where there
+            are no training texts.
         opened: further arguments of `Corpus.open`.
 
     Raises:

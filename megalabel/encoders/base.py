@@ -27,7 +27,7 @@ class Encoder(nn.Module, ABC):
     dim: int
     n_views: int = 1
     tokenizer: TextTokenizer
-    notes: tuple[str, ...] = ()  # what is told before training, such as which weights were loaded
+    notes: tuple[str, ...] = ()  # sentences that training prints first, such as which weights were loaded
 
     @abstractmethod
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Reads texts to predict for: plain lines, JSON lines, a JSON array, CSV, TSV or Parquet, from a file or a pipe.
 
-A text is what the readers of data sets take for one; labels are not needed and not read. Every guess is told to
-the user: the format of a pipe, the delimiter of a table, the keys `title` and `content` in place of `text`.
+Texts are found as the readers of data sets find them; labels are neither needed nor read. Every guess is reported
+to the user: the format of a pipe, the delimiter of a table, the keys `title` and `content` in place of `text`.
 """
 
 from __future__ import annotations

@@ -165,7 +165,8 @@ class Run:
         with self.log as log:
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
-            for note in (*self.said, *text_notes(recipe)):
+            # The notes need tokenized texts, so they are left out where they are not shown or were shown before.
+            for note in (*self.said, *(() if self.quiet or self.resumed else text_notes(recipe))):
                 log.say(note)
             if position.step == steps or self._stopped():  # interrupted in the second stage
                 return
