@@ -48,7 +48,7 @@ class Coverage:
 
 
 class _Words:
-    """Splits texts as a WordPiece tokenizer does, and tells which words its vocabulary does not cover."""
+    """Splits texts as a WordPiece tokenizer does, and finds the words that its vocabulary does not cover."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
         self.inside = tokenizer.tokenizer
@@ -129,7 +129,7 @@ def extend(tokenizer: TextTokenizer, texts: Iterable[Texts | Sequence[str]], siz
     letters = [piece for piece in pieces if len(piece.removeprefix("##")) == 1]
     both = [f for piece in letters for f in (piece.removeprefix("##"), "##" + piece.removeprefix("##"))]
     first = len(vocabulary)
-    for piece in dict.fromkeys([*both, *pieces]):
+    for piece in list(dict.fromkeys([*both, *pieces]))[:size]:  # the trainer keeps all letters beyond its limit
         vocabulary.setdefault(piece, len(vocabulary))
     state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [state["pre_tokenizer"], _CUT]}
     extended = TextTokenizer(Tokenizer.from_str(json.dumps(state)), tokenizer.pad_id)
