@@ -194,7 +194,7 @@ def test_held_out_texts_without_labels_fit_nothing(command, runs, tmp_path):
         (["pairs", "words", "--weights", "0,0"], "not all 0"),
         (["pairs", "words", "--weights", "nan,1"], "--weights: nan is not"),
         (["pairs", "words", "--weights", "a,b"], "--weights: 'a' is not"),
-        (["pairs", "words", "--weights", ""], "--weights: '' is not"),
+        (["pairs", "words", "--weights", ""], "--weights: an empty value"),
         (["pairs", "labels"], "pairs and labels predict different labels (64 and 32 labels)"),
         (["pairs", "half"], "the run in half is not finished"),
         (["pairs", "gone"], "gone: there is no such folder"),

@@ -120,14 +120,15 @@ def check_data(data: CorpusData, findings: Findings, labels_file: object, where:
         where: the file of the labels of the texts, if it is not one of several in the folder.
 
     Raises:
-        DataError: no training text has a label.
+        DataError: no training text, or none of the texts that are measured, has a label.
     """
     train = data.train
     if data.n_labels == 0 or train.labels.nnz == 0:
+        step = "check that the label file or column is the right one"
         raise DataError(
-            f"no training text of {len(train):,} has a label",
+            f"no {'' if findings.measured else 'training '}text of {len(train):,} has a label",
             wanted="at least one",
-            next_step="check that the label file or column is the right one",
+            next_step=f"{step}, or use `predict` for texts without labels" if findings.measured else step,
             where=where or data.path,
         )
     note_label_names(data, findings, str(labels_file))

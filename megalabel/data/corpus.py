@@ -16,6 +16,7 @@ from megalabel.data.in_memory import data_from_memory
 from megalabel.data.opening import read_data
 from megalabel.data.read_options import ReadOptions
 from megalabel.data.types import CorpusData, Split, Unseen
+from megalabel.errors import SettingError
 
 __all__ = ["Corpus", "Split", "Unseen"]
 
@@ -119,13 +120,25 @@ class Corpus(CorpusData):
         Raises:
             DataError: numbers of texts and label sets that differ, ids out of range, names that are not in
                 `label_texts`, or no label at all.
+            SettingError: `name` is no string.
         """
         train, test = (texts, labels, filter), (test_texts, test_labels, test_filter)
         return cls.from_data(data_from_memory(train, test, label_texts=label_texts, name=name))
 
     @classmethod
     def from_data(cls, data: CorpusData, propensity: Sequence[float] | None = None) -> Self:
-        """A corpus of what a reader returned, optionally with constants A and B of the propensity model."""
+        """A corpus of what a reader returned, optionally with constants A and B of the propensity model.
+
+        Raises:
+            SettingError: `data` is no `CorpusData`, or the constants are not two numbers above 0.
+        """
+        if not isinstance(data, CorpusData):
+            raise SettingError(
+                f"a {type(data).__name__}",
+                wanted="a CorpusData or Corpus",
+                next_step="give values in memory to Corpus.of, and paths to Corpus.open",
+                where="data",
+            )
         if propensity is not None:
             constants = check_constants(propensity)
             data = replace(data, propensity=constants, opened={**data.opened, "propensity": list(constants)})

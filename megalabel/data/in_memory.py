@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from megalabel.data.assembly import check_data, check_largest_id
+from megalabel.data.catalog import check_name
 from megalabel.data.findings import Findings
 from megalabel.data.given import GivenRows, given_row, given_rows, given_texts
 from megalabel.data.id_forms import IdForm
@@ -26,7 +27,7 @@ def data_from_memory(
     train: GivenSplit, test: GivenSplit, *, label_texts: Iterable[str] | None, name: str
 ) -> CorpusData:
     """Makes a data set of a training and a test split; see `Corpus.of`."""
-    findings = Findings()
+    findings, name = Findings(), check_name(name)
     given = given_rows(train[1], "labels")
     texts = given_texts(train[0], "texts")
     vocabulary = _vocabulary(given, label_texts, findings)
@@ -36,6 +37,8 @@ def data_from_memory(
         check_largest_id(rows, vocabulary.n_labels)
     if (test[0] is None) != (test[1] is None):
         raise DataError("only one of test_texts and test_labels is given", wanted="both or none")
+    if test[0] is None and test[2] is not None:
+        raise DataError("test_filter without test_texts", wanted="the texts and labels that it belongs to")
     test_given, test_rows, unseen = None, None, None
     if test[0] is not None:
         test_given = given_rows(test[1], "test_labels")
@@ -105,7 +108,10 @@ def _split(
             where=argument,
         )
     if pairs is not None:
-        pairs = np.asarray(pairs)
+        try:
+            pairs = np.asarray(pairs)
+        except ValueError:  # rows of several lengths
+            pairs = np.zeros(0)
         valid = pairs.ndim == 2 and pairs.shape[1] == 2 and np.issubdtype(pairs.dtype, np.integer)
         if not valid or (pairs < 0).any() or (pairs >= (len(texts), n_labels)).any():
             raise DataError(

@@ -23,6 +23,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from megalabel.data.catalog import check_name
 from megalabel.data.file_bytes import kind_of, step_for
 from megalabel.data.findings import Findings
 from megalabel.data.formats import FORMATS
@@ -75,9 +76,9 @@ def locate(
 
     Raises:
         DataError: there is no data set, one of an unknown format, or several.
-        SettingError: there is no format of that name, or `path` is no path.
+        SettingError: there is no format of that name, or `path` is no path or `name` no string.
     """
-    path = as_path(path, "data")
+    path, name = as_path(path, "data"), None if name is None else check_name(name)
     try:
         return _locate(path, name, format, findings or Findings())
     except OSError as error:

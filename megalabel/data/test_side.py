@@ -45,7 +45,7 @@ def open_to_measure(path: str | Path, *, known: Iterable[str] = (), **opened: An
     if not source.only:
         corpus = Corpus.open(place, **opened)
         return corpus, test_split(corpus)
-    findings = Findings(options=options, known=known)
+    findings = Findings(options=options, known=known, measured=True)
     data = read_located(source if name is None else replace(source, name=name), chosen, findings)
     corpus = Corpus.from_data(replace(data, notes=findings.taken()), propensity)
     return corpus, corpus.train

@@ -66,7 +66,7 @@ def _labels(source: Source, file: Path) -> Path:
 
 def _records(source: Source, path: Path, by_id: bool, findings: Findings) -> Iterator[Record]:
     texts, file = read_text_lines(path, findings), _labels(source, path)
-    rows = [line.split() for _, line in lines(file, Findings())]
+    rows = [line.split() for _, line in lines(file, Findings(options=findings.options))]
     _check(texts, path, rows, file)
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
         if MARK in text and source.separator is not None:
