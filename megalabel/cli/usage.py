@@ -32,7 +32,7 @@ OTHER_NAMES = {
 
 @contextlib.contextmanager
 def one_line(ctx: Any, args: Sequence[str]) -> Iterator[None]:
-    """Raises a mistake that Typer finds in `args` within the block as a SettingError, and then one for empty values."""
+    """Raises what Typer refuses within the block as a SettingError, and one for an empty value in `args` after it."""
     given = list(args)
     try:
         yield

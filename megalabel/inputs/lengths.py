@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import weakref
 from collections import Counter
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ class TokenCounts:
         if latest is not None and latest[0]() is texts:
             return latest[1]
         counts = cls._counted(tokenizer, texts)
-        with contextlib.suppress(TypeError):  # a list, which may change, has no weak references
+        if isinstance(texts, Texts):  # which never change, as lists may
             _COUNTED[tokenizer] = (weakref.ref(texts), counts)
         return counts
 
