@@ -32,7 +32,7 @@ OTHER_NAMES = {
 
 @contextlib.contextmanager
 def one_line(ctx: Any, args: Sequence[str]) -> Iterator[None]:
-    """Raises what Typer refuses within the block as a SettingError, and one for an empty value in `args` after it."""
+    """Raises what Typer refuses within the block as a SettingError, and after it one for an empty value."""
     given = list(args)
     try:
         yield
