@@ -6,19 +6,18 @@ to the user: the format of a pipe, the delimiter of a table, the keys `title` an
 
 from __future__ import annotations
 
-import csv
 import difflib
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from megalabel.data.table_rows import check_cells, table_rows
 from megalabel.errors import DataError, line_of
 from megalabel.inference.guess import cells, choose, delimiter
 from megalabel.inference.record import LABELS, TEXT, How, Records, Row, Say, Told
-from megalabel.inference.source import LONGEST, Source, open_source
+from megalabel.inference.source import Source, open_source
 
 ROWS = 16384  # of a Parquet file, read together
 
@@ -96,27 +95,17 @@ def _table(source: Source, how: How, mark: str, say: Say) -> Iterator[Row]:
     if found is not None and found != mark:
         say(f"{source.name}: the cells are separated by {found!r}")
         mark = found
-    with _long_cells():
-        table = csv.reader((line for _, line in source.lines()), delimiter=mark, strict=True)
-        header = _next(table, source.name, 1)
-        if header is None:
-            return
-        at = _column(header, text_field, source, mark, say)
-        kept = [(i, name) for i, name in enumerate(header) if i != at and name not in LABELS]
-        while True:
-            line = table.line_num + 1
-            row = _next(table, source.name, line)
-            if row is None:
-                return
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise DataError(
-                    f"{len(row)} cells, but the header has {len(header)}",
-                    wanted="as many cells as the header",
-                    next_step="put quotes around cells that hold the separator or line breaks",
-                    where=line_of(source.name, line),
-                )
+    lines = (line for _, line in source.lines())
+    table = table_rows(lines, mark, source.name, "--format lines reads plain lines")
+    first_row = next(table, None)
+    if first_row is None:
+        return
+    header = first_row[1]
+    at = _column(header, text_field, source, mark, say)
+    kept = [(i, name) for i, name in enumerate(header) if i != at and name not in LABELS]
+    for number, row in table:
+        if row:
+            check_cells(row, header, line_of(source.name, number))
             yield Row(row[at], {name: row[i] for i, name in kept})
 
 
@@ -135,18 +124,6 @@ def _column(header: list[str], text_field: str, source: Source, mark: str, say: 
         next_step=f"name the column of the texts with --text-field{meant}; the first line must hold the names",
         where=line_of(source.name, 1),
     )
-
-
-def _next(table: Iterator[list[str]], name: str, line: int) -> list[str] | None:
-    try:
-        return next(table, None)
-    except csv.Error as error:
-        raise DataError(
-            f"does not parse as a table ({error})",
-            wanted='cells with separators between them, and quotes within a quoted cell doubled ("")',
-            next_step="look for an unmatched quote at or after this line; --format lines reads plain lines",
-            where=line_of(name, line),
-        ) from error
 
 
 def _parquet(source: Source, how: How, say: Say) -> Iterator[Row]:
@@ -171,16 +148,6 @@ def _parquet(source: Source, how: How, say: Say) -> Iterator[Row]:
             next_step="copy or write it again",
             where=source.name,
         ) from error
-
-
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Lifts the limit of the csv module of 131,072 characters per cell, and restores it."""
-    before = csv.field_size_limit(LONGEST)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 __all__ = ["TEXT", "How", "Row", "cells", "read_rows"]

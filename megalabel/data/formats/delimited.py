@@ -11,16 +11,13 @@ separator it is; see `megalabel.data.separators`.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from megalabel.data.file_bytes import MAX_LINE_BYTES
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
@@ -38,6 +35,7 @@ from megalabel.data.formats.table_header import (
 from megalabel.data.label_cells import Scores, list_in, looks_like_a_list
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.separators import DEFAULT, Cells, Guess, guess_separator, split_cell
+from megalabel.data.table_rows import check_cells, table_rows
 from megalabel.data.text_lines import empty_file, lines
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData
@@ -130,13 +128,7 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
             continue
         where = line_of(path, line)
         try:
-            if len(row) != len(header):
-                raise DataError(
-                    f"{len(row)} cells, but the header has {len(header)}",
-                    wanted="as many cells as the header",
-                    next_step="put quotes around cells that hold commas or line breaks",
-                    where=where,
-                )
+            check_cells(row, header, where)
             if form.flags:
                 labels: Sequence[object] = flagged(row, form.flags, places, where)
             else:
@@ -148,34 +140,16 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
 
 def _rows(path: Path, findings: Findings) -> Iterator[tuple[int, list[str]]]:
     """The rows of the table, first the header, each with the line on which it begins."""
-    with _length_limit():
-        stream = (line for _, line in lines(path, findings, keep_ends=True))
-        first = next(stream, "")
-        mark = mark_of(first, findings.options)
-        note_mark(mark, path, findings)
-        table = csv.reader(chain([first] if first else [], stream), delimiter=mark, strict=True)
-        header = _next(table, path, 1)
-        if header is None:
-            raise empty_file(path)
-        yield 1, header
-        while True:
-            line = table.line_num + 1
-            row = _next(table, path, line)
-            if row is None:
-                return
-            yield line, row
-
-
-def _next(table: Iterator[list[str]], path: Path, line: int) -> list[str] | None:
-    try:
-        return next(table, None)
-    except csv.Error as error:
-        raise DataError(
-            f"does not parse as CSV ({error})",
-            wanted='cells separated by commas, and quotes within a quoted cell doubled ("")',
-            next_step="look for an unmatched quote at or after this line",
-            where=line_of(path, line),
-        ) from error
+    stream = (line for _, line in lines(path, findings, keep_ends=True))
+    first = next(stream, "")
+    mark = mark_of(first, findings.options)
+    note_mark(mark, path, findings)
+    empty = True
+    for row in table_rows(chain([first] if first else [], stream), mark, path):
+        empty = False
+        yield row
+    if empty:
+        raise empty_file(path)
 
 
 def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:
@@ -206,16 +180,6 @@ def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:
         next_step=step,
         where=where,
     )
-
-
-@contextmanager
-def _length_limit() -> Iterator[None]:
-    """Lifts the limit of the csv module of 131,072 characters per cell to that of a line, and restores it."""
-    before = csv.field_size_limit(MAX_LINE_BYTES)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
 
 
 def write(data: CorpusData, sink: Sink) -> None:
