@@ -20,24 +20,20 @@ from typing import NamedTuple
 
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
-from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
-from megalabel.data.formats.table_header import (
-    columns,
+from megalabel.data.formats.flag_columns import (
     flag_columns,
     flag_places,
+    flag_vocabulary,
     flagged,
-    has_columns,
-    mark_of,
     note_flags,
-    note_mark,
-    place,
 )
+from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
+from megalabel.data.formats.table_header import columns, has_columns, mark_of, note_mark, place
 from megalabel.data.label_cells import Scores, list_in, looks_like_a_list
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.separators import DEFAULT, Cells, Guess, guess_separator, split_cell
 from megalabel.data.table_rows import check_cells, table_rows
 from megalabel.data.text_lines import empty_file, lines
-from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
@@ -56,8 +52,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.csv and, if it exists, test.csv."""
     vocabulary = Vocabulary.beside(source.folder, findings)
     form = form_of(source.train, findings, vocabulary)
-    if form.flags and vocabulary.listed is None:
-        vocabulary = Vocabulary(Texts.from_strings(list(form.flags)), source.train, findings)
+    vocabulary = flag_vocabulary(form.flags, vocabulary, source.train, findings)
     return data_from_records(source, partial(records, form=form), vocabulary, findings)
 
 
@@ -119,7 +114,7 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
         if not header:
             header = row
             if form.flags:
-                at_text, places = flag_places(row, form.flags, path, findings.options)
+                at_text, places = flag_places(row, form.flags, line_of(path, line), findings.options)
             else:
                 at_text, at_labels = columns(row, path, findings)
             continue

@@ -1,12 +1,13 @@
 """Parquet with the columns `text` (string) and `labels` (list of strings or of integers).
 
-Where there is no column `labels`, a column `label` is read, which may hold a single name or id per text.
+Where there is no column `labels`, a column `label` is read, which may hold a single name or id per text; without
+that too, two or more columns of zeros and ones are one label each, called by their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,10 @@ from typing import Any
 from megalabel.data.findings import Findings
 from megalabel.data.formats import shards
 from megalabel.data.formats.contract import Found, Sink, Source
+from megalabel.data.formats.flag_columns import flag_vocabulary
 from megalabel.data.formats.output import texts_with_labels, write_filters, write_label_list
+from megalabel.data.formats.parquet_flags import columns_of_flags, flag_records
+from megalabel.data.formats.shards import damaged_file
 from megalabel.data.formats.table_header import LABEL, note_label
 from megalabel.data.read_options import ReadOptions
 from megalabel.data.records import Record, data_from_records
@@ -38,7 +42,9 @@ def find(folder: Path) -> Found | None:
 
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.parquet and, if it exists, test.parquet, or the shards of both; other columns are ignored."""
-    return data_from_records(source, records, _vocabulary(source, findings), findings)
+    flags = columns_of_flags(source.train, findings)
+    vocabulary = flag_vocabulary(flags, _vocabulary(source, findings), source.train, findings)
+    return data_from_records(source, partial(records, flags=flags), vocabulary, findings)
 
 
 def _vocabulary(source: Source, findings: Findings) -> Vocabulary:
@@ -49,22 +55,25 @@ def _vocabulary(source: Source, findings: Findings) -> Vocabulary:
     if vocabulary.listed is not None:
         return vocabulary
     first = shards.files_of(source.train)[0]
-    with _damaged_file(first):
+    with damaged_file(first):
         schema = pq.read_schema(first)
         names = shards.class_names(schema.metadata, _label_column(schema, findings.options))
     return Vocabulary(Texts.from_strings(names), first, findings) if names else vocabulary
 
 
-def records(path: Path, findings: Findings) -> Iterator[Record]:
-    """Yields the text and the labels of each row; rows are counted from 1 in each file."""
+def records(path: Path, findings: Findings, flags: Sequence[str] = ()) -> Iterator[Record]:
+    """Yields the text and the labels of each row; rows are counted from 1 in each file.
+
+    The labels are those of the columns `flags` that have a one, if such are given.
+    """
     for file in shards.files_of(path):
-        yield from _records(file, findings)
+        yield from flag_records(file, findings, flags) if flags else _records(file, findings)
 
 
 def _records(path: Path, findings: Findings) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
-    with _damaged_file(path), pq.ParquetFile(path) as file:
+    with damaged_file(path), pq.ParquetFile(path) as file:
         options = findings.options
         column = _label_column(file.schema_arrow, options)
         _check_columns(file.schema_arrow, path, options, column)
@@ -146,22 +155,6 @@ def _is_labels(kind: Any) -> bool:
         return False
     item = _plain(kind.value_type)
     return _is_text(item) or t.is_integer(item) or t.is_null(item) or t.is_boolean(item) or t.is_floating(item)
-
-
-@contextmanager
-def _damaged_file(path: Path) -> Iterator[None]:
-    """Turns an error of pyarrow about a damaged file into a DataError."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",
-            wanted="a complete Parquet file",
-            next_step="copy or write it again; a Parquet file must not be gzipped as a whole",
-            where=path,
-        ) from error
 
 
 def write(data: CorpusData, sink: Sink) -> None:
