@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, parts_of, trusting
+from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, opened_by, parts_of, trusting
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
     from megalabel.inference.predict import Wanted
+    from megalabel.inference.record import How, Say
     from megalabel.models.base import Classifier
 
 
@@ -89,9 +91,27 @@ def predict(
             _say("reading texts from the terminal, one per line; the end is Ctrl-D")
         said = ReadOptions(text_parts=text_parts, text_separator=text_separator).given()
         how = How(format, TEXT if text_field is None else text_field, encoding, **{**parts_of(run), **said})
+        how = as_trained(run, texts, how, _say)
         rows = read_inputs(model, texts, stdin, how, _say)
         if _write(model, rows, wanted, out, kind) == 0:
             _say(f"{'standard input' if texts == '-' else texts} holds no texts")
+
+
+def as_trained(run: Path, texts: str, how: How, say: Say) -> How:
+    """With what the run says of how its texts were read, where the caller says nothing."""
+    from megalabel.cli.arguments import format_of_run
+    from megalabel.data.recorded import needs_encoding
+    from megalabel.inference.layouts import holds_raw_texts
+
+    opened = opened_by(run)
+    how = how._replace(trained_field=opened.get("text_field", ""))
+    if holds_raw_texts(texts):
+        how = how._replace(trained_format=format_of_run(run))
+    encoding = opened.get("encoding")
+    if how.encoding is None and encoding is not None and needs_encoding(Path(texts), encoding):
+        say(f"{texts}: read as {encoding}, as in training")
+        how = how._replace(encoding=encoding)
+    return how
 
 
 def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None, kind: str) -> int:

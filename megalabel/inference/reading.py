@@ -13,10 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from megalabel.data.formats.table_header import place
+from megalabel.data.recorded import header_names
 from megalabel.data.table_rows import check_cells, table_rows
 from megalabel.errors import DataError, line_of
-from megalabel.inference.guess import cells, choose, delimiter
-from megalabel.inference.record import LABELS, TEXT, How, Records, Row, Say, Told
+from megalabel.inference.guess import SUFFIXES, cells, choose, delimiter, is_table
+from megalabel.inference.layouts import cleaning
+from megalabel.inference.record import LABELS, TEXT, How, Records, Row, Say, Told, as_trained, not_as_trained
 from megalabel.inference.source import Source, open_source
 
 ROWS = 16384  # of a Parquet file, read together
@@ -31,6 +34,7 @@ def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) ->
         SettingError: a format or an encoding that does not exist, or a closed standard input.
     """
     with open_source(path, stream, how.encoding) as source:
+        how = _with_trained_column(source, how, say)
         format, guess = choose(source, how.format, how.text_field)
         if guess:
             say(guess)
@@ -41,9 +45,28 @@ def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) ->
             yield from _table(source, how, "\t" if format == "tsv" else ",", say)
 
 
+def _with_trained_column(source: Source, how: How, say: Say) -> How:
+    """With the column of the texts in training, where the header of a table has it and no other one is named."""
+    kind = how.format or SUFFIXES.get(source.suffix)
+    if not how.trained_field or how.text_field != TEXT or kind not in ("csv", "tsv", None):
+        return how
+    names = header_names(next(iter(source.first_lines(1)), ""))
+    if kind is None:  # a file without a suffix, or a pipe
+        there = source.suffix == "" and is_table(source, how.trained_field)
+    else:
+        there = place(names, how.trained_field) is not None
+    if there:
+        say(f"{source.name}: {as_trained(how.trained_field)}")
+        return how._replace(text_field=how.trained_field)
+    if TEXT in names and kind is not None:
+        say(f"{source.name}: {not_as_trained(how.trained_field)}")
+    return how
+
+
 def _lines(source: Source, how: How, say: Say) -> Iterator[Row]:
+    clean = cleaning(source, how, say)
     for _, line in source.lines():
-        yield Row(line.removesuffix("\n").removesuffix("\r"), {})
+        yield Row(clean(line.removesuffix("\n").removesuffix("\r")), {})
 
 
 def _json_lines(source: Source, how: How, say: Say) -> Iterator[Row]:
@@ -130,17 +153,22 @@ def _parquet(source: Source, how: How, say: Say) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text_field, records = how.text_field, Records(how, source.name, say)
+    text_field, records = how.text_field, Records(how._replace(trained_field=""), source.name, say)
     content = source.path if source.path is not None and not source.unpacked else io.BytesIO(source.read())
     try:
         with pq.ParquetFile(content) as file:
             names = file.schema_arrow.names
+            if how.trained_field in names and text_field == TEXT:
+                text_field = how.trained_field
+                say(f"{source.name}: {as_trained(text_field)}")
+            elif how.trained_field and TEXT in names and text_field == TEXT:
+                say(f"{source.name}: {not_as_trained(how.trained_field)}")
             chosen = names[_column(names, text_field, source, ",", say)]
             kept = [name for name in names if name == "id" and name != chosen]
             for batch in file.iter_batches(batch_size=ROWS, columns=[chosen, *kept]):
                 for row in batch.to_pylist():
                     text = row.pop(chosen)
-                    yield records.row({text_field: text, **row}, source.name)
+                    yield records.row({how.text_field: text, **row}, source.name)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",

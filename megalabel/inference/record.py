@@ -31,6 +31,8 @@ class How(NamedTuple):
         "both"; None for the title of a model of titles, else both.
     text_separator: what stands between title and content; None for a space.
     data_name: the name of the data set that the model was trained on.
+    trained_field: the key or column of the texts in training; read where a source has it and `text_field` is TEXT.
+    trained_format: the format of the data in training, for files of texts that do not show theirs.
     """
 
     format: str | None = None
@@ -39,6 +41,8 @@ class How(NamedTuple):
     text_parts: str | None = None
     text_separator: str | None = None
     data_name: str = ""
+    trained_field: str = ""
+    trained_format: str = ""
 
 
 class Told:
@@ -65,6 +69,7 @@ class Records:
 
     def __init__(self, how: How, name: str, say: Say) -> None:
         self._key, self._name, self._told = how.text_field, name, Told(say)
+        self._trained = how.trained_field if how.text_field == TEXT else ""
         self._parts = TitleAndContent(how.data_name, how.text_parts or "auto", how.text_separator)
 
     def row(self, value: Any, where: str) -> Row:
@@ -76,7 +81,12 @@ class Records:
         if isinstance(value, str):
             return Row(value, {})
         if isinstance(value, dict):
+            if self._trained and isinstance(value.get(self._trained), str):
+                self._told.once(f"{self._name}: {as_trained(self._trained)}")
+                return Row(value[self._trained], _beside(value, (self._trained,)))
             if isinstance(value.get(self._key), str):
+                if self._trained:
+                    self._told.once(f"{self._name}: {not_as_trained(self._trained)}")
                 return Row(value[self._key], _beside(value, (self._key,)))
             of_parts = any(key in value for key in (*TITLE, *CONTENT))
             if self._key == TEXT and TEXT not in value and of_parts:
@@ -95,6 +105,16 @@ class Records:
         taken = "title and content" if parts == "both" else f"the {parts} alone"
         self._told.once(f"{self._name}: there is no field {TEXT!r}; the text is {taken} (--text-parts)")
         return Row(text, _beside(value, (*TITLE, *CONTENT)))
+
+
+def as_trained(field: str) -> str:
+    """Says that the texts are read from the field that they were read from in training."""
+    return f"the texts are read from {field!r}, as in training"
+
+
+def not_as_trained(field: str) -> str:
+    """Says that this field is not there, so that the usual one is read."""
+    return f"there is no {field!r} as in training; the texts are read from {TEXT!r}"
 
 
 def _beside(value: dict[str, Any], taken: tuple[str, ...]) -> dict[str, Any]:

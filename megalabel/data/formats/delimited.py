@@ -30,6 +30,7 @@ from megalabel.data.formats.flag_columns import (
 from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
 from megalabel.data.formats.table_header import columns, has_columns, mark_of, note_mark, place
 from megalabel.data.label_cells import Scores, list_in, looks_like_a_list
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.separators import DEFAULT, Cells, Guess, guess_separator, split_cell
 from megalabel.data.table_rows import check_cells, table_rows
@@ -78,6 +79,14 @@ def form_of(path: Path, findings: Findings, vocabulary: Vocabulary | None = None
         severity = "warning" if guess.doubtful else "info"
         findings.note("separator", path, guess.message, severity=severity, notable=True)  # type: ignore[arg-type]
     return CellForm(lists, guess.separator)
+
+
+def has_lists(path: Path, options: ReadOptions) -> bool:
+    """Whether the first cell of labels is a list in brackets; False for a file without such a cell."""
+    try:
+        return looks_like_a_list(next(_cells(path, Findings(collect=True, options=options)), ""))
+    except DataError:
+        return False
 
 
 def _flags(path: Path, findings: Findings) -> tuple[str, ...]:
