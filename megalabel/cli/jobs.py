@@ -20,8 +20,8 @@ from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
 from megalabel.training import run_folder
-from megalabel.training.going_on import check_scale
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
+from megalabel.training.resuming import check_lr_scale
 from megalabel.training.run import train as train_recipe
 from megalabel.training.run_lock import NAME as LOCK
 from megalabel.training.run_lock import writing
@@ -63,7 +63,7 @@ def _train(
     pick(how.device)  # before the work, not after it
     if not how.checkpoint_seconds >= 0:
         raise SettingError.range("checkpoint_seconds", how.checkpoint_seconds, 0)
-    check_scale(how.lr_scale)
+    check_lr_scale(how.lr_scale)
     say = (lambda line: None) if how.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
@@ -89,7 +89,7 @@ def _train(
 def train_then(
     recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], then: str, how: How
 ) -> Classifier:
-    """Trains a recipe into `out/base`, and a recipe that builds on that run into `out`; both go on if cut off."""
+    """Trains a recipe into `out/base`, and a recipe that builds on that run into `out`; both resume if interrupted."""
     second = get(then, trust=trusted())
     if "run" not in second.options.declared:
         raise SettingError(

@@ -66,10 +66,7 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:  # what Typer makes of Ctrl-C
-            sys.stderr.write(
-                "\nmegalabel: interrupted; a run that has a checkpoint goes on from it when the same command "
-                "is given again\n"
-            )
+            sys.stderr.write("\nmegalabel: interrupted; the same command resumes a run that has a checkpoint\n")
         raise
 
 

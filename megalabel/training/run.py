@@ -25,13 +25,13 @@ from megalabel.training.arguments import check_arguments
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.divergence import check_weights, naming_checkpoint
-from megalabel.training.going_on import check_scale, threads_said, with_scaled_rates
 from megalabel.training.interrupts import Interrupts
 from megalabel.training.log import Log, peaks, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
+from megalabel.training.resuming import check_lr_scale, note_threads, with_scaled_rates
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
 from megalabel.training.run_lock import writing
 from megalabel.training.sizes import sizes
@@ -68,8 +68,8 @@ def train(
         checkpoint_seconds: time between checkpoints.
         checkpoint_steps: steps between checkpoints, instead of time.
         validate_epochs: epochs (or a fraction of one) between validations; by default the recipe's.
-        lr_scale: all learning rates of the recipe times this, from where the run begins or goes on; None for what
-            it had before, at first 1. A run that diverged can go on so.
+        lr_scale: all learning rates of the recipe times this, from where the run starts or resumes; None for the
+            scale that it had, at first 1. A run that diverged can resume in this way.
         quiet: show nothing on the screen.
         callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}; an
             exception that it raises stops the training, and the run can be resumed.
@@ -80,7 +80,7 @@ def train(
         DataError: training has diverged: the loss is NaN or infinite, or the loss or a weight is extremely large.
     """
     out = as_path(out, "out")
-    check_scale(lr_scale, recipe)
+    check_lr_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
         with writing(out):
             return solve(recipe, out, pick(device), quiet=quiet)
@@ -135,7 +135,7 @@ class Run:
         else:
             self.position, self.resumed = Position(**checkpoint.load(newest, recipe, self.scaler)), True
         self.recipe = with_scaled_rates(recipe, self.out, lr_scale, self.position.step)
-        self.said = threads_said(self.out, self.device, self.resumed)
+        self.said = note_threads(self.out, self.device, self.resumed)
         truncate_log(self.out / "log.jsonl", self.position.step)
         self.begun, self.saved = time.monotonic() - self.position.seconds, time.monotonic()
         trim_memory()

@@ -13,7 +13,7 @@ from megalabel.inputs.batches import hold_out
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
 from megalabel.storage.reading import reading
-from megalabel.training.litter import tidy
+from megalabel.training.cleanup import remove_temporary_files
 from megalabel.training.same_run import check_same
 from megalabel.version import __version__
 
@@ -63,7 +63,7 @@ def create_folder(
     finished = same_run(out, name, arguments, data)
     if finished is not None:
         if finished:
-            tidy(out, ("model", FIRST), NEEDED)
+            remove_temporary_files(out, ("model", FIRST), NEEDED)
         if held is not None:
             _same_rows(held, held_out_rows(out), out)
         return finished
@@ -216,7 +216,7 @@ def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None)
     if best is not None:
         there["best_validation"] = best
     write_json(out / "recipe.json", there)
-    tidy(out, ("model", FIRST), NEEDED)
+    remove_temporary_files(out, ("model", FIRST), NEEDED)
 
 
 def note(out: Path, **facts: Any) -> None:

@@ -213,7 +213,7 @@ def test_an_unfinished_run_is_named_as_one(command, run, base, tmp_path):
         status, _, err = command(*arguments)
         assert status == 2
         assert "the run is not finished" in err
-        assert "give its `megalabel train` command again: it goes on; or give" in err.replace("Give", "give")
+        assert "give its `megalabel train` command again, which resumes it; or give" in err.replace("Give", "give")
     status, _, err = command("predict", cut / "model", tmp_path / "t.txt")
     assert status == 0
     assert "the run is not finished; this is its best model so far" in err

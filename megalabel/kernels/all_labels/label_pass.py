@@ -170,7 +170,7 @@ class Gradients:
     bias: Tensor | None = None
 
     @classmethod
-    def beside(cls, weight: Tensor | None, bias: Tensor | None) -> Gradients:
+    def empty_like(cls, weight: Tensor | None, bias: Tensor | None) -> Gradients:
         """Allocates gradients of weight and bias, if they are given."""
         return cls(
             weight=None if weight is None else torch.empty_like(weight),
@@ -200,7 +200,7 @@ def gradients(
     wants, scale, weight_scale, rule, step = request
     wide = accumulator_dtype(weight.dtype)
     moving = learning(weight, bias, wants)
-    out = Gradients() if rule is not None else Gradients.beside(*moving)
+    out = Gradients() if rule is not None else Gradients.empty_like(*moving)
 
     def of_range(numbers: range) -> Tensor | None:
         logits = _Product(x, weight, bias, chunks)

@@ -88,7 +88,7 @@ def _within(places: Tensor, start: int, stop: int, n_texts: int) -> Tensor:
 def _backward(xt: Tensor, layer: FanIn, slopes: Callable[[int, int], Tensor], request: Request) -> Gradients:
     wants, scale, weight_scale, rule, step = request
     weight, bias = learning(layer.weight, layer.bias, wants)
-    out = Gradients() if rule is not None else Gradients.beside(weight, bias)
+    out = Gradients() if rule is not None else Gradients.empty_like(weight, bias)
     chunks = layer.chunks(xt.shape[1])
 
     def of_range(numbers: range) -> Tensor | None:

@@ -78,7 +78,7 @@ def _backward(
 ) -> Gradients:
     wants, scale, weight_scale, rule, step = request
     weight, bias = learning(layer.weight, layer.bias, wants)
-    out = Gradients() if rule is not None else Gradients.beside(weight, bias)
+    out = Gradients() if rule is not None else Gradients.empty_like(weight, bias)
     out.embedding = torch.zeros_like(xt) if wants[0] else None
     for start, stop, own in _chunks(layer, xt.shape[1], places):
         dz = slopes(start, stop, own)
