@@ -89,7 +89,7 @@ def _train(
 def train_then(
     recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], then: str, how: How
 ) -> Classifier:
-    """Trains a recipe into `out/base`, and a recipe that builds on that run into `out`; both resume if interrupted."""
+    """Trains a recipe into `out/base`, and a recipe that builds on it into `out`; either resumes if interrupted."""
     second = get(then, trust=trusted())
     if "run" not in second.options.declared:
         raise SettingError(

@@ -1,4 +1,4 @@
-"""State of a run beyond its checkpoints, for resuming it: the numbers of threads, and the scale of learning rates."""
+"""What resuming needs beyond checkpoints: the numbers of threads, and the scale of the learning rates."""
 
 from __future__ import annotations
 
