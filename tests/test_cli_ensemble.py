@@ -98,7 +98,7 @@ def test_weights_that_are_given_are_taken(command, tmp_path):
             "all held out no texts (train with --validation-fraction 0.05); equal weights, scores as they are",
         ),
         (["pairs", "other"], "pairs and other were trained on different data sets, 'planted' and 'planted'"),
-        (["pairs", "bare"], "bare is no run folder"),
+        (["pairs", "bare"], "bare is not a run folder"),
         (["pairs", "beside"], "it is not known what beside held out"),
         (
             ["pairs", "all", "--weights", "1,3"],

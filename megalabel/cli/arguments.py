@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and what they stand for: data sets, runs, devices, trusted packages."""
+"""Arguments that several commands share, and what they name: data sets, runs, devices, trusted packages."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def complete(choices: tuple[object, ...]) -> Callable[[str], list[str]]:
 
 
 def data_path(data: str) -> Path:
-    """Where a data set lies that is named on the command line."""
+    """The path of a data set that is named on the command line."""
     from megalabel.data.catalog import bundled_folder
     from megalabel.storage.paths import as_path
 

@@ -98,7 +98,7 @@ def read_config(path: Path, options: type[Options], recipe: str) -> dict[str, An
     if own:
         flag = own[0].replace("_", "-")
         raise SettingError(
-            f"{path} holds {own[0]!r}, which is no option of the recipe",
+            f"{path} holds {own[0]!r}, which is not an option of the recipe",
             wanted="options of the recipe alone",
             next_step=f"give --{flag} on the command line",
             where="config",

@@ -107,10 +107,10 @@ def start(
     if source is None:
         typer.echo(ctx.get_help())
         raise typer.Exit(2)
-    from megalabel.cli.jobs import How, repeat
+    from megalabel.cli.jobs import RunSettings, repeat
 
     with trusting(trust):
-        repeat(source, _needed(out), How(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale))
+        repeat(source, _needed(out), RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale))
 
 
 app = typer.Typer(cls=RecipeGroup, rich_markup_mode=None, invoke_without_command=True, callback=start)
@@ -161,7 +161,7 @@ def _train(
     then: str | None,
     trust: Sequence[str] | None,
 ) -> None:
-    from megalabel.cli.jobs import How, train, train_then
+    from megalabel.cli.jobs import RunSettings, train, train_then
     from megalabel.recipes.presets import resolve
 
     if config is not None:
@@ -174,12 +174,12 @@ def _train(
         origin = resolved.preset.origin if resolved.preset else "no preset fits"
         typer.echo(f"# {recipe.address} on {corpus.name}; preset: {origin}\n{as_config(resolved.options)}")
         return
-    how = How(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale)
+    settings = RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale)
     with trusting(trust):
         if then is None:
-            train(recipe, corpus, target, values, how)
+            train(recipe, corpus, target, values, settings)
         else:
-            train_then(recipe, corpus, target, values, then, how)
+            train_then(recipe, corpus, target, values, then, settings)
 
 
 def _needed(out: Path | None) -> Path:

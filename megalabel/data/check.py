@@ -80,7 +80,7 @@ def check(
         name, propensity: as in `Corpus.open`.
 
     Raises:
-        SettingError: `path` is no path, or another argument has a value that cannot be.
+        SettingError: `path` is not a path, or another argument has an invalid value.
     """
     path, findings = as_path(path, "data"), Findings(collect=True, options=options)
     constants = None if propensity is None else check_constants(propensity)

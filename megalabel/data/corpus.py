@@ -57,12 +57,12 @@ class Corpus(CorpusData):
                 of the folder or file.
             format: the format, needed only where a folder holds several.
             text_field, labels_field: the columns or keys of texts and labels, instead of `text` and `labels`.
-            label_separator: what stands between the labels of one cell; without it, it is guessed where the cells
+            label_separator: the text between the labels of one cell; without it, it is guessed where the cells
                 show it.
             encoding: the encoding of text files, instead of UTF-8.
             text_parts: what makes a text where the files hold titles and contents: "title", "content" or "both";
                 default: the title of a set that is published as one of titles, else both.
-            text_separator: stands between title and content; default: a space, or what the layout has.
+            text_separator: the text between title and content; default: a space, or what the layout has.
             propensity: A and B of the propensity model; default: those that the catalog lists for the name.
 
         Returns:
@@ -120,7 +120,7 @@ class Corpus(CorpusData):
         Raises:
             DataError: numbers of texts and label sets that differ, ids out of range, names that are not in
                 `label_texts`, or no label at all.
-            SettingError: `name` is no string.
+            SettingError: `name` is not a string.
         """
         train, test = (texts, labels, filter), (test_texts, test_labels, test_filter)
         return cls.from_data(data_from_memory(train, test, label_texts=label_texts, name=name))
@@ -130,7 +130,7 @@ class Corpus(CorpusData):
         """A corpus of what a reader returned, optionally with constants A and B of the propensity model.
 
         Raises:
-            SettingError: `data` is no `CorpusData`, or the constants are not two numbers above 0.
+            SettingError: `data` is not a `CorpusData`, or the constants are not two numbers above 0.
         """
         if not isinstance(data, CorpusData):
             raise SettingError(

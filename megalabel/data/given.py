@@ -14,7 +14,7 @@ from megalabel.errors import DataError
 
 
 def given_texts(texts: Any, argument: str) -> Texts:
-    """The texts, checked to be strings without halves of surrogate pairs.
+    """The texts, checked to be strings without lone surrogates.
 
     Raises:
         DataError: something else than one-dimensional texts, named with what to give instead.
@@ -95,7 +95,7 @@ def given_row(row: Any, where: str) -> list[Any]:
 
 
 def _sequence(values: Any, argument: str, wanted: str) -> Iterable[Any]:
-    """The values, if they stand one after the other; else DataError that says what was given."""
+    """The values, if they are a sequence; else DataError that says what was given."""
     columns = _columns(values)
     step = None
     if isinstance(values, str | bytes):
@@ -141,7 +141,7 @@ def _plain(label: Any) -> Any:
 
 
 def _shown_if_missing(value: Any) -> str:
-    """What stands for a missing text, such as nan."""
+    """How a missing text is shown, such as nan."""
     shown = str(value)
     return f" ({shown})" if shown in ("nan", "<NA>", "NaT", "None") else ""
 

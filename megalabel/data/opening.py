@@ -76,7 +76,7 @@ def locate(
 
     Raises:
         DataError: there is no data set, one of an unknown format, or several.
-        SettingError: there is no format of that name, or `path` is no path or `name` no string.
+        SettingError: there is no format of that name, or `path` is not a path, or `name` not a string.
     """
     path, name = as_path(path, "data"), None if name is None else check_name(name)
     try:

@@ -24,12 +24,12 @@ class ReadOptions:
         format: the format, needed only where a folder holds several or a file has an unusual suffix.
         text_field: the column or key of the texts, instead of `text`.
         labels_field: the column or key of the labels, instead of `labels`.
-        label_separator: the text between two labels of one cell. A space stands for any white space; `\\t`, `\\n`,
+        label_separator: the text between two labels of one cell. A space means any white space; `\\t`, `\\n`,
             "tab", "space", "comma" and "semicolon" are understood too.
         encoding: the encoding of text files, instead of UTF-8, such as "windows-1252".
         text_parts: what makes a text where the files hold titles and contents: "title", "content" or "both"; by
             default the title of a set that is published as one of titles, else both.
-        text_separator: what stands between title and content; by default a space, or what the layout has.
+        text_separator: the text between title and content; by default a space, or what the layout has.
 
     Raises:
         SettingError: an encoding that Python does not know, a bad choice of parts, or an empty field or separator.

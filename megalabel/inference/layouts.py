@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from megalabel.data.formats import cascade_texts, label_strings
-from megalabel.inference.record import How, Say
+from megalabel.inference.record import Say, TextOptions
 from megalabel.inference.source import Source
 
 CASCADE, SPARTEX = "cascadexml", "spartex"
@@ -23,27 +23,27 @@ def holds_raw_texts(path: str | Path) -> bool:
     return Path(path).name.removesuffix(".gz") in _TEXTS
 
 
-def cleaning(source: Source, how: How, say: Say) -> Callable[[str], str]:
+def cleaning(source: Source, options: TextOptions, say: Say) -> Callable[[str], str]:
     """What the reader of data sets does with each text of a source; for other files, nothing.
 
     The layout is the one that the caller names, else that of the labels beside the file, else that of the data
     that the model was trained on.
     """
-    layout = how.format
+    layout = options.format
     if layout not in _LABELS:
         if source.path is None or not holds_raw_texts(source.path):
             return str
-        layout = _layout_beside(source.path) or how.trained_format
+        layout = _layout_beside(source.path) or options.trained_format
     if layout == CASCADE:
-        mark = cascade_texts.SEPARATOR if how.text_separator is None else how.text_separator
+        mark = cascade_texts.SEPARATOR if options.text_separator is None else options.text_separator
         say(
             f"{source.name}: `_` is read as a blank and {cascade_texts.MARK} as {mark}, as in CascadeXML's folders"
         )
         return partial(cascade_texts.clean, separator=mark)
     if layout == SPARTEX:
-        if how.text_separator is not None:
-            say(f"{source.name}: {cascade_texts.MARK} is read as {how.text_separator!r}")
-        return partial(label_strings.clean, separator=how.text_separator)
+        if options.text_separator is not None:
+            say(f"{source.name}: {cascade_texts.MARK} is read as {options.text_separator!r}")
+        return partial(label_strings.clean, separator=options.text_separator)
     say(f"{source.name}: texts are read as they are; --format {CASCADE} reads them as CascadeXML does")
     return str
 

@@ -19,13 +19,23 @@ from megalabel.data.table_rows import check_cells, table_rows
 from megalabel.errors import DataError, line_of
 from megalabel.inference.guess import SUFFIXES, cells, choose, delimiter, is_table
 from megalabel.inference.layouts import cleaning
-from megalabel.inference.record import LABELS, TEXT, How, Records, Row, Say, Told, as_trained, not_as_trained
+from megalabel.inference.record import (
+    LABELS,
+    TEXT,
+    Notice,
+    Records,
+    Row,
+    Say,
+    TextOptions,
+    as_trained,
+    not_as_trained,
+)
 from megalabel.inference.source import Source, open_source
 
 ROWS = 16384  # of a Parquet file, read together
 
 
-def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) -> Iterator[Row]:
+def read_rows(path: str | Path, stream: IO[bytes] | None, options: TextOptions, say: Say) -> Iterator[Row]:
     """Yields the rows of a file or, for "-", of a stream; `say` gets a line for each guess.
 
     Raises:
@@ -33,51 +43,51 @@ def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) ->
             words, or a record has no text. The error names the file and the line.
         SettingError: a format or an encoding that does not exist, or a closed standard input.
     """
-    with open_source(path, stream, how.encoding) as source:
-        how = _with_trained_column(source, how, say)
-        format, guess = choose(source, how.format, how.text_field)
+    with open_source(path, stream, options.encoding) as source:
+        options = _with_trained_column(source, options, say)
+        format, guess = choose(source, options.format, options.text_field)
         if guess:
             say(guess)
         read = {"lines": _lines, "jsonl": _json_lines, "json": _json_array, "parquet": _parquet}
         if format in read:
-            yield from read[format](source, how, say)
+            yield from read[format](source, options, say)
         else:
-            yield from _table(source, how, "\t" if format == "tsv" else ",", say)
+            yield from _table(source, options, "\t" if format == "tsv" else ",", say)
 
 
-def _with_trained_column(source: Source, how: How, say: Say) -> How:
+def _with_trained_column(source: Source, options: TextOptions, say: Say) -> TextOptions:
     """With the column of the texts in training, where the header of a table has it and no other one is named."""
-    kind = how.format or SUFFIXES.get(source.suffix)
-    if not how.trained_field or how.text_field != TEXT or kind not in ("csv", "tsv", None):
-        return how
+    kind = options.format or SUFFIXES.get(source.suffix)
+    if not options.trained_field or options.text_field != TEXT or kind not in ("csv", "tsv", None):
+        return options
     names = header_names(next(iter(source.first_lines(1)), ""))
     if kind is None:  # a file without a suffix, or a pipe
-        there = source.suffix == "" and is_table(source, how.trained_field)
+        there = source.suffix == "" and is_table(source, options.trained_field)
     else:
-        there = place(names, how.trained_field) is not None
+        there = place(names, options.trained_field) is not None
     if there:
-        say(f"{source.name}: {as_trained(how.trained_field)}")
-        return how._replace(text_field=how.trained_field)
+        say(f"{source.name}: {as_trained(options.trained_field)}")
+        return options._replace(text_field=options.trained_field)
     if TEXT in names and kind is not None:
-        say(f"{source.name}: {not_as_trained(how.trained_field)}")
-    return how
+        say(f"{source.name}: {not_as_trained(options.trained_field)}")
+    return options
 
 
-def _lines(source: Source, how: How, say: Say) -> Iterator[Row]:
-    clean = cleaning(source, how, say)
+def _lines(source: Source, options: TextOptions, say: Say) -> Iterator[Row]:
+    clean = cleaning(source, options, say)
     for _, line in source.lines():
         yield Row(clean(line.removesuffix("\n").removesuffix("\r")), {})
 
 
-def _json_lines(source: Source, how: How, say: Say) -> Iterator[Row]:
-    told, records = Told(say), Records(how, source.name, say)
+def _json_lines(source: Source, options: TextOptions, say: Say) -> Iterator[Row]:
+    notice, records = Notice(say), Records(options, source.name, say)
     for number, line in source.lines():
         where = line_of(source.name, number)
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             if not line.strip():
-                told.once(f"{where}: blank lines are ignored")
+                notice.once(f"{where}: blank lines are ignored")
                 continue
             reason = getattr(error, "msg", "") or str(error)[:80]
             raise DataError(
@@ -90,8 +100,8 @@ def _json_lines(source: Source, how: How, say: Say) -> Iterator[Row]:
         yield records.row(value, where)
 
 
-def _json_array(source: Source, how: How, say: Say) -> Iterator[Row]:
-    records = Records(how, source.name, say)
+def _json_array(source: Source, options: TextOptions, say: Say) -> Iterator[Row]:
+    records = Records(options, source.name, say)
     try:
         value = json.loads(source.read().decode(source.encoding or "utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -107,13 +117,13 @@ def _json_array(source: Source, how: How, say: Say) -> Iterator[Row]:
         yield records.row(record, f"{source.name}, record {i + 1}")
 
 
-def _table(source: Source, how: How, mark: str, say: Say) -> Iterator[Row]:
+def _table(source: Source, options: TextOptions, mark: str, say: Say) -> Iterator[Row]:
     """The rows of a table with a header; of a TSV file without one, what stands before the first tab."""
-    first, text_field = next(iter(source.first_lines(1)), ""), how.text_field
+    first, text_field = next(iter(source.first_lines(1)), ""), options.text_field
     found = delimiter(first, text_field)
     if found is None and mark == "\t":
         say(f"{source.name}: no column {text_field!r} in the first line; texts end at the first tab")
-        yield from (Row(row.text.partition("\t")[0], {}) for row in _lines(source, how, say))
+        yield from (Row(row.text.partition("\t")[0], {}) for row in _lines(source, options, say))
         return
     if found is not None and found != mark:
         say(f"{source.name}: the cells are separated by {found!r}")
@@ -149,26 +159,26 @@ def _column(header: list[str], text_field: str, source: Source, mark: str, say: 
     )
 
 
-def _parquet(source: Source, how: How, say: Say) -> Iterator[Row]:
+def _parquet(source: Source, options: TextOptions, say: Say) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text_field, records = how.text_field, Records(how._replace(trained_field=""), source.name, say)
+    text_field, records = options.text_field, Records(options._replace(trained_field=""), source.name, say)
     content = source.path if source.path is not None and not source.unpacked else io.BytesIO(source.read())
     try:
         with pq.ParquetFile(content) as file:
             names = file.schema_arrow.names
-            if how.trained_field in names and text_field == TEXT:
-                text_field = how.trained_field
+            if options.trained_field in names and text_field == TEXT:
+                text_field = options.trained_field
                 say(f"{source.name}: {as_trained(text_field)}")
-            elif how.trained_field and TEXT in names and text_field == TEXT:
-                say(f"{source.name}: {not_as_trained(how.trained_field)}")
+            elif options.trained_field and TEXT in names and text_field == TEXT:
+                say(f"{source.name}: {not_as_trained(options.trained_field)}")
             chosen = names[_column(names, text_field, source, ",", say)]
             kept = [name for name in names if name == "id" and name != chosen]
             for batch in file.iter_batches(batch_size=ROWS, columns=[chosen, *kept]):
                 for row in batch.to_pylist():
                     text = row.pop(chosen)
-                    yield records.row({how.text_field: text, **row}, source.name)
+                    yield records.row({options.text_field: text, **row}, source.name)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",
@@ -178,4 +188,4 @@ def _parquet(source: Source, how: How, say: Say) -> Iterator[Row]:
         ) from error
 
 
-__all__ = ["TEXT", "How", "Row", "cells", "read_rows"]
+__all__ = ["TEXT", "Row", "TextOptions", "cells", "read_rows"]

@@ -13,14 +13,14 @@ from support.layouts import put
 from megalabel.data.corpus import Corpus
 from megalabel.data.test_side import open_to_measure
 from megalabel.errors import DataError
-from megalabel.inference.reading import How, read_rows
+from megalabel.inference.reading import TextOptions, read_rows
 
 ROWS = [("purr whisker", "cat"), ("bark leash", "dog"), ("moo udder", "cow"), ("meow purr", "cat")] * 5
 
 
 def texts_of(path, **how):
     said = []
-    return [row.text for row in read_rows(path, None, How(**how), said.append)], said
+    return [row.text for row in read_rows(path, None, TextOptions(**how), said.append)], said
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def test_both_commands_take_k_in_both_forms(command, run, base, tmp_path):
             "11 is not a whole number from 0",
         ),
         (["predict", "RUN", "T/t.txt", "--format", "xls"], "one of lines, jsonl"),
-        (["predict", "RUN", "T/t.txt", "--encoding", "utf-99"], "no encoding"),
+        (["predict", "RUN", "T/t.txt", "--encoding", "utf-99"], "is not an encoding of text"),
         (["predict", "RUN", "T/t.txt", "-o", ""], "--out: an empty value"),
         (["predict", "RUN", ""], "an empty value"),
         (["predict", "RUN", "T/t\0.txt"], "NUL"),

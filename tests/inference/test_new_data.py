@@ -114,7 +114,7 @@ def test_a_name_of_several_labels_is_refused_where_it_matters():
             with pytest.warns(UserWarning, match="PSP"):
                 assert "P@1" in megalabel.evaluate(model, data)
         else:
-            with pytest.raises(DataError, match="'mercury' stands for several labels"):
+            with pytest.raises(DataError, match="several labels have the name 'mercury'"):
                 megalabel.evaluate(model, data)
     same = Corpus.of(["a"] * 3, [[1]] * 3, list(model.label_texts), test_texts=["a b"], test_labels=[[2]])
     assert "PSP@1" in megalabel.evaluate(model, same)  # the same list in the same order: columns are known

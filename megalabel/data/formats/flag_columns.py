@@ -30,7 +30,7 @@ def flag(cell: object) -> bool | None:
 def flag_columns(header: Sequence[str], rows: Iterable[Sequence[object]], at_text: int) -> list[str]:
     """The names of the columns that hold only zeros and ones, if they are two or more and not all zeros.
 
-    Columns without a name, as pandas gives to an index, are none; rows of another length are passed over, since
+    Columns without a name, as pandas gives to an index, are none; rows of another length are skipped, since
     reading them is an error.
     """
     possible = {i for i, name in enumerate(header) if i != at_text and name.strip()}
