@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from megalabel.cli import data, doctor, ensemble, evaluate, predict, prepare, quickstart, recipes, train, tree, tune_group
+from megalabel.cli import (
+    data,
+    doctor,
+    ensemble,
+    evaluate,
+    predict,
+    prepare,
+    quickstart,
+    recipes,
+    train,
+    tree,
+    tune_group,
+)
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.streams import flush, message, prepare_streams
 from megalabel.errors import MegalabelError

@@ -53,7 +53,11 @@ class RecipeGroup(Group):
         from megalabel.recipes import listed
 
         rows = [(recipe.name, recipe.what) for recipe in listed()]
-        return [(AUTO, "Search over recipes, encoders and options within a given time."), *rows, ("PACKAGE.MODULE:RECIPE", "A recipe of your own; needs --trust PACKAGE.")]
+        return [
+            (AUTO, "Search over recipes, encoders and options within a given time."),
+            *rows,
+            ("PACKAGE.MODULE:RECIPE", "A recipe of your own; needs --trust PACKAGE."),
+        ]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command of a recipe; `--trust` among its arguments allows the import of its package."""

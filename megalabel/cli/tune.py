@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,7 +32,9 @@ MaxSize = Annotated[
 MaxLatency = Annotated[
     str | None, typer.Option(metavar="TIME", help="Maximum time for a single text, such as 5ms; default: any.")
 ]
-Config = Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with values of options that are fixed.")]
+Config = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="TOML file with values of options that are fixed.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished or different search in OUT.")]
 
@@ -57,7 +59,11 @@ def search_command(name: str, recipe: Any) -> Any:
     """The command that searches over the options of a recipe, or over recipes for None."""
     from megalabel.recipes.auto_options import AutoOptions
 
-    what = "Search over recipes, encoders and values of options" if recipe is None else f"Search over options of {name}"
+    what = (
+        "Search over recipes, encoders and values of options"
+        if recipe is None
+        else f"Search over options of {name}"
+    )
     options = AutoOptions if recipe is None else recipe.options
     act = functools.partial(_search, name, options)
     return as_command(name, command_of(options, f"{what}.\n{ABOUT}", searching, act, SET_BY_THE_SEARCH))
@@ -93,8 +99,12 @@ def _search(
     values = options.checked_values(values)
     use_threads(threads)
     corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
-    say = (lambda line: None) if quiet else functools.partial(typer.echo, err=True)
-    say("\n".join([f"{corpus.name}: {len(corpus.train):,} texts, {corpus.n_labels:,} labels", *notes(corpus.findings)]))
+    say: Callable[[str], Any] = (lambda line: None) if quiet else functools.partial(typer.echo, err=True)
+    say(
+        "\n".join(
+            [f"{corpus.name}: {len(corpus.train):,} texts, {corpus.n_labels:,} labels", *notes(corpus.findings)]
+        )
+    )
     arguments = {key: values.pop(key) for key in ("seed", "encoders") if key in values}
     with trusting(trust):
         if overwrite:

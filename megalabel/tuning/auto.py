@@ -79,7 +79,7 @@ def hybrid_seconds(linear: Result, dim: float, joint_trees: int) -> float:
     `dim` values of the embedding.
     """
     words = max(linear.facts.get("features", 0.0), 1.0)
-    return linear.seconds * (WORD_COST + joint_trees / 3 * (1 + dim / words))
+    return linear.facts.get("seconds", linear.seconds) * (WORD_COST + joint_trees / 3 * (1 + dim / words))
 
 
 @functools.cache

@@ -92,7 +92,7 @@ def first_candidate(recipe: RecipeFunction[Any, Any], fixed: Mapping[str, Any]) 
 def variations(
     recipe: RecipeFunction[Any, Any], start: Candidate, fixed: Iterable[str], seed: int
 ) -> Iterator[Candidate]:
-    """Yields different candidates without end or until none is left: first each single change, then several at once.
+    """Yields different candidates: first each single change, then several changes at once.
 
     Single changes come in the order of `VARIED`; candidates that the recipe refuses are skipped. One seed gives
     one sequence.
@@ -124,9 +124,7 @@ def variations(
             yield found
 
 
-def _single(
-    recipe: RecipeFunction[Any, Any], start: Candidate, fixed: set[str]
-) -> Iterator[tuple[str, Any]]:
+def _single(recipe: RecipeFunction[Any, Any], start: Candidate, fixed: set[str]) -> Iterator[tuple[str, Any]]:
     """The changes of one option: one value of each option in turn, then the second value of each, and so on."""
     options = recipe.options.declared
     now = recipe.options.from_values({**_required(recipe), **start.values}).values()
@@ -145,9 +143,7 @@ def _single(
         yield from (values[i] for values in lists if i < len(values))
 
 
-def _checked(
-    recipe: RecipeFunction[Any, Any], start: Candidate, changes: Mapping[str, Any]
-) -> Candidate | None:
+def _checked(recipe: RecipeFunction[Any, Any], start: Candidate, changes: Mapping[str, Any]) -> Candidate | None:
     """The candidate with the changes; None if the recipe refuses the values."""
     candidate = start.changed(**changes)
     try:

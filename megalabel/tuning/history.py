@@ -72,11 +72,15 @@ class History:
         folder: the folder of the search.
         seconds: the time that the search may take.
         begun: `time.monotonic()` at its start.
+
+    Attributes:
+        results: of the trials so far.
+        running: whether the clock runs, which it does from the first trial that is not in the file.
     """
 
     def __init__(self, folder: Path, seconds: float, begun: float) -> None:
         self.path, self.seconds = folder / TRIALS, seconds
-        self._mark, self._spent, self._running = begun, 0.0, False
+        self._mark, self._spent, self.running = begun, 0.0, False
         known = _read(self.path)
         if known:
             write_text(self.path, "".join(map(_line, known)))  # without a last line that a crash cut off
@@ -86,7 +90,7 @@ class History:
     @property
     def elapsed(self) -> float:
         """Seconds that the trials took so far, with the present one."""
-        return self._spent + (time.monotonic() - self._mark if self._running else 0.0)
+        return self._spent + (time.monotonic() - self._mark if self.running else 0.0)
 
     @property
     def remaining(self) -> float:
@@ -97,7 +101,7 @@ class History:
         """The result of this trial from an earlier process; None if it has to be run, and the clock then runs."""
         found = self._recorded.pop(key_of(candidate, epochs), None)
         if found is None:
-            self._running = True
+            self.running = True
             return None
         self._spent += found.seconds
         self.results.append(found)

@@ -27,7 +27,7 @@ from megalabel.training.selection import check as check_metric
 from megalabel.training.trust import trusted
 from megalabel.tuning.auto import AUTO, Given, auto
 from megalabel.tuning.candidates import first_candidate
-from megalabel.tuning.history import TRIALS, History, Result
+from megalabel.tuning.history import History, Result
 from megalabel.tuning.limits import Limits
 from megalabel.tuning.strategies import ROOM, Halving, one_by_one
 from megalabel.tuning.table import table
@@ -175,7 +175,7 @@ def _publish(trials: Trials, chosen: Result, facts: Mapping[str, Any]) -> None:
 
 
 def _retrained(recipe: RecipeFunction[Any, Any]) -> bool:
-    """Whether a recipe has a direct solver and held-out texts that it does not use, so that it can use all texts."""
+    """Whether a recipe has a direct solver and does not itself use the texts that it holds out."""
     declared = recipe.options.declared
     return "epochs" not in declared and "validation_fraction" in declared
 
@@ -190,7 +190,7 @@ def _checked(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
             next_step="use the arguments metric and seed of the search",
         )  # fmt: skip
     if name != AUTO:
-        return get(name, trust=trusted()).options.checked_values(values)
+        return dict(get(name, trust=trusted()).options.checked_values(values))
     recipes = [get(one) for one in ("linear", "hybrid", "renee", "cascadexml")]
     check_names(values, {option: None for recipe in recipes for option in recipe.options.declared}, "auto")
     checked: dict[str, Any] = {}

@@ -68,7 +68,8 @@ class Halving:
         found: list[Result] = []
         for candidate in itertools.islice(fresh, WIDEST):
             used = self.history.elapsed - begun
-            cost = max((r.seconds for r in found), default=0.0)
+            before = [r.seconds for r in self.history.results if r.finished and r.epochs is not None]
+            cost = max((r.seconds for r in found), default=min(before, default=0.0))
             if used + ROOM * cost > (time if not found else EARLY * time):
                 break
             epochs = max(1, math.ceil(_epochs(candidate) / ETA**2))
@@ -158,4 +159,6 @@ def one_by_one(
 def _epochs(candidate: Candidate) -> int:
     """The epochs of a full training of a candidate."""
     given = candidate.values.get("epochs")
-    return int(given if given is not None else get(candidate.recipe, trust=trusted()).options.declared["epochs"].default)
+    return int(
+        given if given is not None else get(candidate.recipe, trust=trusted()).options.declared["epochs"].default
+    )

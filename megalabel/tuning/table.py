@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from megalabel.tuning.history import Result
@@ -38,7 +39,10 @@ def table(results: Iterable[Result], metric: str, limits: Limits, chosen: Result
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     left = {0, 2, len(rows[0]) - 1}
     lines = [
-        "  ".join(cell.ljust(w) if i in left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            cell.ljust(w) if i in left else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     ]
     return "\n".join(line.rstrip() for line in lines)
@@ -53,12 +57,12 @@ def _values(result: Result, first: Mapping[str, Any], limits: Limits) -> str:
     if not result.finished:
         return _cut(result.status)
     said = [str(result.values["encoder"])] if "encoder" in result.values else []
-    for name in ("run", *sorted({**first, **result.values})):
-        value = result.values.get(name)
-        if name == "run" and value is not None:
-            said.append(f"on {str(value).replace(chr(92), '/').rsplit('/', 1)[-1]}")
-        elif name != "run" and value != first.get(name):
-            said.append(f"{name}={value}")
+    if "run" in result.values:
+        name = Path(str(result.values["run"])).name
+        said.append(f"on trial {int(name)}" if name.isdigit() else f"on {name}")
+    names = sorted({**first, **result.values})
+    changed = [name for name in names if name != "run" and result.values.get(name) != first.get(name)]
+    said += [f"{name}={result.values.get(name)}" for name in changed]
     exceeded = limits.exceeded(result)
     return _cut(" ".join(said)) + (f" (exceeds the limit: {exceeded})" if exceeded else "")
 

@@ -6,7 +6,7 @@ import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from megalabel.recipes import get
 from megalabel.training import selection
 from megalabel.training.recipe import DirectRecipe, Recipe, RecipeFunction
 from megalabel.training.run import train
+from megalabel.training.run_folder import read_recipe
 from megalabel.training.trust import trusted
 from megalabel.tuning.candidates import Candidate
 from megalabel.tuning.history import History, Result
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 FOLDER = "trials"
 TIMED = 20  # single texts whose prediction is timed
-SURE = 30  # steps after which the speed of a training is known
+SURE = 10  # steps after the first one from which the time of a training is estimated
 LATE = 1.25  # a training that would take so many times its limit is stopped
 
 Say = Callable[[str], Any]
@@ -62,7 +63,7 @@ class Setting:
     out: Path
     held_out: float
     metric: str
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
     seed: int = 0
     device: str | torch.device | None = None
     say: Say = print
@@ -119,6 +120,8 @@ class Trials:
 
     def keep(self, results: Iterable[Result | None]) -> None:
         """Removes the run folders of all trials but these and `protected`."""
+        if not self.history.running:  # recorded trials that are still to come need theirs
+            return
         kept = {self.folder(result) for result in (*results, *self.protected, self.best) if result is not None}
         folder = self.setting.out / FOLDER
         for path in folder.iterdir() if folder.is_dir() else ():
@@ -134,8 +137,8 @@ class Trials:
     def options(self, recipe: RecipeFunction[Any, Any], candidate: Candidate, epochs: int | None) -> Any:
         """The options of a candidate with what all trials share."""
         setting = self.setting
-        shared = {"validation_fraction": setting.held_out, "seed": setting.seed, "epochs": epochs}
-        shared |= {"selection_metric": setting.metric}
+        shared: dict[str, Any] = {"validation_fraction": setting.held_out, "seed": setting.seed, "epochs": epochs}
+        shared |= {"selection_metric": setting.metric, "log_every": SURE}
         values = {name: v for name, v in shared.items() if name in recipe.options.declared and v is not None}
         return recipe.options.from_values({**candidate.values, **values}, f"the recipe {recipe.address}")
 
@@ -153,7 +156,8 @@ class Trials:
             made = self._watched(made, deadline)
         model = train(made, folder, device=setting.device, quiet=True, callback=callback)
         facts = {} if isinstance(made, DirectRecipe) else {"dim": float(made.encoder.dim)}
-        return model, np.asarray(made.validation), facts
+        solved = read_recipe(folder)["finished"]["seconds"]
+        return model, np.asarray(made.validation), {**facts, "seconds": float(solved)}
 
     def _watch(self, recipe: Recipe, deadline: float) -> Callable[[dict[str, Any]], bool]:
         """A callback of `train` that ends a training at its deadline, or raises OutOfTime where it is hopeless."""
@@ -186,9 +190,7 @@ class Trials:
 
         return replace(recipe, solve=lambda say: recipe.solve(watch))
 
-    def _measured(
-        self, empty: Result, trained: tuple[Classifier, np.ndarray, dict[str, float]]
-    ) -> Result:
+    def _measured(self, empty: Result, trained: tuple[Classifier, np.ndarray, dict[str, float]]) -> Result:
         model, held, facts = trained
         side = self.setting.corpus.train
         texts, truth = model_inputs(side, self.setting.corpus, model.n_features)[held], side.labels[held]
