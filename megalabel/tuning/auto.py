@@ -24,7 +24,10 @@ SMALL_ENCODERS = ("bag", "small")
 PRETRAINED = "minilm"  # tried where its package is installed
 NEURAL = (("renee", "bag"), ("cascadexml", "bag"), ("renee", PRETRAINED), ("renee", "small"))
 LEAST_SHARE = 0.35  # of the time that is left after the linear models, for encoders and heads
-WORD_COST = 1.5  # time of the word trees and the weights of a hybrid, by that of a linear model
+# Time of parts of a hybrid over that of a linear model, measured on two data sets (docs/log.md, 2026-11-30).
+CHAR_COST, WORD_COST = 5.0, 1.5  # word trees and weights, with character n-grams (of short texts) and without
+SHORT = 40  # mean number of features of a text below which a hybrid has character n-grams
+DENSE_COST = 0.17  # a dense value over a sparse one in the solver
 
 
 class Given(NamedTuple):
@@ -75,11 +78,15 @@ def pairs(encoders: Sequence[str]) -> list[tuple[str, str]]:
 def hybrid_seconds(linear: Result, dim: float, joint_trees: int) -> float:
     """An estimate of the time that a hybrid takes beside its base run.
 
-    The solver's time is proportional to the values of a row: those of the words, and in joint trees also the
-    `dim` values of the embedding.
+    Args:
+        linear: the result of a linear model.
+        dim: the width of the embedding, which the rows of joint trees have beside the words.
+        joint_trees: the number of joint trees.
     """
-    words = max(linear.facts.get("features", 0.0), 1.0)
-    return linear.facts.get("seconds", linear.seconds) * (WORD_COST + joint_trees / 3 * (1 + dim / words))
+    seconds, words = linear.facts.get("seconds", linear.seconds), max(linear.facts.get("features", 0.0), 1.0)
+    trees = int(linear.values.get("trees", get("linear").options.declared["trees"].default))
+    joint = seconds / trees * (1 + DENSE_COST * dim / words)
+    return seconds * (CHAR_COST if words < SHORT else WORD_COST) + joint_trees * joint
 
 
 @functools.cache
