@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from megalabel.data.corpus import Corpus
 
-# Takes n texts and, for each, the names of its candidate labels; returns a score for each candidate, larger is better.
+# Takes n texts and, for each, the names of its candidate labels; returns a score per candidate, larger for better.
 Scorer = Callable[[Sequence[str], Sequence[Sequence[str]]], Any]
 
 
@@ -38,8 +38,8 @@ class RerankedClassifier(Classifier):
         mixture: of the two scores, those of `base` first; by default uncalibrated with equal weights.
 
     Raises:
-        SettingError: `base` is no classifier of texts, `scorer` cannot be called, or the mixture has another number
-            of weights.
+        SettingError: `base` is no classifier of texts, `scorer` cannot be called, or the mixture does not have two
+            weights.
     """
 
     loss_name = "mixture"

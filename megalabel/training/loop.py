@@ -159,7 +159,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of the encoder's products: "auto" selects bfloat16 if the device computes it fast.
 
     A GPU without bfloat16 but with tensor cores (V100, T4) takes float16, with loss scaling. On a CPU bfloat16 is
-    fast with AMX tiles, and takes about 0.6 times as long as float32 with the dot products of AVX-512 (docs/log.md);
+    fast with AMX tiles, and takes 0.6 times as long as float32 with the dot products of AVX-512 (docs/log.md);
     CPUs without such units run it many times slower than float32.
     """
     if precision == "auto":
