@@ -172,12 +172,12 @@ def repeat(source: Path, out: Path, settings: RunSettings) -> Classifier:
 
 
 def remove_run(out: Path) -> None:
-    """Removes the run in a folder, if there is one; a folder without a run is left as it is.
+    """Removes the run or search in a folder, if there is one; any other folder is left as it is.
 
     For the one who holds its lock, which stays.
     """
     base = out / run_folder.BASE
-    if (out / "recipe.json").is_file() or (base / "recipe.json").is_file():
+    if any(path.is_file() for path in (out / "recipe.json", base / "recipe.json", out / "search.json")):
         with writing(base) if base.is_dir() else contextlib.nullcontext():
             for path in out.iterdir():
                 if path.name != LOCK:

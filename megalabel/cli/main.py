@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from megalabel.cli import data, doctor, ensemble, evaluate, predict, prepare, quickstart, recipes, train, tree
+from megalabel.cli import (
+    data,
+    doctor,
+    ensemble,
+    evaluate,
+    predict,
+    prepare,
+    quickstart,
+    recipes,
+    train,
+    tree,
+    tune_group,
+)
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.streams import flush, message, prepare_streams
 from megalabel.errors import MegalabelError
@@ -40,6 +52,7 @@ app.command(cls=Command)(quickstart.quickstart)
 app.add_typer(data.app, name="data")
 app.command(cls=Command)(prepare.prepare)
 app.add_typer(train.app, name="train")
+app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(ensemble.ensemble)

@@ -71,8 +71,9 @@ def train(
         lr_scale: all learning rates of the recipe times this, from where the run starts or resumes; None for the
             scale that it had, at first 1. A run that diverged can resume in this way.
         quiet: show nothing on the screen.
-        callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}; an
-            exception that it raises stops the training, and the run can be resumed.
+        callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}. If it
+            returns True, the training ends after the present step as if it were the last. An exception that it
+            raises stops the training, and the run can be resumed.
 
     Raises:
         SettingError: `out` holds a run with another recipe, other arguments or other data; a setting is invalid;
@@ -148,8 +149,11 @@ class Run:
 
         def between(position: Position) -> bool:
             stop, last = False, position.step == steps
-            if len(recipe.validation) and (position.step % every == 0 or last):
+            ended = self.log.ended
+            due = position.step % every == 0 or last or (ended and position.best_step == 0)
+            if len(recipe.validation) and due:
                 stop = self.validate()
+            stop = stop or ended
             position.seconds = time.monotonic() - self.begun
             by_steps = checkpoint_steps and position.step % checkpoint_steps == 0
             if interrupts.asked is not None:
