@@ -70,7 +70,7 @@ def _train(
     if settings.overwrite:
         remove_run(out)
     if run_folder.same_run(out, recipe.address, resolved.options.values(), run_folder.data_facts(corpus)):
-        say(f"the run in {out} is finished, with these very settings; --overwrite trains it again")
+        say(f"the run in {out} is finished, with the same settings; --overwrite trains it again")
         return load(out, device=settings.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
     made = recipe(corpus, resolved.options, trust=trusted())
