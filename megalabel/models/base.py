@@ -6,8 +6,9 @@ import importlib
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -56,6 +57,8 @@ class Classifier(ABC):
         loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
         trained_on: the counts of the labels in the training set; None if they are not known.
+        chosen: values of options that the recipe chose from the data, after training; not saved with the model,
+            but in `recipe.json`.
     """
 
     label_texts: Texts
@@ -64,6 +67,7 @@ class Classifier(ABC):
     loss_name: str = "bce"
     block_size: int = BLOCK
     trained_on: TrainedOn | None = None
+    chosen: Mapping[str, Any] = MappingProxyType({})
 
     def __repr__(self) -> str:
         known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"
