@@ -17,10 +17,9 @@ from typing import Any, Literal
 import numpy as np
 
 from megalabel.data.texts import Texts
-from megalabel.linear.trial import Setting, Trial
+from megalabel.linear.trial import Setting, Trials
 
-FEWEST = 200  # training texts below which nothing is chosen
-FEWEST_HELD = 40  # held-out texts with labels of the sample below which nothing is chosen
+FEWEST_HELD = 40  # held-out texts with labels below which nothing is chosen
 MANY_SIGNS = 0.03  # share of characters that are neither letters, digits nor blanks for signs to be tried
 SHORT_NGRAMS = 4, 4  # one length gains as much as 3 to 5 in a third of the time (docs/log.md)
 ALL_NGRAMS = 3, 5  # where words do not repeat
@@ -35,8 +34,8 @@ Name = Literal["token_pattern", "char_ngrams", "bigram_weight", "c"]
 MARGINS: dict[Name, tuple[float, float]] = {
     "token_pattern": (2.0, 0.0),
     "char_ngrams": (0.5, 0.25),
-    "bigram_weight": (0.5, 0.0),
-    "c": (0.5, 0.0),
+    "bigram_weight": (1.0, 0.0),
+    "c": (1.0, 0.0),
 }
 
 
@@ -51,7 +50,7 @@ class Search:
         scores: of the best setting, per held-out text.
     """
 
-    trial: Trial
+    trial: Trials
     best: Setting
     say: Callable[[str], Any]
     scores: np.ndarray = field(init=False)
@@ -76,19 +75,23 @@ class Search:
         return bool(getattr(self.best, name) != before)
 
     def climb(self, name: Literal["c"]) -> None:
-        """Doubles a value while that is better; otherwise halves it while that is."""
+        """Doubles or halves a value, whichever is better, for as long as that is better."""
         start = getattr(self.best, name)
         seen = {start: self.scores.mean()}
+        tried = []
         for factor in (STEP, 1 / STEP):
-            for _ in range(MOST_STEPS):
-                candidate = replace(self.best, **{name: getattr(self.best, name) * factor})
-                scores = self.trial.measure(candidate)
-                seen[getattr(candidate, name)] = scores.mean()
-                if not gains(scores - self.scores, *MARGINS[name]):
-                    break
-                self.best, self.scores = candidate, scores
-            if getattr(self.best, name) != start:
+            candidate = replace(self.best, **{name: start * factor})
+            scores = self.trial.measure(candidate)
+            seen[start * factor] = scores.mean()
+            tried.append((float(scores.mean()), factor, candidate, scores))
+        _, factor, candidate, scores = max(tried, key=lambda of: of[:2])
+        for _ in range(MOST_STEPS):
+            if not gains(scores - self.scores, *MARGINS[name]):
                 break
+            self.best, self.scores = candidate, scores
+            candidate = replace(candidate, **{name: getattr(candidate, name) * factor})
+            scores = self.trial.measure(candidate)
+            seen[getattr(candidate, name)] = scores.mean()
         self._tell(name, seen)
 
     def _tell(self, name: Name, seen: dict[Any, float]) -> None:
@@ -117,7 +120,7 @@ class Open:
         return self.token_pattern or bool(self.char_ngrams) or len(self.bigram_weights) > 0 or self.c
 
 
-def search(trial: Trial, start: Setting, free: Open, say: Callable[[str], Any]) -> Setting:
+def search(trial: Trials, start: Setting, free: Open, say: Callable[[str], Any]) -> Setting:
     """The setting that is best on held-out texts, from `start` on; `say` takes a line per decision."""
     found = Search(trial, start, say)
     if free.token_pattern and found.along("token_pattern", ["signs"]):

@@ -34,6 +34,7 @@ from megalabel.types import Positives
 
 HELD_OUT = 0.2, 5_000  # share of the texts that are held out, and their maximum number
 SHARE, LEAST_WORK = 0.12, 300_000  # of the work of a tree over words, and the least in feature values times labels
+FOLDED, FOLDS = 2_000, 5  # up to so many texts, each is held out once
 FEWEST_CLUSTERS = 4  # clusters of labels in the sample, if there are as many
 READ = 1_000  # characters per text that the clustering reads
 TOP = 5  # depth of the comparison
@@ -72,6 +73,17 @@ class Sample(NamedTuple):
     fit: np.ndarray
     held: np.ndarray
     labels: np.ndarray
+
+
+class Trials:
+    """Measures settings on several samples, one after the other."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._trials = trials
+
+    def measure(self, setting: Setting) -> np.ndarray:
+        """nDCG@5 of each held-out text of all samples in percent, (n,) float64."""
+        return np.concatenate([trial.measure(setting) for trial in self._trials])
 
 
 class Trial:
@@ -138,8 +150,8 @@ class Trial:
 
 def draw(
     contents: Iterable[bytes], x: sp.csr_matrix, labels: sp.csr_matrix, *, seed: int, share: float = SHARE
-) -> Sample:
-    """Draws the texts to fit, the texts to measure and the labels that count.
+) -> list[Sample]:
+    """Draws the texts to fit, the texts to measure and the labels that count; for few texts several times.
 
     Args:
         contents: the N texts, of which equal ones are drawn together.
@@ -147,23 +159,43 @@ def draw(
         labels: (N, L) CSR.
         seed: seeds all draws.
         share: the share of the work of a tree over words that a tree on the sample may take.
+
+    Returns:
+        One sample; five with all labels, which hold out each text once, for at most 2,000 texts. Samples without
+        texts to fit or to measure are left out.
     """
     n = labels.shape[0]
     places = _places(contents, seed)
-    held = np.argsort(places, kind="stable")[: min(int(HELD_OUT[0] * n), HELD_OUT[1])]
-    mask = places <= places[held[-1]]
-    fit, held = np.flatnonzero(~mask), np.flatnonzero(mask)
+    if n <= FOLDED:
+        fold = np.searchsorted(np.sort(places), places) * FOLDS // n  # the same for equal texts
+        parts = [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(FOLDS)]
+        drawn = [Sample(fit, held, np.arange(labels.shape[1])) for fit, held in parts]
+    else:
+        most = np.sort(places)[min(int(HELD_OUT[0] * n), HELD_OUT[1]) - 1]
+        drawn = [_part(np.flatnonzero(places > most), np.flatnonzero(places <= most), x, labels, seed, share)]
+    drawn = [Sample(_labeled(fit, labels, of), _labeled(held, labels, of), of) for fit, held, of in drawn]
+    return [sample for sample in drawn if len(sample.fit) and len(sample.held)]
+
+
+def _part(
+    fit: np.ndarray, held: np.ndarray, x: sp.csr_matrix, labels: sp.csr_matrix, seed: int, share: float
+) -> Sample:
+    """The texts of random clusters of labels, and fewer where these labels have very many texts."""
     per_text = np.diff(x.indptr).astype(np.float64)
     work = labels[fit].T @ per_text[fit]  # of each label: the feature values of its texts
     wanted = max(share * work.sum(), LEAST_WORK)
     random = np.random.default_rng([seed, 2])
     chosen = _clusters(pifa(labels[fit], x[fit], 200), work, wanted, seed, random)
-    fit = fit[np.asarray(labels[fit][:, chosen].sum(axis=1)).ravel() > 0]
-    held = held[np.asarray(labels[held][:, chosen].sum(axis=1)).ravel() > 0]
     excess = work[chosen].sum() / wanted
-    if excess > 2:  # few labels with very many texts
+    if excess > 2:
+        fit = _labeled(fit, labels, chosen)
         fit = np.sort(random.permutation(fit)[: max(int(len(fit) / excess), 1)])
     return Sample(fit, held, chosen)
+
+
+def _labeled(rows: np.ndarray, labels: sp.csr_matrix, of: np.ndarray) -> np.ndarray:
+    """The rows with at least one of some labels."""
+    return rows[np.asarray(labels[rows][:, of].sum(axis=1)).ravel() > 0]
 
 
 def ndcg(ids: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:

@@ -6,9 +6,8 @@ import importlib
 import inspect
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -51,14 +50,11 @@ class Classifier(ABC):
 
     Attributes:
         label_texts: the names of the L labels.
-        n_features: V of a classifier that reads bags of words, scipy sparse rows (N, V), instead of texts; else
-            None.
+        n_features: V of a classifier that reads bags of words, scipy sparse rows (N, V), not texts; else None.
         score_type: whether scores are probabilities or logits.
         loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
         trained_on: the counts of the labels in the training set; None if they are not known.
-        chosen: values of options that the recipe chose from the data, after training; not saved with the model,
-            but in `recipe.json`.
     """
 
     label_texts: Texts
@@ -67,7 +63,7 @@ class Classifier(ABC):
     loss_name: str = "bce"
     block_size: int = BLOCK
     trained_on: TrainedOn | None = None
-    chosen: Mapping[str, Any] = MappingProxyType({})
+    chosen: dict[str, Any] | None = None  # options that the recipe chose from the data
 
     def __repr__(self) -> str:
         known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"

@@ -79,8 +79,9 @@ def _solved(
     from megalabel.linear.forest import solve_trees
     from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
     from megalabel.models.mixture import DEPTH, Mixture
+    from megalabel.recipes.linear_choice import decided
 
-    given, options = options, options.decided(corpus, kept, say)
+    given, options = options, decided(options, corpus, kept, say)
     texts, side, seed = corpus.train.texts[kept], corpus.train, options.seed
     made = options.words().rows(texts, side.labels[kept], corpus.label_texts, seed=seed, say=say)
     further = _shortlists(first, texts, options.shortlist, made.labels) if options.shortlist else None

@@ -37,13 +37,14 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
     from megalabel.models.linear import LinearClassifier
+    from megalabel.recipes.linear_choice import decided
 
     bags = None if corpus.train.features is None else BagOfWords.from_rows(corpus.train.features)
     options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
     kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
 
     def solve(say: Say) -> Classifier:
-        chosen = options.decided(corpus, kept, say)
+        chosen = decided(options, corpus, kept, say)
         labels = corpus.train.labels[kept]
         text: SparseText | BagOfWords
         if bags is None:

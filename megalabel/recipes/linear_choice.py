@@ -14,7 +14,6 @@ from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.linear.choice import (
     ALL_NGRAMS,
-    FEWEST,
     FEWEST_HELD,
     MANY_SIGNS,
     SHORT_NGRAMS,
@@ -25,7 +24,7 @@ from megalabel.linear.choice import (
 )
 from megalabel.linear.label_texts import MIN_PRECISION, label_text_precision
 from megalabel.linear.training_rows import MANY_ALONE, median_words, texts_of_own_words
-from megalabel.linear.trial import READ, Setting, Trial, draw
+from megalabel.linear.trial import READ, Setting, Trial, Trials, draw
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
@@ -39,7 +38,7 @@ Given = TypeVar("Given", bound="LinearOptions")
 def decided(options: Given, corpus: Corpus, rows: np.ndarray, say: Callable[[str], Any]) -> Given:
     """The options with a value for everything that was open: from the training texts, or from the defaults.
 
-    What is given stays as it is. Fewer than 200 texts, or texts of which a sample has too few, decide nothing.
+    What is given stays as it is. Fewer than 40 texts with labels decide nothing.
 
     Args:
         options: the options of `linear` or `hybrid`.
@@ -50,17 +49,18 @@ def decided(options: Given, corpus: Corpus, rows: np.ndarray, say: Callable[[str
     start, free = start_of(options), open_of(options, corpus)
     tried = False
     label_texts: str = options.label_texts
-    if free and len(rows) >= FEWEST and corpus.n_labels > 1:
+    if free and len(rows) >= FEWEST_HELD and corpus.n_labels > 1:
         read = (
             _read_bags(corpus, rows) if corpus.train.features is not None else _read_texts(options, corpus, rows)
         )
         label_texts = read.label_texts
         labels, pairs = corpus.train.labels[rows], filter_of(corpus.train, rows)
-        sample = draw(read.contents, read.x, labels, seed=options.seed)
-        if len(sample.held) >= FEWEST_HELD and len(sample.labels) > 1:
+        samples = draw(read.contents, read.x, labels, seed=options.seed)
+        if sum(len(sample.held) for sample in samples) >= FEWEST_HELD:
             names = corpus.label_texts if label_texts == "yes" else []
             inputs = corpus.train.texts[rows] if corpus.train.features is None else read.x
-            start = search(Trial(inputs, labels, names, pairs, sample, options.seed), start, free, say)
+            trials = Trials([Trial(inputs, labels, names, pairs, sample, options.seed) for sample in samples])
+            start = search(trials, start, free, say)
             tried = True
         if corpus.train.features is None and options.label_texts == "auto" and label_texts == "no":
             say(f"label texts: not used as training rows ({read.reason})")
@@ -149,7 +149,7 @@ def _read_bags(corpus: Corpus, rows: np.ndarray) -> _Read:
 
 def _with(options: Given, corpus: Corpus, chosen: Setting, label_texts: str, *, tried: bool) -> Given:
     """The options with the chosen values; where nothing was tried, character n-grams and label texts stay open."""
-    lengths = chosen.char_ngrams or options.char_ngram_lengths or ALL_NGRAMS
+    lengths = chosen.char_ngrams or options.char_ngram_lengths or (() if tried else ALL_NGRAMS)
     values: dict[str, Any] = {"c": chosen.c}
     if corpus.train.features is None:
         values |= {

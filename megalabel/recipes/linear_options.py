@@ -22,12 +22,9 @@ from megalabel.recipes.options import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from megalabel.data.corpus import Corpus
     from megalabel.inputs.words import TokenPattern
     from megalabel.linear.training_rows import WordFeatureOptions
-    from megalabel.training.recipe import Say
 
 
 class FeatureOptions(Options):
@@ -149,12 +146,6 @@ class LinearTreeOptions(SeedOptions):
 
 class LinearOptions(FeatureOptions, LinearTreeOptions):
     """The options of a recipe with linear models over words."""
-
-    def decided(self, corpus: Corpus, rows: np.ndarray, say: Say) -> Self:
-        """These options with a value for everything that is open; see `linear_choice.decided`."""
-        from megalabel.recipes.linear_choice import decided
-
-        return decided(self, corpus, rows, say)
 
     def differences(self, others: Self) -> dict[str, Any]:
         """The values that differ from those of other options."""
