@@ -19,6 +19,7 @@ from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
+from megalabel.storage import migrate
 from megalabel.training import run_folder
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.resuming import check_lr_scale
@@ -168,7 +169,8 @@ def repeat(source: Path, out: Path, settings: RunSettings) -> Classifier:
             where="from",
         )
     corpus = open_data(path, recorded(facts["data"]))
-    return train(recipe, corpus, out, facts["arguments"], settings)
+    arguments = migrate.with_added(recipe.address, facts["arguments"], recipe.options.declared)
+    return train(recipe, corpus, out, arguments, settings)
 
 
 def remove_run(out: Path) -> None:

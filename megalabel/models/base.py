@@ -50,8 +50,7 @@ class Classifier(ABC):
 
     Attributes:
         label_texts: the names of the L labels.
-        n_features: V of a classifier that reads bags of words, scipy sparse rows (N, V), instead of texts; else
-            None.
+        n_features: V of a classifier that reads bags of words, scipy sparse rows (N, V), not texts; else None.
         score_type: whether scores are probabilities or logits.
         loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
@@ -64,6 +63,7 @@ class Classifier(ABC):
     loss_name: str = "bce"
     block_size: int = BLOCK
     trained_on: TrainedOn | None = None
+    chosen: dict[str, Any] | None = None  # options that the recipe chose from the data
 
     def __repr__(self) -> str:
         known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"

@@ -10,9 +10,9 @@ calibrated and weighted on the texts that the run held out.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-from megalabel.recipes.linear_options import FeatureOptions, LinearTreeOptions
+from megalabel.recipes.linear_options import LinearOptions
 from megalabel.recipes.options import Nonnegative, Range, Unset, above, between, conflict
 from megalabel.training.recipe import DirectRecipe, Say, recipe
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from megalabel.models.neural import NeuralClassifier
 
 
-class Hybrid(FeatureOptions, LinearTreeOptions):
+class Hybrid(LinearOptions):
     """The options of the hybrid recipe."""
 
     panel = "Hybrid"
@@ -61,8 +61,8 @@ def hybrid(corpus: Corpus, options: Hybrid) -> DirectRecipe:
         raise conflict(
             "weights", found, "some to fit weights on (train with --validation-fraction 0.05), or weights"
         )
-    solver = options.solver(corpus.n_labels)
-    return DirectRecipe(corpus, lambda say: _solved(first, say, corpus, kept, held, options, solver), first, held)
+    options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
+    return DirectRecipe(corpus, lambda say: _solved(first, say, corpus, kept, held, options), first, held)
 
 
 def _solved(
@@ -72,7 +72,6 @@ def _solved(
     kept: np.ndarray,
     held: np.ndarray,
     options: Hybrid,
-    solver: dict[str, Any],
 ) -> Classifier:
     import numpy as np
 
@@ -80,11 +79,13 @@ def _solved(
     from megalabel.linear.forest import solve_trees
     from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
     from megalabel.models.mixture import DEPTH, Mixture
+    from megalabel.recipes.linear_choice import decided
 
+    given, options = options, decided(options, corpus, kept, say)
     texts, side, seed = corpus.train.texts[kept], corpus.train, options.seed
     made = options.words().rows(texts, side.labels[kept], corpus.label_texts, seed=seed, say=say)
     further = _shortlists(first, texts, options.shortlist, made.labels) if options.shortlist else None
-    solver = {**solver, "say": say, "further": further}
+    solver = {**options.solver(corpus.n_labels), "say": say, "further": further}
     joint, n_joint, norm = [], options.joint_trees, options.embedding_norm
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
@@ -99,6 +100,7 @@ def _solved(
     if side.labels[held].nnz:  # otherwise, weights are given
         found = model.rankings(side.texts[held], DEPTH, filter_of(side, held))
         model.mixture = Mixture.fit(found, model.score_types, side.labels[held], options.weights)
+    model.chosen = options.differences(given)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     return model
 
