@@ -19,6 +19,7 @@ from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
+from megalabel.recipes.run_encoder import run_sha256
 from megalabel.training import run_folder
 from megalabel.training.going_on import check_scale
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
@@ -69,7 +70,9 @@ def _train(
     resolved.options.check_corpus(corpus)
     if how.overwrite:
         remove_run(out)
-    if run_folder.same_run(out, recipe.address, resolved.options.values(), run_folder.data_facts(corpus)):
+    digest = run_sha256(getattr(resolved.options, "encoder", None))
+    facts = resolved.options.values(), run_folder.data_facts(corpus), digest
+    if run_folder.same_run(out, recipe.address, *facts):
         say(f"the run in {out} is finished, with these very settings; --overwrite trains it again")
         return load(out, device=how.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
