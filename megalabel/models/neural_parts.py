@@ -13,7 +13,7 @@ from torch import nn
 
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.labels import IDS, OFFSETS, LabelTexts
-from megalabel.errors import RESTORE_FOLDER, FormatError
+from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.heads.base import Head
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.models.base import named_class
@@ -129,3 +129,23 @@ def with_n_labels(head: Head, n_labels: int) -> Head:
             if name in state and state[name].shape == tensor.shape:
                 tensor.copy_(state[name])
     return new
+
+
+def no_dual_encoder(head: Head) -> SettingError:
+    """The error for a head that cannot take another set of labels."""
+    return SettingError(
+        f"a {type(head).__name__}, which has learned weights for each label",
+        wanted="a head that makes its label vectors from label texts",
+        next_step="add labels with with_labels, or train a dual encoder",
+    )
+
+
+def check_one_encoder(side: LabelTexts | None) -> None:
+    """SettingError where label texts have another encoder than texts."""
+    if side is not None and not side.shared:
+        raise SettingError(
+            "with_labels of a model whose label texts have an encoder of their own",
+            wanted="one encoder for texts and label texts",
+            next_step="give all labels to with_label_set",
+            where="labels",
+        )
