@@ -106,6 +106,10 @@ class HybridClassifier(Classifier):
         advance(len(merged))
         return merged
 
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """The embedding of the base model, and the features of the words."""
+        return [*self.base_model.label_spaces(texts), self.text.transform(texts)]
+
     def save(self, folder: str | Path) -> None:
         """Writes all parts; an older model there is replaced. SettingError if anything else is there."""
         folder = check_room(folder)
