@@ -1,0 +1,173 @@
+"""A searchable index of training texts, label documents, and labels that occur together.
+
+A label document is the sum of the TF-IDF rows of the label's texts, with the label text among them where it is a
+row, scaled to length 1. Search is exact over rows cut to their heaviest features, so that its time is bounded for
+long texts. Rows can be added at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+
+from megalabel.errors import RESTORE_FOLDER, DataError, FormatError
+from megalabel.inputs.tfidf import l2_rows
+from megalabel.kernels.merging.ranked import Knowledge, Ranked
+from megalabel.kernels.sparse.nearest_rows import InvertedIndex
+from megalabel.kernels.sparse.sparse_rows import keep_largest, product_keep_largest
+from megalabel.retrieval.co_occurrence import labels_beside
+from megalabel.storage.manifest import read_manifest, write_manifest
+from megalabel.storage.reading import reading
+
+FORMAT = 1
+ROW_FEATURES, QUERY_FEATURES, DOCUMENT_FEATURES = 128, 64, 1000  # heaviest features of each that are kept
+NEAREST, DOCUMENTS = 50, 20  # rows that vote, and label documents that are compared
+MATRICES = ("rows", "labels", "documents", "beside")
+
+
+class RetrievalIndex:
+    """R rows of V features with their labels, and what follows from them.
+
+    Args:
+        rows: (V, R) CSR float32, the rows by column, cut to their heaviest features.
+        labels: (R, L) CSR, above 0 where a row has a label.
+        origins: (R,) int64, the training text of each row, or −1 − l for the text of label l.
+        documents: (V, L) CSR float32, the label documents by column.
+        beside: (L, L) CSR float32, the probability of a label given another one.
+        counts: (L,) float32, the texts per label.
+
+    Raises:
+        FormatError: the parts do not fit each other.
+    """
+
+    def __init__(
+        self,
+        rows: sp.csr_matrix,
+        labels: sp.csr_matrix,
+        origins: np.ndarray,
+        documents: sp.csr_matrix,
+        beside: sp.csr_matrix,
+        counts: np.ndarray,
+    ) -> None:
+        n_features, n_rows = rows.shape
+        n_labels = labels.shape[1]
+        shapes = labels.shape[0], origins.shape, documents.shape, beside.shape, counts.shape
+        wanted = n_rows, (n_rows,), (n_features, n_labels), (n_labels, n_labels), (n_labels,)
+        if shapes != wanted:
+            raise FormatError(f"parts of shapes {shapes}", wanted=f"{wanted}", next_step=RESTORE_FOLDER)
+        self.rows, self.documents = InvertedIndex(rows), InvertedIndex(documents)
+        self.known, self.origins = Knowledge(labels, beside, counts), origins
+
+    @classmethod
+    def build(cls, x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray) -> Self:
+        """Indexes rows.
+
+        Args:
+            x: (R, V) CSR float32, TF-IDF rows of length 1.
+            labels: (R, L) CSR, above 0 where a row has a label.
+            origins: (R,) the training text of each row, or −1 − l for the text of label l.
+
+        Raises:
+            DataError: the three have different numbers of rows.
+        """
+        origins = np.asarray(origins, np.int64)
+        if not x.shape[0] == labels.shape[0] == len(origins):
+            raise DataError(
+                f"{x.shape[0]} rows, labels of {labels.shape[0]}, origins of {len(origins)}",
+                wanted="labels and an origin for each row",
+                where="labels",
+            )
+        x, labels = keep_largest(x, ROW_FEATURES).astype(np.float32), labels.tocsr().astype(np.float32)
+        documents = l2_rows(product_keep_largest(labels.T.tocsr(), x, DOCUMENT_FEATURES).astype(np.float32))
+        beside, counts = labels_beside(labels[origins >= 0])
+        return cls(_by_column(x), labels, origins, _by_column(documents), beside, counts)
+
+    @classmethod
+    def without_rows(cls, labels: sp.csr_matrix) -> Self:
+        """What is known of labels (N, L) CSR alone: no text is near."""
+        beside, counts = labels_beside(labels)
+        none, n_labels = sp.csr_matrix((0, 0), dtype=np.float32), labels.shape[1]
+        rows = sp.csr_matrix((0, n_labels), dtype=np.float32)
+        return cls(none, rows, np.zeros(0, np.int64), rows, beside, counts)
+
+    @property
+    def n_features(self) -> int:
+        """The number of features of a row, V; 0 without rows."""
+        return int(self.rows.n_columns)
+
+    def with_rows(self, x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray) -> Self:
+        """The index of these rows and further ones, as if it had been built of all; arguments as for `build`."""
+        old = self.rows.matrix().T.tocsr()
+        both = sp.vstack([old, keep_largest(x, ROW_FEATURES)], format="csr").astype(np.float32)
+        all_labels = sp.vstack([self.known.row_labels, labels], format="csr").astype(np.float32)
+        return self.build(both, all_labels, np.concatenate([self.origins, origins]))
+
+    def near(self, x: sp.csr_matrix, exclude: np.ndarray | None = None) -> tuple[Ranked, Ranked]:
+        """The nearest rows and label documents of queries.
+
+        Args:
+            x: (n, V) CSR float32, the features of n texts.
+            exclude: (n,) a row per text that is left out of the nearest, -1 for none. Label documents are not
+                changed.
+
+        Returns:
+            Rows and labels with their similarities, (n, 50) and (n, 20); of no columns without rows.
+        """
+        if not self.rows.n_rows:
+            none = Ranked(np.zeros((x.shape[0], 0), np.int64), np.zeros((x.shape[0], 0), np.float32))
+            return none, none
+        q = keep_largest(x, QUERY_FEATURES)
+        return Ranked(*self.rows.nearest(q, NEAREST, exclude)), Ranked(*self.documents.nearest(q, DOCUMENTS))
+
+    def search(self, x: sp.csr_matrix, k: int) -> Ranked:
+        """The k nearest rows of queries (n, V), and their similarities."""
+        return Ranked(*self.rows.nearest(keep_largest(x, QUERY_FEATURES), k))
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the arrays into a folder of its own, with a manifest."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        parts = (self.rows.matrix(), self.known.row_labels, self.documents.matrix(), self.known.beside)
+        for name, matrix in zip(MATRICES, parts, strict=True):
+            for kind, array in (("indptr", matrix.indptr), ("indices", matrix.indices), ("data", matrix.data)):
+                np.save(folder / f"{name}-{kind}.npy", array)
+        np.save(folder / "origins.npy", self.origins)
+        np.save(folder / "counts.npy", self.known.counts)
+        facts: dict[str, Any] = {"what": "training rows and label documents", "shapes": [m.shape for m in parts]}
+        write_manifest(folder, FORMAT, facts)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Reads what `save` wrote, memory-mapped; FormatError if the folder is damaged or something else."""
+        folder = Path(folder)
+        files = [f"{name}-{kind}.npy" for name in MATRICES for kind in ("indptr", "indices", "data")]
+        manifest = read_manifest(
+            folder,
+            "index of training rows",
+            FORMAT,
+            facts=("shapes",),
+            files=(*files, "origins.npy", "counts.npy"),
+            next_step=RESTORE_FOLDER,
+        )
+        with reading(folder, wanted="an index of training rows", next_step=RESTORE_FOLDER):
+            arrays = {file: np.load(folder / file, mmap_mode="r", allow_pickle=False) for file in files}
+            rows, labels, documents, beside = (
+                sp.csr_matrix(_parts(arrays, name), shape=tuple(shape))
+                for name, shape in zip(MATRICES, manifest["shapes"], strict=True)
+            )
+            origins, counts = (np.load(folder / f"{n}.npy", allow_pickle=False) for n in ("origins", "counts"))
+            return cls(rows, labels, origins, documents, beside, counts)
+
+
+def _by_column(rows: sp.csr_matrix) -> sp.csr_matrix:
+    columns = rows.T.tocsr()
+    columns.sort_indices()
+    return columns
+
+
+def _parts(arrays: dict[str, np.ndarray], name: str) -> Sequence[np.ndarray]:
+    return tuple(arrays[f"{name}-{kind}.npy"] for kind in ("data", "indices", "indptr"))
