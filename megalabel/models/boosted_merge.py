@@ -26,7 +26,7 @@ from megalabel.storage.reading import reading
 from megalabel.types import ScoreType, TopK
 
 MERGED = 30  # labels of the mixture among the candidates
-FOLDS, TREES = 4, (40, 80, 120, 160)
+FOLDS, TREES = 3, (30, 60, 100)
 LEAST_SCORE = 0.03  # of the mixture, for candidates without a place in it
 GAIN = 0.2  # points of nDCG@5 that the trees must gain
 FILE = "merge.npz"

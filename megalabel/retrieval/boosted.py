@@ -19,7 +19,7 @@ from megalabel.errors import RESTORE_FOLDER, FormatError
 from megalabel.kernels.merging.boosted_trees import histograms, margins
 
 BINS = 48  # thresholds per feature are quantiles
-DEPTH, RATE, REGULARIZATION = 3, 0.08, 10.0
+DEPTH, RATE, REGULARIZATION = 3, 0.12, 10.0
 LEAST_CURVATURE = 1e-6
 
 

@@ -41,7 +41,7 @@ from megalabel.kernels.merging.ranked import (
     Ranked,
 )
 
-_COMPILED = Operation(__package__, "evidence", enough_work=1 << 12)  # candidates
+_COMPILED = Operation(__package__, "evidence", enough_work=1 << 6)  # candidates: a text already
 
 
 def n_features(n_rankings: int) -> int:
