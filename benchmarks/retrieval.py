@@ -11,8 +11,8 @@ set, with the same trees:
 - "neighbors": the trees also see the nearest training texts and label documents, `--merge boosted --neighbors yes`;
 - "auto": what `--merge auto --neighbors auto` chose of these on the held-out texts.
 
-"µs/text" is the CPU time of `topk(texts, 5)` for the test texts (2,000 at most) in one call on one thread, from raw
-texts, the median of five; "one text µs" that of calls with one text, the median of 200.
+"µs/text" is the CPU time of `topk(texts, 5)` for the test texts (2,000 at most) in one call on one thread, from
+raw texts, the median of five; "one text µs" that of calls with one text, the median of 200.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A searchable index of training texts, label documents, and labels that occur together.
 
 A label document is the sum of the TF-IDF rows of the label's texts, with the label text among them where it is a
-row, scaled to length 1. Rows and queries are cut to their heaviest features, so that the time of a search is bounded
-for long texts, and queries leave out features of more than a twentieth of the rows, which take half of the time and
-change nothing (docs/log.md). The search itself is exact. Rows can be added at any time.
+row, scaled to length 1. Rows and queries are cut to their heaviest features, so that the time of a search is
+bounded for long texts, and queries leave out features of more than a twentieth of the rows, which take half of the
+time and change nothing (docs/log.md). The search itself is exact. Rows can be added at any time.
 """
 
 from __future__ import annotations
@@ -26,10 +26,7 @@ from megalabel.storage.reading import reading
 
 FORMAT = 1
 ROW_FEATURES, QUERY_FEATURES, DOCUMENT_FEATURES = 128, 64, 1000  # heaviest features of each that are kept
-COMMON, FEW = (
-    0.05,
-    100,
-)  # a query leaves out features of more than this share of the rows, and of more rows than 100
+COMMON, FEW = 0.05, 100  # a query leaves out features of more than both this share of the rows and this many
 NEAREST, DOCUMENTS = 50, 20  # rows that vote, and label documents that are compared
 MATRICES = ("rows", "labels", "documents", "beside")
 
