@@ -8,7 +8,7 @@ set, with the same trees:
 
 - "mixture": calibrated scores with weights, `--merge mixture`;
 - "boosted": boosted trees over the rankings and over labels that occur together, `--merge boosted --neighbors no`;
-- "neighbors": the trees also see the nearest training texts and label documents, `--merge boosted --neighbors yes`;
+- "neighbors": the trees also see the nearest texts and label documents, `--merge boosted --neighbors yes`;
 - "auto": what `--merge auto --neighbors auto` chose of these on the held-out texts.
 
 "µs/text" is the CPU time of `topk(texts, 5)` for the test texts (2,000 at most) in one call on one thread, from

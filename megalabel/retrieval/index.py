@@ -8,9 +8,8 @@ time and change nothing (docs/log.md). The search itself is exact. Rows can be a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,6 +17,7 @@ import scipy.sparse as sp
 from megalabel.errors import RESTORE_FOLDER, DataError, FormatError
 from megalabel.inputs.tfidf import l2_rows
 from megalabel.kernels.merging.ranked import Knowledge, Ranked
+from megalabel.kernels.sparse.csr import checked_csr
 from megalabel.kernels.sparse.nearest_rows import InvertedIndex
 from megalabel.kernels.sparse.sparse_rows import keep_largest, product_keep_largest
 from megalabel.retrieval.co_occurrence import labels_beside
@@ -28,17 +28,17 @@ FORMAT = 1
 ROW_FEATURES, QUERY_FEATURES, DOCUMENT_FEATURES = 128, 64, 1000  # heaviest features of each that are kept
 COMMON, FEW = 0.05, 100  # a query leaves out features of more than both this share of the rows and this many
 NEAREST, DOCUMENTS = 50, 20  # rows that vote, and label documents that are compared
-MATRICES = ("rows", "labels", "documents", "beside")
+INDEX, MATRIX = ("indptr", "rows", "values"), ("data", "indices", "indptr")  # the names of their arrays
 
 
 class RetrievalIndex:
     """R rows of V features with their labels, and what follows from them.
 
     Args:
-        rows: (V, R) CSR float32, the rows by column, cut to their heaviest features.
+        rows: the R rows, cut to their heaviest features.
         labels: (R, L) CSR, above 0 where a row has a label.
         origins: (R,) int64, the training text of each row, or −1 − l for the text of label l.
-        documents: (V, L) CSR float32, the label documents by column.
+        documents: the L label documents.
         beside: (L, L) CSR float32, the probability of a label given another one.
         counts: (L,) float32, the texts per label.
 
@@ -48,22 +48,21 @@ class RetrievalIndex:
 
     def __init__(
         self,
-        rows: sp.csr_matrix,
+        rows: InvertedIndex,
         labels: sp.csr_matrix,
         origins: np.ndarray,
-        documents: sp.csr_matrix,
+        documents: InvertedIndex,
         beside: sp.csr_matrix,
         counts: np.ndarray,
     ) -> None:
-        n_features, n_rows = rows.shape
-        n_labels = labels.shape[1]
-        shapes = labels.shape[0], origins.shape, documents.shape, beside.shape, counts.shape
-        wanted = n_rows, (n_rows,), (n_features, n_labels), (n_labels, n_labels), (n_labels,)
-        if shapes != wanted:
-            raise FormatError(f"parts of shapes {shapes}", wanted=f"{wanted}", next_step=RESTORE_FOLDER)
-        self.rows, self.documents = InvertedIndex(rows), InvertedIndex(documents)
-        self.known, self.origins = Knowledge(labels, beside, counts), origins
-        self._rare = np.diff(self.rows.indptr) <= max(COMMON * n_rows, FEW)
+        n_features, n_rows, n_labels = rows.n_columns, rows.n_rows, labels.shape[1]
+        sizes = labels.shape[0], origins.shape, documents.n_columns, documents.n_rows, beside.shape, counts.shape
+        wanted = n_rows, (n_rows,), n_features, n_labels, (n_labels, n_labels), (n_labels,)
+        if sizes != wanted:
+            raise FormatError(f"parts of sizes {sizes}", wanted=f"{wanted}", next_step=RESTORE_FOLDER)
+        self.rows, self.documents, self.origins = rows, documents, origins
+        self.known = Knowledge(checked_csr(labels, "labels"), checked_csr(beside, "beside"), counts)
+        self._rare = np.diff(rows.indptr) <= max(COMMON * n_rows, FEW)
 
     @classmethod
     def build(cls, x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray) -> Self:
@@ -87,15 +86,16 @@ class RetrievalIndex:
         x, labels = keep_largest(x, ROW_FEATURES).astype(np.float32), labels.tocsr().astype(np.float32)
         documents = l2_rows(product_keep_largest(labels.T.tocsr(), x, DOCUMENT_FEATURES).astype(np.float32))
         beside, counts = labels_beside(labels[origins >= 0])
-        return cls(_by_column(x), labels, origins, _by_column(documents), beside, counts)
+        return cls(InvertedIndex.of_rows(x), labels, origins, InvertedIndex.of_rows(documents), beside, counts)
 
     @classmethod
     def without_rows(cls, labels: sp.csr_matrix) -> Self:
         """What is known of labels (N, L) CSR alone: no text is near."""
         beside, counts = labels_beside(labels)
-        none, n_labels = sp.csr_matrix((0, 0), dtype=np.float32), labels.shape[1]
-        rows = sp.csr_matrix((0, n_labels), dtype=np.float32)
-        return cls(none, rows, np.zeros(0, np.int64), rows, beside, counts)
+        no_rows, no_words = (sp.csr_matrix(shape, dtype=np.float32) for shape in ((0, 0), (labels.shape[1], 0)))
+        none = sp.csr_matrix((0, labels.shape[1]), dtype=np.float32)
+        parts = InvertedIndex.of_rows(no_rows), none, np.zeros(0, np.int64), InvertedIndex.of_rows(no_words)
+        return cls(*parts, beside, counts)
 
     @property
     def n_features(self) -> int:
@@ -140,43 +140,42 @@ class RetrievalIndex:
         """Writes the arrays into a folder of its own, with a manifest."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        parts = (self.rows.matrix(), self.known.row_labels, self.documents.matrix(), self.known.beside)
-        for name, matrix in zip(MATRICES, parts, strict=True):
-            for kind, array in (("indptr", matrix.indptr), ("indices", matrix.indices), ("data", matrix.data)):
+        for name, index in (("rows", self.rows), ("documents", self.documents)):
+            for kind, array in index.arrays.items():
                 np.save(folder / f"{name}-{kind}.npy", array)
+        for name, matrix in (("labels", self.known.row_labels), ("beside", self.known.beside)):
+            for kind in MATRIX:
+                np.save(folder / f"{name}-{kind}.npy", getattr(matrix, kind))
         np.save(folder / "origins.npy", self.origins)
         np.save(folder / "counts.npy", self.known.counts)
-        facts: dict[str, Any] = {"what": "training rows and label documents", "shapes": [m.shape for m in parts]}
-        write_manifest(folder, FORMAT, facts)
+        sizes = {"rows": self.rows.n_rows, "labels": len(self.known.counts)}
+        write_manifest(folder, FORMAT, {"what": "training rows and label documents", **sizes})
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Reads what `save` wrote, memory-mapped; FormatError if the folder is damaged or something else."""
         folder = Path(folder)
-        files = [f"{name}-{kind}.npy" for name in MATRICES for kind in ("indptr", "indices", "data")]
+        files = [f"{name}-{kind}.npy" for name in ("rows", "documents") for kind in INDEX]
+        files += [f"{name}-{kind}.npy" for name in ("labels", "beside") for kind in MATRIX]
+        files += ["origins.npy", "counts.npy"]
         manifest = read_manifest(
             folder,
             "index of training rows",
             FORMAT,
-            facts=("shapes",),
-            files=(*files, "origins.npy", "counts.npy"),
+            facts=("rows", "labels"),
+            files=files,
             next_step=RESTORE_FOLDER,
         )
         with reading(folder, wanted="an index of training rows", next_step=RESTORE_FOLDER):
+            n_rows, n_labels = manifest["rows"], manifest["labels"]
             arrays = {file: np.load(folder / file, mmap_mode="r", allow_pickle=False) for file in files}
-            rows, labels, documents, beside = (
-                sp.csr_matrix(_parts(arrays, name), shape=tuple(shape))
-                for name, shape in zip(MATRICES, manifest["shapes"], strict=True)
+            rows, documents = (
+                InvertedIndex(*(arrays[f"{name}-{kind}.npy"] for kind in INDEX), n)
+                for name, n in (("rows", n_rows), ("documents", n_labels))
             )
-            origins, counts = (np.load(folder / f"{n}.npy", allow_pickle=False) for n in ("origins", "counts"))
+            labels, beside = (
+                sp.csr_matrix(tuple(arrays[f"{name}-{kind}.npy"] for kind in MATRIX), shape=(n, n_labels))
+                for name, n in (("labels", n_rows), ("beside", n_labels))
+            )
+            origins, counts = (np.array(arrays[f"{name}.npy"]) for name in ("origins", "counts"))
             return cls(rows, labels, origins, documents, beside, counts)
-
-
-def _by_column(rows: sp.csr_matrix) -> sp.csr_matrix:
-    columns = rows.T.tocsr()
-    columns.sort_indices()
-    return columns
-
-
-def _parts(arrays: dict[str, np.ndarray], name: str) -> Sequence[np.ndarray]:
-    return tuple(arrays[f"{name}-{kind}.npy"] for kind in ("data", "indices", "indptr"))

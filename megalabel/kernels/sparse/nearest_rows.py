@@ -18,7 +18,6 @@ import scipy.sparse as sp
 
 from megalabel.errors import DataError
 from megalabel.kernels.core.dispatch import Operation
-from megalabel.kernels.sparse.csr import checked_csr
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite, check_kept
 
 _COMPILED = Operation(__package__, "nearest_rows", enough_work=1 << 14)  # entries of the index
@@ -26,29 +25,44 @@ _PLAIN_BLOCK = 256  # queries whose products with all rows are held at once
 
 
 class InvertedIndex:
-    """R sparse rows of V columns, stored by column.
+    """R sparse rows of V columns, stored by column; the arrays may be memory-mapped.
 
     Args:
-        columns: (V, R) CSR float32, the transposed rows; the arrays may be memory-mapped. Checked once, here.
+        indptr: (V + 1,) int64, where the entries of each column begin.
+        rows: int32, the row of each entry.
+        values: float32, the value of each entry.
+        n_rows: R.
 
     Raises:
-        DataError: not a sparse matrix, damaged, NaN or inf.
+        DataError: arrays that do not fit each other, rows out of range, NaN or inf.
     """
 
-    def __init__(self, columns: sp.csr_matrix) -> None:
-        columns = checked_csr(columns, "columns")
-        check_finite(columns.data, "columns")
-        self.indptr = np.asarray(columns.indptr).astype(np.int64, copy=False)
-        self.rows = np.asarray(columns.indices).astype(np.int32, copy=False)
-        self.values = np.asarray(columns.data).astype(np.float32, copy=False)
-        self.n_columns, self.n_rows = columns.shape
+    def __init__(self, indptr: np.ndarray, rows: np.ndarray, values: np.ndarray, n_rows: int) -> None:
+        fits = indptr.ndim == rows.ndim == 1 and rows.shape == values.shape and len(indptr) > 0
+        fits = fits and indptr[0] == 0 and indptr[-1] == len(rows) and bool((np.diff(indptr) >= 0).all())
+        if not fits or (len(rows) and not 0 <= rows.min() <= rows.max() < n_rows):
+            raise DataError(
+                f"an index of {len(indptr) - 1} columns, {rows.shape} rows below {n_rows}, {values.shape} values",
+                wanted="an ascending indptr, and a row within range and a value for each entry",
+                where="indptr",
+            )
+        self.indptr = np.asarray(indptr).astype(np.int64, copy=False)
+        self.rows = np.asarray(rows).astype(np.int32, copy=False)
+        self.values = np.asarray(values).astype(np.float32, copy=False)
+        self.n_columns, self.n_rows = len(indptr) - 1, n_rows
+        check_finite(self.values, "values")
 
     @classmethod
     def of_rows(cls, x: sp.csr_matrix) -> InvertedIndex:
-        """The index of rows (R, V)."""
+        """The index of rows (R, V); DataError for a damaged matrix, NaN or inf."""
         columns = as_rows(x, "x").T.tocsr()
         columns.sort_indices()
-        return cls(columns)
+        return cls(columns.indptr, columns.indices, columns.data, x.shape[0])
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """indptr, rows and values, by name."""
+        return {"indptr": self.indptr, "rows": self.rows, "values": self.values}
 
     def matrix(self) -> sp.csr_matrix:
         """The rows by column, (V, R) CSR."""
