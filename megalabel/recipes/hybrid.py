@@ -5,12 +5,13 @@ Extreme Multi-label Text Classification", NeurIPS 2021): the run's embedding of 
 scaled to a given length, are concatenated, and linear models are fitted on them in label trees, optionally with
 the labels that the run wrongly ranks first as additional negatives. Beyond the paper, trees over the words alone
 are added (only these use character n-grams, since diverse models combine better), and the three scores are
-calibrated and weighted on the texts that the run held out.
+calibrated and weighted on the texts that the run held out. Where these texts show a gain, boosted trees merge them
+with what the nearest training texts, label documents, and labels that occur together say.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.linear_options import LinearOptions
 from megalabel.recipes.options import Nonnegative, Range, Unset, above, between, conflict
@@ -38,6 +39,14 @@ class Hybrid(LinearOptions):
     weights: Annotated[
         tuple[Nonnegative, ...], Unset("fitted"), "Of the run, the joint trees, the word trees."
     ] = ()
+    merge: Annotated[
+        Literal["auto", "boosted", "mixture"],
+        "How rankings are merged; auto: boosted trees if held-out texts gain.",
+    ] = "auto"
+    neighbors: Annotated[
+        Literal["auto", "yes", "no"],
+        "The trees see similar texts and label documents; auto: if held-out texts gain.",
+    ] = "auto"
 
     def __post_init__(self) -> None:
         from megalabel.models.mixture import Mixture
@@ -48,6 +57,8 @@ class Hybrid(LinearOptions):
             shown = ",".join(f"{w:g}" for w in self.weights)
             found = f"weights = {shown} with joint_trees = {self.joint_trees}"
             raise conflict("weights", found, f"{parts} weights: {self.declared['weights'].help}")
+        if self.merge == "mixture" and self.neighbors == "yes":
+            raise conflict("neighbors", "neighbors = yes with merge = mixture", "merge = auto or boosted")
 
 
 @recipe
@@ -80,6 +91,7 @@ def _solved(
     from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
     from megalabel.models.mixture import DEPTH, Mixture
     from megalabel.recipes.linear_choice import decided
+    from megalabel.recipes.merging import choose_merge, search_index
 
     given, options = options, decided(options, corpus, kept, say)
     texts, side, seed = corpus.train.texts[kept], corpus.train, options.seed
@@ -98,8 +110,13 @@ def _solved(
     mixture = Mixture.from_weights(options.weights or [1.0] * len(names))
     model = HybridClassifier(first, made.text, joint, words, norm, mixture)
     if side.labels[held].nnz:  # otherwise, weights are given
-        found = model.rankings(side.texts[held], DEPTH, filter_of(side, held))
-        model.mixture = Mixture.fit(found, model.score_types, side.labels[held], options.weights)
+        boost = options.merge == "boosted" or (options.merge == "auto" and not options.weights)
+        index = search_index(made, kept) if boost and options.neighbors != "no" else None
+        found = model.search(side.texts[held], DEPTH, filter_of(side, held), 256, index)
+        model.mixture = Mixture.fit(found.rankings, model.score_types, side.labels[held], options.weights)
+        if boost:
+            merge: Any = {"merge": options.merge, "neighbors": options.neighbors, "say": say}
+            choose_merge(model, found, index, side.labels[held], made.labels[: len(kept)], **merge)
     model.chosen = options.differences(given)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     return model
