@@ -62,7 +62,13 @@ def hybrid(corpus: Corpus, options: Hybrid) -> DirectRecipe:
             "weights", found, "some to fit weights on (train with --validation-fraction 0.05), or weights"
         )
     solver = options.solver(corpus.n_labels)
-    return DirectRecipe(corpus, lambda say: _solved(first, say, corpus, kept, held, options, solver), first, held)
+    return DirectRecipe(
+        corpus,
+        lambda say: _solved(first, say, corpus, kept, held, options, solver),
+        first,
+        held,
+        uses_weights=True,
+    )
 
 
 def _solved(
@@ -77,6 +83,7 @@ def _solved(
     import numpy as np
 
     from megalabel.data.filters import filter_of
+    from megalabel.data.row_weights import normalized_weights
     from megalabel.linear.forest import solve_trees
     from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
     from megalabel.models.mixture import DEPTH, Mixture
@@ -84,7 +91,8 @@ def _solved(
     texts, side, seed = corpus.train.texts[kept], corpus.train, options.seed
     made = options.words().rows(texts, side.labels[kept], corpus.label_texts, seed=seed, say=say)
     further = _shortlists(first, texts, options.shortlist, made.labels) if options.shortlist else None
-    solver = {**solver, "say": say, "further": further}
+    weights = normalized_weights(side, kept, len(made.label_text_rows))
+    solver = {**solver, "say": say, "further": further, "weights": weights}
     joint, n_joint, norm = [], options.joint_trees, options.embedding_norm
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")

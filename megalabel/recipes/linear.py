@@ -33,6 +33,7 @@ class Linear(FeatureOptions, LinearTreeOptions, HeldOutOptions):
 @recipe
 def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     """Linear models over words and bigrams, in several label trees (Parabel, PECOS, Bonsai)."""
+    from megalabel.data.row_weights import normalized_weights, with_weight
     from megalabel.inputs.bag_of_words import BagOfWords, model_inputs
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
@@ -41,6 +42,7 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     bags = None if corpus.train.features is None else BagOfWords.from_rows(corpus.train.features)
     solver = options.solver(corpus.n_labels)
     kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
+    kept = with_weight(corpus.train, kept)
 
     def solve(say: Say) -> Classifier:
         labels = corpus.train.labels[kept]
@@ -51,7 +53,9 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
             text, x, labels = made.text, made.x, made.labels
         else:
             text, x = bags, bags.transform(model_inputs(corpus.train, corpus, bags.size)[kept])
-        beams = solve_trees(x, labels, trees=options.trees, seed=options.seed, say=say, **solver)
+        weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
+        shared = {"weights": weights, "seed": options.seed, "say": say, **solver}
+        beams = solve_trees(x, labels, trees=options.trees, **shared)
         return LinearClassifier(text, beams, corpus.label_texts)
 
-    return DirectRecipe(corpus, solve, validation=held)
+    return DirectRecipe(corpus, solve, validation=held, uses_weights=True)
