@@ -160,9 +160,8 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         starts = accumulate((len(x) for x, _ in seen), initial=0)
         rows = torch.cat([p.rows + start for (_, p), start in zip(seen, starts, strict=False)])
         weights = [p.weights for _, p in seen if p.weights is not None]
-        layer = self.weight, self.bias, self.get_buffer("inputs")
-        labels, of_texts = torch.cat([p.labels for _, p in seen]), torch.cat(weights) if weights else None
-        pairs = Positives.from_pairs(rows, labels, weights=of_texts)
+        layer, labels = (self.weight, self.bias, self.get_buffer("inputs")), torch.cat([p.labels for _, p in seen])
+        pairs = Positives.from_pairs(rows, labels, weights=torch.cat(weights) if weights else None)
         views = torch.cat([views for views, _ in seen])
         return fan_in_growth(views, *layer, pairs, candidates, group=self.group, loss=self.loss_name)
 

@@ -84,18 +84,16 @@ def descend(
         seed: any integer, seeds the order in which texts are visited.
 
     Raises:
-        DataError: invalid matrices, shapes that do not match, NaN or inf, a weight of a text that is not above 0, a
-            text that a parent has twice, offsets that do not rise from 0 to C, or weights that overflow float32.
+        DataError: invalid matrices or weights, shapes that do not match, NaN or inf, a text that a parent has
+            twice, offsets that do not rise from 0 to C, or a result that overflows float32.
         SettingError: c is not above 0, bias, tol or prune_below is negative, or max_iter is below 1.
     """
-    costs = _check_settings(c, bias, tol, max_iter, prune_below)
-    x = _as_x(x)
+    costs, x = _check_settings(c, bias, tol, max_iter, prune_below), _as_x(x)
     texts, positives = _as_texts(texts), as_truth(positives)
     offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
-    _check_width(texts, x.shape[0], "texts")
-    _check_width(positives, x.shape[0], "positives")
-    dense = _as_dense(dense, x.shape[0])
-    inverse = _inverse_weights(weights, x.shape[0])
+    for name, matrix in (("texts", texts), ("positives", positives)):
+        _check_width(matrix, x.shape[0], name)
+    dense, inverse = _as_dense(dense, x.shape[0]), _inverse_weights(weights, x.shape[0])
     soft = 0.5 / costs[0], 0.5 / costs[1]  # of the positives and of the negatives
     keys = stream_keys(seed, np.arange(texts.shape[0]))
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
@@ -104,9 +102,8 @@ def descend(
         parts = plain(x, texts, offsets, positives, dense, inverse, soft, bias, tol, max_iter, prune_below, keys)
     else:
         problem = fast.Problem(float(bias), soft[1], soft[0], float(tol), int(max_iter))
-        parts = fast.train(
-            fast.data_of(x, dense, inverse, texts, positives), x.shape[1], offsets, keys, problem, prune_below
-        )
+        data = fast.data_of(x, dense, inverse, texts, positives)
+        parts = fast.train(data, x.shape[1], offsets, keys, problem, prune_below)
     found = LinearWeights(*parts)
     check_finite(found.sparse.data, "the weights")
     check_finite(found.dense, "the weights")
