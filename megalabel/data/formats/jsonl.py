@@ -68,9 +68,9 @@ def flag_records(path: Path, findings: Findings, names: Sequence[str]) -> Iterat
         where = line_of(path, number)
         row = [value.get(name, "missing") for name in names]
         try:
-            marked = flagged(row, names, range(len(names)), where)
             more = weight_and_source(value, findings, usual=False)
-            yield Record(number, string(value[text], text, where), marked, *more)
+            marked = string(value[text], text, where), flagged(row, names, range(len(names)), where)
+            yield Record(number, *marked, *more)
         except DataError as error:
             findings.error("row", path, error)
 
@@ -135,8 +135,8 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
         where = line_of(path, number)
         key, found = _labels(value, path, findings)
         try:
-            found = items(found, key, where)
-            yield Record(number, string(value[text], text, where), found, *weight_and_source(value, findings))
+            more = weight_and_source(value, findings)
+            yield Record(number, string(value[text], text, where), items(found, key, where), *more)
         except DataError as error:
             findings.error("type", path, error)
 
