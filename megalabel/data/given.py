@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.row_values import Values, check_not_all_zero, parsed_source, parsed_weight
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.vocabulary import surrogate_error
 from megalabel.errors import DataError
@@ -32,6 +33,38 @@ def given_texts(texts: Any, argument: str) -> Texts:
         except UnicodeEncodeError as error:
             raise surrogate_error(error, f"{argument}[{i}]") from None
     return builder.done()
+
+
+def given_values(weights: Any, sources: Any, n: int, side: str = "") -> Values:
+    """The weights and sources of n texts; a weight that is None is 1, a source that is None has no name.
+
+    Raises:
+        DataError: another number of values than texts, or a value that is no weight or source.
+    """
+    of_texts = _parsed(weights, f"{side}weights", parsed_weight, 1.0, n)
+    names = _parsed(sources, f"{side}sources", parsed_source, "", n)
+    found = Values(
+        None if of_texts is None else np.array(of_texts, dtype=np.float64),
+        None if names is None else Texts.from_strings(names),
+    )
+    if found.weights is not None and not side:
+        check_not_all_zero(found.weights, "weights")
+    return found
+
+
+def _parsed(
+    values: Any, argument: str, parse: Callable[[object, str], Any], missing: Any, n: int
+) -> list[Any] | None:
+    """The parsed values of n texts, with `missing` in place of None; None where no values are given."""
+    if values is None:
+        return None
+    found = [
+        missing if value is None else parse(_plain(value), f"{argument}[{i}]")
+        for i, value in enumerate(_sequence(values, argument, "a list of one value per text"))
+    ]
+    if len(found) != n:
+        raise DataError(f"{len(found):,} {argument}", wanted=f"{n:,}, one per text", where=argument)
+    return found
 
 
 class GivenRows(NamedTuple):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from megalabel.data.assembly import check_data, check_largest_id
 from megalabel.data.catalog import check_name
 from megalabel.data.findings import Findings
-from megalabel.data.given import GivenRows, given_row, given_rows, given_texts
+from megalabel.data.given import GivenRows, given_row, given_rows, given_texts, given_values
 from megalabel.data.id_forms import IdForm
 from megalabel.data.label_rows import LabelRows, label_matrix
 from megalabel.data.texts import Texts
@@ -24,7 +25,14 @@ GivenSplit = tuple[Iterable[str] | None, Any, np.ndarray | None]  # texts, label
 
 
 def data_from_memory(
-    train: GivenSplit, test: GivenSplit, *, label_texts: Iterable[str] | None, name: str
+    train: GivenSplit,
+    test: GivenSplit,
+    *,
+    label_texts: Iterable[str] | None,
+    name: str,
+    weights: Any = None,
+    sources: Any = None,
+    test_sources: Any = None,
 ) -> CorpusData:
     """Makes a data set of a training and a test split; see `Corpus.of`."""
     findings, name = Findings(), check_name(name)
@@ -55,6 +63,11 @@ def data_from_memory(
         if test_given.width is None:
             test_rows, unseen = form.apply(test_rows, unseen)
         second = _split(given_texts(test[0], "test_texts"), test_rows, test[2], n_labels, "test_texts", unseen)
+    first = replace(first, **given_values(weights, sources, len(first))._asdict())
+    if second is not None:
+        second = replace(second, **given_values(None, test_sources, len(second), "test_")._asdict())
+    elif test_sources is not None:
+        raise DataError("test_sources without test_texts", wanted="the texts that they belong to")
     return check_data(CorpusData(name, first, second, names), findings, "label_texts")
 
 

@@ -73,7 +73,13 @@ def hybrid(corpus: Corpus, options: Hybrid) -> DirectRecipe:
             "weights", found, "some to fit weights on (train with --validation-fraction 0.05), or weights"
         )
     options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
-    return DirectRecipe(corpus, lambda say: _solved(first, say, corpus, kept, held, options), first, held)
+    return DirectRecipe(
+        corpus,
+        lambda say: _solved(first, say, corpus, kept, held, options),
+        first,
+        held,
+        uses_weights=True,
+    )
 
 
 def _solved(
@@ -87,6 +93,7 @@ def _solved(
     import numpy as np
 
     from megalabel.data.filters import filter_of
+    from megalabel.data.row_weights import normalized_weights
     from megalabel.linear.forest import solve_trees
     from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
     from megalabel.models.mixture import DEPTH, Mixture
@@ -97,7 +104,8 @@ def _solved(
     texts, side, seed = corpus.train.texts[kept], corpus.train, options.seed
     made = options.words().rows(texts, side.labels[kept], corpus.label_texts, seed=seed, say=say)
     further = _shortlists(first, texts, options.shortlist, made.labels) if options.shortlist else None
-    solver = {**options.solver(corpus.n_labels), "say": say, "further": further}
+    weights = normalized_weights(side, kept, len(made.label_text_rows))
+    solver = {**options.solver(corpus.n_labels), "say": say, "further": further, "weights": weights}
     joint, n_joint, norm = [], options.joint_trees, options.embedding_norm
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")

@@ -33,6 +33,7 @@ class Linear(LinearOptions, HeldOutOptions):
 @recipe
 def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     """Linear models over words and bigrams, in several label trees (Parabel, PECOS, Bonsai)."""
+    from megalabel.data.row_weights import normalized_weights, with_weight
     from megalabel.inputs.bag_of_words import BagOfWords, model_inputs
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
@@ -42,6 +43,7 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     bags = None if corpus.train.features is None else BagOfWords.from_rows(corpus.train.features)
     options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
     kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
+    kept = with_weight(corpus.train, kept)
 
     def solve(say: Say) -> Classifier:
         chosen = decided(options, corpus, kept, say)
@@ -53,10 +55,11 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
             text, x, labels = made.text, made.x, made.labels
         else:
             text, x = bags, bags.transform(model_inputs(corpus.train, corpus, bags.size)[kept])
-        solver = chosen.solver(corpus.n_labels)
-        beams = solve_trees(x, labels, trees=options.trees, seed=options.seed, say=say, **solver)
+        weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
+        shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
+        beams = solve_trees(x, labels, trees=options.trees, **shared)
         model = LinearClassifier(text, beams, corpus.label_texts)
         model.chosen = chosen.differences(options)
         return model
 
-    return DirectRecipe(corpus, solve, validation=held)
+    return DirectRecipe(corpus, solve, validation=held, uses_weights=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
+from megalabel.data.row_weights import with_weight
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.readout import Readout
@@ -58,8 +59,12 @@ class TextSide(NamedTuple):
 
 
 def held_out(corpus: Corpus, options: EncoderTrainingOptions) -> tuple[np.ndarray, np.ndarray]:
-    """The training texts that are kept and those held out for validation, (n,) and (m,) int64."""
-    return hold_out(len(corpus.train), options.validation_fraction, options.seed)
+    """The training texts that are kept and those held out for validation, (n,) and (m,) int64.
+
+    Texts of the weight 0 are not kept.
+    """
+    kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
+    return with_weight(corpus.train, kept), held
 
 
 def text_side(

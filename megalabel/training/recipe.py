@@ -130,6 +130,8 @@ class DirectRecipe:
     solve: fits the model; calls its argument with lines of text that report progress.
     base_model: a trained model on which the recipe builds, which `train` moves to its device; None for none.
     validation: rows of the training set that are held out, (n,) int64, empty for none.
+    uses_weights: whether `solve` multiplies the loss of each text by its weight, where the data have weights;
+        others are refused for such data.
     name, arguments, source_sha256: the address of the recipe function, the values of its options, and the hash of
     its
         source file; set by `recipe`.
@@ -139,6 +141,7 @@ class DirectRecipe:
     solve: Callable[[Say], Classifier]
     base_model: NeuralClassifier | None = None
     validation: np.ndarray | tuple[()] = ()
+    uses_weights: bool = False
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     source_sha256: str = ""

@@ -89,19 +89,12 @@ def tune(
     """
     begun = time.monotonic() if begun is None else begun
     say = (lambda line: None) if quiet else say or print
-    check_corpus(corpus)
-    check_metric(metric)
-    pick(device)
-    if not (isinstance(minutes, (int, float)) and 0 < minutes < 1e6):
-        raise SettingError.range("minutes", minutes, 0, 1e6)
-    limits = Limits.parse(max_size, max_latency)
+    _check(corpus, minutes, metric, device)
+    limits, out = Limits.parse(max_size, max_latency), as_path(out, "out")
     name = recipe if isinstance(recipe, str) else recipe.address
     values = _checked(name, values)
-    out = as_path(out, "out")
-    facts = {
-        "recipe": name, "values": values, "encoders": list(encoders), "metric": metric, "seed": seed,
-        "data": data_facts(corpus),
-    }  # fmt: skip
+    facts = {"recipe": name, "values": values, "encoders": list(encoders), "metric": metric, "seed": seed}
+    facts["data"] = data_facts(corpus)
     with writing(out):
         if _finished(out, facts):
             say(f"the search in {out} is finished; --overwrite searches again")
@@ -110,11 +103,16 @@ def tune(
         setting = Setting(corpus, out, held_out_fraction(len(corpus.train)), metric, limits, seed, device, say)
         trials = Trials(setting, history)
         _search(trials, name, Given(values, tuple(encoders), seed))
-        chosen = _chosen(trials)
-        _publish(trials, chosen, facts)
-        say(table(history.results, metric, limits, chosen))
-        say(f"chosen: trial {chosen.number}, {chosen.recipe}; its values are in {out / CHOSEN}")
-        return load(out, device=device, trust=trusted())
+        return _concluded(trials, facts)
+
+
+def _check(corpus: Any, minutes: Any, metric: str, device: Any) -> None:
+    """Raises SettingError for arguments of `tune` that are invalid."""
+    check_corpus(corpus)
+    check_metric(metric)
+    pick(device)
+    if not (isinstance(minutes, (int, float)) and 0 < minutes < 1e6):
+        raise SettingError.range("minutes", minutes, 0, 1e6)
 
 
 def held_out_fraction(n: int) -> float:
@@ -134,6 +132,16 @@ def _search(trials: Trials, name: str, given: Given) -> None:
     else:
         reserve = 1.0 if _retrained(recipe) else 0.0
         one_by_one(trials, start, given.values, given.seed, history.seconds, reserve)
+
+
+def _concluded(trials: Trials, facts: Mapping[str, Any]) -> Classifier:
+    """The chosen model, in the run folder that the folder of the search becomes."""
+    setting = trials.setting
+    chosen = _chosen(trials)
+    _publish(trials, chosen, facts)
+    setting.say(table(trials.history.results, setting.metric, setting.limits, chosen))
+    setting.say(f"chosen: trial {chosen.number}, {chosen.recipe}; its values are in {setting.out / CHOSEN}")
+    return load(setting.out, device=setting.device, trust=trusted())
 
 
 def _chosen(trials: Trials) -> Result:

@@ -27,7 +27,14 @@ from megalabel.data.formats.flag_columns import (
     flagged,
     note_flags,
 )
-from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
+from megalabel.data.formats.output import (
+    fields_of,
+    more_fields,
+    open_bytes,
+    texts_with_labels,
+    write_filters,
+    write_label_list,
+)
 from megalabel.data.formats.table_header import columns, has_columns, mark_of, note_mark, place
 from megalabel.data.label_cells import Scores, list_in, looks_like_a_list
 from megalabel.data.read_options import ReadOptions
@@ -96,7 +103,7 @@ def _flags(path: Path, findings: Findings) -> tuple[str, ...]:
     at_text = place(header, findings.options.text)
     if at_text is None or findings.options.labels_field or has_columns(header, findings.options):
         return ()
-    names = flag_columns(header, rows, at_text)
+    names = flag_columns(header, rows, at_text, findings.options.row_fields(usual=False))
     if names:
         note_flags(names, header, at_text, path, findings)
     return tuple(names)
@@ -119,9 +126,12 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
     """
     form = form_of(path, findings) if form is None else form
     header: list[str] = []
+    options = findings.options
     for line, row in _rows(path, findings):
         if not header:
             header = row
+            fields = options.row_fields(usual=not form.flags)
+            beside = [None if name is None else place(row, name) for name in fields]
             if form.flags:
                 at_text, places = flag_places(row, form.flags, line_of(path, line), findings.options)
             else:
@@ -137,7 +147,8 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
                 labels: Sequence[object] = flagged(row, form.flags, places, where)
             else:
                 labels = _labels(row[at_labels].strip(), form, where)
-            yield Record(line, row[at_text], labels)
+            weight, source = (None if at is None else row[at].strip() or None for at in beside)
+            yield Record(line, row[at_text], labels, weight, source)
         except DataError as error:
             findings.error("row", path, error)
 
@@ -193,9 +204,10 @@ def write(data: CorpusData, sink: Sink) -> None:
         if split is None:
             continue
         with open_bytes(sink, f"{name}.csv") as file:
-            file.write(b"text,labels\n")
-            for text, labels in texts_with_labels(data, split, sink):
-                cells = (text, json.dumps(labels, ensure_ascii=False))
+            file.write(",".join(["text", "labels", *fields_of(split)]).encode() + b"\n")
+            rest = more_fields(split)
+            for (text, labels), more in zip(texts_with_labels(data, split, sink), rest, strict=True):
+                cells = (text, json.dumps(labels, ensure_ascii=False), *map(str, more.values()))
                 line = ",".join('"' + cell.replace('"', '""') + '"' for cell in cells)
                 file.write(line.encode() + b"\n")
     write_filters(data, sink)

@@ -27,13 +27,15 @@ def flag(cell: object) -> bool | None:
     return _FLAGS.get(str(cell).strip().casefold())
 
 
-def flag_columns(header: Sequence[str], rows: Iterable[Sequence[object]], at_text: int) -> list[str]:
+def flag_columns(
+    header: Sequence[str], rows: Iterable[Sequence[object]], at_text: int, taken: Sequence[str | None] = ()
+) -> list[str]:
     """The names of the columns that hold only zeros and ones, if they are two or more and not all zeros.
 
     Columns without a name, as pandas gives to an index, are none; rows of another length are skipped, since
-    reading them is an error.
+    reading them is an error. `taken` are columns that were said to be something else.
     """
-    possible = {i for i, name in enumerate(header) if i != at_text and name.strip()}
+    possible = {i for i, name in enumerate(header) if i != at_text and name.strip() and name not in taken}
     some = False
     for row in rows:
         if len(row) != len(header):
@@ -47,7 +49,8 @@ def flag_columns(header: Sequence[str], rows: Iterable[Sequence[object]], at_tex
 
 def note_flags(names: Sequence[str], header: Sequence[str], at_text: int, path: Path, findings: Findings) -> None:
     """Says which columns of zeros and ones are taken for labels, and which others are not read."""
-    rest = [name for i, name in enumerate(header) if i != at_text and name.strip() not in names]
+    known = {*names, *findings.options.row_fields(usual=False)}
+    rest = [name for i, name in enumerate(header) if i != at_text and name.strip() not in known]
     message = (
         f"there is no column `{findings.options.labels}`; {len(names):,} columns of zeros and ones are the "
         f"labels: {', '.join(names)[:120]}"

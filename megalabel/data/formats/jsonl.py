@@ -20,7 +20,13 @@ from typing import Any
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
 from megalabel.data.formats.flag_columns import flag_columns, flag_vocabulary, flagged, note_flags
-from megalabel.data.formats.output import line_writer, texts_with_labels, write_filters, write_label_list
+from megalabel.data.formats.output import (
+    line_writer,
+    more_fields,
+    texts_with_labels,
+    write_filters,
+    write_label_list,
+)
 from megalabel.data.formats.table_header import LABEL, has_columns, note_label
 from megalabel.data.json_values import json_values
 from megalabel.data.records import Record, data_from_records
@@ -49,7 +55,7 @@ def _flags(path: Path, findings: Findings) -> list[str]:
         return []
     header = list(first)
     rows = ([value.get(key) for key in header] for value in chain([first], objects) if isinstance(value, dict))
-    names = flag_columns(header, rows, header.index(options.text))
+    names = flag_columns(header, rows, header.index(options.text), options.row_fields(usual=False))
     if names:
         note_flags(names, header, header.index(options.text), path, findings)
     return names
@@ -62,7 +68,9 @@ def flag_records(path: Path, findings: Findings, names: Sequence[str]) -> Iterat
         where = line_of(path, number)
         row = [value.get(name, "missing") for name in names]
         try:
-            yield Record(number, string(value[text], text, where), flagged(row, names, range(len(names)), where))
+            more = weight_and_source(value, findings, usual=False)
+            marked = string(value[text], text, where), flagged(row, names, range(len(names)), where)
+            yield Record(number, *marked, *more)
         except DataError as error:
             findings.error("row", path, error)
 
@@ -127,9 +135,17 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
         where = line_of(path, number)
         key, found = _labels(value, path, findings)
         try:
-            yield Record(number, string(value[text], text, where), items(found, key, where))
+            more = weight_and_source(value, findings)
+            yield Record(number, string(value[text], text, where), items(found, key, where), *more)
         except DataError as error:
             findings.error("type", path, error)
+
+
+def weight_and_source(value: dict[str, Any], findings: Findings, usual: bool = True) -> tuple[object, object]:
+    """The weight and the source of an object as they stand there; None where there is none."""
+    fields = findings.options.row_fields(usual)
+    weight, source = (None if name is None else value.get(name) for name in fields)
+    return weight, source
 
 
 def _labels(value: dict[str, Any], path: Path, findings: Findings) -> tuple[str, Any]:
@@ -170,6 +186,7 @@ def write(data: CorpusData, sink: Sink) -> None:
     for name, split in (("train", data.train), ("test", data.test)):
         if split is not None:
             with line_writer(sink, f"{name}.jsonl") as put:
-                for text, labels in texts_with_labels(data, split, sink):
-                    put(json.dumps({"text": text, "labels": labels}, ensure_ascii=False))
+                rest = more_fields(split)
+                for (text, labels), more in zip(texts_with_labels(data, split, sink), rest, strict=True):
+                    put(json.dumps({"text": text, "labels": labels, **more}, ensure_ascii=False))
     write_filters(data, sink)

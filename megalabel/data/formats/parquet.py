@@ -16,8 +16,14 @@ from megalabel.data.findings import Findings
 from megalabel.data.formats import shards
 from megalabel.data.formats.contract import Found, Sink, Source
 from megalabel.data.formats.flag_columns import flag_vocabulary
-from megalabel.data.formats.output import texts_with_labels, write_filters, write_label_list
-from megalabel.data.formats.parquet_flags import columns_of_flags, flag_records
+from megalabel.data.formats.output import (
+    fields_of,
+    more_fields,
+    texts_with_labels,
+    write_filters,
+    write_label_list,
+)
+from megalabel.data.formats.parquet_flags import columns_of_flags, fields_beside, flag_records
 from megalabel.data.formats.shards import damaged_file
 from megalabel.data.formats.table_header import LABEL, note_label
 from megalabel.data.read_options import ReadOptions
@@ -80,9 +86,13 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
         if column != options.labels:
             note_label(path, findings)
         row = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=[options.text, column]):
+        more = fields_beside(file.schema_arrow.names, options.row_fields())
+        names = [options.text, column, *(name for name in more if name is not None)]
+        for batch in file.iter_batches(batch_size=_ROWS, columns=names):
             texts, labels = batch.column(options.text).to_pylist(), batch.column(column).to_pylist()
-            for row, (text, ids) in enumerate(zip(texts, labels, strict=True), row + 1):  # noqa: B020
+            values = [[None] * len(texts) if name is None else batch.column(name).to_pylist() for name in more]
+            rows = zip(texts, labels, *values, strict=True)
+            for row, (text, ids, *beside) in enumerate(rows, row + 1):  # noqa: B020
                 if text is None or ids is None:
                     error = DataError(
                         f"the {'text' if text is None else 'labels list'} is null",
@@ -96,7 +106,7 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
                     ids = split_cell(ids.strip(), options.label_separator) if ids.strip() else []
                 elif isinstance(ids, str | int):
                     ids = [ids] if ids != "" else []
-                yield Record(row, text, ids)
+                yield Record(row, text, ids, *beside)
 
 
 def _label_column(schema: Any, options: ReadOptions) -> str:
@@ -166,11 +176,13 @@ def write(data: CorpusData, sink: Sink) -> None:
     for name, split in (("train", data.train), ("test", data.test)):
         if split is None:
             continue
-        rows = texts_with_labels(data, split, sink)
+        rows, rest, fields = texts_with_labels(data, split, sink), more_fields(split), fields_of(split)
         writer = None
         while part := list(islice(rows, _ROWS)):
             labels = pa.array([ids for _, ids in part], type=_list_type(part, writer, data))
-            table = pa.table({"text": pa.array([text for text, _ in part], type=pa.string()), "labels": labels})
+            columns = {"text": pa.array([text for text, _ in part], type=pa.string()), "labels": labels}
+            more = list(islice(rest, len(part)))
+            table = pa.table(columns | {name: pa.array([each[name] for each in more]) for name in fields})
             if writer is None:
                 writer = pq.ParquetWriter(sink.folder / f"{name}.parquet", table.schema, compression="zstd")
             writer.write_table(table)

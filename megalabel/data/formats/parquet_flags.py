@@ -30,7 +30,8 @@ def columns_of_flags(path: Path, findings: Findings) -> list[str]:
                 header = names
                 if options.labels_field is not None or has_columns(names, options) or options.text not in names:
                     return []
-                possible = {name: False for name in names if name != options.text and name.strip()}
+                taken = {options.text, *options.row_fields(usual=False)}
+                possible = {name: False for name in names if name not in taken and name.strip()}
             possible = {name: one for name, one in possible.items() if names.count(name) == 1}
             for batch in table.iter_batches(batch_size=ROWS, columns=list(possible)):
                 for name in list(possible):
@@ -44,6 +45,11 @@ def columns_of_flags(path: Path, findings: Findings) -> list[str]:
     found = [name.strip() for name in possible]
     note_flags(found, header, header.index(options.text), path, findings)
     return found
+
+
+def fields_beside(names: Sequence[str], wanted: Sequence[str | None]) -> list[str | None]:
+    """The wanted columns, each None where it does not exist."""
+    return [name if name in names else None for name in wanted]
 
 
 def _distinct(column: Any) -> list[Any]:
@@ -64,16 +70,20 @@ def flag_records(path: Path, findings: Findings, flags: Sequence[str]) -> Iterat
     with damaged_file(path), pq.ParquetFile(path) as file:
         header, options = file.schema_arrow.names, findings.options
         at_text, places = flag_places(header, flags, str(path), options)
-        columns = [header[at_text], *(header[i] for i in places)]
+        more = fields_beside(header, options.row_fields(usual=False))
+        flagged_columns = [header[i] for i in places]
+        columns = [header[at_text], *(name for name in more if name is not None), *flagged_columns]
         row = 0
         for batch in file.iter_batches(batch_size=ROWS, columns=columns):
-            for row, (text, *cells) in enumerate(  # noqa: B020
-                zip(*(batch.column(name).to_pylist() for name in columns), strict=True), row + 1
-            ):
+            read = {name: batch.column(name).to_pylist() for name in columns}
+            beside = [[None] * len(batch) if name is None else read[name] for name in more]
+            values = zip(read[columns[0]], *beside, *(read[name] for name in flagged_columns), strict=True)
+            for row, (text, weight, source, *cells) in enumerate(values, row + 1):  # noqa: B020
                 where = f"{path}, row {row}"
                 try:
                     if not isinstance(text, str):
                         raise DataError("the text is null", wanted="a text", next_step="drop the row", where=where)
-                    yield Record(row, text, flagged(cells, flags, range(len(flags)), where))
+                    marked = flagged(cells, flags, range(len(flags)), where)
+                    yield Record(row, text, marked, weight, source)
                 except DataError as error:
                     findings.error("null", path, error)

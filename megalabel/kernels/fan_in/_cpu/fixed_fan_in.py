@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels.all_labels.label_loss import LOSSES
-from megalabel.kernels.all_labels.label_pass import Gradients, Request, Wants, learning
+from megalabel.kernels.all_labels.request import Gradients, Request, Wants, learning
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.fan_in import plain as fan_in_plain
-from megalabel.kernels.fan_in._cpu.arrays import Targets, layer_of, scratch_for, texts_of, views
+from megalabel.kernels.fan_in._cpu.arrays import Targets, in_blocks, layer_of, scratch_for, texts_of, views
 from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels
 from megalabel.kernels.fan_in._cpu.update_tuples import Update, compiled_rule, update_tuples, write_gradients
 from megalabel.kernels.fan_in.layer import FanIn
@@ -50,7 +50,9 @@ def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Requ
     """The gradients of the loss with respect to embedding, weight and bias, as far as they are requested."""
     if not compiled_rule(request.rule):
         return fan_in_plain.gradients(xt, layer, loss, places, request, scores)
-    targets = Targets(LOSSES.index(loss), places.numpy(), len(places), np.empty(0, np.float32))
+    factors = in_blocks(request.text_weights)
+    no_slopes = np.empty(0, np.float32)
+    targets = Targets(LOSSES.index(loss), places.numpy(), len(places), no_slopes, len(factors) > 0, factors)
     return _backward(xt, layer, targets, request)
 
 
@@ -61,7 +63,7 @@ def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
 
 
 def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> Gradients:
-    wants, scale, weight_scale, rule, step = request
+    wants, scale, weight_scale, rule, step, _ = request
     weight, bias = learning(layer.weight, layer.bias, wants)
     out = Gradients() if rule is not None else Gradients.empty_like(weight, bias)
     updates: tuple[Update | None, Update | None]

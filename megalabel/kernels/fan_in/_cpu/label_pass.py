@@ -176,6 +176,8 @@ def _slope(z, width, first, start, i, n_texts, targets, scratch):
     if here < width:
         store(buffer, 0, z)
         z = _cut(buffer, here, width, z)
+    if targets.weighted:
+        z = z * load(targets.text_weights, first, z)
     return z
 
 
