@@ -202,16 +202,14 @@ class Run:
             model = self.model().settle()
             top = model.topk(side.texts[held], k=max(depths), exclude=filter_of(side, held))
             found = measure(top, side.labels[held], k=depths, inverse_propensity=weights)
-            reached = found[recipe.selection_metric]
+            reached = found[metric]
             if reached > position.best:
                 position.best, position.best_step, position.rounds_without_gain = reached, position.step, 0
                 model.save(self.trained)
             else:
                 position.rounds_without_gain += 1
         self.log.line(position.step - 1, validation={k: round(v, 3) for k, v in found.items()})
-        self.log.say(
-            f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {recipe.selection_metric} {reached:.2f}"
-        )
+        self.log.say(f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {metric} {reached:.2f}")
         return self._stopped()
 
     def checkpoint(self) -> None:

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from megalabel.device import pick
-from megalabel.errors import FormatError, SettingError
+from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.config import as_config
-from megalabel.storage.files import read_json, write_json, write_text
+from megalabel.storage.files import write_json, write_text
 from megalabel.storage.paths import as_path
 from megalabel.training.options import check_names
 from megalabel.training.recipe import RecipeFunction, check_corpus
 from megalabel.training.run import train
-from megalabel.training.run_folder import data_facts, read_recipe
+from megalabel.training.run_folder import data_facts
 from megalabel.training.run_lock import NAME as LOCK
 from megalabel.training.run_lock import writing
 from megalabel.training.selection import check as check_metric
 from megalabel.training.trust import trusted
 from megalabel.tuning.auto import AUTO, Given, auto
 from megalabel.tuning.candidates import first_candidate
+from megalabel.tuning.folder import SEARCH, is_finished
 from megalabel.tuning.history import History, Result
 from megalabel.tuning.limits import Limits
 from megalabel.tuning.strategies import ROOM, Halving, one_by_one
@@ -36,7 +37,6 @@ from megalabel.tuning.trials import FOLDER, Say, Setting, Trials
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-SEARCH = "search.json"  # what is searched, and the number of the trial that was chosen
 CHOSEN = "chosen.toml"  # the values that were chosen, for `megalabel train --config`
 FINAL = "final"  # the run folder of the chosen candidate on all texts
 HELD_OUT, MOST_HELD_OUT = 0.05, 0.2  # fraction of the texts that is held out, and of few texts at most
@@ -96,12 +96,11 @@ def tune(
     facts = {"recipe": name, "values": values, "encoders": list(encoders), "metric": metric, "seed": seed}
     facts["data"] = data_facts(corpus)
     with writing(out):
-        if _finished(out, facts):
+        if is_finished(out, facts):
             say(f"the search in {out} is finished; --overwrite searches again")
             return load(out, device=device, trust=trusted())
-        history = History(out, 60 * minutes, begun)
         setting = Setting(corpus, out, held_out_fraction(len(corpus.train)), metric, limits, seed, device, say)
-        trials = Trials(setting, history)
+        trials = Trials(setting, History(out, 60 * minutes, begun))
         _search(trials, name, Given(values, tuple(encoders), seed))
         return _concluded(trials, facts)
 
@@ -205,48 +204,3 @@ def _checked(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     for recipe in recipes:
         checked |= recipe.options.checked_values({n: v for n, v in values.items() if n in recipe.options.declared})
     return checked
-
-
-def _finished(out: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the search in a folder is finished; writes `search.json` if the folder is new.
-
-    Raises:
-        SettingError: the folder holds something else or another search.
-    """
-    path = out / SEARCH
-    if not path.exists():
-        others = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
-        if others or (out.exists() and not out.is_dir()):
-            raise SettingError(
-                f"{out} contains {', '.join(sorted(others)[:3])}" if others else f"{out} is a file",
-                wanted="a new folder, or the folder of a search",
-                next_step="use another --out",
-                where="out",
-            )
-        write_json(path, {**facts, "chosen": None})
-        return False
-    there = read_json(path, next_step="use another --out, or --overwrite to search again")
-    if "chosen" not in there or "data" not in there:
-        raise FormatError(
-            "not the search.json that megalabel wrote", wanted="the folder of a search",
-            next_step="use another --out, or --overwrite to search again", where=path,
-        )  # fmt: skip
-    now = {**facts, "data": facts["data"]["fingerprint"]}
-    before = {**{name: there.get(name) for name in facts}, "data": there["data"].get("fingerprint")}
-    differing = [name for name in now if _plain(now[name]) != _plain(before[name])]
-    if differing:
-        shown = ", ".join(f"{name} = {before[name]}, not {now[name]}" for name in differing)
-        raise SettingError(
-            f"the search in {out} has {shown}",
-            wanted="the same search",
-            next_step="use another --out, or --overwrite to search again",
-            where="out",
-        )
-    return there["chosen"] is not None and bool(read_recipe(out).get("finished"))
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
