@@ -1,7 +1,8 @@
 """The search over recipes: linear models, an encoder with a head, and a hybrid of both.
 
 Linear models take seconds and are tried first. Then encoders and heads compete by successive halving for as long
-as leaves time for the hybrid, which builds on the best of them and is nearly always the best model.
+as leaves time for the hybrid, which builds on the best of them and is nearly always the best model. One of the
+encoders is first trained on the label texts by `ngame`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ AUTO = "auto"
 SMALL_ENCODERS = ("bag", "small")
 PRETRAINED = "minilm"  # tried where its package is installed
 NEURAL = (("renee", "bag"), ("cascadexml", "bag"), ("renee", PRETRAINED), ("renee", "small"))
+LABEL_TEXT_EPOCHS, LABEL_TEXT_SHARE = 3, 0.15  # of a training on label texts: epochs, share of encoders' time
 LEAST_SHARE = 0.35  # of the time that is left after the linear models, for encoders and heads
 # Time of parts of a hybrid over that of a linear model, measured on two data sets (docs/log.md, 2026-11-30).
 CHAR_COST, WORD_COST = 5.0, 1.5  # word trees and weights, with character n-grams (of short texts) and without
@@ -52,6 +54,7 @@ def auto(trials: Trials, given: Given) -> None:
     starts = [_first(recipe, given, encoder) for recipe, encoder in pairs(given.encoders)]
     left, reserve = history.remaining, hybrid_seconds(linear, 256, 3)
     until = history.elapsed + max(left - ROOM * reserve, LEAST_SHARE * left)
+    starts = [*_pretrained(trials, given, starts, LABEL_TEXT_SHARE * (until - history.elapsed)), *starts]
     best = Halving(trials, starts, given.values, given.seed).run(until)
     if best is None:
         if history.remaining > ROOM * linear.seconds:
@@ -66,6 +69,21 @@ def auto(trials: Trials, given: Given) -> None:
         return
     start = _first("hybrid", given).changed(run=str(trials.folder(best)), joint_trees=joint)
     one_by_one(trials, start, {**given.values, "run": "", "joint_trees": 0}, given.seed, history.seconds)
+
+
+def _pretrained(trials: Trials, given: Given, starts: Sequence[Candidate], limit: float) -> list[Candidate]:
+    """Renée from an encoder that was first trained on label texts, where a bag is tried and labels have texts.
+
+    limit: seconds that the first training may take.
+    """
+    bag = next((c for c in starts if c.recipe == "renee" and c.values.get("encoder") == "bag"), None)
+    if bag is None or trials.setting.corpus.label_texts.are_numbers():
+        return []
+    result = trials.run(_first("ngame", given, "bag"), epochs=LABEL_TEXT_EPOCHS, limit=limit)
+    if not result.finished:
+        return []
+    trials.protected.append(result)
+    return [bag.changed(encoder=str(trials.folder(result)))]
 
 
 def pairs(encoders: Sequence[str]) -> list[tuple[str, str]]:

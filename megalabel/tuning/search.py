@@ -174,9 +174,9 @@ def _publish(trials: Trials, chosen: Result, facts: Mapping[str, Any]) -> None:
     for child in sorted(source.iterdir(), key=lambda p: p.name == "recipe.json") if source.is_dir() else ():
         if child.name != LOCK:
             shutil.move(child, out / child.name)
-    base = Path(str(chosen.values["run"])).name if "run" in chosen.values else ""
+    needed = {Path(str(chosen.values[name])).name for name in ("run", "encoder") if name in chosen.values}
     for path in (out / FOLDER).iterdir() if (out / FOLDER).is_dir() else ():
-        if path.name != base:
+        if path.name not in needed:
             shutil.rmtree(path, ignore_errors=True)
     write_json(out / SEARCH, {**facts, "chosen": chosen.number})
 

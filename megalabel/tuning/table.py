@@ -56,15 +56,20 @@ def _values(result: Result, first: Mapping[str, Any], limits: Limits) -> str:
     """What a row says of a trial: its encoder and the values that differ from the first trial of its kind."""
     if not result.finished:
         return _cut(result.status)
-    said = [str(result.values["encoder"])] if "encoder" in result.values else []
+    said = [_run(result.values["encoder"])] if "encoder" in result.values else []
     if "run" in result.values:
-        name = Path(str(result.values["run"])).name
-        said.append(f"on trial {int(name)}" if name.isdigit() else f"on {name}")
-    names = sorted({**first, **result.values})
-    changed = [name for name in names if name != "run" and result.values.get(name) != first.get(name)]
+        said.append(f"on {_run(result.values['run'])}")
+    names = sorted({**first, **result.values}.keys() - {"run", "encoder"})
+    changed = [name for name in names if result.values.get(name) != first.get(name)]
     said += [f"{name}={result.values.get(name)}" for name in changed]
     exceeded = limits.exceeded(result)
     return _cut(" ".join(said)) + (f" (exceeds the limit: {exceeded})" if exceeded else "")
+
+
+def _run(name: Any) -> str:
+    """The name of an encoder or run, or the number of the trial that it is."""
+    path = Path(str(name))
+    return f"trial {int(path.name)}" if path.name.isdigit() else str(name)
 
 
 def _cut(text: str) -> str:

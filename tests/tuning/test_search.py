@@ -44,7 +44,7 @@ def test_a_search_over_a_linear_recipe_writes_a_run_that_its_values_repeat(varie
     corpus, said = planted(), []
     model = tune(corpus, tmp_path / "s", "linear", minutes=10, say=said.append, clusters=(4,))
     tried = lines(tmp_path / "s")
-    assert len(tried) == 9 and {line["status"] for line in tried} == {"finished"}
+    assert len(tried) == 12 and {line["status"] for line in tried} == {"finished"}
     best = max(tried, key=lambda line: line["metrics"]["nDCG@5"])
     assert f"chosen: trial {best['number']}, linear" in said[-1]
     assert json.loads((tmp_path / "s/search.json").read_text())["chosen"] == best["number"]
