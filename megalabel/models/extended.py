@@ -153,6 +153,8 @@ class ExtendedClassifier(Classifier):
             raise ValueError(f"a slope of {slope} and an offset of {offset}")
         base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
         spaces = [unit(rows) for rows in base.label_spaces(["a text"])]
+        if manifest["spaces"] != len(spaces):
+            raise ValueError(f"{manifest['spaces']!r:.40} spaces in place of {len(spaces)}")
         added = load_names(folder)
         prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
         return cls(base, added, prototypes, slope, offset)
