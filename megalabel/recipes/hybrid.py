@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from megalabel.data.corpus import Corpus
     from megalabel.data.texts import Texts
+    from megalabel.kernels.linear.sparse_beam import SparseBeam
+    from megalabel.linear.training_rows import TrainingRows
     from megalabel.models.base import Classifier
     from megalabel.models.neural import NeuralClassifier
 
@@ -47,6 +49,9 @@ class Hybrid(FeatureOptions, LinearTreeOptions):
         Literal["auto", "yes", "no"],
         "The trees see similar texts and label documents; auto: if held-out texts gain.",
     ] = "auto"
+    refit: Annotated[
+        bool, "Fit all trees again on all texts, with the weights found; nothing is held out then."
+    ] = False
 
     def __post_init__(self) -> None:
         from megalabel.models.mixture import Mixture
@@ -73,7 +78,10 @@ def hybrid(corpus: Corpus, options: Hybrid) -> DirectRecipe:
             "weights", found, "some to fit weights on (train with --validation-fraction 0.05), or weights"
         )
     solver = options.solver(corpus.n_labels)
-    return DirectRecipe(corpus, lambda say: _solved(first, say, corpus, kept, held, options, solver), first, held)
+    left_out = held[:0] if options.refit else held  # what an ensemble may measure on
+    return DirectRecipe(
+        corpus, lambda say: _solved(first, say, corpus, kept, held, options, solver), first, left_out
+    )
 
 
 def _solved(
@@ -88,16 +96,56 @@ def _solved(
     import numpy as np
 
     from megalabel.data.filters import filter_of
-    from megalabel.linear.forest import solve_trees
-    from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
-    from megalabel.models.mixture import DEPTH, Mixture
-    from megalabel.recipes.merging import choose_merge, search_index
+    from megalabel.models.hybrid import HybridClassifier
+    from megalabel.models.mixture import Mixture
+    from megalabel.recipes.merging import choose_merge, search_index, searched_ranking
+    from megalabel.retrieval.index import RetrievalIndex
 
-    texts, side, seed = corpus.train.texts[kept], corpus.train, options.seed
-    made = options.words().rows(texts, side.labels[kept], corpus.label_texts, seed=seed, say=say)
+    side, norm = corpus.train, options.embedding_norm
+    made, joint, words = _trees(first, say, corpus, kept, options, solver)
+    names = ["base model", *(["joint trees"] if joint else []), "word trees"]
+    mixture = Mixture.from_weights(options.weights or [1.0] * len(names))
+    parts = first, made.text, joint, words, norm, mixture
+    model = HybridClassifier(*parts)
+    if side.labels[held].nnz:  # otherwise, weights are given
+        merge = "mixture" if options.merge == "auto" and options.weights else options.merge
+        models = []
+        if merge == "mixture" or options.neighbors != "yes":
+            alone = None if merge == "mixture" else RetrievalIndex.without_rows(made.labels[: len(kept)])
+            models.append(HybridClassifier(*parts, alone))
+        if merge != "mixture" and options.neighbors != "no":
+            further: Any = {**solver, "say": say, "further": None}
+            searched = searched_ranking(made, kept, trees=options.trees, seed=options.seed, solver=further)
+            models.append(HybridClassifier(*parts, search_index(made, kept), None, searched))
+        asked = side.texts[held], side.labels[held], filter_of(side, held)
+        model = choose_merge(models, *asked, weights=options.weights, merge=merge, say=say)
+    say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
+    if options.refit:
+        say("refit: the same on all training texts")
+        rows = np.arange(len(side))
+        made, joint, words = _trees(first, say, corpus, rows, options, solver)
+        index = model.index
+        if index is not None:
+            index = search_index(made, rows) if index.n_features else RetrievalIndex.without_rows(side.labels)
+        fitted = model.mixture, index, model.learned, model.searched
+        model = HybridClassifier(first, made.text, joint, words, norm, *fitted)
+    return model
+
+
+def _trees(
+    first: NeuralClassifier, say: Say, corpus: Corpus, rows: np.ndarray, options: Hybrid, solver: dict[str, Any]
+) -> tuple[TrainingRows, list[SparseBeam], list[SparseBeam]]:
+    """The features of some training texts, joint trees and word trees on them."""
+    import numpy as np
+
+    from megalabel.linear.forest import solve_trees
+    from megalabel.models.hybrid import scaled_embeddings, whole_words
+
+    texts, seed, norm = corpus.train.texts[rows], options.seed, options.embedding_norm
+    made = options.words().rows(texts, corpus.train.labels[rows], corpus.label_texts, seed=seed, say=say)
     further = _shortlists(first, texts, options.shortlist, made.labels) if options.shortlist else None
     solver = {**solver, "say": say, "further": further}
-    joint, n_joint, norm = [], options.joint_trees, options.embedding_norm
+    joint, n_joint = [], options.joint_trees
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
         parts = texts, corpus.label_texts[made.label_text_rows]
@@ -105,19 +153,7 @@ def _solved(
         seen = whole_words(made.text, made.x)
         joint = solve_trees(seen, made.labels, trees=n_joint, seed=seed, dense=dense, name="joint tree", **solver)
     words = solve_trees(made.x, made.labels, trees=options.trees, seed=seed + n_joint, name="word tree", **solver)
-    names = ["base model", *(["joint trees"] if joint else []), "word trees"]
-    mixture = Mixture.from_weights(options.weights or [1.0] * len(names))
-    model = HybridClassifier(first, made.text, joint, words, norm, mixture)
-    if side.labels[held].nnz:  # otherwise, weights are given
-        boost = options.merge == "boosted" or (options.merge == "auto" and not options.weights)
-        index = search_index(made, kept) if boost and options.neighbors != "no" else None
-        found = model.search(side.texts[held], DEPTH, filter_of(side, held), 256, index)
-        model.mixture = Mixture.fit(found.rankings, model.score_types, side.labels[held], options.weights)
-        if boost:
-            merge: Any = {"merge": options.merge, "neighbors": options.neighbors, "say": say}
-            choose_merge(model, found, index, side.labels[held], made.labels[: len(kept)], **merge)
-    say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
-    return model
+    return made, joint, words
 
 
 def _shortlists(first: NeuralClassifier, texts: Texts, k: int, labels: sp.csr_matrix) -> sp.csr_matrix:

@@ -170,7 +170,7 @@ class RetrievalIndex:
             n_rows, n_labels = manifest["rows"], manifest["labels"]
             arrays = {file: np.load(folder / file, mmap_mode="r", allow_pickle=False) for file in files}
             rows, documents = (
-                InvertedIndex(*(arrays[f"{name}-{kind}.npy"] for kind in INDEX), n)
+                InvertedIndex(**{kind: arrays[f"{name}-{kind}.npy"] for kind in INDEX}, n_rows=n)
                 for name, n in (("rows", n_rows), ("documents", n_labels))
             )
             labels, beside = (

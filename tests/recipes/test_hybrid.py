@@ -66,7 +66,15 @@ def test_lines_tell_what_is_made(bag_run):
     said = []
     made(bag_run, said.append, joint_trees=2)
     trees = ["joint tree 1", "joint tree 2", "word tree 1"]
-    assert [line.split(":")[0] for line in said] == ["label texts", "features", "joint trees", *trees, "weights"]
+    merges = ["merge without neighbors", "merge with neighbors"]
+    assert [line.split(":")[0] for line in said] == [
+        "label texts",
+        "features",
+        "joint trees",
+        *trees,
+        *merges,
+        "weights",
+    ]
     parts = [part.strip().rsplit(" ", 1)[0] for part in said[-1].removeprefix("weights:").split(",")]
     assert parts == ["base model", "joint trees", "word trees"]
     assert "256 embedding features" in said[2]
