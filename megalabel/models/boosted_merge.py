@@ -21,15 +21,15 @@ from megalabel.kernels.merging.evidence import evidence
 from megalabel.kernels.merging.ranked import Knowledge, Ranked
 from megalabel.kernels.sparse.hits import as_truth, best_gains, hits
 from megalabel.metrics.topk import checked_arrays
-from megalabel.models.mixture import Mixture, log_odds
+from megalabel.models.mixture import DEPTH, Mixture, log_odds
 from megalabel.retrieval.boosted import BoostedTrees
 from megalabel.storage.reading import reading
 from megalabel.types import ScoreType, TopK
 
-MERGED = 30  # labels of the mixture among the candidates
+MERGED = 25  # labels of the mixture among the candidates
 FOLDS, TREES = 3, (30, 60, 100)
 LEAST_SCORE = 0.03  # of the mixture, for candidates without a place in it
-SEARCHED_TREES = 150
+SEARCHED_TREES = 100
 GAIN = 0.2  # points of nDCG@5 that the trees must gain
 
 
@@ -108,7 +108,7 @@ class BoostedMerge:
 
 
 def candidates(mixture: Mixture, found: Found, known: Knowledge, k: int = 5) -> Candidates:
-    """The candidates of texts: 30 or k labels of the mixture, and what the index adds."""
+    """The candidates of texts: 25 or k labels of the mixture, and what the index adds."""
     merged = Ranked(*_without_padding(mixture.merge(found.rankings, found.score_types, max(k, MERGED))))
     ranked = [
         Ranked(ids, log_odds(np.where(ids < 0, 0, scores), kind).astype(np.float32))
@@ -141,9 +141,10 @@ class SearchedRanking:
     def rank(
         self, top: TopK, rows: Ranked, documents: Ranked, known: Knowledge, k: int, exclude: np.ndarray | None
     ) -> TopK:
-        """The k best labels and the probabilities that they are true."""
+        """The k best candidates and the probabilities that they are true; fewer than k for a k up to 50."""
         found = Found([top], ["probability"], rows, documents)
-        return self.learned.merge(candidates(self.calibration, found, known, k), k, exclude)
+        deep = k if k > DEPTH else MERGED
+        return self.learned.merge(candidates(self.calibration, found, known, deep), k, exclude)
 
 
 def cross_validated(made: Candidates, labels: sp.csr_matrix) -> tuple[int, np.ndarray]:

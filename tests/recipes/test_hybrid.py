@@ -100,20 +100,20 @@ def test_it_is_weighed_without_the_filter_pairs_of_the_texts_held_out(bag_run, m
     theirs = planted().fingerprint()
     monkeypatch.setattr(Corpus, "fingerprint", lambda self: theirs)
     asked = []
-    rankings = HybridClassifier.rankings
+    search = HybridClassifier.search
 
     def watched(self, *given):
-        asked.append((given, rankings(self, *given)))
+        asked.append((given, search(self, *given)))
         return asked[-1][1]
 
-    monkeypatch.setattr(HybridClassifier, "rankings", watched)
+    monkeypatch.setattr(HybridClassifier, "search", watched)
     made(bag_run, data=data)
     ((texts, depth, exclude), found) = asked[0]
     assert list(texts) == list(data.train.texts[held])
     assert depth == DEPTH
     assert np.array_equal(exclude, np.stack([np.arange(len(held)), first[held]], axis=1))
-    assert len(found) == 3
-    for part in found:
+    assert len(found.rankings) == 3
+    for part in found.rankings:
         assert not (part.numpy()[0] == first[held][:, None]).any()
 
 

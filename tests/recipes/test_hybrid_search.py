@@ -1,4 +1,4 @@
-"""Hybrids that search training texts and merge by boosted trees: choices, pairs left out, refit, neighbors, folder."""
+"""Hybrids that search training texts and merge by boosted trees: choices, pairs left out, refit, folder."""
 
 import numpy as np
 import pytest
