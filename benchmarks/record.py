@@ -17,11 +17,23 @@ COLUMNS = ("date", "commit", "benchmark", "machine", "versions", "size", "metric
 RESULTS = Path(__file__).with_name("results.csv")
 
 
-def row(benchmark: str, size: str, metric: str, value: float | str, unit: str, *, path: Path = RESULTS) -> None:
-    """One measured value, e.g. row("metrics", "N=1e6 k=5 L=1e6", "measure", 0.61, "s")."""
+def row(
+    benchmark: str,
+    size: str,
+    metric: str,
+    value: float | str,
+    unit: str,
+    *,
+    path: Path = RESULTS,
+    checkout: Path | None = None,
+) -> None:
+    """One measured value, e.g. row("metrics", "N=1e6 k=5 L=1e6", "measure", 0.61, "s").
+
+    checkout: the working tree that was measured, if it is not that of this file.
+    """
     found = {
         "date": datetime.date.today().isoformat(),
-        "commit": commit(),
+        "commit": commit(checkout),
         "benchmark": benchmark,
         "machine": machine(),
         "versions": versions(),
@@ -38,12 +50,12 @@ def row(benchmark: str, size: str, metric: str, value: float | str, unit: str, *
         writer.writerow(found)
 
 
-def commit() -> str:
+def commit(checkout: Path | None = None) -> str:
     """The short commit hash, followed by "+" if the package has changed since; "unknown" outside of git."""
-    here = Path(__file__).parent
+    here = checkout or Path(__file__).parents[1]
     try:
         name = _git(here, "rev-parse", "--short", "HEAD")
-        return name + ("+" if _git(here, "status", "--porcelain", "--", "../megalabel") else "")
+        return name + ("+" if _git(here, "status", "--porcelain", "--", "megalabel") else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
 

@@ -127,7 +127,8 @@ def main() -> None:
                 )
                 if not given.no_record:
                     before = "" if given.checkout == HERE else ", before"
-                    record.row("scripts", script, f"{name}{before}", values[name], "% P@1")
+                    row = script, f"{name}{before}", values[name], "% P@1"
+                    record.row("scripts", *row, checkout=given.checkout.resolve())
         rows.append((script, values))
         print(table(rows[-1:], list(systems)), flush=True)
     print(table(rows, list(systems), title="P@1"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from megalabel.models.linear import LinearClassifier as LinearClassifier
     from megalabel.models.neural import NeuralClassifier as NeuralClassifier
     from megalabel.training.run import train as train
+    from megalabel.tuning.search import tune as tune
     from megalabel.types import TopK as TopK
 
 # The public names and where they are defined; imported at first use, so that the command line starts at once.
@@ -33,6 +34,7 @@ _OFFERED = {
     "evaluate": "megalabel.inference.evaluate:evaluate",
     "load": "megalabel.models.base:load",
     "train": "megalabel.training.run:train",
+    "tune": "megalabel.tuning.search:tune",
 }
 
 __all__ = [
@@ -47,6 +49,7 @@ __all__ = [
     "evaluate",
     "load",
     "train",
+    "tune",
 ]
 
 

@@ -24,36 +24,44 @@ class Positives:
 
     rows (P,) int64 in [0, B); labels (P,) int64 in [0, L). P may be 0. A pair that occurs twice counts once.
     texts (B,) int64: which training rows the texts of the batch are, for losses that keep something per training
-    row (mined negatives, soft targets, weights); None where they are unknown, as outside training.
+    row (mined negatives, soft targets); None where they are unknown, as outside training.
+    weights (B,) float32: the factor of the loss of each text; None for 1 each.
     """
 
     rows: Tensor
     labels: Tensor
     texts: Tensor | None = None
+    weights: Tensor | None = None
 
     @classmethod
-    def from_pairs(cls, rows: Tensor, labels: Tensor, texts: Tensor | None = None) -> Positives:
+    def from_pairs(
+        cls, rows: Tensor, labels: Tensor, texts: Tensor | None = None, weights: Tensor | None = None
+    ) -> Positives:
         """Makes pairs in any order, (P,) and (P,) integers, unique and sorts them by label."""
         import torch
 
         rows, labels = rows.to(torch.int64), labels.to(torch.int64)
         if len(rows) == 0:
-            return cls(rows, labels, texts)
+            return cls(rows, labels, texts, weights)
         # A pair as one number: torch.unique of pairs takes many times as long.
         lowest, n = rows.min(), rows.max() - rows.min() + 1
         codes = torch.unique(labels * n + (rows - lowest))
-        return cls(codes % n + lowest, codes.div(n, rounding_mode="floor"), texts)
+        return cls(codes % n + lowest, codes.div(n, rounding_mode="floor"), texts, weights)
+
+    def with_pairs(self, rows: Tensor, labels: Tensor) -> Positives:
+        """Other pairs of the same texts, such as those of clusters, in any order; see `from_pairs`."""
+        return Positives.from_pairs(rows, labels, self.texts, self.weights)
 
     def to(self, device: torch.device | str) -> Positives:
         """The same pairs on another device."""
-        texts = None if self.texts is None else self.texts.to(device)
-        return Positives(self.rows.to(device), self.labels.to(device), texts)
+        texts, weights = (None if x is None else x.to(device) for x in (self.texts, self.weights))
+        return Positives(self.rows.to(device), self.labels.to(device), texts, weights)
 
     def of_texts(self, start: int, stop: int) -> Positives:
         """The pairs of the texts from `start` to below `stop`, their rows counted from `start`."""
         inside = (self.rows >= start) & (self.rows < stop)
-        texts = None if self.texts is None else self.texts[start:stop]
-        return Positives(self.rows[inside] - start, self.labels[inside], texts)
+        texts, weights = (None if x is None else x[start:stop] for x in (self.texts, self.weights))
+        return Positives(self.rows[inside] - start, self.labels[inside], texts, weights)
 
     def __len__(self) -> int:
         return int(self.rows.numel())

@@ -98,7 +98,7 @@ def test_weights_that_are_given_are_taken(command, tmp_path):
             "all held out no texts (train with --validation-fraction 0.05); equal weights, scores as they are",
         ),
         (["pairs", "other"], "pairs and other were trained on different data sets, 'planted' and 'planted'"),
-        (["pairs", "bare"], "bare is no run folder"),
+        (["pairs", "bare"], "bare is not a run folder"),
         (["pairs", "beside"], "it is not known what beside held out"),
         (
             ["pairs", "all", "--weights", "1,3"],
@@ -194,7 +194,7 @@ def test_held_out_texts_without_labels_fit_nothing(command, runs, tmp_path):
         (["pairs", "words", "--weights", "0,0"], "not all 0"),
         (["pairs", "words", "--weights", "nan,1"], "--weights: nan is not"),
         (["pairs", "words", "--weights", "a,b"], "--weights: 'a' is not"),
-        (["pairs", "words", "--weights", ""], "--weights: '' is not"),
+        (["pairs", "words", "--weights", ""], "--weights: an empty value"),
         (["pairs", "labels"], "pairs and labels predict different labels (64 and 32 labels)"),
         (["pairs", "half"], "the run in half is not finished"),
         (["pairs", "gone"], "gone: there is no such folder"),

@@ -98,7 +98,7 @@ def test_help_of_recipes_says_where_they_are(command, arguments):
     [
         (["--encoding", "utf-88"], "--encoding: 'utf-88' is not an encoding of text"),
         (["--format", "xls"], "--format: 'xls' is not one of raw"),
-        (["--label-separator", ""], "--label-separator: '' is not a text"),
+        (["--label-separator", ""], "--label-separator: an empty value"),
     ],
 )
 def test_wrong_values_are_one_line(command, table, arguments, said):

@@ -36,12 +36,12 @@ def test_a_finished_run_and_its_model_folder_load(model, tmp_path):
         assert list(load(path).label_texts) == NAMES
 
 
-def test_an_unfinished_run_goes_on_by_its_own_command(model, tmp_path):
+def test_an_unfinished_run_is_resumed_by_its_own_command(model, tmp_path):
     run = run_folder(tmp_path / "r", None)
-    with pytest.raises(FormatError, match=r"the run is not finished.*`megalabel train` command again: it goes on"):
+    with pytest.raises(FormatError, match=r"the run is not finished.*train` command again, which resumes it"):
         load(run)
     model.save(run / "model")
-    with pytest.raises(FormatError, match=r"goes on; or give .*model, the best model so far"):
+    with pytest.raises(FormatError, match=r"resumes it; or give .*model, the best model so far"):
         load(run)
     assert list(load(run / "model").label_texts) == NAMES
 

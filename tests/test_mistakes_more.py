@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -93,6 +94,35 @@ def test_neighbors_get_one_line_too(typed, said, folder, command, monkeypatch):
     assert message.startswith("megalabel: ")
     assert [fact for fact in said if fact not in message] == []
     assert not Path("new").exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("train linear set --out ''", "--out"),
+        ("train linear set --out=", "--out"),
+        ("train linear set -o ''", "--out"),
+        ("train linear '' --out new", "DATA"),
+        ("train cascadexml set --out new --tree ''", "--tree"),
+        ("train renee set --out new --config ''", "--config"),
+        ("train --from '' --out new", "--from"),
+        ("tree build set -o ''", "--out"),
+        ("evaluate run --export ''", "--export"),
+        ("evaluate run ''", "DATA"),
+        ("evaluate '' set", "RUN"),
+        ("predict run '' ", "TEXTS"),
+        ("ensemble run '' -o new", "RUN..."),
+        ("quickstart --out ''", "--out"),
+    ],
+)
+def test_an_empty_path_is_refused(typed, name, folder, command, monkeypatch):
+    """Such as an unset variable of the shell, which must not stand for the current folder."""
+    monkeypatch.chdir(folder)
+    before = sorted(Path().iterdir())
+    status, out, err = command(*shlex.split(typed))
+    assert (status, out) == (2, "")
+    assert err.startswith(f"megalabel: {name}: an empty value") and err.count("\n") == 1
+    assert sorted(Path().iterdir()) == before
 
 
 @pytest.mark.parametrize(

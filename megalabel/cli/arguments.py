@@ -1,8 +1,9 @@
-"""Arguments that several commands share, and what they stand for: data sets, runs, devices, trusted packages."""
+"""Arguments that several commands share, and what they name: data sets, runs, devices, trusted packages."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -77,7 +78,7 @@ def complete(choices: tuple[object, ...]) -> Callable[[str], list[str]]:
 
 
 def data_path(data: str) -> Path:
-    """Where a data set lies that is named on the command line."""
+    """The path of a data set that is named on the command line."""
     from megalabel.data.catalog import bundled_folder
     from megalabel.storage.paths import as_path
 
@@ -134,7 +135,13 @@ def open_data_to_measure(
     if data is None:
         data, opened = data_of(run), {**recorded(_facts_of(run)), **(opened or {})}
     opened = {**parts_of(run), **(opened or {})}  # texts as the model was trained on them
-    corpus, split = open_to_measure(data_path(data), known=known, **opened)
+    corpus, split = open_to_measure(
+        data_path(data),
+        known=known,
+        recorded=opened_by(run) if named else None,
+        say=functools.partial(typer.echo, err=True),
+        **opened,
+    )
     for note in corpus.notes:
         typer.echo(f"{corpus.name}: {note}", err=True)
     for finding in corpus.findings if named else ():  # training has shown those of its own data
@@ -162,15 +169,34 @@ def recorded(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": facts.get("name"), **facts.get("opened", {})}
 
 
-def parts_of(run: str | Path) -> dict[str, str]:
-    """Arguments of `Corpus.open` for the parts, title and content, that the texts of a run were made of."""
+def opened_by(run: str | Path) -> dict[str, Any]:
+    """How a run opened its data, as arguments of `Corpus.open`; nothing where that is not known."""
     try:
-        facts = _facts_of(run)
+        opened = _facts_of(run).get("opened", {})
     except (MegalabelError, OSError, KeyError):
         return {}  # no run, such as stored predictions or a model folder that was copied alone
-    opened = facts.get("opened", {})
-    parts = {key: opened[key] for key in ("text_parts", "text_separator") if key in opened}
-    return {"text_parts": "title", **parts} if "titles" in str(facts.get("name")).lower() else parts
+    return opened if isinstance(opened, dict) else {}
+
+
+def format_of_run(run: str | Path) -> str:
+    """The format of the data set of a run, as it was given or as its files show it; "" where that is not known."""
+    from megalabel.data.opening import locate
+
+    format = opened_by(run).get("format")
+    if format is None:
+        with contextlib.suppress(MegalabelError, OSError, KeyError):
+            format = locate(data_of(run))[1].name
+    return str(format or "")
+
+
+def parts_of(run: str | Path) -> dict[str, str]:
+    """Arguments of `Corpus.open` for the parts, title and content, that the texts of a run were made of."""
+    opened = opened_by(run)
+    parts: dict[str, str] = {key: opened[key] for key in ("text_parts", "text_separator") if key in opened}
+    with contextlib.suppress(MegalabelError, OSError, KeyError):
+        if "titles" in str(_facts_of(run).get("name")).lower():
+            return {"text_parts": "title", **parts}
+    return parts
 
 
 def _facts_of(run: str | Path) -> dict[str, Any]:

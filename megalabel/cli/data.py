@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated, Any
 
 import typer
 
-from megalabel.cli.arguments import DataSet, NewFolder, complete, data_path, open_data
+from megalabel.cli.arguments import DataSet, NewFolder, Threads, complete, data_path, open_data, use_threads
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.reading import of_the_set, options_of, reads
 
@@ -63,3 +64,25 @@ def convert(
     check_target(out, to)  # before the work, not after it
     done = write(open_data(data, opened), out, to, gz=gz, lossy=lossy)
     typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", *done.notes]))
+
+
+@app.command(cls=Command)
+@reads
+def sources(
+    data: DataSet,
+    validation_fraction: Annotated[
+        float, typer.Option(metavar="FLOAT", help="Fraction of the training texts that is held out.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(metavar="INT", help="Seed of the draw and of the models.")] = 0,
+    threads: Threads = None,
+    *,
+    opened: dict[str, Any],
+) -> None:
+    """Compare linear models with all sources and without each, on held-out texts: the gain of each source."""
+    from megalabel.tuning.sources import source_gains
+
+    use_threads(threads)
+    corpus = open_data(data, opened)
+    say = functools.partial(typer.echo, err=True)
+    gains = source_gains(corpus, validation_fraction=validation_fraction, seed=seed, say=say)
+    typer.echo(gains.table())

@@ -67,6 +67,7 @@ def evaluate(
         Path | None,
         typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
     ] = None,
+    by_source: Annotated[bool, typer.Option("--by-source", help="Also print a table by source.")] = False,
     trust: Trust = None,
     device: Device = None,
     *,
@@ -91,9 +92,10 @@ def evaluate(
         )
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
-        _check_inside(model, levels, export)
+        _check_inside(model, levels, export, by_source)
         known = () if model is None else model.label_texts
         corpus, split = open_data_to_measure(run, data, opened, known)
+        _check_sources(by_source, corpus, split)
         if model is None:
             found = evaluate_predictions(run, corpus, split, k=depths, a=a, b=b, say=_say)
         else:
@@ -108,21 +110,39 @@ def evaluate(
         write_metrics(file, found, facts)
     elif model is not None:
         _keep(run, found, facts)
+    if by_source:
+        typer.echo("\n" + _by_source(model, corpus, split, k=depths or DEPTHS, a=a, b=b))
     if levels or export is not None:
         _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
 
 
-def _check_inside(model: Any, levels: bool, export: Path | None) -> None:
-    """SettingError, before the work, where `_look_inside` could not do what is asked for."""
+def _check_inside(model: Any, levels: bool, export: Path | None, by_source: bool) -> None:
+    """SettingError, before the work, where what is asked for beyond the metrics cannot be done."""
     from megalabel.inference.levels import levels_of
     from megalabel.labels.tree import new_folder
 
-    if model is None and (levels or export is not None):
-        raise SettingError("stored predictions", wanted="a run for --levels and --export", where="run")
+    if model is None and (levels or export is not None or by_source):
+        wanted = "a run for --levels, --export and --by-source"
+        raise SettingError("stored predictions", wanted=wanted, where="run")
     if levels:
         levels_of(model)
     if export is not None:
         new_folder(export)
+
+
+def _check_sources(by_source: bool, corpus: Any, split: Any) -> None:
+    """DataError, before the work, where a table by source is asked for and there are no sources."""
+    if by_source:
+        from megalabel.inference.by_source import check_sources
+
+        check_sources(split, corpus.name)
+
+
+def _by_source(model: Any, corpus: Any, split: Any, **options: Any) -> str:
+    """The metrics of each source as a table."""
+    from megalabel.inference.by_source import by_source_table, evaluate_by_source
+
+    return by_source_table(evaluate_by_source(model, corpus, split=split, say=lambda line: None, **options))
 
 
 def _look_inside(

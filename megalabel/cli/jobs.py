@@ -19,9 +19,11 @@ from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
+from megalabel.recipes.run_encoder import run_sha256
+from megalabel.storage import migrate
 from megalabel.training import run_folder
-from megalabel.training.going_on import check_scale
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
+from megalabel.training.resuming import check_lr_scale
 from megalabel.training.run import train as train_recipe
 from megalabel.training.run_lock import NAME as LOCK
 from megalabel.training.run_lock import writing
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 HELD_OUT = 0.05  # of the training texts, for a second recipe, where the first would hold out none
 
 
-class How(NamedTuple):
+class RunSettings(NamedTuple):
     """How a job is run: the options of the command itself."""
 
     device: str | None = None
@@ -45,51 +47,58 @@ class How(NamedTuple):
 
 
 def train(
-    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], how: How
+    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], settings: RunSettings
 ) -> Classifier:
     """Trains with the preset that fits, or loads the run in `out` if it is this very job and finished.
 
     Raises:
-        SettingError: a bad value, or `out` holds another run and `how.overwrite` is not set.
+        SettingError: a bad value, or `out` holds another run and `settings.overwrite` is not set.
     """
     with writing(out):
-        return _train(recipe, corpus, out, values, how)
+        return _train(recipe, corpus, out, values, settings)
 
 
 def _train(
-    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], how: How
+    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], settings: RunSettings
 ) -> Classifier:
-    use_threads(how.threads)
-    pick(how.device)  # before the work, not after it
-    if not how.checkpoint_seconds >= 0:
-        raise SettingError.range("checkpoint_seconds", how.checkpoint_seconds, 0)
-    check_scale(how.lr_scale)
-    say = (lambda line: None) if how.quiet else _say
+    use_threads(settings.threads)
+    pick(settings.device)  # before the work, not after it
+    if not settings.checkpoint_seconds >= 0:
+        raise SettingError.range("checkpoint_seconds", settings.checkpoint_seconds, 0)
+    check_lr_scale(settings.lr_scale)
+    say = (lambda line: None) if settings.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
-    if how.overwrite:
+    if settings.overwrite:
         remove_run(out)
-    if run_folder.same_run(out, recipe.address, resolved.options.values(), run_folder.data_facts(corpus)):
-        say(f"the run in {out} is finished, with these very settings; --overwrite trains it again")
-        return load(out, device=how.device, trust=trusted())
+    digest = run_sha256(getattr(resolved.options, "encoder", None))
+    facts = resolved.options.values(), run_folder.data_facts(corpus), digest
+    if run_folder.same_run(out, recipe.address, *facts):
+        say(f"the run in {out} is finished, with the same settings; --overwrite trains it again")
+        return load(out, device=settings.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
     made = recipe(corpus, resolved.options, trust=trusted())
     model = train_recipe(
         made,
         out,
-        device=how.device,
-        checkpoint_seconds=how.checkpoint_seconds,
-        lr_scale=None if isinstance(made, DirectRecipe) else how.lr_scale,
-        quiet=how.quiet,
+        device=settings.device,
+        checkpoint_seconds=settings.checkpoint_seconds,
+        lr_scale=None if isinstance(made, DirectRecipe) else settings.lr_scale,
+        quiet=settings.quiet,
     )
     say(summary(out))
     return model
 
 
 def train_then(
-    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], then: str, how: How
+    recipe: RecipeFunction[Any, Any],
+    corpus: Corpus,
+    out: Path,
+    values: Mapping[str, Any],
+    then: str,
+    settings: RunSettings,
 ) -> Classifier:
-    """Trains a recipe into `out/base`, and a recipe that builds on that run into `out`; both go on if cut off."""
+    """Trains a recipe into `out/base`, and one that builds on it into `out`; either resumes if interrupted."""
     second = get(then, trust=trusted())
     if "run" not in second.options.declared:
         raise SettingError(
@@ -108,15 +117,15 @@ def train_then(
     if getattr(first, "validation_fraction", 1) == 0:
         values = {**values, "validation_fraction": HELD_OUT}
     with writing(out):
-        if how.overwrite:
+        if settings.overwrite:
             remove_run(out)
         run_folder.check_out(out, finished=True)
-        how = how._replace(overwrite=False)
-        train(recipe, corpus, out / run_folder.BASE, values, how)
-        return train(second, corpus, out, {"run": str(out / run_folder.BASE)}, how)
+        settings = settings._replace(overwrite=False)
+        train(recipe, corpus, out / run_folder.BASE, values, settings)
+        return train(second, corpus, out, {"run": str(out / run_folder.BASE)}, settings)
 
 
-def repeat(source: Path, out: Path, how: How) -> Classifier:
+def repeat(source: Path, out: Path, settings: RunSettings) -> Classifier:
     """Trains the job of another run again: the recipe, all values and the data set of its recipe.json.
 
     Raises:
@@ -163,16 +172,17 @@ def repeat(source: Path, out: Path, how: How) -> Classifier:
             where="from",
         )
     corpus = open_data(path, recorded(facts["data"]))
-    return train(recipe, corpus, out, facts["arguments"], how)
+    arguments = migrate.with_added(recipe.address, facts["arguments"], recipe.options.declared)
+    return train(recipe, corpus, out, arguments, settings)
 
 
 def remove_run(out: Path) -> None:
-    """Removes the run in a folder, if there is one; a folder without a run is left as it is.
+    """Removes the run or search in a folder, if there is one; any other folder is left as it is.
 
     For the one who holds its lock, which stays.
     """
     base = out / run_folder.BASE
-    if (out / "recipe.json").is_file() or (base / "recipe.json").is_file():
+    if any(path.is_file() for path in (out / "recipe.json", base / "recipe.json", out / "search.json")):
         with writing(base) if base.is_dir() else contextlib.nullcontext():
             for path in out.iterdir():
                 if path.name != LOCK:

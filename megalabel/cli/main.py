@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from megalabel.cli import data, doctor, ensemble, evaluate, predict, prepare, quickstart, recipes, train, tree
+from megalabel.cli import (
+    data,
+    doctor,
+    ensemble,
+    evaluate,
+    predict,
+    prepare,
+    quickstart,
+    recipes,
+    train,
+    tree,
+    tune_group,
+)
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.streams import flush, message, prepare_streams
 from megalabel.errors import MegalabelError
@@ -40,6 +52,7 @@ app.command(cls=Command)(quickstart.quickstart)
 app.add_typer(data.app, name="data")
 app.command(cls=Command)(prepare.prepare)
 app.add_typer(train.app, name="train")
+app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(ensemble.ensemble)
@@ -51,7 +64,7 @@ app.command(cls=Command)(doctor.doctor)
 def main() -> None:
     """The entry point: errors of megalabel and of the file system become one line and exit status 2."""
     # OpenMP's threads spin while they wait for each other, which beside any other busy program costs several
-    # times what it saves; read when torch is first imported, and the user's own setting goes first.
+    # times what it saves; read when torch is first imported, and the user's own setting takes precedence.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     prepare_streams()
     try:
@@ -66,10 +79,7 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == 130:  # what Typer makes of Ctrl-C
-            sys.stderr.write(
-                "\nmegalabel: interrupted; a run that has a checkpoint goes on from it when the same command "
-                "is given again\n"
-            )
+            sys.stderr.write("\nmegalabel: interrupted; the same command resumes a run that has a checkpoint\n")
         raise
 
 

@@ -94,11 +94,13 @@ def in_common(runs: Sequence[str]) -> Common:
     """What finished runs have in common; SettingError for an unfinished one."""
     folders = [_run_folder(run) for run in runs]
     known = [(folder / "recipe.json").exists() for folder in folders]
-    told = [finished_run(folder) for folder, there in zip(folders, known, strict=True) if there]
+    recorded = [finished_run(folder) for folder, there in zip(folders, known, strict=True) if there]
     if not all(known):
-        return Common({}, why=f"{runs[known.index(False)]} is no run folder, which would say what was held out")
-    first = told[0]["data"]
-    for run, facts in zip(runs, told, strict=True):
+        return Common(
+            {}, why=f"{runs[known.index(False)]} is not a run folder, which records the texts that were held out"
+        )
+    first = recorded[0]["data"]
+    for run, facts in zip(runs, recorded, strict=True):
         if facts["data"].get("fingerprint") != first.get("fingerprint"):
             names = f"{first.get('name')!r} and {facts['data'].get('name')!r}"
             return Common({}, why=f"{runs[0]} and {run} were trained on different data sets, {names}")

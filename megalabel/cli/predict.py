@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import io
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
-from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, parts_of, trusting
+from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, opened_by, parts_of, trusting
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
     from megalabel.inference.predict import Wanted
+    from megalabel.inference.record import Say, TextOptions
     from megalabel.models.base import Classifier
 
 
@@ -70,7 +72,7 @@ def predict(
     """Write the top labels of each text as JSON lines or npz, with what the scores are."""
     from megalabel.data.read_options import ReadOptions
     from megalabel.inference.predict import Wanted, format_of, read_inputs
-    from megalabel.inference.reading import TEXT, How
+    from megalabel.inference.reading import TEXT, TextOptions
     from megalabel.models.base import load
     from megalabel.models.find import note_unfinished
 
@@ -88,10 +90,30 @@ def predict(
         if texts == "-" and stdin is not None and stdin.isatty():
             _say("reading texts from the terminal, one per line; the end is Ctrl-D")
         said = ReadOptions(text_parts=text_parts, text_separator=text_separator).given()
-        how = How(format, TEXT if text_field is None else text_field, encoding, **{**parts_of(run), **said})
-        rows = read_inputs(model, texts, stdin, how, _say)
+        options = TextOptions(
+            format, TEXT if text_field is None else text_field, encoding, **{**parts_of(run), **said}
+        )
+        options = as_trained(run, texts, options, _say)
+        rows = read_inputs(model, texts, stdin, options, _say)
         if _write(model, rows, wanted, out, kind) == 0:
             _say(f"{'standard input' if texts == '-' else texts} holds no texts")
+
+
+def as_trained(run: Path, texts: str, options: TextOptions, say: Say) -> TextOptions:
+    """Adds how the texts of the run were read, where the caller does not say it."""
+    from megalabel.cli.arguments import format_of_run
+    from megalabel.data.recorded import needs_encoding
+    from megalabel.inference.layouts import holds_raw_texts
+
+    opened = opened_by(run)
+    options = options._replace(trained_field=opened.get("text_field", ""))
+    if holds_raw_texts(texts):
+        options = options._replace(trained_format=format_of_run(run))
+    encoding = opened.get("encoding")
+    if options.encoding is None and encoding is not None and needs_encoding(Path(texts), encoding):
+        say(f"{texts}: read as {encoding}, as in training")
+        options = options._replace(encoding=encoding)
+    return options
 
 
 def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None, kind: str) -> int:

@@ -77,7 +77,7 @@ def recorded(data: Corpus) -> list[tuple[str, dict[str, float]]]:
 
 def trained(recipe: str, data: Corpus, out: Path, values: dict[str, Any]) -> tuple[Classifier, float]:
     """The model of a run, trained now or before, and the seconds that took."""
-    from megalabel.cli.jobs import How, train
+    from megalabel.cli.jobs import RunSettings, train
     from megalabel.models.base import load
     from megalabel.recipes import get
     from megalabel.storage.files import read_json
@@ -87,4 +87,4 @@ def trained(recipe: str, data: Corpus, out: Path, values: dict[str, Any]) -> tup
     if done:
         return load(out), float(done["seconds"])
     begun = time.monotonic()
-    return train(get(recipe), data, out, values, How()), time.monotonic() - begun
+    return train(get(recipe), data, out, values, RunSettings()), time.monotonic() - begun

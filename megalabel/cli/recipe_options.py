@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +12,7 @@ import typer
 
 from megalabel.cli import reading
 from megalabel.cli.arguments import DataOfRun, DataSet, complete
-from megalabel.cli.layout import CONSTANTS
+from megalabel.cli.layout import CONSTANTS, Command
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PANELS = (
     "Text", "Encoder", "Label tree", "Levels", "Connections", "Label layer", "Features", "Trees and solver",
-    "Hybrid", "Optimization", "Training", "Validation", CONSTANTS,
+    "Hybrid", "Search", "Optimization", "Training", "Validation", CONSTANTS,
 )  # fmt: skip
 OF_THE_COMMAND = (
     "out", "device", "threads", "checkpoint_seconds", "lr_scale", "quiet", "overwrite", "config", "then", "trust",
@@ -31,7 +31,13 @@ NO_DEFAULT = inspect.Parameter.empty
 METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}
 
 
-def command_of(options: type[Options], doc: str, running: Callable[..., Any], act: Callable[..., None]) -> Any:
+def command_of(
+    options: type[Options],
+    doc: str,
+    running: Callable[..., Any],
+    act: Callable[..., None],
+    without: Collection[str] = (),
+) -> Any:
     """A function with the signature that Typer reads: the data, how to run, and the options of a recipe.
 
     Args:
@@ -40,6 +46,7 @@ def command_of(options: type[Options], doc: str, running: Callable[..., Any], ac
         running: a function whose parameters are the options of the command itself.
         act: takes the data (None where left out), values by option name, how the data are read (`opened`), and the
             arguments of `running` by name.
+        without: names of options of the recipe that the command does not have.
     """
     own = inspect.signature(running, eval_str=True).parameters
     on_a_run = "run" in options.declared
@@ -50,7 +57,7 @@ def command_of(options: type[Options], doc: str, running: Callable[..., Any], ac
     parameters += [_parameter(name, parameter.annotation, parameter.default) for name, parameter in own.items()]
     read = reading.parameters([*own, *options.declared], hidden=True)
     order = sorted(options.declared.values(), key=lambda option: _place(_panel(option)))
-    parameters += [_as_parameter(option) for option in order if option.name != "run"]
+    parameters += [_as_parameter(option) for option in order if option.name not in ("run", *without)]
     parameters += read
 
     def command(**given: Any) -> None:
@@ -67,6 +74,13 @@ def command_of(options: type[Options], doc: str, running: Callable[..., Any], ac
     command.__annotations__ = {p.name: p.annotation for p in parameters}
     command.__doc__ = doc
     return command
+
+
+def as_command(name: str, function: Any) -> Any:
+    """The command that Typer makes of such a function."""
+    single = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    single.command(name, cls=Command, context_settings={"help_option_names": ["-h", "--help"]})(function)
+    return typer.main.get_command(single)
 
 
 def read_config(path: Path, options: type[Options], recipe: str) -> dict[str, Any]:
@@ -98,7 +112,7 @@ def read_config(path: Path, options: type[Options], recipe: str) -> dict[str, An
     if own:
         flag = own[0].replace("_", "-")
         raise SettingError(
-            f"{path} holds {own[0]!r}, which is no option of the recipe",
+            f"{path} holds {own[0]!r}, which is not an option of the recipe",
             wanted="options of the recipe alone",
             next_step=f"give --{flag} on the command line",
             where="config",
@@ -110,31 +124,6 @@ def read_config(path: Path, options: type[Options], recipe: str) -> dict[str, An
         raise SettingError(
             error.found, wanted=error.wanted, next_step=error.next_step, where=f"{path}, {error.where}"
         ) from error
-
-
-def as_config(options: Options) -> str:
-    """All values as TOML that `read_config` reads; options without a value are comments."""
-    lines = []
-    for name, value in options.values().items():
-        if value is None:
-            lines.append(f"# {name} is not set: {options.declared[name].shown(None)}")
-        else:
-            lines.append(f"{name} = {_toml(value)}")
-    return "\n".join(lines)
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
-    if isinstance(value, str):
-        escaped = "".join(
-            f"\\u{ord(c):04x}" if ord(c) < 32 or ord(c) == 127 else {'"': '\\"', "\\": "\\\\"}.get(c, c)
-            for c in value
-        )
-        return f'"{escaped}"'
-    return repr(value)
 
 
 def _place(panel: str) -> int:

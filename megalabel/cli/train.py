@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import Device, Threads, Trust, open_data, open_data_of, trusting
-from megalabel.cli.layout import Command, Group
-from megalabel.cli.recipe_options import as_config, command_of, read_config
+from megalabel.cli.layout import Group
+from megalabel.cli.recipe_options import as_command, command_of, read_config
+from megalabel.cli.tune import AUTO, search_command
 from megalabel.errors import MegalabelError, SettingError
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="The run folder to write.")]
@@ -45,14 +46,18 @@ class RecipeGroup(Group):
         """The names of the recipes."""
         from megalabel.recipes.find import declared, names
 
-        return [*names(), *declared()]
+        return [AUTO, *names(), *declared()]
 
     def command_rows(self, ctx: Any) -> list[tuple[str, str]]:
         """The names of the recipes with a sentence on each, or why it cannot be loaded."""
         from megalabel.recipes import listed
 
         rows = [(recipe.name, recipe.what) for recipe in listed()]
-        return [*rows, ("PACKAGE.MODULE:RECIPE", "A recipe of your own; needs --trust PACKAGE.")]
+        return [
+            (AUTO, "Search over recipes, encoders and options within a given time."),
+            *rows,
+            ("PACKAGE.MODULE:RECIPE", "A recipe of your own; needs --trust PACKAGE."),
+        ]
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command of a recipe; `--trust` among its arguments allows the import of its package."""
@@ -74,13 +79,25 @@ class RecipeGroup(Group):
         """The command of a recipe by name or address; SettingError if there is no such recipe."""
         from megalabel.recipes import get
 
+        if name == AUTO:
+            return search_command(AUTO, None)
         try:
             recipe = get(name)
         except MegalabelError:
             if ctx.resilient_parsing:  # of shell completion
                 return None
             raise
-        return _command(name, recipe)
+        return self.command(name, recipe)
+
+    def command(self, name: str, recipe: Any) -> Any:
+        """The command of a recipe, as Typer makes it."""
+        doc = f"{first_line(recipe, name)}\n{ABOUT}"
+        return as_command(name, command_of(recipe.options, doc, running, functools.partial(_train, recipe)))
+
+
+def first_line(recipe: Any, name: str) -> str:
+    """The first line of the docstring of a recipe; its name without one."""
+    return str(recipe.__doc__.splitlines()[0]) if recipe.__doc__ else name
 
 
 def start(
@@ -107,10 +124,10 @@ def start(
     if source is None:
         typer.echo(ctx.get_help())
         raise typer.Exit(2)
-    from megalabel.cli.jobs import How, repeat
+    from megalabel.cli.jobs import RunSettings, repeat
 
     with trusting(trust):
-        repeat(source, _needed(out), How(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale))
+        repeat(source, _needed(out), RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale))
 
 
 app = typer.Typer(cls=RecipeGroup, rich_markup_mode=None, invoke_without_command=True, callback=start)
@@ -132,17 +149,6 @@ def running(
     """The options of every command of a recipe beside those of the recipe."""
 
 
-def _command(name: str, recipe: Any) -> Any:
-    """The command of a recipe, as Typer makes it."""
-    doc = f"{(recipe.__doc__ or '').splitlines()[0] if recipe.__doc__ else name}\n{ABOUT}"
-    act = functools.partial(_train, recipe)
-    single = typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
-    single.command(name, cls=Command, context_settings={"help_option_names": ["-h", "--help"]})(
-        command_of(recipe.options, doc, running, act)
-    )
-    return typer.main.get_command(single)
-
-
 def _train(
     recipe: Any,
     data: str | None,
@@ -161,7 +167,7 @@ def _train(
     then: str | None,
     trust: Sequence[str] | None,
 ) -> None:
-    from megalabel.cli.jobs import How, train, train_then
+    from megalabel.cli.jobs import RunSettings, train, train_then
     from megalabel.recipes.presets import resolve
 
     if config is not None:
@@ -170,16 +176,18 @@ def _train(
     target = None if print_config else _needed(out)
     corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
     if target is None:
+        from megalabel.recipes.config import as_config
+
         resolved = resolve(recipe, corpus.name, values)
         origin = resolved.preset.origin if resolved.preset else "no preset fits"
         typer.echo(f"# {recipe.address} on {corpus.name}; preset: {origin}\n{as_config(resolved.options)}")
         return
-    how = How(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale)
+    settings = RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale)
     with trusting(trust):
         if then is None:
-            train(recipe, corpus, target, values, how)
+            train(recipe, corpus, target, values, settings)
         else:
-            train_then(recipe, corpus, target, values, then, how)
+            train_then(recipe, corpus, target, values, then, settings)
 
 
 def _needed(out: Path | None) -> Path:

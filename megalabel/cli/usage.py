@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import re
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -31,7 +32,7 @@ OTHER_NAMES = {
 
 @contextlib.contextmanager
 def one_line(ctx: Any, args: Sequence[str]) -> Iterator[None]:
-    """Within the block a mistake that Typer finds in `args` is raised as a SettingError."""
+    """Raises what Typer refuses within the block as a SettingError, and after it one for an empty value."""
     given = list(args)
     try:
         yield
@@ -39,6 +40,8 @@ def one_line(ctx: Any, args: Sequence[str]) -> Iterator[None]:
         if ctx.resilient_parsing or type(error).__name__ == "NoArgsIsHelpError":
             raise
         raise _error(error, ctx, given) from error
+    if not ctx.resilient_parsing:
+        _refuse_empty(ctx, given)
 
 
 def usage_of(ctx: Any) -> str:
@@ -88,6 +91,21 @@ def _error(error: Any, ctx: Any, args: Sequence[str]) -> SettingError:
             "in 1,3,5; options such as --bias take no value",
         )
     return SettingError(message[:1].lower() + message[1:], wanted=usage_of(ctx), next_step=step)
+
+
+def _refuse_empty(ctx: Any, args: Sequence[str]) -> None:
+    """SettingError for an empty value, which mostly is an unset variable of the shell; a path would become `.`."""
+    for parameter in ctx.command.params:
+        option = parameter.param_type_name == "option" and not getattr(parameter, "is_flag", False)
+        value = _given(parameter, args) if option else ctx.params.get(parameter.name)
+        empty = "" in value if isinstance(value, (list, tuple)) else value == ""
+        if empty or (not option and value == Path() and "" in args):
+            raise SettingError(
+                "an empty value",
+                wanted="a value that is not empty",
+                next_step="leave it out, or check the shell variable that stands in its place",
+                where=parameter.opts[0] if option else _shown(parameter).strip("[]"),
+            )
 
 
 def _no_option(name: str, ctx: Any) -> SettingError:

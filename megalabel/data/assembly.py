@@ -12,6 +12,7 @@ from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Source
 from megalabel.data.label_names import note_label_names, note_unseen_names
 from megalabel.data.label_rows import MAX_LABELS, LabelRows, label_matrix, read_filter
+from megalabel.data.row_values import RowValues, with_files_beside
 from megalabel.data.text_lines import find_file
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split, Unseen
@@ -28,8 +29,9 @@ def make_split(
     known_from: str,
     unseen: Unseen | None = None,
     features: sp.csr_matrix | None = None,
+    values: RowValues | None = None,
 ) -> Split:
-    """Makes a split: checks its labels against L, and reads its filter pairs.
+    """Makes a split: checks its labels against L, and reads its filter pairs, weights and sources.
 
     Args:
         source: the files of the data set.
@@ -41,9 +43,10 @@ def make_split(
         known_from: the source of L for messages, such as "Y.txt has".
         unseen: true labels without a column.
         features: (N, V) CSR of a bag-of-words file.
+        values: the weights and sources that the file of the texts has; others are read from files beside it.
 
     Raises:
-        DataError: more labels than int32 can number, an id of L or more, or bad filter pairs.
+        DataError: more labels than int32 can number, an id of L or more, bad filter pairs, or bad weights.
     """
     if n_labels > MAX_LABELS:
         raise DataError(
@@ -57,8 +60,10 @@ def make_split(
         line = int(rows.lines[unlabeled[0]])
         message = "row without a label; it is kept, and a test row counts in the mean of every metric"
         findings.note("bare", rows.file, message, line=line, count=len(unlabeled), severity="info")
-    pairs = read_filter(source.folder, source.only or side, (len(texts), n_labels), findings)
-    return Split(texts, labels, pairs, features, unseen)
+    side = source.only or side
+    pairs = read_filter(source.folder, side, (len(texts), n_labels), findings)
+    weights, sources = with_files_beside(values, source.folder, side, len(texts), findings)
+    return Split(texts, labels, pairs, features, unseen, weights, sources)
 
 
 def _unlabeled(labels: sp.csr_matrix, unseen: Unseen) -> np.ndarray:
@@ -120,14 +125,15 @@ def check_data(data: CorpusData, findings: Findings, labels_file: object, where:
         where: the file of the labels of the texts, if it is not one of several in the folder.
 
     Raises:
-        DataError: no training text has a label.
+        DataError: no training text, or none of the texts that are measured, has a label.
     """
     train = data.train
     if data.n_labels == 0 or train.labels.nnz == 0:
+        step = "check that the label file or column is the right one"
         raise DataError(
-            f"no training text of {len(train):,} has a label",
+            f"no {'' if findings.measured else 'training '}text of {len(train):,} has a label",
             wanted="at least one",
-            next_step="check that the label file or column is the right one",
+            next_step=f"{step}, or use `predict` for texts without labels" if findings.measured else step,
             where=where or data.path,
         )
     note_label_names(data, findings, str(labels_file))

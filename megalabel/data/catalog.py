@@ -68,13 +68,24 @@ def propensity_constants(name: str) -> tuple[float, float]:
     return float(entry["a"]), float(entry["b"])
 
 
+def check_name(name: object) -> str:
+    """The name of a data set; SettingError for something else than a string."""
+    if isinstance(name, str):
+        return name
+    raise SettingError(f"{name!r:.60} of type {type(name).__name__}", wanted="a name, as a string", where="name")
+
+
 def check_constants(values: Sequence[float]) -> tuple[float, float]:
     """A and B as two numbers; SettingError unless both are finite and above 0."""
-    pair = tuple(float(value) for value in values)
+    try:
+        pair = tuple(float(value) for value in values)
+        found = ",".join(f"{value:g}" for value in pair)
+    except (TypeError, ValueError):
+        pair, found = (), f"{values!r:.60}"
     if len(pair) == 2 and all(math.isfinite(value) and value > 0 for value in pair):
         return pair[0], pair[1]
     raise SettingError(
-        f"propensity = {','.join(f'{value:g}' for value in pair)}",
+        f"propensity = {found}",
         wanted="two numbers above 0, A,B, such as 0.6,2.6",
         where="propensity",
     )

@@ -12,6 +12,7 @@ from megalabel.data.catalog import check_constants, known_name, propensity_sourc
 from megalabel.data.findings import Finding, Findings
 from megalabel.data.opening import locate, read_located
 from megalabel.data.read_options import ReadOptions
+from megalabel.data.row_weights import value_counts
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
 from megalabel.errors import MegalabelError, SettingError
@@ -80,7 +81,7 @@ def check(
         name, propensity: as in `Corpus.open`.
 
     Raises:
-        SettingError: `path` is no path, or another argument has a value that cannot be.
+        SettingError: `path` is not a path, or another argument has an invalid value.
     """
     path, findings = as_path(path, "data"), Findings(collect=True, options=options)
     constants = None if propensity is None else check_constants(propensity)
@@ -150,7 +151,7 @@ def _split_counts(split: Split) -> dict[str, float]:
         counts["pairs whose label has no column"] = len(split.unseen)
     if split.filter is not None:
         counts["filter pairs"] = len(split.filter)
-    return counts
+    return counts | value_counts(split)
 
 
 def _coverage(data: CorpusData, findings: Findings) -> dict[str, float]:

@@ -8,11 +8,13 @@ from pathlib import Path
 from megalabel.data.corpus import Corpus
 from megalabel.data.formats import FORMATS
 from megalabel.data.formats.contract import Sink
+from megalabel.data.formats.output import write_row_values
 from megalabel.data.records import surrogate_error
 from megalabel.errors import DataError, SettingError
 from megalabel.storage.files import atomic_folder
 
 WRITTEN = tuple(f.name for f in FORMATS.values() if f.writes)
+_WITH_FIELDS = ("jsonl", "csv", "parquet")  # whose files hold weights and sources
 _OF_BAGS = tuple(f.name for f in FORMATS.values() if f.writes and f.bag)
 
 
@@ -71,6 +73,8 @@ def convert(
         with atomic_folder(out) as folder:
             sink = Sink(folder, gz, lossy)
             FORMATS[to].write(corpus, sink)
+            if to not in _WITH_FIELDS:
+                write_row_values(corpus, sink)
             files = tuple(sorted(p.name for p in folder.iterdir()))
     except UnicodeEncodeError as error:
         raise surrogate_error(error, corpus.name) from error

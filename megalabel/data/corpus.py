@@ -16,6 +16,7 @@ from megalabel.data.in_memory import data_from_memory
 from megalabel.data.opening import read_data
 from megalabel.data.read_options import ReadOptions
 from megalabel.data.types import CorpusData, Split, Unseen
+from megalabel.errors import SettingError
 
 __all__ = ["Corpus", "Split", "Unseen"]
 
@@ -41,6 +42,9 @@ class Corpus(CorpusData):
         format: str | None = None,
         text_field: str | None = None,
         labels_field: str | None = None,
+        weight_field: str | None = None,
+        source_field: str | None = None,
+        leave_out_source: str | None = None,
         label_separator: str | None = None,
         encoding: str | None = None,
         text_parts: str | None = None,
@@ -56,12 +60,15 @@ class Corpus(CorpusData):
                 of the folder or file.
             format: the format, needed only where a folder holds several.
             text_field, labels_field: the columns or keys of texts and labels, instead of `text` and `labels`.
-            label_separator: what stands between the labels of one cell; without it, it is guessed where the cells
+            weight_field, source_field: the columns or keys of the texts' weights and sources in JSON lines, CSV
+                and Parquet, instead of `weight` and `source`; "-" to read none.
+            leave_out_source: the source whose texts are left out of the training side.
+            label_separator: the text between the labels of one cell; without it, it is guessed where the cells
                 show it.
             encoding: the encoding of text files, instead of UTF-8.
             text_parts: what makes a text where the files hold titles and contents: "title", "content" or "both";
                 default: the title of a set that is published as one of titles, else both.
-            text_separator: stands between title and content; default: a space, or what the layout has.
+            text_separator: the text between title and content; default: a space, or what the layout has.
             propensity: A and B of the propensity model; default: those that the catalog lists for the name.
 
         Returns:
@@ -73,8 +80,9 @@ class Corpus(CorpusData):
             SettingError: there is no format of that name, or an option has an impossible value.
         """
         options = ReadOptions(
-            format, text_field, labels_field, label_separator, encoding, text_parts, text_separator
-        )
+            format, text_field, labels_field, weight_field, source_field, leave_out_source, label_separator,
+            encoding, text_parts, text_separator,
+        )  # fmt: skip
         if propensity is not None:
             check_constants(propensity)
         return cls.from_data(read_data(path, name=name, findings=Findings(options=options)), propensity)
@@ -101,6 +109,9 @@ class Corpus(CorpusData):
         test_labels: Sequence[Sequence[int]] | Sequence[Sequence[str]] | Any = None,
         filter: np.ndarray | None = None,
         test_filter: np.ndarray | None = None,
+        weights: Sequence[float] | Any = None,
+        sources: Sequence[str] | Any = None,
+        test_sources: Sequence[str] | Any = None,
         name: str = "corpus",
     ) -> Self:
         """Makes a data set from values in memory, which are checked as files are.
@@ -114,25 +125,43 @@ class Corpus(CorpusData):
                 the name of an id is the id itself.
             test_texts, test_labels: the test split. Names that no training text has are kept in `test.unseen`.
             filter, test_filter: (F, 2) integer pairs (row, label).
+            weights: (N,) finite numbers of 0 or more, the factor of the loss of each training text; None for 1
+                each, in the list for 1.
+            sources, test_sources: names of where each text comes from.
             name: the name of the data set.
 
         Raises:
             DataError: numbers of texts and label sets that differ, ids out of range, names that are not in
                 `label_texts`, or no label at all.
+            SettingError: `name` is not a string.
         """
+        more = {"weights": weights, "sources": sources, "test_sources": test_sources}
         train, test = (texts, labels, filter), (test_texts, test_labels, test_filter)
-        return cls.from_data(data_from_memory(train, test, label_texts=label_texts, name=name))
+        return cls.from_data(data_from_memory(train, test, label_texts=label_texts, name=name, **more))
 
     @classmethod
     def from_data(cls, data: CorpusData, propensity: Sequence[float] | None = None) -> Self:
-        """A corpus of what a reader returned, optionally with constants A and B of the propensity model."""
+        """A corpus of what a reader returned, optionally with constants A and B of the propensity model.
+
+        Raises:
+            SettingError: `data` is not a `CorpusData`, or the constants are not two numbers above 0.
+        """
+        if not isinstance(data, CorpusData):
+            raise SettingError(
+                f"a {type(data).__name__}",
+                wanted="a CorpusData or Corpus",
+                next_step="give values in memory to Corpus.of, and paths to Corpus.open",
+                where="data",
+            )
         if propensity is not None:
             constants = check_constants(propensity)
             data = replace(data, propensity=constants, opened={**data.opened, "propensity": list(constants)})
         return cls(**{field.name: getattr(data, field.name) for field in fields(data)})
 
     def fingerprint(self) -> str:
-        """SHA-256 (hexadecimal) of the texts, labels, names and filter pairs; equal for equal data."""
+        """SHA-256 (hexadecimal) of the texts, labels, names, filter pairs, and weights and sources where there are
+        some; equal for equal data.
+        """
         total = hashlib.sha256(self.label_texts.sha256().encode())
         for split in (self.train, self.test):
             if split is None:
@@ -148,4 +177,8 @@ class Corpus(CorpusData):
                 for part in (split.features.indptr, split.features.indices):
                     total.update(np.ascontiguousarray(part, dtype="<i8").tobytes())
                 total.update(np.ascontiguousarray(split.features.data, dtype="<f4").tobytes())
+            if split.weights is not None:
+                total.update(b"weights" + np.ascontiguousarray(split.weights, dtype="<f8").tobytes())
+            if split.sources is not None:
+                total.update(b"sources" + split.sources.sha256().encode())
         return total.hexdigest()

@@ -20,11 +20,11 @@ _TO_CONVERT = {
     (".arrow", ".feather", ".pkl", ".pickle", ".db", ".sqlite"): "write it as Parquet or JSON lines",
 }
 # Texts shrink 3 to 20 times in gzip, and 1,032 times is the most that its method allows.
-_MOST_UNFOLDING, _UNFOLDING_FROM_BYTES = 250, 64 << 20
+_LARGEST_RATIO, _CHECKED_FROM_BYTES = 250, 64 << 20
 
 
 def kind_of(path: Path) -> str:
-    """What a path that is no file is: "a folder", "a dangling link", "a named pipe", …"""
+    """What a path is that is not a file: "a folder", "a dangling link", "a named pipe", …"""
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -108,7 +108,7 @@ def _inflate(path: Path, file: BinaryIO) -> Iterator[bytes]:
             for plain in _pieces(inflater, raw, path, line):
                 line += plain.count(b"\n")
                 n_out += len(plain)
-                _check_unfolding(path, n_out, n_in - len(inflater.unconsumed_tail))
+                _check_expansion(path, n_out, n_in - len(inflater.unconsumed_tail))
                 yield plain
             raw = inflater.unused_data if inflater.eof else b""
     if started and not inflater.eof:
@@ -140,12 +140,12 @@ def _pieces(inflater: zlib._Decompress, raw: bytes, path: Path, line: int) -> It
         more = not inflater.eof and (bool(raw) or len(plain) == _CHUNK_BYTES)
 
 
-def _check_unfolding(path: Path, n_out: int, n_in: int) -> None:
-    """Raises DataError for data that unfold as no text does, before they fill the memory."""
-    if n_out > _UNFOLDING_FROM_BYTES and n_out > _MOST_UNFOLDING * n_in:
+def _check_expansion(path: Path, n_out: int, n_in: int) -> None:
+    """Raises DataError for data that expand as text never does, before they fill the memory."""
+    if n_out > _CHECKED_FROM_BYTES and n_out > _LARGEST_RATIO * n_in:
         raise DataError(
-            f"the gzip data unfold to more than {_MOST_UNFOLDING} times their size",
-            wanted="text, which unfolds to 3 to 20 times its size",
+            f"the gzip data expand to more than {_LARGEST_RATIO} times their size",
+            wanted="text, which expands to 3 to 20 times its size",
             next_step="check where the file is from; if it is right, unpack it with gunzip first",
             where=path,
         )

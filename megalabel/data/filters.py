@@ -11,7 +11,7 @@ from megalabel.errors import SettingError
 from megalabel.types import Positives
 
 if TYPE_CHECKING:
-    from megalabel.data.corpus import Split
+    from megalabel.data.types import Split
 
 
 class FilterPairs:

@@ -49,12 +49,17 @@ class Findings:
         options: how the files are to be read; every reader finds it here.
         known: label names that the data probably have, such as those of a model that is measured on them. They
             help to find what separates the labels of a cell.
+        measured: whether the data are test texts alone, which messages must not call training texts.
     """
 
     def __init__(
-        self, collect: bool = False, options: ReadOptions | None = None, known: Iterable[str] = ()
+        self,
+        collect: bool = False,
+        options: ReadOptions | None = None,
+        known: Iterable[str] = (),
+        measured: bool = False,
     ) -> None:
-        self.collect = collect
+        self.collect, self.measured = collect, measured
         self.known = frozenset(known)
         self.options = options or ReadOptions()
         self._n_errors = 0

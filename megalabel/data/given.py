@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.row_values import Values, check_not_all_zero, parsed_source, parsed_weight
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.vocabulary import surrogate_error
 from megalabel.errors import DataError
 
 
 def given_texts(texts: Any, argument: str) -> Texts:
-    """The texts, checked to be strings without halves of surrogate pairs.
+    """The texts, checked to be strings without lone surrogates.
 
     Raises:
         DataError: something else than one-dimensional texts, named with what to give instead.
@@ -32,6 +33,38 @@ def given_texts(texts: Any, argument: str) -> Texts:
         except UnicodeEncodeError as error:
             raise surrogate_error(error, f"{argument}[{i}]") from None
     return builder.done()
+
+
+def given_values(weights: Any, sources: Any, n: int, side: str = "") -> Values:
+    """The weights and sources of n texts; a weight that is None is 1, a source that is None has no name.
+
+    Raises:
+        DataError: another number of values than texts, or a value that is no weight or source.
+    """
+    of_texts = _parsed(weights, f"{side}weights", parsed_weight, 1.0, n)
+    names = _parsed(sources, f"{side}sources", parsed_source, "", n)
+    found = Values(
+        None if of_texts is None else np.array(of_texts, dtype=np.float64),
+        None if names is None else Texts.from_strings(names),
+    )
+    if found.weights is not None and not side:
+        check_not_all_zero(found.weights, "weights")
+    return found
+
+
+def _parsed(
+    values: Any, argument: str, parse: Callable[[object, str], Any], missing: Any, n: int
+) -> list[Any] | None:
+    """The parsed values of n texts, with `missing` in place of None; None where no values are given."""
+    if values is None:
+        return None
+    found = [
+        missing if value is None else parse(_plain(value), f"{argument}[{i}]")
+        for i, value in enumerate(_sequence(values, argument, "a list of one value per text"))
+    ]
+    if len(found) != n:
+        raise DataError(f"{len(found):,} {argument}", wanted=f"{n:,}, one per text", where=argument)
+    return found
 
 
 class GivenRows(NamedTuple):
@@ -95,7 +128,7 @@ def given_row(row: Any, where: str) -> list[Any]:
 
 
 def _sequence(values: Any, argument: str, wanted: str) -> Iterable[Any]:
-    """The values, if they stand one after the other; else DataError that says what was given."""
+    """The values, if they are a sequence; else DataError that says what was given."""
     columns = _columns(values)
     step = None
     if isinstance(values, str | bytes):
@@ -141,7 +174,7 @@ def _plain(label: Any) -> Any:
 
 
 def _shown_if_missing(value: Any) -> str:
-    """What stands for a missing text, such as nan."""
+    """How a missing text is shown, such as nan."""
     shown = str(value)
     return f" ({shown})" if shown in ("nan", "<NA>", "NaT", "None") else ""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from megalabel.data.assembly import check_data, check_largest_id
+from megalabel.data.catalog import check_name
 from megalabel.data.findings import Findings
-from megalabel.data.given import GivenRows, given_row, given_rows, given_texts
+from megalabel.data.given import GivenRows, given_row, given_rows, given_texts, given_values
 from megalabel.data.id_forms import IdForm
 from megalabel.data.label_rows import LabelRows, label_matrix
 from megalabel.data.texts import Texts
@@ -23,10 +25,17 @@ GivenSplit = tuple[Iterable[str] | None, Any, np.ndarray | None]  # texts, label
 
 
 def data_from_memory(
-    train: GivenSplit, test: GivenSplit, *, label_texts: Iterable[str] | None, name: str
+    train: GivenSplit,
+    test: GivenSplit,
+    *,
+    label_texts: Iterable[str] | None,
+    name: str,
+    weights: Any = None,
+    sources: Any = None,
+    test_sources: Any = None,
 ) -> CorpusData:
     """Makes a data set of a training and a test split; see `Corpus.of`."""
-    findings = Findings()
+    findings, name = Findings(), check_name(name)
     given = given_rows(train[1], "labels")
     texts = given_texts(train[0], "texts")
     vocabulary = _vocabulary(given, label_texts, findings)
@@ -36,6 +45,8 @@ def data_from_memory(
         check_largest_id(rows, vocabulary.n_labels)
     if (test[0] is None) != (test[1] is None):
         raise DataError("only one of test_texts and test_labels is given", wanted="both or none")
+    if test[0] is None and test[2] is not None:
+        raise DataError("test_filter without test_texts", wanted="the texts and labels that it belongs to")
     test_given, test_rows, unseen = None, None, None
     if test[0] is not None:
         test_given = given_rows(test[1], "test_labels")
@@ -52,6 +63,11 @@ def data_from_memory(
         if test_given.width is None:
             test_rows, unseen = form.apply(test_rows, unseen)
         second = _split(given_texts(test[0], "test_texts"), test_rows, test[2], n_labels, "test_texts", unseen)
+    first = replace(first, **given_values(weights, sources, len(first))._asdict())
+    if second is not None:
+        second = replace(second, **given_values(None, test_sources, len(second), "test_")._asdict())
+    elif test_sources is not None:
+        raise DataError("test_sources without test_texts", wanted="the texts that they belong to")
     return check_data(CorpusData(name, first, second, names), findings, "label_texts")
 
 
@@ -105,7 +121,10 @@ def _split(
             where=argument,
         )
     if pairs is not None:
-        pairs = np.asarray(pairs)
+        try:
+            pairs = np.asarray(pairs)
+        except ValueError:  # rows of several lengths
+            pairs = np.zeros(0)
         valid = pairs.ndim == 2 and pairs.shape[1] == 2 and np.issubdtype(pairs.dtype, np.integer)
         if not valid or (pairs < 0).any() or (pairs >= (len(texts), n_labels)).any():
             raise DataError(

@@ -78,14 +78,14 @@ def _document(path: Path, stream: Iterator[tuple[int, str]], findings: Findings)
         severity="info", notable=True,
     )  # fmt: skip
     first = True
-    while sign := text.peek():
-        if sign == closing:
+    while character := text.peek():
+        if character == closing:
             text.skip(1)
             if text.peek():
                 raise _misplaced("text after the end of the array", text, path)
             return
         if closing and not first:
-            if sign != ",":
+            if character != ",":
                 raise _misplaced("no comma between two items of the array", text, path)
             text.skip(1)
             text.peek()
@@ -115,16 +115,16 @@ class _Text:
         self._held, self.line, self.at = "", 1, 0
         self._decode = json.JSONDecoder().raw_decode
 
-    def skip(self, signs: int) -> None:
-        """Goes on by so many signs; what lies behind is no longer held once it is most of the text."""
-        stop = self.at + signs
+    def skip(self, n: int) -> None:
+        """Skips n characters; those before are no longer held once they are most of the text."""
+        stop = self.at + n
         self.line += self._held.count("\n", self.at, stop)
         self.at = stop
         if stop == len(self._held) or (stop > 1 << 16 and 2 * stop > len(self._held)):
             self._held, self.at = self._held[stop:], 0
 
     def peek(self) -> str:
-        """The next sign that is no blank, to which it goes; "" at the end."""
+        """Skips white space, and returns the next character; "" at the end."""
         while True:
             stop = self.at
             while stop < len(self._held) and self._held[stop] in _BLANKS:

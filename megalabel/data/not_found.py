@@ -14,7 +14,7 @@ _USUAL = ("raw", "lf-json", "jsonl", "csv", "parquet", "annif", "xmlrepo")  # wh
 
 
 def nothing_there(path: Path) -> DataError:
-    """The error for a path to nothing, with what lies beside it under a similar name."""
+    """The error for a path that does not exist, with a similar name in its folder."""
     folder = path.parent
     names = [inside.name for inside in folder.iterdir()] if folder.is_dir() else []
     close = difflib.get_close_matches(path.name, names, n=1)

@@ -23,11 +23,14 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from megalabel.data.catalog import check_name
 from megalabel.data.file_bytes import kind_of, step_for
 from megalabel.data.findings import Findings
 from megalabel.data.formats import FORMATS
 from megalabel.data.formats.contract import Format, Found, Source
 from megalabel.data.not_found import no_data_set, nothing_there, unlabeled_texts
+from megalabel.data.read_options import IGNORED
+from megalabel.data.subsets import without_source
 from megalabel.data.types import CorpusData
 from megalabel.errors import DataError, SettingError
 from megalabel.storage.paths import as_path
@@ -56,7 +59,7 @@ def read_located(source: Source, chosen: Format, findings: Findings) -> CorpusDa
     if options.text_parts is not None:
         source = replace(source, parts=options.text_parts)
     try:
-        return chosen.read(replace(source, separator=options.text_separator), findings)
+        data = chosen.read(replace(source, separator=options.text_separator), findings)
     except (MemoryError, OverflowError, RecursionError) as error:
         raise DataError(
             f"cannot be read ({type(error).__name__}{f': {error}' if str(error) else ''})",
@@ -64,6 +67,22 @@ def read_located(source: Source, chosen: Format, findings: Findings) -> CorpusDa
             next_step="check that the numbers of the header and the ids are right, or read a part of the data",
             where=source.train,
         ) from error
+    return _as_stated(data, findings, source.train)
+
+
+def _as_stated(data: CorpusData, findings: Findings, file: Path) -> CorpusData:
+    """The data without the source to leave out; DataError where a named field of weights or sources is missing."""
+    options, train = findings.options, data.train
+    fields = (options.weight_field, train.weights, "weight"), (options.source_field, train.sources, "source")
+    for field, values, what in fields:
+        if field not in (None, IGNORED) and values is None:
+            raise DataError(
+                f"no text has a {what} in the field {field!r}",
+                wanted="a column or key of this name (of JSON lines, CSV or Parquet)",
+                next_step=f"correct {what}_field (--{what}-field)",
+                where=file,
+            )
+    return data if options.leave_out_source is None else without_source(data, options.leave_out_source)
 
 
 def locate(
@@ -75,9 +94,9 @@ def locate(
 
     Raises:
         DataError: there is no data set, one of an unknown format, or several.
-        SettingError: there is no format of that name, or `path` is no path.
+        SettingError: there is no format of that name, or `path` is not a path, or `name` not a string.
     """
-    path = as_path(path, "data")
+    path, name = as_path(path, "data"), None if name is None else check_name(name)
     try:
         return _locate(path, name, format, findings or Findings())
     except OSError as error:

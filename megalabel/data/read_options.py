@@ -8,6 +8,7 @@ from typing import Any
 
 from megalabel.errors import SettingError
 
+IGNORED = "-"  # as the field of weights or sources: that they are not read
 PARTS = ("title", "content", "both")  # of texts that have a title and a content
 _ESCAPES = {"\\t": "\t", "\\n": "\n", "tab": "\t", "space": " ", "comma": ",", "semicolon": ";"}
 
@@ -24,12 +25,15 @@ class ReadOptions:
         format: the format, needed only where a folder holds several or a file has an unusual suffix.
         text_field: the column or key of the texts, instead of `text`.
         labels_field: the column or key of the labels, instead of `labels`.
-        label_separator: the text between two labels of one cell. A space stands for any white space; `\\t`, `\\n`,
+        weight_field: the column or key of the texts' weights, instead of `weight`; "-" to read no weights.
+        source_field: the column or key of the texts' sources, instead of `source`; "-" to read no sources.
+        leave_out_source: the source whose texts are left out of the training side.
+        label_separator: the text between two labels of one cell. A space means any white space; `\\t`, `\\n`,
             "tab", "space", "comma" and "semicolon" are understood too.
         encoding: the encoding of text files, instead of UTF-8, such as "windows-1252".
         text_parts: what makes a text where the files hold titles and contents: "title", "content" or "both"; by
             default the title of a set that is published as one of titles, else both.
-        text_separator: what stands between title and content; by default a space, or what the layout has.
+        text_separator: the text between title and content; by default a space, or what the layout has.
 
     Raises:
         SettingError: an encoding that Python does not know, a bad choice of parts, or an empty field or separator.
@@ -38,6 +42,9 @@ class ReadOptions:
     format: str | None = _option("FORMAT", "Format of the data, where a folder holds several.")
     text_field: str | None = _option("NAME", "Column or key of the texts; default: text.")
     labels_field: str | None = _option("NAME", "Column or key of the labels; default: labels.")
+    weight_field: str | None = _option("NAME", "Column or key of weights; default: weight; -: none.")
+    source_field: str | None = _option("NAME", "Column or key of sources; default: source; -: none.")
+    leave_out_source: str | None = _option("NAME", "Train without the texts of this source.")
     label_separator: str | None = _option("TEXT", "Separator of the labels in a cell; default: guessed.")
     encoding: str | None = _option("NAME", "Encoding of text files; default: utf-8.")
     text_parts: str | None = _option(
@@ -70,6 +77,15 @@ class ReadOptions:
     def labels(self) -> str:
         """The column or key of the labels."""
         return self.labels_field or "labels"
+
+    def row_fields(self, usual: bool = True) -> tuple[str | None, str | None]:
+        """The columns or keys of weights and of sources; None for one that is not read.
+
+        usual: whether they are `weight` and `source` where no other name is given.
+        """
+        weight, source = self.weight_field or "weight" * usual, self.source_field or "source" * usual
+        not_read = ("", IGNORED, self.text, self.labels)
+        return None if weight in not_read else weight, None if source in not_read else source
 
     def given(self) -> dict[str, str]:
         """The options that are set, by name."""

@@ -14,6 +14,7 @@ from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Source
 from megalabel.data.id_forms import IdForm
 from megalabel.data.label_rows import LabelRows, filter_file
+from megalabel.data.row_values import RowValues
 from megalabel.data.text_lines import empty_file
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.types import CorpusData, Split, Unseen
@@ -25,11 +26,16 @@ __all__ = ["Record", "RecordReader", "data_from_records", "no_readable_line", "s
 
 
 class Record(NamedTuple):
-    """One text with its labels as written in the file, and the line (or row) on which it begins, from 1."""
+    """One text with its labels as written in the file, and the line (or row) on which it begins, from 1.
+
+    Weight and source are as written, too; None where there is none.
+    """
 
     line: int
     text: str
     labels: Sequence[object]
+    weight: object = None
+    source: object = None
 
 
 RecordReader = Callable[[Path, Findings], Iterator[Record]]
@@ -51,24 +57,28 @@ def data_from_records(
         findings: collects irregularities.
         label_texts: the label names where the vocabulary holds identifiers (Annif), else None.
     """
-    texts, rows, _, flags = _side(reader(source.train, findings), source.train, vocabulary, findings)
+    texts, rows, _, flags, values = _side(reader(source.train, findings), source.train, vocabulary, findings)
     vocabulary.stop_learning()
     if not vocabulary.by_name and vocabulary.n_labels and vocabulary.n_listed is None:
         check_largest_id(rows, vocabulary.n_labels)
-    test_texts, test_rows, unseen = Texts.blank(0), None, None
+    test_texts, test_rows, unseen, test_values = Texts.blank(0), None, None, None
     if source.test is not None:
-        test_texts, test_rows, unseen, _ = _side(reader(source.test, findings), source.test, vocabulary, findings)
+        test_texts, test_rows, unseen, _, test_values = _side(
+            reader(source.test, findings), source.test, vocabulary, findings
+        )
     filtered = any(filter_file(source.folder, side) is not None for side in ("trn", "tst"))
     form = IdForm.of(rows, test_rows, vocabulary, findings, flags=flags, filtered=filtered)
     rows, _ = form.apply(rows, None)
     n_labels = form.n_labels(vocabulary)
-    train = make_split(source, "trn", texts, rows, n_labels, findings, "training has")
+    train = make_split(source, "trn", texts, rows, n_labels, findings, "training has", values=values)
     test: Split | None = None
     if test_rows is not None:
         test_rows, unseen = form.apply(test_rows, unseen)
         if unseen is not None:
             note_unseen(findings, test_rows, int(unseen.rows[0]), unseen.names[0], len(unseen))
-        test = make_split(source, "tst", test_texts, test_rows, n_labels, findings, "training has", unseen)
+        test = make_split(
+            source, "tst", test_texts, test_rows, n_labels, findings, "training has", unseen, values=test_values
+        )
     names, uris = form.names(vocabulary), None
     if label_texts is not None:
         names, uris = label_texts, names
@@ -78,12 +88,16 @@ def data_from_records(
 
 def _side(
     records: Iterator[Record], file: Path, vocabulary: Vocabulary, findings: Findings
-) -> tuple[Texts, LabelRows, Unseen | None, bool]:
-    """The texts, their labels, those without a column, and whether a row can only be zeros and ones."""
+) -> tuple[Texts, LabelRows, Unseen | None, bool, RowValues]:
+    """The texts, their labels, those without a column, whether a row can only be zeros and ones, and the weights
+    and sources.
+    """
+    values = RowValues(file, findings)
     texts, ids, counts, lines = TextsBuilder(), array("q"), array("q"), array("q")
     unseen_rows, unseen_names = array("q"), TextsBuilder()
     blank, first_blank, flags = 0, 0, False  # the first row with labels decides whether all are flags
-    for line, text, labels in records:
+    for line, text, labels, weight, from_source in records:
+        values.add(line, weight, from_source)
         if are_flags(labels) and (flags or not ids):
             flags, labels = True, as_integers(labels)
         columns, unknown = vocabulary.columns(labels, file, line)
@@ -105,10 +119,8 @@ def _side(
     if blank:
         findings.note("blank", file, "blank text, kept as an empty text", line=first_blank, count=blank)
     rows = LabelRows(file, _int64(ids), _int64(counts), _int64(lines))
-    if not unseen_rows:
-        return texts.done(), rows, None, flags
-    unseen = Unseen(_int64(unseen_rows), unseen_names.done())
-    return texts.done(), rows, unseen, flags
+    unseen = Unseen(_int64(unseen_rows), unseen_names.done()) if unseen_rows else None
+    return texts.done(), rows, unseen, flags, values
 
 
 def no_readable_line(file: Path) -> DataError:

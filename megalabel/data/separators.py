@@ -1,4 +1,4 @@
-"""What stands between the labels of one cell: `|`, or what the cells of the training file show."""
+"""The separator of the labels in one cell: `|`, or what the cells of the training file show."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def guess_separator(cells: Cells, listed: Collection[str] = ()) -> Guess:
     """Chooses the separator of the labels.
 
     `|` is one wherever it occurs, so are line breaks and tabs, and semicolons that end no HTML entity. A comma or
-    a space also stands inside names; it separates labels where the parts of the cells are the labels of the list,
+    a space also occurs inside names; it separates labels where the parts of the cells are the labels of the list,
     are all numbers, or mostly occur on their own or at several places, which words of a name do not.
 
     Args:

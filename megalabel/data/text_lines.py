@@ -21,7 +21,7 @@ def find_file(folder: Path, *names: str) -> Path | None:
     """The file with one of these names in a folder, plain or `.gz`, or None.
 
     Raises:
-        DataError: there are two or more such files, or a name stands for something else than a file.
+        DataError: there are two or more such files, or a name is that of something other than a file.
     """
     paths = [p for name in names for p in (folder / name, folder / f"{name}.gz") if os.path.lexists(p)]
     there = [p for p in paths if p.is_file()]

@@ -47,7 +47,7 @@ class Texts(Sequence[str]):
     reordering copy no characters.
     """
 
-    __slots__ = ("_bytes", "_starts", "_stops")
+    __slots__ = ("__weakref__", "_bytes", "_starts", "_stops")
 
     def __init__(self, data: bytes | bytearray | memoryview, starts: np.ndarray, stops: np.ndarray) -> None:
         self._bytes, self._starts, self._stops = data, starts, stops

@@ -43,6 +43,9 @@ class Split:
             where there are none.
         features: (N, V) float32 CSR of a bag-of-words file, which holds no texts; None otherwise.
         unseen: true labels outside the L columns, or None; see `Unseen`.
+        weights: (N,) float64, 0 or more, the factor of the loss of each text in training; None for 1 each. Metrics
+            and label counts do not use them.
+        sources: the N names of where the texts come from, "" where that is not known; None without sources.
     """
 
     texts: Texts
@@ -50,6 +53,8 @@ class Split:
     filter: np.ndarray | None = None
     features: sp.csr_matrix | None = None
     unseen: Unseen | None = None
+    weights: np.ndarray | None = None
+    sources: Texts | None = None
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])

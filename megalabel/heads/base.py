@@ -49,6 +49,9 @@ class Head(nn.Module, ABC):
             micro-batches of a step accordingly.
         score_type: whether the scores of `topk` are logits or probabilities.
         loss_name: the loss that logits belong to: the sigmoid of one is a probability for "bce" alone.
+        uses_weights: whether `loss` multiplies the loss of each text by its factor in `positives.weights`, where
+            that is not None. Training on texts with weights refuses a head that does not. It must be declared by
+            the class that defines `loss`; a subclass with another `loss` declares it again.
     """
 
     n_labels: int
@@ -57,6 +60,7 @@ class Head(nn.Module, ABC):
     reduction: Reduction = "sum"
     score_type: ScoreType = "logit"
     loss_name: str = "bce"
+    uses_weights: bool = False
 
     @abstractmethod
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
@@ -151,6 +155,16 @@ def inner_heads(module: nn.Module) -> list[Head]:
     for child in module.children():
         found.extend([child] if isinstance(child, Head) else inner_heads(child))
     return found
+
+
+def uses_weights(head: Head) -> bool:
+    """Whether the class that defines the head's `loss`, or one derived from it, declares `uses_weights`."""
+    for cls in type(head).__mro__:
+        if "uses_weights" in vars(cls):
+            return bool(vars(cls)["uses_weights"])
+        if "loss" in vars(cls):
+            return False
+    return False
 
 
 def topk_by_rows(

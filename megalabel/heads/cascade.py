@@ -64,6 +64,7 @@ class CascadeHead(RowGradients, Head):
     """
 
     score_type: ScoreType = "probability"
+    uses_weights = True
 
     def __init__(
         self,
@@ -128,12 +129,10 @@ class CascadeHead(RowGradients, Head):
     def nodes(self, positives: Positives) -> list[Positives]:
         """The positives of each level, coarse to fine: a cluster is positive if one of its labels is."""
         check_labels(positives, self.n_labels)
-        levels = [Positives.from_pairs(positives.rows, self.get_buffer("label_to_row")[positives.labels])]
+        levels = [positives.with_pairs(positives.rows, self.get_buffer("label_to_row")[positives.labels])]
         for offsets in reversed(self.offsets):
             below = levels[-1]
-            levels.append(
-                Positives.from_pairs(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1)
-            )
+            levels.append(below.with_pairs(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
         return levels[::-1]
 
     @torch.no_grad()

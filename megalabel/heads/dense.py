@@ -50,6 +50,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
     """
 
     n_views = 1
+    uses_weights = True
 
     def __init__(
         self,

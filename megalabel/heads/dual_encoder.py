@@ -60,6 +60,7 @@ class DualEncoderHead(BindsLabels, Head):
 
     score_type: ScoreType = "logit"
     loss_name = "softmax"
+    uses_weights = True
 
     def __init__(
         self,
@@ -108,9 +109,12 @@ class DualEncoderHead(BindsLabels, Head):
     def _weights(self, positives: Positives, n_texts: int) -> Tensor:
         """The weight of each pair in the loss, (P,)."""
         if self.reduction == "sum":
-            return torch.ones_like(positives.rows, dtype=torch.float64)
-        counts = torch.bincount(positives.rows, minlength=n_texts)
-        return 1 / (counts[positives.rows].double() * n_texts)
+            weights = torch.ones_like(positives.rows, dtype=torch.float64)
+        else:
+            counts = torch.bincount(positives.rows, minlength=n_texts)
+            weights = 1 / (counts[positives.rows].double() * n_texts)
+        of_texts = positives.weights
+        return weights if of_texts is None else weights * of_texts.double()[positives.rows]
 
     def _scored(self, positives: Positives) -> Tensor:
         """The labels against which the batch is scored, ascending: (m,) int64."""

@@ -57,6 +57,7 @@ class LightXMLHead(RowGradients, Head):
     """
 
     score_type: ScoreType = "probability"
+    uses_weights = True
 
     def __init__(
         self,
@@ -102,10 +103,8 @@ class LightXMLHead(RowGradients, Head):
         self.check_views(views)
         check_labels(positives, self.n_labels)
         x = views[:, 0]
-        labels = Positives.from_pairs(positives.rows, self.get_buffer("label_to_row")[positives.labels])
-        groups = Positives.from_pairs(
-            labels.rows, torch.searchsorted(self._offsets, labels.labels, right=True) - 1
-        )
+        labels = positives.with_pairs(positives.rows, self.get_buffer("label_to_row")[positives.labels])
+        groups = labels.with_pairs(labels.rows, torch.searchsorted(self._offsets, labels.labels, right=True) - 1)
         every = Candidates.all_rows(len(x), self.n_groups, x.device)
         recall, logits = self._part(0, x, every, groups)
         short = shortlist(logits, every, self.candidates, self._offsets, groups)

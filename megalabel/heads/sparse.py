@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import accumulate
 from typing import Any, Literal
 
 import torch
@@ -62,6 +63,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
     """
 
     n_views = 1
+    uses_weights = True
 
     def __init__(
         self,
@@ -155,15 +157,13 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
 
     def _candidate_gradients(self, seen: list[tuple[Tensor, Positives]], candidates: Tensor) -> Tensor:
         """Magnitudes of the gradients of connections to candidates (M, C), over the batches in `seen`."""
-        before, rows, labels = 0, [], []
-        for views, positives in seen:
-            rows.append(positives.rows + before)
-            labels.append(positives.labels)
-            before += len(views)
-        together = torch.cat([views for views, _ in seen])
-        layer = self.weight, self.bias, self.get_buffer("inputs")
-        pairs = Positives.from_pairs(torch.cat(rows), torch.cat(labels))
-        return fan_in_growth(together, *layer, pairs, candidates, group=self.group, loss=self.loss_name)
+        starts = accumulate((len(x) for x, _ in seen), initial=0)
+        rows = torch.cat([p.rows + start for (_, p), start in zip(seen, starts, strict=False)])
+        weights = [p.weights for _, p in seen if p.weights is not None]
+        layer, labels = (self.weight, self.bias, self.get_buffer("inputs")), torch.cat([p.labels for _, p in seen])
+        pairs = Positives.from_pairs(rows, labels, weights=torch.cat(weights) if weights else None)
+        views = torch.cat([views for views, _ in seen])
+        return fan_in_growth(views, *layer, pairs, candidates, group=self.group, loss=self.loss_name)
 
     def _regrows_by_gradient(self) -> bool:
         """Whether the gradients of this step's batches will be needed for regrowth."""

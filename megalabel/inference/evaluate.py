@@ -121,7 +121,7 @@ def measure_at(top: TopK, truth: Truth, depths: list[int], weights: np.ndarray |
 
 
 def check_depths(k: int | Iterable[int]) -> list[int]:
-    """The depths, rising; SettingError for none, or one that is no whole number of at least 1."""
+    """The depths in ascending order; SettingError for none, or one that is not an integer of at least 1."""
     depths = [k] if not isinstance(k, Iterable) or isinstance(k, str) else list(k)
     if not depths:
         raise SettingError("k is empty", wanted="at least one depth, such as 1, 3 and 5", where="k")

@@ -11,7 +11,7 @@ from megalabel.inference.source import Source
 
 FORMATS = ("lines", "jsonl", "json", "csv", "tsv", "parquet")
 # The names that formats of data sets have, where a file of such a set is given.
-ALIASES = {"raw": "lines", "lf-json": "jsonl", "annif": "tsv"}
+ALIASES = {"raw": "lines", "cascadexml": "lines", "spartex": "lines", "lf-json": "jsonl", "annif": "tsv"}
 SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
@@ -79,7 +79,7 @@ def choose(source: Source, format: str | None, text_field: str) -> tuple[str, st
     _check_text(source, found)
     if found != "lines" or source.path is None:
         return found, f"{source.name}: read as {SAID[found]}, by its first line; --format reads it otherwise"
-    if _is_table(source, text_field):
+    if is_table(source, text_field):
         return found, f"{source.name}: the first line is read as a text; if it is a header, give --format csv"
     return found, ""
 
@@ -121,7 +121,7 @@ def _by_start(source: Source, text_field: str) -> str:
     if _looks_like_bags(first, rest):
         raise bags(source)
     if source.path is None or source.suffix == "":
-        mark = delimiter(first, text_field) if _is_table(source, text_field) else None
+        mark = delimiter(first, text_field) if is_table(source, text_field) else None
         return "lines" if mark is None else "tsv" if mark == "\t" else "csv"
     return "lines"
 
@@ -135,7 +135,7 @@ def _looks_like_bags(first: str, rest: list[str]) -> bool:
     return ":" in first and _BAG.fullmatch(first) is not None and (pairs or not second.strip())
 
 
-def _is_table(source: Source, text_field: str) -> bool:
+def is_table(source: Source, text_field: str) -> bool:
     """Whether the first line is a header of two names or more, one of them that of the texts."""
     first, *rest = source.first_lines(2)
     mark = delimiter(first, text_field)

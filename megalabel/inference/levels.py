@@ -50,7 +50,7 @@ def evaluate_levels(
     A cluster is right if the text has one of its labels. Filter pairs are left out of the labels.
 
     Raises:
-        SettingError: the model is no cascade.
+        SettingError: the model is not a cascade.
         DataError: there is no test split, or its labels are not those of the model.
     """
     depths = tuple(sorted(set(k)))
@@ -99,7 +99,7 @@ def levels_table(levels: Sequence[LevelMetrics]) -> str:
 
 
 def levels_of(model: Classifier) -> tuple[NeuralClassifier, CascadeLevels]:
-    """The model with its levels; SettingError for one that is no cascade."""
+    """The model with its levels; SettingError for one that is not a cascade."""
     heads = having(model.head, CascadeHead) if isinstance(model, NeuralClassifier) else []
     if not heads or not isinstance(model, NeuralClassifier) or model.head is not heads[0]:
         raise SettingError(

@@ -46,7 +46,7 @@ def match_labels(names: Sequence[str], data: CorpusData, split: Split) -> Truth:
     of the data set that the model lacks cannot be predicted, and its true pairs count as not found.
 
     Raises:
-        DataError: no label in common, or a true label whose name stands for several labels.
+        DataError: no label in common, or a true label whose name several labels have.
     """
     if len(names) == data.n_labels and list(names) == list(data.label_texts):
         return Truth(split.labels, split.n_true(), split.filter, np.arange(data.n_labels))
@@ -75,20 +75,20 @@ def match_labels(names: Sequence[str], data: CorpusData, split: Split) -> Truth:
 
 
 def _index(names: Sequence[str]) -> tuple[dict[str, int], set[str]]:
-    """The first column of each name, and the names that stand twice."""
+    """The first column of each name, and the names that occur twice."""
     index: dict[str, int] = {}
     twice = {name for i, name in enumerate(names) if index.setdefault(name, i) != i}
     return index, twice
 
 
 def _refuse_ambiguous(names: set[str], data: CorpusData, split: Split) -> None:
-    """DataError for a true label whose name is among these, which stand for several labels."""
+    """DataError for a true label whose name is among these, which several labels have."""
     used = {data.label_texts[int(i)] for i in np.unique(split.labels.indices)} if names else set()
     if split.unseen is not None and names:
         used.update(split.unseen.names)
     for name in sorted(names & used):
         raise DataError(
-            f"the name {name!r} stands for several labels",
+            f"several labels have the name {name!r}",
             wanted="labels with different names, since they are in another order or number than the model's",
             next_step="make the names differ in both data sets, or keep the order of the labels of training",
             where=data.path,

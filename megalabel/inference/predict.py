@@ -16,14 +16,14 @@ from megalabel.data.formats.features import read_features
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.guess import BAGS, PLAIN
 from megalabel.inference.reading import read_rows
-from megalabel.inference.record import How, Row, Say
+from megalabel.inference.record import Row, Say, TextOptions
 from megalabel.models.base import Classifier
 from megalabel.models.scores import probabilities, score_kind
 from megalabel.progress import Progress
 from megalabel.storage.files import write_bytes_atomically
 
 BLOCK = 8192  # texts that are in memory at once
-AS_IT_LOOKS = How()
+DEFAULTS = TextOptions()
 CELLS = 1 << 26  # labels of the texts of a block together, at most
 
 
@@ -65,16 +65,18 @@ class Wanted(NamedTuple):
             )
 
 
-def stream_texts(path: str | Path, stream: IO[bytes] | None = None, how: How = AS_IT_LOOKS) -> Iterator[str]:
+def stream_texts(
+    path: str | Path, stream: IO[bytes] | None = None, options: TextOptions = DEFAULTS
+) -> Iterator[str]:
     """Yields the texts of a file or, for "-", of `stream`; errors as `read_rows`."""
-    return (row.text for row in read_rows(path, stream, how, lambda line: None))
+    return (row.text for row in read_rows(path, stream, options, lambda line: None))
 
 
 def read_inputs(
     model: Classifier,
     path: str | Path,
     stream: IO[bytes] | None = None,
-    how: How = AS_IT_LOOKS,
+    options: TextOptions = DEFAULTS,
     say: Say = lambda line: None,
 ) -> Iterator[Row] | sp.csr_matrix:
     """Reads the inputs of a model: rows of texts as `read_rows` does, or all rows of a bag-of-words file.
@@ -84,9 +86,9 @@ def read_inputs(
     """
     if model.n_features is None:
         known = model.trained_on
-        if not how.data_name and known is not None:
-            how = how._replace(data_name=known.name)
-        return read_rows(path, stream, how, say)
+        if not options.data_name and known is not None:
+            options = options._replace(data_name=known.name)
+        return read_rows(path, stream, options, say)
     file, wanted = Path(path), "a bag-of-words file, since the model was trained on bags of words"
     if str(path) == "-":
         raise DataError("standard input", wanted=wanted, next_step="give a file with the header `N V L`")

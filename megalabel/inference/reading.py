@@ -6,24 +6,36 @@ to the user: the format of a pipe, the delimiter of a table, the keys `title` an
 
 from __future__ import annotations
 
-import csv
 import difflib
 import io
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from megalabel.data.formats.table_header import place
+from megalabel.data.recorded import header_names
+from megalabel.data.table_rows import check_cells, table_rows
 from megalabel.errors import DataError, line_of
-from megalabel.inference.guess import cells, choose, delimiter
-from megalabel.inference.record import LABELS, TEXT, How, Records, Row, Say, Told
-from megalabel.inference.source import LONGEST, Source, open_source
+from megalabel.inference.guess import SUFFIXES, cells, choose, delimiter, is_table
+from megalabel.inference.layouts import cleaning
+from megalabel.inference.record import (
+    LABELS,
+    TEXT,
+    Notice,
+    Records,
+    Row,
+    Say,
+    TextOptions,
+    as_trained,
+    not_as_trained,
+)
+from megalabel.inference.source import Source, open_source
 
 ROWS = 16384  # of a Parquet file, read together
 
 
-def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) -> Iterator[Row]:
+def read_rows(path: str | Path, stream: IO[bytes] | None, options: TextOptions, say: Say) -> Iterator[Row]:
     """Yields the rows of a file or, for "-", of a stream; `say` gets a line for each guess.
 
     Raises:
@@ -31,31 +43,51 @@ def read_rows(path: str | Path, stream: IO[bytes] | None, how: How, say: Say) ->
             words, or a record has no text. The error names the file and the line.
         SettingError: a format or an encoding that does not exist, or a closed standard input.
     """
-    with open_source(path, stream, how.encoding) as source:
-        format, guess = choose(source, how.format, how.text_field)
+    with open_source(path, stream, options.encoding) as source:
+        options = _with_trained_column(source, options, say)
+        format, guess = choose(source, options.format, options.text_field)
         if guess:
             say(guess)
         read = {"lines": _lines, "jsonl": _json_lines, "json": _json_array, "parquet": _parquet}
         if format in read:
-            yield from read[format](source, how, say)
+            yield from read[format](source, options, say)
         else:
-            yield from _table(source, how, "\t" if format == "tsv" else ",", say)
+            yield from _table(source, options, "\t" if format == "tsv" else ",", say)
 
 
-def _lines(source: Source, how: How, say: Say) -> Iterator[Row]:
+def _with_trained_column(source: Source, options: TextOptions, say: Say) -> TextOptions:
+    """With the column of the texts in training, where the header of a table has it and no other one is named."""
+    kind = options.format or SUFFIXES.get(source.suffix)
+    if not options.trained_field or options.text_field != TEXT or kind not in ("csv", "tsv", None):
+        return options
+    names = header_names(next(iter(source.first_lines(1)), ""))
+    if kind is None:  # a file without a suffix, or a pipe
+        there = source.suffix == "" and is_table(source, options.trained_field)
+    else:
+        there = place(names, options.trained_field) is not None
+    if there:
+        say(f"{source.name}: {as_trained(options.trained_field)}")
+        return options._replace(text_field=options.trained_field)
+    if TEXT in names and kind is not None:
+        say(f"{source.name}: {not_as_trained(options.trained_field)}")
+    return options
+
+
+def _lines(source: Source, options: TextOptions, say: Say) -> Iterator[Row]:
+    clean = cleaning(source, options, say)
     for _, line in source.lines():
-        yield Row(line.removesuffix("\n").removesuffix("\r"), {})
+        yield Row(clean(line.removesuffix("\n").removesuffix("\r")), {})
 
 
-def _json_lines(source: Source, how: How, say: Say) -> Iterator[Row]:
-    told, records = Told(say), Records(how, source.name, say)
+def _json_lines(source: Source, options: TextOptions, say: Say) -> Iterator[Row]:
+    notice, records = Notice(say), Records(options, source.name, say)
     for number, line in source.lines():
         where = line_of(source.name, number)
         try:
             value = json.loads(line)
         except (ValueError, RecursionError) as error:
             if not line.strip():
-                told.once(f"{where}: blank lines are ignored")
+                notice.once(f"{where}: blank lines are ignored")
                 continue
             reason = getattr(error, "msg", "") or str(error)[:80]
             raise DataError(
@@ -68,8 +100,8 @@ def _json_lines(source: Source, how: How, say: Say) -> Iterator[Row]:
         yield records.row(value, where)
 
 
-def _json_array(source: Source, how: How, say: Say) -> Iterator[Row]:
-    records = Records(how, source.name, say)
+def _json_array(source: Source, options: TextOptions, say: Say) -> Iterator[Row]:
+    records = Records(options, source.name, say)
     try:
         value = json.loads(source.read().decode(source.encoding or "utf-8-sig"))
     except (ValueError, RecursionError) as error:
@@ -85,38 +117,28 @@ def _json_array(source: Source, how: How, say: Say) -> Iterator[Row]:
         yield records.row(record, f"{source.name}, record {i + 1}")
 
 
-def _table(source: Source, how: How, mark: str, say: Say) -> Iterator[Row]:
+def _table(source: Source, options: TextOptions, mark: str, say: Say) -> Iterator[Row]:
     """The rows of a table with a header; of a TSV file without one, what stands before the first tab."""
-    first, text_field = next(iter(source.first_lines(1)), ""), how.text_field
+    first, text_field = next(iter(source.first_lines(1)), ""), options.text_field
     found = delimiter(first, text_field)
     if found is None and mark == "\t":
         say(f"{source.name}: no column {text_field!r} in the first line; texts end at the first tab")
-        yield from (Row(row.text.partition("\t")[0], {}) for row in _lines(source, how, say))
+        yield from (Row(row.text.partition("\t")[0], {}) for row in _lines(source, options, say))
         return
     if found is not None and found != mark:
         say(f"{source.name}: the cells are separated by {found!r}")
         mark = found
-    with _long_cells():
-        table = csv.reader((line for _, line in source.lines()), delimiter=mark, strict=True)
-        header = _next(table, source.name, 1)
-        if header is None:
-            return
-        at = _column(header, text_field, source, mark, say)
-        kept = [(i, name) for i, name in enumerate(header) if i != at and name not in LABELS]
-        while True:
-            line = table.line_num + 1
-            row = _next(table, source.name, line)
-            if row is None:
-                return
-            if not row:
-                continue
-            if len(row) != len(header):
-                raise DataError(
-                    f"{len(row)} cells, but the header has {len(header)}",
-                    wanted="as many cells as the header",
-                    next_step="put quotes around cells that hold the separator or line breaks",
-                    where=line_of(source.name, line),
-                )
+    lines = (line for _, line in source.lines())
+    table = table_rows(lines, mark, source.name, "--format lines reads plain lines")
+    first_row = next(table, None)
+    if first_row is None:
+        return
+    header = first_row[1]
+    at = _column(header, text_field, source, mark, say)
+    kept = [(i, name) for i, name in enumerate(header) if i != at and name not in LABELS]
+    for number, row in table:
+        if row:
+            check_cells(row, header, line_of(source.name, number))
             yield Row(row[at], {name: row[i] for i, name in kept})
 
 
@@ -137,33 +159,26 @@ def _column(header: list[str], text_field: str, source: Source, mark: str, say: 
     )
 
 
-def _next(table: Iterator[list[str]], name: str, line: int) -> list[str] | None:
-    try:
-        return next(table, None)
-    except csv.Error as error:
-        raise DataError(
-            f"does not parse as a table ({error})",
-            wanted='cells with separators between them, and quotes within a quoted cell doubled ("")',
-            next_step="look for an unmatched quote at or after this line; --format lines reads plain lines",
-            where=line_of(name, line),
-        ) from error
-
-
-def _parquet(source: Source, how: How, say: Say) -> Iterator[Row]:
+def _parquet(source: Source, options: TextOptions, say: Say) -> Iterator[Row]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text_field, records = how.text_field, Records(how, source.name, say)
+    text_field, records = options.text_field, Records(options._replace(trained_field=""), source.name, say)
     content = source.path if source.path is not None and not source.unpacked else io.BytesIO(source.read())
     try:
         with pq.ParquetFile(content) as file:
             names = file.schema_arrow.names
+            if options.trained_field in names and text_field == TEXT:
+                text_field = options.trained_field
+                say(f"{source.name}: {as_trained(text_field)}")
+            elif options.trained_field and TEXT in names and text_field == TEXT:
+                say(f"{source.name}: {not_as_trained(options.trained_field)}")
             chosen = names[_column(names, text_field, source, ",", say)]
             kept = [name for name in names if name == "id" and name != chosen]
             for batch in file.iter_batches(batch_size=ROWS, columns=[chosen, *kept]):
                 for row in batch.to_pylist():
                     text = row.pop(chosen)
-                    yield records.row({text_field: text, **row}, source.name)
+                    yield records.row({options.text_field: text, **row}, source.name)
     except (pa.ArrowException, OSError) as error:
         raise DataError(
             f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",
@@ -173,14 +188,4 @@ def _parquet(source: Source, how: How, say: Say) -> Iterator[Row]:
         ) from error
 
 
-@contextmanager
-def _long_cells() -> Iterator[None]:
-    """Lifts the limit of the csv module of 131,072 characters per cell, and restores it."""
-    before = csv.field_size_limit(LONGEST)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
-__all__ = ["TEXT", "How", "Row", "cells", "read_rows"]
+__all__ = ["TEXT", "Row", "TextOptions", "cells", "read_rows"]

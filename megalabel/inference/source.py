@@ -14,7 +14,7 @@ from typing import IO, Any
 from megalabel.errors import DataError, SettingError, line_of
 from megalabel.storage.paths import as_path
 
-LONGEST = 1 << 28  # bytes of a line: what is longer is no text, and must not fill the memory
+LONGEST = 1 << 28  # bytes of a line: longer lines are not text, and must not fill the memory
 LARGEST = 1 << 30  # bytes of a JSON array, or of a Parquet file on a pipe
 HEAD = 1 << 16  # bytes at the start that the format is decided by
 STDIN = "standard input"
@@ -209,7 +209,7 @@ def _check_encoding(encoding: str | None) -> None:
         "".encode(encoding or "utf-8")
     except LookupError:
         raise SettingError(
-            f"{encoding!r} is no encoding of text",
+            f"{encoding!r} is not an encoding of text",
             wanted="the name of one, such as utf-8, utf-16, cp1252 or gb18030",
             where="encoding",
         ) from None

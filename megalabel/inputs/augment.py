@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.row_weights import normalized_weights
 from megalabel.errors import SettingError
 from megalabel.inputs.token_store import TokenStore, open_or_build_tokens
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
 
 
 class Rows(Protocol):
-    """n training rows, with the tokens and the positive labels of each."""
+    """n training rows, with the tokens and the positive labels of each.
+
+    Rows with weights have a further attribute `weights`, (n,) float32; without it, or where it is None, all weigh
+    the same.
+    """
 
     lengths: np.ndarray  # (n,) int64, the number of tokens of each row
     max_length: int  # tokens that are read of each text
@@ -43,19 +48,26 @@ class TextRows:
         store: the tokens of N texts.
         labels: (N, L) CSR.
         keep: (n,) the rows to use, such as the training texts without those held out; default: all.
+        weights: (n,) float32, their weights; None for 1 each.
 
     Raises:
         SettingError: the numbers of texts and label sets differ.
     """
 
-    def __init__(self, store: TokenStore, labels: sp.csr_matrix, keep: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        store: TokenStore,
+        labels: sp.csr_matrix,
+        keep: np.ndarray | None = None,
+        weights: np.ndarray | None = None,
+    ) -> None:
         if len(store) != labels.shape[0]:
             raise SettingError(
                 f"{len(store)} texts and {labels.shape[0]} label sets",
                 wanted="the same number of both",
                 next_step="make the token store from the same split",
             )
-        self.store, self.labels = store, labels
+        self.store, self.labels, self.weights = store, labels, weights
         self.keep = np.arange(len(store)) if keep is None else np.asarray(keep, dtype=np.int64)
         self.lengths = store.lengths[self.keep]
         self.max_length = int(store.manifest["max_length"])
@@ -80,6 +92,8 @@ class TextRows:
 class WithLabelTexts:
     """The rows of `base`, followed by one row per label: its text, with the label itself as the only positive.
 
+    The weight of a label text is 1, the mean weight of the texts.
+
     Args:
         base: the rows of the texts.
         label_store: the tokens of the L label texts.
@@ -91,6 +105,9 @@ class WithLabelTexts:
         self.labels = np.arange(len(label_store)) if labels is None else np.asarray(labels, dtype=np.int64)
         self.lengths = np.concatenate([base.lengths, label_store.lengths[self.labels]])
         self.max_length = base.max_length
+        weights: np.ndarray | None = getattr(base, "weights", None)
+        ones = np.ones(len(self.labels), np.float32)
+        self.weights = None if weights is None else np.concatenate([weights, ones])
 
     def __len__(self) -> int:
         return len(self.base) + len(self.labels)
@@ -136,7 +153,8 @@ def training_rows(
         kept: (n,) the training texts to use.
         label_texts: whether label texts that are not blank become rows as well.
     """
-    rows = TextRows(open_or_build_tokens(data, "trn", tokenizer, max_length), data.train.labels, kept)
+    weights = normalized_weights(data.train, kept)
+    rows = TextRows(open_or_build_tokens(data, "trn", tokenizer, max_length), data.train.labels, kept, weights)
     if not label_texts:
         return rows
     named = np.flatnonzero([bool(name.strip()) for name in data.label_texts])

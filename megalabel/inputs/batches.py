@@ -136,7 +136,9 @@ class Batches:
         tokens, mask = pad(self.rows.tokens(rows), self.pad_id)
         where, labels = self.rows.positives(rows)
         texts = torch.from_numpy(np.asarray(rows, dtype=np.int64))
-        positives = Positives.from_pairs(torch.from_numpy(where), torch.from_numpy(labels), texts)
+        of_rows = getattr(self.rows, "weights", None)
+        weights = None if of_rows is None else torch.from_numpy(of_rows[rows])
+        positives = Positives.from_pairs(torch.from_numpy(where), torch.from_numpy(labels), texts, weights)
         return Batch(tokens=tokens, mask=mask, rows=texts, positives=positives, step=step)
 
 

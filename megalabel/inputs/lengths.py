@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +33,20 @@ class TokenCounts:
 
     @classmethod
     def of(cls, tokenizer: TextTokenizer, texts: Texts | Sequence[str]) -> TokenCounts:
-        """Tokenizes evenly spaced texts without cutting them."""
+        """Tokenizes evenly spaced texts without cutting them; the result for the latest texts is kept.
+
+        A recipe chooses the length by it, and the note for the user is made from it afterwards.
+        """
+        latest = _COUNTED.get(tokenizer)
+        if latest is not None and latest[0]() is texts:
+            return latest[1]
+        counts = cls._counted(tokenizer, texts)
+        if isinstance(texts, Texts):  # which never change, as lists may
+            _COUNTED[tokenizer] = (weakref.ref(texts), counts)
+        return counts
+
+    @classmethod
+    def _counted(cls, tokenizer: TextTokenizer, texts: Texts | Sequence[str]) -> TokenCounts:
         step = max(1, -(-len(texts) // SAMPLE))
         sample = [texts[i][:LONGEST] for i in range(0, len(texts), step)]
         unknown: Counter[str] = Counter()
@@ -68,3 +82,9 @@ class TokenCounts:
                 f"{lost:.0%} of all tokens are not read"
             )
         return found
+
+
+# For each tokenizer the latest texts and their counts; neither is kept alive by it.
+_COUNTED: weakref.WeakKeyDictionary[TextTokenizer, tuple[weakref.ref[Texts], TokenCounts]] = (
+    weakref.WeakKeyDictionary()
+)

@@ -22,6 +22,7 @@ def solve_tree(
     tree: LabelTree,
     *,
     dense: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
     further: sp.csr_matrix | None = None,
     c: float = 1.0,
     tol: float = 0.1,
@@ -42,6 +43,7 @@ def solve_tree(
         labels: (N, L) CSR, above 0 where a text has a label.
         tree: a tree over the L labels.
         dense: (N, E) float32, further features of each text, such as its embedding.
+        weights: (N,) above 0, the factor of C of each text; None for 1 each.
         further: (N, L) CSR, above 0 where a text is an additional negative for a label and its siblings: the wrong
             labels of a shortlist of the text ("matcher-aware" negatives).
         c: C, the weight of the squared hinge loss against ½‖w‖².
@@ -60,8 +62,9 @@ def solve_tree(
     all_texts = sp.csr_matrix(np.ones((1, x.shape[0]), dtype=np.float32))
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     fit = partial(
-        descend, x, dense=dense, c=c, bias=BIAS, tol=tol, max_iter=max_iter, prune_below=prune_below, seed=seed
-    )
+        descend, x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
+        prune_below=prune_below, seed=seed,
+    )  # fmt: skip
     levels = []
     for i, offsets in enumerate(_families(tree)):  # one by one, since the weights of all may not fit into memory
         found = fit(reached[i - 1] if i else all_texts, np.asarray(offsets, dtype=np.int64), positives[i])

@@ -64,7 +64,7 @@ def note_unfinished(path: Path, say: Callable[[str], Any]) -> None:
 def _check_finished(run: Path) -> None:
     if _facts(run / RECIPE).get("finished", True):
         return
-    step = "give its `megalabel train` command again: it goes on"
+    step = "give its `megalabel train` command again, which resumes it"
     if (run / "model" / NAME).is_file():
         step += f"; or give {run / 'model'}, the best model so far"
     raise _error(run, "the run is not finished", step)
@@ -88,7 +88,9 @@ def _no_model(path: Path) -> FormatError:
     if (path / RECIPE).is_file():
         if _facts(path / RECIPE).get("finished"):
             return _error(path, "the run has lost its model (model/manifest.json is missing)", RESTORE_FOLDER)
-        return _error(path, "the run has no model yet", "give its `megalabel train` command again: it goes on")
+        return _error(
+            path, "the run has no model yet", "give its `megalabel train` command again, which resumes it"
+        )
     if (path.parent / RECIPE).is_file():
         return _error(path, "a part of a run, but not its model", f"give {path.parent}")
     runs = sorted(inside.name for inside in path.iterdir() if (inside / RECIPE).is_file())

@@ -151,6 +151,10 @@ class HybridClassifier(Classifier):
         advance(len(texts))
         return merged
 
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """The embedding of the base model, and the features of the words."""
+        return [*self.base_model.label_spaces(texts), self.text.transform(texts)]
+
     def neighbors(self, texts: Sequence[str], k: int = 10) -> list[list[Neighbor]]:
         """The k training texts most similar to each text, with their labels; SettingError without an index."""
         if self.index is None or not self.index.n_features:

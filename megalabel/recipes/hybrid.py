@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from megalabel.recipes.linear_options import FeatureOptions, LinearTreeOptions
+from megalabel.recipes.linear_options import LinearOptions
 from megalabel.recipes.options import Nonnegative, Range, Unset, above, between, conflict
 from megalabel.training.recipe import DirectRecipe, recipe
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 
-class Hybrid(FeatureOptions, LinearTreeOptions):
+class Hybrid(LinearOptions):
     """The options of the hybrid recipe."""
 
     panel = "Hybrid"
@@ -70,8 +70,12 @@ def hybrid(corpus: Corpus, options: Hybrid) -> DirectRecipe:
         raise conflict(
             "weights", found, "some to fit weights on (train with --validation-fraction 0.05), or weights"
         )
-    solver = options.solver(corpus.n_labels)
+    options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
     left_out = held[:0] if options.refit else held  # what an ensemble may measure on
     return DirectRecipe(
-        corpus, lambda say: solved(first, say, corpus, kept, held, options, solver), first, left_out
+        corpus,
+        lambda say: solved(first, say, corpus, kept, held, options),
+        first,
+        left_out,
+        uses_weights=True,
     )

@@ -8,9 +8,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.filters import filter_of
+from megalabel.data.row_weights import normalized_weights, with_weight
 from megalabel.linear.forest import solve_trees
 from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
 from megalabel.models.mixture import Mixture
+from megalabel.recipes.linear_choice import decided
 from megalabel.recipes.merging import choose_merge, search_index, searched_ranking
 from megalabel.retrieval.index import RetrievalIndex
 
@@ -30,7 +32,6 @@ def solved(
     kept: np.ndarray,
     held: np.ndarray,
     options: Any,
-    solver: dict[str, Any],
 ) -> HybridClassifier:
     """Fits the trees on the texts that the run learned, and the merge on those that it held out.
 
@@ -40,10 +41,10 @@ def solved(
         corpus: the data set.
         kept, held: the rows that the run learned and held out.
         options: those of the recipe hybrid.
-        solver: the arguments of `solve_trees`.
     """
+    given, options = options, decided(options, corpus, kept, say)
     side, norm = corpus.train, options.embedding_norm
-    made, joint, words = _trees(first, say, corpus, kept, options, solver)
+    made, joint, words, solver = _trees(first, say, corpus, kept, options)
     names = ["base model", *(["joint trees"] if joint else []), "word trees"]
     mixture = Mixture.from_weights(options.weights or [1.0] * len(names))
     parts = first, made.text, joint, words, norm, mixture
@@ -55,32 +56,33 @@ def solved(
             alone = None if merge == "mixture" else RetrievalIndex.without_rows(made.labels[: len(kept)])
             models.append(HybridClassifier(*parts, alone))
         if merge != "mixture" and options.neighbors != "no":
-            further: Any = {**solver, "say": say, "further": None}
-            searched = searched_ranking(made, kept, trees=options.trees, seed=options.seed, solver=further)
+            searched = searched_ranking(made, kept, trees=options.trees, seed=options.seed, solver=solver)
             models.append(HybridClassifier(*parts, search_index(made, kept), None, searched))
         asked = side.texts[held], side.labels[held], filter_of(side, held)
         model = choose_merge(models, *asked, weights=options.weights, merge=merge, say=say)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     if options.refit:
         say("refit: the same on all training texts")
-        rows = np.arange(len(side))
-        made, joint, words = _trees(first, say, corpus, rows, options, solver)
+        rows = with_weight(side, np.arange(len(side)))
+        made, joint, words, _ = _trees(first, say, corpus, rows, options)
         index = model.index
         if index is not None:
             index = search_index(made, rows) if index.n_features else RetrievalIndex.without_rows(side.labels)
         fitted = model.mixture, index, model.learned, model.searched
         model = HybridClassifier(first, made.text, joint, words, norm, *fitted)
+    model.chosen = options.differences(given)
     return model
 
 
 def _trees(
-    first: NeuralClassifier, say: Say, corpus: Corpus, rows: np.ndarray, options: Any, solver: dict[str, Any]
-) -> tuple[TrainingRows, list[SparseBeam], list[SparseBeam]]:
-    """The features of some training texts, joint trees and word trees on them."""
+    first: NeuralClassifier, say: Say, corpus: Corpus, rows: np.ndarray, options: Any
+) -> tuple[TrainingRows, list[SparseBeam], list[SparseBeam], dict[str, Any]]:
+    """The features of some training texts, joint trees and word trees on them, and the arguments of the solver."""
     texts, seed, norm = corpus.train.texts[rows], options.seed, options.embedding_norm
     made = options.words().rows(texts, corpus.train.labels[rows], corpus.label_texts, seed=seed, say=say)
     further = _shortlists(first, texts, options.shortlist, made.labels) if options.shortlist else None
-    solver = {**solver, "say": say, "further": further}
+    weights = normalized_weights(corpus.train, rows, len(made.label_text_rows))
+    solver = {**options.solver(corpus.n_labels), "say": say, "further": further, "weights": weights}
     joint, n_joint = [], options.joint_trees
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
@@ -89,7 +91,7 @@ def _trees(
         seen = whole_words(made.text, made.x)
         joint = solve_trees(seen, made.labels, trees=n_joint, seed=seed, dense=dense, name="joint tree", **solver)
     words = solve_trees(made.x, made.labels, trees=options.trees, seed=seed + n_joint, name="word tree", **solver)
-    return made, joint, words
+    return made, joint, words, solver
 
 
 def _shortlists(first: NeuralClassifier, texts: Texts, k: int, labels: sp.csr_matrix) -> sp.csr_matrix:

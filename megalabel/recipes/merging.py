@@ -58,7 +58,8 @@ def searched_ranking(
         return None
     rest = np.setdiff1d(np.arange(made.x.shape[0]), asked)
     learned = made._replace(x=made.x[rest], labels=made.labels[rest])
-    solver = {**solver, "further": None if solver["further"] is None else solver["further"][rest]}
+    of_rows = {name: None if solver[name] is None else solver[name][rest] for name in ("further", "weights")}
+    solver = {**solver, **of_rows}
     beams = solve_trees(learned.x, learned.labels, trees=trees, seed=seed, name="word tree to correct", **solver)
     index = search_index(learned, rows[rest[rest < n]])
     top = merge_topk([beam(made.x[asked], DEPTH, None) for beam in beams], DEPTH)

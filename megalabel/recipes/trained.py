@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from megalabel.data.row_weights import with_weight
 from megalabel.errors import DataError, SettingError
 from megalabel.models.base import load
 from megalabel.models.neural import NeuralClassifier
@@ -43,4 +44,5 @@ def trained_run(run: str, corpus: Corpus) -> tuple[NeuralClassifier, np.ndarray,
             where="run",
         )
     held = held_out_rows(run)
-    return model, np.setdiff1d(np.arange(len(corpus.train)), held), held
+    kept = np.setdiff1d(np.arange(len(corpus.train)), held)
+    return model, with_weight(corpus.train, kept), held

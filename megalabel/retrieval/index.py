@@ -8,6 +8,7 @@ time and change nothing (docs/log.md). The search itself is exact. Rows can be a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -170,7 +171,7 @@ class RetrievalIndex:
             n_rows, n_labels = manifest["rows"], manifest["labels"]
             arrays = {file: np.load(folder / file, mmap_mode="r", allow_pickle=False) for file in files}
             rows, documents = (
-                InvertedIndex(**{kind: arrays[f"{name}-{kind}.npy"] for kind in INDEX}, n_rows=n)
+                _inverted([arrays[f"{name}-{kind}.npy"] for kind in INDEX], n)
                 for name, n in (("rows", n_rows), ("documents", n_labels))
             )
             labels, beside = (
@@ -179,3 +180,8 @@ class RetrievalIndex:
             )
             origins, counts = (np.array(arrays[f"{name}.npy"]) for name in ("origins", "counts"))
             return cls(rows, labels, origins, documents, beside, counts)
+
+
+def _inverted(arrays: Sequence[np.ndarray], n_rows: int) -> InvertedIndex:
+    indptr, rows, values = arrays
+    return InvertedIndex(indptr, rows, values, n_rows)

@@ -10,6 +10,7 @@ from megalabel.testing.learning import (
     loss_falls,
     reduction_is_what_it_says,
     row_update_is_a_gradient_step,
+    weights_are_factors,
 )
 from megalabel.testing.planted import MakeHead
 from megalabel.testing.ranking import (
@@ -43,6 +44,7 @@ HEAD_CHECKS: tuple[Callable[[MakeHead], None], ...] = (
     reduction_is_what_it_says,
     fused_update_is_a_gradient_step,
     row_update_is_a_gradient_step,
+    weights_are_factors,
 )
 OF_TRAINED = (loss_falls, fused_update_is_a_gradient_step, row_update_is_a_gradient_step)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from megalabel.heads.abilities import RowGradients, UpdatesInBackward, having
-from megalabel.heads.base import Head
+from megalabel.heads.base import Head, uses_weights
 from megalabel.testing.planted import MakeHead, loss_value, planted_views, train_head
 from megalabel.training.optim.fused import FusedSGD
 from megalabel.training.optim.groups import Optimizers
 from megalabel.training.optim.row_sparse import RowSGD
+from megalabel.types import Positives
 
 LOSS_SCALE = 1024.0
 
@@ -57,6 +59,34 @@ def reduction_is_what_it_says(make_head: MakeHead) -> None:
             total += weight * float(head.loss(views[start:stop], positives.of_texts(start, stop)))
     near = 0.2 if head.reduction == "mean" else 1e-3
     assert abs(total - whole) <= near * abs(whole), f"{total:g} in parts, {whole:g} as a whole"
+
+
+def weights_are_factors(make_head: MakeHead) -> None:
+    """Of a head that uses weights: those of a text multiply its loss, and so its gradient; ones change nothing."""
+    head = make_head().eval()
+    if not all(uses_weights(part) for part in having(head, Head)):
+        return
+    views, positives = planted_views(head)
+    random = torch.rand(len(views), generator=torch.Generator().manual_seed(5))
+    random[0] = 0
+    none, ones = _moved(head, views, positives, None), _moved(head, views, positives, torch.ones(len(views)))
+    for before, after in zip(none, ones, strict=True):
+        torch.testing.assert_close(after, before, msg=lambda text: f"weights of 1 change the loss: {text}")
+    one, other = (_moved(head, views, positives, weights) for weights in (random, 2 - random))
+    for a, b, whole in zip(one, other, none, strict=True):
+        near = 1e-5 * float(whole.abs().max())
+        assert torch.allclose(a + b, 2 * whole, rtol=1e-3, atol=near), "the loss is not linear in the weights"
+    torch.testing.assert_close(one[1], none[1] * random[:, None, None], rtol=1e-3, atol=1e-6)
+
+
+def _moved(head: Head, views: Tensor, positives: Positives, weights: Tensor | None) -> list[Tensor]:
+    """The loss and the gradients of the views and of the parameters."""
+    head.zero_grad(set_to_none=True)
+    x = views.clone().requires_grad_()
+    torch.manual_seed(0)
+    loss = head.loss(x, replace(positives, weights=weights))
+    loss.backward()
+    return [t.detach().clone() for t in (loss, x.grad, *(p.grad for p in head.parameters())) if t is not None]
 
 
 def fused_update_is_a_gradient_step(make_head: MakeHead) -> None:

@@ -34,12 +34,12 @@ def save(folder: Path, recipe: Recipe, scaler: torch.amp.GradScaler, progress: d
         facts: dict[str, Any] = {}
         for key, optimizer in recipe.optimizers.named.items():
             tensors: dict[str, Tensor] = {}
-            facts[key] = _apart(optimizer.state_dict(), "", tensors)
+            facts[key] = _without_tensors(optimizer.state_dict(), "", tensors)
             save_tensors(new / f"optimizer-{key}.safetensors", tensors)
         state = {"optimizers": facts, "scaler": scaler.state_dict(), "progress": progress}
         if recipe.averaging is not None:
             tensors = {}
-            state["averaging"] = _apart(recipe.averaging.state_dict(), "", tensors)
+            state["averaging"] = _without_tensors(recipe.averaging.state_dict(), "", tensors)
             save_tensors(new / "averaging.safetensors", tensors)
         write_manifest(new, FORMAT, state)
     for old in folder.iterdir():
@@ -81,15 +81,15 @@ def _load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler, state: dict[
     return progress
 
 
-def _apart(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
+def _without_tensors(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
     """Converts a nested state to JSON; moves its tensors to `tensors`, named by their path."""
     if isinstance(value, Tensor):
         tensors[at] = value
         return {"tensor": at}
     if isinstance(value, dict):
-        return {"dict": [[k, _apart(v, f"{at}/{k}", tensors)] for k, v in value.items()]}
+        return {"dict": [[k, _without_tensors(v, f"{at}/{k}", tensors)] for k, v in value.items()]}
     if isinstance(value, (list, tuple)):
-        return {"list": [_apart(v, f"{at}/{i}", tensors) for i, v in enumerate(value)]}
+        return {"list": [_without_tensors(v, f"{at}/{i}", tensors) for i, v in enumerate(value)]}
     return {"value": value}
 
 

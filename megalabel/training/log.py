@@ -28,6 +28,9 @@ class Log:
         step, steps, per_epoch: the next step, the number of steps of the run, and of an epoch.
         quiet: whether to show nothing on stderr.
         callback: called with each line, as a dictionary, after it is written.
+
+    Attributes:
+        ended: whether the callback has returned True, which ends the training.
     """
 
     def __init__(
@@ -40,7 +43,7 @@ class Log:
         quiet: bool = False,
         callback: Callable[[dict[str, Any]], Any] | None = None,
     ) -> None:
-        self._callback = callback
+        self._callback, self.ended = callback, False
         self._file = open(path, "a", encoding="utf-8")
         self._progress = None if quiet else Progress("training", steps, done=step)
         self._per_epoch, self._start, self._note = per_epoch, time.monotonic(), ""
@@ -77,7 +80,7 @@ class Log:
         self._file.write(json.dumps(rounded) + "\n")
         self._file.flush()
         if self._callback is not None:
-            self._callback(rounded)
+            self.ended = self._callback(rounded) is True or self.ended
 
     def say(self, text: str) -> None:
         """Shows a line on stderr, unless the log is quiet."""

@@ -159,7 +159,8 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """The dtype of the encoder's products: "auto" selects bfloat16 if the device computes it fast.
 
     A GPU without bfloat16 but with tensor cores (V100, T4) takes float16, with loss scaling. On a CPU bfloat16 is
-    fast with AMX tiles; CPUs without bfloat16 units run it many times slower than float32.
+    fast with AMX tiles, and takes 0.6 times as long as float32 with the dot products of AVX-512 (docs/log.md);
+    CPUs without such units run it many times slower than float32.
     """
     if precision == "auto":
         if device.type == "cuda":
@@ -168,7 +169,7 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
                 return torch.float16
         else:
             known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-            fast = device.type == "cpu" and bool(known.get("amx_bf16"))
+            fast = device.type == "cpu" and bool(known.get("amx_bf16") or known.get("avx512_bf16"))
         return torch.bfloat16 if fast else torch.float32
     if precision not in PRECISIONS:
         raise SettingError(

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from megalabel.data.read_options import IGNORED
 from megalabel.encoders.base import Encoder
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import BindsLabels, having
-from megalabel.heads.base import Head
+from megalabel.heads.base import Head, uses_weights
 from megalabel.training.recipe import Recipe
 
 REBUILT = 64e6  # bytes; modules with larger tensors are not rebuilt from their config
@@ -25,9 +26,11 @@ def preflight(recipe: Recipe, inference_head: Head, device: torch.device) -> Non
 
     Raises:
         SettingError: a config is not JSON or does not rebuild the same tensors, a trainable parameter is in no
-            optimizer or in several, or `topk` returns another shape than (B, k) or wrong dtypes.
+            optimizer or in several, weights of texts would be ignored, or `topk` returns another shape than (B, k)
+            or wrong dtypes.
     """
     check_optimizers(recipe)
+    check_text_weights(recipe)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
         check_config(recipe.encoder, lambda config: _encoder_of(recipe, config))
         check_config(inference_head, lambda config: type(inference_head).from_config(config, None))
@@ -52,6 +55,25 @@ def check_optimizers(recipe: Recipe) -> None:
                     next_step="pass it to one of Recipe.optimizers, or call requires_grad_(False) on it",
                     where="optimizers",
                 )
+
+
+def check_text_weights(recipe: Recipe) -> None:
+    """Raises SettingError where training texts have weights that the head or the batches would ignore."""
+    if recipe.data.train.weights is None:
+        return
+    ignoring = [type(head).__name__ for head in having(recipe.head, Head) if not uses_weights(head)]
+    if not ignoring:
+        batch = recipe.batches.collate(recipe.batches.shuffled(0)[0][:2], 0)
+        if batch.positives.weights is not None:
+            return
+        ignoring = [type(recipe.batches).__name__]
+    raise SettingError(
+        f"{recipe.data.name} has weights of its training texts, which {' and '.join(ignoring)} does not use",
+        wanted="a head with uses_weights = True, and batches with positives.weights",
+        next_step="multiply the loss of each text by positives.weights and declare uses_weights, or read the data "
+        f"without weights: weight_field={IGNORED!r} (--weight-field {IGNORED})",
+        where="data",
+    )
 
 
 def check_config(module: Encoder | Head, rebuild: Callable[[Any], nn.Module]) -> None:

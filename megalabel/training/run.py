@@ -25,13 +25,13 @@ from megalabel.training.arguments import check_arguments
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.divergence import check_weights, naming_checkpoint
-from megalabel.training.going_on import check_scale, threads_said, with_scaled_rates
 from megalabel.training.interrupts import Interrupts
 from megalabel.training.log import Log, peaks, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
+from megalabel.training.resuming import check_lr_scale, note_threads, with_scaled_rates
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
 from megalabel.training.run_lock import writing
 from megalabel.training.sizes import sizes
@@ -68,11 +68,11 @@ def train(
         checkpoint_seconds: time between checkpoints.
         checkpoint_steps: steps between checkpoints, instead of time.
         validate_epochs: epochs (or a fraction of one) between validations; by default the recipe's.
-        lr_scale: all learning rates of the recipe times this, from where the run begins or goes on; None for what
-            it had before, at first 1. A run that diverged can go on so.
+        lr_scale: all learning rates of the recipe times this, from where the run starts or resumes; None for the
+            scale that it had, at first 1. A run that diverged can resume in this way.
         quiet: show nothing on the screen.
-        callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}; an
-            exception that it raises stops the training, and the run can be resumed.
+        callback: called with each line of log.jsonl as a dictionary. If it returns True, the training ends after
+            the present step. An exception that it raises stops it, and the run can be resumed.
 
     Raises:
         SettingError: `out` holds a run with another recipe, other arguments or other data; a setting is invalid;
@@ -80,7 +80,7 @@ def train(
         DataError: training has diverged: the loss is NaN or infinite, or the loss or a weight is extremely large.
     """
     out = as_path(out, "out")
-    check_scale(lr_scale, recipe)
+    check_lr_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
         with writing(out):
             return solve(recipe, out, pick(device), quiet=quiet)
@@ -99,9 +99,9 @@ class Run:
     """The training of a recipe in a run folder: validates, writes checkpoints, and saves the model.
 
     Args:
-        recipe: what is trained.
-        out, device: the run folder, which `create_run_folder` made, and where it is trained.
-        quiet, callback: show nothing on the screen; called with each line of the log.
+        recipe, device: what is trained, and where.
+        out: the run folder, which `create_run_folder` made.
+        quiet, callback: as for `train`.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Run:
         else:
             self.position, self.resumed = Position(**checkpoint.load(newest, recipe, self.scaler)), True
         self.recipe = with_scaled_rates(recipe, self.out, lr_scale, self.position.step)
-        self.said = threads_said(self.out, self.device, self.resumed)
+        self.said = note_threads(self.out, self.device, self.resumed)
         truncate_log(self.out / "log.jsonl", self.position.step)
         self.begun, self.saved = time.monotonic() - self.position.seconds, time.monotonic()
         trim_memory()
@@ -147,9 +147,10 @@ class Run:
         interrupts = Interrupts()
 
         def between(position: Position) -> bool:
-            stop, last = False, position.step == steps
-            if len(recipe.validation) and (position.step % every == 0 or last):
-                stop = self.validate()
+            stop, last = self.log.ended, position.step == steps
+            due = position.step % every == 0 or last or (stop and position.best_step == 0)
+            if len(recipe.validation) and due:
+                stop = self.validate() or stop
             position.seconds = time.monotonic() - self.begun
             by_steps = checkpoint_steps and position.step % checkpoint_steps == 0
             if interrupts.asked is not None:
@@ -195,22 +196,20 @@ class Run:
         recipe, position = self.recipe, self.position
         check_weights(position.step - 1, recipe.modules())  # before they are evaluated and possibly saved
         held, side = np.asarray(recipe.validation), recipe.data.train
-        depths = selection.depths(recipe.selection_metric)
-        weights = selection.weights(recipe.selection_metric, recipe.data)
+        metric = recipe.selection_metric
+        depths, weights = selection.depths(metric), selection.weights(metric, recipe.data)
         with self._averaged():
             model = self.model().settle()
             top = model.topk(side.texts[held], k=max(depths), exclude=filter_of(side, held))
             found = measure(top, side.labels[held], k=depths, inverse_propensity=weights)
-            reached = found[recipe.selection_metric]
+            reached = found[metric]
             if reached > position.best:
                 position.best, position.best_step, position.rounds_without_gain = reached, position.step, 0
                 model.save(self.trained)
             else:
                 position.rounds_without_gain += 1
         self.log.line(position.step - 1, validation={k: round(v, 3) for k, v in found.items()})
-        self.log.say(
-            f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {recipe.selection_metric} {reached:.2f}"
-        )
+        self.log.say(f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {metric} {reached:.2f}")
         return self._stopped()
 
     def checkpoint(self) -> None:

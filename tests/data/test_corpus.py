@@ -71,9 +71,38 @@ def test_of_refuses_filters(pairs):
         Corpus.of(["a"], [["x"]], filter=np.array(pairs))
 
 
+def test_of_refuses_filters_that_are_no_table():
+    with pytest.raises(DataError, match="filter pairs"):
+        Corpus.of(["a"], [["x"]], filter=[[0, 0], [0]])
+
+
 def test_of_refuses_half_a_test_side():
     with pytest.raises(DataError, match="only one of"):
         Corpus.of(["a"], [["x"]], test_texts=["b"])
+    with pytest.raises(DataError, match="test_filter without test_texts"):
+        Corpus.of(["a"], [["x"]], test_filter=np.array([[0, 0]]))
+
+
+@pytest.mark.parametrize(
+    ("call", "found"),
+    [
+        (lambda file: Corpus.of(["a"], [["x"]], name=5), "name: 5 of type int; expected a name, as a string"),
+        (lambda file: Corpus.of(["a"], [["x"]], name=None), "name: None of type NoneType"),
+        (lambda file: Corpus.of(["a"], [["x"]], name=file), "name: PosixPath.* of type PosixPath"),
+        (lambda file: Corpus.open(file, name=5), "name: 5 of type int"),
+        (lambda file: Corpus.open(file, propensity=5), "propensity = 5; expected two numbers above 0"),
+        (lambda file: Corpus.open(file, propensity="ab"), "propensity = 'ab'; expected two numbers"),
+        (lambda file: Corpus.open(file, propensity=(1, None)), "propensity = .*; expected two numbers"),
+        (lambda file: Corpus.open(file, text_field=5), "text_field: 5 is not a text"),
+        (lambda file: Corpus.from_data(file), "data: a PosixPath; expected a CorpusData"),
+        (lambda file: Corpus.bundled(5), "no bundled data set is called 5"),
+    ],
+)
+def test_arguments_of_other_types_are_named(call, found, tmp_path):
+    file = tmp_path / "set.jsonl"
+    file.write_text('{"text": "a", "labels": ["x"]}\n')
+    with pytest.raises(SettingError, match=found):
+        call(file)
 
 
 @pytest.mark.parametrize(

@@ -30,12 +30,12 @@ def bomb(path, byte, megabytes):
 
 @pytest.mark.parametrize("name", ["train.jsonl.gz", "train.csv.gz", "train.txt.gz"])
 def test_a_bomb_of_one_line(tmp_path, name):
-    refused(bomb(tmp_path / name, b"a", 70), name, "unfold to more than 250 times")
+    refused(bomb(tmp_path / name, b"a", 70), name, "expand to more than 250 times")
 
 
 def test_a_bomb_of_newlines(tmp_path):
     put(tmp_path, trn_X_Y__txt="0\n")
-    refused(bomb(tmp_path / "trn_X.txt.gz", b"\n", 70), "trn_X.txt.gz", "unfold to more than 250 times")
+    refused(bomb(tmp_path / "trn_X.txt.gz", b"\n", 70), "trn_X.txt.gz", "expand to more than 250 times")
 
 
 def test_texts_that_repeat_are_no_bomb(tmp_path):

@@ -82,6 +82,72 @@ def test_flags_of_any_spelling(tmp_path, content):
     assert labels_of(corpus.train, corpus) == [["x"], ["x", "y"]] and list(corpus.label_texts) == ["x", "y"]
 
 
+ROWS = [("a", 1, 0, 0), ("b", 0, 0, 0), ("c", 1, 1, 0)]  # a text, two labels, and a column that is never one
+
+
+def write_wide(file, rows, kind=int, names=("text", "x", "y", "z")):
+    columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+    columns = {name: [v if name == "text" else kind(v) for v in values] for name, values in columns.items()}
+    if file.suffix == ".parquet":
+        pq.write_table(pa.table({**columns, "id": list(range(5, 5 + len(rows)))}), file)
+        return
+    lines = [dict(zip(columns, row, strict=True)) | {"id": "k"} for row in zip(*columns.values(), strict=True)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.mark.parametrize("kind", [int, bool, float, str])
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_flags_in_parquet_and_json_lines(tmp_path, suffix, kind):
+    write_wide(tmp_path / f"train.{suffix}", ROWS, kind if kind is not str else lambda v: str(int(v)))
+    write_wide(tmp_path / f"test.{suffix}", [(0, 1, "d", 0)], int, ("z", "y", "text", "x"))
+    corpus = Corpus.open(tmp_path)
+    assert list(corpus.label_texts) == ["x", "y", "z"]
+    assert labels_of(corpus.train, corpus) == [["x"], [], ["x", "y"]]
+    assert labels_of(corpus.test, corpus) == [["y"]]
+    assert "3 columns of zeros and ones are the labels: x, y, z; not read: 'id'" in said(corpus)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_flags_in_a_file_alone_and_with_a_list_of_labels(tmp_path, suffix):
+    write_wide(tmp_path / f"new.{suffix}", ROWS)
+    (tmp_path / "labels.txt").write_text("y\nother\nx\nz\n")
+    corpus = Corpus.open(tmp_path / f"new.{suffix}")
+    assert list(corpus.label_texts) == ["y", "other", "x", "z"]
+    assert labels_of(corpus.train, corpus) == [["x"], [], ["y", "x"]]
+
+
+def test_flags_in_shards(tmp_path):
+    write_wide(tmp_path / "train-00000-of-00002.parquet", ROWS)
+    write_wide(tmp_path / "train-00001-of-00002.parquet", [("d", 0, 1, 1), ("e", 0, 0, 2)])
+    corpus = Corpus.open(tmp_path)  # z is no flag in the second shard
+    assert list(corpus.label_texts) == ["x", "y"] and labels_of(corpus.train, corpus)[3:] == [["y"], []]
+
+
+@pytest.mark.parametrize("rows", [[("a", 0, 0, 0)], [("a", 2, 5, 1)], [("a", None, None, 1)]])
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_other_columns_of_parquet_and_json_lines_are_no_labels(tmp_path, suffix, rows):
+    write_wide(tmp_path / f"train.{suffix}", rows, lambda v: v)
+    with pytest.raises(DataError, match="labels"):
+        Corpus.open(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_test_side_must_have_the_flags_of_training(tmp_path, suffix):
+    write_wide(tmp_path / f"train.{suffix}", ROWS)
+    write_wide(tmp_path / f"test.{suffix}", [("a", -1, 0, 0)])
+    with pytest.raises(DataError, match=r"test.*(row|line) 1: the cell '-1' in the column 'x'; expected 0 or 1"):
+        Corpus.open(tmp_path)
+    write_wide(tmp_path / f"test.{suffix}", [("a", 1, 0)], int, ("text", "x", "y"))
+    with pytest.raises(DataError, match=r"'z'"):
+        Corpus.open(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl"])
+def test_a_column_of_labels_goes_before_flags(tmp_path, suffix):
+    write_wide(tmp_path / f"train.{suffix}", [("a", 1, 0, 1), ("b", 0, 1, 0)], int, ("text", "x", "y", "label"))
+    assert labels_of(Corpus.open(tmp_path).train, Corpus.open(tmp_path)) == [["1"], ["0"]]
+
+
 @pytest.mark.parametrize(
     "content",
     ["text,x\na,1\nb,0\n", "text,x,y\na,2,0\nb,0,1\n", "text,x,y\na,0,0\n", "body,x,y\na,1,0\n", "text,x,y\n"],

@@ -79,8 +79,8 @@ def test_test_names_never_become_columns(tmp_path):
         ('text,labels\na,x\nb,"[1]"\n', 3, "looks like a JSON list"),
         ('text,labels\na,"[1]"\nb,x\n', 3, "is not a JSON list"),
         ("text,labels\na,x||y\n", 2, "an empty label name"),
-        ('text,labels\na,x\nb,"x" y\n', 3, "does not parse as CSV"),
-        ('text,labels\na,x\n"b,x\n', 3, "does not parse as CSV"),
+        ('text,labels\na,x\nb,"x" y\n', 3, "does not parse as a table"),
+        ('text,labels\na,x\n"b,x\n', 3, "does not parse as a table"),
     ],
 )
 def test_csv_traps(tmp_path, table, line, found):

@@ -129,7 +129,7 @@ def test_logged_tell_of_the_connections():
 
 
 @pytest.mark.parametrize("regrow", ["random", "gradient"])
-def test_going_on_from_a_state_ends_the_same(regrow):
+def test_resuming_from_a_state_ends_the_same(regrow):
     settings = {**EVERY, "regrow": regrow}
     whole = rewired(12, **settings)
     half, fused = make(rewiring=Rewiring(**settings)), None

@@ -111,15 +111,15 @@ def test_both_commands_take_k_in_both_forms(command, run, base, tmp_path):
             "11 is not a whole number from 0",
         ),
         (["predict", "RUN", "T/t.txt", "--format", "xls"], "one of lines, jsonl"),
-        (["predict", "RUN", "T/t.txt", "--encoding", "utf-99"], "no encoding"),
-        (["predict", "RUN", "T/t.txt", "-o", ""], "the name ''"),
-        (["predict", "RUN", ""], "empty path"),
+        (["predict", "RUN", "T/t.txt", "--encoding", "utf-99"], "is not an encoding of text"),
+        (["predict", "RUN", "T/t.txt", "-o", ""], "--out: an empty value"),
+        (["predict", "RUN", ""], "an empty value"),
         (["predict", "RUN", "T/t\0.txt"], "NUL"),
         (["predict", "RUN", "T/t.txt", "-o", "T/a\0.npz"], "NUL"),
         (["predict", "R\0UN", "T/t.txt"], "null byte"),
-        (["evaluate", "RUN", ""], "empty path"),
+        (["evaluate", "RUN", ""], "an empty value"),
         (["evaluate", "RUN", "T\0"], "NUL"),
-        (["evaluate", "RUN", "BASE", "-o", ""], "empty path"),
+        (["evaluate", "RUN", "BASE", "-o", ""], "an empty value"),
         (["evaluate", "RUN", "BASE", "--propensity-a", "1e308"], "beyond the largest number"),
         (["predict", "RUNN", "T/t.txt"], "there is no such folder; expected the folder of a finished run"),
         (["predict", "RUNN", "T/t.txt"], "Did you mean RUN?"),
@@ -213,7 +213,7 @@ def test_an_unfinished_run_is_named_as_one(command, run, base, tmp_path):
         status, _, err = command(*arguments)
         assert status == 2
         assert "the run is not finished" in err
-        assert "give its `megalabel train` command again: it goes on; or give" in err.replace("Give", "give")
+        assert "give its `megalabel train` command again, which resumes it; or give" in err.replace("Give", "give")
     status, _, err = command("predict", cut / "model", tmp_path / "t.txt")
     assert status == 0
     assert "the run is not finished; this is its best model so far" in err

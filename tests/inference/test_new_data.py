@@ -43,6 +43,15 @@ def test_labels_in_another_order_are_matched_by_name(linear, base, tmp_path):
     assert megalabel.evaluate(linear, again) == found  # without a warning: the metrics are the same
 
 
+def test_a_test_side_of_pecos_alone_is_measured(linear, base, tmp_path):
+    from megalabel.data.convert import convert
+
+    convert(base, tmp_path / "new", to="pecos")
+    for name in ("X.trn.txt", "Y.trn.npz"):
+        (tmp_path / "new" / name).unlink()
+    assert measured(linear, tmp_path / "new")[0] == megalabel.evaluate(linear, Corpus.open(base))
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("alone", ["file", "folder"])
 def test_a_test_side_alone_is_measured(linear, base, tmp_path, suffix, alone):
@@ -114,7 +123,7 @@ def test_a_name_of_several_labels_is_refused_where_it_matters():
             with pytest.warns(UserWarning, match="PSP"):
                 assert "P@1" in megalabel.evaluate(model, data)
         else:
-            with pytest.raises(DataError, match="'mercury' stands for several labels"):
+            with pytest.raises(DataError, match="several labels have the name 'mercury'"):
                 megalabel.evaluate(model, data)
     same = Corpus.of(["a"] * 3, [[1]] * 3, list(model.label_texts), test_texts=["a b"], test_labels=[[2]])
     assert "PSP@1" in megalabel.evaluate(model, same)  # the same list in the same order: columns are known

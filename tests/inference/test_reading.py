@@ -12,7 +12,7 @@ import pytest
 
 from megalabel.errors import DataError, SettingError
 from megalabel.inference import source
-from megalabel.inference.reading import How, read_rows
+from megalabel.inference.reading import TextOptions, read_rows
 
 CSV = b'text,labels\n"purr whisker, feline",cat\n"bark\nleash",dog\n'
 CSV_TEXTS = ["purr whisker, feline", "bark\nleash"]
@@ -22,7 +22,7 @@ RECORD = b'{"id":7,"text":"purr whisker","note":"bark leash puppy milk udder her
 def rows_of(path, content=None, **how):
     said = []
     stream = None if content is None else io.BytesIO(content)
-    return list(read_rows(path, stream, How(**how), said.append)), said
+    return list(read_rows(path, stream, TextOptions(**how), said.append)), said
 
 
 def texts_of(path, content=None, **how):
@@ -128,7 +128,7 @@ def test_the_column_and_the_encoding_can_be_named(tmp_path):
         (tmp_path / "t.txt").write_bytes("猫\n狗\r\n".encode(encoding))
         assert texts_of(tmp_path / "t.txt", encoding=encoding) == ["猫", "狗"]
     for wrong in ("utf-99", "rot13", ""):
-        with pytest.raises(SettingError, match="no encoding of text") if wrong else pytest.raises(DataError):
+        with pytest.raises(SettingError, match="not an encoding of text") if wrong else pytest.raises(DataError):
             texts_of("-", b"\xff", encoding=wrong)
 
 
@@ -178,7 +178,7 @@ def test_a_line_without_an_end_is_bounded(monkeypatch):
             return len(buffer)
 
     with pytest.raises(DataError, match="zero bytes"):
-        list(read_rows("-", io.BufferedReader(Zero()), How(), lambda line: None))
+        list(read_rows("-", io.BufferedReader(Zero()), TextOptions(), lambda line: None))
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -197,12 +197,12 @@ def test_a_slow_pipe_is_read_as_far_as_it_goes():
     os.write(writer, b'{"text": ')
     threading.Timer(0.05, lambda: (os.write(writer, b'"purr"}\n'), os.close(writer))).start()
     with open(reader, "rb") as file:
-        assert [row.text for row in read_rows("-", file, How(), lambda line: None)] == ["purr"]
+        assert [row.text for row in read_rows("-", file, TextOptions(), lambda line: None)] == ["purr"]
 
 
 def test_a_closed_standard_input_and_odd_paths_are_refused(tmp_path):
     with pytest.raises(SettingError, match="standard input is closed"):
-        list(read_rows("-", None, How(), print))
+        list(read_rows("-", None, TextOptions(), print))
     for path, said in (
         (tmp_path, "a folder"),
         (tmp_path / "x", "no such file"),

@@ -8,7 +8,7 @@ from support import layouts
 from support.layouts import put
 
 from megalabel.errors import DataError
-from megalabel.inference.reading import How, read_rows
+from megalabel.inference.reading import TextOptions, read_rows
 from megalabel.models.base import load
 
 RECORD = {"uid": "7", "title": "red  shoe", "content": "made of leather", "target_ind": [1]}
@@ -17,7 +17,7 @@ RECORD = {"uid": "7", "title": "red  shoe", "content": "made of leather", "targe
 def read(record, **how):
     said = []
     stream = io.BytesIO(json.dumps(record).encode())
-    rows = list(read_rows("-", stream, How("jsonl", **how), said.append))
+    rows = list(read_rows("-", stream, TextOptions("jsonl", **how), said.append))
     return rows[0], " ".join(said)
 
 

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from megalabel.data.corpus import Corpus
 from megalabel.encoders.start import start_tokenizer
 from megalabel.inputs.lengths import STEP, TokenCounts
 from megalabel.inputs.tokenizer import learn_tokenizer
+from megalabel.recipes import from_preset
+from megalabel.training.notes import text_notes
 
 
 def counts(lengths):
@@ -49,3 +52,21 @@ def test_cut_texts_and_unknown_tokens_are_told_with_their_shares():
     notes = TokenCounts.of(known, ["red แมว", "wine 猫 пиво"]).notes(10)
     assert len(notes) == 1
     assert notes[0].startswith("tokens: 60% are unknown to the tokenizer (")
+
+
+def test_the_texts_of_a_data_set_are_counted_once(monkeypatch):
+    """The length is chosen by the counts, and the note is made of them; other texts are counted anew."""
+    calls = []
+    original = TokenCounts.__dict__["_counted"].__func__
+    monkeypatch.setattr(
+        TokenCounts, "_counted", classmethod(lambda cls, *given: calls.append(1) or original(cls, *given))
+    )
+    data = Corpus.of(["red apple", "green pear"] * 20, [["a"], ["b"]] * 20)
+    recipe = from_preset("renee", data, encoder="bag", max_length=0)
+    text_notes(recipe)
+    assert len(calls) == 1
+    tokenizer = recipe.encoder.tokenizer
+    assert TokenCounts.of(tokenizer, data.train.texts[:1]).lengths.shape == (1,)
+    assert len(calls) == 2
+    assert TokenCounts.of(tokenizer, ["red"]).lengths.shape == (1,)
+    assert TokenCounts.of(tokenizer, ["red", "green"]).lengths.shape == (2,)

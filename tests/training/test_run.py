@@ -138,8 +138,10 @@ def test_a_frozen_encoder_is_cached_and_stays(data, tiny_bert, tmp_path):
 
 @pytest.mark.parametrize(("units", "dtype"), [(False, torch.float32), (True, torch.bfloat16)])
 def test_a_cpu_without_bfloat16_units_never_takes_it(monkeypatch, units, dtype):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": units}, raising=False)
-    assert resolve_precision("auto", torch.device("cpu")) is dtype
+    for name in ("amx_bf16", "avx512_bf16"):
+        known = {"amx_bf16": False, "avx512_bf16": False, name: units}
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda known=known: known, raising=False)
+        assert resolve_precision("auto", torch.device("cpu")) is dtype
     assert resolve_precision("bfloat16", torch.device("cpu")) is torch.bfloat16
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert resolve_precision("auto", torch.device("cpu")) is torch.float32

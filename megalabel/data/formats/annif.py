@@ -1,7 +1,7 @@
 """Annif's TSV: lines `text<TAB><uri> <uri> ...`, with a vocabulary of URIs and names; see `subjects`.
 
 A label is identified by its URI, and its text is the name in the vocabulary. A URI of a training text that is not
-in the vocabulary is passed over and counted, as Annif does.
+in the vocabulary is skipped and counted, as Annif does.
 """
 
 from __future__ import annotations

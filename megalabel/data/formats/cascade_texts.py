@@ -13,15 +13,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from megalabel.data.assembly import check_data, check_largest_id, make_split, unseen_ids
+from megalabel.data.assembly import check_data, make_split, unseen_ids
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Found, Source
-from megalabel.data.formats.raw import without_header
-from megalabel.data.label_rows import LabelRows, check_count, read_label_rows
+from megalabel.data.formats.label_file import count_labels, label_file, label_rows
+from megalabel.data.label_rows import LabelRows
 from megalabel.data.text_lines import find_file, read_text_lines
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.types import CorpusData, Split
-from megalabel.errors import DataError
 
 MARK, SEPARATOR = "/SEP/", "[SEP]"
 
@@ -37,14 +36,10 @@ def find(folder: Path) -> Found | None:
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads the folder."""
     separator = SEPARATOR if source.separator is None else source.separator
-    label_file = find_file(source.folder, "Y.txt", "Yf.txt", "labels.txt")
-    names = read_text_lines(label_file, findings) if label_file else None
-    texts, rows, header = _side(source, source.train, "trn", separator, findings)
-    if names is not None and label_file is not None:
-        n_labels, known_from = len(names), f"{label_file.name} has"
-    else:
-        n_labels, known_from = header or int(rows.ids.max(initial=-1)) + 1, "training has"
-        check_largest_id(rows, n_labels)
+    file = find_file(source.folder, "Y.txt", "Yf.txt", "labels.txt")
+    names = read_text_lines(file, findings) if file else None
+    texts, rows, header = _side(source, source.train, source.only or "trn", separator, findings)
+    n_labels, known_from = count_labels(rows, header, names, file)
     train = make_split(source, "trn", texts, rows, n_labels, findings, known_from)
     test: Split | None = None
     if source.test is not None:
@@ -55,30 +50,28 @@ def read(source: Source, findings: Findings) -> CorpusData:
         test = make_split(source, "tst", test_texts, test_rows, n_labels, findings, known_from, unseen)
     names = Texts.numbers(n_labels) if names is None else names
     data = CorpusData(source.name, train, test, names, source.folder)
-    return check_data(data, findings, label_file or rows.file)
+    return check_data(data, findings, file or rows.file)
 
 
 def _side(
     source: Source, file: Path, side: str, separator: str, findings: Findings
 ) -> tuple[Texts, LabelRows, int | None]:
-    labels = find_file(source.folder, f"Y.{side}.txt")
-    if labels is None:
-        raise DataError(
-            f"{file.name} exists, but Y.{side}.txt does not",
-            wanted=f"Y.{side}.txt (or .gz) with the label ids of each text, separated by commas",
-            where=source.folder,
-        )
+    row = "the label ids of each text, separated by commas"
+    labels = label_file(source, file, f"Y.{side}.txt", row)
     texts = cleaned(read_text_lines(file, findings), separator)
-    rows, colons = read_label_rows(labels, findings)
-    rows, n_labels = without_header(rows, colons, len(texts))
-    check_count(texts, file, rows)
+    rows, n_labels = label_rows(labels, file, texts, findings)
     return texts, rows, n_labels
 
 
 def cleaned(texts: Texts, separator: str) -> Texts:
     """The texts as CascadeXML cleans them."""
-    made, between = TextsBuilder(), f" {separator} "
+    made = TextsBuilder()
     for text in texts:
-        text = text.replace("_", " ")
-        made.add(re.sub(r"\s{2,}", " ", text.replace(MARK, between) if MARK in text else text).strip())
+        made.add(clean(text, separator))
     return made.done()
+
+
+def clean(text: str, separator: str = SEPARATOR) -> str:
+    """One text as CascadeXML cleans it; `separator` takes the place of the mark between title and content."""
+    text = text.replace("_", " ")
+    return re.sub(r"\s{2,}", " ", text.replace(MARK, f" {separator} ") if MARK in text else text).strip()

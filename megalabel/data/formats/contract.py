@@ -24,7 +24,7 @@ class Source:
         test: the file of the test texts, or None.
         name: the name of the data set.
         parts: which of title and content make a text: "title", "content" or "both"; "auto" follows the name.
-        separator: stands between title and content; None for that of the format.
+        separator: the text between title and content; None for that of the format.
         only: "trn" or "tst" where `train` is the only split that is read: which files, such as those of filter
             pairs, belong to it. "" where training and test files are what they are called.
     """
@@ -74,7 +74,7 @@ class Format(NamedTuple):
         suffixes: the suffixes by which a single file is recognized.
         what: the files that a folder of this format must hold, for messages.
         content: what the file must look like where the name does not tell the format; see `sniff`.
-        bag: whether it holds bags of words, which stand back where the folder also holds the texts.
+        bag: whether it holds bags of words, which are not read where the folder also holds the texts.
         writes: whether the module has `write`.
         finds: whether the module has `find(folder)`, which returns a `Found` or None; otherwise the file names
             tell the format.
@@ -102,7 +102,7 @@ class Format(NamedTuple):
         return Found(folder, train, _find(folder, self.test, self.suffixes))
 
     def looks_right(self, file: Path) -> bool:
-        """Whether the content of a file speaks for this format and not for another one with such names."""
+        """Whether the content of a file has this format and not another one with the same names."""
         return not self.content or sniff(file) == self.content
 
     @property

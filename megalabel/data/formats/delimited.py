@@ -11,35 +11,37 @@ separator it is; see `megalabel.data.separators`.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from megalabel.data.file_bytes import MAX_LINE_BYTES
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
-from megalabel.data.formats.output import open_bytes, texts_with_labels, write_filters, write_label_list
-from megalabel.data.formats.table_header import (
-    columns,
+from megalabel.data.formats.flag_columns import (
     flag_columns,
     flag_places,
+    flag_vocabulary,
     flagged,
-    has_columns,
-    mark_of,
     note_flags,
-    note_mark,
-    place,
 )
+from megalabel.data.formats.output import (
+    fields_of,
+    more_fields,
+    open_bytes,
+    texts_with_labels,
+    write_filters,
+    write_label_list,
+)
+from megalabel.data.formats.table_header import columns, has_columns, mark_of, note_mark, place
 from megalabel.data.label_cells import Scores, list_in, looks_like_a_list
+from megalabel.data.read_options import ReadOptions
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.separators import DEFAULT, Cells, Guess, guess_separator, split_cell
+from megalabel.data.table_rows import check_cells, table_rows
 from megalabel.data.text_lines import empty_file, lines
-from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
@@ -58,8 +60,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.csv and, if it exists, test.csv."""
     vocabulary = Vocabulary.beside(source.folder, findings)
     form = form_of(source.train, findings, vocabulary)
-    if form.flags and vocabulary.listed is None:
-        vocabulary = Vocabulary(Texts.from_strings(list(form.flags)), source.train, findings)
+    vocabulary = flag_vocabulary(form.flags, vocabulary, source.train, findings)
     return data_from_records(source, partial(records, form=form), vocabulary, findings)
 
 
@@ -87,6 +88,14 @@ def form_of(path: Path, findings: Findings, vocabulary: Vocabulary | None = None
     return CellForm(lists, guess.separator)
 
 
+def has_lists(path: Path, options: ReadOptions) -> bool:
+    """Whether the first cell of labels is a list in brackets; False for a file without such a cell."""
+    try:
+        return looks_like_a_list(next(_cells(path, Findings(collect=True, options=options)), ""))
+    except DataError:
+        return False
+
+
 def _flags(path: Path, findings: Findings) -> tuple[str, ...]:
     """The names of the columns of zeros and ones, where there is no column of labels."""
     rows = (row for _, row in _rows(path, Findings(collect=True, options=findings.options)))
@@ -94,7 +103,7 @@ def _flags(path: Path, findings: Findings) -> tuple[str, ...]:
     at_text = place(header, findings.options.text)
     if at_text is None or findings.options.labels_field or has_columns(header, findings.options):
         return ()
-    names = flag_columns(header, rows, at_text)
+    names = flag_columns(header, rows, at_text, findings.options.row_fields(usual=False))
     if names:
         note_flags(names, header, at_text, path, findings)
     return tuple(names)
@@ -117,11 +126,14 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
     """
     form = form_of(path, findings) if form is None else form
     header: list[str] = []
+    options = findings.options
     for line, row in _rows(path, findings):
         if not header:
             header = row
+            fields = options.row_fields(usual=not form.flags)
+            beside = [None if name is None else place(row, name) for name in fields]
             if form.flags:
-                at_text, places = flag_places(row, form.flags, path, findings.options)
+                at_text, places = flag_places(row, form.flags, line_of(path, line), findings.options)
             else:
                 at_text, at_labels = columns(row, path, findings)
             continue
@@ -130,52 +142,29 @@ def records(path: Path, findings: Findings, form: CellForm | None = None) -> Ite
             continue
         where = line_of(path, line)
         try:
-            if len(row) != len(header):
-                raise DataError(
-                    f"{len(row)} cells, but the header has {len(header)}",
-                    wanted="as many cells as the header",
-                    next_step="put quotes around cells that hold commas or line breaks",
-                    where=where,
-                )
+            check_cells(row, header, where)
             if form.flags:
                 labels: Sequence[object] = flagged(row, form.flags, places, where)
             else:
                 labels = _labels(row[at_labels].strip(), form, where)
-            yield Record(line, row[at_text], labels)
+            weight, source = (None if at is None else row[at].strip() or None for at in beside)
+            yield Record(line, row[at_text], labels, weight, source)
         except DataError as error:
             findings.error("row", path, error)
 
 
 def _rows(path: Path, findings: Findings) -> Iterator[tuple[int, list[str]]]:
     """The rows of the table, first the header, each with the line on which it begins."""
-    with _length_limit():
-        stream = (line for _, line in lines(path, findings, keep_ends=True))
-        first = next(stream, "")
-        mark = mark_of(first, findings.options)
-        note_mark(mark, path, findings)
-        table = csv.reader(chain([first] if first else [], stream), delimiter=mark, strict=True)
-        header = _next(table, path, 1)
-        if header is None:
-            raise empty_file(path)
-        yield 1, header
-        while True:
-            line = table.line_num + 1
-            row = _next(table, path, line)
-            if row is None:
-                return
-            yield line, row
-
-
-def _next(table: Iterator[list[str]], path: Path, line: int) -> list[str] | None:
-    try:
-        return next(table, None)
-    except csv.Error as error:
-        raise DataError(
-            f"does not parse as CSV ({error})",
-            wanted='cells separated by commas, and quotes within a quoted cell doubled ("")',
-            next_step="look for an unmatched quote at or after this line",
-            where=line_of(path, line),
-        ) from error
+    stream = (line for _, line in lines(path, findings, keep_ends=True))
+    first = next(stream, "")
+    mark = mark_of(first, findings.options)
+    note_mark(mark, path, findings)
+    empty = True
+    for row in table_rows(chain([first] if first else [], stream), mark, path):
+        empty = False
+        yield row
+    if empty:
+        raise empty_file(path)
 
 
 def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:
@@ -208,16 +197,6 @@ def _labels(cell: str, form: CellForm, where: str) -> Sequence[object]:
     )
 
 
-@contextmanager
-def _length_limit() -> Iterator[None]:
-    """Lifts the limit of the csv module of 131,072 characters per cell to that of a line, and restores it."""
-    before = csv.field_size_limit(MAX_LINE_BYTES)
-    try:
-        yield
-    finally:
-        csv.field_size_limit(before)
-
-
 def write(data: CorpusData, sink: Sink) -> None:
     """Writes CSV with every cell quoted and the labels as JSON lists; labels.txt keeps the order of the labels."""
     write_label_list(data, sink)
@@ -225,9 +204,10 @@ def write(data: CorpusData, sink: Sink) -> None:
         if split is None:
             continue
         with open_bytes(sink, f"{name}.csv") as file:
-            file.write(b"text,labels\n")
-            for text, labels in texts_with_labels(data, split, sink):
-                cells = (text, json.dumps(labels, ensure_ascii=False))
+            file.write(",".join(["text", "labels", *fields_of(split)]).encode() + b"\n")
+            rest = more_fields(split)
+            for (text, labels), more in zip(texts_with_labels(data, split, sink), rest, strict=True):
+                cells = (text, json.dumps(labels, ensure_ascii=False), *map(str, more.values()))
                 line = ",".join('"' + cell.replace('"', '""') + '"' for cell in cells)
                 file.write(line.encode() + b"\n")
     write_filters(data, sink)

@@ -1,4 +1,4 @@
-"""fastText's files: lines `__label__a __label__b text`; labels may also stand within or after the text.
+"""fastText's files: lines `__label__a __label__b text`; labels may also be within or after the text.
 
 A blank line is an empty text without labels. See `labels_as_words` for lists of labels beside the files.
 """

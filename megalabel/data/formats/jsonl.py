@@ -1,7 +1,8 @@
 """JSON lines: `{"text": "...", "labels": [...]}`, with labels as names or as ids; other keys are ignored.
 
 One array of such objects, and objects over several lines, are read as well. Where there is no key `labels`, a key
-`label` is read, whose value may be a single name or id.
+`label` is read, whose value may be a single name or id; without that too, keys with zeros and ones in every object
+are one label each, called by the key.
 
 Names get ids in the order of their first appearance in training, or by their line in labels.txt (or Y.txt) if that
 file exists.
@@ -10,14 +11,23 @@ file exists.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
-from megalabel.data.formats.output import line_writer, texts_with_labels, write_filters, write_label_list
-from megalabel.data.formats.table_header import LABEL, note_label
+from megalabel.data.formats.flag_columns import flag_columns, flag_vocabulary, flagged, note_flags
+from megalabel.data.formats.output import (
+    line_writer,
+    more_fields,
+    texts_with_labels,
+    write_filters,
+    write_label_list,
+)
+from megalabel.data.formats.table_header import LABEL, has_columns, note_label
 from megalabel.data.json_values import json_values
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.separators import split_cell
@@ -28,7 +38,41 @@ from megalabel.errors import DataError, line_of
 
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.jsonl and, if it exists, test.jsonl."""
-    return data_from_records(source, records, Vocabulary.beside(source.folder, findings), findings)
+    flags = _flags(source.train, findings)
+    vocabulary = flag_vocabulary(flags, Vocabulary.beside(source.folder, findings), source.train, findings)
+    reader = partial(flag_records, names=flags) if flags else records
+    return data_from_records(source, reader, vocabulary, findings)
+
+
+def _flags(path: Path, findings: Findings) -> list[str]:
+    """The keys that hold only zeros and ones, where the first object has no key of labels."""
+    options = findings.options
+    objects = (value for _, value in json_values(path, Findings(collect=True, options=options)))
+    first = next(objects, None)
+    if not isinstance(first, dict) or options.text not in first:
+        return []
+    if options.labels_field is not None or has_columns(list(first), options):
+        return []
+    header = list(first)
+    rows = ([value.get(key) for key in header] for value in chain([first], objects) if isinstance(value, dict))
+    names = flag_columns(header, rows, header.index(options.text), options.row_fields(usual=False))
+    if names:
+        note_flags(names, header, header.index(options.text), path, findings)
+    return names
+
+
+def flag_records(path: Path, findings: Findings, names: Sequence[str]) -> Iterator[Record]:
+    """Yields the text of each line, and the keys among `names` that have a one."""
+    text = findings.options.text
+    for number, value in objects(path, findings, (text,)):
+        where = line_of(path, number)
+        row = [value.get(name, "missing") for name in names]
+        try:
+            more = weight_and_source(value, findings, usual=False)
+            marked = string(value[text], text, where), flagged(row, names, range(len(names)), where)
+            yield Record(number, *marked, *more)
+        except DataError as error:
+            findings.error("row", path, error)
 
 
 def objects(path: Path, findings: Findings, keys: tuple[str, ...]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -91,9 +135,17 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
         where = line_of(path, number)
         key, found = _labels(value, path, findings)
         try:
-            yield Record(number, string(value[text], text, where), items(found, key, where))
+            more = weight_and_source(value, findings)
+            yield Record(number, string(value[text], text, where), items(found, key, where), *more)
         except DataError as error:
             findings.error("type", path, error)
+
+
+def weight_and_source(value: dict[str, Any], findings: Findings, usual: bool = True) -> tuple[object, object]:
+    """The weight and the source of an object as they stand there; None where there is none."""
+    fields = findings.options.row_fields(usual)
+    weight, source = (None if name is None else value.get(name) for name in fields)
+    return weight, source
 
 
 def _labels(value: dict[str, Any], path: Path, findings: Findings) -> tuple[str, Any]:
@@ -134,6 +186,7 @@ def write(data: CorpusData, sink: Sink) -> None:
     for name, split in (("train", data.train), ("test", data.test)):
         if split is not None:
             with line_writer(sink, f"{name}.jsonl") as put:
-                for text, labels in texts_with_labels(data, split, sink):
-                    put(json.dumps({"text": text, "labels": labels}, ensure_ascii=False))
+                rest = more_fields(split)
+                for (text, labels), more in zip(texts_with_labels(data, split, sink), rest, strict=True):
+                    put(json.dumps({"text": text, "labels": labels, **more}, ensure_ascii=False))
     write_filters(data, sink)

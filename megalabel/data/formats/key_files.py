@@ -2,7 +2,7 @@
 
 The training documents are in train/ and the test documents in test/, or all in the folder itself. A line of
 NAME.tsv is `<uri>`, tab, name. Documents are sorted by name. With a vocabulary beside the folders (see
-`subjects`), lines of .key files are names in it, and those that it does not list are passed over and counted.
+`subjects`), lines of .key files are names in it, and those that it does not list are skipped and counted.
 """
 
 from __future__ import annotations

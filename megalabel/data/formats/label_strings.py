@@ -14,13 +14,13 @@ from pathlib import Path
 from megalabel.data.findings import Findings
 from megalabel.data.formats.cascade_texts import MARK
 from megalabel.data.formats.contract import Found, Source
+from megalabel.data.formats.label_file import label_file
 from megalabel.data.formats.labels_as_words import is_id
 from megalabel.data.label_rows import LabelRows, check_count
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.text_lines import find_file, lines, read_text_lines
 from megalabel.data.types import CorpusData
 from megalabel.data.vocabulary import Vocabulary
-from megalabel.errors import DataError
 
 _NAMES = "{}_raw_texts.txt", "{}_texts.txt"
 
@@ -53,26 +53,23 @@ def are_ids(labels: Iterator[str]) -> bool:
 
 
 def _labels(source: Source, file: Path) -> Path:
-    side = "train" if file == source.train else "test"
-    found = find_file(source.folder, f"{side}_labels.txt")
-    if found is None:
-        raise DataError(
-            f"{file.name} exists, but {side}_labels.txt does not",
-            wanted=f"{side}_labels.txt (or .gz) with the labels of each text, separated by spaces",
-            where=source.folder,
-        )
-    return found
+    side = "train" if file == source.train and source.only != "tst" else "test"
+    row = "the labels of each text, separated by spaces"
+    return label_file(source, file, f"{side}_labels.txt", row)
 
 
 def _records(source: Source, path: Path, by_id: bool, findings: Findings) -> Iterator[Record]:
     texts, file = read_text_lines(path, findings), _labels(source, path)
-    rows = [line.split() for _, line in lines(file, Findings())]
+    rows = [line.split() for _, line in lines(file, Findings(options=findings.options))]
     _check(texts, path, rows, file)
     for number, (text, row) in enumerate(zip(texts, rows, strict=True), 1):
-        if MARK in text and source.separator is not None:
-            text = text.replace(MARK, source.separator)
         ids = by_id and all(map(is_id, row))
-        yield Record(number, text, [int(label) for label in row] if ids else row)
+        yield Record(number, clean(text, source.separator), [int(label) for label in row] if ids else row)
+
+
+def clean(text: str, separator: str | None) -> str:
+    """One text with a separator, if there is one, in place of the mark between title and content."""
+    return text if separator is None else text.replace(MARK, separator)
 
 
 def _check(texts: object, path: Path, rows: list[list[str]], file: Path) -> None:

@@ -1,6 +1,6 @@
 """Labels of formats in which a label is one word: names where all of them are words, else ids.
 
-Beside names stands labels.txt, which keeps the order of the labels; beside ids stands Y.txt, which has the names.
+With names, labels.txt keeps the order of the labels; with ids, Y.txt has the names.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Labels = Callable[[list[str]], Sequence[object]]
 def words_of(source: Source, findings: Findings) -> tuple[Vocabulary, Labels]:
     """The vocabulary beside the files, and a function that makes labels of the words of a row.
 
-    Numbers are ids where a list of labels stands beside the file, unless it is labels.txt and has them as names.
+    Numbers are ids where a list of labels stands beside the file, unless it is labels.txt and lists them as names.
     """
     file = find_file(source.folder, "labels.txt", *_OF_IDS)
     if file is None:

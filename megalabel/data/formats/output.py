@@ -107,6 +107,35 @@ def write_label_list(data: CorpusData, sink: Sink) -> None:
             put(name)
 
 
+def fields_of(split: Split) -> list[str]:
+    """The fields that the texts of a split have besides text and labels."""
+    there = {"weight": split.weights, "source": split.sources}
+    return [name for name, values in there.items() if values is not None]
+
+
+def more_fields(split: Split) -> Iterator[dict[str, float | str]]:
+    """Yields for each text its weight and source by `fields_of`."""
+    weights: Iterable[float] = [0.0] * len(split) if split.weights is None else split.weights.tolist()
+    sources: Iterable[str] = [""] * len(split) if split.sources is None else split.sources
+    names = fields_of(split)
+    for weight, source in zip(weights, sources, strict=True):
+        both: dict[str, float | str] = {"weight": weight, "source": source}
+        yield {name: both[name] for name in names}
+
+
+def write_row_values(data: CorpusData, sink: Sink) -> None:
+    """Writes weights and sources into files beside the texts, one line per text, for formats without fields."""
+    for side, split in (("trn", data.train), ("tst", data.test)):
+        if split is not None and split.weights is not None:
+            with line_writer(sink, f"{side}_weights.txt") as put:
+                for weight in split.weights.tolist():
+                    put(repr(weight))
+        if split is not None and split.sources is not None:
+            with line_writer(sink, f"{side}_sources.txt") as put:
+                for name in single_lines(split.sources, sink, "source"):
+                    put(name)
+
+
 def texts_with_labels(data: CorpusData, split: Split, sink: Sink) -> Iterator[tuple[str, list[str] | list[int]]]:
     """Yields each text with its labels: as names if all names differ and are plain lines, else as ids."""
     names = list(data.label_texts)

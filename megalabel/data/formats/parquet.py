@@ -1,12 +1,13 @@
 """Parquet with the columns `text` (string) and `labels` (list of strings or of integers).
 
-Where there is no column `labels`, a column `label` is read, which may hold a single name or id per text.
+Where there is no column `labels`, a column `label` is read, which may hold a single name or id per text; without
+that too, two or more columns of zeros and ones are one label each, called by their names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,16 @@ from typing import Any
 from megalabel.data.findings import Findings
 from megalabel.data.formats import shards
 from megalabel.data.formats.contract import Found, Sink, Source
-from megalabel.data.formats.output import texts_with_labels, write_filters, write_label_list
+from megalabel.data.formats.flag_columns import flag_vocabulary
+from megalabel.data.formats.output import (
+    fields_of,
+    more_fields,
+    texts_with_labels,
+    write_filters,
+    write_label_list,
+)
+from megalabel.data.formats.parquet_flags import columns_of_flags, fields_beside, flag_records
+from megalabel.data.formats.shards import damaged_file
 from megalabel.data.formats.table_header import LABEL, note_label
 from megalabel.data.read_options import ReadOptions
 from megalabel.data.records import Record, data_from_records
@@ -38,7 +48,9 @@ def find(folder: Path) -> Found | None:
 
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.parquet and, if it exists, test.parquet, or the shards of both; other columns are ignored."""
-    return data_from_records(source, records, _vocabulary(source, findings), findings)
+    flags = columns_of_flags(source.train, findings)
+    vocabulary = flag_vocabulary(flags, _vocabulary(source, findings), source.train, findings)
+    return data_from_records(source, partial(records, flags=flags), vocabulary, findings)
 
 
 def _vocabulary(source: Source, findings: Findings) -> Vocabulary:
@@ -49,31 +61,38 @@ def _vocabulary(source: Source, findings: Findings) -> Vocabulary:
     if vocabulary.listed is not None:
         return vocabulary
     first = shards.files_of(source.train)[0]
-    with _damaged_file(first):
+    with damaged_file(first):
         schema = pq.read_schema(first)
         names = shards.class_names(schema.metadata, _label_column(schema, findings.options))
     return Vocabulary(Texts.from_strings(names), first, findings) if names else vocabulary
 
 
-def records(path: Path, findings: Findings) -> Iterator[Record]:
-    """Yields the text and the labels of each row; rows are counted from 1 in each file."""
+def records(path: Path, findings: Findings, flags: Sequence[str] = ()) -> Iterator[Record]:
+    """Yields the text and the labels of each row; rows are counted from 1 in each file.
+
+    The labels are those of the columns `flags` that have a one, if such are given.
+    """
     for file in shards.files_of(path):
-        yield from _records(file, findings)
+        yield from flag_records(file, findings, flags) if flags else _records(file, findings)
 
 
 def _records(path: Path, findings: Findings) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
-    with _damaged_file(path), pq.ParquetFile(path) as file:
+    with damaged_file(path), pq.ParquetFile(path) as file:
         options = findings.options
         column = _label_column(file.schema_arrow, options)
         _check_columns(file.schema_arrow, path, options, column)
         if column != options.labels:
             note_label(path, findings)
         row = 0
-        for batch in file.iter_batches(batch_size=_ROWS, columns=[options.text, column]):
+        more = fields_beside(file.schema_arrow.names, options.row_fields())
+        names = [options.text, column, *(name for name in more if name is not None)]
+        for batch in file.iter_batches(batch_size=_ROWS, columns=names):
             texts, labels = batch.column(options.text).to_pylist(), batch.column(column).to_pylist()
-            for row, (text, ids) in enumerate(zip(texts, labels, strict=True), row + 1):  # noqa: B020
+            values = [[None] * len(texts) if name is None else batch.column(name).to_pylist() for name in more]
+            rows = zip(texts, labels, *values, strict=True)
+            for row, (text, ids, *beside) in enumerate(rows, row + 1):  # noqa: B020
                 if text is None or ids is None:
                     error = DataError(
                         f"the {'text' if text is None else 'labels list'} is null",
@@ -87,7 +106,7 @@ def _records(path: Path, findings: Findings) -> Iterator[Record]:
                     ids = split_cell(ids.strip(), options.label_separator) if ids.strip() else []
                 elif isinstance(ids, str | int):
                     ids = [ids] if ids != "" else []
-                yield Record(row, text, ids)
+                yield Record(row, text, ids, *beside)
 
 
 def _label_column(schema: Any, options: ReadOptions) -> str:
@@ -148,22 +167,6 @@ def _is_labels(kind: Any) -> bool:
     return _is_text(item) or t.is_integer(item) or t.is_null(item) or t.is_boolean(item) or t.is_floating(item)
 
 
-@contextmanager
-def _damaged_file(path: Path) -> Iterator[None]:
-    """Turns an error of pyarrow about a damaged file into a DataError."""
-    import pyarrow as pa
-
-    try:
-        yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",
-            wanted="a complete Parquet file",
-            next_step="copy or write it again; a Parquet file must not be gzipped as a whole",
-            where=path,
-        ) from error
-
-
 def write(data: CorpusData, sink: Sink) -> None:
     """Writes Parquet with zstd compression; labels.txt keeps the order of the labels."""
     import pyarrow as pa
@@ -173,11 +176,13 @@ def write(data: CorpusData, sink: Sink) -> None:
     for name, split in (("train", data.train), ("test", data.test)):
         if split is None:
             continue
-        rows = texts_with_labels(data, split, sink)
+        rows, rest, fields = texts_with_labels(data, split, sink), more_fields(split), fields_of(split)
         writer = None
         while part := list(islice(rows, _ROWS)):
             labels = pa.array([ids for _, ids in part], type=_list_type(part, writer, data))
-            table = pa.table({"text": pa.array([text for text, _ in part], type=pa.string()), "labels": labels})
+            columns = {"text": pa.array([text for text, _ in part], type=pa.string()), "labels": labels}
+            more = list(islice(rest, len(part)))
+            table = pa.table(columns | {name: pa.array([each[name] for each in more]) for name in fields})
             if writer is None:
                 writer = pq.ParquetWriter(sink.folder / f"{name}.parquet", table.schema, compression="zstd")
             writer.write_table(table)

@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from megalabel.data.assembly import check_data, check_largest_id, make_split, unseen_ids
+from megalabel.data.assembly import check_data, make_split, unseen_ids
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Sink, Source
+from megalabel.data.formats.label_file import check_header, count_labels, label_file, label_rows
 from megalabel.data.formats.output import drop_unseen, line_writer, single_lines, write_filters
 from megalabel.data.gaps import IdsAsNames, note_gaps
-from megalabel.data.label_rows import LabelRows, check_count, filter_file, read_label_rows
+from megalabel.data.label_rows import LabelRows, filter_file
 from megalabel.data.text_lines import find_file, read_text_lines
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
 from megalabel.data.zeros_and_ones import check_not_zeros_and_ones
-from megalabel.errors import DataError, line_of
+from megalabel.errors import DataError
 
 
 def read(source: Source, findings: Findings) -> CorpusData:
@@ -32,19 +33,12 @@ def read(source: Source, findings: Findings) -> CorpusData:
             wanted="tst_X.txt (or .gz) with a text for each row of labels, or neither of the two files",
             where=source.folder,
         )
-    label_file = find_file(source.folder, "Y.txt")
-    label_texts = read_text_lines(label_file, findings) if label_file else None
+    names_file = find_file(source.folder, "Y.txt")
+    label_texts = read_text_lines(names_file, findings) if names_file else None
     train_texts, train_rows, header = _read_split(source, "trn", source.train, findings)
+    n_labels, known_from = count_labels(train_rows, header, label_texts, names_file)
     ids: IdsAsNames | None = None
-    if label_texts is not None and label_file is not None:
-        n_labels, known_from = len(label_texts), f"{label_file.name} has"
-        check_header(train_rows, header, n_labels, known_from)
-    elif header is not None:
-        n_labels, known_from = header, "the header says"
-        check_largest_id(train_rows, n_labels, header_line=1)
-    else:
-        n_labels, known_from = int(train_rows.ids.max(initial=-1)) + 1, "training has"
-        check_largest_id(train_rows, n_labels)
+    if label_texts is None and header is None:
         filtered = any(filter_file(source.folder, side) for side in ("trn", "tst"))  # whose ids count columns
         ids = None if filtered else IdsAsNames.needed(train_rows, n_labels)
         note_gaps(findings, train_rows, n_labels, ids is not None)
@@ -66,55 +60,17 @@ def read(source: Source, findings: Findings) -> CorpusData:
     if names is None:
         names = Texts.numbers(n_labels) if ids is None else ids.names()
     return check_data(
-        CorpusData(source.name, train, test, names, source.folder), findings, label_file or train_rows.file
+        CorpusData(source.name, train, test, names, source.folder), findings, names_file or train_rows.file
     )
 
 
 def _read_split(source: Source, side: str, file: Path, findings: Findings) -> tuple[Texts, LabelRows, int | None]:
     side = source.only or side
-    labels = find_file(source.folder, f"{side}_X_Y.txt")
-    if labels is None:
-        raise DataError(
-            f"{file.name} exists, but {side}_X_Y.txt does not",
-            wanted=f"{side}_X_Y.txt (or .gz) with a row of labels for each text",
-            where=source.folder,
-        )
+    labels = label_file(source, file, f"{side}_X_Y.txt", "a row of labels for each text")
     texts = read_text_lines(file, findings)
-    rows, colons = read_label_rows(labels, findings)
-    rows, n_labels = without_header(rows, colons, len(texts))
-    check_count(texts, file, rows)
+    rows, n_labels = label_rows(labels, file, texts, findings)
     check_not_zeros_and_ones(rows)
     return texts, rows, n_labels
-
-
-def without_header(rows: LabelRows, colons: tuple[bool, bool], n_texts: int) -> tuple[LabelRows, int | None]:
-    """Splits off a header `N L`: a first line without colons where rows have them, or one row more than texts."""
-    in_first, in_rest = colons
-    if len(rows) == 0 or rows.counts[0] != 2 or in_first:
-        return rows, None
-    if not in_rest and len(rows) != n_texts + 1:
-        return rows, None
-    n_rows, n_labels = int(rows.ids[0]), int(rows.ids[1])
-    rest = LabelRows(rows.file, rows.ids[2:], rows.counts[1:], rows.lines[1:])
-    if n_rows != len(rest):
-        raise DataError(
-            f"the header says {n_rows:,} rows, but {len(rest):,} follow",
-            wanted="as many rows as the header says",
-            next_step="check that the file is complete, then correct the header",
-            where=line_of(rows.file, 1),
-        )
-    return rest, n_labels
-
-
-def check_header(rows: LabelRows, header: int | None, n_labels: int, known_from: str) -> None:
-    """DataError unless a header, where there is one, says L."""
-    if header is not None and header != n_labels:
-        raise DataError(
-            f"the header says {header:,} labels, but {known_from} {n_labels:,}",
-            wanted="the same number of labels everywhere",
-            next_step="check that the files belong to one version of the data",
-            where=line_of(rows.file, 1),
-        )
 
 
 def write(data: CorpusData, sink: Sink) -> None:

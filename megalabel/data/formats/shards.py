@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,3 +91,19 @@ def class_names(metadata: Any, column: str) -> list[str] | None:
             return [str(name) for name in names]
         feature = feature.get("feature")
     return None
+
+
+@contextmanager
+def damaged_file(path: Path) -> Iterator[None]:
+    """Turns an error of pyarrow about a damaged file into a DataError."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"cannot be read as Parquet ({str(error).splitlines()[0][:200]})",
+            wanted="a complete Parquet file",
+            next_step="copy or write it again; a Parquet file must not be gzipped as a whole",
+            where=path,
+        ) from error

@@ -1,4 +1,4 @@
-"""Tells formats apart that use the same file name, by the first lines of a file."""
+"""Distinguishes formats that use the same file name, by the first lines of a file."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
 def _form(file: Path, findings: Findings) -> tuple[int, bool]:
     """The column of the labels, and whether these are ids separated by commas."""
     three, ids, several = True, True, False
-    for _, line in lines(file, Findings(collect=True)):
+    for _, line in lines(file, Findings(collect=True, options=findings.options)):
         if line.strip():
             cells = line.split("\t")
             three = three and len(cells) == 3

@@ -24,7 +24,7 @@ class TitleAndContent:
     Args:
         name: the name of the data set; "auto" is the title for one whose name says "titles", and else both.
         parts: "title", "content", "both" or "auto".
-        separator: stands between title and content; None for a space.
+        separator: the text between title and content; None for a space.
     """
 
     def __init__(self, name: str, parts: str = "auto", separator: str | None = None) -> None:

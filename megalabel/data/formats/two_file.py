@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.assembly import check_data, check_largest_id, make_split
+from megalabel.data.assembly import check_data, make_split
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Source
-from megalabel.data.formats.raw import check_header, without_header
+from megalabel.data.formats.label_file import check_header, count_labels, label_file, label_rows
 from megalabel.data.formats.xmlrepo import parse_row
-from megalabel.data.label_rows import LabelRows, check_count, read_label_rows
+from megalabel.data.label_rows import LabelRows
 from megalabel.data.text_lines import empty_file, find_file, lines, read_text_lines
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
@@ -29,13 +29,7 @@ def read(source: Source, findings: Findings) -> CorpusData:
     features, rows, header = _side(source, source.train, "trn", findings)
     file = find_file(source.folder, "Y.txt", "labels.txt")
     names = read_text_lines(file, findings) if file is not None else None
-    if names is not None and file is not None:
-        n_labels, known_from = len(names), f"{file.name} has"
-        check_header(rows, header, n_labels, known_from)
-    else:
-        n_labels = header if header is not None else int(rows.ids.max(initial=-1)) + 1
-        known_from = "the header says" if header is not None else "training has"
-        check_largest_id(rows, n_labels, header_line=None if header is None else 1)
+    n_labels, known_from = count_labels(rows, header, names, file)
     train = _split(source, "trn", features, rows, n_labels, findings, known_from)
     test: Split | None = None
     if source.test is not None:
@@ -63,17 +57,10 @@ def _split(
 def _side(
     source: Source, file: Path, side: str, findings: Findings
 ) -> tuple[sp.csr_matrix, LabelRows, int | None]:
-    labels = find_file(source.folder, f"{side}_X_Y.txt")
-    if labels is None:
-        raise DataError(
-            f"{file.name} exists, but {side}_X_Y.txt does not",
-            wanted=f"{side}_X_Y.txt (or .gz) with a row of labels for each row of features",
-            where=source.folder,
-        )
+    name = f"{source.only or side}_X_Y.txt"
+    labels = label_file(source, file, name, "a row of labels for each row of features")
     features = features_of(file, findings)
-    rows, colons = read_label_rows(labels, findings)
-    rows, n_labels = without_header(rows, colons, features.shape[0])
-    check_count(Texts.blank(features.shape[0]), file, rows)
+    rows, n_labels = label_rows(labels, file, Texts.blank(features.shape[0]), findings)
     return features, rows, n_labels
 
 

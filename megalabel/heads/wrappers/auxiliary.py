@@ -46,6 +46,8 @@ class WithAuxiliary(Wrapper):
         SettingError: an argument is out of range, or clusters do not fit the labels, or a cluster has no labels.
     """
 
+    uses_weights = True
+
     def __init__(
         self,
         head: Head,
@@ -82,7 +84,7 @@ class WithAuxiliary(Wrapper):
         if weight == 0:
             self._last = weight, logged, None
             return main
-        clusters = Positives.from_pairs(positives.rows, self.get_buffer("clusters")[positives.labels])
+        clusters = positives.with_pairs(positives.rows, self.get_buffer("clusters")[positives.labels])
         auxiliary = self.auxiliary.loss(views[:, -1], clusters, value=self._step % self._loss_every == 0)
         self._last = weight, logged, auxiliary.detach()
         return (1 - weight) * main + weight * auxiliary

@@ -17,6 +17,8 @@ class Wrapper(Head):
         head: the head to wrap.
     """
 
+    uses_weights = True  # as far as the inner head does, which is asked separately
+
     def __init__(self, head: Head) -> None:
         super().__init__()
         self.head = head

@@ -43,6 +43,8 @@ class PartitionedHead(LabelPrior, Head):
             the order is not a permutation of the labels.
     """
 
+    uses_weights = True
+
     def __init__(self, parts: Sequence[Head], order: Tensor) -> None:
         super().__init__()
         _check_parts(parts)
@@ -101,7 +103,7 @@ class PartitionedHead(LabelPrior, Head):
         parts = []
         for start, stop in pairwise(self.starts):
             inside = (rows >= start) & (rows < stop)
-            parts.append(Positives.from_pairs(pairs.rows[inside], rows[inside] - start, pairs.texts))
+            parts.append(pairs.with_pairs(pairs.rows[inside], rows[inside] - start))
         return parts
 
     def _sorted_labels(self) -> list[tuple[Tensor, Tensor]]:

@@ -42,6 +42,8 @@ class WithProjection(Wrapper):
         SettingError: the head has several views, or an argument is out of range.
     """
 
+    uses_weights = True
+
     def __init__(
         self, head: Head, dim: int, *, activation: str = "none", generator: torch.Generator | None = None
     ) -> None:

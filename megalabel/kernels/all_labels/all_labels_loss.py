@@ -36,7 +36,8 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels import label_loss, label_pass
-from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells, Request
+from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells
+from megalabel.kernels.all_labels.request import Request
 from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, accumulator_dtype
@@ -77,7 +78,8 @@ def all_labels_loss(
         weight: (L, D) float32 or float64; with a rule any dtype in its WEIGHT_DTYPES, and without gradients
             (no_grad) any floating dtype.
         bias: (L,) of the same dtype, or None.
-        positives: the pairs with target 1, in any order; repeated pairs count once.
+        positives: the pairs with target 1, in any order; repeated pairs count once. Their `weights`, if there are
+            any, are the factors of the texts' losses.
         loss: "bce", binary cross-entropy with logits, or "squared_hinge".
         scale: multiplies value and gradients; 1 / (B·L) makes the sum a mean.
         rule: the update that the backward pass makes in place; None for ordinary gradients.
@@ -143,7 +145,9 @@ class _AllLabelsLoss(torch.autograd.Function):
         if not task.wanted:
             return weight.new_full((), float("nan"), dtype=wide)
         with torch.autocast(x.device.type, enabled=False):
-            total = label_pass.value(task.loss, inputs, weight.detach(), _detach(bias), ones, chunks)
+            total = label_pass.value(
+                task.loss, inputs, weight.detach(), _detach(bias), ones, chunks, task.positives.weights
+            )
         found = total.mul_(task.scale).to(wide)
         must_be_finite(found, "the loss")
         return found
@@ -152,7 +156,10 @@ class _AllLabelsLoss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         task: _Task = ctx.task
-        request = Request.of_loss(ctx.needs_input_grad[:3], float(upstream), task.scale, task.rule, task.step)
+        weights = task.positives.weights
+        request = Request.of_loss(
+            ctx.needs_input_grad[:3], float(upstream), task.scale, task.rule, task.step, weights
+        )
         if task.rule is None:
             x, weight, bias = ctx.saved_tensors
         else:

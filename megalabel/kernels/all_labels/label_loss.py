@@ -7,6 +7,8 @@ Losses are sums over texts and labels; a factor of 1 / (B·L) makes them means. 
 Schultheis and Babbar (ECML 2023); its gradient is exactly 0 where the margin is met, which a sparse layer
 exploits.
 
+Each text may have a weight, a factor of its losses: `Positives.weights`, (B,), or None for 1 each.
+
 `value_` and `gradient_` work in place on a chunk (n, B) of logits, labels by texts, whose positives are given as
 distinct flat indices (`label_pass.PositiveCells`).
 """
@@ -36,12 +38,22 @@ def plain(loss: str, z: Tensor, positives: Positives) -> Tensor:
     y = torch.zeros_like(z)
     y[positives.rows, positives.labels] = 1
     if loss == "bce":
-        return torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="sum")
-    return (1 - (2 * y - 1) * z).clamp_min(0).square().sum()
+        each = torch.nn.functional.binary_cross_entropy_with_logits(z, y, reduction="none")
+    else:
+        each = (1 - (2 * y - 1) * z).clamp_min(0).square()
+    return each.sum() if positives.weights is None else (each * positives.weights.to(z.dtype)[:, None]).sum()
 
 
-def gradient_(loss: str, z: Tensor, cells: Tensor) -> Tensor:
-    """Overwrites the logits z (n, B) of a chunk with the gradient of the loss with respect to them."""
+def gradient_(loss: str, z: Tensor, cells: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Overwrites the logits z (n, B) of a chunk with the gradient of the loss with respect to them.
+
+    weights: (B,) of the dtype of z, the factors of the texts' losses; None for 1 each.
+    """
+    _gradient_(loss, z, cells)
+    return z if weights is None else z.mul_(weights)
+
+
+def _gradient_(loss: str, z: Tensor, cells: Tensor) -> Tensor:
     flat = z.view(-1)
     if loss == "bce":
         z.sigmoid_()
@@ -55,8 +67,13 @@ def gradient_(loss: str, z: Tensor, cells: Tensor) -> Tensor:
     return z
 
 
-def value_(loss: str, z: Tensor, cells: Tensor) -> Tensor:
-    """The loss of the chunk, a float64 scalar; overwrites z (n, B), which is float32 or float64."""
+def value_(loss: str, z: Tensor, cells: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The loss of the chunk, a float64 scalar; overwrites z (n, B), which is float32 or float64.
+
+    weights: (B,), the factors of the texts' losses; None for 1 each.
+    """
+    if weights is not None:
+        return _losses(loss, z, cells).sum(0, dtype=torch.float64) @ weights.double()
     if loss == "bce":
         ones = z.view(-1)[cells].sum(dtype=torch.float64)
         return softplus_sum(z).sub_(ones)
@@ -78,6 +95,16 @@ def softplus_sum(z: Tensor) -> Tensor:
     for part in (folded, rest):
         total += part.log1p_().sum(1).sum(dtype=torch.float64)
     return total
+
+
+def _losses(loss: str, z: Tensor, cells: Tensor) -> Tensor:
+    """The loss of each cell: (n, B)."""
+    if loss == "bce":
+        each = z.clamp_min(0).add_(z.abs().neg_().exp_().log1p_())
+        each.view(-1)[cells] -= z.view(-1)[cells]
+        return each
+    _negate(z.view(-1), cells)
+    return z.add_(1).clamp_min_(0).square_()
 
 
 def _negate(flat: Tensor, cells: Tensor) -> None:

@@ -8,18 +8,16 @@ positives are sorted by label and the update reads them in that order.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from megalabel.kernels.all_labels.label_loss import gradient_, value_
+from megalabel.kernels.all_labels.request import Gradients, Request, learning
 from megalabel.kernels.core.checks import check_range, check_vectors
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
-from megalabel.kernels.updates.rule import ONLY_PART, LabelRows, StepContext, UpdateRule, accumulator_dtype
+from megalabel.kernels.updates.rule import LabelRows, accumulator_dtype
 from megalabel.types import Positives
-
-Wants = tuple[bool, bool, bool]  # which gradients are wanted: of embedding, weight and bias
 
 _CACHE_BYTES = 2 << 20  # weights, accumulator and logits of one chunk in a core's own cache
 _DEVICE_BYTES = 64 << 20  # on an accelerator a chunk only has to be large enough to fill it
@@ -111,7 +109,13 @@ class _Product:
 
 
 def value(
-    loss: str, x: Tensor, weight: Tensor, bias: Tensor | None, positives: PositiveCells, chunks: Chunks
+    loss: str,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    positives: PositiveCells,
+    chunks: Chunks,
+    text_weights: Tensor | None = None,
 ) -> Tensor:
     """The loss summed over texts and labels, a float64 scalar; x (B, D) in the type that products run in."""
 
@@ -120,67 +124,10 @@ def value(
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         for c in numbers:
             z = logits(*chunks.bounds(c))[0].to(accumulator_dtype(weight.dtype))
-            total += value_(loss, z, positives.of_chunk(c))
+            total += value_(loss, z, positives.of_chunk(c), text_weights)
         return total
 
     return torch.stack(run_ranges(of_range, chunks.ranges)).sum()
-
-
-class Request(NamedTuple):
-    """What a backward pass should compute.
-
-    Attributes:
-        wants: which gradients are wanted: of embedding, weight and bias.
-        scale: a factor of the gradient of the embedding.
-        weight_scale: a factor of the gradients of weight and bias.
-        rule: applies the gradients of weight and bias, which are then not returned; None to return them.
-        step: the context of the rule.
-    """
-
-    wants: Wants
-    scale: float = 1.0
-    weight_scale: float = 1.0
-    rule: UpdateRule | None = None
-    step: StepContext = ONLY_PART
-
-    @classmethod
-    def of_loss(
-        cls, wants: Wants, upstream: float, scale: float, rule: UpdateRule | None, step: StepContext
-    ) -> Request:
-        """The request for a loss times `scale`; a rule gets gradients without the loss scale."""
-        total = upstream * scale
-        return cls(wants, total, total if rule is None else total / step.loss_scale, rule, step)
-
-    def prepare(self, weight: Tensor, bias: Tensor | None) -> None:
-        """Prepares the rule, if there is one, for a micro-batch."""
-        if self.rule is not None:
-            self.rule.prepare(*learning(weight, bias, self.wants), self.step)
-
-
-@dataclass
-class Gradients:
-    """The gradients that a pass returns; None for those that are not wanted or that a rule has applied.
-
-    embedding: of the shape of the pass's x, (B, D) or transposed (D, B). weight, bias: of their parameters'
-    shapes.
-    """
-
-    embedding: Tensor | None = None
-    weight: Tensor | None = None
-    bias: Tensor | None = None
-
-    @classmethod
-    def beside(cls, weight: Tensor | None, bias: Tensor | None) -> Gradients:
-        """Allocates gradients of weight and bias, if they are given."""
-        return cls(
-            weight=None if weight is None else torch.empty_like(weight),
-            bias=None if bias is None else torch.empty_like(bias),
-        )
-
-
-def learning(weight: Tensor, bias: Tensor | None, wants: Wants) -> tuple[Tensor | None, Tensor | None]:
-    """Weight and bias; None for one whose gradient is not wanted, so that a rule does not change it."""
-    return weight if wants[1] else None, bias if wants[2] else None
 
 
 def gradients(
@@ -197,10 +144,11 @@ def gradients(
     With a rule, weight and bias, if wanted, are updated in place and have no gradient. x (B, D) is in the dtype of
     the matrix products.
     """
-    wants, scale, weight_scale, rule, step = request
+    wants, scale, weight_scale, rule, step, text_weights = request
+    text_weights = None if text_weights is None else text_weights.to(x.dtype)
     wide = accumulator_dtype(weight.dtype)
     moving = learning(weight, bias, wants)
-    out = Gradients() if rule is not None else Gradients.beside(*moving)
+    out = Gradients() if rule is not None else Gradients.empty_like(*moving)
 
     def of_range(numbers: range) -> Tensor | None:
         logits = _Product(x, weight, bias, chunks)
@@ -209,7 +157,7 @@ def gradients(
         for c in numbers:
             start, stop = chunks.bounds(c)
             g, w = logits(start, stop)
-            gradient_(loss, g, positives.of_chunk(c))
+            gradient_(loss, g, positives.of_chunk(c), text_weights)
             if embedding is not None:
                 _add_scaled(embedding, g.t(), w, scale, part)
             if rule is not None:

@@ -53,7 +53,10 @@ def plain_bce(
     logits = plain_scores(views, weight, bias, candidates)
     offsets, rows = positives_by_text(positives, candidates.batch, weight.shape[0])
     targets = plain_targets(candidates, offsets, rows, weight.shape[0]).to(logits.dtype)
-    return scale * torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="sum")
+    each = torch.nn.functional.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    if positives.weights is not None:
+        each = each * positives.weights.to(each.dtype)[candidates.texts_of_cells()]
+    return scale * each.sum()
 
 
 def plain_targets(candidates: Candidates, offsets: Tensor, rows: Tensor, n_rows: int) -> Tensor:
@@ -104,7 +107,8 @@ def candidate_bce(
         bias: (n,) of the same dtype, or None; it gets no gradient from autograd.
         candidates: of B texts, with rows below n.
         positives: pairs of a text in the batch (`rows`) and a row of the table (`labels`), in any order. A
-            positive that is not a candidate of its text is ignored.
+            positive that is not a candidate of its text is ignored. Their `weights`, if there are any, are the
+            factors of the texts' losses.
         scale: a factor of the sum, such as 1 / (number of candidates) for the mean.
 
     Returns:
@@ -128,12 +132,34 @@ def candidate_bce(
         value, logits, cells, dviews = bce(
             x, weight.detach(), None if bias is None else bias.detach(), candidates, offsets, rows, scale, wants
         )
+        if positives.weights is not None:
+            value = _weigh_(value, logits, cells, dviews, candidates, positives.weights.to(cells.dtype), scale)
     must_be_finite(value, "the loss")
     gradient = TableGradient(x, candidates, cells)
     if torch.is_grad_enabled():
         anchor = views if wants else torch.zeros((), requires_grad=True)
         value = _Value.apply(anchor, value, dviews, cells, weakref.ref(gradient))  # type: ignore[no-untyped-call]
     return value, logits, gradient
+
+
+def _weigh_(
+    value: Tensor,
+    logits: Tensor,
+    cells: Tensor,
+    dviews: Tensor | None,
+    candidates: Candidates,
+    weights: Tensor,
+    scale: float,
+) -> Tensor:
+    """Multiplies the gradients of each text by its weight (B,), in place, and returns the weighted value."""
+    # The gradient (sigmoid(z) − target) · scale has the sign of the target. Where it is 0, the loss is as well.
+    z = torch.where(cells * scale < 0, -logits, torch.where(cells == 0, -logits.abs(), logits))
+    of_cells = weights[candidates.texts_of_cells()]
+    losses = z.clamp_min(0) + z.abs().neg().exp().log1p()
+    cells.mul_(of_cells)
+    if dviews is not None:
+        dviews.mul_(weights[:, None])
+    return (scale * (losses.double() @ of_cells.double())).to(value.dtype)
 
 
 class _Value(torch.autograd.Function):

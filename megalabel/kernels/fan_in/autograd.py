@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from megalabel.kernels.all_labels.label_pass import Request
+from megalabel.kernels.all_labels.request import Request
 from megalabel.kernels.core.checks import must_be_finite
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.fan_in import plain as fan_in_plain
@@ -35,6 +35,7 @@ class Task(NamedTuple):
         wanted: whether the value of the loss is computed.
         rule: the rule that updates weight and bias in the backward pass, or None.
         step: the context that is passed to the rule.
+        text_weights: (B,) of the weights' dtype, the factors of the texts' losses; None for 1 each.
     """
 
     layer: FanIn
@@ -44,6 +45,7 @@ class Task(NamedTuple):
     wanted: bool
     rule: UpdateRule | None = None
     step: StepContext = ONLY_PART
+    text_weights: Tensor | None = None
 
 
 def loss_of(x: Tensor, weight: Tensor, bias: Tensor | None, task: Task) -> Tensor:
@@ -85,7 +87,7 @@ class _Loss(torch.autograd.Function):
         if not task.wanted:
             return weight.new_full((), float("nan"))
         with own_dtype(xt):
-            total: Tensor = ctx.body.value(xt, task.layer, task.loss, task.places)
+            total: Tensor = ctx.body.value(xt, task.layer, task.loss, task.places, task.text_weights)
         value = (total * task.scale).to(weight.dtype)
         must_be_finite(value, "the loss")
         return value
@@ -94,7 +96,9 @@ class _Loss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         xt, task = ctx.saved_tensors[0], ctx.task
-        request = Request.of_loss(ctx.needs_input_grad[:3], float(upstream), task.scale, task.rule, task.step)
+        request = Request.of_loss(
+            ctx.needs_input_grad[:3], float(upstream), task.scale, task.rule, task.step, task.text_weights
+        )
         if task.rule is not None:
             must_be_finite(upstream, "the gradient of the loss itself")
             request.prepare(task.layer.weight, task.layer.bias)

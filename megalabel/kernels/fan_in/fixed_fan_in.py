@@ -123,7 +123,8 @@ def fan_in_loss(
         weight: (L, F) float32 or float64.
         bias: (L,) of the same type, or None.
         inputs: (⌈L / group⌉, F) of `input_dtype(D)`, from 0 to D − 1.
-        positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once.
+        positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once. Their
+            `weights`, if there are any, are the factors of the texts' losses.
         group: G, how many neighboring labels share a row of inputs.
         loss: "squared_hinge" or "bce".
         scale: factor of the sum; 1 / (B · L) gives the mean.
@@ -147,7 +148,8 @@ def fan_in_loss(
     if rule is not None:
         check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
-    return loss_of(x, weight, bias, Task(layer, places, loss, scale, wanted, rule, step))
+    weights = _text_weights(layer, positives)
+    return loss_of(x, weight, bias, Task(layer, places, loss, scale, wanted, rule, step, weights))
 
 
 @torch.no_grad()
@@ -214,8 +216,14 @@ def fan_in_growth(
     places = _places(layer, x, positives, loss)
     xt = transposed(x, layer)
     with own_dtype(xt):
-        found: Tensor = implementation(layer).growth(xt, layer, loss, places, candidates)
+        found: Tensor = implementation(layer).growth(
+            xt, layer, loss, places, candidates, _text_weights(layer, positives)
+        )
     return found
+
+
+def _text_weights(layer: FanIn, positives: Positives) -> Tensor | None:
+    return None if positives.weights is None else positives.weights.to(layer.weight.dtype)
 
 
 def _places(layer: FanIn, x: Tensor, positives: Positives, loss: str) -> Tensor:

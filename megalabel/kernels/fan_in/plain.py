@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels.all_labels import label_loss
-from megalabel.kernels.all_labels.label_pass import Gradients, Request, Wants, learning
+from megalabel.kernels.all_labels.request import Gradients, Request, Wants, learning
 from megalabel.kernels.core.threads import run_ranges
 from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.rule import LabelRows
@@ -24,12 +24,19 @@ def scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
     return z if layer.bias is None else z.add_(layer.bias[start:stop, None])
 
 
-def value(xt: Tensor, layer: FanIn, loss: str, places: Tensor, scores: Scores = scores) -> Tensor:
+def value(
+    xt: Tensor,
+    layer: FanIn,
+    loss: str,
+    places: Tensor,
+    text_weights: Tensor | None = None,
+    scores: Scores = scores,
+) -> Tensor:
     """The loss summed over texts and labels, a float64 scalar."""
 
     def of_chunk(start: int, stop: int) -> Tensor:
         z = scores(xt, layer, start, stop)
-        return label_loss.value_(loss, z, _within(places, start, stop, xt.shape[1]))
+        return label_loss.value_(loss, z, _within(places, start, stop, xt.shape[1]), text_weights)
 
     return torch.stack(_of_chunks(of_chunk, layer, xt)).sum()
 
@@ -40,7 +47,7 @@ def gradients(
     """The gradients of the loss with respect to embedding, weight and bias, as far as they are requested."""
 
     def slopes(start: int, stop: int) -> Tensor:
-        return _slopes(scores(xt, layer, start, stop), loss, places, start, stop)
+        return _slopes(scores(xt, layer, start, stop), loss, places, start, stop, request.text_weights)
 
     return _backward(xt, layer, slopes, request)
 
@@ -51,14 +58,20 @@ def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
 
 
 def growth(
-    xt: Tensor, layer: FanIn, loss: str, places: Tensor, candidates: Tensor, scores: Scores = scores
+    xt: Tensor,
+    layer: FanIn,
+    loss: str,
+    places: Tensor,
+    candidates: Tensor,
+    text_weights: Tensor | None = None,
+    scores: Scores = scores,
 ) -> Tensor:
     """(M, C): the square root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])²."""
     out = layer.weight.new_empty(candidates.shape)
 
     def of_chunk(start: int, stop: int) -> None:
         first, last = start // layer.group, -(-stop // layer.group)
-        dense = _slopes(scores(xt, layer, start, stop), loss, places, start, stop) @ xt.t()
+        dense = _slopes(scores(xt, layer, start, stop), loss, places, start, stop, text_weights) @ xt.t()
         dense = torch.nn.functional.pad(dense, (0, 0, 0, (last - first) * layer.group - len(dense)))
         of_group = dense.square_().view(last - first, layer.group, -1).sum(1)
         out[first:last] = of_group.gather(1, candidates[first:last].to(torch.int64)).sqrt_()
@@ -74,9 +87,9 @@ def _of_chunks(body: Callable[[int, int], T], layer: FanIn, xt: Tensor) -> list[
     return [result for part in parts for result in part]
 
 
-def _slopes(z: Tensor, loss: str, places: Tensor, start: int, stop: int) -> Tensor:
+def _slopes(z: Tensor, loss: str, places: Tensor, start: int, stop: int, text_weights: Tensor | None) -> Tensor:
     """Overwrites the logits z (n, B) of labels start … stop − 1 with ∂loss/∂z."""
-    return label_loss.gradient_(loss, z, _within(places, start, stop, z.shape[1]))
+    return label_loss.gradient_(loss, z, _within(places, start, stop, z.shape[1]), text_weights)
 
 
 def _within(places: Tensor, start: int, stop: int, n_texts: int) -> Tensor:
@@ -86,9 +99,9 @@ def _within(places: Tensor, start: int, stop: int, n_texts: int) -> Tensor:
 
 
 def _backward(xt: Tensor, layer: FanIn, slopes: Callable[[int, int], Tensor], request: Request) -> Gradients:
-    wants, scale, weight_scale, rule, step = request
+    wants, scale, weight_scale, rule, step, _ = request
     weight, bias = learning(layer.weight, layer.bias, wants)
-    out = Gradients() if rule is not None else Gradients.beside(weight, bias)
+    out = Gradients() if rule is not None else Gradients.empty_like(weight, bias)
     chunks = layer.chunks(xt.shape[1])
 
     def of_range(numbers: range) -> Tensor | None:

@@ -16,6 +16,7 @@ def plain(
     offsets: np.ndarray,
     positives: sp.csr_matrix,
     dense: np.ndarray,
+    inverse: np.ndarray,
     soft: tuple[float, float],
     bias: float,
     tol: float,
@@ -23,7 +24,10 @@ def plain(
     prune_below: float,
     keys: np.ndarray,
 ) -> tuple[sp.csr_matrix, np.ndarray]:
-    """`descend` for one classifier at a time; soft: 1/2C of the positives and of the negatives."""
+    """`descend` for one classifier at a time.
+
+    soft: 1/2C of the positives and of the negatives; inverse: 1 / weight of each text, or empty.
+    """
     n_features, n_children = x.shape[1], positives.shape[0]
     weights = np.zeros((n_children, n_features + dense.shape[1] + 1))
     for parent in range(texts.shape[0]):
@@ -32,7 +36,8 @@ def plain(
         for child in range(offsets[parent], offsets[parent + 1]):
             y = np.where(np.isin(rows, positives[[child]].indices), 1.0, -1.0)
             if (y > 0).any():
-                weights[child] = solve(values, y, np.where(y > 0, *soft), tol, max_iter, keys[parent])
+                of_rows = inverse[rows].astype(np.float64) if len(inverse) else np.ones(len(rows))
+                weights[child] = solve(values, y, np.where(y > 0, *soft), of_rows, tol, max_iter, keys[parent])
     weights = weights.astype(np.float32)
     kept = np.where(np.abs(weights[:, :n_features]) >= prune_below, weights[:, :n_features], 0)
     if bias:
@@ -40,9 +45,22 @@ def plain(
     return sp.csr_matrix(kept), weights[:, n_features:-1]
 
 
-def solve(x: np.ndarray, y: np.ndarray, soft: np.ndarray, tol: float, max_iter: int, key: np.uint64) -> np.ndarray:
-    """The weights (d,) of one classifier; x (n, d) with the bias feature, y (n,) ±1, soft (n,) 1/2C; float64."""
+def solve(
+    x: np.ndarray,
+    y: np.ndarray,
+    soft: np.ndarray,
+    inverse: np.ndarray,
+    tol: float,
+    max_iter: int,
+    key: np.uint64,
+) -> np.ndarray:
+    """The weights (d,) of one classifier, float64.
+
+    x (n, d) with the bias feature, y (n,) ±1, soft (n,) 1/2C, inverse (n,) 1 / weight. The start is that without
+    weights: with them, a single small weight would move it to 0.
+    """
     alpha = two_alphas(x, y, soft)
+    soft = soft * inverse
     w: np.ndarray = (alpha * y) @ x
     scale = (x**2).sum(1) + soft
     order = np.arange(len(x))

@@ -6,8 +6,9 @@ otherwise:
     min_w  ½‖w‖² + Σ_i C_i · max(0, 1 − y_i w·x_i)²
 
 by dual coordinate descent (Hsieh et al., "A dual coordinate descent method for large-scale linear SVM", ICML 2008,
-algorithm 1, as in LIBLINEAR): with w = Σ_i α_i y_i x_i, each α_i ≥ 0 in turn is set to its optimum. The bias is
-the weight of one more feature, which is `bias` for every text and regularized like the others.
+algorithm 1, as in LIBLINEAR): with w = Σ_i α_i y_i x_i, each α_i ≥ 0 in turn is set to its optimum. C_i is C times
+the weight of the text. The bias is the weight of one more feature, which is `bias` for every text and regularized
+like the others.
 
 Differences from the paper: the descent starts from the best of all solutions with one α for the positives and one
 for the negatives, and there is no shrinking, since siblings are solved together (`_cpu/descent_block.py`). The
@@ -32,6 +33,7 @@ from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 # Work is measured in texts over all classifiers; texts with many features count more.
 _COMPILED = Operation(__package__, "dual_descent", enough_work=1 << 11)
 
+_LARGEST_INVERSE = 1e9  # of a weight: beyond it the products of float32 numbers would overflow
 _MOST = 1 << 27  # features or texts, which the numba version indexes in int32
 
 
@@ -53,6 +55,7 @@ def descend(
     positives: sp.csr_matrix,
     *,
     dense: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
     c: float | tuple[float, float] = 1.0,
     bias: float = 1.0,
     tol: float = 0.1,
@@ -71,6 +74,7 @@ def descend(
         offsets: (M + 1,) integers from 0 to C: the children of parent p are offsets[p] … offsets[p + 1] − 1.
         positives: (C, N) sparse, above 0 where a text has a child; texts that are not the parent's are ignored.
         dense: (N, E) float32, dense features such as an embedding. Their weights are not pruned.
+        weights: (N,) above 0, the factor of C of each text; None for 1 each.
         c: C, the weight of the squared loss; or a pair, for positives and negatives.
         bias: the value of the bias feature; 0 for no bias. A score is w·x + bias · its weight.
         tol: the solver stops when the largest and the smallest projected gradient of a pass differ by at most
@@ -80,28 +84,26 @@ def descend(
         seed: any integer, seeds the order in which texts are visited.
 
     Raises:
-        DataError: invalid matrices, shapes that do not match, NaN or inf, a text that a parent has twice, offsets
-            that do not rise from 0 to C, or weights that overflow float32.
+        DataError: invalid matrices or weights, shapes that do not match, NaN or inf, a text that a parent has
+            twice, offsets that do not rise from 0 to C, or a result that overflows float32.
         SettingError: c is not above 0, bias, tol or prune_below is negative, or max_iter is below 1.
     """
-    costs = _check_settings(c, bias, tol, max_iter, prune_below)
-    x = _as_x(x)
+    costs, x = _check_settings(c, bias, tol, max_iter, prune_below), _as_x(x)
     texts, positives = _as_texts(texts), as_truth(positives)
     offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
-    _check_width(texts, x.shape[0], "texts")
-    _check_width(positives, x.shape[0], "positives")
-    dense = _as_dense(dense, x.shape[0])
+    for name, matrix in (("texts", texts), ("positives", positives)):
+        _check_width(matrix, x.shape[0], name)
+    dense, inverse = _as_dense(dense, x.shape[0]), _inverse_weights(weights, x.shape[0])
     soft = 0.5 / costs[0], 0.5 / costs[1]  # of the positives and of the negatives
     keys = stream_keys(seed, np.arange(texts.shape[0]))
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
     fast = _COMPILED.for_work(work)
     if fast is None:
-        parts = plain(x, texts, offsets, positives, dense, soft, bias, tol, max_iter, prune_below, keys)
+        parts = plain(x, texts, offsets, positives, dense, inverse, soft, bias, tol, max_iter, prune_below, keys)
     else:
         problem = fast.Problem(float(bias), soft[1], soft[0], float(tol), int(max_iter))
-        parts = fast.train(
-            fast.data_of(x, dense, texts, positives), x.shape[1], offsets, keys, problem, prune_below
-        )
+        data = fast.data_of(x, dense, inverse, texts, positives)
+        parts = fast.train(data, x.shape[1], offsets, keys, problem, prune_below)
     found = LinearWeights(*parts)
     check_finite(found.sparse.data, "the weights")
     check_finite(found.dense, "the weights")
@@ -176,6 +178,22 @@ def _check_offsets(offsets: np.ndarray, n_parents: int, n_children: int) -> np.n
             where="offsets",
         )
     return offsets.astype(np.int64)
+
+
+def _inverse_weights(weights: np.ndarray | None, n_texts: int) -> np.ndarray:
+    """1 / weight of each text, (N,) float32, at most `_LARGEST_INVERSE`; (0,) without weights."""
+    if weights is None:
+        return np.empty(0, np.float32)
+    weights = np.asarray(weights, dtype=np.float64)
+    if weights.shape != (n_texts,) or not (np.isfinite(weights) & (weights > 0)).all():
+        raise DataError(
+            f"weights of shape {weights.shape}"
+            + (f", the least {weights.min()}" if weights.shape == (n_texts,) and n_texts else ""),
+            wanted=f"({n_texts},) finite numbers above 0",
+            next_step="leave out texts with the weight 0",
+            where="weights",
+        )
+    return np.minimum(1 / weights, _LARGEST_INVERSE).astype(np.float32)
 
 
 def _as_dense(dense: np.ndarray | None, n_texts: int) -> np.ndarray:

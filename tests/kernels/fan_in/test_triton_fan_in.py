@@ -11,7 +11,7 @@ import torch
 from support.triton_worker import call, interpreter
 from torch import Tensor
 
-from megalabel.kernels.all_labels.label_pass import Request
+from megalabel.kernels.all_labels.request import Request
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in.connections import input_dtype
 from megalabel.kernels.fan_in.layer import FanIn

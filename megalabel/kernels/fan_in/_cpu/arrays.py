@@ -39,12 +39,18 @@ class Layer(NamedTuple):
 
 
 class Targets(NamedTuple):
-    """The loss by its number and the places of the positives; or loss = −1 and the slopes ∂loss/∂z (L · B,)."""
+    """The loss by its number and the places of the positives; or loss = −1 and the slopes ∂loss/∂z (L · B,).
+
+    weighted: whether the losses of the texts have the factors `text_weights`, with zeros up to a whole number of
+        blocks.
+    """
 
     loss: int
     places: Any
     n_places: int
     slopes: Any
+    weighted: bool = False
+    text_weights: Any = np.empty(0, np.float32)
 
 
 class Scratch(NamedTuple):
@@ -82,6 +88,15 @@ def views(flat: Tensor, texts: Texts) -> list[tuple[int, Tensor]]:
     cut = texts.dim * WIDE * texts.wide
     parts = [*flat[:cut].view(texts.wide, texts.dim, WIDE), *flat[cut:].view(texts.narrow, texts.dim, NARROW)]
     return [(WIDE * i, block) for i, block in enumerate(parts)]
+
+
+def in_blocks(text_weights: Tensor | None) -> np.ndarray:
+    """The weights of the texts, followed by zeros for the rest of the last block; empty for None."""
+    if text_weights is None:
+        return np.empty(0, np.float32)
+    padded = torch.zeros(-(-len(text_weights) // WIDE) * WIDE)
+    padded[: len(text_weights)] = text_weights
+    return padded.numpy()
 
 
 def layer_of(layer: FanIn) -> Layer:
@@ -130,4 +145,4 @@ def scratch_at(t):
 @inlined
 def targets_at(t):
     """`Targets` with pointers in place of arrays."""
-    return Targets(t.loss, pointer(t.places), t.n_places, pointer(t.slopes))
+    return Targets(t.loss, pointer(t.places), t.n_places, pointer(t.slopes), t.weighted, pointer(t.text_weights))

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels.all_labels.label_loss import LOSSES
-from megalabel.kernels.all_labels.label_pass import Gradients, Request, Wants, learning
+from megalabel.kernels.all_labels.request import Gradients, Request, Wants, learning
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.fan_in import plain as fan_in_plain
-from megalabel.kernels.fan_in._cpu.arrays import Targets, layer_of, scratch_for, texts_of, views
+from megalabel.kernels.fan_in._cpu.arrays import Targets, in_blocks, layer_of, scratch_for, texts_of, views
 from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels
-from megalabel.kernels.fan_in._cpu.spending import Spending, compiled_rule, give, spend_by
+from megalabel.kernels.fan_in._cpu.update_tuples import Update, compiled_rule, update_tuples, write_gradients
 from megalabel.kernels.fan_in.layer import FanIn
 
 _CHUNK = 1 << 12  # connections per chunk: weights and gradients fit into the L1 cache
@@ -50,7 +50,9 @@ def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Requ
     """The gradients of the loss with respect to embedding, weight and bias, as far as they are requested."""
     if not compiled_rule(request.rule):
         return fan_in_plain.gradients(xt, layer, loss, places, request, scores)
-    targets = Targets(LOSSES.index(loss), places.numpy(), len(places), np.empty(0, np.float32))
+    factors = in_blocks(request.text_weights)
+    no_slopes = np.empty(0, np.float32)
+    targets = Targets(LOSSES.index(loss), places.numpy(), len(places), no_slopes, len(factors) > 0, factors)
     return _backward(xt, layer, targets, request)
 
 
@@ -61,19 +63,19 @@ def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
 
 
 def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> Gradients:
-    wants, scale, weight_scale, rule, step = request
+    wants, scale, weight_scale, rule, step, _ = request
     weight, bias = learning(layer.weight, layer.bias, wants)
-    out = Gradients() if rule is not None else Gradients.beside(weight, bias)
-    spending: tuple[Spending | None, Spending | None]
+    out = Gradients() if rule is not None else Gradients.empty_like(weight, bias)
+    updates: tuple[Update | None, Update | None]
     if rule is None:
-        spending = give(out.weight, weight_scale), give(out.bias, weight_scale)
+        updates = write_gradients(out.weight, weight_scale), write_gradients(out.bias, weight_scale)
     else:
-        spending = spend_by(rule, step, weight_scale, weight, bias)
-    of_weights, of_biases = spending
+        updates = update_tuples(rule, step, weight_scale, weight, bias)
+    of_weights, of_biases = updates
     requested = wants[0], of_weights is not None, of_biases is not None
     # A placeholder for what is not requested, of a type for which numba compiles the pass anyway; it is not used.
-    unused = of_weights or of_biases or give(xt.new_empty(0), weight_scale)
-    spent = of_weights or unused, of_biases or unused
+    unused = of_weights or of_biases or write_gradients(xt.new_empty(0), weight_scale)
+    both = of_weights or unused, of_biases or unused
     texts, own = texts_of(xt), layer_of(layer)
     several = texts.wide + texts.narrow > 1
     chunk = max(16, (_CHUNK_OF_BLOCKS if several else _CHUNK) // layer.weight.shape[1])
@@ -82,7 +84,7 @@ def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> G
         dx = torch.zeros(len(texts.x) if wants[0] else 0)
         mine = texts._replace(dx=dx.numpy())
         scratch = scratch_for(layer, chunk)
-        backward(labels.start, labels.stop, chunk, mine, own, targets, *spent, requested, scratch)
+        backward(labels.start, labels.stop, chunk, mine, own, targets, *both, requested, scratch)
         return dx
 
     first, *others = run_ranges(of_range, chunk_ranges(layer.n_labels, 1, thread_count(xt.device)))

@@ -8,7 +8,7 @@ from megalabel.kernels.core._cpu.pointers import called, inlined, merged, pointe
 from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.fan_in._cpu.arrays import NARROW, WIDE, layer_at, scratch_at, targets_at, texts_at
 from megalabel.kernels.fan_in._cpu.blocks import back, back_four, score, score_four, slope
-from megalabel.kernels.fan_in._cpu.rules import pointers, skips_untouched, spend
+from megalabel.kernels.fan_in._cpu.rules import apply_gradients, pointers, skips_untouched
 
 
 @compiled
@@ -45,11 +45,11 @@ def backward(low, high, chunk, texts, layer, targets, of_weights, of_biases, wan
             if skips_untouched(of_weights):
                 for i in range(n):
                     if scratch.touched[i]:
-                        spend(of_weights, scratch.g, i * fan_in, (start + i) * fan_in, fan_in)
+                        apply_gradients(of_weights, scratch.g, i * fan_in, (start + i) * fan_in, fan_in)
             else:
-                spend(of_weights, scratch.g, 0, start * fan_in, n * fan_in)
+                apply_gradients(of_weights, scratch.g, 0, start * fan_in, n * fan_in)
         if wants[2]:
-            spend(of_biases, scratch.of_bias, 0, start, n)
+            apply_gradients(of_biases, scratch.of_bias, 0, start, n)
 
 
 @inlined
@@ -176,6 +176,8 @@ def _slope(z, width, first, start, i, n_texts, targets, scratch):
     if here < width:
         store(buffer, 0, z)
         z = _cut(buffer, here, width, z)
+    if targets.weighted:
+        z = z * load(targets.text_weights, first, z)
     return z
 
 

@@ -1,7 +1,7 @@
 """Returns a chunk's gradients, or applies them by an update rule, while they are in the caches.
 
 The rules are those of `updates/sgd_rule.py` and `updates/adam_rule.py`, whose `apply` does the same in torch. The
-named tuples of `spending.py` select the rule: compiled code calls the function for the type of the tuple.
+named tuples of `update_tuples.py` select the rule: compiled code calls the function for the type of the tuple.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numba
 from numba.extending import overload
 
 from megalabel.kernels.core._cpu.pointers import pointer
-from megalabel.kernels.fan_in._cpu.spending import SGD, Adam, BufferedSGD, Give, SummedAdam
+from megalabel.kernels.fan_in._cpu.update_tuples import SGD, Adam, BufferedSGD, SummedAdam, WriteGradients
 from megalabel.kernels.updates._cpu.adam import adam
 from megalabel.kernels.updates._cpu.sgd import momentum, sgd
 
@@ -40,7 +40,7 @@ def skips_untouched(s):
     raise NotImplementedError
 
 
-def spend(s, g, start, at, n):
+def apply_gradients(s, g, start, at, n):
     """In compiled code: applies gradients g[start : start + n] to parameters `at` … `at` + n − 1; overwrites g."""
     raise NotImplementedError
 
@@ -49,7 +49,10 @@ def _no(s):
     return False
 
 
-_by_type(skips_untouched, {Give: _no, SGD: lambda s: s.keep == 1, BufferedSGD: _no, Adam: _no, SummedAdam: _no})
+_by_type(
+    skips_untouched,
+    {WriteGradients: _no, SGD: lambda s: s.keep == 1, BufferedSGD: _no, Adam: _no, SummedAdam: _no},
+)
 
 
 def _adam_at(s):
@@ -62,7 +65,7 @@ _adam_pointers = numba.njit(**_inner)(_adam_at)
 _by_type(
     pointers,
     {
-        Give: lambda s: Give(pointer(s.gradient), s.times),
+        WriteGradients: lambda s: WriteGradients(pointer(s.gradient), s.times),
         SGD: lambda s: SGD(pointer(s.parameter), s.rate, s.keep),
         BufferedSGD: lambda s: BufferedSGD(
             pointer(s.parameter), pointer(s.buffer), s.times, s.fraction, s.last, s.lr, s.decay
@@ -73,26 +76,26 @@ _by_type(
 )
 
 
-def _give(s, g, start, at, n):
+def _write(s, g, start, at, n):
     _times(g, start, s.gradient, at, n, s.times)
 
 
-def _spend_sgd(s, g, start, at, n):
+def _apply_sgd(s, g, start, at, n):
     _sgd(g, start, s.parameter, at, n, s.rate, s.keep)
 
 
-def _spend_buffered(s, g, start, at, n):
+def _apply_buffered(s, g, start, at, n):
     _sum(g, start, s.buffer, at, n, s.times, s.fraction)
     if s.last:
         _descend(s.buffer, s.parameter, at, n, s.lr, s.decay)
 
 
-def _spend_adam(s, g, start, at, n):
+def _apply_adam(s, g, start, at, n):
     _times(g, start, g, start, n, s.times)
     _adam(g, start, s.parameter, s.mean, s.square, at, n, s.numbers, s.rate, s.over_root)
 
 
-def _spend_summed(s, g, start, at, n):
+def _apply_summed(s, g, start, at, n):
     a = s.adam
     _sum(g, start, s.gradient, at, n, a.times, s.fraction)
     if s.last:
@@ -100,8 +103,14 @@ def _spend_summed(s, g, start, at, n):
 
 
 _by_type(
-    spend,
-    {Give: _give, SGD: _spend_sgd, BufferedSGD: _spend_buffered, Adam: _spend_adam, SummedAdam: _spend_summed},
+    apply_gradients,
+    {
+        WriteGradients: _write,
+        SGD: _apply_sgd,
+        BufferedSGD: _apply_buffered,
+        Adam: _apply_adam,
+        SummedAdam: _apply_summed,
+    },
 )
 
 

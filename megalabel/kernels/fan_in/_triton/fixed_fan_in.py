@@ -20,7 +20,7 @@ import triton
 from torch import Tensor
 
 from megalabel.kernels.all_labels import label_loss
-from megalabel.kernels.all_labels.label_pass import Gradients, Request, Wants, learning
+from megalabel.kernels.all_labels.request import Gradients, Request, Wants, learning
 from megalabel.kernels.fan_in._triton.bodies import densify, forward, gradient, sum_rows
 from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.rule import LabelRows
@@ -36,11 +36,11 @@ def scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
     return z if layer.bias is None else z.add_(layer.bias[start:stop, None])
 
 
-def value(xt: Tensor, layer: FanIn, loss: str, places: Tensor) -> Tensor:
+def value(xt: Tensor, layer: FanIn, loss: str, places: Tensor, text_weights: Tensor | None = None) -> Tensor:
     """The loss summed over texts and labels, a float64 scalar."""
     total = torch.zeros((), dtype=torch.float64, device=xt.device)
     for start, stop, own in _chunks(layer, xt.shape[1], places):
-        total += label_loss.value_(loss, scores(xt, layer, start, stop), own)
+        total += label_loss.value_(loss, scores(xt, layer, start, stop), own, text_weights)
     return total
 
 
@@ -48,7 +48,7 @@ def gradients(xt: Tensor, layer: FanIn, loss: str, places: Tensor, request: Requ
     """The gradients of the loss with respect to embedding, weight and bias, as far as they are requested."""
 
     def slopes(start: int, stop: int, own: Tensor) -> Tensor:
-        return label_loss.gradient_(loss, scores(xt, layer, start, stop), own)
+        return label_loss.gradient_(loss, scores(xt, layer, start, stop), own, request.text_weights)
 
     return _backward(xt, layer, places, slopes, request)
 
@@ -59,11 +59,18 @@ def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
     return _backward(xt, layer, none, lambda start, stop, _: dz[start:stop].contiguous(), Request(wants))
 
 
-def growth(xt: Tensor, layer: FanIn, loss: str, places: Tensor, candidates: Tensor) -> Tensor:
+def growth(
+    xt: Tensor,
+    layer: FanIn,
+    loss: str,
+    places: Tensor,
+    candidates: Tensor,
+    text_weights: Tensor | None = None,
+) -> Tensor:
     """(M, C): the square root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])²."""
     out = layer.weight.new_empty(candidates.shape)
     for start, stop, own in _chunks(layer, xt.shape[1], places, candidates.shape[1]):
-        dz = label_loss.gradient_(loss, scores(xt, layer, start, stop), own)
+        dz = label_loss.gradient_(loss, scores(xt, layer, start, stop), own, text_weights)
         g = _whole_groups(_of_weights(xt, dz, candidates.contiguous(), layer.group, start, 1.0), layer.group)
         torch.linalg.vector_norm(g, dim=1, out=out[start // layer.group : -(-stop // layer.group)])
     return out
@@ -76,9 +83,9 @@ def _backward(
     slopes: Callable[[int, int, Tensor], Tensor],
     request: Request,
 ) -> Gradients:
-    wants, scale, weight_scale, rule, step = request
+    wants, scale, weight_scale, rule, step, _ = request
     weight, bias = learning(layer.weight, layer.bias, wants)
-    out = Gradients() if rule is not None else Gradients.beside(weight, bias)
+    out = Gradients() if rule is not None else Gradients.empty_like(weight, bias)
     out.embedding = torch.zeros_like(xt) if wants[0] else None
     for start, stop, own in _chunks(layer, xt.shape[1], places):
         dz = slopes(start, stop, own)

@@ -28,10 +28,12 @@ class Rows(NamedTuple):
     columns: Any  # int32, indices of shared features times LANES
     values: Any  # float32
     own: Any  # (n,) float32, Σ value² of the features that no other row has
-    scales: Any  # (n, 2) float32: 1 / (‖x‖² + 1/2C) for a negative and for a positive row
+    scales: Any  # (n, 2) float32: 1 / (‖x‖² + 1/2C_i) for a negative and for a positive row
     texts: Any  # (n,) int32, the rows of `dense`
     dense: Any  # (N, E) float32
     width: int  # E
+    inverse: Any  # (N,) float32, 1 / weight of each of all texts; not read unless `weighted`
+    weighted: bool
 
 
 class Block(NamedTuple):
@@ -60,7 +62,7 @@ def rows_at(t):
     """`Rows` with pointers in place of arrays."""
     return Rows(
         pointer(t.starts), pointer(t.columns), pointer(t.values), pointer(t.own), pointer(t.scales),
-        pointer(t.texts), pointer(t.dense), t.width,
+        pointer(t.texts), pointer(t.dense), t.width, pointer(t.inverse), t.weighted,
     )  # fmt: skip
 
 
@@ -110,7 +112,10 @@ def _round(rows, block, problem, order, n, running, bias):
         score = score + _product(rows.columns, rows.values, start, end, block.weights, zero)
         if rows.width:
             score = score + _dense_product(rows.dense, rows.texts[i], rows.width, block.dense, zero)
-        slope = sign * score - one + where_below(sign, zero, soft_negative, soft_positive) * alpha
+        soft = where_below(sign, zero, soft_negative, soft_positive)
+        if rows.weighted:
+            soft = soft * all_of(rows.inverse[np.int64(rows.texts[i])], bias)
+        slope = sign * score - one + soft * alpha
         projected = where_below(zero, alpha, slope, where_below(slope, zero, slope, zero))
         low, high = where_below(projected, low, projected, low), where_below(high, projected, projected, high)
         negative, positive = all_of(rows.scales[2 * i], bias), all_of(rows.scales[2 * i + 1], bias)

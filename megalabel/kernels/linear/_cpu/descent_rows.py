@@ -16,6 +16,7 @@ class Data(NamedTuple):
     columns: Any  # int32
     values: Any  # float32
     dense: Any  # (N, E) float32
+    inverse: Any  # (N,) float32, 1 / weight of each text; (0,) for 1 each
     parent_starts: Any  # (M + 1,) int64, of each parent's texts
     parent_texts: Any  # int32
     child_starts: Any  # (C + 1,) int64, of each child's positives
@@ -97,8 +98,9 @@ def gather(data, texts, bias, soft_negative, soft_positive, s):
             s.dense_sums[j] += data.dense[text, j]
         s.own[row] = own
         s.tops[row] = top
-        s.scales[2 * row] = 1 / (length + soft_negative)
-        s.scales[2 * row + 1] = 1 / (length + soft_positive)
+        inverse = np.float64(data.inverse[text]) if len(data.inverse) else 1.0
+        s.scales[2 * row] = 1 / (length + soft_negative * inverse)
+        s.scales[2 * row + 1] = 1 / (length + soft_positive * inverse)
     s.starts[len(texts)] = place
     _share_out(data, texts, bias, s)
     _put_in_order(n_touched, s)

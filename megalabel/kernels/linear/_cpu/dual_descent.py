@@ -34,11 +34,13 @@ _PARTS = (
 )
 
 
-def data_of(x: sp.csr_matrix, dense: np.ndarray, texts: sp.csr_matrix, positives: sp.csr_matrix) -> Data:
+def data_of(
+    x: sp.csr_matrix, dense: np.ndarray, inverse: np.ndarray, texts: sp.csr_matrix, positives: sp.csr_matrix
+) -> Data:
     """The arrays in the dtypes for which the code is compiled."""
     starts = [matrix.indptr.astype(np.int64) for matrix in (x, texts, positives)]
     columns = [matrix.indices.astype(np.int32, copy=False) for matrix in (x, texts, positives)]
-    return Data(starts[0], columns[0], x.data, dense, starts[1], columns[1], starts[2], columns[2])
+    return Data(starts[0], columns[0], x.data, dense, inverse, starts[1], columns[1], starts[2], columns[2])
 
 
 def train(
@@ -171,7 +173,10 @@ def solve(task, data, keys, problem, threshold, bias_column, scratch, columns, v
         parent, first, last = task[t, 0], task[t, 1], task[t, 2]
         texts = data.parent_texts[data.parent_starts[parent] : data.parent_starts[parent + 1]]
         n_touched, shared = gather(data, texts, problem.bias, problem.soft_negative, problem.soft_positive, s)
-        rows = Rows(s.starts, s.columns, s.values, s.own, s.scales, texts, data.dense, width)
+        weighted = len(data.inverse) > 0
+        rows = Rows(
+            s.starts, s.columns, s.values, s.own, s.scales, texts, data.dense, width, data.inverse, weighted
+        )
         child = first
         while child < last:
             filled = 0

@@ -1,4 +1,4 @@
-"""Removes temporary files of finished and killed runs; the caller must hold the lock of the run folder."""
+"""Removes temporary files of finished and interrupted runs; the caller must hold the lock of the run folder."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-FILES = (
-    "recipe.json",
-    "held_out.npy",
-    "metrics.json",
-)  # written to a temporary name, like models
+FILES = ("recipe.json", "held_out.npy", "metrics.json")  # written under a temporary name first, as models are
 
 
-def tidy(out: Path, models: Iterable[str], rest: Iterable[str]) -> None:
+def remove_temporary_files(out: Path, models: Iterable[str], rest: Iterable[str]) -> None:
     """Removes `rest` from a run folder, and files that were incomplete when a process was killed.
 
     Args:
@@ -21,8 +17,8 @@ def tidy(out: Path, models: Iterable[str], rest: Iterable[str]) -> None:
         models: the names of its model folders.
         rest: the names of files and folders that are needed only to resume.
     """
-    half_written = [path for name in (*models, *FILES) for path in out.glob(f".{name}.*-*")]
-    for path in (*(out / name for name in rest), out / "log.new", *half_written):
+    incomplete = [path for name in (*models, *FILES) for path in out.glob(f".{name}.*-*")]
+    for path in (*(out / name for name in rest), out / "log.new", *incomplete):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -1,4 +1,4 @@
-"""State of a run beyond its checkpoints: the numbers of threads, and the scale of its learning rates."""
+"""What resuming needs beyond checkpoints: the numbers of threads, and the scale of the learning rates."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.run_folder import note, read_recipe
 
 
-def check_scale(scale: float | None, recipe: Recipe | DirectRecipe | None = None) -> None:
+def check_lr_scale(scale: float | None, recipe: Recipe | DirectRecipe | None = None) -> None:
     """Raises SettingError if a scale of learning rates is out of range, or the recipe has no learning rates."""
     if scale is not None and isinstance(recipe, DirectRecipe):
         raise SettingError(
@@ -51,7 +51,7 @@ def with_scaled_rates(recipe: Recipe, out: Path, scale: float | None, step: int)
     return recipe if now == 1.0 else replace(recipe, schedule=Scaled(recipe.schedule, float(now)))
 
 
-def threads_said(out: Path, device: torch.device, resumed: bool) -> list[str]:
+def note_threads(out: Path, device: torch.device, resumed: bool) -> list[str]:
     """Notes the number of threads in `recipe.json`; returns a warning if a resumed run had another number."""
     if device.type != "cpu":
         return []

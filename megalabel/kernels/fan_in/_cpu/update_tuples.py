@@ -18,7 +18,7 @@ from megalabel.kernels.updates.rule import StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 
 
-class Give(NamedTuple):
+class WriteGradients(NamedTuple):
     """Return the gradients without updating anything."""
 
     gradient: Any  # where they are written
@@ -66,7 +66,7 @@ class SummedAdam(NamedTuple):
     last: bool
 
 
-Spending: TypeAlias = Give | SGD | BufferedSGD | Adam | SummedAdam
+Update: TypeAlias = WriteGradients | SGD | BufferedSGD | Adam | SummedAdam
 
 
 def compiled_rule(rule: UpdateRule | None) -> bool:
@@ -74,14 +74,14 @@ def compiled_rule(rule: UpdateRule | None) -> bool:
     return rule is None or type(rule) in (SGDRule, AdamRule)
 
 
-def give(gradient: Tensor | None, times: float) -> Give | None:
+def write_gradients(gradient: Tensor | None, times: float) -> WriteGradients | None:
     """Writes gradients to `gradient` (L, F) or (L,); None without one."""
-    return None if gradient is None else Give(_flat(gradient), np.float32(times))
+    return None if gradient is None else WriteGradients(_flat(gradient), np.float32(times))
 
 
-def spend_by(
+def update_tuples(
     rule: UpdateRule, step: StepContext, times: float, weight: Tensor | None, bias: Tensor | None
-) -> tuple[Spending | None, Spending | None]:
+) -> tuple[Update | None, Update | None]:
     """The tuples with which a prepared rule updates weight and bias; None for a frozen parameter."""
     if isinstance(rule, AdamRule):
         of_weight = [weight, rule.mean, rule.square, rule.gradient]
@@ -106,7 +106,7 @@ def _by_adam(
     mean: np.ndarray,
     square: np.ndarray,
     gradient: np.ndarray,
-) -> Spending:
+) -> Update:
     rate, over_root = np.float32(settings.rate(steps)), np.float32(1 / settings.root(steps))
     whole = Adam(parameter, mean, square, np.float32(times), rate, over_root, adam_numbers(settings))
     return whole if step.single else SummedAdam(whole, gradient, np.float32(not step.first), step.last)
@@ -114,7 +114,7 @@ def _by_adam(
 
 def _by_sgd(
     rule: SGDRule, step: StepContext, times: float, parameter: Tensor, buffer: Tensor | None, decay: float
-) -> Spending:
+) -> Update:
     lr, factor = np.float32(rule.lr), np.float32(times)
     if not rule.buffered(step):
         return SGD(_flat(parameter), factor * lr, np.float32(1 - rule.lr * decay))

@@ -1,0 +1,121 @@
+"""The search over recipes: linear models, an encoder with a head, and a hybrid of both.
+
+Linear models take seconds and are tried first. Then encoders and heads compete by successive halving for as long
+as leaves time for the hybrid, which builds on the best of them and is nearly always the best model. One of the
+encoders is first trained on the label texts by `ngame`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from megalabel.encoders.names import installed
+from megalabel.errors import FormatError
+from megalabel.recipes import get
+from megalabel.recipes.find import names
+from megalabel.tuning.candidates import Candidate, first_candidate
+from megalabel.tuning.history import Result
+from megalabel.tuning.strategies import ROOM, Halving, one_by_one
+from megalabel.tuning.trials import Trials
+
+AUTO = "auto"
+SMALL_ENCODERS = ("bag", "small")
+PRETRAINED = "minilm"  # tried where its package is installed
+NEURAL = (("renee", "bag"), ("cascadexml", "bag"), ("renee", PRETRAINED), ("renee", "small"))
+LABEL_TEXT_EPOCHS, LABEL_TEXT_SHARE = 3, 0.15  # of a training on label texts: epochs, share of encoders' time
+LEAST_SHARE = 0.35  # of the time that is left after the linear models, for encoders and heads
+# Time of parts of a hybrid over that of a linear model, measured on two data sets (docs/log.md, 2026-11-30).
+CHAR_COST, WORD_COST = 5.0, 1.5  # word trees and weights, with character n-grams (of short texts) and without
+SHORT = 40  # mean number of features of a text below which a hybrid has character n-grams
+DENSE_COST = 0.17  # a dense value over a sparse one in the solver
+
+
+class Given(NamedTuple):
+    """What the user fixed.
+
+    values: values of options by name; each recipe takes those that it declares.
+    encoders: encoders to try; empty for the usual ones.
+    seed: seeds the variations.
+    """
+
+    values: Mapping[str, Any]
+    encoders: Sequence[str]
+    seed: int
+
+
+def auto(trials: Trials, given: Given) -> None:
+    """Runs the trials; the best result is that of `trials.best`."""
+    history = trials.history
+    linear = trials.run(_first("linear", given))
+    for recipe in ("retrieval",) if "retrieval" in names() else ():
+        trials.run(_first(recipe, given))
+    starts = [_first(recipe, given, encoder) for recipe, encoder in pairs(given.encoders)]
+    left, reserve = history.remaining, hybrid_seconds(linear, 256, 3)
+    until = history.elapsed + max(left - ROOM * reserve, LEAST_SHARE * left)
+    starts = [*_pretrained(trials, given, starts, LABEL_TEXT_SHARE * (until - history.elapsed)), *starts]
+    best = Halving(trials, starts, given.values, given.seed).run(until)
+    if best is None:
+        if history.remaining > ROOM * linear.seconds:
+            one_by_one(trials, linear.candidate, given.values, given.seed, history.seconds, reserve=1.0)
+        return
+    trials.protected.append(best)
+    joint = next(
+        (n for n in (3, 2, 1, 0) if ROOM * hybrid_seconds(linear, best.facts["dim"], n) < history.remaining), None
+    )
+    if joint is None:
+        trials.setting.say("no time is left for a hybrid")
+        return
+    start = _first("hybrid", given).changed(run=str(trials.folder(best)), joint_trees=joint)
+    one_by_one(trials, start, {**given.values, "run": "", "joint_trees": 0}, given.seed, history.seconds)
+
+
+def _pretrained(trials: Trials, given: Given, starts: Sequence[Candidate], limit: float) -> list[Candidate]:
+    """Renée from an encoder that was first trained on label texts, where a bag is tried and labels have texts.
+
+    limit: seconds that the first training may take.
+    """
+    bag = next((c for c in starts if c.recipe == "renee" and c.values.get("encoder") == "bag"), None)
+    if bag is None or trials.setting.corpus.label_texts.are_numbers():
+        return []
+    result = trials.run(_first("ngame", given, "bag"), epochs=LABEL_TEXT_EPOCHS, limit=limit)
+    if not result.finished:
+        return []
+    trials.protected.append(result)
+    return [bag.changed(encoder=str(trials.folder(result)))]
+
+
+def pairs(encoders: Sequence[str]) -> list[tuple[str, str]]:
+    """The neural recipes and encoders to try first."""
+    if encoders:
+        return [(recipe, encoder) for encoder in encoders for recipe in ("renee", "cascadexml")]
+    return [(recipe, encoder) for recipe, encoder in NEURAL if encoder in SMALL_ENCODERS or _installed(encoder)]
+
+
+def hybrid_seconds(linear: Result, dim: float, joint_trees: int) -> float:
+    """An estimate of the time that a hybrid takes beside its base run.
+
+    Args:
+        linear: the result of a linear model.
+        dim: the width of the embedding, which the rows of joint trees have beside the words.
+        joint_trees: the number of joint trees.
+    """
+    seconds, words = linear.facts.get("seconds", linear.seconds), max(linear.facts.get("features", 0.0), 1.0)
+    trees = int(linear.values.get("trees", get("linear").options.declared["trees"].default))
+    joint = seconds / trees * (1 + DENSE_COST * dim / words)
+    return seconds * (CHAR_COST if words < SHORT else WORD_COST) + joint_trees * joint
+
+
+@functools.cache
+def _installed(encoder: str) -> bool:
+    try:
+        return installed(encoder) is not None
+    except FormatError:
+        return False
+
+
+def _first(recipe: str, given: Given, encoder: str | None = None) -> Candidate:
+    function = get(recipe)
+    fixed = {name: value for name, value in given.values.items() if name in function.options.declared}
+    return first_candidate(function, fixed if encoder is None else {**fixed, "encoder": encoder})
