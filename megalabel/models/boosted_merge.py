@@ -9,6 +9,7 @@ among them none, which is the mixture.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -20,16 +21,16 @@ from megalabel.kernels.merging.evidence import evidence
 from megalabel.kernels.merging.ranked import Knowledge, Ranked
 from megalabel.kernels.sparse.hits import as_truth, best_gains, hits
 from megalabel.metrics.topk import checked_arrays
-from megalabel.models.mixture import Mixture, log_odds
+from megalabel.models.mixture import DEPTH, Mixture, log_odds
 from megalabel.retrieval.boosted import BoostedTrees
 from megalabel.storage.reading import reading
 from megalabel.types import ScoreType, TopK
 
-MERGED = 30  # labels of the mixture among the candidates
+MERGED = 25  # labels of the mixture among the candidates
 FOLDS, TREES = 3, (30, 60, 100)
 LEAST_SCORE = 0.03  # of the mixture, for candidates without a place in it
+SEARCHED_TREES = 100
 GAIN = 0.2  # points of nDCG@5 that the trees must gain
-FILE = "merge.npz"
 
 
 class Found(NamedTuple):
@@ -89,25 +90,25 @@ class BoostedMerge:
         margins[there] = self.trees.margins(made.features[there], made.start[there])
         return _best(made.ids, margins, k)
 
-    def save(self, folder: Path) -> None:
-        """Writes the trees into the folder of a model."""
-        with open(folder / FILE, "wb") as file:
+    def save(self, file: Path) -> None:
+        """Writes the trees as an npz file."""
+        with open(file, "wb") as opened:
             arrays = {**self.trees.arrays(), "n_features": np.int64(self.trees.n_features)}
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(opened, **arrays)  # type: ignore[arg-type]
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, file: Path) -> Self:
         """Reads what `save` wrote; FormatError if it is damaged."""
         with (
-            reading(folder, wanted="the trees of a learned merge", next_step=RESTORE_FOLDER),
-            np.load(folder / FILE, allow_pickle=False) as found,
+            reading(file, wanted="the trees of a learned merge", next_step=RESTORE_FOLDER),
+            np.load(file, allow_pickle=False) as found,
         ):
             arrays = {name: found[name] for name in ("features", "thresholds", "values")}
             return cls(BoostedTrees(**arrays, n_features=int(found["n_features"])))
 
 
 def candidates(mixture: Mixture, found: Found, known: Knowledge, k: int = 5) -> Candidates:
-    """The candidates of texts: 30 or k labels of the mixture, and what the index adds."""
+    """The candidates of texts: 25 or k labels of the mixture, and what the index adds."""
     merged = Ranked(*_without_padding(mixture.merge(found.rankings, found.score_types, max(k, MERGED))))
     ranked = [
         Ranked(ids, log_odds(np.where(ids < 0, 0, scores), kind).astype(np.float32))
@@ -120,8 +121,34 @@ def candidates(mixture: Mixture, found: Found, known: Knowledge, k: int = 5) -> 
     return Candidates(ids, features, log_odds(p, "probability"))
 
 
-def cross_validated(made: Candidates, labels: sp.csr_matrix) -> tuple[int, float]:
-    """The best number of trees by cross-validation over texts, 0 for the mixture, and its gain in nDCG@5.
+@dataclass(frozen=True)
+class SearchedRanking:
+    """A ranking that boosted trees correct by what an index finds, fitted on texts that its ranker did not learn.
+
+    calibration: the mixture of the ranking alone. learned: the trees.
+    """
+
+    calibration: Mixture
+    learned: BoostedMerge
+
+    @classmethod
+    def fit(cls, top: TopK, rows: Ranked, documents: Ranked, known: Knowledge, labels: sp.csr_matrix) -> Self:
+        """Fits it on texts with labels (n, L), given their ranking, of probabilities, and what is near."""
+        calibration = Mixture.fit([top], ["probability"], labels)
+        made = candidates(calibration, Found([top], ["probability"], rows, documents), known)
+        return cls(calibration, BoostedMerge.fit(made, labels, SEARCHED_TREES))
+
+    def rank(
+        self, top: TopK, rows: Ranked, documents: Ranked, known: Knowledge, k: int, exclude: np.ndarray | None
+    ) -> TopK:
+        """The k best candidates and the probabilities that they are true; fewer than k for a k up to 50."""
+        found = Found([top], ["probability"], rows, documents)
+        deep = k if k > DEPTH else MERGED
+        return self.learned.merge(candidates(self.calibration, found, known, deep), k, exclude)
+
+
+def cross_validated(made: Candidates, labels: sp.csr_matrix) -> tuple[int, np.ndarray]:
+    """The best number of trees by cross-validation over texts, 0 for the mixture, and the nDCG@5 of each text.
 
     Trees must gain 0.2 points and a standard error.
     """
@@ -132,7 +159,7 @@ def cross_validated(made: Candidates, labels: sp.csr_matrix) -> tuple[int, float
         tested = np.flatnonzero(np.arange(n) % FOLDS == fold)
         rest = np.setdiff1d(np.arange(n), tested)
         if len(tested) == 0 or labels[rest].nnz == 0:
-            return 0, 0.0
+            return 0, without
         full = BoostedMerge.fit(_cut(made, rest), labels[rest], max(TREES)).trees
         for i, n_trees in enumerate(TREES):
             top = BoostedMerge(full.first(n_trees)).merge(_cut(made, tested), 5)
@@ -140,7 +167,7 @@ def cross_validated(made: Candidates, labels: sp.csr_matrix) -> tuple[int, float
     gains = scores - without
     best = int(np.argmax(gains.mean(axis=1)))
     gain, error = float(gains[best].mean()), float(gains[best].std() / np.sqrt(n))
-    return (TREES[best], gain) if gain > max(GAIN, error) else (0, gain)
+    return (TREES[best], scores[best]) if gain > max(GAIN, error) else (0, without)
 
 
 def ndcg(top: TopK, labels: sp.csr_matrix, k: int = 5) -> np.ndarray:

@@ -26,9 +26,9 @@ from megalabel.models.base import (
     class_name,
     read_model_manifest,
 )
-from megalabel.models.boosted_merge import FILE as MERGE
-from megalabel.models.boosted_merge import BoostedMerge, Found, candidates
+from megalabel.models.boosted_merge import BoostedMerge, Found, SearchedRanking, candidates
 from megalabel.models.depth import at_least_one
+from megalabel.models.hybrid_search import load_search, save_search
 from megalabel.models.linear import CPU, load_trees, save_trees
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
@@ -38,7 +38,7 @@ from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.retrieval.index import RetrievalIndex
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
+from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class HybridClassifier(Classifier):
         index: training texts and label documents over the features of `whole_words`, or no rows; None without
             `learned`.
         learned: the learned merge; None for the mixture.
+        searched: corrects the ranking of the word trees by what the index finds; None if it stays.
 
     Raises:
         SettingError: there are no word trees, trees have other features, inputs or labels, or the mixture has
@@ -79,6 +80,7 @@ class HybridClassifier(Classifier):
         mixture: Mixture,
         index: RetrievalIndex | None = None,
         learned: BoostedMerge | None = None,
+        searched: SearchedRanking | None = None,
     ) -> None:
         n_labels = len(base_model.label_texts)
         parts = 2 + bool(joint_trees)
@@ -96,7 +98,7 @@ class HybridClassifier(Classifier):
                 )
         self.base_model, self.text, self.scale, self.mixture = base_model, text, float(scale), mixture
         self.joint_trees, self.word_trees = tuple(joint_trees), tuple(word_trees)
-        self.index, self.learned = index, learned
+        self.index, self.learned, self.searched = index, learned, searched
         if index is not None and (
             index.n_features not in (0, text.n_word_features) or len(index.known.counts) != n_labels
         ):
@@ -114,33 +116,33 @@ class HybridClassifier(Classifier):
         self, texts: Sequence[str], k: int, exclude: np.ndarray | None = None, batch_size: int = 256
     ) -> list[TopK]:
         """The k best or more labels by each part, in the order of the mixture."""
-        return list(self.search(texts, k, exclude, batch_size, None).rankings)
+        return list(self.search(texts, k, exclude, batch_size).rankings)
 
     def search(
-        self,
-        texts: Sequence[str],
-        k: int,
-        exclude: np.ndarray | None,
-        batch_size: int,
-        index: RetrievalIndex | None,
+        self, texts: Sequence[str], k: int, exclude: np.ndarray | None = None, batch_size: int = 256
     ) -> Found:
-        """The rankings of all parts, at least k deep, and the nearest rows and label documents of an index."""
+        """The rankings of all parts, at least k deep, and the nearest rows and label documents of the index."""
         best, views = self.base_model.topk_and_embedding(texts, k, exclude=exclude, batch_size=batch_size)
         found = [best]
         x = self.text.transform(texts)
         excluded = FilterPairs(exclude, len(texts)).for_rows(np.arange(len(texts)), CPU)
-        words = whole_words(self.text, x) if self.joint_trees or (index is not None and index.n_features) else x
+        searches = self.index is not None and self.index.n_features
+        words = whole_words(self.text, x) if self.joint_trees or searches else x
         if self.joint_trees:
             dense = rescale(self.scale, views)
             found.append(merge_topk([tree(words, k, excluded, dense) for tree in self.joint_trees], k))
-        found.append(merge_topk([tree(x, k, excluded) for tree in self.word_trees], k))
-        nothing = Ranked(np.zeros((len(texts), 0), np.int64), np.zeros((len(texts), 0), np.float32))
-        rows, documents = (nothing, nothing) if index is None else index.near(words)
-        return Found(found, self.score_types, rows, documents)
+        top = merge_topk([tree(x, k, excluded) for tree in self.word_trees], k)
+        if self.index is None:
+            nothing = Ranked(np.zeros((len(texts), 0), np.int64), np.zeros((len(texts), 0), np.float32))
+            return Found([*found, top], self.score_types, nothing, nothing)
+        rows, documents = self.index.near(words)
+        if self.searched is not None:
+            top = self.searched.rank(top, rows, documents, self.index.known, k, exclude)
+        return Found([*found, top], self.score_types, rows, documents)
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts, scores from 0 to 1."""
-        found = self.search(texts, max(k, DEPTH), exclude, batch_size, self.index)
+        found = self.search(texts, max(k, DEPTH), exclude, batch_size)
         if self.index is None or self.learned is None:
             merged = self.mixture.merge(found.rankings, self.score_types, k)
         else:
@@ -181,10 +183,7 @@ class HybridClassifier(Classifier):
                 "scale": self.scale,
                 "mixture": self.mixture.config(),
             }
-            if self.index is not None and self.learned is not None:
-                self.index.save(new / "index")
-                self.learned.save(new)
-                facts["index"] = "index"
+            facts |= save_search(new, self.index, self.learned, self.searched)
             write_manifest(new, FORMAT, facts)
 
     @classmethod
@@ -206,13 +205,9 @@ class HybridClassifier(Classifier):
         text = SparseText.load(text_folder)
         joint = load_trees(folder, "joint", text.n_word_features, manifest, "joint_trees")
         words = load_trees(folder, "words", text.size, manifest, "word_trees")
-        index, learned = None, None
-        if "index" in manifest:  # models of 0.1.0 have none
-            index = RetrievalIndex.load(inner_folder(folder, manifest["index"], next_step=RESTORE_FOLDER))
-            check_listed(manifest, "hybrid model", folder, files=(MERGE,), next_step=RESTORE_FOLDER)
-            learned = BoostedMerge.load(folder)
         mixture = Mixture.from_config(manifest["mixture"])
-        model = cls(base, text, joint, words, manifest["scale"], mixture, index, learned)
+        further = load_search(folder, manifest)
+        model = cls(base, text, joint, words, manifest["scale"], mixture, *further)
         model.trained_on = load_trained_on(folder, len(model.label_texts)) or base.trained_on
         return model
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import scipy.sparse as sp
 
-from megalabel.kernels.merging.ranked import Ranked
-from megalabel.models.boosted_merge import TREES, BoostedMerge, Found, candidates, cross_validated
+from megalabel.data.filters import FilterPairs
+from megalabel.kernels.sparse.merge_topk import merge_topk
+from megalabel.linear.forest import solve_trees
+from megalabel.models.boosted_merge import TREES, BoostedMerge, SearchedRanking, candidates, cross_validated
 from megalabel.models.hybrid import HybridClassifier, whole_words
+from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.retrieval.index import RetrievalIndex
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
+    from collections.abc import Sequence
 
     from megalabel.linear.training_rows import TrainingRows
     from megalabel.training.recipe import Say
 
 LEAST_GAIN = 0.1  # points of nDCG@5 that search must add to the merge without it
+LEFT_OUT, MOST = 0.25, 5000  # of the texts, which word trees do not learn when a correction of theirs is fitted
+FEWEST = 100  # texts to fit it on
 
 
 def search_index(made: TrainingRows, rows: np.ndarray) -> RetrievalIndex:
@@ -31,48 +37,83 @@ def search_index(made: TrainingRows, rows: np.ndarray) -> RetrievalIndex:
     return RetrievalIndex.build(whole_words(made.text, made.x), made.labels, origins)
 
 
-def choose_merge(
-    model: HybridClassifier,
-    found: Found,
-    index: RetrievalIndex | None,
-    labels: sp.csr_matrix,
-    training_labels: sp.csr_matrix,
-    *,
-    merge: Literal["auto", "boosted"],
-    neighbors: Literal["auto", "yes", "no"],
-    say: Say,
-) -> None:
-    """Gives a hybrid the index and the boosted trees that gain on the held-out texts, if any do.
+def searched_ranking(
+    made: TrainingRows, rows: np.ndarray, *, trees: int, seed: int, solver: dict[str, Any]
+) -> SearchedRanking | None:
+    """What corrects the ranking of word trees, fitted on a quarter of the texts; None for fewer than 100.
+
+    Trees and index for the fit are made of the other texts.
 
     Args:
-        model: the hybrid, with its mixture.
-        found: what it finds for n held-out texts.
-        index: the index of training rows; None for none.
-        labels: (n, L) CSR, the labels of the held-out texts.
-        training_labels: (N, L) CSR, those of the training texts.
-        merge: "boosted" also where the trees gain nothing.
-        neighbors: whether the trees see what the index finds; "auto" if that gains.
+        made: the training rows, label texts last.
+        rows: (n,) the rows of the training set of these texts.
+        trees: the number of word trees.
+        seed: seeds the draw of the texts, and the trees.
+        solver: the arguments of `solve_trees`.
+    """
+    n = len(rows)
+    asked = np.sort(np.random.default_rng([seed, 3]).permutation(n)[: min(int(n * LEFT_OUT), MOST)])
+    labels = made.labels[asked]
+    if len(asked) < FEWEST or labels.nnz == 0:
+        return None
+    rest = np.setdiff1d(np.arange(made.x.shape[0]), asked)
+    learned = made._replace(x=made.x[rest], labels=made.labels[rest])
+    of_rows = {name: None if solver[name] is None else solver[name][rest] for name in ("further", "weights")}
+    solver = {**solver, **of_rows}
+    beams = solve_trees(learned.x, learned.labels, trees=trees, seed=seed, name="word tree to correct", **solver)
+    index = search_index(learned, rows[rest[rest < n]])
+    top = merge_topk([beam(made.x[asked], DEPTH, None) for beam in beams], DEPTH)
+    near = index.near(whole_words(made.text, made.x[asked]))
+    return SearchedRanking.fit(top, *near, index.known, labels)
+
+
+def choose_merge(
+    models: Sequence[HybridClassifier],
+    texts: Sequence[str],
+    labels: sp.csr_matrix,
+    exclude: np.ndarray | None,
+    *,
+    weights: tuple[float, ...] = (),
+    merge: Literal["auto", "boosted", "mixture"],
+    say: Say,
+) -> HybridClassifier:
+    """Fits the merge of hybrids on held-out texts and returns the best; a later one must gain 0.1 nDCG@5.
+
+    Args:
+        models: hybrids with the same trees; those with an index may merge by boosted trees.
+        texts: n held-out texts.
+        labels: (n, L) CSR, their labels.
+        exclude: (F, 2) pairs (row, label) that are left out.
+        weights: of the mixture; () for fitted ones.
+        merge: "boosted" also where the trees gain nothing, "mixture" for none.
         say: a function that takes one line of text.
     """
-    tried = []
-    if neighbors != "yes":
-        none = Ranked(np.zeros((labels.shape[0], 0), np.int64), np.zeros((labels.shape[0], 0), np.float32))
-        tried.append((found._replace(rows=none, documents=none), RetrievalIndex.without_rows(training_labels)))
-    if index is not None:
-        tried.append((found, index))
-    best = None
-    for one, known in tried:
-        made = candidates(model.mixture, one, known.known)
-        n_trees, gain = cross_validated(made, labels)
-        say(
-            f"boosted merge {'with' if known.n_features else 'without'} neighbors: "
-            f"{gain:+.2f} nDCG@5 over the mixture on held-out texts, {n_trees} trees"
-        )
-        if best is None or gain >= best[0] + LEAST_GAIN:
-            best = gain, n_trees, made, known
-    assert best is not None
-    _, n_trees, made, known = best
-    if merge == "boosted" or neighbors == "yes":
-        n_trees = n_trees or TREES[0]
-    if n_trees:
-        model.index, model.learned = known, BoostedMerge.fit(made, labels, n_trees)
+    best, highest = models[0], -np.inf
+    for model in models:
+        found = model.search(texts, DEPTH, exclude)
+        model.mixture = Mixture.fit(found.rankings, model.score_types, labels, weights)
+        if model.index is None or merge == "mixture":
+            return model
+        made = candidates(model.mixture, found, model.index.known)
+        made = made._replace(ids=_left_out(made.ids, exclude))
+        n_trees, reached = cross_validated(made, labels)
+        n_trees = n_trees or (TREES[0] if merge == "boosted" else 0)
+        model.learned = BoostedMerge.fit(made, labels, n_trees) if n_trees else None
+        score = float(reached.mean())
+        name = "with neighbors" if model.index.n_features else "without neighbors"
+        say(f"merge {name}: {score:.2f} nDCG@5 on held-out texts, cross-validated, with {n_trees} boosted trees")
+        if score >= highest + LEAST_GAIN:
+            best, highest = model, score
+    if best.index is not None and not best.index.n_features and best.learned is None:
+        best.index = None  # nothing reads it
+    return best
+
+
+def _left_out(ids: np.ndarray, exclude: np.ndarray | None) -> np.ndarray:
+    """Candidates (n, C) with -1 for the pairs that are left out."""
+    pairs = FilterPairs(exclude, len(ids))
+    if not len(pairs):
+        return ids
+    width = np.int64(max(int(ids.max(initial=0)), int(exclude[:, 1].max())) + 1)  # type: ignore[index]
+    keys = np.arange(len(ids))[:, None] * width + ids
+    return np.where(np.isin(keys, exclude[:, 0].astype(np.int64) * width + exclude[:, 1]), -1, ids)  # type: ignore[index]

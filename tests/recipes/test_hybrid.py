@@ -66,8 +66,8 @@ def test_lines_tell_what_is_made(bag_run):
     said = []
     made(bag_run, said.append, joint_trees=2)
     trees = ["joint tree 1", "joint tree 2", "word tree 1"]
-    chosen = ["character n-grams", "bigrams", "c"]
-    lines = [*chosen, "label texts", "features", "joint trees", *trees, "weights"]
+    chosen, merges = ["character n-grams", "bigrams", "c"], ["merge without neighbors", "merge with neighbors"]
+    lines = [*chosen, "label texts", "features", "joint trees", *trees, *merges, "weights"]
     assert [line.split(":")[0] for line in said] == lines
     parts = [part.strip().rsplit(" ", 1)[0] for part in said[-1].removeprefix("weights:").split(",")]
     assert parts == ["base model", "joint trees", "word trees"]
@@ -94,20 +94,20 @@ def test_it_is_weighed_without_the_filter_pairs_of_the_texts_held_out(bag_run, m
     theirs = planted().fingerprint()
     monkeypatch.setattr(Corpus, "fingerprint", lambda self: theirs)
     asked = []
-    rankings = HybridClassifier.rankings
+    search = HybridClassifier.search
 
     def watched(self, *given):
-        asked.append((given, rankings(self, *given)))
+        asked.append((given, search(self, *given)))
         return asked[-1][1]
 
-    monkeypatch.setattr(HybridClassifier, "rankings", watched)
+    monkeypatch.setattr(HybridClassifier, "search", watched)
     made(bag_run, data=data)
     ((texts, depth, exclude), found) = asked[0]
     assert list(texts) == list(data.train.texts[held])
     assert depth == DEPTH
     assert np.array_equal(exclude, np.stack([np.arange(len(held)), first[held]], axis=1))
-    assert len(found) == 3
-    for part in found:
+    assert len(found.rankings) == 3
+    for part in found.rankings:
         assert not (part.numpy()[0] == first[held][:, None]).any()
 
 

@@ -44,6 +44,8 @@ def ways(tiny_bert: Path, request: pytest.FixtureRequest) -> Callable[[str], lis
     def of(recipe: str) -> list[dict[str, Any]]:
         if recipe == "linear":
             return [{"clusters": (4,), "trees": 1}]
+        if recipe == "retrieval":
+            return [{}]
         if recipe == "hybrid":
             return [{"run": str(request.getfixturevalue("bag_run")), "clusters": (4,), "trees": 1}]
         more: dict[str, Any] = {

@@ -12,8 +12,10 @@ merged labels. With s the scores of the merged ranking, p = s² and t₁, t₂ i
     document[l]                           similarity of the text and the label's document
     beside[l]                             Σ p[j] · P(l | j) over the first BESIDE merged labels j ≠ l
     P(l | t₁), P(t₁ | l), P(l | t₂), P(t₂ | l)     -1 for the label itself
-    ln(1 + count[l])
     s[t₁], s[t₂], Σ p over the first five, the largest similarity of a text and of a label document
+
+The number of texts of a label is no feature: data sets often keep the labels with some number of training texts,
+so that rare labels are true more often on held-out training texts than elsewhere (docs/log.md).
 
 P(l | j) is stored in a matrix C, and P(j | l) = C[j, l] · (count[j] + 2) / (count[l] + 2), see
 `retrieval/co_occurrence.py`. The plain version below is the reference; the numba version is in `_cpu/evidence.py`.
@@ -134,7 +136,7 @@ def _of_text(
         for i, (first, _) in enumerate(firsts):
             p = given[i].get(label, 0.0) if first >= 0 else 0.0
             line += [OWN] * 2 if first == label else [p, p * (counts[first] + 2) / (counts[label] + 2)]
-        line += [np.log1p(counts[label]), *(s for _, s in firsts), sum(s**2 for _, s in merged[:5])]
+        line += [*(s for _, s in firsts), sum(s**2 for _, s in merged[:5])]
         line += [max((s for _, s in pairs), default=0.0) for pairs in (rows, documents)]
         ids[at], features[at] = label, line
 

@@ -7,11 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-VOTED, DOCUMENTED, BESIDES = 15, 10, 20  # candidates from votes, label documents, and labels beside others
+VOTED, DOCUMENTED, BESIDES = 10, 5, 15  # candidates from votes, label documents, and labels beside others
 NEAR, BESIDE = 10, 10  # see above
 NO_RANKING = -20.0  # log-odds where a ranking of a text is empty
 OWN = -1.0  # in place of the probability of a label given itself
-FURTHER = 15  # features that do not belong to a ranking
+FURTHER = 14  # features that do not belong to a ranking
 
 
 class Ranked(NamedTuple):

@@ -75,11 +75,11 @@ def test_features_of_two_texts_by_hand(backend):
     assert [row[row >= 0].tolist() for row in ids] == [[2, 0, 1, 3], [0, 1]]
     context = [0.8, 0.5, 0.8**2 + 0.5**2, 0.5, 0.75]
     squares = 0.5**2 + 0.25**2
-    first = [0.8, 1, 0.5, 0, *[0] * 5, OWN, OWN, 0, 0, np.log(3), *context]
+    first = [0.8, 1, 0.5, 0, *[0] * 5, OWN, OWN, 0, 0, *context]
     second = [0.5, 0.5, 1.5, 1, 0.25**2 / squares, 0.25 / 0.75, 0.25, 0, 0.8**2 * 0.5]
     np.testing.assert_allclose(features[0, 0], first, rtol=1e-5)
     np.testing.assert_allclose(features[0, 1][:9], second, rtol=1e-5)
-    np.testing.assert_allclose(features[0, 1][9:14], [0.5, 0.5 * 4 / 6, OWN, OWN, np.log(5)], rtol=1e-5)
+    np.testing.assert_allclose(features[0, 1][9:13], [0.5, 0.5 * 4 / 6, OWN, OWN], rtol=1e-5)
     assert features[0, 3, 7] == 0.75
     assert features[1, 0, 2] == NO_RANKING - 1 and features[1, 0, 4] == 1
 

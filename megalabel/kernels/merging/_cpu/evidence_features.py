@@ -35,11 +35,10 @@ def _describe_further(texts, tables, sums, text, ids, n, features):
             out[5 + 2 * i] = OWN if other == label else p
             back = p * (tables.counts[max(other, 0)] + 2) / (tables.counts[label] + 2)
             out[6 + 2 * i] = OWN if other == label else back
-        out[9] = np.log1p(tables.counts[label])
-        out[10] = scores[0] if first >= 0 else np.float32(0)
-        out[11] = scores[1] if second >= 0 else np.float32(0)
-        out[12] = total
-        out[13], out[14] = nearest, documented
+        out[9] = scores[0] if first >= 0 else np.float32(0)
+        out[10] = scores[1] if second >= 0 else np.float32(0)
+        out[11] = total
+        out[12], out[13] = nearest, documented
 
 
 @helper

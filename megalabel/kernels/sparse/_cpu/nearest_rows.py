@@ -47,7 +47,9 @@ def nearest_of(queries, columns, first, last, without, sums, rows, products):
         for j in range(q_indptr[query], q_indptr[query + 1]):
             factor, column = q_values[j], q_columns[j]
             for at in range(indptr[column], indptr[column + 1]):
-                sums[members[at]] += factor * values[at]
+                sums[np.uint64(members[at])] += (
+                    factor * values[at]
+                )  # unsigned: a negative index need not be looked for
         if without[query] >= 0:
             sums[without[query]] = 0
         size = 0
