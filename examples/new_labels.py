@@ -1,4 +1,4 @@
-"""Labels that are added after training: a dual encoder needs only their texts.
+"""Labels that are added after training by their texts, without training again.
 
     python examples/new_labels.py [RUN_FOLDER]
 
@@ -41,7 +41,7 @@ def main(out: str) -> None:
     recipe = from_preset("dexml", part, encoder="bag", epochs=1, negatives=256)
     model = megalabel.train(recipe, out=out)
     names = [corpus.label_texts[label] for label in new]
-    larger = model.with_labels([*part.label_texts, *names])
+    larger = model.with_labels(names)
     print(f"{len(larger.label_texts):,} labels with those that were added")
 
     added = set(names)

@@ -64,6 +64,14 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "dexml, hard negatives": ("dexml", dict(
         SHORT, encoder="bag", epochs=4, negatives=20, hard_negatives=3, refresh_every=2, validation_fraction=0.1,
     )),
+    "ngame, mined batches, gradient cache": ("ngame", dict(
+        SHORT, encoder="bag", epochs=5, doublings=[1, 2, 3], refresh_every=2, accumulation_steps=2, warmup=0.1,
+        validate_epochs=1.0, validation_fraction=0.1,
+    )),
+    "ngame, clusters from the start, softmax": ("ngame", dict(
+        SHORT, encoder="bag", epochs=4, loss="softmax", cluster_size=4, doublings=[2], refresh_every=1, warmup=0.1,
+        dropout=0.2, token_dropout=0.1, validation_fraction=0.0,
+    )),
 }  # fmt: skip
 
 DATA = planted()

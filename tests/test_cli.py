@@ -201,7 +201,7 @@ def test_ctrl_c_says_what_becomes_of_the_run(command, folder, tmp_path, monkeypa
     monkeypatch.setattr(Log, "step", stop)
     status, _, err = command("train", "renee", folder, "-o", tmp_path / "r", *TRAIN)
     assert status == 130
-    assert "goes on from it when the same command is given again" in err
+    assert "the same command resumes a run that has a checkpoint" in err
     assert "Traceback" not in err
 
 

@@ -112,11 +112,11 @@ def test_a_run_that_is_not_there_is_one_line_with_its_name(verb, command, tmp_pa
     assert "gone" in err and "manifest.json" not in err
 
 
-def test_a_run_without_a_model_is_told_to_go_on(command, tmp_path, monkeypatch):
+def test_a_run_without_a_model_says_how_to_resume_it(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "recipe.json").write_text("{}")
     for verb in ("evaluate", "predict"):
         status, _, err = command(verb, "run")
         assert (status, err.count("\n")) == (2, 1)
-        assert "no model yet" in err and "goes on" in err
+        assert "no model yet" in err and "which resumes it" in err

@@ -19,6 +19,8 @@ from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
+from megalabel.recipes.run_encoder import run_sha256
+from megalabel.storage import migrate
 from megalabel.training import run_folder
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.resuming import check_lr_scale
@@ -69,8 +71,10 @@ def _train(
     resolved.options.check_corpus(corpus)
     if settings.overwrite:
         remove_run(out)
-    if run_folder.same_run(out, recipe.address, resolved.options.values(), run_folder.data_facts(corpus)):
-        say(f"the run in {out} is finished, with these very settings; --overwrite trains it again")
+    digest = run_sha256(getattr(resolved.options, "encoder", None))
+    facts = resolved.options.values(), run_folder.data_facts(corpus), digest
+    if run_folder.same_run(out, recipe.address, *facts):
+        say(f"the run in {out} is finished, with the same settings; --overwrite trains it again")
         return load(out, device=settings.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
     made = recipe(corpus, resolved.options, trust=trusted())
@@ -168,7 +172,8 @@ def repeat(source: Path, out: Path, settings: RunSettings) -> Classifier:
             where="from",
         )
     corpus = open_data(path, recorded(facts["data"]))
-    return train(recipe, corpus, out, facts["arguments"], settings)
+    arguments = migrate.with_added(recipe.address, facts["arguments"], recipe.options.declared)
+    return train(recipe, corpus, out, arguments, settings)
 
 
 def remove_run(out: Path) -> None:

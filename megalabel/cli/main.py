@@ -64,7 +64,7 @@ app.command(cls=Command)(doctor.doctor)
 def main() -> None:
     """The entry point: errors of megalabel and of the file system become one line and exit status 2."""
     # OpenMP's threads spin while they wait for each other, which beside any other busy program costs several
-    # times what it saves; read when torch is first imported, and the user's own setting goes first.
+    # times what it saves; read when torch is first imported, and the user's own setting takes precedence.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     prepare_streams()
     try:

@@ -100,7 +100,7 @@ def predict(
 
 
 def as_trained(run: Path, texts: str, options: TextOptions, say: Say) -> TextOptions:
-    """With what the run says of how its texts were read, where the caller says nothing."""
+    """Adds how the texts of the run were read, where the caller does not say it."""
     from megalabel.cli.arguments import format_of_run
     from megalabel.data.recorded import needs_encoding
     from megalabel.inference.layouts import holds_raw_texts

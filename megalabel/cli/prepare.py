@@ -14,7 +14,7 @@ from megalabel.recipes.options import TokenOptions
 from megalabel.recipes.renee import Renee, renee
 from megalabel.training.recipe import RecipeFunction
 
-WITH_TOKENS = ("renee", "cascadexml", "spartex", "lightxml", "dexml")
+WITH_TOKENS = ("renee", "cascadexml", "spartex", "lightxml", "dexml", "ngame")
 RecipeName = Annotated[
     str | None,
     typer.Option(
@@ -49,6 +49,7 @@ def tokenize(
     from megalabel.inputs.token_store import TokenStore, check_texts, prepared_folder
     from megalabel.recipes import get
     from megalabel.recipes.presets import resolve
+    from megalabel.recipes.run_encoder import is_run, load_run_encoder
     from megalabel.recipes.shared import tokens_read
     from megalabel.training.options import check_names
 
@@ -66,8 +67,11 @@ def tokenize(
     resolved = resolve(function, corpus.name, values)
     options: Any = resolved.options
     source = f"preset for {', '.join(resolved.preset.sets)}" if resolved.preset else "its defaults"
-    tokenizer = tokenizer_for(options.encoder, options.tokenizer, corpus, options.vocabulary)
-    tokenizer = tokenizer or Transformer.pretrained(options.encoder).tokenizer
+    if is_run(options.encoder):
+        tokenizer = load_run_encoder(options.encoder).tokenizer
+    else:
+        learned = tokenizer_for(options.encoder, options.tokenizer, corpus, options.vocabulary)
+        tokenizer = learned or Transformer.pretrained(options.encoder).tokenizer
     length = tokens_read(corpus, options, tokenizer)
     typer.echo(f"{function.name} ({source}): encoder {options.encoder}, {length} tokens of each text", err=True)
     for side, texts in (("trn", corpus.train.texts), ("lbl", corpus.label_texts)):

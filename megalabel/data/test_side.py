@@ -20,6 +20,7 @@ from megalabel.errors import DataError
 from megalabel.storage.paths import as_path
 
 TEST = "tst"  # how the files of a test split begin
+TEXTS_OF_TEST = {"pecos": "X.tst.txt"}  # where `Format.test` is not the file of the texts
 LABELS_OF_TEST = {"cascadexml": "Y.tst.txt", "spartex": "test_labels.txt"}  # whose texts have the same name
 
 
@@ -85,7 +86,7 @@ def test_split(corpus: Corpus) -> Split:
 
 def _test_alone(place: Path, chosen: Format, given: bool) -> tuple[Source, Format] | None:
     """The test side of a format in a folder without training texts; `given`: the user says that it has it."""
-    file = find_file(place, chosen.test)
+    file = find_file(place, TEXTS_OF_TEST.get(chosen.name, chosen.test))
     if file is None or not (given or chosen.looks_right(file)):
         return None
     beside = LABELS_OF_TEST.get(chosen.name)

@@ -2,14 +2,16 @@
 
     x[n, f] = (1 + ln tf[n, f]) · idf[f],   idf[f] = ln((1 + N) / (1 + n_f)) + 1,   rows of length 1
 
-as in `inputs/tfidf.py`. A bigram is two words that follow each other in a text; a character n-gram is a run of
-characters within a word, whose ends count as blanks. The vocabulary holds the features that occur in most of the N
-texts from which it is learned. One regular expression, a dict and numpy process thousands of texts at once, in a
-fraction of the time of a vectorizer that works text by text (measured in `docs/log.md`), and nothing is pickled.
+as in `inputs/tfidf.py`; the idf of bigrams is multiplied by a weight, 1 by default. A bigram is two words that
+follow each other in a text; a character n-gram is a run of characters within a word, whose ends count as blanks.
+The vocabulary holds the features that occur in most of the N texts from which it is learned. One regular
+expression, a dict and numpy process thousands of texts at once, in a fraction of the time of a vectorizer that
+works text by text (measured in `docs/log.md`), and nothing is pickled.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import RESTORE_FOLDER, FormatError
+from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.inputs.ngrams import bigrams_of, char_ngrams_of, learn_ngrams
 from megalabel.inputs.tfidf import weigh
 from megalabel.inputs.words import END, TokenPattern, split_words
@@ -70,6 +72,7 @@ class SparseText:
         min_texts: int = 1,
         pattern: TokenPattern = "letters",
         bigrams: bool = True,
+        bigram_weight: float = 1.0,
         char_ngrams: tuple[int, int] | None = None,
     ) -> SparseText:
         """Learns the vocabulary of some texts.
@@ -81,14 +84,18 @@ class SparseText:
             min_texts: the number of texts in which a feature must occur at least.
             pattern: how texts are split into words, see `split_words`; "signs" or "symbols" where formulas matter.
             bigrams: whether pairs of neighboring words are features.
+            bigram_weight: what the idf of a bigram is multiplied by, above 0.
             char_ngrams: the least and the largest length of character n-grams, such as (3, 5); None for none.
 
         Raises:
             DataError: no feature is left, or a text is not a string.
-            SettingError: a number is below 1, or the pattern is unknown.
+            SettingError: a number is below 1, the weight is not above 0, or the pattern is unknown.
         """
+        if not 0 < bigram_weight < math.inf:
+            raise SettingError(f"bigram_weight = {bigram_weight}", wanted="above 0", where="bigram_weight")
         found = learn_ngrams(_blocks(texts), pattern, vocabulary, min_texts, bigrams, char_ngrams)
         idf = np.log((1 + found.n_texts) / (1 + found.frequencies)) + 1
+        idf[len(found.words) : len(found.words) + len(found.bigrams)] *= bigram_weight
         return cls(pattern, found.words, found.bigrams, found.char_ngrams, char_ngrams, idf.astype(np.float32))
 
     @property

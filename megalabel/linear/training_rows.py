@@ -17,7 +17,6 @@ from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.words import EMOJI, END, TokenPattern, split_words
 from megalabel.linear.label_texts import MIN_PRECISION, add_label_text_rows, label_text_precision
 
-CHAR_NGRAMS = 3, 5  # minimum and maximum length of character n-grams
 SAMPLE = 10_000  # texts whose words are counted
 ALONE_SAMPLE, ALONE_READ = 4_000, 1_000  # texts, evenly spaced, and characters per text that are compared
 FEWEST = 100  # minimum number of texts to judge how often words repeat
@@ -48,8 +47,10 @@ class WordFeatureOptions:
     Attributes:
         token_pattern: how texts are split into words; see `split_words`.
         bigrams: whether pairs of neighboring words are features.
-        char_ngrams: whether character n-grams of 3 to 5 characters are features: "yes", "no", or "auto", which
-            decides by `texts_of_own_words`.
+        bigram_weight: what the idf of a bigram is multiplied by.
+        char_ngrams: whether character n-grams are features: "yes", "no", or "auto", which decides by
+            `texts_of_own_words`.
+        char_ngram_lengths: the least and the largest length of character n-grams.
         char_ngrams_max_words: use character n-grams only where the median text has at most so many words; 0 for
             any.
         vocabulary: the maximum number of features.
@@ -60,7 +61,9 @@ class WordFeatureOptions:
 
     token_pattern: TokenPattern
     bigrams: bool
+    bigram_weight: float
     char_ngrams: str
+    char_ngram_lengths: tuple[int, int]
     char_ngrams_max_words: int
     vocabulary: int
     min_texts: int
@@ -121,7 +124,7 @@ class WordFeatureOptions:
         """Whether the median length, in a sample of the first texts, is small enough for character n-grams."""
         if not self.char_ngrams_max_words:
             return True
-        return float(np.median([len(text.split()) for text in texts[:SAMPLE]])) <= self.char_ngrams_max_words
+        return median_words(texts) <= self.char_ngrams_max_words
 
     def _learn(self, texts: Iterable[str], char_ngrams: bool) -> SparseText:
         return SparseText.learn(
@@ -130,8 +133,14 @@ class WordFeatureOptions:
             min_texts=self.min_texts,
             pattern=self.token_pattern,
             bigrams=self.bigrams,
-            char_ngrams=CHAR_NGRAMS if char_ngrams else None,
+            bigram_weight=self.bigram_weight,
+            char_ngrams=self.char_ngram_lengths if char_ngrams else None,
         )
+
+
+def median_words(texts: Texts) -> float:
+    """The median number of words of the first 10,000 texts."""
+    return float(np.median([len(text.split()) for text in texts[:SAMPLE]]))
 
 
 def share_with_emoji(texts: Texts) -> float:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,8 +12,10 @@ import numpy as np
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
 from megalabel.device import pick
-from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
+from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
+from megalabel.models.classes import class_name as class_name
+from megalabel.models.classes import named_class as named_class
 from megalabel.models.depth import at_least_one, check_padding, reach
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
@@ -26,7 +25,6 @@ from megalabel.storage import migrate
 from megalabel.storage.files import read_json
 from megalabel.storage.manifest import NAME, check_listed, read_manifest
 from megalabel.storage.paths import as_path
-from megalabel.storage.reading import brief
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -35,10 +33,8 @@ if TYPE_CHECKING:
 
 BLOCK = 8192  # default number of texts that are ranked together
 DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class if the manifest of a folder does not name one
+EXTENDED = "megalabel.models.extended:ExtendedClassifier"
 FORMAT = 1
-PACKAGES = ("megalabel.models.", "megalabel.heads.", "megalabel.encoders.")  # that hold the classes of models
-_DOTTED = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")  # a module's name
-IMPORTABLE = "install the package, or give the command in the folder that holds it"
 
 Advance = Callable[[int], None]  # called with a number of texts that are done
 # Ranks a block, given its texts, their slice of all texts, pairs (row, label) to leave out, and Advance.
@@ -50,8 +46,7 @@ class Classifier(ABC):
 
     Attributes:
         label_texts: the names of the L labels.
-        n_features: V of a classifier that reads bags of words, scipy sparse rows (N, V), instead of texts; else
-            None.
+        n_features: V of a classifier that reads bags of words, scipy sparse rows (N, V), not texts; else None.
         score_type: whether scores are probabilities or logits.
         loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
@@ -64,6 +59,7 @@ class Classifier(ABC):
     loss_name: str = "bce"
     block_size: int = BLOCK
     trained_on: TrainedOn | None = None
+    chosen: dict[str, Any] | None = None  # options that the recipe chose from the data
 
     def __repr__(self) -> str:
         known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"
@@ -133,6 +129,46 @@ class Classifier(ABC):
         if self.n_features is not None:
             return BagOfWords(self.n_features).check(texts)
         return as_texts(texts)
+
+    def with_labels(
+        self, labels: Sequence[str] | Mapping[str, Sequence[str]], *, texts: Iterable[str] | None = None
+    ) -> Classifier:
+        """A classifier with further labels, whose ids follow those of this one; nothing is trained.
+
+        A new label is compared with a text by the label's own text and its example texts: by the encoder, the
+        words, or both, whatever this model reads. The scores of the labels of this model stay exactly as they are,
+        and those of the new labels are brought to their scale. See `megalabel.models.extended`.
+
+        Args:
+            labels: the texts (names) of the new labels; or example texts by name, where a list may be empty.
+            texts: some texts of the kind that will be classified, without labels, by which the scale is found;
+                by default the example texts and label texts.
+
+        Raises:
+            SettingError: no labels, names that are blank, there already or given twice, or a model over bags of
+            words.
+        """
+        # By its name, as a saved model names it, since that module imports this one.
+        extended: Any = named_class(EXTENDED, Classifier, (), Path())
+        found: Classifier = extended.of(self, labels, texts)
+        return found
+
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """The vectors by which added labels are compared with N texts: (N, D_i) arrays or CSR, float32.
+
+        Raises:
+            SettingError: the model has none, so that it cannot take further labels.
+        """
+        raise SettingError(
+            f"with_labels of a {type(self).__name__}, which offers no vectors of texts",
+            wanted="a model over words or with an encoder",
+            next_step="train on the new labels as well",
+            where="labels",
+        )
+
+    def label_scale(self) -> tuple[float, float] | None:
+        """Slope and offset from the cosine of added labels to scores; None where they have to be estimated."""
+        return None
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
@@ -208,43 +244,3 @@ def check_room(folder: str | Path) -> Path:
             wanted="a new folder, or one with an older model",
         )
     return folder
-
-
-def class_name(part: object) -> str:
-    """The name of the class of a part, for `named_class`."""
-    return f"{type(part).__module__}:{type(part).__qualname__}"
-
-
-def named_class(name: Any, kind: type, trust: Sequence[str], folder: Path) -> Any:
-    """The class "module:name", which must be a subclass of `kind` in megalabel or in a module in `trust`.
-
-    Raises:
-        FormatError: the name is not that of a class, the module is not trusted, the class is abstract or cannot be
-            imported.
-    """
-    module, _, qualified = name.partition(":") if isinstance(name, str) else ("", "", "")
-    if not _DOTTED.fullmatch(module):
-        raise _no_class(f"{name!r:.80} instead of a class", kind, folder)
-    if module.startswith("megalabel.") and not module.startswith(PACKAGES):  # `megalabel.__main__` would run
-        raise _no_class(f"{name} is not a {kind.__name__}", kind, folder)
-    package = module.split(".")[0]
-    if package not in ("megalabel", *trust):
-        raise FormatError(
-            f"the model's {kind.__name__.lower()} comes from {module}, which is not part of megalabel",
-            wanted="a module that you trust",
-            next_step=f'give --trust {package}, or trust=["{package}"] in Python, if you do',
-            where=folder,
-        )
-    try:
-        found = getattr(importlib.import_module(module), qualified)
-    except Exception as error:  # whatever the code of another package raises
-        found = f"{name} cannot be imported ({type(error).__name__}: {brief(error)})"
-        next_step = RESTORE_FOLDER if package == "megalabel" else IMPORTABLE
-        raise FormatError(found, wanted=f"a {kind.__name__}", next_step=next_step, where=folder) from error
-    if not (isinstance(found, type) and issubclass(found, kind)) or inspect.isabstract(found):
-        raise _no_class(f"{name} is not a {kind.__name__}", kind, folder)
-    return found
-
-
-def _no_class(found: str, kind: type, folder: Path) -> FormatError:
-    return FormatError(found, wanted=f"a {kind.__name__}", next_step=RESTORE_FOLDER, where=folder)

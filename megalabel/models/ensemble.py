@@ -84,6 +84,10 @@ class Ensemble(Classifier):
         advance(len(merged))
         return merged
 
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """Those of all parts."""
+        return [space for part in self.parts for space in part.label_spaces(texts)]
+
     def save(self, folder: str | Path) -> None:
         """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
         folder = check_room(folder)

@@ -1,4 +1,4 @@
-"""A neural classifier combined with linear trees over its embedding and over the words of the text."""
+"""A neural classifier combined with linear trees over its embedding and words, and a search for similar texts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
 from megalabel.kernels.linear.sparse_beam import SparseBeam
+from megalabel.kernels.merging.ranked import Ranked
 from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.models.base import (
     BLOCK,
@@ -25,13 +26,19 @@ from megalabel.models.base import (
     class_name,
     read_model_manifest,
 )
+from megalabel.models.boosted_merge import FILE as MERGE
+from megalabel.models.boosted_merge import BoostedMerge, Found, candidates
+from megalabel.models.depth import at_least_one
 from megalabel.models.linear import CPU, load_trees, save_trees
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
+from megalabel.models.retrieval import Neighbor, nearest_texts
+from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import load_trained_on, save_trained_on
+from megalabel.retrieval.index import RetrievalIndex
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import inner_folder, write_manifest
+from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -41,6 +48,9 @@ if TYPE_CHECKING:
 class HybridClassifier(Classifier):
     """A calibrated mixture of a neural model, of trees over its embedding and words, and of trees over words.
 
+    With `index` and `learned`, boosted trees merge their rankings instead, together with what the nearest training
+    texts, label documents, and labels that occur together say.
+
     Args:
         base_model: the neural model, on any device.
         text: maps texts to sparse features.
@@ -48,6 +58,9 @@ class HybridClassifier(Classifier):
         word_trees: trees over all features of the text, one or more.
         scale: the norm to which embeddings are rescaled beside the word features, whose rows have norm 1.
         mixture: the mixture of these three in this order; of two if there are no joint trees.
+        index: training texts and label documents over the features of `whole_words`, or no rows; None without
+            `learned`.
+        learned: the learned merge; None for the mixture.
 
     Raises:
         SettingError: there are no word trees, trees have other features, inputs or labels, or the mixture has
@@ -64,6 +77,8 @@ class HybridClassifier(Classifier):
         word_trees: Sequence[SparseBeam],
         scale: float,
         mixture: Mixture,
+        index: RetrievalIndex | None = None,
+        learned: BoostedMerge | None = None,
     ) -> None:
         n_labels = len(base_model.label_texts)
         parts = 2 + bool(joint_trees)
@@ -81,6 +96,16 @@ class HybridClassifier(Classifier):
                 )
         self.base_model, self.text, self.scale, self.mixture = base_model, text, float(scale), mixture
         self.joint_trees, self.word_trees = tuple(joint_trees), tuple(word_trees)
+        self.index, self.learned = index, learned
+        if index is not None and (
+            index.n_features not in (0, text.n_word_features) or len(index.known.counts) != n_labels
+        ):
+            raise SettingError(
+                f"an index of {index.n_features:,} features and {len(index.known.counts):,} labels",
+                wanted=f"one of {text.n_word_features:,} features and {n_labels:,} labels",
+                next_step="build it from the features of this model",
+                where="index",
+            )
         self.label_texts = base_model.label_texts
         linear: list[ScoreType] = ["probability"] * (parts - 1)
         self.score_types = [base_model.score_type, *linear]
@@ -89,22 +114,56 @@ class HybridClassifier(Classifier):
         self, texts: Sequence[str], k: int, exclude: np.ndarray | None = None, batch_size: int = 256
     ) -> list[TopK]:
         """The k best or more labels by each part, in the order of the mixture."""
+        return list(self.search(texts, k, exclude, batch_size, None).rankings)
+
+    def search(
+        self,
+        texts: Sequence[str],
+        k: int,
+        exclude: np.ndarray | None,
+        batch_size: int,
+        index: RetrievalIndex | None,
+    ) -> Found:
+        """The rankings of all parts, at least k deep, and the nearest rows and label documents of an index."""
         best, views = self.base_model.topk_and_embedding(texts, k, exclude=exclude, batch_size=batch_size)
         found = [best]
         x = self.text.transform(texts)
         excluded = FilterPairs(exclude, len(texts)).for_rows(np.arange(len(texts)), CPU)
+        words = whole_words(self.text, x) if self.joint_trees or (index is not None and index.n_features) else x
         if self.joint_trees:
-            words, dense = whole_words(self.text, x), rescale(self.scale, views)
+            dense = rescale(self.scale, views)
             found.append(merge_topk([tree(words, k, excluded, dense) for tree in self.joint_trees], k))
         found.append(merge_topk([tree(x, k, excluded) for tree in self.word_trees], k))
-        return found
+        nothing = Ranked(np.zeros((len(texts), 0), np.int64), np.zeros((len(texts), 0), np.float32))
+        rows, documents = (nothing, nothing) if index is None else index.near(words)
+        return Found(found, self.score_types, rows, documents)
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts, scores from 0 to 1."""
-        found = self.rankings(texts, max(k, DEPTH), exclude, batch_size)
-        merged = self.mixture.merge(found, self.score_types, k)
-        advance(len(merged))
+        found = self.search(texts, max(k, DEPTH), exclude, batch_size, self.index)
+        if self.index is None or self.learned is None:
+            merged = self.mixture.merge(found.rankings, self.score_types, k)
+        else:
+            made = candidates(self.mixture, found, self.index.known, k)
+            merged = self.learned.merge(made, k, exclude)
+        advance(len(texts))
         return merged
+
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """The embedding of the base model, and the features of the words."""
+        return [*self.base_model.label_spaces(texts), self.text.transform(texts)]
+
+    def neighbors(self, texts: Sequence[str], k: int = 10) -> list[list[Neighbor]]:
+        """The k training texts most similar to each text, with their labels; SettingError without an index."""
+        if self.index is None or not self.index.n_features:
+            raise SettingError(
+                "a hybrid without an index of training texts",
+                wanted="one trained with neighbors",
+                next_step="train it with --neighbors yes, or train the recipe retrieval",
+                where="neighbors",
+            )
+        at_least_one("k", k)
+        return nearest_texts(self.index, whole_words(self.text, self.text.transform(as_texts(texts))), k)
 
     def save(self, folder: str | Path) -> None:
         """Writes all parts; an older model there is replaced. SettingError if anything else is there."""
@@ -122,6 +181,10 @@ class HybridClassifier(Classifier):
                 "scale": self.scale,
                 "mixture": self.mixture.config(),
             }
+            if self.index is not None and self.learned is not None:
+                self.index.save(new / "index")
+                self.learned.save(new)
+                facts["index"] = "index"
             write_manifest(new, FORMAT, facts)
 
     @classmethod
@@ -143,7 +206,13 @@ class HybridClassifier(Classifier):
         text = SparseText.load(text_folder)
         joint = load_trees(folder, "joint", text.n_word_features, manifest, "joint_trees")
         words = load_trees(folder, "words", text.size, manifest, "word_trees")
-        model = cls(base, text, joint, words, manifest["scale"], Mixture.from_config(manifest["mixture"]))
+        index, learned = None, None
+        if "index" in manifest:  # models of 0.1.0 have none
+            index = RetrievalIndex.load(inner_folder(folder, manifest["index"], next_step=RESTORE_FOLDER))
+            check_listed(manifest, "hybrid model", folder, files=(MERGE,), next_step=RESTORE_FOLDER)
+            learned = BoostedMerge.load(folder)
+        mixture = Mixture.from_config(manifest["mixture"])
+        model = cls(base, text, joint, words, manifest["scale"], mixture, index, learned)
         model.trained_on = load_trained_on(folder, len(model.label_texts)) or base.trained_on
         return model
 

@@ -69,6 +69,10 @@ class LinearClassifier(Classifier):
         advance(x.shape[0])
         return found
 
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """The features of the texts: (N, V) float32 CSR."""
+        return [self.text.transform(texts)]
+
     def save(self, folder: str | Path) -> None:
         """Writes features, trees and names; an older model there is replaced. SettingError otherwise."""
         folder = check_room(folder)

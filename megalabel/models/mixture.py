@@ -181,7 +181,7 @@ def _calibrated(top: TopK, score_type: ScoreType, labels: sp.csr_matrix) -> tupl
     there = (ids >= 0) & np.isfinite(scores)
     if not there.any():
         return 1.0, 0.0
-    z = _log_odds(scores[there], score_type)
+    z = log_odds(scores[there], score_type)
     middle, spread = float(z.mean()), float(z.std())
     if spread < 1e-6 * (1 + abs(middle)):  # all equal up to rounding
         spread = 1.0
@@ -201,16 +201,17 @@ def _calibrated(top: TopK, score_type: ScoreType, labels: sp.csr_matrix) -> tupl
     return float(slope / spread), float(offset - slope * middle / spread)
 
 
-def _log_odds(scores: np.ndarray, score_type: ScoreType) -> np.ndarray:
+def log_odds(scores: np.ndarray, score_type: ScoreType) -> np.ndarray:
+    """Logits as they are, and ln p − ln(1 − p) of probabilities, clipped at 1e-12: float64."""
     values: np.ndarray = scores.astype(float)
     if score_type == "logit":
         return values
     p = np.clip(values, LEAST, 1 - LEAST)
-    log_odds: np.ndarray = np.log(p) - np.log1p(-p)
-    return log_odds
+    odds: np.ndarray = np.log(p) - np.log1p(-p)
+    return odds
 
 
 def _roots(top: TopK, score_type: ScoreType, slope: float, offset: float) -> TopK:
     ids, scores = checked_arrays(top)
-    z = np.clip(slope * _log_odds(np.where(ids < 0, 0, scores), score_type) + offset, -500, 500)
+    z = np.clip(slope * log_odds(np.where(ids < 0, 0, scores), score_type) + offset, -500, 500)
     return TopK(ids, np.where(ids < 0, -np.inf, 1 / np.sqrt(1 + np.exp(-z))).astype(np.float32))

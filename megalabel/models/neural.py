@@ -15,11 +15,13 @@ from megalabel.data.texts import Texts
 from megalabel.device import pick
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.labels import LabelTexts
-from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.errors import RESTORE_FOLDER
 from megalabel.heads.abilities import BindsLabels, having
 from megalabel.heads.base import Head
+from megalabel.heads.dual_encoder import DualEncoderHead
 from megalabel.inputs.batches import pad
 from megalabel.inputs.token_store import TokenStore
+from megalabel.models import neural_parts
 from megalabel.models.base import (
     BLOCK,
     FORMAT,
@@ -32,7 +34,6 @@ from megalabel.models.base import (
 from megalabel.models.depth import at_least_one
 from megalabel.models.evaluation import Evaluation
 from megalabel.models.label_names import NAMES, load_names, save_names
-from megalabel.models.neural_parts import check_parts_fit, check_weights, checked_length, load_parts, with_n_labels
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import load_trained_on, save_trained_on
@@ -161,24 +162,23 @@ class NeuralClassifier(Classifier):
                 ids, mask = pad([np.asarray(tokens[r]) for r in rows], self.encoder.tokenizer.pad_id)
                 yield rows, self.encoder(ids.to(self.device), mask.to(self.device))
 
-    def with_labels(self, names: Sequence[str]) -> NeuralClassifier:
-        """The same model over other labels, given by their texts, without training: only for dual encoders.
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """The last view of each text: (N, D) float32; SettingError if labels have an encoder of their own."""
+        neural_parts.check_one_encoder(self.label_side)
+        return [self.encode(texts)[:, -1]]
 
-        Encoder and head keep their weights; the vectors of the labels are encoded from the names.
+    def label_scale(self) -> tuple[float, float] | None:
+        """That of a dual encoder, whose scores are cosines divided by its temperature."""
+        return (1 / self.head.temperature, 0.0) if isinstance(self.head, DualEncoderHead) else None
 
-        Raises:
-            SettingError: the head does not encode its label vectors from texts.
-        """
+    def with_label_set(self, names: Sequence[str]) -> NeuralClassifier:
+        """The same model over other labels in place of its own, by their texts: only for dual encoders."""
         if self.label_side is None or not isinstance(self.head, BindsLabels):
-            raise SettingError(
-                f"a {type(self.head).__name__}, which has learned weights for each label",
-                wanted="a head that makes its label vectors from label texts",
-                next_step="train a dual encoder, or train on the new labels",
-            )
+            raise neural_parts.no_dual_encoder(self.head)
         texts = Texts.from_strings(names)
         store = TokenStore.build(texts, self.encoder.tokenizer, self.max_length)
         side = LabelTexts(store, self.label_side.encoder, shared=self.label_side.shared)
-        head = with_n_labels(self.head, len(texts)).to(self.device)
+        head = neural_parts.with_n_labels(self.head, len(texts)).to(self.device)
         return NeuralClassifier(self.encoder, head, texts, self.max_length, side).eval().settle()
 
     def save(self, folder: str | Path) -> None:
@@ -215,7 +215,7 @@ class NeuralClassifier(Classifier):
             fill(self.head, Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
             if self.label_side is not None:
                 fill(self.label_side, Path(folder) / "labels.safetensors", next_step=RESTORE_FOLDER)
-        check_weights(self.modules(), Path(folder))
+        neural_parts.check_weights(self.modules(), Path(folder))
         return self.eval().settle()
 
     @classmethod
@@ -240,8 +240,8 @@ class NeuralClassifier(Classifier):
             next_step="pass a run folder or its model folder, copied completely",
         )
         names = load_names(folder)
-        encoder, head, side = load_parts(folder, manifest, trust)
-        check_parts_fit(encoder, head, side, len(names), folder)
-        model = cls(encoder, head, names, checked_length(manifest["max_length"], folder), side)
+        encoder, head, side = neural_parts.load_parts(folder, manifest, trust)
+        neural_parts.check_parts_fit(encoder, head, side, len(names), folder)
+        model = cls(encoder, head, names, neural_parts.checked_length(manifest["max_length"], folder), side)
         model.trained_on = load_trained_on(folder, len(names))
         return model.to(device).restore(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from torch import nn
 
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.labels import IDS, OFFSETS, LabelTexts
-from megalabel.errors import RESTORE_FOLDER, FormatError
+from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.heads.base import Head
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.models.base import named_class
 from megalabel.storage.budget import Budget, check_whole_numbers
 from megalabel.storage.manifest import check_listed
-from megalabel.storage.tensors import largest_of, stored_size
+from megalabel.storage.reading import reading
+from megalabel.storage.tensors import fill, largest_of, stored_size
 
 LARGEST = 1 << 20  # whole number in a configuration, where the weights are fewer bytes
 
@@ -36,15 +38,7 @@ def load_parts(
     Returns:
         The encoder, the head, and the encoder of the label texts or None.
     """
-    tokenizer = TextTokenizer.load(folder)
-
-    def made(described: dict[str, Any], kind: type, weights: str, *arguments: Any) -> Any:
-        found = named_class(described["class"], kind, trust, folder)
-        n_bytes, n_tensors = stored_size(folder / weights, next_step=RESTORE_FOLDER)
-        check_whole_numbers(described["config"], max(n_bytes, LARGEST), folder, RESTORE_FOLDER)
-        with Budget(n_bytes, n_tensors):
-            return found.from_config(described["config"], *arguments, folder)
-
+    tokenizer, made = TextTokenizer.load(folder), functools.partial(_made, folder, trust)
     encoder: Encoder = made(manifest["encoder"], Encoder, "encoder.safetensors", tokenizer)
     head: Head = made(manifest["head"], Head, "head.safetensors")
     if manifest.get("labels") is None:
@@ -54,6 +48,28 @@ def load_parts(
     store, own = LabelTexts.load_store(folder, next_step=RESTORE_FOLDER), manifest["labels"]["encoder"]
     side = made(own, Encoder, "labels.safetensors", tokenizer) if own else encoder
     return encoder, head, LabelTexts(store, side, shared=not own)
+
+
+def load_encoder(folder: Path, manifest: Mapping[str, Any], trust: Sequence[str]) -> Encoder:
+    """The encoder alone with its weights, on the CPU; arguments as those of `load_parts`."""
+    with reading(folder, wanted="the encoder of a model that megalabel saved", next_step=RESTORE_FOLDER):
+        tokenizer = TextTokenizer.load(folder)
+        encoder: Encoder = _made(folder, trust, manifest["encoder"], Encoder, "encoder.safetensors", tokenizer)
+        with torch.no_grad():
+            fill(encoder, folder / "encoder.safetensors", next_step=RESTORE_FOLDER)
+        check_weights([encoder], folder)
+        return encoder
+
+
+def _made(
+    folder: Path, trust: Sequence[str], described: dict[str, Any], kind: type, weights: str, *arguments: Any
+) -> Any:
+    """The part that a manifest describes, no larger than its file of weights."""
+    found = named_class(described["class"], kind, trust, folder)
+    n_bytes, n_tensors = stored_size(folder / weights, next_step=RESTORE_FOLDER)
+    check_whole_numbers(described["config"], max(n_bytes, LARGEST), folder, RESTORE_FOLDER)
+    with Budget(n_bytes, n_tensors):
+        return found.from_config(described["config"], *arguments, folder)
 
 
 def checked_length(max_length: Any, folder: Path) -> int:
@@ -113,3 +129,23 @@ def with_n_labels(head: Head, n_labels: int) -> Head:
             if name in state and state[name].shape == tensor.shape:
                 tensor.copy_(state[name])
     return new
+
+
+def no_dual_encoder(head: Head) -> SettingError:
+    """The error for a head that cannot take another set of labels."""
+    return SettingError(
+        f"a {type(head).__name__}, which has learned weights for each label",
+        wanted="a head that makes its label vectors from label texts",
+        next_step="add labels with with_labels, or train a dual encoder",
+    )
+
+
+def check_one_encoder(side: LabelTexts | None) -> None:
+    """SettingError where label texts have another encoder than texts."""
+    if side is not None and not side.shared:
+        raise SettingError(
+            "with_labels of a model whose label texts have an encoder of their own",
+            wanted="one encoder for texts and label texts",
+            next_step="give all labels to with_label_set",
+            where="labels",
+        )

@@ -52,6 +52,7 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     """One classifier per level of a label tree, each reading its own encoder layer (NeurIPS 2022)."""
     import torch
 
+    from megalabel.encoders.bag import Bag
     from megalabel.encoders.readout import Readout, check_enough_layers, readout_per_level
     from megalabel.recipes import shared
 
@@ -66,7 +67,7 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
         corpus, kept, options,
         bag={"n_views": 1 if one else tree.depth + 1}, transformer={"readouts": readouts, "join": True},
     )  # fmt: skip
-    if options.encoder != "bag" and not (options.layers or one):
+    if not (isinstance(encoder, Bag) or options.layers or one):
         check_enough_layers(encoder.n_layers, fractions)
     head = _head(corpus, kept, options, tree, encoder)
     return Recipe(

@@ -5,14 +5,15 @@ Extreme Multi-label Text Classification", NeurIPS 2021): the run's embedding of 
 scaled to a given length, are concatenated, and linear models are fitted on them in label trees, optionally with
 the labels that the run wrongly ranks first as additional negatives. Beyond the paper, trees over the words alone
 are added (only these use character n-grams, since diverse models combine better), and the three scores are
-calibrated and weighted on the texts that the run held out.
+calibrated and weighted on the texts that the run held out. Where these texts show a gain, boosted trees merge them
+with what the nearest training texts, label documents, and labels that occur together say.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from megalabel.recipes.linear_options import FeatureOptions, LinearTreeOptions
+from megalabel.recipes.linear_options import LinearOptions
 from megalabel.recipes.options import Nonnegative, Range, Unset, above, between, conflict
 from megalabel.training.recipe import DirectRecipe, Say, recipe
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from megalabel.models.neural import NeuralClassifier
 
 
-class Hybrid(FeatureOptions, LinearTreeOptions):
+class Hybrid(LinearOptions):
     """The options of the hybrid recipe."""
 
     panel = "Hybrid"
@@ -38,6 +39,14 @@ class Hybrid(FeatureOptions, LinearTreeOptions):
     weights: Annotated[
         tuple[Nonnegative, ...], Unset("fitted"), "Of the run, the joint trees, the word trees."
     ] = ()
+    merge: Annotated[
+        Literal["auto", "boosted", "mixture"],
+        "How rankings are merged; auto: boosted trees if held-out texts gain.",
+    ] = "auto"
+    neighbors: Annotated[
+        Literal["auto", "yes", "no"],
+        "The trees see similar texts and label documents; auto: if held-out texts gain.",
+    ] = "auto"
 
     def __post_init__(self) -> None:
         from megalabel.models.mixture import Mixture
@@ -48,6 +57,8 @@ class Hybrid(FeatureOptions, LinearTreeOptions):
             shown = ",".join(f"{w:g}" for w in self.weights)
             found = f"weights = {shown} with joint_trees = {self.joint_trees}"
             raise conflict("weights", found, f"{parts} weights: {self.declared['weights'].help}")
+        if self.merge == "mixture" and self.neighbors == "yes":
+            raise conflict("neighbors", "neighbors = yes with merge = mixture", "merge = auto or boosted")
 
 
 @recipe
@@ -61,10 +72,10 @@ def hybrid(corpus: Corpus, options: Hybrid) -> DirectRecipe:
         raise conflict(
             "weights", found, "some to fit weights on (train with --validation-fraction 0.05), or weights"
         )
-    solver = options.solver(corpus.n_labels)
+    options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
     return DirectRecipe(
         corpus,
-        lambda say: _solved(first, say, corpus, kept, held, options, solver),
+        lambda say: _solved(first, say, corpus, kept, held, options),
         first,
         held,
         uses_weights=True,
@@ -78,7 +89,6 @@ def _solved(
     kept: np.ndarray,
     held: np.ndarray,
     options: Hybrid,
-    solver: dict[str, Any],
 ) -> Classifier:
     import numpy as np
 
@@ -87,12 +97,15 @@ def _solved(
     from megalabel.linear.forest import solve_trees
     from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
     from megalabel.models.mixture import DEPTH, Mixture
+    from megalabel.recipes.linear_choice import decided
+    from megalabel.recipes.merging import choose_merge, search_index
 
+    given, options = options, decided(options, corpus, kept, say)
     texts, side, seed = corpus.train.texts[kept], corpus.train, options.seed
     made = options.words().rows(texts, side.labels[kept], corpus.label_texts, seed=seed, say=say)
     further = _shortlists(first, texts, options.shortlist, made.labels) if options.shortlist else None
     weights = normalized_weights(side, kept, len(made.label_text_rows))
-    solver = {**solver, "say": say, "further": further, "weights": weights}
+    solver = {**options.solver(corpus.n_labels), "say": say, "further": further, "weights": weights}
     joint, n_joint, norm = [], options.joint_trees, options.embedding_norm
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
@@ -105,8 +118,14 @@ def _solved(
     mixture = Mixture.from_weights(options.weights or [1.0] * len(names))
     model = HybridClassifier(first, made.text, joint, words, norm, mixture)
     if side.labels[held].nnz:  # otherwise, weights are given
-        found = model.rankings(side.texts[held], DEPTH, filter_of(side, held))
-        model.mixture = Mixture.fit(found, model.score_types, side.labels[held], options.weights)
+        boost = options.merge == "boosted" or (options.merge == "auto" and not options.weights)
+        index = search_index(made, kept) if boost and options.neighbors != "no" else None
+        found = model.search(side.texts[held], DEPTH, filter_of(side, held), 256, index)
+        model.mixture = Mixture.fit(found.rankings, model.score_types, side.labels[held], options.weights)
+        if boost:
+            merge: Any = {"merge": options.merge, "neighbors": options.neighbors, "say": say}
+            choose_merge(model, found, index, side.labels[held], made.labels[: len(kept)], **merge)
+    model.chosen = options.differences(given)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     return model
 

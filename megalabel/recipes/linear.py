@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from megalabel.recipes.linear_options import FeatureOptions, LinearTreeOptions
+from megalabel.recipes.linear_options import LinearOptions
 from megalabel.recipes.options import HeldOutOptions
 from megalabel.training.recipe import DirectRecipe, Say, recipe
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from megalabel.models.base import Classifier
 
 
-class Linear(FeatureOptions, LinearTreeOptions, HeldOutOptions):
+class Linear(LinearOptions, HeldOutOptions):
     """The options of the linear recipe, which does not use held-out texts itself."""
 
     validation_fraction = 0.0
@@ -38,24 +38,28 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
     from megalabel.models.linear import LinearClassifier
+    from megalabel.recipes.linear_choice import decided
 
     bags = None if corpus.train.features is None else BagOfWords.from_rows(corpus.train.features)
-    solver = options.solver(corpus.n_labels)
+    options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
     kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
     kept = with_weight(corpus.train, kept)
 
     def solve(say: Say) -> Classifier:
+        chosen = decided(options, corpus, kept, say)
         labels = corpus.train.labels[kept]
         text: SparseText | BagOfWords
         if bags is None:
-            words = options.words()
+            words = chosen.words()
             made = words.rows(corpus.train.texts[kept], labels, corpus.label_texts, seed=options.seed, say=say)
             text, x, labels = made.text, made.x, made.labels
         else:
             text, x = bags, bags.transform(model_inputs(corpus.train, corpus, bags.size)[kept])
         weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
-        shared = {"weights": weights, "seed": options.seed, "say": say, **solver}
+        shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
         beams = solve_trees(x, labels, trees=options.trees, **shared)
-        return LinearClassifier(text, beams, corpus.label_texts)
+        model = LinearClassifier(text, beams, corpus.label_texts)
+        model.chosen = chosen.differences(options)
+        return model
 
     return DirectRecipe(corpus, solve, validation=held, uses_weights=True)

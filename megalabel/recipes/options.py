@@ -18,6 +18,7 @@ from megalabel.recipes.optimizer_options import (
     MomentumOptions,
     WarmupOptions,
 )
+from megalabel.recipes.run_encoder import is_run, plain_name
 from megalabel.training.option import Constant, Option, Unset
 from megalabel.training.options import Options
 from megalabel.training.ranges import FRACTION, Matches, PowerOfTwo, Range, above, at_least, between
@@ -38,7 +39,7 @@ class TokenOptions(Options):
 
     panel = "Text"
 
-    encoder: Annotated[str, "bag, small, or a pretrained one: folder, package's model or hub name."] = "bag"
+    encoder: Annotated[str, "bag, small, a run, or a pretrained one: folder, package's model or hub name."] = "bag"
     tokenizer: Annotated[
         Literal["wordpiece", "words", "symbols"], "Of bag and small; words and symbols: learned from the texts."
     ] = "wordpiece"
@@ -84,8 +85,9 @@ class EncoderOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         name = getattr(self, "encoder", None)
-        if self.encoder_weights and name in ("bag", "small"):
-            found = f"encoder_weights for the encoder {name}, which is not pretrained"
+        if self.encoder_weights and (name in ("bag", "small") or is_run(name)):
+            why = "which has weights of its own" if is_run(name) else "which is not pretrained"
+            found = f"encoder_weights for the encoder {name}, {why}"
             raise conflict("encoder_weights", found, "a pretrained encoder of the same shape")
         refuse_for_a_bag(self, "compile", self.compile)
         if self.compile and getattr(self, "sparse_embedding_updates", False):
@@ -208,7 +210,8 @@ def check_coarsest(clusters: Sequence[int], corpus: Corpus) -> None:
 
 def refuse_for_a_bag(options: Options, name: str, given: bool) -> None:
     """Raises SettingError if an option about the layers of an encoder is given for a bag, which has none."""
-    if given and getattr(options, "encoder", None) == "bag":
+    name_of = getattr(options, "encoder", None)
+    if given and name_of is not None and plain_name(name_of) == "bag":
         raise conflict(
             name, f"{name}: the encoder bag has no layers", "its default, or a transformer as --encoder"
         )

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from megalabel.data.catalog import set_key
 from megalabel.encoders.identity import same_encoder
 from megalabel.errors import SettingError
+from megalabel.recipes.run_encoder import is_run, plain_name
 from megalabel.training.options import Options, check_names
 
 if TYPE_CHECKING:
     from megalabel.training.recipe import RecipeFunction
 
 ANY = "*"
+OF_A_NEW_ENCODER = ("tokenizer", "vocabulary", "bigram_min_count", "hidden_dim", "encoder_weights")
 PER_LEVEL = ("clusters", "beams", "layers", "level_dropout", "level_weights")  # one value per level of a tree
 
 
@@ -42,7 +44,9 @@ class Preset:
         """Whether it is for this data set, in any spelling, and for this encoder or a copy, if one is given."""
         key = set_key(data_name)
         right_set = ANY in self.sets or key in (set_key(name) for name in self.sets)
-        return right_set and (self.encoder == ANY or encoder is None or same_encoder(encoder, self.encoder))
+        return right_set and (
+            self.encoder == ANY or encoder is None or same_encoder(plain_name(encoder), self.encoder)
+        )
 
 
 class Resolved(NamedTuple):
@@ -74,10 +78,16 @@ def find(recipe: RecipeFunction[Any, Any], data_name: str, encoder: str | None =
 
 
 def taken(preset: Preset | None, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a preset that the user has not set; without those per level if the user gives a tree."""
+    """The values of a preset that the user has not set.
+
+    Those per level are left out if the user gives a tree, those of a new encoder if the encoder is a run's.
+    """
     arguments = dict(preset.arguments) if preset else {}
     if values.get("tree") or values.get("clusters"):
         for name in PER_LEVEL:
+            arguments.pop(name, None)
+    if is_run(values.get("encoder")):
+        for name in OF_A_NEW_ENCODER:
             arguments.pop(name, None)
     return {name: value for name, value in arguments.items() if name not in values}
 

@@ -51,7 +51,7 @@ class Renee(DropoutOptions, MomentumOptions, WarmupOptions, NeuralOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.frozen and self.encoder in ("bag", "small"):
+        if self.frozen and self.encoder in ("bag", "small"):  # one that a run has trained is pretrained
             raise SettingError(
                 f"frozen with the encoder {self.encoder!r}, which is not pretrained",
                 wanted="a pretrained encoder",

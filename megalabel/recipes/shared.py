@@ -22,6 +22,7 @@ from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
 from megalabel.recipes.options import EncoderTrainingOptions, LastLayersOptions, conflict, depths_of
+from megalabel.recipes.run_encoder import adapted, is_run, load_run_encoder, plain_name, run_sha256
 from megalabel.training.optim.groups import Kind, adamw, lazy_adam, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
@@ -40,7 +41,7 @@ WIDTHS = {"bag": 256, "small": build.SMALL["hidden_size"]}  # of the encoders wh
 
 def known_width(options: EncoderTrainingOptions) -> int | None:
     """The width of the embedding, where it is known before the encoder is loaded."""
-    width = WIDTHS.get(options.encoder)
+    width = None if is_run(options.encoder) else WIDTHS.get(options.encoder)
     return width * getattr(options, "last_layers", 1) if width and options.encoder != "bag" else width
 
 
@@ -100,13 +101,20 @@ def text_side(
         **transformer, "gradient_checkpointing": options.gradient_checkpointing, **dropouts, **windows
     }  # fmt: skip
     encoder: Encoder | None = None
-    if tokenizer is None:
+    run = is_run(name)
+    if run:
+        encoder = load_run_encoder(name, corpus)
+        tokenizer = encoder.tokenizer
+    elif tokenizer is None:
         sparse = options.sparse_embedding_updates and not frozen
         encoder = Transformer.pretrained(name, sparse=sparse, weights=options.encoder_weights, **transformer)
         tokenizer = encoder.tokenizer
     length = tokens_read(corpus, options, tokenizer, encoder)
     rows = training_rows(corpus, tokenizer, length, kept, reads_label_texts(corpus, options))
-    if name == "bag":
+    if run and encoder is not None:
+        sparse = not frozen and (options.sparse_embedding_updates or plain_name(name) == "small")
+        encoder = adapted(encoder, bag=bag, transformer=transformer, dropouts=dropouts, sparse=sparse)
+    elif name == "bag":
         more: dict[str, Any] = {
             "bigram_min_count": options.bigram_min_count,
             "hidden_dim": options.hidden_dim,
@@ -130,7 +138,8 @@ def last_layers(side: TextSide, options: LastLayersOptions) -> TextSide:
     if not isinstance(encoder, Bag):
         if encoder.n_layers < n:
             raise conflict("last_layers", f"{n} last layers of an encoder of {encoder.n_layers}", "no more layers")
-        encoder.readouts = (Readout(tuple(1 - i / encoder.n_layers for i in range(n)), options.pooling),)
+        pooling = encoder.readouts[-1].pooling  # that of the option, or of the run that it was taken from
+        encoder.readouts = (Readout(tuple(1 - i / encoder.n_layers for i in range(n)), pooling),)
     return side
 
 
@@ -154,7 +163,9 @@ def tokens_read(
         return windowed_length(options.max_length, options.windows, tokenizer.n_special)
     if options.max_length:
         return options.max_length
-    most = LONGEST.get(options.encoder) or min(getattr(encoder, "max_positions", 0) or 512, 512)
+    most = LONGEST.get(plain_name(options.encoder), 512)
+    if positions := getattr(encoder, "max_positions", 0):
+        most = min(most, positions)
     return TokenCounts.of(tokenizer, corpus.train.texts).fitting(most)
 
 
@@ -172,6 +183,7 @@ def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, A
         "log_every": options.log_every,
         "validate_epochs": options.validate_epochs,
         "compile": options.compile,
+        "encoder_sha256": run_sha256(options.encoder),
     }
 
 

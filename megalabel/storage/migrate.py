@@ -78,6 +78,8 @@ ADDED: dict[str, Any] = {
     "compile": False,
     "validate_epochs": 1.0,
     "last_layers": {"lightxml": 5, "spartex": 1},
+    "bigram_weight": 1.0,
+    "char_ngram_lengths": (3, 5),
 }
 DEEPEST = 62  # of a tree of 0.1.0: beyond is no number that an array could have
 # Keys of the configs of classes, by the name of the class without its module.
@@ -133,13 +135,16 @@ def migrate_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
     `hybrid = true`, which was an option of three recipes, becomes `second_stage = "hybrid"`, which is not an
     option.
     """
+    if isinstance(arguments.get("bigrams"), bool):  # of a version between 0.1.0 and 0.2.0
+        arguments = {**arguments, "bigrams": "yes" if arguments["bigrams"] else "no"}
     if not any(name in arguments for name in (*OPTIONS, "hybrid")):
         return arguments
     found = {OPTIONS.get(name, name): value for name, value in arguments.items()}
     if "clusters" in found:
         found["clusters"] = [2 ** min(depth, DEEPEST) for depth in found["clusters"]]
-    if isinstance(found.get("label_texts"), bool):
-        found["label_texts"] = "yes" if found["label_texts"] else "no"
+    for name in ("label_texts", "bigrams"):
+        if isinstance(found.get(name), bool):
+            found[name] = "yes" if found[name] else "no"
     if found.get("tokenizer") == "own":
         found["tokenizer"] = "wordpiece"
     found.update(_path_score(found))

@@ -15,7 +15,7 @@ from megalabel.models.base import Classifier, load
 from megalabel.models.trained_on import TrainedOn
 from megalabel.training.log import peak_mb
 from megalabel.training.recipe import DirectRecipe
-from megalabel.training.run_folder import create_run_folder, finish
+from megalabel.training.run_folder import create_run_folder, finish, note
 
 
 def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool) -> Classifier:
@@ -34,6 +34,8 @@ def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool)
     model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
     model.trained_on = TrainedOn.from_data(recipe.data)
     model.save(out / "model")
+    if model.chosen:
+        note(out, chosen=dict(model.chosen))
     finish(out, {"seconds": time.monotonic() - begun, "peak_mb": peak_mb()})
     return model
 

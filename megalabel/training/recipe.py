@@ -64,6 +64,7 @@ class Recipe:
     averaging: weights that are averaged over steps, validated and saved in place of the trained ones.
     inference_head: makes of the head the one that predicts and is saved, without what only training needs. It
         shares its tensors with the head. None for the head itself.
+    encoder_sha256: the hash of the encoder of a run from which training starts; "" for none.
     name, arguments, source_sha256: the address of the recipe function, the values of its options, and the hash of
     its
         source file; set by `recipe`.
@@ -92,6 +93,7 @@ class Recipe:
     refresh_every: int = 0
     averaging: WeightAverage | None = None
     inference_head: Callable[[Head], Head] | None = None
+    encoder_sha256: str = ""
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     source_sha256: str = ""

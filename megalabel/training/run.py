@@ -71,9 +71,8 @@ def train(
         lr_scale: all learning rates of the recipe times this, from where the run starts or resumes; None for the
             scale that it had, at first 1. A run that diverged can resume in this way.
         quiet: show nothing on the screen.
-        callback: called with each line of log.jsonl as a dictionary, such as {"step": …, "validation": {…}}. If it
-            returns True, the training ends after the present step as if it were the last. An exception that it
-            raises stops the training, and the run can be resumed.
+        callback: called with each line of log.jsonl as a dictionary. If it returns True, the training ends after
+            the present step. An exception that it raises stops it, and the run can be resumed.
 
     Raises:
         SettingError: `out` holds a run with another recipe, other arguments or other data; a setting is invalid;
@@ -100,9 +99,9 @@ class Run:
     """The training of a recipe in a run folder: validates, writes checkpoints, and saves the model.
 
     Args:
-        recipe: what is trained.
-        out, device: the run folder, which `create_run_folder` made, and where it is trained.
-        quiet, callback: show nothing on the screen; called with each line of the log.
+        recipe, device: what is trained, and where.
+        out: the run folder, which `create_run_folder` made.
+        quiet, callback: as for `train`.
     """
 
     def __init__(
@@ -148,12 +147,10 @@ class Run:
         interrupts = Interrupts()
 
         def between(position: Position) -> bool:
-            stop, last = False, position.step == steps
-            ended = self.log.ended
-            due = position.step % every == 0 or last or (ended and position.best_step == 0)
+            stop, last = self.log.ended, position.step == steps
+            due = position.step % every == 0 or last or (stop and position.best_step == 0)
             if len(recipe.validation) and due:
-                stop = self.validate()
-            stop = stop or ended
+                stop = self.validate() or stop
             position.seconds = time.monotonic() - self.begun
             by_steps = checkpoint_steps and position.step % checkpoint_steps == 0
             if interrupts.asked is not None:
@@ -199,22 +196,20 @@ class Run:
         recipe, position = self.recipe, self.position
         check_weights(position.step - 1, recipe.modules())  # before they are evaluated and possibly saved
         held, side = np.asarray(recipe.validation), recipe.data.train
-        depths = selection.depths(recipe.selection_metric)
-        weights = selection.weights(recipe.selection_metric, recipe.data)
+        metric = recipe.selection_metric
+        depths, weights = selection.depths(metric), selection.weights(metric, recipe.data)
         with self._averaged():
             model = self.model().settle()
             top = model.topk(side.texts[held], k=max(depths), exclude=filter_of(side, held))
             found = measure(top, side.labels[held], k=depths, inverse_propensity=weights)
-            reached = found[recipe.selection_metric]
+            reached = found[metric]
             if reached > position.best:
                 position.best, position.best_step, position.rounds_without_gain = reached, position.step, 0
                 model.save(self.trained)
             else:
                 position.rounds_without_gain += 1
         self.log.line(position.step - 1, validation={k: round(v, 3) for k, v in found.items()})
-        self.log.say(
-            f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {recipe.selection_metric} {reached:.2f}"
-        )
+        self.log.say(f"step {position.step:,}: validation P@1 {found['P@1']:.2f}  {metric} {reached:.2f}")
         return self._stopped()
 
     def checkpoint(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,8 @@ def create_run_folder(out: Path, recipe: Recipe | DirectRecipe) -> bool:
             other held-out rows.
     """
     held = np.asarray(recipe.validation, np.int64)
-    return create_folder(out, recipe.name, recipe.arguments, data_facts(recipe.data), held, recipe.source_sha256)
+    digests = {"source_sha256": recipe.source_sha256, "encoder_sha256": getattr(recipe, "encoder_sha256", "")}
+    return create_folder(out, recipe.name, recipe.arguments, data_facts(recipe.data), held, digests)
 
 
 def data_facts(data: Corpus) -> dict[str, Any]:
@@ -57,10 +59,15 @@ def create_folder(
     arguments: dict[str, Any],
     data: dict[str, Any],
     held: np.ndarray | None = None,
-    source_sha256: str = "",
+    digests: Mapping[str, str] | None = None,
 ) -> bool:
-    """`create_run_folder` without a recipe; `held` are the held-out rows, None if they are unknown."""
-    finished = same_run(out, name, arguments, data)
+    """`create_run_folder` without a recipe.
+
+    held: the held-out rows, None if they are unknown.
+    digests: `source_sha256` of the recipe and `encoder_sha256` of the run that the encoder is taken from, if any.
+    """
+    given = dict(digests or {})
+    finished = same_run(out, name, arguments, data, given.get("encoder_sha256", ""))
     if finished is not None:
         if finished:
             remove_temporary_files(out, ("model", FIRST), NEEDED)
@@ -69,21 +76,24 @@ def create_folder(
         return finished
     out.mkdir(parents=True, exist_ok=True)
     facts: dict[str, Any] = {"recipe": name, "arguments": arguments, "data": data}
-    if source_sha256:
+    if given.get("source_sha256"):
         module = name.partition(":")[0] if ":" in name else f"megalabel.recipes.{name}"
-        facts |= {"module": module, "source_sha256": source_sha256}
+        facts |= {"module": module}
+    facts |= {key: value for key, value in given.items() if value}
     write_json(out / "recipe.json", {**facts, "version": __version__, "finished": None})
     if held is not None:
         _write_rows(out / HELD_OUT, held)
     return False
 
 
-def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any]) -> bool | None:
+def same_run(
+    out: Path, name: str, arguments: dict[str, Any], data: dict[str, Any], encoder_sha256: str = ""
+) -> bool | None:
     """Whether the run in `out`, which must be the same run, is finished; None if there is no run yet.
 
     Raises:
         SettingError: `out` holds something else, or a run with another recipe, other arguments (except those in
-            `same_run.FREE`) or other data.
+            `same_run.FREE`), other data, or another encoder to start from.
     """
     check_out(out, finished=True)
     if not (out / "recipe.json").exists():
@@ -93,7 +103,9 @@ def same_run(out: Path, name: str, arguments: dict[str, Any], data: dict[str, An
     there = read_recipe(out)
     there["arguments"] = migrate.with_added(name, there.get("arguments"), arguments)
     # As it will be read: tuples are lists.
-    check_same({"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}, there, out)
+    facts = {"recipe": name, "arguments": json.loads(json.dumps(arguments)), "data": data}
+    # Where the run with the encoder is gone, a finished run can still be loaded.
+    check_same({**facts, "encoder_sha256": encoder_sha256 or there.get("encoder_sha256")}, there, out)
     return bool(there.get("finished"))
 
 

@@ -18,7 +18,7 @@ def check_same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
         there: of the run that is in the folder.
         out: the folder.
     """
-    for part in ("recipe", "arguments", "data"):
+    for part in ("recipe", "arguments", "data", "encoder_sha256"):
         before, now = (_compared(side.get(part)) for side in (there, facts))
         if before == now:
             continue
@@ -27,6 +27,10 @@ def check_same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:
             shown = ", ".join(f"{name} = {before.get(name)}, not {now.get(name)}" for name in names)
             if part == "data":
                 shown = f"the data set {_data(before)}, not {_data(now)}"
+        elif part == "encoder_sha256":
+            shown = (
+                f"begun with another encoder (SHA-256 {str(before)[:12]}…), not with this one ({str(now)[:12]}…)"
+            )
         else:
             shown = f"{part} {before}, not {now}"
         state = "finished" if there.get("finished") else "unfinished"

@@ -11,22 +11,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from megalabel.device import pick
-from megalabel.errors import FormatError, SettingError
+from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.config import as_config
-from megalabel.storage.files import read_json, write_json, write_text
+from megalabel.storage.files import write_json, write_text
 from megalabel.storage.paths import as_path
 from megalabel.training.options import check_names
 from megalabel.training.recipe import RecipeFunction, check_corpus
 from megalabel.training.run import train
-from megalabel.training.run_folder import data_facts, read_recipe
+from megalabel.training.run_folder import data_facts
 from megalabel.training.run_lock import NAME as LOCK
 from megalabel.training.run_lock import writing
 from megalabel.training.selection import check as check_metric
 from megalabel.training.trust import trusted
 from megalabel.tuning.auto import AUTO, Given, auto
 from megalabel.tuning.candidates import first_candidate
+from megalabel.tuning.folder import SEARCH, is_finished
 from megalabel.tuning.history import History, Result
 from megalabel.tuning.limits import Limits
 from megalabel.tuning.strategies import ROOM, Halving, one_by_one
@@ -36,7 +37,6 @@ from megalabel.tuning.trials import FOLDER, Say, Setting, Trials
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-SEARCH = "search.json"  # what is searched, and the number of the trial that was chosen
 CHOSEN = "chosen.toml"  # the values that were chosen, for `megalabel train --config`
 FINAL = "final"  # the run folder of the chosen candidate on all texts
 HELD_OUT, MOST_HELD_OUT = 0.05, 0.2  # fraction of the texts that is held out, and of few texts at most
@@ -89,32 +89,29 @@ def tune(
     """
     begun = time.monotonic() if begun is None else begun
     say = (lambda line: None) if quiet else say or print
+    _check(corpus, minutes, metric, device)
+    limits, out = Limits.parse(max_size, max_latency), as_path(out, "out")
+    name = recipe if isinstance(recipe, str) else recipe.address
+    values = _checked(name, values)
+    facts = {"recipe": name, "values": values, "encoders": list(encoders), "metric": metric, "seed": seed}
+    facts["data"] = data_facts(corpus)
+    with writing(out):
+        if is_finished(out, facts):
+            say(f"the search in {out} is finished; --overwrite searches again")
+            return load(out, device=device, trust=trusted())
+        setting = Setting(corpus, out, held_out_fraction(len(corpus.train)), metric, limits, seed, device, say)
+        trials = Trials(setting, History(out, 60 * minutes, begun))
+        _search(trials, name, Given(values, tuple(encoders), seed))
+        return _concluded(trials, facts)
+
+
+def _check(corpus: Any, minutes: Any, metric: str, device: Any) -> None:
+    """Raises SettingError for arguments of `tune` that are invalid."""
     check_corpus(corpus)
     check_metric(metric)
     pick(device)
     if not (isinstance(minutes, (int, float)) and 0 < minutes < 1e6):
         raise SettingError.range("minutes", minutes, 0, 1e6)
-    limits = Limits.parse(max_size, max_latency)
-    name = recipe if isinstance(recipe, str) else recipe.address
-    values = _checked(name, values)
-    out = as_path(out, "out")
-    facts = {
-        "recipe": name, "values": values, "encoders": list(encoders), "metric": metric, "seed": seed,
-        "data": data_facts(corpus),
-    }  # fmt: skip
-    with writing(out):
-        if _finished(out, facts):
-            say(f"the search in {out} is finished; --overwrite searches again")
-            return load(out, device=device, trust=trusted())
-        history = History(out, 60 * minutes, begun)
-        setting = Setting(corpus, out, held_out_fraction(len(corpus.train)), metric, limits, seed, device, say)
-        trials = Trials(setting, history)
-        _search(trials, name, Given(values, tuple(encoders), seed))
-        chosen = _chosen(trials)
-        _publish(trials, chosen, facts)
-        say(table(history.results, metric, limits, chosen))
-        say(f"chosen: trial {chosen.number}, {chosen.recipe}; its values are in {out / CHOSEN}")
-        return load(out, device=device, trust=trusted())
 
 
 def held_out_fraction(n: int) -> float:
@@ -134,6 +131,16 @@ def _search(trials: Trials, name: str, given: Given) -> None:
     else:
         reserve = 1.0 if _retrained(recipe) else 0.0
         one_by_one(trials, start, given.values, given.seed, history.seconds, reserve)
+
+
+def _concluded(trials: Trials, facts: Mapping[str, Any]) -> Classifier:
+    """The chosen model, in the run folder that the folder of the search becomes."""
+    setting = trials.setting
+    chosen = _chosen(trials)
+    _publish(trials, chosen, facts)
+    setting.say(table(trials.history.results, setting.metric, setting.limits, chosen))
+    setting.say(f"chosen: trial {chosen.number}, {chosen.recipe}; its values are in {setting.out / CHOSEN}")
+    return load(setting.out, device=setting.device, trust=trusted())
 
 
 def _chosen(trials: Trials) -> Result:
@@ -197,48 +204,3 @@ def _checked(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     for recipe in recipes:
         checked |= recipe.options.checked_values({n: v for n, v in values.items() if n in recipe.options.declared})
     return checked
-
-
-def _finished(out: Path, facts: Mapping[str, Any]) -> bool:
-    """Whether the search in a folder is finished; writes `search.json` if the folder is new.
-
-    Raises:
-        SettingError: the folder holds something else or another search.
-    """
-    path = out / SEARCH
-    if not path.exists():
-        others = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
-        if others or (out.exists() and not out.is_dir()):
-            raise SettingError(
-                f"{out} contains {', '.join(sorted(others)[:3])}" if others else f"{out} is a file",
-                wanted="a new folder, or the folder of a search",
-                next_step="use another --out",
-                where="out",
-            )
-        write_json(path, {**facts, "chosen": None})
-        return False
-    there = read_json(path, next_step="use another --out, or --overwrite to search again")
-    if "chosen" not in there or "data" not in there:
-        raise FormatError(
-            "not the search.json that megalabel wrote", wanted="the folder of a search",
-            next_step="use another --out, or --overwrite to search again", where=path,
-        )  # fmt: skip
-    now = {**facts, "data": facts["data"]["fingerprint"]}
-    before = {**{name: there.get(name) for name in facts}, "data": there["data"].get("fingerprint")}
-    differing = [name for name in now if _plain(now[name]) != _plain(before[name])]
-    if differing:
-        shown = ", ".join(f"{name} = {before[name]}, not {now[name]}" for name in differing)
-        raise SettingError(
-            f"the search in {out} has {shown}",
-            wanted="the same search",
-            next_step="use another --out, or --overwrite to search again",
-            where="out",
-        )
-    return there["chosen"] is not None and bool(read_recipe(out).get("finished"))
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON has it."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

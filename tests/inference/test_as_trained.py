@@ -182,3 +182,13 @@ def test_predict_on_the_texts_of_a_cascadexml_run(command, cascade, tmp_path):
     status, out, err = command("predict", tmp_path / "run", tmp_path / "test_raw_texts.txt")
     assert status == 0 and "as in CascadeXML's folders" in err
     assert out.count("\n") == len(Corpus.open(cascade).test)
+
+
+@pytest.mark.parametrize("name", ["new.jsonl", "new.csv"])
+def test_test_texts_without_labels_are_not_called_training_texts(name, tmp_path):
+    rows = {"new.jsonl": '{"text": "purr", "labels": []}\n' * 2, "new.csv": "text,labels\npurr,[]\nbark,[]\n"}
+    (tmp_path / name).write_text(rows[name])
+    with pytest.raises(DataError, match=r"no text of 2 has a label.* or use `predict` for texts without labels"):
+        open_to_measure(tmp_path / name)
+    with pytest.raises(DataError, match="no training text of 2 has a label"):
+        Corpus.open(tmp_path / name)

@@ -43,6 +43,15 @@ def test_labels_in_another_order_are_matched_by_name(linear, base, tmp_path):
     assert megalabel.evaluate(linear, again) == found  # without a warning: the metrics are the same
 
 
+def test_a_test_side_of_pecos_alone_is_measured(linear, base, tmp_path):
+    from megalabel.data.convert import convert
+
+    convert(base, tmp_path / "new", to="pecos")
+    for name in ("X.trn.txt", "Y.trn.npz"):
+        (tmp_path / "new" / name).unlink()
+    assert measured(linear, tmp_path / "new")[0] == megalabel.evaluate(linear, Corpus.open(base))
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("alone", ["file", "folder"])
 def test_a_test_side_alone_is_measured(linear, base, tmp_path, suffix, alone):
@@ -234,13 +243,3 @@ def test_bags_of_words_for_a_model_of_texts_are_called_so(command, run, tmp_path
     (tmp_path / "bow.txt").write_text("3 4 2\n1 3:1\n0 2:1\n1 1:1\n")
     status, _, err = command("evaluate", run, tmp_path / "bow.txt")
     assert status == 2 and "holds bags of words, not texts" in err
-
-
-@pytest.mark.parametrize("name", ["new.jsonl", "new.csv"])
-def test_test_texts_without_labels_are_not_called_training_texts(name, tmp_path):
-    rows = {"new.jsonl": '{"text": "purr", "labels": []}\n' * 2, "new.csv": "text,labels\npurr,[]\nbark,[]\n"}
-    (tmp_path / name).write_text(rows[name])
-    with pytest.raises(DataError, match=r"no text of 2 has a label.* or use `predict` for texts without labels"):
-        open_to_measure(tmp_path / name)
-    with pytest.raises(DataError, match="no training text of 2 has a label"):
-        Corpus.open(tmp_path / name)

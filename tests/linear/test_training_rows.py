@@ -19,7 +19,9 @@ def rows(label_texts, labels=LABELS, names=NAMES, texts=TEXTS, **more):
     options = dict(
         token_pattern="letters",
         bigrams=False,
+        bigram_weight=1.0,
         char_ngrams="no",
+        char_ngram_lengths=(3, 5),
         char_ngrams_max_words=0,
         vocabulary=1000,
         min_texts=1,

@@ -79,8 +79,7 @@ def test_labels_that_were_never_trained_on_are_found_by_their_texts(tmp_path):
     )  # fmt: skip
     arguments = {**SMALL, "tokenizer": "wordpiece", "epochs": 8}
     model = megalabel.train(dexml(train, **arguments), tmp_path / "run", quiet=True)
-    names = [*model.label_texts, *(whole.label_texts[label] for label in sorted(unseen))]
-    larger = model.with_labels(names)
+    larger = model.with_labels([whole.label_texts[label] for label in sorted(unseen)])
     asked = [whole.label_texts[label] for label in sorted(unseen)]
     ids, _ = larger.topk(asked, k=3).numpy()
     hits = [len(known) + i in row for i, row in enumerate(ids.tolist())]
@@ -122,7 +121,7 @@ def test_new_labels_of_wordnet_are_found_by_their_texts(tmp_path):
         [whole.label_texts[int(i)] for i in known], test_texts=["-"], test_labels=[[0]], name="wordnet-4k",
     )  # fmt: skip
     model = megalabel.train(from_preset("dexml", train, encoder="bag", epochs=2), tmp_path / "run", quiet=True)
-    larger = model.with_labels([*train.label_texts, *(whole.label_texts[int(i)] for i in unseen)])
+    larger = model.with_labels([whole.label_texts[int(i)] for i in unseen])
     answers = {int(label): len(known) + i for i, label in enumerate(unseen)}
     own = [answers.keys() & set(row.indices.tolist()) for row in whole.test.labels.tocsr()]
     asked = [i for i, new in enumerate(own) if new]

@@ -168,7 +168,7 @@ def test_settings_of_texts_are_refused(setting):
 def test_the_preset_of_any_set_fits():
     from megalabel.recipes import from_preset
 
-    assert from_preset("linear", bagged(), trees=1).arguments["c"] == 1.0
+    assert from_preset("linear", bagged(), trees=1).arguments["c"] is None
 
 
 @pytest.mark.parametrize("size", [0, -1, "156", 1.5, 2**31, 155])

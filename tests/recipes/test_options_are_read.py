@@ -52,6 +52,7 @@ def ways(tiny_bert: Path, request: pytest.FixtureRequest) -> Callable[[str], lis
             "cascadexml": {"clusters": (4, 8)},
             "lightxml": {"clusters": (8,)},
             "dexml": {"negatives": 4, "hard_negatives": 2},
+            "ngame": {"warmup": 0.1},
         }[recipe]
         of_layers = {"cascadexml": {"layers": (0.5, 0.5, 1.0, 1.0)}, "lightxml": {"last_layers": 2}}.get(
             recipe, {}

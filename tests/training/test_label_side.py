@@ -74,14 +74,20 @@ def test_a_loaded_dual_encoder_ranks_labels_that_it_never_saw(tmp_path):
     corpus = planted()
     megalabel.train(dual(corpus), tmp_path / "r", device="cpu", quiet=True)
     model = megalabel.load(tmp_path / "r", trust=[Dual.__module__.split(".")[0]])
-    new = model.with_labels(["w3a w3b", "w9a w9b", "nothing"])
+    new = model.with_label_set(["w3a w3b", "w9a w9b", "nothing"])
     assert [best[0][0] for best in new.predict(["w9b w9a", "w3a w3b"], 1)] == ["w9a w9b", "w3a w3b"]
     new.save(tmp_path / "new")
     again = megalabel.load(tmp_path / "new", trust=[Dual.__module__.split(".")[0]])
     assert np.array_equal(again.topk(["w3a"], 3).scores, new.topk(["w3a"], 3).scores)
 
 
-def test_other_heads_cannot_take_new_labels(tmp_path):
+def test_other_heads_cannot_take_another_set_of_labels(tmp_path):
     model = megalabel.train(made(), tmp_path / "r", device="cpu", quiet=True)
     with pytest.raises(SettingError):
-        model.with_labels(["a", "b"])
+        model.with_label_set(["a", "b"])
+
+
+def test_labels_are_not_added_where_label_texts_have_their_own_encoder(tmp_path):
+    model = megalabel.train(dual(planted(), shared=False), tmp_path / "r", device="cpu", quiet=True)
+    with pytest.raises(SettingError, match="encoder of their own"):
+        model.with_labels(["a"])

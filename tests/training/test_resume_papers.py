@@ -1,4 +1,4 @@
-"""Runs of LightXML and DEXML that are killed at random steps end with the weights that they would have had."""
+"""Runs of LightXML, DEXML and NGAME that are killed at random steps end with the same weights."""
 
 from __future__ import annotations
 
@@ -27,6 +27,14 @@ CASES = {
     ),
     "dexml, drawn and hard negatives, searched anew every epoch": dict(
         recipe="dexml", negatives=10, hard_negatives=3, refresh_every=1, validation_fraction=0.1,
+    ),
+    "ngame, mined batches, gradient cache": dict(
+        recipe="ngame", doublings=(1, 2, 3), refresh_every=2, accumulation_steps=2, warmup=0.1,
+        validate_epochs=1.0, validation_fraction=0.1,
+    ),
+    "ngame, clusters from the start, softmax": dict(
+        recipe="ngame", loss="softmax", cluster_size=4, doublings=(2,), refresh_every=1, warmup=0.1,
+        validation_fraction=0.0,
     ),
 }  # fmt: skip
 

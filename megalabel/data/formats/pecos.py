@@ -50,7 +50,7 @@ def read_sides(source: Source, findings: Findings, inputs: Inputs) -> CorpusData
     """Reads the labels of both sides, and their texts or features with `inputs`."""
     file = find_file(source.folder, *_NAMES)
     names = read_text_lines(file, findings) if file is not None else None
-    train = _split(source, "trn", source.train, inputs, findings, names, file)
+    train = _split(source, source.only or "trn", source.train, inputs, findings, names, file)
     test = None if source.test is None else _split(source, "tst", source.test, inputs, findings, names, file)
     n_labels = train.labels.shape[1]
     if test is not None and test.labels.shape[1] != n_labels:

@@ -1,0 +1,1 @@
+"""Operations that merge rankings by a learned model: features of candidate labels, and boosted trees."""

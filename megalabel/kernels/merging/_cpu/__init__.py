@@ -1,0 +1,1 @@
+"""Implementations for the CPU (numba), imported by this family of kernels only."""

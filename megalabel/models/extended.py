@@ -1,0 +1,239 @@
+"""Labels that are added to a trained classifier by their texts, and by example texts if there are some.
+
+    similarity(text, label) = the mean, over the spaces of the model, of the cosine of the text and the label
+    label                   = the mean of the unit vectors of the label's text and of its example texts
+    score                   = slope · similarity + offset, through the logistic function where scores are
+    probabilities
+
+The spaces are what the model reads: its embedding, its TF-IDF features, or both. The labels of the model are
+ranked by the model as before, so their scores do not change; the added ones are scored beside them and merged into
+the ranking.
+
+A dual encoder scores by the cosine already, so slope and offset are its own. For other models they are estimated:
+label texts of labels that the model knows are taken as if they were added labels. On the same texts, the best,
+second best, … of their similarities are set against the scores that the model gives to labels of these ranks, and
+slope and offset are the line through the medians. A typical added label then ranks as high as a typical trained
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from megalabel.data.texts import Texts
+from megalabel.device import pick
+from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
+from megalabel.kernels.sparse.merge_topk import best_of
+from megalabel.kernels.sparse.sparse_rows import as_rows
+from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
+from megalabel.models.calibration import cosines, estimate, unit
+from megalabel.models.label_names import NAMES, load_names, save_names
+from megalabel.models.reading import read_model
+from megalabel.models.text_list import as_texts
+from megalabel.models.trained_on import TrainedOn
+from megalabel.storage.files import atomic_folder
+from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
+from megalabel.types import TopK
+
+if TYPE_CHECKING:
+    from megalabel.models.calibration import Rows
+
+TEXTS = 1024  # texts that are compared with all added labels at once
+CSR = ("data", "indices", "indptr", "shape")
+
+
+class ExtendedClassifier(Classifier):
+    """A classifier over the L labels of another one and n labels that were added to it.
+
+    Args:
+        base_model: the classifier over the labels 0 to L − 1.
+        added: the names of the labels L to L + n − 1.
+        prototypes: for each space of the base model, the unit vectors of the added labels: (n, D_i) float32 arrays
+        or
+            CSR.
+        slope, offset: from the similarity to the score.
+
+    Raises:
+        SettingError: numbers of names and vectors that differ.
+    """
+
+    def __init__(
+        self, base_model: Classifier, added: Texts, prototypes: Sequence[Rows], slope: float, offset: float
+    ) -> None:
+        if not prototypes or {rows.shape[0] for rows in prototypes} != {len(added)}:
+            raise SettingError(
+                f"vectors of {[rows.shape[0] for rows in prototypes]} labels for {len(added)} names",
+                wanted="a vector for each added label in one or more spaces",
+                where="prototypes",
+            )
+        self.base_model, self.added, self.prototypes = base_model, added, list(prototypes)
+        self.slope, self.offset = float(slope), float(offset)
+        self.label_texts = Texts.from_strings([*base_model.label_texts, *added])
+        self.n_features, self.score_type = base_model.n_features, base_model.score_type
+        self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
+        known = base_model.trained_on
+        if known is not None:
+            counts = np.concatenate([known.counts, np.zeros(len(added), known.counts.dtype)])
+            self.trained_on = TrainedOn(known.name, known.n_texts, counts)
+
+    def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
+        """The k best labels of a block of texts: those of the base model, and the added ones."""
+        n_old = len(self.base_model.label_texts)
+        pairs = np.zeros((0, 2), np.int64) if exclude is None else np.asarray(exclude)
+        old, new = pairs[pairs[:, 1] < n_old], pairs[pairs[:, 1] >= n_old]
+        kept = None if exclude is None else old
+        found = self.base_model.rank(
+            texts, self.base_model.reach(k), exclude=kept, batch_size=batch_size, advance=advance
+        ).numpy()
+        scores = self.scores(texts)
+        scores[new[:, 0], new[:, 1] - n_old] = -np.inf
+        ids = np.broadcast_to(np.arange(n_old, n_old + len(self.added)), scores.shape)
+        ids = np.where(np.isfinite(scores), ids, -1)
+        labels, values = np.concatenate([found[0], ids], axis=1), np.concatenate([found[1], scores], axis=1)
+        return best_of(torch.from_numpy(labels), torch.from_numpy(values), k)
+
+    def scores(self, texts: Sequence[str]) -> np.ndarray:
+        """The scores of all added labels: (N, n) float32."""
+        found = np.empty((len(texts), len(self.added)), np.float32)
+        for start in range(0, len(texts), TEXTS):
+            part = texts[start : start + TEXTS]
+            spaces = [unit(rows) for rows in self.base_model.label_spaces(part)]
+            value = self.slope * cosines(spaces, self.prototypes) + self.offset
+            if self.score_type == "probability":
+                value = 1 / (1 + np.exp(-value))
+            found[start : start + TEXTS] = value
+        return found
+
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """Those of the base model."""
+        return self.base_model.label_spaces(texts)
+
+    def save(self, folder: str | Path) -> None:
+        """Writes the base model and the added labels; an older model there is replaced. SettingError otherwise."""
+        folder = check_room(folder)
+        with atomic_folder(folder) as new:
+            self.base_model.save(new / "base")
+            save_names(new, self.added)
+            for i, rows in enumerate(self.prototypes):
+                if sp.issparse(rows):
+                    for name in CSR:
+                        np.save(new / f"space{i}-{name}.npy", np.asarray(getattr(rows, name)))
+                else:
+                    np.save(new / f"space{i}.npy", rows)
+            facts = {"model": class_name(self), "n_labels": len(self.label_texts), "spaces": len(self.prototypes)}
+            write_manifest(new, FORMAT, {**facts, "slope": self.slope, "offset": self.offset})
+
+    @classmethod
+    def of(
+        cls, model: Classifier, labels: Sequence[str] | Mapping[str, Sequence[str]], texts: Iterable[str] | None
+    ) -> ExtendedClassifier:
+        """The result of `Classifier.with_labels`, whose arguments and errors these are."""
+        return _extended(model, labels, texts)
+
+    @classmethod
+    def load(
+        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
+    ) -> Self:
+        """Reads what `save` wrote; `device` and `trust` apply to the base model."""
+        device = pick(device)
+        return read_model(folder, lambda place: cls._read(place, device, trust))
+
+    @classmethod
+    def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
+        facts = ("spaces", "slope", "offset")
+        manifest = read_model_manifest(folder, "model with added labels", facts=facts, files=(NAMES,))
+        slope, offset = float(manifest["slope"]), float(manifest["offset"])
+        if not np.isfinite([slope, offset]).all():
+            raise ValueError(f"a slope of {slope} and an offset of {offset}")
+        base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
+        spaces = [unit(rows) for rows in base.label_spaces(["a text"])]
+        added = load_names(folder)
+        prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
+        return cls(base, added, prototypes, slope, offset)
+
+
+def _extended(
+    model: Classifier, labels: Sequence[str] | Mapping[str, Sequence[str]], texts: Iterable[str] | None
+) -> ExtendedClassifier:
+    if model.n_features is not None:
+        raise SettingError(
+            "with_labels of a model over bags of words",
+            wanted="a model that reads texts",
+            next_step="train on the new labels as well",
+            where="labels",
+        )
+    names, examples = _checked(labels, model)
+    given = [] if texts is None else as_texts(texts)
+    owners = [i for i, own in enumerate(examples) for _ in range(1 + len(own))]
+    lines = [line for name, own in zip(names, examples, strict=True) for line in (name, *own)]
+    members = sp.csr_matrix((np.ones(len(owners), np.float32), (owners, range(len(owners)))))
+    prototypes = [unit(members @ unit(rows)) for rows in model.label_spaces(lines)]
+    if isinstance(model, ExtendedClassifier):  # its own scale, so that the labels added before keep their scores
+        both = [sp.vstack(pair, format="csr") if sp.issparse(pair[0]) else np.concatenate(pair)
+                for pair in zip(model.prototypes, prototypes, strict=True)]  # fmt: skip
+        added = Texts.from_strings([*model.added, *names])
+        return ExtendedClassifier(model.base_model, added, both, model.slope, model.offset)
+    scale = model.label_scale()
+    if scale is None:
+        scale = estimate(model, given or [line for own in examples for line in own])
+    return ExtendedClassifier(model, Texts.from_strings(names), prototypes, *scale)
+
+
+def _checked(
+    labels: Sequence[str] | Mapping[str, Sequence[str]], model: Classifier
+) -> tuple[list[str], list[list[str]]]:
+    """Names and example texts of each added label; SettingError for names that are not new."""
+    if isinstance(labels, str):
+        raise SettingError(
+            "one string",
+            wanted="a list of names, or example texts by name",
+            next_step="write [name]",
+            where="labels",
+        )
+    names = list(labels)
+    examples = (
+        [list(as_texts(labels[name])) for name in names] if isinstance(labels, Mapping) else [[]] * len(names)
+    )
+    known, seen = set(model.label_texts), set[str]()
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise SettingError(f"the name {name!r:.80}", wanted="a text that is not blank", where="labels")
+        if name in known or name in seen:
+            raise SettingError(
+                f"the label {name!r:.80} " + ("of this model" if name in known else "twice"),
+                wanted="names of new labels, each once",
+                next_step="leave it out",
+                where="labels",
+            )
+        seen.add(name)
+    if not names:
+        raise SettingError("no labels", wanted="one or more names", where="labels")
+    return names, examples
+
+
+def _read_rows(folder: Path, i: int, manifest: dict[str, Any], n: int, like: Rows) -> Rows:
+    """The vectors of the added labels in a space; ValueError or DataError where they do not fit the base model."""
+
+    def array(name: str) -> np.ndarray:
+        check_listed(manifest, "model with added labels", folder, files=(name,), next_step=RESTORE_FOLDER)
+        found: np.ndarray = np.load(folder / name, allow_pickle=False)
+        return found
+
+    if sp.issparse(like):
+        data, indices, indptr, shape = (array(f"space{i}-{name}.npy") for name in CSR)
+        rows = as_rows(sp.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist())), "added labels")
+    else:
+        rows = array(f"space{i}.npy")
+        if rows.dtype != np.float32 or not np.isfinite(rows).all():
+            raise DataError(
+                "vectors that are not finite", wanted="float32", next_step=RESTORE_FOLDER, where=folder
+            )
+    if rows.shape != (n, like.shape[1]):
+        raise ValueError(f"vectors {rows.shape} of {n} labels in a space of {like.shape[1]}")
+    return rows

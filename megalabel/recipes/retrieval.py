@@ -1,0 +1,85 @@
+"""Ranks labels by search alone: the votes of the nearest training texts, and similarity to label documents.
+
+Nearest neighbors by TF-IDF, with votes weighted by squared similarity, and one document per label made of the
+texts that have it (Rocchio, "Relevance Feedback in Information Retrieval", 1971). Nothing is trained but three
+numbers per ranking, its calibration and its weight, which are fitted on training texts that are searched before
+they enter the index. Texts can be added to the model at any time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from megalabel.recipes.linear_options import FeatureOptions
+from megalabel.recipes.options import HeldOutOptions, SeedOptions
+from megalabel.training.recipe import DirectRecipe, Say, recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from megalabel.data.corpus import Corpus
+    from megalabel.linear.training_rows import TrainingRows
+    from megalabel.models.base import Classifier
+    from megalabel.models.mixture import Mixture
+
+SHARE, MOST, FEWEST = 0.1, 2000, 20  # of the training texts, on which the two rankings are weighted
+
+
+class Retrieval(FeatureOptions, HeldOutOptions, SeedOptions):
+    """The options of the retrieval recipe, which does not use held-out texts itself."""
+
+    validation_fraction = 0.0
+
+
+@recipe
+def retrieval(corpus: Corpus, options: Retrieval) -> DirectRecipe:
+    """Votes of the nearest training texts and label documents by TF-IDF; texts can be added without training."""
+    import numpy as np
+
+    from megalabel.inputs.batches import hold_out
+    from megalabel.models.retrieval import RetrievalClassifier
+    from megalabel.retrieval.index import RetrievalIndex
+
+    check_texts(corpus)
+    kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
+
+    def solve(say: Say) -> Classifier:
+        texts, labels = corpus.train.texts[kept], corpus.train.labels[kept]
+        made = options.words().rows(texts, labels, corpus.label_texts, seed=options.seed, say=say)
+        origins = np.concatenate([kept, -1 - made.label_text_rows])
+        mixture = _weighted(made, origins, len(kept), options.seed)
+        say("weights: votes {:.2f}, label documents {:.2f}".format(*mixture.weights))
+        index = RetrievalIndex.build(made.x, made.labels, origins)
+        return RetrievalClassifier(made.text, index, mixture, corpus.label_texts)
+
+    return DirectRecipe(corpus, solve, validation=held)
+
+
+def check_texts(corpus: Corpus) -> None:
+    """Raises SettingError for a corpus of bags of words, which have no words to search."""
+    from megalabel.errors import SettingError
+
+    if corpus.train.features is not None:
+        raise SettingError(
+            f"{corpus.name!r} has bags of words instead of texts",
+            wanted="texts",
+            next_step="train the recipe linear, which reads bags of words",
+            where="data",
+        )
+
+
+def _weighted(made: TrainingRows, origins: np.ndarray, n_texts: int, seed: int) -> Mixture:
+    """The mixture of votes and label documents, fitted on a tenth of the texts that an index of the rest ranks."""
+    import numpy as np
+
+    from megalabel.models.mixture import DEPTH, Mixture
+    from megalabel.models.retrieval import TYPES, rankings
+    from megalabel.retrieval.index import RetrievalIndex
+
+    asked = np.random.default_rng([seed, 2]).permutation(n_texts)[: min(int(n_texts * SHARE), MOST)]
+    truth = made.labels[asked]
+    if len(asked) < FEWEST or truth.nnz == 0:
+        return Mixture.from_weights([1.0] * len(TYPES))
+    rest = np.setdiff1d(np.arange(made.x.shape[0]), asked)
+    index = RetrievalIndex.build(made.x[rest], made.labels[rest], origins[rest])
+    return Mixture.fit(rankings(index, made.x[asked], DEPTH), TYPES, truth)
