@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.filters import filter_of
+from megalabel.data.row_weights import normalized_weights
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.linear.choice import (
@@ -58,7 +59,9 @@ def decided(options: Given, corpus: Corpus, rows: np.ndarray, say: Callable[[str
         if sum(len(sample.held) for sample in samples) >= FEWEST_HELD:
             names = corpus.label_texts if label_texts == "yes" else []
             inputs = corpus.train.texts[rows] if with_texts else read.x
-            trials = Trials([Trial(inputs, labels, names, pairs, sample, options.seed) for sample in samples])
+            weights = normalized_weights(corpus.train, rows)
+            parts = inputs, labels, names, pairs
+            trials = Trials([Trial(*parts, sample, options.seed, weights) for sample in samples])
             start = search(trials, start, free, say)
             tried = True
         if with_texts and options.label_texts == "auto" and label_texts == "no":
