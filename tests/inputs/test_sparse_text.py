@@ -247,11 +247,3 @@ def test_parts_that_do_not_fit(tmp_path, damage):
     module.write_manifest(Path(tmp_path), module.FORMAT, {"kind": kind, "piece_lengths": None, "features": []})
     with pytest.raises(FormatError, match="damaged"):
         SparseText.load(tmp_path)
-
-
-def test_bigrams_can_weigh_less():
-    plain, half = SparseText.learn(TEXTS), SparseText.learn(TEXTS, bigram_weight=0.5)
-    n = len(plain.words)
-    assert np.array_equal(half.idf[:n], plain.idf[:n])
-    assert np.array_equal(half.idf[n:], plain.idf[n:] * np.float32(0.5))
-    assert len(plain.bigrams)
