@@ -78,7 +78,8 @@ def declared(package, monkeypatch):
 
 
 def test_the_recipes_of_megalabel_are_the_files_that_define_one_of_their_name():
-    assert names() == ["cascadexml", "dexml", "hybrid", "lightxml", "linear", "renee", "retrieval", "spartex"]
+    every = ["cascadexml", "dexml", "hybrid", "lightxml", "linear", "ngame", "renee", "retrieval", "spartex"]
+    assert names() == every
     for name in names():
         assert get(name).address == name
         assert len((get(name).__doc__ or "").splitlines()) == 1

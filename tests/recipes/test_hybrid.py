@@ -66,18 +66,12 @@ def test_lines_tell_what_is_made(bag_run):
     said = []
     made(bag_run, said.append, joint_trees=2)
     trees = ["joint tree 1", "joint tree 2", "word tree 1"]
-    merges = ["merge without neighbors", "merge with neighbors"]
-    assert [line.split(":")[0] for line in said] == [
-        "label texts",
-        "features",
-        "joint trees",
-        *trees,
-        *merges,
-        "weights",
-    ]
+    chosen, merges = ["character n-grams", "bigrams", "c"], ["merge without neighbors", "merge with neighbors"]
+    lines = [*chosen, "label texts", "features", "joint trees", *trees, *merges, "weights"]
+    assert [line.split(":")[0] for line in said] == lines
     parts = [part.strip().rsplit(" ", 1)[0] for part in said[-1].removeprefix("weights:").split(",")]
     assert parts == ["base model", "joint trees", "word trees"]
-    assert "256 embedding features" in said[2]
+    assert "256 embedding features" in said[len(chosen) + 2]
 
 
 def test_texts_held_out_are_not_learnt_from(bag_run, model):
