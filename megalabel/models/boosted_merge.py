@@ -147,6 +147,12 @@ class SearchedRanking:
         return self.learned.merge(candidates(self.calibration, found, known, deep), k, exclude)
 
 
+def roots(top: TopK) -> TopK:
+    """The ranking with the square roots of its probabilities, as a mixture gives them."""
+    ids, scores = checked_arrays(top)
+    return TopK(ids, np.where(ids < 0, -np.inf, np.sqrt(np.where(ids < 0, 0, scores))).astype(np.float32))
+
+
 def cross_validated(made: Candidates, labels: sp.csr_matrix) -> tuple[int, np.ndarray]:
     """The best number of trees by cross-validation over texts, 0 for the mixture, and the nDCG@5 of each text.
 

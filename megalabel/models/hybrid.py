@@ -26,7 +26,7 @@ from megalabel.models.base import (
     class_name,
     read_model_manifest,
 )
-from megalabel.models.boosted_merge import BoostedMerge, Found, SearchedRanking, candidates
+from megalabel.models.boosted_merge import BoostedMerge, Found, SearchedRanking, candidates, roots
 from megalabel.models.depth import at_least_one
 from megalabel.models.hybrid_search import load_search, save_search
 from megalabel.models.linear import CPU, load_trees, save_trees
@@ -147,7 +147,7 @@ class HybridClassifier(Classifier):
             merged = self.mixture.merge(found.rankings, self.score_types, k)
         else:
             made = candidates(self.mixture, found, self.index.known, k)
-            merged = self.learned.merge(made, k, exclude)
+            merged = roots(self.learned.merge(made, k, exclude))  # what "mixture" scores are
         advance(len(texts))
         return merged
 
