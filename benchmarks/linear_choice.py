@@ -9,7 +9,7 @@
 - `sorted`: the words of every text in alphabetical order, so that neighbors mean nothing: the choice beside the
   same recipe with `bigrams = "no"`.
 - `shapes`: synthetic data (`shapes.py`): the choice beside fixed members; "below" is the distance to the best
-  member in points of P@1 on 2,000 texts.
+  member in points of P@1 on 5,000 texts (500 of those of 5,000 words).
 """
 
 from __future__ import annotations

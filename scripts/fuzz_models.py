@@ -50,7 +50,7 @@ Outcome = collections.namedtuple("Outcome", "kind said")  # kind: answer, clear,
 
 
 def originals(folder: Path) -> list[tuple[str, Path]]:
-    """Folders to damage: those of 0.1.0, the same as they are saved today, and two recipes that came later."""
+    """Folders to damage: those of 0.1.0, the same as they are saved today, and what came later."""
     found = [(name, WRITTEN / name / "run") for name in (*MODELS, *RUNS)]
     for name in MODELS:
         megalabel.load(WRITTEN / name / "run").save(folder / name / "model")
@@ -59,6 +59,10 @@ def originals(folder: Path) -> list[tuple[str, Path]]:
     for name in ("lightxml", "dexml"):
         megalabel.train(get(name)(data, **LIGHT), folder / name, quiet=True)
         found.append((f"{name} today", folder / name))
+    for name in ("linear", "renee"):
+        larger = megalabel.load(WRITTEN / name / "run").with_labels({"one more label": TEXTS[:2]})
+        larger.save(folder / f"{name}-larger")
+        found.append((f"{name} with a label more", folder / f"{name}-larger"))
     shutil.copytree(WRITTEN / "tree", folder / "tree")
     LabelTree.load(folder / "tree").save(folder / "tree-today")
     return [*found, ("tree", folder / "tree"), ("tree today", folder / "tree-today")]

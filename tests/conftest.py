@@ -1,10 +1,11 @@
-"""What all tests share: one thread, a seed that is printed, a tiny tokenizer and encoder."""
+"""What all tests share: one thread, float32, a seed that is printed, a tiny tokenizer and encoder."""
 
 from __future__ import annotations
 
 import os
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parametrize(metafunc)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def float32_by_default() -> Iterator[None]:
+    """`--precision auto` takes float32 on every processor; tests of bfloat16 ask for it."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        if hasattr(torch.cpu, "get_capabilities"):
+            known = {**torch.cpu.get_capabilities(), "amx_bf16": False, "avx512_bf16": False}
+            patch.setattr(torch.cpu, "get_capabilities", lambda: known)
+        yield
 
 
 @pytest.fixture

@@ -53,6 +53,8 @@ class InBatchHead(DualEncoderHead):
         SettingError: a number is out of range, or loss or weighting is unknown.
     """
 
+    uses_weights = True
+
     def __init__(
         self,
         n_labels: int,
@@ -98,8 +100,8 @@ class InBatchHead(DualEncoderHead):
             among = scored[columns] == positives.labels
             own = positives.rows[among], columns[among]
             if self.loss_kind == "softmax":
-                return self._softmax(x, v, *own)
-            return self._triplet(x, v, own, (positives.rows[drawn], columns[drawn]))
+                return self._softmax(x, v, *own, positives.weights)
+            return self._triplet(x, v, own, (positives.rows[drawn], columns[drawn]), positives.weights)
 
     def _drawn(self, positives: Positives) -> Tensor:
         """The positions of one pair of each text with labels: drawn in training, else its first label."""
@@ -111,15 +113,24 @@ class InBatchHead(DualEncoderHead):
         found: Tensor = order[first]
         return found
 
-    def _softmax(self, x: Tensor, v: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    def _softmax(self, x: Tensor, v: Tensor, rows: Tensor, columns: Tensor, of_texts: Tensor | None) -> Tensor:
         counts = torch.bincount(rows, minlength=len(x))
         weights = (1 / (counts[rows].double() * len(x))).to(x.dtype)
+        if of_texts is not None:
+            weights = weights * of_texts[rows].to(x.dtype)
         value: Tensor = _DecoupledSoftmax.apply(  # type: ignore[no-untyped-call]
             x, v, rows, columns, weights, self.temperature, max(1, CELLS // max(len(x), 1))
         )
         return value
 
-    def _triplet(self, x: Tensor, v: Tensor, own: tuple[Tensor, Tensor], drawn: tuple[Tensor, Tensor]) -> Tensor:
+    def _triplet(
+        self,
+        x: Tensor,
+        v: Tensor,
+        own: tuple[Tensor, Tensor],
+        drawn: tuple[Tensor, Tensor],
+        of_texts: Tensor | None,
+    ) -> Tensor:
         scores = x @ v.t()
         rows = drawn[0]
         positive = scores[drawn]
@@ -135,6 +146,8 @@ class InBatchHead(DualEncoderHead):
         else:
             logits = (best * (terms > 0) / WEIGHTING_TEMPERATURE).masked_fill(~there, -torch.inf)
             weights = torch.where(there.any(1, keepdim=True), logits, 0.0).softmax(1)
+        if of_texts is not None:
+            terms = terms * of_texts[rows, None].to(x.dtype)
         return (weights * terms).sum() / len(x)
 
     @torch.no_grad()

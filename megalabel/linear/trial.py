@@ -96,6 +96,7 @@ class Trial:
         pairs: (F, 2) int64 pairs (row, label) that are left out of rankings, or None.
         sample: the texts and labels.
         seed: seeds the clustering and the solver.
+        weights: (N,) of the training texts; None for 1 each. Label texts weigh 1.
     """
 
     def __init__(
@@ -106,12 +107,14 @@ class Trial:
         pairs: np.ndarray | None,
         sample: Sample,
         seed: int,
+        weights: np.ndarray | None = None,
     ) -> None:
         self._inputs, self._sample, self._seed = inputs, sample, seed
         self._names = [names[i] for i in sample.labels.tolist()] if len(names) else []
         self.labels = labels[sample.fit][:, sample.labels].tocsr()
         self.truth = labels[sample.held][:, sample.labels].tocsr()
         self._excluded = _excluded(pairs, sample)
+        self._weights = None if weights is None else weights[sample.fit]
         self._sides: dict[tuple[str, tuple[int, int] | None], tuple[SparseText, Sides]] = {}
         self._trees: dict[Setting, LabelTree] = {}
 
@@ -120,11 +123,12 @@ class Trial:
         train, held, names = self._weighted(setting)
         features = replace(setting, c=1.0)
         if features not in self._trees:  # one at a time
-            n_labels = len(self._sample.labels)
-            tree = cluster(pifa(self.labels, train, 1000), wide_depths(n_labels), seed=self._seed)
-            self._trees = {features: tree}
-        x, y, _ = add_label_text_rows(train, self.labels, names)
-        beam = solve_tree(x, y, self._trees[features], c=setting.c, max_iter=PASSES, seed=self._seed)
+            depths = wide_depths(len(self._sample.labels))
+            self._trees = {features: cluster(pifa(self.labels, train, 1000), depths, seed=self._seed)}
+        x, y, added = add_label_text_rows(train, self.labels, names)
+        weights = None if self._weights is None else np.concatenate([self._weights, np.ones(len(added))])
+        tree = self._trees[features]
+        beam = solve_tree(x, y, tree, weights=weights, c=setting.c, max_iter=PASSES, seed=self._seed)
         ids = beam(held, min(TOP, y.shape[1]), self._excluded).numpy()[0]
         return 100 * ndcg(ids, self.truth)
 

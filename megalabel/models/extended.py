@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import scipy.sparse as sp
 import torch
+from scipy.special import expit
 
 from megalabel.data.texts import Texts
 from megalabel.device import pick
@@ -34,6 +35,7 @@ from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
 from megalabel.models.calibration import cosines, estimate, unit
 from megalabel.models.label_names import NAMES, load_names, save_names
+from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import TrainedOn
@@ -88,27 +90,31 @@ class ExtendedClassifier(Classifier):
         pairs = np.zeros((0, 2), np.int64) if exclude is None else np.asarray(exclude)
         old, new = pairs[pairs[:, 1] < n_old], pairs[pairs[:, 1] >= n_old]
         kept = None if exclude is None else old
-        found = self.base_model.rank(
-            texts, self.base_model.reach(k), exclude=kept, batch_size=batch_size, advance=advance
-        ).numpy()
-        scores = self.scores(texts)
-        scores[new[:, 0], new[:, 1] - n_old] = -np.inf
-        ids = np.broadcast_to(np.arange(n_old, n_old + len(self.added)), scores.shape)
-        ids = np.where(np.isfinite(scores), ids, -1)
-        labels, values = np.concatenate([found[0], ids], axis=1), np.concatenate([found[1], scores], axis=1)
+        base, reach = self.base_model, self.base_model.reach(k)
+        if isinstance(base, NeuralClassifier):  # so that the texts are encoded once
+            top, views = base.topk_and_embedding(texts, reach, exclude=kept, batch_size=batch_size)
+            spaces: list[Rows] = [views]
+            advance(len(texts))
+        else:
+            top = base.rank(texts, reach, exclude=kept, batch_size=batch_size, advance=advance)
+            spaces = base.label_spaces(texts)
+        added = self._best(spaces, new - [0, n_old], k)
+        labels, values = (np.concatenate(pair, axis=1) for pair in zip(top.numpy(), added, strict=True))
         return best_of(torch.from_numpy(labels), torch.from_numpy(values), k)
 
-    def scores(self, texts: Sequence[str]) -> np.ndarray:
-        """The scores of all added labels: (N, n) float32."""
-        found = np.empty((len(texts), len(self.added)), np.float32)
-        for start in range(0, len(texts), TEXTS):
-            part = texts[start : start + TEXTS]
-            spaces = [unit(rows) for rows in self.base_model.label_spaces(part)]
-            value = self.slope * cosines(spaces, self.prototypes) + self.offset
-            if self.score_type == "probability":
-                value = 1 / (1 + np.exp(-value))
-            found[start : start + TEXTS] = value
-        return found
+    def _best(self, spaces: Sequence[Rows], exclude: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The k best added labels by the vectors of N texts: ids, -1 for none, and scores, both (N, min(k, n))."""
+        n_old, n, n_texts = len(self.base_model.label_texts), len(self.added), spaces[0].shape[0]
+        ids, best = np.empty((n_texts, min(k, n)), np.int64), np.empty((n_texts, min(k, n)), np.float32)
+        for start in range(0, n_texts, TEXTS):
+            rows = slice(start, start + TEXTS)
+            value = self.slope * cosines([unit(space[rows]) for space in spaces], self.prototypes) + self.offset
+            scores = (expit(value) if self.score_type == "probability" else value).astype(np.float32)
+            hidden = exclude[(exclude[:, 0] >= start) & (exclude[:, 0] < start + TEXTS)]
+            scores[hidden[:, 0] - start, hidden[:, 1]] = -np.inf
+            there = np.where(np.isfinite(scores), np.arange(n_old, n_old + n), -1)
+            ids[rows], best[rows] = best_of(torch.from_numpy(there), torch.from_numpy(scores), k).numpy()
+        return ids, best
 
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """Those of the base model."""
@@ -153,6 +159,8 @@ class ExtendedClassifier(Classifier):
             raise ValueError(f"a slope of {slope} and an offset of {offset}")
         base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
         spaces = [unit(rows) for rows in base.label_spaces(["a text"])]
+        if manifest["spaces"] != len(spaces):
+            raise ValueError(f"{manifest['spaces']!r:.40} spaces in place of {len(spaces)}")
         added = load_names(folder)
         prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
         return cls(base, added, prototypes, slope, offset)

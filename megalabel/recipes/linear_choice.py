@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.filters import filter_of
+from megalabel.data.row_weights import normalized_weights
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.linear.choice import (
@@ -50,19 +51,20 @@ def decided(options: Given, corpus: Corpus, rows: np.ndarray, say: Callable[[str
     tried = False
     label_texts: str = options.label_texts
     if free and len(rows) >= FEWEST_HELD and corpus.n_labels > 1:
-        read = (
-            _read_bags(corpus, rows) if corpus.train.features is not None else _read_texts(options, corpus, rows)
-        )
+        with_texts = corpus.train.features is None
+        read = _read_texts(options, corpus, rows) if with_texts else _read_bags(corpus, rows)
         label_texts = read.label_texts
         labels, pairs = corpus.train.labels[rows], filter_of(corpus.train, rows)
         samples = draw(read.contents, read.x, labels, seed=options.seed)
         if sum(len(sample.held) for sample in samples) >= FEWEST_HELD:
             names = corpus.label_texts if label_texts == "yes" else []
-            inputs = corpus.train.texts[rows] if corpus.train.features is None else read.x
-            trials = Trials([Trial(inputs, labels, names, pairs, sample, options.seed) for sample in samples])
+            inputs = corpus.train.texts[rows] if with_texts else read.x
+            weights = normalized_weights(corpus.train, rows)
+            parts = inputs, labels, names, pairs
+            trials = Trials([Trial(*parts, sample, options.seed, weights) for sample in samples])
             start = search(trials, start, free, say)
             tried = True
-        if corpus.train.features is None and options.label_texts == "auto" and label_texts == "no":
+        if with_texts and options.label_texts == "auto" and label_texts == "no":
             say(f"label texts: not used as training rows ({read.reason})")
     return _with(options, corpus, start, label_texts, tried=tried)
 
@@ -72,7 +74,7 @@ def start_of(options: LinearOptions) -> Setting:
     lengths = options.char_ngram_lengths or SHORT_NGRAMS
     weight = WEIGHTS[0] if options.bigram_weight is None else options.bigram_weight
     return Setting(
-        token_pattern="letters" if options.token_pattern == "auto" else options.token_pattern,
+        token_pattern=options.pattern,
         bigram_weight=0.0 if options.bigrams == "no" else weight,
         char_ngrams=(lengths[0], lengths[-1]) if options.char_ngrams == "yes" else None,
         c=1.0 if options.c is None else options.c,
@@ -101,8 +103,8 @@ def _lengths(options: LinearOptions, corpus: Corpus) -> tuple[tuple[int, int], .
         return ()
     if options.char_ngram_lengths:
         return ((options.char_ngram_lengths[0], options.char_ngram_lengths[-1]),)
-    pattern = "letters" if options.token_pattern == "auto" else options.token_pattern
-    return (SHORT_NGRAMS, ALL_NGRAMS) if texts_of_own_words(texts, pattern) >= MANY_ALONE else (SHORT_NGRAMS,)
+    alone = texts_of_own_words(texts, options.pattern)
+    return (SHORT_NGRAMS, ALL_NGRAMS) if alone >= MANY_ALONE else (SHORT_NGRAMS,)
 
 
 class _Read(NamedTuple):
@@ -122,9 +124,8 @@ class _Read(NamedTuple):
 
 def _read_texts(options: LinearOptions, corpus: Corpus, rows: np.ndarray) -> _Read:
     texts, names = corpus.train.texts[rows], corpus.label_texts
-    pattern = start_of(options).token_pattern
     beginnings = (text[:READ] for part in (texts, names) for text in part)
-    learned = SparseText.learn(beginnings, vocabulary=CLUSTERING_WORDS, pattern=pattern, bigrams=False)
+    learned = SparseText.learn(beginnings, vocabulary=CLUSTERING_WORDS, pattern=options.pattern, bigrams=False)
     x = learned.transform(text[:READ] for text in texts)
     contents = (text.encode("utf-8", "surrogatepass") for text in texts)
     if options.label_texts != "auto":

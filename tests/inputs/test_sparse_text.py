@@ -186,6 +186,8 @@ def test_words_too_rare():
         {"vocabulary": 1 << 30},
         {"min_texts": 0},
         {"pattern": "lines"},
+        {"bigram_weight": 0.0},
+        {"bigram_weight": float("inf")},
         {"char_ngrams": (3, 2)},
         {"char_ngrams": (0, 2)},
         {"char_ngrams": (3,)},

@@ -29,7 +29,7 @@ def killed(*_):
 
 def test_from_preset_builds_on_a_run(bag_run, tmp_path):
     recipe = from_preset("hybrid", planted(), run=bag_run, clusters=(4,), trees=1, joint_trees=1)
-    assert recipe.arguments["char_ngrams"] == "yes"  # of the preset for any data set
+    assert recipe.arguments["vocabulary"] == 2_000_000  # of the preset for any data set
     model = megalabel.train(recipe, tmp_path / "h", quiet=True)
     assert isinstance(model, HybridClassifier)
     assert answers(model) == answers(megalabel.load(tmp_path / "h"))
@@ -68,7 +68,7 @@ def test_by_the_command_line(command, folder, tmp_path):
     assert "weights: base model 0.50, joint trees 0.25, word trees 0.25" in said
     model = megalabel.load(tmp_path / "h")
     assert isinstance(model, HybridClassifier)
-    assert len(model.text.char_ngrams) > 0  # as the preset has it
+    assert model.text.pattern == "letters"
     assert command("evaluate", tmp_path / "h", folder)[0] == 0
     assert json.loads((tmp_path / "h" / "metrics.json").read_text())["P@1"] > 90
 

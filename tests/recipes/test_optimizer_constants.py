@@ -24,8 +24,11 @@ MORE = {
     "lightxml": {"clusters": (8,), "last_layers": 2},
     "spartex": {"fan_in": 8, "prune": "none", "auxiliary_epochs": 1, "projection_dim": 32, "warmup": 0.1},
     "dexml": {"warmup": 0.1},
+    "ngame": {"warmup": 0.1},
 }
-PUBLISHED_EPS = {"renee": 1e-6, "cascadexml": 1e-6, "lightxml": 1e-8, "spartex": 1e-8, "dexml": 1e-8}
+PUBLISHED_EPS = {
+    "renee": 1e-6, "cascadexml": 1e-6, "lightxml": 1e-8, "spartex": 1e-8, "dexml": 1e-8, "ngame": 1e-8,
+}  # fmt: skip
 
 
 def made(recipe: str, encoder: Path, **values):

@@ -198,7 +198,7 @@ def test_choices_are_those_of_the_parts():
         ("spartex", "regrow"): REGROW,
         ("spartex", "regrow_init"): REGROW_INITS,
         ("spartex", "init_connections"): INIT_CONNECTIONS,
-        ("linear", "token_pattern"): get_args(TokenPattern),
+        ("linear", "token_pattern"): ("auto", *get_args(TokenPattern)),
         ("linear", "post_processor"): get_args(PostProcessor),
     }
     for (recipe, name), choices in parts.items():

@@ -29,9 +29,10 @@ SMALL = {
     "cascadexml": {**KNOBS["cascadexml"], "warmup_epochs": 0.5},
     "lightxml": dict(BAG),
     "dexml": dict(BAG),
+    "ngame": dict(BAG, warmup=0.1),
 }
-SMALL["dexml"].pop("head_lr")
-SMALL["dexml"].pop("hidden_dim")
+for name in ("dexml", "ngame"):
+    del SMALL[name]["head_lr"], SMALL[name]["hidden_dim"]
 
 
 def corpus(weights: object = None, n_texts: int = 120) -> Corpus:
@@ -131,6 +132,12 @@ def test_a_solver_that_ignores_weights_is_refused(tmp_path):
     recipe = made("linear", corpus(np.arange(120) + 1))
     with pytest.raises(SettingError, match="weights of its training texts"):
         train(DirectRecipe(recipe.data, recipe.solve, name="own"), tmp_path / "a", quiet=True)
+
+
+def test_retrieval_has_no_loss_to_weight(tmp_path):
+    recipe = get("retrieval")(corpus(np.arange(120) + 1))
+    with pytest.raises(SettingError, match=r"recipe retrieval does not use.*--weight-field"):
+        train(recipe, tmp_path / "a", quiet=True)
 
 
 class Other(DenseHead):

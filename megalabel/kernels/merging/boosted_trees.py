@@ -19,7 +19,7 @@ import numpy as np
 from megalabel.errors import DataError
 from megalabel.kernels.core.dispatch import Operation
 
-_COMPILED = Operation(__package__, "boosted_trees", enough_work=1 << 10)  # rows times features
+_COMPILED = Operation(__package__, "boosted_trees", enough_work=1 << 8)  # rows times features
 
 
 def margins(

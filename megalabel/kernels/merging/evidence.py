@@ -43,7 +43,7 @@ from megalabel.kernels.merging.ranked import (
     Ranked,
 )
 
-_COMPILED = Operation(__package__, "evidence", enough_work=1 << 6)  # candidates: a text already
+_COMPILED = Operation(__package__, "evidence", enough_work=1 << 5)  # candidates: a text already
 
 
 def n_features(n_rankings: int) -> int:
