@@ -51,7 +51,11 @@ def table(columns, rows=ROWS[:3]):
         ("new.csv", table(["body", "Tags"]).encode(), ["'Body', as in training", "'Tags'", "'~'"]),
         ("new.csv", table(["text", "labels"]).encode(), ["there is no 'Body'", "there is no 'Tags'", "'~'"]),
         ("new.csv", b'text,Tags\npurr,"[""cat"", ""pet""]"\n', ["there is no 'Body'", "'Tags', as in training"]),
-        ("new.csv.gz", gzip.compress(table(["Body", "Tags"]).encode("latin-1")), ["read as latin-1", "'Body'"]),
+        (
+            "new.csv.gz",
+            gzip.compress(table(["Body", "Tags"]).encode("latin-1"), mtime=0),
+            ["read as latin-1", "'Body'"],
+        ),
         ("new.jsonl", b'{"Body": "purr", "Tags": "cat~pet"}\n', ["'Body'", "'Tags'", "'~'"]),
         (
             "new.jsonl",
