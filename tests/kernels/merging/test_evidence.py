@@ -9,7 +9,7 @@ from support.backends import using
 from megalabel.errors import DataError
 from megalabel.kernels.merging._cpu import evidence as fast
 from megalabel.kernels.merging.evidence import evidence, n_features
-from megalabel.kernels.merging.ranked import NO_RANKING, OWN, Knowledge, Ranked
+from megalabel.kernels.merging.ranked import BESIDES, NO_RANKING, OWN, Knowledge, Ranked
 
 
 @pytest.fixture(autouse=True)
@@ -58,7 +58,7 @@ def test_without_rows_and_documents_their_features_are_zero(backend):
     merged, rankings, _, _, known = problem(1, 20, 50, 30, 4)
     none = Ranked(np.zeros((20, 0), np.int64), np.zeros((20, 0), np.float32))
     ids, features = using(backend, evidence, merged, rankings, none, none, known)
-    assert ids.shape == (20, 50) and features.shape == (20, 50, n_features(2))
+    assert ids.shape == (20, 30 + BESIDES) and features.shape == (*ids.shape, n_features(2))
     assert (features[:, :, 6:10] == 0).all() and (features[:, :, -2:] == 0).all()
 
 
