@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 from megalabel.encoders.names import installed
 from megalabel.errors import FormatError
 from megalabel.recipes import get
-from megalabel.recipes.find import names
 from megalabel.tuning.candidates import Candidate, first_candidate
 from megalabel.tuning.history import Result
 from megalabel.tuning.strategies import ROOM, Halving, one_by_one
@@ -25,6 +24,7 @@ SMALL_ENCODERS = ("bag", "small")
 PRETRAINED = "minilm"  # tried where its package is installed
 NEURAL = (("renee", "bag"), ("cascadexml", "bag"), ("renee", PRETRAINED), ("renee", "small"))
 LABEL_TEXT_EPOCHS, LABEL_TEXT_SHARE = 3, 0.15  # of a training on label texts: epochs, share of encoders' time
+PRETRAINED_EPOCHS = 0.6  # of those of a candidate, if its encoder was trained before (docs/log.md, 2026-11-30)
 LEAST_SHARE = 0.35  # of the time that is left after the linear models, for encoders and heads
 # Time of parts of a hybrid over that of a linear model, measured on two data sets (docs/log.md, 2026-11-30).
 CHAR_COST, WORD_COST = 5.0, 1.5  # word trees and weights, with character n-grams (of short texts) and without
@@ -49,8 +49,7 @@ def auto(trials: Trials, given: Given) -> None:
     """Runs the trials; the best result is that of `trials.best`."""
     history = trials.history
     linear = trials.run(_first("linear", given))
-    for recipe in ("retrieval",) if "retrieval" in names() else ():
-        trials.run(_first(recipe, given))
+    trials.run(_first("retrieval", given))
     starts = [_first(recipe, given, encoder) for recipe, encoder in pairs(given.encoders)]
     left, reserve = history.remaining, hybrid_seconds(linear, 256, 3)
     until = history.elapsed + max(left - ROOM * reserve, LEAST_SHARE * left)
@@ -83,7 +82,9 @@ def _pretrained(trials: Trials, given: Given, starts: Sequence[Candidate], limit
     if not result.finished:
         return []
     trials.protected.append(result)
-    return [bag.changed(encoder=str(trials.folder(result)))]
+    share = 1.0 if "epochs" in given.values else PRETRAINED_EPOCHS
+    epochs = max(1, round(share * int(bag.values["epochs"])))
+    return [bag.changed(encoder=str(trials.folder(result)), epochs=epochs)]
 
 
 def pairs(encoders: Sequence[str]) -> list[tuple[str, str]]:
