@@ -76,7 +76,7 @@ def folder(tmp_path_factory):
         ("train --from options.toml -o new", ["--from: no run in options.toml", "--config options.toml"]),
         ("train renee set -o new --encoder Bag", ["no encoder 'Bag'", "Did you mean bag?"]),
         ("train renee set -o new --encoder ./gone", ["there is no such folder", "Correct the path"]),
-        ("train renee set -o new --encoder run", ["a run of megalabel", "save_pretrained"]),
+        ("train renee set -o new --encoder run", ["which has no single encoder", "ngame, renee or dexml"]),
         ("train renee set -o new --encoder https://a/b", ["an address", "organization/model"]),
         ("train renee set -o new --encoder no/such", ["the hub of Hugging Face cannot be reached", "connection"]),
         ("train renee set -o /dev/null/run --encoder bag", ["--out: the folder /dev/null/run cannot be made"]),

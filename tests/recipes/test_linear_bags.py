@@ -37,14 +37,14 @@ def with_train(data, features):
 
 
 def solved(data, **more):
-    return linear(data, clusters=(4,), **{"trees": 1, **more}).solve(lambda line: None)
+    return linear(data, clusters=(4,), **{"trees": 1, "c": 1.0, **more}).solve(lambda line: None)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A finished run."""
     out = tmp_path_factory.mktemp("bags") / "run"
-    megalabel.train(linear(bagged(), clusters=(4,)), out, quiet=True)
+    megalabel.train(linear(bagged(), clusters=(4,), c=1.0), out, quiet=True)
     return out
 
 
@@ -68,7 +68,8 @@ def test_it_learns_what_texts_would_teach(run):
     data, model = bagged(), megalabel.load(run)
     assert model.n_features == WIDTH
     assert megalabel.evaluate(model, data)["P@1"] > 90
-    on_texts = solved(planted(), trees=3, bigrams=False, label_texts="no").topk(planted().test.texts, 5).numpy()
+    plain = {"bigrams": "no", "char_ngrams": "no", "label_texts": "no"}
+    on_texts = solved(planted(), trees=3, **plain).topk(planted().test.texts, 5).numpy()
     for ours, theirs in zip(model.topk(data.test.features, 5).numpy(), on_texts, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4)
 
