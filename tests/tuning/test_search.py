@@ -17,7 +17,8 @@ from megalabel.tuning import candidates, search, trials
 from megalabel.tuning.history import TRIALS
 from megalabel.tuning.search import held_out_fraction, tune
 
-FEW = {"trees": candidates.Varied(choices=(1, 2)), "c": candidates.Varied(choices=(0.5, 1.0, 2.0))}
+FEW = {"trees": candidates.Varied(choices=(1, 2)), "prune_below": candidates.Varied(choices=(0.05, 0.1, 0.3))}
+PLAIN = {"token_pattern": "letters", "bigrams": "no", "char_ngrams": "no", "c": 1.0}  # nothing that linear chooses
 NEURAL = {
     "dropout": candidates.Varied(choices=(0.0, 0.2)),
     "token_lr": candidates.Varied(factors=(2.0,)),
@@ -42,9 +43,9 @@ def lines(out: Path) -> list[dict[str, Any]]:
 def test_a_search_over_a_linear_recipe_writes_a_run_that_its_values_repeat(varied: Any, tmp_path: Path) -> None:
     varied(FEW)
     corpus, said = planted(), []
-    model = tune(corpus, tmp_path / "s", "linear", minutes=10, say=said.append, clusters=(4,))
+    model = tune(corpus, tmp_path / "s", "linear", minutes=10, say=said.append, clusters=(4,), **PLAIN)
     tried = lines(tmp_path / "s")
-    assert len(tried) == 12 and {line["status"] for line in tried} == {"finished"}
+    assert len(tried) == 9 and {line["status"] for line in tried} == {"finished"}
     best = max(tried, key=lambda line: line["metrics"]["nDCG@5"])
     assert f"chosen: trial {best['number']}, linear" in said[-1]
     assert json.loads((tmp_path / "s/search.json").read_text())["chosen"] == best["number"]
@@ -100,24 +101,26 @@ def test_an_interrupted_search_repeats_no_finished_trial_and_chooses_the_same(
 def test_a_finished_search_is_loaded_and_another_one_is_refused(varied: Any, tmp_path: Path) -> None:
     varied({})
     corpus = planted()
-    model = tune(corpus, tmp_path / "s", "linear", minutes=5, quiet=True)
+    model = tune(corpus, tmp_path / "s", "linear", minutes=5, quiet=True, **PLAIN)
     said: list[str] = []
-    again = tune(corpus, tmp_path / "s", "linear", minutes=7, say=said.append)
+    again = tune(corpus, tmp_path / "s", "linear", minutes=7, say=said.append, **PLAIN)
     assert "is finished" in said[0] and len(said) == 1
     assert_topk_agree(model.topk(["w1a w1b"], 3), again.topk(["w1a w1b"], 3))
     with pytest.raises(SettingError, match="seed = 0, not 1"):
-        tune(corpus, tmp_path / "s", "linear", minutes=5, seed=1)
+        tune(corpus, tmp_path / "s", "linear", minutes=5, seed=1, **PLAIN)
     with pytest.raises(SettingError, match="recipe = linear, not renee"):
         tune(corpus, tmp_path / "s", "renee", minutes=5)
     with pytest.raises(SettingError, match="data = "):
-        tune(planted(seed=1), tmp_path / "s", "linear", minutes=5)
+        tune(planted(seed=1), tmp_path / "s", "linear", minutes=5, **PLAIN)
 
 
 def test_auto_trains_a_linear_model_encoders_and_a_hybrid(varied: Any, tmp_path: Path) -> None:
     varied({})
     corpus = planted()
     said: list[str] = []
-    model = tune(corpus, tmp_path / "s", minutes=30, encoders=["bag"], say=said.append, max_length=16, epochs=4)
+    model = tune(
+        corpus, tmp_path / "s", minutes=30, encoders=["bag"], say=said.append, max_length=16, epochs=4, **PLAIN
+    )
     tried = lines(tmp_path / "s")
     assert {line["recipe"] for line in tried} >= {"linear", "renee", "cascadexml", "hybrid"}
     chosen = json.loads((tmp_path / "s/search.json").read_text())["chosen"]
@@ -130,14 +133,16 @@ def test_auto_trains_a_linear_model_encoders_and_a_hybrid(varied: Any, tmp_path:
 def test_the_choice_is_limited_by_size_and_time_per_text(varied: Any, tmp_path: Path) -> None:
     varied(FEW)
     corpus = planted()
-    tune(corpus, tmp_path / "s", "linear", minutes=5, quiet=True, clusters=(4,))
+    tune(corpus, tmp_path / "s", "linear", minutes=5, quiet=True, clusters=(4,), **PLAIN)
     sizes = sorted({line["size_mb"] for line in lines(tmp_path / "s")})
     limit = (sizes[0] + sizes[-1]) / 2
-    tune(corpus, tmp_path / "t", "linear", minutes=5, quiet=True, max_size=limit, clusters=(4,))
+    tune(corpus, tmp_path / "t", "linear", minutes=5, quiet=True, max_size=limit, clusters=(4,), **PLAIN)
     chosen = json.loads((tmp_path / "t/search.json").read_text())["chosen"]
     assert lines(tmp_path / "t")[chosen]["size_mb"] <= limit < sizes[-1]
     with pytest.raises(SettingError, match=r"within the limits \(.* ms per text\)"):
-        tune(corpus, tmp_path / "u", "linear", minutes=5, quiet=True, max_latency="0.0001us")
+        tune(
+            corpus, tmp_path / "u", "linear", minutes=5, quiet=True, max_latency="0.0001us", clusters=(4,), **PLAIN
+        )
 
 
 def test_a_training_that_would_take_too_long_is_stopped_early(tmp_path: Path) -> None:
@@ -161,7 +166,7 @@ def test_a_failed_trial_is_recorded_and_the_search_goes_on(
         return train(recipe, out, **how)
 
     monkeypatch.setattr(trials, "train", failing)
-    tune(planted(), tmp_path / "s", "linear", minutes=5, quiet=True)
+    tune(planted(), tmp_path / "s", "linear", minutes=5, quiet=True, **PLAIN)
     assert [line["status"] for line in lines(tmp_path / "s")] == [
         "finished",
         "failed: no memory is left",
