@@ -21,7 +21,6 @@ Trials are compared on training texts that are held out; the test split is not r
 fixed, the others are searched. OUT becomes a run folder with the chosen model; OUT/chosen.toml has its values, for
 `megalabel train RECIPE DATA --config OUT/chosen.toml`. The same command resumes an interrupted search.
 """
-BEGUN = time.monotonic()  # the time that loading the data takes is part of the search
 
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="The folder of the search to write.")]
 Minutes = Annotated[float, typer.Option(metavar="FLOAT", help="Time for the search, with the last training.")]
@@ -88,8 +87,10 @@ def _search(
     config: Path | None,
     trust: Sequence[str] | None,
 ) -> None:
+    begun = time.monotonic()  # reading the data is part of the search
     from megalabel.cli.jobs import remove_run
     from megalabel.cli.reading import notes
+    from megalabel.training.run_lock import writing
     from megalabel.tuning.search import tune
 
     if out is None:
@@ -106,11 +107,11 @@ def _search(
         )
     )
     arguments = {key: values.pop(key) for key in ("seed", "encoders") if key in values}
-    with trusting(trust):
+    with trusting(trust), writing(out):
         if overwrite:
             remove_run(out)
         tune(
             corpus, out, name, minutes=minutes, metric=metric, max_size=max_size, max_latency=max_latency,
-            device=device, say=say, begun=BEGUN, **arguments, **values,
+            device=device, say=say, begun=begun, **arguments, **values,
         )  # fmt: skip
     say(f"the model is in {out}; next: megalabel evaluate {out}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -13,8 +13,11 @@ from torch import Tensor, nn
 from megalabel.encoders.base import Encoder
 from megalabel.errors import SettingError
 from megalabel.inputs.batches import pad
-from megalabel.inputs.token_store import TokenStore
+from megalabel.inputs.token_store import TokenStore, open_or_build_tokens
 from megalabel.storage.reading import reading
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
 
 IDS, OFFSETS = "label_token_ids.npy", "label_token_offsets.npy"
 
@@ -38,6 +41,15 @@ class LabelTexts(nn.Module):
         self.store, self.shared, self.dim, self.n_views = store, shared, encoder.dim, encoder.n_views
         self.own = None if shared else encoder
         self._encoder = (encoder,)  # in a tuple, so that a shared encoder is not registered and saved twice
+
+    @classmethod
+    def of_corpus(cls, corpus: Corpus, encoder: Encoder, max_length: int) -> Self:
+        """The label texts of a corpus, encoded by the encoder of its texts, up to `max_length` tokens each.
+
+        Raises:
+            StaleTokens: as for `open_or_build_tokens`.
+        """
+        return cls(open_or_build_tokens(corpus, "lbl", encoder.tokenizer, max_length), encoder, shared=True)
 
     @property
     def encoder(self) -> Encoder:

@@ -137,7 +137,7 @@ class Classifier(ABC):
 
         A new label is compared with a text by the label's own text and its example texts: by the encoder, the
         words, or both, whatever this model reads. The scores of the labels of this model stay exactly as they are,
-        and those of the new labels are brought to their scale. See `megalabel.models.extended`.
+        and the scores of new labels are rescaled to the range of these. See `megalabel.models.extended`.
 
         Args:
             labels: the texts (names) of the new labels; or example texts by name, where a list may be empty.

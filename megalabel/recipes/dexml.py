@@ -59,7 +59,6 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
     from megalabel.encoders.labels import LabelTexts
     from megalabel.encoders.readout import Readout
     from megalabel.heads.dual_encoder import DualEncoderHead
-    from megalabel.inputs.token_store import open_or_build_tokens
     from megalabel.recipes import shared
     from megalabel.training.optim.groups import Optimizers
     from megalabel.training.optim.schedule import WarmupCosine
@@ -72,9 +71,7 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
         corpus, kept, options, dropout=options.dropout,
         bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
     )  # fmt: skip
-    labels = LabelTexts(
-        open_or_build_tokens(corpus, "lbl", encoder.tokenizer, rows.max_length), encoder, shared=True
-    )
+    labels = LabelTexts.of_corpus(corpus, encoder, rows.max_length)
     head = DualEncoderHead(
         corpus.n_labels, encoder.dim, temperature=options.temperature, negatives=options.negatives,
         hard_negatives=options.hard_negatives, n_texts=len(rows) if options.hard_negatives else 0,

@@ -70,7 +70,6 @@ def ngame(corpus: Corpus, options: NGAME) -> Recipe:
     from megalabel.encoders.readout import Readout
     from megalabel.heads.in_batch import InBatchHead
     from megalabel.inputs.cluster_batches import ClusterBatches
-    from megalabel.inputs.token_store import open_or_build_tokens
     from megalabel.recipes import shared
     from megalabel.training.optim.groups import Optimizers
     from megalabel.training.optim.schedule import WarmupCosine
@@ -83,9 +82,7 @@ def ngame(corpus: Corpus, options: NGAME) -> Recipe:
         corpus, kept, options, dropout=options.dropout,
         bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
     )  # fmt: skip
-    labels = LabelTexts(
-        open_or_build_tokens(corpus, "lbl", encoder.tokenizer, rows.max_length), encoder, shared=True
-    )
+    labels = LabelTexts.of_corpus(corpus, encoder, rows.max_length)
     clustered = bool(options.doublings) or options.cluster_size > 1
     head = InBatchHead(
         corpus.n_labels, encoder.dim, temperature=options.temperature, labels_at_once=options.labels_at_once,

@@ -67,7 +67,7 @@ def auto(trials: Trials, given: Given) -> None:
         trials.setting.say("no time is left for a hybrid")
         return
     start = _first("hybrid", given).changed(run=str(trials.folder(best)), joint_trees=joint)
-    one_by_one(trials, start, {**given.values, "run": "", "joint_trees": 0}, given.seed, history.seconds)
+    one_by_one(trials, start, (*given.values, "joint_trees"), given.seed, history.seconds)
 
 
 def _pretrained(trials: Trials, given: Given, starts: Sequence[Candidate], limit: float) -> list[Candidate]:

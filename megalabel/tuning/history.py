@@ -29,6 +29,7 @@ class Result:
     seconds: wall time, from the end of the trial before.
     size_mb, latency_ms: the size of the model folder, and the median time for one text.
     facts: what a later step of the search needs to know, such as the width of the encoder.
+    chosen: values of options that the recipe itself chose from the training texts.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Result:
     size_mb: float = 0.0
     latency_ms: float = 0.0
     facts: dict[str, float] = field(default_factory=dict)
+    chosen: dict[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -51,6 +53,11 @@ class Result:
     def candidate(self) -> Candidate:
         """The candidate that was tried."""
         return Candidate(self.recipe, self.values)
+
+    @property
+    def decided(self) -> Candidate:
+        """The candidate with the values that the recipe chose, so that it does not choose them again."""
+        return self.candidate.changed(**self.chosen)
 
     def score(self, metric: str) -> float:
         """The value of a metric; minus infinity without a model."""

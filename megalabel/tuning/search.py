@@ -162,7 +162,7 @@ def _publish(trials: Trials, chosen: Result, facts: Mapping[str, Any]) -> None:
     out, setting = trials.setting.out, trials.setting
     recipe = get(chosen.recipe, trust=trusted())
     source = trials.folder(chosen)
-    options = trials.options(recipe, chosen.candidate, chosen.epochs)
+    options = trials.options(recipe, chosen.decided, chosen.epochs)
     if _retrained(recipe) and trials.history.remaining > ROOM * chosen.seconds:
         setting.say("training the chosen candidate on all texts")
         source = out / FOLDER / FINAL
@@ -173,12 +173,20 @@ def _publish(trials: Trials, chosen: Result, facts: Mapping[str, Any]) -> None:
     write_text(out / CHOSEN, head + as_config(options) + "\n")
     for child in sorted(source.iterdir(), key=lambda p: p.name == "recipe.json") if source.is_dir() else ():
         if child.name != LOCK:
+            _remove(out / child.name)  # what an interrupted search has moved there before
             shutil.move(child, out / child.name)
     needed = {Path(str(chosen.values[name])).name for name in ("run", "encoder") if name in chosen.values}
     for path in (out / FOLDER).iterdir() if (out / FOLDER).is_dir() else ():
         if path.name not in needed:
             shutil.rmtree(path, ignore_errors=True)
     write_json(out / SEARCH, {**facts, "chosen": chosen.number})
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _retrained(recipe: RecipeFunction[Any, Any]) -> bool:
@@ -198,7 +206,7 @@ def _checked(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
         )  # fmt: skip
     if name != AUTO:
         return dict(get(name, trust=trusted()).options.checked_values(values))
-    recipes = [get(one) for one in ("linear", "hybrid", "renee", "cascadexml")]
+    recipes = [get(one) for one in ("linear", "retrieval", "ngame", "renee", "cascadexml", "hybrid")]
     check_names(values, {option: None for recipe in recipes for option in recipe.options.declared}, "auto")
     checked: dict[str, Any] = {}
     for recipe in recipes:

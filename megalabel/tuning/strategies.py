@@ -140,7 +140,7 @@ def one_by_one(
     tried = {start.key}
     while improved:
         improved = False
-        for candidate in variations(get(start.recipe, trust=trusted()), best.candidate, fixed, seed):
+        for candidate in variations(get(start.recipe, trust=trusted()), best.decided, fixed, seed):
             if candidate.key in tried:
                 continue
             if until - history.elapsed < (ROOM + reserve) * best.seconds:

@@ -208,6 +208,7 @@ class Trials:
             size_mb=round(size, 2),
             latency_ms=round(latency(model, texts), 3),
             facts=facts | _text_features(model, texts),
+            chosen=dict(model.chosen or {}),
         )
 
 
