@@ -150,7 +150,8 @@ def _read_bags(corpus: Corpus, rows: np.ndarray) -> _Read:
 
 def _with(options: Given, corpus: Corpus, chosen: Setting, label_texts: str, *, tried: bool) -> Given:
     """The options with the chosen values; where nothing was tried, character n-grams and label texts stay open."""
-    lengths = chosen.char_ngrams or options.char_ngram_lengths or (() if tried else ALL_NGRAMS)
+    otherwise = () if tried or options.char_ngrams == "no" else ALL_NGRAMS
+    lengths = chosen.char_ngrams or options.char_ngram_lengths or otherwise
     values: dict[str, Any] = {"c": chosen.c}
     if corpus.train.features is None:
         values |= {

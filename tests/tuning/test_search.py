@@ -208,3 +208,33 @@ def test_few_texts_hold_out_a_larger_fraction() -> None:
     assert held_out_fraction(50) == 0.2
     assert np.isfinite(held_out_fraction(0))
     assert search.LEAST_HELD / 3_000 == pytest.approx(0.1)
+
+
+def test_what_linear_chooses_is_not_chosen_again_in_later_trials(varied: Any, tmp_path: Path) -> None:
+    varied({"trees": candidates.Varied(choices=(1, 2))})
+    tune(planted(), tmp_path / "s", "linear", minutes=5, quiet=True, clusters=(4,))
+    first, *later = lines(tmp_path / "s")
+    assert {"c", "bigrams", "char_ngrams"} <= set(first["chosen"])
+    assert later and all(line["values"].items() >= first["chosen"].items() for line in later)
+    assert all(not line["chosen"] for line in later)
+    arguments = json.loads((tmp_path / "s/recipe.json").read_text())["arguments"]
+    assert {name: arguments[name] for name in first["chosen"]} == first["chosen"]
+
+
+def test_a_search_cut_off_while_it_moves_its_model_ends_with_one_model(
+    varied: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    varied({})
+    write = search.write_json
+
+    def cut(path: Path, value: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "write_json", cut)
+    arguments = {"minutes": 5, "quiet": True, "clusters": (4,), **PLAIN}
+    with pytest.raises(KeyboardInterrupt):
+        tune(planted(), tmp_path / "s", "linear", **arguments)
+    monkeypatch.setattr(search, "write_json", write)
+    model = tune(planted(), tmp_path / "s", "linear", **arguments)
+    assert not (tmp_path / "s/model/model").exists()
+    assert megalabel.evaluate(model, planted())["P@1"] > 60
