@@ -35,8 +35,8 @@ def token_probe(data: CorpusData, findings: Findings) -> Mapping[str, float]:
     split = split_share(tokenizer, data.train.texts)
     if split >= MANY_SPLIT:
         message = (
-            f"the bundled word pieces split {split:.0%} of the words in Latin script in three or more; the encoders "
-            "bag and small learn whole words, a pretrained encoder should know the language"
+            f"the bundled word pieces split {split:.0%} of the words in Latin script in three or more; the encoders"
+            " bag and small learn whole words, a pretrained encoder should know the language"
         )
         findings.note("split-words", None, message, severity="info")
     lengths = TokenCounts.of(tokenizer, data.train.texts).lengths

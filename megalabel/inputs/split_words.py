@@ -1,7 +1,7 @@
-"""Whole words for a WordPiece vocabulary that splits many words of the texts, as English word pieces do with German.
+"""Whole words for a WordPiece vocabulary that splits many words of the texts, as English pieces do with German.
 
-A bag can hardly tell apart words that share their pieces. `with_split_words` adds frequent words as tokens of their
-own where the texts are of another language in Latin script than the vocabulary, or full of rare names.
+A bag can hardly tell apart words that share their pieces. `with_split_words` adds frequent words as tokens
+where the texts are of another language in Latin script than the vocabulary, or full of rare names.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WORD = re.compile(r"[a-z]+")
 
 
 def is_word(token: str) -> bool:
-    """Whether a token is a whole word of the letters a to z, which are what accents are removed from."""
+    """Whether a token is a whole word of the letters a to z, to which accented ones are reduced."""
     return _WORD.fullmatch(token) is not None
 
 
