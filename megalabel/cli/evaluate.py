@@ -92,7 +92,7 @@ def evaluate(
         )
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
-        _check_inside(model, levels, export, by_source)
+        _check_inside(model, levels, export)
         known = () if model is None else model.label_texts
         corpus, split = open_data_to_measure(run, data, opened, known)
         _check_sources(by_source, corpus, split)
@@ -111,18 +111,18 @@ def evaluate(
     elif model is not None:
         _keep(run, found, facts)
     if by_source:
-        typer.echo("\n" + _by_source(model, corpus, split, k=depths or DEPTHS, a=a, b=b))
+        typer.echo("\n" + _by_source(model, run, corpus, split, k=depths, a=a, b=b))
     if levels or export is not None:
         _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
 
 
-def _check_inside(model: Any, levels: bool, export: Path | None, by_source: bool) -> None:
+def _check_inside(model: Any, levels: bool, export: Path | None) -> None:
     """SettingError, before the work, where what is asked for beyond the metrics cannot be done."""
     from megalabel.inference.levels import levels_of
     from megalabel.labels.tree import new_folder
 
-    if model is None and (levels or export is not None or by_source):
-        wanted = "a run for --levels, --export and --by-source"
+    if model is None and (levels or export is not None):
+        wanted = "a run for --levels and --export"
         raise SettingError("stored predictions", wanted=wanted, where="run")
     if levels:
         levels_of(model)
@@ -138,11 +138,15 @@ def _check_sources(by_source: bool, corpus: Any, split: Any) -> None:
         check_sources(split, corpus.name)
 
 
-def _by_source(model: Any, corpus: Any, split: Any, **options: Any) -> str:
-    """The metrics of each source as a table."""
-    from megalabel.inference.by_source import by_source_table, evaluate_by_source
+def _by_source(model: Any, path: Path, corpus: Any, split: Any, k: Sequence[int] | None, **options: Any) -> str:
+    """The metrics of each source of a model, or of the predictions at a path, as a table."""
+    from megalabel.inference.by_source import by_source_table, evaluate_by_source, predictions_by_source
+    from megalabel.inference.evaluate import DEPTHS
 
-    return by_source_table(evaluate_by_source(model, corpus, split=split, say=lambda line: None, **options))
+    options["say"] = lambda line: None
+    if model is None:
+        return by_source_table(predictions_by_source(path, corpus, split, k=k, **options))
+    return by_source_table(evaluate_by_source(model, corpus, split=split, k=k or DEPTHS, **options))
 
 
 def _look_inside(

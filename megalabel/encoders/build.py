@@ -13,7 +13,8 @@ from megalabel.encoders.start import start_tokenizer, start_vectors
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows
-from megalabel.inputs.coverage import covering
+from megalabel.inputs.coverage import LONGEST, covering
+from megalabel.inputs.split_words import is_word, with_split_words
 from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
 OWN_NAMES = ("bag", "small")
@@ -28,8 +29,8 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
     Args:
         encoder: the name of the encoder.
         tokenizer: "wordpiece" for the bundled tokenizer, with further word pieces learned from the training and
-            label texts where it does not cover their script; "words" or "symbols" for one that is learned from
-            these texts alone.
+            label texts where it does not cover their script, and words where it splits many; "words" or "symbols"
+            for one that is learned from these texts alone.
         data: the corpus.
         vocabulary: the maximum number of learned tokens.
 
@@ -47,7 +48,8 @@ def tokenizer_for(encoder: str, tokenizer: str, data: Corpus, vocabulary: int) -
             )
         return None
     if tokenizer == "wordpiece":
-        return covering(start_tokenizer(), (data.train.texts, data.label_texts), vocabulary)
+        texts = (data.train.texts, data.label_texts)
+        return with_split_words(covering(start_tokenizer(), texts, vocabulary), texts, vocabulary)
     return learn_tokenizer(
         (t for texts in (data.train.texts, data.label_texts) for t in texts), vocabulary, tokenizer
     )
@@ -76,7 +78,7 @@ def bag(
     """
     n = tokenizer.vocabulary_size
     known = frequent_bigrams(rows, n, bigram_min_count) if bigram_min_count else None
-    vectors = None if learned else vectors_for(n)
+    vectors = None if learned else vectors_for(tokenizer)
     weights = idf_weights(rows, n, known)
     return Bag(tokenizer, vectors=vectors, dim=dim, bigrams=known, weights=weights, **arguments)
 
@@ -102,11 +104,22 @@ def small(tokenizer: TextTokenizer, *, learned: bool, max_length: int, **argumen
     if not learned:
         table: Any = encoder.model.get_input_embeddings()  # type: ignore[operator]
         with torch.no_grad():
-            table.weight.copy_(vectors_for(len(table.weight))[:, : SMALL["hidden_size"]] * SMALL_SCALE)
+            table.weight.copy_(vectors_for(tokenizer)[:, : SMALL["hidden_size"]] * SMALL_SCALE)
     return encoder
 
 
-def vectors_for(n: int) -> torch.Tensor:
-    """The bundled vectors, followed by random ones of the same standard deviation: (n, 256) float32."""
-    vectors = start_vectors()
-    return torch.cat([vectors, torch.randn(n - len(vectors), vectors.shape[1]) * SCALE])
+def vectors_for(tokenizer: TextTokenizer) -> torch.Tensor:
+    """The bundled vectors, followed by those of further tokens: (vocabulary, 256) float32.
+
+    The vector of a token that the bundled tokenizer splits into n word pieces is the sum of theirs over √n, which
+    gives a text of this token alone the vector that it had. Other tokens have random vectors.
+    """
+    vectors, start = start_vectors(), start_tokenizer()
+    known, added = len(vectors), tokenizer.vocabulary_size - len(vectors)
+    random = torch.randn(added, vectors.shape[1]) * SCALE
+    for i in range(added):
+        token = tokenizer.tokenizer.id_to_token(known + i) or ""
+        if is_word(token):
+            pieces = start.encode([token], LONGEST)[0]
+            random[i] = vectors[pieces].sum(0) / len(pieces) ** 0.5
+    return torch.cat([vectors, random])

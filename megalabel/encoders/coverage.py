@@ -10,6 +10,7 @@ import numpy as np
 from megalabel.encoders.start import start_tokenizer
 from megalabel.inputs.coverage import MIN_UNCOVERED, coverage
 from megalabel.inputs.lengths import TokenCounts
+from megalabel.inputs.split_words import MANY_SPLIT, split_share
 
 if TYPE_CHECKING:
     from megalabel.data.findings import Findings
@@ -31,6 +32,13 @@ def token_probe(data: CorpusData, findings: Findings) -> Mapping[str, float]:
             "a pretrained encoder should know the script"
         )
         findings.note("not-covered", None, message, severity="info")
+    split = split_share(tokenizer, data.train.texts)
+    if split >= MANY_SPLIT:
+        message = (
+            f"the bundled word pieces split {split:.0%} of the words in Latin script in three or more; the encoders"
+            " bag and small learn whole words, a pretrained encoder should know the language"
+        )
+        findings.note("split-words", None, message, severity="info")
     lengths = TokenCounts.of(tokenizer, data.train.texts).lengths
     longer = float((lengths > SHORT).mean())
     if longer >= MANY:

@@ -1,9 +1,10 @@
-"""The metrics of a model on the texts of each source."""
+"""The metrics of a model or of stored predictions on the texts of each source."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,11 @@ from megalabel.data.test_side import test_split
 from megalabel.data.types import Split
 from megalabel.errors import DataError
 from megalabel.inference.evaluate import DEPTHS, evaluate
+from megalabel.inference.stored import evaluate_predictions, labels_needed, read_predictions
+from megalabel.inference.stored_checks import check_fits
 from megalabel.metrics.table import METRICS, table
 from megalabel.models.base import Classifier
+from megalabel.types import TopK
 
 
 def check_sources(split: Split, name: str) -> None:
@@ -44,14 +48,44 @@ def evaluate_by_source(
         DataError: the texts have no sources; and as `evaluate`.
     """
     side = test_split(data) if split is None else split
-    check_sources(side, data.name)
-    sources = np.array(list(side.sources or ()), dtype=object)
+    return {
+        name: {"texts": len(rows), **evaluate(model, own, split=part, k=k, **options)}
+        for name, rows, own, part in _parts(data, side)
+    }
+
+
+def predictions_by_source(
+    path: Path, data: Corpus, split: Split, *, k: Sequence[int] | None = None, **options: Any
+) -> dict[str, dict[str, float]]:
+    """Computes the metrics of `evaluate_predictions` for the texts of each source, the largest first.
+
+    Args:
+        path, data, split, k, options: as in `evaluate_predictions`.
+
+    Returns:
+        As `evaluate_by_source`.
+
+    Raises:
+        DataError: the texts have no sources; and as `evaluate_predictions`.
+    """
+    stored = read_predictions(path, labels_needed(split, k))
+    check_fits(stored.top, stored.label_names, data, split, path)
     found: dict[str, dict[str, float]] = {}
-    for name, count in source_counts(side):
-        part = rows_of(side, np.flatnonzero(sources == name))
-        own = replace(data, train=part) if side is data.train else data
-        found[name] = {"texts": count, **evaluate(model, own, split=part, k=k, **options)}
+    for name, rows, own, part in _parts(data, split):
+        top = TopK(stored.top.ids[rows], stored.top.scores[rows])
+        measured = evaluate_predictions(path, own, part, k=k, stored=stored._replace(top=top), **options)
+        found[name] = {"texts": len(rows), **measured}
     return found
+
+
+def _parts(data: Corpus, split: Split) -> Iterator[tuple[str, np.ndarray, Corpus, Split]]:
+    """Each source, its rows of the split, the data set to measure them with, and the split of these rows."""
+    check_sources(split, data.name)
+    sources = np.array(list(split.sources or ()), dtype=object)
+    for name, _ in source_counts(split):
+        rows = np.flatnonzero(sources == name)
+        part = rows_of(split, rows)
+        yield name, rows, replace(data, train=part) if split is data.train else data, part
 
 
 def by_source_table(found: dict[str, dict[str, float]]) -> str:

@@ -41,6 +41,11 @@ class Stored(NamedTuple):
     names: list[Name] | None
     n_labels: int | None = None
 
+    @property
+    def label_names(self) -> list[str] | None:
+        """The names without ids."""
+        return None if self.names is None else [name for name, _ in self.names]
+
 
 def is_predictions(path: Path) -> bool:
     """Whether a path is a file with the suffix of stored predictions."""
@@ -65,6 +70,7 @@ def evaluate_predictions(
     a: float | None = None,
     b: float | None = None,
     say: Any = None,
+    stored: Stored | None = None,
 ) -> dict[str, float]:
     """The metrics of stored predictions on a split of a data set, in percent.
 
@@ -78,15 +84,15 @@ def evaluate_predictions(
         k: depths; default: those of 1, 3 and 5 that the predictions reach.
         a, b: constants of the propensity model.
         say: gets a sentence on what is left out.
+        stored: what `read_predictions` read of the path before, or a part of it; None to read it.
 
     Raises:
         DataError: predictions for another number of texts, of labels that the data set lacks.
         SettingError: a depth that the predictions do not reach.
     """
     depths = check_depths(DEPTHS if k is None else k)
-    stored = read_predictions(path, max(depths) + _most_filtered(split))
-    names = None if stored.names is None else [name for name, _ in stored.names]
-    check_fits(stored.top, names, data, split, path)
+    stored = stored or read_predictions(path, labels_needed(split, k))
+    check_fits(stored.top, stored.label_names, data, split, path)
     top, truth = _in_one_space(stored, data, split)
     notes = []
     if stored.names is None:
@@ -233,8 +239,7 @@ def _reached(
     return reached
 
 
-def _most_filtered(split: Split) -> int:
-    """The largest number of filter pairs of a text."""
-    if split.filter is None or not len(split.filter):
-        return 0
-    return int(np.bincount(split.filter[:, 0]).max())
+def labels_needed(split: Split, k: Sequence[int] | None) -> int:
+    """The labels per text that metrics at depths k read: k and the largest number of filter pairs of a text."""
+    filtered = 0 if split.filter is None or not len(split.filter) else int(np.bincount(split.filter[:, 0]).max())
+    return max(check_depths(DEPTHS if k is None else k)) + filtered

@@ -47,7 +47,7 @@ class Coverage:
         return f"{self.fraction:.0%} of the words ({', '.join(scripts)})"
 
 
-class _Words:
+class WordSplitter:
     """Splits texts as a WordPiece tokenizer does, and finds the words that its vocabulary does not cover."""
 
     def __init__(self, tokenizer: TextTokenizer) -> None:
@@ -77,8 +77,8 @@ class _Words:
 
 def coverage(tokenizer: TextTokenizer, texts: Texts | Sequence[str]) -> Coverage:
     """Measures on a sample of texts how many words a WordPiece tokenizer covers."""
-    words, found = _Words(tokenizer), Coverage()
-    for text in _spaced(texts, SAMPLE):
+    words, found = WordSplitter(tokenizer), Coverage()
+    for text in spaced(texts, SAMPLE):
         text = text[:READ]
         if text.isascii():
             found.words["ASCII"] += len(text.split())
@@ -117,39 +117,48 @@ def extend(tokenizer: TextTokenizer, texts: Iterable[Texts | Sequence[str]], siz
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    words = _Words(tokenizer)
+    words = WordSplitter(tokenizer)
     learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.WordPieceTrainer(vocab_size=size, min_frequency=MIN_COUNT, show_progress=False)
     learner.train_from_iterator((line for some in texts for line in _uncovered(words, some)), trainer)
-    state = json.loads(tokenizer.tokenizer.to_str())
-    vocabulary = state["model"]["vocab"]
     learned = sorted(learner.get_vocab().items(), key=lambda item: item[1])
     pieces = [piece for piece, _ in learned if not piece.removeprefix("##").isascii()]
     letters = [piece for piece in pieces if len(piece.removeprefix("##")) == 1]
     both = [f for piece in letters for f in (piece.removeprefix("##"), "##" + piece.removeprefix("##"))]
-    first = len(vocabulary)
-    for piece in list(dict.fromkeys([*both, *pieces]))[:size]:  # the trainer keeps all letters beyond its limit
-        vocabulary.setdefault(piece, len(vocabulary))
+    pieces = list(dict.fromkeys([*both, *pieces]))[:size]  # the trainer keeps all letters beyond its limit
+    extended = with_pieces(tokenizer, pieces)
+    state = json.loads(extended.tokenizer.to_str())
     state["pre_tokenizer"] = {"type": "Sequence", "pretokenizers": [state["pre_tokenizer"], _CUT]}
     extended = TextTokenizer(Tokenizer.from_str(json.dumps(state)), tokenizer.pad_id)
-    extended.note = f"tokenizer: {len(vocabulary) - first:,} word pieces learned"
+    extended.note = f"tokenizer: {extended.vocabulary_size - tokenizer.vocabulary_size:,} word pieces learned"
     return extended
+
+
+def with_pieces(tokenizer: TextTokenizer, pieces: Iterable[str]) -> TextTokenizer:
+    """A WordPiece tokenizer with further word pieces behind its own, whose ids are unchanged."""
+    from tokenizers import Tokenizer
+
+    state = json.loads(tokenizer.tokenizer.to_str())
+    vocabulary = state["model"]["vocab"]
+    for piece in pieces:
+        vocabulary.setdefault(piece, len(vocabulary))
+    return TextTokenizer(Tokenizer.from_str(json.dumps(state)), tokenizer.pad_id)
 
 
 # Cuts longer words: the time of WordPiece grows with the square of the length, and it gives up at 100 characters.
 _CUT = {"type": "Split", "pattern": {"Regex": f".{{1,{LONGEST}}}"}, "behavior": "Isolated", "invert": False}
 
 
-def _uncovered(words: _Words, texts: Texts | Sequence[str]) -> Iterator[str]:
-    for text in _spaced(texts, LEARN_FROM):
+def _uncovered(words: WordSplitter, texts: Texts | Sequence[str]) -> Iterator[str]:
+    for text in spaced(texts, LEARN_FROM):
         if not text.isascii():
             found = [word for word in words.split(text) if not words.covered(word)]
             if found:
                 yield " ".join(found)
 
 
-def _spaced(texts: Texts | Sequence[str], n: int) -> Iterator[str]:
+def spaced(texts: Texts | Sequence[str], n: int) -> Iterator[str]:
     """Up to `n` texts, evenly spaced."""
     step = max(1, -(-len(texts) // n))
     return (texts[i] for i in range(0, len(texts), step))

@@ -95,7 +95,7 @@ class RetrievalClassifier(Classifier):
 
         Args:
             texts: n texts, which get the rows that follow those of the training set.
-            labels: (n, L) CSR, above 0 where a text has a label.
+            labels: (n, L) CSR, where a text has a label the weight of the text, else 0.
 
         Raises:
             DataError: not a list of texts, or labels of another shape.
@@ -157,7 +157,7 @@ def rankings(index: RetrievalIndex, x: sp.csr_matrix, k: int, exclude: np.ndarra
     rows, documents = index.near(x)
     shape = (x.shape[0], len(index.known.counts))
     weights = _sparse(Ranked(rows.ids, rows.scores**POWER), (shape[0], len(index.origins)))
-    totals = np.asarray(weights.sum(axis=1)).ravel()
+    totals = np.asarray(weights @ index.row_weights()).ravel()
     weights.data /= np.repeat(np.maximum(totals, 1e-12), np.diff(weights.indptr)).astype(np.float32)
     has = index.known.row_labels
     votes = product_keep_largest(weights, has, k if exclude is None else shape[1])

@@ -16,9 +16,9 @@ from megalabel.training.recipe import DirectRecipe, Say, recipe
 
 if TYPE_CHECKING:
     import numpy as np
+    import scipy.sparse as sp
 
     from megalabel.data.corpus import Corpus
-    from megalabel.linear.training_rows import TrainingRows
     from megalabel.models.base import Classifier
     from megalabel.models.mixture import Mixture
 
@@ -35,24 +35,29 @@ class Retrieval(FeatureOptions, HeldOutOptions, SeedOptions):
 def retrieval(corpus: Corpus, options: Retrieval) -> DirectRecipe:
     """Votes of the nearest training texts and label documents by TF-IDF; texts can be added without training."""
     import numpy as np
+    import scipy.sparse as sp
 
+    from megalabel.data.row_weights import normalized_weights, with_weight
     from megalabel.inputs.batches import hold_out
     from megalabel.models.retrieval import RetrievalClassifier
     from megalabel.retrieval.index import RetrievalIndex
 
     check_texts(corpus)
     kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
+    kept = with_weight(corpus.train, kept)
 
     def solve(say: Say) -> Classifier:
-        texts, labels = corpus.train.texts[kept], corpus.train.labels[kept]
-        made = options.words().rows(texts, labels, corpus.label_texts, seed=options.seed, say=say)
+        texts, known = corpus.train.texts[kept], corpus.train.labels[kept]
+        made = options.words().rows(texts, known, corpus.label_texts, seed=options.seed, say=say)
         origins = np.concatenate([kept, -1 - made.label_text_rows])
-        mixture = _weighted(made, origins, len(kept), options.seed)
+        weights = normalized_weights(corpus.train, kept, len(made.label_text_rows))
+        labels = made.labels if weights is None else (sp.diags_array(weights) @ made.labels).tocsr()
+        mixture = _weighted(made.x, labels, origins, len(kept), options.seed)
         say("weights: votes {:.2f}, label documents {:.2f}".format(*mixture.weights))
-        index = RetrievalIndex.build(made.x, made.labels, origins)
+        index = RetrievalIndex.build(made.x, labels, origins)
         return RetrievalClassifier(made.text, index, mixture, corpus.label_texts)
 
-    return DirectRecipe(corpus, solve, validation=held)
+    return DirectRecipe(corpus, solve, validation=held, uses_weights=True)
 
 
 def check_texts(corpus: Corpus) -> None:
@@ -68,7 +73,7 @@ def check_texts(corpus: Corpus) -> None:
         )
 
 
-def _weighted(made: TrainingRows, origins: np.ndarray, n_texts: int, seed: int) -> Mixture:
+def _weighted(x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray, n_texts: int, seed: int) -> Mixture:
     """The mixture of votes and label documents, fitted on a tenth of the texts that an index of the rest ranks."""
     import numpy as np
 
@@ -77,9 +82,9 @@ def _weighted(made: TrainingRows, origins: np.ndarray, n_texts: int, seed: int) 
     from megalabel.retrieval.index import RetrievalIndex
 
     asked = np.random.default_rng([seed, 2]).permutation(n_texts)[: min(int(n_texts * SHARE), MOST)]
-    truth = made.labels[asked]
+    truth = labels[asked]
     if len(asked) < FEWEST or truth.nnz == 0:
         return Mixture.from_weights([1.0] * len(TYPES))
-    rest = np.setdiff1d(np.arange(made.x.shape[0]), asked)
-    index = RetrievalIndex.build(made.x[rest], made.labels[rest], origins[rest])
-    return Mixture.fit(rankings(index, made.x[asked], DEPTH), TYPES, truth)
+    rest = np.setdiff1d(np.arange(x.shape[0]), asked)
+    index = RetrievalIndex.build(x[rest], labels[rest], origins[rest])
+    return Mixture.fit(rankings(index, x[asked], DEPTH), TYPES, truth)

@@ -37,7 +37,7 @@ class RetrievalIndex:
 
     Args:
         rows: the R rows, cut to their heaviest features.
-        labels: (R, L) CSR, above 0 where a row has a label.
+        labels: (R, L) CSR, where a row has a label the weight of the row, else 0.
         origins: (R,) int64, the training text of each row, or −1 − l for the text of label l.
         documents: the L label documents.
         beside: (L, L) CSR float32, the probability of a label given another one.
@@ -71,7 +71,8 @@ class RetrievalIndex:
 
         Args:
             x: (R, V) CSR float32, TF-IDF rows of length 1.
-            labels: (R, L) CSR, above 0 where a row has a label.
+            labels: (R, L) CSR, where a row has a label the weight of the row, by which it counts in votes and
+                label documents, else 0.
             origins: (R,) the training text of each row, or −1 − l for the text of label l.
 
         Raises:
@@ -102,6 +103,14 @@ class RetrievalIndex:
     def n_features(self) -> int:
         """The number of features of a row, V; 0 without rows."""
         return int(self.rows.n_columns)
+
+    def row_weights(self) -> np.ndarray:
+        """The weights of the rows (R,) float32; 1 for rows without labels."""
+        weights = np.ones(self.rows.n_rows, np.float32)
+        labels = self.known.row_labels
+        having = np.flatnonzero(np.diff(labels.indptr))
+        weights[having] = np.maximum.reduceat(labels.data, labels.indptr[having]) if len(having) else 1
+        return weights
 
     def with_rows(self, x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray) -> Self:
         """The index of these rows and further ones, as if it had been built of all; arguments as for `build`."""

@@ -61,11 +61,18 @@ def test_the_command_prints_a_second_table(command, run, data, base):
     assert "no sources" in err
 
 
-def test_stored_predictions_have_no_table_by_source(command, run, data, tmp_path):
-    assert command("predict", run, data / "test.jsonl", "-o", tmp_path / "p.jsonl")[0] == 0
-    status, _, err = command("evaluate", tmp_path / "p.jsonl", data, "--by-source")
+@pytest.mark.parametrize("suffix", ["jsonl", "npz"])
+def test_stored_predictions_have_the_table_of_their_model(suffix, command, run, data, base, tmp_path):
+    file = tmp_path / f"p.{suffix}"
+    assert command("predict", run, data / "test.jsonl", "-o", file)[0] == 0
+    of_model = command("evaluate", run, data, "--by-source", "-k", "1,3")[1]
+    status, out, err = command("evaluate", file, data, "--by-source", "-k", "1,3")
+    assert status == 0, err
+    assert out.splitlines()[-4:] == of_model.splitlines()[-4:]
+    assert [line.split()[0] for line in out.splitlines()[-2:]] == ["books", "web"]
+    status, _, err = command("evaluate", file, base, "--by-source")
     assert status != 0
-    assert "--by-source" in err
+    assert "no sources" in err
 
 
 def test_a_run_without_a_source_records_it(command, data, tmp_path):

@@ -19,6 +19,7 @@ from megalabel.heads.base import Head, uses_weights
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.inputs.batches import Batches
+from megalabel.models.retrieval import rankings
 from megalabel.recipes import get
 from megalabel.training.recipe import DirectRecipe
 from megalabel.training.run import train
@@ -134,10 +135,23 @@ def test_a_solver_that_ignores_weights_is_refused(tmp_path):
         train(DirectRecipe(recipe.data, recipe.solve, name="own"), tmp_path / "a", quiet=True)
 
 
-def test_retrieval_has_no_loss_to_weight(tmp_path):
-    recipe = get("retrieval")(corpus(np.arange(120) + 1))
-    with pytest.raises(SettingError, match=r"recipe retrieval does not use.*--weight-field"):
-        train(recipe, tmp_path / "a", quiet=True)
+def test_in_retrieval_a_weight_multiplies_the_votes_of_a_text(tmp_path):
+    texts = ["red apple", "red apple", "blue berry", "green plum"] * 10
+    labels = [["fruit"], ["food"], ["berry"], ["plum"]] * 10
+    weights = np.tile([1.0, 5.0, 1.0, 0.0], 10)
+    found = {}
+    for name, given in (("none", None), ("weighted", weights)):
+        data = Corpus.of(texts, labels, weights=given)
+        model = train(get("retrieval")(data, label_texts="no"), tmp_path / name, quiet=True)
+        found[name] = [label for label, _ in model.predict(["red apple"], k=4)[0]]
+        index = model.index
+        votes = rankings(index, model.text.transform(["red apple"]), 4)[0]
+        shares = dict(zip(votes.ids[0].tolist(), votes.scores[0].tolist(), strict=True))
+        food, fruit = (list(data.label_texts).index(name) for name in ("food", "fruit"))
+        assert shares[food] / shares[fruit] == pytest.approx(5 if given is not None else 1, rel=1e-4)
+        assert sum(shares[i] for i in (food, fruit)) == pytest.approx(1, rel=1e-4)
+    assert found["weighted"][0] == "food"
+    assert (index.known.row_labels[:, list(data.label_texts).index("plum")].sum()) == 0
 
 
 class Other(DenseHead):
