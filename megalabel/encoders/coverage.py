@@ -35,7 +35,7 @@ def token_probe(data: CorpusData, findings: Findings) -> Mapping[str, float]:
     split = split_share(tokenizer, data.train.texts)
     if split >= MANY_SPLIT:
         message = (
-            f"the bundled word pieces split {split:.0%} of the words in Latin script in three or more; the encoders"
+            f"the bundled word pieces split {split:.0%} of the Latin words in three or more; the encoders"
             " bag and small learn whole words, a pretrained encoder should know the language"
         )
         findings.note("split-words", None, message, severity="info")

@@ -28,7 +28,7 @@ def is_word(token: str) -> bool:
 
 
 def split_share(tokenizer: TextTokenizer, texts: Texts | Sequence[str]) -> float:
-    """The share of the words of a to z, in a sample of texts, that a tokenizer splits into three or more pieces."""
+    """The share of words of a to z, in a sample of texts, that a tokenizer splits into three or more pieces."""
     size = tokenizer.vocabulary_size
     continues, letters = np.zeros(size, bool), np.zeros(size, bool)
     for token, i in tokenizer.tokenizer.get_vocab().items():
