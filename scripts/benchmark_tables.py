@@ -12,20 +12,10 @@ from megalabel.metrics.table import table
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
-from benchmark_columns import (  # noqa: E402
-    BEAM_COLUMNS,
-    CASCADE_COLUMNS,
-    COLUMNS,
-    FAN_IN_COLUMNS,
-    HEAD_COLUMNS,
-    LARGE_COLUMNS,
-    LATENCY_COLUMNS,
-    LINEAR_COLUMNS,
-    LONG_TEXT_COLUMNS,
-    SETS,
-    SPARSE_COLUMNS,
-    TREE_COLUMNS,
-)
+from benchmark_columns import (  # noqa: E402, I001
+    BEAM_COLUMNS, CASCADE_COLUMNS, COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
+    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS,
+)  # fmt: skip
 from recorded import recorded  # noqa: E402
 
 PEERS = 3  # number of best recorded tools shown per data set

@@ -60,7 +60,8 @@ def in_chunks(
     A model that reads chunks already takes those of its values that are not given from itself.
 
     Raises:
-        SettingError: stored predictions (None), both units, options for chunks without a size, or values that do not fit the model.
+        SettingError: stored predictions (None), both units, options for chunks without a size, or values that
+            do not fit the model.
     """
     from megalabel.inputs.chunks import Chunking
     from megalabel.models.chunked import ChunkedClassifier
