@@ -12,18 +12,10 @@ from megalabel.metrics.table import table
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
-from benchmark_columns import (  # noqa: E402
-    BEAM_COLUMNS,
-    CASCADE_COLUMNS,
-    COLUMNS,
-    FAN_IN_COLUMNS,
-    HEAD_COLUMNS,
-    LARGE_COLUMNS,
-    LINEAR_COLUMNS,
-    SETS,
-    SPARSE_COLUMNS,
-    TREE_COLUMNS,
-)
+from benchmark_columns import (  # noqa: E402, I001
+    BEAM_COLUMNS, CASCADE_COLUMNS, COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
+    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS,
+)  # fmt: skip
 from recorded import recorded  # noqa: E402
 
 PEERS = 3  # number of best recorded tools shown per data set
@@ -169,6 +161,17 @@ def linear_large() -> str:
     return _table(lines, LARGE_COLUMNS, "linear_large")
 
 
+def long_texts() -> str:
+    """One row per way of reading texts, and one per length of a single text."""
+    parts = []
+    for columns in (LONG_TEXT_COLUMNS, LATENCY_COLUMNS):
+        found = {size: v for size, v in rows("long_texts").items() if columns[0][1] in v}
+        lines = [(size, _cells(values, columns, "")) for size, values in found.items()]
+        if lines:
+            parts.append(table(lines, [head for head, _, _ in columns], style="markdown", title=""))
+    return "\n\n".join([*parts, origin("long_texts")])
+
+
 def head_time() -> str:
     """One sentence per data set."""
     told = []
@@ -217,6 +220,7 @@ def origin(*benchmarks: str) -> str:
 
 TABLES = (
     quality, scripts, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large,
+    long_texts,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from megalabel.cli import chunk_arguments as chunks
 from megalabel.cli.arguments import Device, Trust, open_data_to_measure, trusting
 from megalabel.cli.reading import reads
 from megalabel.errors import FormatError, SettingError
@@ -68,13 +69,18 @@ def evaluate(
         typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
     ] = None,
     by_source: Annotated[bool, typer.Option("--by-source", help="Also print a table by source.")] = False,
+    chunk_words: chunks.ChunkWords = None,
+    chunk_tokens: chunks.ChunkTokens = None,
+    chunk_overlap: chunks.ChunkOverlap = None,
+    chunk_pooling: chunks.ChunkPooling = None,
+    max_chunks: chunks.MaxChunks = None,
     trust: Trust = None,
     device: Device = None,
     *,
     opened: dict[str, Any],
 ) -> None:
     """Evaluate a run or stored predictions on labeled texts; prints a table and writes metrics.json."""
-    from megalabel.cli.report import about, report, write_metrics
+    from megalabel.cli.report import about, report
     from megalabel.inference.evaluate import DEPTHS
     from megalabel.inference.evaluate import evaluate as measure
     from megalabel.inference.stored import evaluate_predictions, is_predictions
@@ -85,13 +91,11 @@ def evaluate(
     file = None if out is None else _file(out)
     stored = is_predictions(run)
     if stored and data is None:
-        raise SettingError(
-            f"{run} holds predictions, and no data set is named",
-            wanted="the data set with the true labels after it",
-            next_step=f"write megalabel evaluate {run} DATA",
-        )
+        raise _no_data(run)
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
+        cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
+        model = chunks.in_chunks(model, *cut, say=_say)
         _check_inside(model, levels, export)
         known = () if model is None else model.label_texts
         corpus, split = open_data_to_measure(run, data, opened, known)
@@ -105,15 +109,19 @@ def evaluate(
     typer.echo(report([(str(run), found)]))
     if sys.stdout is not None:
         sys.stdout.flush()
-    facts = about(corpus, split, run, data)
-    if file is not None:
-        write_metrics(file, found, facts)
-    elif model is not None:
-        _keep(run, found, facts)
+    _write(file, run, model, found, {**about(corpus, split, run, data), **chunks.described(model)})
     if by_source:
         typer.echo("\n" + _by_source(model, run, corpus, split, k=depths, a=a, b=b))
     if levels or export is not None:
         _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
+
+
+def _no_data(run: Path) -> SettingError:
+    return SettingError(
+        f"{run} holds predictions, and no data set is named",
+        wanted="the data set with the true labels after it",
+        next_step=f"write megalabel evaluate {run} DATA",
+    )
 
 
 def _check_inside(model: Any, levels: bool, export: Path | None) -> None:
@@ -173,6 +181,16 @@ def _file(out: str) -> Path:
             f"{file} is a folder", wanted="the name of a file", next_step="add a file name to it", where="out"
         )
     return file
+
+
+def _write(file: Path | None, run: Path, model: Any, found: dict[str, float], facts: dict[str, Any]) -> None:
+    """Writes the metrics into the file that was named or, for a model, into its run folder."""
+    from megalabel.cli.report import write_metrics
+
+    if file is not None:
+        write_metrics(file, found, facts)
+    elif model is not None:
+        _keep(run, found, facts)
 
 
 def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:

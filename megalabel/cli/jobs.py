@@ -103,10 +103,10 @@ def train_then(
     if "run" not in second.options.declared:
         raise SettingError(
             f"the recipe {then} does not build on a run",
-            wanted="a recipe that does, such as hybrid",
+            wanted="a recipe that does, such as hybrid or chunked",
             where="then",
         )
-    if "encoder" not in recipe.options.declared:
+    if "encoder" not in recipe.options.declared and not getattr(second.options, "on_any_run", False):
         raise SettingError(
             f"the recipe {recipe.address} has no encoder, which {then} builds on",
             wanted="a recipe with one, such as renee",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from megalabel.cli import chunk_arguments as chunks
 from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, opened_by, parts_of, trusting
 from megalabel.errors import SettingError
 
@@ -66,6 +67,11 @@ def predict(
     encoding: Encoding = None,
     text_parts: Parts = None,
     text_separator: Between = None,
+    chunk_words: chunks.ChunkWords = None,
+    chunk_tokens: chunks.ChunkTokens = None,
+    chunk_overlap: chunks.ChunkOverlap = None,
+    chunk_pooling: chunks.ChunkPooling = None,
+    max_chunks: chunks.MaxChunks = None,
     trust: Trust = None,
     device: Device = None,
 ) -> None:
@@ -82,6 +88,8 @@ def predict(
     with trusting(trust):
         model = load(run, device=device, trust=trust or ())
         note_unfinished(run, _say)
+        cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
+        model = chunks.in_chunks(model, *cut, say=_say) or model
         wanted = Wanted(k, probabilities, threshold, min_labels)
         wanted.check(model)
         if k > len(model.label_texts) and k != LABELS:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PANELS = (
     "Text", "Encoder", "Label tree", "Levels", "Connections", "Label layer", "Features", "Trees and solver",
-    "Hybrid", "Search", "Optimization", "Training", "Validation", CONSTANTS,
+    "Hybrid", "Chunks", "Search", "Optimization", "Training", "Validation", CONSTANTS,
 )  # fmt: skip
 OF_THE_COMMAND = (
     "out", "device", "threads", "checkpoint_seconds", "lr_scale", "quiet", "overwrite", "config", "then", "trust",

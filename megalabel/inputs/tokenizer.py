@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from megalabel.errors import RESTORE_FOLDER, DataError, FormatError, SettingError
 from megalabel.storage.reading import read_bytes, reading
 
@@ -128,6 +130,21 @@ class TextTokenizer:
             }  # a new one: others may read
         clean = [_clean(text) for text in texts]
         return [encoding.ids for encoding in cut.encode_batch_fast(clean)]
+
+    def starts(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Where the tokens of each text begin, special tokens left out: (n,) int64 character positions, ascending.
+
+        Tokens that continue a word have the position of the word, so that a text may be cut at any of them.
+        """
+        found = []
+        for encoding in self.tokenizer.encode_batch([_clean(text) for text in texts], add_special_tokens=False):
+            offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)[:, 0]
+            words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int64)
+            continues = np.zeros(len(words), bool)
+            continues[1:] = (words[1:] == words[:-1]) & (words[1:] >= 0)
+            offsets[continues] = 0
+            found.append(np.maximum.accumulate(offsets))
+        return found
 
 
 def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> TextTokenizer:

@@ -32,7 +32,8 @@ def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool)
         recipe.base_model.to(device)
     begun = time.monotonic()
     model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
-    model.trained_on = TrainedOn.from_data(recipe.data)
+    if model.trained_on is None:  # a model of another run knows what that was trained on
+        model.trained_on = TrainedOn.from_data(recipe.data)
     model.save(out / "model")
     if model.chosen:
         note(out, chosen=dict(model.chosen))

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from megalabel.encoders.names import installed
 from megalabel.errors import FormatError
 from megalabel.recipes import get
+from megalabel.recipes.chunk_choice import MOST_TEXTS, long_words
 from megalabel.tuning.candidates import Candidate, first_candidate
 from megalabel.tuning.history import Result
 from megalabel.tuning.strategies import ROOM, Halving, one_by_one
@@ -30,6 +31,9 @@ LEAST_SHARE = 0.35  # of the time that is left after the linear models, for enco
 CHAR_COST, WORD_COST = 5.0, 1.5  # word trees and weights, with character n-grams (of short texts) and without
 SHORT = 40  # mean number of features of a text below which a hybrid has character n-grams
 DENSE_COST = 0.17  # a dense value over a sparse one in the solver
+LONG = 200  # words that a tenth of the texts exceeds where chunks of texts are tried
+CHOICE_COST = 6.0  # the choice of chunks over reading the held-out texts one by one
+CHUNKS_SHARE = 0.1  # of the time, for chunks of long texts
 
 
 class Given(NamedTuple):
@@ -47,27 +51,55 @@ class Given(NamedTuple):
 
 def auto(trials: Trials, given: Given) -> None:
     """Runs the trials; the best result is that of `trials.best`."""
+    long = has_long_texts(trials)
+    _models(trials, given, trials.history.seconds * (1 - CHUNKS_SHARE if long else 1))
+    if long:
+        chunks(trials)
+
+
+def has_long_texts(trials: Trials) -> bool:
+    """Whether a tenth of the training texts has more than 200 words."""
+    side = trials.setting.corpus.train
+    return side.features is None and long_words(side.texts) > LONG
+
+
+def chunks(trials: Trials) -> None:
+    """Tries the best model so far on chunks of texts, if there is time; it stays the best without a gain."""
+    best, left = trials.best, trials.history.remaining
+    if best is None or best.recipe == "chunked":
+        return
+    needed = CHOICE_COST * min(MOST_TEXTS, trials.n_held) * best.latency_ms / 1000
+    if ROOM * needed > left:
+        trials.setting.say("no time is left for chunks of long texts")
+        return
+    trials.protected.append(best)
+    trials.run(Candidate("chunked", {"run": str(trials.folder(best))}))
+
+
+def _models(trials: Trials, given: Given, end: float) -> None:
+    """Runs the trials of models that read whole texts, until the clock shows `end`."""
     history = trials.history
     linear = trials.run(_first("linear", given))
     trials.run(_first("retrieval", given))
     starts = [_first(recipe, given, encoder) for recipe, encoder in pairs(given.encoders)]
-    left, reserve = history.remaining, hybrid_seconds(linear, 256, 3)
+    left, reserve = end - history.elapsed, hybrid_seconds(linear, 256, 3)
     until = history.elapsed + max(left - ROOM * reserve, LEAST_SHARE * left)
     starts = [*_pretrained(trials, given, starts, LABEL_TEXT_SHARE * (until - history.elapsed)), *starts]
     best = Halving(trials, starts, given.values, given.seed).run(until)
     if best is None:
-        if history.remaining > ROOM * linear.seconds:
-            one_by_one(trials, linear.candidate, given.values, given.seed, history.seconds, reserve=1.0)
+        if end - history.elapsed > ROOM * linear.seconds:
+            one_by_one(trials, linear.candidate, given.values, given.seed, end, reserve=1.0)
         return
     trials.protected.append(best)
     joint = next(
-        (n for n in (3, 2, 1, 0) if ROOM * hybrid_seconds(linear, best.facts["dim"], n) < history.remaining), None
+        (n for n in (3, 2, 1, 0) if ROOM * hybrid_seconds(linear, best.facts["dim"], n) < end - history.elapsed),
+        None,
     )
     if joint is None:
         trials.setting.say("no time is left for a hybrid")
         return
     start = _first("hybrid", given).changed(run=str(trials.folder(best)), joint_trees=joint)
-    one_by_one(trials, start, (*given.values, "joint_trees"), given.seed, history.seconds)
+    one_by_one(trials, start, (*given.values, "joint_trees"), given.seed, end)
 
 
 def _pretrained(trials: Trials, given: Given, starts: Sequence[Candidate], limit: float) -> list[Candidate]:

@@ -16,6 +16,7 @@ import torch
 from megalabel.data.filters import filter_of
 from megalabel.errors import MegalabelError
 from megalabel.inputs.bag_of_words import model_inputs
+from megalabel.inputs.batches import hold_out
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
@@ -89,6 +90,11 @@ class Trials:
     def folder(self, result: Result) -> Path:
         """The run folder of a trial."""
         return self.setting.out / FOLDER / f"{result.number:04d}"
+
+    @property
+    def n_held(self) -> int:
+        """The number of texts that are held out."""
+        return len(hold_out(len(self.setting.corpus.train), self.setting.held_out, self.setting.seed)[1])
 
     def run(self, candidate: Candidate, *, epochs: int | None = None, limit: float | None = None) -> Result:
         """Trains and measures a candidate, or returns the recorded result.

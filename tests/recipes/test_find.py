@@ -78,7 +78,18 @@ def declared(package, monkeypatch):
 
 
 def test_the_recipes_of_megalabel_are_the_files_that_define_one_of_their_name():
-    every = ["cascadexml", "dexml", "hybrid", "lightxml", "linear", "ngame", "renee", "retrieval", "spartex"]
+    every = [
+        "cascadexml",
+        "chunked",
+        "dexml",
+        "hybrid",
+        "lightxml",
+        "linear",
+        "ngame",
+        "renee",
+        "retrieval",
+        "spartex",
+    ]
     assert names() == every
     for name in names():
         assert get(name).address == name

@@ -48,6 +48,9 @@ def ways(tiny_bert: Path, request: pytest.FixtureRequest) -> Callable[[str], lis
             return [{}]
         if recipe == "hybrid":
             return [{"run": str(request.getfixturevalue("bag_run")), "clusters": (4,), "trees": 1}]
+        if recipe == "chunked":
+            run = str(request.getfixturevalue("bag_run"))
+            return [{"run": run, "chunk_words": (2, 3)}, {"run": run}]
         more: dict[str, Any] = {
             "renee": {"warmup": 0.1, "bias": True},
             "spartex": {**sparse, "warmup": 0.1, "head_optimizer": "sgd"},
