@@ -25,6 +25,8 @@ class NGrams(NamedTuple):
         char_ngrams: the character n-grams.
         frequencies: (V,) int64, the number of texts that hold each feature, in this order.
         n_texts: the number of texts.
+        read: the words of each block of texts that was read, as numbers, int32.
+        columns: int64, for each number the position in `words`, -1 for other words, and -2 for the end of a text.
     """
 
     words: list[str]
@@ -32,6 +34,8 @@ class NGrams(NamedTuple):
     char_ngrams: list[str]
     frequencies: np.ndarray
     n_texts: int
+    read: list[np.ndarray]
+    columns: np.ndarray
 
 
 def learn_ngrams(
@@ -81,7 +85,9 @@ def learn_ngrams(
     n_words = int(keep_word.sum())
     first, second = np.divmod(codes[keep_bigram], max(len(words), 1))
     char_ngrams = [name for name, keep in zip(char_ngrams, keep_char_ngram, strict=True) if keep]
-    return NGrams(words[:n_words], first * n_words + second, char_ngrams, frequencies[kept], counts.n_texts)
+    rank[rank >= n_words] = -1
+    codes = first * n_words + second
+    return NGrams(words[:n_words], codes, char_ngrams, frequencies[kept], counts.n_texts, counts.read, rank)
 
 
 def bigrams_of(ids: np.ndarray, n_words: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,23 +13,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
-from megalabel.inputs.ngrams import bigrams_of, char_ngrams_of, learn_ngrams
+from megalabel.data.texts import Texts
+from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.inputs.ngrams import NGrams, bigrams_of, char_ngrams_of, learn_ngrams
+from megalabel.inputs.sparse_folder import Parts, check_parts, read_parts, write_parts
 from megalabel.inputs.tfidf import weigh
 from megalabel.inputs.words import END, TokenPattern, split_words
-from megalabel.storage.files import read_json, write_json
-from megalabel.storage.manifest import NAME, read_manifest, write_manifest
 from megalabel.storage.reading import reading
 
-FORMAT = 1
-MAX_CHAR_NGRAM = 1000  # characters of an n-gram in a folder that is read
 BLOCK = 4096  # texts that are processed at once
 
 
@@ -57,7 +55,7 @@ class SparseText:
         lengths: tuple[int, int] | None,
         idf: np.ndarray,
     ) -> None:
-        _check_parts(words, bigrams, char_ngrams, idf)
+        check_parts(Parts(pattern, words, bigrams, char_ngrams, lengths, idf))
         self.pattern, self.words, self.bigrams, self.char_ngrams = pattern, list(words), bigrams, list(char_ngrams)
         self.lengths, self.idf = lengths, idf
         self._word_columns = {word: column for column, word in enumerate(self.words)} | {END: -2}
@@ -91,12 +89,54 @@ class SparseText:
             DataError: no feature is left, or a text is not a string.
             SettingError: a number is below 1, the weight is not above 0, or the pattern is unknown.
         """
+        return cls._learned(
+            texts,
+            vocabulary=vocabulary,
+            min_texts=min_texts,
+            pattern=pattern,
+            bigrams=bigrams,
+            bigram_weight=bigram_weight,
+            char_ngrams=char_ngrams,
+        )[0]
+
+    @classmethod
+    def learn_rows(cls, *texts: Sequence[str] | Texts, **options: Any) -> tuple[Self, sp.csr_matrix]:
+        """Learns the vocabulary of N texts and computes their features, in less time than one after the other.
+
+        Args:
+            texts: the training texts, in one or more parts. They are read once, or twice for character n-grams.
+            options: as for `learn`.
+
+        Returns:
+            The vocabulary, and what its `transform` returns for the texts.
+
+        Raises:
+            DataError, SettingError: as `learn`.
+        """
+        learned, found = cls._learned(chain.from_iterable(texts), **options)
+        if found.char_ngrams:  # the numbers of all of them would take several times the memory of the texts
+            return learned, learned.transform(chain.from_iterable(texts))
+        return learned, learned._weighed([learned._count(found.columns[ids]) for ids in found.read])
+
+    @classmethod
+    def _learned(
+        cls,
+        texts: Iterable[str],
+        *,
+        vocabulary: int = 500_000,
+        min_texts: int = 1,
+        pattern: TokenPattern = "letters",
+        bigrams: bool = True,
+        bigram_weight: float = 1.0,
+        char_ngrams: tuple[int, int] | None = None,
+    ) -> tuple[Self, NGrams]:
         if not 0 < bigram_weight < math.inf:
             raise SettingError(f"bigram_weight = {bigram_weight}", wanted="above 0", where="bigram_weight")
         found = learn_ngrams(_blocks(texts), pattern, vocabulary, min_texts, bigrams, char_ngrams)
         idf = np.log((1 + found.n_texts) / (1 + found.frequencies)) + 1
         idf[len(found.words) : len(found.words) + len(found.bigrams)] *= bigram_weight
-        return cls(pattern, found.words, found.bigrams, found.char_ngrams, char_ngrams, idf.astype(np.float32))
+        parts = found.words, found.bigrams, found.char_ngrams, char_ngrams, idf.astype(np.float32)
+        return cls(pattern, *parts), found
 
     @property
     def size(self) -> int:
@@ -118,7 +158,10 @@ class SparseText:
         Raises:
             DataError: a text is not a string.
         """
-        blocks = [self._counts(block) for block in _blocks(texts)]
+        return self._weighed([self._counts(block) for block in _blocks(texts)])
+
+    def _weighed(self, blocks: list[sp.csr_matrix]) -> sp.csr_matrix:
+        """The features of texts whose features are counted in blocks."""
         if len(blocks) == 1:
             return weigh(blocks[0], self.idf)
         counts = sp.vstack(blocks, format="csr") if blocks else sp.csr_matrix((0, self.size), dtype=np.float32)
@@ -142,38 +185,16 @@ class SparseText:
 
     def save(self, folder: str | Path) -> None:
         """Writes the vocabulary and its weights into a folder of its own, with a manifest."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / NAME).unlink(missing_ok=True)  # so that the new manifest does not list the old one
-        write_json(folder / "words.json", {"words": self.words, "pieces": self.char_ngrams})
-        np.save(folder / "pairs.npy", self.bigrams)
-        np.save(folder / "idf.npy", self.idf)
-        facts: dict[str, Any] = {
-            "what": "TF-IDF of words, then bigrams (first word · words + second word), then character n-grams",
-            "kind": self.pattern,
-            "piece_lengths": self.lengths,
-            "features": [len(self.words), len(self.bigrams), len(self.char_ngrams)],
-        }
-        write_manifest(folder, FORMAT, facts)
+        parts = Parts(self.pattern, self.words, self.bigrams, self.char_ngrams, self.lengths, self.idf)
+        write_parts(Path(folder), parts)
 
     @classmethod
     def load(cls, folder: str | Path) -> SparseText:
         """Reads what `save` wrote; FormatError if the folder is damaged, incomplete or something else."""
-        folder = Path(folder)
-        manifest = read_manifest(
-            folder,
-            "vocabulary of sparse features",
-            FORMAT,
-            facts=("kind", "piece_lengths", "features"),
-            files=("words.json", "pairs.npy", "idf.npy"),
-            next_step=RESTORE_FOLDER,
-        )
-        listed = read_json(folder / "words.json", next_step=RESTORE_FOLDER)
         wanted = "words, bigrams, character n-grams and a weight for each"
-        with reading(folder, wanted=wanted, next_step=RESTORE_FOLDER, what="the vocabulary is damaged"):
-            lengths = _checked_lengths(manifest["piece_lengths"])
-            bigrams, idf = (np.load(folder / name, allow_pickle=False) for name in ("pairs.npy", "idf.npy"))
-            vocabulary = cls(manifest["kind"], listed["words"], bigrams, listed["pieces"], lengths, idf)
+        parts = read_parts(Path(folder))
+        with reading(Path(folder), wanted=wanted, next_step=RESTORE_FOLDER, what="the vocabulary is damaged"):
+            vocabulary = cls(*parts)
             vocabulary.transform(["one text"])
             return vocabulary
 
@@ -181,6 +202,10 @@ class SparseText:
         """The number of occurrences of each feature in each text: (n, V) float32 CSR."""
         words = split_words(texts, self.pattern)
         ids = np.fromiter(map(self._word_columns.get, words, repeat(-1)), dtype=np.int64, count=len(words))
+        return self._count(ids, words)
+
+    def _count(self, ids: np.ndarray, words: Sequence[str] = ()) -> sp.csr_matrix:
+        """As `_counts`, of the columns of words, -1 for others and -2 for the end of a text."""
         rows = np.cumsum(ids == -2)
         known = ids >= 0
         parts = [(rows[known], ids[known])]
@@ -195,37 +220,14 @@ class SparseText:
             word_of, columns = char_ngrams_of(words, self.lengths, self._char_ngram_columns.get)
             parts.append((rows[word_of], columns + len(self.words) + len(self.bigrams)))
         where = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-        counts = sp.csr_matrix((np.ones(len(where[0]), dtype=np.float32), where), shape=(len(texts), self.size))
+        counts = sp.csr_matrix(
+            (np.ones(len(where[0]), dtype=np.float32), where), shape=(int((ids == -2).sum()), self.size)
+        )
         counts.sum_duplicates()
         return counts
-
-
-def _checked_lengths(lengths: Any) -> tuple[int, int] | None:
-    """The least and the largest length of character n-grams; ValueError for others than can be learned."""
-    if lengths is None:
-        return None
-    least, largest = lengths
-    if type(least) is not int or type(largest) is not int or not 1 <= least <= largest <= MAX_CHAR_NGRAM:
-        raise ValueError(f"character n-grams of {least!r:.40} to {largest!r:.40} characters")
-    return least, largest
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:
     rest = iter([texts] if isinstance(texts, str) else texts)
     while block := list(islice(rest, BLOCK)):
         yield block
-
-
-def _check_parts(words: Sequence[str], bigrams: np.ndarray, char_ngrams: Sequence[str], idf: np.ndarray) -> None:
-    n, total = len(words), len(words) + len(bigrams) + len(char_ngrams)
-    fine = all(isinstance(name, str) and name for name in (*words, *char_ngrams))
-    fine = fine and len(set(words)) == n and len(set(char_ngrams)) == len(char_ngrams)
-    fine = fine and bigrams.dtype == np.int64 and bigrams.ndim == 1 and bool((np.diff(bigrams) > 0).all())
-    fine = fine and (len(bigrams) == 0 or (0 <= bigrams[0] and bigrams[-1] < n * n))
-    fine = fine and idf.dtype == np.float32 and idf.shape == (total,)
-    if not (fine and np.isfinite(idf).all() and (idf > 0).all()):
-        raise FormatError(
-            f"{n} words, {len(bigrams)} bigrams, {len(char_ngrams)} character n-grams, weights {idf.shape}",
-            wanted="different words and character n-grams, ascending bigrams, and a positive weight for each",
-            next_step=RESTORE_FOLDER,
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -89,10 +89,10 @@ class WordFeatureOptions:
         if wanted == "auto" and names.are_numbers():
             wanted = "no"
             say("label texts: not used as training rows (they are only numbers)")
-        text = learn(texts if wanted == "no" else itertools.chain(texts, names))
-        x, added = text.transform(texts), text.transform([])
+        text, x = learn(texts) if wanted == "no" else learn(texts, names)
+        added = x[:0]
         if wanted != "no":
-            named = text.transform(names)
+            x, named = x[: len(texts)], x[len(texts) :]
             precision = label_text_precision(x, labels, named, seed=seed)
             use = wanted == "yes" or precision >= MIN_PRECISION
             say(
@@ -102,8 +102,8 @@ class WordFeatureOptions:
             if use:
                 added = named
             else:  # then the document frequencies must not include the label texts either
-                text = learn(texts)
-                x, added = text.transform(texts), text.transform([])
+                text, x = learn(texts)
+                added = x[:0]
         x, labels, label_text_rows = add_label_text_rows(x, labels, added)
         say(f"features: {text.size:,} features in {x.shape[0]:,} rows, {x.nnz:,} values")
         return TrainingRows(text, x, labels, label_text_rows)
@@ -126,9 +126,9 @@ class WordFeatureOptions:
             return True
         return median_words(texts) <= self.char_ngrams_max_words
 
-    def _learn(self, texts: Iterable[str], char_ngrams: bool) -> SparseText:
-        return SparseText.learn(
-            texts,
+    def _learn(self, *texts: Texts, char_ngrams: bool) -> tuple[SparseText, sp.csr_matrix]:
+        return SparseText.learn_rows(
+            *texts,
             vocabulary=self.vocabulary,
             min_texts=self.min_texts,
             pattern=self.token_pattern,

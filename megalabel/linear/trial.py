@@ -9,7 +9,6 @@ which favors other settings (measured in `docs/log.md`).
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -36,7 +35,7 @@ HELD_OUT = 0.2, 5_000  # share of the texts that are held out, and their maximum
 SHARE, LEAST_WORK = 0.12, 300_000  # of the work of a tree over words, and the least in feature values times labels
 FOLDED, FOLDS = 2_000, 5  # up to so many texts, each is held out once
 FEWEST_CLUSTERS = 4  # clusters of labels in the sample, if there are as many
-READ = 1_000  # characters per text that the clustering reads
+READ = 1_000  # characters per text that the clustering and the trials read, so that their time is bounded
 TOP = 5  # depth of the comparison
 PASSES = 4  # of the solver: as accurate as twenty, in half of the time
 CPU = torch.device("cpu")
@@ -143,11 +142,11 @@ class Trial:
 
     def _features(self, pattern: TokenPattern, lengths: tuple[int, int] | None) -> tuple[SparseText, Sides]:
         if (pattern, lengths) not in self._sides:
-            train, held = self._inputs[self._sample.fit], self._inputs[self._sample.held]
-            text = SparseText.learn(
-                itertools.chain(train, self._names), vocabulary=1 << 23, pattern=pattern, char_ngrams=lengths
+            train, held = ([text[:READ] for text in self._inputs[rows]] for rows in self._sample[:2])
+            text, x = SparseText.learn_rows(
+                train, self._names, vocabulary=1 << 23, pattern=pattern, char_ngrams=lengths
             )
-            sides = Sides(text.transform(train), text.transform(held), text.transform(self._names))
+            sides = Sides(x[: len(train)], text.transform(held), x[len(train) :])
             self._sides = {(pattern, lengths): (text, sides)}  # one at a time, as they may be large
         return self._sides[pattern, lengths]
 

@@ -16,8 +16,10 @@ from megalabel.data.texts import Texts
 from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.inputs import ngrams
 from megalabel.inputs import sparse_text as module
+from megalabel.inputs.sparse_folder import FORMAT
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.words import split_words
+from megalabel.storage.manifest import write_manifest
 
 TEXTS = [
     "the quiet bees of the quiet hill",
@@ -244,6 +246,6 @@ def test_parts_that_do_not_fit(tmp_path, damage):
     np.save(tmp_path / "pairs.npy", pairs)
     np.save(tmp_path / "idf.npy", idf)
     (tmp_path / "manifest.json").unlink()
-    module.write_manifest(Path(tmp_path), module.FORMAT, {"kind": kind, "piece_lengths": None, "features": []})
+    write_manifest(Path(tmp_path), FORMAT, {"kind": kind, "piece_lengths": None, "features": []})
     with pytest.raises(FormatError, match="damaged"):
         SparseText.load(tmp_path)
