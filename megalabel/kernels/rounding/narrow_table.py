@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.core.dtypes import FLOAT8, WeightType
+from megalabel.kernels.core.dtypes import WeightType
 from megalabel.kernels.rounding.stochastic_rounding import SMALLEST_EXPONENT, Draw, load_rows, store_rows
 
 _ROWS = 4096  # rows that are initialized or checked at a time
@@ -93,13 +93,3 @@ class NarrowTable:
     def float(self) -> Tensor:
         """All weights as float32: as much memory as was saved, for tests and small tables."""
         return self.load(0, len(self.codes))
-
-
-def largest_float8(codes: Tensor) -> float:
-    """The largest absolute value of float8 numbers, NaN if there is one: PyTorch has no such reduction for them."""
-    if codes.numel() == 0:
-        return 0.0
-    sizes = codes.detach().reshape(-1).view(torch.uint8)
-    # The order of the sizes is that of the bits without the sign, and NaN is the largest.
-    blocks = [int((block & 0x7F).max()) for block in sizes.split(1 << 24)]
-    return float(torch.tensor(max(blocks), dtype=torch.uint8).view(FLOAT8.dtype).float())

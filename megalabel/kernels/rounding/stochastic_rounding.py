@@ -61,7 +61,7 @@ def plain_round(values: Tensor, kind: WeightType, bits: Tensor) -> Tensor:
 
 
 def row_exponents(values: Tensor, kind: WeightType) -> Tensor:
-    """The smallest exponents e with |values| ≤ largest · 2ᵉ in each row, within their range: (n, D) to (n,) int8."""
+    """The smallest exponents e with |values| ≤ largest · 2ᵉ in each row (n, D), within their range: (n,) int8."""
     most = values.double().abs().amax(1) if values.shape[1] else values.new_zeros(len(values)).double()
     most = torch.where(most.isfinite(), most, kind.largest)
     exponent = torch.frexp(most / kind.largest)[1].to(torch.int64)
