@@ -2,11 +2,11 @@
 
 python benchmarks/narrow_quality.py DATA [--encoder bag] [--seeds 0 1 2] [--weights bfloat16 float8] [--no-record]
 
-The preset of the data set, chosen with float32, is used for all types; nothing is chosen here, so that the test side
-is what is measured.
+The preset of the data set, chosen with float32, is used for all types; nothing is chosen here, so that the test
+side is what is measured.
 
-Expected before the first run: differences within the deviation of seeds, about 0.3 P@1 on wordnet-4k; less on wordnet,
-whose test side is larger.
+Expected before the first run: differences within the deviation of seeds, about 0.3 P@1 on wordnet-4k; less on
+wordnet, whose test side is larger.
 """
 
 from __future__ import annotations
@@ -49,19 +49,28 @@ def main() -> None:
                 model = megalabel.train(made, Path(scratch) / "run", quiet=True)
                 measured = megalabel.evaluate(model, data)
             values = {metric: measured[metric] for metric in METRICS}
-            print(seed, weights, {k: round(v, 2) for k, v in values.items()}, f"{time.perf_counter() - begun:.0f} s", flush=True)
+            print(
+                seed,
+                weights,
+                {k: round(v, 2) for k, v in values.items()},
+                f"{time.perf_counter() - begun:.0f} s",
+                flush=True,
+            )
             for metric, value in values.items():
                 found.setdefault(weights, {}).setdefault(metric, []).append(value)
     size = f"{data.name} {options.recipe} {options.encoder} {len(options.seeds)} seeds"
     for weights, metrics in found.items():
-        kind = weights if options.momentum_dtype == "float32" or weights == "float32" else f"{weights}, momentum too"
+        kind = weights + (", momentum too" if options.momentum_dtype != "float32" != weights else "")
         for metric, values in metrics.items():
             less = [a - b for a, b in zip(values, found["float32"][metric], strict=True)]
             spread = statistics.stdev(less) if len(less) > 1 else 0.0
-            print(f"{kind:24} {metric:6} {statistics.mean(values):7.2f}  {statistics.mean(less):+6.2f} ± {spread:.2f}")
+            mean = statistics.mean(less)
+            print(f"{kind:24} {metric:6} {statistics.mean(values):7.2f}  {mean:+6.2f} ± {spread:.2f}")
             if not options.no_record:
                 record.row("narrow_quality", size, f"{kind}: {metric}", statistics.mean(values), "%")
-                record.row("narrow_quality", size, f"{kind}: {metric} less float32", statistics.mean(less), "points")
+                record.row(
+                    "narrow_quality", size, f"{kind}: {metric} less float32", statistics.mean(less), "points"
+                )
                 record.row("narrow_quality", size, f"{kind}: {metric} deviation", spread, "points")
 
 

@@ -3,15 +3,15 @@
 python benchmarks/narrow_weights.py [--labels 145716] [--dim 256] [--texts 512 64] [--rounds N] [--no-record]
 python benchmarks/narrow_weights.py --large [--labels 8600000] [--dim 384] [--texts 64] [--weights float8]
 
-A step computes the gradient of the loss with respect to embeddings (B, D), and updates weights (L, D) by SGD. A step
-with narrow weights also reads them as float32 and rounds them, once per weight: independent of B, while the products
-grow with B, so that the ratio falls with B.
+A step computes the gradient of the loss with respect to embeddings (B, D), and updates weights (L, D) by SGD. A
+step with narrow weights also reads them as float32 and rounds them, once per weight: independent of B, while the
+products grow with B, so that the ratio falls with B.
 
 Expected before the first run: reading and rounding take 2 to 5 ns per weight and core, the products at B=64 about
 12, so a ratio of at most 1.4 at B=64 and 1.1 at B=512.
 
-All ways take turns within each round, so that other load on the machine slows all of them equally; ratios are those
-of medians. `--large` is the head alone in a fresh process: its peak resident size, and that beyond the weights.
+All ways take turns within each round, so that other load on the machine slows all of them equally; ratios are
+those of medians. `--large` is the head alone in a fresh process: its peak resident size.
 """
 
 from __future__ import annotations
@@ -38,7 +38,12 @@ WAYS: dict[str, dict[str, object]] = {
 
 
 def step_of(
-    n: int, n_labels: int, dim: int, weights: str = "float32", momentum: float = 0.0, momentum_dtype: str = "float32"
+    n: int,
+    n_labels: int,
+    dim: int,
+    weights: str = "float32",
+    momentum: float = 0.0,
+    momentum_dtype: str = "float32",
 ) -> Callable[[], object]:
     """A step of a head, without the value of the loss."""
     x, positives = batch(n, n_labels, dim)

@@ -31,6 +31,10 @@ class UpdatesInBackward:
     loss_every: int = 1
     weight_type: WeightType = FLOAT32
 
+    def largest_scaled(self) -> float:
+        """An upper bound of the absolute weights where they are stored with a scale; 0 where they are not."""
+        return 0.0
+
 
 class RowGradients(ABC):
     """A head that can keep the gradients of its tables factored, for optimizers that update single rows.

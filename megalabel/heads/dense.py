@@ -17,7 +17,7 @@ from megalabel.kernels.all_labels.label_loss import check_loss
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
 from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.rounding.narrow_table import NarrowTable
-from megalabel.kernels.rounding.stochastic_rounding import Draw
+from megalabel.kernels.rounding.stochastic_rounding import LARGEST_EXPONENT, SMALLEST_EXPONENT, Draw
 from megalabel.types import Positives, Reduction, TopK
 
 
@@ -48,8 +48,8 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         compute_dtype: dtype of the matrix products in training, such as torch.bfloat16; weights stay float32. None
             for autocast's dtype on CUDA where it is on (Renée's half-precision classifier), else float32.
         weights: the type in which the weights are stored: "float32", "bfloat16" or "float8" (E4M3 with a power of
-            two per label as scale). Narrow weights are trained by `FusedSGD`, which rounds them stochastically, and
-            have no gradients. They are read a chunk at a time, in prediction too: there is no copy in float32.
+            two per label as scale). Narrow weights are trained by `FusedSGD`, which rounds them at random, and
+            have no gradients. They are read a chunk at a time, in prediction too, without a copy in float32.
         generator: random generator of the initial weights; None for torch's default.
 
     Raises:
@@ -144,6 +144,23 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         codes = self.weight.detach() if frozen else self.weight
         return NarrowTable(self.weight_type, codes, self.weight_exponents)
 
+    def largest_scaled(self) -> float:
+        """The largest number of float8 with the largest scale of a label."""
+        exponents = self.weight_exponents
+        return 0.0 if exponents is None else self.weight_type.largest * 2.0 ** int(exponents.max())
+
+    def check_state(self) -> None:
+        """Raises SettingError for scales with which weights would overflow."""
+        exponents = self.weight_exponents
+        if exponents is not None:
+            ends = int(exponents.min()), int(exponents.max())
+            if ends[0] < SMALLEST_EXPONENT or ends[1] >= LARGEST_EXPONENT:
+                raise SettingError(
+                    f"scales of 2^{ends[0]} to 2^{ends[1]}",
+                    wanted=f"exponents from {SMALLEST_EXPONENT} to {LARGEST_EXPONENT - 1}",
+                    where="weight_exponents",
+                )
+
     def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:
         """Counts the steps for `loss_every`."""
         self._step = step + 1
@@ -169,7 +186,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
         """See `Head.from_config`; narrow weights, which take long to initialize, are zeros."""
-        return cls(**config, **({"init_std": 0.0} if "weights" in config else {}))
+        return cls(**({**config, "init_std": 0.0} if "weights" in config else config))
 
     def extra_repr(self) -> str:
         """Returns the part of repr(head) inside the parentheses."""

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 
 from megalabel.heads.base import Head
-from megalabel.recipes.options import HeadRateOptions, SeedOptions, WeightTypeOptions
 from megalabel.training.optim.groups import FusedSGD
 
 
-class DenseSGDOptions(HeadRateOptions, WeightTypeOptions, SeedOptions):
-    """The options that `sgd_of` reads."""
+class DenseSGDOptions(Protocol):
+    """The options that `sgd_of` reads: those of `HeadRateOptions`, `WeightTypeOptions` and `SeedOptions`."""
+
+    head_lr: float
+    head_weight_decay: float
+    compensated_fraction: float
+    seed: int
 
 
 def sgd_of(
-    head: Head, counts: np.ndarray, options: DenseSGDOptions, momentum: float = 0.0, momentum_dtype: str = "float32"
+    head: Head,
+    counts: np.ndarray,
+    options: DenseSGDOptions,
+    momentum: float = 0.0,
+    momentum_dtype: str = "float32",
 ) -> FusedSGD:
     """The optimizer of a dense head.
 

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADAM", "FRACTION", "Betas", "Constant", "Count", "EncoderOptimizerOptions", "Eps", "Fraction",
-    "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "MomentumTypeOptions", "Nonnegative",
-    "Option", "Options",
-    "PowerOfTwo", "Range", "Size", "Unset", "WarmupOptions", "WeightTypeOptions", "above", "at_least", "between", "conflict",
+    "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "MomentumTypeOptions",
+    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "Size", "Unset", "WarmupOptions",
+    "WeightTypeOptions", "above", "at_least", "between", "conflict",
 ]  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """ELMO's classifier step in plain Python and numpy, float64, from the description of the paper; shares no code.
 
-The narrow types are lists of all their numbers. Rounding looks a number's neighbors up in the list and takes the upper
-one if a random fraction is below the number's position between them. Random fractions are those of megalabel, computed
-here with Python's integers, so that both round alike.
+The narrow types are lists of all their numbers. Rounding looks a number's neighbors up in the list and takes the
+upper one if a random fraction is below the number's position between them. Random fractions are megalabel's,
+computed here with Python's integers, so that both round alike.
 """
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ def _check_weight_type(weight: Tensor, rule: UpdateRule | None) -> None:
     raise SettingError(
         f"weights of type {weight.dtype}",
         wanted=" or ".join(map(str, trained)) + ", since small updates vanish in narrower types",
-        next_step="train narrow weights with FusedSGD, or keep the head in float32 and set compute_dtype for faster "
-        "products",
+        next_step="train narrow weights with FusedSGD, or keep the head in float32 and set compute_dtype for "
+        "faster products",
         where="weight",
     )

@@ -55,7 +55,7 @@ def row_bits(keys: np.ndarray, n_columns: int, device: torch.device | None = Non
 
     They are those of a counter that is mixed by the finalizer of MurmurHash3 (Appleby, public domain), whose
     products of 32 bits run in vectors; the two halves of the key enter before the first and the second product.
-    Compiled code gets the same bits from `_cpu/streams.py`.
+    Compiled code has the same bits (`rounding/_cpu/stochastic_rounding.py`).
     """
     import torch
 

@@ -29,9 +29,9 @@ class NarrowSGDRule(SGDRule):
     R is stochastic rounding (`kernels/rounding/stochastic_rounding.py`), so that updates and weight decay far
     below the spacing of the type act in expectation. Only one chunk of weights exists in float32 at a time.
 
-    Rows in `compensated` also keep what R cut off (Kahan summation, as ELMO does for its most frequent labels; arXiv
-    2510.11168): u = weight + rest − lr · buffer, weight ← R(u), rest ← u − weight in bfloat16. The forward pass
-    reads the weights alone.
+    Rows in `compensated` also keep what R cut off (Kahan summation, as ELMO does for its most frequent labels;
+    arXiv 2510.11168): u = weight + rest − lr · buffer, weight ← R(u), rest ← u − weight in bfloat16. The forward
+    pass reads the weights alone.
 
     Attributes:
         seed: seeds the rounding; heads with the same seed round alike.

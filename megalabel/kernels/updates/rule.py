@@ -168,4 +168,6 @@ def buffer_like(
             wanted="buffers of the head that is trained",
             next_step="resume from a checkpoint of this head, or start with a new rule",
         )
-    return buffer.to(parameter.device, dtype or parameter.dtype).contiguous()  # the head may have been moved to another device
+    return buffer.to(
+        parameter.device, dtype or parameter.dtype
+    ).contiguous()  # the head may have been moved to another device

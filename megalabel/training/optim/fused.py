@@ -128,7 +128,6 @@ class FusedSGD(Fused):
 
         super().__init__(head, lr, make)
 
-
     def rule_for(self, head: UpdatesInBackward, rule: UpdateRule) -> UpdateRule:
         """A `NarrowSGDRule` for narrow weights or momentum, whose random numbers are its own; else `SGDRule`."""
         assert isinstance(rule, SGDRule)

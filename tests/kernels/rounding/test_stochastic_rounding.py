@@ -14,9 +14,10 @@ from megalabel.kernels.rounding.stochastic_rounding import Draw, load_rows, plai
 
 NARROW = [BFLOAT16, FLOAT8]
 BACKENDS = ["plain", "cpu"]
+FIRST = Draw(1, 0)
 
 
-def stored(values: Tensor, kind: WeightType, draw: Draw = Draw(1, 0), first_row: int = 0):
+def stored(values: Tensor, kind: WeightType, draw: Draw = FIRST, first_row: int = 0):
     """Codes and exponents of rounded rows."""
     codes = torch.zeros(values.shape, dtype=kind.dtype)
     exponents = torch.zeros(len(values), dtype=torch.int8) if kind.scale == "row" else None
@@ -24,7 +25,7 @@ def stored(values: Tensor, kind: WeightType, draw: Draw = Draw(1, 0), first_row:
     return codes, exponents
 
 
-def rounded(values: Tensor, kind: WeightType, draw: Draw = Draw(1, 0)) -> Tensor:
+def rounded(values: Tensor, kind: WeightType, draw: Draw = FIRST) -> Tensor:
     """Values that went through storage."""
     return load_rows(*stored(values, kind, draw), kind, torch.empty(values.shape))
 

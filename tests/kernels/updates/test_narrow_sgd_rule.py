@@ -50,9 +50,7 @@ def steps(x: Tensor, table: NarrowTable, positives: Positives, rule: NarrowSGDRu
 def test_its_expectation_is_sgd(kind, momentum):
     x, start, positives = problem(kind)
     exact = start.float().requires_grad_()
-    loss = all_labels_loss(
-        x, exact, None, positives, rule=SGDRule(lr=0.01, momentum=momentum, weight_decay=0.3)
-    )
+    loss = all_labels_loss(x, exact, None, positives, rule=SGDRule(lr=0.01, momentum=momentum, weight_decay=0.3))
     loss.backward()
     expected, gradient = exact.detach().double(), x.grad.clone()
     n, total, square = 300, torch.zeros(L, D).double(), torch.zeros(L, D).double()
@@ -134,9 +132,7 @@ def test_momentum_in_bfloat16_has_the_expectation_of_float32():
     n = 200
     for seed in range(n):
         weight = start.clone().requires_grad_()
-        rule = NarrowSGDRule(
-            lr=0.01, momentum=0.9, weight_decay=0.1, seed=seed, momentum_dtype=torch.bfloat16
-        )
+        rule = NarrowSGDRule(lr=0.01, momentum=0.9, weight_decay=0.1, seed=seed, momentum_dtype=torch.bfloat16)
         for _ in range(3):
             all_labels_loss(x, weight, None, positives, rule=rule).backward()
         total += weight.detach()

@@ -1,13 +1,11 @@
 """The random numbers of `core/random.py` for compiled code: the same bits for the same keys."""
 
-import numba
 import numpy as np
 
 from megalabel.kernels.core._cpu.compiling import helper
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
-_COLUMN_STEP, _13, _16 = np.uint32(0x9E3779B9), np.uint32(13), np.uint32(16)
 
 
 @helper
@@ -40,13 +38,3 @@ def below(bits, n):
 def row_key(seed, row, number):
     """`random.row_keys` of one row."""
     return stream_number(stream_key(seed, row), number)
-
-
-@numba.njit(inline="always")
-def row_bits(low, high, column):
-    """`random.row_bits` of one column, for the halves of a key as uint32."""
-    x = np.uint32(low + np.uint32(column) * _COLUMN_STEP)
-    x = np.uint32(np.uint32(x ^ np.uint32(x >> _16)) * np.uint32(0x85EBCA6B))
-    x = np.uint32(x ^ high)
-    x = np.uint32(np.uint32(x ^ np.uint32(x >> _13)) * np.uint32(0xC2B2AE35))
-    return np.uint32(np.uint32(x ^ np.uint32(x >> _16)) >> np.uint32(1))
