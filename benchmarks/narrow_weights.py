@@ -90,7 +90,7 @@ def large(options: argparse.Namespace) -> None:
         "peak memory of the process": (peak, "MB"),
         "peak beyond 1.15 times the weights": (peak - 1.15 * weights, "MB"),
         "initialization": (made, "s"),
-        "step": (taken, "s"),
+        "seconds per step": (taken, "s"),
     }
     print(size)
     for name, (value, unit) in found.items():
