@@ -8,7 +8,7 @@ subnormal numbers too, where adding random bits to the mantissa of a float32 and
 numbers of float8 below 2⁻⁶ have the spacing 2⁻⁹. Numbers on the grid are kept as they are.
 
 Rows of a type with `scale == "row"` are stored as R(w / 2ᵉ), where e is the smallest exponent for which the
-largest number of the row fits: nothing saturates, and the smallest spacing of a row is 2⁻¹⁸ of its largest number.
+largest number of the row fits: nothing saturates, and the smallest spacing of a row is about 2⁻¹⁷ of its largest number.
 Without a scale, numbers beyond the largest are stored as the largest. A row of float8 with a number that is not
 finite becomes NaN, and of bfloat16 such a number alone.
 

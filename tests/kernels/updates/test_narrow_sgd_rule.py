@@ -129,7 +129,7 @@ def test_momentum_in_bfloat16_has_the_expectation_of_float32():
     for _ in range(3):
         all_labels_loss(x, exact, None, positives, rule=expected).backward()
     total = torch.zeros(L, D)
-    n = 200
+    n = 100
     for seed in range(n):
         weight = start.clone().requires_grad_()
         rule = NarrowSGDRule(lr=0.01, momentum=0.9, weight_decay=0.1, seed=seed, momentum_dtype=torch.bfloat16)
