@@ -9,8 +9,8 @@ numbers of float8 below 2⁻⁶ have the spacing 2⁻⁹. Numbers on the grid ar
 
 Rows of a type with `scale == "row"` are stored as R(w / 2ᵉ), where e is the smallest exponent for which the
 largest number of the row fits: nothing saturates, and the smallest spacing of a row is about 2⁻¹⁷ of its largest
-number. Without a scale, numbers beyond the largest are stored as the largest. A row of float8 with a number that is
-not finite becomes NaN, and of bfloat16 such a number alone.
+number. Without a scale, numbers beyond the largest are stored as the largest. A row of float8 with a number that
+is not finite becomes NaN, and of bfloat16 such a number alone.
 
 ξ has 31 bits and is a function of (seed, row, column, number of the rounding): neither the division into chunks
 nor the number of threads changes it. Source: ELMO (arXiv 2510.11168), section on stochastic rounding; subnormal
