@@ -13,21 +13,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     BEAM_COLUMNS, CASCADE_COLUMNS, COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
-    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS,
+    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS,
 )  # fmt: skip
-from benchmark_columns import (  # noqa: E402
-    BEAM_COLUMNS,
-    CASCADE_COLUMNS,
-    COLUMNS,
-    FAN_IN_COLUMNS,
-    HEAD_COLUMNS,
-    LARGE_COLUMNS,
-    LINEAR_COLUMNS,
-    NARROW_COLUMNS,
-    SETS,
-    SPARSE_COLUMNS,
-    TREE_COLUMNS,
-)
 from benchmark_rows import origin, rows  # noqa: E402
 from recorded import recorded  # noqa: E402
 
@@ -217,10 +204,8 @@ def _short(value: float) -> str:
 
 
 TABLES = (
-    quality, scripts, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large,
-    long_texts,
     quality, scripts, dense_head, narrow_weights, head_time, cascade, tree, beam, sparse_head, fan_in, linear,
-    linear_large,
+    linear_large, long_texts,
 )  # fmt: skip
 
 
