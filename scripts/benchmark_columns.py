@@ -11,6 +11,12 @@ HEAD_COLUMNS = (  # the name of the column, the name of the metric, a factor
     ("peak MB", "peak memory", 1.0),
     ("% of the usual memory", "memory share", 100.0),
 )
+NARROW_COLUMNS = (
+    ("ms per step", "step", 1.0),
+    ("times float32", "ratio", 1.0),
+    ("weights MB", "weights", 1.0),
+    ("peak MB of the process", "peak memory of the process", 1.0),
+)
 CASCADE_COLUMNS = (
     ("ms per step", "step", 1.0),
     ("times the first row's", "of the smallest", 1.0),

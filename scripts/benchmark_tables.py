@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import sys
 from pathlib import Path
@@ -14,21 +13,12 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     BEAM_COLUMNS, CASCADE_COLUMNS, COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
-    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS,
+    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS,
 )  # fmt: skip
+from benchmark_rows import origin, rows  # noqa: E402
 from recorded import recorded  # noqa: E402
 
 PEERS = 3  # number of best recorded tools shown per data set
-
-
-def rows(benchmark: str) -> dict[str, dict[str, tuple[str, dict[str, str]]]]:
-    """The latest value of each size and metric: {size: {metric: (value, row)}}."""
-    found: dict[str, dict[str, tuple[str, dict[str, str]]]] = {}
-    with open(ROOT / "benchmarks" / "results.csv", newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["benchmark"] == benchmark:
-                found.setdefault(row["size"], {})[row["metric"]] = row["value"], row
-    return found
 
 
 def quality() -> str:
@@ -57,13 +47,21 @@ def quality() -> str:
 
 
 def dense_head() -> str:
-    """One row per size and implementation; metrics are named "implementation: metric"."""
+    return _ways("dense_head", HEAD_COLUMNS)
+
+
+def narrow_weights() -> str:
+    return _ways("narrow_weights", NARROW_COLUMNS)
+
+
+def _ways(benchmark: str, columns: tuple[tuple[str, str, float], ...]) -> str:
+    """One row per size and implementation; metrics are named "implementation: metric", or "metric" alone."""
     lines = []
-    for size, values in rows("dense_head").items():
-        ways = list(dict.fromkeys(metric.rpartition(": ")[0] for metric in values))
-        for way in ways:
-            lines.append((f"{size.split()[0]} {way}", _cells(values, HEAD_COLUMNS, f"{way}: ")))
-    return _table(lines, HEAD_COLUMNS, "dense_head")
+    for size, values in rows(benchmark).items():
+        for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
+            name = f"{size.split()[0]} {way}" if way else size.rpartition(" threads")[0]
+            lines.append((name, _cells(values, columns, f"{way}: " if way else "")))
+    return _table(lines, columns, benchmark)
 
 
 def cascade() -> str:
@@ -205,22 +203,9 @@ def _short(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def origin(*benchmarks: str) -> str:
-    """The date, commits and machine of the rows."""
-    commits: dict[tuple[str, str], set[str]] = {}
-    for benchmark in benchmarks:
-        for metrics in rows(benchmark).values():
-            for _, row in metrics.values():
-                commits.setdefault((row["date"], row["machine"]), set()).add(row["commit"])
-    told = []
-    for (date, machine), names in sorted(commits.items()):
-        told.append(f"{date}, commit{'s' * (len(names) > 1)} {', '.join(sorted(names))}, {machine}")
-    return "; ".join(told)
-
-
 TABLES = (
-    quality, scripts, dense_head, head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large,
-    long_texts,
+    quality, scripts, dense_head, narrow_weights, head_time, cascade, tree, beam, sparse_head, fan_in, linear,
+    linear_large, long_texts,
 )  # fmt: skip
 
 

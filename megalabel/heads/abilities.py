@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.core.dtypes import FLOAT32, WeightType
 from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 
 
@@ -21,11 +22,18 @@ class UpdatesInBackward:
         step_context: the position of the next micro-batch within its optimizer step; set by the same optimizers,
             and passed to the kernel that computes the loss.
         loss_every: the value of the loss is computed only in every n-th step; in the other steps it is NaN.
+        weight_type: the type in which its weights are stored. Narrow weights have no gradients: only a rule that
+            supports their dtype trains them.
     """
 
     update_rule: UpdateRule | None = None
     step_context: StepContext = ONLY_PART
     loss_every: int = 1
+    weight_type: WeightType = FLOAT32
+
+    def largest_scaled(self) -> float:
+        """An upper bound of the absolute weights where they are stored with a scale; 0 where they are not."""
+        return 0.0
 
 
 class RowGradients(ABC):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from megalabel.heads.checks import check_arguments, check_reduction, prior_bias
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.kernels.all_labels.label_loss import check_loss
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
+from megalabel.kernels.core.dtypes import weight_type
+from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.kernels.rounding.stochastic_rounding import LARGEST_EXPONENT, SMALLEST_EXPONENT, Draw
 from megalabel.types import Positives, Reduction, TopK
 
 
@@ -43,6 +47,9 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         chunk: number of labels processed at a time; None to choose it by the cache sizes.
         compute_dtype: dtype of the matrix products in training, such as torch.bfloat16; weights stay float32. None
             for autocast's dtype on CUDA where it is on (Renée's half-precision classifier), else float32.
+        weights: the type in which the weights are stored: "float32", "bfloat16" or "float8" (E4M3 with a power of
+            two per label as scale). Narrow weights are trained by `FusedSGD`, which rounds them at random, and
+            have no gradients. They are read a chunk at a time, in prediction too, without a copy in float32.
         generator: random generator of the initial weights; None for torch's default.
 
     Raises:
@@ -51,6 +58,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
 
     n_views = 1
     uses_weights = True
+    weight_exponents: Tensor | None  # (L,) int8 where each label's weights have a scale, else None
 
     def __init__(
         self,
@@ -64,6 +72,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         loss_every: int = 1,
         chunk: int | None = None,
         compute_dtype: torch.dtype | None = None,
+        weights: str = "float32",
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -74,7 +83,17 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         self.n_labels, self.dim = n_labels, dim
         self.loss_name, self.reduction = loss, reduction
         self.loss_every, self.chunk, self.compute_dtype = loss_every, chunk, compute_dtype
-        self.weight = nn.Parameter(torch.empty(n_labels, dim).normal_(0, init_std, generator=generator))
+        self.weight_type = weight_type(weights)
+        self.register_buffer("weight_exponents", None)
+        if self.weight_type.is_narrow:
+            table = NarrowTable.zeros(n_labels, dim, self.weight_type)
+            if init_std:
+                seed = int(torch.randint(1 << 62, (), generator=generator))
+                table.normal_(init_std, Draw(seed, 0), generator)
+            self.weight = nn.Parameter(table.codes)
+            self.weight_exponents = table.exponents
+        else:
+            self.weight = nn.Parameter(torch.empty(n_labels, dim).normal_(0, init_std, generator=generator))
         self.bias = nn.Parameter(torch.zeros(n_labels)) if bias else None
         self._step = 0
 
@@ -92,7 +111,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         ):  # the kernel casts its inputs itself and accumulates in float32
             return all_labels_loss(
                 views[:, 0],
-                self.weight,
+                self.table(frozen=not self.training),
                 self.bias,
                 positives,
                 loss=self.loss_name,
@@ -111,7 +130,36 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         """The k best labels of each text by score: (B, 1, D) to ids and scores (B, k)."""
         self.check_views(views)
         x = views[:, 0]
-        return streaming_topk(x, self.weight, self.bias, k, exclude, row_to_label=row_to_label, chunk=self.chunk)
+        table = self.table()
+        return streaming_topk(x, table, self.bias, k, exclude, row_to_label=row_to_label, chunk=self.chunk)
+
+    def table(self, *, frozen: bool = False) -> Tensor | NarrowTable:
+        """The weights as the kernels read them; narrow ones without a gradient if `frozen`.
+
+        Raises:
+            SettingError: narrow weights have been converted to another dtype.
+        """
+        if not self.weight_type.is_narrow:
+            return self.weight
+        codes = self.weight.detach() if frozen else self.weight
+        return NarrowTable(self.weight_type, codes, self.weight_exponents)
+
+    def largest_scaled(self) -> float:
+        """The largest number of float8 with the largest scale of a label."""
+        exponents = self.weight_exponents
+        return 0.0 if exponents is None else self.weight_type.largest * 2.0 ** int(exponents.max())
+
+    def check_state(self) -> None:
+        """Raises SettingError for scales with which weights would overflow."""
+        exponents = self.weight_exponents
+        if exponents is not None:
+            ends = int(exponents.min()), int(exponents.max())
+            if ends[0] < SMALLEST_EXPONENT or ends[1] >= LARGEST_EXPONENT:
+                raise SettingError(
+                    f"scales of 2^{ends[0]} to 2^{ends[1]}",
+                    wanted=f"exponents from {SMALLEST_EXPONENT} to {LARGEST_EXPONENT - 1}",
+                    where="weight_exponents",
+                )
 
     def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:
         """Counts the steps for `loss_every`."""
@@ -132,8 +180,15 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
 
     def config(self) -> dict[str, Any]:
         """The shape; loss, learning rates and chunk size are settings of training."""
-        return {"n_labels": self.n_labels, "dim": self.dim, "bias": self.bias is not None}
+        shape: dict[str, Any] = {"n_labels": self.n_labels, "dim": self.dim, "bias": self.bias is not None}
+        return shape | ({"weights": self.weight_type.name} if self.weight_type.is_narrow else {})
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
+        """See `Head.from_config`; narrow weights, which take long to initialize, are zeros."""
+        return cls(**({**config, "init_std": 0.0} if "weights" in config else config))
 
     def extra_repr(self) -> str:
         """Returns the part of repr(head) inside the parentheses."""
-        return f"n_labels={self.n_labels}, dim={self.dim}, bias={self.bias is not None}"
+        kind = f", weights={self.weight_type.name}" if self.weight_type.is_narrow else ""
+        return f"n_labels={self.n_labels}, dim={self.dim}, bias={self.bias is not None}{kind}"

@@ -59,6 +59,39 @@ class MomentumOptions(Options):
     head_momentum: Annotated[Fraction, "Momentum of sgd; 0 saves a buffer as large as the weights."] = 0.9
 
 
+class WeightTypeOptions(Options):
+    """The types in which a classifier that scores every label keeps its weights and its momentum."""
+
+    panel = "Optimization"
+
+    weights: Annotated[
+        Literal["float32", "bfloat16", "float8"], "Stored type of the classifier's weights; narrow ones need sgd."
+    ] = "float32"
+    compensated_fraction: Annotated[
+        Fraction, "Narrow weights: fraction of labels, most frequent first, that keep what rounding cuts off."
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        narrow, optimizer = self.weights != "float32", getattr(self, "head_optimizer", "sgd")
+        if narrow and optimizer != "sgd":
+            found = f"weights = {self.weights} with head_optimizer = {optimizer}"
+            raise conflict("weights", found, "head_optimizer = sgd, or weights = float32")
+        if self.compensated_fraction and not narrow:
+            found = "compensated_fraction with weights = float32, of which nothing is cut off"
+            raise conflict("compensated_fraction", found, "weights = bfloat16 or float8")
+
+
+class MomentumTypeOptions(MomentumOptions):
+    """Momentum, and the type in which it is kept."""
+
+    panel = "Optimization"
+
+    momentum_dtype: Annotated[
+        Literal["float32", "bfloat16"], "Stored type of the momentum; bfloat16 is rounded stochastically."
+    ] = "float32"
+
+
 class WarmupOptions(Options):
     """The warm-up of a schedule."""
 

@@ -16,7 +16,9 @@ from megalabel.recipes.optimizer_options import (
     HeadOptimizerOptions,
     HeadRateOptions,
     MomentumOptions,
+    MomentumTypeOptions,
     WarmupOptions,
+    WeightTypeOptions,
 )
 from megalabel.recipes.run_encoder import is_run, plain_name
 from megalabel.training.option import Constant, Option, Unset
@@ -29,8 +31,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADAM", "FRACTION", "Betas", "Constant", "Count", "EncoderOptimizerOptions", "Eps", "Fraction",
-    "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "Nonnegative", "Option", "Options",
-    "PowerOfTwo", "Range", "Size", "Unset", "WarmupOptions", "above", "at_least", "between", "conflict",
+    "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "MomentumTypeOptions",
+    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "Size", "Unset", "WarmupOptions",
+    "WeightTypeOptions", "above", "at_least", "between", "conflict",
 ]  # fmt: skip
 
 

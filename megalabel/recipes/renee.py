@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 from megalabel.errors import SettingError
 from megalabel.recipes.options import (
     DropoutOptions,
-    MomentumOptions,
+    MomentumTypeOptions,
     NeuralOptions,
     Nonnegative,
     Size,
     WarmupOptions,
+    WeightTypeOptions,
 )
 from megalabel.training.recipe import Recipe, recipe
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from megalabel.recipes.shared import TextSide
 
 
-class Renee(DropoutOptions, MomentumOptions, WarmupOptions, NeuralOptions):
+class Renee(DropoutOptions, MomentumTypeOptions, WeightTypeOptions, WarmupOptions, NeuralOptions):
     """The options of Renée; the defaults are the paper's for LF-AmazonTitles-131K (tables 14 and 15)."""
 
     panel = "Renée"
@@ -68,7 +69,8 @@ def renee(corpus: Corpus, options: Renee) -> Recipe:
     from megalabel.heads.dense import DenseHead
     from megalabel.inputs.augment import label_counts
     from megalabel.recipes import shared
-    from megalabel.training.optim.groups import FusedSGD, Optimizers, adamw
+    from megalabel.recipes.dense_sgd import sgd_of
+    from megalabel.training.optim.groups import Optimizers, adamw
     from megalabel.training.optim.schedule import WarmupCosine
 
     torch.manual_seed(options.seed)
@@ -77,15 +79,16 @@ def renee(corpus: Corpus, options: Renee) -> Recipe:
     encoder, rows, batches = _text_side(corpus, kept, options)
     head = DenseHead(
         corpus.n_labels, encoder.dim, bias=options.bias, init_std=options.head_init_std,
-        loss_every=options.log_every,
+        loss_every=options.log_every, weights=options.weights,
     )  # fmt: skip
+    counts = label_counts(rows, corpus.n_labels)
     if options.bias:
-        head.init_prior(torch.from_numpy(label_counts(rows, corpus.n_labels)), len(rows))
+        head.init_prior(torch.from_numpy(counts), len(rows))
     rates = options.head_lr, options.head_weight_decay
     optimizers = Optimizers(
         encoder=shared.encoder_optimizer(encoder, options),
         tokens=shared.token_optimizer(encoder, options),
-        head=FusedSGD(head, rates[0], options.head_momentum, rates[1])
+        head=sgd_of(head, counts, options, options.head_momentum, options.momentum_dtype)
         if options.head_optimizer == "sgd"
         else adamw(head, *rates, options.head_eps, betas=options.head_betas),
     )

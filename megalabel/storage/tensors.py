@@ -27,6 +27,7 @@ _DTYPES = {
     "F32": torch.float32,
     "F16": torch.float16,
     "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
     "I64": torch.int64,
     "I32": torch.int32,
     "I16": torch.int16,
@@ -117,11 +118,20 @@ def largest_of(module: nn.Module) -> tuple[float, str]:
     largest = 0.0
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and tensor.numel():
+            if tensor.dtype == torch.float8_e4m3fn:
+                tensor = _largest_code(tensor)
             low, high = (float(value) for value in torch.aminmax(tensor))
             if not (math.isfinite(low) and math.isfinite(high)):
                 return math.inf, name
             largest = max(largest, -low, high)
     return largest, ""
+
+
+def _largest_code(tensor: Tensor) -> Tensor:
+    """The largest absolute value of float8 numbers, NaN if there is one; torch has no reductions for them."""
+    # Sizes are in the order of the bits without the sign, and NaN has the largest.
+    blocks = [(block & 0x7F).max() for block in tensor.detach().reshape(-1).view(torch.uint8).split(1 << 22)]
+    return torch.stack(blocks).max().view(torch.float8_e4m3fn).float()
 
 
 def stored_size(path: str | Path, *, next_step: str | None) -> tuple[int, int]:

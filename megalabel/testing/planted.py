@@ -7,7 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.base import Head
+from megalabel.training.optim.fused import FusedSGD
 from megalabel.training.optim.groups import Optimizers
 from megalabel.types import Positives
 
@@ -26,8 +28,17 @@ def planted_views(head: Head, seed: int = 0, n_texts: int = N_TEXTS) -> tuple[Te
 
 
 def train_head(head: Head, views: Tensor, positives: Positives, steps: int = 60, lr: float = 0.05) -> None:
-    """Trains a head by Adam on one batch; a head without parameters is left as it is."""
+    """Trains a head by Adam on one batch; a head without parameters is left as it is.
+
+    Heads whose weights are narrow are trained by `FusedSGD`, with momentum and `lr`.
+    """
     parameters = [p for p in head.parameters() if p.requires_grad]
+    if has_narrow_weights(head):
+        FusedSGD(head, lr, momentum=0.9)
+        parameters = []
+        for step in range(steps):
+            head.loss(views, positives).backward()
+            head.after_step(step, None)
     if not parameters:
         return
     optimizer = torch.optim.Adam(parameters, lr=lr)
@@ -36,6 +47,11 @@ def train_head(head: Head, views: Tensor, positives: Positives, steps: int = 60,
         head.loss(views, positives).backward()
         optimizer.step()
         head.after_step(step, Optimizers(adam=optimizer))
+
+
+def has_narrow_weights(head: Head) -> bool:
+    """Whether weights of the head are stored in a narrow type, and have no gradients."""
+    return any(part.weight_type.is_narrow for part in having(head, UpdatesInBackward))
 
 
 def loss_value(head: Head, views: Tensor, positives: Positives) -> float:

@@ -19,7 +19,13 @@ def make(**settings: object) -> DenseHead:
     return DenseHead(N_LABELS, DIM, generator=torch.Generator().manual_seed(1), **settings)
 
 
-SETTINGS = [{}, {"bias": True}, {"bias": True, "loss": "squared_hinge", "reduction": "mean"}]
+SETTINGS = [
+    {},
+    {"bias": True},
+    {"bias": True, "loss": "squared_hinge", "reduction": "mean"},
+    {"weights": "bfloat16", "bias": True},
+    {"weights": "float8"},
+]
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: "-".join(map(str, s.values())) or "defaults")

@@ -20,6 +20,7 @@ from megalabel.types import Positives
 
 MORE = {
     "renee": {"warmup": 0.1, "head_optimizer": "adamw"},
+    "elmo": {"warmup": 0.1},
     "cascadexml": {"clusters": (4, 16), "schedule": "cosine", "layers": (0.5, 0.5, 1.0, 1.0)},
     "lightxml": {"clusters": (8,), "last_layers": 2},
     "spartex": {"fan_in": 8, "prune": "none", "auxiliary_epochs": 1, "projection_dim": 32, "warmup": 0.1},
@@ -27,7 +28,8 @@ MORE = {
     "ngame": {"warmup": 0.1},
 }
 PUBLISHED_EPS = {
-    "renee": 1e-6, "cascadexml": 1e-6, "lightxml": 1e-8, "spartex": 1e-8, "dexml": 1e-8, "ngame": 1e-8,
+    "renee": 1e-6, "elmo": 1e-6, "cascadexml": 1e-6, "lightxml": 1e-8, "spartex": 1e-8, "dexml": 1e-8,
+    "ngame": 1e-8,
 }  # fmt: skip
 
 

@@ -53,6 +53,7 @@ def ways(tiny_bert: Path, request: pytest.FixtureRequest) -> Callable[[str], lis
             return [{"run": run, "chunk_words": (2, 3)}, {"run": run}]
         more: dict[str, Any] = {
             "renee": {"warmup": 0.1, "bias": True},
+            "elmo": {"warmup": 0.1, "bias": True},
             "spartex": {**sparse, "warmup": 0.1, "head_optimizer": "sgd"},
             "cascadexml": {"clusters": (4, 8)},
             "lightxml": {"clusters": (8,)},

@@ -39,8 +39,9 @@ from megalabel.kernels.all_labels import label_loss, label_pass
 from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells
 from megalabel.kernels.all_labels.request import Request
 from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.updates.adam_rule import AdamRule
-from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, accumulator_dtype
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
@@ -59,7 +60,7 @@ def plain(x: Tensor, weight: Tensor, bias: Tensor | None, positives: Positives, 
 
 def all_labels_loss(
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     positives: Positives,
     *,
@@ -76,8 +77,9 @@ def all_labels_loss(
     Args:
         x: embeddings (B, D), any floating dtype.
         weight: (L, D) float32 or float64; with a rule any dtype in its WEIGHT_DTYPES, and without gradients
-            (no_grad) any floating dtype.
-        bias: (L,) of the same dtype, or None.
+            (no_grad) any floating dtype. Or a `NarrowTable`, whose weights only a rule can train, such as
+            `NarrowSGDRule`: a chunk of them at a time is read as float32, and rounded after the update.
+        bias: (L,) of the same dtype, float32 beside a narrow table; or None.
         positives: the pairs with target 1, in any order; repeated pairs count once. Their `weights`, if there are
             any, are the factors of the texts' losses.
         loss: "bce", binary cross-entropy with logits, or "squared_hinge".
@@ -101,15 +103,17 @@ def all_labels_loss(
             last case, since the loss scaler handles their overflows).
         DataError: a positive pair outside (B, L).
     """
-    _check(x, weight, bias, chunk, compute_dtype)
-    _check_weight_type(weight, rule)
+    table, weight = (weight, weight.codes) if isinstance(weight, NarrowTable) else (None, weight)
+    _check(x, weight, bias, chunk, compute_dtype, narrow=table is not None)
+    if table is None or weight.requires_grad:
+        _check_weight_type(weight, rule)
     label_loss.check_loss(loss)
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="correct it", where="scale")
     if rule is not None:
         check_own_memory(weight, bias)
     wanted = value or not torch.is_grad_enabled()
-    task = _Task(positives, loss, scale, rule, step, wanted, chunk, compute_dtype)
+    task = _Task(positives, loss, scale, rule, step, wanted, chunk, compute_dtype, table)
     found: Tensor = _AllLabelsLoss.apply(x, weight, bias, task)  # type: ignore[no-untyped-call]
     return found
 
@@ -125,6 +129,11 @@ class _Task(NamedTuple):
     wanted: bool
     chunk: int | None
     compute_dtype: torch.dtype | None
+    table: NarrowTable | None = None  # the weights, where they are stored in a narrow type
+
+    def weight(self, given: Tensor) -> Tensor | NarrowTable:
+        """The weights as a pass reads them; `given` are those or their codes."""
+        return given.detach() if self.table is None else self.table
 
 
 class _AllLabelsLoss(torch.autograd.Function):
@@ -132,7 +141,8 @@ class _AllLabelsLoss(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, task: _Task) -> Tensor:
         chunks = Chunks.for_shape(weight.shape[0], weight.shape[1], x.shape[0], x.device, task.chunk)
         ones = PositiveCells.from_positives(task.positives, x.shape[0], chunks)
-        inputs = x.to(task.compute_dtype or weight.dtype)
+        source = task.weight(weight)
+        inputs = x.to(task.compute_dtype or (label_pass.sum_dtype(source) if task.table else weight.dtype))
         must_be_finite(x, "the embeddings that the encoder gave")
         if task.rule is None:
             ctx.save_for_backward(inputs, weight, bias)
@@ -141,12 +151,12 @@ class _AllLabelsLoss(torch.autograd.Function):
             ctx.save_for_backward(inputs)
             ctx.own = weight.detach(), _detach(bias)
         ctx.task, ctx.chunks, ctx.ones, ctx.dtype = task, chunks, ones, x.dtype
-        wide = accumulator_dtype(weight.dtype)
+        wide = label_pass.sum_dtype(source)
         if not task.wanted:
-            return weight.new_full((), float("nan"), dtype=wide)
+            return x.new_full((), float("nan"), dtype=wide)
         with torch.autocast(x.device.type, enabled=False):
             total = label_pass.value(
-                task.loss, inputs, weight.detach(), _detach(bias), ones, chunks, task.positives.weights
+                task.loss, inputs, source, _detach(bias), ones, chunks, task.positives.weights
             )
         found = total.mul_(task.scale).to(wide)
         must_be_finite(found, "the loss")
@@ -167,9 +177,9 @@ class _AllLabelsLoss(torch.autograd.Function):
             (x,) = ctx.saved_tensors
             weight, bias = ctx.own
             request.prepare(weight, bias)
-        weight, bias = weight.detach(), _detach(bias)
+        source, bias = task.weight(weight), _detach(bias)
         with torch.autocast(x.device.type, enabled=False):
-            found = label_pass.gradients(task.loss, x, weight, bias, ctx.ones, ctx.chunks, request)
+            found = label_pass.gradients(task.loss, x, source, bias, ctx.ones, ctx.chunks, request)
         embedding = found.embedding
         if embedding is not None:
             if x.dtype != torch.float16:
@@ -183,7 +193,13 @@ def _detach(x: Tensor | None) -> Tensor | None:
 
 
 def _check(
-    x: Tensor, weight: Tensor, bias: Tensor | None, chunk: int | None, compute_dtype: torch.dtype | None
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    chunk: int | None,
+    compute_dtype: torch.dtype | None,
+    *,
+    narrow: bool,
 ) -> None:
     if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1] or weight.shape[0] == 0:
         raise SettingError(
@@ -191,7 +207,7 @@ def _check(
             wanted="(B, D) and (L, D) with the same D, and at least one label",
             next_step="give the head the encoder's width as `dim`",
         )
-    check_bias(weight, bias)
+    check_bias(weight, bias, torch.float32 if narrow else None)
     if chunk is not None and chunk < 1:
         raise SettingError(f"chunk={chunk}", wanted="1 or more, or None", next_step="leave it out", where="chunk")
     if compute_dtype not in COMPUTE_DTYPES:
@@ -211,7 +227,7 @@ def _check_weight_type(weight: Tensor, rule: UpdateRule | None) -> None:
     raise SettingError(
         f"weights of type {weight.dtype}",
         wanted=" or ".join(map(str, trained)) + ", since small updates vanish in narrower types",
-        next_step="keep the head in float32 and set compute_dtype for faster products, "
-        "or train it with an UpdateRule that handles this type",
+        next_step="train narrow weights with FusedSGD, or keep the head in float32 and set compute_dtype for "
+        "faster products",
         where="weight",
     )

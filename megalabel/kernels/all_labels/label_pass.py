@@ -16,6 +16,7 @@ from megalabel.kernels.all_labels.label_loss import gradient_, value_
 from megalabel.kernels.all_labels.request import Gradients, Request, learning
 from megalabel.kernels.core.checks import check_range, check_vectors
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.updates.rule import LabelRows, accumulator_dtype
 from megalabel.types import Positives
 
@@ -91,15 +92,26 @@ def _out_of_order(pairs: Tensor) -> Tensor:
 
 
 class _Product:
-    """Logits of a chunk in a buffer that is used again for the next, in the type that products run in."""
+    """Logits of a chunk in a buffer that is used again for the next, in the type that products run in.
 
-    def __init__(self, x: Tensor, weight: Tensor, bias: Tensor | None, chunks: Chunks) -> None:
+    The weights of a chunk of a narrow table are read into a second buffer, `values` (n, D) float32; of other
+    weights `values` is None.
+    """
+
+    def __init__(self, x: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None, chunks: Chunks) -> None:
         self.x, self.weight, self.bias = x, weight, bias
         self.buffer = torch.empty(chunks.size * x.shape[0], dtype=x.dtype, device=x.device)
+        self.values: Tensor | None = None
+        if isinstance(weight, NarrowTable):
+            self.rows = torch.empty(chunks.size, weight.shape[1], device=x.device)
 
     def __call__(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """z (n, B), and the chunk's weights (n, D) as the product read them."""
-        w = self.weight[start:stop].to(self.x.dtype)
+        if isinstance(self.weight, NarrowTable):
+            self.values = self.weight.load(start, stop, self.rows[: stop - start])
+            w = self.values.to(self.x.dtype)
+        else:
+            w = self.weight[start:stop].to(self.x.dtype)
         z = self.buffer[: (stop - start) * self.x.shape[0]].view(stop - start, self.x.shape[0])
         if self.bias is None:
             torch.mm(w, self.x.t(), out=z)
@@ -111,7 +123,7 @@ class _Product:
 def value(
     loss: str,
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     positives: PositiveCells,
     chunks: Chunks,
@@ -119,11 +131,13 @@ def value(
 ) -> Tensor:
     """The loss summed over texts and labels, a float64 scalar; x (B, D) in the type that products run in."""
 
+    wide = sum_dtype(weight)
+
     def of_range(numbers: range) -> Tensor:
         logits = _Product(x, weight, bias, chunks)
         total = torch.zeros((), dtype=torch.float64, device=x.device)
         for c in numbers:
-            z = logits(*chunks.bounds(c))[0].to(accumulator_dtype(weight.dtype))
+            z = logits(*chunks.bounds(c))[0].to(wide)
             total += value_(loss, z, positives.of_chunk(c), text_weights)
         return total
 
@@ -133,7 +147,7 @@ def value(
 def gradients(
     loss: str,
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     positives: PositiveCells,
     chunks: Chunks,
@@ -141,13 +155,13 @@ def gradients(
 ) -> Gradients:
     """The gradients with respect to (x, weight, bias) that are wanted.
 
-    With a rule, weight and bias, if wanted, are updated in place and have no gradient. x (B, D) is in the dtype of
-    the matrix products.
+    With a rule, weight and bias, if wanted, are updated in place and have no gradient; weights in a narrow type
+    have none in any case. x (B, D) is in the dtype of the matrix products.
     """
     wants, scale, weight_scale, rule, step, text_weights = request
     text_weights = None if text_weights is None else text_weights.to(x.dtype)
-    wide = accumulator_dtype(weight.dtype)
-    moving = learning(weight, bias, wants)
+    wide, table = sum_dtype(weight), weight if isinstance(weight, NarrowTable) else None
+    moving = learning(weight if isinstance(weight, Tensor) else weight.codes, bias, wants)
     out = Gradients() if rule is not None else Gradients.empty_like(*moving)
 
     def of_range(numbers: range) -> Tensor | None:
@@ -161,7 +175,7 @@ def gradients(
             if embedding is not None:
                 _add_scaled(embedding, g.t(), w, scale, part)
             if rule is not None:
-                rule.update(LabelRows(*moving, start, stop), g, x, step, weight_scale)
+                rule.update(LabelRows(*moving, start, stop, table, logits.values), g, x, step, weight_scale)
                 continue
             if out.weight is not None:
                 _product(out.weight[start:stop], g, x, weight_scale)
@@ -177,6 +191,11 @@ def gradients(
             first += other
     out.embedding = first
     return out
+
+
+def sum_dtype(weight: Tensor | NarrowTable) -> torch.dtype:
+    """The dtype in which products with the weights are summed."""
+    return torch.float32 if isinstance(weight, NarrowTable) else accumulator_dtype(weight.dtype)
 
 
 def _add_scaled(into: Tensor, a: Tensor, b: Tensor, scale: float, part: Tensor | None) -> None:

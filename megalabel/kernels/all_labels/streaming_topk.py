@@ -23,6 +23,7 @@ from megalabel.errors import SettingError
 from megalabel.kernels.all_labels.topk_bodies import Scores, select_for
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.types import Positives, TopK
 
@@ -53,7 +54,7 @@ def plain_of(scores: Tensor, k: int, exclude: Positives | None = None, row_to_la
 @torch.no_grad()
 def streaming_topk(
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     k: int,
     exclude: Positives | None = None,
@@ -65,7 +66,7 @@ def streaming_topk(
 
     Args:
         x: embeddings (B, D), any floating type.
-        weight: (L, D).
+        weight: (L, D); or a `NarrowTable`, of which each chunk is read as float32.
         bias: (L,), or None.
         k: 1 or more. Where fewer than k labels are left, label -1 with score -inf fills the row.
         exclude: pairs of text and label that are left out, in any order.
@@ -80,13 +81,18 @@ def streaming_topk(
         DataError: an excluded pair outside (B, L).
     """
     _check_table(x, weight, bias)
-    rows = x.to(weight.dtype)
+    table = weight if isinstance(weight, NarrowTable) else None
+    rows = x.to(torch.float32 if isinstance(weight, NarrowTable) else weight.dtype)
     buffers = threading.local()  # each thread scores its own chunks
 
     def score(start: int, stop: int) -> Tensor:
-        w = weight.detach()[start:stop]
         if not hasattr(buffers, "scores"):  # the first chunk of a thread is no smaller than its others
-            buffers.scores = rows.new_empty(len(rows) * len(w))
+            buffers.scores = rows.new_empty(len(rows) * (stop - start))
+            buffers.values = None if table is None else rows.new_empty(stop - start, table.shape[1])
+        if isinstance(weight, NarrowTable):
+            w = weight.load(start, stop, buffers.values[: stop - start])
+        else:
+            w = weight.detach()[start:stop]
         z: Tensor = buffers.scores[: len(rows) * len(w)].view(len(rows), len(w))
         torch.mm(rows, w.t(), out=z)
         return z if bias is None else z.add_(bias[start:stop])
@@ -207,8 +213,8 @@ def _all_found(labels: Tensor, scores: Scores, keep: int) -> None:
         )
 
 
-def _check_table(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
-    if x.dim() != 2 or weight.dim() != 2 or x.shape[1] != weight.shape[1] or weight.shape[0] == 0:
+def _check_table(x: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None) -> None:
+    if x.dim() != 2 or len(weight.shape) != 2 or x.shape[1] != weight.shape[1] or weight.shape[0] == 0:
         raise SettingError(
             f"embeddings {tuple(x.shape)} and weights {tuple(weight.shape)}",
             wanted="(B, D) and (L, D) with the same D, and at least one label",

@@ -33,9 +33,9 @@ def diverged(what: str) -> SettingError:
     )
 
 
-def check_bias(weight: Tensor, bias: Tensor | None) -> None:
-    """Raises SettingError unless bias is None or (n,) of the dtype of weight (n, …)."""
-    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype):
+def check_bias(weight: Tensor, bias: Tensor | None, dtype: torch.dtype | None = None) -> None:
+    """Raises SettingError unless bias is None or (n,) of `dtype`, by default that of weight (n, …)."""
+    if bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != (dtype or weight.dtype)):
         raise SettingError(
             f"a bias {tuple(bias.shape)}, {bias.dtype}, beside weights {tuple(weight.shape)}, {weight.dtype}",
             wanted="one number per row of the weights, of their type",

@@ -7,10 +7,18 @@ gets the same bits from `_cpu/streams.py`.
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 _MASK = (1 << 64) - 1
 _STEP = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio: SplitMix64's counter step
+_COLUMN_STEP = -0x61C88647  # 2³² / golden ratio, 0x9E3779B9, as int32
 
 
 def mix(values: np.ndarray) -> np.ndarray:
@@ -35,3 +43,32 @@ def stream_keys(seed: int, ids: np.ndarray) -> np.ndarray:
 def below(bits: np.ndarray, n: np.ndarray) -> np.ndarray:
     """Uniform integers below n (< 2³²) from the 32 random bits in each uint64: int64."""
     return ((bits * n.astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
+
+
+def row_keys(seed: int, rows: np.ndarray, number: int) -> np.ndarray:
+    """One key for each row of a table, from (seed, row, number): (n,) uint64; `number` counts the draws."""
+    return stream_numbers(stream_keys(seed, rows), number)
+
+
+def row_bits(keys: np.ndarray, n_columns: int, device: torch.device | None = None) -> Tensor:
+    """31 random bits for each column of the rows of `keys`, a function of key and column: (n, n_columns) int32.
+
+    They are those of a counter that is mixed by the finalizer of MurmurHash3 (Appleby, public domain), whose
+    products of 32 bits run in vectors; the two halves of the key enter before the first and the second product.
+    Compiled code has the same bits (`rounding/_cpu/stochastic_rounding.py`).
+    """
+    import torch
+
+    halves = torch.from_numpy(keys.view(np.int32).reshape(-1, 2).copy()).to(device)  # low, high
+    if sys.byteorder == "big":
+        halves = halves.flip(1)
+    columns = torch.arange(n_columns, dtype=torch.int32, device=device)
+    x = halves[:, :1] + columns * _COLUMN_STEP  # int32 products and sums wrap around
+    x = (x ^ _right(x, 16)) * -0x7A143595 ^ halves[:, 1:]  # 0x85EBCA6B
+    x = (x ^ _right(x, 13)) * -0x3D4D51CB  # 0xC2B2AE35
+    return _right(x ^ _right(x, 16), 1)
+
+
+def _right(x: Tensor, n: int) -> Tensor:
+    """The bits of int32 values, n places to the right, with zeros from the left."""
+    return (x >> n) & ((1 << (32 - n)) - 1)

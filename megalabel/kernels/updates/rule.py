@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,16 @@ class LabelRows(NamedTuple):
         bias: (L,), the biases of all labels; None if they are frozen or absent.
         start: the first label.
         stop: the label after the last.
+        table: the weights again where they are stored in a narrow type; `weight` is then their codes.
+        values: (n, D) float32, the labels' weights read from `table`; a rule may overwrite them.
     """
 
     weight: Tensor | None
     bias: Tensor | None
     start: int
     stop: int
+    table: NarrowTable | None = None
+    values: Tensor | None = None
 
     @property
     def rows(self) -> slice:
@@ -81,8 +86,8 @@ class UpdateRule(ABC):
 
     Attributes:
         KEPT: the names of the attributes that form the state: tensors and numbers, saved in checkpoints.
-        WEIGHT_DTYPES: the dtypes of weights that the rule supports. Plain SGD and Adam lose updates in 16-bit
-            weights; a rule with stochastic rounding, for example, may allow them.
+        WEIGHT_DTYPES: the dtypes of weights that the rule supports. Plain SGD and Adam lose updates in narrow
+            weights; `NarrowSGDRule` rounds stochastically, and supports those of `kernels/core/dtypes.py`.
         lr: the learning rate, set by the optimizer before each step.
     """
 
@@ -141,8 +146,12 @@ def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def buffer_like(parameter: Tensor | None, buffer: Tensor | None) -> Tensor | None:
+def buffer_like(
+    parameter: Tensor | None, buffer: Tensor | None, dtype: torch.dtype | None = None
+) -> Tensor | None:
     """The buffer of a parameter, contiguous and on the parameter's device; zeros if there is none yet.
+
+    dtype: that of the buffer; None for the parameter's.
 
     If the parameter is None, because it is frozen, the buffer is returned unchanged.
 
@@ -152,11 +161,13 @@ def buffer_like(parameter: Tensor | None, buffer: Tensor | None) -> Tensor | Non
     if parameter is None:
         return buffer
     if buffer is None:
-        return torch.zeros_like(parameter, memory_format=torch.contiguous_format)
+        return torch.zeros_like(parameter, dtype=dtype, memory_format=torch.contiguous_format)
     if buffer.shape != parameter.shape:
         raise SettingError(
             f"an optimizer buffer {tuple(buffer.shape)} for weights {tuple(parameter.shape)}",
             wanted="buffers of the head that is trained",
             next_step="resume from a checkpoint of this head, or start with a new rule",
         )
-    return buffer.to(parameter).contiguous()  # the head may have been moved to another device
+    return buffer.to(
+        parameter.device, dtype or parameter.dtype
+    ).contiguous()  # the head may have been moved to another device

@@ -102,7 +102,7 @@ class SGDRule(UpdateRule):
 
         self._move(labels, add_gw, add_gb, step)
 
-    def _move(self, labels: LabelRows, add_gw: _Add, add_gb: _Add, step: StepContext) -> None:
+    def _move(self, labels: LabelRows, add_gw: Add, add_gb: Add, step: StepContext) -> None:
         for parameter, buffer, add, decay in (
             (labels.weight, self.buffer, add_gw, self.weight_decay),
             (labels.bias, self.bias_buffer, add_gb, self.bias_decay),
@@ -120,4 +120,4 @@ class SGDRule(UpdateRule):
                 momentum_step_(p, m, self.lr, decay)
 
 
-_Add = Callable[[Tensor, float, float], None]  # (into, keep, times): into ← keep · into + times · gradient
+Add = Callable[[Tensor, float, float], None]  # (into, keep, times): into ← keep · into + times · gradient

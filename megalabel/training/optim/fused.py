@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.base import Head
+from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.updates.adam_rule import AdamRule, CoupledAdamRule
+from megalabel.kernels.updates.narrow_sgd_rule import NarrowSGDRule
 from megalabel.kernels.updates.rule import StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 
@@ -40,8 +43,12 @@ class Fused:
         self.rules: list[UpdateRule] = []
         self.heads = heads
         for one in heads:
-            one.update_rule = make()
+            one.update_rule = self.rule_for(one, make())
             self.rules.append(one.update_rule)
+
+    def rule_for(self, head: UpdatesInBackward, rule: UpdateRule) -> UpdateRule:
+        """The rule that trains a head, by default the one that was made for it."""
+        return rule
 
     def begin(self, step: StepContext) -> None:
         """Sets the learning rate of the rules, and the context of the next micro-batch's loss in the heads.
@@ -84,7 +91,20 @@ class Fused:
 
 
 class FusedSGD(Fused):
-    """SGD with momentum and coupled weight decay, as `torch.optim.SGD` (Renée); `decay_bias` includes the bias."""
+    """SGD with momentum and coupled weight decay, as `torch.optim.SGD` (Renée).
+
+    Weights in a narrow type, and momentum in bfloat16, are rounded stochastically (`NarrowSGDRule`).
+
+    Args:
+        head: the head.
+        lr: the learning rate.
+        momentum: from 0 to below 1.
+        weight_decay: L2 penalty.
+        decay_bias: whether weight decay applies to the bias.
+        momentum_dtype: "float32" or "bfloat16", the type in which momentum is kept.
+        compensated: (C,) int64, sorted: labels whose narrow weights keep what rounding cut off; None for none.
+        seed: seeds the rounding.
+    """
 
     def __init__(
         self,
@@ -93,11 +113,29 @@ class FusedSGD(Fused):
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         decay_bias: bool = False,
+        *,
+        momentum_dtype: str = "float32",
+        compensated: Tensor | None = None,
+        seed: int = 0,
     ) -> None:
+        self.narrow: dict[str, Any] = {
+            "momentum_dtype": weight_type(momentum_dtype, "momentum_dtype").dtype, "compensated": compensated,
+            "seed": seed,
+        }  # fmt: skip
+
         def make() -> UpdateRule:
             return SGDRule(lr=lr, momentum=momentum, weight_decay=weight_decay, decay_bias=decay_bias)
 
         super().__init__(head, lr, make)
+
+    def rule_for(self, head: UpdatesInBackward, rule: UpdateRule) -> UpdateRule:
+        """A `NarrowSGDRule` for narrow weights or momentum, whose random numbers are its own; else `SGDRule`."""
+        assert isinstance(rule, SGDRule)
+        if not head.weight_type.is_narrow and self.narrow["momentum_dtype"] == torch.float32:
+            return rule
+        seed = self.narrow["seed"] + (len(self.rules) << 40)
+        options = {**self.narrow, "decay_bias": rule.decay_bias, "seed": seed}
+        return NarrowSGDRule(rule.lr, rule.momentum, rule.weight_decay, **options)
 
 
 class FusedAdam(Fused):

@@ -32,3 +32,9 @@ def stream_number(key, number):
 def below(bits, n):
     """`random.below`: from 0 to n − 1, by 32 random bits."""
     return np.int64((bits * np.uint64(n)) >> _HALF)
+
+
+@helper
+def row_key(seed, row, number):
+    """`random.row_keys` of one row."""
+    return stream_number(stream_key(seed, row), number)

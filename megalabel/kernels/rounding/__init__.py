@@ -1,0 +1,1 @@
+"""Stochastic rounding to narrow types, and tables of weights that are stored in them."""

@@ -1,0 +1,95 @@
+"""`NarrowTable`: weights (L, D) in a narrow type, read and written in ranges of rows as float32."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import SettingError
+from megalabel.kernels.core.dtypes import WeightType
+from megalabel.kernels.rounding.stochastic_rounding import SMALLEST_EXPONENT, Draw, load_rows, store_rows
+
+_ROWS = 4096  # rows that are initialized or checked at a time
+
+
+@dataclass(frozen=True, eq=False)
+class NarrowTable:
+    """Weights in a narrow type. Only a few rows at a time exist as float32.
+
+    Attributes:
+        kind: the type.
+        codes: (L, D) of `kind.dtype`, contiguous. Row i stands for codes[i] · 2^exponents[i].
+        exponents: (L,) int8; None for a type without a scale.
+    """
+
+    kind: WeightType
+    codes: Tensor
+    exponents: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        scaled = self.kind.scale == "row"
+        fits = self.codes.dtype == self.kind.dtype and (self.exponents is not None) == scaled
+        if self.exponents is not None:
+            fits &= self.exponents.shape == self.codes.shape[:1] and self.exponents.dtype == torch.int8
+        if not fits or not self.codes.is_contiguous():
+            beside = None if self.exponents is None else (tuple(self.exponents.shape), self.exponents.dtype)
+            raise SettingError(
+                f"weights {tuple(self.codes.shape)} of {self.codes.dtype} with exponents {beside}",
+                wanted=f"contiguous weights of {self.kind.dtype}"
+                + (", and an int8 exponent for each row" if scaled else ", and no exponents"),
+                next_step="do not convert the head to another dtype: its weights are stored as they are",
+                where="weight",
+            )
+
+    @classmethod
+    def zeros(cls, n_rows: int, dim: int, kind: WeightType) -> NarrowTable:
+        """A table of zeros on the CPU."""
+        exponents = torch.full((n_rows,), SMALLEST_EXPONENT, dtype=torch.int8) if kind.scale == "row" else None
+        return cls(kind, torch.zeros(n_rows, dim, dtype=kind.dtype), exponents)
+
+    @property
+    def shape(self) -> torch.Size:
+        """(L, D)."""
+        return self.codes.shape
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the weights."""
+        return self.codes.device
+
+    @property
+    def n_bytes(self) -> int:
+        """The memory of weights and exponents."""
+        n: int = self.codes.numel() * self.codes.element_size() + len(self.codes) * self.kind.row_bytes
+        return n
+
+    def load(self, start: int, stop: int, out: Tensor | None = None) -> Tensor:
+        """Rows start to stop as (n, D) float32, written to `out` if it is given."""
+        if out is None:
+            out = torch.empty(stop - start, self.shape[1], device=self.device)
+        exponents = None if self.exponents is None else self.exponents[start:stop]
+        return load_rows(self.codes.detach()[start:stop], exponents, self.kind, out)
+
+    def store(self, start: int, values: Tensor, draw: Draw) -> None:
+        """Rounds rows (n, D) float32, contiguous, to the table from row `start` on."""
+        stop = start + len(values)
+        exponents = None if self.exponents is None else self.exponents[start:stop]
+        store_rows(values, self.codes.detach()[start:stop], exponents, self.kind, draw, start)
+
+    @torch.no_grad()
+    def normal_(self, std: float, draw: Draw, generator: torch.Generator | None = None) -> None:
+        """Fills the table with rounded normal deviates, a block of rows at a time.
+
+        As rows have a scale of their own, an initialization that shrinks with the number of labels does not round
+        to zeros.
+        """
+        buffer = torch.empty(min(_ROWS, len(self.codes)), self.shape[1])
+        for start in range(0, len(self.codes), _ROWS):
+            values = buffer[: len(self.codes) - start].normal_(0, std, generator=generator)
+            self.store(start, values.to(self.device), draw)
+
+    def float(self) -> Tensor:
+        """All weights as float32: as much memory as was saved, for tests and small tables."""
+        return self.load(0, len(self.codes))

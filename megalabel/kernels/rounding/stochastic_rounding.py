@@ -1,0 +1,114 @@
+"""Stochastic rounding of rows of weights to a narrow type, and reading them back.
+
+    q(u)  = 2^(max(⌊log₂|u|⌋, min_exponent) − mantissa_bits)          the spacing of the type's grid at u
+    R(u)  = sign(u) · q · (⌊|u| / q⌋ + [ξ < frac(|u| / q)]),   ξ uniform in [0, 1)
+
+so that E[R(u)] = u: an update far below the spacing still moves the weight in expectation. q is the spacing of
+subnormal numbers too, where adding random bits to the mantissa of a float32 and cutting it off is biased: all
+numbers of float8 below 2⁻⁶ have the spacing 2⁻⁹. Numbers on the grid are kept as they are.
+
+Rows of a type with `scale == "row"` are stored as R(w / 2ᵉ), where e is the smallest exponent for which the
+largest number of the row fits: nothing saturates, and the smallest spacing of a row is about 2⁻¹⁷ of its largest
+number. Without a scale, numbers beyond the largest are stored as the largest. A row of float8 with a number that
+is not finite becomes NaN, and of bfloat16 such a number alone.
+
+ξ has 31 bits and is a function of (seed, row, column, number of the rounding): neither the division into chunks
+nor the number of threads changes it. Source: ELMO (arXiv 2510.11168), section on stochastic rounding; subnormal
+numbers and the scale are our additions.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.core.dtypes import WeightType
+from megalabel.kernels.core.random import row_bits, row_keys
+
+_ROUNDING = Operation(__package__, "stochastic_rounding")
+
+SMALLEST_EXPONENT, LARGEST_EXPONENT = -100, 120  # of a row; scaled numbers then remain normal in float32
+_BITS = 31
+
+
+class Draw(NamedTuple):
+    """Which random numbers a rounding takes.
+
+    seed: of the run.
+    number: how many roundings of the same table came before.
+    """
+
+    seed: int
+    number: int
+
+
+def plain_round(values: Tensor, kind: WeightType, bits: Tensor) -> Tensor:
+    """R(u) as float64: values of any shape; bits, of the same shape, ξ · 2³¹ as integers."""
+    size = values.double().abs()
+    finite = size.isfinite()
+    size = torch.where(finite, size, 0.0)
+    exponent = torch.frexp(size)[1].to(torch.int64) - 1
+    spacing = _power(exponent.clamp_min(kind.min_exponent) - kind.mantissa_bits)
+    steps = size / spacing
+    below = steps.floor()
+    up = bits < ((steps - below) * 2.0**_BITS).floor()
+    rounded = ((below + up) * spacing).clamp_max(kind.largest)
+    return torch.where(finite, rounded, torch.nan).copysign(values.double())
+
+
+def row_exponents(values: Tensor, kind: WeightType) -> Tensor:
+    """The smallest exponents e with |values| ≤ largest · 2ᵉ in each row (n, D), within their range: (n,) int8."""
+    most = values.double().abs().amax(1) if values.shape[1] else values.new_zeros(len(values)).double()
+    most = torch.where(most.isfinite(), most, kind.largest)
+    exponent = torch.frexp(most / kind.largest)[1].to(torch.int64)
+    exponent -= (_power(exponent - 1) * kind.largest >= most).to(torch.int64)
+    exponent[most == 0] = SMALLEST_EXPONENT
+    return exponent.clamp_(SMALLEST_EXPONENT, LARGEST_EXPONENT).to(torch.int8)
+
+
+def _power(exponent: Tensor) -> Tensor:
+    """2ⁿ as float64, exactly, for int64 exponents of normal numbers."""
+    return ((exponent + 1023) << 52).view(torch.float64)
+
+
+def store_rows(
+    values: Tensor, codes: Tensor, exponents: Tensor | None, kind: WeightType, draw: Draw, first_row: int = 0
+) -> None:
+    """Rounds rows and stores them.
+
+    Args:
+        values: (n, D) float32, contiguous.
+        codes: (n, D) of `kind.dtype`, contiguous; written.
+        exponents: (n,) int8, written; None for a type without a scale.
+        kind: the type.
+        draw: the random numbers.
+        first_row: the number of the first of these rows in its table.
+    """
+    fast = _ROUNDING.for_table(values, codes)
+    if fast is not None:
+        fast.store(values, codes, exponents, kind, draw, first_row)
+        return
+    rows = np.arange(first_row, first_row + len(values), dtype=np.int64)
+    bits = row_bits(row_keys(draw.seed, rows, draw.number), values.shape[1], values.device)
+    scaled = values.double()
+    if exponents is not None:
+        exponents.copy_(row_exponents(values, kind))
+        scaled *= _power(-exponents.to(torch.int64))[:, None]
+        scaled[~values.isfinite().all(1)] = torch.nan
+    codes.copy_(plain_round(scaled, kind, bits).float())
+
+
+def load_rows(codes: Tensor, exponents: Tensor | None, kind: WeightType, out: Tensor) -> Tensor:
+    """Writes stored rows (n, D) to `out` (n, D) float32, contiguous, and returns it."""
+    fast = _ROUNDING.for_table(out, codes) if kind.scale == "row" else None  # PyTorch reads bfloat16 fast
+    if fast is not None and exponents is not None:
+        fast.load(codes, exponents, out)
+        return out
+    out.copy_(codes)
+    if exponents is not None:
+        out.mul_(_power(exponents.to(torch.int64))[:, None].float())
+    return out

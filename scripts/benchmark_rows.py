@@ -1,0 +1,31 @@
+"""Reads the rows of benchmarks/results.csv, and says where those of a table come from."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def rows(benchmark: str) -> dict[str, dict[str, tuple[str, dict[str, str]]]]:
+    """The latest value of each size and metric: {size: {metric: (value, row)}}."""
+    found: dict[str, dict[str, tuple[str, dict[str, str]]]] = {}
+    with open(ROOT / "benchmarks" / "results.csv", newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["benchmark"] == benchmark:
+                found.setdefault(row["size"], {})[row["metric"]] = row["value"], row
+    return found
+
+
+def origin(*benchmarks: str) -> str:
+    """The date, commits and machine of the rows."""
+    commits: dict[tuple[str, str], set[str]] = {}
+    for benchmark in benchmarks:
+        for metrics in rows(benchmark).values():
+            for _, row in metrics.values():
+                commits.setdefault((row["date"], row["machine"]), set()).add(row["commit"])
+    told = []
+    for (date, machine), names in sorted(commits.items()):
+        told.append(f"{date}, commit{'s' * (len(names) > 1)} {', '.join(sorted(names))}, {machine}")
+    return "; ".join(told)
