@@ -213,6 +213,8 @@ def summary(out: Path) -> str:
     lines = [f"trained in {done['seconds']:,.1f} s"]
     if done.get("peak_mb"):
         lines[0] += f", peak memory {done['peak_mb']:,.0f} MB"
+        if done.get("predicted_peak_mb"):
+            lines[0] += f" (predicted {done['predicted_peak_mb']:,.0f} MB)"
     best = best_validation(out, str(facts["arguments"].get("selection_metric")))
     if best:
         lines.append(best)

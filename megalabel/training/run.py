@@ -28,6 +28,7 @@ from megalabel.training.divergence import check_weights, naming_checkpoint
 from megalabel.training.interrupts import Interrupts
 from megalabel.training.log import Log, peaks, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
+from megalabel.training.memory import moment, predicted
 from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
@@ -119,6 +120,7 @@ class Run:
         self.begun = self.saved = time.monotonic()
         self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
         self.said: list[str] = []
+        self.planned = predicted(recipe, device.type, torch.get_num_threads())
 
     def begin(self, lr_scale: float | None = None) -> None:
         """Moves the modules to the device, and loads the last checkpoint or, without one, checks the recipe."""
@@ -144,10 +146,12 @@ class Run:
         """Trains to the end, or until the validations no longer improve."""
         recipe, position, steps = self.recipe, self.position, self.recipe.batches.steps
         every = max(1, round(validate_epochs * recipe.batches.per_epoch))
-        interrupts = Interrupts()
+        interrupts, started = Interrupts(), position.step
 
         def between(position: Position) -> bool:
             stop, last = self.log.ended, position.step == steps
+            if position.step == started + 1:
+                self.log.line(position.step - 1, **moment("first step", self.planned))
             due = position.step % every == 0 or last or (stop and position.best_step == 0)
             if len(recipe.validation) and due:
                 stop = self.validate() or stop
@@ -164,6 +168,7 @@ class Run:
         where = {"step": position.step, "steps": steps, "per_epoch": recipe.batches.per_epoch}
         self.log = Log(self.out / "log.jsonl", **where, quiet=self.quiet, callback=self.callback)
         with self.log as log:
+            log.line(position.step, **moment("prepared", self.planned))
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
             # The notes need tokenized texts, so they are left out where they are not shown or were shown before.
@@ -174,7 +179,7 @@ class Run:
             with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
                 fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
                 check_weights(position.step - 1, recipe.modules())
-            log.line(position.step - 1, **peaks(), done=True)
+            log.line(position.step - 1, **{**moment("trained", self.planned), **peaks()}, done=True)
             self.fitted = True
 
     def inference_head(self) -> Head:
@@ -235,6 +240,8 @@ class Run:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
         facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, **peaks()}
+        if self.planned is not None:
+            facts["predicted_peak_mb"] = round(self.planned.peak / 1e6, 1)
         finish(self.out, facts | sizes(recipe), position.best_validation(recipe))
         return classifier
 
