@@ -1,4 +1,4 @@
-"""Measures what Python, the libraries and a first step take on this machine, by training a recipe on a few texts."""
+"""Measures what Python, the libraries and a first step take here, by training a recipe on a few texts."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ from megalabel.errors import SettingError
 from megalabel.planning.baseline import Baseline, Speed, keep
 from megalabel.planning.components import components_of, peak
 from megalabel.planning.job import Data, Job
-from megalabel.planning.timing import floor
+from megalabel.planning.timing import ASSUMED, floor
 
 # The run that is timed, which also fills the cache of compiled code; and the one whose memory is measured.
 TIMED = {"batch_size": 64, "max_length": 32}
 SMALL = {"batch_size": 8, "max_length": 16}
-DROPPED = ("tree", "label_groups", "layers", "beams", "clusters", "level_dropout", "level_weights", "encoder_weights")
+DROPPED = ("label_groups", "layers", "beams", "clusters", "level_dropout", "level_weights", "encoder_weights")
 LABELS, TEXTS, TIMED_LABELS, TIMED_TEXTS = 64, 64, 20_000, 640
 TINY = {"hidden": 64, "inner": 256, "heads": 4, "vocabulary": 30522, "positions": 512}
 MOST_SECONDS = 600
 
 
-def calibrate(job: Job) -> Baseline:
+def calibrate(job: Job, *, timed: bool = True) -> Baseline:
     """Measures and stores the baseline of a job's stack.
+
+    timed: whether the time of a step is measured too, in a run that comes first and fills the cache of compiled
+        code. Compiling takes memory, which a later run would not.
 
     Raises:
         SettingError: a run of the calibration failed.
@@ -35,12 +38,14 @@ def calibrate(job: Job) -> Baseline:
     with tempfile.TemporaryDirectory(prefix="megalabel-") as name:
         folder = Path(name)
         encoder = _encoder(job, folder)
-        speed = Speed(**json.loads(_run(["-m", "megalabel.cli.speed", str(job.threads)])))
-        timed = _trained(job, folder / "timed", TIMED, encoder, TIMED_LABELS, TIMED_TEXTS)
+        speed, efficiency = ASSUMED, 0.5
+        if timed:
+            speed = Speed(**json.loads(_run(["-m", "megalabel.cli.speed", str(job.threads)])))
+            large, _, step = _trained(job, folder / "timed", TIMED, encoder, TIMED_LABELS, TIMED_TEXTS)
+            # No step is expected to be faster than its floor.
+            efficiency = min(max(floor(large, speed) / step, 0.02), 1.0)
         small = _trained(job, folder / "small", SMALL, encoder, LABELS, TEXTS)
     base = 1e6 * small[1] - peak(components_of(small[0], 0.0))
-    # Floors leave out the cost of starting operations; no step is expected to be faster than its floor.
-    efficiency = min(max(floor(timed[0], speed) / timed[2], 0.02), 1.0)
     return keep(job, base, speed, efficiency)
 
 
@@ -53,13 +58,17 @@ def _trained(
 
     recipe = get(job.recipe)
     values = {**_values(job), **sizes, "encoder": encoder}
-    options = recipe.options.from_values(values)
     folder.mkdir()
+    if values.get("tree"):
+        values["tree"] = str(folder / "tree")
+        levels = len(job.levels.sizes) - 1 if job.levels else 2
+        _run(["-m", "megalabel.cli.speed", "tree", str(n_labels), str(levels), values["tree"]])
+    options = recipe.options.from_values(values)
     _write(folder / "data", n_labels, n_texts)
     (folder / "config.toml").write_text(as_config(options), encoding="utf-8")
     arguments = ["-m", "megalabel", "train", job.recipe, str(folder / "data"), "--config", folder / "config.toml"]
     _run([*map(str, arguments), "--out", str(folder / "run"), "--quiet", "--device", "cpu", "--threads",
-          str(job.threads)])  # fmt: skip
+          str(job.threads), "--memory", "1TiB"])  # fmt: skip
     facts = json.loads((folder / "run" / "recipe.json").read_text(encoding="utf-8"))
     lines = (folder / "run" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     rates = [line["texts_per_second"] for line in map(json.loads, lines) if line.get("texts_per_second")]
@@ -73,8 +82,9 @@ def _values(job: Job) -> dict[str, Any]:
     values = {name: value for name, value in job.values.items() if name not in DROPPED}
     small = {
         "epochs": 1, "validation_fraction": 0.0, "log_every": 1, "warmup": 0, "warmup_epochs": 0.0,
-        "final_epochs": 0.0, "rewire_every": 1, "rewire_until": 1.0, "auxiliary_epochs": 1.0, "accumulation_steps": 1,
-        "windows": 1, "projection_dim": min(int(values.get("projection_dim") or 0), 64), "patience": 0,
+        "final_epochs": 0.0, "rewire_every": 1, "rewire_until": 1.0, "auxiliary_epochs": 1.0,
+        "accumulation_steps": 1, "windows": 1, "patience": 0,
+        "projection_dim": min(int(values.get("projection_dim") or 0), 64),
         "fan_in": min(int(values.get("fan_in") or 32), 32), "last_layers": 1, "bottleneck": 0,
     }  # fmt: skip
     return {**values, **{name: value for name, value in small.items() if name in values}}

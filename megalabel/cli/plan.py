@@ -14,14 +14,13 @@ from megalabel.cli.recipe_options import as_command, command_of
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
-    from megalabel.data.corpus import Corpus
     from megalabel.planning.job import Data, Job
 
 DEFAULT = "renee"
 DOC = """Print the memory of a training by component, the settings that fit, and the time of a step.
 
-Without DATA, --labels says how many labels there are, and the answer needs neither data nor torch. The options of
-the recipe that --recipe names follow, by default those of renee. A plan counts texts of max_length tokens on a CPU.
+Without DATA, --labels says how many labels there are, and the answer needs neither data nor torch. The options
+of the recipe that --recipe names follow, by default those of renee. Texts count as max_length tokens, on a CPU.
 """
 
 
@@ -42,7 +41,9 @@ def plan() -> None:
 def planning(
     recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="The recipe to plan.")] = DEFAULT,
     labels: Annotated[str | None, typer.Option("--labels", metavar="N", help="Labels, such as 2.8M.")] = None,
-    texts: Annotated[str | None, typer.Option("--texts", metavar="N", help="Training texts, such as 1.7M.")] = None,
+    texts: Annotated[
+        str | None, typer.Option("--texts", metavar="N", help="Training texts, such as 1.7M.")
+    ] = None,
     memory: Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="What must do: 8GiB.")] = None,
     what: Annotated[
         str, typer.Option("--what", metavar="NAME", help="What is planned: train|predict|read.")
@@ -62,16 +63,6 @@ def job_for(recipe: Any, values: dict[str, Any], data: Data, threads: int | None
 
     options = resolve(recipe, name, values).options
     return Job.of(recipe.address, options.values(), data, threads or cores())
-
-
-def data_of(corpus: Corpus) -> Data:
-    """The sizes of a data set that has been read."""
-    from megalabel.planning.job import Data
-
-    train = corpus.train
-    return Data(
-        corpus.n_labels, len(train), train.texts.n_bytes, corpus.label_texts.n_bytes, int(train.labels.nnz)
-    )
 
 
 def cores() -> int:
@@ -116,7 +107,9 @@ def _plan(
         sizes, name = Data(count("labels", str(labels)), 0 if texts is None else count("texts", texts)), ""
     else:
         corpus = open_data(data, opened)
-        sizes, name = data_of(corpus), corpus.name
+        from megalabel.training.memory import sizes_of
+
+        sizes, name = sizes_of(corpus), corpus.name
     job = job_for(recipe_function, values, sizes, threads, name)
     if calibrate:
         from megalabel.cli.calibrate import calibrate as measured

@@ -24,8 +24,8 @@ PANELS = (
     "Hybrid", "Chunks", "Search", "Optimization", "Training", "Validation", CONSTANTS,
 )  # fmt: skip
 OF_THE_COMMAND = (
-    "out", "device", "threads", "checkpoint_seconds", "lr_scale", "quiet", "overwrite", "config", "then", "trust",
-    "data", "from", "recipe",
+    "out", "device", "threads", "memory", "checkpoint_seconds", "lr_scale", "quiet", "overwrite", "config", "then",
+    "trust", "data", "from", "recipe",
 )  # fmt: skip
 NO_DEFAULT = inspect.Parameter.empty
 METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}

@@ -1,7 +1,8 @@
-"""Run by the calibration in a process of its own: measures the speed of torch, or makes a narrow transformer."""
+"""Run by the calibration in a process of its own: measures the speed of torch, or makes an encoder or a tree."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
@@ -53,6 +54,17 @@ def make_encoder(shape: dict[str, object], folder: Path) -> None:
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]").save_pretrained(folder)
 
 
+def make_tree(n_labels: int, levels: int, folder: Path) -> None:
+    """Writes a label tree with a number of cluster levels, each of which halves the one below."""
+    import numpy as np
+
+    from megalabel.labels.tree import LabelTree
+
+    sizes = [*(max(2, n_labels >> (levels - i + 1)) for i in range(levels)), n_labels]
+    parents = [np.arange(below) * above // below for above, below in itertools.pairwise(sizes)]
+    LabelTree.from_parents(parents).save(folder)
+
+
 def _best(body: Callable[[], None]) -> float:
     body()
     times = []
@@ -66,5 +78,7 @@ def _best(body: Callable[[], None]) -> float:
 if __name__ == "__main__":
     if sys.argv[1] == "encoder":
         make_encoder(json.loads(sys.argv[2]), Path(sys.argv[3]))
+    elif sys.argv[1] == "tree":
+        make_tree(int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
     else:
         sys.stdout.write(json.dumps(rates(int(sys.argv[1]))))

@@ -1,7 +1,7 @@
-"""What the interpreter and the libraries take, and how fast this machine is: measured by `--calibrate`, or typical.
+"""What the interpreter and the libraries take, and how fast a machine is: measured by `--calibrate`, or typical.
 
-Importing torch, transformers and numba and running a first step takes 400 to 700 MB, depending on what a recipe
-imports. `megalabel plan --calibrate` measures it in a process that trains the same recipe on a few texts and labels.
+Importing torch, transformers and numba and running a first step takes hundreds of MB, depending on what a recipe
+imports. `megalabel plan --calibrate` measures it in a process that trains the same recipe on a few texts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from megalabel.version import __version__
 TYPICAL = {"bag": 450e6, "small": 620e6, "pretrained": 640e6}
 PACKAGES = ("torch", "transformers", "numba", "numpy")
 OF_THE_STACK = (
-    "head_optimizer", "group", "auxiliary", "projection_dim", "label_groups", "group_by", "label_texts", "compile",
-    "gradient_checkpointing", "precision", "tokenizer", "dense_updates", "prune", "dense_fraction",
+    "head_optimizer", "auxiliary", "projection_dim", "label_groups", "compile", "precision", "tokenizer",
+    "dense_updates",
 )  # fmt: skip
 
 
@@ -53,7 +53,6 @@ def stack_of(job: Job) -> str:
     """The kind of an encoder and all that decides which code is loaded, as a short hash."""
     options = {name: job.values.get(name) for name in OF_THE_STACK}
     options["projection_dim"] = bool(options["projection_dim"])
-    options["dense_fraction"] = bool(options["dense_fraction"])
     options["checked_tree"] = bool(job.values.get("tree"))
     facts = [job.recipe, _kind(job), options, job.threads, *_versions()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
@@ -63,6 +62,8 @@ def baseline_of(job: Job) -> Baseline:
     """What the calibration of this stack found on this machine, or what is typical."""
     found = _stored().get(stack_of(job))
     try:
+        if found is None:
+            raise KeyError
         speed = Speed(float(found["flops"]), float(found["memory"]))
         return Baseline(float(found["base"]), speed, True, float(found["efficiency"]))
     except (TypeError, KeyError, ValueError):

@@ -91,6 +91,7 @@ def _encoder(job: Job) -> list[Component]:
             Component("activations", embedding + kept + again + moving, "forward"),
             Component("activations of the first layer", embedding + layer + moving, "backward"),
         ]
+    largest = FLOAT * (shape.hidden * shape.inner if shape.sparse or shape.is_bag else table)
     kept_gradients: When = "always" if job.parts > 1 else "backward"
     return [
         Component("encoder weights", weights),
@@ -98,6 +99,7 @@ def _encoder(job: Job) -> list[Component]:
         *found,
         Component("encoder gradients", gradients, kept_gradients),
         Component("gradients of the tokens", sparse, "backward"),
+        Component("gradient of the largest table of a micro-batch", largest * (job.parts > 1), "backward"),
     ]
 
 
@@ -113,13 +115,13 @@ def _dense(job: Job) -> list[Component]:
     working = all_labels.working(labels, dim, job.part, job.threads)
     numbers = labels * (dim + bias)
     if values["head_optimizer"] != "sgd":  # torch's AdamW, with gradients
-        kept: When = "always" if job.parts > 1 else "backward"
         return [
             Component("head weights", weights),
             Component("head optimizer state", 2 * FLOAT * numbers),
             # Made by the head, which comes first in the backward pass: the activations are still there.
-            Component("head gradients", FLOAT * numbers, "always" if kept == "always" else "forward"),
-            Component("head gradients", 0.0 if kept == "always" else FLOAT * numbers, "backward"),
+            # The gradient of a further micro-batch is whole before it is added to the sum.
+            Component("head gradients", FLOAT * numbers),
+            Component("head gradients of a micro-batch", FLOAT * numbers * (job.parts > 1), "forward"),
             Component("logits chunk and sums", working),
         ]
     momentum = values["head_momentum"] != 0

@@ -1,4 +1,4 @@
-"""The floor time of a training step: its products at the speed of the machine, its tables read and written once."""
+"""The floor time of a training step: products at the speed of the machine, tables read and written once."""
 
 from __future__ import annotations
 

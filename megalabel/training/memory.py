@@ -1,4 +1,4 @@
-"""The memory of a run: what was predicted, what the process takes in each phase, and how freed memory is returned."""
+"""The memory of a run: the prediction, what the process takes in each phase, and how freed memory is returned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from megalabel.errors import SettingError
 from megalabel.planning.job import Data, Job
 from megalabel.planning.plan import Plan, plan
-from megalabel.training.log import peak_mb
+from megalabel.training.log import peaks
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
@@ -45,7 +45,7 @@ def sizes_of(corpus: Corpus) -> Data:
 
 
 def predicted(recipe: Recipe, device: str, threads: int) -> Plan | None:
-    """The plan of a recipe as it is; None on a GPU, and for recipes and encoders that the planner does not know."""
+    """The plan of a recipe as it is; None on a GPU, and for what the planner does not know."""
     if device != "cpu" or not recipe.arguments:
         return None
     try:
@@ -64,8 +64,13 @@ def resident_mb() -> float:
 
 def moment(phase: str, found: Plan | None) -> dict[str, Any]:
     """A line of the timeline: the phase, the memory now and at its peak, and each predicted component, in MB."""
-    facts: dict[str, Any] = {"phase": phase, "rss_mb": round(resident_mb(), 1), "peak_mb": peak_mb()}
+    facts: dict[str, Any] = {"phase": phase, "rss_mb": round(resident_mb(), 1)}
+    facts |= finished(found)
     if found is not None:
-        facts["predicted_peak_mb"] = round(found.peak / 1e6, 1)
         facts["predicted_mb"] = {name: round(size / 1e6, 3) for name, size in found.facts().items()}
     return facts
+
+
+def finished(found: Plan | None) -> dict[str, float]:
+    """The measured peak and, where there is a plan, the predicted one, in MB."""
+    return peaks() if found is None else {**peaks(), "predicted_peak_mb": round(found.peak / 1e6, 1)}

@@ -1,7 +1,7 @@
 """Bytes that scores of few labels per text take, by their shape; imports nothing heavy.
 
-`candidate_scores.py`, `shortlist.py` and `row_step.py` are what is counted: a level has a table (n, D); a step keeps
-of each cell the logit and its gradient, and of each block of neighboring rows what describes it, sorted twice.
+`candidate_scores.py`, `shortlist.py` and `row_step.py` are what is counted: a level has a table (n, D); a step
+keeps of each cell the logit and its gradient, and of each block of neighboring rows what describes it.
 """
 
 from __future__ import annotations
