@@ -82,8 +82,8 @@ class EncoderShape:
         return FLOAT * tokens * max(2 * self.inner + 2 * self.hidden, attention + 4 * self.hidden)
 
     def embedding_activations(self, tokens: int) -> float:
-        """Bytes that the embedding of tokens keeps for the backward pass, with the input of the first layer."""
-        return FLOAT * tokens * self.hidden * (2 + self.dropout) + 16 * tokens
+        """Bytes that the embedding of tokens keeps for the backward pass; its result is counted with the first layer."""
+        return FLOAT * tokens * self.hidden * (1 + self.dropout) + 16 * tokens
 
 
 def known() -> list[str]:

@@ -67,7 +67,7 @@ def moment(phase: str, found: Plan | None) -> dict[str, Any]:
     facts: dict[str, Any] = {"phase": phase, "rss_mb": round(resident_mb(), 1)}
     facts |= finished(found)
     if found is not None:
-        facts["predicted_mb"] = {name: round(size / 1e6, 3) for name, size in found.facts().items()}
+        facts["predicted_mb"] = {name: round(size / 1e6, 6) for name, size in found.facts().items()}
     return facts
 
 

@@ -13,6 +13,7 @@ from megalabel.encoders.transformer import Transformer
 from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
+from megalabel.inputs.tokenizer import learn_tokenizer
 from megalabel.kernels.all_labels import memory as all_labels
 from megalabel.kernels.all_labels.label_pass import Chunks
 from megalabel.kernels.candidates import memory as candidates
@@ -103,8 +104,7 @@ def made(shape, checkpointing):
         names = {"dim": shape.hidden, "hidden_dim": shape.inner, "n_layers": shape.layers, "n_heads": shape.heads}
     config = {"model_type": shape.type, "vocab_size": shape.vocabulary, "max_position_embeddings": shape.positions,
               "pad_token_id": 0, **names}  # fmt: skip
-    tokenizer = start_tokenizer()
-    tokenizer.__dict__["vocabulary_size"] = shape.vocabulary
+    tokenizer = learn_tokenizer(["one two three"], 100)
     return Transformer.untrained(config, tokenizer, gradient_checkpointing=checkpointing)
 
 

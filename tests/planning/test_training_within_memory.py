@@ -74,4 +74,6 @@ def test_the_choice_of_the_plan_is_recorded_and_the_memory_logged(
     assert [line["phase"] for line in phases] == ["prepared", "first step", "trained"]
     for line in phases:
         assert line["peak_mb"] > 0
-        assert line["predicted_mb"]["head weights"] == pytest.approx(64 * 32 * 4 / 1e6, rel=0.01)
+        assert line["predicted_mb"]["head weights"] == pytest.approx(
+            64 * (32 + 1) * 4 / 1e6, rel=0.01
+        )  # with biases
