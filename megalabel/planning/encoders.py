@@ -82,7 +82,7 @@ class EncoderShape:
         return FLOAT * tokens * max(2 * self.inner + 2 * self.hidden, attention + 4 * self.hidden)
 
     def embedding_activations(self, tokens: int) -> float:
-        """Bytes that the embedding of tokens keeps for the backward pass; its result is counted with the first layer."""
+        """Bytes that the embedding of tokens keeps for the backward pass, without its result."""
         return FLOAT * tokens * self.hidden * (1 + self.dropout) + 16 * tokens
 
 

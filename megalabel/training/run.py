@@ -140,12 +140,13 @@ class Run:
         """Trains to the end, or until the validations no longer improve."""
         recipe, position, steps = self.recipe, self.position, self.recipe.batches.steps
         every = max(1, round(validate_epochs * recipe.batches.per_epoch))
-        interrupts, started = Interrupts(), position.step
+        interrupts, started, prepared = Interrupts(), position.step, moment("prepared", self.planned)
 
         def between(position: Position) -> bool:
             stop, last = self.log.ended, position.step == steps
             if position.step == started + 1:
-                self.log.line(position.step - 1, **moment("first step", self.planned))
+                for facts in (prepared, moment("first step", self.planned)):
+                    self.log.line(position.step - 1, **facts)
             due = position.step % every == 0 or last or (stop and position.best_step == 0)
             if len(recipe.validation) and due:
                 stop = self.validate() or stop
@@ -162,7 +163,6 @@ class Run:
         where = {"step": position.step, "steps": steps, "per_epoch": recipe.batches.per_epoch}
         self.log = Log(self.out / "log.jsonl", **where, quiet=self.quiet, callback=self.callback)
         with self.log as log:
-            log.line(position.step, **moment("prepared", self.planned))
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
             # The notes need tokenized texts, so they are left out where they are not shown or were shown before.
