@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MOST_THREADS = 1024  # more than any machine gains from, and fewer than systems allow for a process
 _DATA = "A folder or file of data, or bundled:NAME; `megalabel data check --help` shows how it can be read."
 DataSet = Annotated[str, typer.Argument(metavar="DATA", help=_DATA)]
+MaybeDataSet = Annotated[str | None, typer.Argument(metavar="[DATA]", help=_DATA)]
 DataOfRun = Annotated[
     str | None,
     typer.Argument(metavar="[DATA]", help="The data set; default: that of the run."),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from megalabel.cli.arguments import open_data, recorded, use_threads
+from megalabel.cli.memory_limit import within_memory
 from megalabel.cli.reading import notes
 from megalabel.data.catalog import propensity_source
 from megalabel.device import pick
@@ -44,6 +45,7 @@ class RunSettings(NamedTuple):
     quiet: bool = False
     overwrite: bool = False
     lr_scale: float | None = None
+    memory: int | None = None  # bytes
 
 
 def train(
@@ -69,6 +71,11 @@ def _train(
     say = (lambda line: None) if settings.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
+    if settings.memory is not None:
+        resolved, planned = within_memory(
+            recipe, corpus, resolved, values, memory=settings.memory, device=settings.device
+        )
+        say(planned)
     if settings.overwrite:
         remove_run(out)
     digest = run_sha256(getattr(resolved.options, "encoder", None))
@@ -213,6 +220,8 @@ def summary(out: Path) -> str:
     lines = [f"trained in {done['seconds']:,.1f} s"]
     if done.get("peak_mb"):
         lines[0] += f", peak memory {done['peak_mb']:,.0f} MB"
+        if done.get("predicted_peak_mb"):
+            lines[0] += f" (predicted {done['predicted_peak_mb']:,.0f} MB)"
     best = best_validation(out, str(facts["arguments"].get("selection_metric")))
     if best:
         lines.append(best)

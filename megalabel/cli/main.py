@@ -13,6 +13,7 @@ from megalabel.cli import (
     doctor,
     ensemble,
     evaluate,
+    plan,
     predict,
     prepare,
     quickstart,
@@ -51,6 +52,7 @@ def _top(
 app.command(cls=Command)(quickstart.quickstart)
 app.add_typer(data.app, name="data")
 app.command(cls=Command)(prepare.prepare)
+app.command(cls=plan.PlanCommand)(plan.plan)
 app.add_typer(train.app, name="train")
 app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from megalabel.cli import reading
-from megalabel.cli.arguments import DataOfRun, DataSet, complete
+from megalabel.cli.arguments import DataOfRun, DataSet, MaybeDataSet, complete
 from megalabel.cli.layout import CONSTANTS, Command
 from megalabel.errors import SettingError
 
@@ -24,8 +24,8 @@ PANELS = (
     "Hybrid", "Chunks", "Search", "Optimization", "Training", "Validation", CONSTANTS,
 )  # fmt: skip
 OF_THE_COMMAND = (
-    "out", "device", "threads", "checkpoint_seconds", "lr_scale", "quiet", "overwrite", "config", "then", "trust",
-    "data", "from", "recipe",
+    "out", "device", "threads", "memory", "checkpoint_seconds", "lr_scale", "quiet", "overwrite", "config", "then",
+    "trust", "data", "from", "recipe",
 )  # fmt: skip
 NO_DEFAULT = inspect.Parameter.empty
 METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}
@@ -37,6 +37,7 @@ def command_of(
     running: Callable[..., Any],
     act: Callable[..., None],
     without: Collection[str] = (),
+    needs_data: bool = True,
 ) -> Any:
     """A function with the signature that Typer reads: the data, how to run, and the options of a recipe.
 
@@ -47,10 +48,12 @@ def command_of(
         act: takes the data (None where left out), values by option name, how the data are read (`opened`), and the
             arguments of `running` by name.
         without: names of options of the recipe that the command does not have.
+        needs_data: whether the data have to be given.
     """
     own = inspect.signature(running, eval_str=True).parameters
     on_a_run = "run" in options.declared
-    parameters = [_parameter("data", DataSet, NO_DEFAULT)]
+    data = _parameter("data", DataSet, NO_DEFAULT) if needs_data else _parameter("data", MaybeDataSet, None)
+    parameters = [data]
     if on_a_run:
         run = typer.Argument(metavar="RUN", help=options.declared["run"].help)
         parameters = [_parameter("run", Annotated[str, run], NO_DEFAULT), _parameter("data", DataOfRun, None)]

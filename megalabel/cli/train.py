@@ -23,6 +23,10 @@ LrScale = Annotated[
     float | None,
     typer.Option(metavar="FLOAT", help="Factor for all learning rates when a run resumes, such as 0.1."),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(metavar="SIZE", help="Memory that the training may take, such as 8GiB; chooses micro-batches."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing while training.")]
 Config = Annotated[
     Path | None,
@@ -137,6 +141,7 @@ def running(
     out: Out = None,
     device: Device = None,
     threads: Threads = None,
+    memory: Memory = None,
     checkpoint_seconds: CheckpointSeconds = 300.0,
     lr_scale: LrScale = None,
     quiet: Quiet = False,
@@ -158,6 +163,7 @@ def _train(
     out: Path | None,
     device: str | None,
     threads: int | None,
+    memory: str | None,
     checkpoint_seconds: float,
     lr_scale: float | None,
     quiet: bool,
@@ -168,11 +174,13 @@ def _train(
     trust: Sequence[str] | None,
 ) -> None:
     from megalabel.cli.jobs import RunSettings, train, train_then
+    from megalabel.planning.amounts import size
     from megalabel.recipes.presets import resolve
 
     if config is not None:
         values = {**read_config(config, recipe.options, recipe.address), **values}
     recipe.options.checked_values(values)
+    limit = None if memory is None else size("memory", memory)
     target = None if print_config else _needed(out)
     corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
     if target is None:
@@ -182,7 +190,7 @@ def _train(
         origin = resolved.preset.origin if resolved.preset else "no preset fits"
         typer.echo(f"# {recipe.address} on {corpus.name}; preset: {origin}\n{as_config(resolved.options)}")
         return
-    settings = RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale)
+    settings = RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale, limit)
     with trusting(trust):
         if then is None:
             train(recipe, corpus, target, values, settings)

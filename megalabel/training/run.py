@@ -26,8 +26,9 @@ from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.divergence import check_weights, naming_checkpoint
 from megalabel.training.interrupts import Interrupts
-from megalabel.training.log import Log, peaks, trim_memory, truncate_log
+from megalabel.training.log import Log, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
+from megalabel.training.memory import finished, moment, predicted
 from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
@@ -96,13 +97,7 @@ def train(
 
 
 class Run:
-    """The training of a recipe in a run folder: validates, writes checkpoints, and saves the model.
-
-    Args:
-        recipe, device: what is trained, and where.
-        out: the run folder, which `create_run_folder` made.
-        quiet, callback: as for `train`.
-    """
+    """The training of a recipe in a run folder `out`: validates, writes checkpoints, and saves the model."""
 
     def __init__(
         self,
@@ -119,6 +114,7 @@ class Run:
         self.begun = self.saved = time.monotonic()
         self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
         self.said: list[str] = []
+        self.planned = predicted(recipe, device.type, torch.get_num_threads())
 
     def begin(self, lr_scale: float | None = None) -> None:
         """Moves the modules to the device, and loads the last checkpoint or, without one, checks the recipe."""
@@ -144,10 +140,13 @@ class Run:
         """Trains to the end, or until the validations no longer improve."""
         recipe, position, steps = self.recipe, self.position, self.recipe.batches.steps
         every = max(1, round(validate_epochs * recipe.batches.per_epoch))
-        interrupts = Interrupts()
+        interrupts, started, prepared = Interrupts(), position.step, moment("prepared", self.planned)
 
         def between(position: Position) -> bool:
             stop, last = self.log.ended, position.step == steps
+            if position.step == started + 1:
+                for facts in (prepared, moment("first step", self.planned)):
+                    self.log.line(position.step - 1, **facts)
             due = position.step % every == 0 or last or (stop and position.best_step == 0)
             if len(recipe.validation) and due:
                 stop = self.validate() or stop
@@ -174,7 +173,7 @@ class Run:
             with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
                 fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
                 check_weights(position.step - 1, recipe.modules())
-            log.line(position.step - 1, **peaks(), done=True)
+            log.line(position.step - 1, **moment("trained", self.planned), done=True)
             self.fitted = True
 
     def inference_head(self) -> Head:
@@ -234,8 +233,8 @@ class Run:
         if recipe.second_stage is not None:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
-        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, **peaks()}
-        finish(self.out, facts | sizes(recipe), position.best_validation(recipe))
+        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step}
+        finish(self.out, facts | finished(self.planned) | sizes(recipe), position.best_validation(recipe))
         return classifier
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:

@@ -1,0 +1,154 @@
+"""`megalabel plan`: the memory and time of a job, by component, before its first step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from megalabel.cli.arguments import Threads, open_data
+from megalabel.cli.layout import Command
+from megalabel.cli.recipe_options import as_command, command_of
+from megalabel.errors import SettingError
+
+if TYPE_CHECKING:
+    from megalabel.planning.job import Data, Job
+
+DEFAULT = "renee"
+DOC = """Print the memory of a training by component, the settings that fit, and the time of a step.
+
+Without DATA, --labels says how many labels there are, and the answer needs neither data nor torch. The options
+of the recipe that --recipe names follow, by default those of renee. Texts count as max_length tokens, on a CPU.
+"""
+
+
+class PlanCommand(Command):
+    """The command, whose options are those of the recipe that its arguments name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Takes over the options of the recipe, then reads the arguments."""
+        inner = _command(_recipe_in(args))
+        self.params, self.callback = inner.params, inner.callback
+        return super().parse_args(ctx, args)
+
+
+def plan() -> None:
+    """Print the memory and time of a training before its first step."""
+
+
+def planning(
+    recipe: Annotated[str, typer.Option("--recipe", metavar="RECIPE", help="The recipe to plan.")] = DEFAULT,
+    labels: Annotated[str | None, typer.Option("--labels", metavar="N", help="Labels, such as 2.8M.")] = None,
+    texts: Annotated[
+        str | None, typer.Option("--texts", metavar="N", help="Training texts, such as 1.7M.")
+    ] = None,
+    memory: Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="What must do: 8GiB.")] = None,
+    what: Annotated[
+        str, typer.Option("--what", metavar="NAME", help="What is planned: train|predict|read.")
+    ] = "train",
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Measure this machine for it, in about a minute.")
+    ] = False,
+    threads: Threads = None,
+) -> None:
+    """The options of the command beside those of the recipe."""
+
+
+def job_for(recipe: Any, values: dict[str, Any], data: Data, threads: int | None, name: str = "") -> Job:
+    """The job of a recipe with the user's values, and else those of a preset and the defaults."""
+    from megalabel.planning.job import Job
+    from megalabel.recipes.presets import resolve
+
+    options = resolve(recipe, name, values).options
+    return Job.of(recipe.address, options.values(), data, threads or cores())
+
+
+def cores() -> int:
+    """The threads that torch would use."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _plan(
+    recipe_function: Any,
+    data: str | None,
+    values: dict[str, Any],
+    *,
+    opened: dict[str, Any],
+    recipe: str,
+    labels: str | None,
+    texts: str | None,
+    memory: str | None,
+    what: str,
+    calibrate: bool,
+    threads: int | None,
+) -> None:
+    from megalabel.planning import answers, report
+    from megalabel.planning.amounts import count, size
+    from megalabel.planning.baseline import baseline_of
+    from megalabel.planning.components import peak
+    from megalabel.planning.job import Data
+    from megalabel.planning.plan import plan as planned
+
+    if what not in ("train", "predict", "read"):
+        raise SettingError.choice("what", what, ("train", "predict", "read"))
+    limit = None if memory is None else size("memory", memory)
+    if data is None and labels is None:
+        raise SettingError(
+            "neither DATA nor a number of labels", wanted="--labels N, such as --labels 2.8M", where="labels"
+        )
+    if threads is not None and threads < 1:
+        raise SettingError.range("threads", threads, 1, integer=True)
+    if data is None:
+        sizes, name = Data(count("labels", str(labels)), 0 if texts is None else count("texts", texts)), ""
+    else:
+        corpus = open_data(data, opened)
+        from megalabel.training.memory import sizes_of
+
+        sizes, name = sizes_of(corpus), corpus.name
+    job = job_for(recipe_function, values, sizes, threads, name)
+    if calibrate:
+        from megalabel.cli.calibrate import calibrate as measured
+
+        measured(job)
+    if what == "train":
+        lines = report.lines_of(planned(job, limit, frozenset(values)), limit)
+    else:
+        base = baseline_of(job).base
+        parts = answers.prediction(job, base) if what == "predict" else answers.reading(job)
+        found = peak(parts)
+        lines = report.table(parts, found)
+        if limit is not None and found > limit:
+            raise SettingError(
+                f"{limit:,} bytes, where {what} needs {found:,.0f}",
+                wanted="more memory",
+                next_step=f"give it --memory {int(found / 2**20) + 1}MiB",
+                where="memory",
+            )
+    typer.echo("\n".join(lines))
+
+
+def _command(name: str) -> Any:
+    import functools
+
+    from megalabel.recipes import get
+
+    recipe = get(name)
+    return as_command(
+        "plan", command_of(recipe.options, DOC, planning, functools.partial(_plan, recipe), needs_data=False)
+    )
+
+
+def _recipe_in(args: Sequence[str]) -> str:
+    """The recipe that the arguments name."""
+    found = DEFAULT
+    for i, arg in enumerate(args):
+        if arg == "--recipe" and i + 1 < len(args):
+            found = args[i + 1]
+        elif arg.startswith("--recipe="):
+            found = arg.partition("=")[2]
+    return found

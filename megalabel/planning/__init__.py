@@ -1,0 +1,1 @@
+"""Memory and time of a job before its first step; nothing here imports torch."""

@@ -1,0 +1,190 @@
+"""The components of a training in bytes, and the peak that they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from megalabel.kernels.all_labels import memory as all_labels
+from megalabel.kernels.candidates import memory as candidates
+from megalabel.kernels.fan_in import memory as fan_in
+from megalabel.kernels.updates import memory as updates
+from megalabel.planning.job import NAME_BYTES, PER_TEXT, TEXT_BYTES, Job
+
+FLOAT = 4
+AHEAD = 6  # batches: four prepared in advance, one being made, one in use
+When = Literal["always", "forward", "backward"]
+
+
+class Component(NamedTuple):
+    """A part of the memory.
+
+    name: what it is.
+    n_bytes: its size.
+    when: "always"; "forward" where it is largest at the end of a forward pass and gone at the end of the backward
+        pass; "backward" where it is the other way round.
+    """
+
+    name: str
+    n_bytes: float
+    when: When = "always"
+
+
+def peak(components: list[Component]) -> float:
+    """The bytes that are in memory at the same time, at the worst moment."""
+
+    def total(when: When) -> float:
+        return sum(part.n_bytes for part in components if part.when == when)
+
+    return total("always") + max(total("forward"), total("backward"))
+
+
+def components_of(job: Job, base: float) -> list[Component]:
+    """All components of a training on a CPU; `base` is that of the interpreter and the libraries."""
+    return [Component("interpreter and libraries", base), *_data(job), *_encoder(job), *_head(job)]
+
+
+def _data(job: Job) -> list[Component]:
+    data, rows = job.data, job.rows
+    pairs = data.n_pairs or PER_TEXT * data.n_texts
+    texts = data.text_bytes or TEXT_BYTES * job.length * data.n_texts
+    names = data.label_bytes or NAME_BYTES * data.n_labels
+    corpus = texts + 16 * data.n_texts + names + 16 * data.n_labels + 8 * pairs + 8 * data.n_texts
+    read = min(rows, data.n_texts) * job.length + (rows - min(rows, data.n_texts)) * min(job.length, 8)
+    wide = 2 if job.encoder.vocabulary <= 1 << 16 else 4
+    tokens = wide * read + (8 + 8 + 8 + 24) * rows  # offsets, lengths, kept rows; order and cuts of an epoch
+    batches = AHEAD * job.batch * (9 * job.length + 16 * PER_TEXT + 8)
+    return [
+        Component("texts and labels", corpus),
+        Component("tokens of the texts", tokens),
+        Component("batches in flight", batches),
+    ]
+
+
+def _encoder(job: Job) -> list[Component]:
+    shape, n = job.encoder, job.part * job.length
+    views = job.views if shape.is_bag else 1
+    joined = 0 if shape.is_bag or job.views == 1 else 2 * shape.hidden**2 + shape.hidden
+    bottleneck = int(job.values.get("bottleneck") or 0) * shape.hidden
+    dense, table = shape.dense(views) + joined + bottleneck, shape.table()
+    frozen = bool(job.values.get("frozen"))
+    weights = FLOAT * (dense + table + (shape.vocabulary if shape.is_bag else 0))
+    if frozen:
+        return [Component("encoder weights", weights)]
+    sgd = job.values.get("encoder_optimizer") == "sgd"
+    state = FLOAT * (1 if sgd else 2) * (dense + (0 if shape.sparse else table))
+    state += FLOAT * (2 * table + shape.vocabulary) if shape.sparse else 0
+    trained = dense if shape.sparse else dense + table
+    gradients = FLOAT * trained
+    embedding = shape.embedding_activations(n)
+    rows = min(n, shape.vocabulary)
+    # A sparse gradient: the rows of all tokens, those times their weights in a bag, and the sums by token.
+    sparse = FLOAT * shape.hidden * ((2 if shape.is_bag else 1) * n + rows) + 24 * n if shape.sparse else 0.0
+    of_text = FLOAT * job.part * views * (6 * shape.hidden + 2 * shape.inner) if shape.is_bag else 0.0
+    if shape.is_bag:
+        found = [Component("activations", of_text + 24 * n, "forward")]
+    else:
+        layer, moving = shape.layer_activations(n, job.length), shape.moving(n, job.length)
+        kept = FLOAT * n * shape.hidden * shape.layers if job.checkpointing else layer * shape.layers
+        again = layer if job.checkpointing else 0.0
+        found = [
+            Component("activations", embedding + kept + again + moving, "forward"),
+            Component("activations of the first layer", embedding + layer + moving, "backward"),
+        ]
+    largest = FLOAT * (shape.hidden * shape.inner if shape.sparse or shape.is_bag else table)
+    kept_gradients: When = "always" if job.parts > 1 else "backward"
+    return [
+        Component("encoder weights", weights),
+        Component("encoder optimizer state", state),
+        *found,
+        Component("encoder gradients", gradients, kept_gradients),
+        Component("gradients of the tokens", sparse, "backward"),
+        Component("gradient of the largest table of a micro-batch", largest * (job.parts > 1), "backward"),
+    ]
+
+
+def _head(job: Job) -> list[Component]:
+    make: dict[str, Callable[[Job], list[Component]]] = {"dense": _dense, "sparse": _sparse, "cascade": _cascade}
+    return [part for part in make[job.head](job) if part.n_bytes]
+
+
+def _dense(job: Job) -> list[Component]:
+    labels, dim, values = job.data.n_labels, job.dim, job.values
+    bias = bool(values.get("bias"))
+    weights = all_labels.weights(labels, dim, bias=bias, weight_bytes=job.weight_bytes)
+    working = all_labels.working(labels, dim, job.part, job.threads)
+    numbers = labels * (dim + bias)
+    if values["head_optimizer"] != "sgd":  # torch's AdamW, with gradients
+        return [
+            Component("head weights", weights),
+            Component("head optimizer state", 2 * FLOAT * numbers),
+            # Made by the head, which comes first in the backward pass: the activations are still there.
+            # The gradient of a further micro-batch is whole before it is added to the sum.
+            Component("head gradients", FLOAT * numbers),
+            Component("head gradients of a micro-batch", FLOAT * numbers * (job.parts > 1), "forward"),
+            Component("logits chunk and sums", working),
+        ]
+    momentum = values["head_momentum"] != 0
+    state = updates.sgd_state(labels, dim, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
+    state += FLOAT * labels * bias * (momentum or job.parts > 1)
+    return [
+        Component("head weights", weights),
+        Component("head momentum", state),
+        Component("logits chunk and sums", working),
+    ]
+
+
+def _sparse(job: Job) -> list[Component]:
+    values, dim, labels = job.values, job.dim, job.data.n_labels
+    dense = min(round(values["dense_fraction"] * labels), labels - 1) if values["dense_fraction"] < 1 else labels
+    rest, f, group = labels - dense, values["fan_in"], values["group"]
+    weights = fan_in.weights(rest, f, weight_bytes=job.weight_bytes) if rest else 0.0
+    weights += all_labels.weights(dense, dim, bias=True, weight_bytes=job.weight_bytes) if dense else 0.0
+    state = _fused_state(job, rest, f) + _fused_state(job, dense, dim)
+    working = fan_in.working(f, dim, job.part, job.threads, group) if rest else 0.0
+    working += all_labels.working(dense, dim, job.part, job.threads) if dense else 0.0
+    beside = 0
+    if values.get("projection_dim"):
+        beside += dim * (job.encoder.hidden + 1)
+    clusters = 0
+    if values["auxiliary"]:
+        clusters = min(labels, 2 ** max(1, (-(-labels // 100) - 1).bit_length()))
+        beside += clusters * (dim + 1)
+    order = 24 * labels if dense or group > 1 else 0
+    found = [
+        Component("head weights", weights),
+        Component("inputs of the labels", fan_in.inputs(rest, f, dim, group) if rest else 0.0),
+        Component("head optimizer state", state),
+        Component("projection and auxiliary classifier, with gradients and optimizer state", 4 * FLOAT * beside),
+        Component("order and clusters of the labels", order + (8 * labels if clusters else 0)),
+        Component("sums of the embedding's gradient", working),
+    ]
+    return found
+
+
+def _fused_state(job: Job, rows: int, width: int) -> float:
+    if not rows:
+        return 0.0
+    if job.values["head_optimizer"] == "sgd":
+        momentum = job.values["head_momentum"] != 0
+        return updates.sgd_state(rows, width + 1, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
+    return updates.adam_state(rows, width + 1, parts=job.parts, state_bytes=job.state_bytes)
+
+
+def _cascade(job: Job) -> list[Component]:
+    levels, dim, values = job.levels, job.dim, job.values
+    assert levels is not None
+    sizes = levels.sizes
+    adam = values["head_optimizer"] != "sgd"
+    working = candidates.working(sizes, levels.beams, dim, job.part) * job.parts
+    found = [
+        Component("head weights", candidates.tables(sizes, dim, weight_bytes=job.weight_bytes)),
+        Component(
+            "head optimizer state", candidates.adam_state(sizes, dim, state_bytes=job.state_bytes) if adam else 0.0
+        ),
+        Component("label tree", candidates.tree(sizes)),
+        Component("candidates", working),
+    ]
+    if values.get("dense_updates"):
+        found.append(Component("head gradients", FLOAT * sum(sizes) * (dim + 1)))
+    return found

@@ -1,0 +1,132 @@
+"""What a plan chooses, what it refuses, and that its suggestions fit."""
+
+import subprocess
+import sys
+
+import pytest
+
+from megalabel.errors import SettingError
+from megalabel.planning import amounts
+from megalabel.planning.job import Data, Job
+from megalabel.planning.plan import fits, nearest, plan
+from megalabel.recipes import get
+
+GIB = 1 << 30
+
+
+@pytest.fixture(autouse=True)
+def no_calibration(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEGALABEL_CACHE", str(tmp_path))
+
+
+def job(recipe="renee", labels=131_000, **values):
+    return Job.of(recipe, get(recipe).options(**values).values(), Data(labels), 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("2.8M", 2_800_000), ("131,073", 131_073), (4000, 4000), ("4k", 4000), ("1e6", 10**6)]
+)
+def test_counts_are_read_as_people_write_them(text, number):
+    assert amounts.count("labels", text) == number
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("8GiB", 8 * GIB), ("8 gb", 8 * 10**9), (5e8, 5 * 10**8), ("1.5MiB", 3 << 19)]
+)
+def test_sizes_are_read_as_people_write_them(text, number):
+    assert amounts.size("memory", text) == number
+
+
+@pytest.mark.parametrize("text", ["8 apples", "", "-1GiB", "0", "nan", "GiB", "1e99GiB", True])
+def test_what_is_no_size_is_refused_by_name(text):
+    with pytest.raises(SettingError) as refused:
+        amounts.size("memory", text)
+    assert refused.value.where == "memory"
+
+
+def test_a_plan_changes_nothing_where_the_memory_suffices():
+    found = plan(job(encoder="minilm", batch_size=64), 64 * GIB)
+    assert found.chosen.get("gradient_checkpointing") is None
+    assert found.peak < 64 * GIB
+
+
+def test_less_memory_takes_smaller_micro_batches_and_then_checkpointing():
+    wanted = job(encoder="bert-base-uncased", max_length=128, batch_size=256, labels=30_000)
+    some, least = plan(wanted, 8 * GIB), plan(wanted, 3 * GIB)
+    assert some.chosen["accumulation_steps"] > 1
+    assert least.job.checkpointing or least.job.parts > some.job.parts
+    assert fits(some, 8 * GIB) and fits(least, 3 * GIB)
+
+
+def test_what_the_user_has_set_stays():
+    wanted = job(encoder="bert-base-uncased", max_length=128, batch_size=256, labels=30_000, accumulation_steps=2)
+    found = plan(wanted, 20 * GIB, frozenset({"accumulation_steps"}))
+    assert found.job.parts == 2
+
+
+@pytest.mark.parametrize("recipe", ["renee", "cascadexml", "spartex"])
+@pytest.mark.parametrize("encoder", ["bert-base-uncased", "bag"])
+@pytest.mark.parametrize("gib", [1, 3])
+def test_every_suggestion_fits(recipe, encoder, gib):
+    wanted, memory = job(recipe, 1_000_000, encoder=encoder), gib * GIB
+    found = nearest(wanted, memory)
+    for values in found:
+        changed = Job.of(recipe, get(recipe).options(**{**wanted.values, **values}).values(), wanted.data, 2)
+        assert fits(plan(changed), memory), values
+    if not found:
+        with pytest.raises(SettingError):
+            plan(wanted, memory)
+
+
+def test_the_command_answers_without_torch():
+    code = (
+        "import sys\nfrom megalabel.cli.main import main\n"
+        "sys.argv = ['megalabel', 'plan', '--labels', '2.8M', '--encoder', 'bert-base-uncased']\n"
+        "try:\n    main()\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for part in ("head weights", "encoder optimizer state", "peak", "floor of a step"):
+        assert part in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--labels", "0"], "--labels"),
+        ([], "--labels"),
+        (["--labels", "4K", "--memory", "8 apples"], "--memory"),
+        (["--labels", "4K", "--memory", "50MB"], "--memory"),
+        (["--labels", "4K", "--encoder", "nonsense"], "--encoder"),
+        (["--labels", "4K", "--recipe", "linear"], "--recipe"),
+        (["--labels", "4K", "--recipe", "nonsense"], "recipe"),
+        (["--labels", "4K", "--what", "nonsense"], "--what"),
+        (["--labels", "4K", "--threads", "0"], "--threads"),
+        (["--labels", "4K", "--fan-in", "3"], "--fan-in"),
+    ],
+)
+def test_a_wrong_value_is_one_line_that_names_the_option(command, arguments, name):
+    status, _, err = command("plan", *arguments)
+    assert (status, err.count("\n")) == (2, 1)
+    assert name in err
+
+
+@pytest.mark.parametrize("what", ["train", "predict", "read"])
+def test_each_kind_of_plan_has_a_peak(command, what):
+    status, out, err = command("plan", "--recipe", "spartex", "--labels", "1M", "--what", what)
+    assert status == 0, err
+    assert "peak" in out and "interpreter and libraries" in out
+
+
+def test_a_config_that_is_no_encoder_is_refused(tmp_path, command):
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    status, _, err = command("plan", "--labels", "4K", "--encoder", tmp_path)
+    assert status == 2
+    assert "gpt2" in err
+
+
+def test_a_local_config_gives_the_shape(deep_bert, command):
+    status, out, err = command("plan", "--labels", "4K", "--encoder", deep_bert)
+    assert status == 0, err
+    assert "gradient checkpointing: no" in out
