@@ -7,7 +7,6 @@ import math
 import random
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,6 +245,6 @@ def test_parts_that_do_not_fit(tmp_path, damage):
     np.save(tmp_path / "pairs.npy", pairs)
     np.save(tmp_path / "idf.npy", idf)
     (tmp_path / "manifest.json").unlink()
-    write_manifest(Path(tmp_path), FORMAT, {"kind": kind, "piece_lengths": None, "features": []})
+    write_manifest(tmp_path, FORMAT, {"kind": kind, "piece_lengths": None, "features": []})
     with pytest.raises(FormatError, match="damaged"):
         SparseText.load(tmp_path)
