@@ -112,7 +112,7 @@ class LinearTreeOptions(SeedOptions):
         "Weight of the squared hinge loss against the L2 penalty.",
     ] = None
     tol: Annotated[float, above(0), "Stopping tolerance of the solver, as in LIBLINEAR."] = 0.1
-    max_iter: Annotated[Count, "Maximum passes of the solver over the texts of a model."] = 20
+    max_iter: Annotated[Count, "Maximum passes of the solver over the texts of a model."] = 8
     prune_below: Annotated[Nonnegative, "Weights below this absolute value are dropped."] = 0.1
     beam_size: Annotated[Count, "Clusters per level that prediction keeps."] = 10
     post_processor: Annotated[Literal["l3-hinge", "l2-hinge", "sigmoid"], "Turns scores into probabilities."] = (
