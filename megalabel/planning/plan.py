@@ -78,7 +78,7 @@ def plan(
             best = found
     if best is None:
         assert memory is not None
-        found_ways = nearest(job, memory, given) if change else []
+        found_ways = nearest(job, memory, given, fixed=given) if change else []
         if not found_ways:
             raise _too_small(job, memory, given, base)
         best = Plan(job.having(**found_ways[0]), base, found_ways[0])
@@ -122,19 +122,22 @@ def _too_small(job: Job, memory: int, given: frozenset[str], base: Baseline) -> 
     return SettingError(found, wanted=wanted, next_step=step, where="memory")
 
 
-def nearest(job: Job, memory: int, given: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
+def nearest(
+    job: Job, memory: int, given: frozenset[str] = frozenset(), fixed: frozenset[str] = frozenset()
+) -> list[dict[str, Any]]:
     """Up to three ways to change options so that the training fits, the one that changes the least first.
 
     Tried are narrower numbers in the label layer; other single options; both together, where none of them is
     enough; and a smaller encoder. Each way is complete: with these values it fits as it is.
 
     Args:
-        job, memory, given: as for `plan`.
+        job, memory, given: as for `plan`; the options of `given` may be changed by a way that names them.
+        fixed: names of options that no way changes.
     """
     base = baseline_of(job)
 
     def first(changes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-        fitting = (_fitting(job, memory, given, base, change) for change in changes if not given & change.keys())
+        fitting = (_fitting(job, memory, given, base, change) for change in changes if not fixed & change.keys())
         return list(islice((values for values in fitting if values is not None), 1))
 
     narrower, others = [*_narrower(job)], [[*of_one] for of_one in _others(job)]
