@@ -116,7 +116,7 @@ def _plan(
 
         measured(job)
     if what == "train":
-        lines = report.lines_of(planned(job, limit, frozenset(values)), limit)
+        lines = report.lines_of(planned(job, limit, frozenset(values), change=True), limit)
     else:
         base = baseline_of(job).base
         parts = answers.prediction(job, base) if what == "predict" else answers.reading(job)

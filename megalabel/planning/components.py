@@ -114,7 +114,7 @@ def _dense(job: Job) -> list[Component]:
     weights = all_labels.weights(labels, dim, bias=bias, weight_bytes=job.weight_bytes)
     working = all_labels.working(labels, dim, job.part, job.threads)
     numbers = labels * (dim + bias)
-    if values["head_optimizer"] != "sgd":  # torch's AdamW, with gradients
+    if values.get("head_optimizer", "sgd") != "sgd":  # torch's AdamW, with gradients
         return [
             Component("head weights", weights),
             Component("head optimizer state", 2 * FLOAT * numbers),
@@ -124,9 +124,11 @@ def _dense(job: Job) -> list[Component]:
             Component("head gradients of a micro-batch", FLOAT * numbers * (job.parts > 1), "forward"),
             Component("logits chunk and sums", working),
         ]
-    momentum = values["head_momentum"] != 0
+    momentum = values.get("head_momentum", 0) != 0
     state = updates.sgd_state(labels, dim, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
     state += FLOAT * labels * bias * (momentum or job.parts > 1)
+    if job.weight_bytes < FLOAT:  # what rounding cut off, in bfloat16
+        state += 2.0 * dim * round(values.get("compensated_fraction", 0) * labels)
     return [
         Component("head weights", weights),
         Component("head momentum", state),

@@ -11,7 +11,7 @@ from megalabel.errors import SettingError
 from megalabel.planning.encoders import EncoderShape, shape_of
 from megalabel.planning.levels import Levels, levels_of
 
-HEADS = {"renee": "dense", "cascadexml": "cascade", "spartex": "sparse"}
+HEADS = {"renee": "dense", "elmo": "dense", "cascadexml": "cascade", "spartex": "sparse"}
 WEIGHT_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float8": 1.0}
 PER_TEXT = 5  # labels of a text, where the data do not say
 NAME_BYTES = 20  # of the name of a label, the same

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from megalabel.errors import SettingError
@@ -15,6 +16,7 @@ from megalabel.planning.timing import floor
 
 SMALLEST = 4  # texts of a micro-batch
 NARROWER = 3  # suggestions
+SAME_RESULT = {"accumulation_steps", "gradient_checkpointing"}  # options that leave the gradient as it is
 MARGIN = 0.03  # of the prediction, which is left free
 
 
@@ -50,13 +52,16 @@ class Plan:
         return found
 
 
-def plan(job: Job, memory: int | None = None, given: frozenset[str] = frozenset()) -> Plan:
+def plan(
+    job: Job, memory: int | None = None, given: frozenset[str] = frozenset(), *, change: bool = False
+) -> Plan:
     """The fastest settings whose peak, and a margin of 3%, fit into `memory`; the job's own without a limit.
 
     Args:
         job: the training.
         memory: bytes; None for no limit.
         given: names of options that the user has set, which are not changed.
+        change: whether options that change the result are chosen too where nothing else fits, as by `nearest`.
 
     Raises:
         SettingError: nothing fits; the message names the nearest settings that do.
@@ -73,7 +78,10 @@ def plan(job: Job, memory: int | None = None, given: frozenset[str] = frozenset(
             best = found
     if best is None:
         assert memory is not None
-        raise _too_small(job, memory, given, base)
+        found_ways = nearest(job, memory, given, fixed=given) if change else []
+        if not found_ways:
+            raise _too_small(job, memory, given, base)
+        best = Plan(job.having(**found_ways[0]), base, found_ways[0])
     return best
 
 
@@ -108,31 +116,41 @@ def _too_small(job: Job, memory: int, given: frozenset[str], base: Baseline) -> 
     if base.base * (1 + MARGIN) > memory:
         wanted = f"more than {shown(base.base)}, which Python and the libraries take"
     found = f"{shown(memory)} of memory, where this training needs {shown(least.peak)}"
-    options = [" ".join(_flag(*item) for item in values.items()) for values in nearest(job, memory, given)]
+    options = [as_arguments(values) for values in nearest(job, memory, given)]
     needed = f"--memory {int(least.peak * (1 + MARGIN) / 2**20) + 1}MiB"
     step = f"these settings fit: {'; or '.join(options)}" if options else f"give it {needed}"
     return SettingError(found, wanted=wanted, next_step=step, where="memory")
 
 
-def nearest(job: Job, memory: int, given: frozenset[str] = frozenset()) -> list[dict[str, Any]]:
-    """Up to three changes of single options, or else one of several, with which the training fits.
+def nearest(
+    job: Job, memory: int, given: frozenset[str] = frozenset(), fixed: frozenset[str] = frozenset()
+) -> list[dict[str, Any]]:
+    """Up to three ways to change options so that the training fits, the one that changes the least first.
 
-    Each is complete: with these values for options it fits as it is.
+    Tried are narrower numbers in the label layer; other single options; both together, where none of them is
+    enough; and a smaller encoder. Each way is complete: with these values it fits as it is.
+
+    Args:
+        job, memory, given: as for `plan`; the options of `given` may be changed by a way that names them.
+        fixed: names of options that no way changes.
     """
-    base, found = baseline_of(job), []
-    changes = list(_changes(job))
-    for change in changes:
-        if (values := _fitting(job, memory, given, base, change)) is not None:
-            found.append(values)
+    base = baseline_of(job)
+
+    def first(changes: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        fitting = (_fitting(job, memory, given, base, change) for change in changes if not fixed & change.keys())
+        return list(islice((values for values in fitting if values is not None), 1))
+
+    narrower, others = [*_narrower(job)], [[*of_one] for of_one in _others(job)]
+    found = [values for changes in (narrower, *others) for values in first(changes)]
     if not found:
-        together: dict[str, Any] = {}
-        for change in changes:
-            together = {**together, **change}
-            if (values := _fitting(job, memory, given, base, together)) is not None:
-                found.append(values)
-                break
-    unique = [values for i, values in enumerate(found) if values.keys() not in [f.keys() for f in found[:i]]]
-    return unique[:NARROWER]
+        together = narrower[-1] if narrower else {}
+        steps = []
+        for of_one in others:
+            steps += [{**together, **change} for change in of_one]
+            together = steps[-1] if steps else together
+        found = first(steps)
+    found += first({"encoder": name} for name in ("minilm", "bag") if _smaller(name, job))
+    return found[:NARROWER]
 
 
 def _fitting(
@@ -145,31 +163,39 @@ def _fitting(
     return None
 
 
-def _changes(job: Job) -> Iterator[dict[str, Any]]:
-    """Changes that alter the training, from the least to the greatest."""
-    values = job.values
-    for name in ("bfloat16", "float8"):
-        if values.get("weights") == "float32":
-            yield {"weights": name}
-    if values.get("head_optimizer") == "sgd" and values.get("head_momentum"):
-        yield {"head_momentum": 0.0}
+def _narrower(job: Job) -> Iterator[dict[str, Any]]:
+    """Narrower weights and optimizer state of the label layer, each with what goes before."""
+    values, change = job.values, dict[str, Any]()
     if values.get("head_optimizer") == "adamw" and not values.get("dense_updates"):
-        yield {"head_optimizer": "sgd"}
-    size = job.batch // 2
-    while size >= 1:
-        yield {"batch_size": size}
-        size //= 2
-    fan_in = int(values.get("fan_in", 0)) // 2
-    while job.head == "sparse" and fan_in >= 8:
-        yield {"fan_in": fan_in}
-        fan_in //= 2
-    length = job.length // 2
-    while length >= 8:
-        yield {"max_length": length}
-        length //= 2
-    for name in ("minilm", "bag"):
-        if not job.encoder.is_bag and values["encoder"] != name:
-            yield {"encoder": name}
+        change = {"head_optimizer": "sgd"}  # which narrow weights need
+        yield change
+    for name in ("bfloat16", "float8"):
+        if values.get("weights") == "float32" or (values.get("weights") == "bfloat16" and name == "float8"):
+            change = {**change, "weights": name}
+            yield change
+    if values.get("head_momentum"):
+        if values.get("momentum_dtype") == "float32":
+            yield {**change, "momentum_dtype": "bfloat16"}
+        yield {**change, "head_momentum": 0.0}
+
+
+def _others(job: Job) -> Iterator[Iterator[dict[str, Any]]]:
+    """Smaller values of batch size, fan-in and length, each from the largest on."""
+    for name, value, least in (
+        ("batch_size", job.batch, 1),
+        ("fan_in", int(job.values.get("fan_in", 0)) if job.head == "sparse" else 0, 8),
+        ("max_length", job.length, 8),
+    ):
+        yield ({name: value >> n} for n in range(1, value.bit_length()) if value >> n >= least)
+
+
+def _smaller(name: str, job: Job) -> bool:
+    return not job.encoder.is_bag and job.values["encoder"] != name
+
+
+def as_arguments(values: Mapping[str, Any]) -> str:
+    """The values of options as a command line."""
+    return " ".join(_flag(*item) for item in values.items())
 
 
 def _flag(name: str, value: Any) -> str:

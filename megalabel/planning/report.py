@@ -5,7 +5,7 @@ from __future__ import annotations
 from megalabel.kernels.all_labels.memory import chunk
 from megalabel.planning.amounts import duration, shown
 from megalabel.planning.components import Component
-from megalabel.planning.plan import MARGIN, Plan
+from megalabel.planning.plan import MARGIN, SAME_RESULT, Plan, as_arguments
 from megalabel.planning.timing import ASSUMED, expected, floor
 
 WHEN = {"always": "", "forward": "end of the forward pass", "backward": "end of the backward pass"}
@@ -51,8 +51,10 @@ def choice(plan: Plan) -> list[str]:
     if "weights" in job.values:
         lines.append(f"head weights: {job.values['weights']}")
     if plan.chosen:
-        made = " ".join(f"{name}={value}" for name, value in plan.chosen.items())
-        lines.append(f"chosen by the plan: {made}")
+        lines.append(f"chosen by the plan: {as_arguments(plan.chosen)}")
+        changing = plan.chosen.keys() - SAME_RESULT
+        if changing:
+            lines.append(f"of these, {', '.join(sorted(changing))} change what is trained; nothing less fits")
     return lines
 
 

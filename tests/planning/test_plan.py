@@ -78,6 +78,42 @@ def test_every_suggestion_fits(recipe, encoder, gib):
             plan(wanted, memory)
 
 
+def test_narrow_weights_come_before_a_smaller_encoder():
+    wanted = job(labels=2_812_281, encoder="bert-base-uncased", max_length=128, batch_size=64)
+    found = nearest(wanted, 8 * GIB)
+    assert found[0]["weights"] == "float8"
+    assert "encoder" not in found[0]
+    assert any(values.get("encoder") for values in found)
+    kept = frozenset({"weights"})
+    assert all("weights" not in values for values in nearest(wanted, 8 * GIB, kept, fixed=kept))
+
+
+def test_only_a_plan_changes_what_is_trained():
+    wanted = job(labels=2_812_281, encoder="bert-base-uncased", max_length=128, batch_size=64)
+    with pytest.raises(SettingError):
+        plan(wanted, 8 * GIB)
+    changed = plan(wanted, 8 * GIB, change=True)
+    assert fits(changed, 8 * GIB)
+    assert changed.job.weight_bytes == 1
+    with pytest.raises(SettingError):
+        plan(wanted, GIB, change=True)
+
+
+def test_the_command_chooses_the_weights_and_says_that_this_changes_the_training(command):
+    status, out, err = command(
+        "plan", "--labels", "2.8M", "--encoder", "bert-base-uncased", "--max-length", "128", "--memory", "8GiB"
+    )
+    assert status == 0, err
+    assert "head weights: float8" in out
+    assert "--weights float8" in out
+    assert "change what is trained" in out
+
+
+@pytest.mark.parametrize("recipe", ["elmo", "renee", "cascadexml", "spartex"])
+def test_recipes_with_a_label_layer_have_a_plan(recipe):
+    assert plan(job(recipe, 10_000)).peak > 100e6
+
+
 def test_the_command_answers_without_torch():
     code = (
         "import sys\nfrom megalabel.cli.main import main\n"
