@@ -29,6 +29,10 @@ class PlanCommand(Command):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Takes over the options of the recipe, then reads the arguments."""
+        from megalabel.planning.job import check_recipe
+        from megalabel.recipes import get
+
+        check_recipe(get(_recipe_in(args)).address)
         inner = _command(_recipe_in(args))
         self.params, self.callback = inner.params, inner.callback
         return super().parse_args(ctx, args)

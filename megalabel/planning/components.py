@@ -114,7 +114,7 @@ def _dense(job: Job) -> list[Component]:
     weights = all_labels.weights(labels, dim, bias=bias, weight_bytes=job.weight_bytes)
     working = all_labels.working(labels, dim, job.part, job.threads)
     numbers = labels * (dim + bias)
-    if values.get("head_optimizer", "sgd") != "sgd":  # torch's AdamW, with gradients
+    if job.has_adam:  # torch's AdamW, with gradients
         return [
             Component("head weights", weights),
             Component("head optimizer state", 2 * FLOAT * numbers),
@@ -124,7 +124,7 @@ def _dense(job: Job) -> list[Component]:
             Component("head gradients of a micro-batch", FLOAT * numbers * (job.parts > 1), "forward"),
             Component("logits chunk and sums", working),
         ]
-    momentum = values.get("head_momentum", 0) != 0
+    momentum = job.has_momentum
     state = updates.sgd_state(labels, dim, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
     state += FLOAT * labels * bias * (momentum or job.parts > 1)
     if job.weight_bytes < FLOAT:  # what rounding cut off, in bfloat16
@@ -167,8 +167,8 @@ def _sparse(job: Job) -> list[Component]:
 def _fused_state(job: Job, rows: int, width: int) -> float:
     if not rows:
         return 0.0
-    if job.values["head_optimizer"] == "sgd":
-        momentum = job.values["head_momentum"] != 0
+    if not job.has_adam:
+        momentum = job.has_momentum
         return updates.sgd_state(rows, width + 1, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
     return updates.adam_state(rows, width + 1, parts=job.parts, state_bytes=job.state_bytes)
 
@@ -177,7 +177,7 @@ def _cascade(job: Job) -> list[Component]:
     levels, dim, values = job.levels, job.dim, job.values
     assert levels is not None
     sizes = levels.sizes
-    adam = values["head_optimizer"] != "sgd"
+    adam = job.has_adam
     working = candidates.working(sizes, levels.beams, dim, job.part) * job.parts
     found = [
         Component("head weights", candidates.tables(sizes, dim, weight_bytes=job.weight_bytes)),

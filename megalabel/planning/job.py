@@ -19,6 +19,17 @@ TEXT_BYTES = 5  # of a token of a text, the same
 LONGEST = 512  # tokens of a text, where max_length is 0
 
 
+def check_recipe(recipe: str) -> None:
+    """Raises SettingError for a recipe whose memory the planner does not know."""
+    if recipe not in HEADS:
+        raise SettingError(
+            f"the planner does not know the memory of the recipe {recipe!r}",
+            wanted=f"one of {', '.join(HEADS)}",
+            next_step="train it without --memory",
+            where="recipe",
+        )
+
+
 @dataclass(frozen=True)
 class Data:
     """The sizes of a data set; zeros for what is not known.
@@ -63,13 +74,7 @@ class Job:
         Raises:
             SettingError: the planner does not know the recipe or the encoder.
         """
-        if recipe not in HEADS:
-            raise SettingError(
-                f"the planner does not know the memory of the recipe {recipe!r}",
-                wanted=f"one of {', '.join(HEADS)}",
-                next_step="train it without --memory",
-                where="recipe",
-            )
+        check_recipe(recipe)
         learned = values.get("tokenizer", "wordpiece") != "wordpiece"
         vocabulary = int(values.get("vocabulary", 0)) if learned else 0
         length = int(values["max_length"]) or LONGEST
@@ -106,6 +111,16 @@ class Job:
     def length(self) -> int:
         """Tokens of a text."""
         return int(self.values["max_length"]) or LONGEST
+
+    @property
+    def has_adam(self) -> bool:
+        """Whether the label layer has the two moments of Adam."""
+        return bool(self.values.get("head_optimizer", "sgd") != "sgd")
+
+    @property
+    def has_momentum(self) -> bool:
+        """Whether SGD of the label layer has a momentum."""
+        return bool(self.values.get("head_momentum", 0) != 0)
 
     @property
     def checkpointing(self) -> bool:

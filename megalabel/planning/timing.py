@@ -54,7 +54,7 @@ def _encoder(job: Job) -> Work:
 
 def _head(job: Job) -> Work:
     labels, dim, batch = job.data.n_labels, job.dim, job.batch
-    state = job.state_bytes * (2 if job.values["head_optimizer"] != "sgd" else job.values["head_momentum"] != 0)
+    state = job.state_bytes * (2 if job.has_adam else job.has_momentum)
     if job.head == "dense":
         return Work(6.0 * batch * labels * dim, 2 * job.parts * labels * dim * (job.weight_bytes + state))
     if job.head == "sparse":
