@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 BLOCK = 4096  # texts that the tokenizer encodes at once
+MOST_SHARED = 4  # stores: training and label texts of two tokenizers
+_SHARED: ContextVar[dict[str, TokenStore] | None] = ContextVar("tokens of trainings", default=None)
 
 
 class TokenStore:
@@ -168,7 +173,7 @@ def prepared_folder(data: Corpus, side: str, tokenizer: TextTokenizer, max_lengt
 def open_or_build_tokens(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -> TokenStore:
     """Opens the prepared tokens of a data set if there are any, else builds them in memory.
 
-    The arguments are those of `prepared_folder`.
+    Within `sharing_tokens` they are built once. The arguments are those of `prepared_folder`.
 
     Raises:
         StaleTokens: the prepared tokens were made from other texts or settings.
@@ -177,7 +182,25 @@ def open_or_build_tokens(data: Corpus, side: str, tokenizer: TextTokenizer, max_
     folder = prepared_folder(data, side, tokenizer, max_length)
     if folder is not None and (folder / "manifest.json").exists():
         return TokenStore.open_or_build(texts, tokenizer, max_length, folder)
-    return TokenStore.build(texts, tokenizer, max_length)
+    shared = _SHARED.get()
+    if shared is None:
+        return TokenStore.build(texts, tokenizer, max_length)
+    key = json.dumps(_manifest(texts, tokenizer, max_length))
+    if key not in shared:
+        while len(shared) >= MOST_SHARED:
+            del shared[next(iter(shared))]  # the oldest
+        shared[key] = TokenStore.build(texts, tokenizer, max_length)
+    return shared[key]
+
+
+@contextmanager
+def sharing_tokens() -> Iterator[None]:
+    """Within it, trainings that read the same texts with the same tokenizer share their tokens in memory."""
+    before = _SHARED.set({})
+    try:
+        yield
+    finally:
+        _SHARED.reset(before)
 
 
 def check_texts(split: Split, data: Corpus) -> None:

@@ -12,6 +12,7 @@ import torch
 
 from megalabel.device import pick
 from megalabel.errors import SettingError
+from megalabel.inputs.token_store import sharing_tokens
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
 from megalabel.recipes.config import as_config
@@ -95,7 +96,7 @@ def tune(
     values = _checked(name, values)
     facts = {"recipe": name, "values": values, "encoders": list(encoders), "metric": metric, "seed": seed}
     facts["data"] = data_facts(corpus)
-    with writing(out):
+    with writing(out), sharing_tokens():
         if is_finished(out, facts):
             say(f"the search in {out} is finished; --overwrite searches again")
             return load(out, device=device, trust=trusted())

@@ -152,12 +152,12 @@ class Trials:
         self, candidate: Candidate, epochs: int | None, folder: Path, deadline: float
     ) -> tuple[Classifier, np.ndarray, dict[str, float]]:
         """The model of a candidate, the rows that were held out, and facts about it."""
-        setting = self.setting
+        setting, made_at = self.setting, self.history.elapsed
         recipe = get(candidate.recipe, trust=trusted())
         made = recipe(setting.corpus, self.options(recipe, candidate, epochs), trust=trusted())
         callback = None
         if isinstance(made, Recipe):
-            callback = self._watch(made, deadline)
+            callback = self._watch(made, deadline, made_at)
         else:
             made = self._watched(made, deadline)
         model = train(made, folder, device=setting.device, quiet=True, callback=callback)
@@ -165,8 +165,11 @@ class Trials:
         solved = read_recipe(folder)["finished"]["seconds"]
         return model, np.asarray(made.validation), {**facts, "seconds": float(solved)}
 
-    def _watch(self, recipe: Recipe, deadline: float) -> Callable[[dict[str, Any]], bool]:
-        """A callback of `train` that ends a training at its deadline, or raises OutOfTime where it is hopeless."""
+    def _watch(self, recipe: Recipe, deadline: float, made_at: float) -> Callable[[dict[str, Any]], bool]:
+        """A callback of `train` that ends a training at its deadline, or raises OutOfTime where it is hopeless.
+
+        made_at: when the preparation of texts began, which comes before the first step.
+        """
         history, steps = self.history, recipe.batches.steps
         begun, first, validated = history.elapsed, -1, False
 
@@ -181,7 +184,7 @@ class Trials:
                 if now + needed > deadline + (LATE - 1) * (deadline - begun):
                     raise OutOfTime(f"{steps:,} steps would take {now - begun + needed:,.0f} s")
             if now > deadline and not validated:
-                raise OutOfTime(f"{line['step'] + 1:,} of {steps:,} steps took {now - begun:,.0f} s")
+                raise OutOfTime(f"{now - made_at:,.0f} s for the preparation and {done:,} of {steps:,} steps")
             return now > deadline
 
         return callback

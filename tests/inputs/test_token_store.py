@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from megalabel.data.corpus import Corpus
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, FormatError, SettingError, StaleTokens
-from megalabel.inputs.token_store import TokenStore, check_texts, open_or_build_tokens, prepared_folder
+from megalabel.inputs.token_store import (
+    TokenStore,
+    check_texts,
+    open_or_build_tokens,
+    prepared_folder,
+    sharing_tokens,
+)
 from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
 WORDS = ["a cat sat", "the cat", "", "A dog, a cat!"]
@@ -114,6 +120,20 @@ def test_prepared_tokens_are_found_beside_the_data_and_go_stale_with_it(tokenize
     (tmp_path / "train.jsonl").write_text('{"text": "a dog", "labels": ["x"]}\n')
     with pytest.raises(StaleTokens):
         open_or_build_tokens(Corpus.open(tmp_path), "trn", tokenizer, 8)
+
+
+def test_trainings_that_share_tokens_build_them_once(tokenizer, monkeypatch):
+    data, built, build = Corpus.of(["a cat", "a dog"], [["x"], ["y"]]), [], TokenStore.build
+    monkeypatch.setattr(TokenStore, "build", lambda *given: built.append(given) or build(*given))
+    with sharing_tokens():
+        first = open_or_build_tokens(data, "trn", tokenizer, 8)
+        assert open_or_build_tokens(data, "trn", tokenizer, 8) is first
+        assert len(open_or_build_tokens(data, "lbl", tokenizer, 8)) == 2
+        for length in (4, 5, 6, 7):
+            assert open_or_build_tokens(data, "trn", tokenizer, length).manifest["max_length"] == length
+        assert open_or_build_tokens(data, "trn", tokenizer, 8) is not first  # only the newest are kept
+    assert len(built) == 7
+    assert open_or_build_tokens(data, "trn", tokenizer, 8) is not open_or_build_tokens(data, "trn", tokenizer, 8)
 
 
 def test_room_for_the_tokenizers_own_tokens_is_asked_for():
