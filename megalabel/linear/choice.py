@@ -121,11 +121,21 @@ class Open:
 
 
 def search(trial: Trials, start: Setting, free: Open, say: Callable[[str], Any]) -> Setting:
-    """The setting that is best on held-out texts, from `start` on; `say` takes a line per decision."""
-    found = Search(trial, start, say)
-    if free.token_pattern and found.along("token_pattern", ["signs"]):
-        found.along("token_pattern", ["symbols"])
-    found.along("char_ngrams", free.char_ngrams)
+    """The setting that is best on held-out texts, from `start` on; `say` takes a line per decision.
+
+    Token pattern and character n-grams are compared on the first 1,000 characters of each text, the other settings
+    on whole texts: C and the weight of bigrams chosen on beginnings cost 2 points of PSP@5 on eurlex-4.3k.
+    """
+    if free.token_pattern or free.char_ngrams:
+        # Each value needs features of its own, which for long texts take longer than solving.
+        found = Search(trial.of_beginnings(), start, say)
+        if free.token_pattern and found.along("token_pattern", ["signs"]):
+            found.along("token_pattern", ["symbols"])
+        found.along("char_ngrams", free.char_ngrams)
+        if found.trial is not trial:
+            found = Search(trial, found.best, say)
+    else:
+        found = Search(trial, start, say)
     found.along("bigram_weight", free.bigram_weights)
     if free.c:
         found.climb("c")

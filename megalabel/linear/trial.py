@@ -1,17 +1,12 @@
-"""A small problem, cut out of the training texts, on which settings of linear models are compared.
-
-Held-out texts are drawn by a hash of their content, so that copies of a text are on one side. Of the labels, whole
-clusters of similar labels are kept with *all* their other texts: a label of the sample is as frequent as in the
-training set, and its closest rivals are in the sample too. A sample of texts instead makes every label rarer,
-which favors other settings (measured in `docs/log.md`).
-"""
+"""Measures settings of linear models on a small problem that `sample.py` cuts out of the training texts."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -28,14 +23,12 @@ from megalabel.labels.features import pifa
 from megalabel.labels.tree import LabelTree
 from megalabel.linear.forest import wide_depths
 from megalabel.linear.label_texts import add_label_text_rows
+from megalabel.linear.sample import Sample
 from megalabel.linear.tree import solve_tree
 from megalabel.types import Positives
 
-HELD_OUT = 0.2, 5_000  # share of the texts that are held out, and their maximum number
-SHARE, LEAST_WORK = 0.12, 300_000  # of the work of a tree over words, and the least in feature values times labels
-FOLDED, FOLDS = 2_000, 5  # up to so many texts, each is held out once
-FEWEST_CLUSTERS = 4  # clusters of labels in the sample, if there are as many
-READ = 1_000  # characters per text that the clustering and the trials read, so that their time is bounded
+SAVES = 1.5  # whole texts over their beginnings, in characters, from which on these are tried first
+READ = 1_000  # characters per text that the clustering reads, and trials of beginnings
 TOP = 5  # depth of the comparison
 PASSES = 4  # of the solver: as accurate as twenty, in half of the time
 CPU = torch.device("cpu")
@@ -66,14 +59,6 @@ class Sides(NamedTuple):
     names: sp.csr_matrix
 
 
-class Sample(NamedTuple):
-    """Rows of the training set to fit and to measure, and the labels that count, all ascending."""
-
-    fit: np.ndarray
-    held: np.ndarray
-    labels: np.ndarray
-
-
 class Trials:
     """Measures settings on several samples, one after the other."""
 
@@ -83,6 +68,13 @@ class Trials:
     def measure(self, setting: Setting) -> np.ndarray:
         """nDCG@5 of each held-out text of all samples in percent, (n,) float64."""
         return np.concatenate([trial.measure(setting) for trial in self._trials])
+
+    def of_beginnings(self) -> Self:
+        """Trials on the first 1,000 characters of each text; the trials themselves where that saves little."""
+        trials = self._trials
+        if sum(trial.characters() for trial in trials) < SAVES * sum(trial.characters(READ) for trial in trials):
+            return self
+        return type(self)([trial.of_beginnings() for trial in trials])
 
 
 class Trial:
@@ -108,7 +100,7 @@ class Trial:
         seed: int,
         weights: np.ndarray | None = None,
     ) -> None:
-        self._inputs, self._sample, self._seed = inputs, sample, seed
+        self._inputs, self._sample, self._seed, self._read = inputs, sample, seed, sys.maxsize
         self._names = [names[i] for i in sample.labels.tolist()] if len(names) else []
         self.labels = labels[sample.fit][:, sample.labels].tocsr()
         self.truth = labels[sample.held][:, sample.labels].tocsr()
@@ -116,6 +108,20 @@ class Trial:
         self._weights = None if weights is None else weights[sample.fit]
         self._sides: dict[tuple[str, tuple[int, int] | None], tuple[SparseText, Sides]] = {}
         self._trees: dict[Setting, LabelTree] = {}
+
+    def of_beginnings(self) -> Self:
+        """The same trial on the first 1,000 characters of each text."""
+        cut = copy(self)
+        cut._read, cut._sides, cut._trees = READ, {}, {}
+        return cut
+
+    def characters(self, read: int = sys.maxsize) -> int:
+        """The characters of all texts to fit, if so many of each are read; 1 for bags of words."""
+        return (
+            1
+            if sp.issparse(self._inputs)
+            else sum(min(len(text), read) for text in self._inputs[self._sample.fit])
+        )
 
     def measure(self, setting: Setting) -> np.ndarray:
         """nDCG@5 of each held-out text in percent, (n,) float64, by one tree."""
@@ -142,7 +148,7 @@ class Trial:
 
     def _features(self, pattern: TokenPattern, lengths: tuple[int, int] | None) -> tuple[SparseText, Sides]:
         if (pattern, lengths) not in self._sides:
-            train, held = ([text[:READ] for text in self._inputs[rows]] for rows in self._sample[:2])
+            train, held = ([text[: self._read] for text in self._inputs[rows]] for rows in self._sample[:2])
             text, x = SparseText.learn_rows(
                 train, self._names, vocabulary=1 << 23, pattern=pattern, char_ngrams=lengths
             )
@@ -151,84 +157,11 @@ class Trial:
         return self._sides[pattern, lengths]
 
 
-def draw(
-    contents: Iterable[bytes], x: sp.csr_matrix, labels: sp.csr_matrix, *, seed: int, share: float = SHARE
-) -> list[Sample]:
-    """Draws the texts to fit, the texts to measure and the labels that count; for few texts several times.
-
-    Args:
-        contents: the N texts, of which equal ones are drawn together.
-        x: (N, V) CSR, their words, by which labels are clustered.
-        labels: (N, L) CSR.
-        seed: seeds all draws.
-        share: the share of the work of a tree over words that a tree on the sample may take.
-
-    Returns:
-        One sample; five with all labels, which hold out each text once, for at most 2,000 texts. Samples without
-        texts to fit or to measure are left out.
-    """
-    n = labels.shape[0]
-    places = _places(contents, seed)
-    if n <= FOLDED:
-        fold = np.searchsorted(np.sort(places), places) * FOLDS // n  # the same for equal texts
-        parts = [(np.flatnonzero(fold != i), np.flatnonzero(fold == i)) for i in range(FOLDS)]
-        drawn = [Sample(fit, held, np.arange(labels.shape[1])) for fit, held in parts]
-    else:
-        most = np.sort(places)[min(int(HELD_OUT[0] * n), HELD_OUT[1]) - 1]
-        drawn = [_part(np.flatnonzero(places > most), np.flatnonzero(places <= most), x, labels, seed, share)]
-    drawn = [Sample(_labeled(fit, labels, of), _labeled(held, labels, of), of) for fit, held, of in drawn]
-    return [sample for sample in drawn if len(sample.fit) and len(sample.held)]
-
-
-def _part(
-    fit: np.ndarray, held: np.ndarray, x: sp.csr_matrix, labels: sp.csr_matrix, seed: int, share: float
-) -> Sample:
-    """The texts of random clusters of labels, and fewer where these labels have very many texts."""
-    per_text = np.diff(x.indptr).astype(np.float64)
-    work = labels[fit].T @ per_text[fit]  # of each label: the feature values of its texts
-    wanted = max(share * work.sum(), LEAST_WORK)
-    random = np.random.default_rng([seed, 2])
-    chosen = _clusters(pifa(labels[fit], x[fit], 200), work, wanted, seed, random)
-    excess = work[chosen].sum() / wanted
-    if excess > 2:
-        fit = _labeled(fit, labels, chosen)
-        fit = np.sort(random.permutation(fit)[: max(int(len(fit) / excess), 1)])
-    return Sample(fit, held, chosen)
-
-
-def _labeled(rows: np.ndarray, labels: sp.csr_matrix, of: np.ndarray) -> np.ndarray:
-    """The rows with at least one of some labels."""
-    return rows[np.asarray(labels[rows][:, of].sum(axis=1)).ravel() > 0]
-
-
 def ndcg(ids: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:
     """nDCG of each row of label ids (n, k), best first: (n,) float64 from 0 to 1; 0 without true labels."""
     discounts = 1 / np.log2(np.arange(2, ids.shape[1] + 2))
     best = np.concatenate([[1.0], np.cumsum(discounts)])[np.minimum(np.diff(truth.indptr), ids.shape[1])]
     return np.asarray((hits(ids, truth) * discounts).sum(axis=1) / best)
-
-
-def _clusters(
-    features: sp.csr_matrix, work: np.ndarray, wanted: float, seed: int, random: np.random.Generator
-) -> np.ndarray:
-    """The labels of random clusters, ascending: as many clusters as do the wanted work, but some."""
-    tree = cluster(features, wide_depths(len(work))[-1:], seed=seed)
-    leaves = np.split(tree.order, tree.offsets[0][1:-1])
-    chosen: list[np.ndarray] = []
-    done = 0.0
-    for i in random.permutation(len(leaves)).tolist():
-        if done >= wanted and len(chosen) >= FEWEST_CLUSTERS:
-            break
-        chosen.append(leaves[i])
-        done += float(work[leaves[i]].sum())
-    return np.sort(np.concatenate(chosen))
-
-
-def _places(contents: Iterable[bytes], seed: int) -> np.ndarray:
-    """A uniform number for each text, which depends on its content and the seed alone: (N,) uint64."""
-    key = int(seed).to_bytes(8, "little")
-    digests = b"".join(hashlib.blake2b(content, digest_size=8, key=key).digest() for content in contents)
-    return np.frombuffer(digests, dtype="<u8")
 
 
 def _reweighted(rows: sp.csr_matrix, first: int, last: int, weight: float) -> sp.csr_matrix:

@@ -24,8 +24,9 @@ from megalabel.linear.choice import (
     share_of_signs,
 )
 from megalabel.linear.label_texts import MIN_PRECISION, label_text_precision
+from megalabel.linear.sample import draw
 from megalabel.linear.training_rows import MANY_ALONE, median_words, texts_of_own_words
-from megalabel.linear.trial import READ, Setting, Trial, Trials, draw
+from megalabel.linear.trial import READ, Setting, Trial, Trials
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus

@@ -18,6 +18,9 @@ class Scores:
         self.points, self.asked = points, []
         self.noise = np.random.default_rng(0).normal(50, 10, 400)
 
+    def of_beginnings(self):
+        return self
+
     def measure(self, setting):
         self.asked.append(setting)
         return self.noise + sum(table.get(getattr(setting, name), 0) for name, table in self.points.items())
@@ -53,6 +56,16 @@ def test_each_setting_is_kept_where_it_gains(points, wanted):
 def test_symbols_are_tried_only_where_signs_gain():
     _, scores, _ = found(token_pattern={"symbols": 9})
     assert {setting.token_pattern for setting in scores.asked} == {"letters", "signs"}
+
+
+def test_only_settings_that_need_new_features_are_compared_on_beginnings():
+    scores = Scores(c={2.0: 5}, token_pattern={"signs": 3})
+    beginnings = Scores(token_pattern={"signs": 1}, c={0.5: 5})
+    scores.of_beginnings = lambda: beginnings
+    assert search(scores, Setting(), ALL, lambda line: None) == Setting(token_pattern="signs", c=2.0)
+    assert {setting.c for setting in beginnings.asked} == {1.0}
+    assert {setting.token_pattern for setting in scores.asked} == {"signs"}
+    assert {setting.char_ngrams for setting in scores.asked} == {None}
 
 
 def test_what_is_not_open_is_not_tried():

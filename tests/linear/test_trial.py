@@ -7,8 +7,9 @@ from planted import planted
 
 from megalabel.data.texts import Texts
 from megalabel.inputs.sparse_text import SparseText
-from megalabel.linear import trial
-from megalabel.linear.trial import Setting, Trial, draw, ndcg
+from megalabel.linear import sample
+from megalabel.linear.sample import draw
+from megalabel.linear.trial import READ, Setting, Trial, Trials, ndcg
 
 DATA = planted(n_labels=1200, n_texts=3000)
 WORDS = SparseText.learn(DATA.train.texts, bigrams=False).transform(DATA.train.texts)
@@ -23,9 +24,9 @@ def test_copies_of_a_text_are_on_one_side():
 
 
 def test_a_label_of_the_sample_keeps_all_its_other_texts(monkeypatch):
-    monkeypatch.setattr(trial, "LEAST_WORK", 12_000)
+    monkeypatch.setattr(sample, "LEAST_WORK", 12_000)
     ((fit, held, labels),) = draw(CONTENTS, WORDS, DATA.train.labels, seed=0)
-    assert trial.FEWEST_CLUSTERS <= len(labels) < 1200
+    assert sample.FEWEST_CLUSTERS <= len(labels) < 1200
     for part in (fit, held, labels):
         assert (np.diff(part) > 0).all()
     assert not np.intersect1d(fit, held).size
@@ -38,11 +39,11 @@ def test_a_label_of_the_sample_keeps_all_its_other_texts(monkeypatch):
 
 
 def test_few_labels_with_many_texts_are_a_sample_of_texts(monkeypatch):
-    monkeypatch.setattr(trial, "LEAST_WORK", 100)
+    monkeypatch.setattr(sample, "LEAST_WORK", 100)
     labels = sp.csr_matrix(np.eye(3, dtype=np.float32)[np.arange(3000) % 3])
-    (sample,) = draw(CONTENTS, WORDS, labels, seed=0)
-    assert np.array_equal(sample.labels, [0, 1, 2])
-    assert 0 < len(sample.fit) < 1000
+    (drawn,) = draw(CONTENTS, WORDS, labels, seed=0)
+    assert np.array_equal(drawn.labels, [0, 1, 2])
+    assert 0 < len(drawn.fit) < 1000
 
 
 def test_each_of_few_texts_is_held_out_once():
@@ -78,6 +79,20 @@ def test_a_setting_that_reads_more_scores_better():
     assert only_numbers.measure(Setting()).mean() < whole.mean() - 30
     with_names = sampled(DATA.label_texts)[0].measure(Setting(bigram_weight=0.0))
     assert with_names.mean() > whole.mean()
+
+
+def test_beginnings_are_the_first_characters_of_each_text():
+    made, drawn = sampled()
+    trials = Trials([made])
+    assert trials.of_beginnings() is trials  # no text is longer
+    filler = "x" * READ
+    behind = Texts.from_strings([f"{filler} {text}" for text in DATA.train.texts])
+    long = Trials([Trial(behind, DATA.train.labels, (), None, drawn, 0)])
+    setting = Setting(bigram_weight=0.0)
+    assert long.measure(setting).mean() > long.of_beginnings().measure(setting).mean() + 30
+    before = Texts.from_strings([f"{text} {filler}" for text in DATA.train.texts])
+    cut = Trial(before, DATA.train.labels, (), None, drawn, 0).of_beginnings()
+    assert cut.measure(setting).mean() == pytest.approx(made.measure(setting).mean(), abs=3)
 
 
 def test_filter_pairs_are_left_out():
