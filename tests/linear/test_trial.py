@@ -85,7 +85,7 @@ def test_beginnings_are_the_first_characters_of_each_text():
     made, drawn = sampled()
     trials = Trials([made])
     assert trials.of_beginnings() is trials  # no text is longer
-    filler = "x" * READ
+    filler = "x" * 2 * READ
     behind = Texts.from_strings([f"{filler} {text}" for text in DATA.train.texts])
     long = Trials([Trial(behind, DATA.train.labels, (), None, drawn, 0)])
     setting = Setting(bigram_weight=0.0)
