@@ -8,6 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError
+from megalabel.kernels.linear.compact_chunks import StoredWeights, compact
 from megalabel.kernels.linear.dual_descent import LinearWeights, descend
 from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
@@ -30,6 +31,7 @@ def solve_tree(
     prune_below: float = 0.1,
     beam_size: int = 10,
     post_processor: PostProcessor = "l3-hinge",
+    stored: StoredWeights = "float32",
     seed: int = 0,
 ) -> SparseBeam:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
@@ -52,6 +54,7 @@ def solve_tree(
         beam_size: the number of nodes per level that a prediction keeps.
         post_processor: the function from the score z of a node to its probability; see
             `kernels/linear/sparse_beam.py`.
+        stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
 
     Raises:
@@ -68,7 +71,7 @@ def solve_tree(
     levels = []
     for i, offsets in enumerate(_families(tree)):  # one by one, since the weights of all may not fit into memory
         found = fit(reached[i - 1] if i else all_texts, np.asarray(offsets, dtype=np.int64), positives[i])
-        levels.append(_chunks(found, offsets, positives[i], with_dense=dense is not None))
+        levels.append(compact(_chunks(found, offsets, positives[i], with_dense=dense is not None), stored))
         del found
     return SparseBeam(levels, tree.order, [beam_size] * tree.depth, post_processor)
 

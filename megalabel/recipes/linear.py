@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from megalabel.recipes.linear_options import LinearOptions
+from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
 from megalabel.recipes.options import HeldOutOptions
 from megalabel.training.recipe import DirectRecipe, Say, recipe
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from megalabel.models.base import Classifier
 
 
-class Linear(LinearOptions, HeldOutOptions):
+class Linear(LinearOptions, StoredWeightsOptions, HeldOutOptions):
     """The options of the linear recipe, which does not use held-out texts itself."""
 
     validation_fraction = 0.0
@@ -57,6 +57,7 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
             text, x = bags, bags.transform(model_inputs(corpus.train, corpus, bags.size)[kept])
         weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
         shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
+        shared["stored"] = options.weights
         beams = solve_trees(x, labels, trees=options.trees, **shared)
         model = LinearClassifier(text, beams, corpus.label_texts)
         model.chosen = chosen.differences(options)

@@ -172,7 +172,7 @@ class SparseBeam:
         rooms, mode = tuple(self._rooms(k)), _MODES.index(self.post_processor)
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
         found = np.zeros(n, dtype=np.int64)
-        descend = _COMPILED.always().descend
+        descend_level = _COMPILED.always().descend_level
         block = max(1, min(_BLOCK, -(-n // torch.get_num_threads()), _CELLS // max(rooms)))
 
         def walk(_: int, piece: int) -> None:
@@ -180,8 +180,15 @@ class SparseBeam:
             m, part, ends = stop - start, slice(start, stop), slice(start, stop + 1)
             table = np.zeros(self.n_features, dtype=np.int32) if m > _FEW else _NO_TABLE
             queries = Queries(indptr[ends], columns, values, dense[part], table)
+            above = Heaps(np.zeros((m, 1)), np.zeros((m, 1), np.int64), np.ones(m, np.int64))
+            nothing = Hidden(_NOTHING, np.zeros(m + 1, np.int64))
+            # One call per level, as the dtypes of levels may differ.
+            for level, room in zip(self._arrays[:-1], rooms, strict=False):
+                below = Heaps(np.empty((m, room)), np.empty((m, room), np.int64), np.zeros(m, np.int64))
+                descend_level(queries, above, level, mode, nothing, below)
+                above = below
             best = Heaps(keys[part], labels[part], found[part])
-            descend(queries, self._arrays, rooms, mode, Hidden(hidden, cuts[ends]), best)
+            descend_level(queries, above, self._arrays[-1], mode, Hidden(hidden, cuts[ends]), best)
 
         parallel_for(walk, -(-n // block))
         return _ranked(keys, labels, found, k)
