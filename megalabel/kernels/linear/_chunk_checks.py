@@ -11,6 +11,7 @@ from megalabel.kernels.sparse.sparse_rows import check_finite
 
 RANGE_BITS = 16  # features of a range differ in so many low bits
 ROWS_PER_ENTRY = 8  # rows per number in `entries` where the lengths of rows are stored
+_BLOCK = 1 << 22  # numbers that are checked at a time
 
 
 def number_of_ranges(kind: np.dtype, n_features: int) -> int:
@@ -140,7 +141,7 @@ def _check_values(values: np.ndarray, scales: np.ndarray | None, n_nodes: int) -
         check_finite(scales, "scales")
     elif values.dtype == np.float32:
         check_finite(values, "values")
-    elif ((values & 0x7F80) == 0x7F80).any():
+    elif any(((values[i : i + _BLOCK] & 0x7F80) == 0x7F80).any() for i in range(0, len(values), _BLOCK)):
         raise _damaged("NaN or inf", "finite weights", "values")
 
 

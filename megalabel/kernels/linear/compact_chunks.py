@@ -17,21 +17,23 @@ from typing import Literal, get_args
 import numpy as np
 
 from megalabel.errors import SettingError
-from megalabel.kernels.linear._chunk_checks import RANGE_BITS, ROWS_PER_ENTRY, entry_starts
+from megalabel.kernels.linear._chunk_checks import RANGE_BITS, ROWS_PER_ENTRY, entry_starts, number_of_ranges
 from megalabel.kernels.linear.sparse_chunks import Chunks
 
 StoredWeights = Literal["float32", "bfloat16", "int8"]
 
+LONGEST_ROW = 256  # entries of a row whose length fits into a byte
 _LARGEST = 127
 _BLOCK = 1 << 22  # numbers that are converted at a time
 
 
-def compact(chunks: Chunks, weights: StoredWeights = "float32") -> Chunks:
+def compact(chunks: Chunks, weights: StoredWeights = "float32", *, short_features: bool | None = None) -> Chunks:
     """The chunks in less memory.
 
     Args:
         chunks: any chunks with float32 values.
         weights: the type of the weights of features. Biases and dense weights stay float32.
+        short_features: whether features become uint16; None to decide by `short_features_pay`.
 
     Raises:
         SettingError: an unknown type, or the values are not float32.
@@ -43,7 +45,9 @@ def compact(chunks: Chunks, weights: StoredWeights = "float32") -> Chunks:
             next_step="train with one of them",
             where="weights",
         )
-    changes = {**_short_features(chunks), **_short_entries(chunks)}
+    changes = _short_entries(chunks)
+    if short_features_pay(chunks) if short_features is None else short_features:
+        changes |= _short_features(chunks)
     if weights == "bfloat16":
         changes["values"] = _to_bfloat16(chunks.values)
     elif weights == "int8":
@@ -60,12 +64,16 @@ def float32_values(chunks: Chunks) -> np.ndarray:
     return chunks.values * chunks.scales[_nodes(chunks, 0, chunks.n_chunks)]
 
 
-def _short_features(chunks: Chunks) -> dict[str, np.ndarray]:
-    """Starts and uint16 features, if the starts of all ranges take less memory than that saves."""
-    n_ranges = max(1, -(-chunks.n_features >> RANGE_BITS))
+def short_features_pay(chunks: Chunks) -> bool:
+    """Whether uint16 features save more memory than the starts of all ranges take."""
+    n_ranges = number_of_ranges(np.dtype(np.uint16), chunks.n_features)
     costs, saves = chunks.starts.itemsize * chunks.n_chunks * (n_ranges - 1), 2 * len(chunks.features)
-    if chunks.features.dtype == np.uint16 or costs > saves:
-        return {}
+    return chunks.features.dtype == np.int32 and costs <= saves
+
+
+def _short_features(chunks: Chunks) -> dict[str, np.ndarray]:
+    """Starts and uint16 features of chunks with int32 features."""
+    n_ranges = number_of_ranges(np.dtype(np.uint16), chunks.n_features)
     limits = np.arange(n_ranges) << RANGE_BITS
     starts = np.zeros(chunks.n_chunks * n_ranges + 1, np.int64)
     for p, (first, last) in enumerate(pairwise(chunks.starts.tolist())):
@@ -83,7 +91,7 @@ def _short_entries(chunks: Chunks) -> dict[str, np.ndarray]:
     lengths = np.empty(n_rows, np.uint8)
     for start in range(0, n_rows, _BLOCK):
         own = np.diff(chunks.entries[start : min(start + _BLOCK, n_rows) + 1])
-        if own.min() < 1 or own.max() > 256:
+        if own.min() < 1 or own.max() > LONGEST_ROW:
             return {}
         lengths[start : start + len(own)] = own - 1
     entries = np.append(chunks.entries[:-1:ROWS_PER_ENTRY], chunks.entries[-1])

@@ -28,7 +28,7 @@ from megalabel.kernels.linear._chunk_checks import (
 )
 from megalabel.kernels.sparse.sparse_rows import as_rows
 
-__all__ = ["RANGE_BITS", "ROWS_PER_ENTRY", "Chunks"]
+__all__ = ["RANGE_BITS", "ROWS_PER_ENTRY", "Chunks", "narrow_integers"]
 
 _BLOCK = 1 << 22  # number of entries that are grouped at a time
 
@@ -47,8 +47,8 @@ class Chunks:
         entries[r + 1]. With lengths (⌈R / 8⌉ + 1,): where the entries of every eighth row begin, and the end.
     children: uint8, uint16 or int32, depending on the largest chunk: the child of each entry, as its position
         among its siblings.
-    values: the weight of each entry: float32; uint16, the upper half of its float32 bits (bfloat16); or int8, which
-        is multiplied by the scale of the node.
+    values: the weight of each entry: float32; uint16, the upper half of its float32 bits (bfloat16); or int8,
+        which is multiplied by the scale of the node.
     bias: (C,) float32, the bias of each node.
     dense: (C, E) float32, or None.
     lengths: (R,) uint8: the number of entries of each row, minus 1; or None.
@@ -118,7 +118,7 @@ class Chunks:
             starts=np.append(0, np.cumsum(rows)),
             features=features,
             entries=entries,
-            children=children.astype(_narrow(int(np.diff(offsets).max())), copy=False),
+            children=children.astype(narrow_integers(int(np.diff(offsets).max())), copy=False),
             values=values,
             bias=steady(starts * bias, np.float32),
             dense=None if dense is None else steady(dense, np.float32),
@@ -179,12 +179,12 @@ def _grouped(weights: sp.csr_matrix, offsets: np.ndarray) -> tuple[np.ndarray, .
         np.diff(np.searchsorted(rows, order.indptr)),
         order.indices[rows].astype(np.int32),
         np.diff(np.append(rows, by_feature.nnz)).astype(np.int32),
-        children.astype(_narrow(int(np.diff(offsets).max()))),
+        children.astype(narrow_integers(int(np.diff(offsets).max()))),
         steady(by_feature.data[order.data], np.float32),
         weights[:, [n_features]].toarray().ravel(),
     )
 
 
-def _narrow(n: int) -> type:
+def narrow_integers(n: int) -> type:
     """The smallest dtype for numbers below n."""
     return np.uint8 if n <= 1 << 8 else np.uint16 if n <= 1 << 16 else np.int32

@@ -176,9 +176,10 @@ def _score_children(text, chunk, queries, tabled, level, scores):
 
 @compiled
 def descend_level(queries, above, level, mode, excluded, found):
-    """Fills the heaps `found` with the best children of the nodes `above`; the types are those of `_beam_arrays.py`.
+    """Fills the heaps `found` with the best children of the nodes `above`.
 
-    mode: the post-processor. excluded: the children that are excluded for each text.
+    The types of the arguments are those of `_beam_arrays.py`. mode: the post-processor. excluded: the children
+    that are excluded for each text.
     """
     indptr, table = queries.indptr, queries.table
     nodes, beam_sizes = above.nodes, above.sizes
