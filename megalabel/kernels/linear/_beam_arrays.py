@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +30,11 @@ class Level(NamedTuple):
     width: int  # the maximum number of children of a chunk
     ranges: int  # H, the number of ranges of features
     shift: int  # the range of a feature is its number shifted right by so many bits
+
+    @property
+    def dtypes(self) -> tuple[np.dtype, ...]:
+        """Those of the arrays."""
+        return tuple(array.dtype for array in self if isinstance(array, np.ndarray))
 
 
 class Queries(NamedTuple):
@@ -80,6 +86,26 @@ def level_arrays(level: Chunks, ids: np.ndarray) -> Level:
         level.n_ranges,
         RANGE_BITS if level.features.dtype == np.uint16 else ALL_BITS,
     )
+
+
+def walk_levels(
+    descend_level: Callable[..., None],
+    queries: Queries,
+    levels: Sequence[Level],
+    rooms: Sequence[int],
+    mode: int,
+    hidden: Hidden,
+    best: Heaps,
+) -> None:
+    """What the compiled `descend` does, with one call per level, whose dtypes may differ."""
+    n = len(best.sizes)
+    above = Heaps(np.zeros((n, 1)), np.zeros((n, 1), np.int64), np.ones(n, np.int64))
+    nothing = Hidden(np.empty(0, np.int64), np.zeros(n + 1, np.int64))
+    for level, room in zip(levels[:-1], rooms, strict=False):
+        below = Heaps(np.empty((n, room)), np.empty((n, room), np.int64), np.zeros(n, np.int64))
+        descend_level(queries, above, level, mode, nothing, below)
+        above = below
+    descend_level(queries, above, levels[-1], mode, hidden, best)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ from numba.extending import overload
 from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
 from megalabel.kernels.core._cpu.heaps import holds, log_sigmoid, offer
 from megalabel.kernels.core._cpu.search import lower_bound
+from megalabel.kernels.linear._beam_arrays import Heaps, Hidden
 from megalabel.kernels.linear.sparse_chunks import ROWS_PER_ENTRY
 
 CUBED, SQUARED, SIGMOID = range(3)
@@ -175,12 +176,30 @@ def _score_children(text, chunk, queries, tabled, level, scores):
 
 
 @compiled
-def descend_level(queries, above, level, mode, excluded, found):
-    """Fills the heaps `found` with the best children of the nodes `above`.
+def descend(queries, levels, rooms, mode, excluded, found):
+    """Fills the heaps `found` with the best nodes of the last level, where all levels have the same dtypes.
 
-    The types of the arguments are those of `_beam_arrays.py`. mode: the post-processor. excluded: the children
-    that are excluded for each text.
+    The types of the arguments are those of `_beam_arrays.py`. rooms: the number of nodes of each level that a text
+    keeps. mode: the post-processor. excluded: the labels that are excluded for each text.
     """
+    n = len(found.sizes)
+    above = Heaps(np.zeros((n, 1)), np.zeros((n, 1), np.int64), np.ones(n, np.int64))
+    nothing = Hidden(np.empty(0, np.int64), np.zeros(n + 1, np.int64))
+    for i in range(len(levels) - 1):
+        below = Heaps(np.empty((n, rooms[i])), np.empty((n, rooms[i]), np.int64), np.zeros(n, np.int64))
+        _descend_level(queries, above, levels[i], mode, nothing, below)
+        above = below
+    _descend_level(queries, above, levels[len(levels) - 1], mode, excluded, found)
+
+
+@compiled
+def descend_level(queries, above, level, mode, excluded, found):
+    """Fills the heaps `found` with the best children of the nodes `above`; arguments as in `descend`."""
+    _descend_level(queries, above, level, mode, excluded, found)
+
+
+@helper
+def _descend_level(queries, above, level, mode, excluded, found):
     indptr, table = queries.indptr, queries.table
     nodes, beam_sizes = above.nodes, above.sizes
     keys, rows, sizes = found.keys, found.nodes, found.sizes
