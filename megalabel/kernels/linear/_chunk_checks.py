@@ -99,10 +99,12 @@ def check_numbers(arrays: Mapping[str, np.ndarray], n_features: int) -> None:
 
 def entry_starts(entries: np.ndarray, lengths: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
     """Where the entries of some rows begin, (n,) int64; a row after the last one begins at the end."""
+    found: np.ndarray
     if lengths is None:
-        return entries[rows].astype(np.int64)
+        found = entries[rows].astype(np.int64)
+        return found
     inside = rows % ROWS_PER_ENTRY
-    found: np.ndarray = entries[-(-rows // ROWS_PER_ENTRY)].astype(np.int64)
+    found = entries[-(-rows // ROWS_PER_ENTRY)].astype(np.int64)
     at = np.flatnonzero(inside)  # rows that do not begin a group
     found[at] = entries[rows[at] // ROWS_PER_ENTRY]
     for i in range(1, ROWS_PER_ENTRY):

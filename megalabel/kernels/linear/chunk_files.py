@@ -34,7 +34,9 @@ class ChunkFiles:
         self._children, self._with_lengths = narrow_integers(width), width <= LONGEST_ROW
         self._short_features: bool | None = None  # decided by the first block
         self._files: dict[str, _Growing] = {}
-        self._starts, self._biases, self._scales = [np.zeros(1, np.int64)], [], []
+        self._starts: list[np.ndarray] = [np.zeros(1, np.int64)]
+        self._biases: list[np.ndarray] = []
+        self._scales: list[np.ndarray] = []
         self._n_rows = self._n_entries = 0
 
     def __enter__(self) -> Self:
@@ -121,7 +123,7 @@ class _Growing:
         if 0 in shape:
             return np.empty(shape, self._kind)
         self._file.flush()
-        return np.memmap(self._file, dtype=self._kind, mode="r", shape=shape)  # type: ignore[call-overload, no-any-return]
+        return np.memmap(self._file, dtype=self._kind, mode="r", shape=shape)
 
 
 def _forget(array: np.ndarray) -> None:

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from typing import Literal, get_args
 
@@ -52,16 +51,18 @@ def compact(chunks: Chunks, weights: StoredWeights = "float32", *, short_feature
         changes["values"] = _to_bfloat16(chunks.values)
     elif weights == "int8":
         changes["values"], changes["scales"] = _to_int8(chunks)
-    return replace(chunks, **changes)
+    return Chunks(chunks.n_features, **{**chunks.arrays, **changes})
 
 
 def float32_values(chunks: Chunks) -> np.ndarray:
     """The weight of each entry of any chunks, (n,) float32: what the search multiplies with."""
     if chunks.values.dtype == np.uint16:
-        return (chunks.values.astype(np.uint32) << 16).view(np.float32)
+        found: np.ndarray = (chunks.values.astype(np.uint32) << 16).view(np.float32)
+        return found
     if chunks.scales is None:
         return chunks.values
-    return chunks.values * chunks.scales[_nodes(chunks, 0, chunks.n_chunks)]
+    found = chunks.values * chunks.scales[_nodes(chunks, 0, chunks.n_chunks)]
+    return found
 
 
 def short_features_pay(chunks: Chunks) -> bool:
@@ -129,4 +130,5 @@ def _to_int8(chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
 def _nodes(chunks: Chunks, first: int, last: int) -> np.ndarray:
     """The node of each entry of chunks first … last − 1, (n,) int64."""
     cuts = entry_starts(chunks.entries, chunks.lengths, chunks.starts[:: chunks.n_ranges][first : last + 1])
-    return chunks.children[cuts[0] : cuts[-1]] + np.repeat(chunks.offsets[first:last], np.diff(cuts))
+    parents: np.ndarray = np.repeat(chunks.offsets[first:last], np.diff(cuts))
+    return parents + chunks.children[cuts[0] : cuts[-1]]
