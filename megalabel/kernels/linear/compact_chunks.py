@@ -130,5 +130,6 @@ def _to_int8(chunks: Chunks) -> tuple[np.ndarray, np.ndarray]:
 def _nodes(chunks: Chunks, first: int, last: int) -> np.ndarray:
     """The node of each entry of chunks first … last − 1, (n,) int64."""
     cuts = entry_starts(chunks.entries, chunks.lengths, chunks.starts[:: chunks.n_ranges][first : last + 1])
-    parents: np.ndarray = np.repeat(chunks.offsets[first:last], np.diff(cuts))
-    return parents + chunks.children[cuts[0] : cuts[-1]]
+    found: np.ndarray = np.repeat(chunks.offsets[first:last], np.diff(cuts))
+    found += chunks.children[cuts[0] : cuts[-1]]
+    return found
