@@ -1,6 +1,6 @@
 """The recipe `linear` at 670,000 labels: time, memory, model size and accuracy.
 
-python benchmarks/linear_large.py [--trees 3] [--threads 2] [--no-record]
+python benchmarks/linear_large.py [--trees 3] [--threads 2] [--weights int8] [--no-record]
 
 The data are synthetic: a million training texts and 10,000 test texts, each with about 30 of 500,000 features and
 5 labels. Labels belong to topics of 50; each has six features, half of them from the words of its topic. The first
@@ -104,14 +104,15 @@ def large(options: argparse.Namespace, folder: Path) -> None:
     from_preset("linear", corpus_of(3000, 3, 3000, 3000), trees=1).solve(lambda line: None)
     data = corpus_of(n, HELD_OUT, options.labels, options.features)
     size = f"L={data.n_labels} V={options.features} N={n} nnz={data.train.features.nnz} trees={trees}"
-    size += f" threads={options.threads}"
+    size += f" threads={options.threads} weights={options.weights} prune={options.prune_below}"
     print(f"{size}\n{record.machine()}; {record.versions()}\n")
     before, cpu, start = megabytes(), time.process_time(), time.perf_counter()
 
     def tell(line: str) -> None:
         print(f"{line}; after {time.perf_counter() - start:.0f} s, peak {megabytes():,.0f} MB", flush=True)
 
-    model = from_preset("linear", data, trees=trees).solve(tell)
+    chosen = {"trees": trees, "weights": options.weights, "prune_below": options.prune_below}
+    model = from_preset("linear", data, **chosen).solve(tell)
     found = {"train s": time.perf_counter() - start, "train CPU s": time.process_time() - cpu}
     found |= {"peak MB": megabytes(), "peak of the data MB": before}
     model.save(folder / "model")
@@ -137,6 +138,8 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=1_000_000)
     parser.add_argument("--trees", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--weights", default="float32", choices=("float32", "bfloat16", "int8"))
+    parser.add_argument("--prune-below", type=float, default=0.1)
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

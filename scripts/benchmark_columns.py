@@ -52,6 +52,11 @@ LARGE_COLUMNS = (
     ("model GB", "model MB", 1e-3), ("P@1", "P@1", 1.0), ("median µs per query", "one query µs", 1.0),
     ("99% µs", "one query 99% µs", 1.0), ("CPU ms per text in batches", "predict CPU s/1k", 1.0),
 )  # fmt: skip
+WEIGHTS_COLUMNS = (
+    ("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@1", "PSP@1", 1.0), ("trees MB", "trees MB", 1.0),
+    ("CPU ms per text in batches", "predict CPU s/1k", 1.0),
+    ("mean CPU µs per query", "one query mean CPU µs", 1.0),
+)  # fmt: skip
 LONG_TEXT_COLUMNS = (
     ("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@5", "PSP@5", 1.0), ("CPU ms per text", "ms/text", 1.0),
 )  # fmt: skip

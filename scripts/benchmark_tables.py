@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     BEAM_COLUMNS, CASCADE_COLUMNS, COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
-    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS,
+    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS, WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from recorded import recorded  # noqa: E402
@@ -155,8 +155,15 @@ def linear_large() -> str:
     for size, values in rows("linear_large").items():
         facts = dict(part.split("=") for part in size.split())
         name = f"{int(facts['L']):,} labels, trees: {facts['trees']}, threads: {facts['threads']}"
+        name += f", {facts['weights']}, pruned below {facts['prune']}" if "weights" in facts else ", version 0.1"
         lines.append((name, _cells(values, LARGE_COLUMNS, "")))
     return _table(lines, LARGE_COLUMNS, "linear_large")
+
+
+def linear_weights() -> str:
+    """One row per data set and stored type of the weights."""
+    lines = [(size, _cells(values, WEIGHTS_COLUMNS, "")) for size, values in rows("linear_weights").items()]
+    return _table(lines, WEIGHTS_COLUMNS, "linear_weights")
 
 
 def long_texts() -> str:
@@ -205,7 +212,7 @@ def _short(value: float) -> str:
 
 TABLES = (
     quality, scripts, dense_head, narrow_weights, head_time, cascade, tree, beam, sparse_head, fan_in, linear,
-    linear_large, long_texts,
+    linear_large, linear_weights, long_texts,
 )  # fmt: skip
 
 

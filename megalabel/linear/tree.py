@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError
+from megalabel.kernels.linear.chunk_files import ChunkFiles
+from megalabel.kernels.linear.compact_chunks import StoredWeights, compact
 from megalabel.kernels.linear.dual_descent import LinearWeights, descend
 from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
 
 BIAS = 1.0  # the constant input whose weight is the bias, which is regularized like any weight
+BLOCK = 1 << 22  # feature values of the texts of the parents that are solved in one call
 
 
 def solve_tree(
@@ -30,6 +35,7 @@ def solve_tree(
     prune_below: float = 0.1,
     beam_size: int = 10,
     post_processor: PostProcessor = "l3-hinge",
+    stored: StoredWeights = "float32",
     seed: int = 0,
 ) -> SparseBeam:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
@@ -52,6 +58,7 @@ def solve_tree(
         beam_size: the number of nodes per level that a prediction keeps.
         post_processor: the function from the score z of a node to its probability; see
             `kernels/linear/sparse_beam.py`.
+        stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
 
     Raises:
@@ -66,10 +73,10 @@ def solve_tree(
         prune_below=prune_below, seed=seed,
     )  # fmt: skip
     levels = []
-    for i, offsets in enumerate(_families(tree)):  # one by one, since the weights of all may not fit into memory
-        found = fit(reached[i - 1] if i else all_texts, np.asarray(offsets, dtype=np.int64), positives[i])
-        levels.append(_chunks(found, offsets, positives[i], with_dense=dense is not None))
-        del found
+    for i, offsets in enumerate(_families(tree)):
+        texts = reached[i - 1] if i else all_texts
+        blocks, solve = _blocks(texts, np.diff(x.indptr)), partial(_solved, fit, texts, positives[i], offsets)
+        levels.append(_level(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
     return SparseBeam(levels, tree.order, [beam_size] * tree.depth, post_processor)
 
 
@@ -95,18 +102,53 @@ def _check_shapes(x: sp.csr_matrix, labels: sp.csr_matrix, tree: LabelTree) -> N
         )
 
 
-def _chunks(found: LinearWeights, offsets: np.ndarray, positives: sp.csr_matrix, *, with_dense: bool) -> Chunks:
-    """The weights of a level in chunks of siblings; nodes without texts get a low bias."""
+def _level(solve: Callable[[range], Chunks], blocks: list[range], files: ChunkFiles) -> Chunks:
+    """The chunks of a level, in files if there are several blocks, as the weights may not fit into memory."""
+    if len(blocks) == 1:
+        return compact(solve(blocks[0]), files.weights)
+    with files:
+        for block in blocks:
+            files.add(solve(block))
+        return files.finish()
+
+
+def _blocks(texts: sp.csr_matrix, lengths: np.ndarray) -> list[range]:
+    """Divides parents with texts (M, N) into similar blocks with about `BLOCK` feature values of their texts.
+
+    Args:
+        texts: above 0 where a parent has a text.
+        lengths: (N,) the number of feature values of each text.
+    """
+    sums = np.append(0, np.cumsum(lengths[texts.indices], dtype=np.int64))[texts.indptr]
+    n_blocks = max(1, -(-int(sums[-1]) // BLOCK))
+    cuts = np.unique(np.searchsorted(sums, sums[-1] * np.arange(1, n_blocks) // n_blocks))
+    ends = [0, *cuts[(cuts > 0) & (cuts < texts.shape[0])].tolist(), texts.shape[0]]
+    return [range(first, last) for first, last in pairwise(ends)]
+
+
+def _solved(
+    fit: Callable[..., LinearWeights],
+    texts: sp.csr_matrix,
+    positives: sp.csr_matrix,
+    offsets: np.ndarray,
+    parents: range,
+) -> Chunks:
+    """The weights of the children of some parents, in chunks of siblings; nodes without texts get a low bias."""
+    first, last = parents.start, parents.stop
+    if len(parents) < texts.shape[0]:
+        texts, positives = texts[first:last], positives[offsets[first] : offsets[last]]
+        offsets = offsets[first : last + 1] - offsets[first]
+    found = fit(texts, offsets, positives, first_parent=first)
     weights = found.sparse
     empty = np.diff(positives.indptr) == 0
     if empty.any():
         weights = _set_low_bias(weights, empty)
-    return Chunks.from_weights(weights, offsets, bias=BIAS, dense=found.dense if with_dense else None)
+    return Chunks.from_weights(weights, offsets, bias=BIAS, dense=found.dense if found.dense.shape[1] else None)
 
 
 def _families(tree: LabelTree) -> list[np.ndarray]:
     """The offsets of the children of each parent: first of the root, then of the nodes of every level."""
-    return [np.array([0, tree.sizes[0]]), *tree.offsets]
+    return [np.asarray(of, dtype=np.int64) for of in ([0, tree.sizes[0]], *tree.offsets)]
 
 
 def _set_low_bias(weights: sp.csr_matrix, empty: np.ndarray) -> sp.csr_matrix:

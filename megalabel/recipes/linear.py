@@ -11,20 +11,22 @@ Renée.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from megalabel.recipes.linear_options import LinearOptions
+from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
 from megalabel.recipes.options import HeldOutOptions
 from megalabel.training.recipe import DirectRecipe, Say, recipe
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from megalabel.data.corpus import Corpus
     from megalabel.inputs.bag_of_words import BagOfWords
     from megalabel.inputs.sparse_text import SparseText
     from megalabel.models.base import Classifier
 
 
-class Linear(LinearOptions, HeldOutOptions):
+class Linear(LinearOptions, StoredWeightsOptions, HeldOutOptions):
     """The options of the linear recipe, which does not use held-out texts itself."""
 
     validation_fraction = 0.0
@@ -47,19 +49,25 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
 
     def solve(say: Say) -> Classifier:
         chosen = decided(options, corpus, kept, say)
-        labels = corpus.train.labels[kept]
+        labels = _rows(corpus.train.labels, kept)
         text: SparseText | BagOfWords
         if bags is None:
             words = chosen.words()
             made = words.rows(corpus.train.texts[kept], labels, corpus.label_texts, seed=options.seed, say=say)
             text, x, labels = made.text, made.x, made.labels
         else:
-            text, x = bags, bags.transform(model_inputs(corpus.train, corpus, bags.size)[kept])
+            text, x = bags, bags.transform(_rows(model_inputs(corpus.train, corpus, bags.size), kept))
         weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
         shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
+        shared["stored"] = options.weights
         beams = solve_trees(x, labels, trees=options.trees, **shared)
         model = LinearClassifier(text, beams, corpus.label_texts)
         model.chosen = chosen.differences(options)
         return model
 
     return DirectRecipe(corpus, solve, validation=held, uses_weights=True)
+
+
+def _rows(matrix: Any, kept: np.ndarray) -> Any:
+    """Some rows, ascending; the matrix itself if these are all, since it may be large."""
+    return matrix if len(kept) == matrix.shape[0] else matrix[kept]

@@ -144,6 +144,16 @@ class LinearTreeOptions(SeedOptions):
         }
 
 
+class StoredWeightsOptions(Options):
+    """The type in which trees store the weights of words."""
+
+    panel = "Trees and solver"
+
+    weights: Annotated[
+        Literal["float32", "bfloat16", "int8"], "Stored type of the model's weights: 4, 2 or 1 byte each."
+    ] = "float32"
+
+
 class LinearOptions(FeatureOptions, LinearTreeOptions):
     """The options of a recipe with linear models over words."""
 

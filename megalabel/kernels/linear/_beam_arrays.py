@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from megalabel.kernels.linear._chunk_checks import steady
-from megalabel.kernels.linear.sparse_chunks import Chunks
+from megalabel.kernels.linear.sparse_chunks import RANGE_BITS, Chunks
+
+ALL_BITS = 31  # a shift of int32 features that leaves one range
 
 
 class Level(NamedTuple):
@@ -17,12 +20,21 @@ class Level(NamedTuple):
     starts: np.ndarray
     features: np.ndarray
     entries: np.ndarray
+    lengths: np.ndarray  # (0,) where there is an entry per row
     children: np.ndarray
     weights: np.ndarray
+    scales: np.ndarray  # (0,) unless weights are int8
     bias: np.ndarray
     dense: np.ndarray  # (C, E) float32, E may be 0
     ids: np.ndarray  # (C,), the id of each node in the heaps
     width: int  # the maximum number of children of a chunk
+    ranges: int  # H, the number of ranges of features
+    shift: int  # the range of a feature is its number shifted right by so many bits
+
+    @property
+    def dtypes(self) -> tuple[np.dtype, ...]:
+        """Those of the arrays."""
+        return tuple(array.dtype for array in self if isinstance(array, np.ndarray))
 
 
 class Queries(NamedTuple):
@@ -56,18 +68,44 @@ def level_arrays(level: Chunks, ids: np.ndarray) -> Level:
     All arrays are made read-only, so that numba compiles once for memory-mapped and other arrays.
     """
     dense = steady(np.empty((level.n_nodes, 0)) if level.dense is None else level.dense, np.float32)
+    lengths = np.empty(0, np.uint8) if level.lengths is None else level.lengths
+    scales = np.empty(0, np.float32) if level.scales is None else level.scales
     return Level(
         _read_only(level.offsets),
         _read_only(level.starts),
         _read_only(level.features),
         _read_only(level.entries),
+        _read_only(lengths),
         _read_only(level.children),
         _read_only(level.values),
+        _read_only(scales),
         _read_only(level.bias),
         _read_only(dense),
         _read_only(steady(ids, np.int64)),
         level.width,
+        level.n_ranges,
+        RANGE_BITS if level.features.dtype == np.uint16 else ALL_BITS,
     )
+
+
+def walk_levels(
+    descend_level: Callable[..., None],
+    queries: Queries,
+    levels: Sequence[Level],
+    rooms: Sequence[int],
+    mode: int,
+    hidden: Hidden,
+    best: Heaps,
+) -> None:
+    """What the compiled `descend` does, with one call per level, whose dtypes may differ."""
+    n = len(best.sizes)
+    above = Heaps(np.zeros((n, 1)), np.zeros((n, 1), np.int64), np.ones(n, np.int64))
+    nothing = Hidden(np.empty(0, np.int64), np.zeros(n + 1, np.int64))
+    for level, room in zip(levels[:-1], rooms, strict=False):
+        below = Heaps(np.empty((n, room)), np.empty((n, room), np.int64), np.zeros(n, np.int64))
+        descend_level(queries, above, level, mode, nothing, below)
+        above = below
+    descend_level(queries, above, levels[-1], mode, hidden, best)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

@@ -62,11 +62,12 @@ def descend(
     max_iter: int = 20,
     prune_below: float = 0.1,
     seed: int = 0,
+    first_parent: int = 0,
 ) -> LinearWeights:
     """Fits the linear classifiers of all children.
 
-    The parents may be of different levels, so that one call can keep all threads busy. A child without positives
-    among its parent's texts gets zeros. The result does not depend on the number of threads.
+    A child without positives among its parent's texts gets zeros. The result does not depend on the number of
+    threads, nor on how parents are divided into calls.
 
     Args:
         x: (N, V) CSR float32, one row per text.
@@ -81,7 +82,7 @@ def descend(
             this. LIBLINEAR's default is 0.1; below 1e-5 float32 is too inexact.
         max_iter: maximum number of passes over the texts.
         prune_below: weights below this absolute value are dropped, except for the bias.
-        seed: any integer, seeds the order in which texts are visited.
+        seed: any integer; it and the parent's number, from `first_parent` on, seed the order of the texts.
 
     Raises:
         DataError: invalid matrices or weights, shapes that do not match, NaN or inf, a text that a parent has
@@ -94,8 +95,8 @@ def descend(
     for name, matrix in (("texts", texts), ("positives", positives)):
         _check_width(matrix, x.shape[0], name)
     dense, inverse = _as_dense(dense, x.shape[0]), _inverse_weights(weights, x.shape[0])
-    soft = 0.5 / costs[0], 0.5 / costs[1]  # of the positives and of the negatives
-    keys = stream_keys(seed, np.arange(texts.shape[0]))
+    soft = 0.5 / costs[0], 0.5 / costs[1]  # positives, negatives
+    keys = stream_keys(seed, first_parent + np.arange(texts.shape[0]))
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
     fast = _COMPILED.for_work(work)
     if fast is None:
@@ -104,10 +105,9 @@ def descend(
         problem = fast.Problem(float(bias), soft[1], soft[0], float(tol), int(max_iter))
         data = fast.data_of(x, dense, inverse, texts, positives)
         parts = fast.train(data, x.shape[1], offsets, keys, problem, prune_below)
-    found = LinearWeights(*parts)
-    check_finite(found.sparse.data, "the weights")
-    check_finite(found.dense, "the weights")
-    return found
+    for values in (parts[0].data, parts[1]):
+        check_finite(values, "the weights")
+    return LinearWeights(*parts)
 
 
 def _check_settings(

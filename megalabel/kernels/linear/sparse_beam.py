@@ -32,7 +32,7 @@ from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import parallel_for
-from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays
+from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays, walk_levels
 from megalabel.kernels.linear._chunk_checks import check_modest, steady
 from megalabel.kernels.linear._levels import check_levels
 from megalabel.kernels.linear.sparse_chunks import Chunks
@@ -142,6 +142,7 @@ class SparseBeam:
         self._sizes = [(level.width, level.n_nodes) for level in levels]
         ids = [*(np.arange(level.n_nodes) for level in levels[:-1]), self.order]
         self._arrays = tuple(level_arrays(level, numbers) for level, numbers in zip(levels, ids, strict=True))
+        self._uniform = len({level.dtypes for level in self._arrays}) == 1
 
     def __call__(
         self, x: sp.csr_matrix, k: int, exclude: Positives | None = None, inputs: np.ndarray | None = None
@@ -172,7 +173,7 @@ class SparseBeam:
         rooms, mode = tuple(self._rooms(k)), _MODES.index(self.post_processor)
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
         found = np.zeros(n, dtype=np.int64)
-        descend = _COMPILED.always().descend
+        fast = _COMPILED.always()
         block = max(1, min(_BLOCK, -(-n // torch.get_num_threads()), _CELLS // max(rooms)))
 
         def walk(_: int, piece: int) -> None:
@@ -180,8 +181,11 @@ class SparseBeam:
             m, part, ends = stop - start, slice(start, stop), slice(start, stop + 1)
             table = np.zeros(self.n_features, dtype=np.int32) if m > _FEW else _NO_TABLE
             queries = Queries(indptr[ends], columns, values, dense[part], table)
-            best = Heaps(keys[part], labels[part], found[part])
-            descend(queries, self._arrays, rooms, mode, Hidden(hidden, cuts[ends]), best)
+            best, own = Heaps(keys[part], labels[part], found[part]), Hidden(hidden, cuts[ends])
+            if self._uniform:
+                fast.descend(queries, self._arrays, rooms, mode, own, best)
+            else:  # compiled code takes levels of one type at a time
+                walk_levels(fast.descend_level, queries, self._arrays, rooms, mode, own, best)
 
         parallel_for(walk, -(-n // block))
         return _ranked(keys, labels, found, k)

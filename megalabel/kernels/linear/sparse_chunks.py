@@ -5,7 +5,7 @@ for the same features, since they were trained on the same texts. A chunk theref
 nonzero weight of any child, in ascending order, each with its (child, weight) entries; a feature of a text is
 looked up once per chunk instead of once per child (masked sparse chunk multiplication: Etter, Zhong, Yu, Ying and
 Dhillon, "Accelerating Inference for Sparse Extreme Multi-Label Ranking Trees", WWW 2022). With up to 256 siblings,
-an entry takes 5 bytes and a feature of a chunk 8.
+an entry takes 5 bytes and a feature of a chunk 8; `compact_chunks.py` makes both smaller.
 """
 
 from __future__ import annotations
@@ -17,8 +17,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError
-from megalabel.kernels.linear._chunk_checks import check_numbers, check_rising, check_types, steady
+from megalabel.kernels.linear._chunk_checks import (
+    RANGE_BITS,
+    ROWS_PER_ENTRY,
+    check_numbers,
+    check_rising,
+    check_types,
+    number_of_ranges,
+    steady,
+)
 from megalabel.kernels.sparse.sparse_rows import as_rows
+
+__all__ = ["RANGE_BITS", "ROWS_PER_ENTRY", "Chunks", "narrow_integers"]
 
 _BLOCK = 1 << 22  # number of entries that are grouped at a time
 
@@ -29,15 +39,20 @@ class Chunks:
 
     n_features: V.
     offsets: (P + 1,) int64: the children of parent p are nodes offsets[p] up to offsets[p + 1] of this level.
-    starts: (P + 1,) int64: the rows of the chunk of parent p are starts[p] up to starts[p + 1].
-    features: (R,) int32: the feature of each row, ascending within a chunk.
+    starts: (P·H + 1,) int64: the rows of the chunk of parent p whose features are in range h of H are
+        starts[p·H + h] up to starts[p·H + h + 1].
+    features: (R,) the feature of each row, ascending within a chunk: int32, and H = 1; or uint16, the feature
+        minus 65,536 · h, and H is the number of such ranges of features.
     entries: (R + 1,) uint32, or int64 if that is too narrow: the entries of row r are entries[r] up to
-        entries[r + 1].
+        entries[r + 1]. With lengths (⌈R / 8⌉ + 1,): where the entries of every eighth row begin, and the end.
     children: uint8, uint16 or int32, depending on the largest chunk: the child of each entry, as its position
         among its siblings.
-    values: float32, the weight of each entry.
+    values: the weight of each entry: float32; uint16, the upper half of its float32 bits (bfloat16); or int8,
+        which is multiplied by the scale of the node.
     bias: (C,) float32, the bias of each node.
     dense: (C, E) float32, or None.
+    lengths: (R,) uint8: the number of entries of each row, minus 1; or None.
+    scales: (C,) float32, if the values are int8; otherwise None.
 
     `Chunks(n_features, **chunks.arrays)` rebuilds an instance, also from memory-mapped arrays. The arrays are not
     copied. All numbers are checked, since a wrong index would read memory outside of the arrays.
@@ -55,6 +70,8 @@ class Chunks:
     values: np.ndarray
     bias: np.ndarray
     dense: np.ndarray | None = None
+    lengths: np.ndarray | None = None
+    scales: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, array in self.arrays.items():
@@ -101,7 +118,7 @@ class Chunks:
             starts=np.append(0, np.cumsum(rows)),
             features=features,
             entries=entries,
-            children=children.astype(_narrow(int(np.diff(offsets).max())), copy=False),
+            children=children.astype(narrow_integers(int(np.diff(offsets).max())), copy=False),
             values=values,
             bias=steady(starts * bias, np.float32),
             dense=None if dense is None else steady(dense, np.float32),
@@ -109,7 +126,7 @@ class Chunks:
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays by name, for `numpy.save`; without `dense` if that is None."""
+        """The arrays by name, for `numpy.save`; without those that are None."""
         named = {field.name: getattr(self, field.name) for field in fields(self)[1:]}
         return {name: array for name, array in named.items() if array is not None}
 
@@ -117,6 +134,11 @@ class Chunks:
     def n_chunks(self) -> int:
         """P, the number of parents."""
         return len(self.offsets) - 1
+
+    @property
+    def n_ranges(self) -> int:
+        """H, the number of ranges of features."""
+        return number_of_ranges(self.features.dtype, self.n_features)
 
     @property
     def n_nodes(self) -> int:
@@ -157,12 +179,12 @@ def _grouped(weights: sp.csr_matrix, offsets: np.ndarray) -> tuple[np.ndarray, .
         np.diff(np.searchsorted(rows, order.indptr)),
         order.indices[rows].astype(np.int32),
         np.diff(np.append(rows, by_feature.nnz)).astype(np.int32),
-        children.astype(_narrow(int(np.diff(offsets).max()))),
+        children.astype(narrow_integers(int(np.diff(offsets).max()))),
         steady(by_feature.data[order.data], np.float32),
         weights[:, [n_features]].toarray().ravel(),
     )
 
 
-def _narrow(n: int) -> type:
+def narrow_integers(n: int) -> type:
     """The smallest dtype for numbers below n."""
     return np.uint8 if n <= 1 << 8 else np.uint16 if n <= 1 << 16 else np.int32

@@ -9,11 +9,14 @@ batch.
 from __future__ import annotations
 
 import numpy as np
+from numba.core import types
+from numba.extending import overload
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
 from megalabel.kernels.core._cpu.heaps import holds, log_sigmoid, offer
 from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.linear._beam_arrays import Heaps, Hidden
+from megalabel.kernels.linear.sparse_chunks import ROWS_PER_ENTRY
 
 CUBED, SQUARED, SIGMOID = range(3)
 # A step of a binary search takes about as long as writing this many rows to the table and clearing them again.
@@ -31,28 +34,67 @@ def _log_score(z, mode):
     return -short * short * short if mode == CUBED else -short * short
 
 
-@helper
-def _add(z, x, row, entries, children, weights):
-    for at in range(entries[row], entries[row + 1]):
-        z[children[at]] += np.float64(weights[at]) * x
+def _decoded(weight):
+    """A stored weight as float64, without its scale; uint16 holds the bits of a bfloat16."""
+
+
+@overload(_decoded, inline="always")
+def _decoded_by_type(weight):
+    if weight == types.uint16:
+        return lambda weight: np.float64(np.uint32(np.uint32(weight) << np.uint32(16)).view(np.float32))
+    return lambda weight: np.float64(weight)
 
 
 @helper
-def _add_found(z, columns, values, first, last, features, entries, children, weights):
-    """Adds the features of a text, looked up by binary search in rows first … last − 1 of a chunk; both ascend."""
+def _entries_of(row, entries, lengths):
+    """Where the entries of a row begin and end."""
+    if len(lengths) == 0:
+        return np.int64(entries[row]), np.int64(entries[row + 1])
+    start = np.int64(entries[row // ROWS_PER_ENTRY])
+    for before in range(row - row % ROWS_PER_ENTRY, row):
+        start += np.int64(lengths[before]) + 1
+    return start, start + np.int64(lengths[row]) + 1
+
+
+@helper
+def _add(z, x, row, level):
+    first, last = _entries_of(row, level.entries, level.lengths)
+    for at in range(first, last):
+        z[level.children[at]] += _decoded(level.weights[at]) * x
+
+
+@helper
+def _add_found(z, columns, values, chunk, level):
+    """Adds the features of a text, looked up by binary search in the rows of a chunk; both ascend."""
+    current, first, last = -1, 0, 0
     for i in range(len(columns)):
-        first = lower_bound(features, first, last, columns[i])
-        if first < last and features[first] == columns[i]:
-            _add(z, np.float64(values[i]), first, entries, children, weights)
+        part = np.int64(columns[i]) >> level.shift
+        if part != current:
+            current = part
+            first, last = level.starts[chunk * level.ranges + part], level.starts[chunk * level.ranges + part + 1]
+        feature = np.int64(columns[i]) - (part << level.shift)
+        first = lower_bound(level.features, first, last, feature)
+        if first < last and level.features[first] == feature:
+            _add(z, np.float64(values[i]), first, level)
 
 
 @helper
-def _add_tabled(z, columns, values, first, table, entries, children, weights):
+def _add_tabled(z, columns, values, first, table, level):
     """The same with a table of all features, which holds 1 + the row within the chunk, or 0."""
     for i in range(len(columns)):
         place = table[columns[i]]
         if place > 0:
-            _add(z, np.float64(values[i]), first + place - 1, entries, children, weights)
+            _add(z, np.float64(values[i]), first + place - 1, level)
+
+
+@helper
+def _write_table(table, chunk, level, clear):
+    """Writes 1 + the row within the chunk of each feature to the table, or zeros."""
+    first = level.starts[chunk * level.ranges]
+    for part in range(level.ranges):
+        at = chunk * level.ranges + part
+        for row in range(level.starts[at], level.starts[at + 1]):
+            table[(part << level.shift) + np.int64(level.features[row])] = 0 if clear else row - first + 1
 
 
 @summing
@@ -111,12 +153,34 @@ def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room
     return size
 
 
+@helper
+def _score_children(text, chunk, queries, tabled, level, scores):
+    """Computes the scores of the children of a chunk for a text."""
+    first_node, first = level.offsets[chunk], level.starts[chunk * level.ranges]
+    own = slice(queries.indptr[text], queries.indptr[text + 1])
+    scaled = len(level.scales) > 0
+    scores[:] = 0.0
+    if not scaled:
+        scores[:] = level.bias[first_node : first_node + len(scores)]
+    if tabled:
+        _add_tabled(scores, queries.columns[own], queries.values[own], first, queries.table, level)
+    else:
+        _add_found(scores, queries.columns[own], queries.values[own], chunk, level)
+    if scaled:
+        for child in range(len(scores)):
+            node = first_node + child
+            scores[child] = np.float64(level.bias[node]) + np.float64(level.scales[node]) * scores[child]
+    if level.dense.shape[1] > 0:
+        for child in range(len(scores)):
+            scores[child] += _dot(queries.dense[text], level.dense[first_node + child])
+
+
 @compiled
 def descend(queries, levels, rooms, mode, excluded, found):
-    """Fills the heaps `found` with the best nodes of the last level; the types are those of `_beam_arrays.py`.
+    """Fills the heaps `found` with the best nodes of the last level, where all levels have the same dtypes.
 
-    rooms: the number of nodes of each level that a text keeps. mode: the post-processor. excluded: the labels that
-    are excluded for each text.
+    The types of the arguments are those of `_beam_arrays.py`. rooms: the number of nodes of each level that a text
+    keeps. mode: the post-processor. excluded: the labels that are excluded for each text.
     """
     n = len(found.sizes)
     above = Heaps(np.zeros((n, 1)), np.zeros((n, 1), np.int64), np.ones(n, np.int64))
@@ -128,48 +192,41 @@ def descend(queries, levels, rooms, mode, excluded, found):
     _descend_level(queries, above, levels[len(levels) - 1], mode, excluded, found)
 
 
+@compiled
+def descend_level(queries, above, level, mode, excluded, found):
+    """Fills the heaps `found` with the best children of the nodes `above`; arguments as in `descend`."""
+    _descend_level(queries, above, level, mode, excluded, found)
+
+
 @helper
 def _descend_level(queries, above, level, mode, excluded, found):
-    """Fills the heaps `found` with the best children of the nodes `above`."""
-    indptr, columns, values, table = queries.indptr, queries.columns, queries.values, queries.table
+    indptr, table = queries.indptr, queries.table
     nodes, beam_sizes = above.nodes, above.sizes
-    offsets, starts, features, bias = level.offsets, level.starts, level.features, level.bias
-    entries, children, weights, dense = level.entries, level.children, level.weights, level.dense
     keys, rows, sizes = found.keys, found.nodes, found.sizes
     room, z = keys.shape[1], np.empty(level.width, np.float64)
     if len(beam_sizes) == 1:
         texts, places = _pairs_of_one(beam_sizes[0])
     else:
-        texts, places = _pairs_by_chunk(nodes, beam_sizes, len(offsets) - 1)
-    end = 0
+        texts, places = _pairs_by_chunk(nodes, beam_sizes, len(level.offsets) - 1)
+    end, tabled = 0, False
     for j in range(len(texts)):
         text, chunk = texts[j], nodes[texts[j], places[j]]
-        first, last = starts[chunk], starts[chunk + 1]
         if j == end:
             end, n_looked_up = _run_of_chunk(texts, places, nodes, j, indptr)
-            steps = n_looked_up * np.log2(last - first + 1.0)
-            tabled = len(table) > 0 and last - first < _ROWS_A_STEP * steps
+            n_rows = level.starts[(chunk + 1) * level.ranges] - level.starts[chunk * level.ranges]
+            steps = n_looked_up * np.log2(n_rows + 1.0)
+            tabled = len(table) > 0 and n_rows < _ROWS_A_STEP * steps
             if tabled:
-                for row in range(first, last):
-                    table[features[row]] = row - first + 1
+                _write_table(table, chunk, level, False)
         # A child's score is at most its parent's, so that a whole chunk may be skipped.
         total = above.keys[text, places[j]]
         if sizes[text] < room or total >= keys[text, 0]:
-            scores = z[: offsets[chunk + 1] - offsets[chunk]]
-            scores[:] = bias[offsets[chunk] : offsets[chunk + 1]]
-            own = slice(indptr[text], indptr[text + 1])
-            if tabled:
-                _add_tabled(scores, columns[own], values[own], first, table, entries, children, weights)
-            else:
-                _add_found(scores, columns[own], values[own], first, last, features, entries, children, weights)
-            if dense.shape[1] > 0:
-                for child in range(len(scores)):
-                    scores[child] += _dot(queries.dense[text], dense[offsets[chunk] + child])
+            scores = z[: level.offsets[chunk + 1] - level.offsets[chunk]]
+            _score_children(text, chunk, queries, tabled, level, scores)
             sizes[text] = _offer_children(
-                scores, total, mode, offsets[chunk], level.ids,
+                scores, total, mode, level.offsets[chunk], level.ids,
                 excluded.nodes[excluded.cuts[text] : excluded.cuts[text + 1]],
                 keys[text], rows[text], sizes[text], room,
             )  # fmt: skip
         if tabled and j + 1 == end:
-            for row in range(first, last):
-                table[features[row]] = 0
+            _write_table(table, chunk, level, True)

@@ -1,0 +1,133 @@
+"""Collects the chunks of a level block by block, with the large arrays in temporary files instead of memory.
+
+The files have no names, so that nothing is left of a process that was killed. They lie in the folder for temporary
+files (`TMPDIR`), and are mapped into memory when the level is complete.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+from typing import IO, Self
+
+import numpy as np
+
+from megalabel.kernels.linear._chunk_checks import ROWS_PER_ENTRY
+from megalabel.kernels.linear.compact_chunks import LONGEST_ROW, StoredWeights, compact, short_features_pay
+from megalabel.kernels.linear.sparse_chunks import Chunks, narrow_integers
+
+_BLOCK = ROWS_PER_ENTRY << 20  # rows that are summed at a time
+
+
+class ChunkFiles:
+    """The chunks of one level, of which blocks of parents arrive in order; a context manager.
+
+    Args:
+        n_features: V.
+        offsets: (P + 1,) int64: the children of parent p are nodes offsets[p] up to offsets[p + 1].
+        weights: the type in which weights are stored.
+    """
+
+    def __init__(self, n_features: int, offsets: np.ndarray, weights: StoredWeights) -> None:
+        self._n_features, self._offsets, self.weights = n_features, offsets, weights
+        width = int(np.diff(offsets).max())
+        self._children, self._with_lengths = narrow_integers(width), width <= LONGEST_ROW
+        self._short_features: bool | None = None  # decided by the first block
+        self._files: dict[str, _Growing] = {}
+        self._starts: list[np.ndarray] = [np.zeros(1, np.int64)]
+        self._biases: list[np.ndarray] = []
+        self._scales: list[np.ndarray] = []
+        self._n_rows = self._n_entries = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for file in self._files.values():
+            file.close()  # maps stay
+
+    def add(self, part: Chunks) -> None:
+        """Appends the chunks of the next parents, which hold float32 values and int32 features."""
+        if self._short_features is None:
+            self._short_features = short_features_pay(part)
+        n_entries = part.entries[:-1].astype(np.int64)
+        part = compact(part, self.weights, short_features=self._short_features)
+        self._append("features", part.features)
+        self._append("children", part.children.astype(self._children, copy=False))
+        self._append("values", part.values)
+        if self._with_lengths:
+            self._append("lengths", np.empty(0, np.uint8) if part.lengths is None else part.lengths)
+        else:
+            self._append("entries", n_entries + self._n_entries)
+        if part.dense is not None:
+            self._append("dense", part.dense)
+        self._starts.append(part.starts[1:] + self._n_rows)
+        self._biases.append(part.bias)
+        if part.scales is not None:
+            self._scales.append(part.scales)
+        self._n_rows += len(part.features)
+        self._n_entries += len(part.children)
+
+    def finish(self) -> Chunks:
+        """The level, over memory-mapped arrays. DataError if blocks are missing."""
+        if self._with_lengths:
+            self._append_entries()
+        else:
+            self._append("entries", np.array([self._n_entries], np.int64))
+        mapped = {name: file.mapped() for name, file in self._files.items()}
+        small = {"starts": np.concatenate(self._starts), "bias": np.concatenate(self._biases)}
+        if self._scales:
+            small["scales"] = np.concatenate(self._scales)
+        made = Chunks(self._n_features, offsets=self._offsets, **small, **mapped)
+        for array in mapped.values():
+            _forget(array)
+        return made
+
+    def _append_entries(self) -> None:
+        """Where the entries of every eighth row begin, from the lengths of all rows, and the end."""
+        kind = np.uint32 if self._n_entries < 1 << 32 else np.int64
+        lengths, total = self._files["lengths"].mapped(), 0
+        for start in range(0, self._n_rows, _BLOCK):
+            own = lengths[start : start + _BLOCK]
+            sums = np.add.reduceat(own, np.arange(0, len(own), ROWS_PER_ENTRY), dtype=np.int64)
+            sums += np.minimum(len(own) - np.arange(0, len(own), ROWS_PER_ENTRY), ROWS_PER_ENTRY)
+            ends = total + np.cumsum(sums)
+            self._append("entries", (ends - sums).astype(kind))
+            total = int(ends[-1])
+        self._append("entries", np.array([total], kind))
+
+    def _append(self, name: str, array: np.ndarray) -> None:
+        if name not in self._files:
+            self._files[name] = _Growing(array)
+        self._files[name].append(array)
+
+
+class _Growing:
+    """An array in a temporary file that grows along its first dimension."""
+
+    def __init__(self, like: np.ndarray) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="megalabel-")
+        self._kind, self._shape, self._n = like.dtype, like.shape[1:], 0
+
+    def append(self, array: np.ndarray) -> None:
+        if array.size:
+            self._file.write(memoryview(np.ascontiguousarray(array, dtype=self._kind)).cast("B"))
+        self._n += len(array)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def mapped(self) -> np.ndarray:
+        """The array so far; not mapped if it is empty."""
+        shape = (self._n, *self._shape)
+        if 0 in shape:
+            return np.empty(shape, self._kind)
+        self._file.flush()
+        return np.memmap(self._file, dtype=self._kind, mode="r", shape=shape)
+
+
+def _forget(array: np.ndarray) -> None:
+    """Lets go of the pages of a map, which checks have read; they are read again where they are used."""
+    pages = getattr(array, "_mmap", None)
+    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+        pages.madvise(mmap.MADV_DONTNEED)
