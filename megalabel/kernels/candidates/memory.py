@@ -23,6 +23,11 @@ def adam_state(sizes: Sequence[int], dim: int, *, state_bytes: float = FLOAT) ->
     return sum(sizes) * (2 * (state_bytes * dim + FLOAT) + 4)
 
 
+def adagrad_state(sizes: Sequence[int]) -> float:
+    """Bytes of the accumulators of each row and of its bias."""
+    return sum(sizes) * 2.0 * FLOAT
+
+
 def tree(sizes: Sequence[int]) -> float:
     """Bytes of a label tree in a head: int64 offsets of each cluster, and the row of each label."""
     return 8.0 * (sum(n + 1 for n in sizes[:-1]) + sizes[-1])

@@ -57,6 +57,19 @@ class RowGroups(BlocksByRow):
             _joined([g.cells for g in gradients]),
         )
 
+    def sums(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (U, D) and (U, 1) of the weights and biases of the U touched rows, `self.rows()`."""
+        device = self.starts.device
+        lengths = (self.ends - self.starts).repeat_interleave(self.offsets.diff())
+        within = torch.arange(int(lengths.sum()), device=device)
+        within -= (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+        cells = self.cells[self.first.repeat_interleave(lengths) + within]
+        starts = self.starts.repeat_interleave(self.offsets.diff())
+        places = torch.searchsorted(rows, starts.repeat_interleave(lengths) + within)
+        of_weight = self.views.new_zeros(len(rows), self.views.shape[1])
+        of_weight.index_add_(0, places, cells[:, None] * self.views[self.texts.repeat_interleave(lengths)])
+        return of_weight, self.views.new_zeros(len(rows), 1).index_add_(0, places, cells[:, None])
+
 
 def _joined_blocks(gradients: list[TableGradient]) -> BlocksByRow:
     parts, texts, first, n_texts, n_cells = [g.candidates for g in gradients], [], [], 0, 0

@@ -13,6 +13,7 @@ from megalabel.errors import SettingError
 from megalabel.heads.abilities import RowGradients, having
 from megalabel.heads.base import Head
 from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.candidates.row_adagrad import adagrad_state, row_adagrad
 from megalabel.kernels.candidates.row_step import adam_state, row_adam, row_sgd
 
 State: TypeAlias = dict[str, Tensor]
@@ -111,6 +112,24 @@ class RowAdam(RowOptimizer):
             state.update(adam_state(weight, bias))
         lr = self.param_groups[0]["lr"]
         row_adam(weight, bias, state, gradients, lr, self.betas, self.eps, self.weight_decay)
+
+
+class RowAdagrad(RowOptimizer):
+    """Row-wise Adagrad on candidate rows (DLRM, Naumov et al., 2019), with decoupled weight decay.
+
+    The state is one number per row and one per bias. Weight decay does not apply to biases.
+    """
+
+    def __init__(self, head: Head, lr: float, weight_decay: float = 0.0, eps: float = 1e-8) -> None:
+        super().__init__(head, lr)
+        self.weight_decay, self.eps = weight_decay, eps
+
+    def _step(
+        self, weight: Tensor, bias: Tensor, gradients: list[TableGradient], state: dict[str, Tensor]
+    ) -> None:
+        if not state:
+            state.update(adagrad_state(weight, bias))
+        row_adagrad(weight, bias, state, gradients, self.param_groups[0]["lr"], self.eps, self.weight_decay)
 
 
 class RowSGD(RowOptimizer):
