@@ -167,6 +167,8 @@ def _sparse(job: Job) -> list[Component]:
 def _fused_state(job: Job, rows: int, width: int) -> float:
     if not rows:
         return 0.0
+    if job.values["head_optimizer"] == "adagrad":
+        return updates.adagrad_state(rows, width + 1, parts=job.parts)
     if not job.has_adam:
         momentum = job.has_momentum
         return updates.sgd_state(rows, width + 1, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
@@ -177,13 +179,12 @@ def _cascade(job: Job) -> list[Component]:
     levels, dim, values = job.levels, job.dim, job.values
     assert levels is not None
     sizes = levels.sizes
-    adam = job.has_adam
+    states = {"sgd": 0.0, "adagrad": candidates.adagrad_state(sizes)}
+    adam = candidates.adam_state(sizes, dim, state_bytes=job.state_bytes)
     working = candidates.working(sizes, levels.beams, dim, job.part) * job.parts
     found = [
         Component("head weights", candidates.tables(sizes, dim, weight_bytes=job.weight_bytes)),
-        Component(
-            "head optimizer state", candidates.adam_state(sizes, dim, state_bytes=job.state_bytes) if adam else 0.0
-        ),
+        Component("head optimizer state", states.get(values["head_optimizer"], adam)),
         Component("label tree", candidates.tree(sizes)),
         Component("candidates", working),
     ]

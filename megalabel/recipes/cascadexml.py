@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from megalabel.recipes.label_options import ClusterOptions, LevelOptions
 from megalabel.recipes.levels import for_levels
-from megalabel.recipes.options import PoolingOptions, conflict
+from megalabel.recipes.options import PoolingOptions, RowOptimizerOptions, conflict
 from megalabel.recipes.phase_options import PhaseOptions
 from megalabel.training.recipe import Recipe, recipe
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from megalabel.training.optim.groups import Optimizers
 
 
-class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, PhaseOptions):
+class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, RowOptimizerOptions, PhaseOptions):
     """The options of CascadeXML; the defaults are the authors' for Amazon-670K."""
 
     panel = "Optimization"

@@ -31,6 +31,17 @@ class HeadOptimizerOptions(HeadRateOptions):
         check_betas(self)
 
 
+class RowOptimizerOptions(HeadOptimizerOptions):
+    """By which optimizer the rows of a classifier move in the steps that scored them."""
+
+    panel = "Optimization"
+
+    head_optimizer: Annotated[
+        Literal["sgd", "adamw", "adagrad"], "Optimizer of the classifier; adagrad: one number of state per row."
+    ] = "adamw"  # type: ignore[assignment]  # one more choice
+    head_eps: Annotated[Eps, "Of the classifier's adamw or adagrad."] = 1e-6
+
+
 class EncoderOptimizerOptions(Options):
     """How the parameters of an encoder move."""
 

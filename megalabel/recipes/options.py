@@ -17,6 +17,7 @@ from megalabel.recipes.optimizer_options import (
     HeadRateOptions,
     MomentumOptions,
     MomentumTypeOptions,
+    RowOptimizerOptions,
     WarmupOptions,
     WeightTypeOptions,
 )
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAM", "FRACTION", "Betas", "Constant", "Count", "EncoderOptimizerOptions", "Eps", "Fraction",
     "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "MomentumTypeOptions",
-    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "Size", "Unset", "WarmupOptions",
-    "WeightTypeOptions", "above", "at_least", "between", "conflict",
+    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "RowOptimizerOptions", "Size", "Unset",
+    "WarmupOptions", "WeightTypeOptions", "above", "at_least", "between", "conflict",
 ]  # fmt: skip
 
 

@@ -34,9 +34,10 @@ SMALL = dict(
             "bias_from_prior": True,
             "path_score": "path",
         },
+        {"head_optimizer": "adagrad"},
         {"schedule": "three-phase", "accumulation_steps": 2, "label_texts": True, "shared_view": True},
     ],
-    ids=["adamw", "sgd", "three-phase"],
+    ids=["adamw", "sgd", "adagrad", "three-phase"],
 )
 def test_it_learns_and_comes_back(more, tmp_path):
     data = planted()
