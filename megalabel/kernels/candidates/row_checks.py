@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core.checks import all_finite
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 
-def checked_groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient]) -> RowGroups:
+def own_dtype(weight: Tensor | NarrowTable) -> torch.dtype:
+    """The dtype in which a table is computed with: float32 for a narrow one."""
+    return torch.float32 if isinstance(weight, NarrowTable) else weight.dtype
+
+
+def checked_groups(weight: Tensor | NarrowTable, bias: Tensor | None, gradients: list[TableGradient]) -> RowGroups:
     """The gradients, checked against the table and sorted.
 
     Args:
         weight: (n, D).
-        bias: (n,) of the same dtype, or None.
+        bias: (n,) of the same dtype, float32 beside a narrow table; or None.
         gradients: those of the micro-batches of a step.
 
     Raises:
         SettingError: shapes, dtypes or devices do not fit, or gradients are not finite.
     """
-    if weight.dim() != 2 or (bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype)):
+    dtype = own_dtype(weight)
+    if len(weight.shape) != 2 or (bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != dtype)):
         raise SettingError(
             f"weights {tuple(weight.shape)} and a bias {None if bias is None else tuple(bias.shape)}",
             wanted="(n, D) and (n,) or None, of one dtype",
@@ -38,10 +46,10 @@ def checked_groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGra
                 next_step="update each table with the gradients that candidate_bce returned for it",
                 where="gradients",
             )
-        if {views.dtype, cells.dtype} != {weight.dtype} or {views.device, cells.device} != {weight.device}:
+        if {views.dtype, cells.dtype} != {dtype} or {views.device, cells.device} != {weight.device}:
             raise SettingError(
                 f"a gradient in {views.dtype} and {cells.dtype} on {views.device}",
-                wanted=f"{weight.dtype} on {weight.device}, like the weights",
+                wanted=f"{dtype} on {weight.device}, like the weights",
                 next_step="compute the gradient with candidate_bce from these weights",
                 where="gradients",
             )

@@ -24,9 +24,12 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.candidates.narrow_rows import on_rows
 from megalabel.kernels.candidates.row_checks import checked_groups
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.kernels.updates.adam import AdamSettings, adam_step_
 from megalabel.kernels.updates.sgd import check_rates, sgd_step_
 
@@ -86,20 +89,35 @@ def row_adam(
 
 @torch.no_grad()
 def row_sgd(
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     gradients: list[TableGradient],
     lr: float,
     weight_decay: float = 0.0,
+    draw: Draw | None = None,
 ) -> None:
-    """One step of stochastic gradient descent without momentum, in place; arguments as for `row_adam`."""
+    """One step of stochastic gradient descent without momentum, in place; arguments as for `row_adam`.
+
+    A narrow table moves as float32, in which gradients and biases are, and is rounded with the random numbers
+    `draw`.
+    """
     check_rates(lr, weight_decay)
     groups = checked_groups(weight, bias, gradients)
     if len(groups) == 0:
         return
+    if isinstance(weight, NarrowTable):
+
+        def step(values: Tensor, own: list[Tensor], part: RowGroups) -> None:
+            _sgd(values, own[0] if own else None, part, lr, weight_decay)
+
+        on_rows(weight, [] if bias is None else [bias.detach()], groups, draw, step)
+        return
+    _sgd(weight.detach(), None if bias is None else bias.detach(), groups, lr, weight_decay)
+
+
+def _sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
     fast = _COMPILED.for_table(weight)
-    sgd = plain_sgd if fast is None else fast.sgd
-    sgd(weight.detach(), None if bias is None else bias.detach(), groups, lr, weight_decay)
+    (plain_sgd if fast is None else fast.sgd)(weight, bias, groups, lr, weight_decay)
 
 
 def plain_adam(
