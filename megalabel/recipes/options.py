@@ -18,6 +18,7 @@ from megalabel.recipes.optimizer_options import (
     MomentumOptions,
     MomentumTypeOptions,
     RowOptimizerOptions,
+    RowWeightTypeOptions,
     WarmupOptions,
     WeightTypeOptions,
 )
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAM", "FRACTION", "Betas", "Constant", "Count", "EncoderOptimizerOptions", "Eps", "Fraction",
     "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "MomentumTypeOptions",
-    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "RowOptimizerOptions", "Size", "Unset",
+    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "RowOptimizerOptions",
+    "RowWeightTypeOptions", "Size", "Unset",
     "WarmupOptions", "WeightTypeOptions", "above", "at_least", "between", "conflict",
 ]  # fmt: skip
 

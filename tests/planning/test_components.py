@@ -56,6 +56,9 @@ def test_a_cascade_takes_what_is_predicted():
     sizes = tree.sizes
     assert candidates.tables(sizes, 24) == n_bytes(head.parameters())
     assert candidates.tree(sizes) == n_bytes(head.buffers())
+    narrow = CascadeHead(tree, 24, beams=(2, 2), weights="float8")
+    taken = n_bytes([*narrow.parameters(), *(narrow.get_buffer(f"exponents_{i}") for i in range(3))])
+    assert candidates.tables(sizes, 24, weight_bytes=1, row_bytes=1) == taken
     states = [adam_state(weight, bias) for weight, bias in head.tables()]
     assert candidates.adam_state(sizes, 24) == sum(n_bytes(state.values()) for state in states)
     states = [adagrad_state(weight, bias) for weight, bias in head.tables()]
