@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from megalabel.heads.cascade import CascadeHead
 from megalabel.labels.tree import LabelTree
-from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+from megalabel.training.optim.row_sparse import RowAdagrad, RowAdam, RowOptimizer, RowSGD
 from megalabel.types import Positives
 
 Step = Callable[[], object]
@@ -55,7 +55,11 @@ def head_of(n_labels: int, dim: int, beams: list[int], depths: tuple[int, ...]) 
 
 
 def ours(head: CascadeHead, data: list[tuple[Tensor, Positives]], optimizer: str) -> Step:
-    rows = RowAdam(head, 1e-4, 0.005) if optimizer == "adamw" else RowSGD(head, 1e-4)
+    rows: RowOptimizer = RowSGD(head, 1e-4)
+    if optimizer == "adamw":
+        rows = RowAdam(head, 1e-4, 0.005)
+    elif optimizer == "adagrad":
+        rows = RowAdagrad(head, 1e-4, 0.005)
     turn = iter(range(10**9))
 
     def step() -> None:

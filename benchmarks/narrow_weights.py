@@ -1,6 +1,7 @@
 """Time of a step with narrow weights, as a ratio to float32 in the same run, and memory of very many labels.
 
 python benchmarks/narrow_weights.py [--labels 145716] [--dim 256] [--texts 512 64] [--rounds N] [--no-record]
+python benchmarks/narrow_weights.py --cascade [--labels 100000] [--dim 256] [--texts 64]
 python benchmarks/narrow_weights.py --large [--labels 8600000] [--dim 384] [--texts 64] [--weights float8]
 
 A step computes the gradient of the loss with respect to embeddings (B, D), and updates weights (L, D) by SGD. A
@@ -9,6 +10,12 @@ products grow with B, so that the ratio falls with B.
 
 Expected before the first run: reading and rounding take 2 to 5 ns per weight and core, the products at B=64 about
 12, so a ratio of at most 1.4 at B=64 and 1.1 at B=512.
+
+`--cascade` is a step of a cascade, whose rows are read and rounded where a batch reaches them; with float32
+weights by SGD, row-wise Adagrad and AdamW, with narrow ones by the first two.
+
+Expected before the first run of it: a row is scored for few texts, so that reading its codes, writing it as
+float32, and rounding it weigh more than in a head that scores every label; a ratio of 1.5 to 2.
 
 All ways take turns within each round, so that other load on the machine slows all of them equally; ratios are
 those of medians. `--large` is the head alone in a fresh process: its peak resident size.
@@ -22,8 +29,10 @@ from collections.abc import Callable
 
 import record
 import torch
+from cascade_ways import batches, ours, tree_of
 from dense_head import batch, peak_of_this_process, taking_turns
 
+from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.dense import DenseHead
 from megalabel.training.optim.fused import FusedSGD
 
@@ -57,6 +66,28 @@ def step_of(
         optimizer.step()
 
     return step
+
+
+def cascade(options: argparse.Namespace) -> None:
+    """Steps of a cascade with three optimizers and three types."""
+    n, n_labels, dim = options.texts[0], options.labels, options.dim
+    depths = (8, 14) if n_labels >= 10**6 else (9,)
+    data = batches(n, 1 + len(depths), n_labels, dim)
+    steps = {}
+    for name in ("float32 sgd", "float32 adagrad", "float32 adamw", "bfloat16 sgd", "bfloat16 adagrad",
+                 "float8 sgd", "float8 adagrad"):  # fmt: skip
+        weights, optimizer = name.split()
+        head = CascadeHead(tree_of(n_labels, depths), dim, beams=[64] * len(depths), weights=weights)
+        steps[name] = ours(head, data, optimizer)
+    taken = taking_turns(steps, options.rounds or 20)
+    size = f"cascade B={n} L={n_labels} D={dim} beams=64 threads={torch.get_num_threads()}"
+    print(f"\n{size}\n{'':30}  ms/step  of float32, the same optimizer")
+    for name, seconds in taken.items():
+        same = f"float32 {name.split()[1]}"
+        print(f"{name:30} {seconds * 1e3:8.1f} {seconds / taken[same]:11.2f}")
+        if not options.no_record:
+            record.row("narrow_weights", size, f"{name}: step", seconds * 1e3, "ms")
+            record.row("narrow_weights", size, f"{name}: ratio", seconds / taken[same], "of float32")
 
 
 def report(n: int, options: argparse.Namespace) -> None:
@@ -102,6 +133,7 @@ def large(options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--large", action="store_true")
+    parser.add_argument("--cascade", action="store_true")
     parser.add_argument("--labels", type=int)
     parser.add_argument("--dim", type=int)
     parser.add_argument("--texts", type=int, nargs="+")
@@ -109,9 +141,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, help="default: 6, more for small B")
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args()
-    options.labels = options.labels or (8_600_000 if options.large else 145_716)
+    options.labels = options.labels or (8_600_000 if options.large else 100_000 if options.cascade else 145_716)
     options.dim = options.dim or (384 if options.large else 256)
-    options.texts = options.texts or ([64] if options.large else [512, 64])
+    options.texts = options.texts or ([64] if options.large or options.cascade else [512, 64])
+    if options.cascade:
+        cascade(options)
+        return
     if options.large:
         large(options)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -11,24 +12,17 @@ from torch import Tensor, nn
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.core.dtypes import FLOAT32, WeightType
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 
 
-class UpdatesInBackward:
-    """A head whose backward pass can update its own weights, without a gradient of their size.
+class StoresWeights:
+    """A head that can store its weights in a narrow type, in which they have no gradients.
 
     Attributes:
-        update_rule: the rule, set by `FusedSGD` or `FusedAdam`; None if weights get ordinary gradients.
-        step_context: the position of the next micro-batch within its optimizer step; set by the same optimizers,
-            and passed to the kernel that computes the loss.
-        loss_every: the value of the loss is computed only in every n-th step; in the other steps it is NaN.
-        weight_type: the type in which its weights are stored. Narrow weights have no gradients: only a rule that
-            supports their dtype trains them.
+        weight_type: the type in which its weights are stored. Narrow weights need an optimizer that rounds them.
     """
 
-    update_rule: UpdateRule | None = None
-    step_context: StepContext = ONLY_PART
-    loss_every: int = 1
     weight_type: WeightType = FLOAT32
 
     def largest_scaled(self) -> float:
@@ -36,7 +30,22 @@ class UpdatesInBackward:
         return 0.0
 
 
-class RowGradients(ABC):
+class UpdatesInBackward(StoresWeights):
+    """A head whose backward pass can update its own weights, without a gradient of their size.
+
+    Attributes:
+        update_rule: the rule, set by `FusedSGD` or `FusedAdam`; None if weights get ordinary gradients.
+        step_context: the position of the next micro-batch within its optimizer step; set by the same optimizers,
+            and passed to the kernel that computes the loss.
+        loss_every: the value of the loss is computed only in every n-th step; in the other steps it is NaN.
+    """
+
+    update_rule: UpdateRule | None = None
+    step_context: StepContext = ONLY_PART
+    loss_every: int = 1
+
+
+class RowGradients(StoresWeights, ABC):
     """A head that can keep the gradients of its tables factored, for optimizers that update single rows.
 
     Attributes:
@@ -47,7 +56,7 @@ class RowGradients(ABC):
     row_gradients: list[list[TableGradient]] | None = None
 
     @abstractmethod
-    def tables(self) -> list[tuple[Tensor, Tensor]]:
+    def tables(self) -> Sequence[tuple[Tensor | NarrowTable, Tensor]]:
         """The weights (n, D) and biases (n,) of each table."""
 
 

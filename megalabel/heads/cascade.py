@@ -11,21 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megalabel.errors import SettingError
 from megalabel.heads.abilities import DenseGradient, RowGradients
 from megalabel.heads.base import Head, topk_by_rows
-from megalabel.heads.cascade_checks import check_cascade, python_numbers
+from megalabel.heads.cascade_checks import check_cascade, check_counts, python_numbers
+from megalabel.heads.cascade_precision import precision
+from megalabel.heads.cascade_tables import add_tables, check_scales, check_trainable, largest_scale, tables_of
 from megalabel.heads.checks import check_labels, check_offsets, check_permutation
 from megalabel.kernels.candidates.beam import BeamSearch, PathScore
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
+from megalabel.kernels.candidates.narrow_rows import RowBuffer, narrow_bce
 from megalabel.kernels.candidates.shortlist import shortlist
+from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.core.memo import memo_on
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Positives, Reduction, ScoreType, TopK
 
 PRECISION_AT = (1, 5)  # the k of P@k in `metrics`
-MEASURED = 64  # texts of a batch whose precision is measured
 
 
 class CascadeHead(RowGradients, Head):
@@ -57,12 +60,17 @@ class CascadeHead(RowGradients, Head):
             ("label*parent"), times those of all clusters above ("path"), or times the square root of that of its
             cluster, the fourth root of that of the cluster above, and so on ("decayed").
         reduction: "mean" or "sum".
+        weights: the type in which the weights are stored: "float32", "bfloat16" or "float8". Narrow weights are
+            trained by `RowSGD` and `RowAdagrad`, and have no gradients; the rows of a batch are read as float32.
+        initialize: whether to draw narrow weights, which takes long; without, they are zeros.
         generator: random generator of the initial weights; None for torch's default.
 
     Raises:
         SettingError: an argument does not fit the tree.
     """
 
+    weights: nn.ParameterList
+    biases: nn.ParameterList
     score_type: ScoreType = "probability"
     uses_weights = True
 
@@ -77,6 +85,8 @@ class CascadeHead(RowGradients, Head):
         level_weights: Sequence[float] = (),
         path_score: PathScore = "label*parent",
         reduction: Reduction = "mean",
+        weights: str = "float32",
+        initialize: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
@@ -87,13 +97,12 @@ class CascadeHead(RowGradients, Head):
         self.level_dropout: tuple[float, ...] = python_numbers(level_dropout) or (0.0,) * levels
         self.level_weights: tuple[float, ...] = python_numbers(level_weights) or (1.0,) * levels
         check_cascade(self)
-        self.weights = nn.ParameterList(torch.empty(n, dim) for n in self.sizes)
-        self.biases = nn.ParameterList(torch.zeros(n) for n in self.sizes)
-        for weight in self.weights:
-            nn.init.xavier_uniform_(weight, generator=generator)
+        self.weight_type = weight_type(weights)
+        add_tables(self, initialize, generator)
         for i, offsets in enumerate(tree.offsets):
             self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
         self.register_buffer("label_to_row", torch.from_numpy(tree.position))
+        self._rows = RowBuffer()
         self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
         self._last: list[tuple[Tensor, Candidates, Positives]] = []
 
@@ -102,9 +111,13 @@ class CascadeHead(RowGradients, Head):
         """The offset of each cluster's children in the next level, (n_i + 1,) int64 per cluster level."""
         return [self.get_buffer(f"offsets_{i}") for i in range(len(self.beams))]
 
-    def tables(self) -> list[tuple[Tensor, Tensor]]:
+    def tables(self) -> list[tuple[Tensor | NarrowTable, Tensor]]:
         """The weights (n_i, D) and biases (n_i,) of each level, coarse to fine."""
-        return list(zip(self.weights, self.biases, strict=True))
+        return tables_of(self)
+
+    def largest_scaled(self) -> float:
+        """The largest number of float8 with the largest scale of a row."""
+        return largest_scale(self)
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The weighted sum of the losses of all levels: (B, V, D) to a scalar."""
@@ -116,7 +129,11 @@ class CascadeHead(RowGradients, Head):
         for i, (weight, bias) in enumerate(self.tables()):
             view = nn.functional.dropout(views[:, min(i, self.n_views - 1)], self.level_dropout[i], self.training)
             scale = self.level_weights[i] / (max(candidates.n_cells, 1) if self.reduction == "mean" else 1)
-            value, logits, gradient = candidate_bce(view, weight, bias, candidates, nodes[i], scale)
+            if isinstance(weight, NarrowTable):
+                found = narrow_bce(view, weight, bias, candidates, nodes[i], scale, self._rows)
+            else:
+                found = candidate_bce(view, weight, bias, candidates, nodes[i], scale)
+            value, logits, gradient = found
             total = total + self._with_gradient(value, gradient, i)
             self._last.append((logits, candidates, nodes[i]))
             if i < len(self.beams):
@@ -150,14 +167,7 @@ class CascadeHead(RowGradients, Head):
         Raises:
             SettingError: counts that do not fit these levels and texts.
         """
-        shapes = [tuple(counts.shape) for counts in texts_with]
-        if shapes != [(n,) for n in self.sizes] or any(c.min() < 0 or c.max() > n_texts for c in texts_with):
-            raise SettingError(
-                f"counts of shapes {shapes}",
-                wanted=f"shapes {[(n,) for n in self.sizes]}, from 0 to n_texts = {n_texts}",
-                next_step="compute them with megalabel.labels.counts.texts_with",
-                where="texts_with",
-            )
+        check_counts(texts_with, self.sizes, n_texts)
         for i, (counts, bias) in enumerate(zip(texts_with, self.biases, strict=True)):
             listed = torch.full((1,), float(n_texts), device=counts.device)
             if i:
@@ -171,6 +181,9 @@ class CascadeHead(RowGradients, Head):
         if self.row_gradients is not None:
             if self.training:  # in evaluation no optimizer would empty the list
                 self.row_gradients[level].append(gradient)
+            return value
+        if self.weight_type.is_narrow:
+            check_trainable(self)
             return value
         with_gradient: Tensor = DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)  # type: ignore[no-untyped-call]
         return with_gradient
@@ -189,7 +202,7 @@ class CascadeHead(RowGradients, Head):
         return topk_by_rows(lambda hidden: search(views, k, hidden), k, exclude, row_to_label)
 
     def _search(self) -> BeamSearch:
-        weights, biases = [w.detach() for w in self.weights], [b.detach() for b in self.biases]
+        weights, biases = zip(*self.tables(), strict=True)
         order = self.get_buffer("label_to_row").argsort()
         return BeamSearch(weights, biases, self.offsets, order, self.beams, path_score=self.path_score)
 
@@ -205,7 +218,7 @@ class CascadeHead(RowGradients, Head):
                 found[f"recall level {i}"] = 100 * hits / wanted
         for i, (logits, candidates, positives) in enumerate(self._last):
             for k in PRECISION_AT:
-                found[f"P@{k} level {i}"] = 100 * _precision(logits, candidates, positives, k)
+                found[f"P@{k} level {i}"] = 100 * precision(logits, candidates, positives, k)
         self._found, self._wanted, self._last = [0] * len(self.beams), [0] * len(self.beams), []
         return found
 
@@ -214,10 +227,12 @@ class CascadeHead(RowGradients, Head):
         for offsets, n_below in zip(self.offsets, self.sizes[1:], strict=True):
             check_offsets(offsets, n_below, "offsets")
         check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
+        check_scales(self)
 
     def config(self) -> dict[str, Any]:
         """The shape and the search parameters; the tree itself is stored among the tensors."""
         shape = {"sizes": list(self.sizes), "dim": self.dim, "n_views": self.n_views}
+        shape |= {"weights": self.weight_type.name} if self.weight_type.is_narrow else {}
         return {**shape, "beams": list(self.beams), "path_score": self.path_score, "reduction": self.reduction}
 
     @classmethod
@@ -226,21 +241,8 @@ class CascadeHead(RowGradients, Head):
         sizes = config["sizes"]
         offsets = [np.linspace(0, below, n + 1).astype(np.int64) for n, below in pairwise(sizes)]
         tree = LabelTree(tuple(offsets), np.arange(sizes[-1]))
-        return cls(tree, **{key: value for key, value in config.items() if key != "sizes"})
+        return cls(tree, initialize=False, **{key: value for key, value in config.items() if key != "sizes"})
 
     def extra_repr(self) -> str:
         """Returns the part of repr(head) inside the parentheses."""
         return f"sizes={self.sizes}, dim={self.dim}, n_views={self.n_views}, beams={self.beams}"
-
-
-def _precision(logits: Tensor, candidates: Candidates, positives: Positives, k: int) -> float:
-    """The fraction of positives among the k best candidates of the first texts of a batch."""
-    ends = candidates.text_cells()[: MEASURED + 1].tolist()
-    texts, rows = len(ends) - 1, candidates.rows_of_cells()
-    true = set(zip(positives.rows.tolist(), positives.labels.tolist(), strict=True))
-    hits = 0
-    for text in range(texts):
-        scores = logits[ends[text] : ends[text + 1]]
-        best = scores.topk(min(k, len(scores))).indices + ends[text]
-        hits += sum((text, row) in true for row in rows[best].tolist())
-    return hits / max(texts * k, 1)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Protocol, get_args
 
+from torch import Tensor
+
 from megalabel.errors import SettingError
 from megalabel.heads.checks import check_arguments, check_reduction
 from megalabel.kernels.candidates.beam import PathScore
@@ -62,3 +64,15 @@ def check_cascade(head: CascadeArguments) -> None:
 def python_numbers(numbers: Sequence[Any]) -> tuple[Any, ...]:
     """The numbers as a tuple of Python's own types, since those of numpy cannot be written as JSON."""
     return tuple(n.item() if hasattr(n, "item") else n for n in numbers)
+
+
+def check_counts(texts_with: Sequence[Tensor], sizes: tuple[int, ...], n_texts: int) -> None:
+    """Raises SettingError unless there is a count from 0 to n_texts for each node of each level."""
+    shapes = [tuple(counts.shape) for counts in texts_with]
+    if shapes != [(n,) for n in sizes] or any(c.min() < 0 or c.max() > n_texts for c in texts_with):
+        raise SettingError(
+            f"counts of shapes {shapes}",
+            wanted=f"shapes {[(n,) for n in sizes]}, from 0 to n_texts = {n_texts}",
+            next_step="compute them with megalabel.labels.counts.texts_with",
+            where="texts_with",
+        )

@@ -39,14 +39,15 @@ class CascadeLevels:
         """
         head, last = self.head, level == self.n_levels - 1
         if level == 0:
-            logits = views[:, 0].float() @ head.weights[0].detach().T + head.biases[0].detach()
+            weight, bias = head.tables()[0]
+            logits = views[:, 0].float() @ weight.float().detach().T + bias.detach()
             best = logits.topk(min(k, head.sizes[0]))  # by logits, which do not saturate
             missing = (0, k - best.values.shape[1])
             scores = pad(best.values.sigmoid(), missing, value=-torch.inf)
             return TopK(pad(best.indices, missing, value=-1), scores)
         shown = views if views.shape[1] == 1 else views[:, : level + 1]
         order = self.order if last else torch.arange(head.sizes[level], device=views.device)
-        weights, biases = ([t.detach() for t in list(ts)[: level + 1]] for ts in (head.weights, head.biases))
+        weights, biases = zip(*head.tables()[: level + 1], strict=True)
         search = BeamSearch(weights, biases, head.offsets[:level], order, head.beams[:level], path_score)
         return search(shown, k, exclude)
 

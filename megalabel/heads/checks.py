@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
+from megalabel.kernels.rounding.stochastic_rounding import LARGEST_EXPONENT, SMALLEST_EXPONENT
 from megalabel.types import Positives
 
 REDUCTIONS = ("sum", "mean")
@@ -79,3 +80,14 @@ def check_offsets(offsets: Tensor, n_below: int, where: str) -> None:
 
 def _damaged_state(found: str, where: str) -> SettingError:
     return SettingError(found, wanted="what megalabel saved", next_step=RESTORE_FOLDER, where=where)
+
+
+def check_exponents(exponents: Tensor, where: str) -> None:
+    """Raises SettingError for scales (n,) int8 of rows with which weights would overflow."""
+    ends = int(exponents.min()), int(exponents.max())
+    if ends[0] < SMALLEST_EXPONENT or ends[1] >= LARGEST_EXPONENT:
+        raise SettingError(
+            f"scales of 2^{ends[0]} to 2^{ends[1]}",
+            wanted=f"exponents from {SMALLEST_EXPONENT} to {LARGEST_EXPONENT - 1}",
+            where=where,
+        )

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import LabelPrior, UpdatesInBackward
 from megalabel.heads.base import Head, OptimizerStates
-from megalabel.heads.checks import check_arguments, check_reduction, prior_bias
+from megalabel.heads.checks import check_arguments, check_exponents, check_reduction, prior_bias
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.kernels.all_labels.label_loss import check_loss
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
 from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.rounding.narrow_table import NarrowTable
-from megalabel.kernels.rounding.stochastic_rounding import LARGEST_EXPONENT, SMALLEST_EXPONENT, Draw
+from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.types import Positives, Reduction, TopK
 
 
@@ -153,13 +153,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         """Raises SettingError for scales with which weights would overflow."""
         exponents = self.weight_exponents
         if exponents is not None:
-            ends = int(exponents.min()), int(exponents.max())
-            if ends[0] < SMALLEST_EXPONENT or ends[1] >= LARGEST_EXPONENT:
-                raise SettingError(
-                    f"scales of 2^{ends[0]} to 2^{ends[1]}",
-                    wanted=f"exponents from {SMALLEST_EXPONENT} to {LARGEST_EXPONENT - 1}",
-                    where="weight_exponents",
-                )
+            check_exponents(exponents, "weight_exponents")
 
     def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:
         """Counts the steps for `loss_every`."""

@@ -167,6 +167,8 @@ def _sparse(job: Job) -> list[Component]:
 def _fused_state(job: Job, rows: int, width: int) -> float:
     if not rows:
         return 0.0
+    if job.values["head_optimizer"] == "adagrad":
+        return updates.adagrad_state(rows, width + 1, parts=job.parts)
     if not job.has_adam:
         momentum = job.has_momentum
         return updates.sgd_state(rows, width + 1, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
@@ -177,15 +179,18 @@ def _cascade(job: Job) -> list[Component]:
     levels, dim, values = job.levels, job.dim, job.values
     assert levels is not None
     sizes = levels.sizes
-    adam = job.has_adam
+    states = {"sgd": 0.0, "adagrad": candidates.adagrad_state(sizes)}
+    adam = candidates.adam_state(sizes, dim, state_bytes=job.state_bytes)
     working = candidates.working(sizes, levels.beams, dim, job.part) * job.parts
+    scale = float(job.weight_bytes == 1)
+    # The step reads the rows of all micro-batches, but few at a time; a loss reads those of its own at once.
+    widened = candidates.widened(sizes, levels.beams, dim, job.part) if job.weight_bytes < FLOAT else 0.0
     found = [
-        Component("head weights", candidates.tables(sizes, dim, weight_bytes=job.weight_bytes)),
-        Component(
-            "head optimizer state", candidates.adam_state(sizes, dim, state_bytes=job.state_bytes) if adam else 0.0
-        ),
+        Component("head weights", candidates.tables(sizes, dim, weight_bytes=job.weight_bytes, row_bytes=scale)),
+        Component("head optimizer state", states.get(values["head_optimizer"], adam)),
         Component("label tree", candidates.tree(sizes)),
         Component("candidates", working),
+        Component("rows read as float32", widened),
     ]
     if values.get("dense_updates"):
         found.append(Component("head gradients", FLOAT * sum(sizes) * (dim + 1)))

@@ -115,12 +115,12 @@ class Job:
     @property
     def has_adam(self) -> bool:
         """Whether the label layer has the two moments of Adam."""
-        return bool(self.values.get("head_optimizer", "sgd") != "sgd")
+        return self.values.get("head_optimizer", "sgd") not in ("sgd", "adagrad")
 
     @property
     def has_momentum(self) -> bool:
         """Whether SGD of the label layer has a momentum."""
-        return bool(self.values.get("head_momentum", 0) != 0)
+        return self.values.get("head_optimizer", "sgd") == "sgd" and bool(self.values.get("head_momentum", 0))
 
     @property
     def checkpointing(self) -> bool:

@@ -166,7 +166,11 @@ def _fitting(
 def _narrower(job: Job) -> Iterator[dict[str, Any]]:
     """Narrower weights and optimizer state of the label layer, each with what goes before."""
     values, change = job.values, dict[str, Any]()
-    if values.get("head_optimizer") == "adamw" and not values.get("dense_updates"):
+    if values.get("dense_updates"):  # AdamW of every row, with weights in float32
+        return
+    if values.get("head_optimizer") == "adamw":
+        if job.head != "dense":
+            yield {"head_optimizer": "adagrad"}
         change = {"head_optimizer": "sgd"}  # which narrow weights need
         yield change
     for name in ("bfloat16", "float8"):

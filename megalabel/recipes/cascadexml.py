@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from megalabel.recipes.label_options import ClusterOptions, LevelOptions
 from megalabel.recipes.levels import for_levels
-from megalabel.recipes.options import PoolingOptions, conflict
+from megalabel.recipes.options import PoolingOptions, RowOptimizerOptions, RowWeightTypeOptions, conflict
 from megalabel.recipes.phase_options import PhaseOptions
 from megalabel.training.recipe import Recipe, recipe
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from megalabel.training.optim.groups import Optimizers
 
 
-class CascadeXML(ClusterOptions, LevelOptions, PoolingOptions, PhaseOptions):
+class CascadeXML(
+    ClusterOptions, LevelOptions, PoolingOptions, RowWeightTypeOptions, RowOptimizerOptions, PhaseOptions
+):
     """The options of CascadeXML; the defaults are the authors' for Amazon-670K."""
 
     panel = "Optimization"
@@ -87,7 +89,7 @@ def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encod
     head = CascadeHead(
         tree, encoder.dim, n_views=encoder.n_views, beams=beams,
         level_dropout=options.level_dropout or usual.dropout, level_weights=options.level_weights,
-        path_score=options.path_score, reduction=options.reduction,
+        path_score=options.path_score, reduction=options.reduction, weights=options.weights,
     )  # fmt: skip
     if options.bias_from_prior:
         counts = texts_with(tree, corpus.train.labels[kept])
@@ -109,5 +111,5 @@ def _optimizers(encoder: Any, head: CascadeHead, options: CascadeXML) -> Optimiz
         tokens=token_optimizer(encoder, options),
         head=adamw(head, options.head_lr, options.head_weight_decay, options.head_eps, betas=options.head_betas)
         if options.dense_updates
-        else row_optimizer(head, options),
+        else row_optimizer(head, options, options.seed),
     )

@@ -8,6 +8,7 @@ from megalabel.recipes.options import (
     FRACTION,
     Constant,
     Count,
+    Eps,
     Fraction,
     MomentumOptions,
     NeuralOptions,
@@ -157,4 +158,8 @@ class SparseHeadOptions(
     encoder_optimizer: Annotated[Literal["adamw", "adam", "sgd"], "Of a transformer and what is beside it."] = (
         "adamw"
     )
-    head_optimizer: Annotated[Literal["sgd", "adamw", "adam"], "Of the classifier; adam: coupled decay."] = "adamw"  # type: ignore[assignment]  # one more choice
+    head_optimizer: Annotated[
+        Literal["sgd", "adamw", "adam", "adagrad"],
+        "Of the classifier; adam: coupled decay, adagrad: one number of state per label.",
+    ] = "adamw"  # type: ignore[assignment]  # more choices
+    head_eps: Annotated[Eps, "Of the classifier's adamw, adam or adagrad."] = 1e-6

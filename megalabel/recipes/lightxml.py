@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
 
 class LightXML(
-    ClusterOptions, of.PriorOptions, of.DropoutOptions, of.LastLayersOptions, of.WarmupOptions, of.NeuralOptions
-):
+    ClusterOptions, of.PriorOptions, of.DropoutOptions, of.LastLayersOptions, of.WarmupOptions,
+    of.RowOptimizerOptions, of.NeuralOptions,
+):  # fmt: skip
     """The options of LightXML; the defaults are the authors' for Amazon-670K."""
 
     panel = "LightXML"

@@ -31,6 +31,17 @@ class HeadOptimizerOptions(HeadRateOptions):
         check_betas(self)
 
 
+class RowOptimizerOptions(HeadOptimizerOptions):
+    """By which optimizer the rows of a classifier move in the steps that scored them."""
+
+    panel = "Optimization"
+
+    head_optimizer: Annotated[
+        Literal["sgd", "adamw", "adagrad"], "Optimizer of the classifier; adagrad: one number of state per row."
+    ] = "adamw"  # type: ignore[assignment]  # one more choice
+    head_eps: Annotated[Eps, "Of the classifier's adamw or adagrad."] = 1e-6
+
+
 class EncoderOptimizerOptions(Options):
     """How the parameters of an encoder move."""
 
@@ -73,13 +84,25 @@ class WeightTypeOptions(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        narrow, optimizer = self.weights != "float32", getattr(self, "head_optimizer", "sgd")
-        if narrow and optimizer != "sgd":
-            found = f"weights = {self.weights} with head_optimizer = {optimizer}"
-            raise conflict("weights", found, "head_optimizer = sgd, or weights = float32")
-        if self.compensated_fraction and not narrow:
+        check_narrow(self, "sgd")
+        if self.compensated_fraction and self.weights == "float32":
             found = "compensated_fraction with weights = float32, of which nothing is cut off"
             raise conflict("compensated_fraction", found, "weights = bfloat16 or float8")
+
+
+class RowWeightTypeOptions(Options):
+    """The type in which a classifier keeps weights of which a step moves a few rows."""
+
+    panel = "Optimization"
+
+    weights: Annotated[
+        Literal["float32", "bfloat16", "float8"],
+        "Stored type of the classifier's weights; narrow ones need sgd or adagrad.",
+    ] = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_narrow(self, "sgd", "adagrad")
 
 
 class MomentumTypeOptions(MomentumOptions):
@@ -98,6 +121,14 @@ class WarmupOptions(Options):
     panel = "Optimization"
 
     warmup: Annotated[Nonnegative, "Warm-up in steps; below 1: as a fraction of all steps."] = 0.1
+
+
+def check_narrow(options: WeightTypeOptions | RowWeightTypeOptions, *optimizers: str) -> None:
+    """SettingError for narrow weights with an optimizer that does not round stochastically."""
+    optimizer = getattr(options, "head_optimizer", "sgd")
+    if options.weights != "float32" and optimizer not in optimizers:
+        found = f"weights = {options.weights} with head_optimizer = {optimizer}"
+        raise conflict("weights", found, f"head_optimizer = {' or '.join(optimizers)}, or weights = float32")
 
 
 def check_betas(options: Options) -> None:

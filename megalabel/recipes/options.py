@@ -17,6 +17,8 @@ from megalabel.recipes.optimizer_options import (
     HeadRateOptions,
     MomentumOptions,
     MomentumTypeOptions,
+    RowOptimizerOptions,
+    RowWeightTypeOptions,
     WarmupOptions,
     WeightTypeOptions,
 )
@@ -32,8 +34,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ADAM", "FRACTION", "Betas", "Constant", "Count", "EncoderOptimizerOptions", "Eps", "Fraction",
     "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "MomentumTypeOptions",
-    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "Size", "Unset", "WarmupOptions",
-    "WeightTypeOptions", "above", "at_least", "between", "conflict",
+    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "RowOptimizerOptions",
+    "RowWeightTypeOptions", "Size", "Unset",
+    "WarmupOptions", "WeightTypeOptions", "above", "at_least", "between", "conflict",
 ]  # fmt: skip
 
 

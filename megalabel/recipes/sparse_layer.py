@@ -16,7 +16,7 @@ from megalabel.labels.build import build_tree
 from megalabel.labels.cluster import choose_depths
 from megalabel.recipes.options import conflict
 from megalabel.recipes.shared import renamed_errors
-from megalabel.training.optim.groups import FusedAdam, FusedSGD, adamw
+from megalabel.training.optim.groups import FusedAdagrad, FusedAdam, FusedSGD, adamw
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
@@ -132,6 +132,8 @@ def _head_optimizer(head: Any, options: SparseHeadOptions) -> Any:
     rates: dict[str, Any] = {"lr": options.head_lr, "weight_decay": options.head_weight_decay, "decay_bias": True}
     if options.head_optimizer == "sgd":
         return FusedSGD(head, momentum=options.head_momentum, **rates)
+    if options.head_optimizer == "adagrad":
+        return FusedAdagrad(head, eps=options.head_eps, **rates)
     coupled = options.head_optimizer == "adam"
     return FusedAdam(head, betas=options.head_betas, eps=options.head_eps, coupled=coupled, **rates)
 

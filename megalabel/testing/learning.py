@@ -108,11 +108,15 @@ def fused_update_is_a_gradient_step(make_head: MakeHead) -> None:
 def row_update_is_a_gradient_step(make_head: MakeHead) -> None:
     """A step of `RowSGD` on a `RowGradients` head is that of SGD, in two micro-batches with a scaled loss.
 
-    It moves the `tables()` alone: what else the head has needs another optimizer.
+    It moves the `tables()` alone: what else the head has needs another optimizer. Not of one with narrow weights.
     """
+    if has_narrow_weights(make_head()):
+        return
     _steps_agree(
         make_head,
-        lambda head: [t for part in having(head, RowGradients) for table in part.tables() for t in table],
+        lambda head: [
+            cast(Tensor, t) for part in having(head, RowGradients) for table in part.tables() for t in table
+        ],
         lambda head: RowSGD(head, lr=1e-3),
     )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from megalabel.heads.abilities import UpdatesInBackward, having
+from megalabel.heads.abilities import RowGradients, StoresWeights, having
 from megalabel.heads.base import Head
 from megalabel.training.optim.fused import FusedSGD
 from megalabel.training.optim.groups import Optimizers
+from megalabel.training.optim.row_sparse import RowAdagrad
 from megalabel.types import Positives
 
 N_TEXTS = 60
@@ -30,14 +32,17 @@ def planted_views(head: Head, seed: int = 0, n_texts: int = N_TEXTS) -> tuple[Te
 def train_head(head: Head, views: Tensor, positives: Positives, steps: int = 60, lr: float = 0.05) -> None:
     """Trains a head by Adam on one batch; a head without parameters is left as it is.
 
-    Heads whose weights are narrow are trained by `FusedSGD`, with momentum and `lr`.
+    Heads whose weights are narrow are trained by `FusedSGD`, with momentum and `lr`, or by `RowAdagrad`.
     """
     parameters = [p for p in head.parameters() if p.requires_grad]
     if has_narrow_weights(head):
-        FusedSGD(head, lr, momentum=0.9)
+        by_rows = bool(having(head, RowGradients))
+        optimizer: Any = RowAdagrad(head, lr) if by_rows else FusedSGD(head, lr, momentum=0.9)
         parameters = []
         for step in range(steps):
             head.loss(views, positives).backward()
+            optimizer.step()
+            optimizer.zero_grad()
             head.after_step(step, None)
     if not parameters:
         return
@@ -51,7 +56,7 @@ def train_head(head: Head, views: Tensor, positives: Positives, steps: int = 60,
 
 def has_narrow_weights(head: Head) -> bool:
     """Whether weights of the head are stored in a narrow type, and have no gradients."""
-    return any(part.weight_type.is_narrow for part in having(head, UpdatesInBackward))
+    return any(part.weight_type.is_narrow for part in having(head, StoresWeights))
 
 
 def loss_value(head: Head, views: Tensor, positives: Positives) -> float:

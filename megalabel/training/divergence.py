@@ -10,7 +10,7 @@ from pathlib import Path
 from torch import nn
 
 from megalabel.errors import DataError, SettingError
-from megalabel.heads.abilities import UpdatesInBackward, having
+from megalabel.heads.abilities import StoresWeights, having
 from megalabel.kernels.core.checks import DIVERGED
 from megalabel.storage.tensors import largest_of
 
@@ -40,7 +40,7 @@ def check_weights(step: int, modules: Mapping[str, nn.Module]) -> None:
     """Raises Diverged if a weight is not finite, or its absolute value above `LARGEST`; reads all weights once."""
     for name, module in modules.items():
         largest, broken = largest_of(module)
-        largest = max(largest, *(part.largest_scaled() for part in having(module, UpdatesInBackward)), 0.0)
+        largest = max(largest, *(part.largest_scaled() for part in having(module, StoresWeights)), 0.0)
         if broken:
             raise Diverged.because(f"after step {step:,} the tensor {name}.{broken} has NaN or infinite numbers")
         if largest > LARGEST:

@@ -17,6 +17,7 @@ from megalabel.inputs.tokenizer import learn_tokenizer
 from megalabel.kernels.all_labels import memory as all_labels
 from megalabel.kernels.all_labels.label_pass import Chunks
 from megalabel.kernels.candidates import memory as candidates
+from megalabel.kernels.candidates.row_adagrad import adagrad_state
 from megalabel.kernels.candidates.row_step import adam_state
 from megalabel.kernels.fan_in import memory as fan_in
 from megalabel.labels.cluster import choose_depths
@@ -25,6 +26,7 @@ from megalabel.planning.components import components_of, peak
 from megalabel.planning.encoders import EncoderShape, shape_of
 from megalabel.planning.job import Data, Job
 from megalabel.planning.levels import BEAMS, depths_for
+from megalabel.planning.timing import work_of
 from megalabel.recipes import get
 from megalabel.recipes.levels import BY_LEVELS
 from megalabel.recipes.renee import renee
@@ -54,8 +56,13 @@ def test_a_cascade_takes_what_is_predicted():
     sizes = tree.sizes
     assert candidates.tables(sizes, 24) == n_bytes(head.parameters())
     assert candidates.tree(sizes) == n_bytes(head.buffers())
+    narrow = CascadeHead(tree, 24, beams=(2, 2), weights="float8")
+    taken = n_bytes([*narrow.parameters(), *(narrow.get_buffer(f"exponents_{i}") for i in range(3))])
+    assert candidates.tables(sizes, 24, weight_bytes=1, row_bytes=1) == taken
     states = [adam_state(weight, bias) for weight, bias in head.tables()]
     assert candidates.adam_state(sizes, 24) == sum(n_bytes(state.values()) for state in states)
+    states = [adagrad_state(weight, bias) for weight, bias in head.tables()]
+    assert candidates.adagrad_state(sizes) == sum(n_bytes(state.values()) for state in states)
 
 
 @pytest.mark.parametrize("n_labels", [2, 500, 31_000, 670_091, 2_812_281])
@@ -128,6 +135,18 @@ def test_a_recipe_takes_the_weights_and_states_that_are_predicted():
     assert math.isclose(
         parts["encoder optimizer state"], 2 * n_bytes(recipe.encoder.parameters()), rel_tol=0.02
     )  # and step counts
+
+
+@pytest.mark.parametrize(("recipe", "state"), [("spartex", 8 * 1000), ("cascadexml", None)])
+def test_row_wise_adagrad_counts_two_numbers_per_label(recipe, state):
+    """That of the weights and that of the bias; in a cascade, those of the clusters too."""
+    values = get(recipe).options(encoder="bag", head_optimizer="adagrad", accumulation_steps=1).values()
+    job = Job.of(recipe, values, Data(1000), 2)
+    parts = {p.name: p.n_bytes for p in components_of(job, 0.0)}
+    assert parts["head optimizer state"] == (state or 8 * sum(job.levels.sizes))
+    adam = {p.name: p.n_bytes for p in components_of(job.having(head_optimizer="adamw"), 0.0)}
+    assert parts["head optimizer state"] < adam["head optimizer state"] / 10
+    assert work_of(job).n_bytes < work_of(job.having(head_optimizer="adamw")).n_bytes
 
 
 def test_narrow_weights_and_momentum_are_counted_by_their_bytes():

@@ -44,6 +44,17 @@ def test_what_is_no_size_is_refused_by_name(text):
     assert refused.value.where == "memory"
 
 
+@pytest.mark.parametrize(
+    ("recipe", "optimizer", "gib"), [("renee", "adamw", 6), ("cascadexml", "adamw", 3), ("cascadexml", "sgd", 3)]
+)
+def test_suggested_weights_have_an_optimizer_that_takes_them(recipe, optimizer, gib):
+    wanted = job(recipe, labels=3_000_000, encoder="bag", head_optimizer=optimizer)
+    found = nearest(wanted, gib * GIB)
+    assert any("weights" in values for values in found)
+    for values in found:
+        get(recipe).options(**{**wanted.values, **values})
+
+
 def test_a_plan_changes_nothing_where_the_memory_suffices():
     found = plan(job(encoder="minilm", batch_size=64), 64 * GIB)
     assert found.chosen.get("gradient_checkpointing") is None

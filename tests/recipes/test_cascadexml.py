@@ -34,9 +34,12 @@ SMALL = dict(
             "bias_from_prior": True,
             "path_score": "path",
         },
+        {"head_optimizer": "adagrad"},
+        {"head_optimizer": "adagrad", "weights": "float8", "accumulation_steps": 2},
+        {"head_optimizer": "sgd", "weights": "bfloat16", "reduction": "sum", "head_lr": 0.05},
         {"schedule": "three-phase", "accumulation_steps": 2, "label_texts": True, "shared_view": True},
     ],
-    ids=["adamw", "sgd", "three-phase"],
+    ids=["adamw", "sgd", "adagrad", "float8", "bfloat16", "three-phase"],
 )
 def test_it_learns_and_comes_back(more, tmp_path):
     data = planted()

@@ -20,14 +20,14 @@ SMALL = dict(
     clusters=(8,), candidates=4, bottleneck=32, head_lr=0.02, encoder_lr=0.005, token_lr=0.02,
     average_from=1.0, log_every=1,
 )  # fmt: skip
-AVERAGED = {"average_from": 0.6, "average_every": 3}
+AVERAGED = {"average_from": 0.6, "average_every": 3, "head_optimizer": "adagrad"}
 SUMMED = {
     "head_optimizer": "sgd", "reduction": "sum", "head_lr": 0.05, "bias_from_prior": True, "bottleneck": 0,
     "label_texts": "yes", "accumulation_steps": 2,
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("more", [{}, AVERAGED, SUMMED], ids=["last", "averaged", "sgd"])
+@pytest.mark.parametrize("more", [{}, AVERAGED, SUMMED], ids=["last", "averaged adagrad", "sgd"])
 def test_it_learns_and_a_loaded_model_answers_the_same(more, tmp_path):
     corpus = planted()
     model = megalabel.train(lightxml(corpus, **{**SMALL, **more}), tmp_path / "run", quiet=True)
@@ -40,7 +40,7 @@ def test_it_learns_and_a_loaded_model_answers_the_same(more, tmp_path):
     assert [line["recall level 0"] for line in lines if "recall level 0" in line][-1] > 95
 
 
-@pytest.mark.parametrize("more", [{}, AVERAGED, SUMMED], ids=["last", "averaged", "sgd"])
+@pytest.mark.parametrize("more", [{}, AVERAGED, SUMMED], ids=["last", "averaged adagrad", "sgd"])
 def test_the_checks_of_all_recipes(more):
     check_recipe(lambda corpus: lightxml(corpus, **{**SMALL, **more, "epochs": 4}), planted())
 

@@ -35,6 +35,7 @@ BCE = dict(
     [
         {},
         BCE,
+        {"head_optimizer": "adagrad", "dense_fraction": 0.1, "accumulation_steps": 2, "reduction": "sum"},
         {"auxiliary": True, "auxiliary_epochs": 4, "distinct_inputs": True, "regrow": "gradient"},
         {"group": 16, "dense_fraction": 0.1, "prune_scope": "group", "bias_from_prior": True, "label_texts": True},
         {"projection_dim": 300, "projection_lr": 0.002, "prune": "threshold", "prune_threshold": 0.005},
@@ -47,7 +48,7 @@ BCE = dict(
             "head_lr": 0.005,
         },
     ],
-    ids=["hinge", "bce", "auxiliary", "groups", "intermediate", "static"],
+    ids=["hinge", "bce", "adagrad", "auxiliary", "groups", "intermediate", "static"],
 )
 def test_it_learns_and_comes_back(more, tmp_path):
     data = planted()

@@ -1,5 +1,7 @@
 """Optimizers that update a head in its backward pass, against those of torch."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -7,8 +9,9 @@ from torch import nn
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
 from megalabel.heads.dense import DenseHead
+from megalabel.kernels.updates.adagrad import AdagradSettings, adagrad_step_
 from megalabel.kernels.updates.rule import StepContext
-from megalabel.training.optim.groups import FusedAdam, FusedSGD, Optimizers
+from megalabel.training.optim.groups import FusedAdagrad, FusedAdam, FusedSGD, Optimizers
 from megalabel.training.optim.schedule import ThreePhase
 from megalabel.types import Positives
 
@@ -93,6 +96,36 @@ def test_fused_adam_is_torch_adamw(loss, decay_bias, parts):
         for a, b in ((ours.weight, theirs.weight), (ours.bias, theirs.bias)):
             torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-5)
     assert ours.weight.grad is None
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_fused_adagrad_goes_on_to_the_bit_whatever_the_micro_batches(parts):
+    """Resumed after two steps, and against the formula on the dense gradients."""
+    torch.manual_seed(0)
+    ours, theirs, again = (DenseHead(7, 5, bias=True) for _ in range(3))
+    theirs.load_state_dict(ours.state_dict())
+    optimizers = Optimizers(head=FusedAdagrad(ours, 0.1, 0.1, 1e-3))
+    totals, resumed = [torch.zeros(7), torch.zeros(7)], Optimizers(head=FusedAdagrad(again, 0.1, 0.1, 1e-3))
+    scaler, size = torch.amp.GradScaler("cpu", enabled=False), 4 // parts
+    for step in range(4):
+        if step == 2:
+            again.load_state_dict(ours.state_dict())
+            resumed["head"].load_state_dict(copy.deepcopy(optimizers["head"].state_dict()))
+        x = torch.randn(4, 1, 5)
+        for head, optimizer in ((ours, optimizers), (again, resumed))[: 1 + (step >= 2)]:
+            for i in range(parts):
+                optimizer.begin(i, parts)
+                rows = slice(i * size, (i + 1) * size)
+                head.loss(x[rows].clone().requires_grad_(), part(PAIRS, i * size, (i + 1) * size)).backward()
+            optimizer.step(scaler)
+        theirs.loss(x, PAIRS).backward()
+        with torch.no_grad():
+            for p, total, decay in ((theirs.weight, totals[0], 0.1), (theirs.bias, totals[1], 0.0)):
+                adagrad_step_(p.view(7, -1), total, p.grad.view(7, -1), AdagradSettings(0.1, 1e-3, decay))
+                p.grad = None
+        torch.testing.assert_close(ours.weight, theirs.weight, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.bias, theirs.bias, rtol=1e-4, atol=1e-5)
+    assert torch.equal(ours.weight, again.weight) and torch.equal(ours.bias, again.bias)
 
 
 def test_a_factor_of_the_loss_is_one_of_sgds_step():

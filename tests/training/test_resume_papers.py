@@ -14,9 +14,9 @@ COMMON = dict(
     encoder_lr=0.001, token_lr=0.01, log_every=2,
 )  # fmt: skip
 CASES = {
-    "lightxml, averaged weights, two micro-batches, validation": dict(
+    "lightxml, adagrad of rows, averaged weights, two micro-batches, validation": dict(
         recipe="lightxml", clusters=[8], candidates=2, bottleneck=16, head_lr=0.01, average_from=0.3,
-        average_every=2, accumulation_steps=2, validation_fraction=0.1,
+        average_every=2, accumulation_steps=2, validation_fraction=0.1, head_optimizer="adagrad",
     ),
     "lightxml, sgd of rows": dict(
         recipe="lightxml", clusters=[8], candidates=2, bottleneck=0, head_lr=0.02, head_optimizer="sgd",

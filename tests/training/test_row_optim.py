@@ -11,7 +11,7 @@ from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.dense import DenseHead
 from megalabel.labels.tree import LabelTree
 from megalabel.training.optim.groups import Optimizers
-from megalabel.training.optim.row_sparse import RowAdam, RowSGD
+from megalabel.training.optim.row_sparse import RowAdagrad, RowAdam, RowSGD
 from megalabel.types import Positives
 
 SCALER = torch.amp.GradScaler("cpu", enabled=False)
@@ -93,9 +93,10 @@ def test_a_loss_scale_is_taken_out_and_an_overflow_leaves_the_step_out():
     assert torch.equal(ours.weights[1], before)
 
 
-def test_state_is_saved_and_goes_on_to_the_bit():
+@pytest.mark.parametrize("make", [RowAdam, RowAdagrad])
+def test_state_is_saved_and_goes_on_to_the_bit(make):
     ours = head(beams=(2,))
-    optimizer = RowAdam(ours, 0.05, 0.01)
+    optimizer = make(ours, 0.05, 0.01)
     weights, state = None, None
     for step in range(6):
         if step == 3:
@@ -105,7 +106,7 @@ def test_state_is_saved_and_goes_on_to_the_bit():
         optimizer.zero_grad()
     again = head(beams=(2,))
     again.load_state_dict(weights)
-    other = RowAdam(again, 0.05, 0.01)
+    other = make(again, 0.05, 0.01)
     other.load_state_dict(state)
     for step in range(3, 6):
         again.loss(views(step), PAIRS).backward()
@@ -113,6 +114,32 @@ def test_state_is_saved_and_goes_on_to_the_bit():
         other.zero_grad()
     for a, b in zip(ours.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_adagrad_keeps_a_number_per_row_and_moves_candidates_alone():
+    one = head(beams=(1,))
+    optimizer = RowAdagrad(one, 0.05, 0.1)
+    before = [p.detach().clone() for p in one.parameters()]
+    positives = Positives.from_pairs(torch.tensor([0, 1]), torch.tensor([3, 1]))  # both in the first cluster
+    one.loss(views(0)[:2], positives).backward()
+    optimizer.step()
+    assert (one.weights[1][:3] != before[1][:3]).any(1).all()
+    assert torch.equal(one.weights[1][3:], before[1][3:])
+    state = optimizer.state[1]
+    assert {name: len(t) for name, t in state.items()} == {"total": 8, "bias_total": 8}
+    assert (state["total"] > 0).tolist() == [True] * 3 + [False] * 5
+
+
+def test_a_state_of_another_optimizer_is_refused():
+    one = head()
+    optimizer, other = RowAdagrad(one, 0.05), RowAdam(head(), 0.05)
+    one.loss(views(0), PAIRS).backward()
+    optimizer.step()
+    other.load_state_dict(optimizer.state_dict())
+    optimizer.load_state_dict({"state": [{"mean": w} for w in one.weights], "lr": 0.05})
+    with pytest.raises(SettingError) as refused:
+        optimizer.step()
+    assert refused.value.where == "state"
 
 
 def test_a_head_with_torchs_gradients_is_refused():

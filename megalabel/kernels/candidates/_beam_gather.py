@@ -7,6 +7,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from megalabel.kernels.candidates._beam_tables import BeamTables
+from megalabel.kernels.candidates.candidate_scores import candidate_scores
+from megalabel.kernels.candidates.candidates import Candidates
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 _CELLS = 1 << 21  # candidates at a time
 _BYTES = 256 << 20  # gathered rows at a time
@@ -22,6 +25,8 @@ def gathered(
     labels = torch.full((len(views), k), -1, device=views.device)
     best = torch.full((len(views), k), -torch.inf, device=views.device)
     step = max(1, _CELLS // tables.widest)
+    if tables.narrow:  # all rows that the texts reach are read at once
+        step = max(1, min(step, _BYTES // (4 * views.shape[2] * tables.widest)))
     finite = True
     for at in range(0, len(views), step):
         part = slice(at, at + step)
@@ -36,18 +41,22 @@ def _search(
     weights, biases, offsets, order = tables.weights, tables.biases, tables.offsets, tables.order
     n, device, depth = len(views), views.device, len(offsets)
     texts = torch.arange(n, device=device)  # the text of each block; the next three are per block as well
-    starts, ends = torch.zeros_like(texts), torch.full_like(texts, len(weights[0]))
+    starts, ends = torch.zeros_like(texts), torch.full_like(texts, weights[0].shape[0])
     above = torch.zeros(n, dtype=torch.float64, device=device)
     for level in range(depth + 1):
-        x = views[:, min(level, views.shape[1] - 1)].to(weights[level].dtype)
+        x = views[:, min(level, views.shape[1] - 1)].to(biases[level].dtype)
+        weight = weights[level]
         sizes = ends - starts
         block = torch.repeat_interleave(sizes)
         rows = torch.arange(len(block), device=device) - (sizes.cumsum(0) - sizes - starts)[block]
         of = texts[block]
         if level == 0:
-            z = torch.addmm(biases[0], x, weights[0].t()).flatten().float()
+            top = weight.float() if isinstance(weight, NarrowTable) else weight
+            z = torch.addmm(biases[0], x, top.t()).flatten().float()
+        elif isinstance(weight, NarrowTable):
+            z = _narrow_logits(x, weight, biases[level], of, rows)
         else:
-            z = _logits(x, weights[level], biases[level], of, rows)
+            z = _logits(x, weight, biases[level], of, rows)
         if not bool(torch.isfinite(z).all()):
             return False
         alone = logsigmoid(z.double())
@@ -81,6 +90,15 @@ def _logits(x: Tensor, weight: Tensor, bias: Tensor, of: Tensor, rows: Tensor) -
         part = rows[at : at + step]
         z[at : at + step] = (weight[part] * x[of[at : at + step]]).sum(1) + bias[part]
     return z
+
+
+def _narrow_logits(x: Tensor, table: NarrowTable, bias: Tensor, of: Tensor, rows: Tensor) -> Tensor:
+    """The same, reading each row once; of and rows are in the order of the texts, and then of the rows."""
+    own, places = torch.unique(rows, return_inverse=True)
+    texts = torch.searchsorted(of, torch.arange(len(x) + 1, device=x.device))
+    if not len(own):
+        return x.new_empty(0)
+    return candidate_scores(x, table.load_rows(own), bias[own], Candidates.of_ids(texts, places))
 
 
 def _first(of: Tensor, keys: Tensor, ids: Tensor, room: int, n: int) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.kernels.candidates.row_checks import own_dtype
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 Numbers = Tensor | np.ndarray
 
@@ -30,30 +32,31 @@ class BeamTables:
     """Tables, tree and beams, checked and converted; arguments and errors are those of `BeamSearch`.
 
     On a CPU, weights and biases are float32 and C-contiguous; they share the memory of the arguments if these are
-    so already. beams: limited to the sizes of the levels. widest: the maximum number of candidates of a text on
-    any level. cells: the same on the levels of clusters, or the size of the largest leaf if that is more.
+    so already. Narrow tables stay as they are: all of them are narrow, or none. beams: limited to the sizes of the
+    levels. widest: the maximum number of candidates of a text on any level. cells: the same on the levels of
+    clusters, or the size of the largest leaf if that is more.
     """
 
     def __init__(
         self,
-        weights: Sequence[Tensor],
+        weights: Sequence[Tensor | NarrowTable],
         biases: Sequence[Tensor | None],
         offsets: Sequence[Numbers],
         order: Numbers,
         beams: Sequence[int],
     ) -> None:
         _check_tables(weights, biases, offsets, beams)
-        self.device, self.n_labels = weights[0].device, len(weights[-1])
-        tables = [w.detach() for w in weights]
-        if self.device.type == "cpu":
-            tables = [w.float().contiguous() for w in tables]
-        self.weights = tables
+        self.device, self.n_labels = weights[0].device, weights[-1].shape[0]
+        self.narrow = isinstance(weights[0], NarrowTable)
+        self.weights = [_table(w) for w in weights]
         self.biases = [
-            w.new_zeros(len(w)) if b is None else b.detach().to(w.dtype).contiguous()
-            for w, b in zip(tables, biases, strict=True)
+            torch.zeros(w.shape[0], dtype=own_dtype(w), device=w.device)
+            if b is None
+            else b.detach().to(own_dtype(w)).contiguous()
+            for w, b in zip(self.weights, biases, strict=True)
         ]
         children, places = [_integers(o) for o in offsets], _integers(order)
-        sizes = [len(w) for w in tables]
+        sizes = [w.shape[0] for w in self.weights]
         _check_tree(sizes, children, places)
         self.beams = [int(min(beam, n)) for beam, n in zip(beams, sizes[:-1], strict=True)]
         fans = [int(np.diff(o).max()) for o in children]
@@ -65,7 +68,7 @@ class BeamTables:
     def arrays(self, mode: int) -> BeamTree:
         """The arguments of the compiled code, on a CPU; memory is shared."""
         return BeamTree(
-            tuple(w.numpy() for w in self.weights),
+            tuple(w.numpy() for w in self.weights if isinstance(w, Tensor)),
             tuple(b.numpy() for b in self.biases),
             tuple(o.numpy() for o in self.offsets),
             self.order.numpy(),
@@ -73,6 +76,12 @@ class BeamTables:
             self.cells,
             mode,
         )
+
+
+def _table(weight: Tensor | NarrowTable) -> Tensor | NarrowTable:
+    if isinstance(weight, NarrowTable):
+        return weight
+    return weight.detach().float().contiguous() if weight.device.type == "cpu" else weight.detach()
 
 
 def _integers(numbers: Numbers) -> np.ndarray:
@@ -88,7 +97,7 @@ def _unfit(found: str, wanted: str) -> SettingError:
 
 
 def _check_tables(
-    weights: Sequence[Tensor],
+    weights: Sequence[Tensor | NarrowTable],
     biases: Sequence[Tensor | None],
     offsets: Sequence[Numbers],
     beams: Sequence[int],
@@ -129,7 +138,7 @@ def _check_tree(sizes: list[int], children: list[np.ndarray], order: np.ndarray)
         raise _unfit(f"an order of {len(order)} numbers for {n} labels", "each label id exactly once")
 
 
-def check_views(views: Tensor, weights: list[Tensor]) -> None:
+def check_views(views: Tensor, weights: list[Tensor | NarrowTable]) -> None:
     """Raises SettingError unless views are (B, 1, D) or (B, K + 1, D) and on the device of the tables."""
     width = weights[0].shape[1]
     if views.device != weights[0].device:

@@ -32,10 +32,11 @@ from torch.nn.functional import logsigmoid, pad
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates._beam_gather import gathered
-from megalabel.kernels.candidates._beam_tables import BeamTables, Numbers, check_views
+from megalabel.kernels.candidates._beam_tables import BeamTables, BeamTree, Numbers, check_views
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.types import Positives, TopK
 
 PathScore = Literal["label", "label*parent", "path", "decayed"]
@@ -91,7 +92,7 @@ def _ranked(keys: list[float], ids: list[int]) -> list[int]:
 
 def beam_topk(
     views: Tensor,
-    weights: Sequence[Tensor],
+    weights: Sequence[Tensor | NarrowTable],
     biases: Sequence[Tensor | None],
     offsets: Sequence[Numbers],
     order: Numbers,
@@ -108,7 +109,8 @@ class BeamSearch:
     """A tree and its tables, checked once and searched many times.
 
     Tables that are float32 and contiguous are searched where they lie, so that changes of them are seen; others
-    on a CPU are copied. Threads may share a search.
+    on a CPU are copied. Narrow tables are searched where they lie; the rows that a few texts reach are read as
+    float32. Threads may share a search.
 
     Args:
         weights: K + 1 tables (n_i, D), the last of places (L, D). Row n of table i is node n of level i.
@@ -125,7 +127,7 @@ class BeamSearch:
 
     def __init__(
         self,
-        weights: Sequence[Tensor],
+        weights: Sequence[Tensor | NarrowTable],
         biases: Sequence[Tensor | None],
         offsets: Sequence[Numbers],
         order: Numbers,
@@ -139,10 +141,12 @@ class BeamSearch:
                 f"path_score={path_score!r}", wanted=wanted, next_step="leave it out", where="path_score"
             )
         self.path_score = path_score
-        self._walked = tables.arrays(_MODES.index(path_score)) if tables.device.type == "cpu" else None
+        self._walked: BeamTree | None = None
+        if tables.device.type == "cpu" and not tables.narrow:
+            self._walked = tables.arrays(_MODES.index(path_score))
 
     @property
-    def weights(self) -> list[Tensor]:
+    def weights(self) -> list[Tensor | NarrowTable]:
         """The tables that are searched."""
         return self._tables.weights
 
@@ -167,7 +171,7 @@ class BeamSearch:
         check_views(views, tables.weights)
         keep = min(k, tables.n_labels)
         pairs = _pairs(exclude, len(views), tables.n_labels)
-        fast = _COMPILED.for_table(tables.weights[0])
+        fast = None if self._walked is None else _COMPILED.for_table(tables.biases[0])
         if fast is None:
             labels, best, finite = gathered(views, tables, keep, self.path_score, pairs)
         else:
@@ -186,6 +190,8 @@ class BeamSearch:
         self, walk: Callable[..., None], views: Tensor, k: int, pairs: Tensor | None
     ) -> tuple[Tensor, Tensor, bool]:
         n, tables, views = len(views), self._tables, views.float().contiguous()
+        top_weight, top_bias = tables.weights[0], tables.biases[0]
+        assert isinstance(top_weight, Tensor)
         x = views.numpy()
         excluded, cuts = _NOTHING, np.zeros(n + 1, dtype=np.int64)
         if pairs is not None:
@@ -202,7 +208,7 @@ class BeamSearch:
             bad = 0
             for start in range(numbers.start * _TEXTS, min(numbers.stop * _TEXTS, n), _TEXTS):
                 stop = min(start + _TEXTS, n)
-                top = torch.addmm(tables.biases[0], views[start:stop, 0], tables.weights[0].t())
+                top = torch.addmm(top_bias, views[start:stop, 0], top_weight.t())
                 bad += texts(start, stop, top.numpy())
             return bad
 

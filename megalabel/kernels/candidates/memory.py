@@ -13,14 +13,19 @@ CELL = 3 * FLOAT  # logit, gradient, and the gradient times its upstream factor
 BLOCK = 18 * 8  # starts, ends, cells, kept nodes; the same by rows, and the keys that are sorted
 
 
-def tables(sizes: Sequence[int], dim: int, *, weight_bytes: float = FLOAT) -> float:
-    """Bytes of weights (n, D) and float32 biases (n,) of all levels."""
-    return sum(sizes) * (weight_bytes * dim + FLOAT)
+def tables(sizes: Sequence[int], dim: int, *, weight_bytes: float = FLOAT, row_bytes: float = 0.0) -> float:
+    """Bytes of weights (n, D), float32 biases (n,) and what else a row has, its scale, of all levels."""
+    return sum(sizes) * (weight_bytes * dim + FLOAT + row_bytes)
 
 
 def adam_state(sizes: Sequence[int], dim: int, *, state_bytes: float = FLOAT) -> float:
     """Bytes of two moments of each weight and bias, and an int32 count of the steps of each row."""
     return sum(sizes) * (2 * (state_bytes * dim + FLOAT) + 4)
+
+
+def adagrad_state(sizes: Sequence[int]) -> float:
+    """Bytes of the accumulators of each row and of its bias."""
+    return sum(sizes) * 2.0 * FLOAT
 
 
 def tree(sizes: Sequence[int]) -> float:
@@ -48,6 +53,12 @@ def working(sizes: Sequence[int], beams: Sequence[int], dim: int, n_texts: int) 
     levels = candidates(sizes, beams, n_texts)
     views = 3 * FLOAT * n_texts * dim * len(sizes)  # dropped out, their gradient, and that times its factor
     return views + sum(CELL * cells + BLOCK * blocks for cells, blocks in levels)
+
+
+def widened(sizes: Sequence[int], beams: Sequence[int], dim: int, n_texts: int) -> float:
+    """Bytes of the rows of a level of narrow weights that a batch reaches, read as float32, and their codes."""
+    levels = zip(sizes, candidates(sizes, beams, n_texts), strict=True)
+    return max(min(n, cells) for n, (cells, _) in levels) * dim * (FLOAT + 2.0)
 
 
 def beam_working(sizes: Sequence[int], beams: Sequence[int], n_texts: int, k: int) -> float:

@@ -40,13 +40,7 @@ class RowGroups(BlocksByRow):
                 where="gradients",
             )
         blocks = gradients[0].candidates.by_rows if len(gradients) == 1 else _joined_blocks(gradients)
-        if (blocks.starts[1:] < blocks.ends[:-1]).any():
-            raise SettingError(
-                "candidate blocks that overlap without being the same range",
-                wanted="blocks that are children of one level's clusters, or all rows in every gradient",
-                next_step="make one step per table, with the gradients of that table only",
-                where="gradients",
-            )
+        check_disjoint(blocks)
         return cls(
             blocks.starts,
             blocks.ends,
@@ -55,6 +49,30 @@ class RowGroups(BlocksByRow):
             blocks.first,
             _joined([g.views for g in gradients]),
             _joined([g.cells for g in gradients]),
+        )
+
+    def sums(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The gradients (U, D) and (U, 1) of the weights and biases of the U touched rows, `self.rows()`."""
+        device = self.starts.device
+        lengths = (self.ends - self.starts).repeat_interleave(self.offsets.diff())
+        within = torch.arange(int(lengths.sum()), device=device)
+        within -= (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
+        cells = self.cells[self.first.repeat_interleave(lengths) + within]
+        starts = self.starts.repeat_interleave(self.offsets.diff())
+        places = torch.searchsorted(rows, starts.repeat_interleave(lengths) + within)
+        of_weight = self.views.new_zeros(len(rows), self.views.shape[1])
+        of_weight.index_add_(0, places, cells[:, None] * self.views[self.texts.repeat_interleave(lengths)])
+        return of_weight, self.views.new_zeros(len(rows), 1).index_add_(0, places, cells[:, None])
+
+
+def check_disjoint(blocks: BlocksByRow) -> None:
+    """Raises SettingError if blocks overlap without being the same range."""
+    if (blocks.starts[1:] < blocks.ends[:-1]).any():
+        raise SettingError(
+            "candidate blocks that overlap without being the same range",
+            wanted="blocks that are children of one level's clusters, or all rows in every gradient",
+            next_step="make one step per table, with the gradients of that table only",
+            where="gradients",
         )
 
 

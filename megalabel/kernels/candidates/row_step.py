@@ -24,9 +24,12 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.candidates.narrow_rows import on_rows
+from megalabel.kernels.candidates.row_checks import checked_groups
 from megalabel.kernels.candidates.row_groups import RowGroups
-from megalabel.kernels.core.checks import all_finite
 from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.kernels.updates.adam import AdamSettings, adam_step_
 from megalabel.kernels.updates.sgd import check_rates, sgd_step_
 
@@ -76,7 +79,7 @@ def row_adam(
     settings = AdamSettings(lr, betas, eps, weight_decay)
     settings.check()
     _check_state(weight, bias, state)
-    groups = _groups(weight, bias, gradients)
+    groups = checked_groups(weight, bias, gradients)
     if len(groups) == 0:
         return
     fast = _COMPILED.for_table(weight)
@@ -86,20 +89,35 @@ def row_adam(
 
 @torch.no_grad()
 def row_sgd(
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     gradients: list[TableGradient],
     lr: float,
     weight_decay: float = 0.0,
+    draw: Draw | None = None,
 ) -> None:
-    """One step of stochastic gradient descent without momentum, in place; arguments as for `row_adam`."""
+    """One step of stochastic gradient descent without momentum, in place; arguments as for `row_adam`.
+
+    A narrow table moves as float32, in which gradients and biases are, and is rounded with the random numbers
+    `draw`.
+    """
     check_rates(lr, weight_decay)
-    groups = _groups(weight, bias, gradients)
+    groups = checked_groups(weight, bias, gradients)
     if len(groups) == 0:
         return
+    if isinstance(weight, NarrowTable):
+
+        def step(values: Tensor, own: list[Tensor], part: RowGroups) -> None:
+            _sgd(values, own[0] if own else None, part, lr, weight_decay)
+
+        on_rows(weight, [] if bias is None else [bias.detach()], groups, draw, step)
+        return
+    _sgd(weight.detach(), None if bias is None else bias.detach(), groups, lr, weight_decay)
+
+
+def _sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
     fast = _COMPILED.for_table(weight)
-    sgd = plain_sgd if fast is None else fast.sgd
-    sgd(weight.detach(), None if bias is None else bias.detach(), groups, lr, weight_decay)
+    (plain_sgd if fast is None else fast.sgd)(weight, bias, groups, lr, weight_decay)
 
 
 def plain_adam(
@@ -113,7 +131,7 @@ def plain_adam(
     if bias is not None:
         columns = [t[:, None] for t in (bias, state["bias_mean"], state["bias_square"])]
         tables.append((columns, settings._replace(weight_decay=0.0)))
-    for (tensors, own), gradient in zip(tables, _sums(groups, rows), strict=False):
+    for (tensors, own), gradient in zip(tables, groups.sums(rows), strict=False):
         p, mean, square = moved = [t[rows] for t in tensors]
         adam_step_(p, mean, square, gradient, steps, own)
         for t, part in zip(tensors, moved, strict=True):
@@ -124,62 +142,10 @@ def plain_sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float,
     """The definition, for any type and device."""
     rows = groups.rows()
     tables = [(weight, weight_decay)] if bias is None else [(weight, weight_decay), (bias[:, None], 0.0)]
-    for (table, decay), gradient in zip(tables, _sums(groups, rows), strict=False):
+    for (table, decay), gradient in zip(tables, groups.sums(rows), strict=False):
         p = table[rows]
         sgd_step_(p, gradient, lr, decay)
         table[rows] = p
-
-
-def _sums(groups: RowGroups, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The gradients (U, D) and (U, 1) of the weights and biases of the U touched rows."""
-    device = groups.starts.device
-    lengths = (groups.ends - groups.starts).repeat_interleave(groups.offsets.diff())
-    within = torch.arange(int(lengths.sum()), device=device)
-    within -= (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-    cells = groups.cells[groups.first.repeat_interleave(lengths) + within]
-    starts = groups.starts.repeat_interleave(groups.offsets.diff())
-    places = torch.searchsorted(rows, starts.repeat_interleave(lengths) + within)
-    of_weight = groups.views.new_zeros(len(rows), groups.views.shape[1])
-    of_weight.index_add_(0, places, cells[:, None] * groups.views[groups.texts.repeat_interleave(lengths)])
-    return of_weight, groups.views.new_zeros(len(rows), 1).index_add_(0, places, cells[:, None])
-
-
-def _groups(weight: Tensor, bias: Tensor | None, gradients: list[TableGradient]) -> RowGroups:
-    """The gradients, checked against the table and sorted."""
-    if weight.dim() != 2 or (bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != weight.dtype)):
-        raise SettingError(
-            f"weights {tuple(weight.shape)} and a bias {None if bias is None else tuple(bias.shape)}",
-            wanted="(n, D) and (n,) or None, of one dtype",
-            next_step="create the bias with weight.new_zeros(n_rows)",
-        )
-    for gradient in gradients:
-        views, cells, candidates = gradient.views, gradient.cells, gradient.candidates
-        fits = views.shape == (candidates.batch, weight.shape[1]) and cells.shape == (candidates.n_cells,)
-        if not fits or candidates.n_rows > weight.shape[0]:
-            raise SettingError(
-                f"a gradient of views {tuple(views.shape)}, cells {tuple(cells.shape)} and rows up to "
-                f"{candidates.n_rows - 1} for weights {tuple(weight.shape)}",
-                wanted="a gradient of this table",
-                next_step="update each table with the gradients that candidate_bce returned for it",
-                where="gradients",
-            )
-        if {views.dtype, cells.dtype} != {weight.dtype} or {views.device, cells.device} != {weight.device}:
-            raise SettingError(
-                f"a gradient in {views.dtype} and {cells.dtype} on {views.device}",
-                wanted=f"{weight.dtype} on {weight.device}, like the weights",
-                next_step="compute the gradient with candidate_bce from these weights",
-                where="gradients",
-            )
-    groups = RowGroups.from_gradients(gradients)
-    if not (all_finite(groups.cells) and all_finite(groups.views)):
-        raise SettingError(
-            "gradients that contain inf or NaN",
-            wanted="finite numbers",
-            next_step="skip this step if a loss scale overflowed; else resume from the last checkpoint "
-            "with a lower learning rate",
-            where="gradients",
-        )
-    return groups
 
 
 def _check_state(weight: Tensor, bias: Tensor | None, state: dict[str, Tensor]) -> None:

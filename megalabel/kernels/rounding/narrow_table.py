@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -78,6 +79,19 @@ class NarrowTable:
         exponents = None if self.exponents is None else self.exponents[start:stop]
         store_rows(values, self.codes.detach()[start:stop], exponents, self.kind, draw, start)
 
+    def load_rows(self, rows: Tensor, out: Tensor | None = None) -> Tensor:
+        """The given rows (n,) int64, in their order, as (n, D) float32, written to `out` if it is given."""
+        if out is None:
+            out = torch.empty(len(rows), self.shape[1], device=self.device)
+        return load_rows(self.codes.detach(), self.exponents, self.kind, out, rows)
+
+    def store_rows(self, rows: Tensor, values: Tensor, draw: Draw) -> None:
+        """Rounds values (n, D) float32, contiguous, to the given rows (n,) int64, of which none is repeated.
+
+        The random numbers of a row are those that `store` takes for it.
+        """
+        store_rows(values, self.codes.detach(), self.exponents, self.kind, draw, places=rows)
+
     @torch.no_grad()
     def normal_(self, std: float, draw: Draw, generator: torch.Generator | None = None) -> None:
         """Fills the table with rounded normal deviates, a block of rows at a time.
@@ -85,10 +99,17 @@ class NarrowTable:
         As rows have a scale of their own, an initialization that shrinks with the number of labels does not round
         to zeros.
         """
+        self._fill(lambda rows: rows.normal_(0, std, generator=generator), draw)
+
+    @torch.no_grad()
+    def uniform_(self, bound: float, draw: Draw, generator: torch.Generator | None = None) -> None:
+        """The same with numbers that are uniform between -bound and bound."""
+        self._fill(lambda rows: rows.uniform_(-bound, bound, generator=generator), draw)
+
+    def _fill(self, drawn: Callable[[Tensor], Tensor], draw: Draw) -> None:
         buffer = torch.empty(min(_ROWS, len(self.codes)), self.shape[1])
         for start in range(0, len(self.codes), _ROWS):
-            values = buffer[: len(self.codes) - start].normal_(0, std, generator=generator)
-            self.store(start, values.to(self.device), draw)
+            self.store(start, drawn(buffer[: len(self.codes) - start]).to(self.device), draw)
 
     def float(self) -> Tensor:
         """All weights as float32: as much memory as was saved, for tests and small tables."""

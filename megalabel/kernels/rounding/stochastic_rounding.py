@@ -76,7 +76,13 @@ def _power(exponent: Tensor) -> Tensor:
 
 
 def store_rows(
-    values: Tensor, codes: Tensor, exponents: Tensor | None, kind: WeightType, draw: Draw, first_row: int = 0
+    values: Tensor,
+    codes: Tensor,
+    exponents: Tensor | None,
+    kind: WeightType,
+    draw: Draw,
+    first_row: int = 0,
+    places: Tensor | None = None,
 ) -> None:
     """Rounds rows and stores them.
 
@@ -87,28 +93,44 @@ def store_rows(
         kind: the type.
         draw: the random numbers.
         first_row: the number of the first of these rows in its table.
+        places: (n,) int64, the rows of whole tables `codes` and `exponents` that are written, instead of all; none
+            is repeated.
     """
+    if places is None:
+        rows = np.arange(first_row, first_row + len(values), dtype=np.int64)
+    else:
+        rows = places.cpu().numpy()
     fast = _ROUNDING.for_table(values, codes)
     if fast is not None:
-        fast.store(values, codes, exponents, kind, draw, first_row)
+        fast.store(values, codes, exponents, kind, draw, rows, rows if places is not None else rows - first_row)
         return
-    rows = np.arange(first_row, first_row + len(values), dtype=np.int64)
+    some = slice(None) if places is None else places
     bits = row_bits(row_keys(draw.seed, rows, draw.number), values.shape[1], values.device)
     scaled = values.double()
     if exponents is not None:
-        exponents.copy_(row_exponents(values, kind))
-        scaled *= _power(-exponents.to(torch.int64))[:, None]
+        exponents[some] = own = row_exponents(values, kind)
+        scaled *= _power(-own.to(torch.int64))[:, None]
         scaled[~values.isfinite().all(1)] = torch.nan
-    codes.copy_(plain_round(scaled, kind, bits).float())
+    integers(codes)[some] = integers(plain_round(scaled, kind, bits).float().to(kind.dtype))
 
 
-def load_rows(codes: Tensor, exponents: Tensor | None, kind: WeightType, out: Tensor) -> Tensor:
-    """Writes stored rows (n, D) to `out` (n, D) float32, contiguous, and returns it."""
-    fast = _ROUNDING.for_table(out, codes) if kind.scale == "row" else None  # PyTorch reads bfloat16 fast
-    if fast is not None and exponents is not None:
-        fast.load(codes, exponents, out)
+def load_rows(
+    codes: Tensor, exponents: Tensor | None, kind: WeightType, out: Tensor, places: Tensor | None = None
+) -> Tensor:
+    """Writes stored rows, those at `places` (n,) if given, to `out` (n, D) float32, contiguous, and returns it."""
+    compiled = kind.scale == "row" or places is not None  # PyTorch reads a range of bfloat16 fast
+    fast = _ROUNDING.for_table(out, codes) if compiled else None
+    if fast is not None:
+        fast.load(codes, exponents, out, np.arange(len(out)) if places is None else places.numpy())
         return out
-    out.copy_(codes)
+    some = slice(None) if places is None else places
+    out.copy_(integers(codes)[some].view(kind.dtype))
     if exponents is not None:
-        out.mul_(_power(exponents.to(torch.int64))[:, None].float())
+        out.mul_(_power(exponents[some].to(torch.int64))[:, None].float())
     return out
+
+
+def integers(codes: Tensor) -> Tensor:
+    """The codes as integers, in the same memory: torch has every operation for these, on every device."""
+    codes = codes.detach()
+    return codes.view(torch.uint8 if codes.element_size() == 1 else torch.int16)

@@ -20,3 +20,11 @@ def sgd_state(rows: int, width: int, *, momentum: bool, parts: int = 1, state_by
 def adam_state(rows: int, width: int, *, parts: int = 1, state_bytes: float = FLOAT) -> float:
     """Bytes of the two moments of a table (rows, width), and of the summed gradient of several micro-batches."""
     return state_bytes * rows * width * (3 if parts > 1 else 2)
+
+
+def adagrad_state(rows: int, width: int, *, parts: int = 1, state_bytes: float = FLOAT) -> float:
+    """Bytes of the accumulators of a table (rows, width), and of the summed gradient of several micro-batches.
+
+    The table includes its bias as one of the columns, which has an accumulator of its own.
+    """
+    return FLOAT * rows * 2 + (state_bytes * rows * width if parts > 1 else 0.0)

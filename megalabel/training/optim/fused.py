@@ -12,6 +12,7 @@ from megalabel.errors import SettingError
 from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.base import Head
 from megalabel.kernels.core.dtypes import weight_type
+from megalabel.kernels.updates.adagrad_rule import AdagradRule
 from megalabel.kernels.updates.adam_rule import AdamRule, CoupledAdamRule
 from megalabel.kernels.updates.narrow_sgd_rule import NarrowSGDRule
 from megalabel.kernels.updates.rule import StepContext, UpdateRule
@@ -170,3 +171,12 @@ class FusedAdam(Fused):
         for rule in self.rules:
             assert isinstance(rule, AdamRule)
             rule.betas = self.betas
+
+
+class FusedAdagrad(Fused):
+    """Row-wise Adagrad (`kernels/updates/adagrad.py`); weight decay applies to the bias only with `decay_bias`."""
+
+    def __init__(
+        self, head: Head, lr: float, weight_decay: float = 0.0, eps: float = 1e-8, decay_bias: bool = False
+    ) -> None:
+        super().__init__(head, lr, lambda: AdagradRule(lr, eps, weight_decay, decay_bias))

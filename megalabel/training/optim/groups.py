@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.kernels.updates.rule import StepContext
-from megalabel.training.optim.fused import Fused, FusedAdam, FusedSGD
+from megalabel.training.optim.fused import Fused, FusedAdagrad, FusedAdam, FusedSGD
 from megalabel.training.optim.lazy_adam import LazyAdam
 from megalabel.training.optim.row_sparse import RowOptimizer
 
@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from megalabel.training.optim.schedule import Schedule
 
-__all__ = ["Fused", "FusedAdam", "FusedSGD", "Optimizers", "adamw", "clip_norm", "lazy_adam", "plain_adam"]
+__all__ = [
+    "Fused",
+    "FusedAdagrad",
+    "FusedAdam",
+    "FusedSGD",
+    "Optimizers",
+    "adamw",
+    "clip_norm",
+    "lazy_adam",
+    "plain_adam",
+]
 
 FASTEST = 1e6  # maximum learning rate; with much larger ones, weights overflow float32
 

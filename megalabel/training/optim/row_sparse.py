@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from torch import Tensor
@@ -13,7 +13,10 @@ from megalabel.errors import SettingError
 from megalabel.heads.abilities import RowGradients, having
 from megalabel.heads.base import Head
 from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.candidates.row_adagrad import adagrad_state, row_adagrad
 from megalabel.kernels.candidates.row_step import adam_state, row_adam, row_sgd
+from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.kernels.rounding.stochastic_rounding import Draw
 
 State: TypeAlias = dict[str, Tensor]
 
@@ -24,18 +27,34 @@ class RowOptimizer(ABC):
     A step sums the gradients of all micro-batches since the last step row by row: no gradient of a table's size is
     stored, and the time does not depend on the number of labels. `param_groups`, `step`, `zero_grad` and
     `state_dict` are as in torch's optimizers.
+
+    Narrow weights are rounded stochastically, by random numbers that `seed`, the table, the row and the number of
+    the step decide.
+
+    Attributes:
+        takes_narrow: whether the optimizer supports narrow weights.
     """
 
-    def __init__(self, head: Head, lr: float) -> None:
-        inside = having(head, RowGradients)
+    takes_narrow: ClassVar[bool] = False
+
+    def __init__(self, head: Head, lr: float, seed: int = 0) -> None:
+        self.parts = inside = having(head, RowGradients)
         if not inside:
             raise SettingError(
                 f"{type(head).__name__} does not keep its gradients by row",
                 wanted="a head whose loss scores candidates, such as CascadeHead",
                 next_step="use torch.optim.SGD or adamw with this head",
             )
-        self.tables: list[tuple[Tensor, Tensor]] = [pair for part in inside for pair in part.tables()]
-        self.param_groups: list[dict[str, Any]] = [{"params": [t for pair in self.tables for t in pair], "lr": lr}]
+        narrow = [part.weight_type.name for part in inside if part.weight_type.is_narrow]
+        if narrow and not self.takes_narrow:
+            raise SettingError(
+                f"{type(self).__name__} for weights in {narrow[0]}",
+                wanted="weights in float32, or an optimizer that rounds stochastically",
+                next_step="use RowSGD or RowAdagrad",
+                where="weights",
+            )
+        self.seed = seed
+        self.param_groups: list[dict[str, Any]] = [{"params": list(self._parameters()), "lr": lr}]
         self.row_gradients: list[list[TableGradient]] = [[] for _ in self.tables]
         start = 0
         for part in inside:
@@ -43,6 +62,16 @@ class RowOptimizer(ABC):
             part.row_gradients = self.row_gradients[start:stop]
             start = stop
         self.state: list[State] = [{} for _ in self.tables]
+
+    @property
+    def tables(self) -> list[tuple[Tensor | NarrowTable, Tensor]]:
+        """The weights and biases of all tables, where they now are."""
+        return [pair for part in self.parts for pair in part.tables()]
+
+    def _parameters(self) -> Iterator[Tensor]:
+        for weight, bias in self.tables:
+            yield weight.codes if isinstance(weight, NarrowTable) else weight
+            yield bias
 
     @torch.no_grad()
     def step(self, scale: float = 1.0) -> None:
@@ -56,15 +85,28 @@ class RowOptimizer(ABC):
                 gradient.scale_(1 / scale)
             if not all(bool(gradient.cells.isfinite().all()) for gradient in gradients):
                 return
-        for (weight, bias), level, state in zip(self.tables, self.row_gradients, self.state, strict=True):
+        for i, (weight, bias) in enumerate(self.tables):
+            level, state = self.row_gradients[i], self.state[i]
             if level:
-                self._step(weight, bias, level, state)
+                self._step(weight, bias, level, state, self._draw(i, weight, state))
+
+    def _draw(self, i: int, weight: Tensor | NarrowTable, state: State) -> Draw | None:
+        """The random numbers of a step of narrow weights, counted in the state: a resumed run rounds alike."""
+        if not isinstance(weight, NarrowTable):
+            return None
+        state["roundings"] = state.get("roundings", torch.zeros((), dtype=torch.int64)) + 1
+        return Draw(self.seed + (i << 40), int(state["roundings"]))
 
     @abstractmethod
     def _step(
-        self, weight: Tensor, bias: Tensor, gradients: list[TableGradient], state: dict[str, Tensor]
+        self,
+        weight: Tensor | NarrowTable,
+        bias: Tensor,
+        gradients: list[TableGradient],
+        state: State,
+        draw: Draw | None,
     ) -> None:
-        """One table's step."""
+        """One table's step; `draw` for narrow weights."""
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Removes the gradients."""
@@ -105,22 +147,61 @@ class RowAdam(RowOptimizer):
         self.weight_decay, self.betas, self.eps = weight_decay, (beta1, beta2), eps
 
     def _step(
-        self, weight: Tensor, bias: Tensor, gradients: list[TableGradient], state: dict[str, Tensor]
+        self,
+        weight: Tensor | NarrowTable,
+        bias: Tensor,
+        gradients: list[TableGradient],
+        state: State,
+        draw: Draw | None,
     ) -> None:
+        assert not isinstance(weight, NarrowTable)
         if not state:
             state.update(adam_state(weight, bias))
         lr = self.param_groups[0]["lr"]
         row_adam(weight, bias, state, gradients, lr, self.betas, self.eps, self.weight_decay)
 
 
+class RowAdagrad(RowOptimizer):
+    """Row-wise Adagrad on candidate rows (DLRM, Naumov et al., 2019), with decoupled weight decay.
+
+    The state is one number per row and one per bias. Weight decay does not apply to biases.
+    """
+
+    takes_narrow = True
+
+    def __init__(self, head: Head, lr: float, weight_decay: float = 0.0, eps: float = 1e-8, seed: int = 0) -> None:
+        super().__init__(head, lr, seed)
+        self.weight_decay, self.eps = weight_decay, eps
+
+    def _step(
+        self,
+        weight: Tensor | NarrowTable,
+        bias: Tensor,
+        gradients: list[TableGradient],
+        state: State,
+        draw: Draw | None,
+    ) -> None:
+        if state.keys() <= {"roundings"}:
+            state.update(adagrad_state(weight, bias))
+        lr = self.param_groups[0]["lr"]
+        row_adagrad(weight, bias, state, gradients, lr, self.eps, self.weight_decay, draw)
+
+
 class RowSGD(RowOptimizer):
     """SGD on candidate rows, without momentum and without state."""
 
-    def __init__(self, head: Head, lr: float, weight_decay: float = 0.0) -> None:
-        super().__init__(head, lr)
+    takes_narrow = True
+
+    def __init__(self, head: Head, lr: float, weight_decay: float = 0.0, seed: int = 0) -> None:
+        super().__init__(head, lr, seed)
         self.weight_decay = weight_decay
 
     def _step(
-        self, weight: Tensor, bias: Tensor, gradients: list[TableGradient], state: dict[str, Tensor]
+        self,
+        weight: Tensor | NarrowTable,
+        bias: Tensor,
+        gradients: list[TableGradient],
+        state: State,
+        draw: Draw | None,
     ) -> None:
-        row_sgd(weight, bias, gradients, self.param_groups[0]["lr"], self.weight_decay)
+        row_sgd(weight, bias, gradients, self.param_groups[0]["lr"], self.weight_decay, draw)

@@ -10,6 +10,7 @@ import torch
 from support.fan_in_cases import Case, case, close
 from torch import Tensor
 
+from megalabel.kernels.updates.adagrad_rule import AdagradRule
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.rule import ONLY_PART, LabelRows, StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
@@ -27,6 +28,8 @@ RULES: dict[str, Callable[[], UpdateRule]] = {
     "momentum with decay": lambda: SGDRule(lr=0.01, momentum=0.9, weight_decay=0.3, decay_bias=True),
     "Adam": lambda: AdamRule(lr=0.01, betas=(0.8, 0.95), eps=1e-3),
     "Adam with decay": lambda: AdamRule(lr=0.01, betas=(0.8, 0.95), eps=1e-3, weight_decay=0.3),
+    "Adagrad": lambda: AdagradRule(lr=0.01, eps=1e-3),
+    "Adagrad, biases decay": lambda: AdagradRule(lr=0.01, eps=1e-3, weight_decay=0.3, decay_bias=True),
     "Adam, biases decay": lambda: AdamRule(lr=0.01, eps=1e-3, weight_decay=0.3, decay_bias=True),
 }
 SHAPES = {"own inputs": (37, 5, 9, 6, 1), "groups": (70, 6, 300, 70, 16), "several blocks": (21, 7, 9, 140, 1)}

@@ -65,18 +65,18 @@ def adam(
     of_bias = [none, none] if bias is None else [state["bias_mean"], state["bias_square"]]
     moments = Moments(*(t.numpy() for t in (state["mean"], state["square"], *of_bias, state["steps"])))
     numbers = np.array([settings.lr, *settings.betas, settings.eps, settings.keep])
-    table, dealt, ranges = _arrays(weight, bias, groups)
+    table, dealt, ranges = arrays_of(weight, bias, groups)
     run_ranges(lambda rows: _adam(rows.start, rows.stop, dealt, table, moments, numbers), ranges)
 
 
 def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
     """One step of SGD, in place."""
     rate, keep = np.float32(lr), np.float32(1 - lr * weight_decay)
-    table, dealt, ranges = _arrays(weight, bias, groups)
+    table, dealt, ranges = arrays_of(weight, bias, groups)
     run_ranges(lambda rows: _sgd(rows.start, rows.stop, dealt, table, rate, keep), ranges)
 
 
-def _arrays(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Table, Groups, list[range]]:
+def arrays_of(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Table, Groups, list[range]]:
     """The table, the groups, and the range of touched rows of each thread."""
     before, cuts = cut_rows(groups, _OWN_COST, thread_count(torch.device("cpu")))
     table = Table(weight.numpy(), (weight.new_empty(0) if bias is None else bias).numpy())
@@ -86,7 +86,7 @@ def _arrays(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Tab
 
 
 @vectorized
-def _sum_row(views, cells, texts, first, start, stop, row, out):
+def sum_row(views, cells, texts, first, start, stop, row, out):
     """out (D,) ← gradient of row `row` of a group with members start … stop − 1; returns that of the bias."""
     dim = len(out)
     a, x = cells[first[start] + row], texts[start]
@@ -141,7 +141,7 @@ def _adam(low, high, groups, table, moments, numbers):
                 g[:] = sums[i]
                 of_bias[0] = bias_sums[i]
             else:
-                of_bias[0] = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
+                of_bias[0] = sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
             steps[row] += 1
             if steps[row] != known:  # neighboring rows mostly agree, and powers are slow to compute
                 known = steps[row]
@@ -174,7 +174,7 @@ def _sgd(low, high, groups, table, rate, keep):
                 g[:] = sums[i]
                 of_bias = bias_sums[i]
             else:
-                of_bias = _sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
+                of_bias = sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
             _descend(weight[row], g, rate, keep)
             if len(bias):
                 bias[row] = sgd_of(bias[row], of_bias, rate, np.float32(1))

@@ -1,7 +1,8 @@
 """Returns a chunk's gradients, or applies them by an update rule, while they are in the caches.
 
-The rules are those of `updates/sgd_rule.py` and `updates/adam_rule.py`, whose `apply` does the same in torch. The
-named tuples of `update_tuples.py` select the rule: compiled code calls the function for the type of the tuple.
+The rules are those of `updates/sgd_rule.py`, `adam_rule.py` and `adagrad_rule.py`, whose `apply` does the same in
+torch. The named tuples of `update_tuples.py` select the rule: compiled code calls the function for the type of the
+tuple.
 """
 
 from __future__ import annotations
@@ -10,10 +11,20 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numpy as np
 from numba.extending import overload
 
 from megalabel.kernels.core._cpu.pointers import pointer
-from megalabel.kernels.fan_in._cpu.update_tuples import SGD, Adam, BufferedSGD, SummedAdam, WriteGradients
+from megalabel.kernels.fan_in._cpu.update_tuples import (
+    SGD,
+    Adagrad,
+    Adam,
+    BufferedSGD,
+    SummedAdagrad,
+    SummedAdam,
+    WriteGradients,
+)
+from megalabel.kernels.updates._cpu.adagrad import row_rate
 from megalabel.kernels.updates._cpu.adam import adam
 from megalabel.kernels.updates._cpu.sgd import momentum, sgd
 
@@ -51,7 +62,15 @@ def _no(s):
 
 _by_type(
     skips_untouched,
-    {WriteGradients: _no, SGD: lambda s: s.keep == 1, BufferedSGD: _no, Adam: _no, SummedAdam: _no},
+    {
+        WriteGradients: _no,
+        SGD: lambda s: s.keep == 1,
+        BufferedSGD: _no,
+        Adam: _no,
+        SummedAdam: _no,
+        Adagrad: lambda s: s.numbers.keep == 1,
+        SummedAdagrad: _no,
+    },
 )
 
 
@@ -59,7 +78,11 @@ def _adam_at(s):
     return Adam(pointer(s.parameter), pointer(s.mean), pointer(s.square), s.times, s.rate, s.over_root, s.numbers)
 
 
-_adam_pointers = numba.njit(**_inner)(_adam_at)
+def _adagrad_at(s):
+    return Adagrad(pointer(s.parameter), pointer(s.total), s.width, s.times, s.numbers)
+
+
+_adam_pointers, _adagrad_pointers = numba.njit(**_inner)(_adam_at), numba.njit(**_inner)(_adagrad_at)
 
 
 _by_type(
@@ -72,6 +95,10 @@ _by_type(
         ),
         Adam: _adam_at,
         SummedAdam: lambda s: SummedAdam(_adam_pointers(s.adam), pointer(s.gradient), s.fraction, s.last),
+        Adagrad: _adagrad_at,
+        SummedAdagrad: lambda s: SummedAdagrad(
+            _adagrad_pointers(s.adagrad), pointer(s.gradient), s.fraction, s.last
+        ),
     },
 )
 
@@ -102,6 +129,18 @@ def _apply_summed(s, g, start, at, n):
         _adam(g, start, a.parameter, a.mean, a.square, at, n, a.numbers, a.rate, a.over_root)
 
 
+def _apply_adagrad(s, g, start, at, n):
+    _times(g, start, g, start, n, s.times)
+    _adagrad(g, start, s.parameter, s.total, at, n, s.width, s.numbers)
+
+
+def _apply_summed_adagrad(s, g, start, at, n):
+    a = s.adagrad
+    _sum(g, start, s.gradient, at, n, a.times, s.fraction)
+    if s.last:
+        _adagrad(g, start, a.parameter, a.total, at, n, a.width, a.numbers)
+
+
 _by_type(
     apply_gradients,
     {
@@ -110,6 +149,8 @@ _by_type(
         BufferedSGD: _apply_buffered,
         Adam: _apply_adam,
         SummedAdam: _apply_summed,
+        Adagrad: _apply_adagrad,
+        SummedAdagrad: _apply_summed_adagrad,
     },
 )
 
@@ -150,3 +191,17 @@ def _adam(g, start, p, mean, square, at, n, numbers, rate, over_root):
     for i in range(n):
         k = at + i
         mean[k], square[k], p[k] = adam(g[start + i], mean[k], square[k], p[k], numbers, rate, over_root)
+
+
+@_vectorized
+def _adagrad(g, start, p, total, at, n, width, numbers):
+    for i in range(n // width):
+        own, k = start + i * width, at + i * width
+        square = np.float32(0)
+        for j in range(width):
+            square += g[own + j] * g[own + j]
+        row = at // width + i
+        total[row] += square / np.float32(width)
+        rate = row_rate(total[row], numbers)
+        for j in range(width):
+            p[k + j] = sgd(p[k + j], g[own + j], rate, numbers.keep)

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from torch import Tensor
 
+from megalabel.kernels.updates._cpu.adagrad import AdagradNumbers, adagrad_numbers
 from megalabel.kernels.updates._cpu.adam import AdamNumbers, adam_numbers
+from megalabel.kernels.updates.adagrad import AdagradSettings
+from megalabel.kernels.updates.adagrad_rule import AdagradRule
 from megalabel.kernels.updates.adam import AdamSettings
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.rule import StepContext, UpdateRule
@@ -66,12 +69,31 @@ class SummedAdam(NamedTuple):
     last: bool
 
 
-Update: TypeAlias = WriteGradients | SGD | BufferedSGD | Adam | SummedAdam
+class Adagrad(NamedTuple):
+    """Row-wise Adagrad, in a step of one micro-batch."""
+
+    parameter: Any
+    total: Any  # an accumulator per label
+    width: int  # parameters per label: F, or 1 for biases
+    times: np.float32
+    numbers: AdagradNumbers
+
+
+class SummedAdagrad(NamedTuple):
+    """Row-wise Adagrad, in a step of several micro-batches, whose gradients are summed."""
+
+    adagrad: Adagrad
+    gradient: Any
+    fraction: np.float32  # as in SummedAdam
+    last: bool
+
+
+Update: TypeAlias = WriteGradients | SGD | BufferedSGD | Adam | SummedAdam | Adagrad | SummedAdagrad
 
 
 def compiled_rule(rule: UpdateRule | None) -> bool:
     """Whether the compiled pass supports this rule; user-defined rules are called from torch code instead."""
-    return rule is None or type(rule) in (SGDRule, AdamRule)
+    return rule is None or type(rule) in (SGDRule, AdamRule, AdagradRule)
 
 
 def write_gradients(gradient: Tensor | None, times: float) -> WriteGradients | None:
@@ -89,6 +111,12 @@ def update_tuples(
         return (
             None if weight is None else _by_adam(rule.settings, rule.steps, step, times, *map(_flat, of_weight)),
             None if bias is None else _by_adam(rule.bias_settings, rule.steps, step, times, *map(_flat, of_bias)),
+        )
+    if isinstance(rule, AdagradRule):
+        own, of_its_bias = (weight, rule.total, rule.gradient), (bias, rule.bias_total, rule.bias_gradient)
+        return (
+            None if weight is None else _by_adagrad(rule.settings, step, times, *own),
+            None if bias is None else _by_adagrad(rule.bias_settings, step, times, *of_its_bias),
         )
     assert isinstance(rule, SGDRule)
     return (
@@ -110,6 +138,21 @@ def _by_adam(
     rate, over_root = np.float32(settings.rate(steps)), np.float32(1 / settings.root(steps))
     whole = Adam(parameter, mean, square, np.float32(times), rate, over_root, adam_numbers(settings))
     return whole if step.single else SummedAdam(whole, gradient, np.float32(not step.first), step.last)
+
+
+def _by_adagrad(
+    settings: AdagradSettings,
+    step: StepContext,
+    times: float,
+    parameter: Tensor | None,
+    total: Tensor | None,
+    gradient: Tensor | None,
+) -> Update:
+    assert parameter is not None
+    width = parameter.shape[1] if parameter.ndim == 2 else 1
+    numbers = adagrad_numbers(settings)
+    whole = Adagrad(_flat(parameter), _flat(total), width, np.float32(times), numbers)
+    return whole if step.single else SummedAdagrad(whole, _flat(gradient), np.float32(not step.first), step.last)
 
 
 def _by_sgd(

@@ -35,20 +35,25 @@ def store(
     exponents: Tensor | None,
     kind: WeightType,
     draw: tuple[int, int],
-    first_row: int,
+    rows: np.ndarray,
+    places: np.ndarray,
 ) -> None:
     """See `stochastic_rounding.store_rows`."""
     bits, seed, number = values.detach().numpy().view(np.uint32), np.uint64(draw[0] % 2**64), np.int64(draw[1])
     if exponents is None:
-        _store_bfloat16(bits, codes.detach().view(torch.int16).numpy().view(np.uint16), seed, number, first_row)
+        _store_bfloat16(bits, codes.detach().view(torch.int16).numpy().view(np.uint16), seed, number, rows, places)
     else:
         raw = codes.detach().view(torch.uint8).numpy()
-        _store_float8(bits, raw, exponents.numpy(), seed, number, first_row)
+        _store_float8(bits, raw, exponents.numpy(), seed, number, rows, places)
 
 
-def load(codes: Tensor, exponents: Tensor, out: Tensor) -> None:
+def load(codes: Tensor, exponents: Tensor | None, out: Tensor, places: np.ndarray) -> None:
     """See `stochastic_rounding.load_rows`."""
-    _load_float8(codes.detach().view(torch.uint8).numpy(), exponents.numpy(), out.numpy().view(np.uint32))
+    bits = out.numpy().view(np.uint32)
+    if exponents is None:
+        _load_bfloat16(codes.detach().view(torch.int16).numpy().view(np.uint16), bits, places)
+    else:
+        _load_float8(codes.detach().view(torch.uint8).numpy(), exponents.numpy(), bits, places)
 
 
 @inlined
@@ -104,19 +109,19 @@ def _floats(codes, exponent):
 
 
 @inlined
-def _row8(bits, at, n, codes, exponent, low, high):
+def _row8(bits, at, n, codes, to, exponent, low, high):
     columns = words(_LANES)
     for j in range(0, n, _LANES):
         number = in_all(j, columns) + columns
-        store_low(codes, at + j, _float8(load_words(bits, at + j, columns), exponent, _random(low, high, number)))
+        store_low(codes, to + j, _float8(load_words(bits, at + j, columns), exponent, _random(low, high, number)))
 
 
 @inlined
-def _row16(bits, at, n, codes, low, high):
+def _row16(bits, at, n, codes, to, low, high):
     columns = words(_LANES)
     for j in range(0, n, _LANES):
         number = in_all(j, columns) + columns
-        store_low(codes, at + j, _bfloat16(load_words(bits, at + j, columns), _random(low, high, number)))
+        store_low(codes, to + j, _bfloat16(load_words(bits, at + j, columns), _random(low, high, number)))
 
 
 @numba.njit(nogil=True)
@@ -135,51 +140,61 @@ def _exponent(bits, i):
 
 
 @compiled
-def _store_float8(bits, codes, exponents, seed, number, first_row):
+def _store_float8(bits, codes, exponents, seed, number, rows, places):
     n, whole = bits.shape[1], bits.shape[1] // _LANES * _LANES
     last_bits, last_codes = np.zeros(_LANES, np.uint32), np.zeros(_LANES, np.uint8)
     for i in range(bits.shape[0]):
-        exponent = _exponent(bits, i)
+        exponent, place = _exponent(bits, i), places[i]
         if exponent == -1000:
-            exponents[i] = 0
-            codes[i, :] = 0x7F
+            exponents[place] = 0
+            codes[place, :] = 0x7F
             continue
-        exponents[i] = exponent
-        key = row_key(seed, first_row + i, number)
+        exponents[place] = exponent
+        key = row_key(seed, rows[i], number)
         low, high = np.uint32(key), np.uint32(key >> np.uint64(32))
-        _row8(pointer(bits), i * n, whole, pointer(codes), exponent, low, high)
+        _row8(pointer(bits), i * n, whole, pointer(codes), place * n, exponent, low, high)
         if whole < n:
             last_bits[: n - whole] = bits[i, whole:]
             shifted = np.uint32(low + np.uint32(whole) * np.uint32(0x9E3779B9))  # the counter of the first column
-            _row8(pointer(last_bits), 0, _LANES, pointer(last_codes), exponent, shifted, high)
-            codes[i, whole:] = last_codes[: n - whole]
+            _row8(pointer(last_bits), 0, _LANES, pointer(last_codes), 0, exponent, shifted, high)
+            codes[place, whole:] = last_codes[: n - whole]
 
 
 @compiled
-def _store_bfloat16(bits, codes, seed, number, first_row):
+def _store_bfloat16(bits, codes, seed, number, rows, places):
     n, whole = bits.shape[1], bits.shape[1] // _LANES * _LANES
     last_bits, last_codes = np.zeros(_LANES, np.uint32), np.zeros(_LANES, np.uint16)
     for i in range(bits.shape[0]):
-        key = row_key(seed, first_row + i, number)
+        place = places[i]
+        key = row_key(seed, rows[i], number)
         low, high = np.uint32(key), np.uint32(key >> np.uint64(32))
-        _row16(pointer(bits), i * n, whole, pointer(codes), low, high)
+        _row16(pointer(bits), i * n, whole, pointer(codes), place * n, low, high)
         if whole < n:
             last_bits[: n - whole] = bits[i, whole:]
             shifted = np.uint32(low + np.uint32(whole) * np.uint32(0x9E3779B9))
-            _row16(pointer(last_bits), 0, _LANES, pointer(last_codes), shifted, high)
-            codes[i, whole:] = last_codes[: n - whole]
+            _row16(pointer(last_bits), 0, _LANES, pointer(last_codes), 0, shifted, high)
+            codes[place, whole:] = last_codes[: n - whole]
 
 
 @compiled
-def _load_float8(codes, exponents, out):
+def _load_float8(codes, exponents, out, places):
     n, whole, columns = codes.shape[1], codes.shape[1] // _LANES * _LANES, words(_LANES)
     last_codes, last = np.zeros(_LANES, np.uint8), np.zeros(_LANES, np.uint32)
-    for i in range(codes.shape[0]):
-        exponent = np.int64(exponents[i])
+    for i in range(len(places)):
+        place = places[i]
+        exponent = np.int64(exponents[place])
         for j in range(0, whole, _LANES):
-            found = _floats(load_words(pointer(codes), i * n + j, columns), exponent)
+            found = _floats(load_words(pointer(codes), place * n + j, columns), exponent)
             store_low(pointer(out), i * n + j, found)
         if whole < n:
-            last_codes[: n - whole] = codes[i, whole:]
+            last_codes[: n - whole] = codes[place, whole:]
             store_low(pointer(last), 0, _floats(load_words(pointer(last_codes), 0, columns), exponent))
             out[i, whole:] = last[: n - whole]
+
+
+@compiled
+def _load_bfloat16(codes, out, places):
+    for i in range(len(places)):
+        place = places[i]
+        for j in range(codes.shape[1]):
+            out[i, j] = np.uint32(codes[place, j]) << np.uint32(16)
