@@ -60,13 +60,18 @@ def set_name(data: str) -> str:
     return data.removeprefix("bundled:").rstrip("/").split("/")[-1]
 
 
+def command() -> list[str]:
+    """The command line of megalabel, in this environment."""
+    return [sys.executable, "-m", "megalabel.cli.main"]
+
+
 def trained(
     data: str, recipe: str, options: list[str], *, keep: Path | None = None, name: str = ""
 ) -> dict[str, float]:
     """Scores on the test set, seconds and megabytes of one training by the command line."""
     with tempfile.TemporaryDirectory() as scratch:
         out = (keep or Path(scratch)) / f"{set_name(data)}-{recipe}-{name}"
-        base = [sys.executable, "-m", "megalabel.cli.main"]
+        base = command()
         wall, cpu, peak = measured([*base, "train", recipe, data, "--out", str(out), *options])
         predict, _, _ = measured([*base, "evaluate", str(out), data])
         found = json.loads((out / "metrics.json").read_text())

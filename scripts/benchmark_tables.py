@@ -12,38 +12,11 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
-    BEAM_COLUMNS, CASCADE_COLUMNS, COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
+    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
     LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS, WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
-from recorded import recorded  # noqa: E402
-
-PEERS = 3  # number of best recorded tools shown per data set
-
-
-def quality() -> str:
-    parts = []
-    for name in SETS:
-        ours = {size: metrics for size, metrics in rows("quality").items() if size.split()[0] == name}
-        ours |= {size: metrics for size, metrics in rows("linear").items() if size == f"{name} linear"}
-        if not ours:
-            continue
-        lines = [
-            (
-                f"**megalabel {' '.join(size.split()[1:])}**",
-                {metric: float(value) for metric, (value, _) in metrics.items()}
-                | {
-                    metric: f"{float(metrics[metric][0]):.2f} ± {float(metrics[f'{metric} ±'][0]):.2f}"
-                    for metric in metrics
-                    if f"{metric} ±" in metrics
-                },
-            )
-            for size, metrics in ours.items()
-        ]
-        lines.sort(key=lambda line: -float(str(line[1]["P@1"]).split()[0]))
-        lines += recorded(name)[:PEERS]
-        parts.append(table(lines, COLUMNS, style="markdown", title=name))
-    return "\n\n".join([*parts, origin("quality", "linear")])
+from quality_table import quality  # noqa: E402
 
 
 def dense_head() -> str:
@@ -177,6 +150,16 @@ def long_texts() -> str:
     return "\n\n".join([*parts, origin("long_texts")])
 
 
+def auto() -> str:
+    """One row per search."""
+    lines = []
+    for size, values in rows("auto").items():
+        cells: dict[str, str] = _cells(values, AUTO_COLUMNS, "")
+        lines.append((size, {**cells, "chosen": values["chosen"][0]}))
+    heads = [*(head for head, _, _ in AUTO_COLUMNS), "chosen"]
+    return table(lines, heads, style="markdown", title="") + "\n\n" + origin("auto")
+
+
 def head_time() -> str:
     """One sentence per data set."""
     told = []
@@ -212,7 +195,7 @@ def _short(value: float) -> str:
 
 TABLES = (
     quality, scripts, dense_head, narrow_weights, head_time, cascade, tree, beam, sparse_head, fan_in, linear,
-    linear_large, linear_weights, long_texts,
+    linear_large, linear_weights, long_texts, auto,
 )  # fmt: skip
 
 

@@ -152,5 +152,7 @@ def test_arguments_of_version_0_1_0_are_the_presets_of_today():
         if today.get("max_length") == 0:  # of presets for any data set, which read 64 tokens then
             assert migrated.pop("max_length") == 64
             del today["max_length"]
+        if "max_iter" in today:  # of the solver, which made up to 20 passes then
+            assert (migrated.pop("max_iter"), today.pop("max_iter")) == (20, 8)
         assert migrated == today
         assert migrate_arguments(json.loads(json.dumps(today))) == json.loads(json.dumps(today))
