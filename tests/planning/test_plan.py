@@ -37,7 +37,7 @@ def test_sizes_are_read_as_people_write_them(text, number):
     assert amounts.size("memory", text) == number
 
 
-@pytest.mark.parametrize("text", ["8 apples", "", "-1GiB", "0", "nan", "GiB", "1e99GiB", True])
+@pytest.mark.parametrize("text", ["8 apples", "", "-1GiB", "0", "nan", "GiB", "1e99GiB", "8,5GiB", "1,0000", True])
 def test_what_is_no_size_is_refused_by_name(text):
     with pytest.raises(SettingError) as refused:
         amounts.size("memory", text)
