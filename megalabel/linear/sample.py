@@ -86,7 +86,7 @@ def _labeled(rows: np.ndarray, labels: sp.csr_matrix, of: np.ndarray) -> np.ndar
 def _clusters(
     features: sp.csr_matrix, work: np.ndarray, wanted: float, seed: int, random: np.random.Generator
 ) -> np.ndarray:
-    """The labels of random clusters, ascending: as many clusters as do the wanted work, but some."""
+    """The labels of random clusters, ascending: clusters until they do the wanted work, and at least four."""
     tree = cluster(features, wide_depths(len(work))[-1:], seed=seed)
     leaves = np.split(tree.order, tree.offsets[0][1:-1])
     chosen: list[np.ndarray] = []

@@ -1,7 +1,7 @@
 """Collects the chunks of a level block by block, with the large arrays in temporary files instead of memory.
 
-The files have no names, so that nothing is left of a process that was killed. They lie in the folder for temporary
-files (`TMPDIR`), and are mapped into memory when the level is complete.
+They lie in the folder for temporary files (`TMPDIR`), and are mapped into memory when the level is complete. The
+operating system deletes them: on Linux and macOS they have no names, on Windows they go with their last handle.
 """
 
 from __future__ import annotations
