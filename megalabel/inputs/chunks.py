@@ -1,12 +1,13 @@
-"""Cuts long texts into chunks of as many words or tokens, evenly spaced from the beginning to the end of the text.
+"""Cuts long texts into chunks of equally many words or tokens, evenly spaced from beginning to end.
 
 A text of n units becomes ⌈(n − overlap) / (size − overlap)⌉ chunks of `size` units each, of which the first begins
 with the text and the last ends with it. So no chunk is shorter than the others, and neighbors overlap by `overlap`
-units or somewhat more. With `max_chunks`, a longer text becomes as many chunks with gaps between them.
+units or somewhat more. A text that would have more than `max_chunks` chunks becomes this number of chunks, with
+gaps between them.
 
 A word is a run of characters between blanks, of at most 32 characters, so that scripts without blanks are cut too;
-an ideograph is a word by itself. Chunks of tokens begin and end with words of at most 32 characters, so that their
-numbers of tokens can differ by those of a word.
+an ideograph is a word by itself. Chunks of tokens do not cut words of at most 32 characters, so that their numbers
+of tokens can differ by those of a word.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from megalabel.linear.forest import wide_depths
 
 HELD_OUT = 0.2, 5_000  # share of the texts that are held out, and their maximum number
 SHARE, LEAST_WORK = 0.12, 300_000  # of the work of a tree over words, and the least in feature values times labels
-FOLDED, FOLDS = 2_000, 5  # up to so many texts, each is held out once
+FOLDED, FOLDS = 2_000, 5  # with at most 2,000 texts, each is held out once, in five folds
 FEWEST_CLUSTERS = 4  # clusters of labels in the sample, if there are as many
 
 
