@@ -169,6 +169,14 @@ def test_pairs_of_a_filter_are_in_the_columns_of_the_model(bag_run, late, monkey
     assert [pairs.tolist() for pairs in seen] == [[[0, n - 1], [1, 0]]]
 
 
+def test_a_run_that_reads_chunks_is_refused_before_anything_is_tried(bag_run, late, tmp_path):
+    values = {"chunk_words": (10,), "chunk_pooling": "mean"}
+    megalabel.train(chunked(late, run=str(bag_run), **values), tmp_path / "r", quiet=True)
+    with pytest.raises(SettingError) as refused:
+        chunked(late, run=str(tmp_path / "r"))
+    assert refused.value.where == "run"
+
+
 def test_chunks_that_gain_nothing_are_left_out(bag_run):
     said = []
     early = longer(planted(), late=False)
