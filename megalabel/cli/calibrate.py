@@ -45,6 +45,13 @@ def calibrate(job: Job, *, timed: bool = True) -> Baseline:
             # No step is expected to be faster than its floor.
             efficiency = min(max(floor(large, speed) / step, 0.02), 1.0)
         small = _trained(job, folder / "small", SMALL, encoder, LABELS, TEXTS)
+    if small[1] == 0:
+        raise SettingError(
+            "a system that does not report the peak memory of a process",
+            wanted="Linux or macOS",
+            next_step="plan without --calibrate",
+            where="calibrate",
+        )
     base = 1e6 * small[1] - peak(components_of(small[0], 0.0))
     return keep(job, base, speed, efficiency)
 

@@ -17,15 +17,19 @@ PANEL = "Chunks"
 
 ChunkWords = Annotated[
     int | None,
-    typer.Option(metavar="INT", help="Cut longer texts into chunks of so many words.", rich_help_panel=PANEL),
+    typer.Option(metavar="INT", help="Cut longer texts into chunks of this many words.", rich_help_panel=PANEL),
 ]
 ChunkTokens = Annotated[
     int | None,
-    typer.Option(metavar="INT", help="The same by tokens of the model's encoder.", rich_help_panel=PANEL),
+    typer.Option(
+        metavar="INT", help="Cut into chunks of this many tokens of the model's encoder.", rich_help_panel=PANEL
+    ),
 ]
 ChunkOverlap = Annotated[
     int | None,
-    typer.Option(metavar="INT", help="Words or tokens that neighbors share; default: 0.", rich_help_panel=PANEL),
+    typer.Option(
+        metavar="INT", help="Words or tokens that neighboring chunks share; default: 0.", rich_help_panel=PANEL
+    ),
 ]
 ChunkPooling = Annotated[
     str | None,

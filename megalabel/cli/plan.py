@@ -20,7 +20,7 @@ DEFAULT = "renee"
 DOC = """Print the memory of a training by component, the settings that fit, and the time of a step.
 
 Without DATA, --labels says how many labels there are, and the answer needs neither data nor torch. The options
-of the recipe that --recipe names follow, by default those of renee. Texts count as max_length tokens, on a CPU.
+of the recipe that --recipe names are accepted too. Every text counts as max_length tokens; plans are for a CPU.
 """
 
 
@@ -48,12 +48,14 @@ def planning(
     texts: Annotated[
         str | None, typer.Option("--texts", metavar="N", help="Training texts, such as 1.7M.")
     ] = None,
-    memory: Annotated[str | None, typer.Option("--memory", metavar="SIZE", help="What must do: 8GiB.")] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", metavar="SIZE", help="Memory to fit into, such as 8GiB.")
+    ] = None,
     what: Annotated[
-        str, typer.Option("--what", metavar="NAME", help="What is planned: train|predict|read.")
+        str, typer.Option("--what", metavar="NAME", help="What to plan: train|predict|read.")
     ] = "train",
     calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Measure this machine for it, in about a minute.")
+        bool, typer.Option("--calibrate", help="Measure this machine first, in about a minute.")
     ] = False,
     threads: Threads = None,
 ) -> None:

@@ -25,7 +25,10 @@ LrScale = Annotated[
 ]
 Memory = Annotated[
     str | None,
-    typer.Option(metavar="SIZE", help="Memory that the training may take, such as 8GiB; chooses micro-batches."),
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that the training may take, such as 8GiB; chooses micro-batches and checkpointing.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing while training.")]
 Config = Annotated[

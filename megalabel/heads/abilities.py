@@ -34,7 +34,7 @@ class UpdatesInBackward(StoresWeights):
     """A head whose backward pass can update its own weights, without a gradient of their size.
 
     Attributes:
-        update_rule: the rule, set by `FusedSGD` or `FusedAdam`; None if weights get ordinary gradients.
+        update_rule: the rule, set by an optimizer such as `FusedSGD`; None if weights get ordinary gradients.
         step_context: the position of the next micro-batch within its optimizer step; set by the same optimizers,
             and passed to the kernel that computes the loss.
         loss_every: the value of the loss is computed only in every n-th step; in the other steps it is NaN.

@@ -29,7 +29,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
     the mean over texts and labels. No tensor of size B × L is allocated, in training or in prediction.
 
     With `update_rule` set, the backward pass of the loss updates the weights itself and produces no gradient of
-    them; an optimizer (`FusedSGD`, `FusedAdam`) only sets the learning rate of the rule. With `update_rule` None,
+    them; an optimizer such as `FusedSGD` only sets the learning rate of the rule. With `update_rule` None,
     weights get gradients and any torch optimizer trains them.
 
     Args:

@@ -1,11 +1,13 @@
-"""Cuts long texts into chunks of as many words or tokens, evenly spaced from the beginning to the end of the text.
+"""Cuts long texts into chunks of equally many words or tokens, evenly spaced from beginning to end.
 
 A text of n units becomes ⌈(n − overlap) / (size − overlap)⌉ chunks of `size` units each, of which the first begins
 with the text and the last ends with it. So no chunk is shorter than the others, and neighbors overlap by `overlap`
-units or somewhat more. With `max_chunks`, a longer text becomes as many chunks with gaps between them.
+units or somewhat more. A text that would have more than `max_chunks` chunks becomes this number of chunks, with
+gaps between them.
 
 A word is a run of characters between blanks, of at most 32 characters, so that scripts without blanks are cut too;
-an ideograph is a word by itself.
+an ideograph is a word by itself. Chunks of tokens do not cut words of at most 32 characters, so that their numbers
+of tokens can differ by those of a word.
 """
 
 from __future__ import annotations
@@ -17,12 +19,12 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 
 from megalabel.errors import SettingError
+from megalabel.inputs.tokenizer import LONGEST_WORD as LONGEST_WORD
 from megalabel.inputs.tokenizer import TextTokenizer
 
 Unit = Literal["words", "tokens"]
 Starts = Callable[[Sequence[str]], list[np.ndarray]]  # where the units of texts begin, (n,) int64 per text
 
-LONGEST_WORD = 32  # characters
 SPAN: dict[Unit, int] = {"words": LONGEST_WORD + 1, "tokens": 16}  # characters read for a unit of a very long text
 _BLANK, _IDEOGRAPH = 1, 2
 _TABLE = 0x3001  # code points from which on no character is blank
@@ -126,7 +128,8 @@ class Chunking:
         first = np.linspace(0, n - self.size, count).round().astype(np.int64) if count > 1 else np.zeros(1, int)
         ends = np.append(begins, len(text))
         bounds = zip(ends[first].tolist(), ends[first + self.size].tolist(), strict=True)
-        return [text[a:b] for a, b in bounds], count < needed
+        # A chunk that begins and ends in the same word would be empty.
+        return [text[a:b] for a, b in bounds if a < b], count < needed
 
     def _parts(self, text: str, starts: Starts) -> list[str]:
         """Evenly spaced chunks of a very long text, which is read only as far as these chunks may need it."""

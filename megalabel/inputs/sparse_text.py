@@ -101,7 +101,7 @@ class SparseText:
 
     @classmethod
     def learn_rows(cls, *texts: Sequence[str] | Texts, **options: Any) -> tuple[Self, sp.csr_matrix]:
-        """Learns the vocabulary of N texts and computes their features, in less time than one after the other.
+        """Learns the vocabulary of N texts and computes their features, faster than `learn` and then `transform`.
 
         Args:
             texts: the training texts, in one or more parts. They are read once, or twice for character n-grams.

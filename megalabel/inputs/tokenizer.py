@@ -15,6 +15,7 @@ from megalabel.storage.reading import read_bytes, reading
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+LONGEST_WORD = 32  # characters up to which a word is not cut
 LENGTHS = 4  # lengths of texts that copies of a tokenizer are kept for, at most
 PROBES = ("", "a Text of 7 words, ünd 文字 \U0001f600")
 
@@ -134,16 +135,21 @@ class TextTokenizer:
     def starts(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Where the tokens of each text begin, special tokens left out: (n,) int64 character positions, ascending.
 
-        Tokens that continue a word have the position of the word, so that a text may be cut at any of them.
+        Tokens that continue a word of at most 32 characters have the position of the word, so that it is not cut.
+        Longer ones are cut: some tokenizers read a whole sentence in a script without blanks as one word.
         """
         found = []
         for encoding in self.tokenizer.encode_batch([_clean(text) for text in texts], add_special_tokens=False):
-            offsets = np.array(encoding.offsets, np.int64).reshape(-1, 2)[:, 0]
+            begins, ends = np.array(encoding.offsets, np.int64).reshape(-1, 2).T.copy()
             words = np.array([-1 if word is None else word for word in encoding.word_ids], np.int64)
             continues = np.zeros(len(words), bool)
             continues[1:] = (words[1:] == words[:-1]) & (words[1:] >= 0)
-            offsets[continues] = 0
-            found.append(np.maximum.accumulate(offsets))
+            if continues.any():
+                firsts = np.flatnonzero(~continues)
+                lengths = np.maximum.reduceat(ends, firsts) - begins[firsts]
+                continues &= np.repeat(lengths <= LONGEST_WORD, np.diff(firsts, append=len(words)))
+            begins[continues] = 0
+            found.append(np.maximum.accumulate(begins))
         return found
 
 

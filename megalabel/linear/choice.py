@@ -143,7 +143,7 @@ def search(trial: Trials, start: Setting, free: Open, say: Callable[[str], Any])
 
 
 def gains(differences: np.ndarray, errors: float, points: float) -> bool:
-    """Whether the mean of paired differences exceeds so many of its standard errors, and so many points."""
+    """Whether the mean of paired differences exceeds `errors` of its standard errors, and `points`."""
     mean, n = float(differences.mean()), len(differences)
     error = float(differences.std(ddof=1)) / n**0.5 if n > 1 else np.inf
     return mean > max(errors * error, points, 1e-9)

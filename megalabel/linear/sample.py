@@ -21,7 +21,7 @@ from megalabel.linear.forest import wide_depths
 
 HELD_OUT = 0.2, 5_000  # share of the texts that are held out, and their maximum number
 SHARE, LEAST_WORK = 0.12, 300_000  # of the work of a tree over words, and the least in feature values times labels
-FOLDED, FOLDS = 2_000, 5  # up to so many texts, each is held out once
+FOLDED, FOLDS = 2_000, 5  # with at most 2,000 texts, each is held out once, in five folds
 FEWEST_CLUSTERS = 4  # clusters of labels in the sample, if there are as many
 
 
@@ -86,7 +86,7 @@ def _labeled(rows: np.ndarray, labels: sp.csr_matrix, of: np.ndarray) -> np.ndar
 def _clusters(
     features: sp.csr_matrix, work: np.ndarray, wanted: float, seed: int, random: np.random.Generator
 ) -> np.ndarray:
-    """The labels of random clusters, ascending: as many clusters as do the wanted work, but some."""
+    """The labels of random clusters, ascending: clusters until they do the wanted work, and at least four."""
     tree = cluster(features, wide_depths(len(work))[-1:], seed=seed)
     leaves = np.split(tree.order, tree.offsets[0][1:-1])
     chosen: list[np.ndarray] = []

@@ -190,10 +190,6 @@ def _tokenizer(model: Classifier, chunking: Chunking) -> TextTokenizer:
     return tokenizer
 
 
-def _of_size(chunking: Chunking) -> str:
-    return f"chunks of {chunking.size} {chunking.unit}"
-
-
 def _groups(offsets: np.ndarray) -> list[tuple[int, int]]:
     """Ranges of texts with at most `MOST` chunks together, or of one text with more."""
     found, first, n = [], 0, len(offsets) - 1

@@ -13,7 +13,8 @@ BYTES = {
     "kib": 2.0**10, "mib": 2.0**20, "gib": 2.0**30, "tib": 2.0**40,
 }  # fmt: skip
 MOST = 1e15
-_AMOUNT = re.compile(r"\s*([0-9][0-9_,]*(?:\.[0-9]+)?(?:e[0-9]+)?)\s*([A-Za-z]*)\s*")
+# Commas and underscores separate thousands only, so that "2,8M" is refused and not read as 28 million.
+_AMOUNT = re.compile(r"\s*((?:[0-9]{1,3}(?:[_,][0-9]{3})+|[0-9]+)(?:\.[0-9]+)?(?:e[0-9]+)?)\s*([A-Za-z]*)\s*")
 
 
 def count(name: str, value: str | int | float) -> int:

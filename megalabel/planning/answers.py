@@ -8,7 +8,7 @@ from megalabel.kernels.fan_in import memory as fan_in
 from megalabel.planning.components import FLOAT, Component, components_of
 from megalabel.planning.job import NAME_BYTES, TEXT_BYTES, Job
 
-K = 5  # labels per text
+K = 10  # labels per text, as `megalabel predict` answers by default
 BLOCK = 256  # texts that are encoded and searched at a time
 READING = 245e6  # bytes of the interpreter with what reading imports
 

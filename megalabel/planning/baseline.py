@@ -26,9 +26,11 @@ OF_THE_STACK = (
     "dense_updates",
 )  # fmt: skip
 
+_UNSTORED: dict[str, dict[str, float]] = {}  # calibrations of this process that could not be stored
+
 
 class Speed(NamedTuple):
-    """Measured rates of a machine: products of matrices in FLOP/s, memory in bytes/s, random rows in bytes/s."""
+    """Measured rates of a machine: products of matrices in FLOP/s, and memory in bytes/s."""
 
     flops: float
     memory: float
@@ -60,7 +62,8 @@ def stack_of(job: Job) -> str:
 
 def baseline_of(job: Job) -> Baseline:
     """What the calibration of this stack found on this machine, or what is typical."""
-    found = _stored().get(stack_of(job))
+    stack = stack_of(job)
+    found = _UNSTORED.get(stack, _stored().get(stack))
     try:
         if found is None:
             raise KeyError
@@ -71,20 +74,27 @@ def baseline_of(job: Job) -> Baseline:
 
 
 def keep(job: Job, base: float, speed: Speed, efficiency: float) -> Baseline:
-    """Stores the result of a calibration for later plans."""
-    stored = _stored()
-    stored[stack_of(job)] = {"base": base, "flops": speed.flops, "memory": speed.memory, "efficiency": efficiency}
-    path = store()
-    with contextlib.suppress(OSError):  # without a writable folder it holds for this command alone
+    """Stores the result of a calibration for later plans or, where it cannot be stored, for this process."""
+    stack = stack_of(job)
+    found = {"base": base, "flops": speed.flops, "memory": speed.memory, "efficiency": efficiency}
+    stored = {**_stored(), stack: found}
+    try:
+        path = store()
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(f".{os.getpid()}")
         temporary.write_text(json.dumps(stored, indent=1), encoding="utf-8")
         os.replace(temporary, path)
+    except (OSError, RuntimeError):  # without a folder to write to, it holds for this command alone
+        _UNSTORED[stack] = found
     return Baseline(base, speed, True, efficiency)
 
 
 def store() -> Path:
-    """The file of calibrations: in MEGALABEL_CACHE, XDG_CACHE_HOME or ~/.cache."""
+    """The file of calibrations: in MEGALABEL_CACHE, XDG_CACHE_HOME or ~/.cache.
+
+    Raises:
+        RuntimeError: the user has no home folder, as in some containers.
+    """
     own = os.environ.get("MEGALABEL_CACHE")
     folder = Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "megalabel"
     return folder / "calibration.json"
@@ -93,7 +103,7 @@ def store() -> Path:
 def _stored() -> dict[str, Any]:
     try:
         found = json.loads(store().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+    except (OSError, ValueError, RuntimeError):  # RecursionError is a RuntimeError
         return {}
     return found if isinstance(found, dict) else {}
 

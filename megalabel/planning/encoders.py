@@ -113,7 +113,7 @@ def shape_of(name: str, *, vocabulary: int = 0, max_length: int = 128) -> Encode
         raise SettingError(
             f"the planner does not know the shape of the encoder {name!r}",
             wanted=f"one of {', '.join(known())}, or a folder with a config.json",
-            next_step="give the folder of the model, which needs no weights for a plan",
+            next_step="give the folder of the model, which needs no weights for a plan, or train without --memory",
             where="encoder",
         )
     if name in OWN:
@@ -144,7 +144,6 @@ def _installed(name: str) -> Path | None:
             for path in paths:
                 if path.name == "config.json" and any(path.parent == weight.parent for weight in weights):
                     return path
-    # Without the package its shape is known all the same.
     return None
 
 

@@ -25,7 +25,7 @@ def check_recipe(recipe: str) -> None:
         raise SettingError(
             f"the planner does not know the memory of the recipe {recipe!r}",
             wanted=f"one of {', '.join(HEADS)}",
-            next_step="train it without --memory",
+            next_step="plan one of these, or train without --memory",
             where="recipe",
         )
 

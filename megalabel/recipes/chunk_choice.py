@@ -67,8 +67,11 @@ def chosen(
     if not sizes:
         say("chunks: none, since nine of ten texts are no longer than a chunk")
         return model
-    truth = match_labels(model.label_texts, corpus, corpus.train).labels[rows]
-    exclude = filter_of(corpus.train, rows)
+    matched = match_labels(model.label_texts, corpus, corpus.train)
+    for note in matched.notes:
+        say(note)
+    truth = matched.labels[rows]
+    exclude = filter_of(replace(corpus.train, filter=matched.filter), rows)  # pairs in the columns of the model
     texts = corpus.train.texts[rows]
     whole = _scores(model.topk(texts, model.reach(TOP), exclude=exclude), truth)
     poolings = get_args(Pooling) if options.chunk_pooling == "auto" else (options.chunk_pooling,)

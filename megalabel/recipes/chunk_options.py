@@ -18,7 +18,9 @@ class Chunked(Options):
         tuple[Count, ...], Unset("by the lengths of the texts"), "Words per chunk; of several, the best is chosen."
     ] = ()
     chunk_tokens: Annotated[
-        tuple[Count, ...], Unset("what the encoder reads, and half"), "Tokens instead, for a run with an encoder."
+        tuple[Count, ...],
+        Unset("by the lengths of the texts"),
+        "Tokens per chunk instead, for a run with an encoder.",
     ] = ()
     chunk_overlap: Annotated[Size, "Words or tokens that neighboring chunks share."] = 0
     chunk_pooling: Annotated[

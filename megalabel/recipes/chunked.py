@@ -39,13 +39,14 @@ def chunked(corpus: Corpus, options: Chunked) -> DirectRecipe:
 def _model_and_texts(corpus: Corpus, options: Chunked) -> tuple[Classifier, np.ndarray]:
     """The model of the run, and the training texts of the corpus that it has not learned, (n,) int64.
 
-    SettingError if there are none and something has to be chosen.
+    SettingError if there are none and something has to be chosen, or if the model reads chunks already.
     """
     from pathlib import Path
 
     import numpy as np
 
     from megalabel.models.base import load
+    from megalabel.models.chunked import ChunkedClassifier
     from megalabel.training.run_folder import finished_run, held_out_rows
     from megalabel.training.trust import trusted
 
@@ -53,7 +54,12 @@ def _model_and_texts(corpus: Corpus, options: Chunked) -> tuple[Classifier, np.n
     same = facts["data"].get("fingerprint") == corpus.fingerprint()
     held = held_out_rows(options.run) if same else np.arange(len(corpus.train))
     if not options.given and corpus.train.labels[held].nnz == 0:
-        found = f"the run held out {len(held)} texts with labels" if same else f"{corpus.name!r} has no labels"
+        found = "the run held out 0 texts with labels" if same else f"{corpus.name!r} has no labels"
         wanted = "some to choose on (train with --validation-fraction 0.05), or a size of chunks and a pooling"
         raise conflict("chunk_pooling", found, wanted)
-    return load(options.run, trust=trusted()), held
+    model = load(options.run, trust=trusted())
+    if isinstance(model, ChunkedClassifier):
+        raise conflict(
+            "run", f"the model of {options.run}, which reads chunks already", "the run that it is made from"
+        )
+    return model, held

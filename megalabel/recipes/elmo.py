@@ -1,7 +1,7 @@
 """ELMO (ICML 2025, arXiv 2510.11168): every label is scored by weights in 8 or 16 bits, trained without momentum.
 
 Renée without momentum, whose classifier is stored in a narrow type and rounded stochastically after each update;
-docs/papers/elmo.md has the details, and what differs.
+docs/papers/elmo.md has the details and the differences.
 """
 
 from __future__ import annotations

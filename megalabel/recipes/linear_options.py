@@ -44,7 +44,7 @@ class FeatureOptions(Options):
     char_ngram_lengths: Annotated[
         tuple[Count, ...], Unset("4, or 3,5"), "Characters of a part of a word; one number, or from,to."
     ] = ()
-    char_ngrams_max_words: Annotated[Size, "Only where the median text has at most so many words; 0: any."] = 0
+    char_ngrams_max_words: Annotated[Size, "Only where the median text has at most this many words; 0: any."] = 0
     vocabulary: Annotated[int, at_least(3), "Maximum number of features, most frequent first."] = 1_000_000
     min_texts: Annotated[Count, "Minimum number of texts a feature must occur in."] = 1
     label_texts: Annotated[

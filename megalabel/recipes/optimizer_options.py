@@ -114,6 +114,13 @@ class MomentumTypeOptions(MomentumOptions):
         Literal["float32", "bfloat16"], "Stored type of the momentum; bfloat16 is rounded stochastically."
     ] = "float32"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        optimizer = getattr(self, "head_optimizer", "sgd")
+        if self.momentum_dtype != "float32" and optimizer != "sgd":
+            found = f"momentum_dtype = {self.momentum_dtype} with head_optimizer = {optimizer}"
+            raise conflict("momentum_dtype", found, "head_optimizer = sgd, or momentum_dtype = float32")
+
 
 class WarmupOptions(Options):
     """The warm-up of a schedule."""

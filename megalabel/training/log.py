@@ -127,7 +127,10 @@ def peaks() -> dict[str, float]:
 
 
 def peak_mb() -> float:
-    """The peak memory of this process in MB (10⁶ bytes); 0 if the system does not report it."""
+    """The peak memory of this process in MB (10⁶ bytes); 0 if the system does not report it, as on Windows."""
+    with contextlib.suppress(OSError, ValueError, IndexError):  # Linux; `ru_maxrss` starts from that of the parent
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
     try:
         import resource
     except ImportError:  # Windows

@@ -55,7 +55,7 @@ def predicted(recipe: Recipe, device: str, threads: int) -> Plan | None:
 
 
 def resident_mb() -> float:
-    """The memory that the process takes now, in MB (10⁶ bytes); 0 where the system does not say."""
+    """The memory that the process takes now, in MB (10⁶ bytes); 0 where the system does not say, as on macOS."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
@@ -64,7 +64,9 @@ def resident_mb() -> float:
 
 def moment(phase: str, found: Plan | None) -> dict[str, Any]:
     """A line of the timeline: the phase, the memory now and at its peak, and each predicted component, in MB."""
-    facts: dict[str, Any] = {"phase": phase, "rss_mb": round(resident_mb(), 1)}
+    facts: dict[str, Any] = {"phase": phase}
+    if resident := resident_mb():
+        facts["rss_mb"] = round(resident, 1)
     facts |= finished(found)
     if found is not None:
         facts["predicted_mb"] = {name: round(size / 1e6, 6) for name, size in found.facts().items()}

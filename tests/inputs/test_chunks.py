@@ -9,7 +9,7 @@ import pytest
 
 from megalabel.errors import SettingError
 from megalabel.inputs.chunks import LONGEST_WORD, Chunking, word_starts
-from megalabel.inputs.tokenizer import learn_tokenizer
+from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
 WORDS = [f"w{i}" for i in range(1000)]
 
@@ -96,6 +96,26 @@ def test_a_chunk_of_word_pieces_begins_with_a_word():
     text = " ".join(["internationalization", "unbelievableness"] * 40)
     for part in Chunking(7, "tokens").cut([text], start_tokenizer()).texts:
         assert part.startswith(("internationalization", "unbelievableness"))
+
+
+def test_a_sentence_without_blanks_is_cut_between_its_tokens():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    letters = "กขคงจฉชซ"  # of a script without blanks; here a sentence is one word of many tokens
+    tokenizer = Tokenizer(models.BPE({letter: i for i, letter in enumerate(letters)}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    text = letters * 8
+    assert Chunking(16, "tokens").cut([text], TextTokenizer(tokenizer)).texts == [letters * 2] * 4
+
+
+def test_no_chunk_is_empty_where_a_word_has_more_tokens_than_a_chunk():
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.BPE({"a": 0, "b": 1}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    chunks = Chunking(4, "tokens").cut(["a" * 20 + " " + "b" * 20], TextTokenizer(tokenizer))
+    assert all(chunks.texts)
+    assert set("".join(chunks.texts)) == {"a", "b", " "}
 
 
 @pytest.mark.parametrize(

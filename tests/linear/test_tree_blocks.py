@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -89,3 +92,13 @@ def test_empty_levels(rng):
         for _ in range(2):
             files.add(Chunks.from_weights(sp.csr_matrix((2, 10)), np.array([0, 2])))
         assert len(files.finish().values) == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full disk")
+def test_a_full_disk_is_named(rng, monkeypatch):
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: open("/dev/full", "wb", buffering=0))
+    monkeypatch.setattr(module, "BLOCK", 300)
+    x, labels, tree = problem(rng)
+    with pytest.raises(OSError, match="space") as full:
+        solve_tree(x, labels, tree)
+    assert full.value.filename == tempfile.gettempdir()

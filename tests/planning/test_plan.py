@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from megalabel.errors import SettingError
-from megalabel.planning import amounts
+from megalabel.planning import amounts, baseline
 from megalabel.planning.job import Data, Job
 from megalabel.planning.plan import fits, nearest, plan
 from megalabel.recipes import get
@@ -37,11 +37,30 @@ def test_sizes_are_read_as_people_write_them(text, number):
     assert amounts.size("memory", text) == number
 
 
-@pytest.mark.parametrize("text", ["8 apples", "", "-1GiB", "0", "nan", "GiB", "1e99GiB", True])
+@pytest.mark.parametrize("text", ["8 apples", "", "-1GiB", "0", "nan", "GiB", "1e99GiB", "8,5GiB", "1,0000", True])
 def test_what_is_no_size_is_refused_by_name(text):
     with pytest.raises(SettingError) as refused:
         amounts.size("memory", text)
     assert refused.value.where == "memory"
+
+
+def test_a_user_without_a_home_folder_can_plan(monkeypatch):
+    def homeless(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("MEGALABEL_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.expanduser", homeless)
+    assert not plan(job(encoder="bag")).base.measured
+
+
+def test_a_calibration_that_cannot_be_stored_holds_for_the_process(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MEGALABEL_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(baseline, "_UNSTORED", {})
+    planned = job(encoder="bag")
+    baseline.keep(planned, 123e6, baseline.Speed(1e9, 1e9), 0.5)
+    assert plan(planned).base.base == 123e6
 
 
 @pytest.mark.parametrize(

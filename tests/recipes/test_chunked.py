@@ -15,7 +15,7 @@ from megalabel.data.corpus import Corpus
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.chunks import Chunking
 from megalabel.kernels.sparse.pool_topk import pool_topk
-from megalabel.models.chunked import ChunkedClassifier
+from megalabel.models.chunked import ChunkedClassifier, rank_chunks
 from megalabel.recipes.chunked import chunked
 from megalabel.recipes.linear import linear
 from megalabel.training.run_folder import held_out_rows
@@ -146,6 +146,35 @@ def test_a_run_on_short_texts_chooses_chunks_for_longer_ones(bag_run, late, tmp_
     assert_topk_agree(again.topk(late.test.texts, 5), model.topk(late.test.texts, 5))
     chunked(late, run=str(bag_run), chunk_tokens=(4, 16)).solve(said.append)
     assert len(said) == 3 and "whole texts" in said[0] and said[-1].startswith("chosen: chunks of")
+
+
+def test_pairs_of_a_filter_are_in_the_columns_of_the_model(bag_run, late, monkeypatch):
+    n = late.n_labels
+    rows = np.split(late.train.labels.indices, late.train.labels.indptr[1:-1])
+    turned = Corpus.of(
+        late.train.texts,
+        [(n - 1 - row).tolist() for row in rows],
+        list(late.label_texts)[::-1],
+        filter=np.array([[0, 0], [1, n - 1]]),
+        name="turned",
+    )
+    seen = []
+
+    def spied(model, chunks, depth, *, exclude=None, batch_size=256):
+        seen.append(exclude)
+        return rank_chunks(model, chunks, depth, exclude=exclude, batch_size=batch_size)
+
+    monkeypatch.setattr("megalabel.recipes.chunk_choice.rank_chunks", spied)
+    chunked(turned, run=str(bag_run), chunk_words=(10,)).solve(lambda line: None)
+    assert [pairs.tolist() for pairs in seen] == [[[0, n - 1], [1, 0]]]
+
+
+def test_a_run_that_reads_chunks_is_refused_before_anything_is_tried(bag_run, late, tmp_path):
+    values = {"chunk_words": (10,), "chunk_pooling": "mean"}
+    megalabel.train(chunked(late, run=str(bag_run), **values), tmp_path / "r", quiet=True)
+    with pytest.raises(SettingError) as refused:
+        chunked(late, run=str(tmp_path / "r"))
+    assert refused.value.where == "run"
 
 
 def test_chunks_that_gain_nothing_are_left_out(bag_run):

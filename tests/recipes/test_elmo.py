@@ -85,6 +85,7 @@ def test_the_initial_deviation_is_xaviers():
         ({"weights": "int8"}, "weights"),
         ({"momentum_dtype": "float16"}, "momentum_dtype"),
         ({"compensated_fraction": 0.2}, "compensated_fraction"),
+        ({"momentum_dtype": "bfloat16", "head_optimizer": "adamw"}, "momentum_dtype"),
         ({"compensated_fraction": 1.2, "weights": "float8"}, "compensated_fraction"),
     ],
     ids=str,

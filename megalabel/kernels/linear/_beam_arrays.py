@@ -29,7 +29,7 @@ class Level(NamedTuple):
     ids: np.ndarray  # (C,), the id of each node in the heaps
     width: int  # the maximum number of children of a chunk
     ranges: int  # H, the number of ranges of features
-    shift: int  # the range of a feature is its number shifted right by so many bits
+    shift: int  # bits by which the number of a feature is shifted right to get its range
 
     @property
     def dtypes(self) -> tuple[np.dtype, ...]:

@@ -9,7 +9,7 @@ import numpy as np
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.kernels.sparse.sparse_rows import check_finite
 
-RANGE_BITS = 16  # features of a range differ in so many low bits
+RANGE_BITS = 16  # low bits in which the features of a range differ
 ROWS_PER_ENTRY = 8  # rows per number in `entries` where the lengths of rows are stored
 _BLOCK = 1 << 22  # numbers that are checked at a time
 

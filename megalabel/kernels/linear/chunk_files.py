@@ -1,13 +1,15 @@
 """Collects the chunks of a level block by block, with the large arrays in temporary files instead of memory.
 
-The files have no names, so that nothing is left of a process that was killed. They lie in the folder for temporary
-files (`TMPDIR`), and are mapped into memory when the level is complete.
+They lie in the folder for temporary files (`TMPDIR`), and are mapped into memory when the level is complete. The
+operating system deletes them: on Linux and macOS they have no names, on Windows they go with their last handle.
 """
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import tempfile
+from collections.abc import Iterator
 from typing import IO, Self
 
 import numpy as np
@@ -44,7 +46,8 @@ class ChunkFiles:
 
     def __exit__(self, *error: object) -> None:
         for file in self._files.values():
-            file.close()  # maps stay
+            with contextlib.suppress(OSError):  # after a failed write it would fail once more
+                file.close()  # maps stay
 
     def add(self, part: Chunks) -> None:
         """Appends the chunks of the next parents, which hold float32 values and int32 features."""
@@ -111,7 +114,8 @@ class _Growing:
 
     def append(self, array: np.ndarray) -> None:
         if array.size:
-            self._file.write(memoryview(np.ascontiguousarray(array, dtype=self._kind)).cast("B"))
+            with _naming_folder():
+                self._file.write(memoryview(np.ascontiguousarray(array, dtype=self._kind)).cast("B"))
         self._n += len(array)
 
     def close(self) -> None:
@@ -122,8 +126,18 @@ class _Growing:
         shape = (self._n, *self._shape)
         if 0 in shape:
             return np.empty(shape, self._kind)
-        self._file.flush()
+        with _naming_folder():
+            self._file.flush()
         return np.memmap(self._file, dtype=self._kind, mode="r", shape=shape)
+
+
+@contextlib.contextmanager
+def _naming_folder() -> Iterator[None]:
+    """Names the folder for temporary files in errors such as that of a full disk; the files have no names."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
 
 
 def _forget(array: np.ndarray) -> None:

@@ -74,8 +74,8 @@ class UpdateRule(ABC):
 
     `all_labels_loss` and `fan_in_loss` take a rule; `Fused` passes one to each head that updates its weights in
     the backward pass. A user-defined rule implements `apply`, names its state in KEPT, and lists in WEIGHT_DTYPES
-    the dtypes of weights that it supports. `SGDRule` and `AdamRule` are the rules of this package; compiled
-    implementations fuse them into their passes, and call the methods of all other rules.
+    the dtypes of weights that it supports. Compiled implementations fuse `SGDRule`, `AdamRule` and `AdagradRule`
+    into their passes, and call the methods of all other rules.
 
     For each micro-batch, `prepare` is called once; then, once per chunk of labels, `update` is called, or `apply`
     if the gradient with respect to the weights is already computed. Chunks do not overlap, cover all labels and
