@@ -43,6 +43,7 @@ def test_the_commands_of_the_pages_exist_with_their_options(page):
     from typer.main import get_command
 
     from megalabel.cli.main import app
+    from megalabel.cli.plan import PlanCommand, plan_command, recipe_in
 
     top = get_command(app)
     for words in commands_of(page):
@@ -53,6 +54,8 @@ def test_the_commands_of_the_pages_exist_with_their_options(page):
             found = command.get_command(click.Context(command), rest.pop(0))
             assert found is not None, words
             command = found
+        if isinstance(command, PlanCommand):  # its options are those of the recipe that is planned
+            command = plan_command(recipe_in(rest))
         known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
         for word in rest:
             if word.startswith("-") and word != "-" and not hasattr(command, "get_command"):

@@ -32,8 +32,8 @@ class PlanCommand(Command):
         from megalabel.planning.job import check_recipe
         from megalabel.recipes import get
 
-        check_recipe(get(_recipe_in(args)).address)
-        inner = _command(_recipe_in(args))
+        check_recipe(get(recipe_in(args)).address)
+        inner = plan_command(recipe_in(args))
         self.params, self.callback = inner.params, inner.callback
         return super().parse_args(ctx, args)
 
@@ -138,7 +138,8 @@ def _plan(
     typer.echo("\n".join(lines))
 
 
-def _command(name: str) -> Any:
+def plan_command(name: str) -> Any:
+    """The command for a recipe."""
     import functools
 
     from megalabel.recipes import get
@@ -149,7 +150,7 @@ def _command(name: str) -> Any:
     )
 
 
-def _recipe_in(args: Sequence[str]) -> str:
+def recipe_in(args: Sequence[str]) -> str:
     """The recipe that the arguments name."""
     found = DEFAULT
     for i, arg in enumerate(args):
