@@ -114,8 +114,11 @@ def vectors_for(tokenizer: TextTokenizer) -> torch.Tensor:
     The vector of a token that the bundled tokenizer splits into n word pieces is the sum of theirs over √n, which
     gives a text of this token alone the vector that it had. Other tokens have random vectors.
     """
-    vectors, start = start_vectors(), start_tokenizer()
+    vectors = start_vectors()
     known, added = len(vectors), tokenizer.vocabulary_size - len(vectors)
+    if not added:
+        return vectors
+    start = start_tokenizer()
     random = torch.randn(added, vectors.shape[1]) * SCALE
     for i in range(added):
         token = tokenizer.tokenizer.id_to_token(known + i) or ""

@@ -157,7 +157,7 @@ def rankings(index: RetrievalIndex, x: sp.csr_matrix, k: int, exclude: np.ndarra
     rows, documents = index.near(x)
     shape = (x.shape[0], len(index.known.counts))
     weights = _sparse(Ranked(rows.ids, rows.scores**POWER), (shape[0], len(index.origins)))
-    totals = np.asarray(weights @ index.row_weights()).ravel()
+    totals = np.asarray(weights @ index.row_weights).ravel()
     weights.data /= np.repeat(np.maximum(totals, 1e-12), np.diff(weights.indptr)).astype(np.float32)
     has = index.known.row_labels
     votes = product_keep_largest(weights, has, k if exclude is None else shape[1])

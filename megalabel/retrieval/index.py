@@ -9,6 +9,7 @@ time and change nothing (docs/log.md). The search itself is exact. Rows can be a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -104,6 +105,7 @@ class RetrievalIndex:
         """The number of features of a row, V; 0 without rows."""
         return int(self.rows.n_columns)
 
+    @cached_property
     def row_weights(self) -> np.ndarray:
         """The weights of the rows (R,) float32; 1 for rows without labels."""
         weights = np.ones(self.rows.n_rows, np.float32)
