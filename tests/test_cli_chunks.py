@@ -56,6 +56,10 @@ def test_evaluate_says_in_metrics_json_how_texts_were_cut(command, run, folder, 
     assert status == 0, err
     about = json.loads((tmp_path / "m.json").read_text())["about"]
     assert (about["chunks"], about["chunk_pooling"]) == ("chunks of 3 words that overlap by 1", "mean")
+    assert command("evaluate", run)[0] == 0
+    status, _, err = command("evaluate", run, "--chunk-words", "3")
+    assert status == 0 and "replaces the metrics of whole texts" in err
+    assert "replaces the metrics of chunks of 3 words" in command("evaluate", run)[2]
 
 
 def test_a_run_of_chunked_takes_other_values_when_it_predicts(command, run, folder, tmp_path):

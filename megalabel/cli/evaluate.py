@@ -202,6 +202,8 @@ def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:
     before = _about(file)
     if before.get("path", facts["path"]) != facts["path"]:
         _say(f"{file}: replaces the metrics on {before['path']} of {before.get('date')}")
+    if before and before.get("chunks") != facts.get("chunks"):
+        _say(f"{file}: replaces the metrics of {before.get('chunks', 'whole texts')}")
     try:
         write_metrics(file, found, facts)
     except OSError as error:
