@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError
+from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.chunk_files import ChunkFiles
 from megalabel.kernels.linear.compact_chunks import StoredWeights, compact
 from megalabel.kernels.linear.dual_descent import LinearWeights, descend
@@ -70,12 +71,13 @@ def solve_tree(
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     fit = partial(
         descend, x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
-        prune_below=prune_below, seed=seed,
+        prune_below=prune_below,
     )  # fmt: skip
     levels = []
     for i, offsets in enumerate(_families(tree)):
         texts = reached[i - 1] if i else all_texts
-        blocks, solve = _blocks(texts, np.diff(x.indptr)), partial(_solved, fit, texts, positives[i], offsets)
+        blocks = _blocks(texts, np.diff(x.indptr))
+        solve = partial(_solved, fit, texts, positives[i], offsets, seed)
         levels.append(_level(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
     return SparseBeam(levels, tree.order, [beam_size] * tree.depth, post_processor)
 
@@ -131,6 +133,7 @@ def _solved(
     texts: sp.csr_matrix,
     positives: sp.csr_matrix,
     offsets: np.ndarray,
+    seed: int,
     parents: range,
 ) -> Chunks:
     """The weights of the children of some parents, in chunks of siblings; nodes without texts get a low bias."""
@@ -138,7 +141,7 @@ def _solved(
     if len(parents) < texts.shape[0]:
         texts, positives = texts[first:last], positives[offsets[first] : offsets[last]]
         offsets = offsets[first : last + 1] - offsets[first]
-    found = fit(texts, offsets, positives, first_parent=first)
+    found = fit(texts, offsets, positives, keys=stream_keys(seed, np.arange(first, last)))
     weights = found.sparse
     empty = np.diff(positives.indptr) == 0
     if empty.any():

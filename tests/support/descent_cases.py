@@ -9,6 +9,7 @@ import numpy as np
 import scipy.optimize
 import scipy.sparse as sp
 
+from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.dual_descent import LinearWeights, descend
 
 BODIES = ["plain", "cpu"]
@@ -24,8 +25,9 @@ class Case(NamedTuple):
     positives: sp.csr_matrix
     dense: np.ndarray | None
 
-    def descend(self, **settings: Any) -> LinearWeights:
-        return descend(*self[:4], dense=self.dense, **settings)
+    def descend(self, seed: int = 0, **settings: Any) -> LinearWeights:
+        keys = stream_keys(seed, np.arange(self.texts.shape[0]))
+        return descend(*self[:4], dense=self.dense, keys=keys, **settings)
 
 
 def ones(rng: np.random.Generator, rows: int, columns: int, share: float) -> sp.csr_matrix:

@@ -61,8 +61,7 @@ def descend(
     tol: float = 0.1,
     max_iter: int = 20,
     prune_below: float = 0.1,
-    seed: int = 0,
-    first_parent: int = 0,
+    keys: np.ndarray | None = None,
 ) -> LinearWeights:
     """Fits the linear classifiers of all children.
 
@@ -82,11 +81,11 @@ def descend(
             this. LIBLINEAR's default is 0.1; below 1e-5 float32 is too inexact.
         max_iter: maximum number of passes over the texts.
         prune_below: weights below this absolute value are dropped, except for the bias.
-        seed: any integer; it and the parent's number, from `first_parent` on, seed the order of the texts.
+        keys: (M,) uint64, one per parent, seeds the order of its texts; None for `stream_keys(0, [0 … M − 1])`.
 
     Raises:
-        DataError: invalid matrices or weights, shapes that do not match, NaN or inf, a text that a parent has
-            twice, offsets that do not rise from 0 to C, or a result that overflows float32.
+        DataError: invalid matrices, weights or keys, shapes that do not match, NaN or inf, a text that a parent
+            has twice, offsets that do not rise from 0 to C, or a result that overflows float32.
         SettingError: c is not above 0, bias, tol or prune_below is negative, or max_iter is below 1.
     """
     costs, x = _check_settings(c, bias, tol, max_iter, prune_below), _as_x(x)
@@ -96,7 +95,7 @@ def descend(
         _check_width(matrix, x.shape[0], name)
     dense, inverse = _as_dense(dense, x.shape[0]), _inverse_weights(weights, x.shape[0])
     soft = 0.5 / costs[0], 0.5 / costs[1]  # positives, negatives
-    keys = stream_keys(seed, first_parent + np.arange(texts.shape[0]))
+    keys = _as_keys(keys, texts.shape[0])
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
     fast = _COMPILED.for_work(work)
     if fast is None:
@@ -127,6 +126,14 @@ def _check_settings(
     if max_iter < 1:
         raise SettingError(f"max_iter = {max_iter}", wanted="1 or more", where="max_iter")
     return float(costs[0]), float(costs[1])
+
+
+def _as_keys(keys: np.ndarray | None, n_parents: int) -> np.ndarray:
+    if keys is None:
+        return stream_keys(0, np.arange(n_parents))
+    if keys.shape != (n_parents,) or keys.dtype != np.uint64:
+        raise DataError(f"keys {keys.shape} of {keys.dtype}", wanted=f"({n_parents},) uint64, one key per parent")
+    return keys
 
 
 def _as_x(x: sp.csr_matrix) -> sp.csr_matrix:

@@ -58,6 +58,8 @@ def twice() -> sp.csr_matrix:
         ({"dense": np.zeros((3, 2), np.float32)}, r"dense features of shape \(3, 2\)"),
         ({"dense": np.zeros((4, 2), np.int64)}, r"int64; expected \(4, E\) float32"),
         ({"dense": np.full((4, 2), np.nan, np.float32)}, r"dense contains nan"),
+        ({"keys": np.zeros(3, np.uint64)}, r"keys \(3,\) of uint64; expected \(2,\) uint64"),
+        ({"keys": np.zeros(2, np.int64)}, r"keys \(2,\) of int64; expected \(2,\) uint64"),
     ],
 )
 def test_bad_data(changed, message) -> None:
