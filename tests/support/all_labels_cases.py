@@ -25,3 +25,7 @@ def problem(
 
 def close(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+
+def widened(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.double()

@@ -86,7 +86,7 @@ def _launch(
             WIDTH=width,
             STEP=STEP,
             **products(x),
-            num_warps=4,
+            num_warps=8,
         )
 
 
@@ -123,8 +123,7 @@ def _slopes(
     z = logits(x, weight, scale, row, live, b, n_texts, dim, HEIGHT, WIDTH, STEP, BITS, WIDE, PRECISION)
     if HAS_BIAS:
         z += tl.load(bias + row, mask=live, other=0.0)[:, None]
-    first, end = tl.load(cuts + tile), tl.load(cuts + tile + 1)
-    y = marked(positives, first, end, tile * HEIGHT, b, n_texts, HEIGHT, WIDTH)
+    y = marked(positives, cuts, tile, b, n_texts, HEIGHT, WIDTH)
     inside = live[:, None] & (b < n_texts)[None, :]
     if VALUE:
         found = bce_value(z, y) if BCE else hinge_value(z, y)
@@ -169,7 +168,7 @@ def add_to_embedding(dz: Tensor, table: Table, sums: Tensor) -> None:
             WIDTH=width,
             STEP=STEP,
             **products(dz),
-            num_warps=4,
+            num_warps=8,
         )
 
 

@@ -79,7 +79,7 @@ def topk(
             WIDTH=width,
             STEP=_STEP,
             **products(x),
-            num_warps=4,
+            num_warps=8,
         )
     best = keys.view(n_texts, parts * most).topk(k, dim=1).values
     scores, labels = unpack(best)
@@ -146,9 +146,7 @@ def _best(  # long: a Triton kernel takes its arguments separately
             z += tl.load(bias + row, mask=live, other=0.0)[:, None]
         z = tl.where(live[:, None] & (b < n_texts)[None, :], z, float("-inf"))
         if EXCLUDES:
-            first, last = tl.load(cuts + tile), tl.load(cuts + tile + 1)
-            out_of = marked(excluded, first, last, tile.to(tl.int64) * HEIGHT, b, n_texts, HEIGHT, WIDTH)
-            z = tl.where(out_of > 0, float("-inf"), z)
+            z = tl.where(marked(excluded, cuts, tile, b, n_texts, HEIGHT, WIDTH) > 0, float("-inf"), z)
         if tl.max(tl.max((z >= least[None, :]).to(tl.int32), 0), 0) > 0:
             label = row
             if PERMUTED:

@@ -119,16 +119,17 @@ def logits(
 
 
 @triton.jit
-def marked(cells, first, end, rows_before, b, n_texts, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
-    """1 where a cell of the tile is among cells[first:end], row · B + text, else 0: (HEIGHT, WIDTH) float32.
+def marked(cells, cuts, tile, b, n_texts, HEIGHT: tl.constexpr, WIDTH: tl.constexpr):
+    """1 where a cell of a tile of rows is among `cells`, row · B + text, else 0: (HEIGHT, WIDTH) float32.
 
-    What lies beyond the texts is arbitrary.
+    The cells of the tile begin at cuts[tile]. What lies beyond the texts is arbitrary.
     """
-    cell = (rows_before + tl.arange(0, HEIGHT))[:, None] * n_texts + b[None, :]
+    within = tl.arange(0, HEIGHT)[:, None] * n_texts + b[None, :]
+    before = tile.to(tl.int64) * HEIGHT * n_texts
     y = tl.zeros([HEIGHT, WIDTH], tl.float32)
-    at = first
+    at, end = tl.load(cuts + tile), tl.load(cuts + tile + 1)
     while at < end:
-        y += (cell == tl.load(cells + at)).to(tl.float32)
+        y += (within == (tl.load(cells + at) - before).to(tl.int32)).to(tl.float32)
         at += 1
     return y
 
