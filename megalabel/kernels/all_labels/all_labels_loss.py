@@ -161,7 +161,7 @@ class _AllLabelsLoss(torch.autograd.Function):
             return x.new_full((), float("nan"), dtype=wide)
         with torch.autocast(x.device.type, enabled=False):
             total = body.value(task.loss, inputs, source, _detach(bias), ones, chunks, task.positives.weights)
-        found = total.mul_(task.scale).to(wide)
+        found: Tensor = total.mul_(task.scale).to(wide)
         must_be_finite(found, "the loss")
         return found
 

@@ -1,7 +1,7 @@
 """Chooses the implementation of a pass over all labels: the plain one, or Triton's on a GPU.
 
-The plain pass runs on every device and in every dtype. Triton's takes float32 and narrow weights, and embeddings in
-float32, bfloat16 or float16. Both offer `value` and `gradients` with the same arguments.
+The plain pass runs on every device and in every dtype. Triton's takes float32 and narrow weights, and embeddings
+in float32, bfloat16 or float16. Both offer `value` and `gradients` with the same arguments.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def topk_for(x: Tensor, weight: Tensor | NarrowTable, k: int) -> Any | None:
 
 
 def _readable(x: Tensor, weight: Tensor | NarrowTable) -> bool:
-    """Whether kernels can read the weights: contiguous, of a known type, and on the device of x; and x not empty."""
+    """Whether kernels can read the weights: contiguous, of a known type, on the device of x; x is not empty."""
     if isinstance(weight, NarrowTable):
         known = weight.exponents is None or weight.exponents.is_contiguous()
     else:

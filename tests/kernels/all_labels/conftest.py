@@ -1,4 +1,4 @@
-"""The process in which Triton interprets the kernels over all labels: one for all files, since it starts slowly."""
+"""The process in which Triton interprets the kernels over all labels: one for all files."""
 
 from __future__ import annotations
 

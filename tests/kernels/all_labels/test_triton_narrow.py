@@ -1,7 +1,7 @@
 """The Triton bodies for narrow weights, interpreted on the CPU: every bit is that of the plain version.
 
-All numbers are small multiples of powers of two, and so are the gradients of the squared hinge: sums are exact, and
-the rounding alone decides the bits.
+All numbers are small multiples of powers of two, and so are the gradients of the squared hinge: sums are exact,
+and the rounding alone decides the bits.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def test_rules_round_as_the_plain_version(worker, kind, momentum, buffer, rng):
     cells = PositiveCells.from_positives(Positives.from_pairs(pairs[:, 0], pairs[:, 1]), N_TEXTS, chunks)
     rule = NarrowSGDRule(2.0**-6, momentum, 0.25, seed=5 << 40, momentum_dtype=buffer)
     rule.buffer = grid(rng, N_LABELS, DIM).to(buffer) if momentum else None
-    steps = [StepContext.of_part(0, 2), StepContext.of_part(1, 2)] if kind is FLOAT8 and momentum else [StepContext()]
+    n_parts = 2 if kind is FLOAT8 and momentum else 1
+    steps = [StepContext.of_part(part, n_parts) for part in range(n_parts)]
     weights = [table_of(values, kind), table_of(values, kind)]
     rules = [replace(rule, buffer=None if rule.buffer is None else rule.buffer.clone()) for _ in range(2)]
     for step in steps:

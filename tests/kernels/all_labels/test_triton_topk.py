@@ -33,7 +33,8 @@ def problem(
 ) -> tuple[Tensor, Tensor | NarrowTable, Tensor, Positives]:
     """Small integers, so that sums are exact and scores are equal everywhere; some pairs are excluded."""
     n_texts, n, dim = shape
-    x, weight, bias = (torch.from_numpy(rng.integers(-2, 3, size)).float() for size in ((n_texts, dim), (n, dim), n))
+    sizes = (n_texts, dim), (n, dim), (n,)
+    x, weight, bias = (torch.from_numpy(rng.integers(-2, 3, size)).float() for size in sizes)
     pairs = torch.from_numpy(rng.random((n_texts, n)) < 0.5).nonzero()[::7]
     exclude = Positives(pairs[:, 0].flip(0), pairs[:, 1].flip(0))
     if kind is None:

@@ -1,7 +1,7 @@
 """Triton kernel of `label_pass.py` for AdamW: gradient of the weights, decay and update rule in one.
 
-A program computes the gradient of a tile of weights and applies the rule, so that no gradient of the weights is ever
-in memory.
+A program computes the gradient of a tile of weights and applies the rule, so that no gradient of the weights is
+ever in memory.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
 """Triton implementation of `label_pass.py`: no gradient of the weights and no B × L matrix exist in memory.
 
 For each chunk of labels one kernel computes logits and their gradient dz (n, B), one adds the chunk's part of the
-embedding's gradient, and one computes the gradient of the weights, applies the rule and rounds. Each reads the
-chunk's weights, which is less than the sum if they stay in the second-level cache. No additions are atomic: the same
-step gives the same bits.
+embedding's gradient, and one computes the gradient of the weights, applies the rule and rounds. All three read the
+chunk's weights, from the second-level cache as far as it holds them. No additions are atomic: the same step gives
+the same bits.
 
-Rules without a kernel (`learns`) get dz, as in the plain pass, and biases are updated by the rule itself. Without a
-rule, gradients of weights are matrix products. Only checked tensors on one device may be passed: CUDA, or the CPU
-with TRITON_INTERPRET=1.
+Rules without a kernel (`learns`) get dz, as in the plain pass, and biases are updated by the rule itself. Without
+a rule, gradients of weights are matrix products. Only checked tensors on one device may be passed: CUDA, or the
+CPU with TRITON_INTERPRET=1.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Triton kernel of `label_pass.py` for SGD: gradient of the weights, decay, momentum and rounding in one.
 
-A program computes the gradient of a tile of labels, strip by strip, applies the rule and stores weights and optimizer
-state, so that no gradient of the weights is ever in memory. As the scale of a row of float8 depends on all of the
-row's new numbers, float8 takes two sweeps: the first finds the largest number of each row, the second computes the
-same numbers again and rounds them. The random bits are those of the plain version.
+A program computes the gradient of a tile of labels, strip by strip, applies the rule and stores weights and
+momentum, so that no gradient of the weights is ever in memory. As the scale of a row of float8 depends on all its
+new numbers, float8 takes two sweeps: the first finds the largest number of each row, the second computes the same
+numbers again and rounds them. The random bits are those of the plain version.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _HALVES = ["weight_low", "weight_high", "buffer_low", "buffer_high", "number_low
 def sgd_step(
     rule: SGDRule, dz: Tensor, x: Tensor, part: Table, start: int, step: StepContext, times: float
 ) -> None:
-    """Updates the weights `part` of the labels start, start + 1, … and their buffer, with the gradient times · dz x.
+    """Updates the weights `part` of the labels start, start + 1, … and their buffer; the gradient is times · dz x.
 
     dz: (n, B), of the type of x. x: (B, D) contiguous. rule: `SGDRule` or `NarrowSGDRule`, prepared.
     """
@@ -63,7 +63,7 @@ def sgd_step(
 
 
 def _halves_of_draws(rule: SGDRule) -> list[int]:
-    """The arguments _HALVES: the streams of weights and buffer, and the number of the rounding, as int32 halves."""
+    """The arguments _HALVES: streams of weights and buffer, and the number of the rounding, as int32 halves."""
     if not isinstance(rule, NarrowSGDRule):
         return [0] * len(_HALVES)
     draws = rule.weight_draw, rule.momentum_draw
@@ -74,7 +74,7 @@ def _halves_of_draws(rule: SGDRule) -> list[int]:
 
 @triton.jit
 def _moved(g, w, buffer, at, inside, kept, lr, keep, decay, BUFFER: tl.constexpr, LAST: tl.constexpr):
-    """Weights and buffer after a micro-batch with gradients g: `SGDRule`; the buffer's tile is g if there is none."""
+    """Weights and buffer after a micro-batch with gradients g, as `SGDRule`; without a buffer its tile is g."""
     m = g
     if BUFFER > 0:
         m = gathered(numbers(tl.load(buffer + at, mask=inside, other=0), BUFFER), g, kept)

@@ -10,6 +10,7 @@ from torch import Tensor
 from megalabel.kernels.all_labels._triton.tiles import (
     Table,
     cuts_of,
+    depth,
     logits,
     marked,
     products,
@@ -20,7 +21,6 @@ from megalabel.kernels.core._triton.losses import bce_gradient, bce_value, hinge
 from megalabel.kernels.rounding._triton.codes import numbers
 
 HEIGHT = 64  # labels of a tile
-STEP = 64  # columns of x that are multiplied at a time
 _PROGRAMS = 264  # of the embedding's gradient: two for each multiprocessor of an H100, the same on every GPU
 
 
@@ -84,7 +84,7 @@ def _launch(
             BITS=table.bits,
             HEIGHT=HEIGHT,
             WIDTH=width,
-            STEP=STEP,
+            STEP=depth(x),
             **products(x),
             num_warps=8,
         )
@@ -144,7 +144,7 @@ def embedding_sums(x: Tensor, n_labels: int) -> Tensor:
     n_labels: of the largest chunk, which is divided among S programs.
     """
     (n_texts, dim), width = x.shape, texts_of_tile(x.shape[0])
-    tiles = triton.cdiv(n_texts, width) * triton.cdiv(dim, STEP)
+    tiles = triton.cdiv(n_texts, width) * triton.cdiv(dim, depth(x))
     parts = max(1, min(_PROGRAMS // tiles, n_labels // (4 * HEIGHT)))
     return torch.zeros(parts, n_texts, dim, device=x.device)
 
@@ -152,9 +152,9 @@ def embedding_sums(x: Tensor, n_labels: int) -> Tensor:
 def add_to_embedding(dz: Tensor, table: Table, sums: Tensor) -> None:
     """Adds Σ_l dz[l, b] weight[l] of some labels to sums (S, B, D), without atomic additions."""
     (n, n_texts), (parts, _, dim) = dz.shape, sums.shape
-    width = texts_of_tile(n_texts)
+    width, step = texts_of_tile(n_texts), depth(dz)
     with torch.cuda.device_of(dz):
-        _add_to_embedding[(triton.cdiv(n_texts, width), triton.cdiv(dim, STEP), parts)](
+        _add_to_embedding[(triton.cdiv(n_texts, width), triton.cdiv(dim, step), parts)](
             dz,
             table.codes,
             table.exponents,
@@ -166,7 +166,7 @@ def add_to_embedding(dz: Tensor, table: Table, sums: Tensor) -> None:
             BITS=table.bits,
             HEIGHT=HEIGHT,
             WIDTH=width,
-            STEP=STEP,
+            STEP=step,
             **products(dz),
             num_warps=8,
         )

@@ -2,8 +2,8 @@
 
 A program scores a range of labels for a tile of texts, tile by tile. Score and label are packed into one integer
 whose order is that of the ranking, as in `topk_bodies.pack`. A tile in which no score reaches the k-th best so far
-ends with one comparison; otherwise its best keys replace the worst kept ones, one per text at a time, until none is
-better. The lists of all ranges, (B, S, k) keys, are merged by torch's top-k. Scores (B, L) are never written.
+ends with one comparison; otherwise its best keys replace the worst kept ones, one per text at a time, until none
+is better. The lists of all ranges, (B, S, k) keys, are merged by torch's top-k. Scores (B, L) are never written.
 
 Only checked tensors on one device may be passed: CUDA, or the CPU with TRITON_INTERPRET=1.
 """
@@ -18,6 +18,7 @@ from torch import Tensor
 from megalabel.kernels.all_labels._triton.tiles import (
     Table,
     cuts_of,
+    depth,
     logits,
     marked,
     products,
@@ -29,7 +30,7 @@ from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.types import TopK
 
 MOST = 128  # labels per text that a program can keep
-_HEIGHT, _STEP = 64, 64  # labels of a tile, and columns of x that are multiplied at a time
+_HEIGHT = 64  # labels of a tile
 _PROGRAMS = 528  # the intended number: four for each multiprocessor of an H100, the same on every GPU
 _NONE = tl.constexpr(-(1 << 63))  # the lowest key
 _LOWEST = tl.constexpr(-(1 << 63) + (1 << 32))  # keys below it stand for no label
@@ -45,7 +46,8 @@ def topk(
 ) -> TopK:
     """The k best labels of each text, k ≤ MOST and ≤ L; label -1 and score -inf where there are fewer.
 
-    x: (B, D) float32, contiguous. excluded: (P,) int64, row of the table · B + text, sorted. row_to_label: (L,) int64.
+    x: (B, D) float32, contiguous. excluded: (P,) int64, row of the table · B + text, sorted. row_to_label: (L,)
+    int64.
     """
     table, (n_texts, dim) = Table.of(weight), x.shape
     n = len(table.codes)
@@ -77,7 +79,7 @@ def topk(
             MOST=most,
             HEIGHT=_HEIGHT,
             WIDTH=width,
-            STEP=_STEP,
+            STEP=depth(x),
             **products(x),
             num_warps=8,
         )
@@ -89,7 +91,7 @@ def topk(
 
 @triton.jit
 def _keys(z, label):
-    """`topk_bodies.pack`: int64, greater score first, then lower label; no label where the score is NaN or -inf."""
+    """`topk_bodies.pack`: int64, greater score first, then lower label; _NONE where the score is NaN or -inf."""
     bits = (z + 0.0).to(tl.int32, bitcast=True)  # adding 0 makes −0 equal 0
     ordered = tl.where(bits < 0, bits ^ 0x7FFFFFFF, bits).to(tl.int64)
     return tl.where(z > float("-inf"), (ordered << 32) | (0xFFFFFFFF - label), _NONE)
@@ -131,9 +133,8 @@ def _best(  # long: a Triton kernel takes its arguments separately
     b = tl.program_id(0) * WIDTH + tl.arange(0, WIDTH)
     part = tl.program_id(1)
     kept = tl.arange(0, MOST)
-    best = (kept.to(tl.int64) + _NONE)[:, None] + tl.zeros(
-        [MOST, WIDTH], tl.int64
-    )  # distinct, so that one is lowest
+    # Distinct from the start, so that one key is the lowest.
+    best = (kept.to(tl.int64) + _NONE)[:, None] + tl.zeros([MOST, WIDTH], tl.int64)
     least = tl.full([WIDTH], float("-inf"), tl.float32)
     tile = part * share
     end = tl.minimum(tile + share, tl.cdiv(n, HEIGHT))

@@ -1,8 +1,8 @@
 """Parts of the Triton kernels over all labels: tiles of logits and of gradients of weights, and their types.
 
 x (B, D) is in the type of the matrix products; weights are float32, or codes of a narrow type (BITS of
-`rounding/_triton/codes.py`), which are rounded to the type of x, as PyTorch's body does. Sums are float32. Offsets are
-int64, since L · D exceeds 2³¹ at three million labels.
+`rounding/_triton/codes.py`), which are rounded to the type of x, as in the plain pass. Sums are float32. Offsets
+are int64, since L · D exceeds 2³¹ at three million labels.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from torch import Tensor
 from megalabel.kernels.rounding._triton.codes import numbers, power
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import integers
-
 
 STEP_HEIGHT, STEP_WIDTH = 128, 64  # labels and columns of a tile of the kernels that learn
 
@@ -58,14 +57,19 @@ def products(x: Tensor) -> dict[str, Any]:
     return {"WIDE": x.is_cpu or x.dtype == torch.float32, "PRECISION": precision}
 
 
+def depth(x: Tensor) -> int:
+    """How many texts or columns are multiplied at a time: half as many in float32, for lack of registers."""
+    return 32 if x.dtype == torch.float32 else 64
+
+
 def step_tiles(x: Tensor) -> dict[str, Any]:
     """The constants of kernels that learn: tiles of labels share each load of x."""
-    return {"HEIGHT": STEP_HEIGHT, "WIDTH": STEP_WIDTH, "TEXTS": 64, "num_warps": 8, **products(x)}
+    return {"HEIGHT": STEP_HEIGHT, "WIDTH": STEP_WIDTH, "TEXTS": depth(x), "num_warps": 8, **products(x)}
 
 
 def texts_of_tile(n_texts: int, most: int = 128) -> int:
     """The number of texts in a tile: a power of two from 16 to `most`."""
-    return min(most, max(16, triton.next_power_of_2(n_texts)))
+    return min(most, max(16, int(triton.next_power_of_2(n_texts))))
 
 
 def cuts_of(cells: Tensor, n_rows: int, rows_of_tile: int, n_texts: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reading and rounding tiles of weights in a narrow type, for Triton: `rounding/stochastic_rounding.py` in integers.
+"""Reading and rounding tiles of narrow weights for Triton: `rounding/stochastic_rounding.py` in integers.
 
 BITS names the type: 32 for float32, 16 for bfloat16, read as int16, and 8 for float8 (E4M3), read as uint8. Types
 are converted by integer operations, because compute capability 8.0 has no instructions for float8, and because
@@ -36,7 +36,7 @@ def power(exponent):
 
 @triton.jit
 def row_exponent(most):
-    """`row_exponents` of rows of float8 whose largest absolute number has the bits `most`, int32; 0 if not finite."""
+    """`row_exponents` of rows of float8 whose largest absolute number has the bits `most`; 0 if it is infinite."""
     # 448 = 1.75 · 2⁸: the largest number fits as it is if its mantissa is at most 1.75.
     exponent = (most >> 23) - 135 + ((most & 0x7FFFFF) > 0x600000).to(tl.int32)
     exponent = tl.minimum(tl.maximum(exponent, -100), 120)
