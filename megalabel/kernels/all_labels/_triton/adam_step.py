@@ -49,7 +49,7 @@ def adam_step(rule: AdamRule, dz: Tensor, x: Tensor, part: Table, start: int, ti
         )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def _adam(  # long: a Triton kernel takes its arguments separately
     x,
     dz,

@@ -85,7 +85,7 @@ def _moved(g, w, buffer, at, inside, kept, lr, keep, decay, BUFFER: tl.constexpr
     return w, m
 
 
-@triton.jit(do_not_specialize=_HALVES)
+@triton.jit(do_not_specialize=[*_HALVES, "first", "n"])
 def _sgd(  # long: a Triton kernel takes its arguments separately
     x,
     dz,

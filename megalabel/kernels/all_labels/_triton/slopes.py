@@ -90,7 +90,8 @@ def _launch(
         )
 
 
-@triton.jit
+# What differs in the last chunk, or between chunks, is not specialized: each variant takes seconds to compile.
+@triton.jit(do_not_specialize=["positives", "n"])
 def _slopes(
     x,
     weight,
@@ -172,7 +173,7 @@ def add_to_embedding(dz: Tensor, table: Table, sums: Tensor) -> None:
         )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "share"])
 def _add_to_embedding(
     dz,
     weight,

@@ -105,7 +105,7 @@ def _scores(keys):
     return tl.where(keys < _LOWEST, float("-inf"), bits.to(tl.float32, bitcast=True))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n", "share"])
 def _best(  # long: a Triton kernel takes its arguments separately
     x,
     weight,
