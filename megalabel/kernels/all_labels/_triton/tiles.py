@@ -50,10 +50,11 @@ class Table(NamedTuple):
 def products(x: Tensor) -> dict[str, Any]:
     """The constants with which kernels multiply: as PyTorch does on the GPU, and so that the interpreter can.
 
-    float32 products use TensorFloat32 only if `torch.set_float32_matmul_precision` allows it. Triton's interpreter
+    float32 products use TensorFloat32 only if `torch.set_float32_matmul_precision` allows it, and otherwise three
+    such products of the numbers' upper and lower bits, whose error is near that of float32. Triton's interpreter
     cannot multiply bfloat16; products of its values in float32 are the same.
     """
-    precision = "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32"
+    precision = "tf32x3" if torch.get_float32_matmul_precision() == "highest" else "tf32"
     return {"WIDE": x.is_cpu or x.dtype == torch.float32, "PRECISION": precision}
 
 
