@@ -23,8 +23,9 @@ There are two ways to train:
 
 On a CPU each of torch's threads processes a range of labels (`core/threads.py`); on CUDA chunks are processed one
 after the other. `label_pass.py` does both; on CUDA `_triton/label_pass.py` takes its place for float32 and narrow
-weights, with a kernel that learns for `SGDRule`, `NarrowSGDRule` and `AdamRule`. In both the target is subtracted
-before the probability is rounded to the dtype of the products. `plain` is the reference implementation of the tests.
+weights, with kernels that learn for `SGDRule`, `NarrowSGDRule` and `AdamRule`. In both the target is subtracted
+before the probability is rounded to the dtype of the products. `plain` is the reference implementation of the
+tests.
 """
 
 from __future__ import annotations

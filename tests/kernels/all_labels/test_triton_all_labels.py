@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.all_labels_cases import widened
-from support.triton_worker import call
+from support.all_labels_cases import loss_and_gradients, widened
+from support.triton_worker import call, dispatched
 from torch import Tensor
 
 from megalabel.kernels.all_labels import label_pass
+from megalabel.kernels.all_labels.implementation import pass_for
 from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells
 from megalabel.kernels.all_labels.request import Gradients, Request
+from megalabel.kernels.core import dispatch
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.rule import StepContext
 from megalabel.kernels.updates.sgd_rule import SGDRule
@@ -80,6 +82,20 @@ def test_value_and_gradients(worker, shape, loss, rng):
         near(a, b)
 
 
+def test_the_public_function_finds_the_kernels(worker, rng):
+    problem = Problem("odd", rng)
+    parts = problem.x, problem.weight, problem.bias
+    found, _ = dispatched(worker, "support.all_labels_cases.loss_and_gradients", *parts, problem.positives)
+    expected = loss_and_gradients(*(part.double() for part in parts), problem.positives)
+    for a, b in zip(found, expected, strict=True):
+        near(a, b)
+    with dispatch.use("triton"):
+        assert pass_for(*parts[:2]).__name__.endswith("_triton.label_pass")
+        assert pass_for(parts[0].double(), parts[1].double()) is label_pass
+        assert pass_for(parts[0][:0], parts[1]) is label_pass
+    assert pass_for(*parts[:2]) is label_pass
+
+
 def test_only_what_is_wanted_is_computed(worker, rng):
     problem = Problem("one", rng)
     for wants in ((True, False, False), (False, True, False), (False, False, True)):
@@ -120,17 +136,18 @@ class Inherited(SGDRule):
     """A rule without a kernel of its own: it updates by itself."""
 
 
-RULES = [
-    SGDRule(0.1, 0.0, 0.2),
-    SGDRule(0.1, 0.9, 0.2),
-    AdamRule(0.1, (0.8, 0.9), 0.1, 0.2),
-    Inherited(0.1, 0.9, 0.2),
-]
+RULES = {
+    "sgd": ("many texts", SGDRule(0.1, 0.0, 0.2)),  # more texts than are multiplied at a time
+    "momentum": ("odd", SGDRule(0.1, 0.9, 0.2)),
+    "adam": ("odd", AdamRule(0.1, (0.8, 0.9), 0.1, 0.2)),
+    "inherited": ("odd", Inherited(0.1, 0.9, 0.2)),
+}
 
 
-@pytest.mark.parametrize("rule", RULES, ids=["sgd", "momentum", "adam", "inherited"])
-def test_rules_learn_in_the_pass(worker, rule, rng):
-    problem = Problem("odd", rng)
+@pytest.mark.parametrize("name", RULES)
+def test_rules_learn_in_the_pass(worker, name, rng):
+    shape, rule = RULES[name]
+    problem = Problem(shape, rng)
     ours, exact = problem.arguments("bce"), problem.arguments("bce", torch.float64)
     rules = [replace(rule), replace(rule)]
     for step in (StepContext(), StepContext.of_part(0, 2), StepContext.of_part(1, 2)):
