@@ -106,6 +106,7 @@ def test_numbers_of_every_size_are_rounded_as_in_the_plain_version(worker, kind,
     from_bits[20:30] = from_bits[20:30] & 0x80FFFFFF  # subnormal in float32, or nearly
     buffer = torch.from_numpy(from_bits.view(np.int32)).view(torch.float32).clone()
     buffer[0], buffer[1, 3], buffer[2, 2] = 0, float("nan"), float("inf")
+    buffer[3] = torch.finfo(torch.float32).max * torch.linspace(-1, 1, 65)  # beyond the largest of bfloat16
     rule = NarrowSGDRule(1.0, 0.5, 0.0, buffer=buffer.clone())
     table, x = NarrowTable.zeros(40, 65, kind), torch.zeros(1, 65)
     rule.prepare(table.codes, None, StepContext.of_part(1, 2))
