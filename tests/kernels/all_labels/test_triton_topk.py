@@ -74,6 +74,13 @@ def test_the_best_labels_and_ties_in_the_order_of_labels(worker, shape, k, kind,
     assert torch.equal(found.scores, expected.scores)
 
 
+def test_a_tile_whose_scores_only_equal_the_best_is_not_skipped(worker):
+    call(worker, "all_labels.streaming_topk.__setattr__", "_PROGRAMS", 1)
+    order = torch.arange(130).flip(0)
+    found, _ = dispatched(worker, TOPK, torch.ones(2, 1), torch.ones(130, 1), None, 2, row_to_label=order)
+    assert found.ids.tolist() == [[0, 1]] * 2
+
+
 def test_the_body_ran_where_it_can(worker):
     x, weight = torch.ones(2, 3), torch.ones(4, 3)
     with dispatch.use("triton"):
