@@ -81,6 +81,18 @@ def test_a_tile_whose_scores_only_equal_the_best_is_not_skipped(worker):
     assert found.ids.tolist() == [[0, 1]] * 2
 
 
+def test_every_number_of_float8_is_read(worker):
+    codes = torch.tensor([code for code in range(256) if code & 0x7F != 0x7F], dtype=torch.uint8)[:, None]
+    exponents = torch.arange(254).to(torch.int8) % 3 - 1
+    table = NarrowTable(FLOAT8, codes.view(FLOAT8.dtype), exponents)
+    x = torch.tensor([[1.0], [-1.0]])
+    found, _ = dispatched(worker, TOPK, x, table, None, 127)
+    values = codes[:, 0].view(FLOAT8.dtype).float() * torch.exp2(exponents.float())
+    expected = plain_of(x * values, 127)
+    assert torch.equal(found.ids, expected.ids)
+    assert torch.equal(found.scores, expected.scores)
+
+
 def test_the_body_ran_where_it_can(worker):
     x, weight = torch.ones(2, 3), torch.ones(4, 3)
     with dispatch.use("triton"):
