@@ -22,7 +22,10 @@ There are two ways to train:
   works, and the upstream gradient multiplies all gradients.
 
 On a CPU each of torch's threads processes a range of labels (`core/threads.py`); on CUDA chunks are processed one
-after the other. Both run `label_pass.py`. `plain` is the reference implementation of the tests.
+after the other. `label_pass.py` does both; on CUDA `_triton/label_pass.py` takes its place for float32 and narrow
+weights, with kernels that learn for `SGDRule`, `NarrowSGDRule` and `AdamRule`. In both the target is subtracted
+before the probability is rounded to the dtype of the products. `plain` is the reference implementation of the
+tests.
 """
 
 from __future__ import annotations
@@ -36,7 +39,8 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels import label_loss, label_pass
-from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells
+from megalabel.kernels.all_labels.implementation import chunks_for, pass_for
+from megalabel.kernels.all_labels.label_pass import PositiveCells
 from megalabel.kernels.all_labels.request import Request
 from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
 from megalabel.kernels.rounding.narrow_table import NarrowTable
@@ -139,10 +143,11 @@ class _Task(NamedTuple):
 class _AllLabelsLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, task: _Task) -> Tensor:
-        chunks = Chunks.for_shape(weight.shape[0], weight.shape[1], x.shape[0], x.device, task.chunk)
-        ones = PositiveCells.from_positives(task.positives, x.shape[0], chunks)
         source = task.weight(weight)
         inputs = x.to(task.compute_dtype or (label_pass.sum_dtype(source) if task.table else weight.dtype))
+        body = pass_for(inputs, source)
+        chunks = chunks_for(body, inputs, source, task.chunk)
+        ones = PositiveCells.from_positives(task.positives, x.shape[0], chunks)
         must_be_finite(x, "the embeddings that the encoder gave")
         if task.rule is None:
             ctx.save_for_backward(inputs, weight, bias)
@@ -150,15 +155,13 @@ class _AllLabelsLoss(torch.autograd.Function):
             # Not saved through autograd, whose guard against in-place changes would refuse our own update.
             ctx.save_for_backward(inputs)
             ctx.own = weight.detach(), _detach(bias)
-        ctx.task, ctx.chunks, ctx.ones, ctx.dtype = task, chunks, ones, x.dtype
+        ctx.task, ctx.body, ctx.chunks, ctx.ones, ctx.dtype = task, body, chunks, ones, x.dtype
         wide = label_pass.sum_dtype(source)
         if not task.wanted:
             return x.new_full((), float("nan"), dtype=wide)
         with torch.autocast(x.device.type, enabled=False):
-            total = label_pass.value(
-                task.loss, inputs, source, _detach(bias), ones, chunks, task.positives.weights
-            )
-        found = total.mul_(task.scale).to(wide)
+            total = body.value(task.loss, inputs, source, _detach(bias), ones, chunks, task.positives.weights)
+        found: Tensor = total.mul_(task.scale).to(wide)
         must_be_finite(found, "the loss")
         return found
 
@@ -179,7 +182,7 @@ class _AllLabelsLoss(torch.autograd.Function):
             request.prepare(weight, bias)
         source, bias = task.weight(weight), _detach(bias)
         with torch.autocast(x.device.type, enabled=False):
-            found = label_pass.gradients(task.loss, x, source, bias, ctx.ones, ctx.chunks, request)
+            found = ctx.body.gradients(task.loss, x, source, bias, ctx.ones, ctx.chunks, request)
         embedding = found.embedding
         if embedding is not None:
             if x.dtype != torch.float16:
