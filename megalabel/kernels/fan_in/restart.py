@@ -45,8 +45,8 @@ def restart(
         start: "zero", or "uniform" for values between ±1/√F, as in a new layer.
         seed: any integer.
         step: 0 or more; each rewiring with the same seed needs another step.
-        states: optimizer states, each of the weight's shape and of any floating type, that are set to 0 for new connections. Pass none to
-            keep the states, as Spartex does.
+        states: optimizer states, each of the weight's shape and of any floating type, that are set to 0 for new
+            connections. Pass none to keep the states, as Spartex does.
 
     Raises:
         SettingError: arguments do not fit.
