@@ -6,7 +6,8 @@
 
 A straightforward implementation gathers the rows of the candidates into a tensor (C, D), once in the forward and
 once in the backward pass. Here, one pass computes logit, loss and ∂loss/∂logit of a block and adds its
-contribution to the gradient of the views while its rows are still in the L1 cache. The gradient of the table stays
+contribution to the gradient of the views while its rows are still in the L1 cache. Rows of a narrow table exist as
+float32 in that cache alone. The gradient of the table stays
 factored (`TableGradient`) until `row_step` applies it.
 
 Implementations: numba on CPUs (`_cpu/candidate_scores.py`, which visits rows in order, so that a row is read from
@@ -25,13 +26,22 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
+from megalabel.kernels.candidates.row_checks import own_dtype
 from megalabel.kernels.core.checks import check_bias, must_be_finite
 from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.types import Positives
 
 __all__ = ["candidate_bce", "candidate_scores", "plain_bce", "plain_scores"]
 
 _COMPILED = Operation(__package__, "candidate_scores", ("cpu", "triton"))
+_NARROW = Operation(__package__, "candidate_scores")  # the body for GPUs reads float32 alone
+
+
+def reads_narrow(table: NarrowTable, bias: Tensor | None, candidates: Candidates) -> bool:
+    """Whether `candidate_bce` takes a narrow table: on a CPU, where not every row is a candidate of every text."""
+    packed = bias is None or bias.is_contiguous()
+    return packed and not candidates.whole and _NARROW.for_device(table.device) is not None
 
 
 def plain_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
@@ -93,7 +103,7 @@ def candidate_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candida
 
 def candidate_bce(
     views: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     candidates: Candidates,
     positives: Positives,
@@ -103,7 +113,8 @@ def candidate_bce(
 
     Args:
         views: (B, D), any floating type.
-        weight: (n, D) float32 or float64; it gets no gradient from autograd.
+        weight: (n, D) float32 or float64; it gets no gradient from autograd. Or a narrow table, with a float32
+            bias, where `reads_narrow` is true.
         bias: (n,) of the same dtype, or None; it gets no gradient from autograd.
         candidates: of B texts, with rows below n.
         positives: pairs of a text in the batch (`rows`) and a row of the table (`labels`), in any order. A
@@ -123,14 +134,16 @@ def candidate_bce(
         DataError: a positive pair outside (B, n).
     """
     _check(views, weight, bias, candidates)
-    x = views.detach().to(weight.dtype).contiguous()
+    dtype = own_dtype(weight)
+    x = views.detach().to(dtype).contiguous()
     offsets, rows = positives_by_text(positives, candidates.batch, weight.shape[0])
     wants = torch.is_grad_enabled() and views.requires_grad
-    fast = _COMPILED.for_table(weight)
+    table = weight if isinstance(weight, NarrowTable) else weight.detach()
+    fast = _NARROW.always() if isinstance(table, NarrowTable) else _COMPILED.for_table(table)
     bce = _plain_pass if fast is None else fast.bce
-    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(views.device.type, enabled=False):
         value, logits, cells, dviews = bce(
-            x, weight.detach(), None if bias is None else bias.detach(), candidates, offsets, rows, scale, wants
+            x, table, None if bias is None else bias.detach(), candidates, offsets, rows, scale, wants
         )
         if positives.weights is not None:
             value = _weigh_(value, logits, cells, dviews, candidates, positives.weights.to(cells.dtype), scale)
@@ -208,20 +221,21 @@ def _plain_pass(
     return value, logits, cells, dviews
 
 
-def _check(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> None:
-    if views.dim() != 2 or weight.dim() != 2 or views.shape[1] != weight.shape[1] or weight.shape[0] == 0:
+def _check(views: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None, candidates: Candidates) -> None:
+    if views.dim() != 2 or len(weight.shape) != 2 or views.shape[1] != weight.shape[1] or weight.shape[0] == 0:
         raise SettingError(
             f"views {tuple(views.shape)} and weights {tuple(weight.shape)}",
             wanted="(B, D) and (n, D) with the same D, and at least one row",
             next_step="pass the output width of the encoder as `dim` of the head",
         )
-    if weight.dtype not in (torch.float32, torch.float64):
+    narrow = isinstance(weight, NarrowTable)
+    if own_dtype(weight) not in (torch.float32, torch.float64):
         raise SettingError(
-            f"weights of type {weight.dtype}",
+            f"weights of type {own_dtype(weight)}",
             wanted="float32 or float64 (narrower weights lose small updates)",
             next_step="keep the head in float32",
         )
-    check_bias(weight, bias)
+    check_bias(weight.codes if narrow else weight, bias, torch.float32 if narrow else None)
     if candidates.batch != views.shape[0]:
         raise SettingError(
             f"candidates of {candidates.batch} texts and views of {views.shape[0]}",
