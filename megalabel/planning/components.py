@@ -187,14 +187,13 @@ def _cascade(job: Job) -> list[Component]:
     adam = candidates.adam_state(sizes, dim, state_bytes=job.state_bytes)
     working = candidates.working(sizes, levels.beams, dim, job.part) * job.parts
     scale = float(job.weight_bytes == 1)
-    # The step reads the rows of all micro-batches, but few at a time; a loss reads those of its own at once.
-    widened = candidates.widened(sizes, levels.beams, dim, job.part) if job.weight_bytes < FLOAT else 0.0
+    widened = candidates.widened(sizes, dim) if job.weight_bytes < FLOAT else 0.0
     found = [
         Component("head weights", candidates.tables(sizes, dim, weight_bytes=job.weight_bytes, row_bytes=scale)),
         Component("head optimizer state", states.get(values["head_optimizer"], adam)),
         Component("label tree", candidates.tree(sizes)),
         Component("candidates", working),
-        Component("rows read as float32", widened),
+        Component("first level as float32", widened),
     ]
     if values.get("dense_updates"):
         found.append(Component("head gradients", FLOAT * sum(sizes) * (dim + 1)))
