@@ -14,7 +14,6 @@ from megalabel.errors import FormatError, MegalabelError, SettingError
 from megalabel.kernels.updates.narrow_sgd_rule import NarrowSGDRule
 from megalabel.recipes.elmo import elmo
 from megalabel.recipes.renee import renee
-from megalabel.recipes.spartex import spartex
 from megalabel.testing import check_recipe
 
 SMALL = dict(
@@ -59,23 +58,6 @@ def test_an_interrupted_run_ends_with_the_same_bits(monkeypatch, tmp_path):
         assert torch.equal(ours, theirs)
     other = megalabel.train(renee(corpus, **NARROW, seed=1), tmp_path / "other", quiet=True)
     assert not torch.equal(raw(other.head)["weight"], raw(whole.head)["weight"])
-
-
-@pytest.mark.parametrize(
-    "optimizer", [{"head_optimizer": "sgd", "momentum_dtype": "bfloat16"}, {"head_optimizer": "adagrad"}]
-)
-def test_an_interrupted_run_of_spartex_ends_with_the_same_bits(optimizer, monkeypatch, tmp_path):
-    values = dict(
-        encoder="bag", tokenizer="words", max_length=16, epochs=3, batch_size=32, hidden_dim=0, fan_in=48,
-        prune="fraction", rewire_every=5, regrow_init="uniform", auxiliary=False, head_lr=0.02, warmup=0.05,
-        weights="float8", dense_fraction=0.1, **optimizer,
-    )  # fmt: skip
-    corpus = planted()
-    whole = megalabel.train(spartex(corpus, **values), tmp_path / "whole", quiet=True)
-    cut_off(monkeypatch, corpus, tmp_path / "r", 7, values, spartex)
-    resumed = megalabel.train(spartex(corpus, **values), tmp_path / "r", quiet=True)
-    for ours, theirs in zip(raw(resumed.head).values(), raw(whole.head).values(), strict=True):
-        assert torch.equal(ours, theirs)
 
 
 def test_options_reach_the_rule():

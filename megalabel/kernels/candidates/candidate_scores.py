@@ -24,10 +24,9 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
-from megalabel.kernels.candidates.row_checks import own_dtype
-from megalabel.kernels.core.checks import check_bias, must_be_finite
+from megalabel.kernels.candidates.row_checks import check_scored, own_dtype
+from megalabel.kernels.core.checks import must_be_finite
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.types import Positives
@@ -92,7 +91,7 @@ def candidate_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candida
     Raises:
         SettingError: shapes or dtypes do not fit, or views are not finite.
     """
-    _check(views, weight, bias, candidates)
+    check_scored(views, weight, bias, candidates)
     x = views.detach().to(weight.dtype).contiguous()
     fast = _COMPILED.for_table(weight)
     scores = plain_scores if fast is None else fast.scores
@@ -133,7 +132,7 @@ def candidate_bce(
         SettingError: shapes or dtypes do not fit, or training has diverged: the views or the value are not finite.
         DataError: a positive pair outside (B, n).
     """
-    _check(views, weight, bias, candidates)
+    check_scored(views, weight, bias, candidates)
     dtype = own_dtype(weight)
     x = views.detach().to(dtype).contiguous()
     offsets, rows = positives_by_text(positives, candidates.batch, weight.shape[0])
@@ -219,39 +218,3 @@ def _plain_pass(
         parts = cells[:, None] * weight[candidates.rows_of_cells()]
         dviews = torch.zeros_like(views).index_add_(0, candidates.texts_of_cells(), parts)
     return value, logits, cells, dviews
-
-
-def _check(views: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None, candidates: Candidates) -> None:
-    if views.dim() != 2 or len(weight.shape) != 2 or views.shape[1] != weight.shape[1] or weight.shape[0] == 0:
-        raise SettingError(
-            f"views {tuple(views.shape)} and weights {tuple(weight.shape)}",
-            wanted="(B, D) and (n, D) with the same D, and at least one row",
-            next_step="pass the output width of the encoder as `dim` of the head",
-        )
-    narrow = isinstance(weight, NarrowTable)
-    if own_dtype(weight) not in (torch.float32, torch.float64):
-        raise SettingError(
-            f"weights of type {own_dtype(weight)}",
-            wanted="float32 or float64 (narrower weights lose small updates)",
-            next_step="keep the head in float32",
-        )
-    check_bias(weight.codes if narrow else weight, bias, torch.float32 if narrow else None)
-    if candidates.batch != views.shape[0]:
-        raise SettingError(
-            f"candidates of {candidates.batch} texts and views of {views.shape[0]}",
-            wanted="candidates for each text of the batch",
-            next_step="use the candidates of the shortlist of this batch",
-        )
-    if candidates.n_rows > weight.shape[0]:
-        raise SettingError(
-            f"a candidate row {candidates.n_rows - 1} for a table of {weight.shape[0]} rows",
-            wanted="rows of the table",
-            next_step="check that tree and tables belong together: one row per node of a level",
-        )
-    if {weight.device, candidates.device} != {views.device}:
-        raise SettingError(
-            f"views on {views.device}, weights on {weight.device}, candidates on {candidates.device}",
-            wanted="all on one device",
-            next_step="move them with .to(device)",
-        )
-    must_be_finite(views, "the output of the encoder")

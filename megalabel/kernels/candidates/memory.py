@@ -56,7 +56,7 @@ def working(sizes: Sequence[int], beams: Sequence[int], dim: int, n_texts: int) 
 
 
 def widened(sizes: Sequence[int], dim: int) -> float:
-    """Bytes of the narrow weights of the first level as float32, which every text scores; other levels have none."""
+    """Bytes of the first level of narrow weights, which is read as float32 as a whole; no other level is."""
     return sizes[0] * dim * float(FLOAT)
 
 

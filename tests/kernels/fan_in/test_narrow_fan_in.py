@@ -10,15 +10,13 @@ import numpy as np
 import pytest
 import torch
 from support.fan_in_cases import Case, case, close
+from support.narrow_tables import narrow, spacing
 
 from megalabel.errors import SettingError
 from megalabel.kernels.core import dispatch
-from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
-from megalabel.kernels.fan_in.restart import restart
-from megalabel.kernels.fan_in.rewire import weak
 from megalabel.kernels.rounding.narrow_table import NarrowTable
-from megalabel.kernels.rounding.stochastic_rounding import Draw, integers
+from megalabel.kernels.rounding.stochastic_rounding import integers
 from megalabel.kernels.updates.adagrad_rule import AdagradRule
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.narrow_adagrad_rule import NarrowAdagradRule
@@ -44,23 +42,9 @@ RULES: dict[str, tuple[Callable[[], UpdateRule], Callable[[], UpdateRule]]] = {
 }
 
 
-def narrow(weight: torch.Tensor, name: str) -> NarrowTable:
-    table = NarrowTable.zeros(*weight.shape, weight_type(name))
-    table.store(0, weight.detach().float().contiguous(), Draw(7, 0))
-    table.codes.requires_grad_()
-    return table
-
-
 def copied(table: NarrowTable) -> NarrowTable:
     exponents = None if table.exponents is None else table.exponents.clone()
     return NarrowTable(table.kind, table.codes.detach().clone().requires_grad_(), exponents)
-
-
-def spacing(values: torch.Tensor, name: str) -> torch.Tensor:
-    """An upper bound of the distance of neighbors of these numbers (L, F)."""
-    if name == "bfloat16":
-        return values.abs() / 2**7 + 1e-30
-    return torch.maximum(values.abs(), values.abs().amax(1, keepdim=True) / 2**13) / 2**3
 
 
 def loss_of(c: Case, weight: torch.Tensor | NarrowTable, **options) -> torch.Tensor:
@@ -238,41 +222,6 @@ def test_a_ranking_and_growth_read_the_stored_weights(name, group, seed):
     close(a, b.double())
     with torch.no_grad():
         close(loss_of(c, table), loss_of(c, table.float()).double())
-
-
-@pytest.mark.parametrize("name", NARROW)
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("cut", [{"below": 0.3}, {"share": 0.3}, {"share": 0.5, "scope": "group"}])
-@pytest.mark.parametrize("backend", ["cpu", "plain"])
-def test_connections_are_pruned_by_the_stored_weights(name, group, cut, backend, seed, monkeypatch):
-    monkeypatch.setattr("megalabel.kernels.fan_in.rewire._CONNECTIONS", 100)  # several parts
-    table = narrow(torch.randn(75, 6, generator=torch.Generator().manual_seed(seed)), name)
-    with dispatch.use(backend):
-        assert torch.equal(weak(table, group, **cut), weak(table.float(), group, **cut))
-        table.store(3, torch.full((1, 6), torch.nan), Draw(0, 0))
-        with pytest.raises(SettingError):
-            weak(table, group, **cut)
-
-
-@pytest.mark.parametrize("name", NARROW)
-@pytest.mark.parametrize("group", [1, 16])
-@pytest.mark.parametrize("start", ["zero", "uniform"])
-@pytest.mark.parametrize("backend", ["cpu", "plain"])
-def test_new_connections_start_as_in_float32(name, group, start, backend, seed, monkeypatch):
-    monkeypatch.setattr("megalabel.kernels.fan_in.rewire._CONNECTIONS", 100)
-    random = torch.Generator().manual_seed(seed)
-    table, state = narrow(torch.randn(75, 6, generator=random), name), torch.ones(75, 6, dtype=BFLOAT16)
-    wide, wide_state, before = table.float(), torch.ones(75, 6), table.float()
-    slots = torch.rand(-(-75 // group), 6, generator=random) < 0.2
-    with dispatch.use(backend):
-        restart(wide, slots, group, start=start, seed=4, step=2, states=[wide_state])
-        restart(table, slots, group, start=start, seed=4, step=2, states=[state])
-    assert torch.equal(state.float(), wide_state)
-    new, others = slots.repeat_interleave(group, 0)[:75], ~slots.repeat_interleave(group, 0)[:75].any(1)
-    assert torch.equal(table.float()[others], before[others])
-    assert ((table.float() - wide).abs() <= 1.01 * spacing(wide, name)).all()
-    assert (table.float()[new] == 0).all() == (start == "zero")
-    assert (table.float() == wide)[~new].double().mean() > 0.9
 
 
 def test_what_cannot_train_them_is_refused(seed):
