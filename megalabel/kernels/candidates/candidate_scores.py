@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
 from megalabel.kernels.candidates.row_checks import check_scored, own_dtype
 from megalabel.kernels.core.checks import must_be_finite
@@ -133,13 +134,10 @@ def candidate_bce(
         DataError: a positive pair outside (B, n).
     """
     check_scored(views, weight, bias, candidates)
-    dtype = own_dtype(weight)
-    x = views.detach().to(dtype).contiguous()
+    x = views.detach().to(own_dtype(weight)).contiguous()
     offsets, rows = positives_by_text(positives, candidates.batch, weight.shape[0])
     wants = torch.is_grad_enabled() and views.requires_grad
-    table = weight if isinstance(weight, NarrowTable) else weight.detach()
-    fast = _NARROW.always() if isinstance(table, NarrowTable) else _COMPILED.for_table(table)
-    bce = _plain_pass if fast is None else fast.bce
+    bce, table = _body_of(weight, bias, candidates)
     with torch.no_grad(), torch.autocast(views.device.type, enabled=False):
         value, logits, cells, dviews = bce(
             x, table, None if bias is None else bias.detach(), candidates, offsets, rows, scale, wants
@@ -152,6 +150,21 @@ def candidate_bce(
         anchor = views if wants else torch.zeros((), requires_grad=True)
         value = _Value.apply(anchor, value, dviews, cells, weakref.ref(gradient))  # type: ignore[no-untyped-call]
     return value, logits, gradient
+
+
+def _body_of(weight: Tensor | NarrowTable, bias: Tensor | None, candidates: Candidates) -> tuple[Any, Any]:
+    """The pass that computes the loss, and the table that it reads."""
+    if isinstance(weight, Tensor):
+        fast = _COMPILED.for_table(weight)
+        return (_plain_pass if fast is None else fast.bce), weight.detach()
+    if not reads_narrow(weight, bias, candidates):
+        raise SettingError(
+            f"weights in {weight.kind.name} that no compiled body reads",
+            wanted="some rows of a table on a CPU as candidates",
+            next_step="call narrow_bce, which takes every narrow table",
+            where="weight",
+        )
+    return _NARROW.always().bce, weight
 
 
 def _weigh_(

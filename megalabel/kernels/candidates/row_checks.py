@@ -73,14 +73,13 @@ def check_scored(views: Tensor, weight: Tensor | NarrowTable, bias: Tensor | Non
             wanted="(B, D) and (n, D) with the same D, and at least one row",
             next_step="pass the output width of the encoder as `dim` of the head",
         )
-    narrow = isinstance(weight, NarrowTable)
     if own_dtype(weight) not in (torch.float32, torch.float64):
         raise SettingError(
             f"weights of type {own_dtype(weight)}",
             wanted="float32 or float64 (narrower weights lose small updates)",
             next_step="keep the head in float32",
         )
-    check_bias(weight.codes if narrow else weight, bias, torch.float32 if narrow else None)
+    check_bias(weight.codes if isinstance(weight, NarrowTable) else weight, bias, own_dtype(weight))
     if candidates.batch != views.shape[0]:
         raise SettingError(
             f"candidates of {candidates.batch} texts and views of {views.shape[0]}",
