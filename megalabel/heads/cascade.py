@@ -61,7 +61,7 @@ class CascadeHead(RowGradients, Head):
             cluster, the fourth root of that of the cluster above, and so on ("decayed").
         reduction: "mean" or "sum".
         weights: the type in which the weights are stored: "float32", "bfloat16" or "float8". Narrow weights are
-            trained by `RowSGD` and `RowAdagrad`, and have no gradients; the rows of a batch are read as float32.
+            trained by `RowSGD` and `RowAdagrad`, and have no gradients; a few rows at a time are read as float32.
         initialize: whether to draw narrow weights, which takes long; without, they are zeros.
         generator: random generator of the initial weights; None for torch's default.
 

@@ -140,10 +140,12 @@ def _sparse(job: Job) -> list[Component]:
     values, dim, labels = job.values, job.dim, job.data.n_labels
     dense = min(round(values["dense_fraction"] * labels), labels - 1) if values["dense_fraction"] < 1 else labels
     rest, f, group = labels - dense, values["fan_in"], values["group"]
-    weights = fan_in.weights(rest, f, weight_bytes=job.weight_bytes) if rest else 0.0
+    scale = float(job.weight_bytes == 1)
+    weights = fan_in.weights(rest, f, weight_bytes=job.weight_bytes, row_bytes=scale) if rest else 0.0
     weights += all_labels.weights(dense, dim, bias=True, weight_bytes=job.weight_bytes) if dense else 0.0
     state = _fused_state(job, rest, f) + _fused_state(job, dense, dim)
-    working = fan_in.working(f, dim, job.part, job.threads, group) if rest else 0.0
+    narrow = (job.weight_bytes < FLOAT) + (job.has_momentum and job.state_bytes < FLOAT)
+    working = fan_in.working(f, dim, job.part, job.threads, group, narrow) if rest else 0.0
     working += all_labels.working(dense, dim, job.part, job.threads) if dense else 0.0
     beside = 0
     if values.get("projection_dim"):
@@ -171,7 +173,9 @@ def _fused_state(job: Job, rows: int, width: int) -> float:
         return updates.adagrad_state(rows, width + 1, parts=job.parts)
     if not job.has_adam:
         momentum = job.has_momentum
-        return updates.sgd_state(rows, width + 1, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
+        of_biases = updates.sgd_state(rows, 1, momentum=momentum, parts=job.parts)
+        own = updates.sgd_state(rows, width, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
+        return own + of_biases
     return updates.adam_state(rows, width + 1, parts=job.parts, state_bytes=job.state_bytes)
 
 
@@ -183,14 +187,13 @@ def _cascade(job: Job) -> list[Component]:
     adam = candidates.adam_state(sizes, dim, state_bytes=job.state_bytes)
     working = candidates.working(sizes, levels.beams, dim, job.part) * job.parts
     scale = float(job.weight_bytes == 1)
-    # The step reads the rows of all micro-batches, but few at a time; a loss reads those of its own at once.
-    widened = candidates.widened(sizes, levels.beams, dim, job.part) if job.weight_bytes < FLOAT else 0.0
+    widened = candidates.widened(sizes, dim) if job.weight_bytes < FLOAT else 0.0
     found = [
         Component("head weights", candidates.tables(sizes, dim, weight_bytes=job.weight_bytes, row_bytes=scale)),
         Component("head optimizer state", states.get(values["head_optimizer"], adam)),
         Component("label tree", candidates.tree(sizes)),
         Component("candidates", working),
-        Component("rows read as float32", widened),
+        Component("first level as float32", widened),
     ]
     if values.get("dense_updates"):
         found.append(Component("head gradients", FLOAT * sum(sizes) * (dim + 1)))

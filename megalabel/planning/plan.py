@@ -168,7 +168,7 @@ def _narrower(job: Job) -> Iterator[dict[str, Any]]:
     values, change = job.values, dict[str, Any]()
     if values.get("dense_updates"):  # AdamW of every row, with weights in float32
         return
-    if values.get("head_optimizer") == "adamw":
+    if values.get("head_optimizer") in ("adamw", "adam"):
         if job.head != "dense":
             yield {"head_optimizer": "adagrad"}
         change = {"head_optimizer": "sgd"}  # which narrow weights need
@@ -177,7 +177,7 @@ def _narrower(job: Job) -> Iterator[dict[str, Any]]:
         if values.get("weights") == "float32" or (values.get("weights") == "bfloat16" and name == "float8"):
             change = {**change, "weights": name}
             yield change
-    if values.get("head_momentum"):
+    if values.get("head_momentum") and {**values, **change}.get("head_optimizer", "sgd") == "sgd":
         if values.get("momentum_dtype") == "float32":
             yield {**change, "momentum_dtype": "bfloat16"}
         yield {**change, "head_momentum": 0.0}

@@ -91,7 +91,7 @@ class WeightTypeOptions(Options):
 
 
 class RowWeightTypeOptions(Options):
-    """The type in which a classifier keeps weights of which a step moves a few rows."""
+    """The type in which a classifier whose optimizer is an option keeps its weights."""
 
     panel = "Optimization"
 

@@ -48,6 +48,10 @@ def test_a_sparse_head_takes_what_is_predicted(dim, group):
     head = SparseHead(1000, dim, fan_in=8, group=group)
     assert fan_in.weights(1000, 8) == n_bytes([head.weight, head.bias])
     assert fan_in.inputs(1000, 8, dim, group) == n_bytes([head.get_buffer("inputs")])
+    for weights, of_weight, of_row in (("bfloat16", 2, 0), ("float8", 1, 1)):
+        narrow = SparseHead(1000, dim, fan_in=8, group=group, weights=weights)
+        taken = [narrow.weight, narrow.bias, *([narrow.weight_exponents] if of_row else [])]
+        assert fan_in.weights(1000, 8, weight_bytes=of_weight, row_bytes=of_row) == n_bytes(taken)
 
 
 def test_a_cascade_takes_what_is_predicted():
@@ -154,6 +158,11 @@ def test_narrow_weights_and_momentum_are_counted_by_their_bytes():
     parts = {p.name: p.n_bytes for p in components_of(Job.of("renee", values, Data(1000), 2), 0.0)}
     assert parts["head weights"] == 1000 * 256
     assert parts["head momentum"] == 2 * 1000 * 256
+    more = {"encoder": "bag", "head_optimizer": "sgd", "weights": "float8", "momentum_dtype": "bfloat16"}
+    values = get("spartex").options(**more, fan_in=32).values()
+    parts = {p.name: p.n_bytes for p in components_of(Job.of("spartex", values, Data(1000), 2), 0.0)}
+    assert parts["head weights"] == 1000 * (32 + 1 + 4)  # codes, exponent, bias
+    assert parts["head optimizer state"] == 1000 * (2 * 32 + 4)
 
 
 def test_a_peak_counts_what_is_in_memory_at_the_same_time():

@@ -45,7 +45,7 @@ from megalabel.kernels.all_labels.request import Request
 from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.updates.adam_rule import AdamRule
-from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, check_weight_type
 from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
@@ -82,7 +82,8 @@ def all_labels_loss(
         x: embeddings (B, D), any floating dtype.
         weight: (L, D) float32 or float64; with a rule any dtype in its WEIGHT_DTYPES, and without gradients
             (no_grad) any floating dtype. Or a `NarrowTable`, whose weights only a rule can train, such as
-            `NarrowSGDRule`: a chunk of them at a time is read as float32, and rounded after the update.
+            `NarrowSGDRule` or `NarrowAdagradRule`: a chunk of them at a time is read as float32, and rounded after
+            the update.
         bias: (L,) of the same dtype, float32 beside a narrow table; or None.
         positives: the pairs with target 1, in any order; repeated pairs count once. Their `weights`, if there are
             any, are the factors of the texts' losses.
@@ -110,7 +111,7 @@ def all_labels_loss(
     table, weight = (weight, weight.codes) if isinstance(weight, NarrowTable) else (None, weight)
     _check(x, weight, bias, chunk, compute_dtype, narrow=table is not None)
     if table is None or weight.requires_grad:
-        _check_weight_type(weight, rule)
+        check_weight_type(weight, rule)
     label_loss.check_loss(loss)
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="correct it", where="scale")
@@ -220,17 +221,3 @@ def _check(
             next_step="leave it out on a CPU, take torch.bfloat16 on a recent GPU",
             where="compute_dtype",
         )
-
-
-def _check_weight_type(weight: Tensor, rule: UpdateRule | None) -> None:
-    """Raises SettingError for weights that cannot be trained: narrow dtypes, unless the rule supports them."""
-    trained = (torch.float32, torch.float64) if rule is None else rule.WEIGHT_DTYPES
-    if weight.dtype in trained or (weight.is_floating_point() and not torch.is_grad_enabled()):
-        return
-    raise SettingError(
-        f"weights of type {weight.dtype}",
-        wanted=" or ".join(map(str, trained)) + ", since small updates vanish in narrower types",
-        next_step="train narrow weights with FusedSGD, or keep the head in float32 and set compute_dtype for "
-        "faster products",
-        where="weight",
-    )

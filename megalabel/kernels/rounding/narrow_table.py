@@ -99,14 +99,16 @@ class NarrowTable:
         As rows have a scale of their own, an initialization that shrinks with the number of labels does not round
         to zeros.
         """
-        self._fill(lambda rows: rows.normal_(0, std, generator=generator), draw)
+        self.fill_(lambda rows: rows.normal_(0, std, generator=generator), draw)
 
     @torch.no_grad()
     def uniform_(self, bound: float, draw: Draw, generator: torch.Generator | None = None) -> None:
         """The same with numbers that are uniform between -bound and bound."""
-        self._fill(lambda rows: rows.uniform_(-bound, bound, generator=generator), draw)
+        self.fill_(lambda rows: rows.uniform_(-bound, bound, generator=generator), draw)
 
-    def _fill(self, drawn: Callable[[Tensor], Tensor], draw: Draw) -> None:
+    @torch.no_grad()
+    def fill_(self, drawn: Callable[[Tensor], Tensor], draw: Draw) -> None:
+        """Fills the table with rounded numbers: `drawn` writes some rows (n, D) float32 at a time, on the CPU."""
         buffer = torch.empty(min(_ROWS, len(self.codes)), self.shape[1])
         for start in range(0, len(self.codes), _ROWS):
             self.store(start, drawn(buffer[: len(self.codes) - start]).to(self.device), draw)

@@ -28,6 +28,7 @@ class NarrowSGDRule(SGDRule):
 
     R is stochastic rounding (`kernels/rounding/stochastic_rounding.py`), so that updates and weight decay far
     below the spacing of the type act in expectation. Only one chunk of weights exists in float32 at a time.
+    Compiled passes fuse the rule where nothing is compensated.
 
     Rows in `compensated` also keep what R cut off (Kahan summation, as ELMO does for its most frequent labels;
     arXiv 2510.11168): u = weight + rest − lr · buffer, weight ← R(u), rest ← u − weight in bfloat16. The forward
