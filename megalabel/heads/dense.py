@@ -12,12 +12,14 @@ from megalabel.errors import SettingError
 from megalabel.heads.abilities import LabelPrior, UpdatesInBackward
 from megalabel.heads.base import Head, OptimizerStates
 from megalabel.heads.checks import check_arguments, check_exponents, check_reduction, prior_bias
+from megalabel.heads.initial import normal_
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.kernels.all_labels.label_loss import check_loss
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
 from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
+from megalabel.storage.tables import new_table
 from megalabel.types import Positives, Reduction, TopK
 
 
@@ -93,7 +95,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
             self.weight = nn.Parameter(table.codes)
             self.weight_exponents = table.exponents
         else:
-            self.weight = nn.Parameter(torch.empty(n_labels, dim).normal_(0, init_std, generator=generator))
+            self.weight = nn.Parameter(normal_(new_table((n_labels, dim)), init_std, generator))
         self.bias = nn.Parameter(torch.zeros(n_labels)) if bias else None
         self._step = 0
 

@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from megalabel.heads.abilities import LabelPrior, UpdatesInBackward
 from megalabel.heads.base import Head, OptimizerStates, TrainingEmbeddings
 from megalabel.heads.checks import check_arguments, check_reduction, prior_bias
+from megalabel.heads.initial import uniform_
 from megalabel.heads.rewiring import Rewiring, exchange
 from megalabel.kernels.all_labels.label_loss import check_loss
 from megalabel.kernels.fan_in.connections import check_inputs, first_inputs, use
 from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
 from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
+from megalabel.storage.tables import new_table
 from megalabel.types import Positives, Reduction, TopK
 
 GROUPS = (1, 16, 32, 64)
@@ -32,8 +34,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
     The loss is over all labels: squared hinge, max(0, 1 ∓ z)², the **mean** over texts and labels, or binary
     cross-entropy, the **sum**, unless `reduction` is given. Its gradient is computed label by label and used at
     once by the update rule of a `FusedSGD` or `FusedAdam`: no tensor of size B × L and no gradient of the size of
-    the weights is allocated. Labels with a margin above 1 have no gradient under the squared hinge and cost
-    nothing.
+    the weights is allocated. Labels with a margin above 1 cost nothing under the squared hinge.
 
     With `rewiring`, `after_step` replaces the weakest connections. A label always has F of them.
 
@@ -50,8 +51,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         reduction: "mean" or "sum" over texts and labels; empty for the default of the loss.
         init_scale: initial weights are uniform in ± init_scale / √F; 0 for zeros.
         init_connections: initial inputs are drawn at "random", or chosen before the first step by the "texts" of
-            the label (`strongest_inputs`): labels with few texts then need no epochs of rewiring to find good
-            inputs.
+            the label (`strongest_inputs`): labels with few texts then find good inputs without rewiring.
         distinct_inputs: whether to draw a label's inputs without repetition; False in the paper.
         rewiring: when and how connections are replaced; None for never.
         loss_every: in training, compute the value of the loss only in every n-th step, as `DenseHead` does.
@@ -91,7 +91,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         if rewiring is not None:
             rewiring.check(fan_in, dim, group)
         limit = init_scale / math.sqrt(fan_in)
-        self.weight = nn.Parameter(torch.empty(n_labels, fan_in).uniform_(-limit, limit, generator=generator))
+        self.weight = nn.Parameter(uniform_(new_table((n_labels, fan_in)), limit, generator))
         self.bias = nn.Parameter(torch.zeros(n_labels))
         n_groups = -(-n_labels // group)
         self.register_buffer("inputs", first_inputs(n_groups, fan_in, dim, seed=seed, distinct=distinct_inputs))

@@ -176,9 +176,7 @@ def _most_frequent(
     return [names[i] for i in order], frequencies[order], rank
 
 
-def _count_bigrams(
-    read: SpilledArrays, rank: np.ndarray, end: int, n_words: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _count_bigrams(read: SpilledArrays, rank: np.ndarray, end: int, n_words: int) -> tuple[np.ndarray, np.ndarray]:
     """The codes of all bigrams, ascending, and the number of texts that hold each."""
     codes, texts = _NONE, _NONE
     pending: list[tuple[np.ndarray, np.ndarray]] = []

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus, Split
 
 FORMAT = 1
-RELEASE = 4096  # rows that are read between two releases of mapped pages
+RELEASE = 1024  # rows that are read between two releases of mapped pages; each may have mapped 64 kB
 BLOCK = 4096  # texts that the tokenizer encodes at once
 MOST_SHARED = 4  # stores: training and label texts of two tokenizers
 _SHARED: ContextVar[dict[str, TokenStore] | None] = ContextVar("tokens of trainings", default=None)

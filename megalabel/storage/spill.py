@@ -16,7 +16,9 @@ from typing import IO, Any
 
 import numpy as np
 
-LIMIT = 64 << 20  # bytes that stay in memory
+from megalabel.storage.resident import SPILL_FROM
+
+LIMIT = SPILL_FROM  # bytes that stay in memory
 _WRITE = 1 << 20  # bytes that are written at once beyond it
 
 Block = bytes | bytearray | memoryview | mmap.mmap

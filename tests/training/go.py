@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from planted import planted
 
 from megalabel.recipes import get
+from megalabel.storage import tables
 from megalabel.training.log import Log
 from megalabel.training.run import train
 
@@ -28,6 +29,8 @@ def step(self: Log, step: int, *rest: object) -> None:
 
 
 Log.step = step
+if arguments.get("tables") == "disk":
+    tables.LEAST, tables.RESIDENT = 1, 0  # even the smallest tables, released as often as possible
 train(
     get(arguments.pop("recipe", "renee"))(planted(), **arguments),
     out,

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from megalabel.storage.tensors import load_tensors
 
@@ -67,6 +69,16 @@ def go(out: Path, killed_at: int, arguments: dict) -> int:
     return done.returncode
 
 
+def _same(whole: dict[str, Tensor], killed: dict[str, Tensor]) -> None:
+    assert whole.keys() == killed.keys()
+    for key in whole:
+        assert _bytes(whole[key]) == _bytes(killed[key]), key
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_killed_run_ends_with_the_same_weights(case, tmp_path, rng):
@@ -81,12 +93,37 @@ def test_a_killed_run_ends_with_the_same_weights(case, tmp_path, rng):
             load_tensors(tmp_path / run / "model" / f"{name}.safetensors", next_step="-")
             for run in ("whole", "killed")
         )
-        assert whole.keys() == killed.keys()
-        for key in whole:
-            assert whole[key].numpy().tobytes() == killed[key].numpy().tobytes(), key
+        _same(whole, killed)
     steps_logged = [
         json.loads(line)["step"]
         for line in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()
         if "validation" not in line
     ]
     assert steps_logged == sorted(steps_logged)
+
+
+ON_DISK = {
+    "float8, momentum in bfloat16": dict(
+        encoder="bag", weights="float8", head_momentum=0.9, momentum_dtype="bfloat16", accumulation_steps=2,
+        validation_fraction=0.0,
+    ),
+    "cascade, adam of rows": dict(
+        recipe="cascadexml", encoder="bag", clusters=[4, 16], beams=[2, 6], level_dropout=[0.2, 0.3, 0.3],
+        validation_fraction=0.0, schedule="cosine", warmup_epochs=0.5, warmup=None, dropout=None,
+    ),
+    "spartex, adamw": dict(
+        recipe="spartex", encoder="bag", fan_in=16, rewire_every=4, auxiliary=False, validation_fraction=0.0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ON_DISK)
+def test_a_killed_run_with_tables_on_disk_ends_with_the_weights_of_one_in_memory(case, tmp_path):
+    given = {name: value for name, value in {**COMMON, **ON_DISK[case], "epochs": 1}.items() if value is not None}
+    assert go(tmp_path / "whole", -1, given) == 0
+    assert go(tmp_path / "killed", 5, {**given, "tables": "disk"}) == -9
+    assert go(tmp_path / "killed", -1, {**given, "tables": "disk"}) == 0
+    for part in ("encoder", "head"):
+        runs = (tmp_path / run / "model" / f"{part}.safetensors" for run in ("whole", "killed"))
+        _same(*(load_tensors(run, next_step="-") for run in runs))

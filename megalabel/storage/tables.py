@@ -1,0 +1,133 @@
+"""Tensors on disk: their memory is a file that is mapped, so that the system can write pages out and read them again.
+
+Values are read and written in place, like those of any other tensor, and are not a checkpoint: a killed process
+leaves nothing behind. The files have no names on Linux and macOS, and on Windows they go with their last handle.
+
+Pages of a map count as memory of the process while they are mapped. `release_pages` lets go of them where they are
+more than 256 MiB; changed pages stay with the system, which writes them to the disk when it needs the memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import mmap
+import os
+import tempfile
+import weakref
+from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from megalabel.errors import ResourceError
+from megalabel.storage.resident import RESIDENT
+
+LEAST = 1 << 20  # bytes; smaller tensors stay in memory
+_FOLDER: ContextVar[Path | None] = ContextVar("folder of tables", default=None)
+_ON_DISK: ContextVar[bool] = ContextVar("tables on disk", default=False)
+_MAPS: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()  # by address
+_before: list[int] = []  # pages of files that were mapped before the first table, such as those of libraries
+
+
+@contextlib.contextmanager
+def tables_in(folder: str | Path) -> Iterator[None]:
+    """Within it, tables that are made on disk lie on the disk of `folder`; else in the folder for temporary files.
+
+    The folder may not exist yet; then the files are on the disk of the nearest folder above it that does.
+    """
+    folder = Path(folder).absolute()
+    there = next((path for path in (folder, *folder.parents) if path.is_dir()), None)
+    before = _FOLDER.set(there)
+    try:
+        yield
+    finally:
+        _FOLDER.reset(before)
+
+
+@contextlib.contextmanager
+def tables_on_disk() -> Iterator[None]:
+    """Within it, `new_table` makes tables on disk."""
+    before = _ON_DISK.set(True)
+    try:
+        yield
+    finally:
+        _ON_DISK.reset(before)
+
+
+def new_table(shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
+    """A tensor of zeros on the CPU; on disk within `tables_on_disk` if it takes 1 MiB or more."""
+    if _ON_DISK.get() and math.prod(shape) * dtype.itemsize >= LEAST:
+        return mapped(shape, dtype)
+    return torch.zeros(*shape, dtype=dtype)
+
+
+def zeros_beside(weight: Tensor, shape: Sequence[int] | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    """Zeros for the optimizer state of a weight: on disk where the weight is, else on its device.
+
+    shape, dtype: by default those of the weight.
+    """
+    shape, dtype = weight.shape if shape is None else shape, dtype or weight.dtype
+    if is_mapped(weight) and math.prod(shape) * dtype.itemsize >= LEAST:
+        return mapped(shape, dtype)
+    return torch.zeros(*shape, dtype=dtype, device=weight.device)
+
+
+def mapped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """A tensor of zeros in a file of its own.
+
+    Raises:
+        ResourceError: there is not enough space on the disk.
+    """
+    size, folder = math.prod(shape) * dtype.itemsize, _FOLDER.get() or Path(tempfile.gettempdir())
+    try:
+        with tempfile.TemporaryFile(prefix=".megalabel-table-", dir=folder) as file:
+            if hasattr(os, "posix_fallocate"):  # a full disk would otherwise kill the process at a later write
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                file.truncate(size)
+            pages = mmap.mmap(file.fileno(), size)
+    except OSError as error:
+        raise ResourceError(
+            f"a table of {size / 1e6:,.0f} MB cannot be made on disk ({error.strerror or error})",
+            wanted=f"{size / 1e6:,.0f} MB of free space",
+            next_step="free space there, or use another --out (in Python: TMPDIR)",
+            where=folder,
+        ) from error
+    if not _before:
+        _before.append(_mapped_pages())
+    flat = torch.frombuffer(pages, dtype=torch.uint8)
+    _MAPS[flat.data_ptr()] = pages
+    return flat.view(dtype).view(*shape)
+
+
+def is_mapped(tensor: Tensor) -> bool:
+    """Whether a tensor is on disk."""
+    return bool(_MAPS) and tensor.device.type == "cpu" and tensor.untyped_storage().data_ptr() in _MAPS
+
+
+def any_mapped(tensors: Iterator[Tensor]) -> bool:
+    """Whether one of several tensors is on disk."""
+    return any(is_mapped(tensor) for tensor in tensors)
+
+
+def release_pages() -> None:
+    """Lets go of the pages of all tables on disk where they are more than `RESIDENT` bytes.
+
+    Cheap where there are no such tables. Any thread may call it while others read or write the tables. Does nothing
+    on systems other than Linux, which take pages from a process by themselves.
+    """
+    if _MAPS and _before and (_mapped_pages() - _before[0]) * mmap.PAGESIZE > RESIDENT:
+        for pages in list(_MAPS.values()):
+            pages.madvise(mmap.MADV_DONTNEED)
+
+
+def _mapped_pages() -> int:
+    """The pages of files that are now mapped; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[2])
+    except OSError:
+        return 0
