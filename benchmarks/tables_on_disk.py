@@ -6,8 +6,8 @@
 
 `dense` has float8 weights and SGD, `cascade` float32 weights and AdamW of rows, `sparse` 32 connections per label
 and AdamW. Two processes take turns, one step each, so that other load on the machine slows both; one of them is
-in a cgroup of its own, whose memory is capped. The cap counts the pages of files that the process has read or
-written, too. Making a cgroup needs root; without it the process has tables on disk but no cap, and the rows say so.
+in a cgroup of its own, whose memory is capped. The cap also counts the pages of files that the process has read or
+written. Making a cgroup needs root; without it the process has tables on disk but no cap, and the rows say so.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from megalabel.metrics.table import table
@@ -12,8 +13,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
-    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
-    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS, WEIGHTS_COLUMNS,
+    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, DISK_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS,
+    LARGE_COLUMNS, LATENCY_COLUMNS, LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, STREAMED_COLUMNS, TREE_COLUMNS,
+    WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from quality_table import quality  # noqa: E402
@@ -25,6 +27,31 @@ def dense_head() -> str:
 
 def narrow_weights() -> str:
     return _ways("narrow_weights", NARROW_COLUMNS)
+
+
+def tables_on_disk() -> str:
+    """One row per head, cap and place of the tables; metrics are named "place: metric"."""
+    return _facts("tables_on_disk", DISK_COLUMNS, lambda facts: f"{int(facts['L']):,} labels, cap {facts['cap']}")
+
+
+def streamed_texts() -> str:
+    """One row per size and version; metrics are named "version: metric"."""
+    return _facts("streamed_texts", STREAMED_COLUMNS, lambda facts: f"{int(facts['N']):,} texts")
+
+
+def _facts(
+    benchmark: str, columns: tuple[tuple[str, str, float], ...], said: Callable[[dict[str, str]], str]
+) -> str:
+    """One row per size, of which `said` tells some facts, and implementation."""
+    lines = []
+    for size, values in rows(benchmark).items():
+        parts = size.replace("cap=no cap", "cap=none").split()
+        facts = dict(part.split("=") for part in parts if "=" in part)
+        words = [*(part for part in parts if "=" not in part), said(facts)]
+        words += [f"{facts['bytes']} bytes each"] if "bytes" in facts else []
+        for way in dict.fromkeys(metric.partition(": ")[0] for metric in values):
+            lines.append((f"{', '.join(words)}: {way}", _cells(values, columns, f"{way}: ")))
+    return _table(lines, columns, benchmark)
 
 
 def _ways(benchmark: str, columns: tuple[tuple[str, str, float], ...]) -> str:
@@ -194,8 +221,8 @@ def _short(value: float) -> str:
 
 
 TABLES = (
-    quality, scripts, dense_head, narrow_weights, head_time, cascade, tree, beam, sparse_head, fan_in, linear,
-    linear_large, linear_weights, long_texts, auto,
+    quality, scripts, dense_head, narrow_weights, tables_on_disk, streamed_texts, head_time, cascade, tree, beam,
+    sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
 )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """`Texts`, many texts as one block of bytes: a list of strings without a Python object per string.
 
-Blocks of more than 64 MiB lie in a temporary file, see `megalabel.storage.spill`, so that the memory that a data set
-takes does not grow with the length of its texts.
+Blocks of more than 64 MiB lie in a temporary file, see `megalabel.storage.spill`, so that the memory that a data
+set takes does not grow with the length of its texts.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from megalabel.planning.job import NAME_BYTES, PER_TEXT, TEXT_BYTES, Job
 from megalabel.storage.resident import RESIDENT, SPILL_FROM
 
 FLOAT = 4
-ON_DISK = ("head weights", "head momentum", "head optimizer state")  # tables, with what small tensors go beside them
+ON_DISK = ("head weights", "head momentum", "head optimizer state")  # where tables are
 AHEAD = 6  # batches: four prepared in advance, one being made, one in use
 When = Literal["always", "forward", "backward"]
 
@@ -55,7 +55,8 @@ def _data(job: Job) -> list[Component]:
     corpus = held + 16 * data.n_texts + 16 * data.n_labels + 8 * pairs + 8 * data.n_texts
     read = min(rows, data.n_texts) * job.length + (rows - min(rows, data.n_texts)) * min(job.length, 8)
     wide = 2 if job.encoder.vocabulary <= 1 << 16 else 4
-    tokens = min(wide * read, SPILL_FROM) + (8 + 8 + 8 + 24) * rows  # offsets, lengths, kept rows; order and cuts of an epoch
+    # Offsets, lengths, kept rows; order and cuts of an epoch.
+    tokens = min(wide * read, SPILL_FROM) + (8 + 8 + 8 + 24) * rows
     batches = AHEAD * job.batch * (9 * job.length + 16 * PER_TEXT + 8)
     return [
         Component("texts and labels", corpus),

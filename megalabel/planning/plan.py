@@ -16,7 +16,7 @@ from megalabel.planning.timing import floor
 
 SMALLEST = 4  # texts of a micro-batch
 NARROWER = 3  # suggestions
-SAME_RESULT = {"accumulation_steps", "gradient_checkpointing", "tables"}  # options that leave the gradient as it is
+SAME_RESULT = {"accumulation_steps", "gradient_checkpointing", "tables"}  # options that keep the gradient
 MARGIN = 0.03  # of the prediction, which is left free
 
 

@@ -1,8 +1,8 @@
 """Bytes that grow at their end: in memory up to a limit, beyond it in a temporary file that is mapped to be read.
 
-The file lies in the folder for temporary files (`TMPDIR`), which should be a disk. The operating system deletes it:
-on Linux and macOS it has no name, on Windows it goes with its last handle. Pages of the map count as memory of the
-process while they are mapped, so readers call `forget` from time to time; the system can take them back in any case.
+The file lies in the folder for temporary files (`TMPDIR`), which should be a disk. The operating system deletes
+it: on Linux and macOS it has no name, on Windows it goes with its last handle. Pages of the map count as memory of
+the process while they are mapped, so readers call `forget` from time to time; the system can take them anyway.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 

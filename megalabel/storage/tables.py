@@ -1,4 +1,4 @@
-"""Tensors on disk: their memory is a file that is mapped, so that the system can write pages out and read them again.
+"""Tensors on disk: their memory is a mapped file, whose pages the system can write out and read again.
 
 Values are read and written in place, like those of any other tensor, and are not a checkpoint: a killed process
 leaves nothing behind. The files have no names on Linux and macOS, and on Windows they go with their last handle.
@@ -116,8 +116,8 @@ def any_mapped(tensors: Iterator[Tensor]) -> bool:
 def release_pages() -> None:
     """Lets go of the pages of all tables on disk where they are more than `RESIDENT` bytes.
 
-    Cheap where there are no such tables. Any thread may call it while others read or write the tables. Does nothing
-    on systems other than Linux, which take pages from a process by themselves.
+    Cheap where there are no such tables. Any thread may call it while others read or write the tables. Does
+    nothing on systems other than Linux, which take pages from a process by themselves.
     """
     if _MAPS and _before and (_mapped_pages() - _before[0]) * mmap.PAGESIZE > RESIDENT:
         for pages in list(_MAPS.values()):
