@@ -71,7 +71,7 @@ def measure(options: argparse.Namespace) -> None:
         "disk: step": (median(taken["disk"]), "s"),
         "disk: ratio": (median(taken["disk"]) / median(taken["memory"]), "of memory"),
     }
-    cap = options.cap if group else "no cap"
+    cap = options.cap if group else "none"
     shape = f"{options.head} B={options.texts} L={options.labels} D={options.dim}"
     size = f"{shape} steps={options.steps} cap={cap} threads={os.environ.get('OMP_NUM_THREADS', os.cpu_count())}"
     print(size, *(f"{name:32} {value:10.2f} {unit}" for name, (value, unit) in found.items()), sep="\n")

@@ -14,8 +14,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, DISK_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS,
-    LARGE_COLUMNS, LATENCY_COLUMNS, LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, STREAMED_COLUMNS, TREE_COLUMNS,
-    WEIGHTS_COLUMNS,
+    LARGE_COLUMNS, LATENCY_COLUMNS, LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS,
+    STREAMED_COLUMNS, TREE_COLUMNS, WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from quality_table import quality  # noqa: E402
@@ -36,7 +36,9 @@ def tables_on_disk() -> str:
 
 def streamed_texts() -> str:
     """One row per size and version; metrics are named "version: metric"."""
-    return _facts("streamed_texts", STREAMED_COLUMNS, lambda facts: f"{int(facts['N']):,} texts")
+    return _facts(
+        "streamed_texts", STREAMED_COLUMNS, lambda facts: f"{int(facts['N']):,} texts of {facts['bytes']} bytes"
+    )
 
 
 def _facts(
@@ -45,10 +47,8 @@ def _facts(
     """One row per size, of which `said` tells some facts, and implementation."""
     lines = []
     for size, values in rows(benchmark).items():
-        parts = size.replace("cap=no cap", "cap=none").split()
-        facts = dict(part.split("=") for part in parts if "=" in part)
-        words = [*(part for part in parts if "=" not in part), said(facts)]
-        words += [f"{facts['bytes']} bytes each"] if "bytes" in facts else []
+        facts = dict(part.split("=") for part in size.split() if "=" in part)
+        words = [*(part for part in size.split() if "=" not in part), said(facts)]
         for way in dict.fromkeys(metric.partition(": ")[0] for metric in values):
             lines.append((f"{', '.join(words)}: {way}", _cells(values, columns, f"{way}: ")))
     return _table(lines, columns, benchmark)
