@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from megalabel.metrics.table import table
@@ -31,26 +30,23 @@ def narrow_weights() -> str:
 
 def tables_on_disk() -> str:
     """One row per head, cap and place of the tables; metrics are named "place: metric"."""
-    return _facts("tables_on_disk", DISK_COLUMNS, lambda facts: f"{int(facts['L']):,} labels, cap {facts['cap']}")
+    return _facts("tables_on_disk", "L", "labels, cap {cap}", DISK_COLUMNS)
 
 
 def streamed_texts() -> str:
     """One row per size and version; metrics are named "version: metric"."""
-    return _facts(
-        "streamed_texts", STREAMED_COLUMNS, lambda facts: f"{int(facts['N']):,} texts of {facts['bytes']} bytes"
-    )
+    return _facts("streamed_texts", "N", "texts of {bytes} bytes", STREAMED_COLUMNS)
 
 
-def _facts(
-    benchmark: str, columns: tuple[tuple[str, str, float], ...], said: Callable[[dict[str, str]], str]
-) -> str:
-    """One row per size, of which `said` tells some facts, and implementation."""
+def _facts(benchmark: str, count: str, words: str, columns: tuple[tuple[str, str, float], ...]) -> str:
+    """One row per size, of which a number and `words` are told, and implementation."""
     lines = []
     for size, values in rows(benchmark).items():
         facts = dict(part.split("=") for part in size.split() if "=" in part)
-        words = [*(part for part in size.split() if "=" not in part), said(facts)]
+        kind = next(part for part in size.split() if "=" not in part)
         for way in dict.fromkeys(metric.partition(": ")[0] for metric in values):
-            lines.append((f"{', '.join(words)}: {way}", _cells(values, columns, f"{way}: ")))
+            name = f"{kind}, {int(facts[count]):,} {words.format(**facts)}: {way}"
+            lines.append((name, _cells(values, columns, f"{way}: ")))
     return _table(lines, columns, benchmark)
 
 

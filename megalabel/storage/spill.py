@@ -12,7 +12,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -36,8 +36,8 @@ class Spill:
 
     def __init__(self, limit: int | None = None) -> None:
         self._most = LIMIT if limit is None else limit
-        self._held, self._file = bytearray(), None  # type: tuple[bytearray, IO[bytes] | None]
-        self._n = 0
+        self._held, self._n = bytearray(), 0
+        self._file: IO[bytes] | None = None
 
     def __len__(self) -> int:
         return self._n

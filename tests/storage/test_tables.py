@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import os
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from megalabel.recipes.renee import Renee
 from megalabel.storage import tables
 from megalabel.storage.tables import is_mapped, mapped, new_table, release_pages, tables_in, tables_on_disk
 from megalabel.storage.tensors import fill, largest_of, load_tensors, save_tensors
+from megalabel.training.arguments import check_place
 from megalabel.training.optim.fused import FusedAdam, FusedSGD
 from megalabel.types import Positives
 
@@ -134,3 +136,13 @@ def test_adamw_of_every_row_is_refused_on_disk() -> None:
             options(tables="disk", **values)
         assert error.value.where == "tables"
     assert Renee(tables="disk").tables == CascadeXML(tables="disk").tables == "disk"
+
+
+def test_a_gpu_is_refused(tmp_path) -> None:
+    with tables_on_disk():
+        head = DenseHead(LABELS, DIM)
+    recipe = SimpleNamespace(head=head)
+    check_place(recipe, torch.device("cpu"))  # type: ignore[arg-type]
+    with pytest.raises(SettingError) as error:
+        check_place(recipe, torch.device("cuda", 0))  # type: ignore[arg-type]
+    assert error.value.where == "tables"
