@@ -129,7 +129,7 @@ class TableOptions(Options):
     panel = "Training"
 
     tables: Annotated[
-        Literal["memory", "disk"], "The classifier's weights and their optimizer's state; disk: mapped files."
+        Literal["memory", "disk"], "Where the classifier's weights and optimizer state are."
     ] = "memory"
 
     def __post_init__(self) -> None:
