@@ -144,7 +144,7 @@ def cascade(options: argparse.Namespace) -> tuple[float, Callable[[], object]]:
 
     def one() -> None:
         step()
-        release_pages()  # as the training loop does
+        release_pages(touched=True)  # as the training loop does
 
     return 12 * sum(w.numel() for w in head.weights), one
 
@@ -166,7 +166,7 @@ def sparse(options: argparse.Namespace) -> tuple[float, Callable[[], object]]:
         x.grad = None
         head.loss(x[:, None], positives).backward()
         optimizer.step()
-        release_pages()
+        release_pages(touched=True)
 
     inputs = head.get_buffer("inputs")
     return 12 * head.weight.numel() + inputs.numel() * inputs.element_size(), one

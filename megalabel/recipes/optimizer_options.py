@@ -128,9 +128,9 @@ class TableOptions(Options):
 
     panel = "Training"
 
-    tables: Annotated[
-        Literal["memory", "disk"], "Where the classifier's weights and optimizer state are."
-    ] = "memory"
+    tables: Annotated[Literal["memory", "disk"], "Where the classifier's weights and optimizer state are."] = (
+        "memory"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,6 +14,7 @@ import math
 import mmap
 import os
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
@@ -29,6 +30,7 @@ LEAST = 1 << 20  # bytes; smaller tensors stay in memory
 _FOLDER: ContextVar[Path | None] = ContextVar("folder of tables", default=None)
 _ON_DISK: ContextVar[bool] = ContextVar("tables on disk", default=False)
 _MAPS: weakref.WeakValueDictionary[int, mmap.mmap] = weakref.WeakValueDictionary()  # by address
+_keep_few = threading.Event()
 _before: list[int] = []  # pages of files that were mapped before the first table, such as those of libraries
 
 
@@ -113,12 +115,45 @@ def any_mapped(tensors: Iterator[Tensor]) -> bool:
     return any(is_mapped(tensor) for tensor in tensors)
 
 
-def release_pages() -> None:
+def fetch_rows(table: Tensor, starts: Tensor, ends: Tensor) -> None:
+    """Tells the system that ranges of rows of a table on disk will be read, so that it reads all of them at once.
+
+    Without it, the process waits for one page after the other. Does nothing for a table in memory, and on systems
+    without `madvise`.
+
+    Args:
+        table: (n, …), contiguous.
+        starts, ends: (m,) int64, ascending and without overlap: rows starts[j] to ends[j] - 1.
+    """
+    pages = _MAPS.get(table.untyped_storage().data_ptr()) if is_mapped(table) else None
+    if pages is None or not len(starts) or not hasattr(mmap, "MADV_WILLNEED"):
+        return
+    width, before = table[:1].numel() * table.element_size(), table.storage_offset() * table.element_size()
+    first = (before + starts * width) // mmap.PAGESIZE
+    last = (before + ends * width - 1) // mmap.PAGESIZE
+    apart = first[1:] > last[:-1] + 1  # neighbors become one range
+    begins = first[torch.nn.functional.pad(apart, (1, 0), value=True)].tolist()
+    stops = last[torch.nn.functional.pad(apart, (0, 1), value=True)].tolist()
+    for begin, stop in zip(begins, stops, strict=True):
+        pages.madvise(mmap.MADV_WILLNEED, begin * mmap.PAGESIZE, (stop - begin + 1) * mmap.PAGESIZE)
+
+
+def keep_few_pages() -> None:
+    """From now on `release_pages(touched=True)` releases pages as well, for a training within a given memory."""
+    _keep_few.set()
+
+
+def release_pages(*, touched: bool = False) -> None:
     """Lets go of the pages of all tables on disk where they are more than `RESIDENT` bytes.
+
+    touched: whether the pages are those of rows that a step has moved, which the next one may need again. They
+        stay as long as the system has room for them, unless `keep_few_pages` was called.
 
     Cheap where there are no such tables. Any thread may call it while others read or write the tables. Does
     nothing on systems other than Linux, which take pages from a process by themselves.
     """
+    if touched and not _keep_few.is_set():
+        return
     if _MAPS and _before and (_mapped_pages() - _before[0]) * mmap.PAGESIZE > RESIDENT:
         for pages in list(_MAPS.values()):
             pages.madvise(mmap.MADV_DONTNEED)

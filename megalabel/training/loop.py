@@ -147,7 +147,7 @@ def train_step(
         check_loss(batch.step, value, first_loss)
     optimizers.step(scaler, recipe.max_grad_norm, head)
     head.after_step(batch.step, optimizers)
-    release_pages()
+    release_pages(touched=True)
     if recipe.averaging is not None:
         recipe.averaging.update(batch.step, recipe.encoder, head)
     metrics = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}

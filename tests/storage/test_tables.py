@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import gc
+import mmap
 import os
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -14,11 +16,21 @@ from megalabel.errors import ResourceError, SettingError
 from megalabel.heads import initial
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
+from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.candidates.row_step import adam_state
 from megalabel.recipes.cascadexml import CascadeXML
 from megalabel.recipes.renee import Renee
 from megalabel.storage import tables
-from megalabel.storage.tables import is_mapped, mapped, new_table, release_pages, tables_in, tables_on_disk
+from megalabel.storage.tables import (
+    fetch_rows,
+    is_mapped,
+    keep_few_pages,
+    mapped,
+    new_table,
+    release_pages,
+    tables_in,
+    tables_on_disk,
+)
 from megalabel.storage.tensors import fill, largest_of, load_tensors, save_tensors
 from megalabel.training.arguments import check_place
 from megalabel.training.optim.fused import FusedAdam, FusedSGD
@@ -146,3 +158,43 @@ def test_a_gpu_is_refused(tmp_path) -> None:
     with pytest.raises(SettingError) as error:
         check_place(recipe, torch.device("cuda", 0))  # type: ignore[arg-type]
     assert error.value.where == "tables"
+
+
+class Recording(mmap.mmap):
+    """A map that keeps what the system was told."""
+
+    told: list[tuple[int, ...]]
+
+    def madvise(self, *arguments: int) -> None:
+        self.__dict__.setdefault("told", []).append(arguments)
+        super().madvise(*arguments)
+
+
+def test_rows_are_fetched_page_by_page_and_neighbors_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables.mmap, "mmap", Recording)
+    page, rows = mmap.PAGESIZE, 4
+    table = mapped((rows * 100, page // rows), torch.uint8)
+    table[:] = 7
+    starts, ends = torch.tensor([0, 5, 40, 399]), torch.tensor([3, 9, 44, 400])
+    fetch_rows(table, starts, ends)  # pages 0, 1 and 2, then 10, then 99
+    (pages,) = [m for m in tables._MAPS.values() if isinstance(m, Recording)]
+    wanted = [(0, 3), (10, 1), (99, 1)]
+    assert pages.told == [(mmap.MADV_WILLNEED, first * page, n * page) for first, n in wanted]
+    Candidates.of_blocks(starts, ends, torch.tensor([0, 2, 4])).fetch(table[:])
+    assert pages.told[3:] == pages.told[:3]
+    fetch_rows(torch.zeros(400, 3), starts, ends)
+    fetch_rows(table, starts[:0], ends[:0])
+    assert len(pages.told) == 6 and int(table.sum()) == 7 * table.numel()
+
+
+def test_pages_of_moved_rows_stay_unless_few_are_to_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables.mmap, "mmap", Recording)
+    monkeypatch.setattr(tables, "_keep_few", threading.Event())
+    table = mapped((400,), torch.uint8)
+    (pages,) = [m for m in tables._MAPS.values() if isinstance(m, Recording)]
+    release_pages(touched=True)
+    assert not hasattr(pages, "told")
+    release_pages()
+    keep_few_pages()
+    release_pages(touched=True)
+    assert pages.told == [(mmap.MADV_DONTNEED,)] * 2 and int(table.sum()) == 0
