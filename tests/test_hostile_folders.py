@@ -98,6 +98,24 @@ def test_a_model_that_is_replaced_while_it_is_read_is_read_again(saved, monkeypa
     assert torch.equal(found.head.weight, other.head.weight)
 
 
+def test_a_model_that_is_moved_aside_while_it_is_read_is_read_there(saved, monkeypatch):
+    """As `atomic_folder` moves the old folder just before the new one takes its place."""
+    folder = saved("renee")
+    from megalabel.models import neural
+
+    usual, calls = neural.load_names, []
+
+    def moved(place):
+        if not calls:
+            folder.rename(folder.with_name(f".{folder.name}.old-0"))
+        calls.append(place)
+        return usual(place)
+
+    monkeypatch.setattr(neural, "load_names", moved)
+    assert megalabel.load(folder).predict(["a"], 1)
+    assert (calls[0].name, calls[-1].name) == (folder.name, f".{folder.name}.old-0")
+
+
 def test_loading_while_another_saves_disturbs_neither(saved):
     folder, wrong, ended = saved("renee"), [], threading.Event()
     model = megalabel.load(folder)

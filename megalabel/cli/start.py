@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from types import FrameType
+
+MESSAGE = "\nmegalabel: interrupted\n"
 
 
 def main() -> None:
@@ -15,11 +19,29 @@ def main() -> None:
 
     try:
         if usual:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, interrupt)
         run()
     except KeyboardInterrupt:  # outside of the command, which has its own words for it
-        sys.stderr.write("\nmegalabel: interrupted\n")
+        sys.stderr.write(MESSAGE)
         sys.exit(130)
     finally:
         if usual:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """The handler of SIGINT: raises KeyboardInterrupt, or ends the process at once while a module is imported.
+
+    Compiled modules drop exceptions that are raised while they import others. The command would go on with modules
+    that were imported in part.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            sys.stderr.write(MESSAGE)
+            sys.stderr.flush()
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+interrupt.is_default = True  # type: ignore[attr-defined]  # a training may replace it; see training/interrupts.py

@@ -40,7 +40,8 @@ def read_model(folder: str | Path, read: Callable[[Path], T]) -> T:
             with reading(place, wanted="a model that megalabel saved", next_step=RESTORE_FOLDER):
                 found = read(place)
         except FormatError:
-            if not more or _identity(_place(path)) == before:
+            now = _place(path)  # a folder that a writer has just moved aside is the same, but elsewhere
+            if not more or (now, _identity(now)) == (place, before):
                 raise
         else:
             if not more or _identity(place) == before:

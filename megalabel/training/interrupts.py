@@ -30,9 +30,8 @@ class Interrupts:
         Applies only in the main thread, and to signals whose handlers the program has not replaced or disabled (as
         `nohup` does for SIGHUP).
         """
-        usual = (signal.SIG_DFL, signal.default_int_handler)
         if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.getsignal(n) for n in SIGNALS if signal.getsignal(n) in usual}
+            self._before = {n: signal.getsignal(n) for n in SIGNALS if _is_usual(signal.getsignal(n))}
             for number in self._before:
                 signal.signal(number, self._keep)
         try:
@@ -63,3 +62,8 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def _is_usual(handler: Any) -> bool:
+    """Whether a handler is that of Python or of megalabel's command line, not one of the program's own."""
+    return handler in (signal.SIG_DFL, signal.default_int_handler) or getattr(handler, "is_default", False)

@@ -13,6 +13,7 @@ import torch
 from support.light_runs import SHORT
 
 import megalabel
+from megalabel.cli.start import interrupt
 from megalabel.recipes.renee import renee
 from megalabel.training import checkpoint
 from megalabel.training.interrupts import SIGNALS, Interrupts
@@ -61,6 +62,31 @@ def test_a_training_that_is_stopped_keeps_its_last_step(monkeypatch, data, tmp_p
     assert (tmp_path / "r/model/head.safetensors").read_bytes() == (
         tmp_path / "whole/model/head.safetensors"
     ).read_bytes()
+
+
+@posix
+def test_the_handler_of_the_command_line_makes_room_for_a_training(monkeypatch, data, tmp_path):
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        signalled(monkeypatch, 2, signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            megalabel.train(renee(data, **SHORT), tmp_path / "r", quiet=True)
+        assert signal.getsignal(signal.SIGINT) is interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert checkpoint.newest(tmp_path / "r" / "last").name == "step-000000003"
+
+
+@posix
+def test_ctrl_c_in_an_import_ends_the_process_even_if_the_import_drops_exceptions(tmp_path):
+    (tmp_path / "interrupted.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    program = (
+        "import signal\nfrom megalabel.cli.start import interrupt\nsignal.signal(signal.SIGINT, interrupt)\n"
+        "try:\n    import interrupted\nexcept BaseException:\n    pass\nprint('went on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 130
+    assert (done.stdout, done.stderr) == ("", "\nmegalabel: interrupted\n")
 
 
 @posix
