@@ -7,6 +7,7 @@ import gc
 import mmap
 import os
 import threading
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -14,10 +15,12 @@ import torch
 
 from megalabel.errors import ResourceError, SettingError
 from megalabel.heads import initial
+from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
 from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.candidates.row_step import adam_state
+from megalabel.labels.tree import LabelTree
 from megalabel.recipes.cascadexml import CascadeXML
 from megalabel.recipes.renee import Renee
 from megalabel.storage import tables
@@ -198,3 +201,14 @@ def test_pages_of_moved_rows_stay_unless_few_are_to_be_kept(monkeypatch: pytest.
     keep_few_pages()
     release_pages(touched=True)
     assert pages.told == [(mmap.MADV_DONTNEED,)] * 2 and int(table.sum()) == 0
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_initial_weights_of_a_cascade_are_those_of_torch(on_disk: bool) -> None:
+    tree = LabelTree.from_clusters([[[0, 1], [2]], [[0, 4, 2], [1, 3], [5]]])
+    with tables_on_disk() if on_disk else nullcontext():
+        head = CascadeHead(tree, DIM, beams=(2, 2), generator=torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    for weight in head.weights:
+        assert is_mapped(weight) == on_disk
+        assert torch.equal(weight, torch.nn.init.xavier_uniform_(torch.empty_like(weight), generator=generator))
