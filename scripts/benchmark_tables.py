@@ -12,11 +12,12 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
-    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, DISK_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS,
+    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS,
     LARGE_COLUMNS, LATENCY_COLUMNS, LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS,
-    STREAMED_COLUMNS, TREE_COLUMNS, WEIGHTS_COLUMNS,
+    TREE_COLUMNS, WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
+from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
 from quality_table import quality  # noqa: E402
 
 
@@ -26,28 +27,6 @@ def dense_head() -> str:
 
 def narrow_weights() -> str:
     return _ways("narrow_weights", NARROW_COLUMNS)
-
-
-def tables_on_disk() -> str:
-    """One row per head, cap and place of the tables; metrics are named "place: metric"."""
-    return _facts("tables_on_disk", "L", "labels, cap {cap}", DISK_COLUMNS)
-
-
-def streamed_texts() -> str:
-    """One row per size and version; metrics are named "version: metric"."""
-    return _facts("streamed_texts", "N", "texts of {bytes} bytes", STREAMED_COLUMNS)
-
-
-def _facts(benchmark: str, count: str, words: str, columns: tuple[tuple[str, str, float], ...]) -> str:
-    """One row per size, of which a number and `words` are told, and implementation."""
-    lines = []
-    for size, values in rows(benchmark).items():
-        facts = dict(part.split("=") for part in size.split() if "=" in part)
-        kind = next(part for part in size.split() if "=" not in part)
-        for way in dict.fromkeys(metric.partition(": ")[0] for metric in values):
-            name = f"{kind}, {int(facts[count]):,} {words.format(**facts)}: {way}"
-            lines.append((name, _cells(values, columns, f"{way}: ")))
-    return _table(lines, columns, benchmark)
 
 
 def _ways(benchmark: str, columns: tuple[tuple[str, str, float], ...]) -> str:
@@ -174,13 +153,19 @@ def long_texts() -> str:
 
 
 def auto() -> str:
-    """One row per search."""
-    lines = []
+    """One table per data set: searches, and the rivals that were run beside them."""
+    lines: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for size, values in rows("auto").items():
+        name, _, how = size.partition(", ")
         cells: dict[str, str] = _cells(values, AUTO_COLUMNS, "")
-        lines.append((size, {**cells, "chosen": values["chosen"][0]}))
-    heads = [*(head for head, _, _ in AUTO_COLUMNS), "chosen"]
-    return table(lines, heads, style="markdown", title="") + "\n\n" + origin("auto")
+        lines.setdefault(name, []).append((f"**megalabel train auto**: {values['chosen'][0]}, {how}", cells))
+    for size, values in rows("rivals").items():
+        name, tool = size.split()
+        if name in lines:
+            lines[name].append((tool, _cells(values, AUTO_COLUMNS, "")))
+    heads = [head for head, _, _ in AUTO_COLUMNS]
+    parts = [table(found, heads, style="markdown", title=name) for name, found in lines.items()]
+    return "\n\n".join([*parts, origin("auto", "rivals")])
 
 
 def head_time() -> str:

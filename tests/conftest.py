@@ -78,6 +78,12 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture(scope="session")
+def one_layer_bert(tmp_path_factory: pytest.TempPathFactory):
+    """The same with 1 layer."""
+    return _bert(tmp_path_factory.mktemp("one-layer-bert"), layers=1)
+
+
+@pytest.fixture(scope="session")
 def deep_bert(tmp_path_factory: pytest.TempPathFactory):
     """The same with 12 layers."""
     return _bert(tmp_path_factory.mktemp("deep-bert"), layers=12)

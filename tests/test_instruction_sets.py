@@ -12,10 +12,13 @@ import pytest
 
 HERE = Path(__file__).parent
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-SETTINGS = {  # libraries that do not call each other share a run
-    "torch": {"ATEN_CPU_CAPABILITY": "default"},
-    "MKL": {"MKL_CBWR": "COMPATIBLE"},  # on AMD, MKL_ENABLE_INSTRUCTIONS changes nothing
-    "oneDNN, OpenBLAS": {"DNNL_MAX_CPU_ISA": "SSE41", "OPENBLAS_CORETYPE": "Nehalem"},
+SETTINGS = {
+    "libraries of products": {
+        "ATEN_CPU_CAPABILITY": "default",
+        "MKL_CBWR": "COMPATIBLE",  # on AMD, MKL_ENABLE_INSTRUCTIONS changes nothing
+        "DNNL_MAX_CPU_ISA": "SSE41",
+        "OPENBLAS_CORETYPE": "Nehalem",
+    },
     "numba": {"NUMBA_CPU_NAME": "generic"},
 }
 CASES = [

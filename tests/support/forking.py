@@ -51,19 +51,23 @@ MODELS: dict[str, megalabel.Classifier] = {}
 
 def main(way: str, folders: list[str]) -> None:
     torch.set_num_threads(2)
+    spawned = multiprocessing.get_context("spawn").Pool(1) if way == "spawn" else None
     for folder in folders:
         model = MODELS[folder] = megalabel.load(folder)
         if way in ("used", "pool", "twice"):
             answer(model)
-        if way in ("pool", "spawn"):
-            context = multiprocessing.get_context("fork" if way == "pool" else "spawn")
-            with context.Pool(1) as pool:
+        if spawned is not None:
+            found = str(hash(str(spawned.apply_async(ask, (folder,)).get(PATIENCE))))
+        elif way == "pool":
+            with multiprocessing.get_context("fork").Pool(1) as pool:
                 found = str(hash(str(pool.apply_async(ask, (folder,)).get(PATIENCE))))
         elif way == "twice":
             found = in_child(lambda model=model: answer_of_child(model))
         else:
             found = in_child(lambda model=model: answer(model))
         print(folder, found == str(hash(str(answer(model)))))
+    if spawned is not None:
+        spawned.terminate()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import pytest
 from planted import planted
+from support.killed_runs import started
 from support.light_runs import LIGHT
 
 import megalabel
@@ -17,3 +18,10 @@ def data():
 def finished(data, tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "r"
     return out, megalabel.train(renee(data, **LIGHT), out, quiet=True)
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory):
+    """A process that forks runs; see `support/killed_runs.py`."""
+    with started(tmp_path_factory.mktemp("runs")) as found:
+        yield found

@@ -1,9 +1,14 @@
-"""A run in a process of its own, which kills itself at a step if asked: `python go.py OUT STEP ARGUMENTS`."""
+"""Trains in forked processes, which kill themselves at a step if asked; used through `support/killed_runs.py`.
+
+Each line of standard input is a JSON list: the run folder, the step to be killed at (or -1), the arguments of the
+recipe. The answer to each is a line with the exit code of the process.
+"""
 
 import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import torch
@@ -17,24 +22,33 @@ from megalabel.storage import tables
 from megalabel.training.log import Log
 from megalabel.training.run import train
 
+
+def run(out: str, killed_at: int, arguments: dict) -> None:
+    told = Log.step
+
+    def step(self: Log, step: int, *rest: object) -> None:
+        told(self, step, *rest)
+        if step == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Log.step = step
+    if arguments.get("tables") == "disk":
+        tables.LEAST, tables.RESIDENT = 1, 0  # even the smallest tables, released as often as possible
+    recipe = get(arguments.pop("recipe", "renee"))(planted(), **arguments)
+    train(recipe, out, device="cpu", checkpoint_steps=3, quiet=True)
+
+
 torch.set_num_threads(1)
-out, killed_at, arguments = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
-told = Log.step
-
-
-def step(self: Log, step: int, *rest: object) -> None:
-    told(self, step, *rest)
-    if step == killed_at:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
-Log.step = step
-if arguments.get("tables") == "disk":
-    tables.LEAST, tables.RESIDENT = 1, 0  # even the smallest tables, released as often as possible
-train(
-    get(arguments.pop("recipe", "renee"))(planted(), **arguments),
-    out,
-    device="cpu",
-    checkpoint_steps=3,
-    quiet=True,
-)
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            run(*json.loads(line))
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)

@@ -1,18 +1,11 @@
 """A run killed with SIGKILL at random steps ends with the weights that it would have had."""
 
-import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor
+from support.killed_runs import check_killed, check_same, started
 
-from megalabel.storage.tensors import load_tensors
-
-GO = Path(__file__).with_name("go.py")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")]
 COMMON = dict(
     epochs=3, batch_size=40, max_length=16, warmup=0.1, head_lr=0.02, encoder_lr=0.001, dropout=0.3,
     token_dropout=0.1, tokenizer="words", log_every=2,
@@ -57,49 +50,18 @@ CASES = {
 }  # fmt: skip
 
 
-def go(out: Path, killed_at: int, arguments: dict) -> int:
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(GO), str(out), str(killed_at), json.dumps(arguments)],
-        env=env,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode in (0, -9), done.stderr
-    return done.returncode
-
-
-def _same(whole: dict[str, Tensor], killed: dict[str, Tensor]) -> None:
-    assert whole.keys() == killed.keys()
-    for key in whole:
-        assert _bytes(whole[key]) == _bytes(killed[key]), key
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.reshape(-1).view(torch.uint8).numpy().tobytes()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_a_killed_run_ends_with_the_same_weights(case, tmp_path, rng):
+def test_a_killed_run_ends_with_the_same_weights(case, runs, tmp_path, rng):
     arguments = {name: value for name, value in {**COMMON, **CASES[case]}.items() if value is not None}
-    assert go(tmp_path / "whole", -1, arguments) == 0
-    steps = json.loads((tmp_path / "whole" / "recipe.json").read_text())["finished"]["steps"]
-    for step in sorted(rng.choice(int(steps) - 2, size=3, replace=False) + 1):
-        assert go(tmp_path / "killed", int(step), arguments) == -9
-    assert go(tmp_path / "killed", -1, arguments) == 0
-    for name in ("encoder", "head"):
-        whole, killed = (
-            load_tensors(tmp_path / run / "model" / f"{name}.safetensors", next_step="-")
-            for run in ("whole", "killed")
-        )
-        _same(whole, killed)
-    steps_logged = [
-        json.loads(line)["step"]
-        for line in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()
-        if "validation" not in line
-    ]
-    assert steps_logged == sorted(steps_logged)
+    check_killed(runs.go, tmp_path, arguments, rng)
+
+
+def test_processes_that_share_nothing_end_with_the_same_weights(tmp_path, rng):
+    def go(*arguments) -> int:
+        with started(tmp_path) as runs:
+            return runs.go(*arguments)
+
+    check_killed(go, tmp_path, {**COMMON, **next(iter(CASES.values()))}, rng)
 
 
 ON_DISK = {
@@ -117,13 +79,10 @@ ON_DISK = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", ON_DISK)
-def test_a_killed_run_with_tables_on_disk_ends_with_the_weights_of_one_in_memory(case, tmp_path):
+def test_a_killed_run_with_tables_on_disk_ends_with_the_weights_of_one_in_memory(case, runs, tmp_path):
     given = {name: value for name, value in {**COMMON, **ON_DISK[case], "epochs": 1}.items() if value is not None}
-    assert go(tmp_path / "whole", -1, given) == 0
-    assert go(tmp_path / "killed", 5, {**given, "tables": "disk"}) == -9
-    assert go(tmp_path / "killed", -1, {**given, "tables": "disk"}) == 0
-    for part in ("encoder", "head"):
-        runs = (tmp_path / run / "model" / f"{part}.safetensors" for run in ("whole", "killed"))
-        _same(*(load_tensors(run, next_step="-") for run in runs))
+    assert runs.go(tmp_path / "whole", -1, given) == 0
+    assert runs.go(tmp_path / "killed", 5, {**given, "tables": "disk"}) == -9
+    assert runs.go(tmp_path / "killed", -1, {**given, "tables": "disk"}) == 0
+    check_same(tmp_path / "whole", tmp_path / "killed")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 
 import pytest
-from training.test_resume import go
+from support.killed_runs import check_killed
 
-from megalabel.storage.tensors import load_tensors
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")]
 
 COMMON = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=5, batch_size=40, dropout=0.3, token_dropout=0.1,
@@ -39,20 +39,6 @@ CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
-def test_a_killed_run_ends_with_the_same_weights(case, tmp_path, rng):
-    arguments = {**COMMON, **CASES[case]}
-    assert go(tmp_path / "whole", -1, dict(arguments)) == 0
-    steps = json.loads((tmp_path / "whole" / "recipe.json").read_text())["finished"]["steps"]
-    for step in sorted(rng.choice(int(steps) - 2, size=3, replace=False) + 1):
-        assert go(tmp_path / "killed", int(step), dict(arguments)) == -9
-    assert go(tmp_path / "killed", -1, dict(arguments)) == 0
-    for name in ("encoder", "head"):
-        whole, killed = (
-            load_tensors(tmp_path / run / "model" / f"{name}.safetensors", next_step="-")
-            for run in ("whole", "killed")
-        )
-        assert whole.keys() == killed.keys()
-        for key in whole:
-            assert whole[key].numpy().tobytes() == killed[key].numpy().tobytes(), key
+def test_a_killed_run_ends_with_the_same_weights(case, runs, tmp_path, rng):
+    check_killed(runs.go, tmp_path, {**COMMON, **CASES[case]}, rng)

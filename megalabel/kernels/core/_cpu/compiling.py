@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import hashlib
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+
+from megalabel.kernels.core._cpu.private_helpers import compiler
 
 KERNELS = Path(__file__).parents[2]
 DIGEST = hashlib.sha256().digest_size
@@ -43,8 +46,11 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
     that lacks them, nothing is cached on disk; a numba that has them but no longer uses them fails
     `tests/kernels/core/test_compiling.py`.
     """
+    options: dict[str, Any] = {"nogil": True}
+    with contextlib.suppress(ImportError, AttributeError):
+        options["pipeline_class"] = compiler()
     try:
-        fast: Any = numba.njit(cache=True, nogil=True)(function)
+        fast: Any = numba.njit(cache=True, **options)(function)
         file = fast._cache._cache_file
         fast._cache._cache_file = checked = object.__new__(_checked_file())
         checked.__dict__.update({**vars(file), "_source_stamp": (file._source_stamp, _sources())})
@@ -54,7 +60,7 @@ def compiled(function: Callable[..., None]) -> Callable[..., None]:
         ImportError,
         OSError,
     ):  # RuntimeError: a read-only install without a home
-        without_cache: Callable[..., None] = numba.njit(nogil=True)(function)
+        without_cache: Callable[..., None] = numba.njit(**options)(function)
         return without_cache
 
     def call(*arguments: Any) -> None:
