@@ -16,6 +16,7 @@ from benchmark_columns import (  # noqa: E402, I001
     LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS, WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
+from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
 from quality_table import quality  # noqa: E402
 
 
@@ -200,8 +201,8 @@ def _short(value: float) -> str:
 
 
 TABLES = (
-    quality, scripts, dense_head, narrow_weights, head_time, cascade, tree, beam, sparse_head, fan_in, linear,
-    linear_large, linear_weights, long_texts, auto,
+    quality, scripts, dense_head, narrow_weights, tables_on_disk, streamed_texts, head_time, cascade, tree, beam,
+    sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
 )  # fmt: skip
 
 

@@ -129,6 +129,7 @@ class CascadeHead(RowGradients, Head):
         for i, (weight, bias) in enumerate(self.tables()):
             view = nn.functional.dropout(views[:, min(i, self.n_views - 1)], self.level_dropout[i], self.training)
             scale = self.level_weights[i] / (max(candidates.n_cells, 1) if self.reduction == "mean" else 1)
+            candidates.fetch(self.weights[i])
             if isinstance(weight, NarrowTable):
                 found = narrow_bce(view, weight, bias, candidates, nodes[i], scale, self._rows)
             else:

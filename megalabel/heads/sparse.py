@@ -32,8 +32,7 @@ class SparseHead(StoredTable, LabelPrior, Head):
     The loss is over all labels: squared hinge, max(0, 1 ∓ z)², the **mean** over texts and labels, or binary
     cross-entropy, the **sum**, unless `reduction` is given. Its gradient is computed label by label and used at
     once by the update rule of a `FusedSGD` or `FusedAdam`: no tensor of size B × L and no gradient of the size of
-    the weights is allocated. Labels with a margin above 1 have no gradient under the squared hinge and cost
-    nothing.
+    the weights is allocated. Labels with a margin above 1 cost nothing under the squared hinge.
 
     With `rewiring`, `after_step` replaces the weakest connections. A label always has F of them.
 
@@ -51,8 +50,7 @@ class SparseHead(StoredTable, LabelPrior, Head):
         reduction: "mean" or "sum" over texts and labels; empty for the default of the loss.
         init_scale: initial weights are uniform in ± init_scale / √F; 0 for zeros.
         init_connections: initial inputs are drawn at "random", or chosen before the first step by the "texts" of
-            the label (`strongest_inputs`): labels with few texts then need no epochs of rewiring to find good
-            inputs.
+            the label (`strongest_inputs`): labels with few texts then find good inputs without rewiring.
         distinct_inputs: whether to draw a label's inputs without repetition; False in the paper.
         rewiring: when and how connections are replaced; None for never.
         loss_every: in training, compute the value of the loss only in every n-th step, as `DenseHead` does.

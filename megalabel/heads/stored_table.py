@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from megalabel.heads.abilities import UpdatesInBackward
 from megalabel.heads.checks import check_exponents
+from megalabel.heads.initial import filled
 from megalabel.kernels.core.dtypes import WeightType
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
+from megalabel.storage.tables import new_table
 
 
 class StoredTable(UpdatesInBackward, nn.Module):
@@ -40,7 +42,7 @@ class StoredTable(UpdatesInBackward, nn.Module):
         self.weight_type = kind
         self.register_buffer("weight_exponents", None)
         if not kind.is_narrow:
-            self.weight = nn.Parameter(fill(torch.empty(shape)))
+            self.weight = nn.Parameter(filled(new_table(shape), fill))
             return
         table = NarrowTable.zeros(*shape, kind)
         if size:

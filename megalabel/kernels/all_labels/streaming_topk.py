@@ -30,6 +30,7 @@ from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.sparse.merge_topk import best_of
+from megalabel.storage.tables import release_pages
 from megalabel.types import Positives, TopK
 
 __all__ = ["plain", "plain_of", "streaming_topk", "topk_of"]
@@ -94,6 +95,7 @@ def streaming_topk(
     buffers = threading.local()  # each thread scores its own chunks
 
     def score(start: int, stop: int) -> Tensor:
+        release_pages()
         if not hasattr(buffers, "scores"):  # the first chunk of a thread is no smaller than its others
             buffers.scores = rows.new_empty(len(rows) * (stop - start))
             buffers.values = None if table is None else rows.new_empty(stop - start, table.shape[1])

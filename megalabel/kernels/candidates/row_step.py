@@ -32,6 +32,7 @@ from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.kernels.updates.adam import AdamSettings, adam_step_
 from megalabel.kernels.updates.sgd import check_rates, sgd_step_
+from megalabel.storage.tables import zeros_beside
 
 __all__ = ["adam_state", "plain_adam", "plain_sgd", "row_adam", "row_sgd"]
 
@@ -44,7 +45,7 @@ def adam_state(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
 
     mean, square (n, D); bias_mean, bias_square (n,), only with a bias; steps (n,) int32, one per row.
     """
-    state = {"mean": torch.zeros_like(weight.detach()), "square": torch.zeros_like(weight.detach())}
+    state = {"mean": zeros_beside(weight), "square": zeros_beside(weight)}
     if bias is not None:
         state |= {"bias_mean": torch.zeros_like(bias.detach()), "bias_square": torch.zeros_like(bias.detach())}
     return state | {"steps": torch.zeros(weight.shape[0], dtype=torch.int32, device=weight.device)}

@@ -7,9 +7,7 @@ operating system deletes them: on Linux and macOS they have no names, on Windows
 from __future__ import annotations
 
 import contextlib
-import mmap
 import tempfile
-from collections.abc import Iterator
 from typing import IO, Self
 
 import numpy as np
@@ -17,6 +15,7 @@ import numpy as np
 from megalabel.kernels.linear._chunk_checks import ROWS_PER_ENTRY
 from megalabel.kernels.linear.compact_chunks import LONGEST_ROW, StoredWeights, compact, short_features_pay
 from megalabel.kernels.linear.sparse_chunks import Chunks, narrow_integers
+from megalabel.storage.spill import forget, naming_folder
 
 _BLOCK = ROWS_PER_ENTRY << 20  # rows that are summed at a time
 
@@ -83,7 +82,7 @@ class ChunkFiles:
             small["scales"] = np.concatenate(self._scales)
         made = Chunks(self._n_features, offsets=self._offsets, **small, **mapped)
         for array in mapped.values():
-            _forget(array)
+            forget(array)
         return made
 
     def _append_entries(self) -> None:
@@ -114,7 +113,7 @@ class _Growing:
 
     def append(self, array: np.ndarray) -> None:
         if array.size:
-            with _naming_folder():
+            with naming_folder():
                 self._file.write(memoryview(np.ascontiguousarray(array, dtype=self._kind)).cast("B"))
         self._n += len(array)
 
@@ -126,22 +125,6 @@ class _Growing:
         shape = (self._n, *self._shape)
         if 0 in shape:
             return np.empty(shape, self._kind)
-        with _naming_folder():
+        with naming_folder():
             self._file.flush()
         return np.memmap(self._file, dtype=self._kind, mode="r", shape=shape)
-
-
-@contextlib.contextmanager
-def _naming_folder() -> Iterator[None]:
-    """Names the folder for temporary files in errors such as that of a full disk; the files have no names."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
-
-
-def _forget(array: np.ndarray) -> None:
-    """Lets go of the pages of a map, which checks have read; they are read again where they are used."""
-    pages = getattr(array, "_mmap", None)
-    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
-        pages.madvise(mmap.MADV_DONTNEED)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.storage.tables import zeros_beside
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ def buffer_like(
     if parameter is None:
         return buffer
     if buffer is None:
-        return torch.zeros_like(parameter, dtype=dtype, memory_format=torch.contiguous_format)
+        return zeros_beside(parameter, dtype=dtype)
     if buffer.shape != parameter.shape:
         raise SettingError(
             f"an optimizer buffer {tuple(buffer.shape)} for weights {tuple(parameter.shape)}",
