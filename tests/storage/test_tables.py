@@ -81,8 +81,12 @@ def test_a_dense_head_trains_alike_on_disk(weights: str) -> None:
         assert torch.equal(a.view(torch.uint8), b.view(torch.uint8))
 
 
+def normal(weight: torch.Tensor, std: float, generator: torch.Generator) -> torch.Tensor:
+    return initial.filled(weight, lambda part: part.normal_(0, std, generator=generator))
+
+
 @pytest.mark.parametrize("n", [7, 16, 65, 128, 200, 1000])
-@pytest.mark.parametrize("draw", [initial.normal_, initial.uniform_])
+@pytest.mark.parametrize("draw", [normal, initial.uniform_])
 def test_blocks_continue_the_random_stream(draw, n: int) -> None:
     found = [draw(w, 0.5, torch.Generator().manual_seed(3)) for w in (mapped((n,), torch.float32), torch.zeros(n))]
     assert torch.equal(*found) and float(found[0].abs().max()) > 0
