@@ -1,11 +1,14 @@
 """Predicted against measured peak memory over settings that are drawn at random with a fixed seed.
 
-    python benchmarks/planner.py [--draws 44] [--seed 0] [--default-allocator] [--no-record]
+    python benchmarks/planner.py [--draws 44] [--seed 0] [--narrow] [--largest N]
+                                 [--default-allocator] [--no-record]
 
 Each training runs in a process of its own as `megalabel train --memory` for two steps; each kind of recipe and
-encoder is calibrated. Data and trees are synthetic: texts are longer than `max_length`, so that every batch has
-its full width, and a tree is read from a folder, since building one depends on the words of the texts. Pages of
-optimizer states are written once after the first step: a long run reaches all rows, two steps would not.
+encoder is calibrated. `--narrow` draws what came later: elmo, weights in bfloat16 and float8, and row-wise Adagrad;
+what is drawn without it stays the same, so that recorded rows remain valid. Data and trees are synthetic: texts are
+longer than `max_length`, so that every batch has its full width, and a tree is read from a folder, since building
+one depends on the words of the texts. Pages of optimizer states are written once after the first step: a long run
+reaches all rows, two steps would not.
 """
 
 from __future__ import annotations
@@ -66,6 +69,21 @@ def draw(random_: random.Random) -> tuple[str, int, dict[str, Any]]:
         values |= {"head_optimizer": random_.choice(("adamw", "sgd")), "group_by": "frequency"}
         values |= {"group": random_.choice((1, 32))}
     return recipe, labels, values
+
+
+def draw_narrow(random_: random.Random) -> tuple[str, int, dict[str, Any]]:
+    """The same of elmo, of weights of 16 and 8 bits, and of row-wise Adagrad."""
+    recipe, labels, values = draw(random_)
+    weights = random_.choice(("bfloat16", "float8"))
+    if recipe == "spartex":  # the weights of its head are float32
+        return recipe, labels, {**values, "head_optimizer": "adagrad"}
+    if recipe == "cascadexml":
+        return recipe, labels, {**values, "weights": weights, "head_optimizer": random_.choice(("sgd", "adagrad"))}
+    if random_.random() < 0.5:
+        values.pop("head_momentum")
+        return "elmo", labels, {**values, "weights": weights}
+    values |= {"weights": weights, "compensated_fraction": random_.choice((0.0, 0.1))}
+    return recipe, labels, {**values, "momentum_dtype": random_.choice(("float32", "bfloat16"))}
 
 
 def write_data(folder: Path, labels: int, texts: int) -> Data:
@@ -143,6 +161,8 @@ def main() -> None:
     parser.add_argument("--one")
     parser.add_argument("--draws", type=int, default=44)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--narrow", action="store_true")
+    parser.add_argument("--largest", type=int, default=max(LABELS), help="settings with more labels are left out")
     parser.add_argument("--default-allocator", action="store_true")
     parser.add_argument(
         "--measured", help="a file of JSON lines with peaks, used where it has them, and appended to"
@@ -160,7 +180,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         os.environ["MEGALABEL_CACHE"] = f"{name}/cache"
         for number in range(given.draws):
-            recipe, labels, values = draw(random_)
+            recipe, labels, values = (draw_narrow if given.narrow else draw)(random_)
+            if labels > given.largest:
+                continue
             folder = Path(name) / str(number)
             data = write_data(folder, labels, STEPS * values["batch_size"])
             if recipe == "cascadexml":
@@ -173,7 +195,9 @@ def main() -> None:
                 for k, v in values.items()
                 if k not in (*COMMON, "tree", "bigram_min_count") and "warmup" not in k
             }
-            size = f"{number}: {recipe} L={labels} " + " ".join(f"{k}={v}" for k, v in own.items())
+            size = f"{'narrow ' * given.narrow}{number}: {recipe} L={labels} " + " ".join(
+                f"{k}={v}" for k, v in own.items()
+            )
             found = known.get(size) or measured(
                 recipe, folder, values, folder / "run", not given.default_allocator
             )

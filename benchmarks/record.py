@@ -70,7 +70,7 @@ def machine() -> str:
         ]
         name = names[0] if names else name
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{name}, {cores} cores"
+    return f"{name}, {cores} core" + ("s" if cores != 1 else "")
 
 
 def versions() -> str:

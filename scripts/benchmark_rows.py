@@ -24,7 +24,8 @@ def origin(*benchmarks: str) -> str:
     for benchmark in benchmarks:
         for metrics in rows(benchmark).values():
             for _, row in metrics.values():
-                commits.setdefault((row["date"], row["machine"]), set()).add(row["commit"])
+                machine = row["machine"].replace(", 1 cores", ", 1 core")  # as older rows say
+                commits.setdefault((row["date"], machine), set()).add(row["commit"])
     told = []
     for (date, machine), names in sorted(commits.items()):
         told.append(f"{date}, commit{'s' * (len(names) > 1)} {', '.join(sorted(names))}, {machine}")

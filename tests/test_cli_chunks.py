@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from planted import planted
 
@@ -47,6 +48,9 @@ def test_predict_reads_long_texts_in_chunks(command, run, tmp_path):
     ]
     status, out, err = command(*arguments)
     assert status == 0 and "evenly spaced" not in err
+    assert command(*arguments, "-o", tmp_path / "a.npz")[0] == 0
+    with np.load(tmp_path / "a.npz") as stored:
+        assert (str(stored["chunks"]), str(stored["chunk_pooling"])) == ("chunks of 4 words", "max")
 
 
 def test_evaluate_says_in_metrics_json_how_texts_were_cut(command, run, folder, tmp_path):
@@ -71,6 +75,9 @@ def test_a_run_of_chunked_takes_other_values_when_it_predicts(command, run, fold
     assert status == 0, err
     about = json.loads((tmp_path / "m.json").read_text())["about"]
     assert (about["chunks"], about["chunk_pooling"]) == ("chunks of 3 words, at most 2", "max")
+    assert command("evaluate", out, "-o", tmp_path / "m.json", "--export", tmp_path / "e")[0] == 0
+    about = json.loads((tmp_path / "e" / "about.json").read_text())
+    assert (about["chunks"], about["chunk_pooling"]) == ("chunks of 3 words, at most 64", "max")
 
 
 def test_one_command_trains_a_model_and_chooses_chunks(command, folder, tmp_path):

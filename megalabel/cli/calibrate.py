@@ -118,6 +118,8 @@ def _encoder(job: Job, folder: Path) -> str:
     name = str(job.values["encoder"])
     if name in ("bag", "small"):
         return name
+    if job.encoder.is_bag:  # that of a run
+        return "bag"
     shape = {**TINY, "type": job.encoder.type, "layers": job.encoder.layers, "types": job.encoder.types}
     _run(["-m", "megalabel.cli.speed", "encoder", json.dumps(shape), str(folder / "encoder")])
     return str(folder / "encoder")

@@ -97,12 +97,3 @@ def in_chunks(
     made = ChunkedClassifier(base, chunking, pooling or ("mean" if known is None else known.pooling))  # type: ignore[arg-type]
     made.say = say
     return made
-
-
-def described(model: Classifier | None) -> dict[str, str]:
-    """How a model cuts texts, for `metrics.json`; nothing where it reads whole texts."""
-    from megalabel.models.chunked import ChunkedClassifier
-
-    if not isinstance(model, ChunkedClassifier):
-        return {}
-    return {"chunks": str(model.chunking), "chunk_pooling": model.pooling}

@@ -85,6 +85,7 @@ def evaluate(
     from megalabel.inference.evaluate import evaluate as measure
     from megalabel.inference.stored import evaluate_predictions, is_predictions
     from megalabel.models.base import load
+    from megalabel.models.chunked import described
     from megalabel.models.find import note_unfinished
 
     depths = None if k is None else _depths(k)
@@ -109,7 +110,7 @@ def evaluate(
     typer.echo(report([(str(run), found)]))
     if sys.stdout is not None:
         sys.stdout.flush()
-    _write(file, run, model, found, {**about(corpus, split, run, data), **chunks.described(model)})
+    _write(file, run, model, found, {**about(corpus, split, run, data), **described(model)})
     if by_source:
         typer.echo("\n" + _by_source(model, run, corpus, split, k=depths, a=a, b=b))
     if levels or export is not None:

@@ -19,6 +19,7 @@ from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.labels.tree import new_folder
 from megalabel.metrics.topk import checked_arrays
 from megalabel.models.base import Classifier
+from megalabel.models.chunked import described
 from megalabel.models.neural import NeuralClassifier
 from megalabel.storage.files import atomic_folder, write_json
 from megalabel.types import TopK
@@ -37,7 +38,8 @@ def export(model: Classifier, data: Corpus, folder: str | Path, *, k: int = K, b
       a projection if the model has one; of a cascade also `level0`, … (N, beam) int32, the clusters that the
       search passes on, ascending, -1 for none.
 
-    `about.json` says which model and data set they are of. Embeddings are in memory at once: 4 N D bytes.
+    `about.json` says which data set they are of, and how texts were cut into chunks. Embeddings are in memory at
+    once: 4 N D bytes.
 
     Returns:
         Lines that say what was written.
@@ -61,7 +63,7 @@ def export(model: Classifier, data: Corpus, folder: str | Path, *, k: int = K, b
             sp.save_npz(new / f"{name}_scores.npz", matrix)
             said.append(f"{name}_scores.npz: {matrix.shape[0]:,} × {matrix.shape[1]:,}, {matrix.nnz:,} scores")
         about = {"data": data.name, "labels": data.n_labels, "k": k, "score_type": model.score_type}
-        write_json(new / "about.json", about)
+        write_json(new / "about.json", {**about, **described(model)})
     return said
 
 

@@ -18,6 +18,7 @@ from megalabel.inference.guess import BAGS, PLAIN
 from megalabel.inference.reading import read_rows
 from megalabel.inference.record import Row, Say, TextOptions
 from megalabel.models.base import Classifier
+from megalabel.models.chunked import described
 from megalabel.models.scores import probabilities, score_kind
 from megalabel.progress import Progress
 from megalabel.storage.files import write_bytes_atomically
@@ -142,14 +143,16 @@ def write_npz(
 ) -> int:
     """Writes `labels` (N, k) int64, padded with -1, `scores` (N, k) float32 and `score_type`; returns N.
 
-    k is at most the number of labels.
+    k is at most the number of labels. A model that cuts texts adds how, as `chunks` and `chunk_pooling`.
     """
     blocks = [(ids, scores, kind) for _, ids, scores, kind in _answers(model, texts, wanted, progress)]
     if not blocks:
         raise DataError("no texts", wanted="at least one text", where=path)
     labels, scores = (np.concatenate(part) for part in list(zip(*blocks, strict=True))[:2])
+    arrays = {"labels": labels, "scores": scores, "score_type": np.array(blocks[0][2])}
+    arrays |= {name: np.array(fact) for name, fact in described(model).items()}
     with write_bytes_atomically(path) as file:
-        np.savez(file, labels=labels, scores=scores, score_type=np.array(blocks[0][2]))
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes the arrays for a flag
     return len(labels)
 
 

@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from pathlib import Path
-from typing import Any, Self
+from typing import Self, TypedDict, Unpack
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,6 +29,27 @@ from megalabel.inputs.words import END, TokenPattern, split_words
 from megalabel.storage.reading import reading
 
 BLOCK = 4096  # texts that are processed at once
+
+
+class LearningOptions(TypedDict, total=False):
+    """How a vocabulary is learned.
+
+    vocabulary: the maximum number of features, 500,000 by default; those that occur in most texts are kept. Ties
+        go to words before bigrams before character n-grams, then by spelling.
+    min_texts: the number of texts in which a feature must occur at least, 1 by default.
+    pattern: how texts are split into words, see `split_words`; "letters" by default, "signs" or "symbols" where
+        formulas matter.
+    bigrams: whether pairs of neighboring words are features, True by default.
+    bigram_weight: what the idf of a bigram is multiplied by, above 0; 1 by default.
+    char_ngrams: the least and the largest length of character n-grams, such as (3, 5); None by default, for none.
+    """
+
+    vocabulary: int
+    min_texts: int
+    pattern: TokenPattern
+    bigrams: bool
+    bigram_weight: float
+    char_ngrams: tuple[int, int] | None
 
 
 class SparseText:
@@ -62,45 +83,23 @@ class SparseText:
         self._char_ngram_columns = {name: column for column, name in enumerate(self.char_ngrams)}
 
     @classmethod
-    def learn(
-        cls,
-        texts: Iterable[str],
-        *,
-        vocabulary: int = 500_000,
-        min_texts: int = 1,
-        pattern: TokenPattern = "letters",
-        bigrams: bool = True,
-        bigram_weight: float = 1.0,
-        char_ngrams: tuple[int, int] | None = None,
-    ) -> SparseText:
+    def learn(cls, texts: Iterable[str], **options: Unpack[LearningOptions]) -> Self:
         """Learns the vocabulary of some texts.
 
         Args:
             texts: the training texts, which are read once.
-            vocabulary: the maximum number of features; those that occur in most texts are kept. Ties go to words
-                before bigrams before character n-grams, then by spelling.
-            min_texts: the number of texts in which a feature must occur at least.
-            pattern: how texts are split into words, see `split_words`; "signs" or "symbols" where formulas matter.
-            bigrams: whether pairs of neighboring words are features.
-            bigram_weight: what the idf of a bigram is multiplied by, above 0.
-            char_ngrams: the least and the largest length of character n-grams, such as (3, 5); None for none.
+            options: `LearningOptions`.
 
         Raises:
             DataError: no feature is left, or a text is not a string.
             SettingError: a number is below 1, the weight is not above 0, or the pattern is unknown.
         """
-        return cls._learned(
-            texts,
-            vocabulary=vocabulary,
-            min_texts=min_texts,
-            pattern=pattern,
-            bigrams=bigrams,
-            bigram_weight=bigram_weight,
-            char_ngrams=char_ngrams,
-        )[0]
+        return cls._learned(texts, **options)[0]
 
     @classmethod
-    def learn_rows(cls, *texts: Sequence[str] | Texts, **options: Any) -> tuple[Self, sp.csr_matrix]:
+    def learn_rows(
+        cls, *texts: Sequence[str] | Texts, **options: Unpack[LearningOptions]
+    ) -> tuple[Self, sp.csr_matrix]:
         """Learns the vocabulary of N texts and computes their features, faster than `learn` and then `transform`.
 
         Args:

@@ -35,6 +35,8 @@ BLOCK = 8192  # default number of texts that are ranked together
 DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class if the manifest of a folder does not name one
 EXTENDED = "megalabel.models.extended:ExtendedClassifier"
 FORMAT = 1
+# Of models with weights of 16 or 8 bits or compact trees: releases that do not know these refuse the number.
+NARROW_FORMAT = 2
 
 Advance = Callable[[int], None]  # called with a number of texts that are done
 # Ranks a block, given its texts, their slice of all texts, pairs (row, label) to leave out, and Advance.
@@ -229,7 +231,8 @@ def read_model_manifest(
     next_step: str = RESTORE_FOLDER,
 ) -> dict[str, Any]:
     """The manifest of a model with current names, after checking hashes; raises as `read_manifest` does."""
-    manifest = migrate.model_manifest(read_manifest(folder, what, FORMAT, files=files, next_step=next_step))
+    manifest = read_manifest(folder, what, NARROW_FORMAT, oldest=FORMAT, files=files, next_step=next_step)
+    manifest = migrate.model_manifest(manifest)
     check_listed(manifest, what, folder, facts=facts, next_step=next_step)
     return manifest
 

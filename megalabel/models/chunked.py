@@ -135,6 +135,13 @@ class ChunkedClassifier(Classifier):
             )
 
 
+def described(model: Classifier | None) -> dict[str, str]:
+    """How a model cuts texts, for files of what it answers; nothing where it reads whole texts."""
+    if not isinstance(model, ChunkedClassifier):
+        return {}
+    return {"chunks": str(model.chunking), "chunk_pooling": model.pooling}
+
+
 def scale_of(model: Classifier) -> Scale:
     """How the scores of a model are pooled: log-odds as probabilities, other logits as they are."""
     if model.score_type == "probability":

@@ -19,7 +19,6 @@ from megalabel.kernels.merging.ranked import Ranked
 from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.models.base import (
     BLOCK,
-    FORMAT,
     Advance,
     Classifier,
     check_room,
@@ -29,7 +28,7 @@ from megalabel.models.base import (
 from megalabel.models.boosted_merge import BoostedMerge, Found, SearchedRanking, candidates, roots
 from megalabel.models.depth import at_least_one
 from megalabel.models.hybrid_search import load_search, save_search
-from megalabel.models.linear import CPU, load_trees, save_trees
+from megalabel.models.linear import CPU, load_trees, save_trees, trees_format
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
@@ -184,7 +183,7 @@ class HybridClassifier(Classifier):
                 "mixture": self.mixture.config(),
             }
             facts |= save_search(new, self.index, self.learned, self.searched)
-            write_manifest(new, FORMAT, facts)
+            write_manifest(new, trees_format([*self.joint_trees, *self.word_trees]), facts)
 
     @classmethod
     def load(

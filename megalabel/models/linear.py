@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,6 +19,7 @@ from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.models.base import (
     FORMAT,
+    NARROW_FORMAT,
     Advance,
     Classifier,
     check_room,
@@ -83,7 +84,7 @@ class LinearClassifier(Classifier):
             save_trained_on(new, self.trained_on)
             shapes = save_trees(new, "tree", self.trees)
             facts = {"trees": shapes, "n_labels": len(self.label_texts), "n_features": self.n_features}
-            write_manifest(new, FORMAT, {"model": class_name(self), **facts})
+            write_manifest(new, trees_format(self.trees), {"model": class_name(self), **facts})
 
     @classmethod
     def load(
@@ -115,6 +116,16 @@ def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dic
         {"beams": tree.beams, "post_processor": tree.post_processor, "files": f"{name}{i}"}
         for i, tree in enumerate(trees)
     ]
+
+
+def trees_format(trees: Iterable[SparseBeam]) -> int:
+    """The format of a model folder with these trees."""
+    levels = [level for tree in trees for level in tree.levels]
+    plain = all(
+        level.lengths is None and level.features.dtype == np.int32 and level.values.dtype == np.float32
+        for level in levels
+    )
+    return FORMAT if plain else NARROW_FORMAT
 
 
 def load_trees(folder: Path, name: str, n_features: int, manifest: dict[str, Any], key: str) -> list[SparseBeam]:

@@ -24,7 +24,6 @@ from megalabel.inputs.token_store import TokenStore
 from megalabel.models import neural_parts
 from megalabel.models.base import (
     BLOCK,
-    FORMAT,
     Advance,
     Classifier,
     check_room,
@@ -206,7 +205,7 @@ class NeuralClassifier(Classifier):
                 save_tensors(new / "labels.safetensors", self.label_side.state_dict())
                 self.label_side.save_files(new)
                 facts["labels"] = self.label_side.config()
-            write_manifest(new, FORMAT, facts)
+            write_manifest(new, neural_parts.format_of(self.modules()), facts)
 
     def restore(self, folder: str | Path) -> NeuralClassifier:
         """Reads the weights that `save` wrote of this model, in place; returns the model itself."""

@@ -16,13 +16,20 @@ from megalabel.encoders.labels import IDS, OFFSETS, LabelTexts
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.heads.base import Head
 from megalabel.inputs.tokenizer import TextTokenizer
-from megalabel.models.base import named_class
+from megalabel.models.base import FORMAT, NARROW_FORMAT, named_class
 from megalabel.storage.budget import Budget, check_whole_numbers
 from megalabel.storage.manifest import check_listed
 from megalabel.storage.reading import reading
 from megalabel.storage.tensors import fill, largest_of, stored_size
 
 LARGEST = 1 << 20  # whole number in a configuration, where the weights are fewer bytes
+
+
+def format_of(parts: Iterable[nn.Module]) -> int:
+    """The format of a model folder with the weights of these parts."""
+    tensors = [tensor for part in parts for tensor in part.state_dict().values()]
+    narrow = any(tensor.is_floating_point() and tensor.element_size() < 4 for tensor in tensors)
+    return NARROW_FORMAT if narrow else FORMAT
 
 
 def load_parts(

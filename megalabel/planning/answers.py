@@ -23,12 +23,18 @@ def prediction(job: Job, base: float, texts: int = BLOCK) -> list[Component]:
     moving = FLOAT * n * (4 * shape.hidden + 2 * shape.inner)
     moving = FLOAT * n * shape.hidden if shape.is_bag else moving
     if job.head == "dense":
-        search = all_labels.topk_working(job.data.n_labels, job.dim, texts, K, job.threads)
+        width = job.weight_bytes
+        search = all_labels.topk_working(job.data.n_labels, job.dim, texts, K, job.threads, weight_bytes=width)
     elif job.head == "sparse":
         search = fan_in.topk_working(job.dim, texts, K, job.threads)
     else:
         assert job.levels is not None
-        search = candidates.beam_working(job.levels.sizes, job.levels.beams, texts, K)
+        levels = job.levels.sizes, job.levels.beams
+        search = (
+            candidates.beam_working(*levels, texts, K)
+            if job.weight_bytes == FLOAT
+            else candidates.narrow_beam_working(*levels, job.dim, texts, K, job.weight_bytes)
+        )
     return [
         Component("interpreter and libraries", base),
         Component("names of labels", names),

@@ -1,17 +1,18 @@
-"""Shapes of encoders by name, from a table or a local config.json, and the bytes that training them takes."""
+"""Shapes of encoders, from a table, a config.json or a finished run, and the bytes that training them takes."""
 
 from __future__ import annotations
 
 import functools
 import json
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from megalabel.errors import SettingError
+from megalabel.planning import run_encoder
 
 FLOAT = 4
 TYPES = ("bert", "roberta", "xlm-roberta", "distilbert", "camembert", "xlm-roberta-xl")
@@ -28,6 +29,7 @@ class EncoderShape:
     dropout, attention_dropout: whether they are above 0, which decides what the backward pass needs.
     sparse: whether the token table has sparse gradients and an Adam by rows.
     normed: whether a LayerNorm follows.
+    trained: whether it is the encoder of a run, whose vocabulary and block are not those of the options.
     """
 
     type: str
@@ -42,6 +44,7 @@ class EncoderShape:
     attention_dropout: bool = True
     sparse: bool = False
     normed: bool = False
+    trained: bool = False
 
     @property
     def is_bag(self) -> bool:
@@ -96,23 +99,26 @@ def shape_of(name: str, *, vocabulary: int = 0, max_length: int = 128) -> Encode
 
     Args:
         name: bag, small, a name in the table (with or without its owner on the hub), an encoder that an installed
-            package holds, or a folder with a config.json.
+            package holds, a folder with a config.json, or the folder of a finished run or of a model.
         vocabulary: the number of tokens that bag and small learn; 0 for the bundled vocabulary.
         max_length: tokens read, which is the number of positions of small.
 
     Raises:
-        SettingError: the encoder is unknown, or its config.json describes a model that the planner does not know.
+        SettingError: the encoder is unknown, its config.json describes a model that the planner does not know, or
+            the run has no single encoder.
     """
     folder = Path(name)
     if (folder / "config.json").is_file():
         return _of_config(folder / "config.json", name)
+    if run_encoder.is_model(folder):
+        return _of_run(folder)
     entry = _table().get(name) or _table().get(name.rsplit("/", 1)[-1].casefold())
     if entry is None and (installed := _installed(name)) is not None:
         return _of_config(installed, name)
     if entry is None:
         raise SettingError(
             f"the planner does not know the shape of the encoder {name!r}",
-            wanted=f"one of {', '.join(known())}, or a folder with a config.json",
+            wanted=f"one of {', '.join(known())}, a finished run, or a folder with a config.json",
             next_step="give the folder of the model, which needs no weights for a plan, or train without --memory",
             where="encoder",
         )
@@ -147,10 +153,20 @@ def _installed(name: str) -> Path | None:
     return None
 
 
-def _of_config(path: Path, name: str) -> EncoderShape:
+def _of_run(folder: Path) -> EncoderShape:
+    kind, arguments = run_encoder.described(folder)
+    if kind == "Bag":
+        return EncoderShape(**run_encoder.bag_shape(folder, arguments), trained=True)
+    normed = bool(arguments.get("norm"))  # only `small` has one, and its token table has sparse gradients
+    shape = _of_config(arguments.get("config"), str(folder))
+    return replace(shape, sparse=normed, normed=normed, trained=True)
+
+
+def _of_config(source: Any, name: str) -> EncoderShape:
+    """The shape that a configuration describes, which is given or lies in a file."""
     wanted = f"a config.json of one of the types {', '.join(TYPES)}"
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(source.read_text(encoding="utf-8")) if isinstance(source, Path) else source
         kind = str(config.get("model_type"))
 
         def number(*keys: str, default: int | None = None) -> int:

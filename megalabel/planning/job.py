@@ -79,9 +79,9 @@ class Job:
         vocabulary = int(values.get("vocabulary", 0)) if learned else 0
         length = int(values["max_length"]) or LONGEST
         encoder = shape_of(str(values["encoder"]), vocabulary=vocabulary, max_length=length)
-        if encoder.is_bag:
+        if encoder.is_bag and not encoder.trained:
             encoder = replace(encoder, inner=int(values.get("hidden_dim", encoder.inner)))
-        elif values.get("sparse_embedding_updates"):
+        elif values.get("sparse_embedding_updates") and not encoder.is_bag:
             encoder = replace(encoder, sparse=True)
         narrow = WEIGHT_BYTES.get(str(values.get("weights", "float32")), 4.0)
         momentum = WEIGHT_BYTES.get(str(values.get("momentum_dtype", "float32")), 4.0)

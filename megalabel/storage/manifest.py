@@ -32,14 +32,22 @@ def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
 
 
 def read_manifest(
-    folder: Path, what: str, format: int, *, facts: Iterable[str] = (), files: Iterable[str] = (), next_step: str
+    folder: Path,
+    what: str,
+    format: int,
+    *,
+    oldest: int | None = None,
+    facts: Iterable[str] = (),
+    files: Iterable[str] = (),
+    next_step: str,
 ) -> dict[str, Any]:
     """Reads and checks the manifest of a folder.
 
     Args:
         folder: the folder.
         what: the kind of folder, for messages.
-        format: the supported format.
+        format: the newest supported format.
+        oldest: the oldest supported format; None for the newest alone.
         facts: keys that the manifest must contain.
         files: files that the manifest must list.
         next_step: the next step for all messages.
@@ -54,12 +62,12 @@ def read_manifest(
                 "a file", wanted=f"the folder of a {what}", next_step="pass the folder, not a file", where=path
             )
     manifest = read_json(folder / NAME, next_step=next_step, limit=LONGEST)
-    found = manifest.get("format")
-    if found != format or isinstance(found, bool):
+    found, oldest = manifest.get("format"), format if oldest is None else oldest
+    if not isinstance(found, int) or isinstance(found, bool) or not oldest <= found <= format:
         newer = isinstance(found, int) and found > format
         raise FormatError(
             f"{what} of format {found!r:.80} (written by megalabel {manifest.get('version')!s:.80})",
-            wanted=f"format {format}",
+            wanted=f"format {format}" if oldest == format else f"formats {oldest} to {format}",
             next_step=f"install megalabel {manifest.get('version')!s:.80} or later" if newer else next_step,
             where=folder,
         )

@@ -81,9 +81,45 @@ def test_files_hold_what_is_added(rng, monkeypatch, width, n_rows_at_a_time):
         found = files.finish()
     for name, array in (compact(wanted) if width == 5 else wanted).arrays.items():
         if name != "features":
+            assert getattr(found, name).dtype == array.dtype
             np.testing.assert_array_equal(getattr(found, name), array)
     assert found.children.dtype == wanted.children.dtype
     np.testing.assert_array_equal(found.features, wanted.features)
+
+
+@pytest.mark.parametrize("narrow", [1, 300, 1200, 1 << 32])
+def test_entries_of_wide_levels_take_four_bytes_until_there_are_too_many(rng, monkeypatch, narrow):
+    monkeypatch.setattr(chunk_files, "_NARROW", narrow)
+    offsets = np.array([0, 300, 600, 900])
+    weights = sp.random(900, 20, 0.1, format="csr", dtype=np.float32, random_state=rng)
+    wanted = Chunks.from_weights(weights, offsets)
+    with ChunkFiles(19, offsets, "float32") as files:
+        for start in offsets[:-1]:
+            files.add(Chunks.from_weights(weights[start : start + 300], np.array([0, 300])))
+        found = files.finish()
+    np.testing.assert_array_equal(found.entries, wanted.entries)
+    assert 1200 < len(wanted.children) < 1 << 32
+    assert found.entries.dtype == (np.int64 if narrow <= 1200 else np.uint32)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs a list of open files")
+@pytest.mark.parametrize("width", [4, 300])
+def test_a_level_keeps_one_file_open(rng, width):
+    """Three trees of six levels under the usual limit of 256 on macOS."""
+    offsets, levels = np.array([0, width, 2 * width]), []
+    weights = sp.random(width, 30, 0.3, format="csr", dtype=np.float32, random_state=rng)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(18):
+        with ChunkFiles(29, offsets, "int8") as files:
+            for _ in range(2):
+                files.add(Chunks.from_weights(weights, offsets[:2], dense=np.ones((width, 3))))
+            levels.append(files.finish())
+    assert len(list(Path("/proc/self/fd").iterdir())) - before <= 18
+    for level in levels:
+        assert all(array.ctypes.data % array.itemsize == 0 for array in level.arrays.values())
+        np.testing.assert_array_equal(level.values, levels[0].values)
+    del level, levels
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_empty_levels(rng):

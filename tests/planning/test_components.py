@@ -41,7 +41,10 @@ def n_bytes(tensors):
 def test_a_dense_head_takes_what_is_predicted(bias):
     head = DenseHead(1000, 24, bias=bias)
     assert all_labels.weights(1000, 24, bias=bias) == n_bytes(head.state_dict().values())
-    assert all_labels.weights(1000, 24, weight_bytes=2) == 1000 * 24 * 2
+    for name, width in (("bfloat16", 2), ("float8", 1)):
+        narrow = DenseHead(1000, 24, bias=bias, weights=name)
+        taken = n_bytes(narrow.state_dict().values())
+        assert all_labels.weights(1000, 24, bias=bias, weight_bytes=width) == taken
 
 
 @pytest.mark.parametrize(("dim", "group"), [(24, 1), (300, 1), (300, 16)])
@@ -157,7 +160,7 @@ def test_row_wise_adagrad_counts_two_numbers_per_label(recipe, state):
 def test_narrow_weights_and_momentum_are_counted_by_their_bytes():
     values = {**get("renee").options(encoder="bag").values(), "weights": "float8", "momentum_dtype": "bfloat16"}
     parts = {p.name: p.n_bytes for p in components_of(Job.of("renee", values, Data(1000), 2), 0.0)}
-    assert parts["head weights"] == 1000 * 256
+    assert parts["head weights"] == 1000 * (256 + 1)  # and the scale of each label
     assert parts["head momentum"] == 2 * 1000 * 256
     more = {"encoder": "bag", "head_optimizer": "sgd", "weights": "float8", "momentum_dtype": "bfloat16"}
     values = get("spartex").options(**more, fan_in=32).values()

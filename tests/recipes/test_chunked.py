@@ -15,7 +15,9 @@ from megalabel.data.corpus import Corpus
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.chunks import Chunking
 from megalabel.kernels.sparse.pool_topk import pool_topk
+from megalabel.linear.choice import gains
 from megalabel.models.chunked import ChunkedClassifier, rank_chunks
+from megalabel.recipes.chunk_choice import ERRORS, unseen_differences
 from megalabel.recipes.chunked import chunked
 from megalabel.recipes.linear import linear
 from megalabel.training.run_folder import held_out_rows
@@ -185,6 +187,28 @@ def test_chunks_that_gain_nothing_are_left_out(bag_run):
     model = chunked(early, run=str(bag_run)).solve(said.append)
     assert not isinstance(model, ChunkedClassifier)
     assert "chunks: none" in said[-1]
+
+
+def test_the_best_of_many_equal_ways_is_no_gain(rng):
+    """Of ways that differ from whole texts by chance alone, the best one leads by more than its error."""
+    naive = honest = 0
+    for _ in range(200):
+        whole = rng.normal(60, 20, 300)
+        tried = list(whole + rng.normal(0, 20, (20, 300)))
+        best = max(tried, key=np.mean)
+        naive += gains(best - whole, ERRORS, 0.0)
+        honest += gains(unseen_differences(tried, whole), ERRORS, 0.0)
+    assert naive > 50 > 20 > honest
+    tried[7] = tried[7] + 8
+    assert gains(unseen_differences(tried, whole), ERRORS, 0.0)
+
+
+def test_each_half_is_compared_in_the_way_that_is_best_on_the_other():
+    whole = np.array([10.0, 20.0, 30.0, 40.0, 50.0])
+    odd, even = np.array([1.0, 0, 1, 0, 1]), np.array([0.0, 2, 0, 2, 0])
+    np.testing.assert_array_equal(unseen_differences([whole + odd, whole + even], whole), 0)
+    np.testing.assert_array_equal(unseen_differences([whole, whole + 3], whole), 3)
+    assert not gains(unseen_differences([np.array([9.0])], np.array([1.0])), ERRORS, 0.0)
 
 
 def test_short_texts_are_not_cut(bag_run):

@@ -12,8 +12,8 @@ SMALLEST = 128  # labels of a chunk, at least
 
 
 def weights(n_labels: int, dim: int, *, bias: bool = False, weight_bytes: float = FLOAT) -> float:
-    """Bytes of the weights (L, D), and of the float32 biases (L,)."""
-    return n_labels * (weight_bytes * dim + FLOAT * bias)
+    """Bytes of the weights (L, D), of the float32 biases (L,), and of the scales (L,) of weights of one byte."""
+    return n_labels * (weight_bytes * dim + FLOAT * bias + (weight_bytes == 1))
 
 
 def chunk(n_labels: int, dim: int, n_texts: int, threads: int) -> int:
@@ -30,7 +30,13 @@ def working(n_labels: int, dim: int, n_texts: int, threads: int) -> float:
     return FLOAT * threads * (of_chunk + n_texts * dim)
 
 
-def topk_working(n_labels: int, dim: int, n_texts: int, k: int, threads: int) -> float:
-    """Bytes of a search for the k best labels: the logits of a chunk and the lists of all threads."""
+def topk_working(
+    n_labels: int, dim: int, n_texts: int, k: int, threads: int, *, weight_bytes: float = FLOAT
+) -> float:
+    """Bytes of a search for the k best labels: the logits of a chunk and the lists of all threads.
+
+    Of narrow weights, each thread reads its chunk as float32.
+    """
     labels = chunk(n_labels, dim, n_texts, threads)
-    return threads * (FLOAT * n_texts * labels + 2 * (FLOAT + 8) * n_texts * k)
+    read = dim * (weight_bytes < FLOAT)
+    return threads * (FLOAT * labels * (n_texts + read) + 2 * (FLOAT + 8) * n_texts * k)
