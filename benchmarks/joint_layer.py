@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from megalabel.kernels.fan_in.connections import first_inputs, input_dtype
 from megalabel.kernels.fan_in.fixed_fan_in import fan_in_scores
 from megalabel.kernels.fan_in.regrow import regrow_by
-from megalabel.kernels.fan_in.rewire import restart, weak
+from megalabel.kernels.fan_in.restart import restart
+from megalabel.kernels.fan_in.rewire import weak
 
 WATCHED = 32  # batches before a rewiring whose errors are stored
 ERROR = 0.02  # smaller errors of a probability are ignored

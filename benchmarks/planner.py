@@ -75,8 +75,8 @@ def draw_narrow(random_: random.Random) -> tuple[str, int, dict[str, Any]]:
     """The same of elmo, of weights of 16 and 8 bits, and of row-wise Adagrad."""
     recipe, labels, values = draw(random_)
     weights = random_.choice(("bfloat16", "float8"))
-    if recipe == "spartex":  # the weights of its head are float32
-        return recipe, labels, {**values, "head_optimizer": "adagrad"}
+    if recipe == "spartex":
+        return recipe, labels, {**values, "weights": weights, "head_optimizer": "adagrad"}
     if recipe == "cascadexml":
         return recipe, labels, {**values, "weights": weights, "head_optimizer": random_.choice(("sgd", "adagrad"))}
     if random_.random() < 0.5:

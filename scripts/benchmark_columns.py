@@ -58,10 +58,23 @@ WEIGHTS_COLUMNS = (
     ("mean CPU µs per query", "one query mean CPU µs", 1.0),
 )  # fmt: skip
 AUTO_COLUMNS = (
-    ("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@5", "PSP@5", 1.0), ("minutes", "train s", 1 / 60),
-    ("CPU minutes", "train CPU s", 1 / 60), ("model MB", "model MB", 1.0),
+    *((metric, metric, 1.0) for metric in ("P@1", "P@3", "P@5", "PSP@1", "PSP@5")),
+    ("CPU s", "train CPU s", 1.0), ("CPU s of train and test", "CPU s", 1.0), ("model MB", "model MB", 1.0),
 )  # fmt: skip
 LONG_TEXT_COLUMNS = (
     ("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@5", "PSP@5", 1.0), ("CPU ms per text", "ms/text", 1.0),
 )  # fmt: skip
+DISK_COLUMNS = (
+    ("s per step", "step", 1.0),
+    ("times memory", "ratio", 1.0),
+    ("tables MB", "tables", 1.0),
+    ("peak MB of the process", "peak of the process", 1.0),
+    ("peak MB with pages of files", "peak of the cgroup", 1.0),
+)
+STREAMED_COLUMNS = (
+    ("peak MB of reading", "peak of reading, MB", 1.0),
+    ("and of tokenizing", "peak of reading and tokenizing, MB", 1.0),
+    ("CPU s of reading", "reading, CPU s", 1.0),
+    ("CPU s of tokenizing", "tokenizing, CPU s", 1.0),
+)
 LATENCY_COLUMNS = (("median CPU ms", "median", 1.0), ("99%", "99%", 1.0))

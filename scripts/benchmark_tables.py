@@ -16,6 +16,7 @@ from benchmark_columns import (  # noqa: E402, I001
     LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS, WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
+from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
 from quality_table import quality  # noqa: E402
 
 
@@ -151,13 +152,19 @@ def long_texts() -> str:
 
 
 def auto() -> str:
-    """One row per search."""
-    lines = []
+    """One table per data set: searches, and the rivals that were run beside them."""
+    lines: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for size, values in rows("auto").items():
+        name, _, how = size.partition(", ")
         cells: dict[str, str] = _cells(values, AUTO_COLUMNS, "")
-        lines.append((size, {**cells, "chosen": values["chosen"][0]}))
-    heads = [*(head for head, _, _ in AUTO_COLUMNS), "chosen"]
-    return table(lines, heads, style="markdown", title="") + "\n\n" + origin("auto")
+        lines.setdefault(name, []).append((f"**megalabel train auto**: {values['chosen'][0]}, {how}", cells))
+    for size, values in rows("rivals").items():
+        name, tool = size.split()
+        if name in lines:
+            lines[name].append((tool, _cells(values, AUTO_COLUMNS, "")))
+    heads = [head for head, _, _ in AUTO_COLUMNS]
+    parts = [table(found, heads, style="markdown", title=name) for name, found in lines.items()]
+    return "\n\n".join([*parts, origin("auto", "rivals")])
 
 
 def head_time() -> str:
@@ -194,8 +201,8 @@ def _short(value: float) -> str:
 
 
 TABLES = (
-    quality, scripts, dense_head, narrow_weights, head_time, cascade, tree, beam, sparse_head, fan_in, linear,
-    linear_large, linear_weights, long_texts, auto,
+    quality, scripts, dense_head, narrow_weights, tables_on_disk, streamed_texts, head_time, cascade, tree, beam,
+    sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
 )  # fmt: skip
 
 

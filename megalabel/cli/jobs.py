@@ -22,6 +22,7 @@ from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
 from megalabel.recipes.run_encoder import run_sha256
 from megalabel.storage import migrate
+from megalabel.storage.tables import tables_in
 from megalabel.training import run_folder
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.resuming import check_lr_scale
@@ -56,7 +57,7 @@ def train(
     Raises:
         SettingError: a bad value, or `out` holds another run and `settings.overwrite` is not set.
     """
-    with writing(out):
+    with writing(out), tables_in(out):
         return _train(recipe, corpus, out, values, settings)
 
 
@@ -120,8 +121,7 @@ def train_then(
             next_step="leave --then out, or train another recipe first",
             where="then",
         )
-    first = resolve(recipe, corpus.name, values).options
-    if getattr(first, "validation_fraction", 1) == 0:
+    if getattr(resolve(recipe, corpus.name, values).options, "validation_fraction", 1) == 0:
         values = {**values, "validation_fraction": HELD_OUT}
     with writing(out):
         if settings.overwrite:

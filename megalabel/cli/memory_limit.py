@@ -12,6 +12,7 @@ from megalabel.errors import SettingError
 from megalabel.planning.amounts import shown
 from megalabel.planning.job import Job
 from megalabel.planning.plan import plan
+from megalabel.storage.tables import keep_few_pages
 from megalabel.training import memory as of_training
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def within_memory(
     job = Job.of(recipe.address, resolved.options.values(), sizes, torch.get_num_threads())
     found = plan(job, memory, frozenset(values))
     of_training.return_freed_memory()
+    keep_few_pages()
     made = "".join(f", {name}={value}" for name, value in found.chosen.items())
     line = f"planned peak memory {shown(found.peak)} of {shown(memory)}{made}"
     options = recipe.options.from_values({**resolved.options.values(), **found.chosen})

@@ -72,7 +72,7 @@ class Corpus(CorpusData):
             propensity: A and B of the propensity model; default: those that the catalog lists for the name.
 
         Returns:
-            The data set with all its texts in memory. Its `findings` hold every guess of the reader.
+            The data set; texts beyond 64 MiB are in a temporary file. Its `findings` hold every guess.
 
         Raises:
             DataError: there is no readable data set, or a value that must not be trained on; the error names the

@@ -12,6 +12,7 @@ from megalabel.data.file_bytes import MAX_LINE_BYTES, chunks, kind_of
 from megalabel.data.findings import Findings
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, line_of
+from megalabel.storage.spill import Spill
 
 _BOM = b"\xef\xbb\xbf"
 _UTF16_STEP = 'give encoding="utf-16" (--encoding utf-16), or convert it with: iconv -f UTF-16 -t UTF-8'
@@ -102,24 +103,25 @@ def read_text_lines(path: Path, findings: Findings) -> Texts:
     Raises:
         DataError: as in `blocks`; also for an empty file.
     """
-    data, ends = bytearray(), []
+    data, ends, lacks = Spill(), [], []
     for _, block in blocks(path, findings):
-        ends.append(np.flatnonzero(np.frombuffer(block, dtype=np.uint8) == 10) + len(data))
-        data += block
-    if not data:
+        view = np.frombuffer(block, dtype=np.uint8)
+        stops = np.flatnonzero(view == 10)
+        if not block.endswith(b"\n"):
+            stops = np.append(stops, len(block))
+        lacks.append((stops > 0) & (view[np.maximum(stops - 1, 0)] == 13))
+        ends.append(stops + len(data))
+        data.append(block)
+    if not len(data):
         raise empty_file(path)
-    stops = np.concatenate(ends).astype(np.int64)
-    if not data.endswith(b"\n"):
-        stops = np.append(stops, len(data))
+    stops, carriage = np.concatenate(ends).astype(np.int64, copy=False), np.concatenate(lacks)
     starts = np.zeros_like(stops)
     starts[1:] = stops[:-1] + 1
-    view = np.frombuffer(data, dtype=np.uint8)
-    carriage = (stops > starts) & (view[np.maximum(stops - 1, 0)] == 13)
     if carriage.any():
         _note_carriage_returns(findings, path, int(carriage.argmax()) + 1, int(carriage.sum()))
-        stops = stops - carriage
+        stops -= carriage
     note_blank(findings, path, np.flatnonzero(stops == starts))
-    return Texts(data, starts, stops)
+    return Texts(data.block(), starts, stops)
 
 
 def note_blank(findings: Findings, path: Path, rows: np.ndarray) -> None:

@@ -1,4 +1,8 @@
-"""`Texts`, many texts as one block of bytes: a list of strings without a Python object per string."""
+"""`Texts`, many texts as one block of bytes: a list of strings without a Python object per string.
+
+Blocks of more than 64 MiB lie in a temporary file, see `megalabel.storage.spill`, so that the memory that a data
+set takes does not grow with the length of its texts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,10 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
+from megalabel.storage.spill import Block, Spill, forget
 
+_PART = 4096  # texts that are read between two releases of mapped pages, if they are short
+_RELEASE = 16 << 20  # bytes of longer texts between them
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?", re.ASCII)
 
 
@@ -44,13 +51,13 @@ class Texts(Sequence[str]):
     """N texts in UTF-8, one after the other, with N starts and N stops (int64 byte offsets).
 
     It takes 16 bytes per text besides the characters, where a list of `str` takes about 50, and slicing and
-    reordering copy no characters.
+    reordering copy no characters. The characters are in memory, or in a file that is mapped to be read.
     """
 
-    __slots__ = ("__weakref__", "_bytes", "_starts", "_stops")
+    __slots__ = ("__weakref__", "_bytes", "_read", "_starts", "_stops")
 
-    def __init__(self, data: bytes | bytearray | memoryview, starts: np.ndarray, stops: np.ndarray) -> None:
-        self._bytes, self._starts, self._stops = data, starts, stops
+    def __init__(self, data: Block, starts: np.ndarray, stops: np.ndarray) -> None:
+        self._bytes, self._starts, self._stops, self._read = data, starts, stops, 0
 
     @classmethod
     def from_strings(cls, texts: Iterable[str]) -> Texts:
@@ -91,14 +98,19 @@ class Texts(Sequence[str]):
     def __getitem__(self, index: int | slice | np.ndarray) -> str | Texts:
         if isinstance(index, (slice, np.ndarray)):
             return Texts(self._bytes, self._starts[index], self._stops[index])
+        self._read += 1
+        if self._read % 256 == 0:  # each may have mapped 64 kB around it
+            forget(self._bytes)
         return self._decode(self._starts[index], self._stops[index])
 
     def __iter__(self) -> Iterator[str]:
-        # Python ints slice several times faster than numpy ints; blocks avoid a second list of N.
-        for first in range(0, len(self), 65536):
-            stops = self._stops[first : first + 65536].tolist()
-            for start, stop in zip(self._starts[first : first + 65536].tolist(), stops, strict=True):
+        for part in self._parts():
+            for start, stop in part:
                 yield self._decode(start, stop)
+
+    def __reduce__(self) -> tuple[type[Texts], tuple[Block, np.ndarray, np.ndarray]]:
+        ends = np.cumsum(self.lengths, dtype=np.int64)  # a map cannot be pickled
+        return Texts, (b"".join(self.raw()), ends - self.lengths, ends)
 
     def __eq__(self, other: object) -> bool:
         return (
@@ -129,9 +141,8 @@ class Texts(Sequence[str]):
     def raw(self) -> Iterator[bytes]:
         """Yields the UTF-8 bytes of each text, in order."""
         data = self._bytes
-        for first in range(0, len(self), 65536):
-            stops = self._stops[first : first + 65536].tolist()
-            for start, stop in zip(self._starts[first : first + 65536].tolist(), stops, strict=True):
+        for part in self._parts():
+            for start, stop in part:
                 yield bytes(data[start:stop])
 
     def sha256(self) -> str:
@@ -141,27 +152,37 @@ class Texts(Sequence[str]):
             total.update(text)
         return total.hexdigest()
 
+    def _parts(self) -> Iterator[Iterator[tuple[int, int]]]:
+        """Starts and stops in parts, between which the pages of mapped texts are released."""
+        # Python ints slice several times faster than numpy ints; parts avoid a second list of N.
+        for first in range(0, len(self), _PART):
+            starts, stops = self._starts[first : first + _PART], self._stops[first : first + _PART]
+            step = max(1, min(_PART, _PART * _RELEASE // max(1, int((stops - starts).sum()))))
+            for at in range(0, len(starts), step):
+                yield zip(starts[at : at + step].tolist(), stops[at : at + step].tolist(), strict=True)
+                forget(self._bytes)
+
     def _decode(self, start: int, stop: int) -> str:
         return bytes(self._bytes[start:stop]).decode("utf-8", "surrogatepass")
 
 
 class TextsBuilder:
-    """Collects texts one by one into a `Texts`."""
+    """Collects texts one by one into a `Texts`; OSError where a temporary file cannot be written."""
 
     def __init__(self) -> None:
-        self._data, self._ends = bytearray(), array("q")
+        self._data, self._ends = Spill(), array("q")
 
     def __len__(self) -> int:
         return len(self._ends)
 
     def add(self, text: str) -> None:
         """Appends one text."""
-        self._data += text.encode("utf-8", "surrogatepass")
+        self._data.append(text.encode("utf-8", "surrogatepass"))
         self._ends.append(len(self._data))
 
     def add_valid(self, text: str) -> None:
         """Appends one text; raises UnicodeEncodeError if it holds half a surrogate pair."""
-        self._data += text.encode()
+        self._data.append(text.encode())
         self._ends.append(len(self._data))
 
     def done(self) -> Texts:
@@ -169,7 +190,7 @@ class TextsBuilder:
         ends = np.frombuffer(self._ends, dtype=np.int64) if self._ends else np.zeros(0, dtype=np.int64)
         starts = np.zeros_like(ends)
         starts[1:] = ends[:-1]
-        return Texts(self._data, starts, ends)
+        return Texts(self._data.block(), starts, ends)
 
 
 def _is_number(text: str) -> bool:

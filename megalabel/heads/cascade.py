@@ -61,7 +61,7 @@ class CascadeHead(RowGradients, Head):
             cluster, the fourth root of that of the cluster above, and so on ("decayed").
         reduction: "mean" or "sum".
         weights: the type in which the weights are stored: "float32", "bfloat16" or "float8". Narrow weights are
-            trained by `RowSGD` and `RowAdagrad`, and have no gradients; the rows of a batch are read as float32.
+            trained by `RowSGD` and `RowAdagrad`, and have no gradients; a few rows at a time are read as float32.
         initialize: whether to draw narrow weights, which takes long; without, they are zeros.
         generator: random generator of the initial weights; None for torch's default.
 
@@ -129,6 +129,7 @@ class CascadeHead(RowGradients, Head):
         for i, (weight, bias) in enumerate(self.tables()):
             view = nn.functional.dropout(views[:, min(i, self.n_views - 1)], self.level_dropout[i], self.training)
             scale = self.level_weights[i] / (max(candidates.n_cells, 1) if self.reduction == "mean" else 1)
+            candidates.fetch(self.weights[i])
             if isinstance(weight, NarrowTable):
                 found = narrow_bce(view, weight, bias, candidates, nodes[i], scale, self._rows)
             else:

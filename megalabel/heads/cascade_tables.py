@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.checks import check_exponents
+from megalabel.heads.initial import uniform_
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
+from megalabel.storage.tables import new_table
 
 
 def add_tables(head: Any, initialize: bool, generator: torch.Generator | None) -> None:
@@ -22,9 +24,9 @@ def add_tables(head: Any, initialize: bool, generator: torch.Generator | None) -
     kind, dim = head.weight_type, head.dim
     biases = nn.ParameterList(torch.zeros(n) for n in head.sizes)
     if not kind.is_narrow:
-        head.weights = nn.ParameterList(torch.empty(n, dim) for n in head.sizes)
+        head.weights = nn.ParameterList(new_table((n, dim)) for n in head.sizes)
         for weight in head.weights:
-            nn.init.xavier_uniform_(weight, generator=generator)
+            uniform_(weight, math.sqrt(3) * math.sqrt(2 / (len(weight) + dim)), generator)  # as torch computes it
         head.biases = biases
         return
     tables = [NarrowTable.zeros(n, dim, kind) for n in head.sizes]

@@ -9,19 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.heads.abilities import LabelPrior, UpdatesInBackward
+from megalabel.heads.abilities import LabelPrior
 from megalabel.heads.base import Head, OptimizerStates
-from megalabel.heads.checks import check_arguments, check_exponents, check_reduction, prior_bias
+from megalabel.heads.checks import check_arguments, check_reduction, prior_bias
+from megalabel.heads.stored_table import StoredTable
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.kernels.all_labels.label_loss import check_loss
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
 from megalabel.kernels.core.dtypes import weight_type
-from megalabel.kernels.rounding.narrow_table import NarrowTable
-from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.types import Positives, Reduction, TopK
 
 
-class DenseHead(UpdatesInBackward, LabelPrior, Head):
+class DenseHead(StoredTable, LabelPrior, Head):
     """Scores z = W x (+ bias) over all labels.
 
     The loss is the **sum** over texts and labels of the binary cross-entropy, as in Renée (MLSys 2023): the
@@ -48,8 +47,9 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         compute_dtype: dtype of the matrix products in training, such as torch.bfloat16; weights stay float32. None
             for autocast's dtype on CUDA where it is on (Renée's half-precision classifier), else float32.
         weights: the type in which the weights are stored: "float32", "bfloat16" or "float8" (E4M3 with a power of
-            two per label as scale). Narrow weights are trained by `FusedSGD`, which rounds them at random, and
-            have no gradients. They are read a chunk at a time, in prediction too, without a copy in float32.
+            two per label as scale). Narrow weights are trained by `FusedSGD` or `FusedAdagrad`, which round them
+            stochastically, and have no gradients. They are read a chunk at a time, in prediction too, without a
+            copy in float32.
         generator: random generator of the initial weights; None for torch's default.
 
     Raises:
@@ -58,7 +58,6 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
 
     n_views = 1
     uses_weights = True
-    weight_exponents: Tensor | None  # (L,) int8 where each label's weights have a scale, else None
 
     def __init__(
         self,
@@ -83,17 +82,10 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         self.n_labels, self.dim = n_labels, dim
         self.loss_name, self.reduction = loss, reduction
         self.loss_every, self.chunk, self.compute_dtype = loss_every, chunk, compute_dtype
-        self.weight_type = weight_type(weights)
-        self.register_buffer("weight_exponents", None)
-        if self.weight_type.is_narrow:
-            table = NarrowTable.zeros(n_labels, dim, self.weight_type)
-            if init_std:
-                seed = int(torch.randint(1 << 62, (), generator=generator))
-                table.normal_(init_std, Draw(seed, 0), generator)
-            self.weight = nn.Parameter(table.codes)
-            self.weight_exponents = table.exponents
-        else:
-            self.weight = nn.Parameter(torch.empty(n_labels, dim).normal_(0, init_std, generator=generator))
+        self.add_weights(
+            (n_labels, dim), weight_type(weights), init_std,
+            lambda rows: rows.normal_(0, init_std, generator=generator), generator,
+        )  # fmt: skip
         self.bias = nn.Parameter(torch.zeros(n_labels)) if bias else None
         self._step = 0
 
@@ -133,27 +125,9 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
         table = self.table()
         return streaming_topk(x, table, self.bias, k, exclude, row_to_label=row_to_label, chunk=self.chunk)
 
-    def table(self, *, frozen: bool = False) -> Tensor | NarrowTable:
-        """The weights as the kernels read them; narrow ones without a gradient if `frozen`.
-
-        Raises:
-            SettingError: narrow weights have been converted to another dtype.
-        """
-        if not self.weight_type.is_narrow:
-            return self.weight
-        codes = self.weight.detach() if frozen else self.weight
-        return NarrowTable(self.weight_type, codes, self.weight_exponents)
-
-    def largest_scaled(self) -> float:
-        """The largest number of float8 with the largest scale of a label."""
-        exponents = self.weight_exponents
-        return 0.0 if exponents is None else self.weight_type.largest * 2.0 ** int(exponents.max())
-
     def check_state(self) -> None:
         """Raises SettingError for scales with which weights would overflow."""
-        exponents = self.weight_exponents
-        if exponents is not None:
-            check_exponents(exponents, "weight_exponents")
+        self.check_scales()
 
     def after_step(self, step: int, optimizers: OptimizerStates | None) -> None:
         """Counts the steps for `loss_every`."""
@@ -175,7 +149,7 @@ class DenseHead(UpdatesInBackward, LabelPrior, Head):
     def config(self) -> dict[str, Any]:
         """The shape; loss, learning rates and chunk size are settings of training."""
         shape: dict[str, Any] = {"n_labels": self.n_labels, "dim": self.dim, "bias": self.bias is not None}
-        return shape | ({"weights": self.weight_type.name} if self.weight_type.is_narrow else {})
+        return shape | self.weight_config()
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:

@@ -36,7 +36,7 @@ def label_layer(
         dense_fraction: fraction of the labels in the dense head, from 0 to 1; at 1 there is no sparse one, which
             is the dense baseline of Spartex.
         bias_from_prior: whether to initialize the biases from label frequencies.
-        sparse: further arguments of `SparseHead`.
+        sparse: further arguments of `SparseHead`; the dense head has the same loss and type of weights.
 
     Raises:
         SettingError: the fraction is out of range, or an argument of `SparseHead` is invalid.
@@ -56,7 +56,10 @@ def label_layer(
     parts: list[DenseHead | SparseHead] = [rest]
     if n_dense:
         loss, reduction = rest.loss_name, rest.reduction
-        dense = DenseHead(n_dense, dim, bias=True, loss=loss, reduction=reduction, loss_every=rest.loss_every)
+        dense = DenseHead(
+            n_dense, dim, bias=True, loss=loss, reduction=reduction, loss_every=rest.loss_every,
+            weights=rest.weight_type.name,
+        )  # fmt: skip
         parts.insert(0, dense)
     alone = n_dense == 0 and order is None
     layer = rest if alone else PartitionedHead(parts, torch.from_numpy(sorted_labels))
@@ -66,10 +69,11 @@ def label_layer(
 
 
 def _dense(n_labels: int, dim: int, like: SparseHead, counts: np.ndarray | None, n_texts: int) -> DenseHead:
-    """A dense head with the loss of a sparse one."""
+    """A dense head with the loss and the type of weights of a sparse one."""
     head = DenseHead(
-        n_labels, dim, bias=True, loss=like.loss_name, reduction=like.reduction, loss_every=like.loss_every
-    )
+        n_labels, dim, bias=True, loss=like.loss_name, reduction=like.reduction, loss_every=like.loss_every,
+        weights=like.weight_type.name,
+    )  # fmt: skip
     if counts is not None:
         head.init_prior(torch.from_numpy(counts), n_texts)
     return head

@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, cast
 
+import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.heads.checks import check_arguments
 from megalabel.kernels.fan_in import regrow, rewire
+from megalabel.kernels.fan_in.restart import restart
+from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.types import Positives
 
 PRUNE = ("threshold", "fraction")
 SCOPES = ("layer", "group")
@@ -138,7 +143,7 @@ class Rewiring:
 def exchange(
     rewiring: Rewiring,
     step: int,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     inputs: Tensor,
     dim: int,
     group: int,
@@ -151,11 +156,11 @@ def exchange(
     Args:
         rewiring: the settings.
         step: counted from 0; together with the seed it determines the random choices.
-        weight: (L, F); those of new connections are initialized.
+        weight: (L, F); those of new connections are initialized. A narrow table is read some rows at a time.
         inputs: (M, F) with M = ⌈L / group⌉.
         dim: D, the number of inputs.
         group: labels that share a row of inputs.
-        states: moments of the weights, (L, F) each, which become 0 for new connections.
+        states: moments of the weights, (L, F) each, of any floating type, which become 0 for new connections.
         gradients: maps candidate inputs (M, C) to the magnitudes (M, C) of the gradients that the weights of
             connections to them would have; None to draw new inputs at random.
 
@@ -188,5 +193,15 @@ def exchange(
             inputs, slots, dim, rewiring.n_candidates(inputs.shape[1], dim), seed=seed, step=step
         )
         regrow.regrow_by(inputs, slots, candidates, gradients(candidates))
-    rewire.restart(weight, slots, group, start=start, seed=seed, step=step, states=states)
+    restart(weight, slots, group, start=start, seed=seed, step=step, states=states)
     return slots
+
+
+def joined(batches: list[tuple[Tensor, Positives]]) -> tuple[Tensor, Positives]:
+    """The embeddings (B, D) and positives of several batches as those of one."""
+    starts = accumulate((len(x) for x, _ in batches), initial=0)
+    rows = torch.cat([p.rows + start for (_, p), start in zip(batches, starts, strict=False)])
+    weights = [p.weights for _, p in batches if p.weights is not None]
+    labels = torch.cat([p.labels for _, p in batches])
+    pairs = Positives.from_pairs(rows, labels, weights=torch.cat(weights) if weights else None)
+    return torch.cat([x for x, _ in batches]), pairs

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import math
-from itertools import accumulate
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from megalabel.heads.abilities import LabelPrior, UpdatesInBackward
+from megalabel.heads.abilities import LabelPrior
 from megalabel.heads.base import Head, OptimizerStates, TrainingEmbeddings
-from megalabel.heads.checks import check_arguments, check_reduction, prior_bias
-from megalabel.heads.rewiring import Rewiring, exchange
-from megalabel.kernels.all_labels.label_loss import check_loss
+from megalabel.heads.checks import prior_bias
+from megalabel.heads.rewiring import Rewiring, exchange, joined
+from megalabel.heads.sparse_checks import check_sparse
+from megalabel.heads.stored_table import StoredTable
+from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.fan_in.connections import check_inputs, first_inputs, use
 from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
 from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
 from megalabel.types import Positives, Reduction, TopK
 
-GROUPS = (1, 16, 32, 64)
-INIT_CONNECTIONS = ("random", "texts")
 TRACKED_GROUPS = 256  # groups whose connections' ages are kept, for the log
 
 
-class SparseHead(UpdatesInBackward, LabelPrior, Head):
+class SparseHead(StoredTable, LabelPrior, Head):
     """Scores z_l = w_l · x[inputs of l] + b_l with F = `fan_in` weights per label instead of D.
 
     This is the layer of Spartex (NeurIPS 2024) and, where `group` neighboring labels share one set of inputs but
@@ -32,13 +32,13 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
     The loss is over all labels: squared hinge, max(0, 1 ∓ z)², the **mean** over texts and labels, or binary
     cross-entropy, the **sum**, unless `reduction` is given. Its gradient is computed label by label and used at
     once by the update rule of a `FusedSGD` or `FusedAdam`: no tensor of size B × L and no gradient of the size of
-    the weights is allocated. Labels with a margin above 1 have no gradient under the squared hinge and cost
-    nothing.
+    the weights is allocated. Labels with a margin above 1 cost nothing under the squared hinge.
 
     With `rewiring`, `after_step` replaces the weakest connections. A label always has F of them.
 
-    Memory: 4·L·F bytes of weights, L·F/G of inputs where D ≤ 256 and twice that where D ≤ 32,768, 4·L of biases,
-    and the state of the optimizer: nothing (SGD), 4·L·F (momentum), 8·L·F (Adam).
+    Memory: 4·L·F bytes of weights (2·L·F in bfloat16, L·(F + 1) in float8), L·F/G of inputs where D ≤ 256 and
+    twice that where D ≤ 32,768, 4·L of biases, and the state of the optimizer: nothing (SGD), 4·L·F (momentum),
+    8·L (Adagrad), 8·L·F (Adam).
 
     Args:
         n_labels: L.
@@ -50,11 +50,11 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         reduction: "mean" or "sum" over texts and labels; empty for the default of the loss.
         init_scale: initial weights are uniform in ± init_scale / √F; 0 for zeros.
         init_connections: initial inputs are drawn at "random", or chosen before the first step by the "texts" of
-            the label (`strongest_inputs`): labels with few texts then need no epochs of rewiring to find good
-            inputs.
+            the label (`strongest_inputs`): labels with few texts then find good inputs without rewiring.
         distinct_inputs: whether to draw a label's inputs without repetition; False in the paper.
         rewiring: when and how connections are replaced; None for never.
         loss_every: in training, compute the value of the loss only in every n-th step, as `DenseHead` does.
+        weights: the type in which the weights are stored: "float32", "bfloat16" or "float8", as in `DenseHead`.
         seed: seeds the initial inputs.
         generator: random generator of the initial weights; None for torch's default.
 
@@ -79,6 +79,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         distinct_inputs: bool = True,
         rewiring: Rewiring | None = None,
         loss_every: int = 1,
+        weights: str = "float32",
         seed: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -87,11 +88,14 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         self.reduction = reduction or ("mean" if loss == "squared_hinge" else "sum")
         self.loss_name, self.loss_every, self.rewiring = loss, loss_every, rewiring
         self.init_connections, self.seed = init_connections, seed
-        _check(self, init_scale)
+        check_sparse(self, init_scale)
         if rewiring is not None:
             rewiring.check(fan_in, dim, group)
         limit = init_scale / math.sqrt(fan_in)
-        self.weight = nn.Parameter(torch.empty(n_labels, fan_in).uniform_(-limit, limit, generator=generator))
+        self.add_weights(
+            (n_labels, fan_in), weight_type(weights), init_scale,
+            lambda rows: rows.uniform_(-limit, limit, generator=generator), generator,
+        )  # fmt: skip
         self.bias = nn.Parameter(torch.zeros(n_labels))
         n_groups = -(-n_labels // group)
         self.register_buffer("inputs", first_inputs(n_groups, fan_in, dim, seed=seed, distinct=distinct_inputs))
@@ -111,7 +115,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
             self._seen.append((views[:, 0].detach(), positives))
         return fan_in_loss(
             views[:, 0],
-            self.weight,
+            self.table(frozen=not self.training),
             self.bias,
             self.get_buffer("inputs"),
             positives,
@@ -129,7 +133,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
     ) -> TopK:
         """The k best labels of each text by score: (B, 1, D) to ids and scores (B, k)."""
         self.check_views(views)
-        layer = self.weight, self.bias, self.get_buffer("inputs")
+        layer = self.table(), self.bias, self.get_buffer("inputs")
         return fan_in_topk(views[:, 0], *layer, k, exclude, group=self.group, row_to_label=row_to_label)
 
     @torch.no_grad()
@@ -144,7 +148,7 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
         slots = exchange(
             rewiring,
             step,
-            self.weight,
+            self.table(),
             self.get_buffer("inputs"),
             self.dim,
             self.group,
@@ -157,12 +161,8 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
 
     def _candidate_gradients(self, seen: list[tuple[Tensor, Positives]], candidates: Tensor) -> Tensor:
         """Magnitudes of the gradients of connections to candidates (M, C), over the batches in `seen`."""
-        starts = accumulate((len(x) for x, _ in seen), initial=0)
-        rows = torch.cat([p.rows + start for (_, p), start in zip(seen, starts, strict=False)])
-        weights = [p.weights for _, p in seen if p.weights is not None]
-        layer, labels = (self.weight, self.bias, self.get_buffer("inputs")), torch.cat([p.labels for _, p in seen])
-        pairs = Positives.from_pairs(rows, labels, weights=torch.cat(weights) if weights else None)
-        views = torch.cat([views for views, _ in seen])
+        views, pairs = joined(seen)
+        layer = self.table(), self.bias, self.get_buffer("inputs")
         return fan_in_growth(views, *layer, pairs, candidates, group=self.group, loss=self.loss_name)
 
     def _regrows_by_gradient(self) -> bool:
@@ -223,28 +223,20 @@ class SparseHead(UpdatesInBackward, LabelPrior, Head):
             self.get_buffer("inputs").copy_(found)
 
     def check_state(self) -> None:
-        """Refuses inputs that the embedding does not have."""
+        """Refuses inputs that the embedding does not have, and scales with which weights would overflow."""
         check_inputs(self.get_buffer("inputs"), self.dim)
+        self.check_scales()
 
     def config(self) -> dict[str, Any]:
         """The shape; loss, learning rates and rewiring are settings of training."""
-        return {"n_labels": self.n_labels, "dim": self.dim, "fan_in": self.fan_in, "group": self.group}
+        shape = {"n_labels": self.n_labels, "dim": self.dim, "fan_in": self.fan_in, "group": self.group}
+        return shape | self.weight_config()
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
+        """See `Head.from_config`; narrow weights, which take long to initialize, are zeros."""
+        return cls(**({**config, "init_scale": 0.0} if "weights" in config else config))
 
     def extra_repr(self) -> str:
         """Returns the part of repr(head) inside the parentheses."""
-        return f"n_labels={self.n_labels}, dim={self.dim}, fan_in={self.fan_in}, group={self.group}"
-
-
-def _check(head: SparseHead, init_scale: float) -> None:
-    check_loss(head.loss_name)
-    check_reduction(head.reduction)
-    chosen, choices = head.init_connections, INIT_CONNECTIONS
-    check_arguments(
-        ("n_labels", head.n_labels, "1 or more", head.n_labels >= 1),
-        ("dim", head.dim, "1 or more", head.dim >= 1),
-        ("fan_in", head.fan_in, f"1 to {head.dim}, the width of the embedding", 1 <= head.fan_in <= head.dim),
-        ("group", head.group, f"one of {', '.join(map(str, GROUPS))}", head.group in GROUPS),
-        ("init_connections", chosen, " or ".join(choices), chosen in choices),
-        ("init_scale", init_scale, "0 or more", 0 <= init_scale < math.inf),
-        ("loss_every", head.loss_every, "1 or more", head.loss_every >= 1),
-    )
+        return ", ".join(f"{name}={value}" for name, value in self.config().items())

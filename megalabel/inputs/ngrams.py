@@ -11,6 +11,7 @@ import numpy as np
 
 from megalabel.errors import DataError, SettingError
 from megalabel.inputs.words import END, TokenPattern, split_words
+from megalabel.storage.spill import SpilledArrays
 
 MAX_FEATURES = 1 << 24  # the code of a bigram times the texts of a block has to fit 64 bits
 _PENDING = 1 << 22  # bigrams that are counted before they are merged with the others
@@ -25,7 +26,7 @@ class NGrams(NamedTuple):
         char_ngrams: the character n-grams.
         frequencies: (V,) int64, the number of texts that hold each feature, in this order.
         n_texts: the number of texts.
-        read: the words of each block of texts that was read, as numbers, int32.
+        read: the words of each block of texts that was read, as numbers, int32; in a file beyond 64 MiB.
         columns: int64, for each number the position in `words`, -1 for other words, and -2 for the end of a text.
     """
 
@@ -34,7 +35,7 @@ class NGrams(NamedTuple):
     char_ngrams: list[str]
     frequencies: np.ndarray
     n_texts: int
-    read: list[np.ndarray]
+    read: SpilledArrays
     columns: np.ndarray
 
 
@@ -136,7 +137,7 @@ class _Counts(NamedTuple):
     word_texts: np.ndarray
     char_ngrams: list[str]
     char_ngram_texts: np.ndarray
-    read: list[np.ndarray]
+    read: SpilledArrays
     end: int
     n_texts: int
 
@@ -146,7 +147,7 @@ def _count(blocks: Iterable[list[str]], pattern: TokenPattern, lengths: tuple[in
     numbers: defaultdict[str, int] = defaultdict(count().__next__)
     char_ngram_numbers: defaultdict[str, int] = defaultdict(count().__next__)
     end, n_texts = numbers[END], 0
-    read: list[np.ndarray] = []
+    read = SpilledArrays()
     word_texts, char_ngram_texts = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     for block in blocks:
         words = split_words(block, pattern)
@@ -175,9 +176,7 @@ def _most_frequent(
     return [names[i] for i in order], frequencies[order], rank
 
 
-def _count_bigrams(
-    read: list[np.ndarray], rank: np.ndarray, end: int, n_words: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _count_bigrams(read: SpilledArrays, rank: np.ndarray, end: int, n_words: int) -> tuple[np.ndarray, np.ndarray]:
     """The codes of all bigrams, ascending, and the number of texts that hold each."""
     codes, texts = _NONE, _NONE
     pending: list[tuple[np.ndarray, np.ndarray]] = []

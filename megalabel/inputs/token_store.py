@@ -1,4 +1,7 @@
-"""Stores the tokens of many texts, memory-mapped, with a manifest that detects when they are out of date."""
+"""Stores the tokens of many texts, memory-mapped, with a manifest that detects when they are out of date.
+
+Tokens that no folder holds are in memory up to 64 MiB, and beyond it in a temporary file.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,13 @@ from megalabel.storage.files import atomic_folder, latest
 from megalabel.storage.manifest import read_manifest, write_manifest
 from megalabel.storage.paths import as_path
 from megalabel.storage.reading import reading
+from megalabel.storage.spill import Spill, forget
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus, Split
 
 FORMAT = 1
+RELEASE = 1024  # rows that are read between two releases of mapped pages; each may have mapped 64 kB
 BLOCK = 4096  # texts that the tokenizer encodes at once
 MOST_SHARED = 4  # stores: training and label texts of two tokenizers
 _SHARED: ContextVar[dict[str, TokenStore] | None] = ContextVar("tokens of trainings", default=None)
@@ -31,6 +36,8 @@ _SHARED: ContextVar[dict[str, TokenStore] | None] = ContextVar("tokens of traini
 
 class TokenStore:
     """The tokens of N texts, one after the other, in memory or memory-mapped.
+
+    The pages of a map are released from time to time, so that the tokens that were read do not stay in memory.
 
     Attributes:
         ids: (n_tokens,) uint16 where the vocabulary has at most 2^16 tokens, else uint32.
@@ -40,6 +47,7 @@ class TokenStore:
 
     def __init__(self, ids: np.ndarray, offsets: np.ndarray, manifest: dict[str, Any]) -> None:
         self.ids, self.offsets, self.manifest = ids, offsets, manifest
+        self._plain, self._read = np.asarray(ids), 0  # slices of a plain array are made several times faster
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -51,8 +59,12 @@ class TokenStore:
 
     def gather(self, rows: np.ndarray) -> list[np.ndarray]:
         """The tokens of some texts, as views of `ids`."""
+        self._read += len(rows)
+        if self._read > RELEASE:
+            self._read = 0
+            forget(self.ids)
         starts, stops = self.offsets[rows], self.offsets[rows + 1]
-        return [self.ids[a:b] for a, b in zip(starts, stops, strict=True)]
+        return [self._plain[a:b] for a, b in zip(starts, stops, strict=True)]
 
     @classmethod
     def build(
@@ -64,13 +76,12 @@ class TokenStore:
             texts: the N texts.
             tokenizer: the tokenizer.
             max_length: the maximum number of tokens per text.
-            folder: where to write the tokens, atomically; None keeps them in memory.
+            folder: where to write the tokens, atomically; None keeps them in memory or in a temporary file.
 
         Raises:
             SettingError: `max_length` leaves no space for a token.
         """
         manifest = _manifest(texts, tokenizer, max_length)
-        blocks: list[np.ndarray] = []
         lengths = np.zeros(len(texts), dtype=np.int64)
         dtype = np.dtype(manifest["dtype"])
 
@@ -83,9 +94,10 @@ class TokenStore:
                     progress.advance(len(encoded))
 
         if folder is None:
-            blocks.extend(tokenized())
-            ids = np.concatenate(blocks) if blocks else np.zeros(0, dtype)
-            return cls(ids, np.concatenate([[0], np.cumsum(lengths)]), manifest)
+            spill = Spill()
+            for block in tokenized():
+                spill.append(block)
+            return cls(spill.array(dtype), np.concatenate([[0], np.cumsum(lengths)]), manifest)
         with atomic_folder(folder) as new:
             with open(new / "ids.bin", "wb") as file:
                 for block in tokenized():
@@ -171,7 +183,7 @@ def prepared_folder(data: Corpus, side: str, tokenizer: TextTokenizer, max_lengt
 
 
 def open_or_build_tokens(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -> TokenStore:
-    """Opens the prepared tokens of a data set if there are any, else builds them in memory.
+    """Opens the prepared tokens of a data set if there are any, else builds them.
 
     Within `sharing_tokens` they are built once. The arguments are those of `prepared_folder`.
 

@@ -7,6 +7,7 @@ from megalabel.kernels.candidates import memory as candidates
 from megalabel.kernels.fan_in import memory as fan_in
 from megalabel.planning.components import FLOAT, Component, components_of
 from megalabel.planning.job import NAME_BYTES, TEXT_BYTES, Job
+from megalabel.storage.resident import SPILL_FROM
 
 K = 10  # labels per text, as `megalabel predict` answers by default
 BLOCK = 256  # texts that are encoded and searched at a time
@@ -48,9 +49,8 @@ def reading(job: Job) -> list[Component]:
     parts = {part.name: part for part in components_of(job, 0.0)}
     data = job.data
     # Names are also keys of a dictionary while labels are matched; the growing block of bytes is copied once.
-    growth = (data.label_bytes or NAME_BYTES * data.n_labels) + (
-        data.text_bytes or TEXT_BYTES * job.length * data.n_texts
-    )
+    growth = data.label_bytes or NAME_BYTES * data.n_labels
+    growth += min(data.text_bytes or TEXT_BYTES * job.length * data.n_texts, SPILL_FROM)
     return [
         Component("interpreter and libraries", READING),
         parts["texts and labels"],

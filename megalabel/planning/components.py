@@ -10,8 +10,10 @@ from megalabel.kernels.candidates import memory as candidates
 from megalabel.kernels.fan_in import memory as fan_in
 from megalabel.kernels.updates import memory as updates
 from megalabel.planning.job import NAME_BYTES, PER_TEXT, TEXT_BYTES, Job
+from megalabel.storage.resident import RESIDENT, SPILL_FROM
 
 FLOAT = 4
+ON_DISK = ("head weights", "head momentum", "head optimizer state")  # where tables are
 AHEAD = 6  # batches: four prepared in advance, one being made, one in use
 When = Literal["always", "forward", "backward"]
 
@@ -49,10 +51,12 @@ def _data(job: Job) -> list[Component]:
     pairs = data.n_pairs or PER_TEXT * data.n_texts
     texts = data.text_bytes or TEXT_BYTES * job.length * data.n_texts
     names = data.label_bytes or NAME_BYTES * data.n_labels
-    corpus = texts + 16 * data.n_texts + names + 16 * data.n_labels + 8 * pairs + 8 * data.n_texts
+    held = min(texts, SPILL_FROM) + min(names, SPILL_FROM)
+    corpus = held + 16 * data.n_texts + 16 * data.n_labels + 8 * pairs + 8 * data.n_texts
     read = min(rows, data.n_texts) * job.length + (rows - min(rows, data.n_texts)) * min(job.length, 8)
     wide = 2 if job.encoder.vocabulary <= 1 << 16 else 4
-    tokens = wide * read + (8 + 8 + 8 + 24) * rows  # offsets, lengths, kept rows; order and cuts of an epoch
+    # Offsets, lengths, kept rows; order and cuts of an epoch.
+    tokens = min(wide * read, SPILL_FROM) + (8 + 8 + 8 + 24) * rows
     batches = AHEAD * job.batch * (9 * job.length + 16 * PER_TEXT + 8)
     return [
         Component("texts and labels", corpus),
@@ -105,7 +109,29 @@ def _encoder(job: Job) -> list[Component]:
 
 def _head(job: Job) -> list[Component]:
     make: dict[str, Callable[[Job], list[Component]]] = {"dense": _dense, "sparse": _sparse, "cascade": _cascade}
-    return [part for part in make[job.head](job) if part.n_bytes]
+    found = make[job.head](job)
+    return [part for part in (placed(job, found) if job.on_disk else found) if part.n_bytes]
+
+
+def placed(job: Job, found: list[Component]) -> list[Component]:
+    """The components of a head with tables on disk, of which biases with their state and some pages are in memory.
+
+    A sparse head is swept by one compiled call, so that all of its pages may be mapped where memory is free.
+    """
+    if job.head == "sparse":
+        return found
+    moved = sum(part.n_bytes for part in found if part.name in ON_DISK)
+    beside = float(job.weight_bytes == 1)
+    if job.levels is None:
+        beside = (beside + FLOAT * bool(job.values.get("bias")) * (1 + job.has_momentum)) * job.data.n_labels
+    else:
+        state = {"sgd": 0, "adagrad": 2}.get(job.values["head_optimizer"], 3)
+        beside = (beside + FLOAT * (1 + state)) * sum(job.levels.sizes)
+    return [
+        *(part for part in found if part.name not in ON_DISK),
+        Component("head biases and scales, with their state", beside),
+        Component("pages of the tables on disk", min(moved - beside, RESIDENT)),
+    ]
 
 
 def _dense(job: Job) -> list[Component]:
@@ -140,10 +166,12 @@ def _sparse(job: Job) -> list[Component]:
     values, dim, labels = job.values, job.dim, job.data.n_labels
     dense = min(round(values["dense_fraction"] * labels), labels - 1) if values["dense_fraction"] < 1 else labels
     rest, f, group = labels - dense, values["fan_in"], values["group"]
-    weights = fan_in.weights(rest, f, weight_bytes=job.weight_bytes) if rest else 0.0
+    scale = float(job.weight_bytes == 1)
+    weights = fan_in.weights(rest, f, weight_bytes=job.weight_bytes, row_bytes=scale) if rest else 0.0
     weights += all_labels.weights(dense, dim, bias=True, weight_bytes=job.weight_bytes) if dense else 0.0
     state = _fused_state(job, rest, f) + _fused_state(job, dense, dim)
-    working = fan_in.working(f, dim, job.part, job.threads, group) if rest else 0.0
+    narrow = (job.weight_bytes < FLOAT) + (job.has_momentum and job.state_bytes < FLOAT)
+    working = fan_in.working(f, dim, job.part, job.threads, group, narrow) if rest else 0.0
     working += all_labels.working(dense, dim, job.part, job.threads) if dense else 0.0
     beside = 0
     if values.get("projection_dim"):
@@ -171,7 +199,9 @@ def _fused_state(job: Job, rows: int, width: int) -> float:
         return updates.adagrad_state(rows, width + 1, parts=job.parts)
     if not job.has_adam:
         momentum = job.has_momentum
-        return updates.sgd_state(rows, width + 1, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
+        of_biases = updates.sgd_state(rows, 1, momentum=momentum, parts=job.parts)
+        own = updates.sgd_state(rows, width, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
+        return own + of_biases
     return updates.adam_state(rows, width + 1, parts=job.parts, state_bytes=job.state_bytes)
 
 
@@ -183,14 +213,13 @@ def _cascade(job: Job) -> list[Component]:
     adam = candidates.adam_state(sizes, dim, state_bytes=job.state_bytes)
     working = candidates.working(sizes, levels.beams, dim, job.part) * job.parts
     scale = float(job.weight_bytes == 1)
-    # The step reads the rows of all micro-batches, but few at a time; a loss reads those of its own at once.
-    widened = candidates.widened(sizes, levels.beams, dim, job.part) if job.weight_bytes < FLOAT else 0.0
+    widened = candidates.widened(sizes, dim) if job.weight_bytes < FLOAT else 0.0
     found = [
         Component("head weights", candidates.tables(sizes, dim, weight_bytes=job.weight_bytes, row_bytes=scale)),
         Component("head optimizer state", states.get(values["head_optimizer"], adam)),
         Component("label tree", candidates.tree(sizes)),
         Component("candidates", working),
-        Component("rows read as float32", widened),
+        Component("first level as float32", widened),
     ]
     if values.get("dense_updates"):
         found.append(Component("head gradients", FLOAT * sum(sizes) * (dim + 1)))

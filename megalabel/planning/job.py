@@ -123,6 +123,17 @@ class Job:
         return self.values.get("head_optimizer", "sgd") == "sgd" and bool(self.values.get("head_momentum", 0))
 
     @property
+    def can_be_on_disk(self) -> bool:
+        """Whether tables on disk would take less memory."""
+        of_every_row = self.values.get("dense_updates") or (self.head == "dense" and self.has_adam)
+        return "tables" in self.values and self.head != "sparse" and not of_every_row
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the tables of the label layer are on disk."""
+        return self.values.get("tables") == "disk"
+
+    @property
     def checkpointing(self) -> bool:
         """Whether the backward pass computes the activations again."""
         return bool(self.values.get("gradient_checkpointing")) and not self.encoder.is_bag

@@ -16,7 +16,7 @@ from megalabel.planning.timing import floor
 
 SMALLEST = 4  # texts of a micro-batch
 NARROWER = 3  # suggestions
-SAME_RESULT = {"accumulation_steps", "gradient_checkpointing"}  # options that leave the gradient as it is
+SAME_RESULT = {"accumulation_steps", "gradient_checkpointing", "tables"}  # options that keep the gradient
 MARGIN = 0.03  # of the prediction, which is left free
 
 
@@ -127,8 +127,8 @@ def nearest(
 ) -> list[dict[str, Any]]:
     """Up to three ways to change options so that the training fits, the one that changes the least first.
 
-    Tried are narrower numbers in the label layer; other single options; both together, where none of them is
-    enough; and a smaller encoder. Each way is complete: with these values it fits as it is.
+    Tried are narrower numbers in the label layer; its tables on disk; other single options; both together, where
+    none of them is enough; and a smaller encoder. Each way is complete: with these values it fits as it is.
 
     Args:
         job, memory, given: as for `plan`; the options of `given` may be changed by a way that names them.
@@ -141,7 +141,9 @@ def nearest(
         return list(islice((values for values in fitting if values is not None), 1))
 
     narrower, others = [*_narrower(job)], [[*of_one] for of_one in _others(job)]
-    found = [values for changes in (narrower, *others) for values in first(changes)]
+    # On disk a step may take many times as long, so that only the user chooses it where narrower numbers fit.
+    on_disk = [{"tables": "disk"}] if job.can_be_on_disk and not job.on_disk else list[dict[str, Any]]()
+    found = [values for changes in (narrower, on_disk, *others) for values in first(changes)]
     if not found:
         together = narrower[-1] if narrower else {}
         steps = []
@@ -168,7 +170,7 @@ def _narrower(job: Job) -> Iterator[dict[str, Any]]:
     values, change = job.values, dict[str, Any]()
     if values.get("dense_updates"):  # AdamW of every row, with weights in float32
         return
-    if values.get("head_optimizer") == "adamw":
+    if values.get("head_optimizer") in ("adamw", "adam"):
         if job.head != "dense":
             yield {"head_optimizer": "adagrad"}
         change = {"head_optimizer": "sgd"}  # which narrow weights need
@@ -177,7 +179,7 @@ def _narrower(job: Job) -> Iterator[dict[str, Any]]:
         if values.get("weights") == "float32" or (values.get("weights") == "bfloat16" and name == "float8"):
             change = {**change, "weights": name}
             yield change
-    if values.get("head_momentum"):
+    if values.get("head_momentum") and {**values, **change}.get("head_optimizer", "sgd") == "sgd":
         if values.get("momentum_dtype") == "float32":
             yield {**change, "momentum_dtype": "bfloat16"}
         yield {**change, "head_momentum": 0.0}

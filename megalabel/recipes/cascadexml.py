@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from megalabel.recipes.label_options import ClusterOptions, LevelOptions
 from megalabel.recipes.levels import for_levels
-from megalabel.recipes.options import PoolingOptions, RowOptimizerOptions, RowWeightTypeOptions, conflict
+from megalabel.recipes.options import (
+    PoolingOptions,
+    RowOptimizerOptions,
+    RowWeightTypeOptions,
+    TableOptions,
+    conflict,
+)
 from megalabel.recipes.phase_options import PhaseOptions
 from megalabel.training.recipe import Recipe, recipe
 
@@ -25,8 +31,9 @@ if TYPE_CHECKING:
 
 
 class CascadeXML(
-    ClusterOptions, LevelOptions, PoolingOptions, RowWeightTypeOptions, RowOptimizerOptions, PhaseOptions
-):
+    ClusterOptions, LevelOptions, PoolingOptions, RowWeightTypeOptions, TableOptions, RowOptimizerOptions,
+    PhaseOptions,
+):  # fmt: skip
     """The options of CascadeXML; the defaults are the authors' for Amazon-670K."""
 
     panel = "Optimization"

@@ -13,6 +13,7 @@ from megalabel.recipes.options import (
     EncoderTrainingOptions,
     HeadRateOptions,
     Nonnegative,
+    TableOptions,
     Unset,
     WarmupOptions,
     WeightTypeOptions,
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 
-class Elmo(DropoutOptions, WeightTypeOptions, WarmupOptions, HeadRateOptions, EncoderTrainingOptions):
+class Elmo(
+    DropoutOptions, WeightTypeOptions, TableOptions, WarmupOptions, HeadRateOptions, EncoderTrainingOptions
+):
     """The options of ELMO; the defaults are those of the authors' configuration for Amazon-670K."""
 
     panel = "ELMO"

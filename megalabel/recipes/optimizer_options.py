@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Annotated, Literal
 
 from megalabel.recipes.kinds import ADAM, Betas, Eps, Fraction, Nonnegative, conflict
@@ -91,7 +92,7 @@ class WeightTypeOptions(Options):
 
 
 class RowWeightTypeOptions(Options):
-    """The type in which a classifier keeps weights of which a step moves a few rows."""
+    """The type in which a classifier whose optimizer is an option keeps its weights."""
 
     panel = "Optimization"
 
@@ -120,6 +121,37 @@ class MomentumTypeOptions(MomentumOptions):
         if self.momentum_dtype != "float32" and optimizer != "sgd":
             found = f"momentum_dtype = {self.momentum_dtype} with head_optimizer = {optimizer}"
             raise conflict("momentum_dtype", found, "head_optimizer = sgd, or momentum_dtype = float32")
+
+
+class TableOptions(Options):
+    """Where the tables of a classifier are while it is trained."""
+
+    panel = "Training"
+
+    tables: Annotated[Literal["memory", "disk"], "Where the classifier's weights and optimizer state are."] = (
+        "memory"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        of_every_row = getattr(self, "dense_updates", False) or self.dense_adamw
+        if self.tables == "disk" and of_every_row:
+            wanted = "head_optimizer = sgd" if self.dense_adamw else "no dense_updates"
+            found = "tables = disk with AdamW of every row, whose gradients and moments are in memory"
+            raise conflict("tables", found, f"{wanted}, or tables = memory")
+
+    @property
+    def dense_adamw(self) -> bool:
+        """Whether AdamW moves a classifier that scores every label."""
+        return False
+
+    def building(self) -> AbstractContextManager[None]:
+        """Makes the tables of the classifier on disk, where the option says so."""
+        if self.tables == "memory":
+            return super().building()
+        from megalabel.storage.tables import tables_on_disk
+
+        return tables_on_disk()
 
 
 class WarmupOptions(Options):

@@ -19,6 +19,7 @@ from megalabel.recipes.optimizer_options import (
     MomentumTypeOptions,
     RowOptimizerOptions,
     RowWeightTypeOptions,
+    TableOptions,
     WarmupOptions,
     WeightTypeOptions,
 )
@@ -35,7 +36,7 @@ __all__ = [
     "ADAM", "FRACTION", "Betas", "Constant", "Count", "EncoderOptimizerOptions", "Eps", "Fraction",
     "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "MomentumTypeOptions",
     "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "RowOptimizerOptions",
-    "RowWeightTypeOptions", "Size", "Unset",
+    "RowWeightTypeOptions", "Size", "TableOptions", "Unset",
     "WarmupOptions", "WeightTypeOptions", "above", "at_least", "between", "conflict",
 ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from megalabel.recipes.options import (
     NeuralOptions,
     Nonnegative,
     Size,
+    TableOptions,
     WarmupOptions,
     WeightTypeOptions,
 )
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from megalabel.recipes.shared import TextSide
 
 
-class Renee(DropoutOptions, MomentumTypeOptions, WeightTypeOptions, WarmupOptions, NeuralOptions):
+class Renee(DropoutOptions, MomentumTypeOptions, WeightTypeOptions, TableOptions, WarmupOptions, NeuralOptions):
     """The options of Renée; the defaults are the paper's for LF-AmazonTitles-131K (tables 14 and 15)."""
 
     panel = "Renée"
@@ -49,6 +50,11 @@ class Renee(DropoutOptions, MomentumTypeOptions, WeightTypeOptions, WarmupOption
     bottleneck: Annotated[Size, "Width of a linear map after the encoder; 0 for none."] = 0
     bias: Annotated[bool, "Biases per label, initialized from label frequencies."] = False
     head_init_std: Annotated[Nonnegative, "Standard deviation of the classifier's initial weights."] = 0.02
+
+    @property
+    def dense_adamw(self) -> bool:
+        """Whether AdamW moves a classifier that scores every label."""
+        return self.head_optimizer == "adamw"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -105,7 +105,8 @@ def build_head(
         bias_from_prior=options.bias_from_prior, fan_in=options.fan_in, group=options.group, loss=options.loss,
         reduction=options.reduction or "", init_scale=options.head_init_scale,
         init_connections=options.init_connections, distinct_inputs=options.distinct_inputs,
-        rewiring=plan.rewiring, loss_every=options.log_every, seed=options.seed,
+        rewiring=plan.rewiring, loss_every=options.log_every, weights=options.weights,
+        seed=options.seed,
     )  # fmt: skip
     fused = _head_optimizer(head, options)
     as_encoder: dict[str, Any] = {
@@ -131,9 +132,11 @@ def _head_optimizer(head: Any, options: SparseHeadOptions) -> Any:
     """The optimizer of the label layer; biases decay as weights do, as published."""
     rates: dict[str, Any] = {"lr": options.head_lr, "weight_decay": options.head_weight_decay, "decay_bias": True}
     if options.head_optimizer == "sgd":
-        return FusedSGD(head, momentum=options.head_momentum, **rates)
+        return FusedSGD(
+            head, momentum=options.head_momentum, momentum_dtype=options.momentum_dtype, seed=options.seed, **rates
+        )
     if options.head_optimizer == "adagrad":
-        return FusedAdagrad(head, eps=options.head_eps, **rates)
+        return FusedAdagrad(head, eps=options.head_eps, seed=options.seed, **rates)
     coupled = options.head_optimizer == "adam"
     return FusedAdam(head, betas=options.head_betas, eps=options.head_eps, coupled=coupled, **rates)
 

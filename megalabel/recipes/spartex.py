@@ -14,14 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from megalabel.recipes.label_options import SparseHeadOptions
-from megalabel.recipes.options import DropoutOptions, LastLayersOptions, WarmupOptions, conflict
+from megalabel.recipes.options import DropoutOptions, LastLayersOptions, TableOptions, WarmupOptions, conflict
 from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 
-class Spartex(SparseHeadOptions, LastLayersOptions, DropoutOptions, WarmupOptions):
+class Spartex(SparseHeadOptions, LastLayersOptions, DropoutOptions, TableOptions, WarmupOptions):
     """The options of Spartex; the defaults are the authors' for Amazon-670K."""
 
     encoder = "bert-base-uncased"

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from megalabel.errors import FormatError
 from megalabel.storage.migrate import tensor_names
 from megalabel.storage.reading import open_regular, parse_json, refused
+from megalabel.storage.tables import is_mapped, release_pages
 
 _DTYPES = {
     "F64": torch.float64,
@@ -36,6 +37,7 @@ _DTYPES = {
     "BOOL": torch.bool,
 }
 LONGEST = 100_000_000  # bytes of a header, the limit of the format itself
+_PIECE = 16 << 20  # bytes, or numbers of a tensor on disk, that are moved at once
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
@@ -57,15 +59,24 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
         file.write(text)
         for tensor in tensors.values():
             if tensor.numel():
-                file.write(_bytes(tensor.detach().cpu().contiguous()))
+                content = _bytes(tensor.detach().cpu().contiguous())
+                for start in range(0, len(content), _PIECE):
+                    file.write(content[start : start + _PIECE])
+                    release_pages()
 
 
-def load_tensors(path: str | Path, *, next_step: str | None) -> dict[str, Tensor]:
-    """Reads all tensors of a file; FormatError if the file is missing or damaged."""
+def load_tensors(
+    path: str | Path, *, next_step: str | None, make: Callable[[Sequence[int], torch.dtype], Tensor] | None = None
+) -> dict[str, Tensor]:
+    """Reads all tensors of a file; FormatError if the file is missing or damaged.
+
+    make: makes the tensors to fill, by shape and dtype; default: in memory.
+    """
     with _open_file(path, next_step) as (file, header, start):
         tensors = {}
         for name, entry in header.items():
-            tensors[name] = torch.empty(entry["shape"], dtype=_DTYPES[entry["dtype"]])
+            shape, dtype = entry["shape"], _DTYPES[entry["dtype"]]
+            tensors[name] = torch.empty(shape, dtype=dtype) if make is None else make(shape, dtype)
             _read(file, start, entry, tensors[name])
         return tensors
 
@@ -118,13 +129,24 @@ def largest_of(module: nn.Module) -> tuple[float, str]:
     largest = 0.0
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and tensor.numel():
-            if tensor.dtype == torch.float8_e4m3fn:
-                tensor = _largest_code(tensor)
-            low, high = (float(value) for value in torch.aminmax(tensor))
-            if not (math.isfinite(low) and math.isfinite(high)):
-                return math.inf, name
-            largest = max(largest, -low, high)
+            for part in _pieces(tensor):
+                if part.dtype == torch.float8_e4m3fn:
+                    part = _largest_code(part)
+                low, high = (float(value) for value in torch.aminmax(part))
+                if not (math.isfinite(low) and math.isfinite(high)):
+                    return math.inf, name
+                largest = max(largest, -low, high)
     return largest, ""
+
+
+def _pieces(tensor: Tensor) -> Iterator[Tensor]:
+    """The tensor itself, or blocks of one that is on disk."""
+    if not is_mapped(tensor):
+        yield tensor
+        return
+    for part in tensor.detach().view(-1).split(_PIECE):
+        yield part
+        release_pages()
 
 
 def _largest_code(tensor: Tensor) -> Tensor:
@@ -202,8 +224,9 @@ def _read(file: BinaryIO, start: int, entry: dict[str, Any], target: Tensor) -> 
     if target.numel():
         file.seek(start + entry["data_offsets"][0])
         wanted, found = memoryview(_bytes(target)), 0
-        while found < len(wanted):  # one call reads at most 2 GB
-            n = file.readinto(wanted[found:])  # type: ignore[attr-defined]
+        while found < len(wanted):
+            n = file.readinto(wanted[found : found + _PIECE])  # type: ignore[attr-defined]
+            release_pages()
             if not n:
                 raise FormatError(
                     "the file ended early", wanted="the tensors that its header names", where=file.name

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from megalabel.errors import SettingError
+from megalabel.storage.tables import any_mapped
 from megalabel.training import selection
 from megalabel.training.recipe import Recipe
 
@@ -38,4 +40,15 @@ def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_
             f"none of the {len(recipe.validation)} texts held out for validation has a label",
             wanted="texts with labels, to choose the best model",
             next_step="raise validation_fraction, use another seed, or set validation_fraction to 0",
+        )
+
+
+def check_place(recipe: Recipe, device: torch.device) -> None:
+    """Raises SettingError for tables on disk in a training on another device than the CPU."""
+    if device.type != "cpu" and any_mapped(iter(recipe.head.state_dict().values())):
+        raise SettingError(
+            f"tables on disk for a training on {device}",
+            wanted="tables in the memory of the device, or a training on the CPU",
+            next_step="leave tables out (--tables), or set the device to cpu (--device cpu)",
+            where="tables",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import read_manifest, write_manifest
 from megalabel.storage.reading import reading
+from megalabel.storage.tables import any_mapped, new_table, tables_on_disk
 from megalabel.storage.tensors import fill, load_tensors, save_tensors
 from megalabel.training.loop import Position
 from megalabel.training.recipe import Recipe
@@ -67,8 +69,10 @@ def _load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler, state: dict[
     with torch.no_grad():
         for key, module in recipe.modules().items():
             fill(module, path / f"{key}.safetensors", next_step=WITHOUT_LAST)
+    on_disk = any_mapped(iter(recipe.head.state_dict().values()))
+    make = _on_disk if on_disk else None
     for key, optimizer in recipe.optimizers.named.items():
-        tensors = load_tensors(path / f"optimizer-{key}.safetensors", next_step=WITHOUT_LAST)
+        tensors = load_tensors(path / f"optimizer-{key}.safetensors", next_step=WITHOUT_LAST, make=make)
         optimizer.load_state_dict(_together(state["optimizers"][key], tensors))
     if recipe.averaging is not None:
         tensors = load_tensors(path / "averaging.safetensors", next_step=WITHOUT_LAST)
@@ -79,6 +83,12 @@ def _load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler, state: dict[
     if not all(type(value) in (int, float) for value in progress.values()) or progress["step"] < 0:
         raise ValueError(f"a position of {progress!r:.200}")
     return progress
+
+
+def _on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """The state of an optimizer of tables on disk: on disk too, where it is large."""
+    with tables_on_disk():
+        return new_table(shape, dtype)
 
 
 def _without_tensors(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:

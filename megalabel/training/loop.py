@@ -13,6 +13,7 @@ import torch
 
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import UpdatesInBackward, having
+from megalabel.storage.tables import release_pages
 from megalabel.training.divergence import check_loss
 from megalabel.training.log import Log
 from megalabel.training.recipe import Recipe
@@ -146,6 +147,7 @@ def train_step(
         check_loss(batch.step, value, first_loss)
     optimizers.step(scaler, recipe.max_grad_norm, head)
     head.after_step(batch.step, optimizers)
+    release_pages(touched=True)
     if recipe.averaging is not None:
         recipe.averaging.update(batch.step, recipe.encoder, head)
     metrics = {f"{name}_lr": o.param_groups[0]["lr"] for name, o in optimizers.named.items()}

@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self, dataclass_transform, get_origin, get_type_hints
 
@@ -69,6 +70,10 @@ class Options:
 
     def check_corpus(self, corpus: Any) -> None:
         """Raises SettingError or DataError if the options do not fit the corpus; loads nothing."""
+
+    def building(self) -> AbstractContextManager[None]:
+        """The context in which a recipe is built with these options."""
+        return nullcontext()
 
     @classmethod
     def checked_values(cls, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -206,7 +206,7 @@ class RecipeFunction(Generic[Given, Made]):
                 where="options",
             )
         options.check_corpus(corpus)
-        with trusting(trust):
+        with trusting(trust), options.building():
             made = self._build(corpus, options)
         return replace(made, name=self.address, arguments=options.values(), source_sha256=self.source_sha256())
 

@@ -21,7 +21,7 @@ from megalabel.models.neural import NeuralClassifier
 from megalabel.models.trained_on import TrainedOn
 from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint, selection
-from megalabel.training.arguments import check_arguments
+from megalabel.training.arguments import check_arguments, check_place
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.divergence import check_weights, naming_checkpoint
@@ -108,6 +108,7 @@ class Run:
         quiet: bool = False,
         callback: Callback | None = None,
     ) -> None:
+        check_place(recipe, device)
         self.recipe, self.out, self.device, self.quiet, self.callback = recipe, out, device, quiet, callback
         self.trained = out / ("model" if recipe.second_stage is None else FIRST)
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()

@@ -33,6 +33,7 @@ from megalabel.planning.timing import work_of
 from megalabel.recipes import get
 from megalabel.recipes.levels import BY_LEVELS
 from megalabel.recipes.renee import renee
+from megalabel.storage.resident import RESIDENT, SPILL_FROM
 
 
 def n_bytes(tensors):
@@ -54,6 +55,10 @@ def test_a_sparse_head_takes_what_is_predicted(dim, group):
     head = SparseHead(1000, dim, fan_in=8, group=group)
     assert fan_in.weights(1000, 8) == n_bytes([head.weight, head.bias])
     assert fan_in.inputs(1000, 8, dim, group) == n_bytes([head.get_buffer("inputs")])
+    for weights, of_weight, of_row in (("bfloat16", 2, 0), ("float8", 1, 1)):
+        narrow = SparseHead(1000, dim, fan_in=8, group=group, weights=weights)
+        taken = [narrow.weight, narrow.bias, *([narrow.weight_exponents] if of_row else [])]
+        assert fan_in.weights(1000, 8, weight_bytes=of_weight, row_bytes=of_row) == n_bytes(taken)
 
 
 def test_a_cascade_takes_what_is_predicted():
@@ -160,6 +165,11 @@ def test_narrow_weights_and_momentum_are_counted_by_their_bytes():
     parts = {p.name: p.n_bytes for p in components_of(Job.of("renee", values, Data(1000), 2), 0.0)}
     assert parts["head weights"] == 1000 * (256 + 1)  # and the scale of each label
     assert parts["head momentum"] == 2 * 1000 * 256
+    more = {"encoder": "bag", "head_optimizer": "sgd", "weights": "float8", "momentum_dtype": "bfloat16"}
+    values = get("spartex").options(**more, fan_in=32).values()
+    parts = {p.name: p.n_bytes for p in components_of(Job.of("spartex", values, Data(1000), 2), 0.0)}
+    assert parts["head weights"] == 1000 * (32 + 1 + 4)  # codes, exponent, bias
+    assert parts["head optimizer state"] == 1000 * (2 * 32 + 4)
 
 
 @pytest.mark.parametrize("recipe", ["renee", "elmo", "cascadexml"])
@@ -192,9 +202,40 @@ def test_a_search_reads_no_more_narrow_rows_than_predicted(monkeypatch):
     assert many - candidates.GATHERED_CELL * 3 * 400 - 12 * 3 * 2 == 400 * 16 * 5
 
 
+def test_a_sparse_step_on_narrow_numbers_counts_a_chunk_of_each_as_float32():
+    for n_texts in (8, 64, 72, 100):
+        wide, both = (fan_in.working(32, 64, n_texts, 2, narrow=narrow) for narrow in (0, 2))
+        assert both - wide == 4 * 2 * 2 * fan_in.CONNECTIONS
+
+
 def test_a_peak_counts_what_is_in_memory_at_the_same_time():
     job = Job.of("renee", get("renee").options(encoder="bert-base-uncased").values(), Data(1000), 2)
     parts = components_of(job, 5e8)
     everything = sum(part.n_bytes for part in parts)
     assert 5e8 < peak(parts) < everything
     assert peak(parts) > sum(part.n_bytes for part in parts if part.when == "always")
+
+
+@pytest.mark.parametrize(("recipe", "per_row"), [("elmo", 1 + 4), ("renee", 0), ("cascadexml", 4 * 4)])
+def test_beside_tables_on_disk_are_biases_scales_and_their_state(recipe, per_row):
+    values = {"encoder": "bag", "tables": "disk", **({"bias": True} if recipe == "elmo" else {})}
+    job = Job.of(recipe, get(recipe).options(**values).values(), Data(300_000), 1)
+    parts = {part.name: part.n_bytes for part in components_of(job, 0)}
+    rows = sum(job.levels.sizes) if job.levels is not None else 300_000
+    assert parts.get("head biases and scales, with their state", 0) == per_row * rows
+    assert not parts.keys() & {"head weights", "head momentum", "head optimizer state"}
+    in_memory = {part.name: part.n_bytes for part in components_of(job.having(tables="memory"), 0)}
+    moved = (
+        in_memory["head weights"] + in_memory.get("head momentum", 0) + in_memory.get("head optimizer state", 0)
+    )
+    assert parts["pages of the tables on disk"] == min(moved - per_row * rows, RESIDENT)
+
+
+def test_texts_and_tokens_count_up_to_what_stays_in_memory():
+    def counted(text_bytes):
+        options = get("elmo").options(encoder="bag", max_length=8).values()
+        job = Job.of("elmo", options, Data(1000, 1000, text_bytes), 1)
+        return next(part.n_bytes for part in components_of(job, 0) if part.name == "texts and labels")
+
+    assert counted(2000) - counted(1000) == 1000
+    assert counted(SPILL_FROM) == counted(10 * SPILL_FROM)

@@ -197,3 +197,21 @@ def test_a_local_config_gives_the_shape(deep_bert, command):
     status, out, err = command("plan", "--labels", "4K", "--encoder", deep_bert)
     assert status == 0, err
     assert "gradient checkpointing: no" in out
+
+
+@pytest.mark.parametrize(
+    ("recipe", "gib", "values"),
+    [("renee", 3, {"head_momentum": 0.9}), ("elmo", 2, {"bias": True}), ("cascadexml", 3, {})],
+)
+def test_tables_on_disk_are_suggested_and_fit(recipe, gib, values):
+    asked = job(recipe, 8_600_000, encoder="bag", batch_size=16, **values)
+    assert "tables" not in plan(asked, 200 * GIB).chosen
+    with pytest.raises(SettingError) as refused:
+        plan(asked, gib * GIB)
+    assert "--tables disk" in str(refused.value)
+    assert fits(plan(asked.having(tables="disk"), gib * GIB), gib * GIB)
+
+
+def test_moments_of_every_row_are_not_planned_on_disk():
+    for asked in (job(head_optimizer="adamw"), job("cascadexml", dense_updates=True), job("spartex")):
+        assert not asked.can_be_on_disk

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.types import Positives
 
 SHAPES = [(1, 1, 1), (1, 53, 5), (7, 53, 5), (7, 1, 3), (3, 300, 17)]  # texts, labels, width
@@ -25,3 +26,14 @@ def problem(
 
 def close(a: Tensor, b: Tensor) -> None:
     torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-11)
+
+
+def loss_and_gradients(x: Tensor, weight: Tensor, bias: Tensor, positives: Positives) -> list[Tensor]:
+    """The mean loss, and its gradients with respect to x, weight and bias."""
+    leaves = [part.detach().requires_grad_() for part in (x, weight, bias)]
+    value = all_labels_loss(*leaves, positives, scale=1 / (len(x) * len(weight)))
+    return [value.detach(), *torch.autograd.grad(value, leaves)]
+
+
+def widened(x: Tensor | None) -> Tensor | None:
+    return None if x is None else x.double()

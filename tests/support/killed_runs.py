@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from megalabel.storage.tensors import load_tensors
 
@@ -48,6 +49,17 @@ def started(folder: Path) -> Iterator[Runs]:
             yield Runs(process, folder / "stderr")
 
 
+def check_same(whole: Path, killed: Path) -> None:
+    """Compares the models of two runs, byte by byte."""
+    for name in ("encoder", "head"):
+        ours, theirs = (
+            load_tensors(run / "model" / f"{name}.safetensors", next_step="-") for run in (whole, killed)
+        )
+        assert ours.keys() == theirs.keys()
+        for key in ours:
+            assert torch.equal(*(found[key].reshape(-1).view(torch.uint8) for found in (ours, theirs))), key
+
+
 def check_killed(
     go: Callable[[Path, int, dict[str, Any]], int],
     folder: Path,
@@ -63,14 +75,7 @@ def check_killed(
     for step in sorted(rng.choice(int(steps) - 2, size=3, replace=False) + 1):
         assert go(folder / "killed", int(step), arguments) == -9
     assert go(folder / "killed", -1, arguments) == 0
-    for name in ("encoder", "head"):
-        whole, killed = (
-            load_tensors(folder / run / "model" / f"{name}.safetensors", next_step="-")
-            for run in ("whole", "killed")
-        )
-        assert whole.keys() == killed.keys()
-        for key in whole:
-            assert whole[key].numpy().tobytes() == killed[key].numpy().tobytes(), key
+    check_same(folder / "whole", folder / "killed")
     lines = [json.loads(line) for line in (folder / "killed" / "log.jsonl").read_text().splitlines()]
     steps_logged = [line["step"] for line in lines if "validation" not in line]
     assert steps_logged == sorted(steps_logged)

@@ -17,7 +17,7 @@ class Killed(Exception):
     """Ends a run between two steps."""
 
 
-def cut_off(monkeypatch, data, out, step, arguments):
+def cut_off(monkeypatch, data, out, step, arguments, recipe=renee):
     """Trains into `out`, and ends the run by an exception after a step."""
     told = Log.step
 
@@ -28,5 +28,5 @@ def cut_off(monkeypatch, data, out, step, arguments):
 
     monkeypatch.setattr(Log, "step", step_or_end)
     with pytest.raises(Killed):
-        megalabel.train(renee(data, **arguments), out, checkpoint_steps=3, quiet=True)
+        megalabel.train(recipe(data, **arguments), out, checkpoint_steps=3, quiet=True)
     monkeypatch.setattr(Log, "step", told)

@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from planted import planted
 
 from megalabel.recipes import get
+from megalabel.storage import tables
 from megalabel.training.log import Log
 from megalabel.training.run import train
 
@@ -31,6 +32,8 @@ def run(out: str, killed_at: int, arguments: dict) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     Log.step = step
+    if arguments.get("tables") == "disk":
+        tables.LEAST, tables.RESIDENT = 1, 0  # even the smallest tables, released as often as possible
     recipe = get(arguments.pop("recipe", "renee"))(planted(), **arguments)
     train(recipe, out, device="cpu", checkpoint_steps=3, quiet=True)
 

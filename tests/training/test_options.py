@@ -175,7 +175,7 @@ def test_every_number_of_a_recipe_has_a_range_and_every_option_a_sentence(recipe
 def test_choices_are_those_of_the_parts():
     from megalabel.encoders.build import TOKENIZERS
     from megalabel.heads.rewiring import PRUNE, REGROW, REGROW_INITS, SCOPES
-    from megalabel.heads.sparse import GROUPS, INIT_CONNECTIONS
+    from megalabel.heads.sparse_checks import GROUPS, INIT_CONNECTIONS
     from megalabel.heads.wrappers.projection import ACTIVATIONS
     from megalabel.inputs.words import TokenPattern
     from megalabel.kernels.all_labels.label_loss import LOSSES

@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from support.killed_runs import check_killed, started
+from support.killed_runs import check_killed, check_same, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="runs are forked")]
 COMMON = dict(
@@ -62,3 +62,27 @@ def test_processes_that_share_nothing_end_with_the_same_weights(tmp_path, rng):
             return runs.go(*arguments)
 
     check_killed(go, tmp_path, {**COMMON, **next(iter(CASES.values()))}, rng)
+
+
+ON_DISK = {
+    "float8, momentum in bfloat16": dict(
+        encoder="bag", weights="float8", head_momentum=0.9, momentum_dtype="bfloat16", accumulation_steps=2,
+        validation_fraction=0.0,
+    ),
+    "cascade, adam of rows": dict(
+        recipe="cascadexml", encoder="bag", clusters=[4, 16], beams=[2, 6], level_dropout=[0.2, 0.3, 0.3],
+        validation_fraction=0.0, schedule="cosine", warmup_epochs=0.5, warmup=None, dropout=None,
+    ),
+    "spartex, adamw": dict(
+        recipe="spartex", encoder="bag", fan_in=16, rewire_every=4, auxiliary=False, validation_fraction=0.0,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ON_DISK)
+def test_a_killed_run_with_tables_on_disk_ends_with_the_weights_of_one_in_memory(case, runs, tmp_path):
+    given = {name: value for name, value in {**COMMON, **ON_DISK[case], "epochs": 1}.items() if value is not None}
+    assert runs.go(tmp_path / "whole", -1, given) == 0
+    assert runs.go(tmp_path / "killed", 5, {**given, "tables": "disk"}) == -9
+    assert runs.go(tmp_path / "killed", -1, {**given, "tables": "disk"}) == 0
+    check_same(tmp_path / "whole", tmp_path / "killed")

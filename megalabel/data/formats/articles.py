@@ -33,6 +33,8 @@ def read(source: Source, findings: Findings) -> CorpusData:
 
     def records(path: Path, found: Findings) -> Iterator[Record]:
         values = _array(path, found)
+        message = "one JSON object, in memory as a whole while it is read; JSON lines are read in pieces"
+        found.note("in-memory", path, message, severity="info")
         if not key:
             key.append(_labels_key(values, path))
             found.note("taken-labels", path, f"labels are those under {key[0]!r}", severity="info")

@@ -22,7 +22,10 @@ There are two ways to train:
   works, and the upstream gradient multiplies all gradients.
 
 On a CPU each of torch's threads processes a range of labels (`core/threads.py`); on CUDA chunks are processed one
-after the other. Both run `label_pass.py`. `plain` is the reference implementation of the tests.
+after the other. `label_pass.py` does both; on CUDA `_triton/label_pass.py` takes its place for float32 and narrow
+weights, with kernels that learn for `SGDRule`, `NarrowSGDRule` and `AdamRule`. In both the target is subtracted
+before the probability is rounded to the dtype of the products. `plain` is the reference implementation of the
+tests.
 """
 
 from __future__ import annotations
@@ -36,12 +39,13 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
 from megalabel.kernels.all_labels import label_loss, label_pass
-from megalabel.kernels.all_labels.label_pass import Chunks, PositiveCells
+from megalabel.kernels.all_labels.implementation import chunks_for, pass_for
+from megalabel.kernels.all_labels.label_pass import PositiveCells
 from megalabel.kernels.all_labels.request import Request
 from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.updates.adam_rule import AdamRule
-from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, check_weight_type
 from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
@@ -78,7 +82,8 @@ def all_labels_loss(
         x: embeddings (B, D), any floating dtype.
         weight: (L, D) float32 or float64; with a rule any dtype in its WEIGHT_DTYPES, and without gradients
             (no_grad) any floating dtype. Or a `NarrowTable`, whose weights only a rule can train, such as
-            `NarrowSGDRule`: a chunk of them at a time is read as float32, and rounded after the update.
+            `NarrowSGDRule` or `NarrowAdagradRule`: a chunk of them at a time is read as float32, and rounded after
+            the update.
         bias: (L,) of the same dtype, float32 beside a narrow table; or None.
         positives: the pairs with target 1, in any order; repeated pairs count once. Their `weights`, if there are
             any, are the factors of the texts' losses.
@@ -106,7 +111,7 @@ def all_labels_loss(
     table, weight = (weight, weight.codes) if isinstance(weight, NarrowTable) else (None, weight)
     _check(x, weight, bias, chunk, compute_dtype, narrow=table is not None)
     if table is None or weight.requires_grad:
-        _check_weight_type(weight, rule)
+        check_weight_type(weight, rule)
     label_loss.check_loss(loss)
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="correct it", where="scale")
@@ -139,10 +144,11 @@ class _Task(NamedTuple):
 class _AllLabelsLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, task: _Task) -> Tensor:
-        chunks = Chunks.for_shape(weight.shape[0], weight.shape[1], x.shape[0], x.device, task.chunk)
-        ones = PositiveCells.from_positives(task.positives, x.shape[0], chunks)
         source = task.weight(weight)
         inputs = x.to(task.compute_dtype or (label_pass.sum_dtype(source) if task.table else weight.dtype))
+        body = pass_for(inputs, source)
+        chunks = chunks_for(body, inputs, source, task.chunk)
+        ones = PositiveCells.from_positives(task.positives, x.shape[0], chunks)
         must_be_finite(x, "the embeddings that the encoder gave")
         if task.rule is None:
             ctx.save_for_backward(inputs, weight, bias)
@@ -150,15 +156,13 @@ class _AllLabelsLoss(torch.autograd.Function):
             # Not saved through autograd, whose guard against in-place changes would refuse our own update.
             ctx.save_for_backward(inputs)
             ctx.own = weight.detach(), _detach(bias)
-        ctx.task, ctx.chunks, ctx.ones, ctx.dtype = task, chunks, ones, x.dtype
+        ctx.task, ctx.body, ctx.chunks, ctx.ones, ctx.dtype = task, body, chunks, ones, x.dtype
         wide = label_pass.sum_dtype(source)
         if not task.wanted:
             return x.new_full((), float("nan"), dtype=wide)
         with torch.autocast(x.device.type, enabled=False):
-            total = label_pass.value(
-                task.loss, inputs, source, _detach(bias), ones, chunks, task.positives.weights
-            )
-        found = total.mul_(task.scale).to(wide)
+            total = body.value(task.loss, inputs, source, _detach(bias), ones, chunks, task.positives.weights)
+        found: Tensor = total.mul_(task.scale).to(wide)
         must_be_finite(found, "the loss")
         return found
 
@@ -179,7 +183,7 @@ class _AllLabelsLoss(torch.autograd.Function):
             request.prepare(weight, bias)
         source, bias = task.weight(weight), _detach(bias)
         with torch.autocast(x.device.type, enabled=False):
-            found = label_pass.gradients(task.loss, x, source, bias, ctx.ones, ctx.chunks, request)
+            found = ctx.body.gradients(task.loss, x, source, bias, ctx.ones, ctx.chunks, request)
         embedding = found.embedding
         if embedding is not None:
             if x.dtype != torch.float16:
@@ -217,17 +221,3 @@ def _check(
             next_step="leave it out on a CPU, take torch.bfloat16 on a recent GPU",
             where="compute_dtype",
         )
-
-
-def _check_weight_type(weight: Tensor, rule: UpdateRule | None) -> None:
-    """Raises SettingError for weights that cannot be trained: narrow dtypes, unless the rule supports them."""
-    trained = (torch.float32, torch.float64) if rule is None else rule.WEIGHT_DTYPES
-    if weight.dtype in trained or (weight.is_floating_point() and not torch.is_grad_enabled()):
-        return
-    raise SettingError(
-        f"weights of type {weight.dtype}",
-        wanted=" or ".join(map(str, trained)) + ", since small updates vanish in narrower types",
-        next_step="train narrow weights with FusedSGD, or keep the head in float32 and set compute_dtype for "
-        "faster products",
-        where="weight",
-    )

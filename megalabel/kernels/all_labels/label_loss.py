@@ -56,6 +56,11 @@ def gradient_(loss: str, z: Tensor, cells: Tensor, weights: Tensor | None = None
 def _gradient_(loss: str, z: Tensor, cells: Tensor) -> Tensor:
     flat = z.view(-1)
     if loss == "bce":
+        if z.dtype in (torch.bfloat16, torch.float16):
+            own = flat[cells].neg_().sigmoid_().neg_()  # σ(z) − 1: rounded to 8 bits, σ(z) is 1 from z = 6 on
+            z.sigmoid_()
+            flat[cells] = own
+            return z
         z.sigmoid_()
         if len(cells):
             flat.index_add_(0, cells, z.new_full((1,), -1.0).expand(len(cells)))

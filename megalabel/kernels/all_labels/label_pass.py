@@ -18,6 +18,7 @@ from megalabel.kernels.core.checks import check_range, check_vectors
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.updates.rule import LabelRows, accumulator_dtype
+from megalabel.storage.tables import release_pages
 from megalabel.types import Positives
 
 _CACHE_BYTES = 2 << 20  # weights, accumulator and logits of one chunk in a core's own cache
@@ -139,6 +140,7 @@ def value(
         for c in numbers:
             z = logits(*chunks.bounds(c))[0].to(wide)
             total += value_(loss, z, positives.of_chunk(c), text_weights)
+            release_pages()
         return total
 
     return torch.stack(run_ranges(of_range, chunks.ranges)).sum()
@@ -169,6 +171,7 @@ def gradients(
         embedding = torch.zeros(x.shape, dtype=wide, device=x.device) if wants[0] else None
         part = torch.empty_like(x) if wants[0] and x.dtype != wide else None
         for c in numbers:
+            release_pages()
             start, stop = chunks.bounds(c)
             g, w = logits(start, stop)
             gradient_(loss, g, positives.of_chunk(c), text_weights)

@@ -7,7 +7,9 @@
 labels may be in any order. On a CPU each of torch's threads scores the chunks of a range of rows and passes them
 to a selection compiled by numba (`core/_cpu/select.py`), which skips blocks below the k-th best score so far. On
 other devices score and label id are packed into one integer whose order is that of the ranking, so that torch's
-top-k breaks ties deterministically. `plain` and `plain_of` are the reference implementations of the tests.
+top-k breaks ties deterministically; on CUDA `_triton/streaming_topk.py` also keeps the scores of a dense table in
+registers, for k up to 128, unless a chunk size is given. `plain` and `plain_of` are the reference implementations
+of the tests.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
+from megalabel.kernels.all_labels.implementation import topk_for
 from megalabel.kernels.all_labels.topk_bodies import Scores, select_for
+from megalabel.kernels.all_labels.topk_results import all_found, filled, label_to_row
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, run_ranges, thread_count
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.sparse.merge_topk import best_of
+from megalabel.storage.tables import release_pages
 from megalabel.types import Positives, TopK
 
 __all__ = ["plain", "plain_of", "streaming_topk", "topk_of"]
@@ -48,7 +54,7 @@ def plain_of(scores: Tensor, k: int, exclude: Positives | None = None, row_to_la
         scores[exclude.rows, exclude.labels] = -torch.inf
     best, labels = scores.sort(dim=1, descending=True, stable=True)
     best, labels = best[:, :k], labels[:, :k].masked_fill(best[:, :k] == -torch.inf, -1)
-    return _filled(labels, best, k)
+    return filled(labels, best, k)
 
 
 @torch.no_grad()
@@ -83,9 +89,13 @@ def streaming_topk(
     _check_table(x, weight, bias)
     table = weight if isinstance(weight, NarrowTable) else None
     rows = x.to(torch.float32 if isinstance(weight, NarrowTable) else weight.dtype)
+    fast = topk_for(rows, weight, k) if chunk is None and k >= 1 else None
+    if fast is not None:
+        return _compiled(fast, rows, weight, bias, k, exclude, row_to_label)
     buffers = threading.local()  # each thread scores its own chunks
 
     def score(start: int, stop: int) -> Tensor:
+        release_pages()
         if not hasattr(buffers, "scores"):  # the first chunk of a thread is no smaller than its others
             buffers.scores = rows.new_empty(len(rows) * (stop - start))
             buffers.values = None if table is None else rows.new_empty(stop - start, table.shape[1])
@@ -101,6 +111,30 @@ def streaming_topk(
     return topk_of(
         score, n_labels, n_texts, k, exclude, device=x.device, width=dim, row_to_label=row_to_label, chunk=chunk
     )
+
+
+def _compiled(
+    fast: Any,
+    x: Tensor,
+    weight: Tensor | NarrowTable,
+    bias: Tensor | None,
+    k: int,
+    exclude: Positives | None,
+    row_to_label: Tensor | None,
+) -> TopK:
+    """The result of a body that keeps scores in registers, `_triton/streaming_topk.py`."""
+    n_rows, n_texts = weight.shape[0], len(x)
+    check_excluded(exclude, n_texts, n_rows)
+    places = None if row_to_label is None else label_to_row(row_to_label, n_rows)
+    pairs = None
+    if exclude is not None and len(exclude):
+        rows = exclude.labels if places is None else places[exclude.labels]
+        pairs = (rows * n_texts + exclude.rows).sort().values
+    keep = min(k, n_rows)
+    of_bias = None if bias is None else bias.detach().to(x.dtype).contiguous()
+    best = fast.topk(x.contiguous(), weight, of_bias, keep, pairs, row_to_label)
+    all_found(best.ids, exclude, n_rows, keep)
+    return filled(best.ids, best.scores, k)
 
 
 @torch.no_grad()
@@ -143,13 +177,13 @@ def topk_of(
     if k < 1:
         raise SettingError(f"k={k}", wanted="1 or more", next_step="ask for at least one label", where="k")
     check_excluded(exclude, n_texts, n_rows)
-    label_to_row = None if row_to_label is None else _label_to_row(row_to_label, n_rows)
+    places = None if row_to_label is None else label_to_row(row_to_label, n_rows)
     cpu, threads = device.type == "cpu", thread_count(device)
     if chunk is None:
         budget = _CACHE_BYTES if cpu else _DEVICE_BYTES
         chunk = even_chunk(n_rows, max(128, budget // (4 * (width + n_texts))), threads)
     chunk = min(chunk, n_rows)
-    scores = _without(exclude, label_to_row, Scores(score, n_rows, n_texts, chunk, device, row_to_label))
+    scores = _without(exclude, places, Scores(score, n_rows, n_texts, chunk, device, row_to_label))
     keep = min(k, n_rows)
     select = select_for(device)
     ranges = chunk_ranges(n_rows, chunk, threads)
@@ -158,16 +192,8 @@ def topk_of(
     if len(parts) > 1:
         labels = torch.cat([part.ids for part in parts], dim=1)
         best = best_of(labels, torch.cat([part.scores for part in parts], dim=1), keep)
-    _all_found(best.ids, scores, keep)
-    return _filled(best.ids, best.scores, k)
-
-
-def _filled(labels: Tensor, scores: Tensor, k: int) -> TopK:
-    missing = (0, k - scores.shape[1])
-    return TopK(
-        torch.nn.functional.pad(labels, missing, value=-1),
-        torch.nn.functional.pad(scores, missing, value=-torch.inf),
-    )
+    all_found(best.ids, exclude, n_rows, keep)
+    return filled(best.ids, best.scores, k)
 
 
 def _without(exclude: Positives | None, label_to_row: Tensor | None, scores: Scores) -> Scores:
@@ -179,38 +205,6 @@ def _without(exclude: Positives | None, label_to_row: Tensor | None, scores: Sco
     starts = torch.arange(n_chunks + 1, device=rows.device) * scores.chunk
     cuts = torch.searchsorted(rows, starts).tolist()
     return replace(scores, excluded_texts=exclude.rows[order], excluded_rows=rows, cuts=cuts)
-
-
-def _label_to_row(row_to_label: Tensor, n_rows: int) -> Tensor:
-    """The row of each label, (L,) int64; SettingError unless `row_to_label` is a permutation."""
-    fits = row_to_label.shape == (n_rows,) and row_to_label.dtype == torch.int64
-    if fits and 0 <= int(row_to_label.min()) and int(row_to_label.max()) < n_rows:
-        rows = torch.full_like(row_to_label, -1)
-        rows[row_to_label] = torch.arange(n_rows, device=row_to_label.device)
-        if int(rows.min()) >= 0:
-            return rows
-    raise SettingError(
-        f"row_to_label of shape {tuple(row_to_label.shape)} and {row_to_label.dtype} is not a permutation",
-        wanted=f"({n_rows},) int64, a permutation of 0 to {n_rows - 1}",
-        where="row_to_label",
-    )
-
-
-def _all_found(labels: Tensor, scores: Scores, keep: int) -> None:
-    """Checks that fewer than `keep` labels occur only where pairs were excluded: else a score was NaN or -inf."""
-    short = (labels < 0).sum(1)
-    if not short.any():
-        return
-    allowed = torch.zeros_like(short)
-    if scores.excluded_texts is not None:
-        allowed.index_add_(0, scores.excluded_texts, torch.ones_like(scores.excluded_texts))
-    left = scores.n_rows - allowed  # repeated pairs only make this check more lenient
-    if (keep - short < torch.minimum(left, torch.full_like(left, keep))).any():
-        raise SettingError(
-            "scores that are NaN or -inf",
-            wanted="finite embeddings, weights and biases",
-            next_step="look for a diverged training run, and take an earlier checkpoint",
-        )
 
 
 def _check_table(x: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None) -> None:

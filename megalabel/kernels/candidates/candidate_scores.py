@@ -6,7 +6,8 @@
 
 A straightforward implementation gathers the rows of the candidates into a tensor (C, D), once in the forward and
 once in the backward pass. Here, one pass computes logit, loss and ∂loss/∂logit of a block and adds its
-contribution to the gradient of the views while its rows are still in the L1 cache. The gradient of the table stays
+contribution to the gradient of the views while its rows are still in the L1 cache. Rows of a narrow table exist as
+float32 in that cache alone. The gradient of the table stays
 factored (`TableGradient`) until `row_step` applies it.
 
 Implementations: numba on CPUs (`_cpu/candidate_scores.py`, which visits rows in order, so that a row is read from
@@ -25,13 +26,22 @@ from torch.autograd.function import once_differentiable
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
-from megalabel.kernels.core.checks import check_bias, must_be_finite
+from megalabel.kernels.candidates.row_checks import check_scored, own_dtype
+from megalabel.kernels.core.checks import must_be_finite
 from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.types import Positives
 
 __all__ = ["candidate_bce", "candidate_scores", "plain_bce", "plain_scores"]
 
 _COMPILED = Operation(__package__, "candidate_scores", ("cpu", "triton"))
+_NARROW = Operation(__package__, "candidate_scores")  # the body for GPUs reads float32 alone
+
+
+def reads_narrow(table: NarrowTable, bias: Tensor | None, candidates: Candidates) -> bool:
+    """Whether `candidate_bce` takes a narrow table: on a CPU, where not every row is a candidate of every text."""
+    packed = bias is None or bias.is_contiguous()
+    return packed and not candidates.whole and _NARROW.for_device(table.device) is not None
 
 
 def plain_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> Tensor:
@@ -82,7 +92,7 @@ def candidate_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candida
     Raises:
         SettingError: shapes or dtypes do not fit, or views are not finite.
     """
-    _check(views, weight, bias, candidates)
+    check_scored(views, weight, bias, candidates)
     x = views.detach().to(weight.dtype).contiguous()
     fast = _COMPILED.for_table(weight)
     scores = plain_scores if fast is None else fast.scores
@@ -93,7 +103,7 @@ def candidate_scores(views: Tensor, weight: Tensor, bias: Tensor | None, candida
 
 def candidate_bce(
     views: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     candidates: Candidates,
     positives: Positives,
@@ -103,7 +113,8 @@ def candidate_bce(
 
     Args:
         views: (B, D), any floating type.
-        weight: (n, D) float32 or float64; it gets no gradient from autograd.
+        weight: (n, D) float32 or float64; it gets no gradient from autograd. Or a narrow table, with a float32
+            bias, where `reads_narrow` is true.
         bias: (n,) of the same dtype, or None; it gets no gradient from autograd.
         candidates: of B texts, with rows below n.
         positives: pairs of a text in the batch (`rows`) and a row of the table (`labels`), in any order. A
@@ -122,15 +133,14 @@ def candidate_bce(
         SettingError: shapes or dtypes do not fit, or training has diverged: the views or the value are not finite.
         DataError: a positive pair outside (B, n).
     """
-    _check(views, weight, bias, candidates)
-    x = views.detach().to(weight.dtype).contiguous()
+    check_scored(views, weight, bias, candidates)
+    x = views.detach().to(own_dtype(weight)).contiguous()
     offsets, rows = positives_by_text(positives, candidates.batch, weight.shape[0])
     wants = torch.is_grad_enabled() and views.requires_grad
-    fast = _COMPILED.for_table(weight)
-    bce = _plain_pass if fast is None else fast.bce
-    with torch.no_grad(), torch.autocast(weight.device.type, enabled=False):
+    bce, table = _body_of(weight, bias, candidates)
+    with torch.no_grad(), torch.autocast(views.device.type, enabled=False):
         value, logits, cells, dviews = bce(
-            x, weight.detach(), None if bias is None else bias.detach(), candidates, offsets, rows, scale, wants
+            x, table, None if bias is None else bias.detach(), candidates, offsets, rows, scale, wants
         )
         if positives.weights is not None:
             value = _weigh_(value, logits, cells, dviews, candidates, positives.weights.to(cells.dtype), scale)
@@ -140,6 +150,21 @@ def candidate_bce(
         anchor = views if wants else torch.zeros((), requires_grad=True)
         value = _Value.apply(anchor, value, dviews, cells, weakref.ref(gradient))  # type: ignore[no-untyped-call]
     return value, logits, gradient
+
+
+def _body_of(weight: Tensor | NarrowTable, bias: Tensor | None, candidates: Candidates) -> tuple[Any, Any]:
+    """The pass that computes the loss, and the table that it reads."""
+    if isinstance(weight, Tensor):
+        fast = _COMPILED.for_table(weight)
+        return (_plain_pass if fast is None else fast.bce), weight.detach()
+    if not reads_narrow(weight, bias, candidates):
+        raise SettingError(
+            f"weights in {weight.kind.name} that no compiled body reads",
+            wanted="some rows of a table on a CPU as candidates",
+            next_step="call narrow_bce, which takes every narrow table",
+            where="weight",
+        )
+    return _NARROW.always().bce, weight
 
 
 def _weigh_(
@@ -206,38 +231,3 @@ def _plain_pass(
         parts = cells[:, None] * weight[candidates.rows_of_cells()]
         dviews = torch.zeros_like(views).index_add_(0, candidates.texts_of_cells(), parts)
     return value, logits, cells, dviews
-
-
-def _check(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candidates) -> None:
-    if views.dim() != 2 or weight.dim() != 2 or views.shape[1] != weight.shape[1] or weight.shape[0] == 0:
-        raise SettingError(
-            f"views {tuple(views.shape)} and weights {tuple(weight.shape)}",
-            wanted="(B, D) and (n, D) with the same D, and at least one row",
-            next_step="pass the output width of the encoder as `dim` of the head",
-        )
-    if weight.dtype not in (torch.float32, torch.float64):
-        raise SettingError(
-            f"weights of type {weight.dtype}",
-            wanted="float32 or float64 (narrower weights lose small updates)",
-            next_step="keep the head in float32",
-        )
-    check_bias(weight, bias)
-    if candidates.batch != views.shape[0]:
-        raise SettingError(
-            f"candidates of {candidates.batch} texts and views of {views.shape[0]}",
-            wanted="candidates for each text of the batch",
-            next_step="use the candidates of the shortlist of this batch",
-        )
-    if candidates.n_rows > weight.shape[0]:
-        raise SettingError(
-            f"a candidate row {candidates.n_rows - 1} for a table of {weight.shape[0]} rows",
-            wanted="rows of the table",
-            next_step="check that tree and tables belong together: one row per node of a level",
-        )
-    if {weight.device, candidates.device} != {views.device}:
-        raise SettingError(
-            f"views on {views.device}, weights on {weight.device}, candidates on {candidates.device}",
-            wanted="all on one device",
-            next_step="move them with .to(device)",
-        )
-    must_be_finite(views, "the output of the encoder")

@@ -16,6 +16,7 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.kernels.core.block_order import BlocksByRow
 from megalabel.kernels.core.checks import check_range, check_vectors
+from megalabel.storage.tables import fetch_rows, is_mapped
 from megalabel.types import Positives
 
 
@@ -101,6 +102,11 @@ class Candidates:
     def by_rows(self) -> BlocksByRow:
         """The blocks in ascending order of rows, members of a group by text; computed once."""
         return BlocksByRow.from_blocks(self.starts, self.ends, self.texts_of_blocks(), self.cells[:-1])
+
+    def fetch(self, table: Tensor) -> None:
+        """Has the system read these rows of a table (n, …), all at once, where it is on disk."""
+        if is_mapped(table):
+            fetch_rows(table, self.by_rows.starts, self.by_rows.ends)
 
     def texts_of_blocks(self) -> Tensor:
         """(n,) int64: the text of each block."""

@@ -57,10 +57,9 @@ def working(sizes: Sequence[int], beams: Sequence[int], dim: int, n_texts: int) 
     return views + sum(CELL * cells + BLOCK * blocks for cells, blocks in levels)
 
 
-def widened(sizes: Sequence[int], beams: Sequence[int], dim: int, n_texts: int) -> float:
-    """Bytes of the rows of a level of narrow weights that a batch reaches, read as float32, and their codes."""
-    levels = zip(sizes, candidates(sizes, beams, n_texts), strict=True)
-    return max(min(n, cells) for n, (cells, _) in levels) * dim * (FLOAT + 2.0)
+def widened(sizes: Sequence[int], dim: int) -> float:
+    """Bytes of the first level of narrow weights, which is read as float32 as a whole; no other level is."""
+    return sizes[0] * dim * float(FLOAT)
 
 
 def beam_working(sizes: Sequence[int], beams: Sequence[int], n_texts: int, k: int) -> float:

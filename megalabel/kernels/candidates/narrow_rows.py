@@ -1,9 +1,11 @@
-"""Scores and steps of candidate rows in a narrow type: the rows of a batch alone exist as float32.
+"""Scores and steps of candidate rows in a narrow type.
 
-The rows that occur are read into a table (U, D) float32, and the candidates are renumbered to it; the operations
-on float32 tables then do the rest. A step rounds its result back to the rows, stochastically
-(`kernels/rounding/stochastic_rounding.py`), so that updates far below the spacing of the type act in expectation.
-The random numbers of a row depend on its number in the whole table, the seed and the number of the step.
+On a CPU the compiled bodies of `candidate_scores.py`, `row_step.py` and `row_adagrad.py` read and round single
+rows. In all other cases the rows that occur are read into a table (U, D) float32, and the candidates are
+renumbered to it; the operations on float32 tables then do the rest: this is the definition. A step rounds its
+result back to the rows, stochastically (`kernels/rounding/stochastic_rounding.py`), so that updates far below the
+spacing of the type act in expectation. The random numbers of a row depend on its number in the whole table, the
+seed and the number of the step.
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates.candidate_scores import candidate_bce
+from megalabel.kernels.candidates.candidate_scores import candidate_bce, reads_narrow
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient, positives_by_text
 from megalabel.kernels.candidates.row_groups import RowGroups, check_disjoint
+from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.types import Positives
@@ -55,6 +59,8 @@ def narrow_bce(
         weight = table.load(0, len(table.codes), buffer.of(len(table.codes), dim, device))
         return candidate_bce(views, weight, bias, candidates, positives, scale)
     check_rows(candidates, len(table.codes))
+    if reads_narrow(table, bias, candidates):
+        return candidate_bce(views, table, bias, candidates, positives, scale)
     rows, compact = renumbered(candidates)
     if not len(rows):
         rows = torch.zeros(1, dtype=torch.int64, device=table.device)
@@ -93,11 +99,29 @@ def check_rows(candidates: Candidates, n_rows: int) -> None:
         )
 
 
+def for_narrow(operation: Operation, table: NarrowTable, bias: Tensor | None) -> Any | None:
+    """The compiled module that moves rows of a narrow table, or None."""
+    packed = bias is None or bias.is_contiguous()
+    return operation.for_device(table.device) if packed else None
+
+
+def drawn(table: NarrowTable, draw: Draw | None) -> Draw:
+    """The random numbers of a step of a narrow table; SettingError if there are none."""
+    if draw is None:
+        raise SettingError(
+            f"a step of weights in {table.kind.name} without random numbers",
+            wanted="a Draw, whose number differs in every step",
+            next_step="pass draw=Draw(seed, step)",
+            where="draw",
+        )
+    return draw
+
+
 def on_rows(
     table: NarrowTable,
     beside: list[Tensor],
     groups: RowGroups,
-    draw: Draw | None,
+    draw: Draw,
     step: Callable[[Tensor, list[Tensor], RowGroups], None],
 ) -> None:
     """Makes a step on the touched rows of a table as float32, and rounds them back; a part of the rows at a time.
@@ -109,16 +133,7 @@ def on_rows(
         draw: the random numbers; a step needs others than the step before.
         step: called with weights (U, D), the rows (U,) of `beside`, and groups with numbers 0 to U - 1.
 
-    Raises:
-        SettingError: there is no `draw`.
     """
-    if draw is None:
-        raise SettingError(
-            f"a step of weights in {table.kind.name} without random numbers",
-            wanted="a Draw, whose number differs in every step",
-            next_step="pass draw=Draw(seed, step)",
-            where="draw",
-        )
     for part in _parts(groups):
         rows = part.rows()
         values, own = table.load_rows(rows), [t[rows] for t in beside]

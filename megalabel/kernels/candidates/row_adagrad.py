@@ -20,7 +20,7 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
-from megalabel.kernels.candidates.narrow_rows import on_rows
+from megalabel.kernels.candidates.narrow_rows import drawn, for_narrow, on_rows
 from megalabel.kernels.candidates.row_checks import checked_groups, own_dtype
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core.dispatch import Operation
@@ -73,6 +73,11 @@ def row_adagrad(
     if len(groups) == 0:
         return
     if isinstance(weight, NarrowTable):
+        draw = drawn(weight, draw)
+        fast = for_narrow(_COMPILED, weight, bias)
+        if fast is not None:
+            fast.adagrad(weight, None if bias is None else bias.detach(), state, groups, settings, draw)
+            return
         beside = [state["total"], *([] if bias is None else [bias.detach(), state["bias_total"]])]
 
         def step(values: Tensor, own: list[Tensor], part: RowGroups) -> None:

@@ -1,4 +1,4 @@
-"""Checks of the gradients that are applied to the rows of a table."""
+"""Checks of a table whose rows are scored, and of the gradients that are applied to them."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from megalabel.errors import SettingError
-from megalabel.kernels.candidates.candidates import TableGradient
+from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.row_groups import RowGroups
-from megalabel.kernels.core.checks import all_finite
+from megalabel.kernels.core.checks import all_finite, check_bias, must_be_finite
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 
@@ -63,3 +63,39 @@ def checked_groups(weight: Tensor | NarrowTable, bias: Tensor | None, gradients:
             where="gradients",
         )
     return groups
+
+
+def check_scored(views: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None, candidates: Candidates) -> None:
+    """Raises SettingError unless views (B, D), a table (n, D), its bias (n,) and candidates fit together."""
+    if views.dim() != 2 or len(weight.shape) != 2 or views.shape[1] != weight.shape[1] or weight.shape[0] == 0:
+        raise SettingError(
+            f"views {tuple(views.shape)} and weights {tuple(weight.shape)}",
+            wanted="(B, D) and (n, D) with the same D, and at least one row",
+            next_step="pass the output width of the encoder as `dim` of the head",
+        )
+    if own_dtype(weight) not in (torch.float32, torch.float64):
+        raise SettingError(
+            f"weights of type {own_dtype(weight)}",
+            wanted="float32 or float64 (narrower weights lose small updates)",
+            next_step="keep the head in float32",
+        )
+    check_bias(weight.codes if isinstance(weight, NarrowTable) else weight, bias, own_dtype(weight))
+    if candidates.batch != views.shape[0]:
+        raise SettingError(
+            f"candidates of {candidates.batch} texts and views of {views.shape[0]}",
+            wanted="candidates for each text of the batch",
+            next_step="use the candidates of the shortlist of this batch",
+        )
+    if candidates.n_rows > weight.shape[0]:
+        raise SettingError(
+            f"a candidate row {candidates.n_rows - 1} for a table of {weight.shape[0]} rows",
+            wanted="rows of the table",
+            next_step="check that tree and tables belong together: one row per node of a level",
+        )
+    if {weight.device, candidates.device} != {views.device}:
+        raise SettingError(
+            f"views on {views.device}, weights on {weight.device}, candidates on {candidates.device}",
+            wanted="all on one device",
+            next_step="move them with .to(device)",
+        )
+    must_be_finite(views, "the output of the encoder")

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
-from megalabel.kernels.candidates.narrow_rows import on_rows
+from megalabel.kernels.candidates.narrow_rows import drawn, for_narrow, on_rows
 from megalabel.kernels.candidates.row_checks import checked_groups
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core.dispatch import Operation
@@ -32,10 +32,12 @@ from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.kernels.updates.adam import AdamSettings, adam_step_
 from megalabel.kernels.updates.sgd import check_rates, sgd_step_
+from megalabel.storage.tables import zeros_beside
 
 __all__ = ["adam_state", "plain_adam", "plain_sgd", "row_adam", "row_sgd"]
 
 _COMPILED = Operation(__package__, "row_step", ("cpu", "triton"))
+_NARROW = Operation(__package__, "row_step")  # the body for GPUs moves float32 alone
 
 
 def adam_state(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
@@ -43,7 +45,7 @@ def adam_state(weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
 
     mean, square (n, D); bias_mean, bias_square (n,), only with a bias; steps (n,) int32, one per row.
     """
-    state = {"mean": torch.zeros_like(weight.detach()), "square": torch.zeros_like(weight.detach())}
+    state = {"mean": zeros_beside(weight), "square": zeros_beside(weight)}
     if bias is not None:
         state |= {"bias_mean": torch.zeros_like(bias.detach()), "bias_square": torch.zeros_like(bias.detach())}
     return state | {"steps": torch.zeros(weight.shape[0], dtype=torch.int32, device=weight.device)}
@@ -106,6 +108,11 @@ def row_sgd(
     if len(groups) == 0:
         return
     if isinstance(weight, NarrowTable):
+        draw = drawn(weight, draw)
+        fast = for_narrow(_NARROW, weight, bias)
+        if fast is not None:
+            fast.sgd(weight, None if bias is None else bias.detach(), groups, lr, weight_decay, draw)
+            return
 
         def step(values: Tensor, own: list[Tensor], part: RowGroups) -> None:
             _sgd(values, own[0] if own else None, part, lr, weight_decay)

@@ -31,13 +31,22 @@ def mix(values: np.ndarray) -> np.ndarray:
 
 def stream_numbers(keys: np.ndarray, number: int) -> np.ndarray:
     """Number `number` of the stream of each key, as uint64 of 64 random bits."""
-    return mix(keys + np.uint64((number + 1) * _STEP & _MASK))
+    return mix(keys + np.uint64(number_offset(number)))
+
+
+def number_offset(number: int) -> int:
+    """What is added to a key before it is mixed to number `number` of its stream, below 2⁶⁴."""
+    return (number + 1) * _STEP & _MASK
 
 
 def stream_keys(seed: int, ids: np.ndarray) -> np.ndarray:
     """One key for each id, from (seed, id): (n,) uint64."""
-    start = mix(np.array([seed & _MASK], dtype=np.uint64) + np.uint64(_STEP))
-    return mix(start ^ mix(ids.astype(np.uint64) + np.uint64(_STEP)))
+    return mix(np.uint64(stream_start(seed)) ^ mix(ids.astype(np.uint64) + np.uint64(_STEP)))
+
+
+def stream_start(seed: int) -> int:
+    """The part of `stream_keys` that depends on the seed alone, below 2⁶⁴."""
+    return int(mix(np.array([seed & _MASK], dtype=np.uint64) + np.uint64(_STEP))[0])
 
 
 def below(bits: np.ndarray, n: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ from megalabel.kernels.fan_in.layer import FanIn
 from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 
 _COMPILED = Operation(__package__, "fixed_fan_in", ("cpu", "triton"))
+_NARROW = Operation(__package__, "fixed_fan_in")  # the body for GPUs reads float32 alone
 
 
 def scores(x: Tensor, weight: Tensor, bias: Tensor | None, layer: FanIn) -> Tensor:
@@ -35,7 +36,7 @@ class Task(NamedTuple):
         wanted: whether the value of the loss is computed.
         rule: the rule that updates weight and bias in the backward pass, or None.
         step: the context that is passed to the rule.
-        text_weights: (B,) of the weights' dtype, the factors of the texts' losses; None for 1 each.
+        text_weights: (B,) of the layer's dtype, the factors of the texts' losses; None for 1 each.
     """
 
     layer: FanIn
@@ -85,10 +86,10 @@ class _Loss(torch.autograd.Function):
         ctx.save_for_backward(xt, *((weight, bias) if task.rule is None else ()))
         ctx.task, ctx.dtype, ctx.body = task, x.dtype, implementation(task.layer)
         if not task.wanted:
-            return weight.new_full((), float("nan"))
+            return x.new_full((), float("nan"), dtype=task.layer.dtype)
         with own_dtype(xt):
             total: Tensor = ctx.body.value(xt, task.layer, task.loss, task.places, task.text_weights)
-        value = (total * task.scale).to(weight.dtype)
+        value = (total * task.scale).to(task.layer.dtype)
         must_be_finite(value, "the loss")
         return value
 
@@ -114,14 +115,17 @@ class _Loss(torch.autograd.Function):
 def implementation(layer: FanIn) -> Any:
     """The module with the implementation for this layer: `plain.py`, or a compiled one with the same functions."""
     beside = [layer.inputs] if layer.bias is None else [layer.inputs, layer.bias]
-    return _COMPILED.for_table(layer.weight, *beside) or fan_in_plain
+    if layer.table is None:
+        return _COMPILED.for_table(layer.weight, *beside) or fan_in_plain
+    packed = all(tensor.is_contiguous() for tensor in beside)
+    return (_NARROW.for_device(layer.weight.device) if packed else None) or fan_in_plain
 
 
 def own_dtype(x: Tensor) -> torch.autocast:
-    """A context in which products are computed in the weights' dtype, even under the caller's autocast."""
+    """A context in which products are computed in the layer's dtype, even under the caller's autocast."""
     return torch.autocast(x.device.type, enabled=False)
 
 
 def transposed(x: Tensor, layer: FanIn) -> Tensor:
     """x as (D, B), so that the values of one input for all texts are contiguous."""
-    return x.detach().to(layer.weight.dtype).t().contiguous()
+    return x.detach().to(layer.dtype).t().contiguous()

@@ -16,6 +16,7 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.random import below, stream_keys, stream_numbers
+from megalabel.storage.tables import new_table
 
 # The purpose of a random number; each has its own stream.
 FIRST, REGROW, CANDIDATES, START = range(4)
@@ -100,7 +101,7 @@ def first_inputs(n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: b
             where="fan_in",
         )
     check_room(fan_in, dim, distinct)
-    inputs = torch.zeros(n_groups, fan_in, dtype=dtype)
+    inputs = new_table((n_groups, fan_in), dtype)
     start = stream_start(seed, 0, FIRST)
     fast = DRAWN.for_work(inputs.numel())
     if fast is not None:

@@ -26,7 +26,7 @@ are read once: 0.22 GB (SGD) to 0.57 GB (Adam) for these sizes, at 34 GB/s betwe
 time. The inputs of a group are loaded from the cache once for all its labels, so that arithmetic dominates.
 
 Memory of a step, in bytes, with N threads:
-    4·L·(F + 1)          weights and biases
+    4·L·(F + 1)          weights and biases; w·L·F + 4·L for weights in bfloat16 (w = 2) and float8 (w = 1 + 1/F)
     s·⌈L / G⌉·F          inputs, s = 1 for D ≤ 256, 2 for D ≤ 32,768, else 4
     k·4·L·(F + 1)        optimizer state of the rule: k = 0 for SGD, 1 with momentum or several micro-batches per
                          step, 2 for Adam, 3 for Adam with several micro-batches; gradients, k = 1, without a rule
@@ -34,10 +34,10 @@ Memory of a step, in bytes, with N threads:
 Computing the value of the loss adds chunks of logits, about 2 MB per thread.
 
 Implementations: numba on CPUs (`_cpu/fixed_fan_in.py`) and Triton on CUDA (`_triton/fixed_fan_in.py`), both for
-float32; `plain.py`, which densifies a chunk of labels at a time, in all other cases. Each offers the functions of
-`plain.py` with the same arguments: xt (D, B) contiguous, the embedding transposed, of the weights' dtype; a
-checked `FanIn`; places (P,) int64, the positives as label · B + text, strictly increasing. The function `plain`
-defines the results; the tests compare every implementation with it.
+float32, and the former for narrow weights; `plain.py`, which densifies a chunk of labels at a time, in all other
+cases. Each offers the functions of `plain.py` with the same arguments: xt (D, B) contiguous, the embedding
+transposed, of the layer's dtype; a checked `FanIn`; places (P,) int64, the positives as label · B + text, strictly
+increasing. The function `plain` defines the results; the tests compare every implementation with it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ from megalabel.kernels.core.checks import check_own_memory
 from megalabel.kernels.fan_in.autograd import Task, implementation, loss_of, own_dtype, scores, transposed
 from megalabel.kernels.fan_in.connections import input_dtype
 from megalabel.kernels.fan_in.layer import FanIn
-from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
+from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, check_weight_type
 from megalabel.types import Positives, TopK
 
 __all__ = ["densify", "fan_in_growth", "fan_in_loss", "fan_in_scores", "fan_in_topk", "input_dtype", "plain"]
@@ -104,7 +105,7 @@ def fan_in_scores(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor
 
 def fan_in_loss(
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     inputs: Tensor,
     positives: Positives,
@@ -120,8 +121,10 @@ def fan_in_loss(
 
     Args:
         x: embeddings (B, D), any floating type.
-        weight: (L, F) float32 or float64.
-        bias: (L,) of the same type, or None.
+        weight: (L, F) float32 or float64. Or a `NarrowTable`, whose weights only a rule can train, such as
+            `NarrowSGDRule` or `NarrowAdagradRule`: a chunk of them at a time is read as float32, and rounded after
+            the update.
+        bias: (L,) of the same type, float32 beside a narrow table; or None.
         inputs: (⌈L / group⌉, F) of `input_dtype(D)`, from 0 to D − 1.
         positives: the pairs whose target is 1; in any order, a pair that occurs twice counts once. Their
             `weights`, if there are any, are the factors of the texts' losses.
@@ -133,7 +136,8 @@ def fan_in_loss(
         value: whether to compute the value of the loss. Under no_grad it is always computed.
 
     Returns:
-        A scalar in the dtype of the weights; NaN, but connected to the graph, if `value` is False.
+        A scalar in the dtype of the weights, float32 for narrow ones; NaN, but connected to the graph, if `value`
+        is False.
 
     Raises:
         SettingError: shapes, dtypes, devices, indices or numbers do not fit; weights that a rule is to update
@@ -145,17 +149,20 @@ def fan_in_loss(
     places = _places(layer, x, positives, loss)
     if not math.isfinite(scale):
         raise SettingError(f"scale={scale}", wanted="a finite number", next_step="leave it at 1", where="scale")
+    given = weight.codes if isinstance(weight, NarrowTable) else weight
+    if layer.table is not None and given.requires_grad:
+        check_weight_type(given, rule)
     if rule is not None:
-        check_own_memory(weight, bias)
+        check_own_memory(given, bias)
     wanted = value or not torch.is_grad_enabled()
     weights = _text_weights(layer, positives)
-    return loss_of(x, weight, bias, Task(layer, places, loss, scale, wanted, rule, step, weights))
+    return loss_of(x, given, bias, Task(layer, places, loss, scale, wanted, rule, step, weights))
 
 
 @torch.no_grad()
 def fan_in_topk(
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     inputs: Tensor,
     k: int,
@@ -183,7 +190,7 @@ def fan_in_topk(
         k,
         exclude,
         device=x.device,
-        width=weight.shape[1],
+        width=layer.weight.shape[1],
         row_to_label=row_to_label,
     )
 
@@ -191,7 +198,7 @@ def fan_in_topk(
 @torch.no_grad()
 def fan_in_growth(
     x: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     inputs: Tensor,
     positives: Positives,
@@ -205,8 +212,8 @@ def fan_in_growth(
     candidates: (M, C), input indices of the same dtype as `inputs`.
 
     Returns:
-        (M, C) in the dtype of the weights: the square root of Σ over the group's labels of
-        (Σ_b dz[b, l] x[b, candidate])².
+        (M, C) in the dtype of the weights, float32 for narrow ones: the square root of Σ over the group's labels
+        of (Σ_b dz[b, l] x[b, candidate])².
 
     Raises:
         SettingError, DataError: as in `fan_in_loss`.
@@ -223,7 +230,7 @@ def fan_in_growth(
 
 
 def _text_weights(layer: FanIn, positives: Positives) -> Tensor | None:
-    return None if positives.weights is None else positives.weights.to(layer.weight.dtype)
+    return None if positives.weights is None else positives.weights.to(layer.dtype)
 
 
 def _places(layer: FanIn, x: Tensor, positives: Positives, loss: str) -> Tensor:

@@ -13,27 +13,41 @@ from megalabel.kernels.core.checks import check_bias
 from megalabel.kernels.core.memo import memo_on
 from megalabel.kernels.core.threads import chunk_ranges, even_chunk, thread_count
 from megalabel.kernels.fan_in.connections import check_inputs, check_layout
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 
 @dataclass(frozen=True)
 class FanIn:
-    """Checked tensors: weight (L, F), bias (L,) or None, inputs (M, F), shared by G = group labels; D = dim."""
+    """Checked tensors: weight (L, F), bias (L,) or None, inputs (M, F), shared by G = group labels; D = dim.
+
+    table: the weights again where they are stored in a narrow type; `weight` is then their codes, and the bias is
+        float32.
+    """
 
     weight: Tensor
     bias: Tensor | None
     inputs: Tensor
     group: int
     dim: int
+    table: NarrowTable | None = None
 
     @classmethod
-    def checked(cls, x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int) -> FanIn:
+    def checked(
+        cls, x: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None, inputs: Tensor, group: int
+    ) -> FanIn:
         """The layer with detached tensors, checked against x (B, D).
 
         Raises:
             SettingError: shapes, dtypes, devices or indices do not fit.
         """
-        _check(x, weight, bias, inputs, group)
-        return cls(weight.detach(), None if bias is None else bias.detach(), inputs, group, x.shape[1])
+        table, codes = (weight, weight.codes) if isinstance(weight, NarrowTable) else (None, weight)
+        _check(x, codes, bias, inputs, group, narrow=table is not None)
+        return cls(codes.detach(), None if bias is None else bias.detach(), inputs, group, x.shape[1], table)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that the layer is computed in: that of the weights, float32 for narrow ones."""
+        return self.weight.dtype if self.table is None else torch.float32
 
     @property
     def n_labels(self) -> int:
@@ -55,7 +69,7 @@ class FanIn:
         """Chunks of whole groups, sized so that a densified chunk fits into the caches."""
         device, n_groups = self.weight.device, self.inputs.shape[0]
         threads = thread_count(device)
-        labels = max(128, chunk_bytes(device) // (self.weight.element_size() * (3 * self.dim + n_texts)))
+        labels = max(128, chunk_bytes(device) // (self.dtype.itemsize * (3 * self.dim + n_texts)))
         size = min(n_groups, even_chunk(n_groups, max(1, labels // self.group), threads))
         return Chunks(self.n_labels, size * self.group, chunk_ranges(n_groups, size, threads))
 
@@ -65,26 +79,30 @@ class FanIn:
         rows = self.inputs[first:last].to(torch.int64).repeat_interleave(self.group, 0)
         return rows[start - first * self.group : stop - first * self.group]
 
+    def values(self, start: int, stop: int) -> Tensor:
+        """(n, F): the weights of labels start … stop − 1 as they are computed with."""
+        return self.weight[start:stop] if self.table is None else self.table.load(start, stop)
+
     def dense(self, start: int, stop: int) -> Tensor:
         """(n, D): the dense weights of labels start … stop − 1; weights of duplicate inputs are summed."""
-        weight = self.weight[start:stop]
+        weight = self.values(start, stop)
         return weight.new_zeros(len(weight), self.dim).scatter_add(1, self.places(start, stop), weight)
 
 
-def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int) -> None:
+def _check(x: Tensor, weight: Tensor, bias: Tensor | None, inputs: Tensor, group: int, *, narrow: bool) -> None:
     if x.dim() != 2 or x.shape[1] == 0 or weight.dim() != 2 or weight.numel() == 0:
         raise SettingError(
             f"embeddings {tuple(x.shape)} and weights {tuple(weight.shape)}",
             wanted="(B, D) and (L, F), with at least one input, one label and one connection",
             next_step="pass the output width of the encoder as `dim` of the head",
         )
-    if weight.dtype not in (torch.float32, torch.float64) or not x.is_floating_point():
+    if (weight.dtype not in (torch.float32, torch.float64) and not narrow) or not x.is_floating_point():
         raise SettingError(
             f"weights of type {weight.dtype} for embeddings of type {x.dtype}",
-            wanted="floating-point embeddings, and float32 or float64 weights (narrower ones lose small updates)",
-            next_step="keep the head in float32",
+            wanted="floating-point embeddings, and float32 or float64 weights, or a NarrowTable",
+            next_step="keep the head in float32, or make it with weights='bfloat16' or 'float8'",
         )
-    check_bias(weight, bias)
+    check_bias(weight, bias, torch.float32 if narrow else None)
     if group < 1:
         raise SettingError(
             f"group={group}",

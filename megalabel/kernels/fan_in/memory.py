@@ -16,9 +16,9 @@ def input_bytes(dim: int) -> int:
     return 1 if dim <= 256 else 2 if dim <= 32768 else 4
 
 
-def weights(n_labels: int, fan_in: int, *, weight_bytes: float = FLOAT) -> float:
-    """Bytes of the weights (L, F) and of the float32 biases (L,)."""
-    return n_labels * (weight_bytes * fan_in + FLOAT)
+def weights(n_labels: int, fan_in: int, *, weight_bytes: float = FLOAT, row_bytes: float = 0.0) -> float:
+    """Bytes of the weights (L, F), of the float32 biases (L,) and of what else a label has, its scale."""
+    return n_labels * (weight_bytes * fan_in + FLOAT + row_bytes)
 
 
 def inputs(n_labels: int, fan_in: int, dim: int, group: int = 1) -> float:
@@ -26,12 +26,15 @@ def inputs(n_labels: int, fan_in: int, dim: int, group: int = 1) -> float:
     return -(-n_labels // group) * fan_in * input_bytes(dim)
 
 
-def working(fan_in: int, dim: int, n_texts: int, threads: int, group: int = 1) -> float:
-    """Bytes of a training step beside weights and optimizer state."""
-    narrow = 0 < n_texts % WIDE <= NARROW
-    padded = WIDE * (-(-n_texts // WIDE) - narrow) + NARROW * narrow
+def working(fan_in: int, dim: int, n_texts: int, threads: int, group: int = 1, narrow: int = 0) -> float:
+    """Bytes of a training step beside weights and optimizer state.
+
+    narrow: how many of weights and momentum are stored in a narrow type, and read as float32 a chunk at a time.
+    """
+    rest = 0 < n_texts % WIDE <= NARROW  # texts of a last, small block
+    padded = WIDE * (-(-n_texts // WIDE) - rest) + NARROW * rest
     near = 2 * fan_in * WIDE if group > 1 else 0
-    return FLOAT * ((2 + threads) * padded * dim + threads * (CONNECTIONS + 5 * fan_in + near))
+    return FLOAT * ((2 + threads) * padded * dim + threads * ((1 + narrow) * CONNECTIONS + 5 * fan_in + near))
 
 
 def rewiring(n_labels: int, fan_in: int, group: int = 1) -> float:

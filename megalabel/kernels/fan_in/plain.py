@@ -67,7 +67,7 @@ def growth(
     scores: Scores = scores,
 ) -> Tensor:
     """(M, C): the square root of Σ over the group's labels of (Σ_b dz[b, l] x[b, candidate])²."""
-    out = layer.weight.new_empty(candidates.shape)
+    out = xt.new_empty(candidates.shape)
 
     def of_chunk(start: int, stop: int) -> None:
         first, last = start // layer.group, -(-stop // layer.group)
@@ -117,7 +117,8 @@ def _backward(xt: Tensor, layer: FanIn, slopes: Callable[[int, int], Tensor], re
             if bias is not None:
                 gb = dz.sum(1).mul_(weight_scale)
             if rule is not None:
-                rule.apply(LabelRows(weight, bias, start, stop), gw, gb, step)
+                values = layer.values(start, stop) if layer.table is not None else None
+                rule.apply(LabelRows(weight, bias, start, stop, layer.table, values), gw, gb, step)
             if out.weight is not None and gw is not None:
                 out.weight[start:stop] = gw
             if out.bias is not None and gb is not None:

@@ -1,11 +1,12 @@
-"""Pruning of a sparse layer's connections, and the initial weights of new ones; `regrow.py` chooses their inputs.
+"""Pruning of a sparse layer's connections; `regrow.py` chooses other inputs, and `restart.py` their weights.
 
 The strength of a connection of a group of labels is the root mean square of its weights over the group, which is
 |w| if labels do not share inputs. Connections are pruned below a threshold, or the weakest share of the layer or
 of each group is pruned: those strictly below the k-th smallest strength, so that ties with it are kept.
 
-The plain versions (numpy) define the results; the numba versions in `_cpu/rewire.py` and `_cpu/regrow.py` make the
-same decisions bit for bit, and allocate nothing of the weights' size but the result, one byte per slot.
+The plain versions (numpy) define the results; the numba versions in `_cpu/rewire.py` make the same decisions bit
+for bit, and allocate nothing of the weights' size but the result, one byte per slot. Narrow weights are read as
+float32 some groups at a time.
 
 Sources: pruning by magnitude over the whole layer, Sparse Evolutionary Training (Mocanu et al. 2018), as in
 Schultheis & Babbar (ECML-PKDD 2023) and Spartex (Ullah et al., NeurIPS 2024); within each group, HASTE (2026).
@@ -13,10 +14,11 @@ Schultheis & Babbar (ECML-PKDD 2023) and Spartex (Ullah et al., NeurIPS 2024); w
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,17 +27,17 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.kernels.core.checks import diverged
 from megalabel.kernels.core.dispatch import Operation
-from megalabel.kernels.core.random import stream_numbers
-from megalabel.kernels.fan_in.connections import DRAWN, ENOUGH_WORK, START, group_keys, stream_start
-from megalabel.kernels.fan_in.regrow import check_slots, check_step, in_place
+from megalabel.kernels.fan_in.connections import ENOUGH_WORK
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 Scope = Literal["layer", "group"]
 
-_COMPILED = Operation(__package__, "rewire", enough_work=ENOUGH_WORK)
+COMPILED = Operation(__package__, "rewire", enough_work=ENOUGH_WORK)
+_CONNECTIONS = 1 << 20  # connections of a narrow table that exist as float32 at a time
 
 
 def weak(
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     group: int,
     *,
     below: float | None = None,
@@ -47,7 +49,7 @@ def weak(
     Exactly one of `below` and `share` must be passed.
 
     Args:
-        weight: (L, F) float32 or float64.
+        weight: (L, F) float32 or float64, or a narrow table, of which some rows at a time are read as float32.
         group: G, labels that share one set of inputs; M = ceil(L / G), the last group may be smaller.
         below: prune slots weaker than this, 0 or more.
         share: prune slots strictly weaker than the k-th weakest, k = floor(share · M · F) counted from 1; none for
@@ -57,31 +59,57 @@ def weak(
     Raises:
         SettingError: arguments are out of range, or a weight is not finite because training has diverged.
     """
-    _check_weight(weight, group)
+    check_weight(weight, group)
     _check_cut(below, share, scope)
-    host = weight.detach().cpu().numpy()
-    out = torch.zeros(-(-len(host) // group), host.shape[1], dtype=torch.bool)
+    n_labels, fan_in = weight.shape
+    out = torch.zeros(-(-n_labels // group), fan_in, dtype=torch.bool)
     of_group = scope == "group"
-    k = 0 if share is None else _count(share, host.shape[1] if of_group else out.numel())
-    fast = _COMPILED.for_work(host.size)
-    if fast is not None:
-        if share is not None and of_group:
-            finite = fast.below_kth(host, group, k, out.numpy())
+    k = 0 if share is None else _count(share, fan_in if of_group else out.numel())
+    fast = COMPILED.for_work(n_labels * fan_in)
+    blocks = functools.partial(blocks_of, weight, group)
+    bar = below
+    if bar is None:
+        bar = _kth_of_layer(blocks, group, k, fast) if k and not of_group else 0.0
+    finite = True
+    for first, block in blocks():
+        some = out[first : first + -(-len(block) // group)]
+        if fast is None:
+            finite &= _plain_weak(block, group, bar, k if of_group else 0, some)
+        elif share is not None and of_group:
+            finite &= fast.below_kth(block, group, k, some.numpy())
         else:
-            bar = below if below is not None else fast.kth_smallest(host, group, k) if k else 0.0
-            finite = fast.below(host, group, float(bar), out.numpy())
-    else:
-        strength = strengths(host, group)
-        bars: np.ndarray | np.floating = np.float64(0.0 if below is None else below)
-        if k and of_group:
-            bars = np.sort(strength, axis=1)[:, k - 1, None]
-        elif k:
-            bars = np.sort(strength, axis=None)[k - 1]
-        finite = bool(np.isfinite(strength).all())
-        out.copy_(torch.from_numpy(strength < bars))
+            finite &= fast.below(block, group, bar, some.numpy())
     if not finite:
         raise diverged("the head's weights")
     return out.to(weight.device)
+
+
+def _plain_weak(weight: np.ndarray, group: int, bar: float, k: int, out: Tensor) -> bool:
+    """out (M, F) bool: strength below the bar or, for k > 0, the k-th smallest of its group; False if any is not
+    finite.
+    """
+    strength = strengths(weight, group)
+    bars = np.sort(strength, axis=1)[:, k - 1, None] if k else np.float64(bar)
+    out.copy_(torch.from_numpy(strength < bars))
+    return bool(np.isfinite(strength).all())
+
+
+def blocks_of(weight: Tensor | NarrowTable, group: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The weights on the host, as (number of the first group, weights of some groups); narrow ones as float32."""
+    if isinstance(weight, Tensor):
+        yield 0, weight.detach().cpu().numpy()
+        return
+    n_labels, fan_in = weight.shape
+    groups = max(1, _CONNECTIONS // (group * fan_in))
+    for first in range(0, -(-n_labels // group), groups):
+        yield first, weight.load(first * group, min((first + groups) * group, n_labels)).cpu().numpy()
+
+
+def _kth_of_layer(blocks: Callable[[], Iterator[tuple[int, np.ndarray]]], group: int, k: int, fast: Any) -> float:
+    """The k-th smallest strength of the whole layer, k counted from 1."""
+    if fast is not None:
+        return float(fast.kth_smallest(lambda: (block for _, block in blocks()), group, k))
+    return float(np.sort(np.concatenate([strengths(block, group) for _, block in blocks()]), axis=None)[k - 1])
 
 
 def strengths(weight: np.ndarray, group: int) -> np.ndarray:
@@ -98,90 +126,19 @@ def strengths(weight: np.ndarray, group: int) -> np.ndarray:
     return np.sqrt(squares / counts).astype(np.float32)
 
 
-def restart(
-    weight: Tensor,
-    slots: Tensor,
-    group: int,
-    *,
-    start: Literal["zero", "uniform"] = "zero",
-    seed: int,
-    step: int,
-    states: Sequence[Tensor] = (),
-) -> None:
-    """Initializes the weights and optimizer states of new connections in place; all others do not change.
-
-    Args:
-        weight: (L, F) float32 or float64.
-        slots: (M, F) bool, the connections that are new.
-        group: G, labels that share one set of inputs.
-        start: "zero", or "uniform" for values between ±1/√F, as in a new layer.
-        seed: any integer.
-        step: 0 or more; each rewiring with the same seed needs another step.
-        states: optimizer states, each of the weight's shape, that are set to 0 for new connections. Pass none to
-            keep the states, as Spartex does.
-
-    Raises:
-        SettingError: arguments do not fit.
-    """
-    _check_weight(weight, group)
-    check_slots(slots, (-(-weight.shape[0] // group), weight.shape[1]))
-    check_step(step)
-    if start not in ("zero", "uniform"):
-        raise SettingError(
-            f"start={start!r}", wanted='"zero" or "uniform"', next_step='leave it at "zero"', where="start"
-        )
-    for state in states:
-        if state.shape != weight.shape:
-            raise SettingError(
-                f"a state {tuple(state.shape)} for weights {tuple(weight.shape)}",
-                wanted="optimizer states of the weights' shape",
-                next_step="pass rule.weight_state() of the rule that updates this head",
-                where="states",
-            )
-    fresh = slots.cpu().numpy()
-    for tensor in (weight, *states):
-        with in_place(tensor) as array:
-            if tensor is weight and start == "uniform":
-                _scatter(array, fresh, group, stream_start(seed, step, START))
-            else:
-                _clear(array, fresh, group)
-
-
-def _clear(array: np.ndarray, slots: np.ndarray, group: int) -> None:
-    fast = _COMPILED.for_work(array.size)
-    if fast is None:
-        array[_of_labels(slots, group, len(array))] = 0
-    else:
-        fast.clear(array, slots, group)
-
-
-def _scatter(array: np.ndarray, slots: np.ndarray, group: int, start: int) -> None:
-    """Uniform random multiples of 2⁻²³ between ±1, times 1/√F."""
-    bound = 1 / math.sqrt(array.shape[1])
-    fast = DRAWN.for_work(array.size)
-    if fast is not None:
-        fast.scatter(array, slots, group, start, bound)
-        return
-    keys, fresh = group_keys(start, len(array)), _of_labels(slots, group, len(array))
-    for slot in range(array.shape[1]):
-        bits = stream_numbers(keys, slot) >> np.uint64(40)
-        array[:, slot] = np.where(fresh[:, slot], (bits.astype(np.float64) * 2.0**-23 - 1) * bound, array[:, slot])
-
-
-def _of_labels(slots: np.ndarray, group: int, n_labels: int) -> np.ndarray:
-    return np.repeat(slots, group, axis=0)[:n_labels]
-
-
 def _count(share: float, n: int) -> int:
     """floor(share · n) in decimal arithmetic: 0.29 · 100 gives 29, although the product of floats is below 29."""
     return math.floor(Fraction(repr(float(share))) * n)
 
 
-def _check_weight(weight: Tensor, group: int) -> None:
-    if weight.dim() != 2 or weight.numel() == 0 or weight.dtype not in (torch.float32, torch.float64):
+def check_weight(weight: Tensor | NarrowTable, group: int) -> None:
+    """Raises SettingError unless weights are (L, F), not empty and of a type that can be rewired."""
+    narrow, dtype = (True, weight.kind.dtype) if isinstance(weight, NarrowTable) else (False, weight.dtype)
+    known = narrow or dtype in (torch.float32, torch.float64)
+    if len(weight.shape) != 2 or 0 in weight.shape or not known:
         raise SettingError(
-            f"weights {tuple(weight.shape)} of {weight.dtype}",
-            wanted="(L, F) float32 or float64, with at least one label and one connection",
+            f"weights {tuple(weight.shape)} of {dtype}",
+            wanted="(L, F) float32 or float64 or a narrow table, with at least one label and one connection",
             next_step="pass the weights of a sparse head",
             where="weight",
         )

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import mmap
 import shutil
 import tempfile
-from collections.abc import Iterator
 from typing import IO, Self
 
 import numpy as np
@@ -21,6 +19,7 @@ import numpy as np
 from megalabel.kernels.linear._chunk_checks import ROWS_PER_ENTRY
 from megalabel.kernels.linear.compact_chunks import LONGEST_ROW, StoredWeights, compact, short_features_pay
 from megalabel.kernels.linear.sparse_chunks import Chunks, narrow_integers
+from megalabel.storage.spill import forget, naming_folder
 
 _BLOCK = ROWS_PER_ENTRY << 20  # rows that are summed at a time
 _NARROW = 1 << 32  # entries that uint32 can count
@@ -88,7 +87,7 @@ class ChunkFiles:
         if self._scales:
             small["scales"] = np.concatenate(self._scales)
         made = Chunks(self._n_features, offsets=self._offsets, **small, **mapped)
-        _forget(whole)
+        forget(whole)
         return made
 
     def _append_ends(self, entries: np.ndarray, largest: int) -> None:
@@ -137,7 +136,7 @@ class _Growing:
 
     def append(self, array: np.ndarray) -> None:
         if array.size:
-            with _naming_folder():
+            with naming_folder():
                 self._file.write(memoryview(np.ascontiguousarray(array, dtype=self.kind)).cast("B"))
         self._n += len(array)
 
@@ -152,7 +151,7 @@ class _Growing:
 
     def map(self, kind: np.dtype, shape: tuple[int, ...]) -> np.memmap:
         """The file as an array of this dtype and shape."""
-        with _naming_folder():
+        with naming_folder():
             self._file.flush()
         return np.memmap(self._file, dtype=kind, mode="r", shape=shape)
 
@@ -166,7 +165,7 @@ class _Growing:
 
     def take(self, other: _Growing, at: int) -> None:
         """Appends the bytes of another file, which is closed, at an offset at or after the end of this one."""
-        with _naming_folder():
+        with naming_folder():
             self._file.seek(at)
             other._file.seek(0)
             shutil.copyfileobj(other._file, self._file, 1 << 20)
@@ -188,19 +187,3 @@ def _joined(files: dict[str, _Growing]) -> tuple[np.ndarray, dict[str, np.ndarra
         for name, start in starts.items()
     }
     return whole, arrays
-
-
-@contextlib.contextmanager
-def _naming_folder() -> Iterator[None]:
-    """Names the folder for temporary files in errors such as that of a full disk; the files have no names."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
-
-
-def _forget(array: np.ndarray) -> None:
-    """Lets go of the pages of a map, which checks have read; they are read again where they are used."""
-    pages = getattr(array, "_mmap", None)
-    if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
-        pages.madvise(mmap.MADV_DONTNEED)

@@ -11,6 +11,7 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.kernels.core.dtypes import WeightType
 from megalabel.kernels.rounding.stochastic_rounding import SMALLEST_EXPONENT, Draw, load_rows, store_rows
+from megalabel.storage.tables import new_table, release_pages
 
 _ROWS = 4096  # rows that are initialized or checked at a time
 
@@ -46,9 +47,9 @@ class NarrowTable:
 
     @classmethod
     def zeros(cls, n_rows: int, dim: int, kind: WeightType) -> NarrowTable:
-        """A table of zeros on the CPU."""
+        """A table of zeros on the CPU; its codes are on disk within `tables_on_disk`."""
         exponents = torch.full((n_rows,), SMALLEST_EXPONENT, dtype=torch.int8) if kind.scale == "row" else None
-        return cls(kind, torch.zeros(n_rows, dim, dtype=kind.dtype), exponents)
+        return cls(kind, new_table((n_rows, dim), kind.dtype), exponents)
 
     @property
     def shape(self) -> torch.Size:
@@ -99,17 +100,20 @@ class NarrowTable:
         As rows have a scale of their own, an initialization that shrinks with the number of labels does not round
         to zeros.
         """
-        self._fill(lambda rows: rows.normal_(0, std, generator=generator), draw)
+        self.fill_(lambda rows: rows.normal_(0, std, generator=generator), draw)
 
     @torch.no_grad()
     def uniform_(self, bound: float, draw: Draw, generator: torch.Generator | None = None) -> None:
         """The same with numbers that are uniform between -bound and bound."""
-        self._fill(lambda rows: rows.uniform_(-bound, bound, generator=generator), draw)
+        self.fill_(lambda rows: rows.uniform_(-bound, bound, generator=generator), draw)
 
-    def _fill(self, drawn: Callable[[Tensor], Tensor], draw: Draw) -> None:
+    @torch.no_grad()
+    def fill_(self, drawn: Callable[[Tensor], Tensor], draw: Draw) -> None:
+        """Fills the table with rounded numbers: `drawn` writes some rows (n, D) float32 at a time, on the CPU."""
         buffer = torch.empty(min(_ROWS, len(self.codes)), self.shape[1])
         for start in range(0, len(self.codes), _ROWS):
             self.store(start, drawn(buffer[: len(self.codes) - start]).to(self.device), draw)
+            release_pages()
 
     def float(self) -> Tensor:
         """All weights as float32: as much memory as was saved, for tests and small tables."""

@@ -71,18 +71,30 @@ class AdagradRule(UpdateRule):
 
     def apply(self, labels: LabelRows, gw: Tensor | None, gb: Tensor | None, step: StepContext) -> None:
         """Updates a chunk of labels with gradients (n, D) and (n,)."""
-        for parameter, total, summed, g, settings in (
-            (labels.weight, self.total, self.gradient, gw, self.settings),
-            (labels.bias, self.bias_total, self.bias_gradient, gb, self.bias_settings),
-        ):
-            if parameter is None:
-                continue
-            assert total is not None
-            assert g is not None
-            if not step.single:
-                assert summed is not None
-                g = rescale(summed[labels.rows], 0.0 if step.first else 1.0).add_(g)
-            if step.last:
-                n = labels.stop - labels.start  # a bias is a column
-                p = parameter[labels.rows]
-                adagrad_step_(p.view(n, -1), total[labels.rows], g.view(n, -1), settings)
+        if labels.weight is not None and gw is not None:
+            self._move(labels.weight[labels.rows], labels, gw, step)
+        if labels.bias is not None and gb is not None:
+            self._move_bias(labels.bias[labels.rows], labels, gb, step)
+
+    def _move(self, p: Tensor, labels: LabelRows, g: Tensor, step: StepContext) -> None:
+        assert self.total is not None
+        _move(p, self.total[labels.rows], _summed(self.gradient, labels, g, step), self.settings, step)
+
+    def _move_bias(self, p: Tensor, labels: LabelRows, g: Tensor, step: StepContext) -> None:
+        assert self.bias_total is not None
+        g = _summed(self.bias_gradient, labels, g, step)
+        # A bias is a row of one weight.
+        _move(p[:, None], self.bias_total[labels.rows], g[:, None], self.bias_settings, step)
+
+
+def _summed(buffer: Tensor | None, labels: LabelRows, g: Tensor, step: StepContext) -> Tensor:
+    """The gradients of the micro-batches of a step so far."""
+    if step.single:
+        return g
+    assert buffer is not None
+    return rescale(buffer[labels.rows], 0.0 if step.first else 1.0).add_(g)
+
+
+def _move(p: Tensor, total: Tensor, g: Tensor, settings: AdagradSettings, step: StepContext) -> None:
+    if step.last:
+        adagrad_step_(p, total, g, settings)

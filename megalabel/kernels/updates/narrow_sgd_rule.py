@@ -28,6 +28,7 @@ class NarrowSGDRule(SGDRule):
 
     R is stochastic rounding (`kernels/rounding/stochastic_rounding.py`), so that updates and weight decay far
     below the spacing of the type act in expectation. Only one chunk of weights exists in float32 at a time.
+    Compiled passes fuse the rule where nothing is compensated.
 
     Rows in `compensated` also keep what R cut off (Kahan summation, as ELMO does for its most frequent labels;
     arXiv 2510.11168): u = weight + rest − lr · buffer, weight ← R(u), rest ← u − weight in bfloat16. The forward
@@ -91,7 +92,7 @@ class NarrowSGDRule(SGDRule):
             add_gw(p, 1 - self.lr * self.weight_decay, -self.lr)
         if labels.table is None or not step.last:
             return
-        labels.table.store(labels.start, p, self._draw(_WEIGHT))
+        labels.table.store(labels.start, p, self.weight_draw)
         if kept.stop:
             assert self.compensation is not None
             rest = p[local].sub_(labels.table.load(labels.start, labels.stop)[local])
@@ -105,7 +106,7 @@ class NarrowSGDRule(SGDRule):
         if step.last:
             momentum_step_(p, m, self.lr, self.weight_decay)
         if m is not stored:
-            store_rows(m, stored, None, BFLOAT16, self._draw(_MOMENTUM), labels.start)
+            store_rows(m, stored, None, BFLOAT16, self.momentum_draw, labels.start)
 
     def _compensated_in(self, labels: LabelRows) -> slice:
         """Which compensated rows are among these labels; slice(0) if there are none."""
@@ -113,6 +114,16 @@ class NarrowSGDRule(SGDRule):
             return slice(0)
         ends = torch.searchsorted(self.compensated, torch.tensor([labels.start, labels.stop])).tolist()
         return slice(*ends) if ends[1] > ends[0] else slice(0)
+
+    @property
+    def weight_draw(self) -> Draw:
+        """The random numbers with which this micro-batch rounds weights."""
+        return self._draw(_WEIGHT)
+
+    @property
+    def momentum_draw(self) -> Draw:
+        """Those with which it rounds momentum."""
+        return self._draw(_MOMENTUM)
 
     def _draw(self, stream: int) -> Draw:
         return Draw((stream << 48) + self.seed, self.roundings)

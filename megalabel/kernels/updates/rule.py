@@ -11,6 +11,7 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.storage.tables import zeros_beside
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class UpdateRule(ABC):
 
     `all_labels_loss` and `fan_in_loss` take a rule; `Fused` passes one to each head that updates its weights in
     the backward pass. A user-defined rule implements `apply`, names its state in KEPT, and lists in WEIGHT_DTYPES
-    the dtypes of weights that it supports. Compiled implementations fuse `SGDRule`, `AdamRule` and `AdagradRule`
-    into their passes, and call the methods of all other rules.
+    the dtypes of weights that it supports. Compiled implementations fuse `SGDRule`, `AdamRule` and `AdagradRule`,
+    and the narrow forms of the first and the last, into their passes, and call the methods of all other rules.
 
     For each micro-batch, `prepare` is called once; then, once per chunk of labels, `update` is called, or `apply`
     if the gradient with respect to the weights is already computed. Chunks do not overlap, cover all labels and
@@ -87,7 +88,8 @@ class UpdateRule(ABC):
     Attributes:
         KEPT: the names of the attributes that form the state: tensors and numbers, saved in checkpoints.
         WEIGHT_DTYPES: the dtypes of weights that the rule supports. Plain SGD and Adam lose updates in narrow
-            weights; `NarrowSGDRule` rounds stochastically, and supports those of `kernels/core/dtypes.py`.
+            weights; `NarrowSGDRule` and `NarrowAdagradRule` round stochastically, and support those of
+            `kernels/core/dtypes.py`.
         lr: the learning rate, set by the optimizer before each step.
     """
 
@@ -131,7 +133,8 @@ class UpdateRule(ABC):
         """
         gw = gb = None
         if labels.weight is not None:
-            gw = torch.mm(g, x).to(accumulator_dtype(labels.weight.dtype)).mul_(times)
+            p = labels.weight if labels.values is None else labels.values
+            gw = torch.mm(g, x).to(accumulator_dtype(p.dtype)).mul_(times)
         if labels.bias is not None:
             gb = g.sum(1, dtype=accumulator_dtype(labels.bias.dtype)).mul_(times)
         self.apply(labels, gw, gb, step)
@@ -139,6 +142,24 @@ class UpdateRule(ABC):
     def weight_state(self) -> list[Tensor]:
         """The state of each weight: tensors of the weights' shape."""
         return []
+
+
+def check_weight_type(weight: Tensor, rule: UpdateRule | None) -> None:
+    """Raises SettingError for weights that cannot be trained: narrow dtypes, unless the rule supports them.
+
+    Args:
+        weight: the weights, or the codes of narrow ones.
+        rule: the rule that is to train them; None for ordinary gradients.
+    """
+    trained = (torch.float32, torch.float64) if rule is None else rule.WEIGHT_DTYPES
+    if weight.dtype in trained or (weight.is_floating_point() and not torch.is_grad_enabled()):
+        return
+    raise SettingError(
+        f"weights of type {weight.dtype}",
+        wanted=" or ".join(map(str, trained)) + ", since small updates vanish in narrower types",
+        next_step="train narrow weights with FusedSGD or FusedAdagrad, or keep the head in float32",
+        where="weight",
+    )
 
 
 def accumulator_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -161,7 +182,7 @@ def buffer_like(
     if parameter is None:
         return buffer
     if buffer is None:
-        return torch.zeros_like(parameter, dtype=dtype, memory_format=torch.contiguous_format)
+        return zeros_beside(parameter, dtype=dtype)
     if buffer.shape != parameter.shape:
         raise SettingError(
             f"an optimizer buffer {tuple(buffer.shape)} for weights {tuple(parameter.shape)}",

@@ -14,6 +14,7 @@ from megalabel.heads.base import Head
 from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.updates.adagrad_rule import AdagradRule
 from megalabel.kernels.updates.adam_rule import AdamRule, CoupledAdamRule
+from megalabel.kernels.updates.narrow_adagrad_rule import NarrowAdagradRule
 from megalabel.kernels.updates.narrow_sgd_rule import NarrowSGDRule
 from megalabel.kernels.updates.rule import StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
@@ -44,8 +45,10 @@ class Fused:
         self.rules: list[UpdateRule] = []
         self.heads = heads
         for one in heads:
-            one.update_rule = self.rule_for(one, make())
-            self.rules.append(one.update_rule)
+            rule = self.rule_for(one, make())
+            _check_narrow(one, rule, type(self).__name__)
+            one.update_rule = rule
+            self.rules.append(rule)
 
     def rule_for(self, head: UpdatesInBackward, rule: UpdateRule) -> UpdateRule:
         """The rule that trains a head, by default the one that was made for it."""
@@ -174,9 +177,40 @@ class FusedAdam(Fused):
 
 
 class FusedAdagrad(Fused):
-    """Row-wise Adagrad (`kernels/updates/adagrad.py`); weight decay applies to the bias only with `decay_bias`."""
+    """Row-wise Adagrad (`kernels/updates/adagrad.py`); weight decay applies to the bias only with `decay_bias`.
+
+    Weights in a narrow type are rounded stochastically (`NarrowAdagradRule`), by random numbers of `seed`.
+    """
 
     def __init__(
-        self, head: Head, lr: float, weight_decay: float = 0.0, eps: float = 1e-8, decay_bias: bool = False
+        self,
+        head: Head,
+        lr: float,
+        weight_decay: float = 0.0,
+        eps: float = 1e-8,
+        decay_bias: bool = False,
+        *,
+        seed: int = 0,
     ) -> None:
+        self.seed = seed
         super().__init__(head, lr, lambda: AdagradRule(lr, eps, weight_decay, decay_bias))
+
+    def rule_for(self, head: UpdatesInBackward, rule: UpdateRule) -> UpdateRule:
+        """A `NarrowAdagradRule` for narrow weights, whose random numbers are its own; else `AdagradRule`."""
+        assert isinstance(rule, AdagradRule)
+        if not head.weight_type.is_narrow:
+            return rule
+        seed = self.seed + (len(self.rules) << 40)
+        return NarrowAdagradRule(rule.lr, rule.eps, rule.weight_decay, rule.decay_bias, seed=seed)
+
+
+def _check_narrow(head: UpdatesInBackward, rule: UpdateRule, optimizer: str) -> None:
+    """Raises SettingError for narrow weights with a rule that does not round them."""
+    kind = head.weight_type
+    if kind.is_narrow and kind.dtype not in rule.WEIGHT_DTYPES:
+        raise SettingError(
+            f"{optimizer} for weights in {kind.name}",
+            wanted="weights in float32, or an optimizer that rounds stochastically",
+            next_step="use FusedSGD or FusedAdagrad",
+            where="weights",
+        )

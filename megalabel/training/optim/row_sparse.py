@@ -88,6 +88,7 @@ class RowOptimizer(ABC):
         for i, (weight, bias) in enumerate(self.tables):
             level, state = self.row_gradients[i], self.state[i]
             if level:
+                fetch_state(state, level)
                 self._step(weight, bias, level, state, self._draw(i, weight, state))
 
     def _draw(self, i: int, weight: Tensor | NarrowTable, state: State) -> Draw | None:
@@ -124,6 +125,13 @@ class RowOptimizer(ABC):
             {name: value.to(weight.device) for name, value in state.items()}
             for (weight, _), state in zip(self.tables, state_dict["state"], strict=True)
         ]
+
+
+def fetch_state(state: State, gradients: list[TableGradient]) -> None:
+    """Has the system read the rows of the state that a step needs, where it is on disk."""
+    for tensor in state.values():
+        for gradient in gradients:
+            gradient.candidates.fetch(tensor)
 
 
 class RowAdam(RowOptimizer):

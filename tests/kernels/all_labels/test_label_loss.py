@@ -81,6 +81,15 @@ def test_gradients_of_narrow_logits_stay_narrow(loss, dtype, seed):
     torch.testing.assert_close(found.double(), expected, rtol=2e-2, atol=1e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_target_is_subtracted_before_the_probability_is_rounded(dtype):
+    """At a logit of 9 the probability is 0.99988, which rounds to 1."""
+    found = gradient_("bce", torch.full((3, 2), 9.0, dtype=dtype), torch.tensor([0, 3]))
+    slope = torch.tensor(9.0, dtype=torch.float64).sigmoid() - 1
+    torch.testing.assert_close(found.view(-1)[[0, 3]].double(), slope.expand(2), rtol=4e-3, atol=0)
+    assert found.view(-1)[[1, 2, 4, 5]].eq(1).all()
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_nan_stays_nan(loss):
     z = torch.tensor([[0.0, float("nan")]])

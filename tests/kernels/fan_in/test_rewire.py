@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support.backends import using
 
 from megalabel.errors import SettingError
-from megalabel.kernels.fan_in.rewire import restart, strengths, weak
+from megalabel.kernels.fan_in.restart import restart
+from megalabel.kernels.fan_in.rewire import strengths, weak
 
 BODIES = ("plain", "cpu")
 

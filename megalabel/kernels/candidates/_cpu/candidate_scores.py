@@ -2,8 +2,9 @@
 
 Only checked tensors may be passed: a row out of range would read memory outside of the table. Rows are visited in
 order, a strip at a time for all texts of which it is a candidate, so that it is read from memory once; views and
-their gradients, much smaller than a table, stay in the L2 cache. Gradients are summed in parts whose number
-depends on the work only, so that results do not depend on the number of threads.
+their gradients, much smaller than a table, stay in the L2 cache. Narrow rows are read as float32 a strip at a
+time. Gradients are summed in parts whose number depends on the work only, so that results do not depend on the
+number of threads.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from torch import Tensor
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.core._cpu.compiling import compiled, vectorized
+from megalabel.kernels.core._cpu.pointers import pointer
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
 from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
+from megalabel.kernels.rounding._cpu.stored import Float32, Stored, is_narrow, read_row, stored, stored_at
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 _STRIP = 16  # rows at a time: 24 KB at D = 384, half of an L1 cache
 _OWN_COST = 3  # the cost of reading a row, in units of scoring it for one text
@@ -43,8 +47,9 @@ class Table(NamedTuple):
     """The views, and the table whose rows are scored with them."""
 
     views: np.ndarray  # (B, D)
-    weight: np.ndarray  # (n, D)
+    weight: np.ndarray  # (n, D); (0, D) for narrow weights
     bias: np.ndarray  # (n,), or empty
+    stored: Stored  # the narrow weights, of which a strip at a time is read
 
 
 class Found(NamedTuple):
@@ -61,14 +66,14 @@ def scores(views: Tensor, weight: Tensor, bias: Tensor | None, candidates: Candi
     logits = views.new_empty(candidates.n_cells)
     parts = thread_count(weight.device)
     before, cuts = cut_rows(candidates.by_rows, _OWN_COST, parts)
-    given = Parts(cuts, before, *_blocks(candidates)), Table(*_table(views, weight, bias)), logits.numpy()
+    given = Parts(cuts, before, *_blocks(candidates)), _table(views, weight, bias), logits.numpy()
     run_ranges(lambda part: _scores(part.start, part.stop, *given), chunk_ranges(parts, 1, parts))
     return logits
 
 
 def bce(
     views: Tensor,
-    weight: Tensor,
+    weight: Tensor | NarrowTable,
     bias: Tensor | None,
     candidates: Candidates,
     offsets: Tensor,
@@ -80,7 +85,7 @@ def bce(
 
     Positives of text b are rows[offsets[b]:offsets[b + 1]], strictly increasing.
     """
-    if candidates.whole:
+    if candidates.whole and isinstance(weight, Tensor):
         return whole_table.bce(views, weight, bias, candidates, offsets, rows, scale, wants_views)
     parts = min(_PARTS, 1 + candidates.n_cells * views.shape[1] // _PART_WORK)
     before, cuts = cut_rows(candidates.by_rows, _OWN_COST, parts)
@@ -88,9 +93,9 @@ def bce(
     values = torch.empty(parts, dtype=torch.float64)
     sums = views.new_empty(parts, candidates.batch if wants_views else 0, views.shape[1])
     out = Found(*(x.numpy() for x in (logits, cells, values, sums)))
-    given = Parts(cuts, before, *_blocks(candidates)), Table(*_table(views, weight, bias))
+    given = Parts(cuts, before, *_blocks(candidates)), _table(views, weight, bias)
     positives = offsets.numpy(), rows.numpy()
-    ranges = chunk_ranges(parts, 1, thread_count(weight.device))
+    ranges = chunk_ranges(parts, 1, thread_count(torch.device("cpu")))
     run_ranges(lambda part: _bce(part.start, part.stop, *given, *positives, np.float32(scale), out), ranges)
     dviews = sums[0]
     for other in sums[1:]:
@@ -103,13 +108,17 @@ def _blocks(candidates: Candidates) -> tuple[np.ndarray, ...]:
     return tuple(x.numpy() for x in (blocks.starts, blocks.offsets, blocks.texts, blocks.first))
 
 
-def _table(views: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[np.ndarray, ...]:
-    return tuple(x.numpy() for x in (views, weight, weight.new_empty(0) if bias is None else bias))
+def _table(views: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None) -> Table:
+    biases = (views.new_empty(0) if bias is None else bias).numpy()
+    if isinstance(weight, Tensor):
+        return Table(views.numpy(), weight.numpy(), biases, Float32())
+    none = np.empty((0, weight.shape[1]), np.float32)
+    return Table(views.numpy(), none, biases, stored(weight.codes, weight.exponents))
 
 
 @vectorized
-def _logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: int, out: np.ndarray) -> None:
-    """out (m,) ← x (D,) times the rows first … first + m − 1."""
+def _logits(x: np.ndarray, weight: np.ndarray, first: int, bias: np.ndarray, row: int, out: np.ndarray) -> None:
+    """out (m,) ← x (D,) times m rows of the table from `row` on, which `weight` holds from its row `first` on."""
     dim, m = len(x), len(out)
     for i in range(0, m - 1, 2):  # two rows per load of x
         a, b = np.float32(0), np.float32(0)
@@ -124,7 +133,7 @@ def _logits(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, first: int, out
         out[m - 1] = a
     if len(bias):
         for i in range(m):
-            out[i] += bias[first + i]
+            out[i] += bias[row + i]
 
 
 @vectorized
@@ -161,7 +170,7 @@ def _losses(z, g, scale):
 def _scores(low, high, parts, table, logits):
     """Writes the logits of parts low … high − 1 of the rows."""
     cuts, before, starts, offsets, texts, first = parts
-    views, weight, bias = table
+    views, weight, bias, _ = table
     for part in range(low, high):
         group = np.searchsorted(before, cuts[part], side="right") - 1
         while group < len(starts) and before[group] < cuts[part + 1]:
@@ -170,8 +179,8 @@ def _scores(low, high, parts, table, logits):
             for i in range(start, stop, _STRIP):
                 m = min(_STRIP, stop - i)
                 for j in range(offsets[group], offsets[group + 1]):
-                    cell = first[j] + i
-                    _logits(views[texts[j]], weight, bias, starts[group] + i, logits[cell : cell + m])
+                    cell, row = first[j] + i, starts[group] + i
+                    _logits(views[texts[j]], weight, row, bias, row, logits[cell : cell + m])
             group += 1
 
 
@@ -179,8 +188,11 @@ def _scores(low, high, parts, table, logits):
 def _bce(low, high, parts, table, of_text, positives, scale, out):
     """The loss of parts low … high − 1 of the rows; positives of text b are of_text[b]:of_text[b + 1]."""
     cuts, before, starts, offsets, texts, first = parts
-    views, weight, bias = table
+    views, weight, bias, kept = table
     logits, cells, values, sums = out
+    narrow, dim, kept = is_narrow(kept), views.shape[1], stored_at(kept)
+    if narrow:
+        weight = np.empty((_STRIP, dim), np.float32)
     for part in range(low, high):
         sums[part] = 0
         loss = 0.0
@@ -190,21 +202,26 @@ def _bce(low, high, parts, table, of_text, positives, scale, out):
             stop = min(cuts[part + 1], before[group + 1]) - before[group]
             for i in range(start, stop, _STRIP):
                 row, m = starts[group] + i, min(_STRIP, stop - i)
+                at = row
+                if narrow:
+                    at = 0
+                    for r in range(m):
+                        read_row(kept, row + r, dim, pointer(weight), r * dim)
                 for j in range(offsets[group], offsets[group + 1]):
                     text, cell = texts[j], first[j] + i
                     z, g = logits[cell : cell + m], cells[cell : cell + m]
-                    _logits(views[text], weight, bias, row, z)
+                    _logits(views[text], weight, at, bias, row, z)
                     loss += _losses(z, g, scale)
                     end = of_text[text + 1]
-                    at = lower_bound(positives, of_text[text], end, row)
-                    while at < end and positives[at] < row + m:
-                        one = positives[at] - row
+                    place = lower_bound(positives, of_text[text], end, row)
+                    while place < end and positives[place] < row + m:
+                        one = positives[place] - row
                         loss -= z[one]
                         # σ(z) − 1 computed as −σ(−z) to avoid cancellation
                         e = math.exp(-abs(z[one]))
                         g[one] = -scale * ((e if z[one] >= 0 else np.float32(1)) / (np.float32(1) + e))
-                        at += 1
+                        place += 1
                     if sums.shape[1]:
-                        _add_rows(sums[part, text], weight, row, g)
+                        _add_rows(sums[part, text], weight, at, g)
             group += 1
         values[part] = loss

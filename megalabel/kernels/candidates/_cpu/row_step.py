@@ -1,7 +1,8 @@
 """Numba implementation of `candidates/row_step.py`: sums the gradient of a row in the L1 cache and applies it.
 
 Only checked tensors may be passed. The touched rows are divided among torch's threads; each row is summed by one
-thread in the order of its members, so that results do not depend on the number of threads.
+thread in the order of its members, so that results do not depend on the number of threads. A narrow row is read as
+float32, moved, and rounded back.
 """
 
 from __future__ import annotations
@@ -16,8 +17,20 @@ from torch import Tensor
 from megalabel.kernels.candidates._cpu import whole_table
 from megalabel.kernels.candidates.row_groups import RowGroups
 from megalabel.kernels.core._cpu.compiling import compiled, vectorized
+from megalabel.kernels.core._cpu.pointers import pointer
 from megalabel.kernels.core._cpu.row_ranges import cut_rows
 from megalabel.kernels.core.threads import run_ranges, thread_count
+from megalabel.kernels.rounding._cpu.stored import (
+    Float32,
+    Stored,
+    is_narrow,
+    read_row,
+    round_row,
+    stored,
+    stored_at,
+)
+from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.kernels.updates._cpu.adam import AdamNumbers
 from megalabel.kernels.updates._cpu.adam import adam as adam_of
 from megalabel.kernels.updates._cpu.sgd import sgd as sgd_of
@@ -43,8 +56,9 @@ class Groups(NamedTuple):
 class Table(NamedTuple):
     """The parameters to update."""
 
-    weight: np.ndarray  # (n, D)
+    weight: np.ndarray  # (n, D); (0, D) for narrow weights
     bias: np.ndarray  # (n,), or empty
+    stored: Stored  # the narrow weights, each row of which is read, moved and rounded
 
 
 class Moments(NamedTuple):
@@ -69,17 +83,32 @@ def adam(
     run_ranges(lambda rows: _adam(rows.start, rows.stop, dealt, table, moments, numbers), ranges)
 
 
-def sgd(weight: Tensor, bias: Tensor | None, groups: RowGroups, lr: float, weight_decay: float) -> None:
-    """One step of SGD, in place."""
+def sgd(
+    weight: Tensor | NarrowTable,
+    bias: Tensor | None,
+    groups: RowGroups,
+    lr: float,
+    weight_decay: float,
+    draw: Draw | None = None,
+) -> None:
+    """One step of SGD, in place; `draw` for a narrow table."""
     rate, keep = np.float32(lr), np.float32(1 - lr * weight_decay)
-    table, dealt, ranges = arrays_of(weight, bias, groups)
+    table, dealt, ranges = arrays_of(weight, bias, groups, draw)
     run_ranges(lambda rows: _sgd(rows.start, rows.stop, dealt, table, rate, keep), ranges)
 
 
-def arrays_of(weight: Tensor, bias: Tensor | None, groups: RowGroups) -> tuple[Table, Groups, list[range]]:
+def arrays_of(
+    weight: Tensor | NarrowTable, bias: Tensor | None, groups: RowGroups, draw: Draw | None = None
+) -> tuple[Table, Groups, list[range]]:
     """The table, the groups, and the range of touched rows of each thread."""
     before, cuts = cut_rows(groups, _OWN_COST, thread_count(torch.device("cpu")))
-    table = Table(weight.numpy(), (weight.new_empty(0) if bias is None else bias).numpy())
+    biases = (torch.empty(0) if bias is None else bias).numpy()
+    if isinstance(weight, Tensor):
+        table = Table(weight.numpy(), biases, Float32())
+    else:
+        assert draw is not None
+        none = np.empty((0, weight.shape[1]), np.float32)
+        table = Table(none, biases, stored(weight.codes, weight.exponents, draw))
     own = groups.views, groups.cells, groups.starts, groups.offsets, groups.texts, groups.first
     arrays = Groups(before, *(t.numpy() for t in (*whole_table.sums(groups), *own)))
     return table, arrays, [range(a, b) for a, b in pairwise(cuts)]
@@ -125,7 +154,7 @@ def _move_row(w, mean, square, g, numbers, keep, rate, over_root):
 def _adam(low, high, groups, table, moments, numbers):
     """Updates touched rows low … high − 1; numbers: lr, β₁, β₂, eps and 1 − lr · decay in float64."""
     before, sums, bias_sums, views, cells, starts, offsets, texts, first = groups
-    weight, bias = table
+    weight, bias, _ = table
     mean, square, bias_mean, bias_square, steps = moments
     lr, beta1, beta2 = numbers[0], numbers[1], numbers[2]
     own = np.float32(beta1), np.float32(beta2), np.float32(numbers[3])
@@ -164,8 +193,9 @@ def _descend(w, g, rate, keep):
 def _sgd(low, high, groups, table, rate, keep):
     """Updates touched rows low … high − 1; keep = 1 − lr · decay."""
     before, sums, bias_sums, views, cells, starts, offsets, texts, first = groups
-    weight, bias = table
-    g = np.empty(weight.shape[1], np.float32)
+    weight, bias, kept = table
+    narrow, dim, kept = is_narrow(kept), views.shape[1], stored_at(kept)
+    g, own = np.empty(dim, np.float32), np.empty(dim, np.float32)
     group = np.searchsorted(before, low, side="right") - 1
     while group < len(starts) and before[group] < high:
         for i in range(max(low - before[group], 0), min(high, before[group + 1]) - before[group]):
@@ -175,7 +205,12 @@ def _sgd(low, high, groups, table, rate, keep):
                 of_bias = bias_sums[i]
             else:
                 of_bias = sum_row(views, cells, texts, first, offsets[group], offsets[group + 1], i, g)
-            _descend(weight[row], g, rate, keep)
+            if narrow:
+                read_row(kept, row, dim, pointer(own), 0)
+                _descend(own, g, rate, keep)
+                round_row(kept, row, dim, pointer(own), 0)
+            else:
+                _descend(weight[row], g, rate, keep)
             if len(bias):
                 bias[row] = sgd_of(bias[row], of_bias, rate, np.float32(1))
         group += 1

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from megalabel.kernels.candidates.candidates import Candidates
+from megalabel.kernels.core._triton.losses import bce_gradient, bce_value
 
 # A warp holds 2 rows of up to 1024 numbers besides the view and its gradient. With 168 registers per thread, 12
 # warps fit on a multiprocessor and keep loads of 72 KB in flight at D = 768. Programs of a single warp need no
@@ -141,17 +142,6 @@ def _launch(
 
 
 @triton.jit
-def _log1p_up_to_1(e):
-    """log(1 + e) for e in [0, 1] as 2 artanh(e / (2 + e)), exact to float32; tl.log(1 + e) is inexact near 0."""
-    s = e / (2.0 + e)
-    t = s * s
-    series = 1.0 / 13 + t * (1.0 / 15)
-    series = 1.0 / 9 + t * (1.0 / 11 + t * series)
-    series = 1.0 / 5 + t * (1.0 / 7 + t * series)
-    return 2.0 * s * (1.0 + t * (1.0 / 3 + t * series))
-
-
-@triton.jit
 def _pass(  # long: a pass over a tile keeps its logits in registers
     views,
     weight,
@@ -207,12 +197,8 @@ def _pass(  # long: a pass over a tile keeps its logits in registers
             z += tl.load(bias + row, mask=live, other=0.0)
         tl.store(logits + cell, z, mask=live)
         if LOSS:
-            e = tl.exp(-tl.abs(z))
-            # Logits of NaN or inf must reach the loss, where they are detected: hence no `where` on y.
-            of_loss += tl.where(live, tl.maximum(z, 0.0) - z * y + _log1p_up_to_1(e), 0.0)
-            # σ(z) − 1 is computed as −σ(−z) to avoid cancellation.
-            up = (z >= 0) != (y > 0)
-            g = tl.where(up, 1.0, e) / (1.0 + e) * tl.where(y > 0, -scale, scale)
+            of_loss += tl.where(live, bce_value(z, y), 0.0)
+            g = scale * bce_gradient(z, y)
             tl.store(cells + cell, g, mask=live)
             if WANTS_VIEWS:
                 of_view += tl.sum(g[:, None] * w, 0)

@@ -8,6 +8,7 @@ that is passed on, which takes longer than the computation for a label.
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -21,6 +22,15 @@ _inner = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no
 called = numba.njit(**_inner)
 inlined = numba.njit(forceinline=True, **_inner)
 merged = numba.njit(inline="always", **_inner)
+
+
+def by_type(function: Callable[..., Any], bodies: dict[type, Callable[..., Any]]) -> None:
+    """Lets compiled code call the function in `bodies` for the type of the first argument, a named tuple."""
+
+    def body_of(s, *_):
+        return bodies.get(getattr(s, "instance_class", type(None)))
+
+    overload(function, jit_options=_inner, strict=False)(body_of)
 
 
 class Pointer(types.Type):
@@ -45,6 +55,16 @@ def pointer(typing, array):
         return context.make_array(array)(context, builder, values[0]).data
 
     return Pointer(array.dtype)(array), code
+
+
+@intrinsic
+def shifted(typing, data, by):
+    """The address of data[by]; it may lie outside of the array, as long as what is read and written does not."""
+
+    def code(context, builder, sig, values):
+        return place(context, builder, sig, values)
+
+    return data(data, by), code
 
 
 def place(context, builder, sig, values):

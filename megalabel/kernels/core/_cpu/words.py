@@ -2,7 +2,8 @@
 
 `words(n)` creates a vector of n lanes that are 0, 1, 2, …; `load_words` moves one from memory, `store_low` the
 lowest bits of each lane to it. + − · & | ^ << and >> are elementwise and wrap around; >> moves zeros in from the
-left. A shift by 32 or more is undefined. `larger`, `smaller` and `below` (1 or 0) compare signed numbers.
+left. A shift by 32 or more is undefined. `larger`, `smaller`, `largest` (of all lanes) and `below` (1 or 0)
+compare signed numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir  # type: ignore[import-untyped]
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, models, overload, register_model
 
 from megalabel.kernels.core._cpu.pointers import place
@@ -86,6 +87,19 @@ def store_low(typing, data, at, lanes):
         return context.get_dummy_value()
 
     return types.void(data, at, lanes), code
+
+
+@intrinsic
+def largest(typing, lanes):
+    """The largest lane, lanes being signed numbers."""
+
+    def code(context, builder, sig, values):
+        kind = ir.FunctionType(_WORD, [lanes.vector])
+        name = f"llvm.vector.reduce.smax.v{lanes.width}i32"
+        found = builder.call(cgutils.get_or_insert_function(builder.module, kind, name), [values[0]])
+        return builder.sext(found, ir.IntType(64))
+
+    return types.int64(lanes), code
 
 
 def _two(emit: Callable[[ir.IRBuilder, Any, Any], Any]) -> Any:

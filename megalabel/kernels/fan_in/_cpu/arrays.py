@@ -13,6 +13,11 @@ from torch import Tensor
 
 from megalabel.kernels.core._cpu.pointers import inlined, pointer
 from megalabel.kernels.fan_in.layer import FanIn
+from megalabel.kernels.rounding._cpu.stored import Float32, Stored, stored, stored_at
+from megalabel.kernels.rounding.stochastic_rounding import Draw
+from megalabel.kernels.updates.narrow_adagrad_rule import NarrowAdagradRule
+from megalabel.kernels.updates.narrow_sgd_rule import NarrowSGDRule
+from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule
 
 WIDE, NARROW = 64, 16  # texts in a block
 
@@ -29,13 +34,23 @@ class Texts(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """The layer: weight (L · F,), bias (L,), inputs (M · F,), F = fan_in and G = group."""
+    """The layer: weight (L · F,), bias (L,), inputs (M · F,), F = fan_in and G = group.
+
+    Of narrow weights, `weight` is empty, and `Kept` holds their codes.
+    """
 
     weight: Any
     bias: Any
     inputs: Any
     fan_in: int
     group: int
+
+
+class Kept(NamedTuple):
+    """How the weights and the momentum of a layer are stored, with the random numbers of their rounding."""
+
+    weight: Stored = Float32()
+    buffer: Stored = Float32()
 
 
 class Targets(NamedTuple):
@@ -65,6 +80,8 @@ class Scratch(NamedTuple):
     sums: Any  # (4 · F,) float32
     near: Any  # (F · WIDE,) float32, the gathered inputs of a group
     dnear: Any  # (F · WIDE,) float32, the gradient with respect to them
+    values: Any  # (chunk · F,) float32, the weights of a chunk where they are narrow
+    buffers: Any  # (chunk · F,) float32, the momentum of a chunk where it is narrow
 
 
 def texts_of(xt: Tensor) -> Texts:
@@ -102,14 +119,29 @@ def in_blocks(text_weights: Tensor | None) -> np.ndarray:
 def layer_of(layer: FanIn) -> Layer:
     """A layer as an argument of compiled code; a missing bias is replaced by zeros."""
     n_labels, fan_in = layer.weight.shape
-    bias = layer.weight.new_zeros(n_labels) if layer.bias is None else layer.bias
-    return Layer(layer.weight.view(-1).numpy(), bias.numpy(), layer.inputs.view(-1).numpy(), fan_in, layer.group)
+    bias = torch.zeros(n_labels) if layer.bias is None else layer.bias
+    weight = np.empty(0, np.float32) if layer.table is not None else layer.weight.view(-1).numpy()
+    return Layer(weight, bias.numpy(), layer.inputs.view(-1).numpy(), fan_in, layer.group)
 
 
-def scratch_for(layer: FanIn, chunk: int) -> Scratch:
+def kept_of(layer: FanIn, rule: UpdateRule | None = None, step: StepContext = ONLY_PART) -> Kept:
+    """How a layer, and the momentum of the rule that moves its weights, are stored."""
+    weight: Stored = Float32()
+    if layer.table is not None:
+        draw = rule.weight_draw if isinstance(rule, NarrowSGDRule | NarrowAdagradRule) else Draw(0, 0)
+        weight = stored(layer.table.codes, layer.table.exponents, draw)
+    if isinstance(rule, NarrowSGDRule) and rule.buffered(step) and rule.momentum_dtype == torch.bfloat16:
+        assert rule.buffer is not None
+        return Kept(weight, stored(rule.buffer, None, rule.momentum_draw))
+    return Kept(weight)
+
+
+def scratch_for(layer: FanIn, chunk: int, kept: Kept) -> Scratch:
     """Allocates scratch memory, with torch: it aligns to cache lines, and unaligned rows take twice as long."""
     fan_in, near = layer.weight.shape[1], layer.weight.shape[1] * WIDE if layer.group > 1 else 0
-    numbers = [torch.empty(n).numpy() for n in (chunk * fan_in, chunk, WIDE, 4 * fan_in, near, near)]
+    narrow = [chunk * fan_in * (not isinstance(of, Float32)) for of in kept]
+    sizes = chunk * fan_in, chunk, WIDE, 4 * fan_in, near, near, *narrow
+    numbers = [torch.empty(n).numpy() for n in sizes]
     touched, cuts = np.empty(chunk, np.bool_), np.empty(chunk + 1, np.intp)
     return Scratch(numbers[0], numbers[1], touched, cuts, np.empty(fan_in, np.intp), *numbers[2:])
 
@@ -127,6 +159,12 @@ def layer_at(t):
 
 
 @inlined
+def kept_at(t):
+    """`Kept` with pointers in place of arrays."""
+    return Kept(stored_at(t.weight), stored_at(t.buffer))
+
+
+@inlined
 def scratch_at(t):
     """`Scratch` with pointers in place of arrays."""
     return Scratch(
@@ -139,6 +177,8 @@ def scratch_at(t):
         pointer(t.sums),
         pointer(t.near),
         pointer(t.dnear),
+        pointer(t.values),
+        pointer(t.buffers),
     )
 
 

@@ -3,7 +3,8 @@
 Only checked tensors may be passed: an input index out of range would read memory outside of x. Texts are stored in
 blocks of 64, the last in a block of 16 if that suffices, so that an input of a block is one row of it. Each of
 torch's threads has a range of labels and its own sum of the embedding's gradient; a chunk of its labels is
-computed on all blocks before its weights are updated. The inputs of a group are gathered once per block, and four
+computed on all blocks before its weights are updated; narrow weights are read, and rounded, a chunk at a time. The
+inputs of a group are gathered once per block, and four
 of its labels are computed per load.
 """
 
@@ -19,7 +20,15 @@ from megalabel.kernels.all_labels.label_loss import LOSSES
 from megalabel.kernels.all_labels.request import Gradients, Request, Wants, learning
 from megalabel.kernels.core.threads import chunk_ranges, run_ranges, thread_count
 from megalabel.kernels.fan_in import plain as fan_in_plain
-from megalabel.kernels.fan_in._cpu.arrays import Targets, in_blocks, layer_of, scratch_for, texts_of, views
+from megalabel.kernels.fan_in._cpu.arrays import (
+    Targets,
+    in_blocks,
+    kept_of,
+    layer_of,
+    scratch_for,
+    texts_of,
+    views,
+)
 from megalabel.kernels.fan_in._cpu.label_pass import backward, score_labels
 from megalabel.kernels.fan_in._cpu.update_tuples import Update, compiled_rule, update_tuples, write_gradients
 from megalabel.kernels.fan_in.layer import FanIn
@@ -32,11 +41,12 @@ def scores(xt: Tensor, layer: FanIn, start: int, stop: int) -> Tensor:
     """Logits (n, B) of labels start … stop − 1."""
     z = xt.new_empty(stop - start, xt.shape[1])
     if z.numel():
-        texts, own = texts_of(xt), layer_of(layer)
+        texts, own, kept = texts_of(xt), layer_of(layer), kept_of(layer)
         out = z.view(-1).numpy()
 
         def of_range(r: range) -> None:
-            score_labels(start + r.start, start + r.stop, start, texts, own, scratch_for(layer, 0), out)
+            scratch = scratch_for(layer, 1, kept)
+            score_labels(start + r.start, start + r.stop, start, texts, own, kept.weight, scratch, out)
 
         run_ranges(of_range, chunk_ranges(stop - start, 1, thread_count(xt.device)))
     return z
@@ -65,6 +75,7 @@ def spread(xt: Tensor, layer: FanIn, dz: Tensor, wants: Wants) -> Gradients:
 def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> Gradients:
     wants, scale, weight_scale, rule, step, _ = request
     weight, bias = learning(layer.weight, layer.bias, wants)
+    kept = kept_of(layer, None if weight is None else rule, step)
     out = Gradients() if rule is not None else Gradients.empty_like(weight, bias)
     updates: tuple[Update | None, Update | None]
     if rule is None:
@@ -83,8 +94,8 @@ def _backward(xt: Tensor, layer: FanIn, targets: Targets, request: Request) -> G
     def of_range(labels: range) -> Tensor:
         dx = torch.zeros(len(texts.x) if wants[0] else 0)
         mine = texts._replace(dx=dx.numpy())
-        scratch = scratch_for(layer, chunk)
-        backward(labels.start, labels.stop, chunk, mine, own, targets, *both, requested, scratch)
+        scratch = scratch_for(layer, chunk, kept)
+        backward(labels.start, labels.stop, chunk, mine, own, targets, *both, requested, scratch, kept)
         return dx
 
     first, *others = run_ranges(of_range, chunk_ranges(layer.n_labels, 1, thread_count(xt.device)))

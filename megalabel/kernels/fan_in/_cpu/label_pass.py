@@ -6,16 +6,20 @@ from megalabel.kernels.core._cpu.compiling import compiled
 from megalabel.kernels.core._cpu.lanes import all_zero, load, store, total, zeros
 from megalabel.kernels.core._cpu.pointers import called, inlined, merged, pointer
 from megalabel.kernels.core._cpu.search import lower_bound
-from megalabel.kernels.fan_in._cpu.arrays import NARROW, WIDE, layer_at, scratch_at, targets_at, texts_at
+from megalabel.kernels.fan_in._cpu.arrays import NARROW, WIDE, kept_at, layer_at, scratch_at, targets_at, texts_at
 from megalabel.kernels.fan_in._cpu.blocks import back, back_four, score, score_four, slope
+from megalabel.kernels.fan_in._cpu.narrow import moves, opened, with_buffer, with_parameter
 from megalabel.kernels.fan_in._cpu.rules import apply_gradients, pointers, skips_untouched
+from megalabel.kernels.rounding._cpu.stored import round_row, stored_at
 
 
 @compiled
-def score_labels(low, high, first, texts, layer, scratch, out):
+def score_labels(low, high, first, texts, layer, weights, scratch, out):
     """Writes the logits of labels low … high − 1 to out (n · B,), which begins with those of label `first`."""
-    texts, layer, scratch, out = texts_at(texts), layer_at(layer), scratch_at(scratch), pointer(out)
+    texts, whole, scratch, out = texts_at(texts), layer_at(layer), scratch_at(scratch), pointer(out)
+    weights = stored_at(weights)
     for label in range(low, high):
+        layer = opened(weights, whole, scratch.values, label, 1)
         to = (label - first) * texts.n_texts
         number = label // layer.group
         for block in range(texts.wide):
@@ -29,27 +33,42 @@ def score_labels(low, high, first, texts, layer, scratch, out):
 
 
 @compiled
-def backward(low, high, chunk, texts, layer, targets, of_weights, of_biases, wants, scratch):
+def backward(low, high, chunk, texts, layer, targets, of_weights, of_biases, wants, scratch, kept):
     """Adds to dx and applies the gradients of labels low … high − 1, `chunk` labels at a time.
 
     wants: whether dx, the weights' gradients and the biases' gradients are requested.
     """
-    texts, layer, targets, scratch = texts_at(texts), layer_at(layer), targets_at(targets), scratch_at(scratch)
-    of_weights, of_biases, fan_in = pointers(of_weights), pointers(of_biases), layer.fan_in
+    texts, whole, targets, scratch = texts_at(texts), layer_at(layer), targets_at(targets), scratch_at(scratch)
+    of_weights, of_biases, fan_in, kept = pointers(of_weights), pointers(of_biases), whole.fan_in, kept_at(kept)
     first = lower_bound(targets.places, 0, targets.n_places, low * texts.n_texts)
     for start in range(low, high, chunk):
         n = min(chunk, high - start)
         first = _begin(scratch, start, n, fan_in, targets, first, texts.n_texts)
+        layer = opened(kept.weight, whole, scratch.values, start, n)
         _chunk(start, n, texts, layer, targets, scratch, wants)
         if wants[1]:
-            if skips_untouched(of_weights):
-                for i in range(n):
-                    if scratch.touched[i]:
-                        apply_gradients(of_weights, scratch.g, i * fan_in, (start + i) * fan_in, fan_in)
-            else:
-                apply_gradients(of_weights, scratch.g, 0, start * fan_in, n * fan_in)
+            _move(start, n, with_parameter(of_weights, layer.weight), layer, scratch, kept)
         if wants[2]:
             apply_gradients(of_biases, scratch.of_bias, 0, start, n)
+
+
+@inlined
+def _move(start, n, of_weights, layer, scratch, kept):
+    """Applies the gradients of a chunk, and rounds the weights and the momentum where they are narrow."""
+    fan_in = layer.fan_in
+    if skips_untouched(of_weights):
+        for i in range(n):
+            if scratch.touched[i]:
+                apply_gradients(of_weights, scratch.g, i * fan_in, (start + i) * fan_in, fan_in)
+                round_row(kept.weight, start + i, fan_in, scratch.values, i * fan_in)
+        return
+    own = with_buffer(kept.buffer, of_weights, scratch.buffers, start, n, fan_in)
+    apply_gradients(own, scratch.g, 0, start * fan_in, n * fan_in)
+    for i in range(n):
+        round_row(kept.buffer, start + i, fan_in, scratch.buffers, i * fan_in)
+    if moves(own):
+        for i in range(n):
+            round_row(kept.weight, start + i, fan_in, scratch.values, i * fan_in)
 
 
 @inlined

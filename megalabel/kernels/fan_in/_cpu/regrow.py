@@ -50,10 +50,13 @@ def regrow_by(inputs: np.ndarray, slots: np.ndarray, offered: np.ndarray, streng
     )
 
 
-def scatter(weight: np.ndarray, slots: np.ndarray, group: int, start: int, bound: float) -> None:
-    """Sets weight (L, F) to uniform random values between ±bound where slots (M, F) is True."""
-    seed = np.uint64(start)
-    run_ranges(lambda part: _scatter(part.start, part.stop, weight, slots, group, seed, bound), deal(len(slots)))
+def scatter(weight: np.ndarray, slots: np.ndarray, group: int, start: int, bound: float, first: int) -> None:
+    """Sets weight (L, F) to uniform random values between ±bound where slots (M, F) is True.
+
+    first: the number in the layer of the first of these labels, which depends on nothing else.
+    """
+    seed, ranges = np.uint64(start), deal(len(slots))
+    run_ranges(lambda part: _scatter(part.start, part.stop, weight, slots, group, seed, bound, first), ranges)
 
 
 @helper
@@ -219,12 +222,12 @@ def _regrow_by(low, high, inputs, slots, offered, strengths):
 
 
 @compiled
-def _scatter(low, high, weight, slots, group, seed, bound):
+def _scatter(low, high, weight, slots, group, seed, bound, first):
     for label in range(low * group, min(high * group, len(weight))):
         row = slots[label // group]
         if not _any(row):
             continue
-        key = stream_key(seed, label)
+        key = stream_key(seed, first + label)
         for slot in range(len(row)):
             if row[slot]:
                 share = np.float64(stream_number(key, slot) >> np.uint64(40)) * 2.0**-23 - 1.0

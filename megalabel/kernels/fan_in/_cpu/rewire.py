@@ -7,7 +7,8 @@ are integers, so that their sum does not depend on the number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -20,19 +21,30 @@ _UPPER, _LOWER = 1 << 16, 1 << _LOW_BITS
 _INFINITE = 0x7F800000  # the bits of inf; those of NaN are above
 
 
-def kth_smallest(weight: np.ndarray, group: int, k: int) -> float:
-    """The k-th smallest strength of the layer, k counted from 1; may be inf or NaN if strengths are not finite."""
-    upper = _counts(
-        lambda part, out: _count_upper(part.start, part.stop, weight, group, out), weight, group, _UPPER
-    )
+def kth_smallest(blocks: Callable[[], Iterable[np.ndarray]], group: int, k: int) -> float:
+    """The k-th smallest strength of the layer, k counted from 1; may be inf or NaN if strengths are not finite.
+
+    blocks: the weights in parts of whole groups; called for each of two passes.
+    """
+    upper = np.zeros(_UPPER, np.int64)
+    for weight in blocks():
+        upper += _counts(functools.partial(_count_upper_of, weight, group), weight, group, _UPPER)
     ends = np.cumsum(upper)
     at = int(np.searchsorted(ends, k))
     k -= int(ends[at] - upper[at])
-    lower = _counts(
-        lambda part, out: _count_lower(part.start, part.stop, weight, group, at, out), weight, group, _LOWER
-    )
+    lower = np.zeros(_LOWER, np.int64)
+    for weight in blocks():
+        lower += _counts(functools.partial(_count_lower_of, weight, group, at), weight, group, _LOWER)
     bits = (at << _LOW_BITS) + int(np.searchsorted(np.cumsum(lower), k))
     return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])
+
+
+def _count_upper_of(weight: np.ndarray, group: int, part: range, out: np.ndarray) -> None:
+    _count_upper(part.start, part.stop, weight, group, out)
+
+
+def _count_lower_of(weight: np.ndarray, group: int, at: int, part: range, out: np.ndarray) -> None:
+    _count_lower(part.start, part.stop, weight, group, at, out)
 
 
 def below(weight: np.ndarray, group: int, bar: float, out: np.ndarray) -> bool:

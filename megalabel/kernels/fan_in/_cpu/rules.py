@@ -7,14 +7,10 @@ tuple.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numba
 import numpy as np
-from numba.extending import overload
 
-from megalabel.kernels.core._cpu.pointers import pointer
+from megalabel.kernels.core._cpu.pointers import by_type, pointer
 from megalabel.kernels.fan_in._cpu.update_tuples import (
     SGD,
     Adagrad,
@@ -30,15 +26,6 @@ from megalabel.kernels.updates._cpu.sgd import momentum, sgd
 
 _inner = {"nogil": True, "error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _vectorized = numba.njit(fastmath={"reassoc", "contract", "nsz", "arcp"}, **_inner)
-
-
-def _by_type(function: Callable[..., Any], bodies: dict[type, Callable[..., Any]]) -> None:
-    """Lets compiled code call the function in `bodies` for the type of the first argument, a named tuple."""
-
-    def body_of(s, *_):
-        return bodies.get(getattr(s, "instance_class", type(None)))
-
-    overload(function, jit_options=_inner, strict=False)(body_of)
 
 
 def pointers(s):
@@ -60,7 +47,7 @@ def _no(s):
     return False
 
 
-_by_type(
+by_type(
     skips_untouched,
     {
         WriteGradients: _no,
@@ -85,7 +72,7 @@ def _adagrad_at(s):
 _adam_pointers, _adagrad_pointers = numba.njit(**_inner)(_adam_at), numba.njit(**_inner)(_adagrad_at)
 
 
-_by_type(
+by_type(
     pointers,
     {
         WriteGradients: lambda s: WriteGradients(pointer(s.gradient), s.times),
@@ -141,7 +128,7 @@ def _apply_summed_adagrad(s, g, start, at, n):
         _adagrad(g, start, a.parameter, a.total, at, n, a.width, a.numbers)
 
 
-_by_type(
+by_type(
     apply_gradients,
     {
         WriteGradients: _write,

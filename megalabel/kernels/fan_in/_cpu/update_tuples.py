@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from megalabel.kernels.updates._cpu.adagrad import AdagradNumbers, adagrad_numbers
@@ -17,6 +18,8 @@ from megalabel.kernels.updates.adagrad import AdagradSettings
 from megalabel.kernels.updates.adagrad_rule import AdagradRule
 from megalabel.kernels.updates.adam import AdamSettings
 from megalabel.kernels.updates.adam_rule import AdamRule
+from megalabel.kernels.updates.narrow_adagrad_rule import NarrowAdagradRule
+from megalabel.kernels.updates.narrow_sgd_rule import NarrowSGDRule
 from megalabel.kernels.updates.rule import StepContext, UpdateRule
 from megalabel.kernels.updates.sgd_rule import SGDRule
 
@@ -93,7 +96,9 @@ Update: TypeAlias = WriteGradients | SGD | BufferedSGD | Adam | SummedAdam | Ada
 
 def compiled_rule(rule: UpdateRule | None) -> bool:
     """Whether the compiled pass supports this rule; user-defined rules are called from torch code instead."""
-    return rule is None or type(rule) in (SGDRule, AdamRule, AdagradRule)
+    if isinstance(rule, NarrowSGDRule):
+        return rule.compensated is None
+    return rule is None or type(rule) in (SGDRule, AdamRule, AdagradRule, NarrowAdagradRule)
 
 
 def write_gradients(gradient: Tensor | None, times: float) -> WriteGradients | None:
@@ -166,4 +171,6 @@ def _by_sgd(
 
 
 def _flat(tensor: Tensor | None) -> np.ndarray:
-    return np.empty(0, np.float32) if tensor is None else tensor.view(-1).numpy()
+    """The numbers of a tensor; none of a narrow one, which the pass reads in parts (`narrow.py`)."""
+    there = tensor is not None and tensor.dtype == torch.float32
+    return tensor.view(-1).numpy() if there and tensor is not None else np.empty(0, np.float32)

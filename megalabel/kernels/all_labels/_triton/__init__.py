@@ -1,0 +1,1 @@
+"""Implementations for GPUs (Triton), imported by this family of kernels only."""
