@@ -4,11 +4,11 @@
                                  [--default-allocator] [--no-record]
 
 Each training runs in a process of its own as `megalabel train --memory` for two steps; each kind of recipe and
-encoder is calibrated. `--narrow` draws what came later: elmo, weights in bfloat16 and float8, and row-wise Adagrad;
-what is drawn without it stays the same, so that recorded rows remain valid. Data and trees are synthetic: texts are
-longer than `max_length`, so that every batch has its full width, and a tree is read from a folder, since building
-one depends on the words of the texts. Pages of optimizer states are written once after the first step: a long run
-reaches all rows, two steps would not.
+encoder is calibrated. `--narrow` draws what came later: elmo, weights in bfloat16 and float8, and row-wise
+Adagrad; what is drawn without it stays the same, so that recorded rows remain valid. Data and trees are
+synthetic: texts are longer than `max_length`, so that every batch has its full width, and a tree is read from a
+folder, since building one depends on the words of the texts. Pages of optimizer states are written once after the
+first step: a long run reaches all rows, two steps would not.
 """
 
 from __future__ import annotations
@@ -75,8 +75,8 @@ def draw_narrow(random_: random.Random) -> tuple[str, int, dict[str, Any]]:
     """The same of elmo, of weights of 16 and 8 bits, and of row-wise Adagrad."""
     recipe, labels, values = draw(random_)
     weights = random_.choice(("bfloat16", "float8"))
-    if recipe == "spartex":  # the weights of its head are float32
-        return recipe, labels, {**values, "head_optimizer": "adagrad"}
+    if recipe == "spartex":
+        return recipe, labels, {**values, "weights": weights, "head_optimizer": "adagrad"}
     if recipe == "cascadexml":
         return recipe, labels, {**values, "weights": weights, "head_optimizer": random_.choice(("sgd", "adagrad"))}
     if random_.random() < 0.5:
@@ -195,9 +195,8 @@ def main() -> None:
                 for k, v in values.items()
                 if k not in (*COMMON, "tree", "bigram_min_count") and "warmup" not in k
             }
-            size = f"{'narrow ' * given.narrow}{number}: {recipe} L={labels} " + " ".join(
-                f"{k}={v}" for k, v in own.items()
-            )
+            which = f"narrow {given.seed}/{number}" if given.narrow else str(number)
+            size = f"{which}: {recipe} L={labels} " + " ".join(f"{k}={v}" for k, v in own.items())
             found = known.get(size) or measured(
                 recipe, folder, values, folder / "run", not given.default_allocator
             )

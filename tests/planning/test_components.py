@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from planted import planted
@@ -20,8 +21,10 @@ from megalabel.kernels.candidates import memory as candidates
 from megalabel.kernels.candidates.row_adagrad import adagrad_state
 from megalabel.kernels.candidates.row_step import adam_state
 from megalabel.kernels.fan_in import memory as fan_in
+from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.labels.cluster import choose_depths
 from megalabel.labels.tree import LabelTree
+from megalabel.planning.answers import prediction
 from megalabel.planning.components import components_of, peak
 from megalabel.planning.encoders import EncoderShape, shape_of
 from megalabel.planning.job import Data, Job
@@ -167,6 +170,42 @@ def test_narrow_weights_and_momentum_are_counted_by_their_bytes():
     parts = {p.name: p.n_bytes for p in components_of(Job.of("spartex", values, Data(1000), 2), 0.0)}
     assert parts["head weights"] == 1000 * (32 + 1 + 4)  # codes, exponent, bias
     assert parts["head optimizer state"] == 1000 * (2 * 32 + 4)
+
+
+@pytest.mark.parametrize("recipe", ["renee", "elmo", "cascadexml"])
+def test_predictions_count_narrow_weights_as_they_are_stored_and_read(recipe):
+    values = get(recipe).options(encoder="bag").values()
+    jobs = [Job.of(recipe, {**values, "weights": name}, Data(20_000), 1) for name in ("float32", "float8")]
+    wide, narrow = ({p.name: p.n_bytes for p in prediction(job, 0.0)} for job in jobs)
+    rows = sum(jobs[1].levels.sizes) if recipe == "cascadexml" else 20_000
+    saved = rows * (3 * jobs[1].dim - 1)  # a byte per weight and the scale of each row instead of four bytes
+    assert wide["head weights"] - narrow["head weights"] == saved
+    assert narrow["search"] > wide["search"]
+
+
+def test_a_search_reads_no_more_narrow_rows_than_predicted(monkeypatch):
+    head = CascadeHead(LabelTree.from_parents([np.arange(400) // 8]), 16, beams=(5,), weights="float8").eval()
+    read, load = [], NarrowTable.load_rows
+
+    def spied(self, rows, *rest):
+        read.append(len(rows))
+        return load(self, rows, *rest)
+
+    monkeypatch.setattr(NarrowTable, "load_rows", spied)
+    head.topk(torch.randn(3, head.n_views, 16), 2)
+    cells = 3 * 5 * 8
+    assert 0 < max(read) <= cells
+    counted = candidates.narrow_beam_working((50, 400), (5,), 16, 3, 2, 1.0)
+    assert counted >= cells * 16 * 5
+    # All rows are read where the texts reach all of them, and no more.
+    many = candidates.narrow_beam_working((50, 400), (50,), 16, 3, 2, 1.0)
+    assert many - candidates.GATHERED_CELL * 3 * 400 - 12 * 3 * 2 == 400 * 16 * 5
+
+
+def test_a_sparse_step_on_narrow_numbers_counts_a_chunk_of_each_as_float32():
+    for n_texts in (8, 64, 72, 100):
+        wide, both = (fan_in.working(32, 64, n_texts, 2, narrow=narrow) for narrow in (0, 2))
+        assert both - wide == 4 * 2 * 2 * fan_in.CONNECTIONS
 
 
 def test_a_peak_counts_what_is_in_memory_at_the_same_time():

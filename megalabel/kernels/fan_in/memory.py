@@ -31,8 +31,8 @@ def working(fan_in: int, dim: int, n_texts: int, threads: int, group: int = 1, n
 
     narrow: how many of weights and momentum are stored in a narrow type, and read as float32 a chunk at a time.
     """
-    narrow = 0 < n_texts % WIDE <= NARROW
-    padded = WIDE * (-(-n_texts // WIDE) - narrow) + NARROW * narrow
+    rest = 0 < n_texts % WIDE <= NARROW  # texts of a last, small block
+    padded = WIDE * (-(-n_texts // WIDE) - rest) + NARROW * rest
     near = 2 * fan_in * WIDE if group > 1 else 0
     return FLOAT * ((2 + threads) * padded * dim + threads * ((1 + narrow) * CONNECTIONS + 5 * fan_in + near))
 
