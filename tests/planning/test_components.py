@@ -162,3 +162,17 @@ def test_a_peak_counts_what_is_in_memory_at_the_same_time():
     everything = sum(part.n_bytes for part in parts)
     assert 5e8 < peak(parts) < everything
     assert peak(parts) > sum(part.n_bytes for part in parts if part.when == "always")
+
+
+def test_moments_of_the_encoder_in_8_bits_are_counted_with_the_step_that_packs_them():
+    def parts(**values):
+        options = get("renee").options(encoder="bert-base-uncased", **values)
+        return {p.name: p.n_bytes for p in components_of(Job.of("renee", options.values(), Data(1000), 2), 0.0)}
+
+    wide, narrow = parts(), parts(encoder_optimizer="adamw8bit")
+    assert narrow["encoder optimizer state"] == wide["encoder optimizer state"] * (1 + 4 / 256) / 4
+    assert narrow["moments of the largest table in a step"] == 8 * 30522 * 768
+    assert narrow.keys() - wide.keys() == {
+        "moments of the largest table in a step",
+        "compiler of the optimizer's step",
+    }
