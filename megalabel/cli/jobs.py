@@ -222,6 +222,8 @@ def summary(out: Path) -> str:
         lines[0] += f", peak memory {done['peak_mb']:,.0f} MB"
         if done.get("predicted_peak_mb"):
             lines[0] += f" (predicted {done['predicted_peak_mb']:,.0f} MB)"
+    if done.get("peak_device_mb"):
+        lines[0] += f", on the GPU {done['peak_device_mb']:,.0f} MB"
     best = best_validation(out, str(facts["arguments"].get("selection_metric")))
     if best:
         lines.append(best)

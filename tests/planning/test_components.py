@@ -239,3 +239,17 @@ def test_texts_and_tokens_count_up_to_what_stays_in_memory():
 
     assert counted(2000) - counted(1000) == 1000
     assert counted(SPILL_FROM) == counted(10 * SPILL_FROM)
+
+
+def test_moments_of_the_encoder_in_8_bits_are_counted_with_the_step_that_packs_them():
+    def parts(**values):
+        options = get("renee").options(encoder="bert-base-uncased", **values)
+        return {p.name: p.n_bytes for p in components_of(Job.of("renee", options.values(), Data(1000), 2), 0.0)}
+
+    wide, narrow = parts(), parts(encoder_optimizer="adamw8bit")
+    assert narrow["encoder optimizer state"] == wide["encoder optimizer state"] * (1 + 4 / 256) / 4
+    assert narrow["moments of the largest table in a step"] == 8 * 30522 * 768
+    assert narrow.keys() - wide.keys() == {
+        "moments of the largest table in a step",
+        "compiler of the optimizer's step",
+    }
