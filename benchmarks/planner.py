@@ -155,8 +155,8 @@ def measured(recipe: str, data: Path, values: dict[str, Any], out: Path, planned
     return 1e6 * float(facts["finished"]["peak_mb"])
 
 
-def main() -> None:
-    """Draws, predicts, measures and records."""
+def arguments() -> argparse.Namespace:
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one")
     parser.add_argument("--draws", type=int, default=44)
@@ -168,7 +168,12 @@ def main() -> None:
         "--measured", help="a file of JSON lines with peaks, used where it has them, and appended to"
     )
     parser.add_argument("--no-record", action="store_true")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Draws, predicts, measures and records."""
+    given = arguments()
     if given.one:
         return one(json.loads(given.one))
     os.environ["OMP_NUM_THREADS"] = str(THREADS)

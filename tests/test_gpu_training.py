@@ -66,7 +66,8 @@ def test_a_recipe_rewires_resumes_and_searches_on_a_gpu(recipe, tmp_path):
 
 WAITING = {"cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy"}
 # How often a step waits, counted by reading the code: for the attention mask inside transformers, for whether the
-# embeddings are finite, the range of the positives, the upstream gradient, and the embeddings' gradient being finite.
+# embeddings are finite, the range of the positives, the upstream gradient, and whether that of the embeddings is
+# finite.
 WAITS = {"renee": 5, "spartex": 5}
 PLAIN = {
     "renee": {"warmup": 0.1},

@@ -73,9 +73,7 @@ def _train(
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
     if settings.memory is not None:
-        resolved, planned = within_memory(
-            recipe, corpus, resolved, values, memory=settings.memory, device=settings.device
-        )
+        resolved, planned = within_memory(recipe, corpus, resolved, values, settings.memory, settings.device)
         say(planned)
     if settings.overwrite:
         remove_run(out)
