@@ -65,10 +65,10 @@ def test_a_recipe_rewires_resumes_and_searches_on_a_gpu(recipe, tmp_path):
 
 
 WAITING = {"cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy"}
-# How often a step waits, counted by reading the code: for the attention mask inside transformers, for whether the
-# embeddings are finite, the range of the positives, the upstream gradient, and whether that of the embeddings is
-# finite.
-WAITS = {"renee": 5, "spartex": 5}
+# How often a step waits: for the attention mask inside transformers, for whether the embeddings and their gradient
+# are finite, the range of the positives, the upstream gradient; in a sparse layer for the cuts of the positives.
+# `training/test_waits.py` counts the same on a CPU.
+WAITS = {"renee": 5, "spartex": 6}
 PLAIN = {
     "renee": {"warmup": 0.1},
     "spartex": {"warmup": 0.1, "fan_in": 8, "prune": "none", "auxiliary": False},
