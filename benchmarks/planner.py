@@ -161,8 +161,8 @@ def own_of(values: dict[str, Any]) -> str:
     return " ".join(f"{k}={v}" for k, v in own.items())
 
 
-def main() -> None:
-    """Draws, predicts, measures and records."""
+def arguments() -> argparse.Namespace:
+    """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--one")
     parser.add_argument("--draws", type=int, default=44)
@@ -174,7 +174,12 @@ def main() -> None:
         "--measured", help="a file of JSON lines with peaks, used where it has them, and appended to"
     )
     parser.add_argument("--no-record", action="store_true")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Draws, predicts, measures and records."""
+    given = arguments()
     if given.one:
         return one(json.loads(given.one))
     os.environ["OMP_NUM_THREADS"] = str(THREADS)

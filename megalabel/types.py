@@ -18,6 +18,19 @@ Reduction = Literal["sum", "mean"]  # how the loss of a batch is put together fr
 ScoreType = Literal["logit", "probability"]  # what the scores of a ranking are
 
 
+def moved(value: Any, device: torch.device | str) -> Any:
+    """A value on another device.
+
+    A tensor goes to a GPU by way of pinned memory, from which the copy runs while the host goes on; from other
+    memory the host would wait for it in every step. PyTorch keeps the pinned memory until the copy is done.
+    """
+    import torch
+
+    if isinstance(value, torch.Tensor) and value.device.type == "cpu" and torch.device(device).type == "cuda":
+        return (value.pin_memory() if value.numel() else value).to(device, non_blocking=True)
+    return value.to(device)
+
+
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value
 class Positives:
     """Which labels each text of a batch has, as pairs sorted by label, then by row.
@@ -54,8 +67,8 @@ class Positives:
 
     def to(self, device: torch.device | str) -> Positives:
         """The same pairs on another device."""
-        texts, weights = (None if x is None else x.to(device) for x in (self.texts, self.weights))
-        return Positives(self.rows.to(device), self.labels.to(device), texts, weights)
+        texts, weights = (None if x is None else moved(x, device) for x in (self.texts, self.weights))
+        return Positives(moved(self.rows, device), moved(self.labels, device), texts, weights)
 
     def of_texts(self, start: int, stop: int) -> Positives:
         """The pairs of the texts from `start` to below `stop`, their rows counted from `start`."""
@@ -86,7 +99,7 @@ class Batch:
     def to(self, device: torch.device | str) -> Self:
         """The same batch on another device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{name: v.to(device) for name, v in values.items() if hasattr(v, "to")})
+        return replace(self, **{name: moved(v, device) for name, v in values.items() if hasattr(v, "to")})
 
     def of_texts(self, start: int, stop: int) -> Self:
         """The texts from `start` to below `stop` as a batch of their own."""

@@ -73,9 +73,7 @@ def _train(
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
     if settings.memory is not None:
-        resolved, planned = within_memory(
-            recipe, corpus, resolved, values, memory=settings.memory, device=settings.device
-        )
+        resolved, planned = within_memory(recipe, corpus, resolved, values, settings.memory, settings.device)
         say(planned)
     if settings.overwrite:
         remove_run(out)
@@ -222,6 +220,8 @@ def summary(out: Path) -> str:
         lines[0] += f", peak memory {done['peak_mb']:,.0f} MB"
         if done.get("predicted_peak_mb"):
             lines[0] += f" (predicted {done['predicted_peak_mb']:,.0f} MB)"
+    if done.get("peak_device_mb"):
+        lines[0] += f", on the GPU {done['peak_device_mb']:,.0f} MB"
     best = best_validation(out, str(facts["arguments"].get("selection_metric")))
     if best:
         lines.append(best)

@@ -26,7 +26,6 @@ def within_memory(
     corpus: Corpus,
     resolved: Resolved,
     values: Mapping[str, Any],
-    *,
     memory: int,
     device: str | None,
 ) -> tuple[Resolved, str]:

@@ -29,9 +29,12 @@ def check_reduction(reduction: str) -> None:
 def check_labels(positives: Positives, n_labels: int) -> None:
     """Raises DataError for pairs with labels outside 0 to n_labels - 1."""
     labels = positives.labels
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < n_labels:
+    if not len(labels):
+        return
+    lowest, highest = torch.stack([labels.min(), labels.max()]).tolist()  # one transfer, which waits for a GPU
+    if not 0 <= lowest <= highest < n_labels:
         raise DataError(
-            f"labels {int(labels.min())} to {int(labels.max())} among the pairs",
+            f"labels {lowest} to {highest} among the pairs",
             wanted=f"labels from 0 to {n_labels - 1}",
             next_step="check that the data and the head have the same labels",
         )

@@ -15,6 +15,10 @@ from megalabel.storage.resident import RESIDENT, SPILL_FROM
 FLOAT = 4
 ON_DISK = ("head weights", "head momentum", "head optimizer state")  # where tables are
 AHEAD = 6  # batches: four prepared in advance, one being made, one in use
+# Bytes of the encoder's optimizer state per weight, if not the two moments of an AdamW: torchao has a byte for a
+# moment, and 4 bytes of scale for 256 of them; its float32 moments of small tensors are not worth counting.
+STATE = {"sgd": FLOAT, "adamw8bit": 2 * (1 + FLOAT / 256)}
+COMPILER = 100e6  # what torch.compile keeps in memory; measured with torch 2.13 and torchao 0.18
 When = Literal["always", "forward", "backward"]
 
 
@@ -75,8 +79,8 @@ def _encoder(job: Job) -> list[Component]:
     weights = FLOAT * (dense + table + (shape.vocabulary if shape.is_bag else 0))
     if frozen:
         return [Component("encoder weights", weights)]
-    sgd = job.values.get("encoder_optimizer") == "sgd"
-    state = FLOAT * (1 if sgd else 2) * (dense + (0 if shape.sparse else table))
+    per_weight = STATE.get(str(job.values.get("encoder_optimizer")), 2 * FLOAT)
+    state = per_weight * (dense + (0 if shape.sparse else table))
     state += FLOAT * (2 * table + shape.vocabulary) if shape.sparse else 0
     trained = dense if shape.sparse else dense + table
     gradients = FLOAT * trained
@@ -100,10 +104,19 @@ def _encoder(job: Job) -> list[Component]:
     return [
         Component("encoder weights", weights),
         Component("encoder optimizer state", state),
+        *([] if job.values.get("encoder_optimizer") != "adamw8bit" else _compiled_step(largest)),
         *found,
         Component("encoder gradients", gradients, kept_gradients),
         Component("gradients of the tokens", sparse, "backward"),
         Component("gradient of the largest table of a micro-batch", largest * (job.parts > 1), "backward"),
+    ]
+
+
+def _compiled_step(largest: float) -> list[Component]:
+    """What torchao's compiled step takes: the two new moments of a tensor in float32, before they are packed."""
+    return [
+        Component("compiler of the optimizer's step", COMPILER),
+        Component("moments of the largest table in a step", 2 * largest, "backward"),
     ]
 
 

@@ -157,9 +157,10 @@ class SparseHeadOptions(
 
     panel = "Optimization"
 
-    encoder_optimizer: Annotated[Literal["adamw", "adam", "sgd"], "Of a transformer and what is beside it."] = (
-        "adamw"
-    )
+    encoder_optimizer: Annotated[
+        Literal["adamw", "adamw8bit", "adam", "sgd"],
+        "Of a transformer and what is beside it; adamw8bit: two bytes of state per weight, needs torchao.",
+    ] = "adamw"  # type: ignore[assignment]  # more choices
     head_optimizer: Annotated[
         Literal["sgd", "adamw", "adam", "adagrad"],
         "Of the classifier; adam: coupled decay, adagrad: one number of state per label.",

@@ -86,6 +86,7 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
             options.encoder_weight_decay,
             options.encoder_eps,
             betas=options.encoder_betas,
+            kind=options.encoder_optimizer,
         ),
     )
     start, every = int(options.average_from * batches.steps), options.average_every

@@ -48,6 +48,9 @@ class EncoderOptimizerOptions(Options):
 
     panel = "Optimization"
 
+    encoder_optimizer: Annotated[
+        Literal["adamw", "adamw8bit"], "Of a transformer; adamw8bit: two bytes of state per weight, needs torchao."
+    ] = "adamw"
     encoder_lr: Annotated[Nonnegative, "Learning rate of the encoder."] = 1e-5
     encoder_weight_decay: Annotated[Nonnegative, "Weight decay of the encoder's matrices; bag: none."] = 0.01
     encoder_betas: Annotated[Betas, "Of the AdamW of a transformer and of what is trained beside it."] = ADAM

@@ -97,6 +97,7 @@ class EncoderOptions(Options):
             found = f"encoder_weights for the encoder {name}, {why}"
             raise conflict("encoder_weights", found, "a pretrained encoder of the same shape")
         refuse_for_a_bag(self, "compile", self.compile)
+        refuse_for_a_bag(self, "encoder_optimizer", getattr(self, "encoder_optimizer", "") == "adamw8bit")
         if self.compile and getattr(self, "sparse_embedding_updates", False):
             found = "compile and sparse_embedding_updates, which torch.compile does not support"
             raise conflict("compile", found, "one of the two")

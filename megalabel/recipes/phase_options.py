@@ -26,6 +26,9 @@ class PhaseOptions(NeuralOptions):
         if self.warmup_epochs + final > self.epochs:
             found = f"{self.warmup_epochs + final:g} warmup_epochs and final_epochs for epochs = {self.epochs}"
             raise conflict("warmup_epochs", found, "no longer than the training")
+        if self.schedule == "three-phase" and self.encoder_optimizer == "adamw8bit":
+            found = "encoder_optimizer = adamw8bit, which is compiled for one β₁, under a schedule that moves it"
+            raise conflict("encoder_optimizer", found, "adamw, or the schedule cosine")
         for name in ("encoder_betas", "head_betas", "token_betas"):
             if self.schedule == "three-phase" and getattr(self, name)[0] != ADAM[0]:
                 shown = ",".join(f"{beta:g}" for beta in getattr(self, name))

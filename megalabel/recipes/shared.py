@@ -23,7 +23,7 @@ from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
 from megalabel.recipes.options import EncoderTrainingOptions, LastLayersOptions, conflict, depths_of
 from megalabel.recipes.run_encoder import adapted, is_run, load_run_encoder, plain_name, run_sha256
-from megalabel.training.optim.groups import Kind, adamw, lazy_adam, plain_adam
+from megalabel.training.optim.groups import adamw, lazy_adam, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
 
 if TYPE_CHECKING:
@@ -188,14 +188,14 @@ def run_fields(options: EncoderTrainingOptions, held: np.ndarray) -> dict[str, A
 
 
 def encoder_optimizer(
-    encoder: nn.Module, options: EncoderTrainingOptions, *, without: nn.Module | None = None, kind: Kind = "adamw"
+    encoder: nn.Module, options: EncoderTrainingOptions, *, without: nn.Module | None = None
 ) -> Optimizer | LazyAdam | None:
     """The optimizer of a transformer but for its part `without`; plain Adam of a bag."""
     if isinstance(encoder, Bag):
         return plain_adam(encoder, options.encoder_lr, options.token_betas, options.token_eps)
     return adamw(
         encoder, options.encoder_lr, options.encoder_weight_decay, options.encoder_eps,
-        betas=options.encoder_betas, without=without, kind=kind,
+        betas=options.encoder_betas, without=without, kind=options.encoder_optimizer,
     )  # fmt: skip
 
 

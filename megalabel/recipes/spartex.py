@@ -80,7 +80,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     counts = label_counts(side.rows, corpus.n_labels)
     head, of_head = sparse_layer.build_head(options, plan, encoder.dim, counts, len(side.rows), tree, groups)
     optimizers = Optimizers(
-        encoder=shared.encoder_optimizer(encoder, options, kind=options.encoder_optimizer),
+        encoder=shared.encoder_optimizer(encoder, options),
         tokens=shared.token_optimizer(encoder, options),
         **of_head,
     )

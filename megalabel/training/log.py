@@ -10,10 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from megalabel.progress import Progress
 from megalabel.storage.reading import parse_json
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Log:
@@ -25,6 +28,7 @@ class Log:
 
     Args:
         path: the path of log.jsonl, to which lines are appended.
+        device: the device of the run, of whose memory the peak is logged if it is a GPU.
         step, steps, per_epoch: the next step, the number of steps of the run, and of an epoch.
         quiet: whether to show nothing on stderr.
         callback: called with each line, as a dictionary, after it is written.
@@ -36,6 +40,7 @@ class Log:
     def __init__(
         self,
         path: Path,
+        device: torch.device | str = "cpu",
         *,
         step: int,
         steps: int,
@@ -43,7 +48,7 @@ class Log:
         quiet: bool = False,
         callback: Callable[[dict[str, Any]], Any] | None = None,
     ) -> None:
-        self._callback, self.ended = callback, False
+        self._callback, self.ended, self._device = callback, False, device
         self._file = open(path, "a", encoding="utf-8")
         self._progress = None if quiet else Progress("training", steps, done=step)
         self._per_epoch, self._start, self._note = per_epoch, time.monotonic(), ""
@@ -69,7 +74,7 @@ class Log:
             recall = " ".join(f"{value:.0f}%" for name, value in metrics.items() if name.startswith("recall"))
             self._note = f"epoch {step // self._per_epoch + 1}  loss {loss:.4g}"
             self._note += f"  shortlist recall {recall}" if recall else ""
-            self.line(step, loss=loss, **metrics, texts_per_second=round(speed, 1), **peaks())
+            self.line(step, loss=loss, **metrics, texts_per_second=round(speed, 1), **peaks(self._device))
         if self._progress:
             self._progress.advance(1, self._note)
 
@@ -117,13 +122,21 @@ def trim_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-def peaks() -> dict[str, float]:
-    """`peak_mb`, and on a GPU `gpu_peak_mb`: the most memory that tensors on it have taken, in MB of 10⁶ bytes."""
+def peaks(device: torch.device | str = "cpu") -> dict[str, float]:
+    """The peaks of memory so far, in MB of 10⁶ bytes.
+
+    `peak_mb` is that of the process. For a GPU `peak_device_mb` is the most memory that tensors have taken, and
+    `peak_device_reserved_mb` the most that PyTorch's allocator has held, to which CUDA's own memory comes.
+    """
+    if not str(device).startswith("cuda"):
+        return {"peak_mb": peak_mb()}
     import torch
 
-    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
-        return {"peak_mb": peak_mb()}
-    return {"peak_mb": peak_mb(), "gpu_peak_mb": torch.cuda.max_memory_allocated() / 1e6}
+    return {
+        "peak_mb": peak_mb(),
+        "peak_device_mb": torch.cuda.max_memory_allocated(device) / 1e6,
+        "peak_device_reserved_mb": torch.cuda.max_memory_reserved(device) / 1e6,
+    }
 
 
 def peak_mb() -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ from megalabel.planning.plan import Plan, plan
 from megalabel.training.log import peaks
 
 if TYPE_CHECKING:
+    import torch
+
     from megalabel.data.corpus import Corpus
     from megalabel.training.recipe import Recipe
 
@@ -62,17 +66,33 @@ def resident_mb() -> float:
     return 0.0
 
 
-def moment(phase: str, found: Plan | None) -> dict[str, Any]:
+def timeline(
+    recipe: Recipe, device: torch.device, threads: int
+) -> tuple[Plan | None, Callable[..., dict[str, Any]]]:
+    """The plan of a run that begins, see `predicted`, and a function of a phase that makes a line of its timeline.
+
+    The peak of a GPU starts again, so that it does not count what the process has done before.
+    """
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    found = predicted(recipe, device.type, threads)
+    return found, functools.partial(moment, found=found, device=device)
+
+
+def moment(phase: str, found: Plan | None, device: torch.device) -> dict[str, Any]:
     """A line of the timeline: the phase, the memory now and at its peak, and each predicted component, in MB."""
     facts: dict[str, Any] = {"phase": phase}
     if resident := resident_mb():
         facts["rss_mb"] = round(resident, 1)
-    facts |= finished(found)
+    facts |= finished(found, device)
     if found is not None:
         facts["predicted_mb"] = {name: round(size / 1e6, 6) for name, size in found.facts().items()}
     return facts
 
 
-def finished(found: Plan | None) -> dict[str, float]:
-    """The measured peak and, where there is a plan, the predicted one, in MB."""
-    return peaks() if found is None else {**peaks(), "predicted_peak_mb": round(found.peak / 1e6, 1)}
+def finished(found: Plan | None, device: torch.device) -> dict[str, float]:
+    """The measured peaks of the process and the device and, where there is a plan, the predicted one, in MB."""
+    measured = peaks(device)
+    return measured if found is None else {**measured, "predicted_peak_mb": round(found.peak / 1e6, 1)}

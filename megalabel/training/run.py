@@ -28,7 +28,7 @@ from megalabel.training.divergence import check_weights, naming_checkpoint
 from megalabel.training.interrupts import Interrupts
 from megalabel.training.log import Log, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
-from megalabel.training.memory import finished, moment, predicted
+from megalabel.training.memory import finished, timeline
 from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
 from megalabel.training.recipe import DirectRecipe, Recipe
@@ -115,7 +115,7 @@ class Run:
         self.begun = self.saved = time.monotonic()
         self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
         self.said: list[str] = []
-        self.planned = predicted(recipe, device.type, torch.get_num_threads())
+        self.planned, self.moment = timeline(recipe, device, torch.get_num_threads())
 
     def begin(self, lr_scale: float | None = None) -> None:
         """Moves the modules to the device, and loads the last checkpoint or, without one, checks the recipe."""
@@ -141,12 +141,12 @@ class Run:
         """Trains to the end, or until the validations no longer improve."""
         recipe, position, steps = self.recipe, self.position, self.recipe.batches.steps
         every = max(1, round(validate_epochs * recipe.batches.per_epoch))
-        interrupts, started, prepared = Interrupts(), position.step, moment("prepared", self.planned)
+        interrupts, started, prepared = Interrupts(), position.step, self.moment("prepared")
 
         def between(position: Position) -> bool:
             stop, last = self.log.ended, position.step == steps
             if position.step == started + 1:
-                for facts in (prepared, moment("first step", self.planned)):
+                for facts in (prepared, self.moment("first step")):
                     self.log.line(position.step - 1, **facts)
             due = position.step % every == 0 or last or (stop and position.best_step == 0)
             if len(recipe.validation) and due:
@@ -162,7 +162,7 @@ class Run:
             return stop
 
         where = {"step": position.step, "steps": steps, "per_epoch": recipe.batches.per_epoch}
-        self.log = Log(self.out / "log.jsonl", **where, quiet=self.quiet, callback=self.callback)
+        self.log = Log(self.out / "log.jsonl", self.device, **where, quiet=self.quiet, callback=self.callback)
         with self.log as log:
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
@@ -174,7 +174,7 @@ class Run:
             with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
                 fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
                 check_weights(position.step - 1, recipe.modules())
-            log.line(position.step - 1, **moment("trained", self.planned), done=True)
+            log.line(position.step - 1, **self.moment("trained"), done=True)
             self.fitted = True
 
     def inference_head(self) -> Head:
@@ -235,7 +235,8 @@ class Run:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
         facts = {"seconds": time.monotonic() - self.begun, "steps": position.step}
-        finish(self.out, facts | finished(self.planned) | sizes(recipe), position.best_validation(recipe))
+        facts |= finished(self.planned, self.device) | sizes(recipe)
+        finish(self.out, facts, position.best_validation(recipe))
         return classifier
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:

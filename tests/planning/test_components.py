@@ -33,7 +33,6 @@ from megalabel.planning.timing import work_of
 from megalabel.recipes import get
 from megalabel.recipes.levels import BY_LEVELS
 from megalabel.recipes.renee import renee
-from megalabel.storage.resident import RESIDENT, SPILL_FROM
 
 
 def n_bytes(tensors):
@@ -216,26 +215,15 @@ def test_a_peak_counts_what_is_in_memory_at_the_same_time():
     assert peak(parts) > sum(part.n_bytes for part in parts if part.when == "always")
 
 
-@pytest.mark.parametrize(("recipe", "per_row"), [("elmo", 1 + 4), ("renee", 0), ("cascadexml", 4 * 4)])
-def test_beside_tables_on_disk_are_biases_scales_and_their_state(recipe, per_row):
-    values = {"encoder": "bag", "tables": "disk", **({"bias": True} if recipe == "elmo" else {})}
-    job = Job.of(recipe, get(recipe).options(**values).values(), Data(300_000), 1)
-    parts = {part.name: part.n_bytes for part in components_of(job, 0)}
-    rows = sum(job.levels.sizes) if job.levels is not None else 300_000
-    assert parts.get("head biases and scales, with their state", 0) == per_row * rows
-    assert not parts.keys() & {"head weights", "head momentum", "head optimizer state"}
-    in_memory = {part.name: part.n_bytes for part in components_of(job.having(tables="memory"), 0)}
-    moved = (
-        in_memory["head weights"] + in_memory.get("head momentum", 0) + in_memory.get("head optimizer state", 0)
-    )
-    assert parts["pages of the tables on disk"] == min(moved - per_row * rows, RESIDENT)
+def test_moments_of_the_encoder_in_8_bits_are_counted_with_the_step_that_packs_them():
+    def parts(**values):
+        options = get("renee").options(encoder="bert-base-uncased", **values)
+        return {p.name: p.n_bytes for p in components_of(Job.of("renee", options.values(), Data(1000), 2), 0.0)}
 
-
-def test_texts_and_tokens_count_up_to_what_stays_in_memory():
-    def counted(text_bytes):
-        options = get("elmo").options(encoder="bag", max_length=8).values()
-        job = Job.of("elmo", options, Data(1000, 1000, text_bytes), 1)
-        return next(part.n_bytes for part in components_of(job, 0) if part.name == "texts and labels")
-
-    assert counted(2000) - counted(1000) == 1000
-    assert counted(SPILL_FROM) == counted(10 * SPILL_FROM)
+    wide, narrow = parts(), parts(encoder_optimizer="adamw8bit")
+    assert narrow["encoder optimizer state"] == wide["encoder optimizer state"] * (1 + 4 / 256) / 4
+    assert narrow["moments of the largest table in a step"] == 8 * 30522 * 768
+    assert narrow.keys() - wide.keys() == {
+        "moments of the largest table in a step",
+        "compiler of the optimizer's step",
+    }

@@ -57,11 +57,12 @@ def test_the_dense_baseline_of_spartex_is_a_fraction_of_all_labels(loss, tmp_pat
 
 
 def test_the_log_has_the_memory_of_a_gpu(monkeypatch):
-    assert set(peaks()) == {"peak_mb"} or torch.cuda.is_initialized()
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 10**9)
-    assert peaks()["gpu_peak_mb"] == 3000
+    assert set(peaks(torch.device("cpu"))) == {"peak_mb"}
+    device = torch.device("cuda", 1)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda of: {device: 3 * 10**9}[of])
+    monkeypatch.setattr(torch.cuda, "max_memory_reserved", lambda of: {device: 4 * 10**9}[of])
+    found = peaks(device)
+    assert (found["peak_device_mb"], found["peak_device_reserved_mb"]) == (3000, 4000)
 
 
 def test_the_interval_of_validation_is_an_option(tmp_path):

@@ -42,7 +42,7 @@ from megalabel.kernels.all_labels import label_loss, label_pass
 from megalabel.kernels.all_labels.implementation import chunks_for, pass_for
 from megalabel.kernels.all_labels.label_pass import PositiveCells
 from megalabel.kernels.all_labels.request import Request
-from megalabel.kernels.core.checks import check_bias, check_own_memory, must_be_finite
+from megalabel.kernels.core.checks import check_bias, check_own_memory, diverged, must_be_finite
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.updates.adam_rule import AdamRule
 from megalabel.kernels.updates.rule import ONLY_PART, StepContext, UpdateRule, check_weight_type
@@ -171,13 +171,13 @@ class _AllLabelsLoss(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         task: _Task = ctx.task
         weights = task.positives.weights
-        request = Request.of_loss(
-            ctx.needs_input_grad[:3], float(upstream), task.scale, task.rule, task.step, weights
-        )
+        factor = float(upstream)  # waits for a GPU once
+        request = Request.of_loss(ctx.needs_input_grad[:3], factor, task.scale, task.rule, task.step, weights)
         if task.rule is None:
             x, weight, bias = ctx.saved_tensors
         else:
-            must_be_finite(upstream, "the gradient of the loss itself")
+            if not math.isfinite(factor):
+                raise diverged("the gradient of the loss itself")
             (x,) = ctx.saved_tensors
             weight, bias = ctx.own
             request.prepare(weight, bias)

@@ -73,14 +73,17 @@ class PositiveCells:
         if rows.numel() == 0:
             return cls(rows, [0] * (n_chunks + 1))
         pairs = labels * n_texts + rows
-        ends = torch.stack([rows.min(), rows.max(), labels.min(), labels.max(), _out_of_order(pairs)]).tolist()
+        starts = torch.arange(n_chunks + 1, device=pairs.device) * (chunks.size * n_texts)
+        facts = torch.stack([rows.min(), rows.max(), labels.min(), labels.max(), _out_of_order(pairs)])
+        # One transfer for both, since each waits for a GPU; the cuts hold if the pairs are in order.
+        found = torch.cat([facts, torch.searchsorted(pairs, starts)]).tolist()
+        ends, cuts = found[:5], found[5:]
         advice = "check that data and head agree on the number of labels, batch and positives on texts"
         check_range("row", ends[0], ends[1], n_texts, advice)
         check_range("label", ends[2], ends[3], chunks.n_labels, advice)
         if ends[4]:  # unsorted, or a pair twice; made by hand, since Positives.from_pairs sorts
             pairs = torch.unique(pairs)
-        starts = torch.arange(n_chunks + 1, device=pairs.device) * (chunks.size * n_texts)
-        cuts = torch.searchsorted(pairs, starts).tolist()
+            cuts = torch.searchsorted(pairs, starts).tolist()
         return cls(pairs % (chunks.size * n_texts), cuts)
 
     def of_chunk(self, chunk: int) -> Tensor:

@@ -71,7 +71,8 @@ def plain_bce(
 
 def plain_targets(candidates: Candidates, offsets: Tensor, rows: Tensor, n_rows: int) -> Tensor:
     """(C,) bool: which cells are positives, given in the layout of `positives_by_text`."""
-    texts = torch.arange(candidates.batch, device=rows.device).repeat_interleave(offsets.diff())
+    texts = torch.arange(candidates.batch, device=rows.device)
+    texts = texts.repeat_interleave(offsets.diff(), output_size=len(rows))
     cells = candidates.texts_of_cells() * n_rows + candidates.rows_of_cells()
     return torch.isin(cells, texts * n_rows + rows)
 

@@ -54,14 +54,20 @@ class RowGroups(BlocksByRow):
     def sums(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients (U, D) and (U, 1) of the weights and biases of the U touched rows, `self.rows()`."""
         device = self.starts.device
-        lengths = (self.ends - self.starts).repeat_interleave(self.offsets.diff())
-        within = torch.arange(int(lengths.sum()), device=device)
-        within -= (lengths.cumsum(0) - lengths).repeat_interleave(lengths)
-        cells = self.cells[self.first.repeat_interleave(lengths) + within]
-        starts = self.starts.repeat_interleave(self.offsets.diff())
-        places = torch.searchsorted(rows, starts.repeat_interleave(lengths) + within)
+        members, n = (
+            self.offsets.diff(),
+            len(self.first),
+        )  # sizes are given where they are known: a GPU waits for none
+        lengths = (self.ends - self.starts).repeat_interleave(members, output_size=n)
+        total = int(lengths.sum())
+        within = torch.arange(total, device=device)
+        within -= (lengths.cumsum(0) - lengths).repeat_interleave(lengths, output_size=total)
+        cells = self.cells[self.first.repeat_interleave(lengths, output_size=total) + within]
+        starts = self.starts.repeat_interleave(members, output_size=n)
+        places = torch.searchsorted(rows, starts.repeat_interleave(lengths, output_size=total) + within)
+        texts = self.texts.repeat_interleave(lengths, output_size=total)
         of_weight = self.views.new_zeros(len(rows), self.views.shape[1])
-        of_weight.index_add_(0, places, cells[:, None] * self.views[self.texts.repeat_interleave(lengths)])
+        of_weight.index_add_(0, places, cells[:, None] * self.views[texts])
         return of_weight, self.views.new_zeros(len(rows), 1).index_add_(0, places, cells[:, None])
 
 

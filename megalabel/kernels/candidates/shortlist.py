@@ -86,7 +86,8 @@ def plain_select(
     """cells (m,) and nodes (m,) of the kept nodes, ascending within each text; texts (B + 1,); found."""
     nodes, texts, n = candidates.rows_of_cells(), candidates.texts_of_cells(), candidates.n_rows
     n = max(n, int(rows.max()) + 1 if len(rows) else 0)
-    owners = torch.arange(candidates.batch, device=rows.device).repeat_interleave(offsets.diff())
+    owners = torch.arange(candidates.batch, device=rows.device)
+    owners = owners.repeat_interleave(offsets.diff(), output_size=len(rows))
     positive = torch.isin(texts * n + nodes, owners * n + rows)
     falling = (logits + 0.0).sort(descending=True, stable=True).indices  # adding 0 makes −0 equal 0
     first = candidates.text_cells()[:-1]

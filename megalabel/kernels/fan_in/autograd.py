@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from megalabel.kernels.all_labels.request import Request
-from megalabel.kernels.core.checks import must_be_finite
+from megalabel.kernels.core.checks import diverged, must_be_finite
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.fan_in import plain as fan_in_plain
 from megalabel.kernels.fan_in.layer import FanIn
@@ -97,11 +98,13 @@ class _Loss(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         xt, task = ctx.saved_tensors[0], ctx.task
+        factor = float(upstream)  # waits for a GPU once
         request = Request.of_loss(
-            ctx.needs_input_grad[:3], float(upstream), task.scale, task.rule, task.step, task.text_weights
+            ctx.needs_input_grad[:3], factor, task.scale, task.rule, task.step, task.text_weights
         )
         if task.rule is not None:
-            must_be_finite(upstream, "the gradient of the loss itself")
+            if not math.isfinite(factor):
+                raise diverged("the gradient of the loss itself")
             request.prepare(task.layer.weight, task.layer.bias)
         with own_dtype(xt):
             found = ctx.body.gradients(xt, task.layer, task.loss, task.places, request)

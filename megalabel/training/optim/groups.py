@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.kernels.updates.rule import StepContext
+from megalabel.training.optim.adamw_8bit import adamw_8bit
 from megalabel.training.optim.fused import Fused, FusedAdagrad, FusedAdam, FusedSGD
 from megalabel.training.optim.lazy_adam import LazyAdam
 from megalabel.training.optim.row_sparse import RowOptimizer
@@ -34,7 +35,7 @@ __all__ = [
 FASTEST = 1e6  # maximum learning rate; with much larger ones, weights overflow float32
 
 
-Kind = Literal["adamw", "adam", "sgd"]
+Kind = Literal["adamw", "adamw8bit", "adam", "sgd"]
 MOMENTUM = 0.9  # of sgd, as in the code of Spartex
 
 
@@ -51,7 +52,8 @@ def adamw(
     """AdamW for parameters of `module` with dense gradients; no weight decay for vectors (biases, norms; Renée).
 
     Tables with sparse gradients are left to `lazy_adam`, and the part `without` to another optimizer. None where
-    nothing is left. `kind` "adam" adds the decay to the gradient, "sgd" has momentum 0.9 and decays alike.
+    nothing is left. `kind` "adam" adds the decay to the gradient, "sgd" has momentum 0.9 and decays alike;
+    "adamw8bit" keeps the moments in 8 bits (MissingExtra without torchao).
     """
     others = {id(p) for p in without.parameters()} if without is not None else set()
     trained = [p for p in _dense(module) if id(p) not in others]
@@ -64,6 +66,8 @@ def adamw(
     groups = [group for group in groups if group["params"]]
     if kind == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=MOMENTUM)
+    if kind == "adamw8bit":
+        return adamw_8bit(groups, lr, betas, eps)
     beta1, beta2 = betas
     make = torch.optim.AdamW if kind == "adamw" else torch.optim.Adam
     return make(groups, lr=lr, betas=(beta1, beta2), eps=eps, fused=True)
