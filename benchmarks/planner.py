@@ -155,6 +155,12 @@ def measured(recipe: str, data: Path, values: dict[str, Any], out: Path, planned
     return 1e6 * float(facts["finished"]["peak_mb"])
 
 
+def own_of(values: dict[str, Any]) -> str:
+    """The values of a setting that are not those of all settings."""
+    own = {k: v for k, v in values.items() if k not in (*COMMON, "tree", "bigram_min_count") and "warmup" not in k}
+    return " ".join(f"{k}={v}" for k, v in own.items())
+
+
 def arguments() -> argparse.Namespace:
     """The arguments of the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -195,13 +201,8 @@ def main() -> None:
             options = resolve(get(recipe), "synthetic", values).options
             job = Job.of(recipe, options.values(), data, THREADS)
             stack = stack_of(job)
-            own = {
-                k: v
-                for k, v in values.items()
-                if k not in (*COMMON, "tree", "bigram_min_count") and "warmup" not in k
-            }
             which = f"narrow {given.seed}/{number}" if given.narrow else str(number)
-            size = f"{which}: {recipe} L={labels} " + " ".join(f"{k}={v}" for k, v in own.items())
+            size = f"{which}: {recipe} L={labels} {own_of(values)}"
             found = known.get(size) or measured(
                 recipe, folder, values, folder / "run", not given.default_allocator
             )
