@@ -19,7 +19,7 @@ from megalabel.recipes.options import (
     RowWeightTypeOptions,
     TableOptions,
     conflict,
-)
+)  # fmt: skip
 from megalabel.recipes.phase_options import PhaseOptions
 from megalabel.training.recipe import Recipe, recipe
 

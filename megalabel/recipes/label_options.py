@@ -159,7 +159,7 @@ class SparseHeadOptions(
 
     encoder_optimizer: Annotated[
         Literal["adamw", "adamw8bit", "adam", "sgd"],
-        "Of a transformer and what is beside it; adamw8bit: two bytes of state per weight, needs torchao.",
+        "adamw8bit: 2 bytes of state; needs torchao.",
     ] = "adamw"  # type: ignore[assignment]  # more choices
     head_optimizer: Annotated[
         Literal["sgd", "adamw", "adam", "adagrad"],

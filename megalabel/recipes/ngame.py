@@ -41,7 +41,7 @@ class NGAME(DropoutOptions, WarmupOptions, EncoderTrainingOptions):
     encoder_eps = 1e-8
     warmup = 100
     validate_epochs = 50.0
-    pooling: Annotated[Literal["mean", "first"], "Of the tokens of a layer; a bag has its own pooling."] = "mean"
+    pooling: Annotated[Literal["mean", "first"], "Of the tokens of a layer; not for a bag."] = "mean"
     loss: Annotated[Literal["triplet", "softmax"], "softmax: the one of DEXML, over the labels of a batch."] = (
         "triplet"
     )

@@ -48,17 +48,17 @@ class EncoderOptimizerOptions(Options):
 
     panel = "Optimization"
 
-    encoder_optimizer: Annotated[
-        Literal["adamw", "adamw8bit"], "Of a transformer; adamw8bit: two bytes of state per weight, needs torchao."
-    ] = "adamw"
+    encoder_optimizer: Annotated[Literal["adamw", "adamw8bit"], "adamw8bit: 2 bytes of state; needs torchao."] = (
+        "adamw"
+    )
     encoder_lr: Annotated[Nonnegative, "Learning rate of the encoder."] = 1e-5
     encoder_weight_decay: Annotated[Nonnegative, "Weight decay of the encoder's matrices; bag: none."] = 0.01
     encoder_betas: Annotated[Betas, "Of the AdamW of a transformer and of what is trained beside it."] = ADAM
     encoder_eps: Annotated[Eps, "Of the same AdamW."] = 1e-6
     token_betas: Annotated[Betas, "Of the Adam of sparsely updated token embeddings, and of a bag."] = ADAM
     token_eps: Annotated[Eps, "Of the same Adam."] = 1e-8
-    token_lr: Annotated[Nonnegative, "Learning rate of sparsely updated token embeddings."] = 0.002
-    sparse_embedding_updates: Annotated[bool, "Pretrained: update only the token embeddings of a batch."] = False
+    token_lr: Annotated[Nonnegative, "Learning rate of sparsely updated tokens."] = 0.002
+    sparse_embedding_updates: Annotated[bool, "Pretrained: update only the tokens of a batch."] = False
     max_grad_norm: Annotated[Nonnegative, "Clips the gradient of the encoder; 0 for no clipping."] = 0.0
 
     def __post_init__(self) -> None:
@@ -114,9 +114,9 @@ class MomentumTypeOptions(MomentumOptions):
 
     panel = "Optimization"
 
-    momentum_dtype: Annotated[
-        Literal["float32", "bfloat16"], "Stored type of the momentum; bfloat16 is rounded stochastically."
-    ] = "float32"
+    momentum_dtype: Annotated[Literal["float32", "bfloat16"], "Stored type; bfloat16: stochastic rounding."] = (
+        "float32"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,9 +131,7 @@ class TableOptions(Options):
 
     panel = "Training"
 
-    tables: Annotated[Literal["memory", "disk"], "Where the classifier's weights and optimizer state are."] = (
-        "memory"
-    )
+    tables: Annotated[Literal["memory", "disk"], "Where the classifier's weights are."] = "memory"
 
     def __post_init__(self) -> None:
         super().__post_init__()

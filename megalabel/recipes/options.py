@@ -46,13 +46,13 @@ class TokenOptions(Options):
 
     panel = "Text"
 
-    encoder: Annotated[str, "bag, small, a run, or a pretrained one: folder, package's model or hub name."] = "bag"
+    encoder: Annotated[str, "bag, small, a run, or pretrained: folder, package or hub name."] = "bag"
     tokenizer: Annotated[
-        Literal["wordpiece", "words", "symbols"], "Of bag and small; words and symbols: learned from the texts."
+        Literal["wordpiece", "words", "symbols"], "Of bag and small; words, symbols: learned."
     ] = "wordpiece"
     vocabulary: Annotated[int, at_least(3), "Maximum number of learned tokens."] = 100_000
     max_length: Annotated[Size, "Maximum tokens per text; 0: chosen from the data."] = 128
-    windows: Annotated[Count, "Windows of max_length tokens that a transformer reads and averages."] = 1
+    windows: Annotated[Count, "Windows of max_length tokens that a transformer averages."] = 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -161,7 +161,7 @@ class PoolingOptions(Options):
 
     panel = "Encoder"
 
-    pooling: Annotated[Literal["first", "mean"], "Of the tokens of a layer; a bag has its own pooling."] = "first"
+    pooling: Annotated[Literal["first", "mean"], "Of the tokens of a layer; not for a bag."] = "first"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
+from megalabel.kernels.updates.sgd_rule import SGDRule
 from megalabel.types import Positives
 
 SHAPES = [(1, 1, 1), (1, 53, 5), (7, 53, 5), (7, 1, 3), (3, 300, 17)]  # texts, labels, width
@@ -37,3 +38,14 @@ def loss_and_gradients(x: Tensor, weight: Tensor, bias: Tensor, positives: Posit
 
 def widened(x: Tensor | None) -> Tensor | None:
     return None if x is None else x.double()
+
+
+class Inherited(SGDRule):
+    """A rule without a kernel of its own: it updates by itself."""
+
+
+class Parts:
+    """The fields of the table of Triton's kernels, which the test process cannot import."""
+
+    def __init__(self, codes: Tensor, exponents: Tensor | None, bits: int) -> None:
+        self.codes, self.exponents, self.bits = codes, exponents, bits

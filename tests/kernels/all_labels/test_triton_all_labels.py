@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.all_labels_cases import loss_and_gradients, widened
+from support.all_labels_cases import Inherited, loss_and_gradients, widened
 from support.triton_worker import call, dispatched
 from torch import Tensor
 
@@ -130,10 +130,6 @@ def test_extreme_logits_keep_their_precision_and_nan_is_told(worker, loss, rng):
         bias[1] = float(number)
         value, _ = call(worker, "all_labels.label_pass.value", name, x, weight, bias, cells, chunks)
         assert not value.isfinite()
-
-
-class Inherited(SGDRule):
-    """A rule without a kernel of its own: it updates by itself."""
 
 
 RULES = {

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.all_labels_cases import widened
+from support.all_labels_cases import Parts, widened
 from support.triton_worker import call, dispatched
 from torch import Tensor
 
@@ -122,13 +122,6 @@ def test_numbers_of_every_size_are_rounded_as_in_the_plain_version(worker, kind,
     assert left[3].codes[~finite].view(-1).view(kind.dtype).float().isnan().all()
     if table.exponents is not None:
         assert torch.equal(left[3].exponents[finite], table.exponents[finite])
-
-
-class Parts:
-    """The fields of the kernels' table, which this process cannot import."""
-
-    def __init__(self, codes: Tensor, exponents: Tensor | None, bits: int) -> None:
-        self.codes, self.exponents, self.bits = codes, exponents, bits
 
 
 @pytest.mark.parametrize("kind", [FLOAT8, BFLOAT16], ids=["float8", "bfloat16"])
