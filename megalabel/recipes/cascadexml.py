@@ -13,13 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from megalabel.recipes.label_options import ClusterOptions, LevelOptions
 from megalabel.recipes.levels import for_levels
-from megalabel.recipes.options import (
-    PoolingOptions,
-    RowOptimizerOptions,
-    RowWeightTypeOptions,
-    TableOptions,
-    conflict,
-)  # fmt: skip
+from megalabel.recipes.optimizer_options import RowOptimizerOptions, RowWeightTypeOptions, TableOptions
+from megalabel.recipes.options import PoolingOptions, conflict
 from megalabel.recipes.phase_options import PhaseOptions
 from megalabel.training.recipe import Recipe, recipe
 
