@@ -1,3 +1,4 @@
+import errno
 import os
 import stat
 
@@ -20,6 +21,19 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
         raise ZeroDivisionError
     assert (tmp_path / "a" / "x").read_text() == "1"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file_or_folder(tmp_path):
+    with pytest.raises(OSError) as of_folder, atomic_folder(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(OSError) as of_file, write_bytes_atomically(tmp_path / "b"):
+        raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(OSError) as named, atomic_folder(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "full", "c")
+    assert of_folder.value.filename == str(tmp_path / "a")
+    assert of_file.value.filename == str(tmp_path / "b")
+    assert named.value.filename == "c"
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_left_aside_by_a_crash_is_put_back(tmp_path):

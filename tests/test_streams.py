@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -111,3 +112,9 @@ def test_errors_of_the_system_come_with_their_own_advice(error, said):
     import re
 
     assert re.search(said, message(error))
+
+
+def test_a_full_folder_for_temporary_files_is_said_to_be_that():
+    full, elsewhere = (OSError(errno.ENOSPC, "full", name) for name in (tempfile.gettempdir(), "/data"))
+    assert "TMPDIR" in message(full)
+    assert "TMPDIR" not in message(elsewhere)

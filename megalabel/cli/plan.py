@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from megalabel.planning.job import Data, Job
 
 DEFAULT = "renee"
+DOING = {"predict": "prediction", "read": "reading the data"}
 DOC = """Print the memory of a training by component, the settings that fit, and the time of a step.
 
 Without DATA, --labels says how many labels there are, and the answer needs neither data nor torch. The options
@@ -94,7 +95,7 @@ def _plan(
     threads: int | None,
 ) -> None:
     from megalabel.planning import answers, report
-    from megalabel.planning.amounts import count, size
+    from megalabel.planning.amounts import count, shown, size
     from megalabel.planning.baseline import baseline_of
     from megalabel.planning.components import peak
     from megalabel.planning.job import Data
@@ -130,11 +131,12 @@ def _plan(
         lines = report.table(parts, found)
         if limit is not None and found > limit:
             raise SettingError(
-                f"{limit:,} bytes, where {what} needs {found:,.0f}",
-                wanted="more memory",
+                f"{shown(limit)} of memory, where {DOING[what]} needs {shown(found)}",
+                wanted=f"at least {shown(found)}",
                 next_step=f"give it --memory {int(found / 2**20) + 1}MiB",
                 where="memory",
             )
+        lines += [] if limit is None else [f"it fits into {shown(limit)}"]
     typer.echo("\n".join(lines))
 
 

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+import tempfile
 
 from megalabel.errors import MegalabelError
 from megalabel.storage.limits import out_of_files, too_many_files
@@ -57,6 +58,8 @@ def message(error: MegalabelError | OSError | MemoryError) -> str:
         )
     place = f"{error.filename}: " if error.filename else ""
     advice = ADVICE.get(error.errno or 0, "Check the path, its permissions and the space on the disk.")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename == tempfile.gettempdir():
+        advice = "Free some space there, or set TMPDIR to a folder on another disk."
     return f"{place}{error.strerror or error}. {advice}"
 
 

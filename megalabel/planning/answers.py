@@ -17,6 +17,7 @@ READING = 245e6  # bytes of the interpreter with what reading imports
 def prediction(job: Job, base: float, texts: int = BLOCK) -> list[Component]:
     """The components of `megalabel predict` with the model of such a training."""
     kept = ("encoder weights", "head weights", "inputs of the labels", "label tree")
+    job = job.having(tables="memory") if job.on_disk else job  # a model is read into memory
     found = [part for part in components_of(job, base) if part.name in kept]
     names = (job.data.label_bytes or NAME_BYTES * job.data.n_labels) + 16 * job.data.n_labels
     shape, n = job.encoder, texts * job.length

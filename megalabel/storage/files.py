@@ -31,7 +31,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     temporary = _beside(path, "new")
     temporary.mkdir()  # fails where anything is there, a link included
     try:
-        yield temporary
+        with naming(path):
+            yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
                 _sync(file)
@@ -50,6 +51,17 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _remove(replaced)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Names a file or folder in errors of the system that name none, such as that of a full disk."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def recover(path: str | Path) -> None:
@@ -101,14 +113,14 @@ def write_bytes_atomically(path: str | Path) -> Iterator[BinaryIO]:
     if path.is_dir():
         raise SettingError(f"{path} is a folder", wanted="the name of a file", next_step="add a file name to it")
     if path.exists() and not path.is_file():
-        with open(path, "wb") as file:
+        with naming(path), open(path, "wb") as file:
             yield file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path, "new")
     handle = os.open(temporary, _NEW, 0o666)
     try:
-        with open(handle, "wb") as file:
+        with naming(path), open(handle, "wb") as file:
             yield file
         _sync(temporary)
         temporary.replace(path)

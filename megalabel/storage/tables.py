@@ -10,6 +10,7 @@ more than 256 MiB; changed pages stay with the system, which writes them to the 
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import mmap
 import os
@@ -81,7 +82,7 @@ def mapped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """A tensor of zeros in a file of its own.
 
     Raises:
-        ResourceError: there is not enough space on the disk.
+        ResourceError: there is not enough space on the disk, or the folder cannot be written to.
     """
     size, folder = math.prod(shape) * dtype.itemsize, _FOLDER.get() or Path(tempfile.gettempdir())
     try:
@@ -92,10 +93,11 @@ def mapped(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
                 file.truncate(size)
             pages = mmap.mmap(file.fileno(), size)
     except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         raise ResourceError(
             f"a table of {size / 1e6:,.0f} MB cannot be made on disk ({error.strerror or error})",
-            wanted=f"{size / 1e6:,.0f} MB of free space",
-            next_step="free space there, or use another --out (in Python: TMPDIR)",
+            wanted=f"{size / 1e6:,.0f} MB of free space" if full else "a folder that can be written to",
+            next_step=f"{'free space there, or ' * full}use another --out (in Python: TMPDIR or `tables_in`)",
             where=folder,
         ) from error
     if not _before:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from megalabel.planning.answers import prediction
 from megalabel.planning.components import components_of
 from megalabel.planning.job import Data, Job
 from megalabel.recipes import get
@@ -21,6 +22,17 @@ def test_beside_tables_on_disk_are_biases_scales_and_their_state(recipe, per_row
         in_memory["head weights"] + in_memory.get("head momentum", 0) + in_memory.get("head optimizer state", 0)
     )
     assert parts["pages of the tables on disk"] == min(moved - per_row * rows, RESIDENT)
+
+
+@pytest.mark.parametrize("recipe", ["renee", "cascadexml", "spartex"])
+def test_predictions_hold_weights_in_memory_also_after_a_training_with_tables_on_disk(recipe):
+    jobs = [
+        Job.of(recipe, get(recipe).options(encoder="bag", tables=tables).values(), Data(300_000), 1)
+        for tables in ("disk", "memory")
+    ]
+    on_disk, in_memory = (prediction(job, 0) for job in jobs)
+    assert on_disk == in_memory
+    assert "head weights" in [part.name for part in on_disk]
 
 
 def test_texts_and_tokens_count_up_to_what_stays_in_memory():

@@ -186,6 +186,17 @@ def test_each_kind_of_plan_has_a_peak(command, what):
     assert "peak" in out and "interpreter and libraries" in out
 
 
+@pytest.mark.parametrize("what", ["predict", "read"])
+def test_plans_of_predictions_and_of_reading_say_whether_they_fit(command, what):
+    asked = ("plan", "--labels", "1M", "--encoder", "bag", "--what", what)
+    assert "fits into 80 GiB" in command(*asked, "--memory", "80GiB")[1]
+    status, _, err = command(*asked, "--memory", "100MiB")
+    assert status == 2 and "100 MiB" in err
+    least = err.split("--memory ")[-1].rstrip(". \n")
+    status, _, err = command(*asked, "--memory", least)
+    assert status == 0, err
+
+
 def test_a_config_that_is_no_encoder_is_refused(tmp_path, command):
     (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
     status, _, err = command("plan", "--labels", "4K", "--encoder", tmp_path)

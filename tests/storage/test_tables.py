@@ -149,6 +149,14 @@ def test_a_full_disk_is_refused_before_the_table_is_used(monkeypatch: pytest.Mon
     assert error.value.where == tmp_path
 
 
+def test_a_folder_that_is_gone_is_not_called_full(tmp_path) -> None:
+    (tmp_path / "a").mkdir()
+    with tables_in(tmp_path / "a"), pytest.raises(ResourceError) as error:
+        (tmp_path / "a").rmdir()
+        tables.mapped((4,), torch.float32)
+    assert "free space" not in str(error.value)
+
+
 def test_adamw_of_every_row_is_refused_on_disk() -> None:
     for options, values in ((Renee, {"head_optimizer": "adamw"}), (CascadeXML, {"dense_updates": True})):
         with pytest.raises(SettingError) as error:

@@ -187,7 +187,7 @@ def _rdflib(file: Path) -> Any:
         raise DataError(
             f"{file.name} needs the package rdflib, which is not installed",
             wanted="rdflib, or the vocabulary as vocab.tsv: `<uri>`, tab, name",
-            next_step="pip install 'megalabel[annif]', or export the vocabulary as TSV with Annif",
+            next_step="run pip install 'megalabel[annif]', or export the vocabulary as TSV with Annif",
             where=file,
         ) from error
     return rdflib

@@ -53,7 +53,7 @@ def _class() -> Callable[..., Any]:
         raise MissingExtra(
             f"an optimizer with moments in 8 bits, and no package torchao that can be imported ({error})",
             wanted="torchao",
-            next_step="pip install 'megalabel[adamw8bit]', or use encoder_optimizer = adamw",
+            next_step="run pip install 'megalabel[adamw8bit]', or use encoder_optimizer = adamw",
             where="encoder_optimizer",
         ) from error
 
