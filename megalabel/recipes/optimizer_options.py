@@ -124,6 +124,13 @@ class MomentumTypeOptions(MomentumOptions):
         if self.momentum_dtype != "float32" and optimizer != "sgd":
             found = f"momentum_dtype = {self.momentum_dtype} with head_optimizer = {optimizer}"
             raise conflict("momentum_dtype", found, "head_optimizer = sgd, or momentum_dtype = float32")
+        if (
+            self.momentum_dtype != "float32"
+            and not self.head_momentum
+            and getattr(self, "accumulation_steps", 1) == 1
+        ):
+            found = f"momentum_dtype = {self.momentum_dtype} with head_momentum = 0, where nothing has that type"
+            raise conflict("momentum_dtype", found, "a head_momentum above 0, or momentum_dtype = float32")
 
 
 class TableOptions(Options):

@@ -71,6 +71,7 @@ def test_options_reach_the_rules():
         ({"weights": "int8", "head_optimizer": "sgd"}, "weights"),
         ({"momentum_dtype": "bfloat16"}, "momentum_dtype"),
         ({"momentum_dtype": "bfloat16", "head_optimizer": "adagrad"}, "momentum_dtype"),
+        ({"momentum_dtype": "bfloat16", "head_optimizer": "sgd", "head_momentum": 0.0}, "momentum_dtype"),
     ],
     ids=str,
 )
