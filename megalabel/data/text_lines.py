@@ -103,18 +103,18 @@ def read_text_lines(path: Path, findings: Findings) -> Texts:
     Raises:
         DataError: as in `blocks`; also for an empty file.
     """
-    data, ends, lacks = Spill(), [], []
+    data, ends, returns = Spill(), [], []
     for _, block in blocks(path, findings):
         view = np.frombuffer(block, dtype=np.uint8)
         stops = np.flatnonzero(view == 10)
         if not block.endswith(b"\n"):
             stops = np.append(stops, len(block))
-        lacks.append((stops > 0) & (view[np.maximum(stops - 1, 0)] == 13))
+        returns.append((stops > 0) & (view[np.maximum(stops - 1, 0)] == 13))
         ends.append(stops + len(data))
         data.append(block)
     if not len(data):
         raise empty_file(path)
-    stops, carriage = np.concatenate(ends).astype(np.int64, copy=False), np.concatenate(lacks)
+    stops, carriage = np.concatenate(ends).astype(np.int64, copy=False), np.concatenate(returns)
     starts = np.zeros_like(stops)
     starts[1:] = stops[:-1] + 1
     if carriage.any():

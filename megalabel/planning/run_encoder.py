@@ -9,9 +9,9 @@ from typing import Any
 from megalabel.errors import MegalabelError, SettingError
 from megalabel.storage import migrate
 from megalabel.storage.files import latest, read_json
-from megalabel.storage.reading import open_regular, parse_json
+from megalabel.storage.reading import open_regular
+from megalabel.storage.tensor_header import read_header
 
-LONGEST = 100_000_000  # bytes of the header of a file of tensors
 WANTED = "a finished run whose encoder is a bag or a transformer"
 NEXT_STEP = "give such a run, or the name of an encoder: bag, small, minilm"
 
@@ -53,10 +53,7 @@ def bag_shape(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     folder = folder if (folder / "manifest.json").is_file() else latest(folder / "model")
     try:
         with open_regular(folder / "encoder.safetensors") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > LONGEST:
-                raise ValueError(f"a header of {length} bytes")
-            rows, dim = parse_json(file.read(length))["table.weight"]["shape"]
+            rows, dim = read_header(file)[0]["table.weight"]["shape"]
         inner = config["hidden_dim"]
         if any(type(number) is not int or number < 0 for number in (rows, dim, inner)):
             raise ValueError(f"a table of {rows!r:.40} x {dim!r:.40}, a block of {inner!r:.40}")

@@ -54,12 +54,12 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Names a file or folder in errors of the system that name none, such as that of a full disk."""
+def naming(path: Path, *, always: bool = False) -> Iterator[None]:
+    """Names a file or folder in errors of the system that name none, such as that of a full disk; or in all."""
     try:
         yield
     except OSError as error:
-        if error.errno is not None and error.filename is None:
+        if error.errno is not None and (always or error.filename is None):
             error.filename = str(path)
         raise
 

@@ -7,15 +7,17 @@ the process while they are mapped, so readers call `forget` from time to time; t
 
 from __future__ import annotations
 
-import contextlib
 import mmap
 import tempfile
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from itertools import pairwise
+from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from megalabel.storage.files import naming
 from megalabel.storage.resident import SPILL_FROM
 
 LIMIT = SPILL_FROM  # bytes that stay in memory
@@ -114,10 +116,6 @@ class SpilledArrays:
             forget(self._all)
 
 
-@contextlib.contextmanager
-def naming_folder() -> Iterator[None]:
+def naming_folder() -> AbstractContextManager[None]:
     """Names the folder for temporary files in errors such as that of a full disk; the files have no names."""
-    try:
-        yield
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
+    return naming(Path(tempfile.gettempdir()), always=True)

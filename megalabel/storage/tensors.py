@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from megalabel.errors import FormatError
 from megalabel.storage.migrate import tensor_names
-from megalabel.storage.reading import open_regular, parse_json, refused
+from megalabel.storage.reading import open_regular, refused
 from megalabel.storage.tables import is_mapped, release_pages
+from megalabel.storage.tensor_header import read_header
 
 _DTYPES = {
     "F64": torch.float64,
@@ -36,7 +37,6 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-LONGEST = 100_000_000  # bytes of a header, the limit of the format itself
 _PIECE = 16 << 20  # bytes, or numbers of a tensor on disk, that are moved at once
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
@@ -172,15 +172,11 @@ class _open_file:
         try:
             self.file: BinaryIO = open_regular(self.path)
             size = os.fstat(self.file.fileno()).st_size
-            (length,) = struct.unpack("<Q", self.file.read(8))
-            if length > min(size, LONGEST):
-                raise ValueError(f"a header of {length} bytes")
-            header = parse_json(self.file.read(length))
-            header.pop("__metadata__", None)
-            end = 8 + length + _end(header)
+            header, start = read_header(self.file)
+            end = start + _end(header)
             if end != size:
                 raise ValueError(f"{size} bytes instead of {end}")
-            return self.file, header, 8 + length
+            return self.file, header, start
         except Exception as error:
             if hasattr(self, "file"):
                 self.file.close()

@@ -54,10 +54,8 @@ class RowGroups(BlocksByRow):
     def sums(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The gradients (U, D) and (U, 1) of the weights and biases of the U touched rows, `self.rows()`."""
         device = self.starts.device
-        members, n = (
-            self.offsets.diff(),
-            len(self.first),
-        )  # sizes are given where they are known: a GPU waits for none
+        # Sizes are given where they are known, so that the host does not wait for a GPU.
+        members, n = self.offsets.diff(), len(self.first)
         lengths = (self.ends - self.starts).repeat_interleave(members, output_size=n)
         total = int(lengths.sum())
         within = torch.arange(total, device=device)

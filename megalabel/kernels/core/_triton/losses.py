@@ -2,7 +2,8 @@
 
 The target is subtracted before anything is rounded: the gradient of the binary cross-entropy at a positive,
 σ(z) − 1, is computed as −σ(−z), so that nothing cancels. A logit that is NaN or infinite reaches value and
-gradient, where it is detected: hence no `tl.maximum`, which drops NaN.
+gradient, where it is detected: `tl.maximum` drops NaN, which −z y brings back in the cross-entropy, and the
+squared hinge does without it.
 """
 
 from __future__ import annotations
