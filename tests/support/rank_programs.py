@@ -1,0 +1,39 @@
+"""Functions that tests run in several processes by `ranks.py`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from megalabel.distributed import collectives
+from megalabel.distributed.merged_topk import merged_topk
+from megalabel.distributed.shards import LabelShards
+from megalabel.distributed.world import World
+from megalabel.types import TopK
+
+
+def exchanges(world: World, rows: list[Tensor], sizes: list[int]) -> dict[str, Any]:
+    """The result of each exchange, and the bytes it has sent; `rows` has the rows of each process."""
+    traffic, mine = collectives.Traffic(), rows[world.rank]
+    gathered = collectives.gather_rows(mine, sizes, world, traffic)
+    terms = gathered * (world.rank + 1)
+    own = collectives.reduce_scatter_rows(terms, sizes, world, traffic).wait()
+    total = collectives.sum_of_all(torch.full((12,), float(world.rank)), world, traffic)
+    return {
+        "gathered": gathered,
+        "own": own,
+        "total": total,
+        "sent": dict(traffic.sent),
+        "from last": collectives.broadcast_object(f"of {world.rank}", world, world.size - 1),
+        "of all": collectives.gather_objects({"rank": world.rank}, world),
+    }
+
+
+def ranked(world: World, scores: Tensor, bounds: tuple[int, ...], k: int) -> TopK:
+    """The merged ranking of scores (B, L) of which each process sorts the columns of its own labels."""
+    owned = LabelShards(bounds).range(world.rank)
+    best = scores[:, owned.start : owned.stop].sort(dim=1, descending=True, stable=True)
+    found = TopK(best.indices[:, :k], best.values[:, :k])
+    return merged_topk(found, owned.start, k, world)
