@@ -52,8 +52,8 @@ def test_rankings_are_those_of_one_process_in_every_process(alone, together):
     for kind in KINDS:
         for rank in together:
             ours, theirs = rank[kind]["top"], alone[kind]["top"]
-            torch.testing.assert_close(ours.scores, theirs.scores, rtol=1e-5, atol=1e-5)
-            apart = (theirs.scores[:, :-1] - theirs.scores[:, 1:]).abs() > 1e-4
+            torch.testing.assert_close(ours.scores, theirs.scores, rtol=1e-4, atol=1e-4)
+            apart = (theirs.scores[:, :-1] - theirs.scores[:, 1:]).abs() > 1e-3
             clear = torch.nn.functional.pad(apart, (1, 0), value=True) & torch.nn.functional.pad(apart, (0, 1))
             assert torch.equal(ours.ids[clear], theirs.ids[clear])
 
