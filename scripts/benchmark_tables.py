@@ -152,19 +152,23 @@ def long_texts() -> str:
 
 
 def auto() -> str:
-    """One table per data set: searches, and the rivals that were run beside them."""
+    """One table per data set: searches, `linear` alone, and the rivals that were run beside them."""
     lines: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for size, values in rows("auto").items():
         name, _, how = size.partition(", ")
         cells: dict[str, str] = _cells(values, AUTO_COLUMNS, "")
         lines.setdefault(name, []).append((f"**megalabel train auto**: {values['chosen'][0]}, {how}", cells))
+    for size, values in rows("linear_choice").items():
+        name, _, seed = size.partition(" seed ")
+        if name in lines:
+            lines[name].append((f"**megalabel train linear**, seed {seed}", _cells(values, AUTO_COLUMNS, "")))
     for size, values in rows("rivals").items():
         name, tool = size.split()
         if name in lines:
             lines[name].append((tool, _cells(values, AUTO_COLUMNS, "")))
     heads = [head for head, _, _ in AUTO_COLUMNS]
     parts = [table(found, heads, style="markdown", title=name) for name, found in lines.items()]
-    return "\n\n".join([*parts, origin("auto", "rivals")])
+    return "\n\n".join([*parts, origin("auto", "linear_choice", "rivals", without=("shape ", "sorted "))])
 
 
 def head_time() -> str:
