@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.pairwise import parametrize
+from support.ranks import Ranks, started
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, one a core
@@ -69,6 +70,13 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         return status, *capsys.readouterr()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
+    """Runs functions in several processes that exchange tensors."""
+    with started(tmp_path_factory.mktemp("ranks")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

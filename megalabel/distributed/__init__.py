@@ -1,0 +1,1 @@
+"""Several processes that train or predict together, each with its own range of labels, on torch.distributed."""
