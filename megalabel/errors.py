@@ -53,7 +53,7 @@ class MegalabelError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Makes copies, and errors that another process has sent, with all values."""
-        values = {"wanted": self.wanted, "next_step": self.next_step, "where": self.where}
+        values: dict[str, Any] = {"wanted": self.wanted, "next_step": self.next_step, "where": self.where}
         return functools.partial(type(self), self.found, **values), (), vars(self)
 
     @property

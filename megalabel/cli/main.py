@@ -81,7 +81,7 @@ def main() -> None:
     except (MegalabelError, OSError, MemoryError) as error:
         fail(error)
     except SystemExit as stop:
-        if stop.code == 130:  # what Typer makes of Ctrl-C
+        if stop.code == 130 and os.environ.get("RANK", "0") == "0":  # what Typer makes of Ctrl-C
             sys.stderr.write("\nmegalabel: interrupted; the same command resumes a run that has a checkpoint\n")
         raise
 

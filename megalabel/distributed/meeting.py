@@ -9,7 +9,8 @@ import time
 from datetime import timedelta
 from typing import Any
 
-import torch.distributed as dist
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from megalabel.distributed.failures import cannot_join
 
@@ -17,7 +18,7 @@ _HELLO, _WELCOME, _CAME = "megalabel/hello", "megalabel/welcome", "megalabel/cam
 _PAUSE = 0.02  # seconds between two looks at the store
 
 
-def open_store(rank: int, size: int, timeout: float) -> dist.Store:
+def open_store(rank: int, size: int, timeout: float) -> Store:
     """A store that only the living processes of a job use.
 
     After a failure torchrun starts all processes again, which find at the same store what the ones before have
@@ -38,16 +39,16 @@ def open_store(rank: int, size: int, timeout: float) -> dist.Store:
         name = _welcome(store, size, end) if rank == 0 else _hello(store, rank, end)
     except (RuntimeError, ValueError) as error:  # ValueError: MASTER_ADDR or MASTER_PORT is missing
         raise cannot_join(error, size, timeout) from error
-    return dist.PrefixStore(f"megalabel/{name}", store)
+    return PrefixStore(f"megalabel/{name}", store)
 
 
-def _announced(rank: int, size: int, timeout: float) -> dist.Store:
+def _announced(rank: int, size: int, timeout: float) -> Store:
     """The store of torchrun's environment variables."""
     found: list[Any] = []
 
     def meet() -> None:
         try:
-            found.append(next(dist.rendezvous("env://", rank, size, timeout=timedelta(seconds=timeout)))[0])
+            found.append(next(rendezvous("env://", rank, size, timeout=timedelta(seconds=timeout)))[0])
         except (RuntimeError, ValueError) as error:
             found.append(error)
 
@@ -59,13 +60,14 @@ def _announced(rank: int, size: int, timeout: float) -> dist.Store:
         raise RuntimeError("no answer")
     if isinstance(found[0], Exception):
         raise found[0]
-    store: dist.Store = found[0]
+    store: Store = found[0]
     return store
 
 
-def _welcome(store: dist.Store, size: int, end: float) -> str:
+def _welcome(store: Store, size: int, end: float) -> str:
     """Answers to all other processes until each has confirmed; returns the name of their part of the store."""
-    name, said = secrets.token_hex(8), {}
+    name = secrets.token_hex(8)
+    said: dict[str, str] = {}
     missing = list(range(1, size))
     while missing:
         if time.monotonic() > end:
@@ -83,7 +85,7 @@ def _welcome(store: dist.Store, size: int, end: float) -> str:
     return name
 
 
-def _hello(store: dist.Store, rank: int, end: float) -> str:
+def _hello(store: Store, rank: int, end: float) -> str:
     """Says hello until process 0 has answered; returns the name of their part of the store."""
     number = secrets.token_hex(8)
     store.set(f"{_HELLO}/{rank}", number)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 
 import torch.distributed as dist
+from torch.distributed import Store  # type: ignore[attr-defined]
 
 from megalabel.distributed.failures import ProcessLost, as_error
 from megalabel.distributed.meeting import open_store
@@ -55,7 +56,7 @@ def session(timeout: float = TIMEOUT) -> Iterator[World]:
         raise
 
 
-def _choose_speaker(error: BaseException, store: dist.Store, world: World) -> None:
+def _choose_speaker(error: BaseException, store: Store, world: World) -> None:
     """Sets `speaker`, unless it is set: the first process that comes here, or -1 for one of the others.
 
     A process that was lost cannot come here; the error names those that do not come.
@@ -76,7 +77,7 @@ def _choose_speaker(error: BaseException, store: dist.Store, world: World) -> No
         error.speaker = world.rank if speaks else -1
 
 
-def _name_lost(error: ProcessLost, store: dist.Store, world: World) -> None:
+def _name_lost(error: ProcessLost, store: Store, world: World) -> None:
     """Waits for the others to come, and writes into the error who has not."""
     end = time.monotonic() + _GRACE
     missing = list(range(world.size))

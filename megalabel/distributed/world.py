@@ -11,6 +11,7 @@ from typing import Self
 
 import torch
 import torch.distributed as dist
+from torch.distributed import Store  # type: ignore[attr-defined]
 
 from megalabel.distributed.failures import cannot_join
 from megalabel.distributed.meeting import open_store
@@ -98,7 +99,7 @@ class World:
 
 
 @contextlib.contextmanager
-def join(timeout: float = TIMEOUT, store: dist.Store | None = None) -> Iterator[World]:
+def join(timeout: float = TIMEOUT, store: Store | None = None) -> Iterator[World]:
     """Joins the processes that torchrun has started, and leaves them at the end; yields this process's `World`.
 
     Tensors on the CPU are exchanged by gloo, those on GPUs by nccl. Without torchrun, and with one process, there
@@ -124,9 +125,9 @@ def join(timeout: float = TIMEOUT, store: dist.Store | None = None) -> Iterator[
         torch.cuda.set_device(world.device)
         backend = "cpu:gloo,cuda:nccl"
     store = open_store(world.rank, world.size, timeout) if store is None else store
-    names = {"store": store, "rank": world.rank, "world_size": world.size}
+    limit = timedelta(seconds=timeout)
     try:
-        dist.init_process_group(backend, **names, timeout=timedelta(seconds=timeout))
+        dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=limit)
     except RuntimeError as error:  # of gloo, nccl and the store
         raise cannot_join(error, world.size, timeout) from error
     try:

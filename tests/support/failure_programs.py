@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,20 @@ def without_last() -> None:
 def hang(rank: int) -> None:
     """A job of which a process does not answer for longer than the others wait."""
     job("hang", rank, timeout=1.0)
+
+
+def command(arguments: list[list[str]]) -> None:
+    """The command line, with arguments for each process."""
+    import numba
+
+    from megalabel.cli.main import main
+
+    numba.set_num_threads(1)
+    sys.argv = ["megalabel", *arguments[int(os.environ["RANK"])]]
+    try:
+        main()
+    except SystemExit as stop:  # of commands that succeed
+        os._exit(int(stop.code or 0))
 
 
 def _compare(world: World, facts: list[dict[str, Any]]) -> None:

@@ -109,9 +109,6 @@ def _forked(rank: int, size: int, port: int, address: str, name: str, alone: boo
 def main() -> None:
     """Serves until standard input ends."""
     sys.path.insert(0, str(TESTS))
-    import support.checkpoint_programs
-    import support.failure_programs
-    import support.rank_programs  # noqa: F401, what the children need
     import torch
 
     torch.set_num_threads(1)
