@@ -29,10 +29,11 @@ from megalabel.training.shared_checkpoint import SharedCheckpoints
 from megalabel.training.shared_checkpoint import load as load_recipe_state
 
 SHORT = dict(
-    encoder="bag", tokenizer="words", max_length=16, epochs=1, batch_size=32, dropout=0.0, validation_fraction=0.0
+    encoder="bag", tokenizer="words", max_length=16, epochs=1, batch_size=32, warmup=0.1, dropout=0.0, log_every=1,
+    validation_fraction=0.0,
 )  # fmt: skip
 SETTINGS = {
-    "renee": {**SHORT, "bias": True, "momentum": 0.9, "head_lr": 0.02, "token_lr": 0.02},
+    "renee": {**SHORT, "bias": True, "head_lr": 0.02, "token_lr": 0.02},
     "spartex": {**SHORT, "fan_in": 4},
 }
 
