@@ -72,18 +72,14 @@ def of_several() -> bool:
 def fail(error: MegalabelError | OSError | MemoryError) -> NoReturn:
     """Ends the process with the exit status of an error, and prints it.
 
-    In a job of several processes the one that `speaker` names prints it, and none waits for the others at its end.
+    In a job of several processes the one that `speaker` names prints it.
     """
     several, rank = of_several(), os.environ.get("RANK")
     speaker, process = getattr(error, "speaker", None), getattr(error, "process", None)
     if not several or speaker is None or str(speaker) == rank:
         place = f"process {process}: " if several and process is not None else ""
         sys.stderr.write(f"megalabel: {place}{message(error)}\n")
-    status = getattr(error, "exit_code", MegalabelError.exit_code)
-    if several:
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    sys.exit(getattr(error, "exit_code", MegalabelError.exit_code))
 
 
 def flush() -> None:
