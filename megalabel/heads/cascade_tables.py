@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.checks import check_exponents
-from megalabel.heads.initial import uniform_
+from megalabel.heads.initial import uniform_, uniform_rows_
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.storage.tables import new_table
@@ -38,6 +39,21 @@ def add_tables(head: Any, initialize: bool, generator: torch.Generator | None) -
             table.uniform_(math.sqrt(6 / (len(table.codes) + dim)), Draw(seed, 0), generator)
         if table.exponents is not None:
             head.register_buffer(f"exponents_{i}", table.exponents)
+
+
+def add_own_tables(head: Any, own: Sequence[range], generator: torch.Generator | None) -> None:
+    """Adds float32 weights and biases of some rows of each level, with the numbers that `add_tables` draws.
+
+    Args:
+        head: the head with `sizes`, the numbers of rows of whole tables.
+        own: the rows of each level.
+        generator: random generator of the weights; None for torch's default.
+    """
+    head.weights = nn.ParameterList(new_table((len(rows), head.dim)) for rows in own)
+    for weight, rows, n in zip(head.weights, own, head.sizes, strict=True):
+        limit = math.sqrt(3) * math.sqrt(2 / (n + head.dim))
+        uniform_rows_(weight, rows.start, n - rows.stop, limit, generator)
+    head.biases = nn.ParameterList(torch.zeros(len(rows)) for rows in own)
 
 
 def tables_of(head: Any) -> list[tuple[Tensor | NarrowTable, Tensor]]:

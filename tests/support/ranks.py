@@ -1,13 +1,14 @@
 """Runs a function in W processes that exchange tensors by gloo; they are forked from one that has imported all.
 
 `python ranks.py` is that process: a line of its standard input is a JSON list with the number of processes, the
-address of the function, and a file with its pickled arguments, beside which the results are written. It answers with a
-line of exit codes.
+address of the function, and a file with its pickled arguments, beside which the results are written. It answers
+with a line of exit codes.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -90,6 +91,12 @@ def _forked(rank: int, size: int, port: int, address: str, name: str) -> int:
         os._exit(code)
 
 
+@functools.cache
+def warm_up(module: str) -> None:
+    """Calls a module's function `warm_up`, if there is one: what it loads need not be loaded in each process."""
+    getattr(importlib.import_module(module), "warm_up", lambda: None)()
+
+
 def main() -> None:
     """Serves until standard input ends."""
     sys.path.insert(0, str(TESTS))
@@ -99,6 +106,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
         size, address, name = json.loads(line)
+        warm_up(address.split(":")[0])
         port = free_port()
         children = [_forked(rank, size, port, address, name) for rank in range(size)]
         print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)
