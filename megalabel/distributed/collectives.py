@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -124,6 +124,11 @@ def broadcast_object(value: Any, world: World, source: int = 0) -> Any:
     box = [value]
     dist.broadcast_object_list(box, src=source, device=torch.device("cpu"))
     return box[0]
+
+
+def from_main(make: Callable[[], Any], world: World) -> Any:
+    """What a function returns in the main process, which alone calls it, in every process."""
+    return broadcast_object(make() if world.is_main else None, world)
 
 
 def gather_objects(value: Any, world: World) -> list[Any]:

@@ -70,11 +70,3 @@ class Subtrees:
     def widest(self, level: int) -> int:
         """The largest number of nodes of a level that one process owns."""
         return max(self.levels[level].sizes)
-
-    def offsets(self, tree: LabelTree, rank: int) -> list[np.ndarray]:
-        """The offsets of the children of a process's nodes, counted from its first: (n + 1,) int64 per level."""
-        found = []
-        for level, offsets in enumerate(tree.offsets):
-            own = self.rows(level, rank)
-            found.append(offsets[own.start : own.stop + 1] - offsets[own.start])
-        return found

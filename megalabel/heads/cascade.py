@@ -13,10 +13,8 @@ from torch import Tensor, nn
 
 from megalabel.heads.base import topk_by_rows
 from megalabel.heads.cascade_base import CascadeBase
-from megalabel.heads.cascade_checks import check_counts
 from megalabel.heads.cascade_precision import PRECISION_AT, precision
-from megalabel.heads.cascade_tables import add_tables, check_scales
-from megalabel.heads.checks import check_offsets, check_permutation
+from megalabel.heads.cascade_tables import add_tables, add_tree, check_scales, check_tree
 from megalabel.kernels.candidates.beam import BeamSearch, PathScore
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
 from megalabel.kernels.candidates.candidates import Candidates
@@ -89,9 +87,7 @@ class CascadeHead(CascadeBase):
             weight_type(weights),
         )  # fmt: skip
         add_tables(self, initialize, generator)
-        for i, offsets in enumerate(tree.offsets):
-            self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
-        self.register_buffer("label_to_row", torch.from_numpy(tree.position))
+        add_tree(self, tree)
         self._rows = RowBuffer()
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
@@ -120,29 +116,6 @@ class CascadeHead(CascadeBase):
         return total
 
     @torch.no_grad()
-    def init_prior(self, texts_with: Sequence[Tensor], n_texts: int) -> None:
-        """Initializes the biases with log odds of frequencies.
-
-        Below the first level these are the odds of a child among the texts whose shortlist contains its parent: at
-        least all texts of the parent, and at least the fraction of the texts that an evenly used beam would give
-        it. A node without texts counts as half a text.
-
-        Args:
-            texts_with: texts_with[i] (n_i,) is the number of texts with a label below each node of level i.
-            n_texts: number of training texts.
-
-        Raises:
-            SettingError: counts that do not fit these levels and texts.
-        """
-        check_counts(texts_with, self.sizes, n_texts)
-        for i, (counts, bias) in enumerate(zip(texts_with, self.biases, strict=True)):
-            listed = torch.full((1,), float(n_texts), device=counts.device)
-            if i:
-                above = torch.repeat_interleave(texts_with[i - 1], self.offsets[i - 1].diff()).float()
-                listed = above.clamp(min=n_texts * self.beams[i - 1] / self.sizes[i - 1])
-            bias.copy_(((counts + 0.5) / (listed + 1)).clamp(max=0.999).logit())
-
-    @torch.no_grad()
     def topk(
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
@@ -165,9 +138,7 @@ class CascadeHead(CascadeBase):
 
     def check_state(self) -> None:
         """Refuses a tree that does not lead from each cluster to its children and to each label once."""
-        for offsets, n_below in zip(self.offsets, self.sizes[1:], strict=True):
-            check_offsets(offsets, n_below, "offsets")
-        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
+        check_tree(self)
         check_scales(self)
 
     @classmethod

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from megalabel.heads.abilities import DenseGradient, RowGradients
 from megalabel.heads.base import Head
-from megalabel.heads.cascade_checks import check_cascade, python_numbers
+from megalabel.heads.cascade_checks import check_cascade, check_counts, python_numbers
 from megalabel.heads.cascade_tables import check_trainable, largest_scale, tables_of
 from megalabel.heads.checks import check_labels
 from megalabel.kernels.candidates.beam import PathScore
@@ -24,12 +24,11 @@ from megalabel.types import Positives, Reduction, ScoreType
 class CascadeBase(RowGradients, Head):
     """The settings of a cascade over levels of `sizes` nodes, the labels last, and its tables.
 
-    The other arguments are those of `CascadeHead`. A subclass adds the tables (`add_tables`) and buffers:
-    `offsets_0`, `offsets_1`, …, the offsets of the children of the nodes that it has, and `label_to_row` (L,), the
-    row of each label in the whole table.
+    The other arguments are those of `CascadeHead`. A subclass adds the tables (`add_tables`), and the whole tree
+    (`add_tree`).
 
     Attributes:
-        own: the rows of each whole table that it has, by default all.
+        own: the rows of each whole table that it has, by default all; children of its clusters are its own.
 
     Raises:
         SettingError: an argument does not fit the sizes.
@@ -68,6 +67,12 @@ class CascadeBase(RowGradients, Head):
         """The offset of each cluster's children in the next level, (n_i + 1,) int64 per cluster level."""
         return [self.get_buffer(f"offsets_{i}") for i in range(len(self.beams))]
 
+    def child_offsets(self, level: int) -> Tensor:
+        """The offset of the children of each of its own clusters, counted from the first: (n + 1,) int64."""
+        own, below = self.own[level], self.own[level + 1]
+        offsets = self.get_buffer(f"offsets_{level}")
+        return offsets if len(own) == self.sizes[level] else offsets[own.start : own.stop + 1] - below.start
+
     def tables(self) -> list[tuple[Tensor | NarrowTable, Tensor]]:
         """The weights (n_i, D) and biases (n_i,) of each level, coarse to fine."""
         return tables_of(self)
@@ -88,10 +93,35 @@ class CascadeBase(RowGradients, Head):
             inside = (rows >= 0) & (rows < len(self.own[-1]))
             texts, rows = texts[inside], rows[inside]
         levels = [positives.with_pairs(texts, rows)]
-        for offsets in reversed(self.offsets):
+        for i in reversed(range(len(self.beams))):
             below = levels[-1]
-            levels.append(below.with_pairs(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
+            parents = torch.searchsorted(self.child_offsets(i), below.labels, right=True) - 1
+            levels.append(below.with_pairs(below.rows, parents))
         return levels[::-1]
+
+    @torch.no_grad()
+    def init_prior(self, texts_with: Sequence[Tensor], n_texts: int) -> None:
+        """Initializes the biases with log odds of frequencies.
+
+        Below the first level these are the odds of a child among the texts whose shortlist contains its parent: at
+        least all texts of the parent, and at least the fraction of the texts that an evenly used beam would give
+        it. A node without texts counts as half a text.
+
+        Args:
+            texts_with: texts_with[i] (n_i,) is the number of texts with a label below each node of level i.
+            n_texts: number of training texts.
+
+        Raises:
+            SettingError: counts that do not fit these levels and texts.
+        """
+        check_counts(texts_with, self.sizes, n_texts)
+        for i, (counts, own, bias) in enumerate(zip(texts_with, self.own, self.biases, strict=True)):
+            listed = torch.full((1,), float(n_texts), device=counts.device)
+            if i:
+                above, fans = self.own[i - 1], self.child_offsets(i - 1).diff().to(counts.device)
+                parents = texts_with[i - 1][above.start : above.stop].repeat_interleave(fans)
+                listed = parents.float().clamp(min=n_texts * self.beams[i - 1] / self.sizes[i - 1])
+            bias.copy_(((counts[own.start : own.stop] + 0.5) / (listed + 1)).clamp(max=0.999).logit())
 
     def metrics(self) -> dict[str, float]:
         """Recall of the shortlists and precision of the levels, in percent.

@@ -6,14 +6,16 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.heads.checks import check_exponents
+from megalabel.heads.checks import check_exponents, check_offsets, check_permutation
 from megalabel.heads.initial import uniform_, uniform_rows_
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
+from megalabel.labels.tree import LabelTree
 from megalabel.storage.tables import new_table
 
 
@@ -54,6 +56,20 @@ def add_own_tables(head: Any, own: Sequence[range], generator: torch.Generator |
         limit = math.sqrt(3) * math.sqrt(2 / (n + head.dim))
         uniform_rows_(weight, rows.start, n - rows.stop, limit, generator)
     head.biases = nn.ParameterList(torch.zeros(len(rows)) for rows in own)
+
+
+def add_tree(head: Any, tree: LabelTree) -> None:
+    """Adds the buffers of a tree: the children of each cluster, and the row of each label."""
+    for i, offsets in enumerate(tree.offsets):
+        head.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
+    head.register_buffer("label_to_row", torch.from_numpy(tree.position))
+
+
+def check_tree(head: Any) -> None:
+    """Raises SettingError for a tree that does not lead from each cluster to its children and to each label."""
+    for offsets, n_below in zip(head.offsets, head.sizes[1:], strict=True):
+        check_offsets(offsets, n_below, "offsets")
+    check_permutation(head.get_buffer("label_to_row"), head.n_labels, "label_to_row")
 
 
 def tables_of(head: Any) -> list[tuple[Tensor | NarrowTable, Tensor]]:

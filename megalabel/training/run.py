@@ -14,6 +14,7 @@ import torch
 
 from megalabel.data.filters import filter_of
 from megalabel.device import pick
+from megalabel.distributed.world import World
 from megalabel.heads.base import Head
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier, load
@@ -83,7 +84,7 @@ def train(
     out = as_path(out, "out")
     check_lr_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
-        with writing(out):
+        with writing(out) if World.current().is_main else contextlib.nullcontext():
             return solve(recipe, out, pick(device), quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.cascade_ranks import BATCH, DIM, LABELS_PER_TEXT, N_LABELS, trained, tree
+from support.cascade_ranks import BATCH, DIM, N_LABELS, trained, tree
 from topk_agree import assert_topk_agree
 
+from megalabel.distributed.own_texts import shares
 from megalabel.distributed.subtrees import Subtrees
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
@@ -85,13 +86,11 @@ def test_each_process_begins_with_the_weights_and_biases_of_the_whole_cascade():
 
 def sent(size: int, rank: int, settings: dict) -> int:
     """The bytes of a step: see docs/scale.md."""
-    own = [BATCH * (r + 1) // size - BATCH * r // size for r in range(size)]
-    pairs = [LABELS_PER_TEXT * (n - (r == size - 1)) for r, n in enumerate(own)]
+    own = shares(BATCH, size)
     others, longest, levels = size - 1, max(own), 3
     views = 4 * DIM * settings.get("n_views", levels)
     subtrees = Subtrees.at(tree(), *BORDERS[size])
     columns = [min(beam, subtrees.widest(i)) for i, beam in enumerate(settings.get("beams", (3, 4)))]
     total = others * longest * views + (BATCH - own[rank]) * views  # views and their gradients
-    total += others * (16 + 16 * max(pairs) + (8 + 4) * longest)  # sizes, positives, rows and weights of the texts
     total += others * BATCH * sum(5 * n + 4 for n in columns)  # shortlists
-    return total + (2 * others * 16 * levels // size)  # losses and numbers of candidates
+    return total + (2 * others * 8 * levels // size if settings.get("reduction") != "sum" else 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.distributed.collectives import sum_of_all
+from megalabel.distributed.own_texts import shares
 from megalabel.distributed.subtrees import Subtrees
 from megalabel.distributed.world import World
 from megalabel.heads.cascade import CascadeHead
@@ -60,14 +62,14 @@ def trained(world: World, optimizer: str, borders: tuple[int, ...] | None, **set
     else:
         kinds = {"adam": RowAdam, "adagrad": RowAdagrad, "sgd": RowSGD}
         steppers.append(kinds[optimizer](head, lr=0.02, weight_decay=0.01))
-    cuts = [BATCH * rank // world.size for rank in range(world.size + 1)]
+    cuts = [0, *accumulate(shares(BATCH, world.size))]
     own, sent, losses = slice(cuts[world.rank], cuts[world.rank + 1]), 0, []
     for step in range(STEPS):
         torch.manual_seed(step)
         inputs, positives = texts(step)
         views = encoder(inputs[own]).view(-1, head.n_views, DIM)
         sent = parallel.traffic.total if parallel else 0
-        loss = head.loss(views, positives.of_texts(own.start, own.stop))
+        loss = head.loss(views, positives)
         loss.backward()
         sent = parallel.traffic.total - sent if parallel else 0
         for parameter in encoder.parameters():
@@ -75,7 +77,7 @@ def trained(world: World, optimizer: str, borders: tuple[int, ...] | None, **set
         for stepper in steppers:
             stepper.step()
             stepper.zero_grad()
-        losses.append(float(loss.detach()))
+        losses.append(float(sum_of_all(loss.detach().clone(), world)))
     with torch.no_grad():
         inputs, hidden = texts(99)
         views = encoder(inputs).view(-1, head.n_views, DIM)

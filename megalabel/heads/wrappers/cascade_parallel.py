@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
 
 from megalabel.distributed.collecting import rows_to_main
 from megalabel.distributed.collectives import Traffic, sum_of_all
 from megalabel.distributed.merged_shortlist import merged_shortlist
 from megalabel.distributed.merged_topk import merged_topk
+from megalabel.distributed.own_texts import n_texts_of, shares
 from megalabel.distributed.subtrees import Subtrees
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
@@ -20,17 +21,16 @@ from megalabel.heads.base import topk_by_rows
 from megalabel.heads.candidate_ranking import Paths, best_candidates
 from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.cascade_base import CascadeBase
-from megalabel.heads.cascade_checks import check_counts
 from megalabel.heads.cascade_precision import merged_precision
-from megalabel.heads.cascade_tables import add_own_tables
-from megalabel.heads.checks import check_arguments, check_labels, check_offsets, check_permutation
-from megalabel.heads.wrappers.whole_batch import WholeBatch
+from megalabel.heads.cascade_tables import add_own_tables, add_tree, check_tree
+from megalabel.heads.checks import check_arguments, check_labels
+from megalabel.heads.wrappers.whole_batch import gathered, share_random_state
 from megalabel.kernels.candidates.beam import PathScore
 from megalabel.kernels.candidates.candidate_scores import candidate_bce, candidate_scores
 from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.candidates.shortlist import Shortlist
 from megalabel.kernels.core.checks import check_excluded
-from megalabel.kernels.core.dtypes import FLOAT32
+from megalabel.kernels.core.dtypes import FLOAT32, weight_type
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Positives, Reduction, TopK
 
@@ -50,10 +50,11 @@ class CascadeParallel(CascadeBase):
     `topk`, `metrics` and `whole` at the same time.
 
     Args:
-        tree: the whole label tree; it needs 8 bytes per label in every process.
+        tree: the whole label tree, which every process holds: 8 bytes per label and cluster.
         dim: D, the width of a view.
         world: the processes; None for those that this one has joined.
         subtrees: which of them owns what; None for about the same number of labels each.
+        traffic: counts the bytes that are sent; None for a count of its own.
         beams, n_views, level_dropout, level_weights, path_score, reduction, generator: see `CascadeHead`.
 
     Raises:
@@ -62,6 +63,11 @@ class CascadeParallel(CascadeBase):
 
     uses_weights = True
 
+    @property
+    def replicated(self) -> frozenset[str]:
+        """The tensors that every process holds: those of the tree."""
+        return frozenset(["label_to_row", *(f"offsets_{i}" for i in range(len(self.beams)))])
+
     def __init__(
         self,
         tree: LabelTree,
@@ -69,6 +75,7 @@ class CascadeParallel(CascadeBase):
         *,
         world: World | None = None,
         subtrees: Subtrees | None = None,
+        traffic: Traffic | None = None,
         beams: Sequence[int],
         n_views: int | None = None,
         level_dropout: Sequence[float] = (),
@@ -90,28 +97,23 @@ class CascadeParallel(CascadeBase):
             )
         self.own = [self.subtrees.rows(level, self.world.rank) for level in range(len(self.sizes))]
         add_own_tables(self, self.own, generator)
-        for i, offsets in enumerate(self.subtrees.offsets(tree, self.world.rank)):
-            self.register_buffer(f"offsets_{i}", torch.from_numpy(offsets))
-        self.register_buffer("label_to_row", torch.from_numpy(tree.position))
+        add_tree(self, tree)
         fans = [int(np.diff(offsets).max()) for offsets in tree.offsets]
         self._widest = max(self.sizes[0], *(beam * fan for beam, fan in zip(self.beams, fans, strict=True)))
-        self.batch = WholeBatch(self.world)
-
-    @property
-    def traffic(self) -> Traffic:
-        """The bytes that `loss` and `topk` have sent."""
-        return self.batch.traffic
+        self.traffic = Traffic() if traffic is None else traffic
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
-        """The loss of the batch of all processes, of which this one has views (B, V, D) and positives.
+        """This process's part of the loss of a batch; the sum over all processes is the loss of one.
 
-        The value is the same in all of them; its gradient leads to this process's tables and views.
+        Args:
+            views: (b, V, D), of this process's own texts: its share of the batch (`own_texts.shares`).
+            positives: of all texts of the batch, with `texts` (B,).
         """
         self.check_views(views)
-        check_labels(positives, self.n_labels)  # before they are exchanged
-        views, positives = self.batch.gathered(views, positives)
+        check_labels(positives, self.n_labels)  # before the processes exchange anything
+        views = gathered(views, shares(n_texts_of(positives), self.world.size), self.world, self.traffic)
         if any(self.level_dropout) and self.training:
-            self.batch.share_random_state(views.device)  # every process drops the same features of a text
+            share_random_state(views.device, self.world)  # every process drops the same features of a text
         nodes, candidates = self.nodes(positives), self.first(len(views), views.device)
         values, counts = [], []
         self._last = []
@@ -139,15 +141,14 @@ class CascadeParallel(CascadeBase):
         return self._with_gradient(value, gradient, i), logits
 
     def _total(self, views: Tensor, values: list[Tensor], counts: list[int]) -> Tensor:
-        """The sum of the losses of all levels, or of their means, over the candidates of all processes."""
-        losses = torch.stack([value.detach().double() for value in values])
-        n_cells = torch.tensor(counts, dtype=torch.float64, device=views.device)
-        losses, n_cells = sum_of_all(torch.stack([losses, n_cells]), self.world, self.traffic)
-        factors = 1 / n_cells.clamp(min=1) if self.reduction == "mean" else torch.ones_like(n_cells)
-        own = views[:0].sum()  # so that the exchange of gradients takes place in every process
-        for value, factor in zip(values, factors.to(views.dtype), strict=True):
-            own = own + value * factor
-        return own + (losses @ factors).to(own.dtype) - own.detach()
+        """The sum of the losses of all levels; those of a mean are divided by the candidates of all processes."""
+        total = views[:0].sum()  # so that the exchange of gradients takes place in every process
+        if self.reduction == "sum":
+            return total + sum(values)
+        n_cells = torch.tensor(counts, dtype=torch.int64, device=views.device)
+        for value, n in zip(values, sum_of_all(n_cells, self.world, self.traffic), strict=True):
+            total = total + value / n.clamp(min=1)
+        return total
 
     def first(self, batch: int, device: torch.device) -> Candidates:
         """All of this process's coarsest clusters as candidates of each text."""
@@ -161,20 +162,8 @@ class CascadeParallel(CascadeBase):
     ) -> Shortlist:
         columns = self.subtrees.widest(i)
         return merged_shortlist(
-            scores, candidates, self.beams[i], self.offsets[i], columns, self.world, nodes, self.traffic
+            scores, candidates, self.beams[i], self.child_offsets(i), columns, self.world, nodes, self.traffic
         )
-
-    @torch.no_grad()
-    def init_prior(self, texts_with: Sequence[Tensor], n_texts: int) -> None:
-        """Initializes the biases as `CascadeHead.init_prior` does, from the counts of all nodes."""
-        check_counts(texts_with, self.sizes, n_texts)
-        for i, (counts, own, bias) in enumerate(zip(texts_with, self.own, self.biases, strict=True)):
-            listed = torch.full((1,), float(n_texts), device=counts.device)
-            if i:
-                parents = texts_with[i - 1][self.own[i - 1].start : self.own[i - 1].stop]
-                above = parents.repeat_interleave(self.offsets[i - 1].diff().to(parents.device)).float()
-                listed = above.clamp(min=n_texts * self.beams[i - 1] / self.sizes[i - 1])
-            bias.copy_(((counts[own.start : own.stop] + 0.5) / (listed + 1)).clamp(max=0.999).logit())
 
     @torch.no_grad()
     def topk(
@@ -219,25 +208,43 @@ class CascadeParallel(CascadeBase):
 
     def whole(self) -> CascadeHead | None:
         """The cascade with the labels of all processes: on the CPU of the main process, None in the others."""
-        levels = [shards.sizes for shards in self.subtrees.levels]
-        state = {}
-        for i, sizes in enumerate(levels):
-            state[f"weights.{i}"] = rows_to_main(self.weights[i], sizes, self.world)
-            state[f"biases.{i}"] = rows_to_main(self.biases[i], sizes, self.world)
-        for i, offsets in enumerate(self.offsets):
-            ends = rows_to_main(offsets[1:] + self.own[i + 1].start, levels[i], self.world)
-            state[f"offsets_{i}"] = None if ends is None else pad(ends, (1, 0))
+        state = {name: self.get_buffer(name).cpu() for name in self.replicated}
+        for i, shards in enumerate(self.subtrees.levels):
+            for name in (f"weights.{i}", f"biases.{i}"):
+                rows = rows_to_main(self.get_parameter(name), shards.sizes, self.world)
+                if rows is not None:
+                    state[name] = rows
         if not self.world.is_main:
             return None
-        state["label_to_row"] = self.get_buffer("label_to_row").cpu()
         with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced
             whole = CascadeHead.from_config(self.config())
         whole.load_state_dict(state)
         return whole
 
     def check_state(self) -> None:
-        """Refuses subtrees that do not lead from each cluster to its children and to each label once."""
-        for offsets, below in zip(self.offsets, self.own[1:], strict=True):
-            if len(offsets) > 1:
-                check_offsets(offsets, len(below), "offsets")
-        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
+        """Refuses a tree that does not lead from each cluster to its children and to each label once."""
+        check_tree(self)
+
+
+def cascade_over_processes(
+    tree: LabelTree, dim: int, *, weights: str = "float32", **arguments: Any
+) -> CascadeHead | CascadeParallel:
+    """A `CascadeHead`; in a job of several processes, a `CascadeParallel` of this process's subtrees.
+
+    Args:
+        tree, dim, weights: see `CascadeHead`.
+        arguments: further arguments of both.
+
+    Raises:
+        SettingError: an argument does not fit, or weights are narrow in a job of several processes.
+    """
+    if World.current().size == 1:
+        return CascadeHead(tree, dim, weights=weights, **arguments)
+    if weight_type(weights).is_narrow:
+        raise SettingError(
+            f"weights = {weights!r} of a cascade in a job of {World.current().size} processes",
+            wanted="float32",
+            next_step="leave the option out, or start it without torchrun",
+            where="weights",
+        )
+    return CascadeParallel(tree, dim, **arguments)

@@ -62,11 +62,12 @@ def descend(
     max_iter: int = 20,
     prune_below: float = 0.1,
     keys: np.ndarray | None = None,
+    children: range | None = None,
 ) -> LinearWeights:
     """Fits the linear classifiers of all children.
 
     A child without positives among its parent's texts gets zeros. The result does not depend on the number of
-    threads, nor on how parents are divided into calls.
+    threads, nor on how parents or, with `children`, siblings are divided into calls.
 
     Args:
         x: (N, V) CSR float32, one row per text.
@@ -82,11 +83,13 @@ def descend(
         max_iter: maximum number of passes over the texts.
         prune_below: weights below this absolute value are dropped, except for the bias.
         keys: (M,) uint64, one per parent, seeds the order of its texts; None for `stream_keys(0, [0 … M − 1])`.
+        children: the children that are fitted, of 0 to C; only these have rows in the result. None for all.
 
     Raises:
         DataError: invalid matrices, weights or keys, shapes that do not match, NaN or inf, a text that a parent
             has twice, offsets that do not rise from 0 to C, or a result that overflows float32.
-        SettingError: c is not above 0, bias, tol or prune_below is negative, or max_iter is below 1.
+        SettingError: c is not above 0, bias, tol or prune_below is negative, max_iter is below 1, or `children`
+            are not a range from 0 to C.
     """
     costs, x = _check_settings(c, bias, tol, max_iter, prune_below), _as_x(x)
     texts, positives = _as_texts(texts), as_truth(positives)
@@ -98,6 +101,8 @@ def descend(
     keys = _as_keys(keys, texts.shape[0])
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
     fast = _COMPILED.for_work(work)
+    if children is not None:
+        texts, offsets, positives, keys = _part(texts, offsets, positives, keys, children)
     if fast is None:
         parts = plain(x, texts, offsets, positives, dense, inverse, soft, bias, tol, max_iter, prune_below, keys)
     else:
@@ -107,6 +112,19 @@ def descend(
     for values in (parts[0].data, parts[1]):
         check_finite(values, "the weights")
     return LinearWeights(*parts)
+
+
+def _part(
+    texts: sp.csr_matrix, offsets: np.ndarray, positives: sp.csr_matrix, keys: np.ndarray, children: range
+) -> tuple[sp.csr_matrix, np.ndarray, sp.csr_matrix, np.ndarray]:
+    """The problem of some children alone: that of their parents."""
+    if children.step != 1 or not 0 <= children.start <= children.stop <= positives.shape[0]:
+        wanted = f"a range from 0 to {positives.shape[0]}"
+        raise SettingError(f"children = {children}", wanted=wanted, where="children")
+    first = max(0, int(np.searchsorted(offsets, children.start, side="right")) - 1)
+    last = max(first, int(np.searchsorted(offsets, children.stop)))
+    own = np.clip(offsets[first : last + 1], children.start, children.stop) - children.start
+    return texts[first:last], own, positives[children.start : children.stop], keys[first:last]
 
 
 def _check_settings(
