@@ -108,6 +108,30 @@ def reduce_scatter_rows(
     return Pending(work, received, world.size, sent)
 
 
+def swap_rows(
+    rows: Tensor, sent: Sequence[int], received: Sequence[int], world: World, traffic: Traffic | None = None
+) -> Tensor:
+    """Sends each process its own rows; returns those that all processes have sent to this one, by their ranks.
+
+    Args:
+        rows: (n, ...), first those for rank 0.
+        sent: the number of rows for each process.
+        received: the number of rows that each process sends to this one.
+        world: the processes.
+        traffic: counts the bytes; None to count none.
+    """
+    _check_sizes(sent, world, len(rows), sum(sent))
+    if world.size == 1:
+        return rows
+    rows = rows.contiguous()
+    found = rows.new_empty(sum(received), *rows.shape[1:])
+    dist.all_to_all_single(found, rows, list(received), list(sent))
+    if traffic is not None:
+        others = len(rows) - sent[world.rank]
+        traffic.add("swap", others * rows[:1].numel() * rows.element_size() if others else 0)
+    return found
+
+
 def sum_of_all(value: Tensor, world: World, traffic: Traffic | None = None) -> Tensor:
     """The sum of a tensor over all processes, in place."""
     if world.size > 1:

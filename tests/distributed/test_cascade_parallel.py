@@ -92,5 +92,5 @@ def sent(size: int, rank: int, settings: dict) -> int:
     subtrees = Subtrees.at(tree(), *BORDERS[size])
     columns = [min(beam, subtrees.widest(i)) for i, beam in enumerate(settings.get("beams", (3, 4)))]
     total = others * longest * views + (BATCH - own[rank]) * views  # views and their gradients
-    total += others * BATCH * sum(5 * n + 4 for n in columns)  # shortlists
+    total += (BATCH - own[rank]) * sum(5 * n + 4 for n in columns) + 4 * others * own[rank] * len(columns)
     return total + (2 * others * 8 * levels // size if settings.get("reduction") != "sum" else 0)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from megalabel.distributed.collecting import rows_to_main
 from megalabel.distributed.collectives import sum_of_all
 from megalabel.distributed.own_texts import shares
 from megalabel.distributed.subtrees import Subtrees
@@ -82,9 +83,8 @@ def trained(world: World, optimizer: str, borders: tuple[int, ...] | None, **set
         inputs, hidden = texts(99)
         views = encoder(inputs).view(-1, head.n_views, DIM)
         tops = [head.topk(views, 5), head.topk(views, 70, exclude=hidden)]
-    whole = parallel.whole() if parallel else head
     return {
-        "state": None if whole is None else dict(whole.state_dict()),
+        "state": saved_state(parallel, world) if parallel else dict(head.state_dict()),
         "encoder": encoder.state_dict(),
         "tops": tops,
         "losses": losses,
@@ -92,6 +92,15 @@ def trained(world: World, optimizer: str, borders: tuple[int, ...] | None, **set
         "sent": sent,
         "rows": [len(table) for table, _ in head.tables()],
     }
+
+
+def saved_state(head: CascadeParallel, world: World) -> dict[str, Tensor] | None:
+    """The tensors of the cascade of all processes, in the main one."""
+    state = dict(head.state_dict())
+    for i, shards in enumerate(head.subtrees.levels):
+        for name in (f"weights.{i}", f"biases.{i}"):
+            state[name] = rows_to_main(state[name], shards.sizes, world)
+    return state if world.is_main else None
 
 
 def run(world: World, optimizer: str, borders: tuple[int, ...], settings: dict[str, Any]) -> dict[str, Any]:

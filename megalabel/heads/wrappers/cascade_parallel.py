@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megalabel.distributed.collecting import rows_to_main
 from megalabel.distributed.collectives import Traffic, sum_of_all
 from megalabel.distributed.merged_shortlist import merged_shortlist
 from megalabel.distributed.merged_topk import merged_topk
@@ -31,6 +30,7 @@ from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.candidates.shortlist import Shortlist
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dtypes import FLOAT32, weight_type
+from megalabel.kernels.core.memo import memo_on
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Positives, Reduction, TopK
 
@@ -47,7 +47,7 @@ class CascadeParallel(CascadeBase):
     up to the rounding of sums over processes. Row-wise optimizers need no exchange, as every row has one owner.
 
     The initial weights are those of `CascadeHead` from the same generator. The processes of a job call `loss`,
-    `topk`, `metrics` and `whole` at the same time.
+    `topk` and `metrics` at the same time.
 
     Args:
         tree: the whole label tree, which every process holds: 8 bytes per label and cluster.
@@ -174,7 +174,8 @@ class CascadeParallel(CascadeBase):
         check_arguments(("k", k, "1 or more", k >= 1))
         check_excluded(exclude, len(views), self.n_labels)
         step = max(1, CELLS // self._widest)
-        order = self.get_buffer("label_to_row").argsort()[self.own[-1].start : self.own[-1].stop]
+        own, rows = self.own[-1], self.get_buffer("label_to_row")
+        order = memo_on([rows], "own labels", lambda: rows.argsort()[own.start : own.stop].clone())
 
         def ranked(hidden: Positives | None) -> TopK:
             parts = [
@@ -203,23 +204,14 @@ class CascadeParallel(CascadeBase):
         found = merged_topk(best, 0, k, self.world, self.traffic)
         return TopK(found.ids, paths.probabilities(found))
 
+    def metrics(self) -> dict[str, float]:
+        """See `CascadeHead.metrics`: over the labels and the texts of all processes."""
+        counts = sum_of_all(torch.tensor([self._found, self._wanted]), self.world)
+        self._found, self._wanted = counts.tolist()
+        return super().metrics()
+
     def _precision(self, logits: Tensor, candidates: Candidates, positives: Positives) -> dict[int, float]:
         return merged_precision(logits, candidates, positives, self.world)
-
-    def whole(self) -> CascadeHead | None:
-        """The cascade with the labels of all processes: on the CPU of the main process, None in the others."""
-        state = {name: self.get_buffer(name).cpu() for name in self.replicated}
-        for i, shards in enumerate(self.subtrees.levels):
-            for name in (f"weights.{i}", f"biases.{i}"):
-                rows = rows_to_main(self.get_parameter(name), shards.sizes, self.world)
-                if rows is not None:
-                    state[name] = rows
-        if not self.world.is_main:
-            return None
-        with torch.random.fork_rng(devices=[]):  # the initial weights, which are replaced
-            whole = CascadeHead.from_config(self.config())
-        whole.load_state_dict(state)
-        return whole
 
     def check_state(self) -> None:
         """Refuses a tree that does not lead from each cluster to its children and to each label once."""
