@@ -5,9 +5,9 @@ text the logits of its own k best nodes and which of them are positives, and the
 owner ranks the nodes of all processes, and answers each with the number of its nodes that a single process would
 keep besides the positives (`kernels/candidates/shortlist.py`): they are the first of them in its own order.
 
-With n columns, which are at most k and at most the nodes that one process owns, a text takes 5 n + 4 bytes, without
-positives 4 n, and 4 for the answer. A process sends them for the B - b texts of others, and W - 1 answers for each
-of its b.
+With n columns, which are at most k and at most the nodes that one process owns, a text takes 5 n + 4 bytes,
+without positives 4 n, and 4 for the answer. A process sends them for the B - b texts of others, and W - 1 answers
+for each of its b.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ class Message(NamedTuple):
         sent = torch.cat([part.view(torch.uint8) for part in parts], dim=1)
         found = swap_rows(sent, sizes, [own] * world.size, world, traffic).view(world.size, own, sent.shape[1])
         widths = [4 * columns, columns, 4][: len(parts)]
-        beside = [part.transpose(0, 1).contiguous() for part in found.split(widths, dim=2)]
+        # Copies, since the bytes of tensors without texts could not be viewed as floats.
+        whole = torch.contiguous_format
+        beside = [part.transpose(0, 1).clone(memory_format=whole) for part in found.split(widths, dim=2)]
         scores = beside[0].view(torch.float32).flatten(1)
         if not with_positives:
             return Message(
@@ -145,7 +147,8 @@ def _allowed(best: Message, k: int) -> tuple[Tensor, int, int]:
     n_positive = best.hits.sum(1) + best.others.sum(1)
     keep = ~hits & (places - hits.long().cumsum(1) < (k - n_positive)[:, None])
     kept = torch.empty_like(keep).scatter_(1, order, keep)
-    by_process = kept.view(len(kept), best.others.shape[1], -1).sum(2, dtype=torch.int32)
+    size = best.others.shape[1]
+    by_process = kept.view(len(kept), size, kept.shape[1] // size).sum(2, dtype=torch.int32)
     return by_process, int((hits & (places < k)).sum()), int(n_positive.sum())
 
 

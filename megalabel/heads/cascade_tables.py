@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from megalabel.errors import SettingError
 from megalabel.heads.checks import check_exponents, check_offsets, check_permutation
-from megalabel.heads.initial import uniform_, uniform_rows_
+from megalabel.heads.initial import filled_part, uniform_
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.labels.tree import LabelTree
@@ -54,7 +55,8 @@ def add_own_tables(head: Any, own: Sequence[range], generator: torch.Generator |
     head.weights = nn.ParameterList(new_table((len(rows), head.dim)) for rows in own)
     for weight, rows, n in zip(head.weights, own, head.sizes, strict=True):
         limit = math.sqrt(3) * math.sqrt(2 / (n + head.dim))
-        uniform_rows_(weight, rows.start, n - rows.stop, limit, generator)
+        draw = partial(_uniform, limit, generator)
+        filled_part(weight, n, rows.start, draw, generator)
     head.biases = nn.ParameterList(torch.zeros(len(rows)) for rows in own)
 
 
@@ -114,3 +116,7 @@ def largest_scale(head: Any) -> float:
 def _exponents(head: Any, level: int) -> Tensor | None:
     exponents: Tensor | None = head.get_buffer(f"exponents_{level}") if head.weight_type.scale == "row" else None
     return exponents
+
+
+def _uniform(limit: float, generator: torch.Generator | None, part: Tensor) -> Tensor:
+    return part.uniform_(-limit, limit, generator=generator)

@@ -64,25 +64,6 @@ def uniform_(weight: Tensor, limit: float, generator: torch.Generator | None = N
     return filled(weight, lambda part: part.uniform_(-limit, limit, generator=generator))
 
 
-def uniform_rows_(
-    weight: Tensor, before: int, after: int, limit: float, generator: torch.Generator | None = None
-) -> Tensor:
-    """Fills (n, D) with the rows that `uniform_` writes between `before` rows and `after` further ones.
-
-    The numbers of the other rows are drawn too, so that any part of a table begins as it does within the whole.
-    """
-    width, buffer = weight.shape[1], torch.empty(0)
-    for rows in (before, -1, after):
-        if rows < 0:
-            uniform_(weight, limit, generator)
-            continue
-        for start in range(0, rows * width, BLOCK):
-            n = min(BLOCK, rows * width - start)
-            buffer = buffer if len(buffer) >= n else torch.empty(n)
-            buffer[:n].uniform_(-limit, limit, generator=generator)
-    return weight
-
-
 def _parts(weight: Tensor) -> Iterator[Tensor]:
     """The tensor itself, or blocks of one that is on disk; the last one is at least as long as the others."""
     if not is_mapped(weight):

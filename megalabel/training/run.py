@@ -32,7 +32,6 @@ from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.resuming import check_lr_scale, note_threads, with_scaled_rates
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
-from megalabel.training.run_lock import writing
 from megalabel.training.sizes import sizes
 from megalabel.training.trained import inference_head, model_of, validated
 

@@ -63,12 +63,14 @@ def trained(world: World, optimizer: str, borders: tuple[int, ...] | None, **set
     else:
         kinds = {"adam": RowAdam, "adagrad": RowAdagrad, "sgd": RowSGD}
         steppers.append(kinds[optimizer](head, lr=0.02, weight_decay=0.01))
-    cuts = [0, *accumulate(shares(BATCH, world.size))]
-    own, sent, losses = slice(cuts[world.rank], cuts[world.rank + 1]), 0, []
+    sent, losses = 0, []
     for step in range(STEPS):
         torch.manual_seed(step)
         inputs, positives = texts(step)
-        views = encoder(inputs[own]).view(-1, head.n_views, DIM)
+        if step == 0:  # fewer texts than processes
+            inputs, positives = inputs[:2], positives.of_texts(0, 2)
+        cuts = [0, *accumulate(shares(len(inputs), world.size))]
+        views = encoder(inputs[cuts[world.rank] : cuts[world.rank + 1]]).view(-1, head.n_views, DIM)
         sent = parallel.traffic.total if parallel else 0
         loss = head.loss(views, positives)
         loss.backward()

@@ -16,7 +16,8 @@ from megalabel.distributed.own_texts import n_texts_of, shares
 from megalabel.distributed.subtrees import Subtrees
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
-from megalabel.heads.base import topk_by_rows
+from megalabel.heads.abilities import OwnLabels
+from megalabel.heads.base import Head, topk_by_rows
 from megalabel.heads.candidate_ranking import Paths, best_candidates
 from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.cascade_base import CascadeBase
@@ -37,7 +38,7 @@ from megalabel.types import Positives, Reduction, TopK
 CELLS = 1 << 21  # candidates of all texts that prediction ranks together
 
 
-class CascadeParallel(CascadeBase):
+class CascadeParallel(OwnLabels, CascadeBase):
     """A cascade whose subtrees are divided among processes; each of them holds the tables of its own.
 
     Every process scores its own candidates of all texts of the global batch: its views are those of all
@@ -62,6 +63,11 @@ class CascadeParallel(CascadeBase):
     """
 
     uses_weights = True
+
+    @property
+    def holder(self) -> CascadeParallel:
+        """The head itself."""
+        return self
 
     @property
     def replicated(self) -> frozenset[str]:
@@ -157,13 +163,9 @@ class CascadeParallel(CascadeBase):
         none = torch.zeros(batch + 1, dtype=torch.int64, device=device)
         return Candidates.of_blocks(none[:0], none[:0], none)
 
-    def _shortlist(
-        self, i: int, scores: Tensor, candidates: Candidates, nodes: Positives | None = None
-    ) -> Shortlist:
-        columns = self.subtrees.widest(i)
-        return merged_shortlist(
-            scores, candidates, self.beams[i], self.child_offsets(i), columns, self.world, nodes, self.traffic
-        )
+    def _shortlist(self, i: int, scores: Tensor, own: Candidates, nodes: Positives | None = None) -> Shortlist:
+        k, columns, below = self.beams[i], self.subtrees.widest(i), self.child_offsets(i)
+        return merged_shortlist(scores, own, k, below, columns, self.world, nodes, self.traffic)
 
     @torch.no_grad()
     def topk(
@@ -212,6 +214,10 @@ class CascadeParallel(CascadeBase):
 
     def _precision(self, logits: Tensor, candidates: Candidates, positives: Positives) -> dict[int, float]:
         return merged_precision(logits, candidates, positives, self.world)
+
+    def description(self) -> tuple[type[Head], dict[str, Any]]:
+        """The class and the config of the cascade of all labels, which a saved model has."""
+        return CascadeHead, self.config()
 
     def check_state(self) -> None:
         """Refuses a tree that does not lead from each cluster to its children and to each label once."""
