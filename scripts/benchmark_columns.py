@@ -71,6 +71,14 @@ DISK_COLUMNS = (
     ("peak MB of the process", "peak of the process", 1.0),
     ("peak MB with pages of files", "peak of the cgroup", 1.0),
 )
+SHARED_COLUMNS = (
+    ("CPU ms of a step", "step", 1.0),
+    ("of a copy", "copy", 1.0),
+    ("of copy and writing", "copy and writing", 1.0),
+    ("% of time at one in 60 s", "share of time at one in 60 s", 1.0),
+    ("at one in 300 s", "share of time at one in 300 s", 1.0),
+    ("steps between two for 3%", "steps between checkpoints for 3%", 1.0),
+)
 STREAMED_COLUMNS = (
     ("peak MB of reading", "peak of reading, MB", 1.0),
     ("and of tokenizing", "peak of reading and tokenizing, MB", 1.0),

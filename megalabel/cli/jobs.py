@@ -70,6 +70,8 @@ def _train(
     say = (lambda line: None) if settings.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
+    compared = settings.compared() | {"recipe": recipe.address, "options": resolved.options.values()}
+    processes.same(compared | {"data": run_folder.data_facts(corpus) | {"path": None}})
     if settings.memory is not None:
         resolved, planned = within_memory(recipe, corpus, resolved, values, settings.memory, settings.device)
         say(planned)

@@ -21,9 +21,12 @@ _PLAIN = re.compile(r"[^/\\:\0]+")
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
-def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
-    """Writes `manifest.json` with the hashes of all files in `folder`, and of the manifests of its folders."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+def write_manifest(folder: Path, format: int, facts: dict[str, Any], *, hashed: bool = True) -> None:
+    """Writes `manifest.json` with the hashes of all files in `folder`, and of the manifests of its folders.
+
+    hashed: False where `facts` hold hashes of their own, so that the files are not read again.
+    """
+    files = sorted(path for path in folder.iterdir() if hashed and path.is_file())
     hashes = {path.name: sha256(path) for path in files}
     inside = sorted(path for path in folder.iterdir() if (path / NAME).is_file())
     hashes |= {f"{path.name}/{NAME}": sha256(path / NAME) for path in inside}

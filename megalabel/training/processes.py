@@ -14,6 +14,7 @@ from torch import nn
 
 from megalabel.distributed.collectives import Traffic, barrier, broadcast_object, sum_of_all
 from megalabel.distributed.own_texts import RankBatches
+from megalabel.distributed.same_job import check_same_job
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import OwnLabels, having
@@ -26,9 +27,10 @@ from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.inputs.batches import Batches
 from megalabel.training.data_parallel import DataParallel
 from megalabel.training.interrupts import Interrupts
-from megalabel.training.recipe import Recipe
+from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.run_lock import writing
 from megalabel.training.step import Plain
+from megalabel.version import __version__
 
 AROUND = (
     LabelParallel,
@@ -64,11 +66,24 @@ class Processes:
         batches = RankBatches(recipe.batches, self.world, recipe.accumulation_steps)
         return replace(recipe, batches=batches, step=DataParallel(self.world, self.traffic))
 
-    def agreed(self, stop: bool) -> bool:
-        """Whether any process wants to stop."""
+    def agreed(self, *wishes: bool) -> list[bool]:
+        """For each of some wishes, whether any process has it."""
         if self.world.size == 1:
-            return stop
-        return bool(sum_of_all(torch.tensor(int(stop)), self.world, self.traffic))
+            return list(wishes)
+        counts = sum_of_all(torch.tensor([int(wish) for wish in wishes]), self.world, self.traffic)
+        return [count > 0 for count in counts.tolist()]
+
+    def same(self, facts: dict[str, Any]) -> None:
+        """Raises ProcessesDiffer in all processes unless they have the same facts and versions."""
+        if self.world.size > 1:
+            check_same_job({"megalabel": __version__, "torch": torch.__version__, **facts}, self.world)
+
+    def compare(self, recipe: Recipe | DirectRecipe, out: Path, settings: dict[str, Any]) -> None:
+        """Checks that all processes do the same work in the same folder; see `check_job`."""
+        if self.world.size > 1:
+            from megalabel.training.job_checks import check_job
+
+            check_job(recipe, out, settings, self.world)
 
     def by_main(self, work: Callable[[], Any]) -> Any:
         """What `work` returns in rank 0, in every process; the others wait for it."""
@@ -91,9 +106,9 @@ class Processes:
         """The lock of the run folder, which rank 0 holds."""
         return writing(out) if self.world.is_main else contextlib.nullcontext()
 
-    def interrupted(self, interrupts: Interrupts) -> contextlib.AbstractContextManager[Any]:
-        """Signals end one process after the step, with a checkpoint; several end at once."""
-        return interrupts.waiting() if self.world.size == 1 else contextlib.nullcontext()
+    def interrupts(self) -> Interrupts:
+        """The signals that end the training after a step: torchrun may send more than one to each process."""
+        return Interrupts(patient=self.world.size > 1)
 
     def check_alone(self, found: str) -> None:
         """Raises SettingError for what several processes cannot do."""
@@ -103,16 +118,6 @@ class Processes:
                 wanted="a job of one process",
                 next_step="start it without torchrun",
                 where="recipe",
-            )
-
-    def check_checkpoint(self, found: Path | None) -> None:
-        """Raises SettingError for a checkpoint, which one process has written and alone can resume from."""
-        if found is not None and self.world.size > 1:
-            raise SettingError(
-                f"the checkpoint {found} of one process in a job of {self.world.size}",
-                wanted="a run without a checkpoint, or a job of one process",
-                next_step="resume it in one process, or train it again with --overwrite",
-                where="out",
             )
 
     def facts(self, steps: int) -> dict[str, Any]:
