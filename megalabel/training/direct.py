@@ -10,17 +10,18 @@ from pathlib import Path
 import torch
 
 from megalabel.data.read_options import IGNORED
-from megalabel.distributed.collectives import barrier, from_main, gather_objects
-from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.models.trained_on import TrainedOn
 from megalabel.training.log import peak_mb
+from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe
 from megalabel.training.run_folder import create_run_folder, finish, note
 
 
-def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool) -> Classifier:
+def solve(
+    recipe: DirectRecipe, out: Path, device: torch.device, processes: Processes, *, quiet: bool
+) -> Classifier:
     """Fits the model of a recipe and saves it in the run folder `out`; an interrupted run starts again.
 
     If `out` holds a finished run of the same recipe, its model is loaded. The solvers run on the CPU; `device` is
@@ -29,20 +30,20 @@ def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool)
     The processes of a job call it at the same time. The main process writes the folder, from which the others load
     the model in the end.
     """
-    world = World.current()
     check_text_weights(recipe)
-    check_over_processes(recipe, world)
-    if from_main(lambda: create_run_folder(out, recipe), world):
+    if not recipe.over_processes:
+        processes.check_alone(f"the recipe {recipe.name}")
+    processes.compare(recipe, out, {})
+    if processes.by_main(lambda: create_run_folder(out, recipe)):
         parts = () if recipe.base_model is None else (recipe.base_model.encoder, recipe.base_model.head)
         return load(out, device=device, trust=[type(part).__module__.split(".")[0] for part in parts])
     if recipe.base_model is not None:
         recipe.base_model.to(device)
-    check_shared(out, world)
-    begun, silent = time.monotonic(), quiet or not world.is_main
+    begun, silent = time.monotonic(), quiet or not processes.world.is_main
     model = recipe.solve((lambda line: None) if silent else functools.partial(print, file=sys.stderr))
     if model is not None:
         _save(model, recipe, out, begun)
-    barrier(world)
+    processes.wait()
     return load(out, device=device) if model is None else model
 
 
@@ -53,29 +54,6 @@ def _save(model: Classifier, recipe: DirectRecipe, out: Path, begun: float) -> N
     if model.chosen:
         note(out, chosen=dict(model.chosen))
     finish(out, {"seconds": time.monotonic() - begun, "peak_mb": peak_mb()})
-
-
-def check_over_processes(recipe: DirectRecipe, world: World) -> None:
-    """Raises SettingError for a recipe whose solver the processes of a job do not divide."""
-    if world.size > 1 and not recipe.over_processes:
-        raise SettingError(
-            f"the recipe {recipe.name} in a job of {world.size} processes",
-            wanted="a job of one process",
-            next_step="start it without torchrun",
-            where="recipe",
-        )
-
-
-def check_shared(out: Path, world: World) -> None:
-    """Raises SettingError, in every process, unless all see the run folder that the main process has made."""
-    blind = [rank for rank, seen in enumerate(gather_objects((out / "recipe.json").is_file(), world)) if not seen]
-    if blind:
-        raise SettingError(
-            f"process {blind[0]} does not see the run folder {out}, which process 0 has made",
-            wanted="a folder on a file system that all machines share",
-            next_step="use another --out",
-            where="out",
-        )
 
 
 def check_text_weights(recipe: DirectRecipe) -> None:

@@ -83,8 +83,9 @@ def train(
     out = as_path(out, "out")
     check_lr_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
-        with Processes(World.current()).writing(out):
-            return solve(recipe, out, pick(device), quiet=quiet)
+        processes = Processes(World.current())
+        with processes.writing(out):
+            return solve(recipe, out, pick(device), processes, quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
     with run.processes.writing(out):

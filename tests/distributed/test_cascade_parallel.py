@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.cascade_ranks import BATCH, DIM, N_LABELS, trained, tree
+from planted import planted
+from support.cascade_ranks import BATCH, DIM, N_LABELS, recipe_run, trained, tree
 from topk_agree import assert_topk_agree
 
+import megalabel
 from megalabel.distributed.own_texts import shares
 from megalabel.distributed.subtrees import Subtrees
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.wrappers.cascade_parallel import CascadeParallel
+from megalabel.storage.tensors import load_tensors
 
 PROGRAM = "support.cascade_ranks:run"
 BORDERS = {1: (0, 5), 2: (0, 2, 5), 3: (0, 3, 3, 5), 4: (0, 1, 2, 4, 5)}  # the second of three owns no label
@@ -46,6 +49,22 @@ def test_processes_train_the_weights_of_one_with_the_same_batches(ranks, size, o
     for level, n in enumerate(tree().sizes):
         assert sum(one["rows"][level] for one in found) == n
     assert [one["sent"] for one in found] == [sent(size, rank, settings) for rank in range(size)]
+
+
+def test_a_run_of_three_processes_saves_the_model_of_one(ranks, tmp_path):
+    recipe_run(World(), str(tmp_path / "one"))
+    ranks.run(3, "support.cascade_ranks:recipe_run", str(tmp_path / "three"))
+    for name in ("encoder", "head"):
+        found, wanted = (
+            load_tensors(tmp_path / run / "model" / f"{name}.safetensors", next_step="-")
+            for run in ("three", "one")
+        )
+        assert found.keys() == wanted.keys()
+        for key in wanted:
+            torch.testing.assert_close(found[key], wanted[key], rtol=1e-4, atol=1e-6)
+    one, three = (megalabel.load(tmp_path / run) for run in ("one", "three"))
+    texts = list(planted(n_labels=61).test.texts[:30])
+    assert_topk_agree(three.topk(texts, 5), one.topk(texts, 5), rtol=1e-4)
 
 
 def test_subtrees_are_whole_and_about_even():

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from planted import planted
+from support.recipe_programs import CASCADE
 from torch import Tensor, nn
 
 from megalabel.distributed.collecting import rows_to_main
@@ -17,7 +19,9 @@ from megalabel.distributed.world import World
 from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.wrappers.cascade_parallel import CascadeParallel
 from megalabel.labels.tree import LabelTree
+from megalabel.recipes import get
 from megalabel.training.optim.row_sparse import RowAdagrad, RowAdam, RowSGD
+from megalabel.training.run import train
 from megalabel.types import Positives
 
 N_LABELS, DIM, INPUTS, BATCH, STEPS = 61, 8, 10, 13, 5
@@ -114,3 +118,8 @@ def warm_up() -> None:
     """Loads the compiled code of training and prediction."""
     for optimizer in ("adam", "adagrad", "sgd"):
         trained(World(), optimizer, (0, 5))
+
+
+def recipe_run(world: World, out: str) -> None:
+    """Trains the recipe into a folder."""
+    train(get("cascadexml")(planted(n_labels=61), **CASCADE), out, device="cpu", quiet=True)

@@ -33,7 +33,7 @@ def whole_state(head: Head) -> dict[str, Tensor | Streamed]:
     found: dict[str, Tensor | Streamed] = {}
     names = {id(part): name for name, part in head.named_modules()}
     inside = {
-        _prefix(names[id(part.holder)]): (part, _prefix(names[id(part)])) for part in having(head, OwnLabels)
+        prefix_of(names[id(part.holder)]): (part, prefix_of(names[id(part)])) for part in having(head, OwnLabels)
     }
     for name, tensor in head.state_dict().items():
         prefix = next((prefix for prefix in inside if name.startswith(prefix)), None)
@@ -46,7 +46,7 @@ def whole_state(head: Head) -> dict[str, Tensor | Streamed]:
     return found
 
 
-def _prefix(name: str) -> str:
+def prefix_of(name: str) -> str:
     """The beginning of the names of tensors in a module."""
     return f"{name}." if name else ""
 
