@@ -198,11 +198,11 @@ class SparseHead(StoredTable, Replaced, LabelPrior, Head):
 
     def refresh(self, embeddings: TrainingEmbeddings) -> None:
         """Chooses the inputs of each label by its texts, at step 0 and if `init_connections` is "texts"."""
-        if self.init_connections == "texts" and int(self.get_buffer("step")) == 0:
+        if self.init_connections == "texts" and int(self.get_buffer("step")) == 0 and self.n_labels:
             views, positives = embeddings()
             self.check_views(views)
-            shape, group = (self.n_labels, self.fan_in), self.group
-            found = strongest_inputs(views[:, 0], positives, *shape, group=group, seed=self.seed)
+            place = {"group": self.group, "seed": self.seed, "first_group": self.first_label // self.group}
+            found = strongest_inputs(views[:, 0], positives, self.n_labels, self.fan_in, **place)
             self.get_buffer("inputs").copy_(found)
 
     def check_state(self) -> None:

@@ -16,6 +16,7 @@ from megalabel.distributed.world import World
 from megalabel.encoders.base import Encoder
 from megalabel.heads.abilities import OwnLabels, having
 from megalabel.heads.base import Head
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary
 from megalabel.training.step import Step, StepContext
 from megalabel.types import Batch
 
@@ -39,12 +40,14 @@ class DataParallel(Step):
     def __init__(self, world: World, traffic: Traffic) -> None:
         self.world, self.traffic = world, traffic
         self._module: nn.Module | None = None
+        self._faded = 0  # auxiliary classifiers that are no longer trained
 
     def __call__(self, batch: Batch, context: StepContext) -> float:
         """Fills the gradients; returns the loss of the whole batch in every process."""
         assert isinstance(batch, RankBatch)
-        if self._module is None:
-            self._module = self._made(context)
+        faded = sum(part.faded for part in having(context.head, WithAuxiliary))
+        if self._module is None or faded != self._faded:
+            self._module, self._faded = self._made(batch, context), faded
         torch.manual_seed((context.seed + self.world.rank * RANK_SEED) % 2**63)
         total = 0.0
         for i, part in enumerate(batch.parts):
@@ -65,15 +68,14 @@ class DataParallel(Step):
             return contextlib.nullcontext()
         return self._module.no_sync()
 
-    def _made(self, context: StepContext) -> nn.Module:
+    def _made(self, batch: RankBatch, context: StepContext) -> nn.Module:
         module = _Loss(context.encoder, context.head)
-        own = _of_labels(module)
+        own = _of_labels(module) | _unused(module, batch.parts[0].of_texts(0, 1).to(context.device), context)
         if self.world.size == 1 or not any(p.requires_grad for n, p in module.named_parameters() if n not in own):
             return module
         # Buffers are the same in all processes from the start, and are not sent in every step.
         cast(Any, module)._ddp_params_and_buffers_to_ignore = own | {name for name, _ in module.named_buffers()}
-        # Parameters may be unused, such as those of a transformer's pooler, or of an auxiliary that has faded out.
-        parallel = DistributedDataParallel(module, find_unused_parameters=True)
+        parallel = DistributedDataParallel(module)
         # Without annotations, which PyTorch would compare with its own.
         parallel.register_comm_hook(self.traffic, lambda state, bucket: _sum(state, bucket))
         return parallel
@@ -97,6 +99,30 @@ def _of_labels(module: nn.Module) -> set[str]:
     names = {id(part): name for name, part in module.named_modules()}
     prefixes = tuple(f"{names[id(part)]}." for part in having(module, OwnLabels))
     return {name for name in module.state_dict() if prefixes and name.startswith(prefixes)}
+
+
+def _unused(module: _Loss, text: OwnTexts, context: StepContext) -> set[str]:
+    """The names of parameters without a gradient: parts of the encoder, such as a pooler, and faded auxiliaries.
+
+    DistributedDataParallel would wait for their gradients, or look for them in every step.
+    """
+    names = {id(part): name for name, part in module.named_modules()}
+    faded = tuple(f"{names[id(part)]}.auxiliary." for part in having(module, WithAuxiliary) if part.faded)
+    found = {name for name, _ in module.named_parameters() if faded and name.startswith(faded)}
+    encoder = module.encoder
+    modes = [(part, part.training) for part in encoder.modules()]
+    encoder.eval()
+    with context.autocast():
+        views = encoder.views(text)
+    if views.requires_grad:
+        views.float().sum().backward()
+    for part, mode in modes:
+        part.training = mode
+    for name, parameter in encoder.named_parameters():
+        if parameter.grad is None:
+            found.add(f"encoder.{name}")
+        parameter.grad = None
+    return found
 
 
 def _sum(traffic: Traffic, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:

@@ -19,7 +19,6 @@ from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import OwnLabels, having
 from megalabel.heads.base import Head
-from megalabel.heads.sparse import SparseHead
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary
 from megalabel.heads.wrappers.label_parallel import LabelParallel
 from megalabel.heads.wrappers.partitioned import PartitionedHead
@@ -147,9 +146,6 @@ def _refused(recipe: Recipe, device: torch.device) -> Iterator[tuple[str, str, s
     for head in having(recipe.head, Head):
         if not isinstance(head, AROUND) and id(head) not in inside:
             yield f"a {type(head).__name__}", "a DenseHead, a SparseHead or a CascadeHead", ALONE
-    for sparse in having(recipe.head, SparseHead):
-        if sparse.init_connections != "random":
-            yield f"init_connections = {sparse.init_connections!r}", "random connections", ALONE
     if type(recipe.batches) is not Batches:
         yield type(recipe.batches).__name__, "batches in random order", ALONE
     if not isinstance(recipe.step, Plain):

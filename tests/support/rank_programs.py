@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import sys
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from megalabel.cli.main import main
 from megalabel.distributed import collectives
 from megalabel.distributed.merged_topk import merged_topk
 from megalabel.distributed.shards import LabelShards
@@ -37,3 +41,20 @@ def ranked(world: World, scores: Tensor, bounds: tuple[int, ...], k: int) -> Top
     best = scores[:, owned.start : owned.stop].sort(dim=1, descending=True, stable=True)
     found = TopK(best.indices[:, :k], best.values[:, :k])
     return merged_topk(found, owned.start, k, world)
+
+
+def commands(world: World, *lines: list[str]) -> list[tuple[int, str]]:
+    """Exit status and standard error of commands of `megalabel`, one after the other."""
+    return [_command(line) for line in lines]
+
+
+def _command(line: list[str]) -> tuple[int, str]:
+    errors = io.StringIO()
+    sys.argv = ["megalabel", *line]
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(errors):
+        try:
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = int(stop.code or 0)
+    return status, errors.getvalue()

@@ -80,6 +80,11 @@ class WithAuxiliary(Wrapper):
         """s at a step."""
         return self.loss_weight * 0.5 * (1 + math.cos(math.pi * step / self.until)) if step < self.until else 0.0
 
+    @property
+    def faded(self) -> bool:
+        """Whether the classifier is no longer trained."""
+        return self.weight_at(int(self.get_buffer("step"))) == 0
+
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The weighted sum of the two losses: (B, V, D) to a scalar."""
         main = self.head.loss(views, positives)

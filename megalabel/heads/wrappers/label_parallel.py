@@ -16,7 +16,7 @@ from megalabel.distributed.shards import LabelShards
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import LabelPrior, OwnLabels
-from megalabel.heads.base import Head
+from megalabel.heads.base import Head, TrainingEmbeddings
 from megalabel.heads.replaced import Replaced
 from megalabel.heads.stored_table import StoredTable
 from megalabel.heads.wrappers.base import Wrapper
@@ -133,6 +133,17 @@ class LabelParallel(OwnLabels, LabelPrior, Wrapper):
         stop = list(accumulate(sizes))[self.world.rank]
         n = sizes[self.world.rank]
         return positives.of_texts(stop - n, stop), n / max(n_texts, 1)
+
+    def refresh(self, embeddings: TrainingEmbeddings) -> None:
+        """Refreshes the head with all texts and the pairs of its own labels."""
+
+        def of_own() -> tuple[Tensor, Positives]:
+            views, positives = embeddings()
+            own = self._local(positives)
+            assert own is not None
+            return views, own
+
+        self.head.refresh(of_own)
 
     @torch.no_grad()
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:

@@ -24,7 +24,14 @@ _LABELS = 8192  # labels whose strengths are in memory at a time
 
 
 def strongest_inputs(
-    x: Tensor, positives: Positives, n_labels: int, fan_in: int, *, group: int = 1, seed: int = 0
+    x: Tensor,
+    positives: Positives,
+    n_labels: int,
+    fan_in: int,
+    *,
+    group: int = 1,
+    seed: int = 0,
+    first_group: int = 0,
 ) -> Tensor:
     """The inputs of a new layer, chosen by the texts of each label: (⌈L / group⌉, F) of `input_dtype(D)`.
 
@@ -38,6 +45,7 @@ def strongest_inputs(
         fan_in: F, from 1 to D.
         group: G, the number of neighboring labels that share their inputs.
         seed: seed of the random inputs.
+        first_group: the number of the first of these groups in its layer, on which random inputs depend.
 
     Raises:
         SettingError: there are no texts, embeddings are not finite, or the fan-in is above D.
@@ -46,7 +54,7 @@ def strongest_inputs(
     n, dim = x.shape
     _check(x, positives, n_labels)
     check_room(fan_in, dim, distinct=True)
-    inputs = first_inputs(-(-n_labels // group), fan_in, dim, seed=seed).sort(dim=1).values
+    inputs = first_inputs(-(-n_labels // group), fan_in, dim, seed=seed, first=first_group).sort(dim=1).values
     table = x.detach().float().cpu().numpy()
     mean = table.mean(axis=0, dtype=np.float64).astype(np.float32)
     rows, labels = positives.rows.cpu().numpy(), positives.labels.cpu().numpy()
