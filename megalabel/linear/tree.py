@@ -61,14 +61,10 @@ def solve_tree(
         tol, max_iter: the stopping criteria of the solver; see `descend`.
         prune_below: weights below this in absolute value are dropped.
         beam_size: the number of nodes per level that a prediction keeps.
-        post_processor: the function from the score z of a node to its probability; see
-            `kernels/linear/sparse_beam.py`.
+        post_processor: turns the score of a node into its probability; see `kernels/linear/sparse_beam.py`.
         stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
-        world: the processes that divide the classifiers among themselves; all call this with equal arguments.
-
-    Returns:
-        The tree; None in processes other than the main one.
+        world: the processes that divide the work, all with equal arguments; all but the main one get None.
 
     Raises:
         DataError: texts, labels and tree do not fit each other.

@@ -17,6 +17,7 @@ from megalabel.errors import SettingError
 from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.wrappers.cascade_parallel import CascadeParallel
 from megalabel.storage.tensors import load_tensors
+from megalabel.types import TopK
 
 PROGRAM = "support.cascade_ranks:run"
 BORDERS = {1: (0, 5), 2: (0, 2, 5), 3: (0, 3, 3, 5), 4: (0, 1, 2, 4, 5)}  # the second of three owns no label
@@ -65,6 +66,17 @@ def test_a_run_of_three_processes_saves_the_model_of_one(ranks, tmp_path):
     one, three = (megalabel.load(tmp_path / run) for run in ("one", "three"))
     texts = list(planted(n_labels=61).test.texts[:30])
     assert_topk_agree(three.topk(texts, 5), one.topk(texts, 5), rtol=1e-4)
+
+
+def test_checkpoints_of_four_processes_are_resumed_by_two_and_three(ranks, tmp_path):
+    relay, texts = "support.recipe_programs:relay", list(planted().test.texts[:20])
+    four, two = tmp_path / "four", tmp_path / "two"
+    found = ranks.run(4, relay, four, four, "cascadexml", texts, 5)
+    found += ranks.run(2, relay, four, two, "cascadexml", texts)
+    found += ranks.run(3, relay, two, None, "cascadexml", texts)
+    model = megalabel.load(two).topk(texts, 5)
+    for ids, scores in found:
+        assert_topk_agree(TopK(ids, scores), model, rtol=1e-5)
 
 
 def test_subtrees_are_whole_and_about_even():

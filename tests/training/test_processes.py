@@ -85,5 +85,5 @@ def test_rank_0_alone_writes_and_prints(runs):
 
 def test_what_several_processes_cannot_train_is_refused_by_name(runs):
     _, said = runs
-    for (_, message), found in zip(said[0][2:], ("retrieval", "DualEncoderHead", "LightXMLHead"), strict=True):
+    for (_, message), found in zip(said[0][2:], ("retrieval", "InBatchHead", "LightXMLHead"), strict=True):
         assert f"{found} in a job of 2 processes" in message
