@@ -46,7 +46,8 @@ def tokenize(
     """
     from megalabel.encoders.build import tokenizer_for
     from megalabel.encoders.transformer import Transformer
-    from megalabel.inputs.token_store import TokenStore, check_texts, prepared_folder
+    from megalabel.inputs.needs_texts import check_texts
+    from megalabel.inputs.token_store import TokenStore, prepared_folder
     from megalabel.recipes import get
     from megalabel.recipes.presets import resolve
     from megalabel.recipes.run_encoder import is_run, load_run_encoder

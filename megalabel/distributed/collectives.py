@@ -145,6 +145,13 @@ def sum_of_all(value: Tensor, world: World, traffic: Traffic | None = None) -> T
     return value
 
 
+def broadcast(value: Tensor, source: int, world: World) -> Tensor:
+    """The tensor of process `source`, written to the tensor of the same shape and type that the others pass."""
+    if world.size > 1 and value.numel():
+        dist.broadcast(value, source)
+    return value
+
+
 def broadcast_object(value: Any, world: World, source: int = 0) -> Any:
     """The object that process `source` passes, in every process; the others may pass None."""
     if world.size == 1:

@@ -11,6 +11,7 @@ from megalabel.storage.tables import is_mapped, release_pages
 
 # torch draws normal deviates in groups of 16; blocks of whole groups thus continue its random stream.
 BLOCK = 1 << 22
+PIECE = 1 << 16  # numbers of a whole table that are in memory at a time while a part of it is filled
 
 
 @torch.no_grad()
@@ -39,9 +40,9 @@ def filled_part(
     """
     flat, width = weight.detach().view(-1), weight.shape[1]
     total, begin = n_rows * width, first * width
-    end, n_blocks = begin + flat.numel(), max(1, total // BLOCK)
+    end, n_blocks = begin + flat.numel(), max(1, total // PIECE)
     for i in range(n_blocks):
-        start, stop = i * BLOCK, total if i == n_blocks - 1 else (i + 1) * BLOCK
+        start, stop = i * PIECE, total if i == n_blocks - 1 else (i + 1) * PIECE
         low, high = max(start, begin), min(stop, end)
         if low >= high:
             skip(stop - start, fill, generator)

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
+from megalabel.inputs.needs_texts import check_texts
 from megalabel.inputs.tfidf import l2_rows
-from megalabel.inputs.token_store import check_texts
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ Tokens that no folder holds are in memory up to 64 MiB, and beyond it in a tempo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from megalabel.data.texts import Texts
-from megalabel.errors import DataError, SettingError, StaleTokens
+from megalabel.errors import SettingError, StaleTokens
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.progress import Progress
 from megalabel.storage.files import atomic_folder, latest
@@ -25,7 +25,7 @@ from megalabel.storage.reading import reading
 from megalabel.storage.spill import Spill, forget
 
 if TYPE_CHECKING:
-    from megalabel.data.corpus import Corpus, Split
+    from megalabel.data.corpus import Corpus
 
 FORMAT = 1
 RELEASE = 1024  # rows that are read between two releases of mapped pages; each may have mapped 64 kB
@@ -81,7 +81,7 @@ class TokenStore:
         Raises:
             SettingError: `max_length` leaves no space for a token.
         """
-        manifest = _manifest(texts, tokenizer, max_length)
+        manifest = manifest_of(texts, tokenizer, max_length)
         lengths = np.zeros(len(texts), dtype=np.int64)
         dtype = np.dtype(manifest["dtype"])
 
@@ -149,7 +149,7 @@ class TokenStore:
         """
         if folder is None or not (Path(folder) / "manifest.json").exists():
             return cls.build(texts, tokenizer, max_length, folder)
-        store, expected = cls.open(folder), _manifest(texts, tokenizer, max_length)
+        store, expected = cls.open(folder), manifest_of(texts, tokenizer, max_length)
         for key, value in expected.items():
             if store.manifest.get(key) != value:
                 raise StaleTokens(
@@ -159,6 +159,10 @@ class TokenStore:
                     where=folder,
                 )
         return store
+
+
+Build = Callable[[Texts, TextTokenizer, int], TokenStore]
+_BUILD: ContextVar[Build] = ContextVar("how tokens are built", default=TokenStore.build)
 
 
 def prepared_folder(data: Corpus, side: str, tokenizer: TextTokenizer, max_length: int) -> Path | None:
@@ -196,13 +200,23 @@ def open_or_build_tokens(data: Corpus, side: str, tokenizer: TextTokenizer, max_
         return TokenStore.open_or_build(texts, tokenizer, max_length, folder)
     shared = _SHARED.get()
     if shared is None:
-        return TokenStore.build(texts, tokenizer, max_length)
-    key = json.dumps(_manifest(texts, tokenizer, max_length))
+        return _BUILD.get()(texts, tokenizer, max_length)
+    key = json.dumps(manifest_of(texts, tokenizer, max_length))
     if key not in shared:
         while len(shared) >= MOST_SHARED:
             del shared[next(iter(shared))]  # the oldest
-        shared[key] = TokenStore.build(texts, tokenizer, max_length)
+        shared[key] = _BUILD.get()(texts, tokenizer, max_length)
     return shared[key]
+
+
+@contextmanager
+def tokens_by(build: Build) -> Iterator[None]:
+    """Within it, `open_or_build_tokens` builds tokens by the given function, such as in several processes."""
+    before = _BUILD.set(build)
+    try:
+        yield
+    finally:
+        _BUILD.reset(before)
 
 
 @contextmanager
@@ -215,19 +229,8 @@ def sharing_tokens() -> Iterator[None]:
         _SHARED.reset(before)
 
 
-def check_texts(split: Split, data: Corpus) -> None:
-    """Raises DataError if a split holds bags of words and no texts."""
-    if split.features is not None:
-        raise DataError(
-            f"{data.name} holds bags of words, not texts",
-            wanted="texts",
-            next_step="use the raw text files of the data set (trn_X.txt, trn_X_Y.txt, Y.txt, tst_X.txt, "
-            "tst_X_Y.txt), or train `linear` on the bags of words",
-            where=data.path,
-        )
-
-
-def _manifest(texts: Texts, tokenizer: TextTokenizer, max_length: int) -> dict[str, Any]:
+def manifest_of(texts: Texts, tokenizer: TextTokenizer, max_length: int) -> dict[str, Any]:
+    """What tokens are made from, as the manifest of their store says it."""
     if max_length < 1:
         raise SettingError.range("max_length", max_length, 1, integer=True)
     size = tokenizer.vocabulary_size

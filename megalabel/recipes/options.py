@@ -68,7 +68,7 @@ class TextOptions(TokenOptions):
 
     def check_corpus(self, corpus: Corpus) -> None:
         """Raises DataError for a corpus without texts."""
-        from megalabel.inputs.token_store import check_texts
+        from megalabel.inputs.needs_texts import check_texts
 
         super().check_corpus(corpus)
         check_texts(corpus.train, corpus)

@@ -199,6 +199,8 @@ class RecipeFunction(Generic[Given, Made]):
             trust: packages besides megalabel that may be imported to load a run on which the recipe builds.
             values: values by option name, if no options are passed.
         """
+        from megalabel.distributed.own_tokens import divided_tokens
+
         check_corpus(corpus)
         if options is None:
             options = self.options.from_values(values, f"the recipe {self.address}")
@@ -209,7 +211,7 @@ class RecipeFunction(Generic[Given, Made]):
                 where="options",
             )
         options.check_corpus(corpus)
-        with trusting(trust), options.building():
+        with trusting(trust), options.building(), divided_tokens():
             made = self._build(corpus, options)
         return replace(made, name=self.address, arguments=options.values(), source_sha256=self.source_sha256())
 

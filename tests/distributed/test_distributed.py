@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from megalabel.data.texts import Texts
 from megalabel.distributed import collectives
 from megalabel.distributed.merged_topk import merge_shards, merged_topk
 from megalabel.distributed.shards import LabelShards
 from megalabel.distributed.world import World, join
 from megalabel.errors import SettingError
+from megalabel.inputs.token_store import TokenStore
+from megalabel.inputs.tokenizer import learn_tokenizer
 from megalabel.types import TopK
 
 SIZES = {1: [5], 3: [3, 0, 4]}
@@ -101,6 +104,17 @@ def test_a_merged_ranking_is_that_of_one_process_with_ties_to_the_lower_label(ra
             assert torch.equal(one.scores[:, :11], best.values[:, :k])
             assert (one.ids[:, 11:] == -1).all()
             assert (one.scores[:, 11:] == -inf).all()
+
+
+@pytest.mark.parametrize("n_texts", [11, 2])
+def test_tokens_that_processes_make_together_are_those_of_one(ranks, n_texts):
+    texts = [" ".join(f"word{i}" for i in range(n % 7)) for n in range(n_texts)]
+    store = TokenStore.build(Texts.from_strings(texts), learn_tokenizer(texts, 1000), 5)
+    for ids, offsets, manifest in ranks.run(3, "support.rank_programs:tokens", texts, 4):
+        assert ids.tolist() == store.ids.tolist()
+        assert ids.dtype == store.ids.dtype
+        assert offsets.tolist() == store.offsets.tolist()
+        assert manifest == store.manifest
 
 
 def test_missing_labels_come_after_labels_without_a_score():

@@ -7,14 +7,17 @@ import io
 import sys
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from megalabel.cli.main import main
-from megalabel.distributed import collectives
+from megalabel.data.texts import Texts
+from megalabel.distributed import collectives, own_tokens
 from megalabel.distributed.merged_topk import merged_topk
 from megalabel.distributed.shards import LabelShards
 from megalabel.distributed.world import World
+from megalabel.inputs.tokenizer import learn_tokenizer
 from megalabel.types import TopK
 
 
@@ -58,3 +61,11 @@ def _command(line: list[str]) -> tuple[int, str]:
         except SystemExit as stop:
             status = int(stop.code or 0)
     return status, errors.getvalue()
+
+
+def tokens(world: World, texts: list[str], piece: int) -> tuple[Any, ...]:
+    """The tokens of texts, made by all processes."""
+    own_tokens.PIECE = piece
+    tokenizer = learn_tokenizer(texts, 1000)
+    store = own_tokens.build_tokens(world, Texts.from_strings(texts), tokenizer, 5)
+    return np.array(store.ids), store.offsets, store.manifest

@@ -54,8 +54,10 @@ def test_two_processes_save_the_model_of_one(runs):
         )
         assert ours.keys() == theirs.keys()
         for name, tensor in theirs.items():
-            # The weights after Adam, whose steps near zero follow the rounding of the gradients.
-            np.testing.assert_allclose(ours[name].numpy(), tensor.numpy(), rtol=0, atol=2e-5, err_msg=name)
+            apart = np.abs(ours[name].numpy() - tensor.numpy())
+            # Adam moves a weight whose gradient is zero but for rounding by up to its learning rate, 0.02.
+            assert (apart > 2e-6).mean() < 1e-3, name
+            assert apart.max(initial=0) < 0.02, name
     models = [megalabel.load(out / run) for run in ("two", "one")]
     texts = [f"w{i}a w{i}b noise3" for i in range(40)]
     ours, theirs = (model.topk(texts, 5) for model in models)
