@@ -24,7 +24,7 @@ from megalabel.cli import (
     tune_group,
 )
 from megalabel.cli.layout import Command, Group
-from megalabel.cli.streams import fail, flush, prepare_streams
+from megalabel.cli.streams import fail, flush, of_several, prepare_streams
 from megalabel.errors import MegalabelError
 from megalabel.version import __version__
 
@@ -88,7 +88,7 @@ def main() -> None:
 
 def _job() -> contextlib.AbstractContextManager[object]:
     """The job of several processes that torchrun has started, if it has; an error of one ends all of them."""
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if not of_several():
         return contextlib.nullcontext()
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # PyTorch's warnings about lost connections
     from megalabel.distributed.session import session

@@ -64,21 +64,22 @@ def message(error: MegalabelError | OSError | MemoryError) -> str:
     return f"{place}{error.strerror or error}. {advice}"
 
 
+def of_several() -> bool:
+    """Whether this process is one of several that torchrun has started."""
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
+
+
 def fail(error: MegalabelError | OSError | MemoryError) -> NoReturn:
     """Ends the process with the exit status of an error, and prints it.
 
-    In a job of several processes the one that `speaker` names prints it, and none waits for the others at its end.
+    In a job of several processes the one that `speaker` names prints it.
     """
-    several, rank = int(os.environ.get("WORLD_SIZE", 1)) > 1, os.environ.get("RANK")
+    several, rank = of_several(), os.environ.get("RANK")
     speaker, process = getattr(error, "speaker", None), getattr(error, "process", None)
     if not several or speaker is None or str(speaker) == rank:
         place = f"process {process}: " if several and process is not None else ""
         sys.stderr.write(f"megalabel: {place}{message(error)}\n")
-    status = getattr(error, "exit_code", MegalabelError.exit_code)
-    if several:
-        sys.stderr.flush()
-        os._exit(status)
-    sys.exit(status)
+    sys.exit(getattr(error, "exit_code", MegalabelError.exit_code))
 
 
 def flush() -> None:

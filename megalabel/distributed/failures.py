@@ -63,8 +63,9 @@ def as_error(error: BaseException, rank: int) -> BaseException:
             next_step="see what it has printed, or whether the system has ended it for lack of memory; the same "
             "command goes on from the last checkpoint",
         )
-    if isinstance(found, MegalabelError) and found.process is None and not isinstance(found, ProcessLost):
-        found.process = rank
+    if isinstance(found, MegalabelError) and not isinstance(found, ProcessLost):
+        if found.process is None and found.speaker is None:  # else all processes have agreed on it
+            found.process = rank
     return found
 
 

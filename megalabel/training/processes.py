@@ -77,12 +77,16 @@ class Processes:
         if self.world.size > 1:
             check_same_job({"megalabel": __version__, "torch": torch.__version__, **facts}, self.world)
 
-    def compare(self, recipe: Recipe | DirectRecipe, out: Path, settings: dict[str, Any]) -> None:
-        """Checks that all processes do the same work in the same folder; see `check_job`."""
+    def compare(self, recipe: Recipe | DirectRecipe, out: Path, settings: tuple[Any, ...]) -> None:
+        """Checks that all processes do the same work in the same folder; see `check_job`.
+
+        settings: lr_scale, checkpoint_steps and validate_epochs of `train`.
+        """
         if self.world.size > 1:
             from megalabel.training.job_checks import check_job
 
-            check_job(recipe, out, settings, self.world)
+            names = ("lr_scale", "checkpoint_steps", "validate_epochs")
+            check_job(recipe, out, dict(zip(names, settings, strict=True)), self.world)
 
     def by_main(self, work: Callable[[], Any]) -> Any:
         """What `work` returns in rank 0, in every process; the others wait for it."""

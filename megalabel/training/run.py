@@ -89,7 +89,7 @@ def train(
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
     with run.processes.writing(out):
-        run.processes.compare(recipe, out, {"lr_scale": lr_scale, "checkpoint_steps": checkpoint_steps})
+        run.processes.compare(recipe, out, (lr_scale, checkpoint_steps, validate_epochs))
         if run.processes.by_main(lambda: create_run_folder(out, recipe)):
             parts = (recipe.encoder, recipe.head)  # created by the caller, who thus trusts their modules
             return load(out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
