@@ -13,6 +13,7 @@ from megalabel.data.read_options import IGNORED
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.models.trained_on import TrainedOn
+from megalabel.training.job_checks import check_job
 from megalabel.training.log import peak_mb
 from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe
@@ -33,7 +34,7 @@ def solve(
     check_text_weights(recipe)
     if not recipe.over_processes:
         processes.check_alone(f"the recipe {recipe.name}")
-    processes.compare(recipe, out, {})
+    check_job(recipe, out, {}, processes.world)
     if processes.by_main(lambda: create_run_folder(out, recipe)):
         parts = () if recipe.base_model is None else (recipe.base_model.encoder, recipe.base_model.head)
         return load(out, device=device, trust=[type(part).__module__.split(".")[0] for part in parts])

@@ -69,11 +69,6 @@ class CascadeParallel(OwnLabels, CascadeBase):
         """The head itself."""
         return self
 
-    @property
-    def replicated(self) -> frozenset[str]:
-        """The tensors that every process holds: those of the tree."""
-        return frozenset(["label_to_row", *(f"offsets_{i}" for i in range(len(self.beams)))])
-
     def __init__(
         self,
         tree: LabelTree,
@@ -104,6 +99,7 @@ class CascadeParallel(OwnLabels, CascadeBase):
         self.own = [self.subtrees.rows(level, self.world.rank) for level in range(len(self.sizes))]
         add_own_tables(self, self.own, generator)
         add_tree(self, tree)
+        self.replicated = frozenset(name for name, _ in self.named_buffers())
         fans = [int(np.diff(offsets).max()) for offsets in tree.offsets]
         self._widest = max(self.sizes[0], *(beam * fan for beam, fan in zip(self.beams, fans, strict=True)))
         self.traffic = Traffic() if traffic is None else traffic
