@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from planted import planted
-from torch import Tensor, nn
+from torch import nn
 
 from megalabel.distributed.checkpoint_plan import Rows
 from megalabel.distributed.shards import LabelShards
@@ -38,7 +39,7 @@ CASCADE = {name: value for name, value in SHORT.items() if name not in ("dropout
 }  # fmt: skip
 SETTINGS = {
     "renee": {**SHORT, "bias": True, "head_lr": 0.02, "token_lr": 0.02},
-    "spartex": {**SHORT, "fan_in": 4},
+    "spartex": {**SHORT, "fan_in": 4, "rewire_every": 2},
     "cascadexml": CASCADE,
 }
 
@@ -116,7 +117,7 @@ class Stopped(Exception):
 
 def relay(
     world: World, source: Path, target: Path | None, kind: str, texts: list[str], stop: int = 0
-) -> tuple[Tensor, Tensor]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Trains to a step, or resumes the run in `source`; then saves a checkpoint in `target`, or ends the run.
 
     Returns:
