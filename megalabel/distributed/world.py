@@ -63,9 +63,7 @@ class World:
         if "WORLD_SIZE" not in found:
             return cls()
         try:
-            return cls(
-                *(int(found[name]) for name in NAMES if name != "LOCAL_RANK"), int(found.get("LOCAL_RANK", 0))
-            )
+            return cls(int(found["RANK"]), int(found["WORLD_SIZE"]), int(found.get("LOCAL_RANK", 0)))
         except (KeyError, ValueError) as error:
             raise SettingError(
                 "the environment variables " + ", ".join(f"{name}={value}" for name, value in found.items()),
