@@ -179,10 +179,8 @@ def _train(
 ) -> None:
     from megalabel.cli.jobs import train, train_then
     from megalabel.cli.run_settings import RunSettings
-    from megalabel.distributed.world import World
     from megalabel.planning.amounts import size
     from megalabel.recipes.presets import resolve
-    from megalabel.training.processes import Processes
 
     if config is not None:
         values = {**read_config(config, recipe.options, recipe.address), **values}
@@ -202,6 +200,9 @@ def _train(
         if then is None:
             train(recipe, corpus, target, values, settings)
         else:
+            from megalabel.distributed.world import World
+            from megalabel.training.processes import Processes
+
             Processes(World.announced()).check_alone(f"--then {then}")
             train_then(recipe, corpus, target, values, then, settings)
 

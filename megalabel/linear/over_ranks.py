@@ -95,8 +95,10 @@ def shared_trees(make: list[Callable[[], LabelTree]], world: World) -> list[Labe
 
 def check_same_rows(x: sp.csr_matrix, labels: sp.csr_matrix, world: World) -> None:
     """Raises SettingError, in every process, unless all of them have the same features and labels of texts."""
-    parts = [array for m in (x, labels) for array in (m.shape, m.indptr, m.indices)]
-    own = [zlib.crc32(np.asarray(part, dtype=np.int64)) for part in parts]
+    own = [
+        (m.shape, *(zlib.crc32(np.ascontiguousarray(array)) for array in (m.indptr, m.indices)))
+        for m in (x, labels)
+    ]
     for rank, found in enumerate(gather_objects(own, world)):
         if found != own:
             raise SettingError(
