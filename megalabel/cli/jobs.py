@@ -17,7 +17,7 @@ from megalabel.cli.reading import notes
 from megalabel.cli.run_settings import RunSettings
 from megalabel.data.catalog import propensity_source
 from megalabel.device import pick
-from megalabel.distributed.world import join
+from megalabel.distributed.world import World, join
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
@@ -105,6 +105,7 @@ def train_then(
     settings: RunSettings,
 ) -> Classifier:
     """Trains a recipe into `out/base`, and one that builds on it into `out`; either resumes if interrupted."""
+    Processes(World.announced()).check_alone(f"--then {then}")
     second = get(then, trust=trusted())
     if "run" not in second.options.declared:
         raise SettingError(

@@ -125,7 +125,7 @@ def _unused(module: _Loss, text: OwnTexts, context: StepContext) -> set[str]:
     return found
 
 
-def _sum(traffic: Traffic, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+def _sum(traffic: Traffic, bucket: Any) -> torch.futures.Future[Tensor]:
     """Sums a bucket of gradients over the processes; of a sparse one, gloo sends all rows to all processes."""
     gradients, size = bucket.buffer(), dist.get_world_size()
     if gradients.is_sparse:

@@ -26,6 +26,7 @@ from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.inputs.batches import Batches
 from megalabel.training.data_parallel import DataParallel
 from megalabel.training.interrupts import Interrupts
+from megalabel.training.loop import resolve_precision
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.run_lock import writing
 from megalabel.training.step import Plain
@@ -160,5 +161,11 @@ def _refused(recipe: Recipe, device: torch.device) -> Iterator[tuple[str, str, s
         yield f"the parts {', '.join(recipe.parts)}", "an encoder and a head alone", ALONE
     if recipe.refresh_every:
         yield "refresh_every", "a head that is refreshed at most once", ALONE
+    by_gradients = any(
+        getattr(part.head, "update_rule", None) is None for part in having(recipe.head, LabelParallel)
+    )
+    if by_gradients and resolve_precision(recipe.precision, device) == torch.float16:
+        # A step that one process skips for an overflow would be made by the others.
+        yield "products in float16 with adamw for the head", "bfloat16 or float32, or --head-optimizer sgd", ALONE
     if device.type == "cuda" and any(isinstance(m, nn.Embedding) and m.sparse for m in recipe.encoder.modules()):
         yield "sparse updates of token embeddings on GPUs", "dense ones, or a job on CPUs", ALONE

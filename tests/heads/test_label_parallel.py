@@ -60,7 +60,7 @@ def test_rankings_are_those_of_one_process_in_every_process(alone, together):
 
 def test_bytes_of_a_step_are_those_of_the_formula_in_the_docs(together):
     size = len(together)
-    encoder = WORDS * DIM + DIM * DIM + DIM + 3
+    encoder = WORDS * DIM + DIM * DIM + DIM  # without the parameter that is never used
     for rank, found in enumerate(together):
         own = BATCH // size + (rank < BATCH % size)
         assert found["dense"]["sent"] == {

@@ -79,9 +79,10 @@ class LabelParallel(OwnLabels, LabelPrior, Wrapper):
         """
         self.check_views(views)
         sizes = shares(n_texts_of(positives), self.world.size)
-        everyone: Tensor = _Gathered.apply(views, sizes, self)
+        everyone: Tensor = _Gathered.apply(views, sizes, self)  # type: ignore[no-untyped-call]
         if not self.own:
-            return _Nothing.apply(everyone)
+            nothing: Tensor = _Nothing.apply(everyone)  # type: ignore[no-untyped-call]
+            return nothing
         labels = positives.labels
         inside = (labels >= self.own.start) & (labels < self.own.stop)
         rows, labels = positives.rows[inside], labels[inside] - self.own.start
