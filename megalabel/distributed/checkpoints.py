@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from megalabel.distributed.agreement import together
 from megalabel.distributed.checkpoint_files import ShardReader, ShardWriter
@@ -98,7 +99,7 @@ class CheckpointSaver:
     def _save(self, path: Path, new: Path, parts: Mapping[str, Part], facts: dict[str, Any]) -> None:
         try:
             with _first_error():
-                dcp.save(
+                save(
                     dict(parts),
                     storage_writer=ShardWriter(new, facts),
                     planner=SaveParts(self._world.rank),
@@ -147,7 +148,7 @@ def load_parts(
     try:
         with _first_error(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="torch.distributed is")  # one process needs none
-            dcp.load(
+            load(
                 dict(parts),
                 storage_reader=ShardReader(folder, manifest, next_step),
                 planner=LoadParts(),
