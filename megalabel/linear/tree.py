@@ -9,15 +9,18 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.distributed.world import World
 from megalabel.errors import DataError
 from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.chunk_files import ChunkFiles
 from megalabel.kernels.linear.compact_chunks import StoredWeights, compact
-from megalabel.kernels.linear.dual_descent import LinearWeights, descend
+from megalabel.kernels.linear.dual_descent import LinearWeights
 from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
+from megalabel.linear.over_ranks import SharedDescent
 
+ALONE = World()
 BIAS = 1.0  # the constant input whose weight is the bias, which is regularized like any weight
 BLOCK = 1 << 22  # feature values of the texts of the parents that are solved in one call
 
@@ -38,7 +41,8 @@ def solve_tree(
     post_processor: PostProcessor = "l3-hinge",
     stored: StoredWeights = "float32",
     seed: int = 0,
-) -> SparseBeam:
+    world: World = ALONE,
+) -> SparseBeam | None:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
 
     A classifier separates a node from its siblings only, on the texts that reach them (Parabel, WWW 2018,
@@ -57,10 +61,10 @@ def solve_tree(
         tol, max_iter: the stopping criteria of the solver; see `descend`.
         prune_below: weights below this in absolute value are dropped.
         beam_size: the number of nodes per level that a prediction keeps.
-        post_processor: the function from the score z of a node to its probability; see
-            `kernels/linear/sparse_beam.py`.
+        post_processor: turns the score of a node into its probability; see `kernels/linear/sparse_beam.py`.
         stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
+        world: the processes that divide the work, all with equal arguments; all but the main one get None.
 
     Raises:
         DataError: texts, labels and tree do not fit each other.
@@ -70,7 +74,7 @@ def solve_tree(
     all_texts = sp.csr_matrix(np.ones((1, x.shape[0]), dtype=np.float32))
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     fit = partial(
-        descend, x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
+        SharedDescent(world), x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
         prune_below=prune_below,
     )  # fmt: skip
     levels = []
@@ -79,7 +83,8 @@ def solve_tree(
         blocks = _blocks(texts, np.diff(x.indptr))
         solve = partial(_solved, fit, texts, positives[i], offsets, seed)
         levels.append(_level(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
-    return SparseBeam(levels, tree.order, [beam_size] * tree.depth, post_processor)
+    solved = [level for level in levels if level is not None]
+    return SparseBeam(solved, tree.order, [beam_size] * tree.depth, post_processor) if solved else None
 
 
 def node_texts(labels: sp.csr_matrix, tree: LabelTree) -> list[sp.csr_matrix]:
@@ -104,14 +109,21 @@ def _check_shapes(x: sp.csr_matrix, labels: sp.csr_matrix, tree: LabelTree) -> N
         )
 
 
-def _level(solve: Callable[[range], Chunks], blocks: list[range], files: ChunkFiles) -> Chunks:
+def _level(solve: Callable[[range], Chunks | None], blocks: list[range], files: ChunkFiles) -> Chunks | None:
     """The chunks of a level, in files if there are several blocks, as the weights may not fit into memory."""
     if len(blocks) == 1:
-        return compact(solve(blocks[0]), files.weights)
+        chunks = solve(blocks[0])
+        return None if chunks is None else compact(chunks, files.weights)
     with files:
-        for block in blocks:
-            files.add(solve(block))
-        return files.finish()
+        found = [_added(files, solve(block)) for block in blocks]
+        return files.finish() if all(found) else None
+
+
+def _added(files: ChunkFiles, chunks: Chunks | None) -> bool:
+    """Adds chunks to a level; False without chunks, in a process that does not hold the tree."""
+    if chunks is not None:
+        files.add(chunks)
+    return chunks is not None
 
 
 def _blocks(texts: sp.csr_matrix, lengths: np.ndarray) -> list[range]:
@@ -129,19 +141,21 @@ def _blocks(texts: sp.csr_matrix, lengths: np.ndarray) -> list[range]:
 
 
 def _solved(
-    fit: Callable[..., LinearWeights],
+    fit: Callable[..., LinearWeights | None],
     texts: sp.csr_matrix,
     positives: sp.csr_matrix,
     offsets: np.ndarray,
     seed: int,
     parents: range,
-) -> Chunks:
+) -> Chunks | None:
     """The weights of the children of some parents, in chunks of siblings; nodes without texts get a low bias."""
     first, last = parents.start, parents.stop
     if len(parents) < texts.shape[0]:
         texts, positives = texts[first:last], positives[offsets[first] : offsets[last]]
         offsets = offsets[first : last + 1] - offsets[first]
     found = fit(texts, offsets, positives, keys=stream_keys(seed, np.arange(first, last)))
+    if found is None:
+        return None
     weights = found.sparse
     empty = np.diff(positives.indptr) == 0
     if empty.any():

@@ -36,9 +36,11 @@ class Linear(LinearOptions, StoredWeightsOptions, HeldOutOptions):
 def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     """Linear models over words and bigrams, in several label trees (Parabel, PECOS, Bonsai)."""
     from megalabel.data.row_weights import normalized_weights, with_weight
+    from megalabel.distributed.world import World
     from megalabel.inputs.bag_of_words import BagOfWords, model_inputs
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
+    from megalabel.linear.over_ranks import check_same_rows
     from megalabel.models.linear import LinearClassifier
     from megalabel.recipes.linear_choice import decided
 
@@ -47,8 +49,9 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
     kept = with_weight(corpus.train, kept)
 
-    def solve(say: Say) -> Classifier:
-        chosen = decided(options, corpus, kept, say)
+    def solve(say: Say) -> Classifier | None:
+        world = World.current()
+        chosen = decided(options, corpus, kept, say, world)
         labels = _rows(corpus.train.labels, kept)
         text: SparseText | BagOfWords
         if bags is None:
@@ -57,15 +60,18 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
             text, x, labels = made.text, made.x, made.labels
         else:
             text, x = bags, bags.transform(_rows(model_inputs(corpus.train, corpus, bags.size), kept))
+        check_same_rows(x, labels, world)
         weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
         shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
-        shared["stored"] = options.weights
+        shared |= {"stored": options.weights, "world": world}
         beams = solve_trees(x, labels, trees=options.trees, **shared)
+        if not world.is_main:
+            return None
         model = LinearClassifier(text, beams, corpus.label_texts)
         model.chosen = chosen.differences(options)
         return model
 
-    return DirectRecipe(corpus, solve, validation=held, uses_weights=True)
+    return DirectRecipe(corpus, solve, validation=held, uses_weights=True, over_processes=True)
 
 
 def _rows(matrix: Any, kept: np.ndarray) -> Any:

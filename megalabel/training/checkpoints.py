@@ -11,8 +11,7 @@ import torch
 from megalabel.distributed.collectives import broadcast_object
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
-from megalabel.heads.abilities import having
-from megalabel.heads.wrappers.label_parallel import LabelParallel
+from megalabel.heads.abilities import OwnLabels, having
 from megalabel.storage.reading import reading
 from megalabel.training import checkpoint
 from megalabel.training.loop import Position
@@ -36,7 +35,7 @@ class Checkpoints:
         self._shared: Any = None
         if world.size == 1:
             return
-        if recipe.averaging is not None and having(recipe.head, LabelParallel):
+        if recipe.averaging is not None and having(recipe.head, OwnLabels):
             raise SettingError(
                 f"averaged weights in a job of {world.size} processes",
                 wanted="a recipe without averages",

@@ -7,11 +7,9 @@ from torch import Tensor
 from megalabel.distributed.checkpoint_plan import Rows
 from megalabel.distributed.collectives import gather_objects
 from megalabel.distributed.world import World
-from megalabel.heads.abilities import having
-from megalabel.heads.wrappers.label_parallel import LabelParallel
+from megalabel.heads.abilities import OwnLabels, having
+from megalabel.heads.wrappers.whole_state import prefix_of
 from megalabel.training.recipe import Recipe
-
-INNER = "head."  # what `LabelParallel` adds to the names of tensors
 
 
 def named_tensors(recipe: Recipe) -> dict[str, Tensor]:
@@ -39,13 +37,13 @@ def _found(recipe: Recipe) -> dict[str, tuple[Tensor, bool]]:
     found: dict[str, tuple[Tensor, bool]] = {}
     for key, module in recipe.modules().items():
         names = {id(part): name for name, part in module.named_modules()}
-        inside = {f"{names[id(part)]}.{INNER}".lstrip("."): part for part in having(module, LabelParallel)}
+        parts = having(module, OwnLabels)
+        inside = {prefix_of(names[id(part.holder)]): (part.holder, prefix_of(names[id(part)])) for part in parts}
         for name, tensor in module.state_dict(keep_vars=True).items():
             prefix = next((prefix for prefix in inside if name.startswith(prefix)), None)
             if prefix is None:
                 found[f"{key}/{name}"] = tensor, False
                 continue
-            own = name.removeprefix(prefix)
-            divided = tensor.dim() > 0 and own not in inside[prefix].head.replicated
-            found[f"{key}/{prefix.removesuffix(INNER)}{own}"] = tensor, divided
+            (holder, outside), own = inside[prefix], name.removeprefix(prefix)
+            found[f"{key}/{outside}{own}"] = tensor, tensor.dim() > 0 and own not in holder.replicated
     return found

@@ -17,7 +17,7 @@ from megalabel.distributed.own_texts import RankBatches
 from megalabel.distributed.same_job import check_same_job
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
-from megalabel.heads.abilities import having
+from megalabel.heads.abilities import OwnLabels, having
 from megalabel.heads.base import Head
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary
 from megalabel.heads.wrappers.label_parallel import LabelParallel
@@ -61,7 +61,7 @@ class Processes:
         if self.world.size == 1:
             return recipe
         _check(recipe, device, self.world)
-        for part in having(recipe.head, LabelParallel):
+        for part in having(recipe.head, OwnLabels):
             part.traffic = self.traffic
         batches = RankBatches(recipe.batches, self.world, recipe.accumulation_steps)
         return replace(recipe, batches=batches, step=DataParallel(self.world, self.traffic))
@@ -147,10 +147,10 @@ def _check(recipe: Recipe, device: torch.device, world: World) -> None:
 
 
 def _refused(recipe: Recipe, device: torch.device) -> Iterator[tuple[str, str, str]]:
-    inside = {id(part.head) for part in having(recipe.head, LabelParallel)}
+    inside = {id(part.holder) for part in having(recipe.head, OwnLabels)}
     for head in having(recipe.head, Head):
         if not isinstance(head, AROUND) and id(head) not in inside:
-            yield f"a {type(head).__name__}", "the labels of a DenseHead or a SparseHead", ALONE
+            yield f"a {type(head).__name__}", "a DenseHead, a SparseHead or a CascadeHead", ALONE
     if type(recipe.batches) is not Batches:
         yield type(recipe.batches).__name__, "batches in random order", ALONE
     if not isinstance(recipe.step, Plain):

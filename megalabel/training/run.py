@@ -31,7 +31,6 @@ from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.resuming import check_lr_scale, note_threads, with_scaled_rates
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
-from megalabel.training.run_lock import writing
 from megalabel.training.sizes import sizes
 from megalabel.training.trained import inference_head, model_of, validated
 
@@ -84,9 +83,9 @@ def train(
     out = as_path(out, "out")
     check_lr_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
-        Processes(World.current()).check_alone("a recipe that is solved without steps")
-        with writing(out):
-            return solve(recipe, out, pick(device), quiet=quiet)
+        processes = Processes(World.current())
+        with processes.writing(out):
+            return solve(recipe, out, pick(device), processes, quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
     with run.processes.writing(out):

@@ -117,6 +117,7 @@ def _rankings(corpus: Corpus, rows: np.ndarray, held: np.ndarray, options: dict[
     """The best labels of the texts `held` by a linear model that is trained on some rows."""
     train = corpus.train
     model = linear(replace(corpus, train=rows_of(train, rows), test=None), **options).solve(lambda line: None)
+    assert model is not None  # in a job of one process
     inputs = model_inputs(train, corpus, model.n_features)[held]
     ids, scores = model.topk(inputs, min(DEPTH, corpus.n_labels), exclude=filter_of(train, held)).numpy()
     pad = ((0, 0), (0, DEPTH - ids.shape[1]))

@@ -8,6 +8,7 @@ function joins the others by itself. It answers with a line of exit codes.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
@@ -106,6 +107,12 @@ def _forked(rank: int, size: int, port: int, address: str, name: str, alone: boo
         os._exit(code)
 
 
+@functools.cache
+def warm_up(module: str) -> None:
+    """Calls a module's function `warm_up`, if there is one: what it loads need not be loaded in each process."""
+    getattr(importlib.import_module(module), "warm_up", lambda: None)()
+
+
 def main() -> None:
     """Serves until standard input ends."""
     sys.path.insert(0, str(TESTS))
@@ -114,6 +121,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for line in sys.stdin:
         size, address, name, alone = json.loads(line)
+        warm_up(address.split(":")[0])
         port = free_port()
         children = [_forked(rank, size, port, address, name, alone) for rank in range(size)]
         print(json.dumps([os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]), flush=True)

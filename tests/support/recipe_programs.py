@@ -33,9 +33,14 @@ SHORT = dict(
     encoder="bag", tokenizer="words", max_length=16, epochs=1, batch_size=32, warmup=0.1, dropout=0.0, log_every=1,
     validation_fraction=0.0,
 )  # fmt: skip
+CASCADE = {name: value for name, value in SHORT.items() if name not in ("dropout", "warmup")} | {
+    "clusters": (4, 16), "beams": (2, 6), "level_dropout": (0.0, 0.0, 0.0), "precision": "float32",
+    "schedule": "cosine", "warmup_epochs": 0.2,
+}  # fmt: skip
 SETTINGS = {
     "renee": {**SHORT, "bias": True, "head_lr": 0.02, "token_lr": 0.02},
     "spartex": {**SHORT, "fan_in": 4, "rewire_every": 2, "auxiliary_epochs": 0.5},
+    "cascadexml": CASCADE,
 }
 
 
