@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import FormatError
+from megalabel.storage.mapped_weights import are_weights_mapped, map_large
 from megalabel.storage.migrate import tensor_names
 from megalabel.storage.reading import open_regular, refused
 from megalabel.storage.tables import is_mapped, release_pages
@@ -82,7 +83,7 @@ def load_tensors(
 
 
 def fill(module: nn.Module, path: str | Path, *, next_step: str | None) -> None:
-    """Reads a file directly into the tensors of a module.
+    """Reads a file directly into the tensors of a module; within `weights_mapped`, large ones stay in the file.
 
     Raises:
         FormatError: the file is missing or damaged, or its tensors have other names, shapes or dtypes than the
@@ -107,7 +108,10 @@ def fill(module: nn.Module, path: str | Path, *, next_step: str | None) -> None:
                     next_step=next_step,
                     where=path,
                 )
+        mapped = map_large(module, file, header, start) if are_weights_mapped() else set()
         for name, tensor in expected.items():
+            if name in mapped:
+                continue
             direct = tensor.device.type == "cpu" and tensor.is_contiguous()
             target = tensor.detach() if direct else torch.empty(tensor.shape, dtype=tensor.dtype)
             _read(file, start, header[name], target)
