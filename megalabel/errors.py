@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 # The next step for a damaged folder; every reader of a saved folder uses this one text.
 RESTORE_FOLDER = "copy the whole folder again from where it was made, or create it again"
@@ -41,6 +41,10 @@ class MegalabelError(Exception):
         repeats = where is None or found == str(where) or found.startswith((f"{where} ", f"{where}:", f"{where}="))
         super().__init__(self.detail if repeats else f"{where}: {self.detail}")
 
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        """Lets errors of other processes be passed on."""
+        return _again, (type(self), self.found, self.wanted, self.next_step, self.where)
+
     @property
     def detail(self) -> str:
         """The message without `where`."""
@@ -49,6 +53,10 @@ class MegalabelError(Exception):
             return text
         end = "" if self.next_step.endswith("?") else "."
         return f"{text}. {self.next_step[:1].upper()}{self.next_step[1:]}{end}"
+
+
+def _again(kind: Any, found: str, wanted: str, next_step: str | None, where: str | Path | None) -> Any:
+    return kind(found, wanted=wanted, next_step=next_step, where=where)
 
 
 class DataError(MegalabelError):
