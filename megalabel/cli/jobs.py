@@ -7,15 +7,17 @@ import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from megalabel.cli.arguments import open_data, recorded, use_threads
 from megalabel.cli.memory_limit import within_memory
 from megalabel.cli.reading import notes
+from megalabel.cli.run_settings import RunSettings
 from megalabel.data.catalog import propensity_source
 from megalabel.device import pick
+from megalabel.distributed.world import join
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
@@ -24,6 +26,7 @@ from megalabel.recipes.run_encoder import run_sha256
 from megalabel.storage import migrate
 from megalabel.storage.tables import tables_in
 from megalabel.training import run_folder
+from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.resuming import check_lr_scale
 from megalabel.training.run import train as train_recipe
@@ -37,18 +40,6 @@ if TYPE_CHECKING:
 HELD_OUT = 0.05  # of the training texts, for a second recipe, where the first would hold out none
 
 
-class RunSettings(NamedTuple):
-    """How a job is run: the options of the command itself."""
-
-    device: str | None = None
-    threads: int | None = None
-    checkpoint_seconds: float = 300.0
-    quiet: bool = False
-    overwrite: bool = False
-    lr_scale: float | None = None
-    memory: int | None = None  # bytes
-
-
 def train(
     recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], settings: RunSettings
 ) -> Classifier:
@@ -57,12 +48,19 @@ def train(
     Raises:
         SettingError: a bad value, or `out` holds another run and `settings.overwrite` is not set.
     """
-    with writing(out), tables_in(out):
-        return _train(recipe, corpus, out, values, settings)
+    with join() as world, tables_in(out):
+        processes = Processes(world)
+        with processes.writing(out):
+            return _train(recipe, corpus, out, values, settings.of_process(world), processes)
 
 
 def _train(
-    recipe: RecipeFunction[Any, Any], corpus: Corpus, out: Path, values: Mapping[str, Any], settings: RunSettings
+    recipe: RecipeFunction[Any, Any],
+    corpus: Corpus,
+    out: Path,
+    values: Mapping[str, Any],
+    settings: RunSettings,
+    processes: Processes,
 ) -> Classifier:
     use_threads(settings.threads)
     pick(settings.device)  # before the work, not after it
@@ -76,10 +74,10 @@ def _train(
         resolved, planned = within_memory(recipe, corpus, resolved, values, settings.memory, settings.device)
         say(planned)
     if settings.overwrite:
-        remove_run(out)
+        processes.by_main(lambda: remove_run(out))
     digest = run_sha256(getattr(resolved.options, "encoder", None))
     facts = resolved.options.values(), run_folder.data_facts(corpus), digest
-    if run_folder.same_run(out, recipe.address, *facts):
+    if processes.by_main(lambda: run_folder.same_run(out, recipe.address, *facts)):
         say(f"the run in {out} is finished, with the same settings; --overwrite trains it again")
         return load(out, device=settings.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
@@ -92,7 +90,7 @@ def _train(
         lr_scale=None if isinstance(made, DirectRecipe) else settings.lr_scale,
         quiet=settings.quiet,
     )
-    say(summary(out))
+    processes.by_main(lambda: say(summary(out)))
     return model
 
 

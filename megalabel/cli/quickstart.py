@@ -77,7 +77,8 @@ def recorded(data: Corpus) -> list[tuple[str, dict[str, float]]]:
 
 def trained(recipe: str, data: Corpus, out: Path, values: dict[str, Any]) -> tuple[Classifier, float]:
     """The model of a run, trained now or before, and the seconds that took."""
-    from megalabel.cli.jobs import RunSettings, train
+    from megalabel.cli.jobs import train
+    from megalabel.cli.run_settings import RunSettings
     from megalabel.models.base import load
     from megalabel.recipes import get
     from megalabel.storage.files import read_json

@@ -131,7 +131,8 @@ def start(
     if source is None:
         typer.echo(ctx.get_help())
         raise typer.Exit(2)
-    from megalabel.cli.jobs import RunSettings, repeat
+    from megalabel.cli.jobs import repeat
+    from megalabel.cli.run_settings import RunSettings
 
     with trusting(trust):
         repeat(source, _needed(out), RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale))
@@ -176,7 +177,8 @@ def _train(
     then: str | None,
     trust: Sequence[str] | None,
 ) -> None:
-    from megalabel.cli.jobs import RunSettings, train, train_then
+    from megalabel.cli.jobs import train, train_then
+    from megalabel.cli.run_settings import RunSettings
     from megalabel.planning.amounts import size
     from megalabel.recipes.presets import resolve
 

@@ -36,6 +36,10 @@ class Traffic:
         self.sent[kind] += n_bytes
 
 
+# Its name since PyTorch 2.13, and the one before.
+_all_gather = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
+
+
 def gather_rows(rows: Tensor, sizes: Sequence[int], world: World, traffic: Traffic | None = None) -> Tensor:
     """The rows of all processes, in the order of their ranks: (n_r, ...) each to (n_0 + n_1 + …, ...).
 
@@ -56,7 +60,7 @@ def gather_rows(rows: Tensor, sizes: Sequence[int], world: World, traffic: Traff
         sent = torch.cat([sent, sent.new_zeros(longest - len(rows), *rows.shape[1:])])
     found = sent.new_empty(world.size * longest, *rows.shape[1:])
     if found.numel():
-        dist.all_gather_into_tensor(found, sent)
+        _all_gather(found, sent)
     if traffic is not None:
         traffic.add("gather", (world.size - 1) * sent.numel() * sent.element_size())
     if all(size == longest for size in sizes):

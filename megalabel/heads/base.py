@@ -52,6 +52,7 @@ class Head(nn.Module, ABC):
         uses_weights: whether `loss` multiplies the loss of each text by its factor in `positives.weights`, where
             that is not None. Training on texts with weights refuses a head that does not. It must be declared by
             the class that defines `loss`; a subclass with another `loss` declares it again.
+        replicated: the names of tensors with dimensions that are not those of labels.
     """
 
     n_labels: int
@@ -61,6 +62,7 @@ class Head(nn.Module, ABC):
     score_type: ScoreType = "logit"
     loss_name: str = "bce"
     uses_weights: bool = False
+    replicated: frozenset[str] = frozenset()
 
     @abstractmethod
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
@@ -84,6 +86,10 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """The arguments that determine the shape, as JSON: `from_config` rebuilds a saved head from them."""
+
+    def description(self) -> tuple[type[Head], dict[str, Any]]:
+        """The class and the config from which a saved model is built again: those of this head by default."""
+        return type(self), self.config()
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:

@@ -50,6 +50,8 @@ class DenseHead(StoredTable, LabelPrior, Head):
             two per label as scale). Narrow weights are trained by `FusedSGD` or `FusedAdagrad`, which round them
             stochastically, and have no gradients. They are read a chunk at a time, in prediction too, without a
             copy in float32.
+        part: the labels that this head holds of the L, such as range(100, 200): its weights are those that they
+            have in the head of all labels, and so is its loss if that is a mean. None for all; may be empty.
         generator: random generator of the initial weights; None for torch's default.
 
     Raises:
@@ -72,21 +74,23 @@ class DenseHead(StoredTable, LabelPrior, Head):
         chunk: int | None = None,
         compute_dtype: torch.dtype | None = None,
         weights: str = "float32",
+        part: range | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        numbers = (("n_labels", n_labels), ("dim", dim), ("loss_every", loss_every))
+        self.hold(n_labels, part)
+        numbers = (("dim", dim), ("loss_every", loss_every))
         check_arguments(*((name, number, "1 or more", number >= 1) for name, number in numbers))
         check_loss(loss)
         check_reduction(reduction)
-        self.n_labels, self.dim = n_labels, dim
+        self.dim = dim
         self.loss_name, self.reduction = loss, reduction
         self.loss_every, self.chunk, self.compute_dtype = loss_every, chunk, compute_dtype
         self.add_weights(
-            (n_labels, dim), weight_type(weights), init_std,
+            dim, weight_type(weights), init_std,
             lambda rows: rows.normal_(0, init_std, generator=generator), generator,
         )  # fmt: skip
-        self.bias = nn.Parameter(torch.zeros(n_labels)) if bias else None
+        self.bias = nn.Parameter(torch.zeros(self.n_labels)) if bias else None
         self._step = 0
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
@@ -107,7 +111,7 @@ class DenseHead(StoredTable, LabelPrior, Head):
                 self.bias,
                 positives,
                 loss=self.loss_name,
-                scale=1 / max(len(views) * self.n_labels, 1) if self.reduction == "mean" else 1.0,
+                scale=1 / max(len(views) * self.all_labels, 1) if self.reduction == "mean" else 1.0,
                 rule=self.update_rule if self.training else None,
                 step=self.step_context,
                 value=value,

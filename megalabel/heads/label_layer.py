@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from megalabel.errors import SettingError
+from megalabel.heads.abilities import LabelPrior, having
 from megalabel.heads.base import Head
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.sparse import SparseHead
+from megalabel.heads.wrappers.label_parallel import over_processes
 from megalabel.heads.wrappers.partitioned import PartitionedHead
 from megalabel.labels.grouping import frequent_first
 
@@ -52,28 +54,30 @@ def label_layer(
         return _dense(n_labels, dim, SparseHead(1, dim, **sparse), counts if bias_from_prior else None, n_texts)
     n_dense = min(round(dense_fraction * n_labels), n_labels - 1)  # at least one label stays sparse
     sorted_labels = frequent_first(np.arange(n_labels) if order is None else order, counts, n_dense)
-    rest = SparseHead(n_labels - n_dense, dim, **sparse)
-    parts: list[DenseHead | SparseHead] = [rest]
+    rest = over_processes(SparseHead, n_labels - n_dense, dim, **sparse)
+    parts = [rest]
     if n_dense:
-        loss, reduction = rest.loss_name, rest.reduction
-        dense = DenseHead(
-            n_dense, dim, bias=True, loss=loss, reduction=reduction, loss_every=rest.loss_every,
-            weights=rest.weight_type.name,
+        like = having(rest, SparseHead)[0]
+        dense = over_processes(
+            DenseHead, n_dense, dim, bias=True, loss=like.loss_name, reduction=like.reduction,
+            loss_every=like.loss_every, weights=like.weight_type.name,
         )  # fmt: skip
         parts.insert(0, dense)
     alone = n_dense == 0 and order is None
     layer = rest if alone else PartitionedHead(parts, torch.from_numpy(sorted_labels))
     if bias_from_prior:
+        assert isinstance(layer, LabelPrior)
         layer.init_prior(torch.from_numpy(counts), n_texts)
     return layer
 
 
-def _dense(n_labels: int, dim: int, like: SparseHead, counts: np.ndarray | None, n_texts: int) -> DenseHead:
+def _dense(n_labels: int, dim: int, like: SparseHead, counts: np.ndarray | None, n_texts: int) -> Head:
     """A dense head with the loss and the type of weights of a sparse one."""
-    head = DenseHead(
-        n_labels, dim, bias=True, loss=like.loss_name, reduction=like.reduction, loss_every=like.loss_every,
-        weights=like.weight_type.name,
+    head = over_processes(
+        DenseHead, n_labels, dim, bias=True, loss=like.loss_name, reduction=like.reduction,
+        loss_every=like.loss_every, weights=like.weight_type.name,
     )  # fmt: skip
     if counts is not None:
+        assert isinstance(head, LabelPrior)
         head.init_prior(torch.from_numpy(counts), n_texts)
     return head

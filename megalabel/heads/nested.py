@@ -15,7 +15,8 @@ PACKAGE = "megalabel.heads"
 
 def described(head: Head) -> dict[str, Any]:
     """The class and the config of a head, as JSON."""
-    return {"class": f"{type(head).__module__}:{type(head).__qualname__}", "config": head.config()}
+    kind, config = head.description()
+    return {"class": f"{kind.__module__}:{kind.__qualname__}", "config": config}
 
 
 def built(description: Any, folder: Path | None = None) -> Head:

@@ -150,6 +150,8 @@ def exchange(
     *,
     states: list[Tensor],
     gradients: Callable[[Tensor], Tensor] | None = None,
+    first_label: int = 0,
+    sums: rewire.Sums | None = None,
 ) -> Tensor:
     """Replaces connections in place, after optimizer step `step`.
 
@@ -163,6 +165,8 @@ def exchange(
         states: moments of the weights, (L, F) each, of any floating type, which become 0 for new connections.
         gradients: maps candidate inputs (M, C) to the magnitudes (M, C) of the gradients that the weights of
             connections to them would have; None to draw new inputs at random.
+        first_label: the number of the first label in the layer, on which the random choices depend.
+        sums: sums over the processes that hold the other labels of the layer, see `rewire.weak`; None for none.
 
     Returns:
         (M, F) bool, True for new connections.
@@ -177,24 +181,35 @@ def exchange(
         below=rewiring.threshold_at(step) if by_threshold else None,
         share=None if by_threshold else rewiring.prune_fraction,
         scope=cast(Literal["layer", "group"], rewiring.prune_scope),
+        sums=sums,
     )
-    if bool(slots.all()):
+    _check_some_left(rewiring, slots, step, sums)
+    if not len(slots):  # a process without labels
+        return slots
+    seed, start = rewiring.seed, cast(Literal["zero", "uniform"], rewiring.regrow_init)
+    first = first_label // group
+    if gradients is None:
+        regrow.regrow(inputs, slots, dim, seed=seed, step=step, distinct=rewiring.distinct_inputs, first=first)
+    else:
+        candidates = regrow.candidates(
+            inputs, slots, dim, rewiring.n_candidates(inputs.shape[1], dim), seed=seed, step=step, first=first
+        )
+        regrow.regrow_by(inputs, slots, candidates, gradients(candidates))
+    restart(weight, slots, group, start=start, seed=seed, step=step, states=states, first=first_label)
+    return slots
+
+
+def _check_some_left(rewiring: Rewiring, slots: Tensor, step: int, sums: rewire.Sums | None) -> None:
+    """Raises SettingError where all connections of the layer would be pruned."""
+    counts = torch.stack([torch.count_nonzero(slots).cpu(), torch.tensor(slots.numel())])
+    pruned, total = (counts if sums is None else sums(counts)).tolist()
+    if pruned == total:
         raise SettingError(
-            f"the rewiring after step {step:,} would prune all {slots.numel():,} connections",
+            f"the rewiring after step {step:,} would prune all {total:,} connections",
             wanted="a threshold below the strongest connections",
             next_step=f"lower prune_threshold = {rewiring.prune_threshold:g}, or use prune = 'fraction'",
             where="prune_threshold",
         )
-    seed, start = rewiring.seed, cast(Literal["zero", "uniform"], rewiring.regrow_init)
-    if gradients is None:
-        regrow.regrow(inputs, slots, dim, seed=seed, step=step, distinct=rewiring.distinct_inputs)
-    else:
-        candidates = regrow.candidates(
-            inputs, slots, dim, rewiring.n_candidates(inputs.shape[1], dim), seed=seed, step=step
-        )
-        regrow.regrow_by(inputs, slots, candidates, gradients(candidates))
-    restart(weight, slots, group, start=start, seed=seed, step=step, states=states)
-    return slots
 
 
 def joined(batches: list[tuple[Tensor, Positives]]) -> tuple[Tensor, Positives]:

@@ -12,19 +12,18 @@ from torch import Tensor, nn
 from megalabel.heads.abilities import LabelPrior
 from megalabel.heads.base import Head, OptimizerStates, TrainingEmbeddings
 from megalabel.heads.checks import prior_bias
+from megalabel.heads.replaced import Replaced
 from megalabel.heads.rewiring import Rewiring, exchange, joined
 from megalabel.heads.sparse_checks import check_sparse
 from megalabel.heads.stored_table import StoredTable
 from megalabel.kernels.core.dtypes import weight_type
-from megalabel.kernels.fan_in.connections import check_inputs, first_inputs, use
+from megalabel.kernels.fan_in.connections import check_inputs, first_inputs, input_dtype
 from megalabel.kernels.fan_in.fixed_fan_in import fan_in_growth, fan_in_loss, fan_in_topk
 from megalabel.kernels.fan_in.strongest_inputs import strongest_inputs
 from megalabel.types import Positives, Reduction, TopK
 
-TRACKED_GROUPS = 256  # groups whose connections' ages are kept, for the log
 
-
-class SparseHead(StoredTable, LabelPrior, Head):
+class SparseHead(StoredTable, Replaced, LabelPrior, Head):
     """Scores z_l = w_l · x[inputs of l] + b_l with F = `fan_in` weights per label instead of D.
 
     This is the layer of Spartex (NeurIPS 2024) and, where `group` neighboring labels share one set of inputs but
@@ -55,6 +54,7 @@ class SparseHead(StoredTable, LabelPrior, Head):
         rewiring: when and how connections are replaced; None for never.
         loss_every: in training, compute the value of the loss only in every n-th step, as `DenseHead` does.
         weights: the type in which the weights are stored: "float32", "bfloat16" or "float8", as in `DenseHead`.
+        part: the labels that this head holds of the L, as in `DenseHead`, beginning with a whole group.
         seed: seeds the initial inputs.
         generator: random generator of the initial weights; None for torch's default.
 
@@ -64,6 +64,7 @@ class SparseHead(StoredTable, LabelPrior, Head):
 
     n_views = 1
     uses_weights = True
+    replicated = frozenset({"exchanged"})  # `Replaced` sums it over the processes
 
     def __init__(
         self,
@@ -80,11 +81,13 @@ class SparseHead(StoredTable, LabelPrior, Head):
         rewiring: Rewiring | None = None,
         loss_every: int = 1,
         weights: str = "float32",
+        part: range | None = None,
         seed: int = 0,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.n_labels, self.dim, self.fan_in, self.group = n_labels, dim, fan_in, group
+        self.hold(n_labels, part)
+        self.dim, self.fan_in, self.group = dim, fan_in, group
         self.reduction = reduction or ("mean" if loss == "squared_hinge" else "sum")
         self.loss_name, self.loss_every, self.rewiring = loss, loss_every, rewiring
         self.init_connections, self.seed = init_connections, seed
@@ -93,16 +96,15 @@ class SparseHead(StoredTable, LabelPrior, Head):
             rewiring.check(fan_in, dim, group)
         limit = init_scale / math.sqrt(fan_in)
         self.add_weights(
-            (n_labels, fan_in), weight_type(weights), init_scale,
+            fan_in, weight_type(weights), init_scale,
             lambda rows: rows.uniform_(-limit, limit, generator=generator), generator,
         )  # fmt: skip
-        self.bias = nn.Parameter(torch.zeros(n_labels))
-        n_groups = -(-n_labels // group)
-        self.register_buffer("inputs", first_inputs(n_groups, fan_in, dim, seed=seed, distinct=distinct_inputs))
-        self.register_buffer("births", torch.zeros(min(TRACKED_GROUPS, n_groups), fan_in, dtype=torch.int32))
-        # Connections replaced at the last rewiring, and in total.
-        self.register_buffer("exchanged", torch.zeros(2, dtype=torch.int64))
-        self.register_buffer("step", torch.zeros((), dtype=torch.int64))  # the next optimizer step
+        self.bias = nn.Parameter(torch.zeros(self.n_labels))
+        first, n_groups = self.first_label // group, -(-self.n_labels // group)
+        inputs = torch.zeros(0, fan_in, dtype=input_dtype(dim))
+        if n_groups:
+            inputs = first_inputs(n_groups, fan_in, dim, seed=seed, distinct=distinct_inputs, first=first)
+        self.track(inputs, first, -(-self.all_labels // group))
         self._step = 0  # as the buffer `step`, but on the host, and from 0 in a resumed run
         self._seen: list[tuple[Tensor, Positives]] = []  # batches whose gradients regrowth needs
 
@@ -121,7 +123,7 @@ class SparseHead(StoredTable, LabelPrior, Head):
             positives,
             group=self.group,
             loss=self.loss_name,
-            scale=1 / max(len(views) * self.n_labels, 1) if self.reduction == "mean" else 1.0,
+            scale=1 / max(len(views) * self.all_labels, 1) if self.reduction == "mean" else 1.0,
             rule=self.update_rule if self.training else None,
             step=self.step_context,
             value=value,
@@ -154,10 +156,10 @@ class SparseHead(StoredTable, LabelPrior, Head):
             self.group,
             states=[] if rewiring.keep_optimizer_state else self._moments(optimizers),
             gradients=(lambda candidates: self._candidate_gradients(seen, candidates)) if seen else None,
+            first_label=self.first_label,
+            sums=self.sums,
         )
-        count, before = int(torch.count_nonzero(slots)), int(self.get_buffer("exchanged")[1])
-        self.get_buffer("births")[slots[self._tracked()]] = step + 1
-        self.get_buffer("exchanged").copy_(torch.tensor([count, before + count]))
+        self.replace(slots, step)
 
     def _candidate_gradients(self, seen: list[tuple[Tensor, Positives]], candidates: Tensor) -> Tensor:
         """Magnitudes of the gradients of connections to candidates (M, C), over the batches in `seen`."""
@@ -179,28 +181,9 @@ class SparseHead(StoredTable, LabelPrior, Head):
         state = {} if optimizers is None else optimizers.state_of(self.weight)
         return [t for t in state.values() if isinstance(t, Tensor) and t.shape == self.weight.shape]
 
-    def _tracked(self) -> Tensor:
-        """Evenly spaced groups whose connections' ages are tracked, (n,) int64."""
-        n_groups, n_tracked = len(self.get_buffer("inputs")), len(self.get_buffer("births"))
-        return torch.arange(n_tracked, device=self.weight.device) * n_groups // max(n_tracked, 1)
-
-    @torch.no_grad()
     def metrics(self) -> dict[str, float]:
-        """Of connections that change: the percentage replaced at the last rewiring, and all replacements as a
-        percentage of the connections; their mean age in steps; the number of inputs that no label reads; and how
-        often the most used input is read, relative to the mean.
-        """
-        if self.rewiring is None:
-            return {}
-        inputs, last = self.get_buffer("inputs"), self.get_buffer("exchanged").double()
-        users = use(inputs, self.dim)
-        return {
-            "rewired %": 100 * float(last[0]) / inputs.numel(),
-            "rewired in all %": 100 * float(last[1]) / inputs.numel(),
-            "age": float(self.get_buffer("step")) - float(self.get_buffer("births").double().mean()),
-            "unused inputs": float((users == 0).sum()),
-            "busiest input": float(users.max()) * self.dim / inputs.numel(),
-        }
+        """See `Replaced.connection_metrics`; none without rewiring."""
+        return {} if self.rewiring is None else self.connection_metrics()
 
     @torch.no_grad()
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:

@@ -18,11 +18,11 @@ def check_sparse(head: Any, init_scale: float) -> None:
     check_reduction(head.reduction)
     chosen, choices = head.init_connections, INIT_CONNECTIONS
     check_arguments(
-        ("n_labels", head.n_labels, "1 or more", head.n_labels >= 1),
         ("dim", head.dim, "1 or more", head.dim >= 1),
         ("fan_in", head.fan_in, f"1 to {head.dim}, the width of the embedding", 1 <= head.fan_in <= head.dim),
         ("group", head.group, f"one of {', '.join(map(str, GROUPS))}", head.group in GROUPS),
         ("init_connections", chosen, " or ".join(choices), chosen in choices),
         ("init_scale", init_scale, "0 or more", 0 <= init_scale < math.inf),
         ("loss_every", head.loss_every, "1 or more", head.loss_every >= 1),
+        ("part", head.first_label, f"whole groups of {head.group} labels", head.first_label % head.group == 0),
     )

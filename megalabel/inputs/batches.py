@@ -114,7 +114,7 @@ class Batches:
                     next_step=f"let {type(self).__name__}.plan return as many batches as there are steps",
                 )
             for i in range(max(step - first, 0), len(plan)):
-                yield self.collate(plan[i], first + i)
+                yield self.batch(plan[i], first + i)
 
     def plan(self, epoch: int) -> list[np.ndarray]:
         """The rows of each batch of an epoch: `per_epoch` arrays (B,) int64."""
@@ -134,12 +134,21 @@ class Batches:
     def collate(self, rows: np.ndarray, step: int) -> Batch:
         """Makes one padded batch of the rows (B,)."""
         tokens, mask = pad(self.rows.tokens(rows), self.pad_id)
+        positives = self.positives(rows)
+        assert positives.texts is not None
+        return Batch(tokens=tokens, mask=mask, rows=positives.texts, positives=positives, step=step)
+
+    def batch(self, rows: np.ndarray, step: int) -> Batch:
+        """The batch of the rows (B,) that the training takes."""
+        return self.collate(rows, step)
+
+    def positives(self, rows: np.ndarray) -> Positives:
+        """The labels and weights of the rows (B,)."""
         where, labels = self.rows.positives(rows)
         texts = torch.from_numpy(np.asarray(rows, dtype=np.int64))
         of_rows = getattr(self.rows, "weights", None)
         weights = None if of_rows is None else torch.from_numpy(of_rows[rows])
-        positives = Positives.from_pairs(torch.from_numpy(where), torch.from_numpy(labels), texts, weights)
-        return Batch(tokens=tokens, mask=mask, rows=texts, positives=positives, step=step)
+        return Positives.from_pairs(torch.from_numpy(where), torch.from_numpy(labels), texts, weights)
 
 
 class _Requests:

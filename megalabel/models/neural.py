@@ -19,6 +19,8 @@ from megalabel.errors import RESTORE_FOLDER
 from megalabel.heads.abilities import BindsLabels, having
 from megalabel.heads.base import Head
 from megalabel.heads.dual_encoder import DualEncoderHead
+from megalabel.heads.nested import described
+from megalabel.heads.wrappers.whole_state import is_main, send, whole_state
 from megalabel.inputs.batches import pad
 from megalabel.inputs.token_store import TokenStore
 from megalabel.models import neural_parts
@@ -38,6 +40,7 @@ from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
+from megalabel.storage.mapped_weights import are_weights_mapped
 from megalabel.storage.tensors import fill, save_tensors
 from megalabel.types import TopK
 
@@ -181,15 +184,17 @@ class NeuralClassifier(Classifier):
         return NeuralClassifier(self.encoder, head, texts, self.max_length, side).eval().settle()
 
     def save(self, folder: str | Path) -> None:
-        """Writes the model as a folder; an older model there is replaced.
+        """Writes the model as a folder; an older model there is replaced. Of several processes, rank 0 writes it.
 
         Raises:
             SettingError: the folder contains something that is not a model.
         """
+        if not is_main(self.head):
+            return send(self.head)
         folder = check_room(folder)
         with atomic_folder(folder) as new:
             save_tensors(new / "encoder.safetensors", self.encoder.state_dict())
-            save_tensors(new / "head.safetensors", self.head.state_dict())
+            save_tensors(new / "head.safetensors", whole_state(self.head))
             self.head.save_files(new)
             self.encoder.tokenizer.save(new)
             save_names(new, self.label_texts)
@@ -199,7 +204,7 @@ class NeuralClassifier(Classifier):
                 "n_labels": len(self.label_texts),
                 "max_length": self.max_length,
                 "encoder": {"class": class_name(self.encoder), "config": self.encoder.config()},
-                "head": {"class": class_name(self.head), "config": self.head.config()},
+                "head": described(self.head),
             }
             if self.label_side is not None:
                 save_tensors(new / "labels.safetensors", self.label_side.state_dict())
@@ -211,7 +216,8 @@ class NeuralClassifier(Classifier):
         """Reads the weights that `save` wrote of this model, in place; returns the model itself."""
         with torch.no_grad():
             fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=RESTORE_FOLDER)
-            fill(self.head, Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
+            of_head = self.head if are_weights_mapped() else whole_state(self.head)
+            fill(of_head, Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
             if self.label_side is not None:
                 fill(self.label_side, Path(folder) / "labels.safetensors", next_step=RESTORE_FOLDER)
         neural_parts.check_weights(self.modules(), Path(folder))

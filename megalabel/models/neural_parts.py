@@ -18,9 +18,10 @@ from megalabel.heads.base import Head
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.models.base import FORMAT, NARROW_FORMAT, named_class
 from megalabel.storage.budget import Budget, check_whole_numbers
+from megalabel.storage.largest import largest_of
 from megalabel.storage.manifest import check_listed
 from megalabel.storage.reading import reading
-from megalabel.storage.tensors import fill, largest_of, stored_size
+from megalabel.storage.tensors import fill, stored_size
 
 LARGEST = 1 << 20  # whole number in a configuration, where the weights are fewer bytes
 

@@ -51,7 +51,9 @@ def elmo(corpus: Corpus, options: Elmo) -> Recipe:
     import torch
 
     from megalabel.encoders.readout import mean
+    from megalabel.heads.abilities import LabelPrior
     from megalabel.heads.dense import DenseHead
+    from megalabel.heads.wrappers.label_parallel import over_processes
     from megalabel.inputs.augment import label_counts
     from megalabel.recipes import shared
     from megalabel.recipes.dense_sgd import sgd_of
@@ -67,12 +69,12 @@ def elmo(corpus: Corpus, options: Elmo) -> Recipe:
     std = options.head_init_std
     if std is None:  # that of Xavier's uniform distribution
         std = (2 / (corpus.n_labels + encoder.dim)) ** 0.5
-    head = DenseHead(
-        corpus.n_labels, encoder.dim, bias=options.bias, init_std=std, loss_every=options.log_every,
-        weights=options.weights,
+    head = over_processes(
+        DenseHead, corpus.n_labels, encoder.dim, bias=options.bias, init_std=std,
+        loss_every=options.log_every, weights=options.weights,
     )  # fmt: skip
     counts = label_counts(rows, corpus.n_labels)
-    if options.bias:
+    if isinstance(head, LabelPrior) and options.bias:
         head.init_prior(torch.from_numpy(counts), len(rows))
     optimizers = Optimizers(
         encoder=shared.encoder_optimizer(encoder, options),

@@ -72,7 +72,9 @@ def renee(corpus: Corpus, options: Renee) -> Recipe:
     """Scores every label with one linear classifier, trained end to end (MLSys 2023)."""
     import torch
 
+    from megalabel.heads.abilities import LabelPrior
     from megalabel.heads.dense import DenseHead
+    from megalabel.heads.wrappers.label_parallel import over_processes
     from megalabel.inputs.augment import label_counts
     from megalabel.recipes import shared
     from megalabel.recipes.dense_sgd import sgd_of
@@ -83,12 +85,12 @@ def renee(corpus: Corpus, options: Renee) -> Recipe:
     kept, held = shared.held_out(corpus, options)
     schedule = WarmupCosine(shared.planned_steps(corpus, kept, options)[1], options.warmup)
     encoder, rows, batches = _text_side(corpus, kept, options)
-    head = DenseHead(
-        corpus.n_labels, encoder.dim, bias=options.bias, init_std=options.head_init_std,
+    head = over_processes(
+        DenseHead, corpus.n_labels, encoder.dim, bias=options.bias, init_std=options.head_init_std,
         loss_every=options.log_every, weights=options.weights,
     )  # fmt: skip
     counts = label_counts(rows, corpus.n_labels)
-    if options.bias:
+    if isinstance(head, LabelPrior) and options.bias:
         head.init_prior(torch.from_numpy(counts), len(rows))
     rates = options.head_lr, options.head_weight_decay
     optimizers = Optimizers(

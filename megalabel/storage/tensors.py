@@ -12,6 +12,7 @@ import math
 import os
 import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,7 +23,7 @@ from megalabel.errors import FormatError
 from megalabel.storage.mapped_weights import are_weights_mapped, map_large
 from megalabel.storage.migrate import tensor_names
 from megalabel.storage.reading import open_regular, refused
-from megalabel.storage.tables import is_mapped, release_pages
+from megalabel.storage.tables import release_pages
 from megalabel.storage.tensor_header import read_header
 
 _DTYPES = {
@@ -38,15 +39,32 @@ _DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
-_PIECE = 16 << 20  # bytes, or numbers of a tensor on disk, that are moved at once
+_PIECE = 16 << 20  # bytes that are moved at once
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
+@dataclass(frozen=True)
+class Streamed:
+    """A tensor that is written piece by piece, such as one whose rows other processes hold.
+
+    Attributes:
+        shape, dtype: of the whole tensor.
+        pieces: yields its rows in their order, some at a time.
+        own, first: the rows that this process holds, the first of which is row `first`.
+    """
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    pieces: Callable[[], Iterator[Tensor]]
+    own: Tensor
+    first: int
+
+
+def save_tensors(path: str | Path, tensors: Mapping[str, Tensor | Streamed]) -> None:
     """Writes tensors to a file, one after the other."""
     header, at = {}, 0
     for name, tensor in tensors.items():
-        size = tensor.numel() * tensor.element_size()
+        size = math.prod(tensor.shape) * tensor.dtype.itemsize
         header[name] = {
             "dtype": _NAMES[tensor.dtype],
             "shape": list(tensor.shape),
@@ -59,11 +77,12 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
         for tensor in tensors.values():
-            if tensor.numel():
-                content = _bytes(tensor.detach().cpu().contiguous())
-                for start in range(0, len(content), _PIECE):
-                    file.write(content[start : start + _PIECE])
-                    release_pages()
+            for piece in tensor.pieces() if isinstance(tensor, Streamed) else [tensor]:
+                if piece.numel():
+                    content = _bytes(piece.detach().cpu().contiguous())
+                    for start in range(0, len(content), _PIECE):
+                        file.write(content[start : start + _PIECE])
+                        release_pages()
 
 
 def load_tensors(
@@ -82,14 +101,16 @@ def load_tensors(
         return tensors
 
 
-def fill(module: nn.Module, path: str | Path, *, next_step: str | None) -> None:
-    """Reads a file directly into the tensors of a module; within `weights_mapped`, large ones stay in the file.
+def fill(module: nn.Module | Mapping[str, Tensor | Streamed], path: str | Path, *, next_step: str | None) -> None:
+    """Reads a file directly into the tensors of a module, or into named ones; of a `Streamed`, its own rows.
+
+    Within `weights_mapped`, large tensors of a module stay in the file.
 
     Raises:
         FormatError: the file is missing or damaged, or its tensors have other names, shapes or dtypes than the
             module's.
     """
-    expected = module.state_dict()
+    expected = module.state_dict() if isinstance(module, nn.Module) else module
     with _open_file(path, next_step) as (file, header, start):
         header = tensor_names(header, expected)
         for name in [*(header.keys() - expected.keys()), *(expected.keys() - header.keys())]:
@@ -108,56 +129,25 @@ def fill(module: nn.Module, path: str | Path, *, next_step: str | None) -> None:
                     next_step=next_step,
                     where=path,
                 )
-        mapped = map_large(module, file, header, start) if are_weights_mapped() else set()
-        for name, tensor in expected.items():
+        mapped: set[str] = set()
+        if are_weights_mapped() and isinstance(module, nn.Module):
+            mapped = map_large(module, file, header, start)
+        for name, found in expected.items():
             if name in mapped:
                 continue
+            tensor, entry, begin = found, header[name], start
+            if isinstance(found, Streamed):
+                tensor = found.own
+                begin += found.first * math.prod(found.shape[1:]) * found.dtype.itemsize
+            assert isinstance(tensor, Tensor)
             direct = tensor.device.type == "cpu" and tensor.is_contiguous()
             target = tensor.detach() if direct else torch.empty(tensor.shape, dtype=tensor.dtype)
-            _read(file, start, header[name], target)
+            _read(file, begin, entry, target)
             if not direct:
                 with torch.no_grad():
                     tensor.copy_(target)
             elif not tensor.is_inference():  # torch does not notice the read, so the version must change
                 torch.autograd.graph.increment_version(tensor)
-
-
-@torch.no_grad()
-def largest_of(module: nn.Module) -> tuple[float, str]:
-    """The largest absolute value in the floating-point tensors of a module, and the first that is not finite.
-
-    Returns:
-        The value, infinite where there is a tensor with NaN or infinite numbers; and the name of such a tensor, ""
-        where there is none.
-    """
-    largest = 0.0
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and tensor.numel():
-            for part in _pieces(tensor):
-                if part.dtype == torch.float8_e4m3fn:
-                    part = _largest_code(part)
-                low, high = (float(value) for value in torch.aminmax(part))
-                if not (math.isfinite(low) and math.isfinite(high)):
-                    return math.inf, name
-                largest = max(largest, -low, high)
-    return largest, ""
-
-
-def _pieces(tensor: Tensor) -> Iterator[Tensor]:
-    """The tensor itself, or blocks of one that is on disk."""
-    if not is_mapped(tensor):
-        yield tensor
-        return
-    for part in tensor.detach().view(-1).split(_PIECE):
-        yield part
-        release_pages()
-
-
-def _largest_code(tensor: Tensor) -> Tensor:
-    """The largest absolute value of float8 numbers, NaN if there is one; torch has no reductions for them."""
-    # Sizes are in the order of the bits without the sign, and NaN has the largest.
-    blocks = [(block & 0x7F).max() for block in tensor.detach().reshape(-1).view(torch.uint8).split(1 << 22)]
-    return torch.stack(blocks).max().view(torch.float8_e4m3fn).float()
 
 
 def stored_size(path: str | Path, *, next_step: str | None) -> tuple[int, int]:

@@ -12,7 +12,7 @@ from torch import nn
 from megalabel.errors import DataError, SettingError
 from megalabel.heads.abilities import StoresWeights, having
 from megalabel.kernels.core.checks import DIVERGED
-from megalabel.storage.tensors import largest_of
+from megalabel.storage.largest import largest_of
 
 GROWTH = 1e3  # a loss above this multiple of the first loss counts as diverged
 LARGEST = 1e6  # a larger absolute weight counts as diverged; normal weights are many orders of magnitude smaller

@@ -15,6 +15,7 @@ from megalabel.encoders.base import Encoder
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import BindsLabels, having
 from megalabel.heads.base import Head, uses_weights
+from megalabel.heads.wrappers.label_parallel import LabelParallel
 from megalabel.training.recipe import Recipe
 
 REBUILT = 64e6  # bytes; modules with larger tensors are not rebuilt from their config
@@ -33,7 +34,8 @@ def preflight(recipe: Recipe, inference_head: Head, device: torch.device) -> Non
     check_text_weights(recipe)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
         check_config(recipe.encoder, lambda config: _encoder_of(recipe, config))
-        check_config(inference_head, lambda config: type(inference_head).from_config(config, None))
+        if not having(inference_head, LabelParallel):  # its config is that of the head of all labels
+            check_config(inference_head, lambda config: type(inference_head).from_config(config, None))
         check_topk(recipe, inference_head, device)
 
 

@@ -32,7 +32,7 @@ def check_lr_scale(scale: float | None, recipe: Recipe | DirectRecipe | None = N
         )
 
 
-def with_scaled_rates(recipe: Recipe, out: Path, scale: float | None, step: int) -> Recipe:
+def with_scaled_rates(recipe: Recipe, out: Path, scale: float | None, step: int, *, write: bool = True) -> Recipe:
     """The recipe with scaled learning rates from `step` on; the scale and the step are noted in `recipe.json`.
 
     Args:
@@ -40,13 +40,14 @@ def with_scaled_rates(recipe: Recipe, out: Path, scale: float | None, step: int)
         out: the run folder.
         scale: a factor of the recipe's learning rates; None to keep the scale that the run had.
         step: the next step.
+        write: whether this process notes it.
     """
     found = read_recipe(out).get("lr_scale")
     before = [pair for pair in found if pair[0] <= step] if isinstance(found, list) else []
     now = before[-1][1] if before else 1.0
     if scale is not None and scale != now:
         before, now = [*before, [step, scale]], scale
-    if before or found:
+    if (before or found) and write:
         note(out, lr_scale=before)
     return recipe if now == 1.0 else replace(recipe, schedule=Scaled(recipe.schedule, float(now)))
 

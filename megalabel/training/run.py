@@ -9,18 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from megalabel.data.filters import filter_of
 from megalabel.device import pick
-from megalabel.heads.base import Head
-from megalabel.metrics.ranking import measure
+from megalabel.distributed.world import World
 from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.trained_on import TrainedOn
 from megalabel.storage.paths import as_path
-from megalabel.training import checkpoint, selection
+from megalabel.training import checkpoint
 from megalabel.training.arguments import check_arguments, check_place
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
@@ -31,11 +28,13 @@ from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.memory import finished, timeline
 from megalabel.training.notes import text_notes
 from megalabel.training.preflight import preflight
+from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.resuming import check_lr_scale, note_threads, with_scaled_rates
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
 from megalabel.training.run_lock import writing
 from megalabel.training.sizes import sizes
+from megalabel.training.trained import inference_head, model_of, validated
 
 Callback = Callable[[dict[str, Any]], Any]
 
@@ -62,6 +61,9 @@ def train(
     checkpoint. With a validation split, the model with the best `recipe.selection_metric` is saved, and training
     stops after `recipe.patience` validations without an improvement (0: never); otherwise the last model is saved.
 
+    In a job of several processes (`megalabel.distributed.world.join`) every process calls this function. Rank 0
+    alone writes the folder; the returned model has the labels of its own process, and predicts where all call it.
+
     Args:
         recipe: the result of a recipe function, such as `megalabel.recipes.renee.renee(corpus)`.
         out: the run folder: recipe.json, held_out.npy, model/, last/, log.jsonl; first/ during a second stage.
@@ -83,12 +85,13 @@ def train(
     out = as_path(out, "out")
     check_lr_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
+        Processes(World.current()).check_alone("a recipe that is solved without steps")
         with writing(out):
             return solve(recipe, out, pick(device), quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
-    with writing(out):
-        if create_run_folder(out, recipe):
+    with run.processes.writing(out):
+        if run.processes.by_main(lambda: create_run_folder(out, recipe)):
             parts = (recipe.encoder, recipe.head)  # created by the caller, who thus trusts their modules
             return load(out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
         run.begin(lr_scale)
@@ -109,6 +112,9 @@ class Run:
         callback: Callback | None = None,
     ) -> None:
         check_place(recipe, device)
+        self.processes = Processes(World.current())
+        quiet, callback = (quiet, callback) if self.processes.world.is_main else (True, None)
+        recipe = self.processes.shared(recipe, device)
         self.recipe, self.out, self.device, self.quiet, self.callback = recipe, out, device, quiet, callback
         self.trained = out / ("model" if recipe.second_stage is None else FIRST)
         self.scaler, self.position = scaler_for(device, recipe.precision), Position()
@@ -122,18 +128,22 @@ class Run:
         recipe = self.recipe
         for module in recipe.modules().values():
             module.to(self.device)
-        recipe.encoder.prepare(recipe.batches.rows, self.out / "cache", self.device)
+        with self.processes.main_first():
+            recipe.encoder.prepare(recipe.batches.rows, self.out / "cache", self.device)
         compile_transformers(recipe, self.device)
         if recipe.label_texts is not None:
             self.model()  # binds the label texts to the head
         newest = checkpoint.newest(self.out / "last")
+        self.processes.check_checkpoint(newest)
         if newest is None:
-            preflight(recipe, self.inference_head(), self.device)
+            preflight(recipe, inference_head(recipe), self.device)
         else:
             self.position, self.resumed = Position(**checkpoint.load(newest, recipe, self.scaler)), True
-        self.recipe = with_scaled_rates(recipe, self.out, lr_scale, self.position.step)
-        self.said = note_threads(self.out, self.device, self.resumed)
-        truncate_log(self.out / "log.jsonl", self.position.step)
+        step, main = self.position.step, self.processes.world.is_main
+        self.recipe = with_scaled_rates(recipe, self.out, lr_scale, step, write=main)
+        if main:
+            self.said = note_threads(self.out, self.device, self.resumed)
+            truncate_log(self.out / "log.jsonl", step)
         self.begun, self.saved = time.monotonic() - self.position.seconds, time.monotonic()
         trim_memory()
 
@@ -144,7 +154,7 @@ class Run:
         interrupts, started, prepared = Interrupts(), position.step, self.moment("prepared")
 
         def between(position: Position) -> bool:
-            stop, last = self.log.ended, position.step == steps
+            stop, last = self.processes.agreed(self.log.ended), position.step == steps
             if position.step == started + 1:
                 for facts in (prepared, self.moment("first step")):
                     self.log.line(position.step - 1, **facts)
@@ -162,7 +172,8 @@ class Run:
             return stop
 
         where = {"step": position.step, "steps": steps, "per_epoch": recipe.batches.per_epoch}
-        self.log = Log(self.out / "log.jsonl", self.device, **where, quiet=self.quiet, callback=self.callback)
+        path = self.processes.log_path(self.out / "log.jsonl")
+        self.log = Log(path, self.device, **where, quiet=self.quiet, callback=self.callback)
         with self.log as log:
             if self.resumed:
                 log.say(f"resuming at step {position.step:,} of {steps:,}")
@@ -171,37 +182,24 @@ class Run:
                 log.say(note)
             if position.step == steps or self._stopped():  # interrupted in the second stage
                 return
-            with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
+            with self.processes.interrupted(interrupts), naming_checkpoint(checkpoint.newest, self.out / "last"):
                 fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
                 check_weights(position.step - 1, recipe.modules())
             log.line(position.step - 1, **self.moment("trained"), done=True)
             self.fitted = True
 
-    def inference_head(self) -> Head:
-        """The head that predicts and is saved."""
-        make = self.recipe.inference_head
-        return self.recipe.head if make is None else make(self.recipe.head)
-
     def model(self) -> NeuralClassifier:
         """The model with the current weights."""
-        recipe = self.recipe
-        names, side = recipe.data.label_texts, recipe.label_texts
-        if side is not None:  # the training head needs them as well
-            NeuralClassifier(recipe.encoder, recipe.head, names, recipe.max_length, side)
-        model = NeuralClassifier(recipe.encoder, self.inference_head(), names, recipe.max_length, side)
-        return self.trained_on.attach(model)
+        return self.trained_on.attach(model_of(self.recipe))
 
     def validate(self) -> bool:
         """Evaluates the held-out texts; saves the model if it is the best so far; True if training should stop."""
         recipe, position = self.recipe, self.position
         check_weights(position.step - 1, recipe.modules())  # before they are evaluated and possibly saved
-        held, side = np.asarray(recipe.validation), recipe.data.train
         metric = recipe.selection_metric
-        depths, weights = selection.depths(metric), selection.weights(metric, recipe.data)
         with self._averaged():
             model = self.model().settle()
-            top = model.topk(side.texts[held], k=max(depths), exclude=filter_of(side, held))
-            found = measure(top, side.labels[held], k=depths, inverse_propensity=weights)
+            found = validated(model, recipe)
             reached = found[metric]
             if reached > position.best:
                 position.best, position.best_step, position.rounds_without_gain = reached, position.step, 0
@@ -213,9 +211,10 @@ class Run:
         return self._stopped()
 
     def checkpoint(self) -> None:
-        """Writes a checkpoint; raises Diverged if the weights cannot be resumed from."""
+        """Writes a checkpoint, in a job of one process; Diverged if the weights cannot be resumed from."""
         check_weights(self.position.step - 1, self.recipe.modules())
-        checkpoint.save(self.out / "last", self.recipe, self.scaler, asdict(self.position))
+        if self.processes.world.size == 1:
+            checkpoint.save(self.out / "last", self.recipe, self.scaler, asdict(self.position))
         self.saved = time.monotonic()
 
     def finish(self) -> Classifier:
@@ -223,6 +222,7 @@ class Run:
         recipe, position = self.recipe, self.position
         if self.fitted and recipe.second_stage is not None:
             self.checkpoint()  # so that the second stage can be repeated
+        self.processes.wait()  # for the model that rank 0 writes
         if len(recipe.validation):
             model = self.model().restore(self.trained)
         else:
@@ -235,16 +235,14 @@ class Run:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
         facts = {"seconds": time.monotonic() - self.begun, "steps": position.step}
-        facts |= finished(self.planned, self.device) | sizes(recipe)
-        finish(self.out, facts, position.best_validation(recipe))
+        facts |= finished(self.planned, self.device) | sizes(recipe) | self.processes.facts(position.step)
+        self.processes.by_main(lambda: finish(self.out, facts, position.best_validation(recipe)))
         return classifier
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
-        averaging = self.recipe.averaging
-        if averaging is None:
-            return contextlib.nullcontext()
-        return averaging.applied(self.recipe.encoder, self.recipe.head)
+        averaging, parts = self.recipe.averaging, (self.recipe.encoder, self.recipe.head)
+        return contextlib.nullcontext() if averaging is None else averaging.applied(*parts)
 
     def _stopped(self) -> bool:
         """Whether the last `patience` validations brought no improvement."""
-        return bool(self.recipe.patience) and self.position.rounds_without_gain >= self.recipe.patience
+        return 0 < self.recipe.patience <= self.position.rounds_without_gain

@@ -24,6 +24,7 @@ from megalabel.labels.tree import LabelTree
 from megalabel.recipes.cascadexml import CascadeXML
 from megalabel.recipes.renee import Renee
 from megalabel.storage import tables
+from megalabel.storage.largest import largest_of
 from megalabel.storage.tables import (
     fetch_rows,
     is_mapped,
@@ -34,7 +35,7 @@ from megalabel.storage.tables import (
     tables_in,
     tables_on_disk,
 )
-from megalabel.storage.tensors import fill, largest_of, load_tensors, save_tensors
+from megalabel.storage.tensors import fill, load_tensors, save_tensors
 from megalabel.training.arguments import check_place
 from megalabel.training.optim.fused import FusedAdam, FusedSGD
 from megalabel.types import Positives

@@ -1,8 +1,8 @@
 """Runs a function in W processes that exchange tensors by gloo; they are forked from one that has imported all.
 
 `python ranks.py` is that process: a line of its standard input is a JSON list with the number of processes, the
-address of the function, and a file with its pickled arguments, beside which the results are written. It answers with a
-line of exit codes.
+address of the function, and a file with its pickled arguments, beside which the results are written. It answers
+with a line of exit codes.
 """
 
 from __future__ import annotations

@@ -9,12 +9,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from megalabel.distributed.own_texts import n_texts_of
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.base import Head, OptimizerStates
 from megalabel.heads.checks import check_arguments
 from megalabel.heads.nested import built, described
 from megalabel.heads.wrappers.base import Wrapper
+from megalabel.heads.wrappers.label_parallel import LabelParallel
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.types import Positives
 
@@ -71,6 +73,8 @@ class WithAuxiliary(Wrapper):
         self._loss_every = max((part.loss_every for part in having(head, UpdatesInBackward)), default=1)
         self._step = 0
         self._last: tuple[float, Tensor, Tensor | None] | None = None
+        # The clusters are classified by every process for its own texts, as the encoder is.
+        self._parallel: tuple[LabelParallel, ...] = tuple(having(head, LabelParallel)[:1])
 
     def weight_at(self, step: int) -> float:
         """s at a step."""
@@ -79,13 +83,19 @@ class WithAuxiliary(Wrapper):
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The weighted sum of the two losses: (B, V, D) to a scalar."""
         main = self.head.loss(views, positives)
+        n_texts, fraction = len(views), 1.0
+        for parallel in self._parallel:
+            n_texts = n_texts_of(positives)
+            positives, fraction = parallel.own_texts(positives)
         weight = self.weight_at(int(self.get_buffer("step")))
-        logged = main.detach() if self.reduction == "mean" else main.detach() / max(len(views), 1)
+        logged = main.detach() if self.reduction == "mean" else main.detach() / max(n_texts, 1)
         if weight == 0:
             self._last = weight, logged, None
             return main
         clusters = positives.with_pairs(positives.rows, self.get_buffer("clusters")[positives.labels])
         auxiliary = self.auxiliary.loss(views[:, -1], clusters, value=self._step % self._loss_every == 0)
+        if fraction != 1.0:
+            auxiliary = auxiliary * fraction
         self._last = weight, logged, auxiliary.detach()
         return (1 - weight) * main + weight * auxiliary
 
@@ -100,6 +110,9 @@ class WithAuxiliary(Wrapper):
         found, last = super().metrics(), self._last
         if last is not None:
             weight, main, auxiliary = last
+            for parallel in self._parallel:
+                main = parallel.sum(main.double())
+                auxiliary = None if auxiliary is None else parallel.sum(auxiliary.double())
             found["auxiliary weight"] = weight
             if not main.isnan():
                 found["main loss"] = float(main)

@@ -79,7 +79,9 @@ def check_layout(inputs: Tensor, dim: int, n_groups: int | None = None) -> None:
         )
 
 
-def first_inputs(n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: bool = True) -> Tensor:
+def first_inputs(
+    n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: bool = True, first: int = 0
+) -> Tensor:
     """The inputs of a new layer, drawn uniformly: (n_groups, fan_in) of `input_dtype(dim)`.
 
     Args:
@@ -88,6 +90,7 @@ def first_inputs(n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: b
         dim: D, the number of inputs.
         seed: any integer; layers with the same seed and shape get the same inputs.
         distinct: whether the inputs of a group are distinct. False draws with replacement, as Spartex does.
+        first: the number of the first of these groups in its layer, on which its inputs depend.
 
     Raises:
         SettingError: a number is below 1, or the fan-in is above `dim` although inputs are to be distinct.
@@ -105,9 +108,9 @@ def first_inputs(n_groups: int, fan_in: int, dim: int, *, seed: int, distinct: b
     start = stream_start(seed, 0, FIRST)
     fast = DRAWN.for_work(inputs.numel())
     if fast is not None:
-        fast.first(inputs.numpy(), start, dim, distinct, TRIES)
+        fast.first(inputs.numpy(), start, dim, distinct, TRIES, first)
         return inputs
-    for group, key in enumerate(group_keys(start, n_groups)):
+    for group, key in enumerate(group_keys(start, n_groups, first)):
         used: set[int] = set()
         for slot in range(fan_in):
             used.add(new := draw(key, slot, used if distinct else set(), dim))
@@ -132,9 +135,9 @@ def stream_start(seed: int, step: int, purpose: int) -> int:
     return int(stream_keys(seed, np.array([4 * step + purpose]))[0])
 
 
-def group_keys(start: int, n: int) -> np.ndarray:
-    """The keys of the random streams of n groups or labels: (n,) uint64."""
-    return stream_keys(start, np.arange(n))
+def group_keys(start: int, n: int, first: int = 0) -> np.ndarray:
+    """The keys of the random streams of n groups or labels from number `first` on: (n,) uint64."""
+    return stream_keys(start, np.arange(first, first + n))
 
 
 def draw(key: np.uint64, slot: int, used: set[int], dim: int) -> int:

@@ -40,6 +40,7 @@ def regrow(
     seed: int,
     step: int,
     distinct: bool = True,
+    first: int = 0,
 ) -> None:
     """Draws a new input for each weak slot uniformly, in place.
 
@@ -52,6 +53,7 @@ def regrow(
         distinct: whether a new input must differ from the group's kept and already drawn inputs, and from the one
             that the slot had, unless no other is free. False draws from all D inputs, as Spartex does; the weights
             of duplicates add up.
+        first: the number of the first of these groups in its layer, on which its new inputs depend.
 
     Raises:
         SettingError: inputs or slots do not fit, the step is below 0, or F > D although inputs are to be distinct.
@@ -64,16 +66,19 @@ def regrow(
     with in_place(inputs) as array:
         fast, weak = DRAWN.for_work(array.size), slots.cpu().numpy()
         if fast is None:
-            _plain_regrow(array, weak, start, dim, distinct)
+            _plain_regrow(array, weak, start, dim, distinct, first)
         else:
-            fast.regrow(array, weak, start, dim, distinct, TRIES)
+            fast.regrow(array, weak, start, dim, distinct, TRIES, first)
 
 
-def candidates(inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int, step: int) -> Tensor:
+def candidates(
+    inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int, step: int, first: int = 0
+) -> Tensor:
     """Candidate inputs of the groups that lose connections: (M, count), dtype and device as of `inputs`.
 
     They are distinct and drawn uniformly among the inputs that the group does not keep. If there are fewer of
-    these than `count`, kept inputs follow, which `regrow_by` skips. Groups without weak slots get zeros.
+    these than `count`, kept inputs follow, which `regrow_by` skips. Groups without weak slots get zeros. `first`
+    is the number of the first of these groups in its layer.
 
     Raises:
         SettingError: inputs or slots do not fit, the step is below 0, or the count is outside 1 … D.
@@ -93,9 +98,9 @@ def candidates(inputs: Tensor, slots: Tensor, dim: int, count: int, *, seed: int
     out = torch.zeros(len(array), count, dtype=inputs.dtype)
     fast = DRAWN.for_work(array.size)
     if fast is None:
-        _plain_candidates(array, weak, start, dim, out.numpy())
+        _plain_candidates(array, weak, start, dim, out.numpy(), first)
     else:
-        fast.candidates(array, weak, start, dim, out.numpy(), TRIES)
+        fast.candidates(array, weak, start, dim, out.numpy(), TRIES, first)
     return out.to(inputs.device)
 
 
@@ -134,8 +139,8 @@ def regrow_by(inputs: Tensor, slots: Tensor, candidates: Tensor, strengths: Tens
         place(array, weak, offered, worth)
 
 
-def _plain_regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool) -> None:
-    keys = group_keys(start, len(inputs))
+def _plain_regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool, first: int) -> None:
+    keys = group_keys(start, len(inputs), first)
     for group in np.flatnonzero(slots.any(1)):
         used = set(inputs[group, ~slots[group]].tolist())
         for slot in np.flatnonzero(slots[group]).tolist():
@@ -150,8 +155,10 @@ def _plain_regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, d
             inputs[group, slot] = new
 
 
-def _plain_candidates(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray) -> None:
-    keys = group_keys(start, len(inputs))
+def _plain_candidates(
+    inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray, first: int
+) -> None:
+    keys = group_keys(start, len(inputs), first)
     for group in np.flatnonzero(slots.any(1)):
         kept = list(dict.fromkeys(inputs[group, ~slots[group]].tolist()))
         used = set(kept)

@@ -34,6 +34,7 @@ def restart(
     seed: int,
     step: int,
     states: Sequence[Tensor] = (),
+    first: int = 0,
 ) -> None:
     """Initializes the weights and optimizer states of new connections in place; all others do not change.
 
@@ -47,6 +48,7 @@ def restart(
         step: 0 or more; each rewiring with the same seed needs another step.
         states: optimizer states, each of the weight's shape and of any floating type, that are set to 0 for new
             connections. Pass none to keep the states, as Spartex does.
+        first: the number of the first of these labels in its layer, on which random weights depend.
 
     Raises:
         SettingError: arguments do not fit.
@@ -73,10 +75,12 @@ def restart(
     if start == "zero":
         _zero(codes, fresh, group)
     elif isinstance(weight, NarrowTable):
-        _scatter_narrow(weight, slots, group, stream_start(seed, step, START), Draw(seed + _STREAM, step))
+        _scatter_narrow(
+            weight, slots, group, stream_start(seed, step, START), Draw(seed + _STREAM, step, first), first
+        )
     else:
         with in_place(weight) as array:
-            _scatter(array, fresh, group, stream_start(seed, step, START))
+            _scatter(array, fresh, group, stream_start(seed, step, START), first)
 
 
 def _zero(tensor: Tensor, slots: np.ndarray, group: int) -> None:
@@ -97,17 +101,17 @@ def _scatter(array: np.ndarray, slots: np.ndarray, group: int, start: int, first
     if fast is not None:
         fast.scatter(array, slots, group, start, bound, first)
         return
-    keys = group_keys(start, first + len(array))[first:]
+    keys = group_keys(start, len(array), first)
     fresh = _of_labels(slots, group, len(array))
     for slot in range(array.shape[1]):
         bits = stream_numbers(keys, slot) >> np.uint64(40)
         array[:, slot] = np.where(fresh[:, slot], (bits.astype(np.float64) * 2.0**-23 - 1) * bound, array[:, slot])
 
 
-def _scatter_narrow(table: NarrowTable, slots: Tensor, group: int, start: int, draw: Draw) -> None:
+def _scatter_narrow(table: NarrowTable, slots: Tensor, group: int, start: int, draw: Draw, number: int) -> None:
     for first, block in blocks_of(table, group):
         some = slots[first : first + -(-len(block) // group)]
-        _scatter(block, some.cpu().numpy(), group, start, first * group)
+        _scatter(block, some.cpu().numpy(), group, start, number + first * group)
         local = some.any(1).cpu().repeat_interleave(group)[: len(block)].nonzero()[:, 0]
         moved = torch.from_numpy(block)[local].to(table.device)
         table.store_rows((local + first * group).to(table.device), moved, draw)

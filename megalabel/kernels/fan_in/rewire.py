@@ -31,8 +31,10 @@ from megalabel.kernels.fan_in.connections import ENOUGH_WORK
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 
 Scope = Literal["layer", "group"]
+Sums = Callable[[Tensor], Tensor]  # sums integers over the processes of a job, which have other labels each
 
 COMPILED = Operation(__package__, "rewire", enough_work=ENOUGH_WORK)
+LOW_BITS = 15  # of the 31 bits of a strength, counted by the second histogram
 _CONNECTIONS = 1 << 20  # connections of a narrow table that exist as float32 at a time
 
 
@@ -43,6 +45,7 @@ def weak(
     below: float | None = None,
     share: float | None = None,
     scope: Scope = "layer",
+    sums: Sums | None = None,
 ) -> Tensor:
     """The slots whose connections are pruned: (M, F) bool, on the device of the weights.
 
@@ -55,21 +58,24 @@ def weak(
         share: prune slots strictly weaker than the k-th weakest, k = floor(share · M · F) counted from 1; none for
             k = 0. A share of 1 keeps the strongest slot.
         scope: with a share, whether k counts the slots of the whole layer or of each group (k = floor(share · F)).
+        sums: sums over the processes that hold the other labels of the layer; all of them must call this function.
+            None where these are all labels. With it there may be no labels here.
 
     Raises:
         SettingError: arguments are out of range, or a weight is not finite because training has diverged.
     """
-    check_weight(weight, group)
+    check_weight(weight, group, empty=sums is not None)
     _check_cut(below, share, scope)
     n_labels, fan_in = weight.shape
     out = torch.zeros(-(-n_labels // group), fan_in, dtype=torch.bool)
     of_group = scope == "group"
-    k = 0 if share is None else _count(share, fan_in if of_group else out.numel())
+    total = out.numel() if sums is None else int(sums(torch.tensor(out.numel())))
+    k = 0 if share is None else _count(share, fan_in if of_group else total)
     fast = COMPILED.for_work(n_labels * fan_in)
     blocks = functools.partial(blocks_of, weight, group)
     bar = below
     if bar is None:
-        bar = _kth_of_layer(blocks, group, k, fast) if k and not of_group else 0.0
+        bar = _kth_of_layer(blocks, group, k, fast, sums) if k and not of_group else 0.0
     finite = True
     for first, block in blocks():
         some = out[first : first + -(-len(block) // group)]
@@ -96,6 +102,8 @@ def _plain_weak(weight: np.ndarray, group: int, bar: float, k: int, out: Tensor)
 
 def blocks_of(weight: Tensor | NarrowTable, group: int) -> Iterator[tuple[int, np.ndarray]]:
     """The weights on the host, as (number of the first group, weights of some groups); narrow ones as float32."""
+    if not weight.shape[0]:
+        return
     if isinstance(weight, Tensor):
         yield 0, weight.detach().cpu().numpy()
         return
@@ -105,11 +113,48 @@ def blocks_of(weight: Tensor | NarrowTable, group: int) -> Iterator[tuple[int, n
         yield first, weight.load(first * group, min((first + groups) * group, n_labels)).cpu().numpy()
 
 
-def _kth_of_layer(blocks: Callable[[], Iterator[tuple[int, np.ndarray]]], group: int, k: int, fast: Any) -> float:
+def _kth_of_layer(
+    blocks: Callable[[], Iterator[tuple[int, np.ndarray]]], group: int, k: int, fast: Any, sums: Sums | None
+) -> float:
     """The k-th smallest strength of the whole layer, k counted from 1."""
     if fast is not None:
-        return float(fast.kth_smallest(lambda: (block for _, block in blocks()), group, k))
+        return kth_by_bits(functools.partial(fast.counts, lambda: (w for _, w in blocks()), group), k, sums)
+    if sums is not None:
+        return kth_by_bits(functools.partial(_plain_counts, blocks, group), k, sums)
     return float(np.sort(np.concatenate([strengths(block, group) for _, block in blocks()]), axis=None)[k - 1])
+
+
+def kth_by_bits(counts: Callable[[int | None], np.ndarray], k: int, sums: Sums | None) -> float:
+    """The k-th smallest of finite numbers of 0 or more, whose order is that of their bits, by two histograms.
+
+    counts: how many numbers have each of the upper 16 of 31 bits, (2¹⁶,) int64; and for an argument, how many of
+        those with these upper bits have each of the lower 15 bits, (2¹⁵,) int64.
+    """
+
+    def of_all(at: int | None) -> np.ndarray:
+        found = torch.from_numpy(counts(at))
+        return (found if sums is None else sums(found)).numpy()
+
+    upper = of_all(None)
+    ends = np.cumsum(upper)
+    at = int(np.searchsorted(ends, k))
+    k -= int(ends[at] - upper[at])
+    bits = (at << LOW_BITS) + int(np.searchsorted(np.cumsum(of_all(at)), k))
+    return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])
+
+
+def _plain_counts(
+    blocks: Callable[[], Iterator[tuple[int, np.ndarray]]], group: int, at: int | None
+) -> np.ndarray:
+    """See `kth_by_bits`."""
+    size = 1 << (16 if at is None else LOW_BITS)
+    total = np.zeros(size, np.int64)
+    for _, block in blocks():
+        bits = strengths(block, group).view(np.uint32).ravel() & np.uint32(0x7FFFFFFF)
+        high = (bits >> np.uint32(LOW_BITS)).astype(np.int64)
+        low = (bits & np.uint32((1 << LOW_BITS) - 1)).astype(np.int64)
+        total += np.bincount(high if at is None else low[high == at], minlength=size)
+    return total
 
 
 def strengths(weight: np.ndarray, group: int) -> np.ndarray:
@@ -131,11 +176,11 @@ def _count(share: float, n: int) -> int:
     return math.floor(Fraction(repr(float(share))) * n)
 
 
-def check_weight(weight: Tensor | NarrowTable, group: int) -> None:
-    """Raises SettingError unless weights are (L, F), not empty and of a type that can be rewired."""
+def check_weight(weight: Tensor | NarrowTable, group: int, *, empty: bool = False) -> None:
+    """Raises SettingError unless weights are (L, F) of a type that can be rewired, and not empty or may be."""
     narrow, dtype = (True, weight.kind.dtype) if isinstance(weight, NarrowTable) else (False, weight.dtype)
     known = narrow or dtype in (torch.float32, torch.float64)
-    if len(weight.shape) != 2 or 0 in weight.shape or not known:
+    if len(weight.shape) != 2 or (0 in weight.shape and not empty) or not known:
         raise SettingError(
             f"weights {tuple(weight.shape)} of {dtype}",
             wanted="(L, F) float32 or float64 or a narrow table, with at least one label and one connection",

@@ -108,11 +108,19 @@ class NarrowTable:
         self.fill_(lambda rows: rows.uniform_(-bound, bound, generator=generator), draw)
 
     @torch.no_grad()
-    def fill_(self, drawn: Callable[[Tensor], Tensor], draw: Draw) -> None:
-        """Fills the table with rounded numbers: `drawn` writes some rows (n, D) float32 at a time, on the CPU."""
-        buffer = torch.empty(min(_ROWS, len(self.codes)), self.shape[1])
-        for start in range(0, len(self.codes), _ROWS):
-            self.store(start, drawn(buffer[: len(self.codes) - start]).to(self.device), draw)
+    def fill_(self, drawn: Callable[[Tensor], Tensor], draw: Draw, n_rows: int | None = None) -> None:
+        """Fills the table with rounded numbers: `drawn` writes some rows (n, D) float32 at a time, on the CPU.
+
+        n_rows: the rows of the larger table of which this one holds some, from row `draw.first` on; they get the
+            numbers that they have in it, and the others are drawn too. None where this is the whole table.
+        """
+        total = len(self.codes) if n_rows is None else n_rows
+        buffer = torch.empty(min(_ROWS, total), self.shape[1])
+        for start in range(0, total, _ROWS):
+            rows = drawn(buffer[: total - start])
+            low, high = max(start, draw.first), min(start + len(rows), draw.first + len(self.codes))
+            if low < high:
+                self.store(low - draw.first, rows[low - start : high - start].to(self.device), draw)
             release_pages()
 
     def float(self) -> Tensor:

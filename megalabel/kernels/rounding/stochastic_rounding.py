@@ -40,10 +40,12 @@ class Draw(NamedTuple):
 
     seed: of the run.
     number: how many roundings of the same table came before.
+    first: the number of the table's first row, where the table holds some rows of a larger one.
     """
 
     seed: int
     number: int
+    first: int = 0
 
 
 def plain_round(values: Tensor, kind: WeightType, bits: Tensor) -> Tensor:
@@ -102,10 +104,11 @@ def store_rows(
         rows = places.cpu().numpy()
     fast = _ROUNDING.for_table(values, codes)
     if fast is not None:
-        fast.store(values, codes, exponents, kind, draw, rows, rows if places is not None else rows - first_row)
+        at = rows if places is not None else rows - first_row
+        fast.store(values, codes, exponents, kind, draw, rows + draw.first, at)
         return
     some = slice(None) if places is None else places
-    bits = row_bits(row_keys(draw.seed, rows, draw.number), values.shape[1], values.device)
+    bits = row_bits(row_keys(draw.seed, rows + draw.first, draw.number), values.shape[1], values.device)
     scaled = values.double()
     if exponents is not None:
         exponents[some] = own = row_exponents(values, kind)

@@ -27,10 +27,12 @@ class NarrowAdagradRule(AdagradRule):
     Attributes:
         seed: seeds the rounding; heads with the same seed round alike.
         roundings: the number of micro-batches so far, saved in checkpoints: a resumed run rounds as it would have.
+        first_row: the number of the first label, where the head holds some labels of a larger one.
     """
 
     seed: int = 0
     roundings: int = 0
+    first_row: int = 0
 
     KEPT: ClassVar[tuple[str, ...]] = (*AdagradRule.KEPT, "roundings")
     WEIGHT_DTYPES: ClassVar[tuple[torch.dtype, ...]] = (torch.float32, BFLOAT16.dtype, FLOAT8.dtype)
@@ -47,7 +49,7 @@ class NarrowAdagradRule(AdagradRule):
     @property
     def weight_draw(self) -> Draw:
         """The random numbers of the weights in this micro-batch."""
-        return Draw(self.seed, self.roundings)
+        return Draw(self.seed, self.roundings, self.first_row)
 
     def _move(self, p: Tensor, labels: LabelRows, g: Tensor, step: StepContext) -> None:
         if labels.table is None:

@@ -40,6 +40,8 @@ class NarrowSGDRule(SGDRule):
         compensated: (C,) int64 on the CPU, sorted: the labels whose rows are compensated; None for none.
         compensation: (C, D) bfloat16, what was cut off; saved in checkpoints.
         roundings: the number of micro-batches so far, saved in checkpoints: a resumed run rounds as it would have.
+        first_row: the number of the first label, where the head holds some labels of a larger one.
+        first_compensated: how many labels before that one are compensated.
     """
 
     seed: int = 0
@@ -47,6 +49,8 @@ class NarrowSGDRule(SGDRule):
     compensated: Tensor | None = None
     compensation: Tensor | None = None
     roundings: int = 0
+    first_row: int = 0
+    first_compensated: int = 0
 
     KEPT: ClassVar[tuple[str, ...]] = (*SGDRule.KEPT, "compensation", "roundings")
     WEIGHT_DTYPES: ClassVar[tuple[torch.dtype, ...]] = (torch.float32, BFLOAT16.dtype, FLOAT8.dtype)
@@ -96,7 +100,8 @@ class NarrowSGDRule(SGDRule):
         if kept.stop:
             assert self.compensation is not None
             rest = p[local].sub_(labels.table.load(labels.start, labels.stop)[local])
-            store_rows(rest, self.compensation[kept], None, BFLOAT16, self._draw(_COMPENSATION), kept.start)
+            draw = self._draw(_COMPENSATION)._replace(first=self.first_compensated)
+            store_rows(rest, self.compensation[kept], None, BFLOAT16, draw, kept.start)
 
     def _move_buffered(self, p: Tensor, labels: LabelRows, add_gw: Add, step: StepContext) -> None:
         assert self.buffer is not None
@@ -126,4 +131,4 @@ class NarrowSGDRule(SGDRule):
         return self._draw(_MOMENTUM)
 
     def _draw(self, stream: int) -> Draw:
-        return Draw((stream << 48) + self.seed, self.roundings)
+        return Draw((stream << 48) + self.seed, self.roundings, self.first_row)

@@ -11,6 +11,7 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import UpdatesInBackward, having
 from megalabel.heads.base import Head
+from megalabel.heads.stored_table import StoredTable
 from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.updates.adagrad_rule import AdagradRule
 from megalabel.kernels.updates.adam_rule import AdamRule, CoupledAdamRule
@@ -137,8 +138,12 @@ class FusedSGD(Fused):
         assert isinstance(rule, SGDRule)
         if not head.weight_type.is_narrow and self.narrow["momentum_dtype"] == torch.float32:
             return rule
-        seed = self.narrow["seed"] + (len(self.rules) << 40)
-        options = {**self.narrow, "decay_bias": rule.decay_bias, "seed": seed}
+        seed, labels = self.narrow["seed"] + (len(self.rules) << 40), _labels_of(head)
+        options = {**self.narrow, "decay_bias": rule.decay_bias, "seed": seed, "first_row": labels.start}
+        if (compensated := self.narrow["compensated"]) is not None:
+            first, stop = torch.searchsorted(compensated, torch.tensor([labels.start, labels.stop])).tolist()
+            here = compensated[first:stop] - labels.start
+            options |= {"compensated": here if len(here) else None, "first_compensated": first}
         return NarrowSGDRule(rule.lr, rule.momentum, rule.weight_decay, **options)
 
 
@@ -201,7 +206,15 @@ class FusedAdagrad(Fused):
         if not head.weight_type.is_narrow:
             return rule
         seed = self.seed + (len(self.rules) << 40)
-        return NarrowAdagradRule(rule.lr, rule.eps, rule.weight_decay, rule.decay_bias, seed=seed)
+        first = _labels_of(head).start
+        return NarrowAdagradRule(rule.lr, rule.eps, rule.weight_decay, rule.decay_bias, seed=seed, first_row=first)
+
+
+def _labels_of(head: UpdatesInBackward) -> range:
+    """The labels that a head holds of all labels; all of them where it does not say."""
+    if isinstance(head, StoredTable):
+        return range(head.first_label, head.first_label + head.n_labels)
+    return range(1 << 62)
 
 
 def _check_narrow(head: UpdatesInBackward, rule: UpdateRule, optimizer: str) -> None:

@@ -49,7 +49,7 @@ def sgd_step(
             part.codes,
             part.exponents,
             buffer,
-            start,
+            start + rule.first_row if isinstance(rule, NarrowSGDRule) else start,
             n,
             n_texts,
             dim,

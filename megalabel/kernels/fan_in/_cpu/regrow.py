@@ -21,25 +21,33 @@ def deal(n_groups: int) -> list[range]:
     return chunk_ranges(n_groups, 1, thread_count(torch.device("cpu")))
 
 
-def first(inputs: np.ndarray, start: int, dim: int, distinct: bool, tries: int) -> None:
-    """`connections.first_inputs`, written to inputs (M, F)."""
-    seed = np.uint64(start)
-    run_ranges(lambda part: _first(part.start, part.stop, inputs, seed, dim, distinct, tries), deal(len(inputs)))
-
-
-def regrow(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool, tries: int) -> None:
-    """`regrow.regrow`."""
+def first(inputs: np.ndarray, start: int, dim: int, distinct: bool, tries: int, number: int) -> None:
+    """`connections.first_inputs`, written to inputs (M, F); `number` is that of the first group in its layer."""
     seed = np.uint64(start)
     run_ranges(
-        lambda part: _regrow(part.start, part.stop, inputs, slots, seed, dim, distinct, tries), deal(len(inputs))
+        lambda part: _first(part.start, part.stop, inputs, seed, dim, distinct, tries, number), deal(len(inputs))
     )
 
 
-def candidates(inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray, tries: int) -> None:
+def regrow(
+    inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, distinct: bool, tries: int, number: int
+) -> None:
+    """`regrow.regrow`."""
+    seed = np.uint64(start)
+    run_ranges(
+        lambda part: _regrow(part.start, part.stop, inputs, slots, seed, dim, distinct, tries, number),
+        deal(len(inputs)),
+    )
+
+
+def candidates(
+    inputs: np.ndarray, slots: np.ndarray, start: int, dim: int, out: np.ndarray, tries: int, number: int
+) -> None:
     """`regrow.candidates`, written to out (M, C), which must be zeros."""
     seed = np.uint64(start)
     run_ranges(
-        lambda part: _candidates(part.start, part.stop, inputs, slots, seed, dim, out, tries), deal(len(inputs))
+        lambda part: _candidates(part.start, part.stop, inputs, slots, seed, dim, out, tries, number),
+        deal(len(inputs)),
     )
 
 
@@ -90,10 +98,10 @@ def _any(row):
 
 
 @compiled
-def _first(low, high, inputs, seed, dim, distinct, tries):
+def _first(low, high, inputs, seed, dim, distinct, tries, number):
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
-        key = stream_key(seed, group)
+        key = stream_key(seed, number + group)
         for slot in range(inputs.shape[1]):
             free = dim - slot
             new = (
@@ -104,13 +112,13 @@ def _first(low, high, inputs, seed, dim, distinct, tries):
 
 
 @compiled
-def _regrow(low, high, inputs, slots, seed, dim, distinct, tries):
+def _regrow(low, high, inputs, slots, seed, dim, distinct, tries, number):
     """marks[i] = group while input i is in use there."""
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
         if not _any(slots[group]):
             continue
-        key = stream_key(seed, group)
+        key = stream_key(seed, number + group)
         free = dim
         for slot in range(inputs.shape[1]):
             old = np.int64(inputs[group, slot])
@@ -138,13 +146,13 @@ def _regrow(low, high, inputs, slots, seed, dim, distinct, tries):
 
 
 @compiled
-def _candidates(low, high, inputs, slots, seed, dim, out, tries):
+def _candidates(low, high, inputs, slots, seed, dim, out, tries, number):
     """marks[i] = 2 · group when input i is kept there, + 1 when it is a candidate."""
     marks = np.full(dim, -1, np.int64)
     for group in range(low, high):
         if not _any(slots[group]):
             continue
-        key = stream_key(seed, group)
+        key = stream_key(seed, number + group)
         mark = 2 * group
         free = dim
         for slot in range(inputs.shape[1]):

@@ -1,8 +1,7 @@
 """Numba implementation of `rewire.py` except for random numbers: each pass recomputes strengths, none are stored.
 
 Finite strengths (float32, sign 0) have the same order as their bits, so the k-th smallest is found with two
-histograms: of the upper 16 of 31 bits, then of the lower 15 bits within the bin that contains rank k. Histograms
-are integers, so that their sum does not depend on the number of threads.
+histograms, in `rewire.kth_by_bits`. They are integers, so that their sum does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -21,22 +20,18 @@ _UPPER, _LOWER = 1 << 16, 1 << _LOW_BITS
 _INFINITE = 0x7F800000  # the bits of inf; those of NaN are above
 
 
-def kth_smallest(blocks: Callable[[], Iterable[np.ndarray]], group: int, k: int) -> float:
-    """The k-th smallest strength of the layer, k counted from 1; may be inf or NaN if strengths are not finite.
+def counts(blocks: Callable[[], Iterable[np.ndarray]], group: int, at: int | None) -> np.ndarray:
+    """A histogram of the strengths of the layer, as `rewire.kth_by_bits` takes it.
 
-    blocks: the weights in parts of whole groups; called for each of two passes.
+    blocks: the weights in parts of whole groups.
     """
-    upper = np.zeros(_UPPER, np.int64)
+    total = np.zeros(_UPPER if at is None else _LOWER, np.int64)
     for weight in blocks():
-        upper += _counts(functools.partial(_count_upper_of, weight, group), weight, group, _UPPER)
-    ends = np.cumsum(upper)
-    at = int(np.searchsorted(ends, k))
-    k -= int(ends[at] - upper[at])
-    lower = np.zeros(_LOWER, np.int64)
-    for weight in blocks():
-        lower += _counts(functools.partial(_count_lower_of, weight, group, at), weight, group, _LOWER)
-    bits = (at << _LOW_BITS) + int(np.searchsorted(np.cumsum(lower), k))
-    return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])
+        if at is None:
+            total += _counts(functools.partial(_count_upper_of, weight, group), weight, group, _UPPER)
+        else:
+            total += _counts(functools.partial(_count_lower_of, weight, group, at), weight, group, _LOWER)
+    return total
 
 
 def _count_upper_of(weight: np.ndarray, group: int, part: range, out: np.ndarray) -> None:

@@ -17,7 +17,7 @@ def store(
     codes: Tensor,
     exponents: Tensor | None,
     kind: WeightType,
-    draw: tuple[int, int],
+    draw: tuple[int, int, int],
     rows: np.ndarray,
     places: np.ndarray,
 ) -> None:

@@ -22,11 +22,12 @@ class Float32(NamedTuple):
 
 
 class BFloat16(NamedTuple):
-    """Weights in bfloat16, with the seed and the number of their rounding."""
+    """Weights in bfloat16, with the seed and the number of their rounding, and the number of the first row."""
 
     codes: Any  # (n, D) uint16
     seed: np.uint64
     number: np.int64
+    first: np.int64
 
 
 class Float8(NamedTuple):
@@ -36,17 +37,18 @@ class Float8(NamedTuple):
     exponents: Any  # (n,) int8
     seed: np.uint64
     number: np.int64
+    first: np.int64
 
 
 Stored: TypeAlias = Float32 | BFloat16 | Float8
 
 
-def stored(codes: Tensor, exponents: Tensor | None, draw: tuple[int, int] = (0, 0)) -> Stored:
+def stored(codes: Tensor, exponents: Tensor | None, draw: tuple[int, int, int] = (0, 0, 0)) -> Stored:
     """A table with contiguous codes (n, D), and the random numbers with which its rows are rounded."""
-    seed, number = np.uint64(draw[0] % 2**64), np.int64(draw[1])
+    seed, number, first = np.uint64(draw[0] % 2**64), np.int64(draw[1]), np.int64(draw[2])
     if exponents is None:
-        return BFloat16(raw(codes), seed, number)
-    return Float8(raw(codes), exponents.numpy(), seed, number)
+        return BFloat16(raw(codes), seed, number, first)
+    return Float8(raw(codes), exponents.numpy(), seed, number, first)
 
 
 def stored_at(s):
@@ -73,8 +75,8 @@ by_type(
     stored_at,
     {
         Float32: lambda s: s,
-        BFloat16: lambda s: BFloat16(pointer(s.codes), s.seed, s.number),
-        Float8: lambda s: Float8(pointer(s.codes), pointer(s.exponents), s.seed, s.number),
+        BFloat16: lambda s: BFloat16(pointer(s.codes), s.seed, s.number, s.first),
+        Float8: lambda s: Float8(pointer(s.codes), pointer(s.exponents), s.seed, s.number, s.first),
     },
 )
 by_type(is_narrow, {Float32: lambda s: False, BFloat16: lambda s: True, Float8: lambda s: True})
@@ -93,11 +95,11 @@ def _read8(s, row, n, out, to):
 
 
 def _round16(s, row, n, values, at):
-    round16(values, at, s.codes, row, n, s.seed, s.number, row)
+    round16(values, at, s.codes, s.first + row, n, s.seed, s.number, row)
 
 
 def _round8(s, row, n, values, at):
-    round8(values, at, s.codes, s.exponents, row, n, s.seed, s.number, row)
+    round8(values, at, s.codes, s.exponents, s.first + row, n, s.seed, s.number, row)
 
 
 by_type(read_row, {Float32: _nothing, BFloat16: _read16, Float8: _read8})
