@@ -84,26 +84,39 @@ def rate(options: argparse.Namespace, folder: Path) -> tuple[str, dict[str, tupl
 
 def memory(options: argparse.Namespace, folder: Path) -> tuple[str, dict[str, tuple[float, str]]]:
     """Private memory of one actor, and of four."""
-    predictor = prepared(folder, options.labels, options.dim, 64, 8)
+    import ray
+
+    predictor = prepared(folder, options.labels, options.dim, 8, 8)
     found: dict[str, tuple[float, str]] = {}
-    sums: dict[int, list[float]] = {}
-    for actors in (1, 4):
-        with Watch() as watch:
-            predict(predictor, folder, f"answers-{actors}", actors, 8)
-        together = max(
-            (each for each in watch.samples if len(each) == actors), key=lambda each: sum(map(sum, each))
-        )
-        sums[actors] = [sum(column) for column in zip(*together, strict=True)]
-        word = "one actor" if actors == 1 else "four actors"
-        found |= {
-            f"{word}: sum of USS": (sums[actors][0] / MB, "MB"),
-            f"{word}: sum of PSS": (sums[actors][1] / MB, "MB"),
-        }
-        found[f"{word}: largest USS"] = (max(uss for uss, _ in together) / MB, "MB")
-    found["four actors: USS ratio"] = (sums[4][0] / sums[1][0], "of one actor")
-    found["four actors: PSS ratio"] = (sums[4][1] / sums[1][1], "of one actor")
-    found["weights"] = (4 * options.labels * options.dim / MB, "MB")
+    sums: dict[int, np.ndarray] = {}
+    for n in (1, 4):
+        actors = [ray.remote(num_cpus=1)(Holder).remote(predictor) for _ in range(n)]
+        ray.get([actor.predict.remote() for actor in actors])
+        each = np.array(ray.get([actor.sizes.remote() for actor in actors])) / MB
+        for actor in actors:
+            ray.kill(actor)
+        sums[n], word = each.sum(axis=0), "one actor" if n == 1 else "four actors"
+        found |= {f"{word}: sum of USS": (sums[n][0], "MB"), f"{word}: sum of PSS": (sums[n][1], "MB")}
+    found["four actors: ratio of USS"] = (sums[4][0] / sums[1][0], "of one actor")
+    found["four actors: ratio of PSS"] = (sums[4][1] / sums[1][1], "of one actor")
+    found["one actor: weights"] = (4 * options.labels * options.dim / MB, "MB")
     return f"L={options.labels} D={options.dim} threads=1", found
+
+
+class Holder:
+    """An actor that predicts, and then says how much memory it takes."""
+
+    def __init__(self, predictor) -> None:
+        self.predictor = predictor
+
+    def predict(self) -> None:
+        """Ranks a few texts over all labels."""
+        self.predictor({"text": [" ".join(WORDS[i : i + 8]) for i in range(16)]})
+
+    def sizes(self) -> tuple[float, float]:
+        """USS and PSS of this process in bytes."""
+        found = psutil.Process().memory_full_info()
+        return float(found.uss), float(found.pss)
 
 
 def flat(options: argparse.Namespace, folder: Path) -> tuple[str, dict[str, tuple[float, str]]]:

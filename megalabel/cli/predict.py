@@ -102,10 +102,9 @@ def predict(
     wanted = Wanted(k, probabilities, threshold, min_labels)
     cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
     said = ReadOptions(text_parts=text_parts, text_separator=text_separator).given()
-    read = {"format": format, "text_field": TEXT if text_field is None else text_field, "encoding": encoding}
-    request = Request(
-        run, texts, wanted, cut, TextOptions(**{**read, **parts_of(run), **said}), device, trust or []
-    )
+    more: dict[str, Any] = {**parts_of(run), **said}
+    options = TextOptions(format, TEXT if text_field is None else text_field, encoding, **more)
+    request = Request(run, texts, wanted, cut, options, device, trust or [])
     if parts is not None or part_size is not None or shard_labels:
         in_parts(request, out, parts, part_size, shard_labels=shard_labels)
         return

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import typer
@@ -74,7 +74,8 @@ def in_parts(
         if whole is None:
             rows, progress = request.rows(model, None, say), "predicting" if world.is_main else ""
             options: dict[str, Any] = {"part_size": size, "together": shard_labels, "progress": progress}
-            whole = predict_parts(model, rows, request.wanted, folder, done, world=world, **options)
+            with _after_main(world):
+                whole = predict_parts(model, rows, request.wanted, folder, done, world=world, **options)
         before = len(done & set(range(whole[1])))
         there = f", of which {before:,} were there" if before else ""
         say(f"{out}: {whole[0]:,} texts in {whole[1]:,} parts{there}")
@@ -135,16 +136,16 @@ def _in_all(world: World, work: Callable[[], T]) -> T:
     from megalabel.distributed.collectives import gather_objects
 
     error: BaseException | None = None
-    result: Any = None
+    results: list[T] = []
     try:
-        result = work()
+        results.append(work())
     except (MegalabelError, OSError, MemoryError) as found:
         error = found
     if world.size == 1 and error is not None:
         raise error
     failed = [(rank, each) for rank, each in enumerate(gather_objects(error, world)) if each is not None]
     if not failed:
-        return result
+        return results[0]
     if not world.is_main:
         _leave()
     rank, first = failed[0]
@@ -171,6 +172,17 @@ def _check_same(world: World, folder: PartsFolder) -> None:
                     )
 
     _in_all(world, compare)
+
+
+@contextlib.contextmanager
+def _after_main(world: World) -> Iterator[None]:
+    """Lets rank 0 say first what is wrong with the input, which all processes find; torchrun then ends all."""
+    try:
+        yield
+    except (MegalabelError, OSError, MemoryError):
+        if not world.is_main:
+            time.sleep(GRACE)
+        raise
 
 
 def _leave() -> NoReturn:

@@ -40,7 +40,6 @@ from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
-from megalabel.storage.mapped_weights import are_weights_mapped
 from megalabel.storage.tensors import fill, save_tensors
 from megalabel.types import TopK
 
@@ -216,8 +215,7 @@ class NeuralClassifier(Classifier):
         """Reads the weights that `save` wrote of this model, in place; returns the model itself."""
         with torch.no_grad():
             fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=RESTORE_FOLDER)
-            of_head = self.head if are_weights_mapped() else whole_state(self.head)
-            fill(of_head, Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
+            fill(neural_parts.to_fill(self.head), Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
             if self.label_side is not None:
                 fill(self.label_side, Path(folder) / "labels.safetensors", next_step=RESTORE_FOLDER)
         neural_parts.check_weights(self.modules(), Path(folder))

@@ -20,7 +20,7 @@ from megalabel.integrations.ray import predict_parquet
 from megalabel.recipes import get
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]  # those of Ray itself
-N, PATIENCE = 600, 300
+N, PATIENCE = 600, 1800  # seconds, of a busy machine
 
 # Joins the cluster, and predicts until it is killed.
 DRIVER = """

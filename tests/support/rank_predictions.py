@@ -9,6 +9,10 @@ import signal
 import sys
 from collections.abc import Iterator
 
+import megalabel.inference.label_sharded
+import megalabel.inference.predict_parts
+import megalabel.models.linear
+import megalabel.training.run_lock  # noqa: F401, the command imports these when it runs
 from megalabel.cli.main import main
 from megalabel.distributed.world import World
 

@@ -93,6 +93,7 @@ def _forked(rank: int, size: int, port: int, address: str, name: str) -> int:
 def main() -> None:
     """Serves until standard input ends."""
     sys.path.insert(0, str(TESTS))
+    import support.rank_predictions
     import support.rank_programs  # noqa: F401, what the children need
     import torch
 
