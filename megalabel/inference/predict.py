@@ -1,4 +1,4 @@
-"""Predicts the best labels of a stream of texts or bags of words, and writes them as JSON lines or as npz."""
+"""Predicts the best labels of a stream of texts or bags of words, and writes them as JSON lines or npz."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def write_jsonl(
         The number of texts.
     """
     n = 0
-    for fields, ids, scores, kind in _answers(model, texts, wanted, progress):
+    for fields, ids, scores, kind in answers(model, texts, wanted, progress):
         for more, labels, row in zip(fields, ids.tolist(), scores.tolist(), strict=True):
             predictions = [
                 {"id": i, "label": model.label_texts[i], "score": float(f"{s:.6g}")}
@@ -145,7 +145,7 @@ def write_npz(
 
     k is at most the number of labels. A model that cuts texts adds how, as `chunks` and `chunk_pooling`.
     """
-    blocks = [(ids, scores, kind) for _, ids, scores, kind in _answers(model, texts, wanted, progress)]
+    blocks = [(ids, scores, kind) for _, ids, scores, kind in answers(model, texts, wanted, progress)]
     if not blocks:
         raise DataError("no texts", wanted="at least one text", where=path)
     labels, scores = (np.concatenate(part) for part in list(zip(*blocks, strict=True))[:2])
@@ -156,10 +156,14 @@ def write_npz(
     return len(labels)
 
 
-def _answers(
-    model: Classifier, texts: Iterable[Row | str] | sp.csr_matrix, wanted: Wanted | int, progress: str
+def answers(
+    model: Classifier, texts: Iterable[Row | str] | sp.csr_matrix, wanted: Wanted | int, progress: str = ""
 ) -> Iterator[tuple[list[dict[str, Any]], np.ndarray, np.ndarray, str]]:
-    """Yields per block: the fields beside the texts, ids (n, k) int64, scores (n, k) float32, and their kind."""
+    """Ranks texts block by block.
+
+    Yields:
+        The fields beside the texts of a block, ids (n, k) int64, scores (n, k) float32, and the kind of scores.
+    """
     wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
     wanted.check(model)
     k = model.reach(wanted.k)
@@ -190,10 +194,16 @@ def _blocks(texts: Any, size: int) -> Iterator[tuple[list[dict[str, Any]], Any]]
 
 
 def format_of(path: str | Path | None) -> str:
-    """The format of the output by its suffix: "jsonl" (also for the standard output) or "npz"."""
+    """The format of the output by its suffix: "jsonl" (also for the standard output), "npz" or "parquet"."""
     name = "-" if path is None else str(path)
     if name == "-" or name.lower().endswith((".jsonl", ".jsonl.gz")):
         return "jsonl"
-    if name.lower().endswith(".npz"):
-        return "npz"
-    raise SettingError(f"the name {name!r}", wanted="a name that ends in .jsonl, .jsonl.gz or .npz", where="out")
+    for format in ("npz", "parquet"):
+        if name.lower().endswith(f".{format}"):
+            return format
+    raise SettingError(
+        f"the name {name!r}",
+        wanted="a name that ends in .jsonl, .jsonl.gz, .npz or .parquet",
+        next_step="for a folder of parts, add --parts FORMAT",
+        where="out",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,13 +19,14 @@ from megalabel.models.classes import class_name as class_name
 from megalabel.models.classes import named_class as named_class
 from megalabel.models.depth import at_least_one, check_padding, reach
 from megalabel.models.reading import read_model
+from megalabel.models.room import check_room as check_room
 from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import TrainedOn
 from megalabel.progress import Progress
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json
 from megalabel.storage.manifest import NAME, check_listed, read_manifest
-from megalabel.storage.paths import as_path
+from megalabel.storage.mapped_weights import weights_mapped
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -197,7 +199,11 @@ class Classifier(ABC):
 
 
 def load(
-    folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
+    folder: str | Path,
+    *,
+    device: str | torch.device | None = "cpu",
+    trust: Sequence[str] = (),
+    mapped: bool = False,
 ) -> Classifier:
     """Loads a model of any kind from its folder, or from `model/` in a run folder; hashes are checked first.
 
@@ -205,6 +211,8 @@ def load(
         folder: the folder.
         device: None for the first GPU, or the CPU if there is none.
         trust: modules outside megalabel from which parts of the model may come.
+        mapped: on the CPU, whether weights stay in their files, so that the processes of a machine share their
+            memory; see `storage.mapped_weights`. Linear models always do.
 
     Raises:
         FormatError: there is no model, it is damaged, or the run is not finished.
@@ -212,7 +220,8 @@ def load(
         ResourceError: there is too little memory, or this process may open no more files.
     """
     device = pick(device)
-    return read_model(folder, lambda place: _load(place, device, trust))
+    with weights_mapped() if mapped else contextlib.nullcontext():
+        return read_model(folder, lambda place: _load(place, device, trust))
 
 
 def _load(folder: Path, device: torch.device, trust: Sequence[str]) -> Classifier:
@@ -235,15 +244,3 @@ def read_model_manifest(
     manifest = migrate.model_manifest(manifest)
     check_listed(manifest, what, folder, facts=facts, next_step=next_step)
     return manifest
-
-
-def check_room(folder: str | Path) -> Path:
-    """Returns the folder if a model can be saved there; SettingError for a file or a folder with other content."""
-    folder = as_path(folder, "folder")
-    empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not empty and not (folder / NAME).is_file():
-        raise SettingError(
-            f"{folder} contains something that is not a model",
-            wanted="a new folder, or one with an older model",
-        )
-    return folder

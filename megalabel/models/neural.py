@@ -215,7 +215,7 @@ class NeuralClassifier(Classifier):
         """Reads the weights that `save` wrote of this model, in place; returns the model itself."""
         with torch.no_grad():
             fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=RESTORE_FOLDER)
-            fill(whole_state(self.head), Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
+            fill(neural_parts.to_fill(self.head), Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
             if self.label_side is not None:
                 fill(self.label_side, Path(folder) / "labels.safetensors", next_step=RESTORE_FOLDER)
         neural_parts.check_weights(self.modules(), Path(folder))

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import FormatError
+from megalabel.storage.mapped_weights import are_weights_mapped, map_large
 from megalabel.storage.migrate import tensor_names
 from megalabel.storage.reading import open_regular, refused
 from megalabel.storage.tables import release_pages
@@ -116,6 +117,8 @@ def load_tensors(
 def fill(module: nn.Module | Mapping[str, Tensor | Streamed], path: str | Path, *, next_step: str | None) -> None:
     """Reads a file directly into the tensors of a module, or into named ones; of a `Streamed`, its own rows.
 
+    Within `weights_mapped`, large tensors of a module stay in the file.
+
     Raises:
         FormatError: the file is missing or damaged, or its tensors have other names, shapes or dtypes than the
             module's.
@@ -139,7 +142,12 @@ def fill(module: nn.Module | Mapping[str, Tensor | Streamed], path: str | Path, 
                     next_step=next_step,
                     where=path,
                 )
+        mapped: set[str] = set()
+        if are_weights_mapped() and isinstance(module, nn.Module):
+            mapped = map_large(module, file, header, start)
         for name, found in expected.items():
+            if name in mapped:
+                continue
             tensor, entry, begin = found, header[name], start
             if isinstance(found, Streamed):
                 tensor = found.own
