@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 import sys
 from pathlib import Path
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from megalabel.inference.predict import Wanted
     from megalabel.inference.record import Say, TextOptions
     from megalabel.models.base import Classifier
-
-
-LABELS = 10  # per text
 
 Texts = Annotated[
     str,
@@ -45,23 +41,48 @@ Between = Annotated[
 ]
 Out = Annotated[
     str | None,
-    typer.Option("--out", "-o", metavar="FILE", help=".jsonl, .jsonl.gz or .npz file; default: standard output."),
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="FILE",
+        help=".jsonl, .csv, .tsv, .annif (each also .gz), .parquet or .npz file; default: standard output.",
+    ),
 ]
 Probabilities = Annotated[
-    bool, typer.Option("--probabilities", help="Convert logits and mixture scores to probabilities.")
+    bool, typer.Option("--probabilities", help="Convert scores to probabilities, calibrated ones if there are.")
 ]
 Threshold = Annotated[float | None, typer.Option(metavar="FLOAT", help="Minimum score of a predicted label.")]
 MinLabels = Annotated[int, typer.Option(metavar="INT", help="Labels kept per text even if below the threshold.")]
+K = Annotated[
+    int | None, typer.Option("--k", "-k", metavar="INT", help="Labels per text; default: 10, or the whole set.")
+]
+Precision = Annotated[
+    float | None,
+    typer.Option(metavar="FLOAT", help="Leave labels out so that this share is true, as on held-out texts."),
+]
+Coverage = Annotated[
+    float | None, typer.Option(metavar="FLOAT", help="Write a set of labels with this expected recall, per text.")
+]
+Tail = Annotated[float, typer.Option(metavar="FLOAT", help="From 0 to 1: favor rare labels.")]
+Allow = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Names of the only labels to rank, one per line.")
+]
+Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="Names of labels to leave out, one per line.")]
 
 
 def predict(
     run: Run,
     texts: Texts = "-",
     out: Out = None,
-    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Labels per text.")] = LABELS,
+    k: K = None,
     probabilities: Probabilities = False,
     threshold: Threshold = None,
     min_labels: MinLabels = 0,
+    precision: Precision = None,
+    coverage: Coverage = None,
+    tail: Tail = 0.0,
+    allow: Allow = None,
+    deny: Deny = None,
     format: Format = None,
     text_field: TextField = None,
     encoding: Encoding = None,
@@ -75,7 +96,7 @@ def predict(
     trust: Trust = None,
     device: Device = None,
 ) -> None:
-    """Write the top labels of each text as JSON lines or npz, with what the scores are."""
+    """Write the top labels of each text as JSON lines, a table or npz, with what the scores are."""
     from megalabel.data.read_options import ReadOptions
     from megalabel.inference.predict import Wanted, format_of, read_inputs
     from megalabel.inference.reading import TEXT, TextOptions
@@ -90,9 +111,10 @@ def predict(
         note_unfinished(run, _say)
         cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
         model = chunks.in_chunks(model, *cut, say=_say) or model
-        wanted = Wanted(k, probabilities, threshold, min_labels)
+        kept = precision, coverage, tail, _names(allow), _names(deny)
+        wanted = Wanted(k, probabilities, threshold, min_labels, *kept)
         wanted.check(model)
-        if k > len(model.label_texts) and k != LABELS:
+        if k is not None and k > len(model.label_texts):
             _say(f"k = {k:,}: the model has {len(model.label_texts):,} labels, and all of them are ranked")
         stdin = None if sys.stdin is None else sys.stdin.buffer
         if texts == "-" and stdin is not None and stdin.isatty():
@@ -103,7 +125,7 @@ def predict(
         )
         options = as_trained(run, texts, options, _say)
         rows = read_inputs(model, texts, stdin, options, _say)
-        if _write(model, rows, wanted, out, kind) == 0:
+        if _write(model, rows, wanted, out) == 0:
             _say(f"{'standard input' if texts == '-' else texts} holds no texts")
 
 
@@ -124,33 +146,35 @@ def as_trained(run: Path, texts: str, options: TextOptions, say: Say) -> TextOpt
     return options
 
 
-def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None, kind: str) -> int:
+def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None) -> int:
     """Writes the answers to standard output or a file; returns the number of texts."""
-    from megalabel.inference.predict import write_jsonl, write_npz
-    from megalabel.storage.files import write_bytes_atomically
+    from megalabel.inference.predict import write_file, write_jsonl
 
-    if out is None or out == "-":
-        file = _text(sys.stdout.buffer)
-        try:  # without a bar beside answers on the screen
-            return write_jsonl(model, rows, wanted, file, "" if sys.stdout.isatty() else "predicting")
-        finally:
-            file.detach()  # flushes; standard output stays open
-    if kind == "npz":
-        return write_npz(model, rows, wanted, out, "predicting")
-    with write_bytes_atomically(out) as raw:
-        packed = gzip.GzipFile(fileobj=raw, mode="wb", mtime=0) if out.lower().endswith(".gz") else None
-        file = _text(packed or raw)
-        n = write_jsonl(model, rows, wanted, file, "predicting")
-        file.detach()  # flushes; `raw` stays open for its owner
-        if packed:
-            packed.close()
-    return n
+    if out is not None and out != "-":
+        return write_file(model, rows, wanted, out, "predicting")
+    file = _text(sys.stdout.buffer)
+    try:  # without a bar beside answers on the screen
+        return write_jsonl(model, rows, wanted, file, "" if sys.stdout.isatty() else "predicting")
+    finally:
+        file.detach()  # flushes; standard output stays open
+
+
+def _names(file: Path | None) -> list[str] | None:
+    """The names of labels in a file, one per line; None for no file."""
+    from megalabel.storage.reading import reading
+
+    if file is None:
+        return None
+    with reading(
+        file, wanted="a text file in UTF-8 with the name of a label per line", next_step="correct the path"
+    ):
+        return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def _say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _text(raw: BinaryIO | gzip.GzipFile) -> io.TextIOWrapper:
+def _text(raw: BinaryIO) -> io.TextIOWrapper:
     """UTF-8 whatever the terminal's encoding; half a surrogate pair becomes JSON's escape for it."""
     return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", newline="\n")

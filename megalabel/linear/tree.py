@@ -38,6 +38,7 @@ def solve_tree(
     post_processor: PostProcessor = "l3-hinge",
     stored: StoredWeights = "float32",
     seed: int = 0,
+    left_out: np.ndarray | None = None,
 ) -> SparseBeam:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
 
@@ -61,13 +62,14 @@ def solve_tree(
             `kernels/linear/sparse_beam.py`.
         stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
+        left_out: (n,) rows without labels that no model learns.
 
     Raises:
         DataError: texts, labels and tree do not fit each other.
     """
     _check_shapes(x, labels, tree)
     positives = node_texts(labels, tree)
-    all_texts = sp.csr_matrix(np.ones((1, x.shape[0]), dtype=np.float32))
+    all_texts = _all_but(left_out, x.shape[0])
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     fit = partial(
         descend, x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
@@ -80,6 +82,12 @@ def solve_tree(
         solve = partial(_solved, fit, texts, positives[i], offsets, seed)
         levels.append(_level(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
     return SparseBeam(levels, tree.order, [beam_size] * tree.depth, post_processor)
+
+
+def _all_but(left_out: np.ndarray | None, n: int) -> sp.csr_matrix:
+    """The texts of the root, (1, n) CSR of ones, without some."""
+    learned = np.setdiff1d(np.arange(n), [] if left_out is None else left_out)
+    return sp.csr_matrix((np.ones(len(learned), np.float32), learned, [0, len(learned)]), shape=(1, n))
 
 
 def node_texts(labels: sp.csr_matrix, tree: LabelTree) -> list[sp.csr_matrix]:

@@ -79,7 +79,7 @@ class ExtendedClassifier(Classifier):
         self.label_texts = Texts.from_strings([*base_model.label_texts, *added])
         self.n_features, self.score_type = base_model.n_features, base_model.score_type
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
-        known = base_model.trained_on
+        known, self.calibration = base_model.trained_on, base_model.calibration
         if known is not None:
             counts = np.concatenate([known.counts, np.zeros(len(added), known.counts.dtype)])
             self.trained_on = TrainedOn(known.name, known.n_texts, counts)

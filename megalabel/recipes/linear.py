@@ -11,7 +11,7 @@ Renée.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
 from megalabel.recipes.options import HeldOutOptions
@@ -31,6 +31,10 @@ class Linear(LinearOptions, StoredWeightsOptions, HeldOutOptions):
 
     validation_fraction = 0.0
 
+    calibration: Annotated[
+        Literal["yes", "no"], "Calibrate by trees that leave a tenth of the texts out; no: save their time."
+    ] = "yes"
+
 
 @recipe
 def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
@@ -40,6 +44,7 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
     from megalabel.models.linear import LinearClassifier
+    from megalabel.recipes.linear_calibration import calibration_of
     from megalabel.recipes.linear_choice import decided
 
     bags = None if corpus.train.features is None else BagOfWords.from_rows(corpus.train.features)
@@ -60,8 +65,12 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
         weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
         shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
         shared["stored"] = options.weights
-        beams = solve_trees(x, labels, trees=options.trees, **shared)
-        model = LinearClassifier(text, beams, corpus.label_texts)
+        shared["trees"] = options.trees
+        calibration = None
+        if options.calibration == "yes" and not len(held):
+            calibration = calibration_of(x, labels, corpus, kept, **shared)
+        model = LinearClassifier(text, solve_trees(x, labels, **shared), corpus.label_texts)
+        model.calibration = calibration
         model.chosen = chosen.differences(options)
         return model
 

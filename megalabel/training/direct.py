@@ -7,14 +7,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from megalabel.data.read_options import IGNORED
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.models.trained_on import TrainedOn
+from megalabel.training.calibration import calibrate_on_rows
 from megalabel.training.log import peak_mb
-from megalabel.training.recipe import DirectRecipe
+from megalabel.training.recipe import DirectRecipe, Say
 from megalabel.training.run_folder import create_run_folder, finish, note
 
 
@@ -31,9 +33,12 @@ def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool)
     if recipe.base_model is not None:
         recipe.base_model.to(device)
     begun = time.monotonic()
-    model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
+    say: Say = (lambda line: None) if quiet else functools.partial(print, file=sys.stderr)
+    model = recipe.solve(say)
     if model.trained_on is None:  # a model of another run knows what that was trained on
         model.trained_on = TrainedOn.from_data(recipe.data)
+    if model.calibration is None and len(recipe.validation):
+        calibrate_on_rows(model, recipe.data, np.asarray(recipe.validation), say)
     model.save(out / "model")
     if model.chosen:
         note(out, chosen=dict(model.chosen))

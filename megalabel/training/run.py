@@ -22,6 +22,7 @@ from megalabel.models.trained_on import TrainedOn
 from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint, selection
 from megalabel.training.arguments import check_arguments, check_place
+from megalabel.training.calibration import calibrate_saved
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.divergence import check_weights, naming_checkpoint
@@ -234,16 +235,14 @@ class Run:
         if recipe.second_stage is not None:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(self.out / "model")
-        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step}
-        facts |= finished(self.planned, self.device) | sizes(recipe)
-        finish(self.out, facts, position.best_validation(recipe))
+        calibrate_saved(classifier, self.out / "model", recipe.data, recipe.validation, self.log.say)
+        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step, **sizes(recipe)}
+        finish(self.out, facts | finished(self.planned, self.device), position.best_validation(recipe))
         return classifier
 
     def _averaged(self) -> contextlib.AbstractContextManager[None]:
-        averaging = self.recipe.averaging
-        if averaging is None:
-            return contextlib.nullcontext()
-        return averaging.applied(self.recipe.encoder, self.recipe.head)
+        averaging, parts = self.recipe.averaging, (self.recipe.encoder, self.recipe.head)
+        return contextlib.nullcontext() if averaging is None else averaging.applied(*parts)
 
     def _stopped(self) -> bool:
         """Whether the last `patience` validations brought no improvement."""
