@@ -189,6 +189,12 @@ def _check(arrays: dict[str, np.ndarray]) -> None:
             raise ValueError(f"{name} and {other} that are out of order")
 
 
+def save_calibration(folder: Path, calibration: Calibration | None) -> None:
+    """Writes a calibration into the folder of a model; nothing for None."""
+    if calibration is not None:
+        calibration.save(folder)
+
+
 def _check_share(name: str, value: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value < 1:
         raise SettingError(f"{name} = {value!r}", wanted="a number above 0 and below 1, such as 0.9", where=name)

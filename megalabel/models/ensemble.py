@@ -19,7 +19,7 @@ from megalabel.models.base import (
     load,
     read_model_manifest,
 )
-from megalabel.models.facts import load_facts, save_facts
+from megalabel.models.calibrated import Calibration, save_calibration
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
@@ -98,7 +98,7 @@ class Ensemble(Classifier):
         """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
         folder = check_room(folder)
         with atomic_folder(folder) as new:
-            save_facts(new, self)
+            save_calibration(new, self.calibration)
             for i, part in enumerate(self.parts):
                 part.save(new / f"part{i}")
             facts = {
@@ -131,7 +131,7 @@ class Ensemble(Classifier):
             )
         folders = [inner_folder(folder, f"part{i}", next_step=RESTORE_FOLDER) for i in range(n_parts)]
         model = cls([load(part, device=device, trust=trust) for part in folders], mixture)
-        load_facts(folder, model)
+        model.calibration = Calibration.load(folder)
         return model
 
 

@@ -33,6 +33,7 @@ from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
+from megalabel.models.calibrated import Calibration, save_calibration
 from megalabel.models.calibration import cosines, estimate, unit
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
@@ -126,6 +127,7 @@ class ExtendedClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             save_names(new, self.added)
+            save_calibration(new, self.calibration)
             for i, rows in enumerate(self.prototypes):
                 if sp.issparse(rows):
                     for name in CSR:
@@ -163,7 +165,9 @@ class ExtendedClassifier(Classifier):
             raise ValueError(f"{manifest['spaces']!r:.40} spaces in place of {len(spaces)}")
         added = load_names(folder)
         prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
-        return cls(base, added, prototypes, slope, offset)
+        model = cls(base, added, prototypes, slope, offset)
+        model.calibration = Calibration.load(folder) or model.calibration
+        return model
 
 
 def _extended(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from megalabel.models.asking import Asking
-from megalabel.models.calibrated import FILE, Calibration
+from megalabel.models.calibrated import FILE, Calibration, save_calibration
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.manifest import listing_again
 
@@ -13,8 +13,7 @@ from megalabel.storage.manifest import listing_again
 def save_facts(folder: Path, model: Asking) -> None:
     """Writes what is known into the folder of a model; nothing where nothing is known."""
     save_trained_on(folder, model.trained_on)
-    if model.calibration is not None:
-        model.calibration.save(folder)
+    save_calibration(folder, model.calibration)
 
 
 def load_facts(folder: Path, model: Asking) -> None:

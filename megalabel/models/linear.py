@@ -36,6 +36,7 @@ from megalabel.storage.manifest import check_listed, inner_folder, write_manifes
 from megalabel.types import TopK
 
 CPU = torch.device("cpu")
+EXACT = 256  # labels of each tree that enter the mean where a list of labels is ranked
 DEEP = 2  # each tree returns this many times k labels, so that labels that few trees rank high enter the mean
 
 
@@ -50,6 +51,8 @@ class LinearClassifier(Classifier):
     Raises:
         SettingError: there are no trees, or trees and names have different labels or features.
     """
+
+    deep = 0  # labels of each tree that enter the mean at least
 
     def __init__(self, text: SparseText | BagOfWords, trees: Sequence[SparseBeam], label_texts: Texts) -> None:
         sizes = {(tree.n_features, len(tree.order)) for tree in trees}
@@ -66,14 +69,16 @@ class LinearClassifier(Classifier):
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts or rows, and their probabilities."""
         x = self.text.transform(texts)
-        found = rank_rows(self.trees, x, k, exclude)
+        found = rank_rows(self.trees, x, k, exclude, self.deep)
         advance(x.shape[0])
         return found
 
     def restricted(self, labels: np.ndarray) -> LinearClassifier:
         """The same trees cut down to the paths to some labels, (n,) int64 ascending."""
         trees = [restricted_beam(tree, labels) for tree in self.trees]
-        return LinearClassifier(self.text, trees, self.label_texts[labels])
+        cut = LinearClassifier(self.text, trees, self.label_texts[labels])
+        cut.deep = min(len(labels), EXACT)
+        return cut
 
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """The features of the texts: (N, V) float32 CSR."""
@@ -110,9 +115,14 @@ class LinearClassifier(Classifier):
         return model
 
 
-def rank_rows(trees: Sequence[SparseBeam], x: sp.csr_matrix, k: int, exclude: np.ndarray | None) -> TopK:
-    """The k labels of each row (N, V) with the largest mean probability over trees, without (F, 2) pairs."""
-    depth = k if len(trees) == 1 else DEEP * max(k, 10)
+def rank_rows(
+    trees: Sequence[SparseBeam], x: sp.csr_matrix, k: int, exclude: np.ndarray | None, deep: int = 0
+) -> TopK:
+    """The k labels of each row (N, V) with the largest mean probability over trees, without (F, 2) pairs.
+
+    deep: labels of each tree that enter the mean, at least.
+    """
+    depth = k if len(trees) == 1 else max(DEEP * max(k, 10), deep)
     excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
     return merge_topk([tree(x, depth, excluded) for tree in trees], k)
 

@@ -3,8 +3,8 @@
     probability(score, rank) = min over groups g up to that of the rank of f_g(score)
 
 f_g is the share of true labels among those of a group of ranks: isotonic over bins of scores, smoothed by a
-logistic fit, and interpolated between the means of the bins. The score of the first label of a text means more than
-the same score further down. The minimum falls along a ranking, so that rankings do not change.
+logistic fit, and interpolated between the means of the bins. The score of the first label of a text means more
+than the same score further down. The minimum falls along a ranking, so that rankings do not change.
 """
 
 from __future__ import annotations
