@@ -57,8 +57,8 @@ def test_pooled_values_rise_and_keep_their_mean():
 
 def test_a_precision_holds_on_other_texts_in_most_resamples(fresh):
     top, truth = fresh
-    hit = hits(top.ids, truth)
-    p, holds = top.scores.astype(np.float64), []
+    hit = hits(top.ids, truth)[:, :8]
+    p, holds = top.scores[:, :8].astype(np.float64), []
     random = np.random.default_rng(0)
     for _ in range(100):
         order = random.permutation(2000)

@@ -76,7 +76,7 @@ class Calibration:
         truth = as_truth(truth)
         hit = hits(ids, truth)
         counts = np.diff(truth.indptr) if n_true is None else np.asarray(n_true)
-        if (counts > 0).sum() < FEWEST or not hit.any():
+        if (counts > 0).sum() < FEWEST or not all(hit[half::2].any() for half in (0, 1)):
             return None
         crossed = np.full(scores.shape, -np.inf)
         for half in (0, 1):

@@ -57,9 +57,8 @@ class ExtendedClassifier(Classifier):
     Args:
         base_model: the classifier over the labels 0 to L − 1.
         added: the names of the labels L to L + n − 1.
-        prototypes: for each space of the base model, the unit vectors of the added labels: (n, D_i) float32 arrays
-        or
-            CSR.
+        prototypes: for each space of the base model, the unit vectors of the added labels: (n, D_i) float32, CSR
+            or arrays.
         slope, offset: from the similarity to the score.
 
     Raises:
@@ -166,7 +165,7 @@ class ExtendedClassifier(Classifier):
         added = load_names(folder)
         prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
         model = cls(base, added, prototypes, slope, offset)
-        model.calibration = Calibration.load(folder) or model.calibration
+        model.calibration = Calibration.load(folder) or base.calibration
         return model
 
 

@@ -44,9 +44,12 @@ def _bound(predicted: np.ndarray, true: np.ndarray) -> float:
         return 0.0
     share = float(true.sum() / n)
     spread = float(((true - share * predicted) ** 2).sum())
-    n = n / max(spread / max(n * share * (1 - share), 1e-12), 1.0) if 0 < share < 1 else n
-    middle, width = share + Z**2 / (2 * n), Z * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return max(float((middle - width) / (1 + Z**2 / n)), 0.0)
+    as_many = float(n)
+    if 0 < share < 1:
+        as_many /= max(spread / (n * share * (1 - share)), 1.0)
+    middle = share + Z**2 / (2 * as_many)
+    width = Z * np.sqrt(share * (1 - share) / as_many + Z**2 / (4 * as_many**2))
+    return max(float((middle - width) / (1 + Z**2 / as_many)), 0.0)
 
 
 def recall_table(p: np.ndarray, hit: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
