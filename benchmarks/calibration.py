@@ -10,7 +10,7 @@ and calibrates it on these. Nothing is fitted on test texts but the thresholds o
 - "precision 0.5 …": how many of 200 resamples hold it: the threshold is taken from one half of the test texts, and
   the precision measured on the other half;
 - "coverage 0.7 …": the mean recall over 20 splits into such halves; "reachable": the largest coverage;
-- "tail 0.1 …": P@1, P@5 and PSP@5.
+- "tail 0.1 …": P@1, P@5 and PSP@5 of answers of five labels.
 
 The second trains `linear` with its defaults on all texts, with and without its calibration, and records the ratio
 of their CPU times.
@@ -31,7 +31,7 @@ from megalabel.inference.tail import TAILS
 from megalabel.kernels.sparse.hits import hits
 from megalabel.metrics.calibration import reliability
 from megalabel.metrics.ranking import measure
-from megalabel.models.asking import inverse_propensities, weighed
+from megalabel.models.asking import inverse_propensities, places
 from megalabel.models.calibrated import DEPTH
 from megalabel.models.thresholds import precision_table, recall_table
 from megalabel.recipes.linear import linear
@@ -65,7 +65,8 @@ def measured(data: str, run: str) -> None:
     resampled(name, p.astype(np.float64), hit, counts)
     inverse = inverse_propensities(model)
     for tail in TAILS:
-        moved = TopK(*weighed(ids, p, inverse, tail)) if tail else top
+        at = places(ids, p, inverse, tail, 5)
+        moved = TopK(np.take_along_axis(ids, at, 1), np.take_along_axis(scores, at, 1))
         found = measure(moved, test.labels, k=(1, 5), inverse_propensity=inverse, which=("P", "PSP"))
         for metric in ("P@1", "P@5", "PSP@5"):
             row("calibration", name, f"tail {tail:.1f} {metric}", found[metric], "%")

@@ -14,7 +14,7 @@ from megalabel.inference.evaluate import DEPTHS, check_depths, measure_at, prope
 from megalabel.inference.matching import match_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.table import table
-from megalabel.models.asking import inverse_propensities, weighed
+from megalabel.models.asking import inverse_propensities, places
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
 from megalabel.models.scores import probabilities
@@ -32,7 +32,9 @@ def tail_curve(
     tails: Sequence[float] = TAILS,
     batch_size: int = 256,
 ) -> list[tuple[float, dict[str, float]]]:
-    """Measures the rankings of `predict(tail=…)` on a split, for each value of the knob.
+    """Measures the answers of `predict(tail=…)` on a split, for each value of the knob.
+
+    The largest depth is the number of labels of an answer; smaller ones measure its first labels.
 
     Args:
         model, data, split, k, batch_size: as in `evaluate`.
@@ -61,7 +63,8 @@ def tail_curve(
     p = probabilities(model, scores)
     found = []
     for tail in tails:
-        top = TopK(*weighed(ids, p, inverse, tail)) if tail else TopK(ids, scores)
+        at = places(ids, p, inverse, tail, max(depths)) if tail else np.arange(width)[None].repeat(len(ids), 0)
+        top = TopK(np.take_along_axis(ids, at, 1), np.take_along_axis(scores, at, 1))
         found.append((tail, measure_at(top, truth, depths, of_data)))
     return found
 

@@ -58,7 +58,8 @@ class Answering(Asking):
                 held-out texts, by a lower confidence bound.
             coverage: above 0, below 1: for each text a set of labels; the expected share of its true labels in the
                 set is at least this (conformal risk control), for texts like those held out.
-            tail: from 0 to 1; ranks by probability · (1/propensity)^tail, for rarer labels. 0 changes no bit.
+            tail: from 0 to 1; returns the k labels with the largest probability · (1/propensity)^tail, for rarer
+                labels, the most probable first. 0 changes no bit.
             allow, deny: lists of labels, by name or id: for all texts, or a list (or None) for each text. Few
                 allowed labels are ranked exactly, also where the model searches.
             batch_size: number of texts that are scored together.

@@ -37,11 +37,12 @@ class Asked:
     Attributes:
         k: labels per text; None for 10, or with `coverage` for all labels of the set.
         probabilities: whether scores are turned into probabilities; None: where the model is calibrated.
-        threshold: the least score of a label, on the scale of the answer without the tail knob.
+        threshold: the least score of a label, on the scale of the answer.
         min_labels: the best labels that stay whatever their scores.
         precision: labels below the score that reaches this precision on held-out texts are left out.
         coverage: the labels of a set with this expected recall.
-        tail: from 0 to 1, the power of the inverse propensities by which probabilities are multiplied.
+        tail: from 0 to 1, the power of the inverse propensities by which probabilities are multiplied to choose
+            the labels of an answer; their order and their scores stay.
     """
 
     k: int | None = None
@@ -100,7 +101,7 @@ class Asked:
         return model.calibration.for_precision(self.precision)
 
     def kind(self, model: Asking) -> AskedKind:
-        """What the scores of the answer are, without the tail knob."""
+        """What the scores of the answer are."""
         wanted = model.calibration is not None if self.probabilities is None else self.probabilities
         return probability_kind(model) if wanted else score_kind(model)
 
@@ -123,8 +124,8 @@ def answer(model: Asking, texts: Any, asked: Asked, choice: Choice, *, batch_siz
     ids = np.where(out, -1, ids)
     shown = np.where(ids < 0, np.float32(-np.inf), shown)
     if asked.tail:
-        ids, shown = weighed(ids, p, inverse_propensities(model), asked.tail)
-        ids, shown, kind = ids[:, : asked.k], shown[:, : asked.k], "tail"
+        at = places(ids, p, inverse_propensities(model), asked.tail, asked.k)
+        ids, shown = np.take_along_axis(ids, at, 1), np.take_along_axis(shown, at, 1)
     return Predictions(ids, shown, model.label_texts, kind)
 
 
@@ -148,20 +149,20 @@ def inverse_propensities(model: Asking, a: float | None = None, b: float | None 
     )
 
 
-def weighed(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks labels anew by p · (1/propensity)^tail; ties keep their order.
+def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: int) -> np.ndarray:
+    """Where in a ranking the k labels with the largest p · (1/propensity)^tail are, in its order: (N, k) int64.
+
+    So the labels of an answer are those that add most to a mean of P@k and PSP@k, and the most probable of them
+    come first. Ties go to the earlier label.
 
     Args:
-        ids, p: (N, K) labels, -1 for none, and their probabilities.
+        ids, p: (N, K) labels, -1 for none, and their probabilities; K of at least k.
         inverse: (L,) inverse propensities.
         tail: from 0 to 1.
-
-    Returns:
-        Labels (N, K) and the products (N, K) float32, falling; -1 and -inf at the end.
+        k: labels per text.
     """
-    found = np.where(ids < 0, -np.inf, p.astype(np.float64) * inverse[np.maximum(ids, 0)] ** tail)
-    order = np.argsort(-found, axis=1, kind="stable")
-    return np.take_along_axis(ids, order, 1), np.take_along_axis(found, order, 1).astype(np.float32)
+    gain = np.where(ids < 0, -np.inf, p.astype(np.float64) * inverse[np.maximum(ids, 0)] ** tail)
+    return np.sort(np.argsort(-gain, axis=1, kind="stable")[:, :k], axis=1)
 
 
 def _check_threshold(asked: Asked, kind: str) -> None:

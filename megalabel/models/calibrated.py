@@ -83,10 +83,10 @@ class Calibration:
             other = functions_of(scores[1 - half :: 2], hit[1 - half :: 2], score_type)
             crossed[half::2] = probability_of(scores[half::2], other)
         functions = functions_of(scores, hit, score_type)
-        knots = [np.concatenate(part) for part in zip(*functions, strict=True)]
+        x, y = (np.concatenate(part) for part in zip(*functions, strict=True))
         ends = np.cumsum([len(x) for x, _ in functions])
-        tables = (*precision_table(crossed, hit), *recall_table(crossed, hit, counts))
-        return cls(*knots, ends, *tables, int((counts > 0).sum()), ids.shape[1])
+        precisions, recalls = precision_table(crossed, hit), recall_table(crossed, hit, counts)
+        return cls(x, y, ends, *precisions, *recalls, int((counts > 0).sum()), ids.shape[1])
 
     def probability(self, scores: np.ndarray, *, ranked: bool = True) -> np.ndarray:
         """The probabilities of scores: float32; -inf, where there is no label, stays.

@@ -81,7 +81,7 @@ class ChunkedClassifier(Classifier):
         for first, last in _groups(chunks.offsets):
             part, pairs = chunks.of_texts(first, last), forbidden.block(first, last)
             if len(part.texts) == last - first:
-                top = self.base_model.topk(part.texts, k, exclude=pairs, batch_size=batch_size)
+                top: TopK = self.base_model.topk(part.texts, k, exclude=pairs, batch_size=batch_size)
             else:
                 top = rank_chunks(self.base_model, part, max(k, DEPTH), exclude=pairs, batch_size=batch_size)
                 top = pool_topk(top, part.offsets, k, self.pooling, scale_of(self.base_model))

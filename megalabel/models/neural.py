@@ -165,7 +165,8 @@ class NeuralClassifier(Classifier):
     def restricted(self, labels: np.ndarray) -> NeuralClassifier | None:
         """The same encoder and the head over some labels, (n,) int64 ascending; None for heads that cannot."""
         head = restricted_head(self.head, torch.from_numpy(labels).to(self.device))
-        return head and NeuralClassifier(self.encoder, head, self.label_texts[labels], self.max_length).eval()
+        names = self.label_texts[labels]
+        return None if head is None else NeuralClassifier(self.encoder, head, names, self.max_length).eval()
 
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """The last view of each text: (N, D) float32; SettingError if labels have an encoder of their own."""

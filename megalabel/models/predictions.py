@@ -66,7 +66,7 @@ class Predictions(TopK):
     def to_pandas(self) -> Any:
         """A table with a row per predicted label: text (from 0), id, label, score; MissingExtra without pandas."""
         try:
-            import pandas
+            import pandas  # type: ignore[import-untyped,unused-ignore]
         except ImportError as error:
             raise MissingExtra(
                 "pandas is not installed",

@@ -17,9 +17,8 @@ from megalabel.types import ScoreType
 #   mixture      the weighted mean of the square roots of calibrated probabilities, from 0 to 1
 # and, where it is asked for:
 #   calibrated   the share of labels with this score that are true, by held-out texts; from 0 to 1
-#   tail         a probability times a power of the inverse propensity of the label
 ScoreKind = Literal["probability", "logit", "margin", "mixture"]
-AskedKind = Literal["probability", "logit", "margin", "mixture", "calibrated", "tail"]
+AskedKind = Literal["probability", "logit", "margin", "mixture", "calibrated"]
 
 
 class Scored(Protocol):
