@@ -12,7 +12,7 @@ and calibrates it on these. Nothing is fitted on test texts but the thresholds o
 - "coverage 0.7 …": the mean recall over 20 splits into such halves; "reachable": the largest coverage;
 - "tail 0.1 …": P@1, P@5 and PSP@5 of answers of five labels.
 
-The second trains `linear` with its defaults on all texts, with and without its calibration, and records the ratio
+The second trains `linear` with its preset on all texts, with and without its calibration, and records the ratio
 of their CPU times.
 """
 
@@ -32,8 +32,10 @@ from megalabel.kernels.sparse.hits import hits
 from megalabel.metrics.calibration import reliability
 from megalabel.metrics.ranking import measure
 from megalabel.models.asking import inverse_propensities, places
+from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
 from megalabel.models.thresholds import precision_table, recall_table
+from megalabel.recipes import from_preset
 from megalabel.recipes.linear import linear
 from megalabel.training.run_folder import held_out_rows
 from megalabel.types import TopK
@@ -103,14 +105,15 @@ def resampled(name: str, p: np.ndarray, hit: np.ndarray, counts: np.ndarray) -> 
             row("calibration", name, f"coverage {wanted} recall", float(np.mean(recall)), "")
 
 
-def cost(data: str) -> None:
+def cost(data: str) -> Classifier:
     corpus, taken = megalabel.Corpus.open(data), []
     for calibration in ("no", "yes"):
         begun = time.process_time()
-        linear(corpus, calibration=calibration).solve(print)
+        model = from_preset("linear", corpus, calibration=calibration).solve(print)
         taken.append(time.process_time() - begun)
     row("calibration", f"{corpus.name} linear", "training without, CPU s", taken[0], "s")
     row("calibration", f"{corpus.name} linear", "training with / without", taken[1] / taken[0], "")
+    return model
 
 
 if __name__ == "__main__":

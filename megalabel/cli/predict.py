@@ -98,10 +98,11 @@ def predict(
 ) -> None:
     """Write the top labels of each text as JSON lines, a table or npz, with what the scores are."""
     from megalabel.data.read_options import ReadOptions
-    from megalabel.inference.predict import Wanted, format_of, read_inputs
+    from megalabel.inference.predict import Wanted, read_inputs
     from megalabel.inference.reading import TEXT, TextOptions
     from megalabel.models.base import load
     from megalabel.models.find import note_unfinished
+    from megalabel.models.predictions import format_of
 
     kind = format_of(out)
     if kind == "jsonl" and out in (None, "-") and sys.stdout is None:
