@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class Linear(LinearOptions, StoredWeightsOptions, HeldOutOptions):
     """The options of the linear recipe, which does not use held-out texts itself."""
 
+    panel = HeldOutOptions.panel
+
     validation_fraction = 0.0
 
     calibration: Annotated[
