@@ -48,10 +48,8 @@ def train(
     Raises:
         SettingError: a bad value, or `out` holds another run and `settings.overwrite` is not set.
     """
-    with join() as world, tables_in(out):
-        processes = Processes(world)
-        with processes.writing(out):
-            return _train(recipe, corpus, out, values, settings.of_process(world), processes)
+    with join() as world, tables_in(out), (processes := Processes(world)).writing(out):
+        return _train(recipe, corpus, out, values, settings.of_process(world), processes)
 
 
 def _train(

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from megalabel.cli import (
+    calibration,
     data,
     doctor,
     ensemble,
@@ -58,6 +59,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(predict.predict)
+app.command(cls=Command)(calibration.calibrate)
 app.command(cls=Command)(ensemble.ensemble)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from megalabel.cli import chunk_arguments as chunks
 from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, parts_of, trusting
-from megalabel.cli.predict_request import LABELS, Request
+from megalabel.cli.predict_request import Request
 from megalabel.cli.predict_together import check_alone, in_parts
 from megalabel.errors import SettingError
 
@@ -45,7 +46,8 @@ Out = Annotated[
         "--out",
         "-o",
         metavar="OUT",
-        help=".jsonl, .jsonl.gz, .npz or .parquet file; default: standard output. With --parts, a folder.",
+        help=".jsonl, .csv, .tsv, .annif (each also .gz), .parquet or .npz file; default: standard output. "
+        "With --parts, a folder.",
     ),
 ]
 Parts = Annotated[
@@ -64,23 +66,43 @@ ShardLabels = Annotated[
     ),
 ]
 Probabilities = Annotated[
-    bool, typer.Option("--probabilities", help="Convert logits and mixture scores to probabilities.")
+    bool, typer.Option("--probabilities", help="Convert scores to probabilities, calibrated ones if there are.")
 ]
 Threshold = Annotated[float | None, typer.Option(metavar="FLOAT", help="Minimum score of a predicted label.")]
 MinLabels = Annotated[int, typer.Option(metavar="INT", help="Labels kept per text even if below the threshold.")]
+K = Annotated[
+    int | None, typer.Option("--k", "-k", metavar="INT", help="Labels per text; default: 10, or the whole set.")
+]
+Precision = Annotated[
+    float | None,
+    typer.Option(metavar="FLOAT", help="Leave labels out so that this share is true, as on held-out texts."),
+]
+Coverage = Annotated[
+    float | None, typer.Option(metavar="FLOAT", help="Write a set of labels with this expected recall, per text.")
+]
+Tail = Annotated[float, typer.Option(metavar="FLOAT", help="From 0 to 1: favor rare labels.")]
+Allow = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Names of the only labels to rank, one per line.")
+]
+Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="Names of labels to leave out, one per line.")]
 
 
 def predict(
     run: Run,
     texts: Texts = "-",
     out: Out = None,
-    k: Annotated[int, typer.Option("--k", "-k", metavar="INT", help="Labels per text.")] = LABELS,
+    k: K = None,
     parts: Parts = None,
     part_size: PartSize = None,
     shard_labels: ShardLabels = False,
     probabilities: Probabilities = False,
     threshold: Threshold = None,
     min_labels: MinLabels = 0,
+    precision: Precision = None,
+    coverage: Coverage = None,
+    tail: Tail = 0.0,
+    allow: Allow = None,
+    deny: Deny = None,
     format: Format = None,
     text_field: TextField = None,
     encoding: Encoding = None,
@@ -94,12 +116,14 @@ def predict(
     trust: Trust = None,
     device: Device = None,
 ) -> None:
-    """Write the top labels of each text as JSON lines, npz or Parquet, with what the scores are."""
+    """Write the top labels of each text as JSON lines, a table or npz, with what the scores are."""
     from megalabel.data.read_options import ReadOptions
-    from megalabel.inference.predict import Wanted, format_of
+    from megalabel.inference.predict import Wanted
     from megalabel.inference.reading import TEXT, TextOptions
+    from megalabel.models.predictions import format_of
 
-    wanted = Wanted(k, probabilities, threshold, min_labels)
+    kept = precision, coverage, tail, _names(allow), _names(deny)
+    wanted = Wanted(k, probabilities, threshold, min_labels, *kept)
     cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
     said = ReadOptions(text_parts=text_parts, text_separator=text_separator).given()
     more: dict[str, Any] = {**parts_of(run), **said}
@@ -124,16 +148,28 @@ def predict(
 
 def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None) -> int:
     """Writes the answers to standard output or a file; returns the number of texts."""
-    from megalabel.inference.answer_files import text_stream, write_answers
-    from megalabel.inference.predict import write_jsonl
+    from megalabel.inference.predict import write_file, write_jsonl
+    from megalabel.models.predictions import text_stream
 
     if out is not None and out != "-":
-        return write_answers(model, rows, wanted, out, "predicting")
+        return write_file(model, rows, wanted, out, "predicting")
     file = text_stream(sys.stdout.buffer)
     try:  # without a bar beside answers on the screen
         return write_jsonl(model, rows, wanted, file, "" if sys.stdout.isatty() else "predicting")
     finally:
         file.detach()  # flushes; standard output stays open
+
+
+def _names(file: Path | None) -> list[str] | None:
+    """The names of labels in a file, one per line; None for no file."""
+    from megalabel.storage.reading import reading
+
+    if file is None:
+        return None
+    with reading(
+        file, wanted="a text file in UTF-8 with the name of a label per line", next_step="correct the path"
+    ):
+        return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def _say(line: str) -> None:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from megalabel.inference.record import Say, TextOptions
     from megalabel.models.base import Classifier
 
-LABELS = 10  # per text
-
 
 class Request(NamedTuple):
     """The arguments of `megalabel predict`, except for where answers are written.
@@ -44,7 +42,7 @@ class Request(NamedTuple):
         model = chunks.in_chunks(model, *self.cut, say=say) or model
         self.wanted.check(model)
         k = self.wanted.k
-        if k > len(model.label_texts) and k != LABELS:
+        if k is not None and k > len(model.label_texts):
             say(f"k = {k:,}: the model has {len(model.label_texts):,} labels, and all of them are ranked")
         return model
 

@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megalabel.errors import DataError
-from megalabel.inference.answer_table import COLUMNS
 from megalabel.inference.predictor import Predictor
+from megalabel.models.prediction_table import COLUMNS
 from megalabel.storage.files import write_bytes_atomically
 from megalabel.storage.paths import as_path
 

@@ -10,9 +10,8 @@ import scipy.sparse as sp
 
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
-from megalabel.inference.answer_files import write_answers
 from megalabel.inference.parts import PartsFolder
-from megalabel.inference.predict import Wanted, answers
+from megalabel.inference.predict import Wanted, answers, write_file
 from megalabel.models.base import Classifier
 from megalabel.progress import Progress
 
@@ -71,9 +70,9 @@ def predict_parts(
             own = missing and (together or n_missing % world.size == world.rank)
             n_missing += missing
             if own and together and not world.is_main:
-                n = sum(len(ids) for _, ids, *_ in answers(model, texts, wanted))
+                n = sum(len(block) for block in answers(model, texts, wanted))
             elif own:
-                n = write_answers(model, texts, wanted, folder.path(part), first_row=n_texts)
+                n = write_file(model, texts, wanted, folder.path(part), first=n_texts)
             else:
                 n = texts.shape[0] if sp.issparse(texts) else sum(1 for _ in texts)
             shown.advance(n, f"part {part + 1:,}")

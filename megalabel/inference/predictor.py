@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from megalabel.errors import DataError, FormatError, SettingError
-from megalabel.inference.answer_table import COLUMNS, label_columns
 from megalabel.inference.parts import model_facts
 from megalabel.inference.predict import Wanted, answers
 from megalabel.inference.record import TEXT
 from megalabel.models.base import Classifier, load
 from megalabel.models.depth import at_least_one
-from megalabel.models.scores import ScoreKind, score_kind
+from megalabel.models.prediction_table import COLUMNS, label_columns
+from megalabel.models.scores import AskedKind
 
 _models: dict[tuple[Any, ...], Classifier] = {}  # those that this process has loaded
 _loading = threading.Lock()
@@ -100,9 +100,9 @@ class Predictor:
         return model
 
     @property
-    def score_type(self) -> ScoreKind:
+    def score_type(self) -> AskedKind:
         """What the scores are; see `megalabel.models.scores`."""
-        return "probability" if self.wanted.probabilities else score_kind(self.model)
+        return self.wanted.asked(self.model).kind(self.model)
 
     def __call__(self, batch: Any) -> Any:
         """The batch with labels in place of texts, as the same kind of table; rows without a text get nulls.
@@ -145,12 +145,13 @@ class Predictor:
         """The columns of labels for an Arrow array of N strings or nulls; see `label_columns`."""
         model = self.model
         missing = np.asarray(texts.is_null())
-        k, given = model.reach(self.wanted.k), texts.drop_null().to_pylist()
+        k, given = self.wanted.asked(model).k or 1, texts.drop_null().to_pylist()
         ids, scores = np.full((len(texts), k), -1, np.int64), np.full((len(texts), k), -np.inf, np.float32)
         rows, at = np.flatnonzero(~missing), 0
-        for _, found, values, _ in answers(model, given, self.wanted):
-            ids[rows[at : at + len(found)]], scores[rows[at : at + len(found)]] = found, values
-            at += len(found)
+        for block in answers(model, given, self.wanted):
+            found = rows[at : at + len(block)]
+            ids[found], scores[found] = block.numpy()
+            at += len(block)
         return label_columns(model.label_texts, ids, scores, missing)
 
 

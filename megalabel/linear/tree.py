@@ -41,6 +41,7 @@ def solve_tree(
     post_processor: PostProcessor = "l3-hinge",
     stored: StoredWeights = "float32",
     seed: int = 0,
+    left_out: np.ndarray | None = None,
     world: World = ALONE,
 ) -> SparseBeam | None:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
@@ -55,8 +56,7 @@ def solve_tree(
         tree: a tree over the L labels.
         dense: (N, E) float32, further features of each text, such as its embedding.
         weights: (N,) above 0, the factor of C of each text; None for 1 each.
-        further: (N, L) CSR, above 0 where a text is an additional negative for a label and its siblings: the wrong
-            labels of a shortlist of the text ("matcher-aware" negatives).
+        further: (N, L) CSR, above 0 where a text is an additional negative of a label ("matcher-aware" negatives).
         c: C, the weight of the squared hinge loss against ½‖w‖².
         tol, max_iter: the stopping criteria of the solver; see `descend`.
         prune_below: weights below this in absolute value are dropped.
@@ -64,6 +64,7 @@ def solve_tree(
         post_processor: turns the score of a node into its probability; see `kernels/linear/sparse_beam.py`.
         stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
+        left_out: (n,) rows without labels that no model learns.
         world: the processes that divide the work, all with equal arguments; all but the main one get None.
 
     Raises:
@@ -71,7 +72,6 @@ def solve_tree(
     """
     _check_shapes(x, labels, tree)
     positives = node_texts(labels, tree)
-    all_texts = sp.csr_matrix(np.ones((1, x.shape[0]), dtype=np.float32))
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     fit = partial(
         SharedDescent(world), x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
@@ -79,7 +79,7 @@ def solve_tree(
     )  # fmt: skip
     levels = []
     for i, offsets in enumerate(_families(tree)):
-        texts = reached[i - 1] if i else all_texts
+        texts = reached[i - 1] if i else _all_but(left_out, x.shape[0])
         blocks = _blocks(texts, np.diff(x.indptr))
         solve = partial(_solved, fit, texts, positives[i], offsets, seed)
         levels.append(_level(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
@@ -87,11 +87,16 @@ def solve_tree(
     return SparseBeam(solved, tree.order, [beam_size] * tree.depth, post_processor) if solved else None
 
 
+def _all_but(left_out: np.ndarray | None, n: int) -> sp.csr_matrix:
+    """The texts of the root, (1, n) CSR of ones, without some."""
+    learned = np.setdiff1d(np.arange(n), [] if left_out is None else left_out)
+    return sp.csr_matrix((np.ones(len(learned), np.float32), learned, [0, len(learned)]), shape=(1, n))
+
+
 def node_texts(labels: sp.csr_matrix, tree: LabelTree) -> list[sp.csr_matrix]:
     """The texts with a label below each node, per level and then per label: (n_i, N) float32 CSR of ones."""
-    below = (
-        (labels > 0).T.tocsr().astype(np.float32)
-    )  # rows are label ids, as in the cluster matrix of the last level
+    # Rows are label ids, as in the cluster matrix of the last level.
+    below = (labels > 0).T.tocsr().astype(np.float32)
     levels = [below[tree.order]]
     for i in reversed(range(tree.depth)):
         below = (tree.cluster_matrix(i).T @ below).tocsr()

@@ -11,7 +11,7 @@ Renée.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
 from megalabel.recipes.options import HeldOutOptions
@@ -29,7 +29,13 @@ if TYPE_CHECKING:
 class Linear(LinearOptions, StoredWeightsOptions, HeldOutOptions):
     """The options of the linear recipe, which does not use held-out texts itself."""
 
+    panel = HeldOutOptions.panel
+
     validation_fraction = 0.0
+
+    calibration: Annotated[
+        Literal["yes", "no"], "Calibrate by trees that leave a tenth of the texts out; no: save their time."
+    ] = "yes"
 
 
 @recipe
@@ -42,6 +48,7 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     from megalabel.linear.forest import solve_trees
     from megalabel.linear.over_ranks import check_same_rows
     from megalabel.models.linear import LinearClassifier
+    from megalabel.recipes.linear_calibration import calibration_of
     from megalabel.recipes.linear_choice import decided
 
     bags = None if corpus.train.features is None else BagOfWords.from_rows(corpus.train.features)
@@ -63,11 +70,15 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
         check_same_rows(x, labels, world)
         weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
         shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
-        shared |= {"stored": options.weights, "world": world}
-        beams = solve_trees(x, labels, trees=options.trees, **shared)
+        shared |= {"stored": options.weights, "trees": options.trees, "world": world}
+        calibration = None
+        if options.calibration == "yes" and not len(held):
+            calibration = calibration_of(x, labels, corpus, kept, **shared)
+        beams = solve_trees(x, labels, **shared)
         if not world.is_main:
             return None
         model = LinearClassifier(text, beams, corpus.label_texts)
+        model.calibration = calibration
         model.chosen = chosen.differences(options)
         return model
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,28 @@ def write_manifest(folder: Path, format: int, facts: dict[str, Any], *, hashed: 
     hashes |= {f"{path.name}/{NAME}": sha256(path / NAME) for path in inside}
     content = {"format": format, "version": __version__, **facts, "sha256": hashes}
     write_json(folder / NAME, {**content, DIGEST: _digest(content)})
+
+
+@contextlib.contextmanager
+def listing_again(folder: Path, name: str) -> Iterator[None]:
+    """Lets a file in a folder be written or replaced within the block; the manifest does not list it meanwhile.
+
+    Whoever is interrupted leaves a folder without the file, or with one that is not listed.
+
+    Raises:
+        FormatError: there is no manifest.
+    """
+
+    def write(hashes: dict[str, Any], content: dict[str, Any]) -> None:
+        content = {key: value for key, value in content.items() if key != DIGEST} | {"sha256": hashes}
+        write_json(folder / NAME, {**content, DIGEST: _digest(content)})
+
+    content = read_json(folder / NAME, next_step=None)
+    hashes = {file: digest for file, digest in content.get("sha256", {}).items() if file != name}
+    if name in content.get("sha256", {}):
+        write(hashes, content)
+    yield
+    write(dict(sorted({**hashes, name: sha256(folder / name)}.items())), content)
 
 
 def read_manifest(

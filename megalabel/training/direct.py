@@ -7,16 +7,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from megalabel.data.read_options import IGNORED
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.models.trained_on import TrainedOn
+from megalabel.training.calibration import calibrate_on_rows
 from megalabel.training.job_checks import check_job
 from megalabel.training.log import peak_mb
 from megalabel.training.processes import Processes
-from megalabel.training.recipe import DirectRecipe
+from megalabel.training.recipe import DirectRecipe, Say
 from megalabel.training.run_folder import create_run_folder, finish, note
 
 
@@ -41,16 +43,19 @@ def solve(
     if recipe.base_model is not None:
         recipe.base_model.to(device)
     begun, silent = time.monotonic(), quiet or not processes.world.is_main
-    model = recipe.solve((lambda line: None) if silent else functools.partial(print, file=sys.stderr))
+    say: Say = (lambda line: None) if silent else functools.partial(print, file=sys.stderr)
+    model = recipe.solve(say)
     if model is not None:
-        _save(model, recipe, out, begun)
+        _save(model, recipe, out, begun, say)
     processes.wait()
     return load(out, device=device) if model is None else model
 
 
-def _save(model: Classifier, recipe: DirectRecipe, out: Path, begun: float) -> None:
+def _save(model: Classifier, recipe: DirectRecipe, out: Path, begun: float, say: Say) -> None:
     if model.trained_on is None:  # a model of another run knows what that was trained on
         model.trained_on = TrainedOn.from_data(recipe.data)
+    if model.calibration is None and len(recipe.validation):
+        calibrate_on_rows(model, recipe.data, np.asarray(recipe.validation), say)
     model.save(out / "model")
     if model.chosen:
         note(out, chosen=dict(model.chosen))

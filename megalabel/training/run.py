@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -18,6 +18,7 @@ from megalabel.models.trained_on import TrainedOn
 from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint
 from megalabel.training.arguments import check_arguments, check_place
+from megalabel.training.calibration import calibrate_saved
 from megalabel.training.checkpoints import Checkpoints
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
@@ -231,12 +232,13 @@ class Run:
                 recipe.averaging.apply(recipe.encoder, recipe.head)
             model = self.model().eval().settle()
             model.save(self.trained)
-        classifier: Classifier = model
+        classifier, place, rows = cast("Classifier", model), self.out / "model", recipe.validation
         if recipe.second_stage is not None:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
-            classifier.save(self.out / "model")
-        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step}
-        facts |= finished(self.planned, self.device) | sizes(recipe) | self.processes.facts(position.step)
+            classifier.save(place)
+        calibrate_saved(classifier, place, recipe.data, rows, self.log.say, write=self.processes.world.is_main)
+        facts = {"seconds": time.monotonic() - self.begun, **self.processes.facts(position.step)}
+        facts |= {"steps": position.step, **finished(self.planned, self.device), **sizes(recipe)}
         self.processes.by_main(lambda: finish(self.out, facts, position.best_validation(recipe)))
         return classifier
 
@@ -245,5 +247,4 @@ class Run:
         return contextlib.nullcontext() if averaging is None else averaging.applied(*parts)
 
     def _stopped(self) -> bool:
-        """Whether the last `patience` validations brought no improvement."""
         return 0 < self.recipe.patience <= self.position.rounds_without_gain

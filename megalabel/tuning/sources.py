@@ -84,7 +84,7 @@ def source_gains(
         )
     kept, held = hold_out(len(train), validation_fraction, seed)
     side, of_rows = rows_of(train, held), np.array(list(train.sources), dtype=object)
-    options |= {"validation_fraction": 0.0, "seed": seed}
+    options |= {"validation_fraction": 0.0, "calibration": "no", "seed": seed}
     propensities = _propensities(corpus)
 
     def rankings(rows: np.ndarray) -> TopK:

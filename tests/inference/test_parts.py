@@ -12,7 +12,7 @@ from support.animals import WORDS
 from untrained import untrained
 
 from megalabel.errors import FormatError, SettingError
-from megalabel.inference import answer_files, predict
+from megalabel.inference import predict
 from megalabel.inference.parts import NAME, PartsFolder
 from megalabel.inference.predict import Wanted
 from megalabel.inference.predict_parts import predict_parts
@@ -235,7 +235,7 @@ def test_a_part_that_fails_does_not_appear_and_surplus_parts_are_an_error(tmp_pa
 
 def test_names_that_utf8_cannot_hold_become_escapes_in_parquet(tmp_path):
     model = untrained(["ant", "bee", "e\ud800"])
-    answer_files.write_answers(model, ["a"], Wanted(3), tmp_path / "a.parquet")
+    predict.write_file(model, ["a"], Wanted(3), tmp_path / "a.parquet")
     assert "e\\ud800" in pq.read_table(tmp_path / "a.parquet")["labels"][0].as_py()
     with pytest.raises(SettingError):
         PartsFolder(tmp_path, "csv", FACTS)

@@ -1,4 +1,4 @@
-"""Answers as columns of a table in Arrow's memory format, which Parquet files, Ray and Spark take."""
+"""Predictions as columns of a table in Arrow's memory format, which Parquet files, Ray and Spark take."""
 
 from __future__ import annotations
 
@@ -30,8 +30,7 @@ def label_columns(
     offsets = np.zeros(len(ids) + 1, np.int32)
     np.cumsum(there.sum(axis=1), out=offsets[1:])
     different, places = np.unique(flat, return_inverse=True)
-    # A name may hold half of a surrogate pair, which no UTF-8 has: it becomes the escape that JSON has for it.
-    known = [names[int(i)].encode("utf-8", "backslashreplace").decode() for i in different]
+    known = [storable(names[int(i)]) for i in different]
     texts = pa.array(known, pa.string()).take(pa.array(places.reshape(-1)))
     mask = None if missing is None or not missing.any() else pa.array(missing)
     columns = (pa.array(flat, pa.int64()), texts, pa.array(scores[there], pa.float32()))
@@ -39,3 +38,8 @@ def label_columns(
         name: pa.ListArray.from_arrays(pa.array(offsets), values, mask=mask)
         for name, values in zip(COLUMNS, columns, strict=True)
     }
+
+
+def storable(text: str) -> str:
+    """The text as UTF-8 can hold it: half of a surrogate pair becomes the escape that JSON has for it."""
+    return text.encode("utf-8", "backslashreplace").decode()
