@@ -4,7 +4,7 @@ MegalabelError
 ├── DataError            a file or a value of the user's data is not what it should be
 │   └── StaleTokens      a token store on disk was made from other texts or settings
 ├── SettingError         an argument is out of range, unknown, or does not fit another
-│   └── ResourceError    memory or open files do not suffice
+│   └── ResourceError    memory or open files do not suffice, or a process of a job is lost
 ├── FormatError          a folder that megalabel wrote is damaged, incomplete or from another version
 └── MissingExtra         an optional part is not installed
 """
@@ -12,10 +12,11 @@ MegalabelError
 from __future__ import annotations
 
 import difflib
+import functools
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 # The next step for a damaged folder; every reader of a saved folder uses this one text.
 RESTORE_FOLDER = "copy the whole folder again from where it was made, or create it again"
@@ -32,7 +33,16 @@ class MegalabelError(Exception):
         wanted: what was expected instead.
         next_step: what the reader can do now, as an imperative; None where the message already says it.
         where: the file (and line) or the name of the argument, if there is one.
+
+    Attributes:
+        exit_code: the exit status of a command that fails with this error.
+        process: in a job of several processes, the number of the one in which the error was found; None for all.
+        speaker: in such a job, the number of the process that prints the error; None for each one.
     """
+
+    exit_code: ClassVar[int] = 2
+    process: int | None = None
+    speaker: int | None = None
 
     def __init__(
         self, found: str, *, wanted: str, next_step: str | None = None, where: str | Path | None = None
@@ -40,6 +50,11 @@ class MegalabelError(Exception):
         self.found, self.wanted, self.next_step, self.where = found, wanted, next_step, where
         repeats = where is None or found == str(where) or found.startswith((f"{where} ", f"{where}:", f"{where}="))
         super().__init__(self.detail if repeats else f"{where}: {self.detail}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Makes copies, and errors that another process has sent, with all values."""
+        values: dict[str, Any] = {"wanted": self.wanted, "next_step": self.next_step, "where": self.where}
+        return functools.partial(type(self), self.found, **values), (), vars(self)
 
     @property
     def detail(self) -> str:

@@ -6,11 +6,13 @@ L labels, K kept, P positive pairs.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 if TYPE_CHECKING:
     import numpy as np
+    import scipy.sparse as sp
     import torch
     from torch import Tensor
 
@@ -114,11 +116,13 @@ class Batch:
         return int(self.rows.numel())
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TopK:
     """The best labels of each text, best first; ties go to the lower label id.
 
-    Scores that differ only beyond float32 (a product of probabilities that prints as 1) stand in their true order.
+    It is a sequence of lists of pairs (label, score), one list per text; two rankings are equal if all labels and
+    scores are. Scores that differ only beyond float32 (a product of probabilities that prints as 1) stand in their
+    true order.
     ids (B, k) int64, the ids of the labels, -1 where there are fewer than k; scores (B, k) float32, -inf there.
     Heads return torch tensors, classifiers numpy arrays.
     """
@@ -138,9 +142,57 @@ class TopK:
         return array(self.ids, np.int64), array(self.scores, np.float32)
 
     def __len__(self) -> int:
-        return int(self.ids.shape[0])
+        return len(self.ids)
 
     @property
     def k(self) -> int:
         """The number of labels per text."""
         return int(self.ids.shape[1])
+
+    def label(self, i: int) -> Any:
+        """What stands for a label in pairs and on the screen: its id."""
+        return i
+
+    def __iter__(self) -> Iterator[list[tuple[Any, float]]]:
+        ids, scores = self.numpy()
+        for row, values in zip(ids, scores, strict=True):
+            yield self._pairs(row, values)
+
+    def __getitem__(self, at: int | slice) -> Any:
+        """The pairs (label, score) of one text; of a slice, the ranking of these texts."""
+        if isinstance(at, slice):
+            return replace(self, ids=self.ids[at], scores=self.scores[at])
+        ids, scores = self.numpy()
+        return self._pairs(ids[at], scores[at])
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, TopK):
+            pairs = zip(self.numpy(), other.numpy(), strict=True)
+            return all(a.shape == b.shape and bool((a == b).all()) for a, b in pairs)
+        return list(self) == other if isinstance(other, list) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(len(self.ids))
+
+    def __repr__(self) -> str:
+        shown = []
+        for i, row in enumerate(self[:5]):
+            pairs = ", ".join(f"{label} {score:.3g}" for label, score in row[:5]) or "no label"
+            shown.append(f"  {i}: {pairs}" + (", …" if len(row) > 5 else ""))
+        more = ["  …"] if len(self) > len(shown) else []
+        return "\n".join([f"{type(self).__name__}({len(self):,} texts, k = {self.k})", *shown, *more])
+
+    def csr(self, n_labels: int) -> sp.csr_matrix:
+        """The scores as a scipy matrix (B, n_labels) float32; entries with the score 0 are stored too."""
+        import numpy as np
+        import scipy.sparse as sp
+
+        ids, scores = self.numpy()
+        there = ids >= 0
+        starts = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+        found = sp.csr_matrix((scores[there], ids[there], starts), shape=(len(ids), n_labels))
+        found.sort_indices()
+        return found
+
+    def _pairs(self, ids: np.ndarray, scores: np.ndarray) -> list[tuple[Any, float]]:
+        return [(self.label(i), s) for i, s in zip(ids.tolist(), scores.tolist(), strict=True) if i >= 0]

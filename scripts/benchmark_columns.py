@@ -71,6 +71,25 @@ DISK_COLUMNS = (
     ("peak MB of the process", "peak of the process", 1.0),
     ("peak MB with pages of files", "peak of the cgroup", 1.0),
 )
+SHARED_COLUMNS = (
+    ("CPU ms of a step", "step", 1.0),
+    ("of a copy", "copy", 1.0),
+    ("of copy and writing", "copy and writing", 1.0),
+    ("% of time at one in 60 s", "share of time at one in 60 s", 1.0),
+    ("at one in 300 s", "share of time at one in 300 s", 1.0),
+    ("steps between two for 3%", "steps between checkpoints for 3%", 1.0),
+)
+RAY_COLUMNS = (
+    ("rows/s", "rate", 1.0),
+    ("of plain loop", "ratio", 1.0),
+    ("weights MB", "weights", 1.0),
+    ("private MB (USS)", "sum of USS", 1.0),
+    ("of one actor", "ratio of USS", 1.0),
+    ("MB with shares (PSS)", "sum of PSS", 1.0),
+    ("of one actor (PSS)", "ratio of PSS", 1.0),
+    ("private MB of the actor", "USS of the actor", 1.0),
+    ("private MB of the driver", "USS of the driver", 1.0),
+)
 STREAMED_COLUMNS = (
     ("peak MB of reading", "peak of reading, MB", 1.0),
     ("and of tokenizing", "peak of reading and tokenizing, MB", 1.0),

@@ -18,12 +18,12 @@ def rows(benchmark: str) -> dict[str, dict[str, tuple[str, dict[str, str]]]]:
     return found
 
 
-def origin(*benchmarks: str) -> str:
-    """The date, commits and machine of the rows."""
+def origin(*benchmarks: str, without: tuple[str, ...] = ()) -> str:
+    """The date, commits and machine of the rows, but of those whose size starts with one of `without`."""
     commits: dict[tuple[str, str], set[str]] = {}
     for benchmark in benchmarks:
-        for metrics in rows(benchmark).values():
-            for _, row in metrics.values():
+        for size, metrics in rows(benchmark).items():
+            for _, row in metrics.values() if not size.startswith(without) else ():
                 machine = row["machine"].replace(", 1 cores", ", 1 core")  # as older rows say
                 commits.setdefault((row["date"], machine), set()).add(row["commit"])
     told = []

@@ -13,7 +13,8 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
-    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS, TREE_COLUMNS, WEIGHTS_COLUMNS,
+    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
+    WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
@@ -140,6 +141,12 @@ def linear_weights() -> str:
     return _table(lines, WEIGHTS_COLUMNS, "linear_weights")
 
 
+def shared_checkpoints() -> str:
+    """One row per size."""
+    lines = [(size, _cells(values, SHARED_COLUMNS, "")) for size, values in rows("shared_checkpoints").items()]
+    return _table(lines, SHARED_COLUMNS, "shared_checkpoints")
+
+
 def long_texts() -> str:
     """One row per way of reading texts, and one per length of a single text."""
     parts = []
@@ -152,19 +159,23 @@ def long_texts() -> str:
 
 
 def auto() -> str:
-    """One table per data set: searches, and the rivals that were run beside them."""
+    """One table per data set: searches, `linear` alone, and the rivals that were run beside them."""
     lines: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for size, values in rows("auto").items():
         name, _, how = size.partition(", ")
         cells: dict[str, str] = _cells(values, AUTO_COLUMNS, "")
         lines.setdefault(name, []).append((f"**megalabel train auto**: {values['chosen'][0]}, {how}", cells))
+    for size, values in rows("linear_choice").items():
+        name, _, seed = size.partition(" seed ")
+        if name in lines:
+            lines[name].append((f"**megalabel train linear**, seed {seed}", _cells(values, AUTO_COLUMNS, "")))
     for size, values in rows("rivals").items():
         name, tool = size.split()
         if name in lines:
             lines[name].append((tool, _cells(values, AUTO_COLUMNS, "")))
     heads = [head for head, _, _ in AUTO_COLUMNS]
     parts = [table(found, heads, style="markdown", title=name) for name, found in lines.items()]
-    return "\n\n".join([*parts, origin("auto", "rivals")])
+    return "\n\n".join([*parts, origin("auto", "linear_choice", "rivals", without=("shape ", "sorted "))])
 
 
 def head_time() -> str:
@@ -202,7 +213,7 @@ def _short(value: float) -> str:
 
 TABLES = (
     quality, scripts, dense_head, narrow_weights, tables_on_disk, streamed_texts, head_time, cascade, tree, beam,
-    sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
+    sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto, shared_checkpoints,
 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 FILES = sorted(EXAMPLES.glob("*.py"))
 START = 'if __name__ == "__main__":'
+NEEDS = {"ray_lake": "ray"}  # packages that are not among the dependencies
 SMALLER = {"rerank_minilm": "STEPS, N_FIT, N_TEST = 5, 30, 30"}  # of what takes minutes
 
 
@@ -21,6 +22,8 @@ def test_the_list_of_examples_is_complete():
 @pytest.mark.slow
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_example_runs(file, tmp_path):
+    if file.stem in NEEDS:
+        pytest.importorskip(NEEDS[file.stem], reason="the example needs it")
     program = [str(file)]
     if file.stem in SMALLER:
         source = file.read_text(encoding="utf-8")

@@ -73,7 +73,11 @@ def test_mixtures_are_squared_and_probabilities_stay():
 @pytest.mark.parametrize(
     ("head", "kind", "said"),
     [
-        (DenseHead(4, 8, loss="squared_hinge"), "margin", "margins of a squared hinge.*train hybrid RUN"),
+        (
+            DenseHead(4, 8, loss="squared_hinge"),
+            "margin",
+            "margins of a squared hinge.*megalabel calibrate RUN DATA",
+        ),
         (SparseHead(4, 8, fan_in=2), "margin", "margins"),
         (DualEncoderHead(4, 8), "logit", "the logits of a softmax"),
         (SparseHead(4, 8, fan_in=2, loss="bce"), "logit", ""),

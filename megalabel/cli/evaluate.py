@@ -53,6 +53,12 @@ Out = Annotated[
     ),
 ]
 
+Export = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
+]
+TailCurve = Annotated[bool, typer.Option("--tail-curve", help="Also print P@k, PSP@k of predict --tail 0 to 1.")]
+
 
 @reads
 def evaluate(
@@ -64,11 +70,9 @@ def evaluate(
     out: Out = None,
     batch_size: Annotated[int, typer.Option(metavar="INT", help="Texts per batch.")] = 256,
     levels: Annotated[bool, typer.Option("--levels", help="Also compute P@k of each level of a cascade.")] = False,
-    export: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
-    ] = None,
+    export: Export = None,
     by_source: Annotated[bool, typer.Option("--by-source", help="Also print a table by source.")] = False,
+    tail_curve: TailCurve = False,
     chunk_words: chunks.ChunkWords = None,
     chunk_tokens: chunks.ChunkTokens = None,
     chunk_overlap: chunks.ChunkOverlap = None,
@@ -97,7 +101,7 @@ def evaluate(
         model = None if stored else load(run, device=device, trust=trust or ())
         cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
         model = chunks.in_chunks(model, *cut, say=_say)
-        _check_inside(model, levels, export)
+        _check_inside(model, levels, export, tail_curve)
         known = () if model is None else model.label_texts
         corpus, split = open_data_to_measure(run, data, opened, known)
         _check_sources(by_source, corpus, split)
@@ -113,6 +117,8 @@ def evaluate(
     _write(file, run, model, found, {**about(corpus, split, run, data), **described(model)})
     if by_source:
         typer.echo("\n" + _by_source(model, run, corpus, split, k=depths, a=a, b=b))
+    if tail_curve:
+        typer.echo("\n" + _tail_curve(model, corpus, split=split, k=depths or DEPTHS, batch_size=batch_size))
     if levels or export is not None:
         _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
 
@@ -125,13 +131,13 @@ def _no_data(run: Path) -> SettingError:
     )
 
 
-def _check_inside(model: Any, levels: bool, export: Path | None) -> None:
+def _check_inside(model: Any, levels: bool, export: Path | None, tail_curve: bool) -> None:
     """SettingError, before the work, where what is asked for beyond the metrics cannot be done."""
     from megalabel.inference.levels import levels_of
     from megalabel.labels.tree import new_folder
 
-    if model is None and (levels or export is not None):
-        wanted = "a run for --levels and --export"
+    if model is None and (levels or export is not None or tail_curve):
+        wanted = "a run for --levels, --export and --tail-curve"
         raise SettingError("stored predictions", wanted=wanted, where="run")
     if levels:
         levels_of(model)
@@ -156,6 +162,13 @@ def _by_source(model: Any, path: Path, corpus: Any, split: Any, k: Sequence[int]
     if model is None:
         return by_source_table(predictions_by_source(path, corpus, split, k=k, **options))
     return by_source_table(evaluate_by_source(model, corpus, split=split, k=k or DEPTHS, **options))
+
+
+def _tail_curve(model: Any, corpus: Any, **options: Any) -> str:
+    """P@k and PSP@k along the tail knob, as a table."""
+    from megalabel.inference.tail import tail_curve, tail_table
+
+    return tail_table(tail_curve(model, corpus, **options))
 
 
 def _look_inside(

@@ -48,10 +48,8 @@ def train(
     Raises:
         SettingError: a bad value, or `out` holds another run and `settings.overwrite` is not set.
     """
-    with join() as world, tables_in(out):
-        processes = Processes(world)
-        with processes.writing(out):
-            return _train(recipe, corpus, out, values, settings.of_process(world), processes)
+    with join() as world, tables_in(out), (processes := Processes(world)).writing(out):
+        return _train(recipe, corpus, out, values, settings.of_process(world), processes)
 
 
 def _train(
@@ -70,6 +68,8 @@ def _train(
     say = (lambda line: None) if settings.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
+    compared = settings.compared() | {"recipe": recipe.address, "options": resolved.options.values()}
+    processes.same(compared | {"data": run_folder.data_facts(corpus) | {"path": None}})
     if settings.memory is not None:
         resolved, planned = within_memory(recipe, corpus, resolved, values, settings.memory, settings.device)
         say(planned)

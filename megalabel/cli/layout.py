@@ -11,6 +11,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from megalabel.cli.streams import of_several
 from megalabel.cli.usage import no_command, one_line
 from megalabel.errors import MegalabelError
 from megalabel.storage.limits import out_of_files, too_many_files
@@ -122,6 +123,9 @@ def fail(error: MegalabelError, options: Mapping[str, str] | None = None) -> Non
     begins = (f"{where}: ", f"{where} = ", f"{where} ") if "_" in where else (f"{where}: ", f"{where} = ")
     if options and where in options and message.startswith(begins):
         message = options[where] + message[len(where) :]
+    if of_several():  # the processes have still to decide which of them prints it
+        error.args = (message,)
+        raise error
     sys.stderr.write(f"megalabel: {message}\n")
     raise typer.Exit(2)
 

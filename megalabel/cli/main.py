@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from megalabel.cli import (
+    calibration,
     data,
     doctor,
     ensemble,
@@ -23,7 +25,7 @@ from megalabel.cli import (
     tune_group,
 )
 from megalabel.cli.layout import Command, Group
-from megalabel.cli.streams import flush, message, prepare_streams
+from megalabel.cli.streams import fail, flush, of_several, prepare_streams
 from megalabel.errors import MegalabelError
 from megalabel.version import __version__
 
@@ -57,6 +59,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(predict.predict)
+app.command(cls=Command)(calibration.calibrate)
 app.command(cls=Command)(ensemble.ensemble)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)
@@ -64,25 +67,35 @@ app.command(cls=Command)(doctor.doctor)
 
 
 def main() -> None:
-    """The entry point: errors of megalabel and of the file system become one line and exit status 2."""
+    """The entry point: errors of megalabel and of the file system become one line and an exit status."""
     # OpenMP's threads spin while they wait for each other, which beside any other busy program costs several
     # times what it saves; read when torch is first imported, and the user's own setting takes precedence.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     prepare_streams()
     try:
         try:
-            app()
+            with _job():
+                app()
         finally:
             flush()
     except BrokenPipeError:  # whoever read the output has seen enough
         sys.exit(1)
     except (MegalabelError, OSError, MemoryError) as error:
-        sys.stderr.write(f"megalabel: {message(error)}\n")
-        sys.exit(2)
+        fail(error)
     except SystemExit as stop:
-        if stop.code == 130:  # what Typer makes of Ctrl-C
+        if stop.code == 130 and os.environ.get("RANK", "0") == "0":  # what Typer makes of Ctrl-C
             sys.stderr.write("\nmegalabel: interrupted; the same command resumes a run that has a checkpoint\n")
         raise
+
+
+def _job() -> contextlib.AbstractContextManager[object]:
+    """The job of several processes that torchrun has started, if it has; an error of one ends all of them."""
+    if not of_several():
+        return contextlib.nullcontext()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # PyTorch's warnings about lost connections
+    from megalabel.distributed.session import session
+
+    return session()
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from megalabel.distributed.world import World
@@ -24,3 +24,7 @@ class RunSettings(NamedTuple):
         if world.size == 1:
             return self
         return self._replace(device=self.device or str(world.device), quiet=self.quiet or not world.is_main)
+
+    def compared(self) -> dict[str, Any]:
+        """What must be the same in all processes of a job."""
+        return self._replace(device=None, threads=None, quiet=False)._asdict()

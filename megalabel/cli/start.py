@@ -21,6 +21,13 @@ def main() -> None:
         if usual:
             signal.signal(signal.SIGINT, interrupt)
         run()
+    except SystemExit as stop:
+        from megalabel.cli.streams import of_several
+
+        if stop.code and of_several():  # a failed job must not wait for processes that do not answer
+            sys.stderr.flush()
+            os._exit(stop.code if isinstance(stop.code, int) else 1)
+        raise
     except KeyboardInterrupt:  # outside of the command, which has its own words for it
         sys.stderr.write(MESSAGE)
         sys.exit(130)

@@ -8,6 +8,7 @@ import io
 import os
 import sys
 import tempfile
+from typing import NoReturn
 
 from megalabel.errors import MegalabelError
 from megalabel.storage.limits import out_of_files, too_many_files
@@ -61,6 +62,24 @@ def message(error: MegalabelError | OSError | MemoryError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT) and error.filename == tempfile.gettempdir():
         advice = "Free some space there, or set TMPDIR to a folder on another disk."
     return f"{place}{error.strerror or error}. {advice}"
+
+
+def of_several() -> bool:
+    """Whether this process is one of several that torchrun has started."""
+    return os.environ.get("WORLD_SIZE", "1") not in ("", "0", "1")
+
+
+def fail(error: MegalabelError | OSError | MemoryError) -> NoReturn:
+    """Ends the process with the exit status of an error, and prints it.
+
+    In a job of several processes the one that `speaker` names prints it.
+    """
+    several, rank = of_several(), os.environ.get("RANK")
+    speaker, process = getattr(error, "speaker", None), getattr(error, "process", None)
+    if not several or speaker is None or str(speaker) == rank:
+        place = f"process {process}: " if several and process is not None else ""
+        sys.stderr.write(f"megalabel: {place}{message(error)}\n")
+    sys.exit(getattr(error, "exit_code", MegalabelError.exit_code))
 
 
 def flush() -> None:

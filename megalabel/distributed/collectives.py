@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,6 +112,30 @@ def reduce_scatter_rows(
     return Pending(work, received, world.size, sent)
 
 
+def swap_rows(
+    rows: Tensor, sent: Sequence[int], received: Sequence[int], world: World, traffic: Traffic | None = None
+) -> Tensor:
+    """Sends each process its own rows; returns those that all processes have sent to this one, by their ranks.
+
+    Args:
+        rows: (n, ...), first those for rank 0.
+        sent: the number of rows for each process.
+        received: the number of rows that each process sends to this one.
+        world: the processes.
+        traffic: counts the bytes; None to count none.
+    """
+    _check_sizes(sent, world, len(rows), sum(sent))
+    if world.size == 1:
+        return rows
+    rows = rows.contiguous()
+    found = rows.new_empty(sum(received), *rows.shape[1:])
+    dist.all_to_all_single(found, rows, list(received), list(sent))
+    if traffic is not None:
+        others = len(rows) - sent[world.rank]
+        traffic.add("swap", others * rows[:1].numel() * rows.element_size() if others else 0)
+    return found
+
+
 def sum_of_all(value: Tensor, world: World, traffic: Traffic | None = None) -> Tensor:
     """The sum of a tensor over all processes, in place."""
     if world.size > 1:
@@ -135,6 +159,11 @@ def broadcast_object(value: Any, world: World, source: int = 0) -> Any:
     box = [value]
     dist.broadcast_object_list(box, src=source, device=torch.device("cpu"))
     return box[0]
+
+
+def from_main(make: Callable[[], Any], world: World) -> Any:
+    """What a function returns in the main process, which alone calls it, in every process."""
+    return broadcast_object(make() if world.is_main else None, world)
 
 
 def gather_objects(value: Any, world: World) -> list[Any]:

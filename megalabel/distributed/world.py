@@ -11,9 +11,13 @@ from typing import Self
 
 import torch
 import torch.distributed as dist
+from torch.distributed import Store  # type: ignore[attr-defined]
 
+from megalabel.distributed.failures import cannot_join
+from megalabel.distributed.meeting import open_store
 from megalabel.errors import SettingError
 
+TIMEOUT = 1800.0  # seconds that a process waits for the others; one that has ended is noticed at once
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # as torchrun sets them
 START = "start the command with torchrun, for example torchrun --nproc-per-node 2 -m megalabel train ..."
 
@@ -93,7 +97,7 @@ class World:
 
 
 @contextlib.contextmanager
-def join(timeout: float = 600.0) -> Iterator[World]:
+def join(timeout: float = TIMEOUT, store: Store | None = None) -> Iterator[World]:
     """Joins the processes that torchrun has started, and leaves them at the end; yields this process's `World`.
 
     Tensors on the CPU are exchanged by gloo, those on GPUs by nccl. Without torchrun, and with one process, there
@@ -101,9 +105,11 @@ def join(timeout: float = 600.0) -> Iterator[World]:
 
     Args:
         timeout: seconds that a process waits for the others, at the start and in each exchange.
+        store: where the processes meet; None for the one that torchrun announces.
 
     Raises:
         SettingError: the environment variables are incomplete, or there are more processes than GPUs.
+        CannotJoin: the others have not come in time, or the port at which they are to meet is in use.
     """
     if dist.is_available() and dist.is_initialized():
         yield World.current()
@@ -116,7 +122,12 @@ def join(timeout: float = 600.0) -> Iterator[World]:
     if world.device.type == "cuda":
         torch.cuda.set_device(world.device)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, rank=world.rank, world_size=world.size, timeout=timedelta(seconds=timeout))
+    store = open_store(world.rank, world.size, timeout) if store is None else store
+    limit = timedelta(seconds=timeout)
+    try:
+        dist.init_process_group(backend, store=store, rank=world.rank, world_size=world.size, timeout=limit)
+    except RuntimeError as error:  # of gloo, nccl and the store
+        raise cannot_join(error, world.size, timeout) from error
     try:
         yield world
     finally:

@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from megalabel.distributed.collectives import Traffic
+from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.core.dtypes import FLOAT32, WeightType
@@ -106,6 +108,27 @@ class BindsLabels:
                 next_step="call bind(LabelTexts(store, encoder)) first",
             )
         return self._bound[0]
+
+
+class OwnLabels(ABC):
+    """A head of which each process of a job holds the tensors of its own labels, such as `LabelParallel`.
+
+    Its `loss` takes the views of the process's own texts and the positives of all texts of the batch, and is this
+    process's part of the loss. Its `topk` takes the same views in every process. All processes call them, and
+    `metrics`, at the same time.
+
+    Attributes:
+        world: the processes.
+        traffic: counts the bytes that are sent.
+    """
+
+    world: World
+    traffic: Traffic
+
+    @property
+    @abstractmethod
+    def holder(self) -> Any:
+        """The head that has the tensors: itself, or one inside. Those that are not `replicated` have own rows."""
 
 
 Ability = TypeVar("Ability")

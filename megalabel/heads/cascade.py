@@ -11,27 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from megalabel.heads.abilities import DenseGradient, RowGradients
-from megalabel.heads.base import Head, topk_by_rows
-from megalabel.heads.cascade_checks import check_cascade, check_counts, python_numbers
-from megalabel.heads.cascade_precision import precision
-from megalabel.heads.cascade_tables import add_tables, check_scales, check_trainable, largest_scale, tables_of
-from megalabel.heads.checks import check_labels, check_offsets, check_permutation
+from megalabel.heads.base import topk_by_rows
+from megalabel.heads.cascade_base import CascadeBase
+from megalabel.heads.cascade_precision import PRECISION_AT, precision
+from megalabel.heads.cascade_tables import add_tables, add_tree, check_scales, check_tree
 from megalabel.kernels.candidates.beam import BeamSearch, PathScore
 from megalabel.kernels.candidates.candidate_scores import candidate_bce
-from megalabel.kernels.candidates.candidates import Candidates, TableGradient
+from megalabel.kernels.candidates.candidates import Candidates
 from megalabel.kernels.candidates.narrow_rows import RowBuffer, narrow_bce
 from megalabel.kernels.candidates.shortlist import shortlist
 from megalabel.kernels.core.dtypes import weight_type
 from megalabel.kernels.core.memo import memo_on
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.labels.tree import LabelTree
-from megalabel.types import Positives, Reduction, ScoreType, TopK
-
-PRECISION_AT = (1, 5)  # the k of P@k in `metrics`
+from megalabel.types import Positives, Reduction, TopK
 
 
-class CascadeHead(RowGradients, Head):
+class CascadeHead(CascadeBase):
     """One linear classifier per level of a label tree, all trained together (CascadeXML, NeurIPS 2022).
 
     Level 0 scores every cluster. Each further level scores the children of the `beams[i]` clusters to which the
@@ -69,9 +65,6 @@ class CascadeHead(RowGradients, Head):
         SettingError: an argument does not fit the tree.
     """
 
-    weights: nn.ParameterList
-    biases: nn.ParameterList
-    score_type: ScoreType = "probability"
     uses_weights = True
 
     def __init__(
@@ -89,35 +82,13 @@ class CascadeHead(RowGradients, Head):
         initialize: bool = True,
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__()
-        levels = len(tree.sizes)
-        self.sizes, self.n_labels, self.dim = tree.sizes, tree.n_labels, dim
-        self.n_views, self.reduction, self.path_score = n_views or levels, reduction, path_score
-        self.beams: tuple[int, ...] = python_numbers(beams)
-        self.level_dropout: tuple[float, ...] = python_numbers(level_dropout) or (0.0,) * levels
-        self.level_weights: tuple[float, ...] = python_numbers(level_weights) or (1.0,) * levels
-        check_cascade(self)
-        self.weight_type = weight_type(weights)
+        super().__init__(
+            tree.sizes, dim, beams, n_views, level_dropout, level_weights, path_score, reduction,
+            weight_type(weights),
+        )  # fmt: skip
         add_tables(self, initialize, generator)
-        for i, offsets in enumerate(tree.offsets):
-            self.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
-        self.register_buffer("label_to_row", torch.from_numpy(tree.position))
+        add_tree(self, tree)
         self._rows = RowBuffer()
-        self._found, self._wanted = [0] * len(self.beams), [0] * len(self.beams)
-        self._last: list[tuple[Tensor, Candidates, Positives]] = []
-
-    @property
-    def offsets(self) -> list[Tensor]:
-        """The offset of each cluster's children in the next level, (n_i + 1,) int64 per cluster level."""
-        return [self.get_buffer(f"offsets_{i}") for i in range(len(self.beams))]
-
-    def tables(self) -> list[tuple[Tensor | NarrowTable, Tensor]]:
-        """The weights (n_i, D) and biases (n_i,) of each level, coarse to fine."""
-        return tables_of(self)
-
-    def largest_scaled(self) -> float:
-        """The largest number of float8 with the largest scale of a row."""
-        return largest_scale(self)
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """The weighted sum of the losses of all levels: (B, V, D) to a scalar."""
@@ -144,51 +115,6 @@ class CascadeHead(RowGradients, Head):
                 candidates = short.candidates
         return total
 
-    def nodes(self, positives: Positives) -> list[Positives]:
-        """The positives of each level, coarse to fine: a cluster is positive if one of its labels is."""
-        check_labels(positives, self.n_labels)
-        levels = [positives.with_pairs(positives.rows, self.get_buffer("label_to_row")[positives.labels])]
-        for offsets in reversed(self.offsets):
-            below = levels[-1]
-            levels.append(below.with_pairs(below.rows, torch.searchsorted(offsets, below.labels, right=True) - 1))
-        return levels[::-1]
-
-    @torch.no_grad()
-    def init_prior(self, texts_with: Sequence[Tensor], n_texts: int) -> None:
-        """Initializes the biases with log odds of frequencies.
-
-        Below the first level these are the odds of a child among the texts whose shortlist contains its parent: at
-        least all texts of the parent, and at least the fraction of the texts that an evenly used beam would give
-        it. A node without texts counts as half a text.
-
-        Args:
-            texts_with: texts_with[i] (n_i,) is the number of texts with a label below each node of level i.
-            n_texts: number of training texts.
-
-        Raises:
-            SettingError: counts that do not fit these levels and texts.
-        """
-        check_counts(texts_with, self.sizes, n_texts)
-        for i, (counts, bias) in enumerate(zip(texts_with, self.biases, strict=True)):
-            listed = torch.full((1,), float(n_texts), device=counts.device)
-            if i:
-                above = torch.repeat_interleave(texts_with[i - 1], self.offsets[i - 1].diff()).float()
-                listed = above.clamp(min=n_texts * self.beams[i - 1] / self.sizes[i - 1])
-            bias.copy_(((counts + 0.5) / (listed + 1)).clamp(max=0.999).logit())
-
-    def _with_gradient(self, value: Tensor, gradient: TableGradient, level: int) -> Tensor:
-        if not torch.is_grad_enabled():
-            return value
-        if self.row_gradients is not None:
-            if self.training:  # in evaluation no optimizer would empty the list
-                self.row_gradients[level].append(gradient)
-            return value
-        if self.weight_type.is_narrow:
-            check_trainable(self)
-            return value
-        with_gradient: Tensor = DenseGradient.apply(value, self.weights[level], self.biases[level], gradient)  # type: ignore[no-untyped-call]
-        return with_gradient
-
     @torch.no_grad()
     def topk(
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
@@ -207,34 +133,13 @@ class CascadeHead(RowGradients, Head):
         order = self.get_buffer("label_to_row").argsort()
         return BeamSearch(weights, biases, self.offsets, order, self.beams, path_score=self.path_score)
 
-    def metrics(self) -> dict[str, float]:
-        """Recall of the shortlists and precision of the levels, in percent.
-
-        The recall of a level is the fraction of positive clusters that its own scores ranked into the beam, since
-        the last call. P@1 and P@5 are those among the candidates of some texts of the last batch.
-        """
-        found: dict[str, float] = {}
-        for i, (hits, wanted) in enumerate(zip(self._found, self._wanted, strict=True)):
-            if wanted:
-                found[f"recall level {i}"] = 100 * hits / wanted
-        for i, (logits, candidates, positives) in enumerate(self._last):
-            for k in PRECISION_AT:
-                found[f"P@{k} level {i}"] = 100 * precision(logits, candidates, positives, k)
-        self._found, self._wanted, self._last = [0] * len(self.beams), [0] * len(self.beams), []
-        return found
+    def _precision(self, logits: Tensor, candidates: Candidates, positives: Positives) -> dict[int, float]:
+        return {k: precision(logits, candidates, positives, k) for k in PRECISION_AT}
 
     def check_state(self) -> None:
         """Refuses a tree that does not lead from each cluster to its children and to each label once."""
-        for offsets, n_below in zip(self.offsets, self.sizes[1:], strict=True):
-            check_offsets(offsets, n_below, "offsets")
-        check_permutation(self.get_buffer("label_to_row"), self.n_labels, "label_to_row")
+        check_tree(self)
         check_scales(self)
-
-    def config(self) -> dict[str, Any]:
-        """The shape and the search parameters; the tree itself is stored among the tensors."""
-        shape = {"sizes": list(self.sizes), "dim": self.dim, "n_views": self.n_views}
-        shape |= {"weights": self.weight_type.name} if self.weight_type.is_narrow else {}
-        return {**shape, "beams": list(self.beams), "path_score": self.path_score, "reduction": self.reduction}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:
@@ -243,7 +148,3 @@ class CascadeHead(RowGradients, Head):
         offsets = [np.linspace(0, below, n + 1).astype(np.int64) for n, below in pairwise(sizes)]
         tree = LabelTree(tuple(offsets), np.arange(sizes[-1]))
         return cls(tree, initialize=False, **{key: value for key, value in config.items() if key != "sizes"})
-
-    def extra_repr(self) -> str:
-        """Returns the part of repr(head) inside the parentheses."""
-        return f"sizes={self.sizes}, dim={self.dim}, n_views={self.n_views}, beams={self.beams}"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.heads.checks import check_exponents
-from megalabel.heads.initial import uniform_
+from megalabel.heads.checks import check_exponents, check_offsets, check_permutation
+from megalabel.heads.initial import filled_part, uniform_
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.rounding.stochastic_rounding import Draw
+from megalabel.labels.tree import LabelTree
 from megalabel.storage.tables import new_table
 
 
@@ -38,6 +42,36 @@ def add_tables(head: Any, initialize: bool, generator: torch.Generator | None) -
             table.uniform_(math.sqrt(6 / (len(table.codes) + dim)), Draw(seed, 0), generator)
         if table.exponents is not None:
             head.register_buffer(f"exponents_{i}", table.exponents)
+
+
+def add_own_tables(head: Any, own: Sequence[range], generator: torch.Generator | None) -> None:
+    """Adds float32 weights and biases of some rows of each level, with the numbers that `add_tables` draws.
+
+    Args:
+        head: the head with `sizes`, the numbers of rows of whole tables.
+        own: the rows of each level.
+        generator: random generator of the weights; None for torch's default.
+    """
+    head.weights = nn.ParameterList(new_table((len(rows), head.dim)) for rows in own)
+    for weight, rows, n in zip(head.weights, own, head.sizes, strict=True):
+        limit = math.sqrt(3) * math.sqrt(2 / (n + head.dim))
+        draw = partial(_uniform, limit, generator)
+        filled_part(weight, n, rows.start, draw, generator)
+    head.biases = nn.ParameterList(torch.zeros(len(rows)) for rows in own)
+
+
+def add_tree(head: Any, tree: LabelTree) -> None:
+    """Adds the buffers of a tree: the children of each cluster, and the row of each label."""
+    for i, offsets in enumerate(tree.offsets):
+        head.register_buffer(f"offsets_{i}", torch.from_numpy(np.array(offsets)))
+    head.register_buffer("label_to_row", torch.from_numpy(tree.position))
+
+
+def check_tree(head: Any) -> None:
+    """Raises SettingError for a tree that does not lead from each cluster to its children and to each label."""
+    for offsets, n_below in zip(head.offsets, head.sizes[1:], strict=True):
+        check_offsets(offsets, n_below, "offsets")
+    check_permutation(head.get_buffer("label_to_row"), head.n_labels, "label_to_row")
 
 
 def tables_of(head: Any) -> list[tuple[Tensor | NarrowTable, Tensor]]:
@@ -82,3 +116,7 @@ def largest_scale(head: Any) -> float:
 def _exponents(head: Any, level: int) -> Tensor | None:
     exponents: Tensor | None = head.get_buffer(f"exponents_{level}") if head.weight_type.scale == "row" else None
     return exponents
+
+
+def _uniform(limit: float, generator: torch.Generator | None, part: Tensor) -> Tensor:
+    return part.uniform_(-limit, limit, generator=generator)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from megalabel.storage.mapped_weights import are_weights_mapped
 from megalabel.storage.tables import is_mapped, release_pages
 
 # torch draws normal deviates in groups of 16; blocks of whole groups thus continue its random stream.
@@ -16,7 +17,12 @@ PIECE = 1 << 16  # numbers of a whole table that are in memory at a time while a
 
 @torch.no_grad()
 def filled(weight: Tensor, fill: Callable[[Tensor], Tensor]) -> Tensor:
-    """Fills a contiguous tensor by `fill`, which draws the numbers of a part in place, and returns it."""
+    """Fills a contiguous tensor by `fill`, which draws the numbers of a part in place, and returns it.
+
+    Where a model is loaded whose weights stay in their file, nothing is filled, so that no memory is used.
+    """
+    if are_weights_mapped():
+        return weight
     for part in _parts(weight):
         fill(part)
     return weight

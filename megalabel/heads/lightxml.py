@@ -14,12 +14,12 @@ from torch.nn.functional import logsigmoid, pad
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import DenseGradient, RowGradients
 from megalabel.heads.base import Head, topk_by_rows
+from megalabel.heads.candidate_ranking import best_candidates
 from megalabel.heads.checks import check_arguments, check_labels, check_offsets, check_permutation, check_reduction
 from megalabel.kernels.candidates.candidate_scores import candidate_bce, candidate_scores
 from megalabel.kernels.candidates.candidates import Candidates, TableGradient
 from megalabel.kernels.candidates.shortlist import shortlist
 from megalabel.kernels.core.checks import check_excluded
-from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.labels.tree import LabelTree
 from megalabel.types import Positives, Reduction, ScoreType, TopK
 
@@ -197,18 +197,8 @@ class LightXMLHead(RowGradients, Head):
         group = logsigmoid(of_groups[short.cells].double())
         group = group.repeat_interleave(found.ends - found.starts, output_size=found.n_cells)
         keys = (group + logsigmoid(logits.double())).float()
-        texts, ids = found.texts_of_cells(), order[found.rows_of_cells()]
-        if exclude is not None and len(exclude):
-            hidden = torch.isin(texts * self.n_labels + ids, exclude.rows * self.n_labels + exclude.labels)
-            keys, ids = keys.masked_fill(hidden, -torch.inf), ids.masked_fill(hidden, -1)
-        cells = found.text_cells()
-        columns = torch.arange(len(texts), device=x.device) - cells[texts]
-        wide = int(cells.diff().max()) if len(x) else 0
-        table_ids = ids.new_full((len(x), wide), -1)
-        table_keys = keys.new_full((len(x), wide), -torch.inf)
-        table_ids[texts, columns], table_keys[texts, columns] = ids, keys
-        best = best_of(table_ids, table_keys, k)
-        missing = (0, max(k - wide, 0))
+        best = best_candidates(keys, found, order, k, exclude)
+        missing = (0, max(k - best.k, 0))
         scores = torch.where(best.ids < 0, -torch.inf, best.scores.double().exp().float())
         return TopK(pad(best.ids, missing, value=-1), pad(scores, missing, value=-torch.inf))
 

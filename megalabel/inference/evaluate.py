@@ -16,6 +16,7 @@ from megalabel.data.types import Split
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.matching import Truth, match_labels
 from megalabel.inputs.bag_of_words import model_inputs
+from megalabel.metrics.calibration import reliability
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier
@@ -59,7 +60,8 @@ def evaluate(
             warning where the metrics are affected.
 
     Returns:
-        Metrics in percent: {"P@1": …, "PSP@5": …, …}.
+        Metrics in percent: {"P@1": …, "PSP@5": …, …}; of a calibrated model also ECE@k of the largest depth k, the
+        expected calibration error of its probabilities.
 
     Raises:
         DataError: there is no test split, it holds texts where the model reads bags of words or the other way
@@ -71,7 +73,7 @@ def evaluate(
     inputs = model_inputs(side, data, model.n_features)
     truth = match_labels(model.label_texts, data, side)
     depths = check_depths(k)
-    weights, why = _propensities(model.trained_on, data, truth, side, a, b)
+    weights, why = propensities(model.trained_on, data, truth, side, a, b)
     notes = [*truth.notes, *([f"PSP and PSnDCG are left out: {why}"] if weights is None else [])]
     tell(notes, say, serious=weights is None or truth.labels.nnz < truth.n_true.sum())
     if say is not None and weights is not None:
@@ -83,7 +85,7 @@ def evaluate(
         )
     shown = f"predicting {data.name}" if progress else ""
     top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
-    return measure_at(top, truth, depths, weights)
+    return measure_at(top, truth, depths, weights) | _calibration_error(model, top, truth)
 
 
 def _check_arguments(model: object, data: object, split: object, a: object, b: object) -> None:
@@ -120,6 +122,14 @@ def measure_at(top: TopK, truth: Truth, depths: list[int], weights: np.ndarray |
     return values
 
 
+def _calibration_error(model: Classifier, top: TopK, truth: Truth) -> dict[str, float]:
+    """The expected calibration error of the probabilities of k labels, in percent; {} without a calibration."""
+    if model.calibration is None:
+        return {}
+    p = TopK(top.ids, model.calibration.probability(top.scores))
+    return {f"ECE@{top.k}": 100 * reliability(p, truth.labels, top.k).error}
+
+
 def check_depths(k: int | Iterable[int]) -> list[int]:
     """The depths in ascending order; SettingError for none, or one that is not an integer of at least 1."""
     depths = [k] if not isinstance(k, Iterable) or isinstance(k, str) else list(k)
@@ -140,7 +150,7 @@ def tell(notes: list[str], say: Say | None, *, serious: bool) -> None:
         warnings.warn("; ".join(notes), stacklevel=3)
 
 
-def _propensities(
+def propensities(
     trained_on: TrainedOn | None, data: Corpus, truth: Truth, split: Split, a: float | None, b: float | None
 ) -> tuple[np.ndarray | None, str]:
     """The inverse propensities of the labels, (L,) float64, and the origin of their constants; or None and why."""

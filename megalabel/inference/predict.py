@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.formats.features import read_features
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError
 from megalabel.inference.guess import BAGS, PLAIN
 from megalabel.inference.reading import read_rows
 from megalabel.inference.record import Row, Say, TextOptions
+from megalabel.models.asking import LABELS, Asked, answer
 from megalabel.models.base import Classifier
 from megalabel.models.chunked import described
-from megalabel.models.scores import probabilities, score_kind
+from megalabel.models.label_lists import Choice
+from megalabel.models.predictions import Predictions, format_of, save
 from megalabel.progress import Progress
-from megalabel.storage.files import write_bytes_atomically
 
 BLOCK = 8192  # texts that are in memory at once
 DEFAULTS = TextOptions()
@@ -29,41 +28,34 @@ CELLS = 1 << 26  # labels of the texts of a block together, at most
 
 
 class Wanted(NamedTuple):
-    """What of a ranking is written.
+    """What of a ranking is written; see `megalabel.models.asking.Asked`.
 
-    k: labels per text; all where a model has fewer.
+    k: labels per text, all where a model has fewer; None for 10, or for all labels of a set with `coverage`.
     probabilities: whether scores are turned into probabilities.
     threshold: the least score of a label; None for no limit. It counts on what is written: probabilities if asked.
     min_labels: the best labels that are written whatever their scores.
+    precision, coverage, tail: as in `Classifier.predict`.
+    allow, deny: labels, by name or id, for all texts.
     """
 
-    k: int = 10
+    k: int | None = LABELS
     probabilities: bool = False
     threshold: float | None = None
     min_labels: int = 0
+    precision: float | None = None
+    coverage: float | None = None
+    tail: float = 0.0
+    allow: Sequence[str | int] | None = None
+    deny: Sequence[str | int] | None = None
+
+    def asked(self, model: Classifier) -> Asked:
+        """What is asked of a model; SettingError for values that do not fit each other or the model."""
+        return Asked(*self[:-2]).checked(model)
 
     def check(self, model: Classifier) -> None:
         """SettingError for values that do not fit each other or the model."""
-        model.reach(self.k)
-        if self.probabilities:
-            probabilities(model, np.zeros(1, np.float32))
-        if self.threshold is not None and not math.isfinite(self.threshold):
-            raise SettingError.range("threshold", self.threshold)
-        kind = "probability" if self.probabilities else score_kind(model)
-        if self.threshold is not None and self.threshold > 1 and kind in ("probability", "mixture"):
-            raise SettingError(
-                f"{self.threshold:g} is above all scores of this model, which are from 0 to 1",
-                wanted="a number from 0 to 1",
-                where="threshold",
-            )
-        if not 0 <= self.min_labels <= self.k:
-            raise SettingError.range("min_labels", self.min_labels, 0, self.k, integer=True)
-        if self.min_labels and self.threshold is None:
-            raise SettingError(
-                f"min_labels = {self.min_labels} without a threshold",
-                wanted="a threshold too, since without one all k labels are written",
-                where="min_labels",
-            )
+        self.asked(model)
+        Choice.read(model, self.allow, self.deny, None)
 
 
 def stream_texts(
@@ -121,60 +113,58 @@ def write_jsonl(
         The number of texts.
     """
     n = 0
-    for fields, ids, scores, kind in _answers(model, texts, wanted, progress):
-        for more, labels, row in zip(fields, ids.tolist(), scores.tolist(), strict=True):
-            predictions = [
-                {"id": i, "label": model.label_texts[i], "score": float(f"{s:.6g}")}
-                for i, s in zip(labels, row, strict=True)
-                if i >= 0
-            ]
-            line = {**more, "score_type": kind, "labels": predictions}
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        n += len(ids)
+    for block in answers(model, texts, wanted, progress):
+        block.write(file)
+        n += len(block)
     return n
 
 
-def write_npz(
+def write_file(
     model: Classifier,
     texts: Iterable[Row | str] | sp.csr_matrix,
     wanted: Wanted | int,
     path: str | Path,
     progress: str = "",
+    *,
+    first: int = 0,
 ) -> int:
-    """Writes `labels` (N, k) int64, padded with -1, `scores` (N, k) float32 and `score_type`; returns N.
+    """Writes a file in the format of its suffix (see `models.predictions.format_of`); returns the number of texts.
 
-    k is at most the number of labels. A model that cuts texts adds how, as `chunks` and `chunk_pooling`.
+    A model that cuts texts adds how to npz and Parquet, as `chunks` and `chunk_pooling`.
+
+    Args:
+        model: the model.
+        texts: rows, texts, or a sparse matrix of bags of words.
+        wanted: what of the rankings is written.
+        path: the file, which appears whole or not at all.
+        progress: the title of a progress bar; "" for none.
+        first: the number of the first text among those of several files.
+
+    Raises:
+        SettingError: another suffix, or what `Wanted.check` refuses.
+        DataError: no texts for npz; and what reading the texts raises.
     """
-    blocks = [(ids, scores, kind) for _, ids, scores, kind in _answers(model, texts, wanted, progress)]
-    if not blocks:
-        raise DataError("no texts", wanted="at least one text", where=path)
-    labels, scores = (np.concatenate(part) for part in list(zip(*blocks, strict=True))[:2])
-    arrays = {"labels": labels, "scores": scores, "score_type": np.array(blocks[0][2])}
-    arrays |= {name: np.array(fact) for name, fact in described(model).items()}
-    with write_bytes_atomically(path) as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes the arrays for a flag
-    return len(labels)
+    blocks = answers(model, texts, wanted, progress)
+    if format_of(path) == "npz":
+        begin = next(blocks, None)
+        if begin is None:
+            raise DataError("no texts", wanted="at least one text", where=path)
+        blocks = chain([begin], blocks)
+    return save(blocks, path, first=first, about=described(model))
 
 
-def _answers(
-    model: Classifier, texts: Iterable[Row | str] | sp.csr_matrix, wanted: Wanted | int, progress: str
-) -> Iterator[tuple[list[dict[str, Any]], np.ndarray, np.ndarray, str]]:
-    """Yields per block: the fields beside the texts, ids (n, k) int64, scores (n, k) float32, and their kind."""
+def answers(
+    model: Classifier, texts: Iterable[Row | str] | sp.csr_matrix, wanted: Wanted | int, progress: str = ""
+) -> Iterator[Predictions]:
+    """Yields the answers to blocks of texts, with the fields beside the texts."""
     wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
-    wanted.check(model)
-    k = model.reach(wanted.k)
-    kind = "probability" if wanted.probabilities else score_kind(model)
+    asked, choice = wanted.asked(model), Choice.read(model, wanted.allow, wanted.deny, None)
     total: int | None = getattr(texts, "shape", (None,))[0]
     with Progress(progress, total) as shown:
-        for fields, block in _blocks(texts, max(1, min(BLOCK, CELLS // k))):
-            ids, scores = model.topk(block, k).numpy()
-            if wanted.probabilities:
-                scores = probabilities(model, scores)
-            if wanted.threshold is not None:
-                out = (scores < wanted.threshold) & (np.arange(k) >= wanted.min_labels)
-                ids, scores = np.where(out, -1, ids), np.where(out, np.float32(-np.inf), scores)
-            shown.advance(len(ids))
-            yield fields, ids, np.where(ids < 0, np.float32(-np.inf), scores), kind
+        for fields, block in _blocks(texts, max(1, min(BLOCK, CELLS // (asked.k or 1)))):
+            found = answer(model, model.check_texts(block), asked, choice)
+            shown.advance(len(found))
+            yield replace(found, fields=fields)
 
 
 def _blocks(texts: Any, size: int) -> Iterator[tuple[list[dict[str, Any]], Any]]:
@@ -187,13 +177,3 @@ def _blocks(texts: Any, size: int) -> Iterator[tuple[list[dict[str, Any]], Any]]
     rows = (row if isinstance(row, Row) else Row(row, {}) for row in texts)
     while part := list(islice(rows, size)):
         yield [row.fields for row in part], [row.text for row in part]
-
-
-def format_of(path: str | Path | None) -> str:
-    """The format of the output by its suffix: "jsonl" (also for the standard output) or "npz"."""
-    name = "-" if path is None else str(path)
-    if name == "-" or name.lower().endswith((".jsonl", ".jsonl.gz")):
-        return "jsonl"
-    if name.lower().endswith(".npz"):
-        return "npz"
-    raise SettingError(f"the name {name!r}", wanted="a name that ends in .jsonl, .jsonl.gz or .npz", where="out")

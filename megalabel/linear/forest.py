@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import scipy.sparse as sp
 
+from megalabel.distributed.world import World
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.labels.cluster import check_depths, cluster
 from megalabel.labels.features import pifa
-from megalabel.linear.tree import solve_tree
+from megalabel.linear.over_ranks import shared_trees
+from megalabel.linear.tree import ALONE, solve_tree
 
 LEAF_LABELS = 128  # labels per leaf, approximately
 MAX_SINGLE_DEPTH = 7  # up to this depth the leaves need no level above them
@@ -27,9 +30,13 @@ def solve_trees(
     seed: int,
     say: Callable[[str], Any],
     name: str = "tree",
+    world: World = ALONE,
     **options: Any,
 ) -> list[SparseBeam]:
     """For each tree, clusters the labels by their texts and fits the classifiers.
+
+    Several processes divide the work, with equal arguments: each clusters some of the trees, and fits some of the
+    classifiers of each of them. The main process returns the trees, and the others none.
 
     Args:
         x: (N, V) CSR float32, one row per training text.
@@ -40,16 +47,17 @@ def solve_trees(
         seed: tree i uses seed + i.
         say: a function that takes one line of text per tree.
         name: the name of a tree in these lines.
+        world: the processes that divide the work.
         options: further arguments of `solve_tree`.
     """
     features = pifa(labels, x, cluster_features)
-    clustered = [cluster(features, depths, seed=seed + i) for i in range(trees)]
+    clustered = shared_trees([partial(cluster, features, depths, seed=seed + i) for i in range(trees)], world)
     del features  # they may be as large as the weights of a tree
     beams = []
     for i, tree in enumerate(clustered):
         say(f"{name} {i + 1}: {' > '.join(f'{n:,}' for n in tree.sizes[:-1])} clusters > {tree.n_labels:,} labels")
-        beams.append(solve_tree(x, labels, tree, seed=seed + i, **options))
-    return beams
+        beams.append(solve_tree(x, labels, tree, seed=seed + i, world=world, **options))
+    return [beam for beam in beams if beam is not None]
 
 
 def chosen_depths(depths: tuple[int, ...], n_labels: int) -> tuple[int, ...]:

@@ -9,15 +9,18 @@ from itertools import pairwise
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.distributed.world import World
 from megalabel.errors import DataError
 from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.chunk_files import ChunkFiles
 from megalabel.kernels.linear.compact_chunks import StoredWeights, compact
-from megalabel.kernels.linear.dual_descent import LinearWeights, descend
+from megalabel.kernels.linear.dual_descent import LinearWeights
 from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
+from megalabel.linear.over_ranks import SharedDescent
 
+ALONE = World()
 BIAS = 1.0  # the constant input whose weight is the bias, which is regularized like any weight
 BLOCK = 1 << 22  # feature values of the texts of the parents that are solved in one call
 
@@ -38,7 +41,9 @@ def solve_tree(
     post_processor: PostProcessor = "l3-hinge",
     stored: StoredWeights = "float32",
     seed: int = 0,
-) -> SparseBeam:
+    left_out: np.ndarray | None = None,
+    world: World = ALONE,
+) -> SparseBeam | None:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
 
     A classifier separates a node from its siblings only, on the texts that reach them (Parabel, WWW 2018,
@@ -51,42 +56,47 @@ def solve_tree(
         tree: a tree over the L labels.
         dense: (N, E) float32, further features of each text, such as its embedding.
         weights: (N,) above 0, the factor of C of each text; None for 1 each.
-        further: (N, L) CSR, above 0 where a text is an additional negative for a label and its siblings: the wrong
-            labels of a shortlist of the text ("matcher-aware" negatives).
+        further: (N, L) CSR, above 0 where a text is an additional negative of a label ("matcher-aware" negatives).
         c: C, the weight of the squared hinge loss against ½‖w‖².
         tol, max_iter: the stopping criteria of the solver; see `descend`.
         prune_below: weights below this in absolute value are dropped.
         beam_size: the number of nodes per level that a prediction keeps.
-        post_processor: the function from the score z of a node to its probability; see
-            `kernels/linear/sparse_beam.py`.
+        post_processor: turns the score of a node into its probability; see `kernels/linear/sparse_beam.py`.
         stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
+        left_out: (n,) rows without labels that no model learns.
+        world: the processes that divide the work, all with equal arguments; all but the main one get None.
 
     Raises:
         DataError: texts, labels and tree do not fit each other.
     """
     _check_shapes(x, labels, tree)
     positives = node_texts(labels, tree)
-    all_texts = sp.csr_matrix(np.ones((1, x.shape[0]), dtype=np.float32))
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     fit = partial(
-        descend, x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
+        SharedDescent(world), x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
         prune_below=prune_below,
     )  # fmt: skip
     levels = []
     for i, offsets in enumerate(_families(tree)):
-        texts = reached[i - 1] if i else all_texts
+        texts = reached[i - 1] if i else _all_but(left_out, x.shape[0])
         blocks = _blocks(texts, np.diff(x.indptr))
         solve = partial(_solved, fit, texts, positives[i], offsets, seed)
         levels.append(_level(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
-    return SparseBeam(levels, tree.order, [beam_size] * tree.depth, post_processor)
+    solved = [level for level in levels if level is not None]
+    return SparseBeam(solved, tree.order, [beam_size] * tree.depth, post_processor) if solved else None
+
+
+def _all_but(left_out: np.ndarray | None, n: int) -> sp.csr_matrix:
+    """The texts of the root, (1, n) CSR of ones, without some."""
+    learned = np.setdiff1d(np.arange(n), [] if left_out is None else left_out)
+    return sp.csr_matrix((np.ones(len(learned), np.float32), learned, [0, len(learned)]), shape=(1, n))
 
 
 def node_texts(labels: sp.csr_matrix, tree: LabelTree) -> list[sp.csr_matrix]:
     """The texts with a label below each node, per level and then per label: (n_i, N) float32 CSR of ones."""
-    below = (
-        (labels > 0).T.tocsr().astype(np.float32)
-    )  # rows are label ids, as in the cluster matrix of the last level
+    # Rows are label ids, as in the cluster matrix of the last level.
+    below = (labels > 0).T.tocsr().astype(np.float32)
     levels = [below[tree.order]]
     for i in reversed(range(tree.depth)):
         below = (tree.cluster_matrix(i).T @ below).tocsr()
@@ -104,14 +114,21 @@ def _check_shapes(x: sp.csr_matrix, labels: sp.csr_matrix, tree: LabelTree) -> N
         )
 
 
-def _level(solve: Callable[[range], Chunks], blocks: list[range], files: ChunkFiles) -> Chunks:
+def _level(solve: Callable[[range], Chunks | None], blocks: list[range], files: ChunkFiles) -> Chunks | None:
     """The chunks of a level, in files if there are several blocks, as the weights may not fit into memory."""
     if len(blocks) == 1:
-        return compact(solve(blocks[0]), files.weights)
+        chunks = solve(blocks[0])
+        return None if chunks is None else compact(chunks, files.weights)
     with files:
-        for block in blocks:
-            files.add(solve(block))
-        return files.finish()
+        found = [_added(files, solve(block)) for block in blocks]
+        return files.finish() if all(found) else None
+
+
+def _added(files: ChunkFiles, chunks: Chunks | None) -> bool:
+    """Adds chunks to a level; False without chunks, in a process that does not hold the tree."""
+    if chunks is not None:
+        files.add(chunks)
+    return chunks is not None
 
 
 def _blocks(texts: sp.csr_matrix, lengths: np.ndarray) -> list[range]:
@@ -129,19 +146,21 @@ def _blocks(texts: sp.csr_matrix, lengths: np.ndarray) -> list[range]:
 
 
 def _solved(
-    fit: Callable[..., LinearWeights],
+    fit: Callable[..., LinearWeights | None],
     texts: sp.csr_matrix,
     positives: sp.csr_matrix,
     offsets: np.ndarray,
     seed: int,
     parents: range,
-) -> Chunks:
+) -> Chunks | None:
     """The weights of the children of some parents, in chunks of siblings; nodes without texts get a low bias."""
     first, last = parents.start, parents.stop
     if len(parents) < texts.shape[0]:
         texts, positives = texts[first:last], positives[offsets[first] : offsets[last]]
         offsets = offsets[first : last + 1] - offsets[first]
     found = fit(texts, offsets, positives, keys=stream_keys(seed, np.arange(first, last)))
+    if found is None:
+        return None
     weights = found.sparse
     empty = np.diff(positives.indptr) == 0
     if empty.any():

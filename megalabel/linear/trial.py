@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from functools import partial
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +15,8 @@ import torch
 
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
+from megalabel.distributed.collectives import broadcast_object
+from megalabel.distributed.world import World
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
 from megalabel.inputs.words import TokenPattern
@@ -23,8 +26,9 @@ from megalabel.labels.features import pifa
 from megalabel.labels.tree import LabelTree
 from megalabel.linear.forest import wide_depths
 from megalabel.linear.label_texts import add_label_text_rows
+from megalabel.linear.over_ranks import shared_trees
 from megalabel.linear.sample import Sample
-from megalabel.linear.tree import solve_tree
+from megalabel.linear.tree import ALONE, solve_tree
 from megalabel.types import Positives
 
 SAVES = 1.5  # characters of whole texts over those of beginnings, from which on beginnings are tried
@@ -88,6 +92,7 @@ class Trial:
         sample: the texts and labels.
         seed: seeds the clustering and the solver.
         weights: (N,) of the training texts; None for 1 each. Label texts weigh 1.
+        world: the processes that divide the work of each trial; all of them measure the same.
     """
 
     def __init__(
@@ -99,8 +104,10 @@ class Trial:
         sample: Sample,
         seed: int,
         weights: np.ndarray | None = None,
+        world: World = ALONE,
     ) -> None:
         self._inputs, self._sample, self._seed, self._read = inputs, sample, seed, sys.maxsize
+        self._world = world
         self._names = [names[i] for i in sample.labels.tolist()] if len(names) else []
         self.labels = labels[sample.fit][:, sample.labels].tocsr()
         self.truth = labels[sample.held][:, sample.labels].tocsr()
@@ -129,13 +136,22 @@ class Trial:
         features = replace(setting, c=1.0)
         if features not in self._trees:  # one at a time
             depths = wide_depths(len(self._sample.labels))
-            self._trees = {features: cluster(pifa(self.labels, train, 1000), depths, seed=self._seed)}
+            make = partial(_clustered, self.labels, train, depths, self._seed)
+            self._trees = {features: shared_trees([make], self._world)[0]}
         x, y, added = add_label_text_rows(train, self.labels, names)
         weights = None if self._weights is None else np.concatenate([self._weights, np.ones(len(added))])
         tree = self._trees[features]
-        beam = solve_tree(x, y, tree, weights=weights, c=setting.c, max_iter=PASSES, seed=self._seed)
-        ids = beam(held, min(TOP, y.shape[1]), self._excluded).numpy()[0]
-        return 100 * ndcg(ids, self.truth)
+        solver: dict[str, Any] = {
+            "weights": weights,
+            "c": setting.c,
+            "max_iter": PASSES,
+            "seed": self._seed,
+            "world": self._world,
+        }
+        beam = solve_tree(x, y, tree, **solver)
+        top = None if beam is None else beam(held, min(TOP, y.shape[1]), self._excluded).numpy()[0]
+        scores: np.ndarray = broadcast_object(None if top is None else 100 * ndcg(top, self.truth), self._world)
+        return scores
 
     def _weighted(self, setting: Setting) -> Sides:
         if sp.issparse(self._inputs):
@@ -155,6 +171,10 @@ class Trial:
             sides = Sides(x[: len(train)], text.transform(held), x[len(train) :])
             self._sides = {(pattern, lengths): (text, sides)}  # one at a time, as they may be large
         return self._sides[pattern, lengths]
+
+
+def _clustered(labels: sp.csr_matrix, x: sp.csr_matrix, depths: tuple[int, ...], seed: int) -> LabelTree:
+    return cluster(pifa(labels, x, 1000), depths, seed=seed)
 
 
 def ndcg(ids: np.ndarray, truth: sp.csr_matrix) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+import contextlib
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -14,18 +15,21 @@ from megalabel.data.texts import Texts
 from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
+from megalabel.models.answering import Answering
 from megalabel.models.classes import class_name as class_name
 from megalabel.models.classes import named_class as named_class
 from megalabel.models.depth import at_least_one, check_padding, reach
+from megalabel.models.predictions import Predictions
 from megalabel.models.reading import read_model
+from megalabel.models.room import check_room as check_room
+from megalabel.models.scores import score_kind
 from megalabel.models.text_list import as_texts
-from megalabel.models.trained_on import TrainedOn
 from megalabel.progress import Progress
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json
 from megalabel.storage.manifest import NAME, check_listed, read_manifest
-from megalabel.storage.paths import as_path
-from megalabel.types import ScoreType, TopK
+from megalabel.storage.mapped_weights import weights_mapped
+from megalabel.types import TopK
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -43,7 +47,7 @@ Advance = Callable[[int], None]  # called with a number of texts that are done
 Rank = Callable[[Any, slice, "np.ndarray | None", Advance], TopK]
 
 
-class Classifier(ABC):
+class Classifier(Answering):
     """A trained classifier, such as an encoder with a head (`NeuralClassifier`) or linear trees.
 
     Attributes:
@@ -53,15 +57,11 @@ class Classifier(ABC):
         loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
         trained_on: the counts of the labels in the training set; None if they are not known.
+        calibration: what held-out texts say about scores; None for a model that is not calibrated.
     """
 
     label_texts: Texts
-    n_features: int | None = None
-    score_type: ScoreType = "probability"
-    loss_name: str = "bce"
     block_size: int = BLOCK
-    trained_on: TrainedOn | None = None
-    chosen: dict[str, Any] | None = None  # options that the recipe chose from the data
 
     def __repr__(self) -> str:
         known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"
@@ -75,7 +75,7 @@ class Classifier(ABC):
         exclude: np.ndarray | None = None,
         batch_size: int = 256,
         progress: str = "",
-    ) -> TopK:
+    ) -> Predictions:
         """The k best labels of each text, best first, as numpy arrays (N, k); ties go to the lower label id.
 
         Args:
@@ -101,7 +101,7 @@ class Classifier(ABC):
 
     def in_blocks(
         self, texts: Any, k: int, rank: Rank, *, exclude: np.ndarray | None = None, progress: str = ""
-    ) -> TopK:
+    ) -> Predictions:
         """Checks the arguments of `topk` and calls `rank` for each block of texts; it may return fewer labels."""
         at_least_one("k", k)
         texts = self.check_texts(texts)
@@ -116,7 +116,7 @@ class Classifier(ABC):
                 found = rank(texts[rows], rows, excluded, shown.advance).numpy()
                 width = found[0].shape[1]
                 ids[rows, :width], scores[rows, :width] = found
-        return TopK(ids, scores)
+        return Predictions(ids, scores, self.label_texts, score_kind(self))
 
     def reach(self, k: int) -> int:
         """The number of labels that are computed where k are asked for: no more than there are."""
@@ -187,17 +187,13 @@ class Classifier(ABC):
     ) -> Self:
         """Reads a model that `save` wrote, after checking it."""
 
-    def predict(self, texts: Iterable[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
-        """The names and scores of the k best labels of each text, or of all labels if there are fewer."""
-        ids, scores = self.topk(texts, self.reach(k)).numpy()
-        return [
-            [(self.label_texts[int(i)], float(s)) for i, s in zip(row, values, strict=True) if i >= 0]
-            for row, values in zip(ids, scores, strict=True)
-        ]
-
 
 def load(
-    folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
+    folder: str | Path,
+    *,
+    device: str | torch.device | None = "cpu",
+    trust: Sequence[str] = (),
+    mapped: bool = False,
 ) -> Classifier:
     """Loads a model of any kind from its folder, or from `model/` in a run folder; hashes are checked first.
 
@@ -205,6 +201,8 @@ def load(
         folder: the folder.
         device: None for the first GPU, or the CPU if there is none.
         trust: modules outside megalabel from which parts of the model may come.
+        mapped: on the CPU, whether weights stay in their files, so that the processes of a machine share their
+            memory; see `storage.mapped_weights`. Linear models always do.
 
     Raises:
         FormatError: there is no model, it is damaged, or the run is not finished.
@@ -212,7 +210,8 @@ def load(
         ResourceError: there is too little memory, or this process may open no more files.
     """
     device = pick(device)
-    return read_model(folder, lambda place: _load(place, device, trust))
+    with weights_mapped() if mapped else contextlib.nullcontext():
+        return read_model(folder, lambda place: _load(place, device, trust))
 
 
 def _load(folder: Path, device: torch.device, trust: Sequence[str]) -> Classifier:
@@ -235,15 +234,3 @@ def read_model_manifest(
     manifest = migrate.model_manifest(manifest)
     check_listed(manifest, what, folder, facts=facts, next_step=next_step)
     return manifest
-
-
-def check_room(folder: str | Path) -> Path:
-    """Returns the folder if a model can be saved there; SettingError for a file or a folder with other content."""
-    folder = as_path(folder, "folder")
-    empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not empty and not (folder / NAME).is_file():
-        raise SettingError(
-            f"{folder} contains something that is not a model",
-            wanted="a new folder, or one with an older model",
-        )
-    return folder

@@ -176,6 +176,27 @@ def cross_validated(made: Candidates, labels: sp.csr_matrix) -> tuple[int, np.nd
     return (TREES[best], scores[best]) if gain > max(GAIN, error) else (0, without)
 
 
+def crossed_merge(made: Candidates, deep: Candidates, labels: sp.csr_matrix, n_trees: int, k: int) -> TopK:
+    """The rankings of texts by trees that were fitted on the texts of the other folds, (n, k).
+
+    Args:
+        made: the candidates on which trees are fitted.
+        deep: those that are ranked, as many as a prediction of k labels has.
+        labels: (n, L) CSR.
+        n_trees: the number of trees.
+        k: labels per text.
+    """
+    n = len(made.ids)
+    ids, scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
+    for fold in range(FOLDS):
+        tested = np.flatnonzero(np.arange(n) % FOLDS == fold)
+        rest = np.setdiff1d(np.arange(n), tested)
+        top = BoostedMerge.fit(_cut(made, rest), labels[rest], n_trees).merge(_cut(deep, tested), k)
+        width = top.k
+        ids[tested, :width], scores[tested, :width] = top.numpy()
+    return TopK(ids, scores)
+
+
 def ndcg(top: TopK, labels: sp.csr_matrix, k: int = 5) -> np.ndarray:
     """nDCG@k of each text in percent, (n,) float64; 0 for a text without labels."""
     truth = as_truth(labels)

@@ -16,10 +16,10 @@ from megalabel.inputs.chunks import Chunking, Chunks
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.kernels.sparse.pool_topk import Pooling, Scale, pool_topk
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
+from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.mixture import DEPTH
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
-from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import TopK
@@ -81,13 +81,18 @@ class ChunkedClassifier(Classifier):
         for first, last in _groups(chunks.offsets):
             part, pairs = chunks.of_texts(first, last), forbidden.block(first, last)
             if len(part.texts) == last - first:
-                top = self.base_model.topk(part.texts, k, exclude=pairs, batch_size=batch_size)
+                top: TopK = self.base_model.topk(part.texts, k, exclude=pairs, batch_size=batch_size)
             else:
                 top = rank_chunks(self.base_model, part, max(k, DEPTH), exclude=pairs, batch_size=batch_size)
                 top = pool_topk(top, part.offsets, k, self.pooling, scale_of(self.base_model))
             ids[first:last], scores[first:last] = top.numpy()
             advance(last - first)
         return TopK(ids, scores)
+
+    def restricted(self, labels: np.ndarray) -> ChunkedClassifier | None:
+        """The same chunks, ranked by the base model over some labels, (n,) int64 ascending."""
+        base = self.base_model.restricted(labels)
+        return None if base is None else ChunkedClassifier(base, self.chunking, self.pooling)
 
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """Those of the base model, for whole texts."""
@@ -102,7 +107,7 @@ class ChunkedClassifier(Classifier):
         folder = check_room(folder)
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
-            save_trained_on(new, self.trained_on)
+            save_facts(new, self)
             facts = {"chunking": self.chunking.config(), "pooling": self.pooling}
             shape = {"model": class_name(self), "n_labels": len(self.label_texts)}
             write_manifest(new, FORMAT, {**shape, **facts})
@@ -120,7 +125,7 @@ class ChunkedClassifier(Classifier):
         manifest = read_model_manifest(folder, "chunked model", facts=("chunking", "pooling"))
         base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
         model = cls(base, Chunking(**manifest["chunking"]), manifest["pooling"])
-        model.trained_on = load_trained_on(folder, len(model.label_texts)) or base.trained_on
+        load_facts(folder, model)
         return model
 
     def _tell(self, chunks: Chunks) -> None:

@@ -19,6 +19,7 @@ from megalabel.models.base import (
     load,
     read_model_manifest,
 )
+from megalabel.models.calibrated import Calibration, save_calibration
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
@@ -84,6 +85,11 @@ class Ensemble(Classifier):
         advance(len(merged))
         return merged
 
+    def restricted(self, labels: np.ndarray) -> Ensemble | None:
+        """The same mixture of its parts over some labels, (n,) int64 ascending; None where a part has none."""
+        parts = [part.restricted(labels) for part in self.parts]
+        return None if any(part is None for part in parts) else Ensemble(parts, self.mixture)
+
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """Those of all parts."""
         return [space for part in self.parts for space in part.label_spaces(texts)]
@@ -92,6 +98,7 @@ class Ensemble(Classifier):
         """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
         folder = check_room(folder)
         with atomic_folder(folder) as new:
+            save_calibration(new, self.calibration)
             for i, part in enumerate(self.parts):
                 part.save(new / f"part{i}")
             facts = {
@@ -123,7 +130,9 @@ class Ensemble(Classifier):
                 where=folder / NAME,
             )
         folders = [inner_folder(folder, f"part{i}", next_step=RESTORE_FOLDER) for i in range(n_parts)]
-        return cls([load(part, device=device, trust=trust) for part in folders], mixture)
+        model = cls([load(part, device=device, trust=trust) for part in folders], mixture)
+        model.calibration = Calibration.load(folder)
+        return model
 
 
 def _check_alike(parts: Sequence[Classifier]) -> None:

@@ -33,6 +33,7 @@ from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
+from megalabel.models.calibrated import Calibration, save_calibration
 from megalabel.models.calibration import cosines, estimate, unit
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
@@ -56,9 +57,8 @@ class ExtendedClassifier(Classifier):
     Args:
         base_model: the classifier over the labels 0 to L − 1.
         added: the names of the labels L to L + n − 1.
-        prototypes: for each space of the base model, the unit vectors of the added labels: (n, D_i) float32 arrays
-        or
-            CSR.
+        prototypes: for each space of the base model, the unit vectors of the added labels: (n, D_i) float32, CSR
+            or arrays.
         slope, offset: from the similarity to the score.
 
     Raises:
@@ -79,7 +79,7 @@ class ExtendedClassifier(Classifier):
         self.label_texts = Texts.from_strings([*base_model.label_texts, *added])
         self.n_features, self.score_type = base_model.n_features, base_model.score_type
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
-        known = base_model.trained_on
+        known, self.calibration = base_model.trained_on, base_model.calibration
         if known is not None:
             counts = np.concatenate([known.counts, np.zeros(len(added), known.counts.dtype)])
             self.trained_on = TrainedOn(known.name, known.n_texts, counts)
@@ -126,6 +126,7 @@ class ExtendedClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             save_names(new, self.added)
+            save_calibration(new, self.calibration)
             for i, rows in enumerate(self.prototypes):
                 if sp.issparse(rows):
                     for name in CSR:
@@ -163,7 +164,9 @@ class ExtendedClassifier(Classifier):
             raise ValueError(f"{manifest['spaces']!r:.40} spaces in place of {len(spaces)}")
         added = load_names(folder)
         prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
-        return cls(base, added, prototypes, slope, offset)
+        model = cls(base, added, prototypes, slope, offset)
+        model.calibration = Calibration.load(folder) or base.calibration
+        return model
 
 
 def _extended(

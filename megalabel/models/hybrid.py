@@ -14,6 +14,7 @@ from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
+from megalabel.kernels.linear.restricted import restricted_beam
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.merging.ranked import Ranked
 from megalabel.kernels.sparse.merge_topk import merge_topk
@@ -27,6 +28,7 @@ from megalabel.models.base import (
 )
 from megalabel.models.boosted_merge import BoostedMerge, Found, SearchedRanking, candidates, roots
 from megalabel.models.depth import at_least_one
+from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.hybrid_search import load_search, save_search
 from megalabel.models.linear import CPU, load_trees, save_trees, trees_format
 from megalabel.models.mixture import DEPTH, Mixture
@@ -34,7 +36,6 @@ from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.models.retrieval import Neighbor, nearest_texts
 from megalabel.models.text_list import as_texts
-from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.retrieval.index import RetrievalIndex
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import inner_folder, write_manifest
@@ -107,7 +108,7 @@ class HybridClassifier(Classifier):
                 next_step="build it from the features of this model",
                 where="index",
             )
-        self.label_texts = base_model.label_texts
+        self.label_texts, self.trained_on = base_model.label_texts, base_model.trained_on
         linear: list[ScoreType] = ["probability"] * (parts - 1)
         self.score_types = [base_model.score_type, *linear]
 
@@ -150,6 +151,16 @@ class HybridClassifier(Classifier):
         advance(len(texts))
         return merged
 
+    def restricted(self, labels: np.ndarray) -> HybridClassifier | None:
+        """The same mixture over some labels, (n,) int64 ascending; None where boosted trees merge the rankings."""
+        base = self.base_model.restricted(labels) if self.index is None else None
+        if base is None:
+            return None
+        joint, words = (
+            [restricted_beam(tree, labels) for tree in trees] for trees in (self.joint_trees, self.word_trees)
+        )
+        return HybridClassifier(base, self.text, joint, words, self.scale, self.mixture)
+
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """The embedding of the base model, and the features of the words."""
         return [*self.base_model.label_spaces(texts), self.text.transform(texts)]
@@ -172,7 +183,7 @@ class HybridClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             self.text.save(new / "text")
-            save_trained_on(new, self.trained_on)
+            save_facts(new, self)
             facts = {
                 "model": class_name(self),
                 "n_labels": len(self.label_texts),
@@ -207,7 +218,7 @@ class HybridClassifier(Classifier):
         mixture = Mixture.from_config(manifest["mixture"])
         further = load_search(folder, manifest)
         model = cls(base, text, joint, words, manifest["scale"], mixture, *further)
-        model.trained_on = load_trained_on(folder, len(model.label_texts)) or base.trained_on
+        load_facts(folder, model)
         return model
 
 

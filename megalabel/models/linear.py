@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from megalabel.data.filters import FilterPairs
@@ -14,6 +15,7 @@ from megalabel.data.texts import Texts
 from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
+from megalabel.kernels.linear.restricted import restricted_beam
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.merge_topk import merge_topk
@@ -26,14 +28,15 @@ from megalabel.models.base import (
     class_name,
     read_model_manifest,
 )
+from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.reading import read_model
-from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
 from megalabel.types import TopK
 
 CPU = torch.device("cpu")
+EXACT = 256  # labels of each tree that enter the mean where a list of labels is ranked
 DEEP = 2  # each tree returns this many times k labels, so that labels that few trees rank high enter the mean
 
 
@@ -48,6 +51,8 @@ class LinearClassifier(Classifier):
     Raises:
         SettingError: there are no trees, or trees and names have different labels or features.
     """
+
+    deep = 0  # labels of each tree that enter the mean at least
 
     def __init__(self, text: SparseText | BagOfWords, trees: Sequence[SparseBeam], label_texts: Texts) -> None:
         sizes = {(tree.n_features, len(tree.order)) for tree in trees}
@@ -64,11 +69,16 @@ class LinearClassifier(Classifier):
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts or rows, and their probabilities."""
         x = self.text.transform(texts)
-        depth = k if len(self.trees) == 1 else DEEP * max(k, 10)
-        excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
-        found = merge_topk([tree(x, depth, excluded) for tree in self.trees], k)
+        found = rank_rows(self.trees, x, k, exclude, self.deep)
         advance(x.shape[0])
         return found
+
+    def restricted(self, labels: np.ndarray) -> LinearClassifier:
+        """The same trees cut down to the paths to some labels, (n,) int64 ascending."""
+        trees = [restricted_beam(tree, labels) for tree in self.trees]
+        cut = LinearClassifier(self.text, trees, self.label_texts[labels])
+        cut.deep = min(len(labels), EXACT)
+        return cut
 
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """The features of the texts: (N, V) float32 CSR."""
@@ -81,7 +91,7 @@ class LinearClassifier(Classifier):
             if isinstance(self.text, SparseText):
                 self.text.save(new / "text")
             save_names(new, self.label_texts)
-            save_trained_on(new, self.trained_on)
+            save_facts(new, self)
             shapes = save_trees(new, "tree", self.trees)
             facts = {"trees": shapes, "n_labels": len(self.label_texts), "n_features": self.n_features}
             write_manifest(new, trees_format(self.trees), {"model": class_name(self), **facts})
@@ -101,8 +111,20 @@ class LinearClassifier(Classifier):
         text = learned or BagOfWords(size)
         trees = load_trees(folder, "tree", text.size, manifest, "trees")
         model = cls(text, trees, load_names(folder))
-        model.trained_on = load_trained_on(folder, len(model.label_texts))
+        load_facts(folder, model)
         return model
+
+
+def rank_rows(
+    trees: Sequence[SparseBeam], x: sp.csr_matrix, k: int, exclude: np.ndarray | None, deep: int = 0
+) -> TopK:
+    """The k labels of each row (N, V) with the largest mean probability over trees, without (F, 2) pairs.
+
+    deep: labels of each tree that enter the mean, at least.
+    """
+    depth = k if len(trees) == 1 else max(DEEP * max(k, 10), deep)
+    excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
+    return merge_topk([tree(x, depth, excluded) for tree in trees], k)
 
 
 def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:

@@ -20,24 +20,18 @@ from megalabel.heads.abilities import BindsLabels, having
 from megalabel.heads.base import Head
 from megalabel.heads.dual_encoder import DualEncoderHead
 from megalabel.heads.nested import described
+from megalabel.heads.restricted import restricted_head
 from megalabel.heads.wrappers.whole_state import is_main, send, whole_state
 from megalabel.inputs.batches import pad
 from megalabel.inputs.token_store import TokenStore
 from megalabel.models import neural_parts
-from megalabel.models.base import (
-    BLOCK,
-    Advance,
-    Classifier,
-    check_room,
-    class_name,
-    read_model_manifest,
-)
+from megalabel.models.base import BLOCK, Advance, Classifier, check_room, class_name, read_model_manifest
 from megalabel.models.depth import at_least_one
 from megalabel.models.evaluation import Evaluation
+from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
-from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
 from megalabel.storage.tensors import fill, save_tensors
@@ -163,6 +157,12 @@ class NeuralClassifier(Classifier):
                 ids, mask = pad([np.asarray(tokens[r]) for r in rows], self.encoder.tokenizer.pad_id)
                 yield rows, self.encoder(ids.to(self.device), mask.to(self.device))
 
+    def restricted(self, labels: np.ndarray) -> NeuralClassifier | None:
+        """The same encoder and the head over some labels, (n,) int64 ascending; None for heads that cannot."""
+        head = restricted_head(self.head, torch.from_numpy(labels).to(self.device))
+        names = self.label_texts[labels]
+        return None if head is None else NeuralClassifier(self.encoder, head, names, self.max_length).eval()
+
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """The last view of each text: (N, D) float32; SettingError if labels have an encoder of their own."""
         neural_parts.check_one_encoder(self.label_side)
@@ -197,7 +197,7 @@ class NeuralClassifier(Classifier):
             self.head.save_files(new)
             self.encoder.tokenizer.save(new)
             save_names(new, self.label_texts)
-            save_trained_on(new, self.trained_on)
+            save_facts(new, self)
             facts: dict[str, Any] = {
                 "model": class_name(self),
                 "n_labels": len(self.label_texts),
@@ -215,7 +215,7 @@ class NeuralClassifier(Classifier):
         """Reads the weights that `save` wrote of this model, in place; returns the model itself."""
         with torch.no_grad():
             fill(self.encoder, Path(folder) / "encoder.safetensors", next_step=RESTORE_FOLDER)
-            fill(whole_state(self.head), Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
+            fill(neural_parts.to_fill(self.head), Path(folder) / "head.safetensors", next_step=RESTORE_FOLDER)
             if self.label_side is not None:
                 fill(self.label_side, Path(folder) / "labels.safetensors", next_step=RESTORE_FOLDER)
         neural_parts.check_weights(self.modules(), Path(folder))
@@ -225,11 +225,7 @@ class NeuralClassifier(Classifier):
     def load(
         cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
     ) -> NeuralClassifier:
-        """Loads the model in `folder`, or in `model/` of a run folder; hashes are checked first.
-
-        `device` None is the first GPU, or the CPU if there is none. `trust` names modules outside megalabel from
-        which the encoder or the head may come.
-        """
+        """Loads the model in `folder`, or in `model/` of a run folder; see `megalabel.models.base.load`."""
         device = pick(device)
         return read_model(folder, lambda place: cls._read(place, device, trust))
 
@@ -246,5 +242,5 @@ class NeuralClassifier(Classifier):
         encoder, head, side = neural_parts.load_parts(folder, manifest, trust)
         neural_parts.check_parts_fit(encoder, head, side, len(names), folder)
         model = cls(encoder, head, names, neural_parts.checked_length(manifest["max_length"], folder), side)
-        model.trained_on = load_trained_on(folder, len(names))
+        load_facts(folder, model)
         return model.to(device).restore(folder)

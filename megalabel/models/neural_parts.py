@@ -9,19 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from megalabel.encoders.base import Encoder
 from megalabel.encoders.labels import IDS, OFFSETS, LabelTexts
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.heads.base import Head
+from megalabel.heads.wrappers.whole_state import whole_state
 from megalabel.inputs.tokenizer import TextTokenizer
 from megalabel.models.base import FORMAT, NARROW_FORMAT, named_class
 from megalabel.storage.budget import Budget, check_whole_numbers
 from megalabel.storage.largest import largest_of
 from megalabel.storage.manifest import check_listed
+from megalabel.storage.mapped_weights import are_weights_mapped
 from megalabel.storage.reading import reading
-from megalabel.storage.tensors import fill, stored_size
+from megalabel.storage.tensors import Streamed, fill, stored_size
 
 LARGEST = 1 << 20  # whole number in a configuration, where the weights are fewer bytes
 
@@ -111,6 +113,11 @@ def check_parts_fit(encoder: Encoder, head: Head, side: LabelTexts | None, n_lab
                 next_step=RESTORE_FOLDER,
                 where=folder,
             )
+
+
+def to_fill(head: Head) -> Head | dict[str, Tensor | Streamed]:
+    """What the weights of a head are read into: the head where they stay in their file, else its tensors."""
+    return head if are_weights_mapped() else whole_state(head)
 
 
 def check_weights(modules: Iterable[nn.Module], folder: Path) -> None:

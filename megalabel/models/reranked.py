@@ -11,6 +11,7 @@ import numpy as np
 from megalabel.data.filters import filter_of
 from megalabel.errors import DataError, SettingError
 from megalabel.models.base import Advance, Classifier
+from megalabel.models.calibrated import Calibration
 from megalabel.models.depth import at_least_one
 from megalabel.models.mixture import Mixture
 from megalabel.types import ScoreType, TopK
@@ -101,7 +102,11 @@ class RerankedClassifier(Classifier):
         model = cls(base, scorer, candidates)
         side, rows = corpus.train, np.asarray(rows)
         found = model.rankings(side.texts[rows], candidates, exclude=filter_of(side, rows))
-        model.mixture = Mixture.fit(found, model.score_types, side.labels[rows], weights)
+        truth = side.labels[rows]
+        model.mixture = Mixture.fit(found, model.score_types, truth, weights)
+        model.calibration = Calibration.fit(
+            model.mixture.merge(found, model.score_types, candidates), truth, "probability"
+        )
         return model
 
     @property

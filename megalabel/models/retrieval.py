@@ -18,11 +18,11 @@ from megalabel.kernels.sparse.sparse_rows import product_keep_largest
 from megalabel.metrics.topk import topk_from_csr
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, read_model_manifest
 from megalabel.models.depth import at_least_one
+from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
-from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.retrieval.index import RetrievalIndex
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import inner_folder, write_manifest
@@ -124,7 +124,7 @@ class RetrievalClassifier(Classifier):
             self.text.save(new / "text")
             self.index.save(new / "index")
             save_names(new, self.label_texts)
-            save_trained_on(new, self.trained_on)
+            save_facts(new, self)
             facts = {"n_labels": len(self.label_texts), "mixture": self.mixture.config()}
             write_manifest(new, FORMAT, {"model": class_name(self), **facts})
 
@@ -141,7 +141,7 @@ class RetrievalClassifier(Classifier):
         text, index = (inner_folder(folder, name, next_step=RESTORE_FOLDER) for name in ("text", "index"))
         mixture = Mixture.from_config(manifest["mixture"])
         model = cls(SparseText.load(text), RetrievalIndex.load(index), mixture, load_names(folder))
-        model.trained_on = load_trained_on(folder, len(model.label_texts))
+        load_facts(folder, model)
         return model
 
 

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
 from megalabel.errors import SettingError
-
-if TYPE_CHECKING:
-    from megalabel.models.base import Classifier
+from megalabel.models.calibrated import Calibration
+from megalabel.types import ScoreType
 
 # What the score of a label is, as answers say it:
 #   probability  from 0 to 1
 #   logit        log-odds of a label, of a model trained with binary cross-entropy; or the logits of a softmax
 #   margin       the output of a squared hinge: above 0 for a label that applies
 #   mixture      the weighted mean of the square roots of calibrated probabilities, from 0 to 1
+# and, where it is asked for:
+#   calibrated   the share of labels with this score that are true, by held-out texts; from 0 to 1
 ScoreKind = Literal["probability", "logit", "margin", "mixture"]
+AskedKind = Literal["probability", "logit", "margin", "mixture", "calibrated"]
 
 
-def score_kind(model: Classifier) -> ScoreKind:
+class Scored(Protocol):
+    """What has to be known of a model, such as any `Classifier`."""
+
+    score_type: ScoreType
+    loss_name: str
+    calibration: Calibration | None
+
+
+def score_kind(model: Scored) -> ScoreKind:
     """The kind of the scores of a model."""
     if model.loss_name == "mixture":
         return "mixture"
@@ -27,20 +37,29 @@ def score_kind(model: Classifier) -> ScoreKind:
     return "margin" if margins else model.score_type
 
 
-def probabilities(model: Classifier, scores: np.ndarray) -> np.ndarray:
+def probability_kind(model: Scored) -> AskedKind:
+    """What `probabilities` makes of the scores of a model: "calibrated" where it is calibrated."""
+    return "probability" if model.calibration is None else "calibrated"
+
+
+def probabilities(model: Scored, scores: np.ndarray, *, ranked: bool = True) -> np.ndarray:
     """Scores of a model as probabilities, which keep their order.
 
     Args:
         model: the model.
-        scores: float32 of any shape, as `topk` returns them; -inf, where there is no label, becomes 0 or stays.
+        scores: float32 (…, k), as `topk` returns them, best first; -inf, for no label, becomes 0 or stays.
+        ranked: whether they are the best of all labels; False where some labels alone are ranked.
 
     Returns:
-        float32 of the same shape: probabilities as they are, the sigmoid of log-odds, the square of a mixture.
+        float32 of the same shape: calibrated ones where the model is calibrated; else probabilities as they are,
+        the sigmoid of log-odds, the square of a mixture.
 
     Raises:
         SettingError: margins, or logits of another loss than binary cross-entropy, which no fixed map turns into
-            probabilities.
+            probabilities, of a model that is not calibrated.
     """
+    if model.calibration is not None:
+        return model.calibration.probability(scores, ranked=ranked)
     kind = score_kind(model)
     if kind == "probability":
         return scores
@@ -54,7 +73,7 @@ def probabilities(model: Classifier, scores: np.ndarray) -> np.ndarray:
     raise SettingError(
         f"the scores of this model are {what}",
         wanted="probabilities, or logits of binary cross-entropy",
-        next_step="build a hybrid on its run (`megalabel train hybrid RUN`) or merge it with another "
-        "(`megalabel ensemble`), which calibrates, or leave probabilities out",
+        next_step="calibrate the model on labeled texts that it has not learned (`megalabel calibrate RUN DATA`), "
+        "or leave probabilities out",
         where="probabilities",
     )

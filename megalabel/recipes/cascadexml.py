@@ -20,7 +20,7 @@ from megalabel.training.recipe import Recipe, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
-    from megalabel.heads.cascade import CascadeHead
+    from megalabel.heads.cascade_base import CascadeBase
     from megalabel.labels.tree import LabelTree
     from megalabel.training.optim.groups import Optimizers
 
@@ -56,13 +56,15 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     """One classifier per level of a label tree, each reading its own encoder layer (NeurIPS 2022)."""
     import torch
 
+    from megalabel.distributed.collectives import from_main
+    from megalabel.distributed.world import World
     from megalabel.encoders.bag import Bag
     from megalabel.encoders.readout import Readout, check_enough_layers, readout_per_level
     from megalabel.recipes import shared
 
     torch.manual_seed(options.seed)
     kept, held = shared.held_out(corpus, options)
-    tree = shared.cluster_tree(corpus, kept, options, options.seed)
+    tree = from_main(lambda: shared.cluster_tree(corpus, kept, options, options.seed), World.current())
     usual = for_levels(tree.depth)
     fractions = options.layers or [layer / 12 for layer in usual.layers]
     pooling, one = options.pooling, options.shared_view
@@ -80,15 +82,15 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     )  # fmt: skip
 
 
-def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encoder: Any) -> CascadeHead:
+def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encoder: Any) -> CascadeBase:
     import torch
 
-    from megalabel.heads.cascade import CascadeHead
+    from megalabel.heads.wrappers.cascade_parallel import cascade_over_processes
     from megalabel.labels.counts import texts_with
 
     usual = for_levels(tree.depth)
     beams = options.beams or [min(beam, size) for beam, size in zip(usual.beams, tree.sizes, strict=False)]
-    head = CascadeHead(
+    head = cascade_over_processes(
         tree, encoder.dim, n_views=encoder.n_views, beams=beams,
         level_dropout=options.level_dropout or usual.dropout, level_weights=options.level_weights,
         path_score=options.path_score, reduction=options.reduction, weights=options.weights,
@@ -99,7 +101,7 @@ def _head(corpus: Corpus, kept: Any, options: CascadeXML, tree: LabelTree, encod
     return head
 
 
-def _optimizers(encoder: Any, head: CascadeHead, options: CascadeXML) -> Optimizers:
+def _optimizers(encoder: Any, head: CascadeBase, options: CascadeXML) -> Optimizers:
     from megalabel.recipes.row_optimizers import row_optimizer
     from megalabel.recipes.shared import encoder_optimizer, token_optimizer
     from megalabel.training.optim.groups import Optimizers, adamw

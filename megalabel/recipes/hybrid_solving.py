@@ -13,7 +13,7 @@ from megalabel.linear.forest import solve_trees
 from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
 from megalabel.models.mixture import Mixture
 from megalabel.recipes.linear_choice import decided
-from megalabel.recipes.merging import choose_merge, search_index, searched_ranking
+from megalabel.recipes.merging import calibrate_merge, choose_merge, search_index, searched_ranking
 from megalabel.retrieval.index import RetrievalIndex
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def solved(
             models.append(HybridClassifier(*parts, search_index(made, kept), None, searched))
         asked = side.texts[held], side.labels[held], filter_of(side, held)
         model = choose_merge(models, *asked, weights=options.weights, merge=merge, say=say)
+        calibrate_merge(model, *asked)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     if options.refit:
         say("refit: the same on all training texts")
@@ -68,8 +69,9 @@ def solved(
         index = model.index
         if index is not None:
             index = search_index(made, rows) if index.n_features else RetrievalIndex.without_rows(side.labels)
-        fitted = model.mixture, index, model.learned, model.searched
+        fitted, calibration = (model.mixture, index, model.learned, model.searched), model.calibration
         model = HybridClassifier(first, made.text, joint, words, norm, *fitted)
+        model.calibration = calibration  # of trees that had not learned the texts that were held out
     model.chosen = options.differences(given)
     return model
 

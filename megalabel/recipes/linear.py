@@ -11,7 +11,7 @@ Renée.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
 from megalabel.recipes.options import HeldOutOptions
@@ -29,17 +29,26 @@ if TYPE_CHECKING:
 class Linear(LinearOptions, StoredWeightsOptions, HeldOutOptions):
     """The options of the linear recipe, which does not use held-out texts itself."""
 
+    panel = HeldOutOptions.panel
+
     validation_fraction = 0.0
+
+    calibration: Annotated[
+        Literal["yes", "no"], "Calibrate by trees that leave a tenth of the texts out; no: save their time."
+    ] = "yes"
 
 
 @recipe
 def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     """Linear models over words and bigrams, in several label trees (Parabel, PECOS, Bonsai)."""
     from megalabel.data.row_weights import normalized_weights, with_weight
+    from megalabel.distributed.world import World
     from megalabel.inputs.bag_of_words import BagOfWords, model_inputs
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
+    from megalabel.linear.over_ranks import check_same_rows
     from megalabel.models.linear import LinearClassifier
+    from megalabel.recipes.linear_calibration import calibration_of
     from megalabel.recipes.linear_choice import decided
 
     bags = None if corpus.train.features is None else BagOfWords.from_rows(corpus.train.features)
@@ -47,8 +56,9 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     kept, held = hold_out(len(corpus.train), options.validation_fraction, options.seed)
     kept = with_weight(corpus.train, kept)
 
-    def solve(say: Say) -> Classifier:
-        chosen = decided(options, corpus, kept, say)
+    def solve(say: Say) -> Classifier | None:
+        world = World.current()
+        chosen = decided(options, corpus, kept, say, world)
         labels = _rows(corpus.train.labels, kept)
         text: SparseText | BagOfWords
         if bags is None:
@@ -57,15 +67,22 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
             text, x, labels = made.text, made.x, made.labels
         else:
             text, x = bags, bags.transform(_rows(model_inputs(corpus.train, corpus, bags.size), kept))
+        check_same_rows(x, labels, world)
         weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
         shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
-        shared["stored"] = options.weights
-        beams = solve_trees(x, labels, trees=options.trees, **shared)
+        shared |= {"stored": options.weights, "trees": options.trees, "world": world}
+        calibration = None
+        if options.calibration == "yes" and not len(held):
+            calibration = calibration_of(x, labels, corpus, kept, **shared)
+        beams = solve_trees(x, labels, **shared)
+        if not world.is_main:
+            return None
         model = LinearClassifier(text, beams, corpus.label_texts)
+        model.calibration = calibration
         model.chosen = chosen.differences(options)
         return model
 
-    return DirectRecipe(corpus, solve, validation=held, uses_weights=True)
+    return DirectRecipe(corpus, solve, validation=held, uses_weights=True, over_processes=True)
 
 
 def _rows(matrix: Any, kept: np.ndarray) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -11,6 +12,8 @@ import scipy.sparse as sp
 
 from megalabel.data.filters import filter_of
 from megalabel.data.row_weights import normalized_weights
+from megalabel.distributed.collectives import from_main
+from megalabel.distributed.world import World
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.linear.choice import (
@@ -26,6 +29,7 @@ from megalabel.linear.choice import (
 from megalabel.linear.label_texts import MIN_PRECISION, label_text_precision
 from megalabel.linear.sample import draw
 from megalabel.linear.training_rows import MANY_ALONE, median_words, texts_of_own_words
+from megalabel.linear.tree import ALONE
 from megalabel.linear.trial import READ, Setting, Trial, Trials
 
 if TYPE_CHECKING:
@@ -37,7 +41,9 @@ CLUSTERING_WORDS = 50_000  # the most frequent words, by which labels are cluste
 Given = TypeVar("Given", bound="LinearOptions")
 
 
-def decided(options: Given, corpus: Corpus, rows: np.ndarray, say: Callable[[str], Any]) -> Given:
+def decided(
+    options: Given, corpus: Corpus, rows: np.ndarray, say: Callable[[str], Any], world: World = ALONE
+) -> Given:
     """The options with a value for everything that was open: from the training texts, or from the defaults.
 
     What is given stays as it is. Fewer than 40 texts with labels decide nothing.
@@ -47,6 +53,7 @@ def decided(options: Given, corpus: Corpus, rows: np.ndarray, say: Callable[[str
         corpus: the data set.
         rows: (n,) int64, the training texts that may be read.
         say: a function that takes a line of text per decision.
+        world: the processes that divide the work; all of them decide the same.
     """
     start, free = start_of(options), open_of(options, corpus)
     tried = False
@@ -54,15 +61,16 @@ def decided(options: Given, corpus: Corpus, rows: np.ndarray, say: Callable[[str
     if free and len(rows) >= FEWEST_HELD and corpus.n_labels > 1:
         with_texts = corpus.train.features is None
         read = _read_texts(options, corpus, rows) if with_texts else _read_bags(corpus, rows)
-        label_texts = read.label_texts
         labels, pairs = corpus.train.labels[rows], filter_of(corpus.train, rows)
-        samples = draw(read.contents, read.x, labels, seed=options.seed)
+        draw_sample = partial(draw, read.contents, read.x, labels, seed=options.seed)
+        # Sums of floats may differ between machines, so the main process decides.
+        label_texts, samples = from_main(lambda: (read.label_texts, draw_sample()), world)
         if sum(len(sample.held) for sample in samples) >= FEWEST_HELD:
             names = corpus.label_texts if label_texts == "yes" else []
             inputs = corpus.train.texts[rows] if with_texts else read.x
             weights = normalized_weights(corpus.train, rows)
             parts = inputs, labels, names, pairs
-            trials = Trials([Trial(*parts, sample, options.seed, weights) for sample in samples])
+            trials = Trials([Trial(*parts, sample, options.seed, weights, world) for sample in samples])
             start = search(trials, start, free, say)
             tried = True
         if with_texts and options.label_texts == "auto" and label_texts == "no":

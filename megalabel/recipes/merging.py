@@ -10,7 +10,18 @@ import scipy.sparse as sp
 from megalabel.data.filters import FilterPairs
 from megalabel.kernels.sparse.merge_topk import merge_topk
 from megalabel.linear.forest import solve_trees
-from megalabel.models.boosted_merge import TREES, BoostedMerge, SearchedRanking, candidates, cross_validated
+from megalabel.models.boosted_merge import (
+    TREES,
+    BoostedMerge,
+    SearchedRanking,
+    candidates,
+    cross_validated,
+    crossed_merge,
+    roots,
+)
+from megalabel.models.calibrated import DEPTH as CALIBRATED
+from megalabel.models.calibrated import FEWEST as LEAST_CALIBRATED
+from megalabel.models.calibrated import Calibration
 from megalabel.models.hybrid import HybridClassifier, whole_words
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.retrieval.index import RetrievalIndex
@@ -107,6 +118,22 @@ def choose_merge(
     if best.index is not None and not best.index.n_features and best.learned is None:
         best.index = None  # nothing reads it
     return best
+
+
+def calibrate_merge(
+    model: HybridClassifier, texts: Sequence[str], labels: sp.csr_matrix, exclude: np.ndarray | None
+) -> None:
+    """Calibrates a hybrid, in place, on held-out texts; boosted trees by ones that other folds of them gave."""
+    if model.index is None or model.learned is None:  # three numbers per ranking do not overfit
+        model.calibrate(texts, labels, exclude=exclude)
+        return
+    if len(texts) < LEAST_CALIBRATED:
+        return
+    found = model.search(texts, CALIBRATED, exclude)
+    both = [candidates(model.mixture, found, model.index.known, k) for k in (5, CALIBRATED)]
+    made, deep = (part._replace(ids=_left_out(part.ids, exclude)) for part in both)
+    top = roots(crossed_merge(made, deep, labels, len(model.learned.trees.features), CALIBRATED))
+    model.calibration = Calibration.fit(top, labels, "probability")
 
 
 def _left_out(ids: np.ndarray, exclude: np.ndarray | None) -> np.ndarray:

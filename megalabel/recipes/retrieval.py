@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from megalabel.data.corpus import Corpus
     from megalabel.models.base import Classifier
+    from megalabel.models.calibrated import Calibration
     from megalabel.models.mixture import Mixture
+    from megalabel.types import TopK
 
 SHARE, MOST, FEWEST = 0.1, 2000, 20  # of the training texts, on which the two rankings are weighted
 
@@ -52,10 +54,12 @@ def retrieval(corpus: Corpus, options: Retrieval) -> DirectRecipe:
         origins = np.concatenate([kept, -1 - made.label_text_rows])
         weights = normalized_weights(corpus.train, kept, len(made.label_text_rows))
         labels = made.labels if weights is None else (sp.diags_array(weights) @ made.labels).tocsr()
-        mixture = _weighted(made.x, labels, origins, len(kept), options.seed)
+        mixture, calibration = _weighted(made.x, labels, origins, len(kept), options.seed)
         say("weights: votes {:.2f}, label documents {:.2f}".format(*mixture.weights))
         index = RetrievalIndex.build(made.x, labels, origins)
-        return RetrievalClassifier(made.text, index, mixture, corpus.label_texts)
+        model = RetrievalClassifier(made.text, index, mixture, corpus.label_texts)
+        model.calibration = calibration
+        return model
 
     return DirectRecipe(corpus, solve, validation=held, uses_weights=True)
 
@@ -73,10 +77,16 @@ def check_texts(corpus: Corpus) -> None:
         )
 
 
-def _weighted(x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray, n_texts: int, seed: int) -> Mixture:
-    """The mixture of votes and label documents, fitted on a tenth of the texts that an index of the rest ranks."""
+def _weighted(
+    x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray, n_texts: int, seed: int
+) -> tuple[Mixture, Calibration | None]:
+    """The mixture of votes and label documents, and its calibration, fitted on a tenth of the texts.
+
+    An index of the rest ranks them.
+    """
     import numpy as np
 
+    from megalabel.models import calibrated
     from megalabel.models.mixture import DEPTH, Mixture
     from megalabel.models.retrieval import TYPES, rankings
     from megalabel.retrieval.index import RetrievalIndex
@@ -84,7 +94,17 @@ def _weighted(x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray, n_te
     asked = np.random.default_rng([seed, 2]).permutation(n_texts)[: min(int(n_texts * SHARE), MOST)]
     truth = labels[asked]
     if len(asked) < FEWEST or truth.nnz == 0:
-        return Mixture.from_weights([1.0] * len(TYPES))
+        return Mixture.from_weights([1.0] * len(TYPES)), None
     rest = np.setdiff1d(np.arange(x.shape[0]), asked)
     index = RetrievalIndex.build(x[rest], labels[rest], origins[rest])
-    return Mixture.fit(rankings(index, x[asked], DEPTH), TYPES, truth)
+    found = rankings(index, x[asked], max(DEPTH, calibrated.DEPTH))
+    mixture = Mixture.fit([_first(top, DEPTH) for top in found], TYPES, truth)
+    merged = mixture.merge(found, TYPES, min(calibrated.DEPTH, labels.shape[1]))
+    return mixture, calibrated.Calibration.fit(merged, truth, "probability")
+
+
+def _first(top: TopK, k: int) -> TopK:
+    from megalabel.types import TopK
+
+    ids, scores = top.numpy()
+    return TopK(ids[:, :k], scores[:, :k])

@@ -35,8 +35,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             yield temporary
         for file in temporary.rglob("*"):
             if file.is_file():
-                _sync(file)
-        _sync(temporary)
+                sync(file)
+        sync(temporary)
         replaced = _beside(path, "old")
         for last in (False,) * RENAMES + (True,):
             try:
@@ -47,7 +47,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
             except OSError as error:  # between the renames another writer put a folder there
                 if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
                     raise
-        _sync(path.parent)
+        sync(path.parent)
         _remove(replaced)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -122,7 +122,7 @@ def write_bytes_atomically(path: str | Path) -> Iterator[BinaryIO]:
     try:
         with naming(path), open(handle, "wb") as file:
             yield file
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -169,7 +169,7 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Flushes a file or folder to the disk."""
     if path.is_dir():
         if os.name == "nt":  # Windows has no handle by which a folder can be flushed.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,39 @@ _PLAIN = re.compile(r"[^/\\:\0]+")
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
-def write_manifest(folder: Path, format: int, facts: dict[str, Any]) -> None:
-    """Writes `manifest.json` with the hashes of all files in `folder`, and of the manifests of its folders."""
-    files = sorted(path for path in folder.iterdir() if path.is_file())
+def write_manifest(folder: Path, format: int, facts: dict[str, Any], *, hashed: bool = True) -> None:
+    """Writes `manifest.json` with the hashes of all files in `folder`, and of the manifests of its folders.
+
+    hashed: False where `facts` hold hashes of their own, so that the files are not read again.
+    """
+    files = sorted(path for path in folder.iterdir() if hashed and path.is_file())
     hashes = {path.name: sha256(path) for path in files}
     inside = sorted(path for path in folder.iterdir() if (path / NAME).is_file())
     hashes |= {f"{path.name}/{NAME}": sha256(path / NAME) for path in inside}
     content = {"format": format, "version": __version__, **facts, "sha256": hashes}
     write_json(folder / NAME, {**content, DIGEST: _digest(content)})
+
+
+@contextlib.contextmanager
+def listing_again(folder: Path, name: str) -> Iterator[None]:
+    """Lets a file in a folder be written or replaced within the block; the manifest does not list it meanwhile.
+
+    Whoever is interrupted leaves a folder without the file, or with one that is not listed.
+
+    Raises:
+        FormatError: there is no manifest.
+    """
+
+    def write(hashes: dict[str, Any], content: dict[str, Any]) -> None:
+        content = {key: value for key, value in content.items() if key != DIGEST} | {"sha256": hashes}
+        write_json(folder / NAME, {**content, DIGEST: _digest(content)})
+
+    content = read_json(folder / NAME, next_step=None)
+    hashes = {file: digest for file, digest in content.get("sha256", {}).items() if file != name}
+    if name in content.get("sha256", {}):
+        write(hashes, content)
+    yield
+    write(dict(sorted({**hashes, name: sha256(folder / name)}.items())), content)
 
 
 def read_manifest(

@@ -20,12 +20,13 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import FormatError
+from megalabel.storage.mapped_weights import are_weights_mapped, map_large
 from megalabel.storage.migrate import tensor_names
 from megalabel.storage.reading import open_regular, refused
 from megalabel.storage.tables import release_pages
 from megalabel.storage.tensor_header import read_header
 
-_DTYPES = {
+DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
     "F16": torch.float16,
@@ -39,7 +40,7 @@ _DTYPES = {
     "BOOL": torch.bool,
 }
 _PIECE = 16 << 20  # bytes that are moved at once
-_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 @dataclass(frozen=True)
@@ -59,29 +60,42 @@ class Streamed:
     first: int
 
 
-def save_tensors(path: str | Path, tensors: Mapping[str, Tensor | Streamed]) -> None:
-    """Writes tensors to a file, one after the other."""
+def save_tensors(
+    path: str | Path,
+    tensors: Mapping[str, Tensor | Streamed],
+    seen: Callable[[str, bytes | memoryview], Any] | None = None,
+) -> int:
+    """Writes tensors to a file, one after the other; returns the size of the file in bytes.
+
+    seen: called with the header, under the name "", and with each piece of a tensor, under its name.
+    """
     header, at = {}, 0
     for name, tensor in tensors.items():
         size = math.prod(tensor.shape) * tensor.dtype.itemsize
         header[name] = {
-            "dtype": _NAMES[tensor.dtype],
+            "dtype": NAMES[tensor.dtype],
             "shape": list(tensor.shape),
             "data_offsets": [at, at + size],
         }
         at += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
+    text = struct.pack("<Q", len(text)) + text
     with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(text)))
         file.write(text)
-        for tensor in tensors.values():
+        if seen is not None:
+            seen("", text)
+        for name, tensor in tensors.items():
             for piece in tensor.pieces() if isinstance(tensor, Streamed) else [tensor]:
-                if piece.numel():
-                    content = _bytes(piece.detach().cpu().contiguous())
-                    for start in range(0, len(content), _PIECE):
-                        file.write(content[start : start + _PIECE])
-                        release_pages()
+                if not piece.numel():
+                    continue
+                content = _bytes(piece.detach().cpu().contiguous())
+                for start in range(0, len(content), _PIECE):
+                    file.write(content[start : start + _PIECE])
+                    if seen is not None:
+                        seen(name, content[start : start + _PIECE])
+                    release_pages()
+    return len(text) + at
 
 
 def load_tensors(
@@ -91,24 +105,26 @@ def load_tensors(
 
     make: makes the tensors to fill, by shape and dtype; default: in memory.
     """
-    with _open_file(path, next_step) as (file, header, start):
+    with open_tensors(path, next_step) as (file, header, start):
         tensors = {}
         for name, entry in header.items():
-            shape, dtype = entry["shape"], _DTYPES[entry["dtype"]]
+            shape, dtype = entry["shape"], DTYPES[entry["dtype"]]
             tensors[name] = torch.empty(shape, dtype=dtype) if make is None else make(shape, dtype)
-            _read(file, start, entry, tensors[name])
+            read_into(file, start, entry, tensors[name])
         return tensors
 
 
 def fill(module: nn.Module | Mapping[str, Tensor | Streamed], path: str | Path, *, next_step: str | None) -> None:
     """Reads a file directly into the tensors of a module, or into named ones; of a `Streamed`, its own rows.
 
+    Within `weights_mapped`, large tensors of a module stay in the file.
+
     Raises:
         FormatError: the file is missing or damaged, or its tensors have other names, shapes or dtypes than the
             module's.
     """
     expected = module.state_dict() if isinstance(module, nn.Module) else module
-    with _open_file(path, next_step) as (file, header, start):
+    with open_tensors(path, next_step) as (file, header, start):
         header = tensor_names(header, expected)
         for name in [*(header.keys() - expected.keys()), *(expected.keys() - header.keys())]:
             raise FormatError(
@@ -119,14 +135,19 @@ def fill(module: nn.Module | Mapping[str, Tensor | Streamed], path: str | Path, 
             )
         for name, tensor in expected.items():
             entry = header[name]
-            if entry["shape"] != list(tensor.shape) or _DTYPES[entry["dtype"]] != tensor.dtype:
+            if entry["shape"] != list(tensor.shape) or DTYPES[entry["dtype"]] != tensor.dtype:
                 raise FormatError(
                     f"tensor {name!r} is {entry['shape']} {entry['dtype']}",
-                    wanted=f"{list(tensor.shape)} {_NAMES[tensor.dtype]}",
+                    wanted=f"{list(tensor.shape)} {NAMES[tensor.dtype]}",
                     next_step=next_step,
                     where=path,
                 )
+        mapped: set[str] = set()
+        if are_weights_mapped() and isinstance(module, nn.Module):
+            mapped = map_large(module, file, header, start)
         for name, found in expected.items():
+            if name in mapped:
+                continue
             tensor, entry, begin = found, header[name], start
             if isinstance(found, Streamed):
                 tensor = found.own
@@ -134,7 +155,7 @@ def fill(module: nn.Module | Mapping[str, Tensor | Streamed], path: str | Path, 
             assert isinstance(tensor, Tensor)
             direct = tensor.device.type == "cpu" and tensor.is_contiguous()
             target = tensor.detach() if direct else torch.empty(tensor.shape, dtype=tensor.dtype)
-            _read(file, begin, entry, target)
+            read_into(file, begin, entry, target)
             if not direct:
                 with torch.no_grad():
                     tensor.copy_(target)
@@ -144,11 +165,11 @@ def fill(module: nn.Module | Mapping[str, Tensor | Streamed], path: str | Path, 
 
 def stored_size(path: str | Path, *, next_step: str | None) -> tuple[int, int]:
     """How many bytes a file of tensors holds, and how many tensors; FormatError if it is missing or damaged."""
-    with _open_file(path, next_step) as (_, header, _start):
+    with open_tensors(path, next_step) as (_, header, _start):
         return Path(path).stat().st_size, len(header)
 
 
-class _open_file:
+class open_tensors:
     """Opens a file, checks its sizes, and yields it with its header and the offset of its data."""
 
     def __init__(self, path: str | Path, next_step: str | None) -> None:
@@ -186,7 +207,7 @@ def _end(header: dict[str, Any]) -> int:
         shape = entry["shape"]
         if any(type(number) is not int or number < 0 for number in (start, end, *shape)):
             raise ValueError(f"a tensor of shape {shape!s:.80} at {start!s:.20} to {end!s:.20}")
-        if end - start != math.prod(shape) * _DTYPES[entry["dtype"]].itemsize:
+        if end - start != math.prod(shape) * DTYPES[entry["dtype"]].itemsize:
             raise ValueError(f"{shape!s:.80} {entry['dtype']} in {end - start} bytes")
         spans.append((start, end))
     at = 0
@@ -202,9 +223,11 @@ def _bytes(tensor: Tensor) -> memoryview:
     return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
 
 
-def _read(file: BinaryIO, start: int, entry: dict[str, Any], target: Tensor) -> None:
+def read_into(file: BinaryIO, start: int, entry: dict[str, Any], target: Tensor, first_row: int = 0) -> None:
+    """Fills a contiguous tensor on the CPU from its entry in a header, or with its rows from `first_row` on."""
     if target.numel():
-        file.seek(start + entry["data_offsets"][0])
+        row = target[:1].numel() * target.element_size() if target.dim() else 0
+        file.seek(start + entry["data_offsets"][0] + first_row * row)
         wanted, found = memoryview(_bytes(target)), 0
         while found < len(wanted):
             n = file.readinto(wanted[found : found + _PIECE])  # type: ignore[attr-defined]

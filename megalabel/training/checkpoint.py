@@ -17,6 +17,7 @@ from megalabel.storage.reading import reading
 from megalabel.storage.tables import any_mapped, new_table, tables_on_disk
 from megalabel.storage.tensors import fill, load_tensors, save_tensors
 from megalabel.training.loop import Position
+from megalabel.training.nested_state import with_tensors, without_tensors
 from megalabel.training.recipe import Recipe
 
 FORMAT = 1
@@ -36,12 +37,12 @@ def save(folder: Path, recipe: Recipe, scaler: torch.amp.GradScaler, progress: d
         facts: dict[str, Any] = {}
         for key, optimizer in recipe.optimizers.named.items():
             tensors: dict[str, Tensor] = {}
-            facts[key] = _without_tensors(optimizer.state_dict(), "", tensors)
+            facts[key] = without_tensors(optimizer.state_dict(), "", tensors)
             save_tensors(new / f"optimizer-{key}.safetensors", tensors)
         state = {"optimizers": facts, "scaler": scaler.state_dict(), "progress": progress}
         if recipe.averaging is not None:
             tensors = {}
-            state["averaging"] = _without_tensors(recipe.averaging.state_dict(), "", tensors)
+            state["averaging"] = without_tensors(recipe.averaging.state_dict(), "", tensors)
             save_tensors(new / "averaging.safetensors", tensors)
         write_manifest(new, FORMAT, state)
     for old in folder.iterdir():
@@ -73,42 +74,24 @@ def _load(path: Path, recipe: Recipe, scaler: torch.amp.GradScaler, state: dict[
     make = _on_disk if on_disk else None
     for key, optimizer in recipe.optimizers.named.items():
         tensors = load_tensors(path / f"optimizer-{key}.safetensors", next_step=WITHOUT_LAST, make=make)
-        optimizer.load_state_dict(_together(state["optimizers"][key], tensors))
+        optimizer.load_state_dict(with_tensors(state["optimizers"][key], tensors))
     if recipe.averaging is not None:
         tensors = load_tensors(path / "averaging.safetensors", next_step=WITHOUT_LAST)
         device = next(recipe.head.parameters()).device
-        recipe.averaging.load_state_dict(_together(state["averaging"], tensors), device)
+        recipe.averaging.load_state_dict(with_tensors(state["averaging"], tensors), device)
     scaler.load_state_dict(state["scaler"])
-    progress = asdict(Position(**state["progress"]))
-    if not all(type(value) in (int, float) for value in progress.values()) or progress["step"] < 0:
+    return asdict(checked(state["progress"]))
+
+
+def checked(progress: dict[str, Any]) -> Position:
+    """The position that a checkpoint holds; ValueError or TypeError if it is none."""
+    position = Position(**progress)
+    if not all(type(value) in (int, float) for value in asdict(position).values()) or position.step < 0:
         raise ValueError(f"a position of {progress!r:.200}")
-    return progress
+    return position
 
 
 def _on_disk(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     """The state of an optimizer of tables on disk: on disk too, where it is large."""
     with tables_on_disk():
         return new_table(shape, dtype)
-
-
-def _without_tensors(value: Any, at: str, tensors: dict[str, Tensor]) -> Any:
-    """Converts a nested state to JSON; moves its tensors to `tensors`, named by their path."""
-    if isinstance(value, Tensor):
-        tensors[at] = value
-        return {"tensor": at}
-    if isinstance(value, dict):
-        return {"dict": [[k, _without_tensors(v, f"{at}/{k}", tensors)] for k, v in value.items()]}
-    if isinstance(value, (list, tuple)):
-        return {"list": [_without_tensors(v, f"{at}/{i}", tensors) for i, v in enumerate(value)]}
-    return {"value": value}
-
-
-def _together(value: Any, tensors: dict[str, Tensor]) -> Any:
-    (kind, inside), *_ = value.items()
-    if kind == "tensor":
-        return tensors[inside]
-    if kind == "dict":
-        return {k: _together(v, tensors) for k, v in inside}
-    if kind == "list":
-        return [_together(v, tensors) for v in inside]
-    return inside

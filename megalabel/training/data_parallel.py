@@ -14,10 +14,9 @@ from megalabel.distributed.collectives import Traffic, sum_of_all
 from megalabel.distributed.own_texts import OwnTexts, RankBatch
 from megalabel.distributed.world import World
 from megalabel.encoders.base import Encoder
-from megalabel.heads.abilities import having
+from megalabel.heads.abilities import OwnLabels, having
 from megalabel.heads.base import Head
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary
-from megalabel.heads.wrappers.label_parallel import LabelParallel
 from megalabel.training.step import Step, StepContext
 from megalabel.types import Batch
 
@@ -98,7 +97,7 @@ class _Loss(nn.Module):
 def _of_labels(module: nn.Module) -> set[str]:
     """The names of the tensors that each process holds by itself: those of its own labels."""
     names = {id(part): name for name, part in module.named_modules()}
-    prefixes = tuple(f"{names[id(part)]}." for part in having(module, LabelParallel))
+    prefixes = tuple(f"{names[id(part)]}." for part in having(module, OwnLabels))
     return {name for name in module.state_dict() if prefixes and name.startswith(prefixes)}
 
 

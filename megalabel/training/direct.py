@@ -7,38 +7,59 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from megalabel.data.read_options import IGNORED
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.models.trained_on import TrainedOn
+from megalabel.training.calibration import calibrate_on_rows
+from megalabel.training.job_checks import check_job
 from megalabel.training.log import peak_mb
-from megalabel.training.recipe import DirectRecipe
+from megalabel.training.processes import Processes
+from megalabel.training.recipe import DirectRecipe, Say
 from megalabel.training.run_folder import create_run_folder, finish, note
 
 
-def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool) -> Classifier:
+def solve(
+    recipe: DirectRecipe, out: Path, device: torch.device, processes: Processes, *, quiet: bool
+) -> Classifier:
     """Fits the model of a recipe and saves it in the run folder `out`; an interrupted run starts again.
 
     If `out` holds a finished run of the same recipe, its model is loaded. The solvers run on the CPU; `device` is
     for the trained model that the recipe builds on, if any.
+
+    The processes of a job call it at the same time. The main process writes the folder, from which the others load
+    the model in the end.
     """
     check_text_weights(recipe)
-    if create_run_folder(out, recipe):
+    if not recipe.over_processes:
+        processes.check_alone(f"the recipe {recipe.name}")
+    check_job(recipe, out, {}, processes.world)
+    if processes.by_main(lambda: create_run_folder(out, recipe)):
         parts = () if recipe.base_model is None else (recipe.base_model.encoder, recipe.base_model.head)
         return load(out, device=device, trust=[type(part).__module__.split(".")[0] for part in parts])
     if recipe.base_model is not None:
         recipe.base_model.to(device)
-    begun = time.monotonic()
-    model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
+    begun, silent = time.monotonic(), quiet or not processes.world.is_main
+    say: Say = (lambda line: None) if silent else functools.partial(print, file=sys.stderr)
+    model = recipe.solve(say)
+    if model is not None:
+        _save(model, recipe, out, begun, say)
+    processes.wait()
+    return load(out, device=device) if model is None else model
+
+
+def _save(model: Classifier, recipe: DirectRecipe, out: Path, begun: float, say: Say) -> None:
     if model.trained_on is None:  # a model of another run knows what that was trained on
         model.trained_on = TrainedOn.from_data(recipe.data)
+    if model.calibration is None and len(recipe.validation):
+        calibrate_on_rows(model, recipe.data, np.asarray(recipe.validation), say)
     model.save(out / "model")
     if model.chosen:
         note(out, chosen=dict(model.chosen))
     finish(out, {"seconds": time.monotonic() - begun, "peak_mb": peak_mb()})
-    return model
 
 
 def check_text_weights(recipe: DirectRecipe) -> None:

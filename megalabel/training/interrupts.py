@@ -15,17 +15,21 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP"
 class Interrupts:
     """The signal to stop the training, if one was received.
 
+    Args:
+        patient: whether later signals are ignored: torchrun sends one more to each process than the terminal.
+
     Attributes:
         asked: the number of the signal; None if none was received.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
         self.asked: int | None = None
+        self._patient = patient
         self._before: dict[int, Any] = {}
 
     @contextlib.contextmanager
     def waiting(self) -> Iterator[Interrupts]:
-        """A context in which the first signal is stored in `asked`; a second one has its usual effect at once.
+        """A context in which the first signal is stored in `asked`; a second one usually has its effect at once.
 
         Applies only in the main thread, and to signals whose handlers the program has not replaced or disabled (as
         `nohup` does for SIGHUP).
@@ -44,19 +48,20 @@ class Interrupts:
         self._put_back()
         if self.asked == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.asked is not None:
-            raise SystemExit(128 + self.asked)
+        if self.asked is not None or self._patient:  # another process of the job was asked
+            raise SystemExit(128 + (self.asked or signal.SIGTERM))
 
     def said(self, step: int, steps: int) -> str:
         """The message that is shown when the checkpoint is written."""
-        name = "Ctrl-C" if self.asked == signal.SIGINT else signal.Signals(self.asked or 0).name
+        name = "Ctrl-C" if self.asked == signal.SIGINT else signal.Signals(self.asked or signal.SIGTERM).name
         return (
             f"stopped by {name} after step {step:,} of {steps:,}, which is saved: run the same command to resume"
         )
 
     def _keep(self, number: int, frame: FrameType | None) -> None:
         self.asked = number
-        self._put_back()
+        if not self._patient:
+            self._put_back()
 
     def _put_back(self) -> None:
         for number, handler in self._before.items():

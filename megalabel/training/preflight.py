@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from megalabel.data.read_options import IGNORED
 from megalabel.encoders.base import Encoder
 from megalabel.errors import SettingError
-from megalabel.heads.abilities import BindsLabels, having
+from megalabel.heads.abilities import BindsLabels, OwnLabels, having
 from megalabel.heads.base import Head, uses_weights
-from megalabel.heads.wrappers.label_parallel import LabelParallel
 from megalabel.training.recipe import Recipe
 
 REBUILT = 64e6  # bytes; modules with larger tensors are not rebuilt from their config
@@ -34,7 +33,7 @@ def preflight(recipe: Recipe, inference_head: Head, device: torch.device) -> Non
     check_text_weights(recipe)
     with torch.random.fork_rng(devices=[] if device.type == "cpu" else None):
         check_config(recipe.encoder, lambda config: _encoder_of(recipe, config))
-        if not having(inference_head, LabelParallel):  # its config is that of the head of all labels
+        if not having(inference_head, OwnLabels):  # its config is that of the head of all labels
             check_config(inference_head, lambda config: type(inference_head).from_config(config, None))
         check_topk(recipe, inference_head, device)
 

@@ -14,9 +14,10 @@ from torch import nn
 
 from megalabel.distributed.collectives import Traffic, barrier, broadcast_object, sum_of_all
 from megalabel.distributed.own_texts import RankBatches
+from megalabel.distributed.same_job import check_same_job
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
-from megalabel.heads.abilities import having
+from megalabel.heads.abilities import OwnLabels, having
 from megalabel.heads.base import Head
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary
 from megalabel.heads.wrappers.label_parallel import LabelParallel
@@ -26,9 +27,10 @@ from megalabel.inputs.batches import Batches
 from megalabel.training.data_parallel import DataParallel
 from megalabel.training.interrupts import Interrupts
 from megalabel.training.loop import resolve_precision
-from megalabel.training.recipe import Recipe
+from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.run_lock import writing
 from megalabel.training.step import Plain
+from megalabel.version import __version__
 
 AROUND = (
     LabelParallel,
@@ -59,16 +61,33 @@ class Processes:
         if self.world.size == 1:
             return recipe
         _check(recipe, device, self.world)
-        for part in having(recipe.head, LabelParallel):
+        for part in having(recipe.head, OwnLabels):
             part.traffic = self.traffic
         batches = RankBatches(recipe.batches, self.world, recipe.accumulation_steps)
         return replace(recipe, batches=batches, step=DataParallel(self.world, self.traffic))
 
-    def agreed(self, stop: bool) -> bool:
-        """Whether any process wants to stop."""
+    def agreed(self, *wishes: bool) -> list[bool]:
+        """For each of some wishes, whether any process has it."""
         if self.world.size == 1:
-            return stop
-        return bool(sum_of_all(torch.tensor(int(stop)), self.world, self.traffic))
+            return list(wishes)
+        counts = sum_of_all(torch.tensor([int(wish) for wish in wishes]), self.world, self.traffic)
+        return [count > 0 for count in counts.tolist()]
+
+    def same(self, facts: dict[str, Any]) -> None:
+        """Raises ProcessesDiffer in all processes unless they have the same facts and versions."""
+        if self.world.size > 1:
+            check_same_job({"megalabel": __version__, "torch": torch.__version__, **facts}, self.world)
+
+    def compare(self, recipe: Recipe | DirectRecipe, out: Path, settings: tuple[Any, ...]) -> None:
+        """Checks that all processes do the same work in the same folder; see `check_job`.
+
+        settings: lr_scale, checkpoint_steps and validate_epochs of `train`.
+        """
+        if self.world.size > 1:
+            from megalabel.training.job_checks import check_job
+
+            names = ("lr_scale", "checkpoint_steps", "validate_epochs")
+            check_job(recipe, out, dict(zip(names, settings, strict=True)), self.world)
 
     def by_main(self, work: Callable[[], Any]) -> Any:
         """What `work` returns in rank 0, in every process; the others wait for it."""
@@ -91,9 +110,9 @@ class Processes:
         """The lock of the run folder, which rank 0 holds."""
         return writing(out) if self.world.is_main else contextlib.nullcontext()
 
-    def interrupted(self, interrupts: Interrupts) -> contextlib.AbstractContextManager[Any]:
-        """Signals end one process after the step, with a checkpoint; several end at once."""
-        return interrupts.waiting() if self.world.size == 1 else contextlib.nullcontext()
+    def interrupts(self) -> Interrupts:
+        """The signals that end the training after a step: torchrun may send more than one to each process."""
+        return Interrupts(patient=self.world.size > 1)
 
     def check_alone(self, found: str) -> None:
         """Raises SettingError for what several processes cannot do."""
@@ -103,16 +122,6 @@ class Processes:
                 wanted="a job of one process",
                 next_step="start it without torchrun",
                 where="recipe",
-            )
-
-    def check_checkpoint(self, found: Path | None) -> None:
-        """Raises SettingError for a checkpoint, which one process has written and alone can resume from."""
-        if found is not None and self.world.size > 1:
-            raise SettingError(
-                f"the checkpoint {found} of one process in a job of {self.world.size}",
-                wanted="a run without a checkpoint, or a job of one process",
-                next_step="resume it in one process, or train it again with --overwrite",
-                where="out",
             )
 
     def facts(self, steps: int) -> dict[str, Any]:
@@ -138,10 +147,10 @@ def _check(recipe: Recipe, device: torch.device, world: World) -> None:
 
 
 def _refused(recipe: Recipe, device: torch.device) -> Iterator[tuple[str, str, str]]:
-    inside = {id(part.head) for part in having(recipe.head, LabelParallel)}
+    inside = {id(part.holder) for part in having(recipe.head, OwnLabels)}
     for head in having(recipe.head, Head):
         if not isinstance(head, AROUND) and id(head) not in inside:
-            yield f"a {type(head).__name__}", "the labels of a DenseHead or a SparseHead", ALONE
+            yield f"a {type(head).__name__}", "a DenseHead, a SparseHead or a CascadeHead", ALONE
     if type(recipe.batches) is not Batches:
         yield type(recipe.batches).__name__, "batches in random order", ALONE
     if not isinstance(recipe.step, Plain):

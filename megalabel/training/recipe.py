@@ -127,21 +127,24 @@ class DirectRecipe:
     """A recipe whose model is fitted by a direct solver, without training steps and checkpoints.
 
     data: the corpus.
-    solve: fits the model; calls its argument with lines of text that report progress.
+    solve: fits the model; calls its argument with lines of text that report progress. None in processes other than
+        the main one of a job.
     base_model: a trained model on which the recipe builds, which `train` moves to its device; None for none.
     validation: rows of the training set that are held out, (n,) int64, empty for none.
     uses_weights: whether `solve` multiplies the loss of each text by its weight, where the data have weights;
         others are refused for such data.
+    over_processes: whether the processes of a job divide the work of `solve`; others are refused in such a job.
     name, arguments, source_sha256: the address of the recipe function, the values of its options, and the hash of
     its
         source file; set by `recipe`.
     """
 
     data: Corpus
-    solve: Callable[[Say], Classifier]
+    solve: Callable[[Say], Classifier | None]
     base_model: NeuralClassifier | None = None
     validation: np.ndarray | tuple[()] = ()
     uses_weights: bool = False
+    over_processes: bool = False
     name: str = ""
     arguments: dict[str, Any] = field(default_factory=dict)
     source_sha256: str = ""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -19,10 +18,11 @@ from megalabel.models.trained_on import TrainedOn
 from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint
 from megalabel.training.arguments import check_arguments, check_place
+from megalabel.training.calibration import calibrate_saved
+from megalabel.training.checkpoints import Checkpoints
 from megalabel.training.compiling import compile_transformers
 from megalabel.training.direct import solve
 from megalabel.training.divergence import check_weights, naming_checkpoint
-from megalabel.training.interrupts import Interrupts
 from megalabel.training.log import Log, trim_memory, truncate_log
 from megalabel.training.loop import Position, fit, scaler_for
 from megalabel.training.memory import finished, timeline
@@ -32,7 +32,6 @@ from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe, Recipe
 from megalabel.training.resuming import check_lr_scale, note_threads, with_scaled_rates
 from megalabel.training.run_folder import FIRST, create_run_folder, finish
-from megalabel.training.run_lock import writing
 from megalabel.training.sizes import sizes
 from megalabel.training.trained import inference_head, model_of, validated
 
@@ -85,12 +84,13 @@ def train(
     out = as_path(out, "out")
     check_lr_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
-        Processes(World.current()).check_alone("a recipe that is solved without steps")
-        with writing(out):
-            return solve(recipe, out, pick(device), quiet=quiet)
+        processes = Processes(World.current())
+        with processes.writing(out):
+            return solve(recipe, out, pick(device), processes, quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
     with run.processes.writing(out):
+        run.processes.compare(recipe, out, (lr_scale, checkpoint_steps, validate_epochs))
         if run.processes.by_main(lambda: create_run_folder(out, recipe)):
             parts = (recipe.encoder, recipe.head)  # created by the caller, who thus trusts their modules
             return load(out, device=run.device, trust=[type(part).__module__.split(".")[0] for part in parts])
@@ -133,12 +133,12 @@ class Run:
         compile_transformers(recipe, self.device)
         if recipe.label_texts is not None:
             self.model()  # binds the label texts to the head
-        newest = checkpoint.newest(self.out / "last")
-        self.processes.check_checkpoint(newest)
+        self.checkpoints = Checkpoints(recipe, self.scaler, self.processes.world)
+        newest = self.processes.by_main(lambda: checkpoint.newest(self.out / "last"))
         if newest is None:
             preflight(recipe, inference_head(recipe), self.device)
         else:
-            self.position, self.resumed = Position(**checkpoint.load(newest, recipe, self.scaler)), True
+            self.position, self.resumed = self.checkpoints.load(newest), True
         step, main = self.position.step, self.processes.world.is_main
         self.recipe = with_scaled_rates(recipe, self.out, lr_scale, step, write=main)
         if main:
@@ -151,10 +151,11 @@ class Run:
         """Trains to the end, or until the validations no longer improve."""
         recipe, position, steps = self.recipe, self.position, self.recipe.batches.steps
         every = max(1, round(validate_epochs * recipe.batches.per_epoch))
-        interrupts, started, prepared = Interrupts(), position.step, self.moment("prepared")
+        interrupts, started, prepared = self.processes.interrupts(), position.step, self.moment("prepared")
 
         def between(position: Position) -> bool:
-            stop, last = self.processes.agreed(self.log.ended), position.step == steps
+            last, late = position.step == steps, time.monotonic() - self.saved > checkpoint_seconds
+            stop, asked, late = self.processes.agreed(self.log.ended, interrupts.asked is not None, late)
             if position.step == started + 1:
                 for facts in (prepared, self.moment("first step")):
                     self.log.line(position.step - 1, **facts)
@@ -163,11 +164,12 @@ class Run:
                 stop = self.validate() or stop
             position.seconds = time.monotonic() - self.begun
             by_steps = checkpoint_steps and position.step % checkpoint_steps == 0
-            if interrupts.asked is not None:
+            if asked:
                 self.checkpoint()
+                self.checkpoints.wait()
                 self.log.say(interrupts.said(position.step, steps))
                 interrupts.end()
-            if not last and not stop and (by_steps or time.monotonic() - self.saved > checkpoint_seconds):
+            if not last and not stop and (by_steps or late):
                 self.checkpoint()
             return stop
 
@@ -182,9 +184,10 @@ class Run:
                 log.say(note)
             if position.step == steps or self._stopped():  # interrupted in the second stage
                 return
-            with self.processes.interrupted(interrupts), naming_checkpoint(checkpoint.newest, self.out / "last"):
+            with interrupts.waiting(), naming_checkpoint(checkpoint.newest, self.out / "last"):
                 fit(recipe, position, device=self.device, scaler=self.scaler, log=log, between=between)
                 check_weights(position.step - 1, recipe.modules())
+                self.checkpoints.wait()
             log.line(position.step - 1, **self.moment("trained"), done=True)
             self.fitted = True
 
@@ -211,10 +214,9 @@ class Run:
         return self._stopped()
 
     def checkpoint(self) -> None:
-        """Writes a checkpoint, in a job of one process; Diverged if the weights cannot be resumed from."""
+        """Writes a checkpoint; raises Diverged if the weights cannot be resumed from."""
         check_weights(self.position.step - 1, self.recipe.modules())
-        if self.processes.world.size == 1:
-            checkpoint.save(self.out / "last", self.recipe, self.scaler, asdict(self.position))
+        self.checkpoints.save(self.out / "last", self.position)
         self.saved = time.monotonic()
 
     def finish(self) -> Classifier:
@@ -230,12 +232,13 @@ class Run:
                 recipe.averaging.apply(recipe.encoder, recipe.head)
             model = self.model().eval().settle()
             model.save(self.trained)
-        classifier: Classifier = model
+        classifier, place, rows = cast("Classifier", model), self.out / "model", recipe.validation
         if recipe.second_stage is not None:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
-            classifier.save(self.out / "model")
-        facts = {"seconds": time.monotonic() - self.begun, "steps": position.step}
-        facts |= finished(self.planned, self.device) | sizes(recipe) | self.processes.facts(position.step)
+            classifier.save(place)
+        calibrate_saved(classifier, place, recipe.data, rows, self.log.say, write=self.processes.world.is_main)
+        facts = {"seconds": time.monotonic() - self.begun, **self.processes.facts(position.step)}
+        facts |= {"steps": position.step, **finished(self.planned, self.device), **sizes(recipe)}
         self.processes.by_main(lambda: finish(self.out, facts, position.best_validation(recipe)))
         return classifier
 
@@ -244,5 +247,4 @@ class Run:
         return contextlib.nullcontext() if averaging is None else averaging.applied(*parts)
 
     def _stopped(self) -> bool:
-        """Whether the last `patience` validations brought no improvement."""
         return 0 < self.recipe.patience <= self.position.rounds_without_gain

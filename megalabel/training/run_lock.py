@@ -102,8 +102,8 @@ def in_use(out: Path, holder: str) -> SettingError:
     """The error for a folder to which another process writes."""
     who = f"process {holder}" if holder.isdigit() else "another process"
     return SettingError(
-        f"the run folder {out} is in use by {who}",
-        wanted="a folder to which no other training writes",
+        f"the folder {out} is in use by {who}",
+        wanted="a folder to which no other job writes",
         next_step="wait until it has ended, or use another --out",
         where="out",
     )

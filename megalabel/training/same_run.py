@@ -7,7 +7,11 @@ from typing import Any
 
 from megalabel.errors import SettingError
 
-FREE = ("log_every", "tables")  # options that leave the result as it is; a run may be resumed with other values
+FREE = (
+    "log_every",
+    "tables",
+    "calibration",
+)  # options that leave the result as it is; a run may be resumed with other values
 
 
 def check_same(facts: dict[str, Any], there: dict[str, Any], out: Path) -> None:

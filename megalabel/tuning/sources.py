@@ -84,7 +84,7 @@ def source_gains(
         )
     kept, held = hold_out(len(train), validation_fraction, seed)
     side, of_rows = rows_of(train, held), np.array(list(train.sources), dtype=object)
-    options |= {"validation_fraction": 0.0, "seed": seed}
+    options |= {"validation_fraction": 0.0, "calibration": "no", "seed": seed}
     propensities = _propensities(corpus)
 
     def rankings(rows: np.ndarray) -> TopK:
@@ -117,6 +117,7 @@ def _rankings(corpus: Corpus, rows: np.ndarray, held: np.ndarray, options: dict[
     """The best labels of the texts `held` by a linear model that is trained on some rows."""
     train = corpus.train
     model = linear(replace(corpus, train=rows_of(train, rows), test=None), **options).solve(lambda line: None)
+    assert model is not None  # in a job of one process
     inputs = model_inputs(train, corpus, model.n_features)[held]
     ids, scores = model.topk(inputs, min(DEPTH, corpus.n_labels), exclude=filter_of(train, held)).numpy()
     pad = ((0, 0), (0, DEPTH - ids.shape[1]))

@@ -8,7 +8,7 @@ from untrained import untrained
 
 from megalabel.errors import DataError, MegalabelError, SettingError
 from megalabel.inference import predict
-from megalabel.inference.predict import format_of, stream_texts, write_jsonl, write_npz
+from megalabel.inference.predict import format_of, stream_texts, write_file, write_jsonl
 
 NAMES = ["ant", "bee", "cat", "dög", "e\ud800"]
 
@@ -84,7 +84,7 @@ def test_no_more_labels_than_there_are(model, tmp_path):
     file = io.StringIO()
     write_jsonl(model, ["a"], 9, file)
     assert len(json.loads(file.getvalue())["labels"]) == len(NAMES)
-    write_npz(model, ["a"], 9, tmp_path / "p.npz")
+    write_file(model, ["a"], 9, tmp_path / "p.npz")
     with np.load(tmp_path / "p.npz") as found:
         assert found["labels"].shape == found["scores"].shape == (1, len(NAMES))
         assert sorted(found["labels"][0]) == list(range(len(NAMES)))
@@ -94,7 +94,7 @@ def test_no_more_labels_than_there_are(model, tmp_path):
 def test_an_npz_holds_all_blocks_and_appears_whole(model, monkeypatch, tmp_path):
     monkeypatch.setattr(predict, "BLOCK", 2)
     texts, path = ["a", "b", "c", "d", ""], tmp_path / "new" / "p.npz"
-    assert write_npz(model, texts, 3, path) == 5
+    assert write_file(model, texts, 3, path) == 5
     with np.load(path) as found:
         assert (found["labels"].dtype, found["scores"].dtype) == (np.int64, np.float32)
         assert np.array_equal(found["labels"], model.topk(texts, 3).ids)
@@ -105,10 +105,10 @@ def test_an_npz_holds_all_blocks_and_appears_whole(model, monkeypatch, tmp_path)
 
     before = path.read_bytes()
     with pytest.raises(DataError, match="cut"):
-        write_npz(model, broken(), 3, path)
+        write_file(model, broken(), 3, path)
     assert path.read_bytes() == before
     with pytest.raises(DataError, match="no texts"):
-        write_npz(model, [], 3, tmp_path / "none.npz")
+        write_file(model, [], 3, tmp_path / "none.npz")
     assert not (tmp_path / "none.npz").exists()
 
 

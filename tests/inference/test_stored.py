@@ -11,7 +11,7 @@ import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.data.test_side import open_to_measure
 from megalabel.errors import DataError, SettingError
-from megalabel.inference.predict import write_jsonl, write_npz
+from megalabel.inference.predict import write_file, write_jsonl
 from megalabel.inference.stored import evaluate_predictions, is_predictions
 
 
@@ -34,7 +34,7 @@ def lines(linear, base, k=8):
 
 def test_what_predict_writes_gives_the_metrics_of_the_model(linear, base, tmp_path, whole):
     texts = Corpus.open(base).test.texts
-    write_npz(linear, texts, 8, tmp_path / "p.npz")
+    write_file(linear, texts, 8, tmp_path / "p.npz")
     (tmp_path / "p.jsonl").write_text(lines(linear, base))
     top = linear.topk(texts, 8).numpy()
     rows = np.repeat(np.arange(len(texts)), 8)

@@ -47,12 +47,12 @@ def test_it_comes_back(run):
 def test_lines_tell_what_is_made():
     said = []
     linear(planted(), clusters=(4,), trees=2).solve(said.append)
-    made = ["label texts", "features", "tree 1", "tree 2"]
+    made = ["label texts", "features", "probabilities are not calibrated", "tree 1", "tree 2"]
     assert [line.split(":")[0] for line in said] == ["character n-grams", "bigrams", "c", *made]
     given = {"token_pattern": "letters", "bigrams": "yes", "bigram_weight": 1.0, "char_ngrams": "no", "c": 1.0}
     linear(planted(), clusters=(4,), trees=2, **given).solve(said.append)
-    assert [line.split(":")[0] for line in said[-4:]] == made
-    assert len(said) == 11
+    assert [line.split(":")[0] for line in said[-5:]] == made
+    assert len(said) == 13
 
 
 def test_what_may_not_be_answered_is_not(run):

@@ -15,7 +15,7 @@ from megalabel.distributed.own_texts import n_texts_of, shares
 from megalabel.distributed.shards import LabelShards
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
-from megalabel.heads.abilities import LabelPrior
+from megalabel.heads.abilities import LabelPrior, OwnLabels
 from megalabel.heads.base import Head, TrainingEmbeddings
 from megalabel.heads.replaced import Replaced
 from megalabel.heads.stored_table import StoredTable
@@ -23,7 +23,7 @@ from megalabel.heads.wrappers.base import Wrapper
 from megalabel.types import Positives, TopK
 
 
-class LabelParallel(LabelPrior, Wrapper):
+class LabelParallel(OwnLabels, LabelPrior, Wrapper):
     """Scores every label with the labels divided among the processes of a job (Renée, MLSys 2023, section 4.4).
 
     Each process encodes its own texts of a batch. Here the views of all texts are gathered, and each process
@@ -64,6 +64,11 @@ class LabelParallel(LabelPrior, Wrapper):
         self.traffic = Traffic() if traffic is None else traffic
         if isinstance(head, Replaced):
             head.sums = self.sum
+
+    @property
+    def holder(self) -> Head:
+        """The head of this process's labels."""
+        return self.head
 
     def loss(self, views: Tensor, positives: Positives) -> Tensor:
         """This process's part of the loss of a batch over all labels.

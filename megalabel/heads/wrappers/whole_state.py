@@ -12,9 +12,8 @@ from torch import Tensor
 
 from megalabel.distributed.collectives import gather_objects
 from megalabel.distributed.world import World
-from megalabel.heads.abilities import having
+from megalabel.heads.abilities import OwnLabels, having
 from megalabel.heads.base import Head
-from megalabel.heads.wrappers.label_parallel import LabelParallel
 from megalabel.storage.tensors import Streamed
 
 PIECE = 16 << 20  # bytes that one process sends to another at once
@@ -22,7 +21,7 @@ PIECE = 16 << 20  # bytes that one process sends to another at once
 
 def is_main(head: Head) -> bool:
     """Whether this process writes the head: rank 0, or the only one that holds it."""
-    return all(part.world.is_main for part in having(head, LabelParallel))
+    return all(part.world.is_main for part in having(head, OwnLabels))
 
 
 def whole_state(head: Head) -> dict[str, Tensor | Streamed]:
@@ -33,16 +32,23 @@ def whole_state(head: Head) -> dict[str, Tensor | Streamed]:
     """
     found: dict[str, Tensor | Streamed] = {}
     names = {id(part): name for name, part in head.named_modules()}
-    inside = {f"{names[id(part)]}.head.".lstrip("."): part for part in having(head, LabelParallel)}
+    inside = {
+        prefix_of(names[id(part.holder)]): (part, prefix_of(names[id(part)])) for part in having(head, OwnLabels)
+    }
     for name, tensor in head.state_dict().items():
         prefix = next((prefix for prefix in inside if name.startswith(prefix)), None)
         if prefix is None:
             found[name] = tensor
             continue
-        part, own = inside[prefix], name.removeprefix(prefix)
-        kept = prefix.removesuffix("head.") + own
-        found[kept] = tensor if own in part.head.replicated or not tensor.dim() else _streamed(tensor, part.world)
+        (part, outside), own = inside[prefix], name.removeprefix(prefix)
+        whole = own in part.holder.replicated or not tensor.dim()
+        found[outside + own] = tensor if whole else _streamed(tensor, part.world)
     return found
+
+
+def prefix_of(name: str) -> str:
+    """The beginning of the names of tensors in a module."""
+    return f"{name}." if name else ""
 
 
 def send(head: Head) -> None:

@@ -62,11 +62,12 @@ def descend(
     max_iter: int = 20,
     prune_below: float = 0.1,
     keys: np.ndarray | None = None,
+    children: range | None = None,
 ) -> LinearWeights:
     """Fits the linear classifiers of all children.
 
     A child without positives among its parent's texts gets zeros. The result does not depend on the number of
-    threads, nor on how parents are divided into calls.
+    threads, nor on how parents or siblings are divided into calls.
 
     Args:
         x: (N, V) CSR float32, one row per text.
@@ -77,27 +78,27 @@ def descend(
         weights: (N,) above 0, the factor of C of each text; None for 1 each.
         c: C, the weight of the squared loss; or a pair, for positives and negatives.
         bias: the value of the bias feature; 0 for no bias. A score is w·x + bias · its weight.
-        tol: the solver stops when the largest and the smallest projected gradient of a pass differ by at most
-            this. LIBLINEAR's default is 0.1; below 1e-5 float32 is too inexact.
+        tol: the difference of projected gradients at which the solver stops; below 1e-5 float32 is too inexact.
         max_iter: maximum number of passes over the texts.
         prune_below: weights below this absolute value are dropped, except for the bias.
         keys: (M,) uint64, one per parent, seeds the order of its texts; None for `stream_keys(0, [0 … M − 1])`.
+        children: the children that are fitted and have rows in the result; None for all.
 
     Raises:
         DataError: invalid matrices, weights or keys, shapes that do not match, NaN or inf, a text that a parent
             has twice, offsets that do not rise from 0 to C, or a result that overflows float32.
-        SettingError: c is not above 0, bias, tol or prune_below is negative, or max_iter is below 1.
+        SettingError: a number is out of range, or `children` is not a range from 0 to C.
     """
     costs, x = _check_settings(c, bias, tol, max_iter, prune_below), _as_x(x)
     texts, positives = _as_texts(texts), as_truth(positives)
     offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
-    for name, matrix in (("texts", texts), ("positives", positives)):
-        _check_width(matrix, x.shape[0], name)
+    _check_widths(texts, positives, x.shape[0])
     dense, inverse = _as_dense(dense, x.shape[0]), _inverse_weights(weights, x.shape[0])
     soft = 0.5 / costs[0], 0.5 / costs[1]  # positives, negatives
     keys = _as_keys(keys, texts.shape[0])
     work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
     fast = _COMPILED.for_work(work)
+    texts, offsets, positives, keys = _part(texts, offsets, positives, keys, children)
     if fast is None:
         parts = plain(x, texts, offsets, positives, dense, inverse, soft, bias, tol, max_iter, prune_below, keys)
     else:
@@ -107,6 +108,21 @@ def descend(
     for values in (parts[0].data, parts[1]):
         check_finite(values, "the weights")
     return LinearWeights(*parts)
+
+
+def _part(
+    texts: sp.csr_matrix, offsets: np.ndarray, positives: sp.csr_matrix, keys: np.ndarray, children: range | None
+) -> tuple[sp.csr_matrix, np.ndarray, sp.csr_matrix, np.ndarray]:
+    """The problem of some children alone, which is that of their parents."""
+    if children is None:
+        return texts, offsets, positives, keys
+    if children.step != 1 or not 0 <= children.start <= children.stop <= positives.shape[0]:
+        wanted = f"a range from 0 to {positives.shape[0]}"
+        raise SettingError(f"children = {children}", wanted=wanted, where="children")
+    first = max(0, int(np.searchsorted(offsets, children.start, side="right")) - 1)
+    last = max(first, int(np.searchsorted(offsets, children.stop)))
+    own = np.clip(offsets[first : last + 1], children.start, children.stop) - children.start
+    return texts[first:last], own, positives[children.start : children.stop], keys[first:last]
 
 
 def _check_settings(
@@ -164,13 +180,14 @@ def _as_texts(texts: sp.csr_matrix) -> sp.csr_matrix:
     return found
 
 
-def _check_width(matrix: sp.csr_matrix, n_texts: int, where: str) -> None:
-    if matrix.shape[1] != n_texts:
-        raise DataError(
-            f"{where} has {matrix.shape[1]} columns",
-            wanted=f"one for each of the {n_texts} texts of x",
-            where=where,
-        )
+def _check_widths(texts: sp.csr_matrix, positives: sp.csr_matrix, n_texts: int) -> None:
+    for where, matrix in (("texts", texts), ("positives", positives)):
+        if matrix.shape[1] != n_texts:
+            raise DataError(
+                f"{where} has {matrix.shape[1]} columns",
+                wanted=f"one for each of the {n_texts} texts of x",
+                where=where,
+            )
 
 
 def _check_offsets(offsets: np.ndarray, n_parents: int, n_children: int) -> np.ndarray:

@@ -1,0 +1,1 @@
+"""Entry points for other engines, which run megalabel in their own processes."""
