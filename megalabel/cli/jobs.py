@@ -228,8 +228,7 @@ def summary(out: Path) -> str:
         lines.append(best)
     size = sum(path.stat().st_size for path in (out / "model").rglob("*") if path.is_file()) / 1e6
     data = "" if facts["data"].get("path") else " DATA"
-    lines.append(f"the model is in {out} ({size:,.1f} MB); next: megalabel evaluate {out}{data}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"the model is in {out} ({size:,.1f} MB); next: megalabel evaluate {out}{data}"])
 
 
 def best_validation(out: Path, metric: str) -> str:
