@@ -70,8 +70,7 @@ def _train(
     say = (lambda line: None) if settings.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
-    compared = settings.compared() | {"recipe": recipe.address, "options": resolved.options.values()}
-    processes.same(compared | {"data": run_folder.data_facts(corpus) | {"path": None}})
+    processes.same(settings.compared(recipe.address, resolved.options.values(), run_folder.data_facts(corpus)))
     if settings.memory is not None:
         resolved, planned = within_memory(recipe, corpus, resolved, values, settings.memory, settings.device)
         say(planned)

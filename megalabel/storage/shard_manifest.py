@@ -130,12 +130,14 @@ class ShardManifest:
         for name in names:
             path, inside = folder / name, self._inside(name)
             try:
+                if path.exists() and path.resolve().parent != folder.resolve():
+                    raise ValueError("a link to outside of the folder")
                 with open_regular(path) as file:
                     problem = self._problem(file, name, inside)
             except OSError as error:
                 problem = f"{_named(inside)} cannot be read ({error.strerror})"
             except (ValueError, KeyError, TypeError) as error:
-                problem = f"{_named(inside)}: the header of the file is damaged ({error!s:.80})"
+                problem = f"{_named(inside)}: the file cannot be used ({error!s:.80})"
             if problem:
                 raise DamagedShard(problem, wanted="the shards that were written", next_step=next_step, where=path)
 

@@ -85,12 +85,13 @@ def load(
     for tensor in state.modules.values():
         if not tensor.is_inference():  # torch does not notice what is read into its memory
             torch.autograd.graph.increment_version(tensor)
-    for key, owner in state.stateful.items():
-        own = {name.partition(":")[2]: part.tensor for name, part in parts.items() if name.startswith(f"{key}:")}
-        place = (next(recipe.head.parameters()).device,) if owner is recipe.averaging else ()
-        owner.load_state_dict(with_tensors(facts["optimizers"][key], own), *place)
-    scaler.load_state_dict(facts["scaler"])
-    return dict(facts["progress"])
+    with reading(path, wanted="the state of this run", next_step=NEXT_STEP, what="the checkpoint does not fit"):
+        for key, owner in state.stateful.items():
+            own = {name.partition(":")[2]: p.tensor for name, p in parts.items() if name.startswith(f"{key}:")}
+            place = (next(recipe.head.parameters()).device,) if owner is recipe.averaging else ()
+            owner.load_state_dict(with_tensors(facts["optimizers"][key], own), *place)
+        scaler.load_state_dict(facts["scaler"])
+        return dict(facts["progress"])
 
 
 def _new_part(stored: StoredTensor, rows: Rows | None, on_disk: bool) -> Part:

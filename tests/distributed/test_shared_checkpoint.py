@@ -38,7 +38,7 @@ def test_weights_and_optimizer_states_are_resumed_by_other_numbers_of_processes(
             assert torch.equal(loaded[name], wanted), name
 
 
-@pytest.mark.parametrize("kind", ["renee", "spartex"])
+@pytest.mark.parametrize("kind", ["spartex"])
 def test_a_run_of_four_processes_goes_on_with_two_and_three_and_its_model_loads_in_one(ranks, tmp_path, kind):
     relay, texts = "support.recipe_programs:relay", list(planted().test.texts[:20])
     four, two, three = (tmp_path / name for name in ("four", "two", "three"))

@@ -39,7 +39,7 @@ CASCADE = {name: value for name, value in SHORT.items() if name not in ("dropout
 }  # fmt: skip
 SETTINGS = {
     "renee": {**SHORT, "bias": True, "head_lr": 0.02, "token_lr": 0.02},
-    "spartex": {**SHORT, "fan_in": 4, "rewire_every": 2},
+    "spartex": {**SHORT, "fan_in": 4, "rewire_every": 2, "auxiliary_epochs": 0.5},
     "cascadexml": CASCADE,
 }
 
