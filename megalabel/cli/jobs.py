@@ -68,8 +68,7 @@ def _train(
     say = (lambda line: None) if settings.quiet else _say
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
-    compared = settings.compared() | {"recipe": recipe.address, "options": resolved.options.values()}
-    processes.same(compared | {"data": run_folder.data_facts(corpus) | {"path": None}})
+    processes.same(settings.compared(recipe.address, resolved.options.values(), run_folder.data_facts(corpus)))
     if settings.memory is not None:
         resolved, planned = within_memory(recipe, corpus, resolved, values, settings.memory, settings.device)
         say(planned)
@@ -226,8 +225,7 @@ def summary(out: Path) -> str:
         lines.append(best)
     size = sum(path.stat().st_size for path in (out / "model").rglob("*") if path.is_file()) / 1e6
     data = "" if facts["data"].get("path") else " DATA"
-    lines.append(f"the model is in {out} ({size:,.1f} MB); next: megalabel evaluate {out}{data}")
-    return "\n".join(lines)
+    return "\n".join([*lines, f"the model is in {out} ({size:,.1f} MB); next: megalabel evaluate {out}{data}"])
 
 
 def best_validation(out: Path, metric: str) -> str:

@@ -25,6 +25,7 @@ class RunSettings(NamedTuple):
             return self
         return self._replace(device=self.device or str(world.device), quiet=self.quiet or not world.is_main)
 
-    def compared(self) -> dict[str, Any]:
-        """What must be the same in all processes of a job."""
-        return self._replace(device=None, threads=None, quiet=False)._asdict()
+    def compared(self, recipe: str, options: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+        """What must be the same in all processes of a job: these settings, and recipe, options and data."""
+        own = self._replace(device=None, threads=None, quiet=False)._asdict()
+        return own | {"recipe": recipe, "options": options, "data": data | {"path": None}}

@@ -200,10 +200,6 @@ def _train(
         if then is None:
             train(recipe, corpus, target, values, settings)
         else:
-            from megalabel.distributed.world import World
-            from megalabel.training.processes import Processes
-
-            Processes(World.announced()).check_alone(f"--then {then}")
             train_then(recipe, corpus, target, values, then, settings)
 
 

@@ -15,7 +15,7 @@ from megalabel.distributed.collecting import rows_to_main
 from megalabel.distributed.collectives import gather_objects, gather_rows
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
-from megalabel.kernels.linear.dual_descent import LinearWeights, descend
+from megalabel.kernels.linear.dual_descent import LinearWeights, descend, descend_some
 from megalabel.labels.tree import LabelTree
 
 LANES = 16  # siblings that are solved together, which stay in one process
@@ -43,7 +43,7 @@ class SharedDescent:
         entries = np.append(0, np.cumsum(np.diff(x.indptr)[texts.indices], dtype=np.int64))[texts.indptr]
         borders = even_borders(offsets, np.diff(entries), self.world.size)
         own = range(*borders[self.world.rank : self.world.rank + 2])
-        found = descend(x, texts, offsets, positives, children=own, **options)
+        found = descend_some(own, x, texts, offsets, positives, **options)
         return self._collected(found, [last - first for first, last in pairwise(borders)])
 
     def _collected(self, found: LinearWeights, sizes: list[int]) -> LinearWeights | None:

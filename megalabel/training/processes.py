@@ -162,10 +162,10 @@ def _refused(recipe: Recipe, device: torch.device) -> Iterator[tuple[str, str, s
     if recipe.refresh_every:
         yield "refresh_every", "a head that is refreshed at most once", ALONE
     by_gradients = any(
-        getattr(part.head, "update_rule", None) is None for part in having(recipe.head, LabelParallel)
+        getattr(part.holder, "update_rule", None) is None for part in having(recipe.head, OwnLabels)
     )
     if by_gradients and resolve_precision(recipe.precision, device) == torch.float16:
         # A step that one process skips for an overflow would be made by the others.
-        yield "products in float16 with adamw for the head", "bfloat16 or float32, or --head-optimizer sgd", ALONE
+        yield "products in float16 with this head and its optimizer", "bfloat16 or float32", ALONE
     if device.type == "cuda" and any(isinstance(m, nn.Embedding) and m.sparse for m in recipe.encoder.modules()):
         yield "sparse updates of token embeddings on GPUs", "dense ones, or a job on CPUs", ALONE

@@ -12,7 +12,7 @@ from support.linear_ranks import problem, recipe_run, solved
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.kernels.core import dispatch
-from megalabel.kernels.linear.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import descend, descend_some
 from megalabel.linear.over_ranks import even_borders
 
 
@@ -25,14 +25,12 @@ def test_children_that_are_fitted_alone_get_the_weights_that_they_get_together(r
     positives = labels.T.tocsr()[:40]
     with dispatch.use(backend):
         whole = descend(x, texts, offsets, positives)
-        parts = [
-            descend(x, texts, offsets, positives, children=range(a, b)) for a, b in [(0, 16), (16, 21), (21, 40)]
-        ]
+        parts = [descend_some(range(a, b), x, texts, offsets, positives) for a, b in [(0, 16), (16, 21), (21, 40)]]
     assert (sp.vstack([part.sparse for part in parts]) != whole.sparse).nnz == 0
-    assert descend(x, texts, offsets, positives, children=range(7, 7)).sparse.shape == (0, x.shape[1] + 1)
+    assert descend_some(range(7, 7), x, texts, offsets, positives).sparse.shape == (0, x.shape[1] + 1)
     for bad in (range(3, 41), range(0, 10, 2)):
         with pytest.raises(SettingError, match="children"):
-            descend(x, texts, offsets, positives, children=bad)
+            descend_some(bad, x, texts, offsets, positives)
 
 
 def test_work_is_divided_between_blocks_of_siblings(rng):

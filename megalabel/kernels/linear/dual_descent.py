@@ -18,13 +18,13 @@ reference implementation is `descent_plain.py`, in float64.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.core.dispatch import Operation
+from megalabel.kernels.core.dispatch import Operation, use
 from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.descent_plain import plain
 from megalabel.kernels.sparse.hits import as_truth
@@ -62,7 +62,6 @@ def descend(
     max_iter: int = 20,
     prune_below: float = 0.1,
     keys: np.ndarray | None = None,
-    children: range | None = None,
 ) -> LinearWeights:
     """Fits the linear classifiers of all children.
 
@@ -82,12 +81,11 @@ def descend(
         max_iter: maximum number of passes over the texts.
         prune_below: weights below this absolute value are dropped, except for the bias.
         keys: (M,) uint64, one per parent, seeds the order of its texts; None for `stream_keys(0, [0 … M − 1])`.
-        children: the children that are fitted and have rows in the result; None for all.
 
     Raises:
         DataError: invalid matrices, weights or keys, shapes that do not match, NaN or inf, a text that a parent
             has twice, offsets that do not rise from 0 to C, or a result that overflows float32.
-        SettingError: a number is out of range, or `children` is not a range from 0 to C.
+        SettingError: a number is out of range.
     """
     costs, x = _check_settings(c, bias, tol, max_iter, prune_below), _as_x(x)
     texts, positives = _as_texts(texts), as_truth(positives)
@@ -96,9 +94,7 @@ def descend(
     dense, inverse = _as_dense(dense, x.shape[0]), _inverse_weights(weights, x.shape[0])
     soft = 0.5 / costs[0], 0.5 / costs[1]  # positives, negatives
     keys = _as_keys(keys, texts.shape[0])
-    work = int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (x.shape[1] + dense.shape[1] >> 10))
-    fast = _COMPILED.for_work(work)
-    texts, offsets, positives, keys = _part(texts, offsets, positives, keys, children)
+    fast = _COMPILED.for_work(_work(texts, offsets, x.shape[1] + dense.shape[1]))
     if fast is None:
         parts = plain(x, texts, offsets, positives, dense, inverse, soft, bias, tol, max_iter, prune_below, keys)
     else:
@@ -110,19 +106,37 @@ def descend(
     return LinearWeights(*parts)
 
 
-def _part(
-    texts: sp.csr_matrix, offsets: np.ndarray, positives: sp.csr_matrix, keys: np.ndarray, children: range | None
-) -> tuple[sp.csr_matrix, np.ndarray, sp.csr_matrix, np.ndarray]:
-    """The problem of some children alone, which is that of their parents."""
-    if children is None:
-        return texts, offsets, positives, keys
+def descend_some(
+    children: range,
+    x: sp.csr_matrix,
+    texts: sp.csr_matrix,
+    offsets: np.ndarray,
+    positives: sp.csr_matrix,
+    *,
+    keys: np.ndarray | None = None,
+    **options: Any,
+) -> LinearWeights:
+    """`descend` of some children alone, with the weights that they get among all; only these have rows.
+
+    children: a range from 0 to C, else SettingError. Other arguments and errors are those of `descend`.
+    """
+    texts, positives = _as_texts(texts), as_truth(positives)
+    offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
     if children.step != 1 or not 0 <= children.start <= children.stop <= positives.shape[0]:
-        wanted = f"a range from 0 to {positives.shape[0]}"
-        raise SettingError(f"children = {children}", wanted=wanted, where="children")
+        raise SettingError(f"children = {children}", wanted=f"some of 0 to {positives.shape[0]}", where="children")
+    dense = options.get("dense")
+    fast = _COMPILED.for_work(_work(texts, offsets, x.shape[1] + (0 if dense is None else dense.shape[1])))
+    keys = _as_keys(keys, texts.shape[0])
     first = max(0, int(np.searchsorted(offsets, children.start, side="right")) - 1)
     last = max(first, int(np.searchsorted(offsets, children.stop)))
     own = np.clip(offsets[first : last + 1], children.start, children.stop) - children.start
-    return texts[first:last], own, positives[children.start : children.stop], keys[first:last]
+    with use("plain" if fast is None else "cpu"):  # by the work of all children
+        part = texts[first:last], own, positives[children.start : children.stop]
+        return descend(x, *part, keys=keys[first:last], **options)
+
+
+def _work(texts: sp.csr_matrix, offsets: np.ndarray, width: int) -> int:
+    return int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (width >> 10))
 
 
 def _check_settings(
