@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 
 from megalabel.errors import DataError, MegalabelError, SettingError
@@ -44,3 +46,12 @@ def test_a_range_names_its_bounds(bounds, expected):
 
 def test_an_infinite_number_is_called_not_finite():
     assert str(SettingError.range("a", float("inf"), 0, above=True)) == "a: inf is not a finite number above 0"
+
+
+def test_an_error_from_another_process_has_all_its_values():
+    error = SettingError("k = 0", wanted="1 or more", next_step="raise it", where="k")
+    error.process = 3
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is SettingError
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)

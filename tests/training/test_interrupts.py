@@ -147,3 +147,17 @@ def test_ctrl_c_shows_no_traceback_from_the_first_moment_on(seconds, tmp_path):
     python = "Traceback" in said and "megalabel" not in said.rpartition("Traceback")[2]
     assert python or "Traceback" not in said, said
     assert process.returncode in (130, -signal.SIGINT) or python, said
+
+
+@posix
+def test_one_of_several_processes_stops_with_the_others_and_ignores_further_signals():
+    before = {n: signal.getsignal(n) for n in SIGNALS}
+    interrupts = Interrupts(patient=True)
+    with interrupts.waiting():
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert interrupts.asked == signal.SIGTERM
+    with Interrupts(patient=True).waiting() as others, pytest.raises(SystemExit) as stopped:
+        others.end()
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert {n: signal.getsignal(n) for n in SIGNALS} == before
