@@ -172,7 +172,7 @@ def predict(predictor, folder: Path, out: str, actors: int, part_size: int) -> N
 
 
 def plain_loop(folder: Path, part_size: int) -> None:
-    """Writes the same parts one after the other in this process."""
+    """Writes the same parts one after the other in this process, from when the actor has written its first one."""
     import torch
 
     from megalabel.inference.lake import lake_parts, parquet_files, write_lake_part
@@ -182,6 +182,9 @@ def plain_loop(folder: Path, part_size: int) -> None:
     (folder / "loop").mkdir()
     parts, _ = lake_parts(parquet_files(folder / "lake"), ["text"], part_size)
     predictor = Predictor(folder / "run", k=5)
+    predictor({"text": WORDS[:8]})
+    while not list((folder / "answers").glob("part-*")):
+        time.sleep(0.01)
     for i, part in enumerate(parts):
         write_lake_part(predictor, part, folder / "loop" / f"part-{i:06}.parquet")
 

@@ -87,8 +87,6 @@ RAY_COLUMNS = (
     ("of one actor", "ratio of USS", 1.0),
     ("MB with shares (PSS)", "sum of PSS", 1.0),
     ("of one actor (PSS)", "ratio of PSS", 1.0),
-    ("private MB of the actor", "USS of the actor", 1.0),
-    ("private MB of the driver", "USS of the driver", 1.0),
 )
 STREAMED_COLUMNS = (
     ("peak MB of reading", "peak of reading, MB", 1.0),

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
-    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
+    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, RAY_COLUMNS, SETS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
     WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
@@ -27,6 +27,10 @@ def dense_head() -> str:
 
 def narrow_weights() -> str:
     return _ways("narrow_weights", NARROW_COLUMNS)
+
+
+def ray_predict() -> str:
+    return _ways("ray_predict", RAY_COLUMNS)
 
 
 def _ways(benchmark: str, columns: tuple[tuple[str, str, float], ...]) -> str:
@@ -212,8 +216,8 @@ def _short(value: float) -> str:
 
 
 TABLES = (
-    quality, scripts, dense_head, narrow_weights, tables_on_disk, streamed_texts, head_time, cascade, tree, beam,
-    sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto, shared_checkpoints,
+    quality, scripts, dense_head, narrow_weights, tables_on_disk, streamed_texts, ray_predict, head_time, cascade,
+    tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto, shared_checkpoints,
 )  # fmt: skip
 
 

@@ -107,9 +107,10 @@ class PartsFolder:
     def finished(self) -> tuple[int, int] | None:
         """The numbers of texts and of parts where every part is there; None where some may be missing."""
         found = self._described().get("finished")
-        if not isinstance(found, dict) or not self.there() >= set(range(found["parts"])):
+        texts, parts = (found.get("texts"), found.get("parts")) if isinstance(found, dict) else (None, None)
+        if not isinstance(texts, int) or not isinstance(parts, int) or not self.there() >= set(range(parts)):
             return None
-        return found["texts"], found["parts"]
+        return texts, parts
 
     def path(self, part: int) -> Path:
         """The file of a part."""
