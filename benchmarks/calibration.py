@@ -61,9 +61,9 @@ def measured(data: str, run: str) -> None:
     ids, scores = top.numpy()
     p = calibration.probability(scores)
     for what, values in (("raw", scores), ("calibrated", p)):
-        row("calibration", name, f"ECE@5 {what}", reliability(TopK(ids, values), test.labels, 5).error, "")
+        row("calibration", name, f"ECE@5 {what}", reliability(TopK(ids, values), test.labels, 5).error, "share")
     hit, counts = hits(ids, test.labels), np.diff(test.labels.indptr)
-    row("calibration", name, "reachable coverage", calibration.reachable, "")
+    row("calibration", name, "reachable coverage", calibration.reachable, "share")
     resampled(name, p.astype(np.float64), hit, counts)
     inverse = inverse_propensities(model)
     for tail in TAILS:
@@ -102,7 +102,7 @@ def resampled(name: str, p: np.ndarray, hit: np.ndarray, counts: np.ndarray) -> 
             row("calibration", name, f"precision {wanted} holds", 100 * float(np.mean(held)), "%")
     for wanted, recall in reached.items():
         if len(recall) == SPLITS:
-            row("calibration", name, f"coverage {wanted} recall", float(np.mean(recall)), "")
+            row("calibration", name, f"coverage {wanted} recall", float(np.mean(recall)), "share")
 
 
 def cost(data: str) -> Classifier:
@@ -112,7 +112,7 @@ def cost(data: str) -> Classifier:
         model = from_preset("linear", corpus, calibration=calibration).solve(print)
         taken.append(time.process_time() - begun)
     row("calibration", f"{corpus.name} linear", "training without, CPU s", taken[0], "s")
-    row("calibration", f"{corpus.name} linear", "training with / without", taken[1] / taken[0], "")
+    row("calibration", f"{corpus.name} linear", "training with / without", taken[1] / taken[0], "times")
     return model
 
 
