@@ -155,6 +155,8 @@ class SparseHead(StoredTable, LabelPrior, Head):
             states=[] if rewiring.keep_optimizer_state else self._moments(optimizers),
             gradients=(lambda candidates: self._candidate_gradients(seen, candidates)) if seen else None,
         )
+        if self.update_rule is not None:
+            self.update_rule.weights_replaced(slots, self.group)
         count, before = int(torch.count_nonzero(slots)), int(self.get_buffer("exchanged")[1])
         self.get_buffer("births")[slots[self._tracked()]] = step + 1
         self.get_buffer("exchanged").copy_(torch.tensor([count, before + count]))

@@ -107,6 +107,7 @@ class FusedSGD(Fused):
         decay_bias: whether weight decay applies to the bias.
         momentum_dtype: "float32" or "bfloat16", the type in which momentum is kept.
         compensated: (C,) int64, sorted: labels whose narrow weights keep what rounding cut off; None for none.
+            A sequence of these where `head` holds several heads (`PartitionedHead.rows_in_parts`).
         seed: seeds the rounding.
     """
 
@@ -119,7 +120,7 @@ class FusedSGD(Fused):
         decay_bias: bool = False,
         *,
         momentum_dtype: str = "float32",
-        compensated: Tensor | None = None,
+        compensated: Tensor | Sequence[Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         self.narrow: dict[str, Any] = {
@@ -139,6 +140,10 @@ class FusedSGD(Fused):
             return rule
         seed = self.narrow["seed"] + (len(self.rules) << 40)
         options = {**self.narrow, "decay_bias": rule.decay_bias, "seed": seed}
+        rows = options["compensated"]
+        if rows is not None:
+            rows = rows if isinstance(rows, Tensor) else rows[len(self.rules)]
+            options["compensated"] = rows if len(rows) else None
         return NarrowSGDRule(rule.lr, rule.momentum, rule.weight_decay, **options)
 
 
