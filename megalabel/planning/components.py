@@ -86,8 +86,8 @@ def _encoder(job: Job) -> list[Component]:
     gradients = FLOAT * trained
     embedding = shape.embedding_activations(n)
     rows = min(n, shape.vocabulary)
-    # A sparse gradient: the rows of all tokens, those times their weights in a bag, and the sums by token.
-    sparse = FLOAT * shape.hidden * ((2 if shape.is_bag else 1) * n + rows) + 24 * n if shape.sparse else 0.0
+    # A sparse gradient: the rows of all tokens (in a bag times their weights, in place), and the sums by token.
+    sparse = FLOAT * shape.hidden * (n + rows) + 24 * n if shape.sparse else 0.0
     of_text = FLOAT * job.part * views * (6 * shape.hidden + 2 * shape.inner) if shape.is_bag else 0.0
     if shape.is_bag:
         found = [Component("activations", of_text + 24 * n, "forward")]
