@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Annotated, Literal
 
 from megalabel.recipes.kinds import ADAM, Betas, Eps, Fraction, Nonnegative, conflict
+from megalabel.training.option import Constant
 from megalabel.training.options import Options
 
 
@@ -99,7 +100,7 @@ class RowWeightTypeOptions(Options):
 
     weights: Annotated[
         Literal["float32", "bfloat16", "float8"],
-        "Stored type of the classifier's weights; narrow ones need sgd or adagrad.",
+        "Stored type; narrow: sgd or adagrad.",
     ] = "float32"
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ class CompensatedWeightTypeOptions(RowWeightTypeOptions):
     panel = "Optimization"
 
     compensated_fraction: Annotated[
-        Fraction, "Narrow weights, sgd: fraction of labels, most frequent first, that keep what rounding cuts off."
+        Fraction, Constant, "Narrow weights, sgd: labels, most frequent first, that keep what rounding cuts off."
     ] = 0.0
 
     def __post_init__(self) -> None:
