@@ -10,6 +10,7 @@ times, medians of several runs:
     chunked PyTorch     the same by the plain pass
     read and write      one pass over the weights in place, the floor of a step that reads and writes them once
     three products      the matrix products of a step by cuBLAS in bfloat16, without anything between them
+    torch.compile       the step as a user of PyTorch writes it (plain_step.py), compiled, in chunks of two sizes
     top 10, 1 read      the search for the best labels, and half of "read and write"
 """
 
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 
 os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # which deterministic products require
 
+import plain_step
 import record
 import torch
 from torch import Tensor
@@ -86,6 +88,14 @@ class Case:
         assert x.grad is not None
         return loss.detach(), x.grad
 
+    def plain_form(self, chunk: int, lr: float, decay: float, backend: str) -> Callable[[], Tensor]:
+        """A function that makes a step by `torch.compile` of the plain form, and returns the gradient of x."""
+        torch.compiler.reset()
+        step = torch.compile(plain_step.chunk_step, backend=backend, dynamic=False)
+        whole = plain_step.PlainStep(self.positives.rows, self.positives.labels, chunk, step)
+        exponents = None if self.table is None else self.table.exponents
+        return lambda: whole(self.x, self.weight.detach(), exponents, self.kind, lr, decay)
+
     def topk(self, k: int) -> tuple[Tensor, Tensor]:
         """Ids and scores of the k best labels."""
         found = streaming_topk(self.x, self.table if self.table is not None else self.weight, None, k)
@@ -118,15 +128,20 @@ def moved(case: Case, labels: Tensor) -> Tensor:
     return w * (1 - LR * DECAY) - LR * (((w @ x.t()).sigmoid() - y) @ x)
 
 
-def check(case: Case, k: int) -> Iterator[str]:
+def check(case: Case, args: argparse.Namespace) -> Iterator[str]:
     """Compares a step and a search with float64; raises AssertionError where they differ too much."""
     coarse = case.dtype == torch.bfloat16  # gradients of logits are rounded to 8 bits
-    total, embedding, best = reference(case, k)
-    ids, scores = case.topk(k)
+    total, embedding, best = reference(case, args.k)
+    ids, scores = case.topk(args.k)
     torch.testing.assert_close(scores.double(), best, rtol=1e-4, atol=1e-4)
     own = torch.stack([case.x[b].double() @ case.rows(ids[b]).t() for b in range(len(ids))])
     torch.testing.assert_close(scores.double(), own, rtol=1e-4, atol=1e-4)
     yield f"the best labels of {len(ids)} texts, up to {(scores - best).abs().max():.1e}"
+
+    plain = case.plain_form(CHUNK, 0.0, 0.0, args.compile_with)()  # moves nothing
+    error = (plain.double() - embedding).abs().max() / embedding.abs().max()
+    assert error < (1e-2 if coarse else 1e-4), f"the plain form's gradient of the embeddings is off by {error:.1e}"
+    yield f"the same gradient of the plain form under torch.compile, up to {error:.1e}"
 
     last = torch.arange(max(0, len(case) - 500), len(case), device=case.device)
     some = torch.randint(len(case), (500,), device=case.device)
@@ -176,15 +191,18 @@ def three_products(case: Case) -> None:
         torch.mm(z, x, out=out[:n])
 
 
-def times(case: Case, k: int) -> Iterator[tuple[str, float, str]]:
+def times(case: Case, args: argparse.Namespace) -> Iterator[tuple[str, float, str]]:
     """Metric, value and unit of everything that is timed."""
-    device, words = case.device, case.weight.view(-1).view(torch.int32)
+    device, words, k = case.device, case.weight.view(-1).view(torch.int32), args.k
     yield "read and write", seconds(lambda: words.bitwise_not_(), device), "s"
     yield "three products", seconds(lambda: three_products(case), device), "s"
     yield "step", seconds(lambda: case.step(value=False), device), "s"
     for chunk in (1 << 14, 1 << 16, 1 << 18):
         yield f"step, chunks of {chunk}", seconds(lambda c=chunk: case.step(value=False, chunk=c), device), "s"
     yield f"top {k}", seconds(lambda: case.topk(k), device), "s"
+    for chunk in (1 << 14, 1 << 17):
+        step = case.plain_form(chunk, LR, DECAY, args.compile_with)
+        yield f"torch.compile, chunks of {chunk}", seconds(step, device), "s"
     with dispatch.use("plain"):
         yield "chunked PyTorch", seconds(lambda: case.step(value=False), device, 3), "s"
         yield f"chunked PyTorch, top {k}", seconds(lambda: case.topk(k), device, 3), "s"
@@ -202,6 +220,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=128)
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--device", default="cuda")
+    parser.add_argument("--compile-with", default="inductor", help="backend of torch.compile")
     parser.add_argument("--record", action="store_true", help="append the times to results.csv")
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -211,10 +230,10 @@ def main() -> None:
             size = f"L={labels} D={args.dim} B={args.texts} {weights}"
             case = Case(labels, weights, args)
             torch.use_deterministic_algorithms(True)  # which also fills fresh memory with NaN
-            for line in check(case, args.k):
+            for line in check(case, args):
                 print(f"{size}: equal to float64: {line}", flush=True)
             torch.use_deterministic_algorithms(False)
-            for metric, found, unit in times(case, args.k):
+            for metric, found, unit in times(case, args):
                 print(f"{size}: {metric}: {found:.6f} {unit}", flush=True)
                 if args.record:
                     record.row("dense_head_gpu", size, metric, found, unit)

@@ -1,7 +1,7 @@
 """Predicted against measured peak memory over settings that are drawn at random with a fixed seed.
 
-    python benchmarks/planner.py [--draws 44] [--seed 0] [--narrow] [--largest N]
-                                 [--default-allocator] [--no-record]
+    python benchmarks/planner.py [--draws 44] [--seed 0] [--narrow] [--largest N] [--only 26 37]
+                                 [--measured FILE] [--default-allocator] [--no-record]
 
 Each training runs in a process of its own as `megalabel train --memory` for two steps; each kind of recipe and
 encoder is calibrated. `--narrow` draws what came later: elmo, weights in bfloat16 and float8, and row-wise
@@ -171,8 +171,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--largest", type=int, default=max(LABELS), help="settings with more labels are left out")
     parser.add_argument("--default-allocator", action="store_true")
     parser.add_argument(
-        "--measured", help="a file of JSON lines with peaks, used where it has them, and appended to"
+        "--measured", help="a file of JSON lines with peaks and bases, used where it has them, and appended to"
     )
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of the draws to measure, in their order")
     parser.add_argument("--no-record", action="store_true")
     return parser.parse_args()
 
@@ -183,15 +184,17 @@ def main() -> None:
     if given.one:
         return one(json.loads(given.one))
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
-    known = {}
+    known, bases = {}, {}
     if given.measured and Path(given.measured).exists():
         lines = Path(given.measured).read_text(encoding="utf-8").splitlines()
         known = {facts["size"]: facts["measured"] for facts in map(json.loads, lines)}
-    random_, ratios, bases = random.Random(given.seed), [], {}
+        bases = {facts["stack"]: facts["base"] for facts in map(json.loads, lines)}
+    random_, ratios = random.Random(given.seed), []
     with tempfile.TemporaryDirectory() as name:
         os.environ["MEGALABEL_CACHE"] = f"{name}/cache"
-        for number in range(given.draws):
-            recipe, labels, values = (draw_narrow if given.narrow else draw)(random_)
+        drawn = [(draw_narrow if given.narrow else draw)(random_) for _ in range(given.draws)]
+        for number in range(given.draws) if given.only is None else given.only:
+            recipe, labels, values = drawn[number]
             if labels > given.largest:
                 continue
             folder = Path(name) / str(number)

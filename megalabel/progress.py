@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ class Progress:
             bar, task = self._bar
             bar.update(task, completed=self.done, note=note)
         elif self.description and time.monotonic() - self._last >= LINE_SECONDS:
-            self._write_line(note)
+            with suppress(OSError):  # a full disk, or a closed terminal, ends no task
+                self._write_line(note)
 
     def write(self, text: str) -> None:
         """Writes a line of text, above the bar if there is one."""

@@ -17,6 +17,7 @@ NARROW_COLUMNS = (
     ("weights MB", "weights", 1.0),
     ("peak MB of the process", "peak memory of the process", 1.0),
 )
+NARROW_BEAM_COLUMNS = (("µs per query", "query", 1.0), ("times float32", "ratio", 1.0))
 CASCADE_COLUMNS = (
     ("ms per step", "step", 1.0),
     ("times the first row's", "of the smallest", 1.0),

@@ -13,11 +13,13 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
-    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, RAY_COLUMNS, SETS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
+    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, RAY_COLUMNS, SETS, SHARED_COLUMNS,
+    SPARSE_COLUMNS, TREE_COLUMNS,
     WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
+from planner_table import planner  # noqa: E402
 from quality_table import quality  # noqa: E402
 
 
@@ -31,6 +33,10 @@ def narrow_weights() -> str:
 
 def ray_predict() -> str:
     return _ways("ray_predict", RAY_COLUMNS)
+
+
+def narrow_beam() -> str:
+    return _ways("narrow_beam", NARROW_BEAM_COLUMNS)
 
 
 def _ways(benchmark: str, columns: tuple[tuple[str, str, float], ...]) -> str:
@@ -216,8 +222,9 @@ def _short(value: float) -> str:
 
 
 TABLES = (
-    quality, scripts, dense_head, narrow_weights, tables_on_disk, streamed_texts, ray_predict, head_time, cascade,
-    tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto, shared_checkpoints,
+    quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, ray_predict,
+    head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
+    shared_checkpoints,
 )  # fmt: skip
 
 

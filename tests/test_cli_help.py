@@ -4,7 +4,10 @@ import re
 
 import pytest
 
+from megalabel.cli.layout import with_flags
+from megalabel.errors import DataError, MissingExtra, SettingError
 from megalabel.recipes import get, names
+from megalabel.recipes.kinds import conflict
 
 COMMANDS = [
     [], ["quickstart"], ["data"], ["data", "check"], ["data", "convert"], ["prepare"], ["train"], ["evaluate"],
@@ -120,3 +123,53 @@ def test_a_run_without_a_model_says_how_to_resume_it(command, tmp_path, monkeypa
         status, _, err = command(verb, "run")
         assert (status, err.count("\n")) == (2, 1)
         assert "no model yet" in err and "which resumes it" in err
+
+
+def torchao_is_missing():
+    return MissingExtra(
+        "an optimizer with moments in 8 bits, and no package torchao",
+        wanted="torchao",
+        next_step="run pip install 'megalabel[adamw8bit]', or use encoder_optimizer = adamw",
+        where="encoder_optimizer",
+    )
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        (torchao_is_missing(), "--encoder-optimizer: an optimizer with"),
+        (torchao_is_missing(), "or use --encoder-optimizer adamw."),
+        (conflict("weights", "weights = float8 with head_optimizer = adamw", "head_optimizer = sgd"),
+         "--weights = float8 with --head-optimizer adamw; expected --head-optimizer sgd"),
+        (conflict("bias", "no bias", "bias = False"), "--bias: no bias; expected --no-bias"),
+        (SettingError("a tail of 3 epochs", wanted="less", next_step="lower warmup_epochs or final_epochs"),
+         "Lower --warmup-epochs or --final-epochs"),
+        (SettingError("none", wanted="above 0", next_step="pass it (in Python: head_lr=0.1)", where="head_lr"),
+         "--head-lr: none; expected above 0. Pass it (in Python: head_lr=0.1)."),
+        (SettingError("the field 'max_length'", wanted="weight_field (--weight-field)", where="max_length"),
+         "--max-length: the field 'max_length'; expected weight_field (--weight-field)"),
+        (DataError("batch_size = 3", wanted="text", where="/a/max_length"), "/a/max_length: batch_size = 3"),
+    ],
+)  # fmt: skip
+def test_errors_call_options_as_the_command_line_writes_them(error, said):
+    names = (
+        "encoder_optimizer weights head_optimizer bias warmup_epochs final_epochs head_lr max_length batch_size"
+    )
+    flags = {name: "--" + name.replace("_", "-") for name in [*names.split(), "weight_field"]}
+    assert said in with_flags(error, flags)
+    assert "--" not in with_flags(error, {}).replace("--weight-field", "")
+
+
+@pytest.mark.parametrize(
+    "arguments, resumed", [(["plan", "--labels", "4k"], False), (["train", "renee", "."], True)]
+)
+def test_an_interrupt_speaks_of_a_run_only_where_there_is_one(arguments, resumed, command, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("megalabel.recipes.presets.resolve", stop)
+    monkeypatch.setattr("megalabel.cli.train.open_data", stop)
+    status, _, err = command(*arguments, *(["-o", "new"] if resumed else []))
+    assert status == 130
+    assert err.endswith("megalabel: interrupted\n") != resumed
+    assert ("resumes a run" in err) == resumed

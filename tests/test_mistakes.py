@@ -42,7 +42,10 @@ MISTAKES = [
     ("train renee set -o new --head-optimizer adam", ["--head-optimizer: 'adam' is not", "sgd", "adamw?"]),
     ("train renee set -o new --epochs ten", ["--epochs: 'ten' is not a whole number of at least 1"]),
     (f"train renee set {BAG} --device gpu", ["--device: 'gpu' cannot be used", "doctor", "Did you mean cuda?"]),
-    (f"train renee set {BAG} --warmup 5000", ["--warmup = 5000", "shorter than the run", "Lower it"]),
+    (
+        f"train renee set {BAG} --warmup 5000",
+        ["--warmup: a warm-up of 5,000 steps in a run of ", "shorter than the run", "Lower it"],
+    ),
     ("train renee set -o new --encoder minilmm", ["--encoder: no encoder 'minilmm'", "Did you mean minilm?"]),
     ("train renee set -o new --config options.yaml", ["options.yaml is not TOML", "epochs = 3", "--print-config"]),
     ("train cascadexml set -o new --encoder bag --tree run", ["run: a run, not a label tree", "tree build"]),

@@ -16,6 +16,7 @@ from megalabel.planning.baseline import Baseline, Speed, keep
 from megalabel.planning.components import components_of, peak
 from megalabel.planning.job import Data, Job
 from megalabel.planning.timing import ASSUMED, floor
+from megalabel.storage.spill import naming_folder
 
 # The run that is timed, which also fills the cache of compiled code; and the one whose memory is measured.
 TIMED = {"batch_size": 64, "max_length": 32}
@@ -102,11 +103,11 @@ def _write(folder: Path, n_labels: int, n_texts: int) -> None:
     draw = random.Random(0)
     words = [f"{a}{b}" for a in ("time", "year", "way", "day", "man") for b in ("", "s", "ly", "er", "ing")]
     folder.mkdir()
-    with open(folder / "lbl.json", "w", encoding="utf-8") as file:
+    with naming_folder(), open(folder / "lbl.json", "w", encoding="utf-8") as file:
         for label in range(n_labels):
             file.write(json.dumps({"title": f"{draw.choice(words)} {label}"}) + "\n")
     for side, n in (("trn", n_texts), ("tst", 1)):
-        with open(folder / f"{side}.json", "w", encoding="utf-8") as file:
+        with naming_folder(), open(folder / f"{side}.json", "w", encoding="utf-8") as file:
             for _ in range(n):
                 found = sorted({draw.randrange(n_labels) for _ in range(5)})
                 text = " ".join(draw.choice(words) for _ in range(40))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import textwrap
@@ -19,6 +20,10 @@ from megalabel.storage.limits import out_of_files, too_many_files
 WIDEST = 120
 CONSTANTS = "Rarely changed"  # the panel that is a paragraph of names and defaults
 LEFT = 36  # the most columns for names; a longer name has its help on the next line
+# A word, with a value or without, that is neither quoted nor part of a path, a number or Python.
+_OPTION = re.compile(
+    r"(?<![\w'\"`./\\=-])(?P<name>[a-z][a-z_]*)(?: = (?P<value>'[^']*'|[\w.+-]+))?(?![\w=(\[{'\"`/\\]| \(--|\.\w)"
+)
 
 
 class Command(TyperCommand):
@@ -119,15 +124,38 @@ def fail(error: MegalabelError, options: Mapping[str, str] | None = None) -> Non
 
     options: how the command line writes the names of arguments.
     """
-    where, message = str(error.where), str(error)
-    begins = (f"{where}: ", f"{where} = ", f"{where} ") if "_" in where else (f"{where}: ", f"{where} = ")
-    if options and where in options and message.startswith(begins):
-        message = options[where] + message[len(where) :]
+    message = with_flags(error, options or {})
     if of_several():  # the processes have still to decide which of them prints it
         error.args = (message,)
         raise error
     sys.stderr.write(f"megalabel: {message}\n")
     raise typer.Exit(2)
+
+
+def with_flags(error: MegalabelError, options: Mapping[str, str]) -> str:
+    """The message of an error in which options are called as the command line writes them.
+
+    Changed are the option that the message begins with, and later ones that are surely meant: `fan_in` becomes
+    `--fan-in`, and `weights = float32` becomes `--weights float32`. What is quoted, part of a path or written as
+    Python stays as it is, as do messages about files.
+    """
+    where, message, start = str(error.where), str(error), 0
+    begins = (f"{where}: ", f"{where} = ", f"{where} ") if "_" in where else (f"{where}: ", f"{where} = ")
+    if where in options and message.startswith(begins):
+        message, start = options[where] + message[len(where) :], len(options[where])
+    if where == "config" or (error.where is not None and where not in options):
+        return message
+    return message[:start] + _OPTION.sub(lambda found: _flag(found, options), message[start:])
+
+
+def _flag(found: re.Match[str], options: Mapping[str, str]) -> str:
+    """An option that a message names, as the command line writes it."""
+    name, value = found["name"], found["value"]
+    if name not in options or (value is None and "_" not in name):
+        return found[0]
+    if value in ("True", "False"):
+        return options[name] if value == "True" else f"--no-{options[name][2:]}"
+    return options[name] if value is None else f"{options[name]} {value}"
 
 
 def width() -> int:

@@ -29,6 +29,8 @@ from megalabel.cli.streams import fail, flush, of_several, prepare_streams
 from megalabel.errors import MegalabelError
 from megalabel.version import __version__
 
+RESUMED = (["train"], ["tune"], ["quickstart"])  # commands that go on where they were interrupted
+
 app = typer.Typer(
     name="megalabel",
     cls=Group,
@@ -84,7 +86,8 @@ def main() -> None:
         fail(error)
     except SystemExit as stop:
         if stop.code == 130 and os.environ.get("RANK", "0") == "0":  # what Typer makes of Ctrl-C
-            sys.stderr.write("\nmegalabel: interrupted; the same command resumes a run that has a checkpoint\n")
+            resumed = "; the same command resumes a run that has a checkpoint" * (sys.argv[1:2] in RESUMED)
+            sys.stderr.write(f"\nmegalabel: interrupted{resumed}\n")
         raise
 
 

@@ -159,6 +159,8 @@ class SparseHead(StoredTable, Replaced, LabelPrior, Head):
             first_label=self.first_label,
             sums=self.sums,
         )
+        if self.update_rule is not None:
+            self.update_rule.weights_replaced(slots, self.group)
         self.replace(slots, step)
 
     def _candidate_gradients(self, seen: list[tuple[Tensor, Positives]], candidates: Tensor) -> Tensor:

@@ -34,7 +34,7 @@ def prediction(job: Job, base: float, texts: int = BLOCK) -> list[Component]:
         search = (
             candidates.beam_working(*levels, texts, K)
             if job.weight_bytes == FLOAT
-            else candidates.narrow_beam_working(*levels, job.dim, texts, K, job.weight_bytes)
+            else candidates.narrow_beam_working(*levels, job.dim, texts, K)
         )
     return [
         Component("interpreter and libraries", base),

@@ -86,8 +86,8 @@ def _encoder(job: Job) -> list[Component]:
     gradients = FLOAT * trained
     embedding = shape.embedding_activations(n)
     rows = min(n, shape.vocabulary)
-    # A sparse gradient: the rows of all tokens, those times their weights in a bag, and the sums by token.
-    sparse = FLOAT * shape.hidden * ((2 if shape.is_bag else 1) * n + rows) + 24 * n if shape.sparse else 0.0
+    # A sparse gradient: the rows of all tokens (in a bag times their weights, in place), and the sums by token.
+    sparse = FLOAT * shape.hidden * (n + rows) + 24 * n if shape.sparse else 0.0
     of_text = FLOAT * job.part * views * (6 * shape.hidden + 2 * shape.inner) if shape.is_bag else 0.0
     if shape.is_bag:
         found = [Component("activations", of_text + 24 * n, "forward")]
@@ -166,8 +166,7 @@ def _dense(job: Job) -> list[Component]:
     momentum = job.has_momentum
     state = updates.sgd_state(labels, dim, momentum=momentum, parts=job.parts, state_bytes=job.state_bytes)
     state += FLOAT * labels * bias * (momentum or job.parts > 1)
-    if job.weight_bytes < FLOAT:  # what rounding cut off, in bfloat16
-        state += 2.0 * dim * round(values.get("compensated_fraction", 0) * labels)
+    state += updates.compensation(_compensated(job), dim)
     return [
         Component("head weights", weights),
         Component("head momentum", state),
@@ -183,6 +182,8 @@ def _sparse(job: Job) -> list[Component]:
     weights = fan_in.weights(rest, f, weight_bytes=job.weight_bytes, row_bytes=scale) if rest else 0.0
     weights += all_labels.weights(dense, dim, bias=True, weight_bytes=job.weight_bytes) if dense else 0.0
     state = _fused_state(job, rest, f) + _fused_state(job, dense, dim)
+    kept = min(_compensated(job), dense)  # the most frequent labels are those of the dense part
+    state += updates.compensation(kept, dim) + updates.compensation(_compensated(job) - kept, f)
     narrow = (job.weight_bytes < FLOAT) + (job.has_momentum and job.state_bytes < FLOAT)
     working = fan_in.working(f, dim, job.part, job.threads, group, narrow) if rest else 0.0
     working += all_labels.working(dense, dim, job.part, job.threads) if dense else 0.0
@@ -203,6 +204,12 @@ def _sparse(job: Job) -> list[Component]:
         Component("sums of the embedding's gradient", working),
     ]
     return found
+
+
+def _compensated(job: Job) -> int:
+    """The number of labels whose narrow weights keep what rounding cuts off."""
+    fraction = float(job.values.get("compensated_fraction", 0)) if job.weight_bytes < FLOAT else 0.0
+    return round(fraction * job.data.n_labels)
 
 
 def _fused_state(job: Job, rows: int, width: int) -> float:

@@ -36,11 +36,19 @@ def sgd_of(
         momentum: from 0 to below 1.
         momentum_dtype: "float32" or "bfloat16".
     """
-    n = round(options.compensated_fraction * len(counts))
-    compensated = None
-    if n:  # the most frequent labels, those of lower ids where frequencies are equal
-        compensated = torch.from_numpy(np.sort(np.argsort(-counts, kind="stable")[:n]).astype(np.int64))
     return FusedSGD(
-        head, options.head_lr, momentum, options.head_weight_decay,
-        momentum_dtype=momentum_dtype, compensated=compensated, seed=options.seed,
+        head, options.head_lr, momentum, options.head_weight_decay, momentum_dtype=momentum_dtype,
+        compensated=most_frequent(counts, options.compensated_fraction), seed=options.seed,
     )  # fmt: skip
+
+
+def most_frequent(counts: np.ndarray, fraction: float) -> torch.Tensor | None:
+    """A fraction of the labels, most frequent first, those of lower ids where frequencies are equal.
+
+    Returns:
+        (C,) int64, ascending; None if there are none.
+    """
+    n = round(fraction * len(counts))
+    if not n:
+        return None
+    return torch.from_numpy(np.sort(np.argsort(-counts, kind="stable")[:n]).astype(np.int64))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from megalabel.recipes.options import (
     FRACTION,
+    CompensatedWeightTypeOptions,
     Constant,
     Count,
     Eps,
@@ -16,7 +17,6 @@ from megalabel.recipes.options import (
     Options,
     PowerOfTwo,
     PriorOptions,
-    RowWeightTypeOptions,
     Size,
     TreeOptions,
     Unset,
@@ -149,7 +149,7 @@ class SparseHeadOptions(
     ProjectionOptions,
     AuxiliaryOptions,
     TreeOptions,
-    RowWeightTypeOptions,
+    CompensatedWeightTypeOptions,
     MomentumTypeOptions,
     NeuralOptions,
 ):

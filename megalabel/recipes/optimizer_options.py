@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import Annotated, Literal
 
 from megalabel.recipes.kinds import ADAM, Betas, Eps, Fraction, Nonnegative, conflict
+from megalabel.training.option import Constant
 from megalabel.training.options import Options
 
 
@@ -89,9 +90,7 @@ class WeightTypeOptions(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_narrow(self, "sgd")
-        if self.compensated_fraction and self.weights == "float32":
-            found = "compensated_fraction with weights = float32, of which nothing is cut off"
-            raise conflict("compensated_fraction", found, "weights = bfloat16 or float8")
+        check_compensated(self)
 
 
 class RowWeightTypeOptions(Options):
@@ -101,12 +100,26 @@ class RowWeightTypeOptions(Options):
 
     weights: Annotated[
         Literal["float32", "bfloat16", "float8"],
-        "Stored type of the classifier's weights; narrow ones need sgd or adagrad.",
+        "Stored type; narrow: sgd or adagrad.",
     ] = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_narrow(self, "sgd", "adagrad")
+
+
+class CompensatedWeightTypeOptions(RowWeightTypeOptions):
+    """The same for a classifier that scores every label."""
+
+    panel = "Optimization"
+
+    compensated_fraction: Annotated[
+        Fraction, Constant, "Narrow weights, sgd: labels, most frequent first, that keep what rounding cuts off."
+    ] = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_compensated(self)
 
 
 class MomentumTypeOptions(MomentumOptions):
@@ -176,6 +189,17 @@ def check_narrow(options: WeightTypeOptions | RowWeightTypeOptions, *optimizers:
     if options.weights != "float32" and optimizer not in optimizers:
         found = f"weights = {options.weights} with head_optimizer = {optimizer}"
         raise conflict("weights", found, f"head_optimizer = {' or '.join(optimizers)}, or weights = float32")
+
+
+def check_compensated(options: WeightTypeOptions | CompensatedWeightTypeOptions) -> None:
+    """SettingError for compensation of weights of which nothing is cut off, or by another optimizer than SGD."""
+    if options.compensated_fraction and options.weights == "float32":
+        found = "compensated_fraction with weights = float32, of which nothing is cut off"
+        raise conflict("compensated_fraction", found, "weights = bfloat16 or float8")
+    optimizer = getattr(options, "head_optimizer", "sgd")
+    if options.compensated_fraction and optimizer != "sgd":
+        found = f"compensated_fraction with head_optimizer = {optimizer}"
+        raise conflict("compensated_fraction", found, "head_optimizer = sgd")
 
 
 def check_betas(options: Options) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from megalabel.recipes.kinds import ADAM, Betas, Count, Eps, Fraction, Nonnegative, Size, conflict
 from megalabel.recipes.optimizer_options import (
+    CompensatedWeightTypeOptions,
     EncoderOptimizerOptions,
     HeadOptimizerOptions,
     HeadRateOptions,
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 __all__ = [
-    "ADAM", "FRACTION", "Betas", "Constant", "Count", "EncoderOptimizerOptions", "Eps", "Fraction",
-    "HeadOptimizerOptions", "HeadRateOptions", "Matches", "MomentumOptions", "MomentumTypeOptions",
-    "Nonnegative", "Option", "Options", "PowerOfTwo", "Range", "RowOptimizerOptions",
-    "RowWeightTypeOptions", "Size", "TableOptions", "Unset",
-    "WarmupOptions", "WeightTypeOptions", "above", "at_least", "between", "conflict",
+    "ADAM", "Betas", "CompensatedWeightTypeOptions", "Constant", "Count", "EncoderOptimizerOptions",
+    "Eps", "FRACTION", "Fraction", "HeadOptimizerOptions", "HeadRateOptions", "Matches",
+    "MomentumOptions", "MomentumTypeOptions", "Nonnegative", "Option", "Options", "PowerOfTwo", "Range",
+    "RowOptimizerOptions", "RowWeightTypeOptions", "Size", "TableOptions", "Unset", "WarmupOptions",
+    "WeightTypeOptions", "above", "at_least", "between", "conflict",
 ]  # fmt: skip
 
 

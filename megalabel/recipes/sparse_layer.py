@@ -10,10 +10,12 @@ import torch
 from megalabel.heads.label_layer import label_layer
 from megalabel.heads.rewiring import Rewiring
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary
+from megalabel.heads.wrappers.partitioned import PartitionedHead
 from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.labels import grouping
 from megalabel.labels.build import build_tree
 from megalabel.labels.cluster import choose_depths
+from megalabel.recipes.dense_sgd import most_frequent
 from megalabel.recipes.options import conflict
 from megalabel.recipes.shared import renamed_errors
 from megalabel.training.optim.groups import FusedAdagrad, FusedAdam, FusedSGD, adamw
@@ -108,7 +110,7 @@ def build_head(
         rewiring=plan.rewiring, loss_every=options.log_every, weights=options.weights,
         seed=options.seed,
     )  # fmt: skip
-    fused = _head_optimizer(head, options)
+    fused = _head_optimizer(head, options, counts)
     as_encoder: dict[str, Any] = {
         "eps": options.encoder_eps, "betas": options.encoder_betas, "kind": options.encoder_optimizer,
     }  # fmt: skip
@@ -128,13 +130,17 @@ def build_head(
     return head, {**optimizers, "head": fused}
 
 
-def _head_optimizer(head: Any, options: SparseHeadOptions) -> Any:
+def _head_optimizer(head: Any, options: SparseHeadOptions, counts: np.ndarray) -> Any:
     """The optimizer of the label layer; biases decay as weights do, as published."""
     rates: dict[str, Any] = {"lr": options.head_lr, "weight_decay": options.head_weight_decay, "decay_bias": True}
     if options.head_optimizer == "sgd":
+        compensated: Any = most_frequent(counts, options.compensated_fraction)
+        if compensated is not None and isinstance(head, PartitionedHead):
+            compensated = head.rows_in_parts(compensated)
         return FusedSGD(
-            head, momentum=options.head_momentum, momentum_dtype=options.momentum_dtype, seed=options.seed, **rates
-        )
+            head, momentum=options.head_momentum, momentum_dtype=options.momentum_dtype, compensated=compensated,
+            seed=options.seed, **rates,
+        )  # fmt: skip
     if options.head_optimizer == "adagrad":
         return FusedAdagrad(head, eps=options.head_eps, seed=options.seed, **rates)
     coupled = options.head_optimizer == "adam"

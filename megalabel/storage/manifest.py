@@ -94,7 +94,7 @@ def read_manifest(
         raise FormatError(
             f"{what} of format {found!r:.80} (written by megalabel {manifest.get('version')!s:.80})",
             wanted=f"format {format}" if oldest == format else f"formats {oldest} to {format}",
-            next_step=f"install megalabel {manifest.get('version')!s:.80} or later" if newer else next_step,
+            next_step=_newer(manifest.get("version")) if newer else next_step,
             where=folder,
         )
     check_listed(manifest, what, folder, facts=facts, files=files, next_step=next_step)
@@ -108,6 +108,13 @@ def read_manifest(
     for name, digest in manifest["sha256"].items():
         _check_file(folder, name, digest, next_step)
     return manifest
+
+
+def _newer(version: object) -> str:
+    """The next step for a folder of a newer format, by the version that wrote it."""
+    if version == __version__:  # a development version, which has the number of the release before it
+        return "install a newer release of megalabel: this one has the same number, but not the format"
+    return f"install megalabel {version!s:.80} or later"
 
 
 def check_listed(

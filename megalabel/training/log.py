@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from megalabel.progress import Progress
+from megalabel.storage.files import naming, write_bytes_atomically
 from megalabel.storage.reading import parse_json
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Log:
         quiet: bool = False,
         callback: Callable[[dict[str, Any]], Any] | None = None,
     ) -> None:
-        self._callback, self.ended, self._device = callback, False, device
+        self._callback, self.ended, self._device, self._path = callback, False, device, path
         self._file = open(path, "a", encoding="utf-8")
         self._progress = None if quiet else Progress("training", steps, done=step)
         self._per_epoch, self._start, self._note = per_epoch, time.monotonic(), ""
@@ -56,7 +56,7 @@ class Log:
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Log:
-        self._stack.enter_context(contextlib.closing(self._file))
+        self._stack.callback(self._close)
         if self._progress:
             self._stack.enter_context(self._progress)
         return self
@@ -82,10 +82,15 @@ class Log:
         """Writes one line to `log.jsonl`."""
         fixed = {"step": step, "epoch": step / self._per_epoch, "seconds": time.monotonic() - self._start}
         rounded = {k: float(f"{v:.7g}") if isinstance(v, float) else v for k, v in {**fixed, **facts}.items()}
-        self._file.write(json.dumps(rounded) + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(json.dumps(rounded) + "\n")
+            self._file.flush()
         if self._callback is not None:
             self.ended = self._callback(rounded) is True or self.ended
+
+    def _close(self) -> None:
+        with naming(self._path):  # closing it tries again to write what a full disk did not take
+            self._file.close()
 
     def say(self, text: str) -> None:
         """Shows a line on stderr, unless the log is quiet."""
@@ -99,9 +104,8 @@ def truncate_log(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in path.read_bytes().split(b"\n") if _step(line) < step]
-    temporary = path.with_suffix(".new")
-    temporary.write_bytes(b"".join(line + b"\n" for line in kept))
-    os.replace(temporary, path)
+    with write_bytes_atomically(path) as file:
+        file.write(b"".join(line + b"\n" for line in kept))
 
 
 def _step(line: bytes) -> float:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from megalabel.errors import SettingError
+from megalabel.storage.files import naming
 
 if sys.platform == "win32":
     import msvcrt
@@ -85,8 +86,9 @@ def _locked(out: Path) -> int:
         try:
             _lock(handle)
             if _same_file(handle, path):
-                os.ftruncate(handle, 0)
-                os.write(handle, f"{os.getpid()}\n".encode())
+                with naming(path):
+                    os.ftruncate(handle, 0)
+                    os.write(handle, f"{os.getpid()}\n".encode())
                 return handle
         except BlockingIOError:
             holder = os.read(handle, 32).decode(errors="replace").strip()

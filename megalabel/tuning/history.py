@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from megalabel.errors import FormatError
-from megalabel.storage.files import write_text
+from megalabel.storage.files import naming, write_text
 from megalabel.storage.reading import parse_json
 from megalabel.tuning.candidates import Candidate
 
@@ -123,7 +123,7 @@ class History:
         """Appends the result of a new trial to the file; its `seconds` are those since the trial before."""
         now = time.monotonic()
         result = replace(result, seconds=round(now - self._mark, 2))
-        with open(self.path, "a", encoding="utf-8") as file:
+        with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(_line(result))
         self.results.append(result)
         self._spent, self._mark = self._spent + result.seconds, now

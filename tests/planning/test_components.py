@@ -169,6 +169,10 @@ def test_narrow_weights_and_momentum_are_counted_by_their_bytes():
     parts = {p.name: p.n_bytes for p in components_of(Job.of("spartex", values, Data(1000), 2), 0.0)}
     assert parts["head weights"] == 1000 * (32 + 1 + 4)  # codes, exponent, bias
     assert parts["head optimizer state"] == 1000 * (2 * 32 + 4)
+    values |= {"compensated_fraction": 0.2, "dense_fraction": 0.05}  # 50 labels dense, 150 of the others
+    parts = {p.name: p.n_bytes for p in components_of(Job.of("spartex", values, Data(1000), 2), 0.0)}
+    momentum = 2 * (950 * 32 + 50 * 256) + 4 * 1000
+    assert parts["head optimizer state"] == momentum + 2 * (50 * 256 + 150 * 32)
 
 
 @pytest.mark.parametrize("recipe", ["renee", "elmo", "cascadexml"])
@@ -182,23 +186,24 @@ def test_predictions_count_narrow_weights_as_they_are_stored_and_read(recipe):
     assert narrow["search"] > wide["search"]
 
 
-def test_a_search_reads_no_more_narrow_rows_than_predicted(monkeypatch):
+def test_a_search_reads_only_level_0_of_narrow_tables_at_once(monkeypatch):
     head = CascadeHead(LabelTree.from_parents([np.arange(400) // 8]), 16, beams=(5,), weights="float8").eval()
-    read, load = [], NarrowTable.load_rows
+    read, load = [], NarrowTable.load
 
-    def spied(self, rows, *rest):
-        read.append(len(rows))
-        return load(self, rows, *rest)
+    def spied(self, start, stop, *rest):
+        read.append(stop - start)
+        return load(self, start, stop, *rest)
 
-    monkeypatch.setattr(NarrowTable, "load_rows", spied)
+    monkeypatch.setattr(NarrowTable, "load", spied)
+    monkeypatch.setattr(NarrowTable, "load_rows", None)
+    head.topk(torch.randn(1, head.n_views, 16), 2)
+    assert read == []
     head.topk(torch.randn(3, head.n_views, 16), 2)
-    cells = 3 * 5 * 8
-    assert 0 < max(read) <= cells
-    counted = candidates.narrow_beam_working((50, 400), (5,), 16, 3, 2, 1.0)
-    assert counted >= cells * 16 * 5
-    # All rows are read where the texts reach all of them, and no more.
-    many = candidates.narrow_beam_working((50, 400), (50,), 16, 3, 2, 1.0)
-    assert many - candidates.GATHERED_CELL * 3 * 400 - 12 * 3 * 2 == 400 * 16 * 5
+    assert read == [50]
+    levels = (50, 400), (5,)
+    assert (
+        candidates.narrow_beam_working(*levels, 16, 3, 2) - candidates.beam_working(*levels, 3, 2) == 50 * 16 * 4
+    )
 
 
 def test_a_sparse_step_on_narrow_numbers_counts_a_chunk_of_each_as_float32():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from planted import planted
@@ -22,7 +23,7 @@ ADAGRAD = dict(
 )  # fmt: skip
 SGD = dict(
     weights="bfloat16", momentum_dtype="bfloat16", loss="bce", head_optimizer="sgd", head_lr=0.01,
-    bias_from_prior=True, head_init_scale=0.1, regrow="gradient", accumulation_steps=2,
+    bias_from_prior=True, head_init_scale=0.1, regrow="gradient", accumulation_steps=2, compensated_fraction=0.2,
 )  # fmt: skip
 NARROW = {"float8": torch.float8_e4m3fn, "bfloat16": torch.bfloat16}
 
@@ -61,6 +62,13 @@ def test_options_reach_the_rules():
     first, second = made.optimizers["head"].rules
     assert (first.momentum, first.momentum_dtype, first.decay_bias) == (0.8, torch.bfloat16, True)
     assert first.seed == 4 != second.seed
+    kept = np.delete(np.arange(400), made.validation)
+    counts = np.asarray(planted().train.labels[kept].sum(0)).ravel()
+    order = made.head.order
+    n = made.head.parts[0].n_labels
+    rows = torch.cat([rule.compensated + start for rule, start in ((first, 0), (second, n))])
+    assert len(second.compensated) > 0
+    assert sorted(order[rows].tolist()) == sorted(np.argsort(-counts, kind="stable")[: round(0.2 * 64)].tolist())
 
 
 @pytest.mark.parametrize(
@@ -69,6 +77,8 @@ def test_options_reach_the_rules():
         ({"weights": "float8"}, "weights"),
         ({"weights": "bfloat16", "head_optimizer": "adam"}, "weights"),
         ({"weights": "int8", "head_optimizer": "sgd"}, "weights"),
+        ({"compensated_fraction": 0.1}, "compensated_fraction"),
+        ({**ADAGRAD, "compensated_fraction": 0.1}, "compensated_fraction"),
         ({"momentum_dtype": "bfloat16"}, "momentum_dtype"),
         ({"momentum_dtype": "bfloat16", "head_optimizer": "adagrad"}, "momentum_dtype"),
         ({"momentum_dtype": "bfloat16", "head_optimizer": "sgd", "head_momentum": 0.0}, "momentum_dtype"),

@@ -221,7 +221,7 @@ def test_a_pretrained_encoder_too_narrow_is_told_before_the_tree(tiny_bert, monk
 
 
 def test_the_papers_warm_up_is_too_long_for_a_small_set(tiny_bert, nothing_long):
-    with pytest.raises(SettingError, match=r"warmup = 1000 is 1000 of 660 steps.*a fraction such as 0\.05"):
+    with pytest.raises(SettingError, match=r"1,000 steps in a run of 660.*a fraction such as 0\.05"):
         spartex(planted(), encoder=str(tiny_bert))
 
 

@@ -12,6 +12,7 @@ from megalabel.storage import files
 from megalabel.storage.files import atomic_folder, latest, recover
 from megalabel.storage.manifest import read_manifest, write_manifest
 from megalabel.storage.tensors import save_tensors
+from megalabel.version import __version__
 
 posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
 
@@ -185,3 +186,16 @@ def test_a_link_in_the_place_of_a_folder_is_replaced_and_what_it_names_is_left_a
     assert (tmp_path / "m" / "x").read_text() == "2"
     assert (tmp_path / "elsewhere" / "x").read_text() == "kept"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "m"]
+
+
+@pytest.mark.parametrize("version", [__version__, "99.1.0"])
+def test_a_newer_format_asks_for_a_newer_release_and_never_for_the_one_in_use(version, tmp_path):
+    folder = made(tmp_path / "m")
+    facts = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**facts, "format": 9, "version": version}))
+    with pytest.raises(FormatError) as caught:
+        read(folder)
+    step = str(caught.value.next_step)
+    assert ("99.1.0 or later" in step) == (version == "99.1.0")
+    assert "newer release" in step or __version__ not in step
+    assert f"install megalabel {__version__}" not in step

@@ -106,6 +106,12 @@ class PartitionedHead(LabelPrior, Head):
             parts.append(pairs.with_pairs(pairs.rows[inside], rows[inside] - start))
         return parts
 
+    def rows_in_parts(self, labels: Tensor) -> list[Tensor]:
+        """The rows of some labels in each part, ascending: (C,) int64, together as many as there are labels."""
+        rows = self.get_buffer("label_to_row").cpu()[labels].sort().values
+        ends = torch.searchsorted(rows, torch.tensor(self.starts)).tolist()
+        return [rows[a:b] - start for (a, b), start in zip(pairwise(ends), self.starts, strict=False)]
+
     def _sorted_labels(self) -> list[tuple[Tensor, Tensor]]:
         """For each part, the rank of each row's label among the labels of the part, and these labels, ascending.
 

@@ -12,14 +12,34 @@ from torch import Tensor
 from megalabel.errors import SettingError
 from megalabel.kernels.candidates.row_checks import own_dtype
 from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.kernels.rounding.stochastic_rounding import integers
 
 Numbers = Tensor | np.ndarray
+
+
+class NarrowRows(NamedTuple):
+    """A narrow table as an argument of the compiled code, which is compiled once for all narrow types.
+
+    The codes (n, D) are in the array of their size, and the other one is (0, D).
+    """
+
+    codes16: np.ndarray  # uint16, of bfloat16
+    codes8: np.ndarray  # uint8, of float8
+    exponents: np.ndarray  # (n,) int8, of float8; else empty
+
+    @classmethod
+    def of(cls, table: NarrowTable) -> NarrowRows:
+        """The arrays of a table on a CPU; memory is shared."""
+        codes, none = integers(table.codes).numpy(), (0, table.shape[1])
+        if table.exponents is None:
+            return cls(codes.view(np.uint16), np.empty(none, np.uint8), np.empty(0, np.int8))
+        return cls(np.empty(none, np.uint16), codes, table.exponents.numpy())
 
 
 class BeamTree(NamedTuple):
     """Tables, tree and beams as arguments of the compiled code."""
 
-    weights: tuple[np.ndarray, ...]
+    weights: tuple[np.ndarray | NarrowRows, ...]  # all of one type
     biases: tuple[np.ndarray, ...]
     offsets: tuple[np.ndarray, ...]
     order: np.ndarray
@@ -68,7 +88,7 @@ class BeamTables:
     def arrays(self, mode: int) -> BeamTree:
         """The arguments of the compiled code, on a CPU; memory is shared."""
         return BeamTree(
-            tuple(w.numpy() for w in self.weights if isinstance(w, Tensor)),
+            tuple(NarrowRows.of(w) if isinstance(w, NarrowTable) else w.numpy() for w in self.weights),
             tuple(b.numpy() for b in self.biases),
             tuple(o.numpy() for o in self.offsets),
             self.order.numpy(),

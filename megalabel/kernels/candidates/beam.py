@@ -16,8 +16,9 @@ order is correct even where probabilities are 0 or 1 in float32, and equal print
 to the lower row, among labels to the lower label id. A beam that covers every node makes the search exact.
 
 On a CPU numba runs (`_cpu/beam.py`), text by text; level 0 of more than one text is a matrix product over chunks
-of texts, which are distributed over torch's threads without effect on the result. On other devices torch gathers
-the candidates' rows in parts of bounded size. `plain` is the reference implementation of the tests.
+of texts, which are distributed over torch's threads without effect on the result. Rows of narrow tables are read
+as float32 one at a time, level 0 of several texts at once. On other devices torch gathers the candidates' rows in
+parts of bounded size. `plain` is the reference implementation of the tests.
 """
 
 from __future__ import annotations
@@ -109,8 +110,8 @@ class BeamSearch:
     """A tree and its tables, checked once and searched many times.
 
     Tables that are float32 and contiguous are searched where they lie, so that changes of them are seen; others
-    on a CPU are copied. Narrow tables are searched where they lie; the rows that a few texts reach are read as
-    float32. Threads may share a search.
+    on a CPU are copied. Narrow tables are searched where they lie: single rows are read as float32 on a CPU,
+    elsewhere those that a few texts reach. Threads may share a search.
 
     Args:
         weights: K + 1 tables (n_i, D), the last of places (L, D). Row n of table i is node n of level i.
@@ -142,7 +143,7 @@ class BeamSearch:
             )
         self.path_score = path_score
         self._walked: BeamTree | None = None
-        if tables.device.type == "cpu" and not tables.narrow:
+        if tables.device.type == "cpu":
             self._walked = tables.arrays(_MODES.index(path_score))
 
     @property
@@ -190,9 +191,9 @@ class BeamSearch:
         self, walk: Callable[..., None], views: Tensor, k: int, pairs: Tensor | None
     ) -> tuple[Tensor, Tensor, bool]:
         n, tables, views = len(views), self._tables, views.float().contiguous()
-        top_weight, top_bias = tables.weights[0], tables.biases[0]
-        assert isinstance(top_weight, Tensor)
-        x = views.numpy()
+        top_weight, top_bias, x = tables.weights[0], tables.biases[0], views.numpy()
+        if n > 1 and isinstance(top_weight, NarrowTable):  # a product reads it once for 32 texts
+            top_weight = top_weight.float()
         excluded, cuts = _NOTHING, np.zeros(n + 1, dtype=np.int64)
         if pairs is not None:
             cuts = np.searchsorted(pairs.numpy(), np.arange(n + 1) * tables.n_labels)
@@ -206,6 +207,7 @@ class BeamSearch:
 
         def chunks(numbers: range) -> int:
             bad = 0
+            assert isinstance(top_weight, Tensor)
             for start in range(numbers.start * _TEXTS, min(numbers.stop * _TEXTS, n), _TEXTS):
                 stop = min(start + _TEXTS, n)
                 top = torch.addmm(top_bias, views[start:stop, 0], top_weight.t())

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 
 FLOAT = 4  # bytes of a float32
 CELL = 3 * FLOAT  # logit, gradient, and the gradient times its upstream factor
-GATHERED = 256 << 20  # of rows of narrow tables that a search reads at a time, as in `_beam_gather.py`
-GATHERED_CELL = 96  # a cell of such a search: text, block, row, logit, keys, and what sorts them
 BLOCK = 18 * 8  # starts, ends, cells, kept nodes; the same by rows, and the keys that are sorted
 
 
@@ -68,11 +66,6 @@ def beam_working(sizes: Sequence[int], beams: Sequence[int], n_texts: int, k: in
     return (FLOAT + 8.0) * (cells + 2 * n_texts * k)
 
 
-def narrow_beam_working(
-    sizes: Sequence[int], beams: Sequence[int], dim: int, n_texts: int, k: int, weight_bytes: float
-) -> float:
-    """The same of narrow tables: of some texts at a time, the rows that they reach are read as float32."""
-    cells = [cells for cells, _ in candidates(sizes, beams, 1)]
-    step = max(1, min(n_texts, int(GATHERED // (FLOAT * dim * max(cells)))))
-    rows = max(min(n, step * own) for n, own in zip(sizes, cells, strict=True))
-    return rows * dim * (FLOAT + weight_bytes) + GATHERED_CELL * step * max(cells) + (FLOAT + 8.0) * n_texts * k
+def narrow_beam_working(sizes: Sequence[int], beams: Sequence[int], dim: int, n_texts: int, k: int) -> float:
+    """The same of narrow tables: for several texts, level 0 is read as float32."""
+    return beam_working(sizes, beams, n_texts, k) + FLOAT * dim * sizes[0] * (n_texts > 1)

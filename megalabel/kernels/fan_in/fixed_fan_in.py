@@ -30,6 +30,7 @@ Memory of a step, in bytes, with N threads:
     s·⌈L / G⌉·F          inputs, s = 1 for D ≤ 256, 2 for D ≤ 32,768, else 4
     k·4·L·(F + 1)        optimizer state of the rule: k = 0 for SGD, 1 with momentum or several micro-batches per
                          step, 2 for Adam, 3 for Adam with several micro-batches; gradients, k = 1, without a rule
+    2·C·F                what was cut off C compensated labels
     4·(N + 5)·D·B        the embedding, transposed and in blocks, and its gradient for each thread
 Computing the value of the loss adds chunks of logits, about 2 MB per thread.
 

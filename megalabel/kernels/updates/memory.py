@@ -28,3 +28,8 @@ def adagrad_state(rows: int, width: int, *, parts: int = 1, state_bytes: float =
     The table includes its bias as one of the columns, which has an accumulator of its own.
     """
     return FLOAT * rows * 2 + (state_bytes * rows * width if parts > 1 else 0.0)
+
+
+def compensation(rows: int, width: int) -> float:
+    """Bytes of what rounding cut off narrow weights (rows, width), in bfloat16."""
+    return 2.0 * rows * width

@@ -17,6 +17,7 @@ from megalabel.kernels.updates.sgd_rule import Add, SGDRule
 
 MOMENTUM_DTYPES = (torch.float32, torch.bfloat16)
 _WEIGHT, _MOMENTUM, _COMPENSATION = range(3)  # streams of random numbers
+_ROWS = 1 << 16  # of compensated labels that are looked at at a time
 
 
 @dataclass
@@ -28,7 +29,7 @@ class NarrowSGDRule(SGDRule):
 
     R is stochastic rounding (`kernels/rounding/stochastic_rounding.py`), so that updates and weight decay far
     below the spacing of the type act in expectation. Only one chunk of weights exists in float32 at a time.
-    Compiled passes fuse the rule where nothing is compensated.
+    Compiled passes fuse the rule; those over dense rows only where nothing is compensated.
 
     Rows in `compensated` also keep what R cut off (Kahan summation, as ELMO does for its most frequent labels;
     arXiv 2510.11168): u = weight + rest − lr · buffer, weight ← R(u), rest ← u − weight in bfloat16. The forward
@@ -76,6 +77,13 @@ class NarrowSGDRule(SGDRule):
             rows = weight[:1].expand(len(self.compensated), -1)  # the shape alone
             self.compensation = buffer_like(rows, self.compensation, torch.bfloat16)
 
+    def weights_replaced(self, slots: Tensor, group: int) -> None:
+        """Drops what was cut off the weights that new ones have replaced."""
+        if self.compensated is None or self.compensation is None:
+            return
+        for labels, rest in zip(self.compensated.split(_ROWS), self.compensation.split(_ROWS), strict=True):
+            rest.masked_fill_(slots[(labels // group).to(slots.device)].to(rest.device), 0)
+
     def _move(self, labels: LabelRows, add_gw: Add, add_gb: Add, step: StepContext) -> None:
         if labels.weight is not None:
             self._move_weight(labels, labels.weight, add_gw, step)
@@ -100,8 +108,7 @@ class NarrowSGDRule(SGDRule):
         if kept.stop:
             assert self.compensation is not None
             rest = p[local].sub_(labels.table.load(labels.start, labels.stop)[local])
-            draw = self._draw(_COMPENSATION)._replace(first=self.first_compensated)
-            store_rows(rest, self.compensation[kept], None, BFLOAT16, draw, kept.start)
+            store_rows(rest, self.compensation[kept], None, BFLOAT16, self.rest_draw, kept.start)
 
     def _move_buffered(self, p: Tensor, labels: LabelRows, add_gw: Add, step: StepContext) -> None:
         assert self.buffer is not None
@@ -129,6 +136,11 @@ class NarrowSGDRule(SGDRule):
     def momentum_draw(self) -> Draw:
         """Those with which it rounds momentum."""
         return self._draw(_MOMENTUM)
+
+    @property
+    def rest_draw(self) -> Draw:
+        """Those with which it rounds what was cut off compensated rows."""
+        return self._draw(_COMPENSATION)._replace(first=self.first_compensated)
 
     def _draw(self, stream: int) -> Draw:
         return Draw((stream << 48) + self.seed, self.roundings, self.first_row)

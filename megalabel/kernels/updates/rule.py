@@ -143,6 +143,18 @@ class UpdateRule(ABC):
         """The state of each weight: tensors of the weights' shape."""
         return []
 
+    def weights_replaced(  # noqa: B027 (a hook that may stay empty)
+        self, slots: Tensor, group: int
+    ) -> None:
+        """Called when a sparse layer has replaced weights, to drop what belonged to them. Does nothing here.
+
+        States that `weight_state` returns are not its concern: the layer keeps or clears them as it is set.
+
+        Args:
+            slots: (M, F) bool, the connections that are new.
+            group: the number of neighboring labels that share a row of `slots`.
+        """
+
 
 def check_weight_type(weight: Tensor, rule: UpdateRule | None) -> None:
     """Raises SettingError for weights that cannot be trained: narrow dtypes, unless the rule supports them.

@@ -108,6 +108,7 @@ class FusedSGD(Fused):
         decay_bias: whether weight decay applies to the bias.
         momentum_dtype: "float32" or "bfloat16", the type in which momentum is kept.
         compensated: (C,) int64, sorted: labels whose narrow weights keep what rounding cut off; None for none.
+            A sequence of these where `head` holds several heads (`PartitionedHead.rows_in_parts`).
         seed: seeds the rounding.
     """
 
@@ -120,7 +121,7 @@ class FusedSGD(Fused):
         decay_bias: bool = False,
         *,
         momentum_dtype: str = "float32",
-        compensated: Tensor | None = None,
+        compensated: Tensor | Sequence[Tensor] | None = None,
         seed: int = 0,
     ) -> None:
         self.narrow: dict[str, Any] = {
@@ -140,9 +141,11 @@ class FusedSGD(Fused):
             return rule
         seed, labels = self.narrow["seed"] + (len(self.rules) << 40), _labels_of(head)
         options = {**self.narrow, "decay_bias": rule.decay_bias, "seed": seed, "first_row": labels.start}
-        if (compensated := self.narrow["compensated"]) is not None:
-            first, stop = torch.searchsorted(compensated, torch.tensor([labels.start, labels.stop])).tolist()
-            here = compensated[first:stop] - labels.start
+        rows = options["compensated"]
+        if rows is not None:
+            rows = rows if isinstance(rows, Tensor) else rows[len(self.rules)]
+            first, stop = torch.searchsorted(rows, torch.tensor([labels.start, labels.stop])).tolist()
+            here = rows[first:stop] - labels.start
             options |= {"compensated": here if len(here) else None, "first_compensated": first}
         return NarrowSGDRule(rule.lr, rule.momentum, rule.weight_decay, **options)
 

@@ -37,7 +37,7 @@ class Warmup:
     def __post_init__(self) -> None:
         if not 0 <= self.warmup_steps < max(self.steps, 1):
             raise SettingError(
-                f"warmup = {self.warmup:g} is {self.warmup_steps} of {self.steps} steps",
+                f"a warm-up of {self.warmup_steps:,} steps in a run of {self.steps:,}",
                 wanted="a warm-up shorter than the run",
                 next_step="lower it, use a fraction such as 0.05, or raise epochs",
                 where="warmup",

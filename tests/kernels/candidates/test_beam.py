@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,11 +11,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.beam_cases import SCORES, SEARCHES, case, running, same, some_pairs
+from support.narrow_tables import narrow
 from topk_agree import assert_topk_agree
 
+from megalabel.errors import SettingError
 from megalabel.kernels.candidates import _beam_gather
 from megalabel.kernels.candidates import beam as module
 from megalabel.kernels.candidates.beam import BeamSearch, beam_topk, plain
+from megalabel.kernels.rounding.stochastic_rounding import integers
 from megalabel.types import Positives, TopK
 
 
@@ -121,6 +125,45 @@ def test_float_tables_to_rounding(scores, seed):
     for a, b in ((views, wide), (views.float(), wide), (views, [w.float() for w in wide])):
         found = beam_topk(a, b, biases, offsets, order, beams, 5, scores)
         assert_topk_agree(found, expected, rtol=1e-3, atol=1e-30)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8"])
+def test_narrow_tables_are_searched_as_the_numbers_that_they_hold(name, seed):
+    """Small whole numbers, which both types hold, so that ties are the same."""
+    views, weights, *tree = case(seed, 3, n_views=4, batch=40)
+    tables = [narrow(w, name) for w in weights]
+    assert all(torch.equal(t.float(), w) for t, w in zip(tables, weights, strict=True))
+    exclude = some_pairs(seed, 40, len(tree[2]))
+    for scores in SCORES:
+        search = BeamSearch(tables, *tree, (2, 3, 4), scores)
+        same(search(views, 6, exclude), plain(views, weights, *tree, (2, 3, 4), 6, scores, exclude))
+        alone = plain(views[:1], weights, *tree, (2, 3, 4), 6, scores)
+        same(search(views[:1], 6), alone)
+    same(search(views, 6), beam_topk(views, weights, *tree, (2, 3, 4), 6, scores))
+    codes = integers(tables[-1].codes)
+    codes[:] = codes.flip(0)  # a step of a training is seen
+    if tables[-1].exponents is not None:
+        tables[-1].exponents.copy_(tables[-1].exponents.flip(0))
+    same(search(views, 6), plain(views, [*weights[:-1], weights[-1].flip(0)], *tree, (2, 3, 4), 6, scores))
+    tables[-1].codes.detach()[:] = torch.nan
+    with pytest.raises(SettingError, match="NaN"):
+        search(views, 6)
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8"])
+def test_a_large_narrow_table_to_rounding_of_float64(name, seed):
+    generator, dim, sizes = torch.Generator().manual_seed(seed), 35, (20, 400, 100_000)
+    tables = [narrow(torch.randn(n, dim, generator=generator), name) for n in sizes]
+    offsets = [np.arange(n + 1) * below // n for n, below in pairwise(sizes)]
+    order = np.random.default_rng(seed).permutation(sizes[-1])
+    views = torch.randn(3, 1, dim, generator=generator, dtype=torch.float64)
+    wide = [table.float().double() for table in tables]
+    arguments = [None] * 3, offsets, order, (20, 400), 9  # beams that keep all: no near ties on the way
+    found = beam_topk(views, tables, *arguments)
+    logits = views[:, 0] @ wide[-1].t()
+    best = logits.topk(9)
+    expected = TopK(torch.from_numpy(order)[best.indices], best.values.sigmoid().float())
+    assert_topk_agree(found, expected, rtol=1e-3, atol=1e-30)
 
 
 def test_clusters_are_ranked_by_their_own_level_or_by_the_path():

@@ -199,17 +199,6 @@ def test_float32_weights_with_momentum_in_bfloat16_are_fused_as_well(seed):
 
 
 @pytest.mark.parametrize("name", NARROW)
-def test_compensated_rows_run_too(name, seed):
-    c = case(seed, n_labels=30).of(torch.float32)
-    table, rule = narrow(c.weight, name), NarrowSGDRule(0.05, compensated=torch.tensor([2, 5]))
-    wide = replace(c.of(torch.float32), weight=table.float().requires_grad_())
-    loss_of(wide, wide.weight, rule=SGDRule(0.05)).backward()
-    loss_of(c, table, rule=rule, loss="squared_hinge").backward()
-    exact = table.float()[[2, 5]] + rule.compensation.float()
-    torch.testing.assert_close(exact, wide.weight.detach()[[2, 5]], rtol=1e-3, atol=1e-3)
-
-
-@pytest.mark.parametrize("name", NARROW)
 @pytest.mark.parametrize("group", [1, 16])
 def test_a_ranking_and_growth_read_the_stored_weights(name, group, seed):
     c = case(seed, n_labels=70, fan_in=7, dim=70, n_texts=70, group=group).of(torch.float32)

@@ -9,18 +9,29 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import types
+from numba.extending import overload
 
-from megalabel.kernels.candidates._beam_tables import BeamTree
+from megalabel.kernels.candidates._beam_tables import BeamTree, NarrowRows
 from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
 from megalabel.kernels.core._cpu.heaps import before, holds, log_sigmoid, offer, sink
+from megalabel.kernels.core._cpu.pointers import pointer
+from megalabel.kernels.rounding._cpu.row_codes import read8, read16
 
 LABEL, TIMES_PARENT, PATH, FADING = range(4)
 _LARGEST = np.finfo(np.float32).max
 
 
+def _logits(weight, bias, x, start, end, z, at, line):
+    """Writes the logits of rows start … end − 1 to z[at], z[at + 1], …; returns the position after the last.
+
+    weight: (n, D) float32, or `NarrowRows`, of which a row at a time is read to `line` (D,).
+    """
+    raise NotImplementedError
+
+
 @summing
-def _logits(weight, bias, x, start, end, z, at):
-    """Writes the logits of rows start … end − 1 to z[at], z[at + 1], …; returns the position after the last."""
+def _wide_logits(weight, bias, x, start, end, z, at):
     for row in range(start, end):
         total = np.float32(0)
         for d in range(weight.shape[1]):
@@ -28,6 +39,37 @@ def _logits(weight, bias, x, start, end, z, at):
         z[at] = total + bias[row]
         at += 1
     return at
+
+
+@summing
+def _product(line, x):
+    total = np.float32(0)
+    for d in range(line.shape[0]):
+        total += line[d] * x[d]
+    return total
+
+
+@helper
+def _narrow_logits(weight, bias, x, start, end, z, at, line):
+    dim, wide = line.shape[0], weight.codes16.shape[0] > 0
+    codes16, codes8, out = pointer(weight.codes16), pointer(weight.codes8), pointer(line)
+    for row in range(start, end):
+        if wide:
+            read16(codes16, row * dim, out, 0, dim)
+        else:
+            read8(codes8, row * dim, np.int64(weight.exponents[row]), out, 0, dim)
+        z[at] = _product(line, x) + bias[row]
+        at += 1
+    return at
+
+
+@overload(_logits, jit_options={"nogil": True}, strict=False)
+def _logits_of(weight, *_):
+    if isinstance(weight, types.Array):
+        return lambda weight, bias, x, start, end, z, at, line: _wide_logits(weight, bias, x, start, end, z, at)
+    return lambda weight, bias, x, start, end, z, at, line: _narrow_logits(
+        weight, bias, x, start, end, z, at, line
+    )
 
 
 @helper
@@ -67,7 +109,7 @@ def _add_path(z, totals, at, end, above, keys, rows, size, room, first):
 class Table(NamedTuple):
     """The rows of one level."""
 
-    weight: np.ndarray  # (n, D)
+    weight: np.ndarray | NarrowRows  # (n, D)
     bias: np.ndarray  # (n,)
 
 
@@ -82,12 +124,13 @@ class Scratch(NamedTuple):
     starts: np.ndarray
     ends: np.ndarray
     above: np.ndarray  # what the parent of a block adds to the scores of the block's rows
+    line: np.ndarray  # (D,), a narrow row
 
 
 @helper
 def _descend(table, x, top, children, path, fade, room, blocks, scratch):
     """Replaces `blocks` blocks of candidates by the children of the best `room`; -1 if a logit is not finite."""
-    z, totals, nodes, keys, rows, starts, ends, above = scratch
+    z, totals, nodes, keys, rows, starts, ends, above, line = scratch
     n, size, finite = 0, 0, True
     for j in range(blocks):
         at = n
@@ -95,7 +138,7 @@ def _descend(table, x, top, children, path, fade, room, blocks, scratch):
             n = top.shape[0]
             z[:n] = top
         else:
-            n = _logits(table.weight, table.bias, x, starts[j], ends[j], z, at)
+            n = _logits(table.weight, table.bias, x, starts[j], ends[j], z, at, line)
         finite = finite and _all_finite(z[at:n])
         for cell in range(at, n):
             nodes[cell] = starts[j] + cell - at
@@ -120,10 +163,10 @@ def _descend(table, x, top, children, path, fade, room, blocks, scratch):
 @helper
 def _arrive(table, x, order, alone, room, excluded, blocks, scratch):
     """Fills the heap with the best `room` labels of the blocks; returns its size, or -1 for a logit not finite."""
-    z, _, _, keys, rows, starts, ends, above = scratch
+    z, _, _, keys, rows, starts, ends, above, line = scratch
     size, finite = 0, True
     for j in range(blocks):
-        n = _logits(table.weight, table.bias, x, starts[j], ends[j], z, 0)
+        n = _logits(table.weight, table.bias, x, starts[j], ends[j], z, 0, line)
         finite = finite and _all_finite(z[:n])
         for cell in range(n):
             key = z[cell]
@@ -160,9 +203,9 @@ def walk(
     z, totals, nodes = np.empty(cells, np.float32), np.empty(cells, np.float64), np.empty(cells, np.int64)
     starts, ends, above = np.empty(most, np.int64), np.empty(most, np.int64), np.empty(most, np.float64)
     keys, rows = np.empty(max(most, k), np.float32), np.empty(max(most, k), np.int64)
-    scratch = Scratch(z, totals, nodes, keys, rows, starts, ends, above)
+    scratch = Scratch(z, totals, nodes, keys, rows, starts, ends, above, np.empty(views.shape[2], np.float32))
     for b in range(views.shape[0]):
-        blocks, starts[0], ends[0], above[0] = 1, 0, weights[0].shape[0], 0.0
+        blocks, starts[0], ends[0], above[0] = 1, 0, biases[0].shape[0], 0.0
         given = top[b]
         for level in range(depth):
             if blocks < 0:

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from megalabel.kernels.core._cpu.pointers import inlined, pointer
+from megalabel.kernels.core._cpu.pointers import by_type, inlined, pointer
 from megalabel.kernels.fan_in.layer import FanIn
-from megalabel.kernels.rounding._cpu.stored import Float32, Stored, stored, stored_at
+from megalabel.kernels.rounding._cpu.stored import BFloat16, Float32, Stored, stored, stored_at
 from megalabel.kernels.rounding.stochastic_rounding import Draw
 from megalabel.kernels.updates.narrow_adagrad_rule import NarrowAdagradRule
 from megalabel.kernels.updates.narrow_sgd_rule import NarrowSGDRule
@@ -46,11 +46,23 @@ class Layer(NamedTuple):
     group: int
 
 
+class Rests(NamedTuple):
+    """What rounding cut off the weights of some labels, and these labels (C,) int64, ascending."""
+
+    cut: BFloat16  # (C, F)
+    labels: Any
+    n: int
+
+
 class Kept(NamedTuple):
-    """How the weights and the momentum of a layer are stored, with the random numbers of their rounding."""
+    """How the weights and the momentum of a layer are stored, with the random numbers of their rounding.
+
+    rests: `Rests` where rows are compensated.
+    """
 
     weight: Stored = Float32()
     buffer: Stored = Float32()
+    rests: Rests | Float32 = Float32()
 
 
 class Targets(NamedTuple):
@@ -132,14 +144,24 @@ def kept_of(layer: FanIn, rule: UpdateRule | None = None, step: StepContext = ON
         weight = stored(layer.table.codes, layer.table.exponents, draw)
     if isinstance(rule, NarrowSGDRule) and rule.buffered(step) and rule.momentum_dtype == torch.bfloat16:
         assert rule.buffer is not None
-        return Kept(weight, stored(rule.buffer, None, rule.momentum_draw))
-    return Kept(weight)
+        return Kept(weight, stored(rule.buffer, None, rule.momentum_draw), _rests(layer, rule))
+    return Kept(weight, rests=_rests(layer, rule))
+
+
+def _rests(layer: FanIn, rule: UpdateRule | None) -> Rests | Float32:
+    """What a rule keeps of compensated rows; `Float32` if it keeps nothing."""
+    if layer.table is None or not isinstance(rule, NarrowSGDRule) or rule.compensated is None:
+        return Float32()
+    assert rule.compensation is not None
+    cut = stored(rule.compensation, None, rule.rest_draw)
+    assert isinstance(cut, BFloat16)
+    return Rests(cut, rule.compensated.cpu().numpy(), len(rule.compensated))
 
 
 def scratch_for(layer: FanIn, chunk: int, kept: Kept) -> Scratch:
     """Allocates scratch memory, with torch: it aligns to cache lines, and unaligned rows take twice as long."""
     fan_in, near = layer.weight.shape[1], layer.weight.shape[1] * WIDE if layer.group > 1 else 0
-    narrow = [chunk * fan_in * (not isinstance(of, Float32)) for of in kept]
+    narrow = [chunk * fan_in * (not isinstance(of, Float32)) for of in (kept.weight, kept.buffer)]
     sizes = chunk * fan_in, chunk, WIDE, 4 * fan_in, near, near, *narrow
     numbers = [torch.empty(n).numpy() for n in sizes]
     touched, cuts = np.empty(chunk, np.bool_), np.empty(chunk + 1, np.intp)
@@ -161,7 +183,10 @@ def layer_at(t):
 @inlined
 def kept_at(t):
     """`Kept` with pointers in place of arrays."""
-    return Kept(stored_at(t.weight), stored_at(t.buffer))
+    return Kept(stored_at(t.weight), stored_at(t.buffer), stored_at(t.rests))
+
+
+by_type(stored_at, {Rests: lambda s: Rests(stored_at(s.cut), pointer(s.labels), s.n)})
 
 
 @inlined

@@ -8,7 +8,7 @@ from megalabel.kernels.core._cpu.pointers import called, inlined, merged, pointe
 from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.fan_in._cpu.arrays import NARROW, WIDE, kept_at, layer_at, scratch_at, targets_at, texts_at
 from megalabel.kernels.fan_in._cpu.blocks import back, back_four, score, score_four, slope
-from megalabel.kernels.fan_in._cpu.narrow import moves, opened, with_buffer, with_parameter
+from megalabel.kernels.fan_in._cpu.narrow import add_rests, keep_rests, moves, opened, with_buffer, with_parameter
 from megalabel.kernels.fan_in._cpu.rules import apply_gradients, pointers, skips_untouched
 from megalabel.kernels.rounding._cpu.stored import round_row, stored_at
 
@@ -56,11 +56,14 @@ def backward(low, high, chunk, texts, layer, targets, of_weights, of_biases, wan
 def _move(start, n, of_weights, layer, scratch, kept):
     """Applies the gradients of a chunk, and rounds the weights and the momentum where they are narrow."""
     fan_in = layer.fan_in
+    if moves(of_weights):
+        add_rests(kept.rests, scratch, start, n, fan_in)
     if skips_untouched(of_weights):
         for i in range(n):
             if scratch.touched[i]:
                 apply_gradients(of_weights, scratch.g, i * fan_in, (start + i) * fan_in, fan_in)
                 round_row(kept.weight, start + i, fan_in, scratch.values, i * fan_in)
+        keep_rests(kept.rests, kept.weight, scratch, start, n, fan_in)
         return
     own = with_buffer(kept.buffer, of_weights, scratch.buffers, start, n, fan_in)
     apply_gradients(own, scratch.g, 0, start * fan_in, n * fan_in)
@@ -69,6 +72,7 @@ def _move(start, n, of_weights, layer, scratch, kept):
     if moves(own):
         for i in range(n):
             round_row(kept.weight, start + i, fan_in, scratch.values, i * fan_in)
+        keep_rests(kept.rests, kept.weight, scratch, start, n, fan_in)
 
 
 @inlined

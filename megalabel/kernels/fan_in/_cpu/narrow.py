@@ -1,5 +1,7 @@
 """Weights and momentum in narrow types: a chunk of labels is read as float32, moved, and rounded back.
 
+What rounding cuts off the rows of compensated labels is added before they move, and kept again after it.
+
 The code of the pass indexes weights by the label of the whole layer. Of narrow weights it gets a pointer to the
 memory of a chunk, moved back by the weights before the chunk, so that these indices lead into that memory.
 """
@@ -7,7 +9,8 @@ memory of a chunk, moved back by the weights before the chunk, so that these ind
 from __future__ import annotations
 
 from megalabel.kernels.core._cpu.pointers import by_type, inlined, shifted
-from megalabel.kernels.fan_in._cpu.arrays import Layer
+from megalabel.kernels.core._cpu.search import lower_bound
+from megalabel.kernels.fan_in._cpu.arrays import Layer, Rests
 from megalabel.kernels.fan_in._cpu.update_tuples import (
     SGD,
     Adagrad,
@@ -17,7 +20,7 @@ from megalabel.kernels.fan_in._cpu.update_tuples import (
     SummedAdam,
     WriteGradients,
 )
-from megalabel.kernels.rounding._cpu.stored import BFloat16, Float8, Float32, read_row
+from megalabel.kernels.rounding._cpu.stored import BFloat16, Float8, Float32, read_row, round_row
 
 
 def opened(weights, layer, values, start, n):
@@ -32,6 +35,16 @@ def with_parameter(s, parameter):
 
 def with_buffer(buffer, s, buffers, start, n, fan_in):
     """In compiled code: the update with the momentum of a chunk, read to `buffers` if it is narrow."""
+    raise NotImplementedError
+
+
+def add_rests(rests, scratch, start, n, fan_in):
+    """In compiled code: adds what was cut off before to the rows of compensated labels in a chunk."""
+    raise NotImplementedError
+
+
+def keep_rests(rests, weights, scratch, start, n, fan_in):
+    """In compiled code: keeps what rounding has cut off the rows of compensated labels in a chunk."""
     raise NotImplementedError
 
 
@@ -100,3 +113,29 @@ by_type(
         SummedAdagrad: lambda s: s.last,
     },
 )
+
+
+def _add_rests(rests, scratch, start, n, fan_in):
+    j = lower_bound(rests.labels, 0, rests.n, start)
+    while j < rests.n and rests.labels[j] < start + n:
+        i = rests.labels[j] - start
+        read_row(rests.cut, j, fan_in, scratch.sums, 0)
+        for c in range(fan_in):
+            scratch.values[i * fan_in + c] += scratch.sums[c]
+        scratch.touched[i] = True  # moved by its rest, if by nothing else
+        j += 1
+
+
+def _keep_rests(rests, weights, scratch, start, n, fan_in):
+    j = lower_bound(rests.labels, 0, rests.n, start)
+    while j < rests.n and rests.labels[j] < start + n:
+        i = rests.labels[j] - start
+        read_row(weights, start + i, fan_in, scratch.sums, 0)
+        for c in range(fan_in):
+            scratch.sums[c] = scratch.values[i * fan_in + c] - scratch.sums[c]
+        round_row(rests.cut, j, fan_in, scratch.sums, 0)
+        j += 1
+
+
+by_type(add_rests, {Float32: lambda rests, scratch, start, n, fan_in: None, Rests: _add_rests})
+by_type(keep_rests, {Float32: lambda rests, weights, scratch, start, n, fan_in: None, Rests: _keep_rests})

@@ -96,9 +96,7 @@ Update: TypeAlias = WriteGradients | SGD | BufferedSGD | Adam | SummedAdam | Ada
 
 def compiled_rule(rule: UpdateRule | None) -> bool:
     """Whether the compiled pass supports this rule; user-defined rules are called from torch code instead."""
-    if isinstance(rule, NarrowSGDRule):
-        return rule.compensated is None
-    return rule is None or type(rule) in (SGDRule, AdamRule, AdagradRule, NarrowAdagradRule)
+    return rule is None or type(rule) in (SGDRule, NarrowSGDRule, AdamRule, AdagradRule, NarrowAdagradRule)
 
 
 def write_gradients(gradient: Tensor | None, times: float) -> WriteGradients | None:
