@@ -13,6 +13,7 @@ from megalabel.cli import (
     doctor,
     ensemble,
     evaluate,
+    explain,
     plan,
     predict,
     prepare,
@@ -57,6 +58,7 @@ app.add_typer(train.app, name="train")
 app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(predict.predict)
+app.command(cls=Command)(explain.explain)
 app.command(cls=Command)(ensemble.ensemble)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)

@@ -12,19 +12,23 @@ import numpy as np
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
 from megalabel.device import pick
-from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.errors import RESTORE_FOLDER
 from megalabel.inputs.bag_of_words import BagOfWords
+from megalabel.models.capabilities import Capabilities, module
 from megalabel.models.classes import class_name as class_name
 from megalabel.models.classes import named_class as named_class
 from megalabel.models.depth import at_least_one, check_padding, reach
+from megalabel.models.folder import FORMAT as FORMAT
+from megalabel.models.folder import NARROW_FORMAT as NARROW_FORMAT
+from megalabel.models.folder import check_room as check_room
+from megalabel.models.folder import read_model_manifest as read_model_manifest
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
 from megalabel.models.trained_on import TrainedOn
 from megalabel.progress import Progress
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json
-from megalabel.storage.manifest import NAME, check_listed, read_manifest
-from megalabel.storage.paths import as_path
+from megalabel.storage.manifest import NAME
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
@@ -33,17 +37,13 @@ if TYPE_CHECKING:
 
 BLOCK = 8192  # default number of texts that are ranked together
 DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class if the manifest of a folder does not name one
-EXTENDED = "megalabel.models.extended:ExtendedClassifier"
-FORMAT = 1
-# Of models with weights of 16 or 8 bits or compact trees: releases that do not know these refuse the number.
-NARROW_FORMAT = 2
 
 Advance = Callable[[int], None]  # called with a number of texts that are done
 # Ranks a block, given its texts, their slice of all texts, pairs (row, label) to leave out, and Advance.
 Rank = Callable[[Any, slice, "np.ndarray | None", Advance], TopK]
 
 
-class Classifier(ABC):
+class Classifier(Capabilities, ABC):
     """A trained classifier, such as an encoder with a head (`NeuralClassifier`) or linear trees.
 
     Attributes:
@@ -150,27 +150,8 @@ class Classifier(ABC):
             SettingError: no labels, names that are blank, there already or given twice, or a model over bags of
             words.
         """
-        # By its name, as a saved model names it, since that module imports this one.
-        extended: Any = named_class(EXTENDED, Classifier, (), Path())
-        found: Classifier = extended.of(self, labels, texts)
+        found: Classifier = module("extended").ExtendedClassifier.of(self, labels, texts)
         return found
-
-    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
-        """The vectors by which added labels are compared with N texts: (N, D_i) arrays or CSR, float32.
-
-        Raises:
-            SettingError: the model has none, so that it cannot take further labels.
-        """
-        raise SettingError(
-            f"with_labels of a {type(self).__name__}, which offers no vectors of texts",
-            wanted="a model over words or with an encoder",
-            next_step="train on the new labels as well",
-            where="labels",
-        )
-
-    def label_scale(self) -> tuple[float, float] | None:
-        """Slope and offset from the cosine of added labels to scores; None where they have to be estimated."""
-        return None
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
@@ -220,30 +201,3 @@ def _load(folder: Path, device: torch.device, trust: Sequence[str]) -> Classifie
     kind = migrate.model_manifest(manifest).get("model", DEFAULT)
     found: type[Classifier] = named_class(kind, Classifier, trust, folder)
     return found.load(folder, device=device, trust=trust)
-
-
-def read_model_manifest(
-    folder: Path,
-    what: str,
-    *,
-    facts: Iterable[str] = (),
-    files: Iterable[str] = (),
-    next_step: str = RESTORE_FOLDER,
-) -> dict[str, Any]:
-    """The manifest of a model with current names, after checking hashes; raises as `read_manifest` does."""
-    manifest = read_manifest(folder, what, NARROW_FORMAT, oldest=FORMAT, files=files, next_step=next_step)
-    manifest = migrate.model_manifest(manifest)
-    check_listed(manifest, what, folder, facts=facts, next_step=next_step)
-    return manifest
-
-
-def check_room(folder: str | Path) -> Path:
-    """Returns the folder if a model can be saved there; SettingError for a file or a folder with other content."""
-    folder = as_path(folder, "folder")
-    empty = folder.is_dir() and not any(folder.iterdir())
-    if folder.exists() and not empty and not (folder / NAME).is_file():
-        raise SettingError(
-            f"{folder} contains something that is not a model",
-            wanted="a new folder, or one with an older model",
-        )
-    return folder
