@@ -14,6 +14,7 @@ from megalabel.cli import (
     ensemble,
     evaluate,
     explain,
+    labels,
     plan,
     predict,
     prepare,
@@ -59,6 +60,7 @@ app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(explain.explain)
+app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(ensemble.ensemble)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)

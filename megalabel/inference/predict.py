@@ -167,7 +167,7 @@ def _answers(
     total: int | None = getattr(texts, "shape", (None,))[0]
     with Progress(progress, total) as shown:
         for fields, block in _blocks(texts, max(1, min(BLOCK, CELLS // k))):
-            ids, scores = model.topk(block, k).numpy()
+            ids, scores = model.topk(block, k, given=_given(fields)).numpy()
             if wanted.probabilities:
                 scores = probabilities(model, scores)
             if wanted.threshold is not None:
@@ -175,6 +175,12 @@ def _answers(
                 ids, scores = np.where(out, -1, ids), np.where(out, np.float32(-np.inf), scores)
             shown.advance(len(ids))
             yield fields, ids, np.where(ids < 0, np.float32(-np.inf), scores), kind
+
+
+def _given(fields: list[dict[str, Any]]) -> list[list[Any]] | None:
+    """The labels that records give in the field "given"; None where none gives a list of labels."""
+    given = [own if isinstance(own := row.get("given"), list) else [] for row in fields]
+    return given if any(given) else None
 
 
 def _blocks(texts: Any, size: int) -> Iterator[tuple[list[dict[str, Any]], Any]]:

@@ -24,7 +24,7 @@ from megalabel.models.folder import check_room as check_room
 from megalabel.models.folder import read_model_manifest as read_model_manifest
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
-from megalabel.models.trained_on import TrainedOn
+from megalabel.models.trained_on import TrainedOn, learned_pairs
 from megalabel.progress import Progress
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json
@@ -34,6 +34,8 @@ from megalabel.types import ScoreType, TopK
 if TYPE_CHECKING:
     import scipy.sparse as sp
     import torch
+
+    from megalabel.data.types import CorpusData
 
 BLOCK = 8192  # default number of texts that are ranked together
 DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class if the manifest of a folder does not name one
@@ -73,6 +75,7 @@ class Classifier(Capabilities, ABC):
         k: int = 10,
         *,
         exclude: np.ndarray | None = None,
+        given: Sequence[Sequence[str | int]] | sp.csr_matrix | None = None,
         batch_size: int = 256,
         progress: str = "",
     ) -> TopK:
@@ -83,20 +86,26 @@ class Classifier(Capabilities, ABC):
                 generator; rows (N, V) if `n_features` is not None.
             k: labels per text. If it exceeds L, the rest is -1 with score -inf; only L are computed.
             exclude: (F, 2) pairs (row, label) that are left out of the rankings.
+            given: labels that each text is known to have, names or ids, [] for none; or CSR (N, L). They are never
+                returned, and labels that occur beside them rank higher; see `megalabel.models.completion`.
             batch_size: number of texts that are scored together.
             progress: the title of a progress bar; "" for none.
 
         Raises:
-            SettingError: k or batch_size is below 1, the padding of k alone would fill the memory, or pairs have
-                rows outside 0 to N - 1.
+            SettingError: k or batch_size is below 1, the padding of k alone would fill the memory, pairs have
+                rows outside 0 to N - 1, or labels are given and `learn_pairs` was not called.
             DataError: a table or a set instead of a list of texts, texts instead of rows or the reverse, rows of
-                another width, NaN or inf.
+                another width, NaN or inf, or a given label that the model does not have.
         """
 
         def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
             return self.rank(texts, self.reach(k), exclude=exclude, batch_size=batch_size, advance=advance)
 
         at_least_one("batch_size", batch_size)
+        if given is not None:
+            complete, options = module("completion").completed, {"batch_size": batch_size, "progress": progress}
+            found: TopK = complete(self, texts, k, given, exclude=exclude, **options)
+            return found
         return self.in_blocks(texts, k, rank, exclude=exclude, progress=progress)
 
     def in_blocks(
@@ -153,6 +162,42 @@ class Classifier(Capabilities, ABC):
         found: Classifier = module("extended").ExtendedClassifier.of(self, labels, texts)
         return found
 
+    def without_labels(self, labels: Sequence[str | int]) -> Classifier:
+        """This model without some labels (names or ids); the other ones keep their scores and their order.
+
+        Raises:
+            SettingError: no labels, or all; no label has a name or id, or several have the name.
+        """
+        found: Classifier = module("relabeled").without(self, labels)
+        return found
+
+    def rename_labels(self, labels: Mapping[str | int, str]) -> Classifier:
+        """This model with other names for some labels: new names by old names or ids; ids and scores stay.
+
+        Raises:
+            SettingError: as `without_labels`; a new name is blank, or another label has it.
+        """
+        found: Classifier = module("relabeled").renamed(self, labels)
+        return found
+
+    def merge_labels(self, labels: Mapping[str, Sequence[str | int]]) -> Classifier:
+        """This model with one label, named by the key, in place of each group; it has their best score.
+
+        Raises:
+            SettingError: as `rename_labels`; a label is in two groups.
+        """
+        found: Classifier = module("relabeled").merged(self, labels)
+        return found
+
+    def learn_pairs(self, data: CorpusData | sp.csr_matrix) -> Self:
+        """Counts which labels occur together in the training texts of a corpus, or in labels (N, L), for `given`.
+
+        Models of the recipes `linear`, `retrieval` and `hybrid` know it from training. Returns the model itself.
+        """
+        known, labels = learned_pairs(data, len(self.label_texts))
+        self.trained_on = (self.trained_on or known).with_pairs(labels)
+        return self
+
     @abstractmethod
     def save(self, folder: str | Path) -> None:
         """Writes the model as a folder; an older model there is replaced.
@@ -168,9 +213,11 @@ class Classifier(Capabilities, ABC):
     ) -> Self:
         """Reads a model that `save` wrote, after checking it."""
 
-    def predict(self, texts: Iterable[str] | sp.csr_matrix, k: int = 10) -> list[list[tuple[str, float]]]:
+    def predict(
+        self, texts: Iterable[str] | sp.csr_matrix, k: int = 10, *, given: Any = None
+    ) -> list[list[tuple[str, float]]]:
         """The names and scores of the k best labels of each text, or of all labels if there are fewer."""
-        ids, scores = self.topk(texts, self.reach(k)).numpy()
+        ids, scores = self.topk(texts, self.reach(k), given=given).numpy()
         return [
             [(self.label_texts[int(i)], float(s)) for i, s in zip(row, values, strict=True) if i >= 0]
             for row, values in zip(ids, scores, strict=True)

@@ -35,6 +35,7 @@ from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
 from megalabel.models.calibration import cosines, estimate, unit
 from megalabel.models.label_names import NAMES, load_names, save_names
+from megalabel.models.label_pairs import relabeled_pairs
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
@@ -82,7 +83,9 @@ class ExtendedClassifier(Classifier):
         known = base_model.trained_on
         if known is not None:
             counts = np.concatenate([known.counts, np.zeros(len(added), known.counts.dtype)])
-            self.trained_on = TrainedOn(known.name, known.n_texts, counts)
+            n, old = len(counts), np.arange(len(known.counts))
+            pairs = None if known.pairs is None else relabeled_pairs(known.pairs, old, n)
+            self.trained_on = TrainedOn(known.name, known.n_texts, counts, pairs)
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts: those of the base model, and the added ones."""

@@ -34,6 +34,8 @@ def solve(recipe: DirectRecipe, out: Path, device: torch.device, *, quiet: bool)
     model = recipe.solve((lambda line: None) if quiet else functools.partial(print, file=sys.stderr))
     if model.trained_on is None:  # a model of another run knows what that was trained on
         model.trained_on = TrainedOn.from_data(recipe.data)
+    if model.trained_on.pairs is None:
+        model.trained_on = model.trained_on.with_pairs(recipe.data.train.labels)
     model.save(out / "model")
     if model.chosen:
         note(out, chosen=dict(model.chosen))
