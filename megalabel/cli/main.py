@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from megalabel.cli import (
+    audit,
     data,
     doctor,
     ensemble,
@@ -53,6 +54,7 @@ def _top(
 
 app.command(cls=Command)(quickstart.quickstart)
 app.add_typer(data.app, name="data")
+app.command(cls=Command)(audit.audit)
 app.command(cls=Command)(prepare.prepare)
 app.command(cls=plan.PlanCommand)(plan.plan)
 app.add_typer(train.app, name="train")
