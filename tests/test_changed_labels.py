@@ -7,10 +7,9 @@ import json
 import numpy as np
 import pytest
 from planted import planted
-from untrained import untrained
+from untrained import of_bags, untrained
 
 import megalabel
-from megalabel.data.texts import Texts
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.labels import LabelTexts
 from megalabel.errors import FormatError, MegalabelError
@@ -155,6 +154,18 @@ def test_pairs_are_left_out_of_changed_rankings(models):
     assert not (changed.topk(TEXTS, n, exclude=pairs).numpy()[0] == both).any()
 
 
+def test_changed_labels_are_explained_by_the_labels_that_were_trained(models):
+    model, text = models["linear"], TEXTS[0]
+    changed = model.merge_labels({"both": [3, 7]}).without_labels([0])
+    found = changed.explain(text, "both")
+    values = [model.explain(text, label).value for label in (3, 7)]
+    assert found.value == max(values) and (found.label, found.name) == (2, "both")
+    extended = models["extended"]
+    assert extended.explain(text, 5).value == models["dense"].explain(text, 5).value
+    with pytest.raises(MegalabelError, match="added"):
+        extended.explain(text, "new")
+
+
 def test_counts_of_training_texts_follow_the_labels(models):
     from megalabel.models.trained_on import TrainedOn
 
@@ -204,17 +215,7 @@ def test_a_damaged_folder_is_refused(damage, models, tmp_path):
 
 
 def test_models_over_bags_of_words_change_too():
-    import scipy.sparse as sp
-
-    from megalabel.inputs.bag_of_words import BagOfWords
-
-    x = sp.random(60, 20, density=0.3, format="csr", dtype=np.float32, random_state=0)
-    labels = sp.csr_matrix(np.eye(6, dtype=np.float32)[np.arange(60) % 6])
-    bags = BagOfWords(20)
-    trees = solve_trees(
-        bags.transform(x), labels, trees=1, depths=(1,), cluster_features=10, seed=0, say=lambda s: 0
-    )
-    model = LinearClassifier(bags, trees, Texts.from_strings(list("abcdef")))
+    model, x = of_bags()
     ids, scores = model.topk(x, 6).numpy()
     found = model.without_labels(["a"]).topk(x, 5).numpy()
     for row in range(60):

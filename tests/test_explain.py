@@ -10,6 +10,7 @@ import pytest
 import torch
 from bag_runs import KNOBS
 from planted import planted
+from untrained import of_bags
 
 import megalabel
 from megalabel.data.texts import Texts
@@ -171,19 +172,7 @@ def test_a_text_without_known_words_is_explained_by_the_base_alone(models):
 
 
 def test_a_row_of_a_bag_of_words_is_explained_by_its_features():
-    import scipy.sparse as sp
-
-    from megalabel.inputs.bag_of_words import BagOfWords
-    from megalabel.linear.forest import solve_trees
-    from megalabel.models.linear import LinearClassifier
-
-    x = sp.random(60, 20, density=0.3, format="csr", dtype=np.float32, random_state=0)
-    labels = sp.csr_matrix(np.eye(6, dtype=np.float32)[np.arange(60) % 6])
-    bags = BagOfWords(20)
-    trees = solve_trees(
-        bags.transform(x), labels, trees=1, depths=(1,), cluster_features=10, seed=0, say=lambda s: 0
-    )
-    model = LinearClassifier(bags, trees, Texts.from_strings(list("abcdef")))
+    model, x = of_bags()
     found = model.explain(x[0], 0)
     assert [word.start for word in found.words] == x[0].indices.tolist()
     assert abs(found.error) <= 1e-6

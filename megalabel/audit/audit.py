@@ -1,20 +1,21 @@
 """Finds labels that are probably missing or wrong, by what the other texts say about each text.
 
 Wrong labels: boosted trees learn to tell given pairs of a text and a label from pairs of a text and a random
-label. A given pair that looks like a random one is probably wrong. Its confidence is
+label. A given pair that looks like a random one is probably wrong, with the confidence
 
-    π r / (π r + 1 − π),   r = P(features | random) / P(features | given)
+    π r,   r = P(features | random) / P(features | given)
 
-where the share π of wrong pairs is estimated from the data by expectation maximization. Missing labels: further
-trees learn which of the best labels by out-of-fold scores and nearest texts are given. A label that is not given
-with the probability p of being given is probably missing; its confidence is π p / (π p + 1 − p), as if as many
-labels were missing as are wrong. Boosted trees have few parameters, so that they are not fitted on other pairs
-than they judge. The audit reads the training split.
+As given pairs are a mixture of right and of wrong ones, π r is at most 1, and the share π of wrong pairs is
+estimated as 1 / r where r is largest. Missing labels: further trees learn which of the best labels by out-of-fold
+scores and nearest texts are given. A label that is not given with the probability p of being given is probably
+missing; its confidence is π p / (π p + 1 − p), as if as many labels were missing as are wrong. Boosted trees have
+few parameters, so that they are not fitted on other pairs than they judge. The audit reads the training split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +33,7 @@ TREES = 200
 UNIFORM = 0.75  # share of the random labels that are drawn uniformly; the others by their frequency
 CANDIDATES = 10  # labels of each text that may be missing
 SHOWN = 200  # characters of a text in a finding
-ROUNDS, LEAST = 50, 1e-3  # of expectation maximization, and the least share of wrong pairs that is assumed
+LARGEST, LEAST = 500, 1e-3  # one pair in so many shows the share of wrong ones; the least share that is assumed
 FEWEST = 20  # texts and pairs below which an audit says nothing
 
 
@@ -65,7 +66,7 @@ def audit(
         say: takes a line of text per step.
 
     Returns:
-        The findings by confidence.
+        The findings; kinds take turns, and each kind is in the order of its confidence.
 
     Raises:
         DataError: bags of words, or fewer than 20 texts with labels.
@@ -85,7 +86,8 @@ def audit(
     if "missing" in chosen:
         found += _of_pairs(data, "missing", judged_missing(known, share, seed), most)
     found += label_findings(data.label_texts, known, [k for k in chosen if k in ("duplicate", "synonym")], most)
-    return sorted(found, key=lambda finding: -finding.confidence)
+    places = {kind: count() for kind in chosen}
+    return [finding for _, finding in sorted(((next(places[f.kind]), f) for f in found), key=lambda pair: pair[0])]
 
 
 def _known(data: CorpusData, folds: int, seed: int, say: Callable[[str], object]) -> Known:
@@ -126,10 +128,10 @@ def judged_wrong(known: Known, seed: int) -> tuple[Judged, float]:
     start = np.full(len(both), np.log(len(at) / max(len(drawn), 1)))
     trees = BoostedTrees.fit(both, true, start, TREES)
     margin = trees.margins(own, np.zeros(len(own)))  # log of P(features | given) / P(features | random)
-    share, ratio = 0.02, np.exp(-np.clip(margin, -30, 30))
-    for _ in range(ROUNDS):
-        share = float(np.clip((share * ratio / (share * ratio + 1 - share)).mean(), LEAST, 0.5))
-    return _ordered(rows, columns, share * ratio / (share * ratio + 1 - share), own, -margin), share
+    ratio = np.exp(-np.clip(margin, -30, 30))
+    most = np.sort(ratio)[-max(len(ratio) // LARGEST, 20) :]
+    share = float(np.clip(1 / most.mean(), LEAST, 0.5))
+    return _ordered(rows, columns, np.minimum(share * ratio, 1), own, -margin), share
 
 
 def judged_missing(known: Known, share: float, seed: int) -> Judged:

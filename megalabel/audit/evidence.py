@@ -167,7 +167,7 @@ def _features(known: Known, rows: np.ndarray, columns: np.ndarray) -> np.ndarray
 
 
 def _beside(known: Known, rows: np.ndarray, columns: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The largest P(l | j) and P(j | l) over the other labels j of each text, without the text itself: (P,) each."""
+    """The largest P(l | j) and P(j | l) over the other labels j of each text, without the text: (P,) each."""
     starts, sizes = known.labels.indptr[rows], np.diff(known.labels.indptr)[rows]
     pair = np.repeat(np.arange(len(rows)), sizes)
     j = known.labels.indices[np.repeat(starts - np.cumsum(sizes) + sizes, sizes) + np.arange(sizes.sum())]

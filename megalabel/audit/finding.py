@@ -28,7 +28,7 @@ class LabelFinding:
         kind: "wrong": the text should lose the label; "missing": it should get it; "duplicate" and "synonym": the
             label should become `other`.
         label, label_id: the label.
-        confidence: from 0 to 1, by which findings are ordered.
+        confidence: from 0 to 1, by which the findings of a kind are ordered.
         row: the training text; None for findings about labels.
         text: the text, or its beginning.
         other, other_id: the label that stays, of duplicates and synonyms.

@@ -30,7 +30,7 @@ def label_findings(names: Texts, known: Known, kinds: Sequence[Kind], most: int)
     """
     found: list[LabelFinding] = []
     if "duplicate" in kinds:
-        found += list(_duplicates(names, known.counts))[:most]
+        found += sorted(_duplicates(names, known.counts), key=lambda finding: -finding.confidence)[:most]
     if "synonym" in kinds:
         found += sorted(_synonyms(names, known), key=lambda finding: -finding.confidence)[:most]
     return found

@@ -86,19 +86,19 @@ def steps_to(tree: SparseBeam, label: int, x: sp.csr_matrix, inputs: np.ndarray 
 
 def log_score(z: np.ndarray, post_processor: PostProcessor) -> np.ndarray:
     """The logarithm of the probability of nodes with scores z."""
-    if post_processor == "sigmoid":
-        found: np.ndarray = -np.logaddexp(0, -z)
-        return found
-    return -(np.maximum(0, 1 - z) ** (3 if post_processor == "l3-hinge" else 2))
+    power = 3 if post_processor == "l3-hinge" else 2
+    found: np.ndarray = -np.logaddexp(0, -z) if post_processor == "sigmoid" else -(np.maximum(0, 1 - z) ** power)
+    return found
 
 
 def _slope(z: np.ndarray, post_processor: PostProcessor) -> np.ndarray:
     """The derivative of `log_score`."""
-    if post_processor == "sigmoid":
-        found: np.ndarray = 1 / (1 + np.exp(np.clip(z, -500, 500)))
-        return found
     power = 3 if post_processor == "l3-hinge" else 2
-    return power * np.maximum(0, 1 - z) ** (power - 1)
+    sigmoid = post_processor == "sigmoid"
+    found: np.ndarray = (
+        1 / (1 + np.exp(np.clip(z, -500, 500))) if sigmoid else power * np.maximum(0, 1 - z) ** (power - 1)
+    )
+    return found
 
 
 def path_slopes(

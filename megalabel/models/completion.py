@@ -173,7 +173,7 @@ def _scores(model: Classifier, odds: np.ndarray) -> np.ndarray:
     """The scores of a model that have some log-odds."""
     if score_kind(model) in ("logit", "margin"):
         return odds
-    p = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
+    p: np.ndarray = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
     return np.sqrt(p) if score_kind(model) == "mixture" else p
 
 

@@ -66,10 +66,18 @@ def spread(
     return base, tuple(replace(word, contribution=factor * word.contribution) for word in part.words)
 
 
-def merged(line: str, model: Any, label: int, rankers: Sequence[Ranker], parts: Sequence[Explanation | None],
-           kinds: Sequence[ScoreType], final: float | None) -> Explanation:  # fmt: skip
+def merged(
+    line: str,
+    model: Any,
+    label: int,
+    rankers: Sequence[Ranker],
+    parts: Sequence[Explanation | None],
+    kinds: Sequence[ScoreType],
+    final: float | None,
+) -> Explanation:
     """The explanation of a mixture by those of its parts; None for a part without words."""
-    base, sums, shown = 0.0, None, ()
+    base, sums = 0.0, np.zeros(0)
+    shown: tuple[Word, ...] = ()
     nodes: list[Node] = []
     for i, (ranker, part, kind) in enumerate(zip(rankers, parts, kinds, strict=True)):
         if part is None:
@@ -79,17 +87,15 @@ def merged(line: str, model: Any, label: int, rankers: Sequence[Ranker], parts: 
         base += own
         nodes += [replace(node, part=f"{ranker.name}, {node.part}") for node in part.nodes]
         values = np.array([word.contribution for word in words])
-        sums, shown = values if sums is None else sums + values, words
+        sums, shown = sums + values if shown else values, words
     value = sum(ranker.term for ranker in rankers)
     if final is not None:  # boosted trees correct the mixture
         rankers = [*rankers, Ranker("correction by the learned merge", 1, None, final - value, 0.0)]
         base, value = base + final - value, final
-    words = () if sums is None else tuple(
-        replace(word, contribution=float(c)) for word, c in zip(shown, sums, strict=True)
-    )  # fmt: skip
+    total = tuple(replace(word, contribution=c) for word, c in zip(shown, sums.tolist(), strict=True))
     name = model.label_texts[label]
     return Explanation(
-        line, label, name, "mixture", value, base, words, nodes=tuple(nodes), rankers=tuple(rankers)
+        line, label, name, "mixture", value, base, total, nodes=tuple(nodes), rankers=tuple(rankers)
     )
 
 
@@ -129,7 +135,8 @@ def _joint(model: HybridClassifier, line: str, label: int) -> Explanation:
     def score(of: Tensor) -> Tensor:
         last = of[:, -1]
         unit = last / last.norm(dim=1, keepdim=True).clamp(min=1e-12)
-        return model.scale * unit @ direction.to(last)
+        found: Tensor = model.scale * unit @ direction.to(last)
+        return found
 
     by_embedding, rest, _ = neural_words(model.base_model, line, score)
     words = tuple(
