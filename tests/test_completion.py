@@ -123,6 +123,18 @@ def test_pairs_are_counted_and_kept_in_the_model(models, tmp_path):
     assert np.isfinite(evidence_of_pairs(count_pairs(LABELS), np.zeros(L), 0).data).all()
 
 
+def test_models_around_others_keep_what_they_learned(models, tmp_path):
+    plain = untrained(NAMES, " ".join(TEXTS))
+    for i, model in enumerate((plain.without_labels([0]), plain.with_labels(["new"]), Ensemble([plain, plain]))):
+        labels = sp.hstack([LABELS, sp.csr_matrix((len(TEXTS), 1))]).tocsr()[:, : len(model.label_texts)]
+        model.learn_pairs(labels)
+        model.save(tmp_path / str(i))
+        again = megalabel.load(tmp_path / str(i))
+        assert (again.trained_on.pairs != model.trained_on.pairs).nnz == 0
+        given = [[3]] * len(ASKED)
+        assert np.array_equal(again.topk(ASKED, 5, given=given).ids, model.topk(ASKED, 5, given=given).ids)
+
+
 def test_changed_labels_know_their_pairs(models):
     model = models["linear"]
     changed = model.merge_labels({"both": [0, 1]}).without_labels([5])

@@ -25,7 +25,6 @@ from megalabel.heads.dual_encoder import DualEncoderHead
 from megalabel.heads.lightxml import LightXMLHead
 from megalabel.heads.sparse import SparseHead
 from megalabel.heads.wrappers.auxiliary import WithAuxiliary
-from megalabel.heads.wrappers.base import Wrapper
 from megalabel.heads.wrappers.partitioned import PartitionedHead
 from megalabel.heads.wrappers.projection import ACTIVATIONS, WithProjection
 from megalabel.kernels.rounding.narrow_table import NarrowTable
@@ -137,7 +136,7 @@ def _(head: WithProjection, label: int) -> Score:
 
 
 @label_score.register
-def _(head: Wrapper, label: int) -> Score:
+def _(head: WithAuxiliary, label: int) -> Score:
     return label_score(head.head, label)
 
 

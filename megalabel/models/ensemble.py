@@ -21,6 +21,7 @@ from megalabel.models.base import (
 )
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.reading import read_model
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import NAME, inner_folder, write_manifest
 from megalabel.types import TopK
@@ -62,7 +63,8 @@ class Ensemble(Classifier):
                 where="weights",
             )
         self.label_texts, self.n_features = parts[0].label_texts, parts[0].n_features
-        self.trained_on = next((part.trained_on for part in parts if part.trained_on is not None), None)
+        known = [part.trained_on for part in parts if part.trained_on is not None]
+        self.trained_on = next((one for one in known if one.pairs is not None), known[0] if known else None)
 
     def rankings(
         self,
@@ -100,6 +102,7 @@ class Ensemble(Classifier):
                 "parts": len(self.parts),
                 "mixture": self.mixture.config(),
             }
+            save_trained_on(new, self.trained_on)
             write_manifest(new, FORMAT, facts)
 
     @classmethod
@@ -123,7 +126,9 @@ class Ensemble(Classifier):
                 where=folder / NAME,
             )
         folders = [inner_folder(folder, f"part{i}", next_step=RESTORE_FOLDER) for i in range(n_parts)]
-        return cls([load(part, device=device, trust=trust) for part in folders], mixture)
+        model = cls([load(part, device=device, trust=trust) for part in folders], mixture)
+        model.trained_on = load_trained_on(folder, len(model.label_texts)) or model.trained_on
+        return model
 
 
 def _check_alike(parts: Sequence[Classifier]) -> None:

@@ -35,11 +35,10 @@ from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
 from megalabel.models.calibration import cosines, estimate, unit
 from megalabel.models.label_names import NAMES, load_names, save_names
-from megalabel.models.label_pairs import relabeled_pairs
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
-from megalabel.models.trained_on import TrainedOn
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
 from megalabel.types import TopK
@@ -82,10 +81,7 @@ class ExtendedClassifier(Classifier):
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
         known = base_model.trained_on
         if known is not None:
-            counts = np.concatenate([known.counts, np.zeros(len(added), known.counts.dtype)])
-            n, old = len(counts), np.arange(len(known.counts))
-            pairs = None if known.pairs is None else relabeled_pairs(known.pairs, old, n)
-            self.trained_on = TrainedOn(known.name, known.n_texts, counts, pairs)
+            self.trained_on = known.relabeled(np.arange(len(known.counts)), len(self.label_texts))
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts: those of the base model, and the added ones."""
@@ -129,6 +125,7 @@ class ExtendedClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             save_names(new, self.added)
+            save_trained_on(new, self.trained_on)
             for i, rows in enumerate(self.prototypes):
                 if sp.issparse(rows):
                     for name in CSR:
@@ -166,7 +163,9 @@ class ExtendedClassifier(Classifier):
             raise ValueError(f"{manifest['spaces']!r:.40} spaces in place of {len(spaces)}")
         added = load_names(folder)
         prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
-        return cls(base, added, prototypes, slope, offset)
+        model = cls(base, added, prototypes, slope, offset)
+        model.trained_on = load_trained_on(folder, len(model.label_texts)) or model.trained_on
+        return model
 
 
 def _extended(

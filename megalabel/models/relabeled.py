@@ -16,13 +16,12 @@ import torch
 
 from megalabel.data.texts import Texts
 from megalabel.device import pick
-from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
 from megalabel.models.label_ids import check_names, ids_of
 from megalabel.models.label_names import NAMES, load_names, save_names
-from megalabel.models.label_pairs import relabeled_pairs
 from megalabel.models.reading import read_model
-from megalabel.models.trained_on import TrainedOn
+from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
 from megalabel.types import TopK
@@ -58,12 +57,8 @@ class RelabeledClassifier(Classifier):
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
         self._members = np.argsort(np.where(target < 0, n, target), kind="stable")[: members.sum()]
         self._starts = np.append(0, np.cumsum(members))
-        known = base_model.trained_on
-        if known is not None:
-            counts = np.zeros(n, known.counts.dtype)
-            np.add.at(counts, target[target >= 0], known.counts[target >= 0])
-            pairs = None if known.pairs is None else relabeled_pairs(known.pairs, target, n)
-            self.trained_on = TrainedOn(known.name, known.n_texts, np.minimum(counts, known.n_texts), pairs)
+        if base_model.trained_on is not None:
+            self.trained_on = base_model.trained_on.relabeled(target, n)
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts."""
@@ -91,7 +86,10 @@ class RelabeledClassifier(Classifier):
         return _packed(new, scores, k)
 
     def _pairs(self, exclude: np.ndarray) -> np.ndarray:
-        """Pairs (row, label) with the labels of the base model."""
+        """Pairs (row, label) with the labels of the base model; DataError for a label that there is not."""
+        highest, n = int(exclude[:, 1].max(initial=-1)), len(self.label_texts)
+        if highest >= n or exclude[:, 1].min(initial=0) < 0:
+            raise DataError(f"excluded labels up to {highest}", wanted=f"0 to {n - 1}", where="exclude")
         sizes = np.diff(self._starts)[exclude[:, 1]]
         before = np.cumsum(sizes) - sizes
         at = np.repeat(self._starts[exclude[:, 1]] - before, sizes) + np.arange(sizes.sum())
@@ -131,6 +129,7 @@ class RelabeledClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             save_names(new, self.label_texts)
+            save_trained_on(new, self.trained_on)
             np.save(new / TARGET, self.target)
             write_manifest(new, FORMAT, {"model": class_name(self), "n_labels": len(self.label_texts)})
 
@@ -151,7 +150,9 @@ class RelabeledClassifier(Classifier):
         target = np.load(folder / TARGET, allow_pickle=False)
         if target.dtype != np.int64 or target.ndim != 1 or target.min(initial=0) < -1:
             raise ValueError(f"targets of {target.dtype} from {target.min(initial=0)}")
-        return cls(base, target, load_names(folder))
+        model = cls(base, target, load_names(folder))
+        model.trained_on = load_trained_on(folder, len(model.label_texts)) or model.trained_on
+        return model
 
 
 def without(model: Classifier, labels: Sequence[str | int]) -> RelabeledClassifier:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from megalabel.data.types import CorpusData
 from megalabel.errors import RESTORE_FOLDER
-from megalabel.models.label_pairs import check_labels, count_pairs, load_pairs, save_pairs
+from megalabel.models.label_pairs import check_labels, count_pairs, load_pairs, relabeled_pairs, save_pairs
 from megalabel.storage.reading import reading
 
 FILE = "label_counts.npz"
@@ -39,6 +39,13 @@ class TrainedOn:
         """Counts the labels of the training split of a data set."""
         labels = data.train.labels
         return cls(data.name, len(data.train), np.bincount(labels.indices, minlength=labels.shape[1]))
+
+    def relabeled(self, target: np.ndarray, n_labels: int) -> TrainedOn:
+        """The same for other ids of labels: target (L,) is the new id of each, −1 for none; equal ones add up."""
+        counts, kept = np.zeros(n_labels, self.counts.dtype), target >= 0
+        np.add.at(counts, target[kept], self.counts[kept])
+        pairs = None if self.pairs is None else relabeled_pairs(self.pairs, target, n_labels)
+        return TrainedOn(self.name, self.n_texts, np.minimum(counts, self.n_texts), pairs)
 
     def with_pairs(self, labels: sp.csr_matrix) -> TrainedOn:
         """The same, with the pairs of labels of some texts (N, L)."""

@@ -204,3 +204,11 @@ def test_too_little_data_is_refused(texts):
     labels.eliminate_zeros()
     with pytest.raises(MegalabelError):
         audit(replace(data, train=replace(data.train, labels=labels)))
+
+
+def test_data_from_which_little_can_be_learned_are_audited_all_the_same():
+    texts = [f"w{i % 7} x" for i in range(40)]
+    for some, labels in ((texts, [[0]] * 40), (["same"] * 40, [[i % 3] for i in range(40)]),
+                          ([*texts[:39], ""], [[i % 2, 2] for i in range(40)])):  # fmt: skip
+        found = audit(Corpus.of(some, labels, ["a", "b", "c"][: 1 + max(map(max, labels))]), most=5)
+        assert all(np.isfinite(f.confidence) for f in found)
