@@ -12,15 +12,16 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
-    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS, LATENCY_COLUMNS,
-    LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, RAY_COLUMNS, SETS, SHARED_COLUMNS,
+    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
+    LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, RAY_COLUMNS, SHARED_COLUMNS,
     SPARSE_COLUMNS, TREE_COLUMNS,
-    WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
 from planner_table import planner  # noqa: E402
+from linear_tables import linear, linear_large, linear_weights  # noqa: E402
 from quality_table import quality  # noqa: E402
+from table_cells import cells_of, short, table_of  # noqa: E402
 
 
 def dense_head() -> str:
@@ -45,8 +46,8 @@ def _ways(benchmark: str, columns: tuple[tuple[str, str, float], ...]) -> str:
     for size, values in rows(benchmark).items():
         for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
             name = f"{size.split()[0]} {way}" if way else size.rpartition(" threads")[0]
-            lines.append((name, _cells(values, columns, f"{way}: " if way else "")))
-    return _table(lines, columns, benchmark)
+            lines.append((name, cells_of(values, columns, f"{way}: " if way else "")))
+    return table_of(lines, columns, benchmark)
 
 
 def cascade() -> str:
@@ -57,8 +58,8 @@ def cascade() -> str:
             facts = dict(part.split("=") for part in size.split() if "=" in part)
             beams = facts["beams"].replace(",", "/")
             name = f"{int(facts['L']):,} labels, {size.split()[3]}, beams {beams}, {way}"
-            lines.append((name, _cells(values, CASCADE_COLUMNS, f"{way}: ")))
-    return _table(lines, CASCADE_COLUMNS, "cascade")
+            lines.append((name, cells_of(values, CASCADE_COLUMNS, f"{way}: ")))
+    return table_of(lines, CASCADE_COLUMNS, "cascade")
 
 
 def tree() -> str:
@@ -67,14 +68,14 @@ def tree() -> str:
     for size, values in rows("tree").items():
         for what in dict.fromkeys(metric.rpartition(", ")[0] for metric in values):
             labels = int(size.split()[0].partition("=")[2])
-            lines.append((f"{labels:,} labels: {what}", _cells(values, TREE_COLUMNS, f"{what}, ")))
-    return _table(lines, TREE_COLUMNS, "tree")
+            lines.append((f"{labels:,} labels: {what}", cells_of(values, TREE_COLUMNS, f"{what}, ")))
+    return table_of(lines, TREE_COLUMNS, "tree")
 
 
 def beam() -> str:
     """One row per beam size."""
-    lines = [(size.split()[-1], _cells(values, BEAM_COLUMNS, "")) for size, values in rows("beam").items()]
-    return _table(lines, BEAM_COLUMNS, "beam")
+    lines = [(size.split()[-1], cells_of(values, BEAM_COLUMNS, "")) for size, values in rows("beam").items()]
+    return table_of(lines, BEAM_COLUMNS, "beam")
 
 
 def scripts() -> str:
@@ -95,8 +96,8 @@ def sparse_head() -> str:
     for size, values in rows("sparse_head").items():
         for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
             labels = int(size.split()[0].removeprefix("L="))
-            lines.append((f"{labels:,} labels: {way}", _cells(values, SPARSE_COLUMNS, f"{way}: ")))
-    return _table(lines, SPARSE_COLUMNS, "sparse_head")
+            lines.append((f"{labels:,} labels: {way}", cells_of(values, SPARSE_COLUMNS, f"{way}: ")))
+    return table_of(lines, SPARSE_COLUMNS, "sparse_head")
 
 
 def fan_in() -> str:
@@ -111,7 +112,7 @@ def fan_in() -> str:
             cells = {}
             for column in FAN_IN_COLUMNS:
                 value = float(values[column][0])
-                cells[column] = f"{value:.2f}" if "@" in column else _short(value)
+                cells[column] = f"{value:.2f}" if "@" in column else short(value)
                 if f"{column} ±" in values:
                     cells[column] += f" ± {float(values[f'{column} ±'][0]):.2f}"
             lines.append((size.partition(" ")[2], cells))
@@ -120,41 +121,10 @@ def fan_in() -> str:
     return "\n\n".join([*parts, origin("fan_in")])
 
 
-def linear() -> str:
-    """One table per data set, with one row per tool."""
-    parts = []
-    for name in SETS:
-        own = {size.partition(" ")[2]: v for size, v in rows("linear").items() if size.split()[0] == name}
-        lines = [
-            (who.replace("linear", "**megalabel linear**"), _cells(v, LINEAR_COLUMNS, ""))
-            for who, v in own.items()
-        ]
-        if lines:
-            parts.append(table(lines, [head for head, _, _ in LINEAR_COLUMNS], style="markdown", title=name))
-    return "\n\n".join([*parts, origin("linear")])
-
-
-def linear_large() -> str:
-    """One row per size and number of trees."""
-    lines = []
-    for size, values in rows("linear_large").items():
-        facts = dict(part.split("=") for part in size.split())
-        name = f"{int(facts['L']):,} labels, trees: {facts['trees']}, threads: {facts['threads']}"
-        name += f", {facts['weights']}, pruned below {facts['prune']}" if "weights" in facts else ", version 0.1"
-        lines.append((name, _cells(values, LARGE_COLUMNS, "")))
-    return _table(lines, LARGE_COLUMNS, "linear_large")
-
-
-def linear_weights() -> str:
-    """One row per data set and stored type of the weights."""
-    lines = [(size, _cells(values, WEIGHTS_COLUMNS, "")) for size, values in rows("linear_weights").items()]
-    return _table(lines, WEIGHTS_COLUMNS, "linear_weights")
-
-
 def shared_checkpoints() -> str:
     """One row per size."""
-    lines = [(size, _cells(values, SHARED_COLUMNS, "")) for size, values in rows("shared_checkpoints").items()]
-    return _table(lines, SHARED_COLUMNS, "shared_checkpoints")
+    lines = [(size, cells_of(values, SHARED_COLUMNS, "")) for size, values in rows("shared_checkpoints").items()]
+    return table_of(lines, SHARED_COLUMNS, "shared_checkpoints")
 
 
 def long_texts() -> str:
@@ -162,7 +132,7 @@ def long_texts() -> str:
     parts = []
     for columns in (LONG_TEXT_COLUMNS, LATENCY_COLUMNS):
         found = {size: v for size, v in rows("long_texts").items() if columns[0][1] in v}
-        lines = [(size, _cells(values, columns, "")) for size, values in found.items()]
+        lines = [(size, cells_of(values, columns, "")) for size, values in found.items()]
         if lines:
             parts.append(table(lines, [head for head, _, _ in columns], style="markdown", title=""))
     return "\n\n".join([*parts, origin("long_texts")])
@@ -173,16 +143,16 @@ def auto() -> str:
     lines: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for size, values in rows("auto").items():
         name, _, how = size.partition(", ")
-        cells: dict[str, str] = _cells(values, AUTO_COLUMNS, "")
+        cells: dict[str, str] = cells_of(values, AUTO_COLUMNS, "")
         lines.setdefault(name, []).append((f"**megalabel train auto**: {values['chosen'][0]}, {how}", cells))
     for size, values in rows("linear_choice").items():
         name, _, seed = size.partition(" seed ")
         if name in lines:
-            lines[name].append((f"**megalabel train linear**, seed {seed}", _cells(values, AUTO_COLUMNS, "")))
+            lines[name].append((f"**megalabel train linear**, seed {seed}", cells_of(values, AUTO_COLUMNS, "")))
     for size, values in rows("rivals").items():
         name, tool = size.split()
         if name in lines:
-            lines[name].append((tool, _cells(values, AUTO_COLUMNS, "")))
+            lines[name].append((tool, cells_of(values, AUTO_COLUMNS, "")))
     heads = [head for head, _, _ in AUTO_COLUMNS]
     parts = [table(found, heads, style="markdown", title=name) for name, found in lines.items()]
     return "\n\n".join([*parts, origin("auto", "linear_choice", "rivals", without=("shape ", "sorted "))])
@@ -204,26 +174,9 @@ def head_time() -> str:
     return "\n".join([*told, "", origin("head_time")])
 
 
-def _cells(
-    values: dict[str, tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], prefix: str
-) -> dict[str, str]:
-    found = {head: float(values[prefix + what][0]) * f for head, what, f in columns if prefix + what in values}
-    return {head: f"{value:.2f}" if "@" in head else _short(value) for head, value in found.items()}
-
-
-def _table(
-    lines: list[tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], benchmark: str
-) -> str:
-    return table(lines, [head for head, _, _ in columns], style="markdown", title="") + "\n\n" + origin(benchmark)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
 TABLES = (
-    quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, ray_predict,
-    head_time, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
+    quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
+    ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
     shared_checkpoints,
 )  # fmt: skip
 

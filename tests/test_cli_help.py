@@ -12,7 +12,7 @@ from megalabel.recipes.kinds import conflict
 COMMANDS = [
     [], ["quickstart"], ["data"], ["data", "check"], ["data", "convert"], ["prepare"], ["train"], ["evaluate"],
     ["predict"], ["ensemble"], ["tree"], ["tree", "build"], ["tree", "show"], ["tree", "export"], ["recipes"],
-    ["doctor"], *(["train", name] for name in names()),
+    ["doctor"], ["explain"], ["audit"], ["labels"], *(["train", name] for name in names()),
 ]  # fmt: skip
 
 

@@ -10,11 +10,14 @@ from typing import Annotated
 import typer
 
 from megalabel.cli import (
+    audit,
     calibration,
     data,
     doctor,
     ensemble,
     evaluate,
+    explain,
+    labels,
     plan,
     predict,
     prepare,
@@ -55,6 +58,7 @@ def _top(
 
 app.command(cls=Command)(quickstart.quickstart)
 app.add_typer(data.app, name="data")
+app.command(cls=Command)(audit.audit)
 app.command(cls=Command)(prepare.prepare)
 app.command(cls=plan.PlanCommand)(plan.plan)
 app.add_typer(train.app, name="train")
@@ -62,6 +66,8 @@ app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(calibration.calibrate)
+app.command(cls=Command)(explain.explain)
+app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(ensemble.ensemble)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)

@@ -117,6 +117,26 @@ class Bag(Encoder):
         known = (bigrams[positions] == codes) & mask[:, 1:]
         return torch.cat([tokens, self.n_tokens + positions], 1), torch.cat([mask, known], 1)
 
+    @torch.no_grad()
+    def weighted_vectors(self, ids: list[int]) -> tuple[Tensor, np.ndarray]:
+        """The vectors of the tokens and bigrams of one text, whose sum is what the first norm gets.
+
+        Returns:
+            (n, D) float64, and (2, n) int64, the two tokens of the text from which each comes, the same for both
+            rows where it is one token.
+        """
+        tokens, mask = torch.tensor([ids], dtype=torch.int64), torch.ones(1, len(ids), dtype=torch.bool)
+        owners = np.arange(len(ids))
+        owners = np.stack([owners, owners])
+        if len(self.bigrams) and ids:  # type: ignore[arg-type]
+            tokens, mask = self._with_bigrams(tokens.to(self.bigrams.device), mask.to(self.bigrams.device))  # type: ignore[arg-type]
+            owners = np.concatenate([owners, np.stack([owners[0, :-1], owners[0, 1:]])], axis=1)
+            owners = owners[:, mask[0].cpu().numpy()]
+        rows = tokens[mask].to(self.table.weight.device)
+        weights: Tensor = self.weights[rows].double()[:, None]  # type: ignore[index]
+        scale = weights.square().sum().sqrt().clamp(min=1e-6)
+        return (self.table.weight[rows].double() * weights / scale).cpu(), owners
+
     def config(self) -> dict[str, Any]:
         """The shape and the dropouts."""
         return {

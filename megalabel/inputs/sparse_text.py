@@ -206,24 +206,41 @@ class SparseText:
     def _count(self, ids: np.ndarray, words: Sequence[str] = ()) -> sp.csr_matrix:
         """As `_counts`, of the columns of words, -1 for others and -2 for the end of a text."""
         rows = np.cumsum(ids == -2)
-        known = ids >= 0
-        parts = [(rows[known], ids[known])]
-        if len(self.bigrams):
-            at, codes = bigrams_of(ids, len(self.words))
-            order = np.argsort(codes)  # a search in ascending order takes a third of the time
-            at, codes = at[order], codes[order]
-            columns = np.minimum(np.searchsorted(self.bigrams, codes), len(self.bigrams) - 1)
-            known = self.bigrams[columns] == codes
-            parts.append((rows[at[known]], columns[known] + len(self.words)))
-        if self.lengths is not None and self.char_ngrams:
-            word_of, columns = char_ngrams_of(words, self.lengths, self._char_ngram_columns.get)
-            parts.append((rows[word_of], columns + len(self.words) + len(self.bigrams)))
-        where = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+        parts = self._occurrences(ids, words)
+        where = rows[np.concatenate([part[0] for part in parts])], np.concatenate([part[1] for part in parts])
         counts = sp.csr_matrix(
             (np.ones(len(where[0]), dtype=np.float32), where), shape=(int((ids == -2).sum()), self.size)
         )
         counts.sum_duplicates()
         return counts
+
+    def occurrences(self, words: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Where the features of one text are: words, bigrams (at their first word) and character n-grams.
+
+        Args:
+            words: the words of the text, as `split_words` finds them.
+
+        Returns:
+            For words, then for bigrams and for character n-grams if there are any, the positions (n,) in `words`
+            and the columns (n,).
+        """
+        ids = np.fromiter(map(self._word_columns.get, words, repeat(-1)), dtype=np.int64, count=len(words))
+        return self._occurrences(ids, words)
+
+    def _occurrences(self, ids: np.ndarray, words: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+        known = np.flatnonzero(ids >= 0)
+        parts = [(known, ids[known])]
+        if len(self.bigrams):
+            at, codes = bigrams_of(ids, len(self.words))
+            order = np.argsort(codes)  # a search in ascending order takes a third of the time
+            at, codes = at[order], codes[order]
+            columns = np.minimum(np.searchsorted(self.bigrams, codes), len(self.bigrams) - 1)
+            is_known = self.bigrams[columns] == codes
+            parts.append((at[is_known], columns[is_known] + len(self.words)))
+        if self.lengths is not None and self.char_ngrams:
+            word_of, columns = char_ngrams_of(words, self.lengths, self._char_ngram_columns.get)
+            parts.append((word_of, columns + len(self.words) + len(self.bigrams)))
+        return parts
 
 
 def _blocks(texts: Iterable[str]) -> Iterator[list[str]]:

@@ -13,7 +13,7 @@ from megalabel.errors import RESTORE_FOLDER, DataError, FormatError, SettingErro
 from megalabel.storage.reading import read_bytes, reading
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+    from tokenizers import Encoding, Tokenizer
 
 LONGEST_WORD = 32  # characters up to which a word is not cut
 LENGTHS = 4  # lengths of texts that copies of a tokenizer are kept for, at most
@@ -114,6 +114,16 @@ class TextTokenizer:
             SettingError: `max_length` leaves no space for a token of the text.
             DataError: a text is not a string.
         """
+        cut = self._cut_at(max_length)
+        clean = [_clean(text) for text in texts]
+        return [encoding.ids for encoding in cut.encode_batch_fast(clean)]
+
+    def encoding(self, text: str, max_length: int) -> Encoding:
+        """The tokens of one text with the characters of each; arguments and errors as those of `encode`."""
+        return self._cut_at(max_length).encode(_clean(text))
+
+    def _cut_at(self, max_length: int) -> Tokenizer:
+        """A copy of the tokenizer that cuts texts to a length."""
         special = self.n_special
         if max_length <= special:
             raise SettingError(
@@ -129,8 +139,7 @@ class TextTokenizer:
                 **dict([*self._cut.items()][1 - LENGTHS :]),
                 max_length: cut,
             }  # a new one: others may read
-        clean = [_clean(text) for text in texts]
-        return [encoding.ids for encoding in cut.encode_batch_fast(clean)]
+        return cut
 
     def starts(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Where the tokens of each text begin, special tokens left out: (n,) int64 character positions, ascending.

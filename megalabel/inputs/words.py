@@ -56,7 +56,7 @@ def split_words(texts: Iterable[str], pattern: TokenPattern) -> list[str]:
                 next_step='give "" for an empty text',
             )
     if pattern != "symbols":
-        texts = [text if text.isascii() else _fold(text) for text in texts]
+        texts = [text if text.isascii() else fold(text) for text in texts]
     words: list[str] = []
     for ascii_only, run in itertools.groupby(texts, key=str.isascii):  # other texts take five times as long
         some = list(run)
@@ -80,9 +80,14 @@ def check_has_words(texts: Iterable[str], pattern: TokenPattern) -> None:
         )
 
 
-def _fold(text: str) -> str:
+def fold(text: str) -> str:
     """The text in lower case, without the accents of Latin, Greek and Cyrillic letters."""
     return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text.lower())))
+
+
+def word_regex() -> re.Pattern[str]:
+    """What finds words and single signs in a text that is not folded; an `END` is found too."""
+    return _regex("words", False)
 
 
 @functools.cache

@@ -43,6 +43,7 @@ class Answering(Asking):
         tail: float = 0.0,
         allow: Any = None,
         deny: Any = None,
+        given: Any = None,
         batch_size: int = 256,
     ) -> Predictions:
         """The names and scores of the best labels of each text: a sequence of lists of pairs (name, score).
@@ -62,6 +63,7 @@ class Answering(Asking):
                 labels, the most probable first. 0 changes no bit.
             allow, deny: lists of labels, by name or id: for all texts, or a list (or None) for each text. Few
                 allowed labels are ranked exactly, also where the model searches.
+            given: labels that each text is known to have, as `topk` takes them; not with allow or deny.
             batch_size: number of texts that are scored together.
 
         Raises:
@@ -71,7 +73,7 @@ class Answering(Asking):
         asked = Asked(k, probabilities, threshold, min_labels, precision, coverage, tail).checked(self)
         texts = self.check_texts(texts)
         n = len(texts) if self.n_features is None else texts.shape[0]
-        return answer(self, texts, asked, Choice.read(self, allow, deny, n), batch_size=batch_size)
+        return answer(self, texts, asked, Choice.read(self, allow, deny, n), given=given, batch_size=batch_size)
 
     def predict_iter(
         self,

@@ -17,6 +17,7 @@ from megalabel.models.label_lists import Choice, Ranker
 from megalabel.models.predictions import Predictions
 from megalabel.models.scores import AskedKind, probabilities, probability_kind, score_kind
 from megalabel.models.trained_on import TrainedOn
+from megalabel.types import TopK
 
 LABELS = 10  # per text
 NOT_CALIBRATED = "calibrate the model on labeled texts that it has not learned (`megalabel calibrate RUN DATA`)"
@@ -106,12 +107,17 @@ class Asked:
         return probability_kind(model) if wanted else score_kind(model)
 
 
-def answer(model: Asking, texts: Any, asked: Asked, choice: Choice, *, batch_size: int = 256) -> Predictions:
+def answer(
+    model: Asking, texts: Any, asked: Asked, choice: Choice, *, given: Any = None, batch_size: int = 256
+) -> Predictions:
     """The answer for texts, or rows, which `check_texts` has checked; `asked` is a result of `Asked.checked`."""
     assert asked.k is not None
     deep = model.reach(max(asked.k, DEPTH)) if asked.tail else asked.k
-    ids, scores = best(model, texts, deep, choice, batch_size=batch_size).numpy()
-    kind, least, ranked = asked.kind(model), asked.least(model), choice.allow is None
+    if given is None:
+        ids, scores = best(model, texts, deep, choice, batch_size=batch_size).numpy()
+    else:
+        ids, scores = _completed(model, texts, deep, choice, given, batch_size).numpy()
+    kind, least, ranked = asked.kind(model), asked.least(model), choice.allow is None and given is None
     calibrated = least is not None or asked.tail > 0 or kind == probability_kind(model)
     p = probabilities(model, scores, ranked=ranked) if calibrated else scores
     shown = p if kind == probability_kind(model) else scores
@@ -127,6 +133,16 @@ def answer(model: Asking, texts: Any, asked: Asked, choice: Choice, *, batch_siz
         at = places(ids, p, inverse_propensities(model), asked.tail, asked.k)
         ids, shown = np.take_along_axis(ids, at, 1), np.take_along_axis(shown, at, 1)
     return Predictions(ids, shown, model.label_texts, kind)
+
+
+def _completed(model: Asking, texts: Any, k: int, choice: Choice, given: Any, batch_size: int) -> TopK:
+    if choice.allow is not None or choice.deny is not None:
+        raise SettingError(
+            "given labels with lists of labels that are allowed or denied",
+            wanted="either given, or allow and deny",
+            where="given",
+        )
+    return model.topk(texts, k, given=given, batch_size=batch_size)
 
 
 def inverse_propensities(model: Asking, a: float | None = None, b: float | None = None) -> np.ndarray:

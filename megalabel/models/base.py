@@ -13,21 +13,25 @@ import numpy as np
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
 from megalabel.device import pick
-from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.errors import RESTORE_FOLDER
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.models.answering import Answering
+from megalabel.models.capabilities import Capabilities, module
 from megalabel.models.classes import class_name as class_name
 from megalabel.models.classes import named_class as named_class
 from megalabel.models.depth import at_least_one, check_padding, reach
+from megalabel.models.folder import FORMAT as FORMAT
+from megalabel.models.folder import NARROW_FORMAT as NARROW_FORMAT
+from megalabel.models.folder import check_room as check_room
+from megalabel.models.folder import read_model_manifest as read_model_manifest
 from megalabel.models.predictions import Predictions
 from megalabel.models.reading import read_model
-from megalabel.models.room import check_room as check_room
 from megalabel.models.scores import score_kind
 from megalabel.models.text_list import as_texts
 from megalabel.progress import Progress
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json
-from megalabel.storage.manifest import NAME, check_listed, read_manifest
+from megalabel.storage.manifest import NAME
 from megalabel.storage.mapped_weights import weights_mapped
 from megalabel.types import TopK
 
@@ -35,19 +39,16 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     import torch
 
+
 BLOCK = 8192  # default number of texts that are ranked together
 DEFAULT = "megalabel.models.neural:NeuralClassifier"  # the class if the manifest of a folder does not name one
-EXTENDED = "megalabel.models.extended:ExtendedClassifier"
-FORMAT = 1
-# Of models with weights of 16 or 8 bits or compact trees: releases that do not know these refuse the number.
-NARROW_FORMAT = 2
 
 Advance = Callable[[int], None]  # called with a number of texts that are done
 # Ranks a block, given its texts, their slice of all texts, pairs (row, label) to leave out, and Advance.
 Rank = Callable[[Any, slice, "np.ndarray | None", Advance], TopK]
 
 
-class Classifier(Answering):
+class Classifier(Capabilities, Answering):
     """A trained classifier, such as an encoder with a head (`NeuralClassifier`) or linear trees.
 
     Attributes:
@@ -73,6 +74,7 @@ class Classifier(Answering):
         k: int = 10,
         *,
         exclude: np.ndarray | None = None,
+        given: Sequence[Sequence[str | int]] | sp.csr_matrix | None = None,
         batch_size: int = 256,
         progress: str = "",
     ) -> Predictions:
@@ -83,20 +85,26 @@ class Classifier(Answering):
                 generator; rows (N, V) if `n_features` is not None.
             k: labels per text. If it exceeds L, the rest is -1 with score -inf; only L are computed.
             exclude: (F, 2) pairs (row, label) that are left out of the rankings.
+            given: labels that each text is known to have, names or ids, [] for none; or CSR (N, L). They are never
+                returned, and labels that occur beside them rank higher; see `megalabel.models.completion`.
             batch_size: number of texts that are scored together.
             progress: the title of a progress bar; "" for none.
 
         Raises:
-            SettingError: k or batch_size is below 1, the padding of k alone would fill the memory, or pairs have
-                rows outside 0 to N - 1.
+            SettingError: k or batch_size is below 1, the padding of k alone would fill the memory, pairs have
+                rows outside 0 to N - 1, or labels are given and `learn_pairs` was not called.
             DataError: a table or a set instead of a list of texts, texts instead of rows or the reverse, rows of
-                another width, NaN or inf.
+                another width, NaN or inf, or a given label that the model does not have.
         """
 
         def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
             return self.rank(texts, self.reach(k), exclude=exclude, batch_size=batch_size, advance=advance)
 
         at_least_one("batch_size", batch_size)
+        if given is not None:
+            complete, options = module("completion").completed, {"batch_size": batch_size, "progress": progress}
+            found: Predictions = complete(self, texts, k, given, exclude=exclude, **options)
+            return found
         return self.in_blocks(texts, k, rank, exclude=exclude, progress=progress)
 
     def in_blocks(
@@ -150,27 +158,35 @@ class Classifier(Answering):
             SettingError: no labels, names that are blank, there already or given twice, or a model over bags of
             words.
         """
-        # By its name, as a saved model names it, since that module imports this one.
-        extended: Any = named_class(EXTENDED, Classifier, (), Path())
-        found: Classifier = extended.of(self, labels, texts)
+        found: Classifier = module("extended").ExtendedClassifier.of(self, labels, texts)
         return found
 
-    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
-        """The vectors by which added labels are compared with N texts: (N, D_i) arrays or CSR, float32.
+    def without_labels(self, labels: Sequence[str | int]) -> Classifier:
+        """This model without some labels (names or ids); the other ones keep their scores and their order.
 
         Raises:
-            SettingError: the model has none, so that it cannot take further labels.
+            SettingError: no labels, or all; no label has a name or id, or several have the name.
         """
-        raise SettingError(
-            f"with_labels of a {type(self).__name__}, which offers no vectors of texts",
-            wanted="a model over words or with an encoder",
-            next_step="train on the new labels as well",
-            where="labels",
-        )
+        found: Classifier = module("relabeled").without(self, labels)
+        return found
 
-    def label_scale(self) -> tuple[float, float] | None:
-        """Slope and offset from the cosine of added labels to scores; None where they have to be estimated."""
-        return None
+    def rename_labels(self, labels: Mapping[str | int, str]) -> Classifier:
+        """This model with other names for some labels: new names by old names or ids; ids and scores stay.
+
+        Raises:
+            SettingError: as `without_labels`; a new name is blank, or another label has it.
+        """
+        found: Classifier = module("relabeled").renamed(self, labels)
+        return found
+
+    def merge_labels(self, labels: Mapping[str, Sequence[str | int]]) -> Classifier:
+        """This model with one label, named by the key, in place of each group; it has their best score.
+
+        Raises:
+            SettingError: as `rename_labels`; a label is in two groups.
+        """
+        found: Classifier = module("relabeled").merged(self, labels)
+        return found
 
     @abstractmethod
     def save(self, folder: str | Path) -> None:
@@ -219,18 +235,3 @@ def _load(folder: Path, device: torch.device, trust: Sequence[str]) -> Classifie
     kind = migrate.model_manifest(manifest).get("model", DEFAULT)
     found: type[Classifier] = named_class(kind, Classifier, trust, folder)
     return found.load(folder, device=device, trust=trust)
-
-
-def read_model_manifest(
-    folder: Path,
-    what: str,
-    *,
-    facts: Iterable[str] = (),
-    files: Iterable[str] = (),
-    next_step: str = RESTORE_FOLDER,
-) -> dict[str, Any]:
-    """The manifest of a model with current names, after checking hashes; raises as `read_manifest` does."""
-    manifest = read_manifest(folder, what, NARROW_FORMAT, oldest=FORMAT, files=files, next_step=next_step)
-    manifest = migrate.model_manifest(manifest)
-    check_listed(manifest, what, folder, facts=facts, next_step=next_step)
-    return manifest

@@ -19,7 +19,7 @@ from megalabel.models.base import (
     load,
     read_model_manifest,
 )
-from megalabel.models.calibrated import Calibration, save_calibration
+from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
@@ -63,7 +63,8 @@ class Ensemble(Classifier):
                 where="weights",
             )
         self.label_texts, self.n_features = parts[0].label_texts, parts[0].n_features
-        self.trained_on = next((part.trained_on for part in parts if part.trained_on is not None), None)
+        known = [part.trained_on for part in parts if part.trained_on is not None]
+        self.trained_on = next((one for one in known if one.pairs is not None), known[0] if known else None)
 
     def rankings(
         self,
@@ -98,7 +99,7 @@ class Ensemble(Classifier):
         """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
         folder = check_room(folder)
         with atomic_folder(folder) as new:
-            save_calibration(new, self.calibration)
+            save_facts(new, self)
             for i, part in enumerate(self.parts):
                 part.save(new / f"part{i}")
             facts = {
@@ -131,7 +132,7 @@ class Ensemble(Classifier):
             )
         folders = [inner_folder(folder, f"part{i}", next_step=RESTORE_FOLDER) for i in range(n_parts)]
         model = cls([load(part, device=device, trust=trust) for part in folders], mixture)
-        model.calibration = Calibration.load(folder)
+        load_facts(folder, model)
         return model
 
 

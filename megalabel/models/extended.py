@@ -33,13 +33,12 @@ from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.calibrated import Calibration, save_calibration
 from megalabel.models.calibration import cosines, estimate, unit
+from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
-from megalabel.models.trained_on import TrainedOn
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
 from megalabel.types import TopK
@@ -81,8 +80,7 @@ class ExtendedClassifier(Classifier):
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
         known, self.calibration = base_model.trained_on, base_model.calibration
         if known is not None:
-            counts = np.concatenate([known.counts, np.zeros(len(added), known.counts.dtype)])
-            self.trained_on = TrainedOn(known.name, known.n_texts, counts)
+            self.trained_on = known.relabeled(np.arange(len(known.counts)), len(self.label_texts))
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts: those of the base model, and the added ones."""
@@ -126,7 +124,7 @@ class ExtendedClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             save_names(new, self.added)
-            save_calibration(new, self.calibration)
+            save_facts(new, self)
             for i, rows in enumerate(self.prototypes):
                 if sp.issparse(rows):
                     for name in CSR:
@@ -165,7 +163,7 @@ class ExtendedClassifier(Classifier):
         added = load_names(folder)
         prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
         model = cls(base, added, prototypes, slope, offset)
-        model.calibration = Calibration.load(folder) or base.calibration
+        load_facts(folder, model)
         return model
 
 

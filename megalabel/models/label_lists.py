@@ -30,6 +30,7 @@ class Ranker(ABC):
         k: int = 10,
         *,
         exclude: np.ndarray | None = None,
+        given: Any = None,
         batch_size: int = 256,
         progress: str = "",
     ) -> TopK:

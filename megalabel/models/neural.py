@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,10 @@ class NeuralClassifier(Classifier):
         tensors = (t for part in self.modules() for t in (*part.parameters(), *part.buffers()))
         return next((t.device for t in tensors), torch.device("cpu"))
 
+    def evaluation(self) -> AbstractContextManager[None]:
+        """A block in which all parts are in evaluation mode."""
+        return self._evaluation.of(self.modules())
+
     def modules(self) -> list[nn.Module]:
         """Head, encoder, and the label side if there is one."""
         return [self.head, self.encoder, *([] if self.label_side is None else [self.label_side])]
@@ -94,7 +99,7 @@ class NeuralClassifier(Classifier):
     @torch.no_grad()
     def settle(self) -> NeuralClassifier:
         """Lets the head prepare prediction, for example encode its label vectors; returns the model itself."""
-        with self._evaluation.of(self.modules()):
+        with self.evaluation():
             self.head.settle()
         return self
 
@@ -136,8 +141,7 @@ class NeuralClassifier(Classifier):
         advance: Advance,
         embedding: np.ndarray | None,
     ) -> TopK:
-        ids = np.full((len(texts), k), -1, np.int64)
-        scores = np.full((len(texts), k), -np.inf, np.float32)
+        ids, scores = np.full((len(texts), k), -1, np.int64), np.full((len(texts), k), -np.inf, np.float32)
         forbidden = FilterPairs(exclude, len(texts))
         for rows, views in self._views(texts, batch_size):
             top = self.head.topk(views.float(), k, exclude=forbidden.for_rows(rows, self.device))
@@ -149,7 +153,7 @@ class NeuralClassifier(Classifier):
 
     def _views(self, texts: Sequence[str], batch_size: int) -> Iterable[tuple[np.ndarray, torch.Tensor]]:
         """Yields row numbers (B,) and views (B, V, D) in batches of texts of similar length."""
-        with self._evaluation.of(self.modules()):
+        with self.evaluation():
             tokens = self.encoder.tokenizer.encode(texts, self.max_length)
             order = np.argsort([len(ids) for ids in tokens], kind="stable")
             for i in range(0, len(order), batch_size):

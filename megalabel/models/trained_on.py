@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 
 from megalabel.data.types import CorpusData
 from megalabel.errors import RESTORE_FOLDER
+from megalabel.models.label_pairs import check_labels, count_pairs, load_pairs, relabeled_pairs, save_pairs
 from megalabel.storage.reading import reading
 
 FILE = "label_counts.npz"
@@ -24,11 +26,13 @@ class TrainedOn:
         name: the name of the data set.
         n_texts: the number of its training texts, those held out included, without label texts.
         counts: (L,) int64, how many of these texts have each label.
+        pairs: (L, L) CSR, how many have two labels, as `count_pairs` counts it; None where it is not known.
     """
 
     name: str
     n_texts: int
     counts: np.ndarray
+    pairs: sp.csr_matrix | None = None
 
     @classmethod
     def from_data(cls, data: CorpusData) -> TrainedOn:
@@ -36,10 +40,33 @@ class TrainedOn:
         labels = data.train.labels
         return cls(data.name, len(data.train), np.bincount(labels.indices, minlength=labels.shape[1]))
 
+    def relabeled(self, target: np.ndarray, n_labels: int) -> TrainedOn:
+        """The same for other ids of labels: target (L,) is the new id of each, −1 for none; equal ones add up."""
+        counts, kept = np.zeros(n_labels, self.counts.dtype), target >= 0
+        np.add.at(counts, target[kept], self.counts[kept])
+        pairs = None if self.pairs is None else relabeled_pairs(self.pairs, target, n_labels)
+        return TrainedOn(self.name, self.n_texts, np.minimum(counts, self.n_texts), pairs)
+
+    def with_pairs(self, labels: sp.csr_matrix) -> TrainedOn:
+        """The same, with the pairs of labels of some texts (N, L)."""
+        return replace(self, pairs=count_pairs(labels))
+
     def attach(self, model: Model) -> Model:
         """Tells a model what it was trained on; returns the model itself."""
         model.trained_on = self  # type: ignore[attr-defined]
         return model
+
+
+def learned_pairs(data: CorpusData | sp.csr_matrix, n_labels: int) -> tuple[TrainedOn, sp.csr_matrix]:
+    """What texts tell of their labels, and the labels (N, L), from a corpus or the labels alone.
+
+    Raises:
+        DataError: neither, or another number of labels.
+    """
+    if isinstance(data, CorpusData):
+        return TrainedOn.from_data(data), check_labels(data.train.labels, n_labels)
+    labels = check_labels(data, n_labels)
+    return TrainedOn("labels", labels.shape[0], np.bincount(labels.indices, minlength=n_labels)), labels
 
 
 def save_trained_on(folder: Path, trained_on: TrainedOn | None) -> None:
@@ -48,6 +75,7 @@ def save_trained_on(folder: Path, trained_on: TrainedOn | None) -> None:
         counts = trained_on.counts.astype(np.int32)
         with open(folder / FILE, "wb") as file:
             np.savez(file, name=trained_on.name, n_texts=np.int64(trained_on.n_texts), counts=counts)
+        save_pairs(folder, trained_on.pairs)
 
 
 def load_trained_on(folder: Path, n_labels: int) -> TrainedOn | None:
@@ -58,6 +86,7 @@ def load_trained_on(folder: Path, n_labels: int) -> TrainedOn | None:
     """
     if not (folder / FILE).is_file():
         return None
+    pairs = load_pairs(folder, n_labels)
     with (
         reading(folder, wanted="the counts of the labels", next_step=RESTORE_FOLDER),
         np.load(folder / FILE, allow_pickle=False) as found,
@@ -65,4 +94,4 @@ def load_trained_on(folder: Path, n_labels: int) -> TrainedOn | None:
         counts = found["counts"].astype(np.int64)
         if counts.shape != (n_labels,):
             raise ValueError(f"counts of shape {counts.shape} for {n_labels} labels")
-        return TrainedOn(str(found["name"]), int(found["n_texts"]), counts)
+        return TrainedOn(str(found["name"]), int(found["n_texts"]), counts, pairs)

@@ -1,0 +1,1 @@
+"""An audit of the labels of a data set: which are probably missing, wrong, duplicates or synonyms."""

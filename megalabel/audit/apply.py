@@ -1,0 +1,110 @@
+"""Applies findings of an audit to a copy of the data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+
+from megalabel.audit.finding import LabelFinding
+from megalabel.data.corpus import Corpus
+from megalabel.data.texts import Texts
+from megalabel.data.types import Split
+from megalabel.errors import DataError
+
+
+def apply(data: Corpus, findings: Sequence[LabelFinding]) -> Corpus:
+    """The data set with the changes of all these findings; `data` itself stays as it is.
+
+    Wrong labels are taken from their training texts and missing ones given to them. A duplicate or synonym becomes
+    the label that stays, in both splits, and is no label any more.
+
+    Args:
+        data: the data set that was audited.
+        findings: those that are right.
+
+    Raises:
+        DataError: a finding of another data set, or labels that would become each other.
+    """
+    names = data.label_texts
+    n, n_labels = data.train.labels.shape
+    for finding in findings:
+        row, other = finding.row, finding.other_id
+        fits = 0 <= finding.label_id < n_labels and names[finding.label_id] == finding.label
+        fits = fits and (row is None or 0 <= row < n) and (other is None or 0 <= other < n_labels)
+        if not fits:
+            raise DataError(
+                f"a finding about the label {finding.label!r:.80} (id {finding.label_id}) in row {row}",
+                wanted=f"findings about {data.name}, which has {n:,} training texts and {n_labels:,} labels",
+                next_step="audit this data set, and apply what was found there",
+                where="findings",
+            )
+    pairs = {
+        kind: np.array([(f.row, f.label_id) for f in findings if f.kind == kind], np.int64).reshape(-1, 2)
+        for kind in ("wrong", "missing")
+    }
+    labels = _with_pairs(_without_pairs(data.train.labels, pairs["wrong"]), pairs["missing"])
+    target, stays = _targets(n_labels, findings, names)
+    train = _merged(replace(data.train, labels=labels), target, len(stays))
+    test = None if data.test is None else _merged(data.test, target, len(stays))
+    uris = None if data.label_uris is None else Texts.from_strings([data.label_uris[int(i)] for i in stays])
+    left = names if len(stays) == n_labels else Texts.from_strings([names[int(i)] for i in stays])
+    return replace(data, train=train, test=test, label_texts=left, label_uris=uris)
+
+
+def _targets(n: int, findings: Sequence[LabelFinding], names: Texts) -> tuple[np.ndarray, np.ndarray]:
+    """The new id of each label (n,), and the labels that stay, ascending."""
+    parent = np.arange(n)
+    for finding in findings:
+        if finding.kind in ("duplicate", "synonym") and finding.other_id is not None:
+            parent[finding.label_id] = finding.other_id
+    root, changed = parent, int((parent != np.arange(n)).sum())
+    for _ in range(changed + 1):  # labels may become labels that become others
+        root, before = parent[root], root
+        if np.array_equal(root, before):
+            break
+    else:
+        at = int(np.flatnonzero(root != before)[0])
+        raise DataError(
+            f"findings by which the label {names[at]!r:.80} would become itself",
+            wanted="of two labels one that stays",
+            next_step="remove one of the two findings",
+            where="findings",
+        )
+    stays = np.flatnonzero(root == np.arange(n))
+    return np.searchsorted(stays, root), stays
+
+
+def _merged(split: Split, target: np.ndarray, n: int) -> Split:
+    """A split whose labels have new ids, of which several may be the same."""
+    if n == len(target):
+        return split
+    labels = split.labels.tocoo()
+    found = sp.csr_matrix((np.ones(labels.nnz, np.float32), (labels.row, target[labels.col])), (len(split), n))
+    found.sum_duplicates()
+    found.data[:] = 1
+    pairs = split.filter
+    if pairs is not None:
+        pairs = np.stack([pairs[:, 0], target[pairs[:, 1]]], axis=1)
+    return replace(split, labels=found, filter=pairs)
+
+
+def _without_pairs(labels: sp.csr_matrix, pairs: np.ndarray) -> sp.csr_matrix:
+    """Labels (N, L) without some pairs (row, label)."""
+    found = labels.tocsr().copy()
+    width = np.int64(found.shape[1])
+    keys = np.repeat(np.arange(found.shape[0], dtype=np.int64), np.diff(found.indptr)) * width + found.indices
+    found.data[np.isin(keys, pairs[:, 0] * width + pairs[:, 1])] = 0
+    found.eliminate_zeros()
+    return found
+
+
+def _with_pairs(labels: sp.csr_matrix, pairs: np.ndarray) -> sp.csr_matrix:
+    """Labels (N, L) of ones with further pairs (row, label)."""
+    more = sp.csr_matrix((np.ones(len(pairs), np.float32), (pairs[:, 0], pairs[:, 1])), labels.shape)
+    found = (labels + more).tocsr().astype(np.float32)
+    found.data[:] = 1
+    found.sort_indices()
+    return found

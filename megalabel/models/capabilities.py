@@ -1,0 +1,73 @@
+"""What every classifier can do beside ranking: explain a label, and learn which labels occur together."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from megalabel.data.types import CorpusData
+from megalabel.errors import SettingError
+from megalabel.models.trained_on import TrainedOn, learned_pairs
+
+if TYPE_CHECKING:
+    import scipy.sparse as sp
+
+    from megalabel.models.explanation import Explanation
+
+
+class Capabilities:
+    """The part of `Classifier` that is implemented in modules which import the kinds of models."""
+
+    label_texts: Sequence[str]
+    trained_on: TrainedOn | None
+
+    def explain(self, text: str | sp.csr_matrix, label: str | int | None = None) -> Explanation:
+        """Why this model gives a text a label, or does not: what each word adds to the score.
+
+        See `megalabel.models.explanation` for what is returned: words whose contributions sum to the score, the
+        nodes of label trees, the shares of the parts of a hybrid, the nearest training texts of models that have
+        them, and where the label dropped out.
+
+        Args:
+            text: one text; for a model over bags of words one row (1, V).
+            label: the name or the id of a label; by default the best label of the text.
+
+        Raises:
+            SettingError: no label has this name or id, or several have the name; more or less than one text; a
+                head or an encoder from outside megalabel, or a model around another one, such as one with chunks.
+            DataError: as `topk`.
+        """
+        found: Explanation = module("explain_kinds").explain(self, text, label)
+        return found
+
+    def learn_pairs(self, data: CorpusData | sp.csr_matrix) -> Self:
+        """Counts which labels occur together in the training texts of a corpus, or in labels (N, L), for `given`.
+
+        Models of the recipes `linear`, `retrieval` and `hybrid` know it from training. Returns the model itself.
+        """
+        known, labels = learned_pairs(data, len(self.label_texts))
+        self.trained_on = (self.trained_on or known).with_pairs(labels)
+        return self
+
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """The vectors by which added labels are compared with N texts: (N, D_i) arrays or CSR, float32.
+
+        Raises:
+            SettingError: the model has none, so that it cannot take further labels.
+        """
+        raise SettingError(
+            f"with_labels of a {type(self).__name__}, which offers no vectors of texts",
+            wanted="a model over words or with an encoder",
+            next_step="train on the new labels as well",
+            where="labels",
+        )
+
+    def label_scale(self) -> tuple[float, float] | None:
+        """Slope and offset from the cosine of added labels to scores; None where they have to be estimated."""
+        return None
+
+
+def module(name: str) -> Any:
+    """A module of models by its name, since it imports the classes that inherit from `Classifier`."""
+    return importlib.import_module(f"megalabel.models.{name}")

@@ -1,0 +1,196 @@
+"""Completes texts of which some labels are known, by the labels that occur beside these in training texts.
+
+    evidence[l]  = Σ_j P(l | j) · ln(1 + n[j, l] · N / n[l]) / √G     over the G given labels j
+    P(l | j)     = n[j, l] / (n[j] + 2)
+    log-odds'[l] = log-odds[l] + STRENGTH · evidence[l]
+
+n[j, l] is the number of the N training texts with both labels, n[l] the number with l; n[j, l] · N / n[l] is n[j]
+times how much more likely l is beside j. Labels that do not occur beside the given ones keep their scores, and so
+do all labels of texts without given ones. Candidates are the model's best labels and those with most evidence; of
+one that the model does not rank, the log-odds are those of the last label that it ranks. The formula and its
+constant were chosen on held-out training texts (docs/notes/0036-evidence.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from megalabel.errors import DataError, SettingError
+from megalabel.kernels.sparse.merge_topk import best_of
+from megalabel.kernels.sparse.sparse_rows import keep_largest
+from megalabel.models.base import Advance, Classifier
+from megalabel.models.mixture import log_odds
+from megalabel.models.predictions import Predictions
+from megalabel.models.scores import score_kind
+from megalabel.retrieval.co_occurrence import PRIOR
+from megalabel.types import TopK
+
+DEPTH = 100  # labels of the model among the candidates, at least
+BESIDE = 50  # labels with most evidence among them
+STRENGTH = 2.0
+
+
+def completed(
+    model: Classifier,
+    texts: Any,
+    k: int,
+    given: Any,
+    *,
+    exclude: np.ndarray | None,
+    batch_size: int,
+    progress: str,
+) -> Predictions:
+    """The result of `Classifier.topk` with given labels, whose arguments and errors these are."""
+    if model.trained_on is None or model.trained_on.pairs is None:
+        raise SettingError(
+            "given labels for a model that does not know which labels occur together",
+            wanted="a model that has learned it",
+            next_step="call model.learn_pairs(corpus), or write `megalabel labels RUN --pairs DATA -o OUT`",
+            where="given",
+        )
+    texts = model.check_texts(texts)
+    n = len(texts) if model.n_features is None else texts.shape[0]
+    known = given_labels(model, given, n)
+    weights = evidence_of_pairs(model.trained_on.pairs, model.trained_on.counts, model.trained_on.n_texts)
+    own = np.stack([np.repeat(np.arange(n), np.diff(known.indptr)), known.indices.astype(np.int64)], axis=1)
+    pairs = own if exclude is None else np.concatenate([np.asarray(exclude).reshape(-1, 2), own])
+
+    def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
+        depth = model.reach(max(k, DEPTH))
+        top = model.rank(texts, depth, exclude=exclude, batch_size=batch_size, advance=advance)
+        hidden = np.zeros((0, 2), np.int64) if exclude is None else np.asarray(exclude)
+        return _merged(model, top, known[rows], weights, hidden, model.reach(k))
+
+    return model.in_blocks(texts, k, rank, exclude=pairs, progress=progress)
+
+
+def evidence_of_pairs(pairs: sp.csr_matrix, counts: np.ndarray, n_texts: int) -> sp.csr_matrix:
+    """What each label says about each other one: (L, L) CSR float32, entries above 0."""
+    found = pairs.astype(np.float32)
+    share = pairs.data / (np.repeat(counts, np.diff(pairs.indptr)) + PRIOR)
+    lift = pairs.data * (n_texts / np.maximum(counts[pairs.indices], 1))
+    found.data = (share * np.log1p(lift)).astype(np.float32)
+    return found
+
+
+def _merged(
+    model: Classifier, top: TopK, known: sp.csr_matrix, weights: sp.csr_matrix, hidden: np.ndarray, k: int
+) -> TopK:
+    """The k best labels of a block of texts, with known labels (n, L), by scores and evidence."""
+    ids, scores = top.numpy()
+    sizes = np.diff(known.indptr)
+    shares = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
+    divided = sp.csr_matrix((shares, known.indices, known.indptr), shape=known.shape)
+    full = _without(divided @ weights, hidden)
+    odds = _odds(model, np.where(ids < 0, 0, scores))
+    odds[ids < 0] = np.inf
+    lowest = np.where((ids >= 0).any(axis=1), odds.min(axis=1), _odds(model, np.zeros(1))[0])
+    ranked = np.where(ids < 0, -np.inf, odds) + STRENGTH * _at(full, ids)
+    further = keep_largest(full, BESIDE)
+    wide = int(np.diff(further.indptr).max(initial=0))
+    more = np.full((len(ids), wide), -1, np.int64)
+    values = np.full((len(ids), wide), -np.inf)
+    rows = np.repeat(np.arange(len(ids)), np.diff(further.indptr))
+    columns = np.arange(further.nnz) - further.indptr[rows]
+    more[rows, columns] = further.indices
+    values[rows, columns] = lowest[rows] + STRENGTH * further.data
+    there = (more[:, :, None] == ids[:, None, :]).any(axis=2) if wide else np.zeros(more.shape, bool)
+    more[there], values[there] = -1, -np.inf
+    labels, best = np.concatenate([ids, more], axis=1), np.concatenate([ranked, values], axis=1)
+    labels, best = best_of(torch.from_numpy(labels), torch.from_numpy(best.astype(np.float32)), k).numpy()
+    values = np.where(labels < 0, -np.inf, _scores(model, best.astype(np.float64))).astype(np.float32)
+    alone = np.flatnonzero(sizes == 0)
+    width = min(k, ids.shape[1])
+    labels[alone, :width], values[alone, :width] = ids[alone, :width], scores[alone, :width]
+    return TopK(labels, values)
+
+
+def given_labels(model: Classifier, given: Any, n: int) -> sp.csr_matrix:
+    """The given labels of n texts as (n, L) CSR of ones with sorted rows.
+
+    Raises:
+        SettingError: not a list of lists, or a matrix, with an entry per text.
+        DataError: a label that the model does not have.
+    """
+    n_labels = len(model.label_texts)
+    if sp.issparse(given):
+        if given.shape != (n, n_labels):
+            raise SettingError(f"given labels {given.shape}", wanted=f"({n}, {n_labels})", where="given")
+        found = (given.tocsr() != 0).astype(np.float32)
+        found.sort_indices()
+        return found
+    if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) or len(given) != n:
+        size = f"{len(given)} entries" if isinstance(given, Sequence) else f"a {type(given).__name__}"
+        raise SettingError(
+            f"{size} as given labels of {n} texts", wanted="a list of labels for each", where="given"
+        )
+    wanted = {label for own in given if isinstance(own, Sequence) for label in own if isinstance(label, str)}
+    by_name: dict[str, int] = {}
+    for i, name in enumerate(model.label_texts) if wanted else ():
+        if name in wanted:
+            by_name.setdefault(name, i)
+    rows, columns = [], []
+    for row, own in enumerate(given):
+        if isinstance(own, (str, bytes)) or not isinstance(own, Sequence):
+            raise SettingError(
+                f"{own!r:.80} as the given labels of text {row}", wanted="a list of names or ids", where="given"
+            )
+        for label in own:
+            rows.append(row)
+            columns.append(_id_of(label, by_name, n_labels, row))
+    found = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, columns)), shape=(n, n_labels))
+    found.sum_duplicates()
+    found.data[:] = 1
+    return found
+
+
+def _id_of(label: Any, by_name: dict[str, int], n_labels: int, row: int) -> int:
+    if isinstance(label, str) and label in by_name:
+        return by_name[label]
+    whole = isinstance(label, (int, np.integer)) and not isinstance(label, bool)
+    if not (whole and 0 <= label < n_labels):
+        raise DataError(
+            f"the given label {label!r:.80} of text {row}",
+            wanted=f"names of labels of the model, or ids from 0 to {n_labels - 1}",
+            next_step="leave it out, since the model knows nothing about it",
+            where="given",
+        )
+    return int(label)
+
+
+def _odds(model: Classifier, scores: np.ndarray) -> np.ndarray:
+    """Scores of a model as log-odds, float64."""
+    if score_kind(model) == "mixture":
+        return log_odds(np.square(scores), "probability")
+    return log_odds(scores, model.score_type)
+
+
+def _scores(model: Classifier, odds: np.ndarray) -> np.ndarray:
+    """The scores of a model that have some log-odds."""
+    if score_kind(model) in ("logit", "margin"):
+        return odds
+    p: np.ndarray = 1 / (1 + np.exp(-np.clip(odds, -500, 500)))
+    return np.sqrt(p) if score_kind(model) == "mixture" else p
+
+
+def _at(matrix: sp.csr_matrix, ids: np.ndarray) -> np.ndarray:
+    """The entries of the rows of a sparse matrix at ids (n, m), 0 at −1."""
+    rows = np.repeat(np.arange(len(ids)), ids.shape[1])
+    found = np.asarray(matrix[rows, np.maximum(ids, 0).ravel()]).reshape(ids.shape)
+    return np.where(ids < 0, 0.0, found)
+
+
+def _without(matrix: sp.csr_matrix, pairs: np.ndarray) -> sp.csr_matrix:
+    """A sparse matrix with some entries removed."""
+    found = matrix.tocsr()
+    width = np.int64(found.shape[1])
+    keys = np.repeat(np.arange(found.shape[0], dtype=np.int64), np.diff(found.indptr)) * width + found.indices
+    found.data[np.isin(keys, pairs[:, 0].astype(np.int64) * width + pairs[:, 1])] = 0
+    found.eliminate_zeros()
+    found.sort_indices()
+    return found

@@ -1,0 +1,24 @@
+"""Makes the cells and the tables of docs/benchmarks.md."""
+
+from __future__ import annotations
+
+from benchmark_rows import origin
+
+from megalabel.metrics.table import table
+
+
+def cells_of(
+    values: dict[str, tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], prefix: str
+) -> dict[str, str]:
+    found = {head: float(values[prefix + what][0]) * f for head, what, f in columns if prefix + what in values}
+    return {head: f"{value:.2f}" if "@" in head else short(value) for head, value in found.items()}
+
+
+def table_of(
+    lines: list[tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], benchmark: str
+) -> str:
+    return table(lines, [head for head, _, _ in columns], style="markdown", title="") + "\n\n" + origin(benchmark)
+
+
+def short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
