@@ -13,6 +13,7 @@ from megalabel.cli import (
     doctor,
     ensemble,
     evaluate,
+    index,
     plan,
     predict,
     prepare,
@@ -58,6 +59,7 @@ app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
 app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(ensemble.ensemble)
+app.command(cls=Command)(index.index)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)
 app.command(cls=Command)(doctor.doctor)
