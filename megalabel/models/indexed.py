@@ -6,9 +6,9 @@ import copy
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,12 +25,30 @@ from megalabel.storage.files import atomic_folder, sha256
 from megalabel.storage.manifest import DIGEST, NAME, check_listed, read_manifest, write_manifest
 from megalabel.types import Positives, TopK
 
-if TYPE_CHECKING:
-    from megalabel.models.neural import NeuralClassifier
-
 WEIGHTS = "head.safetensors"
 MOST = 4000  # texts on which an index is measured
 _FACTS = ("encoder", "head")
+
+
+class Indexed(Protocol):
+    """What is read of a `NeuralClassifier`, which imports this module."""
+
+    head: Head
+    index: LabelIndex | None
+
+    @property
+    def label_texts(self) -> Sequence[str]:
+        """The names of the labels."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+
+    def encode(self, texts: Iterable[str]) -> np.ndarray:
+        """The views (N, V, D) of texts."""
+
+
+Model = TypeVar("Model", bound=Indexed)
 
 
 def topk(head: Head, index: LabelIndex | None, views: Tensor, k: int, exclude: Positives | None) -> TopK:
@@ -41,7 +59,7 @@ def topk(head: Head, index: LabelIndex | None, views: Tensor, k: int, exclude: P
 
 
 def with_index(
-    model: NeuralClassifier,
+    model: Model,
     kind: str = "auto",
     texts: Iterable[str] = (),
     *,
@@ -49,7 +67,7 @@ def with_index(
     k: int = DEPTH,
     seed: int = 0,
     say: Callable[[str], Any] = warnings.warn,
-) -> NeuralClassifier:
+) -> Model:
     """The same model with an index, by which `topk` and `predict` rank labels on the CPU.
 
     Scores stay those of the head. The index is saved with the model. What was measured is in `model.index.report`.
@@ -72,7 +90,7 @@ def with_index(
 
 
 def built(
-    model: NeuralClassifier,
+    model: Model,
     kind: str,
     texts: Iterable[str],
     *,
@@ -80,7 +98,7 @@ def built(
     k: int = DEPTH,
     seed: int = 0,
     say: Callable[[str], Any] = warnings.warn,
-) -> tuple[NeuralClassifier, Built]:
+) -> tuple[Model, Built]:
     """The result of `with_index`, and what was measured."""
     head = searchable(model)
     check_request(kind, recall, k, len(model.label_texts))
@@ -101,7 +119,7 @@ def built(
     return replaced(model, found.index), found
 
 
-def replaced(model: NeuralClassifier, index: LabelIndex | None) -> NeuralClassifier:
+def replaced(model: Model, index: LabelIndex | None) -> Model:
     """The same model with another index, or with none."""
     other = copy.copy(model)
     other.index = index
