@@ -2,10 +2,10 @@
 
 python benchmarks/long_queries.py [--labels 100000] [--note ""]
 
-The tree has random sparse weights: 400 features per node at the top, 100 per node below, where there is a cluster
-per 80 labels, and 30 features per label, of 300,000; the beam keeps 10 nodes of a level. "looked up in the text" is
-the search as it runs, "looked up in the chunks" the same without the array of a long text's features. Times are
-CPU milliseconds of one thread over 60 texts: the median and the 99th percentile.
+The tree has random sparse weights: 400 features per node at the top, 100 per node below, where there is a
+cluster per 80 labels, and 30 features per label, of 300,000; the beam keeps 10 nodes of a level. "looked up in the
+text" is the search as it runs, "looked up in the chunks" the same without the array of a long text's features.
+Times are CPU milliseconds of one thread over 60 texts: the median and the 99th percentile.
 """
 
 from __future__ import annotations

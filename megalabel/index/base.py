@@ -16,7 +16,6 @@ from megalabel.kernels.all_labels.streaming_topk import streaming_topk
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.rounding.narrow_table import NarrowTable
 from megalabel.kernels.search.exact_scores import exact_scores
-from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.types import Positives, TopK
 
 DEPTH = 10  # default for the most labels per text that an index finds
@@ -95,28 +94,25 @@ class LabelIndex(ABC):
             )
         if not 1 <= k <= self.depth or len(x) == 0:
             return table.exact(x, k, exclude)
-        n_labels, most, left = self.shape[0], 0, torch.full((len(x),), self.shape[0])
-        if exclude is not None and len(exclude):
-            check_excluded(exclude, len(x), n_labels)
-            counts = torch.bincount(exclude.rows, minlength=len(x))
-            most, left = int(counts.max()), left - counts
         x = x.detach().float().contiguous()
-        ids, bound = self.candidates(x.numpy(), min(n_labels, k + most))
-        found = torch.from_numpy(ids)
         if exclude is not None and len(exclude):
-            owners, labels = exclude.rows[:, None] * n_labels, exclude.labels[:, None]
-            hidden = torch.isin(found + torch.arange(len(x))[:, None] * n_labels, owners + labels)
-            found = found.masked_fill(hidden, -1)
-        best = best_of(found, exact_scores(x, table.weight, table.bias, found), k)
-        missing = (0, k - best.ids.shape[1])
-        best = TopK(
-            torch.nn.functional.pad(best.ids, missing, value=-1),
-            torch.nn.functional.pad(best.scores, missing, value=-torch.inf),
-        )
-        again = (best.ids >= 0).sum(1) < left.clamp(max=k)
-        if bound is not None:
-            again |= best.scores[:, -1] <= torch.from_numpy(bound)
-        return _searched_again(table, x, best, exclude, again.nonzero()[:, 0]) if bool(again.any()) else best
+            return self._without(table, x, k, exclude)
+        ids, bound = self.candidates(x.numpy(), k)
+        best = _best(table, x, ids, k)
+        again = best[0][:, -1] < 0 if k <= self.shape[0] else (best[0] >= 0).sum(1) < self.shape[0]
+        return _completed(table, x, best, again if bound is None else again | (best[1][:, -1] <= bound), None)
+
+    def _without(self, table: LabelTable, x: Tensor, k: int, exclude: Positives) -> TopK:
+        """The same without the excluded pairs: as many more candidates are found as a text has pairs."""
+        n_labels = self.shape[0]
+        check_excluded(exclude, len(x), n_labels)
+        rows, labels = exclude.rows.numpy(), exclude.labels.numpy()
+        counts = np.bincount(rows, minlength=len(x))
+        ids, bound = self.candidates(x.numpy(), min(n_labels, k + int(counts.max())))
+        hidden = np.isin(ids + np.arange(len(x))[:, None] * n_labels, rows * n_labels + labels)
+        best = _best(table, x, np.where(hidden, -1, ids), k)
+        again = (best[0] >= 0).sum(1) < np.minimum(n_labels - counts, k)
+        return _completed(table, x, best, again if bound is None else again | (best[1][:, -1] <= bound), exclude)
 
     @abstractmethod
     def candidates(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -149,12 +145,31 @@ class LabelIndex(ABC):
         """Reads what `save_files` wrote, memory-mapped."""
 
 
-def _searched_again(table: LabelTable, x: Tensor, best: TopK, exclude: Positives | None, rows: Tensor) -> TopK:
-    """The result with the texts `rows` ranked by scores of all labels."""
-    pairs = None
-    if exclude is not None and len(exclude):
+def _best(table: LabelTable, x: Tensor, ids: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of distinct labels (B, n) by their scores, ties to the lower label; −1 and −inf for none.
+
+    In numpy, which for a single text takes a third of the time of the same operations in torch.
+    """
+    scores = exact_scores(x, table.weight, table.bias, torch.from_numpy(ids)).numpy()
+    order = np.lexsort((ids, -scores), axis=1)[:, :k]
+    found, best = np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1)
+    if found.shape[1] < k:
+        missing = ((0, 0), (0, k - found.shape[1]))
+        return np.pad(found, missing, constant_values=-1), np.pad(best, missing, constant_values=-np.inf)
+    return found, best
+
+
+def _completed(
+    table: LabelTable, x: Tensor, best: tuple[np.ndarray, np.ndarray], again: np.ndarray, exclude: Positives | None
+) -> TopK:
+    """The result, for which the texts `again` (B,) bool are ranked by scores of all labels."""
+    ids, scores = map(torch.from_numpy, best)
+    if not again.any():
+        return TopK(ids, scores)
+    rows, pairs = torch.from_numpy(again.nonzero()[0]), None
+    if exclude is not None:
         places = torch.full((len(x),), -1).index_copy_(0, rows, torch.arange(len(rows)))
         kept = places[exclude.rows] >= 0
         pairs = Positives.from_pairs(places[exclude.rows[kept]], exclude.labels[kept])
-    exact = table.exact(x[rows], best.ids.shape[1], pairs)
-    return TopK(best.ids.index_copy(0, rows, exact.ids), best.scores.index_copy(0, rows, exact.scores))
+    exact = table.exact(x[rows], ids.shape[1], pairs)
+    return TopK(ids.index_copy(0, rows, exact.ids), scores.index_copy(0, rows, exact.scores))

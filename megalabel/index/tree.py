@@ -28,7 +28,7 @@ class TreeIndex(LabelIndex):
     of the mean, and a standard deviation is ‖x‖ times the root mean square distance from the mean, divided by
     √D.
 
-    The `width` is the number of clusters whose labels are scored; half as many groups are entered.
+    The `width` is the number of clusters whose labels are scored; a third as many groups are entered.
     """
 
     kind = "tree"
@@ -81,7 +81,7 @@ class TreeIndex(LabelIndex):
 
 
 def _beams(width: int) -> tuple[int, int]:
-    return max(2, -(-width // 2)), width
+    return max(2, -(-width // 3)), width
 
 
 def _nodes(found: Clusters, parts: np.ndarray, chunks: np.ndarray, order: np.ndarray, dim: int) -> Level:

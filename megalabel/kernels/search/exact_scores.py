@@ -68,7 +68,10 @@ def exact_scores(x: Tensor, weight: Tensor | NarrowTable, bias: Tensor | None, i
         fast.score(arrays[0][part], *arrays[1:], found[part], scores.numpy()[part])
 
     found = np.ascontiguousarray(ids.numpy())
-    parallel_for(run, -(-len(x) // _BLOCK))
+    if len(x) <= _BLOCK:
+        run(0, 0)
+    else:
+        parallel_for(run, -(-len(x) // _BLOCK))
     return scores
 
 

@@ -127,7 +127,10 @@ class LabelSearch:
                 raise SettingError("embeddings that are NaN or infinite", wanted="finite numbers", where="x")
             fast.descend(queries, self._arrays, rooms, Heaps(keys[part], ids[part], sizes[part]))
 
-        parallel_for(search, -(-n // block))
+        if n <= block:
+            search(0, 0)
+        else:
+            parallel_for(search, -(-n // block))
         return _ranked(ids, keys)
 
     def _rooms(self) -> list[int]:
