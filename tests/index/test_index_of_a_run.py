@@ -12,7 +12,7 @@ import megalabel
 from megalabel.recipes import get
 
 OPTIONS = dict(
-    encoder="bag", tokenizer="words", max_length=16, epochs=1, batch_size=32, hidden_dim=0, bias=True,
+    encoder="bag", tokenizer="words", max_length=16, epochs=1, batch_size=32, hidden_dim=0, bias=True, warmup=0.1,
 )  # fmt: skip
 
 
