@@ -12,12 +12,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
-    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, INDEX_COLUMNS, LARGE_COLUMNS,
-    LATENCY_COLUMNS, LINEAR_COLUMNS, LONG_QUERY_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS,
+    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LARGE_COLUMNS,
+    LATENCY_COLUMNS, LINEAR_COLUMNS, LONG_TEXT_COLUMNS, NARROW_COLUMNS, SETS, SPARSE_COLUMNS,
     TREE_COLUMNS, WEIGHTS_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
+from index_tables import index, long_queries  # noqa: E402
 from quality_table import quality  # noqa: E402
 
 
@@ -27,21 +28,6 @@ def dense_head() -> str:
 
 def narrow_weights() -> str:
     return _ways("narrow_weights", NARROW_COLUMNS)
-
-
-def index() -> str:
-    return _ways("index", INDEX_COLUMNS)
-
-
-def long_queries() -> str:
-    """One row per number of features and way."""
-    lines = []
-    for size, values in rows("long_queries").items():
-        facts = dict(part.split("=") for part in size.split() if "=" in part)
-        for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
-            name = f"{int(facts['features']):,} features, {way}"
-            lines.append((name, _cells(values, LONG_QUERY_COLUMNS, f"{way}: ")))
-    return _table(lines, LONG_QUERY_COLUMNS, "long_queries")
 
 
 def _ways(benchmark: str, columns: tuple[tuple[str, str, float], ...]) -> str:
