@@ -96,3 +96,10 @@ STREAMED_COLUMNS = (
     ("CPU s of tokenizing", "tokenizing, CPU s", 1.0),
 )
 LATENCY_COLUMNS = (("median CPU ms", "median", 1.0), ("99%", "99%", 1.0))
+INDEX_COLUMNS = (
+    ("% of the best 5", "recall@5", 100.0), ("texts per CPU s", "texts/s", 1.0),
+    ("times exact", "times exact", 1.0),
+    ("one text: median CPU ms", "one text p50", 1.0), ("99%", "one text p99", 1.0),
+    ("built in CPU s", "built", 1.0), ("MB", "MB", 1.0),
+)  # fmt: skip
+LONG_QUERY_COLUMNS = (("median CPU ms", "p50", 1.0), ("99%", "p99", 1.0))

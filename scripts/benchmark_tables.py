@@ -18,8 +18,9 @@ from benchmark_columns import (  # noqa: E402, I001
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
-from planner_table import planner  # noqa: E402
+from index_tables import index, long_queries  # noqa: E402
 from linear_tables import linear, linear_large, linear_weights  # noqa: E402
+from planner_table import planner  # noqa: E402
 from quality_table import quality  # noqa: E402
 from table_cells import cells_of, short, table_of  # noqa: E402
 
@@ -177,7 +178,7 @@ def head_time() -> str:
 TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
     ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
-    shared_checkpoints,
+    index, long_queries, shared_checkpoints,
 )  # fmt: skip
 
 

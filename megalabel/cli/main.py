@@ -17,6 +17,7 @@ from megalabel.cli import (
     ensemble,
     evaluate,
     explain,
+    index,
     labels,
     plan,
     predict,
@@ -69,6 +70,7 @@ app.command(cls=Command)(calibration.calibrate)
 app.command(cls=Command)(explain.explain)
 app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(ensemble.ensemble)
+app.command(cls=Command)(index.index)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)
 app.command(cls=Command)(doctor.doctor)

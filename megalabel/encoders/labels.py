@@ -18,6 +18,8 @@ from megalabel.storage.reading import reading
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
+    from megalabel.data.texts import Texts
+    from megalabel.inputs.tokenizer import TextTokenizer
 
 IDS, OFFSETS = "label_token_ids.npy", "label_token_offsets.npy"
 
@@ -50,6 +52,10 @@ class LabelTexts(nn.Module):
             StaleTokens: as for `open_or_build_tokens`.
         """
         return cls(open_or_build_tokens(corpus, "lbl", encoder.tokenizer, max_length), encoder, shared=True)
+
+    def of_texts(self, texts: Texts, tokenizer: TextTokenizer, max_length: int) -> LabelTexts:
+        """The same encoder with other label texts."""
+        return LabelTexts(TokenStore.build(texts, tokenizer, max_length), self.encoder, shared=self.shared)
 
     @property
     def encoder(self) -> Encoder:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from megalabel.distributed.collectives import Traffic
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
+from megalabel.index.base import LabelTable
 from megalabel.kernels.candidates.candidates import TableGradient
 from megalabel.kernels.core.dtypes import FLOAT32, WeightType
 from megalabel.kernels.rounding.narrow_table import NarrowTable
@@ -68,6 +69,18 @@ class LabelPrior(ABC):
     @abstractmethod
     def init_prior(self, label_counts: Tensor, n_texts: int) -> None:
         """Initializes the biases from (L,) counts among `n_texts` training texts."""
+
+
+class Searchable(ABC):
+    """A head whose scores are inner products with a vector per label, which an index can search."""
+
+    @abstractmethod
+    def label_table(self) -> LabelTable:
+        """The label vectors (L, D) and biases (L,)."""
+
+    @abstractmethod
+    def queries(self, views: Tensor) -> Tensor:
+        """What is multiplied with the label vectors: views (B, V, D) to (B, D)."""
 
 
 class LabelViews(Protocol):

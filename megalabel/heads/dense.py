@@ -9,10 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from megalabel.errors import SettingError
-from megalabel.heads.abilities import LabelPrior
+from megalabel.heads.abilities import LabelPrior, Searchable
 from megalabel.heads.base import Head, OptimizerStates
 from megalabel.heads.checks import check_arguments, check_reduction, prior_bias
 from megalabel.heads.stored_table import StoredTable
+from megalabel.index.base import LabelTable
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.kernels.all_labels.label_loss import check_loss
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
@@ -20,7 +21,7 @@ from megalabel.kernels.core.dtypes import weight_type
 from megalabel.types import Positives, Reduction, TopK
 
 
-class DenseHead(StoredTable, LabelPrior, Head):
+class DenseHead(StoredTable, LabelPrior, Searchable, Head):
     """Scores z = W x (+ bias) over all labels.
 
     The loss is the **sum** over texts and labels of the binary cross-entropy, as in Renée (MLSys 2023): the
@@ -124,10 +125,17 @@ class DenseHead(StoredTable, LabelPrior, Head):
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
         """The k best labels of each text by score: (B, 1, D) to ids and scores (B, k)."""
-        self.check_views(views)
-        x = views[:, 0]
-        table = self.table()
+        x, table = self.queries(views), self.table()
         return streaming_topk(x, table, self.bias, k, exclude, row_to_label=row_to_label, chunk=self.chunk)
+
+    def label_table(self) -> LabelTable:
+        """The weights and the biases."""
+        return LabelTable(self.table(frozen=True), self.bias)
+
+    def queries(self, views: Tensor) -> Tensor:
+        """The only view of each text: (B, 1, D) to (B, D)."""
+        self.check_views(views)
+        return views[:, 0]
 
     def check_state(self) -> None:
         """Raises SettingError for scales with which weights would overflow."""

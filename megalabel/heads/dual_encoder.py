@@ -10,9 +10,10 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import normalize, softplus
 from torch.utils.checkpoint import checkpoint
 
-from megalabel.heads.abilities import BindsLabels
+from megalabel.heads.abilities import BindsLabels, Searchable
 from megalabel.heads.base import Head, TrainingEmbeddings
 from megalabel.heads.checks import check_arguments, check_labels, check_reduction
+from megalabel.index.base import LabelTable
 from megalabel.kernels.all_labels.streaming_topk import streaming_topk
 from megalabel.types import Positives, Reduction, ScoreType, TopK
 
@@ -20,14 +21,14 @@ CELLS = 1 << 22  # scores of a batch in memory at a time
 TEXTS = 1024  # training texts whose hard negatives are mined together
 
 
-class DualEncoderHead(BindsLabels, Head):
+class DualEncoderHead(BindsLabels, Searchable, Head):
     """Scores a text against label vectors that an encoder makes from the labels' texts (DEXML, ICLR 2024).
 
         s[b, l] = <x_b / |x_b|, v_l / |v_l|> / temperature
 
-    Label vectors are not parameters: in training they are encoded again in every step, so that the gradient
-    reaches the labels' encoder (`bind`), which usually is that of the texts. `settle` encodes all labels once and
-    stores their unit vectors in the buffer `label_vectors`, which `topk` searches exactly.
+    Label vectors are not parameters: in training they are encoded in every step, so that the gradient reaches the
+    labels' encoder (`bind`), usually that of the texts. `settle` encodes all labels once and stores their unit
+    vectors in the buffer `label_vectors`, which `topk` searches exactly.
 
     The loss is the decoupled softmax (Gupta et al., arXiv 2310.10636): for each positive l of a text
 
@@ -171,9 +172,16 @@ class DualEncoderHead(BindsLabels, Head):
         self, views: Tensor, k: int, *, exclude: Positives | None = None, row_to_label: Tensor | None = None
     ) -> TopK:
         """The exact k best labels by the vectors of the last `settle`: (B, 1, D) to ids and scores (B, k)."""
+        return streaming_topk(self.queries(views), *self.label_table(), k, exclude, row_to_label=row_to_label)
+
+    def label_table(self) -> LabelTable:
+        """The vectors of the last `settle`."""
+        return LabelTable(self.get_buffer("label_vectors"), None)
+
+    def queries(self, views: Tensor) -> Tensor:
+        """Unit vectors divided by the temperature: (B, 1, D) to (B, D)."""
         self.check_views(views)
-        x = normalize(views[:, 0].float(), dim=1) / self.temperature
-        return streaming_topk(x, self.get_buffer("label_vectors"), None, k, exclude, row_to_label=row_to_label)
+        return normalize(views[:, 0].float(), dim=1) / self.temperature
 
     def without_hard_negatives(self) -> DualEncoderHead:
         """The head for prediction: the same label vectors, without the table of hard negatives."""
@@ -199,15 +207,9 @@ class _DecoupledSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        x: Tensor,
-        v: Tensor,
-        rows: Tensor,
-        columns: Tensor,
-        weights: Tensor,
-        temperature: float,
-        chunk: int,
-    ) -> Tensor:
+        ctx: Any, x: Tensor, v: Tensor, rows: Tensor, columns: Tensor, weights: Tensor,
+        temperature: float, chunk: int,
+    ) -> Tensor:  # fmt: skip
         """Returns the weighted sum."""
         lse, own = x.new_full((len(x),), -torch.inf), x.new_zeros(len(rows))
         for start, stop, cut in _chunks(len(v), columns, chunk):

@@ -20,12 +20,11 @@ from megalabel.errors import RESTORE_FOLDER
 from megalabel.heads.abilities import BindsLabels, having
 from megalabel.heads.base import Head
 from megalabel.heads.dual_encoder import DualEncoderHead
-from megalabel.heads.nested import described
 from megalabel.heads.restricted import restricted_head
-from megalabel.heads.wrappers.whole_state import is_main, send, whole_state
+from megalabel.heads.wrappers.whole_state import is_main, send
+from megalabel.index.base import LabelIndex
 from megalabel.inputs.batches import pad
-from megalabel.inputs.token_store import TokenStore
-from megalabel.models import neural_parts
+from megalabel.models import indexed, neural_parts
 from megalabel.models.base import BLOCK, Advance, Classifier, check_room, class_name, read_model_manifest
 from megalabel.models.depth import at_least_one
 from megalabel.models.evaluation import Evaluation
@@ -35,7 +34,7 @@ from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
-from megalabel.storage.tensors import fill, save_tensors
+from megalabel.storage.tensors import fill
 from megalabel.types import TopK
 
 FILES = ("encoder.safetensors", "head.safetensors", "tokenizer.json", NAMES)
@@ -65,6 +64,7 @@ class NeuralClassifier(Classifier):
     ) -> None:
         self.encoder, self.head, self.label_texts, self.max_length = encoder, head, label_names, max_length
         self.label_side, self.score_type, self.loss_name = label_side, head.score_type, head.loss_name
+        self.index: LabelIndex | None = None
         self._evaluation = Evaluation()
         if label_side is not None:
             for part in having(head, BindsLabels):
@@ -144,7 +144,8 @@ class NeuralClassifier(Classifier):
         ids, scores = np.full((len(texts), k), -1, np.int64), np.full((len(texts), k), -np.inf, np.float32)
         forbidden = FilterPairs(exclude, len(texts))
         for rows, views in self._views(texts, batch_size):
-            top = self.head.topk(views.float(), k, exclude=forbidden.for_rows(rows, self.device))
+            excluded = forbidden.for_rows(rows, self.device)
+            top = indexed.topk(self.head, self.index, views.float(), k, excluded)
             ids[rows], scores[rows] = top.numpy()
             if embedding is not None:
                 embedding[rows] = views[:, -1].float().cpu().numpy()
@@ -181,10 +182,13 @@ class NeuralClassifier(Classifier):
         if self.label_side is None or not isinstance(self.head, BindsLabels):
             raise neural_parts.no_dual_encoder(self.head)
         texts = Texts.from_strings(names)
-        store = TokenStore.build(texts, self.encoder.tokenizer, self.max_length)
-        side = LabelTexts(store, self.label_side.encoder, shared=self.label_side.shared)
+        side = self.label_side.of_texts(texts, self.encoder.tokenizer, self.max_length)
         head = neural_parts.with_n_labels(self.head, len(texts)).to(self.device)
         return NeuralClassifier(self.encoder, head, texts, self.max_length, side).eval().settle()
+
+    def with_index(self, kind: str, texts: Iterable[str] = (), **options: Any) -> NeuralClassifier:
+        """The same model, which ranks labels by an index: see `megalabel.models.indexed.with_index`."""
+        return indexed.with_index(self, kind, texts, **options)
 
     def save(self, folder: str | Path) -> None:
         """Writes the model as a folder; an older model there is replaced. Of several processes, rank 0 writes it.
@@ -196,23 +200,11 @@ class NeuralClassifier(Classifier):
             return send(self.head)
         folder = check_room(folder)
         with atomic_folder(folder) as new:
-            save_tensors(new / "encoder.safetensors", self.encoder.state_dict())
-            save_tensors(new / "head.safetensors", whole_state(self.head))
-            self.head.save_files(new)
-            self.encoder.tokenizer.save(new)
+            facts = neural_parts.save_parts(new, self.encoder, self.head, self.label_side)
+            facts |= {"model": class_name(self), "n_labels": len(self.label_texts), "max_length": self.max_length}
             save_names(new, self.label_texts)
             save_facts(new, self)
-            facts: dict[str, Any] = {
-                "model": class_name(self),
-                "n_labels": len(self.label_texts),
-                "max_length": self.max_length,
-                "encoder": {"class": class_name(self.encoder), "config": self.encoder.config()},
-                "head": described(self.head),
-            }
-            if self.label_side is not None:
-                save_tensors(new / "labels.safetensors", self.label_side.state_dict())
-                self.label_side.save_files(new)
-                facts["labels"] = self.label_side.config()
+            indexed.save(new, self.index)
             write_manifest(new, neural_parts.format_of(self.modules()), facts)
 
     def restore(self, folder: str | Path) -> NeuralClassifier:
@@ -247,4 +239,5 @@ class NeuralClassifier(Classifier):
         neural_parts.check_parts_fit(encoder, head, side, len(names), folder)
         model = cls(encoder, head, names, neural_parts.checked_length(manifest["max_length"], folder), side)
         load_facts(folder, model)
+        model.index = indexed.load(folder, manifest, head)
         return model.to(device).restore(folder)

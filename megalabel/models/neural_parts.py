@@ -15,15 +15,16 @@ from megalabel.encoders.base import Encoder
 from megalabel.encoders.labels import IDS, OFFSETS, LabelTexts
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
 from megalabel.heads.base import Head
+from megalabel.heads.nested import described
 from megalabel.heads.wrappers.whole_state import whole_state
 from megalabel.inputs.tokenizer import TextTokenizer
-from megalabel.models.base import FORMAT, NARROW_FORMAT, named_class
+from megalabel.models.base import FORMAT, NARROW_FORMAT, class_name, named_class
 from megalabel.storage.budget import Budget, check_whole_numbers
 from megalabel.storage.largest import largest_of
 from megalabel.storage.manifest import check_listed
 from megalabel.storage.mapped_weights import are_weights_mapped
 from megalabel.storage.reading import reading
-from megalabel.storage.tensors import Streamed, fill, stored_size
+from megalabel.storage.tensors import Streamed, fill, save_tensors, stored_size
 
 LARGEST = 1 << 20  # whole number in a configuration, where the weights are fewer bytes
 
@@ -33,6 +34,23 @@ def format_of(parts: Iterable[nn.Module]) -> int:
     tensors = [tensor for part in parts for tensor in part.state_dict().values()]
     narrow = any(tensor.is_floating_point() and tensor.element_size() < 4 for tensor in tensors)
     return NARROW_FORMAT if narrow else FORMAT
+
+
+def save_parts(folder: Path, encoder: Encoder, head: Head, label_side: LabelTexts | None) -> dict[str, Any]:
+    """Writes the weights of the parts into a folder; what `load_parts` needs to know of them."""
+    save_tensors(folder / "encoder.safetensors", encoder.state_dict())
+    save_tensors(folder / "head.safetensors", whole_state(head))
+    head.save_files(folder)
+    encoder.tokenizer.save(folder)
+    facts: dict[str, Any] = {
+        "encoder": {"class": class_name(encoder), "config": encoder.config()},
+        "head": described(head),
+    }
+    if label_side is not None:
+        save_tensors(folder / "labels.safetensors", label_side.state_dict())
+        label_side.save_files(folder)
+        facts["labels"] = label_side.config()
+    return facts
 
 
 def load_parts(

@@ -45,6 +45,7 @@ class Queries(NamedTuple):
     values: np.ndarray
     dense: np.ndarray  # (n, E) float32
     table: np.ndarray  # (V,) scratch, zeros before and after; of length 0 if it is not used
+    spread: np.ndarray  # (V,) float32, the values of the only text of the block by feature; (0,) if it is not used
 
 
 class Heaps(NamedTuple):
@@ -86,6 +87,18 @@ def level_arrays(level: Chunks, ids: np.ndarray) -> Level:
         level.n_ranges,
         RANGE_BITS if level.features.dtype == np.uint16 else ALL_BITS,
     )
+
+
+def spread_of(
+    indptr: np.ndarray, columns: np.ndarray, values: np.ndarray, n_features: int, long: int
+) -> np.ndarray:
+    """The values of a block's only text by feature, (V,) float32; (0,) if there are more texts, or it is short."""
+    first, last = int(indptr[0]), int(indptr[-1])
+    if len(indptr) != 2 or last - first <= long:
+        return np.empty(0, np.float32)
+    spread = np.zeros(n_features, np.float32)
+    spread[columns[first:last]] = values[first:last]
+    return spread
 
 
 def walk_levels(

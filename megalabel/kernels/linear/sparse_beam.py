@@ -14,9 +14,11 @@ id. A text without known features is scored by the biases. A beam that covers ev
 
 The compiled code (`_cpu/sparse_beam.py`) processes a batch level by level and chunk by chunk, so that a chunk's
 rows stay in the core's cache for all texts that reach it. A text's features are looked up in a chunk by binary
-search or, if many texts reach it, in a table of all features into which those of the chunk are written (compared
-with hashing and merging in `docs/log.md`). Blocks of texts are distributed over torch's threads; the result does
-not depend on their number. `plain` is the reference implementation of the tests.
+search or, if many texts reach it, in a table of all features into which those of the chunk are written
+(compared with hashing and merging in `docs/log.md`). For a single long text it is the features of a chunk that
+are looked up in the text, so that the time has a bound that does not depend on the length of the text. Blocks
+of texts are distributed over torch's threads; the result does not depend on their number. `plain` is the
+reference implementation of the tests.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import parallel_for
-from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays, walk_levels
+from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays, spread_of, walk_levels
 from megalabel.kernels.linear._chunk_checks import check_modest, steady
 from megalabel.kernels.linear._levels import check_levels
 from megalabel.kernels.linear.sparse_chunks import Chunks
@@ -47,6 +49,7 @@ _BLOCK = 8192  # maximum number of texts that are searched together
 _CELLS = 1 << 24  # maximum size of the heaps of a block
 _FEW = 16  # number of texts up to which a table of all features is slower than binary search
 _NOTHING = np.empty(0, dtype=np.int64)
+_LONG = 128  # number of features from which on a text is long
 _NO_TABLE = np.empty(0, dtype=np.int32)
 
 
@@ -175,12 +178,14 @@ class SparseBeam:
         found = np.zeros(n, dtype=np.int64)
         fast = _COMPILED.always()
         block = max(1, min(_BLOCK, -(-n // torch.get_num_threads()), _CELLS // max(rooms)))
+        block = 1 if n <= _FEW and len(columns) > n * _LONG else block
 
         def walk(_: int, piece: int) -> None:
             start, stop = piece * block, min((piece + 1) * block, n)
             m, part, ends = stop - start, slice(start, stop), slice(start, stop + 1)
             table = np.zeros(self.n_features, dtype=np.int32) if m > _FEW else _NO_TABLE
-            queries = Queries(indptr[ends], columns, values, dense[part], table)
+            spread = spread_of(indptr[ends], columns, values, self.n_features, _LONG)
+            queries = Queries(indptr[ends], columns, values, dense[part], table, spread)
             best, own = Heaps(keys[part], labels[part], found[part]), Hidden(hidden, cuts[ends])
             if self._uniform:
                 fast.descend(queries, self._arrays, rooms, mode, own, best)

@@ -88,6 +88,17 @@ def _add_tabled(z, columns, values, first, table, level):
 
 
 @helper
+def _add_spread(z, spread, chunk, level):
+    """The same with the values of a text by feature: looks up the rows of the chunk in the text."""
+    for part in range(level.ranges):
+        at, first = chunk * level.ranges + part, part << level.shift
+        for row in range(level.starts[at], level.starts[at + 1]):
+            value = spread[first + np.int64(level.features[row])]
+            if value != 0:
+                _add(z, np.float64(value), row, level)
+
+
+@helper
 def _write_table(table, chunk, level, clear):
     """Writes 1 + the row within the chunk of each feature to the table, or zeros."""
     first = level.starts[chunk * level.ranges]
@@ -139,6 +150,13 @@ def _run_of_chunk(texts, places, nodes, j, indptr):
 
 
 @helper
+def _rows_are_fewer(chunk, n_looked_up, level):
+    """Whether passing all rows of a chunk takes less time than looking up so many features by binary search."""
+    n_rows = level.starts[(chunk + 1) * level.ranges] - level.starts[chunk * level.ranges]
+    return n_rows < _ROWS_A_STEP * n_looked_up * np.log2(n_rows + 1.0)
+
+
+@helper
 def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room):
     for child in range(len(z)):
         # The logarithm is at most min(z, 0) or 0; if this bound is too low, the exact value is not needed.
@@ -164,6 +182,8 @@ def _score_children(text, chunk, queries, tabled, level, scores):
         scores[:] = level.bias[first_node : first_node + len(scores)]
     if tabled:
         _add_tabled(scores, queries.columns[own], queries.values[own], first, queries.table, level)
+    elif len(queries.spread) > 0 and _rows_are_fewer(chunk, own.stop - own.start, level):
+        _add_spread(scores, queries.spread, chunk, level)
     else:
         _add_found(scores, queries.columns[own], queries.values[own], chunk, level)
     if scaled:
@@ -213,9 +233,7 @@ def _descend_level(queries, above, level, mode, excluded, found):
         text, chunk = texts[j], nodes[texts[j], places[j]]
         if j == end:
             end, n_looked_up = _run_of_chunk(texts, places, nodes, j, indptr)
-            n_rows = level.starts[(chunk + 1) * level.ranges] - level.starts[chunk * level.ranges]
-            steps = n_looked_up * np.log2(n_rows + 1.0)
-            tabled = len(table) > 0 and n_rows < _ROWS_A_STEP * steps
+            tabled = len(table) > 0 and _rows_are_fewer(chunk, n_looked_up, level)
             if tabled:
                 _write_table(table, chunk, level, False)
         # A child's score is at most its parent's, so that a whole chunk may be skipped.

@@ -1,0 +1,1 @@
+"""Numba implementations of the operations of `search`."""

@@ -1,0 +1,37 @@
+"""Makes the tables of docs/benchmarks.md on indexes and on long texts in trees of `linear`."""
+
+from __future__ import annotations
+
+from benchmark_columns import INDEX_COLUMNS, LONG_QUERY_COLUMNS
+from benchmark_rows import origin, rows
+
+from megalabel.metrics.table import table
+
+
+def index() -> str:
+    """One row per number of labels and kind; metrics are named "kind: metric"."""
+    return _table("index", "L", "labels", INDEX_COLUMNS)
+
+
+def long_queries() -> str:
+    """One row per number of features and way; metrics are named "way: metric"."""
+    return _table("long_queries", "features", "features", LONG_QUERY_COLUMNS)
+
+
+def _table(benchmark: str, count: str, word: str, columns: tuple[tuple[str, str, float], ...]) -> str:
+    lines = []
+    for size, values in rows(benchmark).items():
+        facts = dict(part.split("=") for part in size.split() if "=" in part)
+        for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
+            found = {head: (f"{way}: {metric}", factor) for head, metric, factor in columns}
+            cells = {
+                head: _short(factor * float(values[name][0]))
+                for head, (name, factor) in found.items()
+                if name in values
+            }
+            lines.append((f"{int(facts[count]):,} {word}, {way}", cells))
+    return table(lines, [head for head, _, _ in columns], style="markdown", title="") + "\n\n" + origin(benchmark)
+
+
+def _short(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
