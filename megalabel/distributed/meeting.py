@@ -55,7 +55,7 @@ def _announced(rank: int, size: int, timeout: float) -> Store:
     # In a thread, since PyTorch waits without end for a program of another kind that listens at the port.
     thread = threading.Thread(target=meet, daemon=True)
     thread.start()
-    thread.join(timeout + 5)
+    thread.join(timeout + 1)
     if not found:
         raise RuntimeError("no answer")
     if isinstance(found[0], Exception):

@@ -21,9 +21,8 @@ from megalabel.recipes import get
 from megalabel.training import loop
 from megalabel.training.nested_state import without_tensors
 from megalabel.training.optim.averaging import WeightAverage
-from megalabel.training.optim.fused import Fused, FusedAdagrad, FusedSGD
+from megalabel.training.optim.fused import Fused, FusedSGD
 from megalabel.training.optim.groups import Optimizers
-from megalabel.training.optim.lazy_adam import LazyAdam
 from megalabel.training.run import Run
 from megalabel.training.run_folder import create_run_folder
 from megalabel.training.shared_checkpoint import SharedCheckpoints
@@ -57,9 +56,7 @@ class _Recipe:
         self.divided = {"head/weight": own, "head/bias": own}
         made = {
             "sgd": lambda: FusedSGD(self.head, 0.1, momentum=0.9),
-            "adagrad": lambda: FusedAdagrad(self.head, 0.1),
             "adamw": lambda: torch.optim.AdamW(self.head.parameters(), 0.1),
-            "lazy": lambda: LazyAdam(self.head.parameters(), 0.1),
         }
         self.optimizers = Optimizers(encoder=torch.optim.AdamW(self.encoder.parameters(), 0.1), head=made[kind]())
         self.averaging = WeightAverage()
