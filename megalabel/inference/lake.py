@@ -134,6 +134,15 @@ def _read_end(file: Path, columns: Sequence[str]) -> tuple[bytes, list[int]]:
                     next_step="name the column of the texts with text_field, and those to keep with keep",
                     where=file,
                 )
+            kind = found.schema_arrow.field(columns[0]).type
+            kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+            if kind not in (pa.string(), pa.large_string(), pa.string_view(), pa.null()):
+                raise DataError(
+                    f"values of type {kind} in the column {columns[0]!r}",
+                    wanted="strings",
+                    next_step="name the column of the texts with text_field",
+                    where=file,
+                )
             counts = [found.metadata.row_group(i).num_rows for i in range(found.metadata.num_row_groups)]
             raw.seek(-_END, os.SEEK_END)
             length = int.from_bytes(raw.read(4), "little")

@@ -6,12 +6,11 @@ all machines share; no texts go through Ray's object store, so that memory does 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from megalabel.errors import MegalabelError, MissingExtra, SettingError
+from megalabel.errors import MissingExtra, SettingError
 from megalabel.inference.lake import LakePart, lake_parts, parquet_files, write_lake_part
 from megalabel.inference.parts import PartsFolder
 from megalabel.inference.predict_parts import PART_SIZE, check_part_size
@@ -50,7 +49,8 @@ def predict_parquet(
         MissingExtra: Ray is not installed.
         SettingError: the folder holds parts of another model, other files or other options, or another job writes
             to it; numbers that are out of range.
-        DataError: a file is missing or damaged, or has no such column.
+        DataError: a file is missing or damaged, or has no such column of texts.
+        ray.exceptions.RayTaskError: an actor met an error, whose message is in its text.
     """
     ray = _ray()
     check_part_size(part_size)
@@ -77,9 +77,8 @@ def predict_parquet(
                 _Writer, fn_constructor_kwargs=given, batch_size=1, num_cpus=num_cpus, num_gpus=num_gpus,
                 compute=ray.data.ActorPoolStrategy(size=min(actors, len(missing))),
             )  # fmt: skip
-            with _own_errors(ray):
-                for _ in dataset.iter_rows():
-                    pass
+            for _ in dataset.iter_rows():  # runs it
+                pass
         folder.finish(content["rows"], len(parts))
     return int(content["rows"])
 
@@ -94,20 +93,6 @@ class _Writer:
         for part in batch["part"].tolist():
             write_lake_part(self._predictor, self._parts[part], self._folder.path(part))
         return batch
-
-
-@contextlib.contextmanager
-def _own_errors(ray: Any) -> Iterator[None]:
-    """Raises errors of megalabel that an actor has met as they are, without Ray's account of the way."""
-    try:
-        yield
-    except ray.exceptions.RayError as error:
-        cause: Any = error
-        while cause is not None and not type(cause).__module__.startswith("megalabel."):
-            cause = getattr(cause, "cause", None) or cause.__cause__
-        if isinstance(cause, MegalabelError):
-            raise cause from error
-        raise
 
 
 def _ray() -> Any:

@@ -171,6 +171,9 @@ def test_lakes_that_cannot_be_read_are_refused(tmp_path):
             parquet_files(inputs)
     with pytest.raises(DataError, match="cannot be read as Parquet"):
         lake_parts([tmp_path / "a.parquet"], ["text"], 10)
+    pq.write_table(pa.table({"text": [1, 2]}), tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="values of type int64 in the column 'text'"):
+        lake_parts([tmp_path / "a.parquet"], ["text"], 10)
     pq.write_table(pa.table({"body": ["a"]}), tmp_path / "a.parquet")
     with pytest.raises(DataError, match="a column 'text'"):
         lake_parts([tmp_path / "a.parquet"], ["text"], 10)
