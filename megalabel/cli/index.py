@@ -104,7 +104,7 @@ def _texts_of_run(run: Path, data: str | None, seed: int) -> list[str]:
 def _texts_of_file(model: Any, run: Path, file: Path) -> list[str]:
     """The texts in a file, read as `megalabel predict` reads them."""
     from megalabel.cli.arguments import parts_of
-    from megalabel.cli.predict import as_trained
+    from megalabel.cli.predict_request import as_trained
     from megalabel.inference.predict import read_inputs
     from megalabel.inference.reading import TEXT, TextOptions
 

@@ -48,21 +48,26 @@ class Request(NamedTuple):
 
     def as_trained(self, say: Say) -> Request:
         """With how the texts of the run were read, where the caller does not say it."""
-        from megalabel.data.recorded import needs_encoding
-        from megalabel.inference.layouts import holds_raw_texts
-
-        opened = opened_by(self.run)
-        options = self.options._replace(trained_field=opened.get("text_field", ""))
-        if holds_raw_texts(self.texts):
-            options = options._replace(trained_format=format_of_run(self.run))
-        encoding = opened.get("encoding")
-        if options.encoding is None and encoding is not None and needs_encoding(Path(self.texts), encoding):
-            say(f"{self.texts}: read as {encoding}, as in training")
-            options = options._replace(encoding=encoding)
-        return self._replace(options=options)
+        return self._replace(options=as_trained(self.run, self.texts, self.options, say))
 
     def rows(self, model: Classifier, stdin: Any, say: Say) -> Any:
         """The inputs of the model, as `read_inputs` returns them."""
         from megalabel.inference.predict import read_inputs
 
         return read_inputs(model, self.texts, stdin, self.options, say)
+
+
+def as_trained(run: Path, texts: str, options: TextOptions, say: Say) -> TextOptions:
+    """Adds how the texts of a run were read, where the caller does not say it."""
+    from megalabel.data.recorded import needs_encoding
+    from megalabel.inference.layouts import holds_raw_texts
+
+    opened = opened_by(run)
+    options = options._replace(trained_field=opened.get("text_field", ""))
+    if holds_raw_texts(texts):
+        options = options._replace(trained_format=format_of_run(run))
+    encoding = opened.get("encoding")
+    if options.encoding is None and encoding is not None and needs_encoding(Path(texts), encoding):
+        say(f"{texts}: read as {encoding}, as in training")
+        options = options._replace(encoding=encoding)
+    return options
