@@ -45,7 +45,7 @@ def test_a_finished_run_given_again_is_loaded_and_another_is_refused_or_replaced
     assert recorded(run) == before
     status, _, err = command(*again, "--epochs", 1)
     assert (status, err.count("\n")) == (2, 1)
-    assert "epochs = 2, not 1" in err and "--overwrite" in err
+    assert "--epochs 2, not 1" in err and "--overwrite" in err
     assert recorded(run) == before
     status, _, err = command(*again, "--epochs", 1, "--overwrite")
     assert status == 0, err

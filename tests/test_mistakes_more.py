@@ -50,7 +50,7 @@ def folder(tmp_path_factory):
         ("predict run --top-k 3", ["--top-k is not an option", "--k"]),
         ("predict run set/trn_X_Y.txt", ["trn_X_Y.txt", "pairs of numbers", "the texts themselves"]),
         ("predict run https://x.y/z.txt", ["this is an address"]),
-        ("predict run -o answers.csv", ["--out: the name 'answers.csv'", ".jsonl"]),
+        ("predict run -o answers.xlsx", ["--out: the name 'answers.xlsx'", ".jsonl"]),
         ("evaluate run --propensity-a x", ["--propensity-a: 'x' is not a number"]),
         ("evaluate run -o set", ["--out: set is a folder", "file name"]),
         ("evaluate run --levels", ["--levels: a model without levels", "Leave --levels out"]),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from megalabel.cli.arguments import DataOfRun, Run, Threads, Trust, complete, open_data_of, trusting, use_threads
@@ -47,6 +46,8 @@ def index(
     `megalabel predict` and `topk` then use it on the CPU. Scores stay those of the model. `--kind exact` removes
     the index.
     """
+    import numpy as np
+
     from megalabel.index.build import check_request
     from megalabel.index.measure import table_of
     from megalabel.models import indexed
@@ -77,6 +78,8 @@ def index(
 
 def _texts_of_run(run: Path, data: str | None, seed: int) -> list[str]:
     """The texts that a run held out or, where there are none, some of its training texts."""
+    import numpy as np
+
     from megalabel.training.run_folder import held_out_rows
 
     corpus = open_data_of(run, data)

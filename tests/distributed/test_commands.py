@@ -51,9 +51,9 @@ def test_a_command_trains_in_two_processes_and_says_so_once(ranks, data, tmp_pat
 @pytest.mark.parametrize(
     ("case", "code", "said"),
     [
-        ("options", 3, "batch_size = 32, but 64 in process 0"),
+        ("options", 3, "--batch-size 32, but 64 in process 0"),
         ("data", 3, "fingerprint"),
-        ("overwrite", 3, "overwrite = true, but false in process 0"),
+        ("overwrite", 3, "--overwrite true, but false in process 0"),
         ("folder", 4, "other"),
     ],
 )

@@ -132,7 +132,7 @@ def test_processes_with_a_range_of_labels_each_rank_all_of_them(
     ("more", "said"),
     [
         (("-k", "3"), "other options"),
-        (("--part-size", "9"), "part_size"),
+        (("--part-size", "9"), "--part-size 10"),
         (("--threshold", "0.5"), "threshold"),
         (("--chunk-words", "2"), "chunk"),
     ],

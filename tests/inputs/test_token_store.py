@@ -8,12 +8,13 @@ from hypothesis import strategies as st
 from megalabel.data.corpus import Corpus
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, FormatError, SettingError, StaleTokens
+from megalabel.inputs.needs_texts import check_texts
 from megalabel.inputs.token_store import (
     TokenStore,
-    check_texts,
     open_or_build_tokens,
     prepared_folder,
     sharing_tokens,
+    tokens_by,
 )
 from megalabel.inputs.tokenizer import TextTokenizer, learn_tokenizer
 
@@ -122,10 +123,9 @@ def test_prepared_tokens_are_found_beside_the_data_and_go_stale_with_it(tokenize
         open_or_build_tokens(Corpus.open(tmp_path), "trn", tokenizer, 8)
 
 
-def test_trainings_that_share_tokens_build_them_once(tokenizer, monkeypatch):
-    data, built, build = Corpus.of(["a cat", "a dog"], [["x"], ["y"]]), [], TokenStore.build
-    monkeypatch.setattr(TokenStore, "build", lambda *given: built.append(given) or build(*given))
-    with sharing_tokens():
+def test_trainings_that_share_tokens_build_them_once(tokenizer):
+    data, built = Corpus.of(["a cat", "a dog"], [["x"], ["y"]]), []
+    with sharing_tokens(), tokens_by(lambda *given: built.append(given) or TokenStore.build(*given)):
         first = open_or_build_tokens(data, "trn", tokenizer, 8)
         assert open_or_build_tokens(data, "trn", tokenizer, 8) is first
         assert len(open_or_build_tokens(data, "lbl", tokenizer, 8)) == 2

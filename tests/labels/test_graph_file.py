@@ -79,4 +79,4 @@ def test_the_command_has_both(command, tmp_path):
     assert "edges from" in said
     status, _, err = command(*build, "--walk-length", "3", "--out", tmp_path / "third")
     assert status == 2
-    assert "walk_length = 400 and not 3" in err
+    assert "--walk-length 400 and not 3" in err

@@ -65,7 +65,7 @@ def test_only_what_an_older_release_cannot_read_has_a_newer_format(kind, weights
     with pytest.raises(FormatError) as caught:
         older_reader(tmp_path / "m")
     assert f"format {format}" in caught.value.found
-    assert f"install megalabel {megalabel.__version__}" in str(caught.value.next_step)
+    assert "newer release of megalabel" in str(caught.value.next_step)  # as it has the same version number
 
 
 def test_the_folder_of_a_narrow_model_inside_another_one_has_the_newer_format(tmp_path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -146,5 +147,6 @@ def relay(
         run.checkpoints.save(target / "last", run.position)
         run.checkpoints.wait()
     else:
+        run.log = SimpleNamespace(say=lambda line: None)  # as `fit` has not run
         run.finish()
     return found.ids, found.scores
