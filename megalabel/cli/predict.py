@@ -133,7 +133,11 @@ def predict(
         in_parts(request, out, parts, part_size, shard_labels=shard_labels)
         return
     check_alone()
-    kind = format_of(out)
+    try:
+        kind = format_of(out)
+    except SettingError as error:
+        wanted = f"{error.wanted}, or --parts FORMAT for a folder of parts"
+        raise SettingError(error.found, wanted=wanted, where="out") from error
     if kind == "jsonl" and out in (None, "-") and sys.stdout is None:
         raise SettingError("standard output is closed", wanted="a place for the answers", next_step="give -o FILE")
     with trusting(trust):
