@@ -23,7 +23,9 @@ from safetensors.numpy import load_file
 import megalabel
 
 LABELS = 4027
-COMMON = ["--encoder", "bag", "--epochs", "1", "--precision", "float32", "--validation-fraction", "0", "--quiet"]
+COMMON = ["--encoder", "bag", "--epochs", "1", "--precision", "float32", "--validation-fraction", "0", "--quiet",
+    "--token-dropout", "0",
+]  # fmt: skip
 OPTIONS = {
     "renee": ["--dropout", "0"],
     "spartex": ["--dropout", "0"],

@@ -30,10 +30,11 @@ from megalabel.cli import (
 )
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.streams import fail, flush, of_several, prepare_streams
-from megalabel.errors import MegalabelError
+from megalabel.errors import MegalabelError, SettingError
 from megalabel.version import __version__
 
 RESUMED = (["train"], ["tune"], ["quickstart"])  # commands that go on where they were interrupted
+SEVERAL = ("train", "predict")  # commands that the processes of torchrun do together
 
 app = typer.Typer(
     name="megalabel",
@@ -85,6 +86,7 @@ def main() -> None:
     try:
         try:
             with _job():
+                _check_several(sys.argv[1:])
                 app()
         finally:
             flush()
@@ -107,6 +109,18 @@ def _job() -> contextlib.AbstractContextManager[object]:
     from megalabel.distributed.session import session
 
     return session()
+
+
+def _check_several(arguments: list[str]) -> None:
+    """SettingError for a command that each of several processes would do by itself, writing the same files."""
+    if of_several() and arguments and not arguments[0].startswith("-") and arguments[0] not in SEVERAL:
+        error = SettingError(
+            f"the command {arguments[0]} in a job of {os.environ['WORLD_SIZE']} processes",
+            wanted=f"{' or '.join(SEVERAL)}, which several processes can do together",
+            next_step="start it without torchrun",
+        )
+        error.speaker = 0
+        raise error
 
 
 if __name__ == "__main__":

@@ -120,7 +120,6 @@ def predict(
     from megalabel.data.read_options import ReadOptions
     from megalabel.inference.predict import Wanted
     from megalabel.inference.reading import TEXT, TextOptions
-    from megalabel.models.predictions import format_of
 
     kept = precision, coverage, tail, _names(allow), _names(deny)
     wanted = Wanted(k, probabilities, threshold, min_labels, *kept)
@@ -133,7 +132,7 @@ def predict(
         in_parts(request, out, parts, part_size, shard_labels=shard_labels)
         return
     check_alone()
-    kind = format_of(out)
+    kind = _format_of(out)
     if kind == "jsonl" and out in (None, "-") and sys.stdout is None:
         raise SettingError("standard output is closed", wanted="a place for the answers", next_step="give -o FILE")
     with trusting(trust):
@@ -158,6 +157,17 @@ def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None) -> int
         return write_jsonl(model, rows, wanted, file, "" if sys.stdout.isatty() else "predicting")
     finally:
         file.detach()  # flushes; standard output stays open
+
+
+def _format_of(out: str | None) -> str:
+    """The format of a file of answers; SettingError for a name without a suffix, such as that of a folder."""
+    from megalabel.models.predictions import format_of
+
+    try:
+        return format_of(out)
+    except SettingError as error:
+        wanted = f"{error.wanted}, or --parts FORMAT for a folder of parts"
+        raise SettingError(error.found, wanted=wanted, where="out") from error
 
 
 def _names(file: Path | None) -> list[str] | None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,9 +15,7 @@ from megalabel.errors import DataError, MegalabelError, SettingError
 
 if TYPE_CHECKING:
     from megalabel.distributed.world import World
-    from megalabel.inference.parts import PartsFolder
 
-T = TypeVar("T")
 GRACE = 2.0  # seconds
 
 
@@ -30,22 +27,24 @@ def check_alone() -> None:
         world = World.announced()
     except SettingError:  # variables of another launcher, which do not matter for a single process
         return
-    if not world.is_main:
-        _leave()
     if world.size > 1:
-        raise SettingError(
+        error = SettingError(
             f"{world.size} processes and one file of answers",
             wanted="a folder of parts, which processes share",
             next_step="add --parts jsonl -o FOLDER, or start the command without torchrun",
             where="parts",
         )
+        error.speaker = 0
+        raise error
 
 
 def in_parts(
     request: Request, out: str | None, parts: str | None, part_size: int | None, *, shard_labels: bool = False
 ) -> None:
     """Runs the command in this process, one of those that torchrun has started, or the only one."""
+    from megalabel.distributed.agreement import together
     from megalabel.distributed.collectives import broadcast_object
+    from megalabel.distributed.same_job import check_same_job
     from megalabel.distributed.world import join
     from megalabel.inference.parts import PartsFolder
     from megalabel.inference.predict_parts import PART_SIZE, predict_parts
@@ -55,19 +54,19 @@ def in_parts(
     with contextlib.ExitStack() as stack, trusting(request.trust), contextlib.ExitStack() as group:
         world = group.enter_context(join())
         say = _say if world.is_main else _nothing
-        name, format = _in_all(world, lambda: _checked(request, out, parts, size))
+        name, format = together(world, lambda: _checked(request, out, parts, size))
         if request.device is None and world.size > 1:
             request = request._replace(device=str(world.device))
-        request, model, facts = _in_all(world, lambda: _prepared(request, world, size, say, shard_labels))
+        request, model, facts = together(world, lambda: _prepared(request, world, size, say, shard_labels))
         folder = PartsFolder(name, format, facts)
-        _check_same(world, folder)
+        check_same_job(folder.facts, world)
 
         def opened() -> set[int]:
             stack.enter_context(writing(folder.folder))
             return folder.open()
 
-        done = broadcast_object(_in_all(world, opened if world.is_main else set), world)
-        _in_all(world, folder.check)
+        done = broadcast_object(together(world, opened if world.is_main else set), world)
+        together(world, folder.check)
         whole = folder.finished()
         if not shard_labels:
             group.close()  # from here on no process waits for another one
@@ -128,52 +127,6 @@ def _checked(request: Request, out: str | None, parts: str | None, part_size: in
     return out, parts
 
 
-def _in_all(world: World, work: Callable[[], T]) -> T:
-    """The result of `work` in this process, if it succeeds in all processes.
-
-    Otherwise the process of rank 0 raises the error of the first one that failed; the others end without a word.
-    """
-    from megalabel.distributed.collectives import gather_objects
-
-    error: BaseException | None = None
-    results: list[T] = []
-    try:
-        results.append(work())
-    except (MegalabelError, OSError, MemoryError) as found:
-        error = found
-    if world.size == 1 and error is not None:
-        raise error
-    failed = [(rank, each) for rank, each in enumerate(gather_objects(error, world)) if each is not None]
-    if not failed:
-        return results[0]
-    if not world.is_main:
-        _leave()
-    rank, first = failed[0]
-    if rank:
-        typer.echo(f"process {rank} of {world.size} failed:", err=True)
-    raise first
-
-
-def _check_same(world: World, folder: PartsFolder) -> None:
-    """Ends all processes unless they have the same model, input and options; the first one says why."""
-    from megalabel.distributed.collectives import broadcast_object
-
-    ours, theirs = folder.facts, broadcast_object(folder.facts, world)
-
-    def compare() -> None:
-        for key, facts in theirs.items():
-            for name, value in facts.items():
-                if ours[key].get(name) != value:
-                    raise SettingError(
-                        f"another {name} of the {key} than in process 0",
-                        wanted="the same command, run and texts in all processes",
-                        next_step="copy the run and the texts to all machines again",
-                        where=key,
-                    )
-
-    _in_all(world, compare)
-
-
 @contextlib.contextmanager
 def _after_main(world: World) -> Iterator[None]:
     """Lets rank 0 say first what is wrong with the input, which all processes find; torchrun then ends all."""
@@ -183,12 +136,6 @@ def _after_main(world: World) -> Iterator[None]:
         if not world.is_main:
             time.sleep(GRACE)
         raise
-
-
-def _leave() -> NoReturn:
-    """Ends this process, after the one of rank 0 has had time for its message: torchrun ends all when one ends."""
-    time.sleep(GRACE)
-    sys.exit(2)
 
 
 def _say(line: str) -> None:

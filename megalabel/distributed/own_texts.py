@@ -31,6 +31,14 @@ def n_texts_of(positives: Positives) -> int:
     return len(positives.texts)
 
 
+def own_positives(positives: Positives, world: World) -> tuple[Positives, float]:
+    """The positives of this process's own texts of a batch, and the fraction of the batch that these texts are."""
+    n_texts = n_texts_of(positives)
+    sizes = shares(n_texts, world.size)
+    stop, n = sum(sizes[: world.rank + 1]), sizes[world.rank]
+    return positives.of_texts(stop - n, stop), n / max(n_texts, 1)
+
+
 @dataclass(frozen=True, eq=False)
 class OwnTexts(Batch):
     """A micro-batch as one process takes it.

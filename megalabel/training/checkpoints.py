@@ -85,5 +85,5 @@ class Checkpoints:
 
 
 def is_shared(path: Path) -> bool:
-    """Whether a checkpoint was written by several processes."""
-    return any(path.glob("rank-*-of-*.safetensors"))
+    """Whether a checkpoint was written by several processes; they are also those with no file of tensors left."""
+    return any(path.glob("rank-*-of-*.safetensors")) or not any(path.glob("*.safetensors"))

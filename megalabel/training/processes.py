@@ -125,7 +125,10 @@ class Processes:
             )
 
     def facts(self, steps: int) -> dict[str, Any]:
-        """What the run folder says about the job: nothing of a single process."""
+        """What the run folder says about the job: nothing of a single process.
+
+        steps: those that this job has made, which are fewer than those of the run if it was resumed.
+        """
         if self.world.size == 1:
             return {}
         return {"processes": self.world.size, "sent_mb_per_step": self.traffic.total / 1e6 / max(steps, 1)}

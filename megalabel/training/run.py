@@ -60,7 +60,7 @@ def train(
     checkpoint. With a validation split, the model with the best `recipe.selection_metric` is saved, and training
     stops after `recipe.patience` validations without an improvement (0: never); otherwise the last model is saved.
 
-    In a job of several processes (`megalabel.distributed.world.join`) every process calls this function. Rank 0
+    In a job of several processes (`megalabel.distributed.session`) every process calls this function. Rank 0
     alone writes the folder; the returned model has the labels of its own process, and predicts where all call it.
 
     Args:
@@ -117,7 +117,7 @@ class Run:
         recipe = self.processes.shared(recipe, device)
         self.recipe, self.out, self.device, self.quiet, self.callback = recipe, out, device, quiet, callback
         self.trained = out / ("model" if recipe.second_stage is None else FIRST)
-        self.scaler, self.position = scaler_for(device, recipe.precision), Position()
+        self.scaler, self.position, self.started = scaler_for(device, recipe.precision), Position(), 0
         self.begun = self.saved = time.monotonic()
         self.resumed, self.fitted, self.trained_on = False, False, TrainedOn.from_data(recipe.data)
         self.said: list[str] = []
@@ -151,12 +151,12 @@ class Run:
         """Trains to the end, or until the validations no longer improve."""
         recipe, position, steps = self.recipe, self.position, self.recipe.batches.steps
         every = max(1, round(validate_epochs * recipe.batches.per_epoch))
-        interrupts, started, prepared = self.processes.interrupts(), position.step, self.moment("prepared")
+        interrupts, self.started, prepared = self.processes.interrupts(), position.step, self.moment("prepared")
 
         def between(position: Position) -> bool:
             last, late = position.step == steps, time.monotonic() - self.saved > checkpoint_seconds
             stop, asked, late = self.processes.agreed(self.log.ended, interrupts.asked is not None, late)
-            if position.step == started + 1:
+            if position.step == self.started + 1:
                 for facts in (prepared, self.moment("first step")):
                     self.log.line(position.step - 1, **facts)
             due = position.step % every == 0 or last or (stop and position.best_step == 0)
@@ -237,7 +237,7 @@ class Run:
             classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
             classifier.save(place)
         calibrate_saved(classifier, place, recipe.data, rows, self.log.say, write=self.processes.world.is_main)
-        facts = {"seconds": time.monotonic() - self.begun, **self.processes.facts(position.step)}
+        facts = {"seconds": time.monotonic() - self.begun, **self.processes.facts(position.step - self.started)}
         facts |= {"steps": position.step, **finished(self.planned, self.device), **sizes(recipe)}
         self.processes.by_main(lambda: finish(self.out, facts, position.best_validation(recipe)))
         return classifier

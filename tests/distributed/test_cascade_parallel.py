@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from planted import planted
-from support.cascade_ranks import BATCH, DIM, N_LABELS, recipe_run, trained, tree
+from support.cascade_ranks import BATCH, DIM, N_LABELS, losses_with_auxiliary, recipe_run, trained, tree
 from topk_agree import assert_topk_agree
 
 import megalabel
@@ -50,6 +50,12 @@ def test_processes_train_the_weights_of_one_with_the_same_batches(ranks, size, o
     for level, n in enumerate(tree().sizes):
         assert sum(one["rows"][level] for one in found) == n
     assert [one["sent"] for one in found] == [sent(size, rank, settings) for rank in range(size)]
+
+
+def test_an_auxiliary_classifier_of_a_cascade_counts_each_text_once(ranks):
+    alone = losses_with_auxiliary(World(), None)
+    for found in ranks.run(3, "support.cascade_ranks:losses_with_auxiliary", BORDERS[3]):
+        assert found == pytest.approx(alone, rel=1e-5)
 
 
 def test_a_run_of_three_processes_saves_the_model_of_one(ranks, tmp_path):

@@ -67,3 +67,9 @@ def test_commands_that_do_not_fit_each_other_end_with_one_message(ranks, data, t
     ends = ranks.ends(2, COMMAND, [arguments(data[0], tmp_path / "run"), other])
     assert [status for status, _ in ends] == [code, code], ends
     assert said in message(ends)
+
+
+def test_a_command_that_each_process_would_do_by_itself_is_refused(ranks, tmp_path):
+    ends = ranks.ends(2, COMMAND, [["evaluate", str(tmp_path)]] * 2)
+    assert [status for status, _ in ends] == [2, 2], ends
+    assert "the command evaluate in a job of 2 processes" in message(ends)

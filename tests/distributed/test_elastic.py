@@ -88,3 +88,8 @@ def test_a_run_on_two_hosts_survives_two_kills_and_ends_as_without_them(ranks, h
     check_same(tmp_path / "whole", tmp_path / "killed")
     steps = [json.loads(line)["step"] for line in (tmp_path / "killed" / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(steps)
+    whole, killed = (
+        json.loads((tmp_path / run / "recipe.json").read_text())["finished"]["sent_mb_per_step"]
+        for run in ("whole", "killed")
+    )
+    assert killed == pytest.approx(whole, rel=0.3), "counted are the steps since the last start"

@@ -8,6 +8,7 @@ import torch
 from planted import planted
 
 import megalabel
+from megalabel.training.checkpoints import is_shared
 
 BOUNDS = {1: (0, 7), 2: (0, 3, 7), 4: (0, 2, 2, 5, 7)}
 SAVE, LOAD = (f"support.recipe_programs:{name}_recipe" for name in ("save", "load"))
@@ -50,3 +51,10 @@ def test_a_run_of_four_processes_goes_on_with_two_and_three_and_its_model_loads_
     for ids, scores in found:
         np.testing.assert_array_equal(ids, model.ids)
         np.testing.assert_allclose(scores, model.scores, rtol=1e-6, atol=1e-6)
+
+
+def test_a_checkpoint_that_has_lost_all_files_is_not_taken_for_that_of_one_process(tmp_path):
+    (tmp_path / "manifest.json").touch()
+    assert is_shared(tmp_path)
+    (tmp_path / "head.safetensors").touch()
+    assert not is_shared(tmp_path)

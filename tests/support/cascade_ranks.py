@@ -17,6 +17,7 @@ from megalabel.distributed.own_texts import shares
 from megalabel.distributed.subtrees import Subtrees
 from megalabel.distributed.world import World
 from megalabel.heads.cascade import CascadeHead
+from megalabel.heads.wrappers.auxiliary import WithAuxiliary
 from megalabel.heads.wrappers.cascade_parallel import CascadeParallel
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes import get
@@ -35,6 +36,27 @@ def tree() -> LabelTree:
     labels = np.empty(N_LABELS, np.int64)
     labels[rng.permutation(N_LABELS)] = fine
     return LabelTree.from_parents([np.repeat(np.arange(5), [1, 3, 5, 2, 3]), labels])
+
+
+def losses_with_auxiliary(world: World, borders: tuple[int, ...] | None) -> dict[str, float]:
+    """The loss and the metrics of a cascade with an auxiliary classifier; borders: as in `trained`."""
+    arguments: dict[str, Any] = {"beams": (3, 4), "generator": torch.Generator().manual_seed(2)}
+    head: CascadeHead | CascadeParallel = (
+        CascadeHead(tree(), DIM, **arguments)
+        if borders is None
+        else CascadeParallel(tree(), DIM, world=world, subtrees=Subtrees.at(tree(), *borders), **arguments)
+    )
+    around = WithAuxiliary(head, torch.arange(N_LABELS) % 7, loss_weight=0.7, until=6, generator=seeded(3))
+    inputs, positives = texts(1)
+    views = torch.randn(len(inputs), head.n_views, DIM, generator=seeded(4))
+    cuts = [0, *accumulate(shares(len(inputs), world.size))]
+    loss = around.loss(views[cuts[world.rank] : cuts[world.rank + 1]], positives)
+    return {"loss": float(sum_of_all(loss.detach().clone(), world)), **around.metrics()}
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A random generator."""
+    return torch.Generator().manual_seed(seed)
 
 
 def texts(seed: int) -> tuple[Tensor, Positives]:

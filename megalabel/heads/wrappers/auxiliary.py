@@ -9,14 +9,14 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from megalabel.distributed.own_texts import n_texts_of
+from megalabel.distributed.collectives import sum_of_all
+from megalabel.distributed.own_texts import n_texts_of, own_positives
 from megalabel.errors import SettingError
-from megalabel.heads.abilities import UpdatesInBackward, having
+from megalabel.heads.abilities import OwnLabels, UpdatesInBackward, having
 from megalabel.heads.base import Head, OptimizerStates
 from megalabel.heads.checks import check_arguments
 from megalabel.heads.nested import built, described
 from megalabel.heads.wrappers.base import Wrapper
-from megalabel.heads.wrappers.label_parallel import LabelParallel
 from megalabel.kernels.all_labels.all_labels_loss import all_labels_loss
 from megalabel.types import Positives
 
@@ -74,7 +74,7 @@ class WithAuxiliary(Wrapper):
         self._step = 0
         self._last: tuple[float, Tensor, Tensor | None] | None = None
         # The clusters are classified by every process for its own texts, as the encoder is.
-        self._parallel: tuple[LabelParallel, ...] = tuple(having(head, LabelParallel)[:1])
+        self._parallel: tuple[OwnLabels, ...] = tuple(having(head, OwnLabels)[:1])
 
     def weight_at(self, step: int) -> float:
         """s at a step."""
@@ -91,7 +91,7 @@ class WithAuxiliary(Wrapper):
         n_texts, fraction = len(views), 1.0
         for parallel in self._parallel:
             n_texts = n_texts_of(positives)
-            positives, fraction = parallel.own_texts(positives)
+            positives, fraction = own_positives(positives, parallel.world)
         weight = self.weight_at(int(self.get_buffer("step")))
         logged = main.detach() if self.reduction == "mean" else main.detach() / max(n_texts, 1)
         if weight == 0:
@@ -116,8 +116,10 @@ class WithAuxiliary(Wrapper):
         if last is not None:
             weight, main, auxiliary = last
             for parallel in self._parallel:
-                main = parallel.sum(main.double())
-                auxiliary = None if auxiliary is None else parallel.sum(auxiliary.double())
+                world, traffic = parallel.world, parallel.traffic
+                main = sum_of_all(main.double().cpu(), world, traffic)
+                if auxiliary is not None:
+                    auxiliary = sum_of_all(auxiliary.double().cpu(), world, traffic)
             found["auxiliary weight"] = weight
             if not main.isnan():
                 found["main loss"] = float(main)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -126,14 +125,6 @@ class LabelParallel(OwnLabels, LabelPrior, Wrapper):
     def sum(self, value: Tensor) -> Tensor:
         """The sum of a tensor over all processes, on the host."""
         return sum_of_all(value.cpu(), self.world, self.traffic)
-
-    def own_texts(self, positives: Positives) -> tuple[Positives, float]:
-        """The positives of this process's own texts, and the fraction of the batch that these texts are."""
-        n_texts = n_texts_of(positives)
-        sizes = shares(n_texts, self.world.size)
-        stop = list(accumulate(sizes))[self.world.rank]
-        n = sizes[self.world.rank]
-        return positives.of_texts(stop - n, stop), n / max(n_texts, 1)
 
     def refresh(self, embeddings: TrainingEmbeddings) -> None:
         """Refreshes the head with all texts and the pairs of its own labels."""
