@@ -45,7 +45,7 @@ def labels(
         if out is None:
             typer.echo("\n".join(f"{i}\t{name}" for i, name in enumerate(model.label_texts)))
             return
-        before = len(model.label_texts)
+        before, calibrated = len(model.label_texts), model.calibration is not None
         if pairs:
             model = model.learn_pairs(open_data(pairs))
         if merge:
@@ -59,6 +59,8 @@ def labels(
             model = model.without_labels(remove)
         model.save(out)
     typer.echo(f"{out}: {before:,} labels, now {len(model.label_texts):,}")
+    if calibrated and model.calibration is None:
+        typer.echo(f"merged labels have no calibrated probabilities; next: megalabel calibrate {out} DATA")
 
 
 def _pair(text: str) -> tuple[str, str]:
