@@ -169,7 +169,7 @@ def _names(file: Path | None) -> list[str] | None:
     with reading(
         file, wanted="a text file in UTF-8 with the name of a label per line", next_step="correct the path"
     ):
-        return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
 
 
 def _say(line: str) -> None:
