@@ -105,7 +105,8 @@ class Answering(Asking):
             )
         allow, deny, batch_size = asked.pop("allow", None), asked.pop("deny", None), asked.pop("batch_size", 256)
         wanted, choice = Asked(k, **asked).checked(self), Choice.read(self, allow, deny, None)
-        if isinstance(texts, (str, bytes, Mapping)) or self.n_features is not None:
+        alone = isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable)
+        if alone or self.n_features is not None:
             found = f"a {type(texts).__name__}" if self.n_features is None else "a model over bags of words"
             raise SettingError(
                 found, wanted="a stream of texts", next_step="call predict, with [text] for one text"

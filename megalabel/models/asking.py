@@ -209,7 +209,7 @@ def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: 
 
 def _check_threshold(asked: Asked, kind: str) -> None:
     threshold = asked.threshold
-    if threshold is not None and not math.isfinite(threshold):
+    if threshold is not None and not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)):
         raise SettingError.range("threshold", threshold)
     if threshold is not None and threshold > 1 and kind in ("probability", "mixture", "calibrated"):
         raise SettingError(

@@ -180,6 +180,13 @@ def test_lines_that_are_no_findings_are_refused(line, tmp_path):
         read_findings(tmp_path / "f")
 
 
+def test_findings_whose_texts_hold_other_line_ends_come_back(tmp_path):
+    odd = "a\u2028b\x85c\x0bd"
+    finding = LabelFinding("wrong", odd, 3, 0.5, row=7, text=odd)
+    (tmp_path / "f").write_text("\ufeff" + finding.line() + "\n\n", encoding="utf-8")
+    assert read_findings(tmp_path / "f") == [finding]
+
+
 def test_findings_of_other_data_and_circles_are_refused():
     data = planted(n_labels=5, n_texts=30)
     a, b = data.label_texts[0], data.label_texts[1]
