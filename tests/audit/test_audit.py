@@ -159,6 +159,7 @@ def test_the_command_writes_findings_and_a_copy(tmp_path, command):
         assert f["label"] not in {copy.label_texts[int(i)] for i in row}
     wrong = (
         ["--kinds", "odd"], ["--kinds", ""], ["--most", "0"], ["--folds", "1"], ["--apply", file],
+        ["--seed", "-1"],
         ["--apply", tmp_path / "none", "-o", tmp_path / "c2"], ["-o", tmp_path],
         ["--apply", file, "-o", tmp_path / "c3", "--to", "odd"],
     )  # fmt: skip
