@@ -159,7 +159,8 @@ def _changed(choice: Choice, given: Any, n: int) -> np.ndarray:
     if isinstance(choice.allow, list):
         changed[:] = [labels is not None for labels in choice.allow]
     if given is not None:
-        changed |= (given != 0).sum(axis=1).A1 > 0 if sp.issparse(given) else [len(labels) > 0 for labels in given]
+        sizes = (given != 0).sum(axis=1) if sp.issparse(given) else [len(labels) for labels in given]
+        changed |= np.asarray(sizes).ravel() > 0
     return changed
 
 
