@@ -69,6 +69,19 @@ def test_a_precision_holds_on_other_texts_in_most_resamples(fresh):
     assert np.mean(holds) >= 0.95
 
 
+def test_lists_and_given_labels_of_one_text_leave_the_probabilities_of_others(model):
+    texts, truth = FRESH[:3], model.truth(range(1500))
+    plain = model.predict(texts, 5)
+    allowed = model.predict(texts, 5, allow=[None, plain.ids[1].tolist(), None])
+    paired = Known().learn_pairs(truth)
+    paired.calibration = model.calibration
+    sparse = sp.csr_matrix(([1.0], ([1], [3])), shape=(3, 500))
+    for found in (allowed, *(paired.predict(texts, 5, given=given) for given in ([[], [3], []], sparse))):
+        assert found[0] == plain[0] and found[2] == plain[2]
+    alone = model.calibration.probability(model.topk(texts, 5).scores, ranked=False)
+    assert np.array_equal(allowed.scores[1], alone[1]) and allowed[1] != plain[1]
+
+
 @pytest.mark.parametrize("coverage", [0.5, 0.7])
 def test_sets_have_the_expected_recall(fresh, coverage):
     top, truth = fresh
@@ -131,7 +144,7 @@ def test_the_tail_knob_chooses_by_inverse_propensities_and_keeps_order_and_score
         {"tail": 1.5}, {"tail": -1}, {"tail": True}, {"tail": float("nan")}, {"threshold": float("nan")},
         {"threshold": 2.0}, {"min_labels": 1}, {"min_labels": -1, "threshold": 0.1}, {"k": 0},
         {"precision": 0.5, "coverage": 0.5}, {"coverage": 0.5, "k": 5}, {"tail": 0.5, "precision": 0.5},
-        {"tail": 0.5, "coverage": 0.5},
+        {"tail": 0.5, "coverage": 0.5}, {"threshold": "high"},
     ],
     ids=str,
 )  # fmt: skip

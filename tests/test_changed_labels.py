@@ -242,7 +242,9 @@ def test_the_command_lists_and_changes_labels(models, command, tmp_path):
     assert status == 0 and f"now {L - 2}" in out
     assert list(megalabel.load(tmp_path / "new").label_texts)[:3] == ["one", "x", NAMES[3]]
     for wrong in (["--remove", "nothing", "-o", tmp_path / "w"], ["--remove", NAMES[0]], ["-o", tmp_path / "w"],
-                  ["--rename", "a", "-o", tmp_path / "w"], ["--remove", NAMES[0], "-o", tmp_path]):  # fmt: skip
+                  ["--rename", "a", "-o", tmp_path / "w"],
+                  ["--rename", f"{NAMES[0]}=a", "--rename", f"{NAMES[0]}=b", "-o", tmp_path / "w"],
+                  ["--merge", "a=", "-o", tmp_path / "w"], ["--remove", NAMES[0], "-o", tmp_path]):  # fmt: skip
         status, _, err = command("labels", tmp_path / "m", *wrong)
         assert status == 2 and err.count("\n") == 1
     assert not (tmp_path / "w").exists()

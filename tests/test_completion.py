@@ -94,6 +94,17 @@ def test_texts_without_given_labels_have_the_scores_of_the_model(kind, models):
     assert not np.array_equal(found[0][0], plain[0][0])
 
 
+def test_records_of_a_stream_give_labels_as_lines_of_a_file_do(models):
+    model, given = models["linear"], [[], ["label 3"], [1, 2]]
+    records = [{"id": i, "text": ASKED[i], "given": own} for i, own in enumerate(given)]
+    found = list(model.predict_iter(records, 5))
+    wanted = model.predict(ASKED[:3], 5, given=given)
+    assert [answer["id"] for answer in found] == [0, 1, 2]
+    assert [[one["id"] for one in answer["labels"]] for answer in found] == wanted.ids.tolist()
+    with pytest.raises(MegalabelError, match="given"):
+        model.predict_iter(ASKED[:3], 5, given=given)
+
+
 def test_scores_move_by_the_evidence_of_the_formula(models):
     model, text = models["dense"], ASKED[0]
     plain = dict(zip(*(row[0].tolist() for row in model.topk([text], L).numpy()), strict=True))
@@ -143,6 +154,20 @@ def test_changed_labels_know_their_pairs(models):
     pairs, old = changed.trained_on.pairs.toarray(), model.trained_on.pairs.toarray()
     assert pairs[0, 1] == old[0, 2] + old[1, 2]
     assert pairs.diagonal().max() == 0
+
+
+def test_a_second_change_of_labels_keeps_what_was_learned_after_the_first():
+    model = untrained(NAMES, " ".join(TEXTS))
+    for first in (model.without_labels([0]), model.with_labels(["new"])):
+        n = len(first.label_texts)
+        labels = sp.hstack([LABELS, sp.csr_matrix((len(TEXTS), 1))]).tocsr()[:, :n]
+        assert first.learn_pairs(labels).calibrate(TEXTS, labels)
+        for second in (first.without_labels([1]), first.with_labels(["newer"]), first.rename_labels({2: "two"})):
+            assert second.trained_on.pairs.nnz and second.calibration is first.calibration
+        merged = first.merge_labels({"both": [2, 3]})
+        assert merged.trained_on.pairs.nnz and merged.calibration is None
+        assert merged.calibrate(TEXTS, labels[:, : n - 1])
+        assert merged.rename_labels({4: "four"}).calibration is merged.calibration
 
 
 def test_the_recipe_linear_learns_pairs_and_the_command_reads_given_labels(tmp_path, command):

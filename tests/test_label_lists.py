@@ -110,6 +110,20 @@ def test_parts_of_models_are_cut_too():
         assert cut.topk(TEXTS, 30).numpy()[0].max() == len(FEW) - 1
 
 
+def test_changed_labels_are_scored_alone_too():
+    base = model_of(heads()["dense"])
+    model = base.merge_labels({"both": [3, 2900]}).without_labels([0, 7])
+    allow = [1, 2, 40, 2500]  # 2 is "both"
+    found = model.predict(TEXTS, 4, allow=["both", *(model.label_texts[i] for i in (1, 40, 2500))])
+    ids, scores = model.topk(TEXTS, len(model.label_texts)).numpy()
+    for row in range(len(TEXTS)):
+        inside = np.isin(ids[row], allow)
+        assert found.ids[row].tolist() == ids[row][inside].tolist()
+        np.testing.assert_allclose(found.scores[row], scores[row][inside], rtol=1e-5)
+    cut = model.restricted(np.array(allow))
+    assert list(cut.label_texts) == [model.label_texts[i] for i in allow] and len(cut.base_model.label_texts) == 5
+
+
 def chunking():
     from megalabel.inputs.chunks import Chunking
 

@@ -108,7 +108,7 @@ def test_streams_are_answered_in_order_with_what_their_records_hold():
     assert list(model.predict_iter([])) == []
 
 
-@pytest.mark.parametrize("texts", ["one text", {"text": "0"}, b"0"], ids=str)
+@pytest.mark.parametrize("texts", ["one text", {"text": "0"}, b"0", None, 5], ids=str)
 def test_what_is_no_stream_is_refused_at_once(texts):
     with pytest.raises(SettingError):
         Known().predict_iter(texts)

@@ -62,7 +62,7 @@ def audit(
         kinds: which findings: "wrong", "missing", "duplicate", "synonym".
         most: findings of each kind, 1 or more.
         folds: K of the out-of-fold scores, 2 or more.
-        seed: of the folds, the trees and the random pairs.
+        seed: of the folds, the trees and the random pairs; 0 or more.
         say: takes a line of text per step.
 
     Returns:
@@ -73,7 +73,7 @@ def audit(
         SettingError: an unknown kind, or a number out of range.
     """
     chosen = check_kinds(kinds)
-    for name, value, least in (("most", most, 1), ("folds", folds, 2)):
+    for name, value, least in (("most", most, 1), ("folds", folds, 2), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise SettingError.range(name, value, least, integer=True)
     known = _known(data, folds, seed, say)

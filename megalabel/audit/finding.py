@@ -59,7 +59,7 @@ def read_findings(path: str | Path) -> list[LabelFinding]:
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # texts may hold other separators of lines
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"the findings cannot be read ({error})", wanted="a file that `megalabel audit DATA -o FILE` wrote",

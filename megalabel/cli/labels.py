@@ -45,28 +45,33 @@ def labels(
         if out is None:
             typer.echo("\n".join(f"{i}\t{name}" for i, name in enumerate(model.label_texts)))
             return
-        before = len(model.label_texts)
+        before, calibrated = len(model.label_texts), model.calibration is not None
         if pairs:
             model = model.learn_pairs(open_data(pairs))
         if merge:
             groups: dict[str, list[str]] = {}
-            for old, new in map(_pair, merge):
+            for old, new in (_pair(text, "--merge") for text in merge):
                 groups.setdefault(new, []).append(old)
             model = model.merge_labels(groups)
         if rename:
-            model = model.rename_labels(dict(map(_pair, rename)))
+            names = [_pair(text, "--rename") for text in rename]
+            if len(dict(names)) < len(names):
+                raise SettingError("two new names for a label", wanted="one for each label", where="--rename")
+            model = model.rename_labels(dict(names))
         if remove:
             model = model.without_labels(remove)
         model.save(out)
     typer.echo(f"{out}: {before:,} labels, now {len(model.label_texts):,}")
+    if calibrated and model.calibration is None:
+        typer.echo(f"merged labels have no calibrated probabilities; next: megalabel calibrate {out} DATA")
 
 
-def _pair(text: str) -> tuple[str, str]:
+def _pair(text: str, option: str) -> tuple[str, str]:
     """OLD=NEW as a pair; a name that holds "=" cannot be written so."""
     old, sign, new = text.partition("=")
     if not sign or "=" in new or not old or not new:
         raise SettingError(
-            f"{text!r:.80}", wanted="OLD=NEW", where="--rename",
+            f"{text!r:.80}", wanted="OLD=NEW", where=option,
             next_step="use rename_labels or merge_labels in Python for names with =",
         )  # fmt: skip
     return old, new

@@ -12,7 +12,7 @@ from megalabel.cli import chunk_arguments as chunks
 from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, parts_of, trusting
 from megalabel.cli.predict_request import Request
 from megalabel.cli.predict_together import check_alone, in_parts
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from megalabel.inference.predict import Wanted
@@ -176,10 +176,12 @@ def _names(file: Path | None) -> list[str] | None:
 
     if file is None:
         return None
+    if not file.exists():
+        raise DataError("no such file", wanted="a file of labels", next_step="correct the path", where=file)
     with reading(
         file, wanted="a text file in UTF-8 with the name of a label per line", next_step="correct the path"
     ):
-        return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        return [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
 
 
 def _say(line: str) -> None:

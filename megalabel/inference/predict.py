@@ -15,7 +15,7 @@ from megalabel.errors import DataError
 from megalabel.inference.guess import BAGS, PLAIN
 from megalabel.inference.reading import read_rows
 from megalabel.inference.record import Row, Say, TextOptions
-from megalabel.models.asking import LABELS, Asked, answer
+from megalabel.models.asking import LABELS, Asked, answer, given_in
 from megalabel.models.base import Classifier
 from megalabel.models.chunked import described
 from megalabel.models.label_lists import Choice
@@ -162,15 +162,9 @@ def answers(
     total: int | None = getattr(texts, "shape", (None,))[0]
     with Progress(progress, total) as shown:
         for fields, block in _blocks(texts, max(1, min(BLOCK, CELLS // (asked.k or 1)))):
-            found = answer(model, model.check_texts(block), asked, choice, given=_given(fields))
+            found = answer(model, model.check_texts(block), asked, choice, given=given_in(fields))
             shown.advance(len(found))
             yield replace(found, fields=fields)
-
-
-def _given(fields: list[dict[str, Any]]) -> list[list[Any]] | None:
-    """The labels that records give in the field "given"; None where none gives a list of labels."""
-    given = [own if isinstance(own := row.get("given"), list) else [] for row in fields]
-    return given if any(given) else None
 
 
 def _blocks(texts: Any, size: int) -> Iterator[tuple[list[dict[str, Any]], Any]]:

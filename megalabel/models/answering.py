@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from megalabel.errors import DataError, SettingError
-from megalabel.models.asking import Asked, Asking, answer
+from megalabel.models.asking import Asked, Asking, answer, given_in
 from megalabel.models.calibrated import DEPTH, FEWEST, Calibration
 from megalabel.models.depth import at_least_one
 from megalabel.models.label_lists import Choice
@@ -89,18 +89,24 @@ class Answering(Asking):
         that a record has beside its text.
 
         Args:
-            texts: strings, or records with the text under `text_field`.
+            texts: strings, or records with the text under `text_field` and, where some labels of it are known, a
+                list of their names or ids under "given".
             k: as in `predict`.
             text_field: the key of the text of a record.
-            asked: further arguments of `predict`; `allow` and `deny` are for all texts.
+            asked: further arguments of `predict` except `given`; `allow` and `deny` are for all texts.
 
         Raises:
             SettingError: as `predict`.
             DataError: a record without a text.
         """
+        if "given" in asked:
+            raise SettingError(
+                "given labels beside a stream", wanted='records with a list of labels under "given"', where="given"
+            )
         allow, deny, batch_size = asked.pop("allow", None), asked.pop("deny", None), asked.pop("batch_size", 256)
         wanted, choice = Asked(k, **asked).checked(self), Choice.read(self, allow, deny, None)
-        if isinstance(texts, (str, bytes, Mapping)) or self.n_features is not None:
+        alone = isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable)
+        if alone or self.n_features is not None:
             found = f"a {type(texts).__name__}" if self.n_features is None else "a model over bags of words"
             raise SettingError(
                 found, wanted="a stream of texts", next_step="call predict, with [text] for one text"
@@ -115,8 +121,8 @@ class Answering(Asking):
         while part := list(islice(texts, size)):
             pairs = [_read(value, text_field, n + i) for i, value in enumerate(part)]
             texts_of = self.check_texts([text for text, _ in pairs])
-            found = answer(self, texts_of, asked, choice, batch_size=batch_size)
             fields = [more for _, more in pairs]
+            found = answer(self, texts_of, asked, choice, given=given_in(fields), batch_size=batch_size)
             yield from Predictions(found.ids, found.scores, found.names, found.score_type, fields).records()
             n += len(part)
 

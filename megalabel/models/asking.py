@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from megalabel.data.catalog import propensity_constants
 from megalabel.errors import SettingError
@@ -117,9 +119,9 @@ def answer(
         ids, scores = best(model, texts, deep, choice, batch_size=batch_size).numpy()
     else:
         ids, scores = _completed(model, texts, deep, choice, given, batch_size).numpy()
-    kind, least, ranked = asked.kind(model), asked.least(model), choice.allow is None and given is None
+    kind, least = asked.kind(model), asked.least(model)
     calibrated = least is not None or asked.tail > 0 or kind == probability_kind(model)
-    p = probabilities(model, scores, ranked=ranked) if calibrated else scores
+    p = _probabilities(model, scores, _changed(choice, given, len(ids))) if calibrated else scores
     shown = p if kind == probability_kind(model) else scores
     out = np.zeros(ids.shape, np.bool_)
     if least is not None:
@@ -143,6 +145,31 @@ def _completed(model: Asking, texts: Any, k: int, choice: Choice, given: Any, ba
             where="given",
         )
     return model.topk(texts, k, given=given, batch_size=batch_size)
+
+
+def given_in(records: Sequence[Mapping[str, Any]]) -> list[list[Any]] | None:
+    """The labels that records give under the key "given"; None where none gives a list of labels."""
+    given = [own if isinstance(own := record.get("given"), list) else [] for record in records]
+    return given if any(given) else None
+
+
+def _changed(choice: Choice, given: Any, n: int) -> np.ndarray:
+    """The texts whose ranks are not those among all labels, by allowed or given labels of their own: (N,) bool."""
+    changed = np.full(n, choice.allow is not None)
+    if isinstance(choice.allow, list):
+        changed[:] = [labels is not None for labels in choice.allow]
+    if given is not None:
+        sizes = (given != 0).sum(axis=1) if sp.issparse(given) else [len(labels) for labels in given]
+        changed |= np.asarray(sizes).ravel() > 0
+    return changed
+
+
+def _probabilities(model: Asking, scores: np.ndarray, changed: np.ndarray) -> np.ndarray:
+    """The probabilities of scores (N, k), by score alone in the rows whose ranks changed."""
+    p = probabilities(model, scores, ranked=not changed.all())
+    if model.calibration is not None and changed.any() and not changed.all():
+        p[changed] = probabilities(model, scores[changed], ranked=False)
+    return p
 
 
 def inverse_propensities(model: Asking, a: float | None = None, b: float | None = None) -> np.ndarray:
@@ -183,7 +210,7 @@ def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: 
 
 def _check_threshold(asked: Asked, kind: str) -> None:
     threshold = asked.threshold
-    if threshold is not None and not math.isfinite(threshold):
+    if threshold is not None and not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)):
         raise SettingError.range("threshold", threshold)
     if threshold is not None and threshold > 1 and kind in ("probability", "mixture", "calibrated"):
         raise SettingError(

@@ -34,7 +34,7 @@ from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
 from megalabel.models.calibration import cosines, estimate, unit
-from megalabel.models.facts import load_facts, save_facts
+from megalabel.models.facts import load_facts, pass_on, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
@@ -78,9 +78,7 @@ class ExtendedClassifier(Classifier):
         self.label_texts = Texts.from_strings([*base_model.label_texts, *added])
         self.n_features, self.score_type = base_model.n_features, base_model.score_type
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
-        known, self.calibration = base_model.trained_on, base_model.calibration
-        if known is not None:
-            self.trained_on = known.relabeled(np.arange(len(known.counts)), len(self.label_texts))
+        pass_on(base_model, self, np.arange(len(base_model.label_texts)))
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts: those of the base model, and the added ones."""
@@ -187,7 +185,9 @@ def _extended(
         both = [sp.vstack(pair, format="csr") if sp.issparse(pair[0]) else np.concatenate(pair)
                 for pair in zip(model.prototypes, prototypes, strict=True)]  # fmt: skip
         added = Texts.from_strings([*model.added, *names])
-        return ExtendedClassifier(model.base_model, added, both, model.slope, model.offset)
+        found = ExtendedClassifier(model.base_model, added, both, model.slope, model.offset)
+        pass_on(model, found, np.arange(len(model.label_texts)))
+        return found
     scale = model.label_scale()
     if scale is None:
         scale = estimate(model, given or [line for own in examples for line in own])

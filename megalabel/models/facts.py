@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from megalabel.models.asking import Asking
 from megalabel.models.calibrated import FILE, Calibration, save_calibration
 from megalabel.models.trained_on import load_trained_on, save_trained_on
@@ -20,6 +22,22 @@ def load_facts(folder: Path, model: Asking) -> None:
     """Gives a model what `save_facts` wrote, if anything; FormatError where it is damaged."""
     model.trained_on = load_trained_on(folder, len(model.label_texts)) or model.trained_on
     model.calibration = Calibration.load(folder) or model.calibration
+
+
+def pass_on(model: Asking, changed: Asking, target: np.ndarray) -> None:
+    """Gives a model with other labels what is known of the one that it was made from.
+
+    The calibration is left out where labels are merged: the probability of a group is not that of its best label.
+
+    Args:
+        model: the model over L labels.
+        changed: the model made from it.
+        target: (L,) the id in `changed` of each label, −1 for one that is removed.
+    """
+    if model.trained_on is not None:
+        changed.trained_on = model.trained_on.relabeled(target, len(changed.label_texts))
+    merges = np.bincount(target[target >= 0]).max() > 1
+    changed.calibration = None if merges else model.calibration
 
 
 def add_calibration(folder: Path, calibration: Calibration) -> None:

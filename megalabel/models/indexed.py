@@ -102,6 +102,8 @@ def built(
     """The result of `with_index`, and what was measured."""
     head = searchable(model)
     check_request(kind, recall, k, len(model.label_texts))
+    if seed < 0:
+        raise SettingError.range("seed", seed, 0, integer=True)
     texts = as_texts(texts)
     if len(texts) < 2:
         raise SettingError(
@@ -130,11 +132,13 @@ def searchable(model: Any) -> Searchable:
     """The head of a model; SettingError where it has no label vectors on the CPU that could be searched."""
     head = getattr(model, "head", None)
     if not isinstance(head, Searchable):
-        kind = type(model).__name__ if head is None else type(head).__name__
+        kind, inside = type(model).__name__ if head is None else type(head).__name__, hasattr(model, "base_model")
         raise SettingError(
             f"a {kind}, which has no vector for each label",
             wanted="a model with a dense head or a dual encoder (renee, dexml, ngame)",
-            next_step="linear and cascadexml search their label trees already; the others score every label",
+            next_step="build it for the model inside, whose labels were changed or whose texts are cut"
+            if inside
+            else "linear and cascadexml search their label trees already; the others score every label",
         )
     if model.device.type != "cpu":
         raise SettingError(

@@ -18,7 +18,7 @@ from megalabel.data.texts import Texts
 from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.facts import load_facts, save_facts
+from megalabel.models.facts import load_facts, pass_on, save_facts
 from megalabel.models.label_ids import check_names, ids_of
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.reading import read_model
@@ -57,10 +57,7 @@ class RelabeledClassifier(Classifier):
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
         self._members = np.argsort(np.where(target < 0, n, target), kind="stable")[: members.sum()]
         self._starts = np.append(0, np.cumsum(members))
-        if base_model.trained_on is not None:
-            self.trained_on = base_model.trained_on.relabeled(target, n)
-        if members.max() == 1:  # the probability of a group is not that of its best label
-            self.calibration = base_model.calibration
+        pass_on(base_model, self, target)
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts."""
@@ -80,6 +77,15 @@ class RelabeledClassifier(Classifier):
             ids[short], scores[short] = _appended(ids[short], scores[short], *more)
             short = short[(ids[short] < 0).any(axis=1) & (deep[0] >= 0).all(axis=1)]
         return TopK(ids, scores)
+
+    def restricted(self, labels: np.ndarray) -> RelabeledClassifier | None:
+        """The same over some labels, (n,) int64 ascending, if the base model has it."""
+        members = np.flatnonzero(np.isin(self.target, labels))
+        base = self.base_model.restricted(members)
+        if base is None:
+            return None
+        names = Texts.from_strings([self.label_texts[i] for i in labels.tolist()])
+        return RelabeledClassifier(base, np.searchsorted(labels, self.target[members]), names)
 
     def _rewritten(self, ids: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """A ranking (N, m) with new ids: at most k per text, -1 and -inf where there are fewer."""
@@ -120,10 +126,11 @@ class RelabeledClassifier(Classifier):
         position[firsts] = np.arange(len(firsts))
         target = np.where(target < 0, -1, position[target])
         kept = Texts.from_strings([names[int(i)] for i in firsts])
-        if isinstance(model, cls):
-            inner = np.where(model.target < 0, -1, target[model.target])
-            return cls(model.base_model, inner, kept)
-        return cls(model, target, kept)
+        if not isinstance(model, cls):
+            return cls(model, target, kept)
+        found = cls(model.base_model, np.where(model.target < 0, -1, target[model.target]), kept)
+        pass_on(model, found, target)
+        return found
 
     def save(self, folder: str | Path) -> None:
         """Writes base model, targets and names; an older model there is replaced. SettingError otherwise."""

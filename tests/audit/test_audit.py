@@ -159,6 +159,7 @@ def test_the_command_writes_findings_and_a_copy(tmp_path, command):
         assert f["label"] not in {copy.label_texts[int(i)] for i in row}
     wrong = (
         ["--kinds", "odd"], ["--kinds", ""], ["--most", "0"], ["--folds", "1"], ["--apply", file],
+        ["--seed", "-1"],
         ["--apply", tmp_path / "none", "-o", tmp_path / "c2"], ["-o", tmp_path],
         ["--apply", file, "-o", tmp_path / "c3", "--to", "odd"],
     )  # fmt: skip
@@ -178,6 +179,13 @@ def test_lines_that_are_no_findings_are_refused(line, tmp_path):
     (tmp_path / "f").write_text(line)
     with pytest.raises(DataError):
         read_findings(tmp_path / "f")
+
+
+def test_findings_whose_texts_hold_other_line_ends_come_back(tmp_path):
+    odd = "a\u2028b\x85c\x0bd"
+    finding = LabelFinding("wrong", odd, 3, 0.5, row=7, text=odd)
+    (tmp_path / "f").write_text("\ufeff" + finding.line() + "\n\n", encoding="utf-8")
+    assert read_findings(tmp_path / "f") == [finding]
 
 
 def test_findings_of_other_data_and_circles_are_refused():
