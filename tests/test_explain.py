@@ -167,8 +167,10 @@ def test_integrated_gradients_of_a_transformer_are_complete_within_a_twentieth(t
 def test_a_text_without_known_words_is_explained_by_the_base_alone(models):
     for kind in ("linear", "renee", "hybrid", "retrieval"):
         for text in ("", "   ", "zzz yyy"):
-            found = explained(models[kind], text)
+            found = explained(models[kind], text, 2 if kind == "retrieval" else None)
             assert abs(found.error) <= 1e-6
+    with pytest.raises(MegalabelError):  # the search finds no label that could be explained
+        models["retrieval"].explain("zzz yyy")
 
 
 def test_a_row_of_a_bag_of_words_is_explained_by_its_features():

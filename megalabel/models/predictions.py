@@ -137,12 +137,7 @@ def format_of(path: str | Path | None) -> str:
         if name.endswith(suffixes) or (kind in TEXT_FORMATS and name.endswith(tuple(f"{s}.gz" for s in suffixes))):
             return kind
     wanted = ", ".join(suffixes[0] for suffixes in FORMATS.values())
-    raise SettingError(
-        f"the name {str(path)!r}",
-        wanted=f"a name that ends in {wanted}",
-        next_step=None if Path(name).suffix else "for a folder of parts, `megalabel predict` has --parts FORMAT",
-        where="out",
-    )
+    raise SettingError(f"the name {str(path)!r}", wanted=f"a name that ends in {wanted}", where="out")
 
 
 def save(
