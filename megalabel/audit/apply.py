@@ -13,6 +13,7 @@ from megalabel.data.corpus import Corpus
 from megalabel.data.texts import Texts
 from megalabel.data.types import Split
 from megalabel.errors import DataError
+from megalabel.kernels.sparse.sparse_rows import remove_pairs
 
 
 def apply(data: Corpus, findings: Sequence[LabelFinding]) -> Corpus:
@@ -45,7 +46,9 @@ def apply(data: Corpus, findings: Sequence[LabelFinding]) -> Corpus:
         kind: np.array([(f.row, f.label_id) for f in findings if f.kind == kind], np.int64).reshape(-1, 2)
         for kind in ("wrong", "missing")
     }
-    labels = _with_pairs(_without_pairs(data.train.labels, pairs["wrong"]), pairs["missing"])
+    labels = data.train.labels.tocsr().copy()
+    remove_pairs(labels, pairs["wrong"])
+    labels = _with_pairs(labels, pairs["missing"])
     target, stays = _targets(n_labels, findings, names)
     train = _merged(replace(data.train, labels=labels), target, len(stays))
     test = None if data.test is None else _merged(data.test, target, len(stays))
@@ -89,16 +92,6 @@ def _merged(split: Split, target: np.ndarray, n: int) -> Split:
     if pairs is not None:
         pairs = np.stack([pairs[:, 0], target[pairs[:, 1]]], axis=1)
     return replace(split, labels=found, filter=pairs)
-
-
-def _without_pairs(labels: sp.csr_matrix, pairs: np.ndarray) -> sp.csr_matrix:
-    """Labels (N, L) without some pairs (row, label)."""
-    found = labels.tocsr().copy()
-    width = np.int64(found.shape[1])
-    keys = np.repeat(np.arange(found.shape[0], dtype=np.int64), np.diff(found.indptr)) * width + found.indices
-    found.data[np.isin(keys, pairs[:, 0] * width + pairs[:, 1])] = 0
-    found.eliminate_zeros()
-    return found
 
 
 def _with_pairs(labels: sp.csr_matrix, pairs: np.ndarray) -> sp.csr_matrix:

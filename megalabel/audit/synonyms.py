@@ -22,7 +22,7 @@ TOGETHER = 0.3  # share of the rarer label's texts that may have the other label
 
 
 def label_findings(names: Texts, known: Known, kinds: Sequence[Kind], most: int) -> list[LabelFinding]:
-    """Duplicates and synonyms, the surest of each first.
+    """Duplicates and synonyms, those with the highest confidence first.
 
     Of two labels the one with more texts stays. Duplicates have the same name but for case, accents, blanks and
     signs. Synonyms have texts whose words are alike, but are rarely given together: who labels a text takes one or

@@ -114,8 +114,3 @@ def _short(error: BaseException) -> str:
     with contextlib.suppress(ValueError):
         text = text[text.index("DefaultCPUAllocator") :]
     return text[:160]
-
-
-def host_name() -> str:
-    """The name of this machine, for messages."""
-    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "this machine")

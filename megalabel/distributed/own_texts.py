@@ -8,6 +8,7 @@ from itertools import accumulate
 import numpy as np
 import torch
 
+from megalabel.distributed.shards import LabelShards
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.inputs.batches import Batches
@@ -16,7 +17,7 @@ from megalabel.types import Batch, Positives
 
 def shares(n_texts: int, size: int) -> list[int]:
     """How many texts of a batch each process encodes: they differ by one at most, the larger ones first."""
-    return [len(part) for part in np.array_split(np.arange(n_texts), size)]
+    return list(LabelShards.even(n_texts, size).sizes)
 
 
 def n_texts_of(positives: Positives) -> int:

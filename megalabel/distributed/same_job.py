@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import secrets
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 from megalabel.distributed.agreement import together
 from megalabel.distributed.collectives import barrier, broadcast_object, gather_objects
-from megalabel.distributed.failures import NotShared, ProcessesDiffer, host_name
+from megalabel.distributed.failures import NotShared, ProcessesDiffer
 from megalabel.distributed.world import World
 
 PATIENCE = 5.0  # seconds until a file that one machine has written is seen by all; network file systems cache
@@ -65,7 +66,7 @@ def _wait_for(folder: Path, name: str) -> None:
     while not (folder / name).exists():
         if time.monotonic() > end:
             raise NotShared(
-                f"the folder {folder} on {host_name()} is not the one to which process 0 writes",
+                f"the folder {folder} on {platform.node()} is not the one to which process 0 writes",
                 wanted="one run folder for all processes, such as one on a network file system",
                 next_step="give every process the same absolute --out on a shared disk",
             )

@@ -11,7 +11,7 @@ within a hundredth, 256 at most.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ Score = Callable[[Tensor], Tensor]  # views (B, V, D) to a number per text (B,),
 TOLERANCE = 1e-7  # of a bag, relative to the values
 CLOSE = 0.01  # of a transformer, relative to the difference that is explained
 FIRST_STEPS, MOST_STEPS = 16, 256
+POINTS = 8  # of the quadrature, in each piece of the way
 DEPTH, MOST_PIECES = 24, 1 << 10  # pieces of the way of a bag, which halve towards its beginning
 AT_ONCE = 32  # texts that a transformer encodes at once
 
@@ -89,9 +90,8 @@ def _of_bag(bag: Bag, ids: list[int], score: Score) -> Contributions:
     centered = vectors - vectors.mean(dim=1, keepdim=True)
     total = centered.sum(dim=0)
     weight, bias = norm.weight.detach().double(), norm.bias.detach().double()
-    parts = (
-        weight * centered / torch.sqrt(total.square().mean() + norm.eps)
-    )  # of the text after the norm, but bias
+    # Each token's part of the normalized vector, without the bias.
+    parts = weight * centered / torch.sqrt(total.square().mean() + norm.eps)
     direction = parts.sum(dim=0)
 
     def value(x: Tensor) -> Tensor:
@@ -113,12 +113,9 @@ def _mean_slope(value: Score, start: Tensor, direction: Tensor, change: float, t
     The pieces of the way halve towards its beginning, where a norm of a short vector turns it quickly, and each is
     halved until the integral is the change of the value.
     """
-    points, weights = np.polynomial.legendre.leggauss(8)
     edges = np.concatenate([[0.0], 0.5 ** np.arange(DEPTH, -1, -1)])
     while True:
-        widths = np.diff(edges)
-        a = torch.from_numpy((edges[:-1, None] + widths[:, None] * (points + 1) / 2).ravel())
-        da = torch.from_numpy((widths[:, None] * weights / 2).ravel())
+        a, da = _points(edges)
         slope = torch.zeros_like(direction)
         for part in torch.arange(len(a)).split(512):
             with torch.enable_grad():
@@ -151,7 +148,8 @@ def _of_transformer(encoder: Transformer, ids: list[int], special: np.ndarray, s
     steps = FIRST_STEPS
     while True:
         values = torch.zeros(len(full), dtype=torch.float64)
-        for a, da in _points(steps):
+        points, weights = _points(np.linspace(0, 1, steps // POINTS + 1))
+        for a, da in zip(points.split(AT_ONCE), weights.split(AT_ONCE), strict=True):
             a, da = a.to(full), da.to(full.device)
             with torch.enable_grad():
                 x = (empty + a[:, None, None] * change).requires_grad_()
@@ -174,14 +172,16 @@ def _scores(
     return score(views.double()).double()
 
 
-def _points(steps: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Points between 0 and 1 and their weights, by pieces of 8 points of Gauss and Legendre, some at a time."""
-    points, weights = np.polynomial.legendre.leggauss(8)
-    edges = np.linspace(0, 1, steps // 8 + 1)
+def _points(edges: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The points and weights of Gauss-Legendre quadrature, POINTS for each piece between two of E edges.
+
+    Both are of shape ((E - 1) · POINTS,), float64.
+    """
+    points, weights = np.polynomial.legendre.leggauss(POINTS)
     widths = np.diff(edges)
     a = torch.from_numpy((edges[:-1, None] + widths[:, None] * (points + 1) / 2).ravel())
     da = torch.from_numpy((widths[:, None] * weights / 2).ravel())
-    yield from zip(a.split(AT_ONCE), da.split(AT_ONCE), strict=True)
+    return a, da
 
 
 def _nothing(encoder: Transformer, table: nn.Module) -> Tensor:

@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from megalabel.models.label_ids import pairs_of_rows
 from megalabel.models.label_lists import Choice, Ranker
 from megalabel.types import TopK
 
@@ -126,7 +127,7 @@ def _deeper(
         size = max(1, CELLS // depth)
         for start in range(0, len(left), size):
             part = left[start : start + size]
-            own = _of_rows(pairs, part)
+            own = pairs_of_rows(pairs, part)
             found = model.topk(_at(texts, part), depth, exclude=own, batch_size=batch_size).numpy()
             out = (found[0] < 0) | ~allowed[np.maximum(found[0], 0)]
             order = np.argsort(out, axis=1, kind="stable")[:, :wanted]
@@ -143,7 +144,7 @@ def _deeper(
     alone = restricted_to(model, allow) if len(short) else None
     if alone is not None:
         ids[short], scores[short] = _alone(
-            alone, _at(texts, short), wanted, allow, _of_rows(pairs, short), batch_size
+            alone, _at(texts, short), wanted, allow, pairs_of_rows(pairs, short), batch_size
         )
     return ids, scores
 
@@ -152,15 +153,6 @@ def _at(texts: Any, rows: np.ndarray) -> Any:
     if hasattr(texts, "shape"):
         return texts[rows]
     return [texts[i] for i in rows.tolist()]
-
-
-def _of_rows(pairs: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
-    """The pairs of ascending rows, counted from 0."""
-    if pairs is None:
-        return None
-    places = np.minimum(np.searchsorted(rows, pairs[:, 0]), len(rows) - 1)
-    inside = rows[places] == pairs[:, 0]
-    return np.stack([places[inside], pairs[inside, 1]], axis=1)
 
 
 def _pairs(deny: Sequence[np.ndarray | None]) -> np.ndarray | None:

@@ -22,7 +22,7 @@ import torch
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
-from megalabel.kernels.sparse.sparse_rows import keep_largest
+from megalabel.kernels.sparse.sparse_rows import keep_largest, remove_pairs
 from megalabel.models.base import Advance, Classifier
 from megalabel.models.mixture import log_odds
 from megalabel.models.predictions import Predictions
@@ -86,7 +86,9 @@ def _merged(
     sizes = np.diff(known.indptr)
     shares = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
     divided = sp.csr_matrix((shares, known.indices, known.indptr), shape=known.shape)
-    full = _without(divided @ weights, hidden)
+    full = (divided @ weights).tocsr()
+    remove_pairs(full, hidden)
+    full.sort_indices()
     odds = _odds(model, np.where(ids < 0, 0, scores))
     odds[ids < 0] = np.inf
     lowest = np.where((ids >= 0).any(axis=1), odds.min(axis=1), _odds(model, np.zeros(1))[0])
@@ -183,14 +185,3 @@ def _at(matrix: sp.csr_matrix, ids: np.ndarray) -> np.ndarray:
     rows = np.repeat(np.arange(len(ids)), ids.shape[1])
     found = np.asarray(matrix[rows, np.maximum(ids, 0).ravel()]).reshape(ids.shape)
     return np.where(ids < 0, 0.0, found)
-
-
-def _without(matrix: sp.csr_matrix, pairs: np.ndarray) -> sp.csr_matrix:
-    """A sparse matrix with some entries removed."""
-    found = matrix.tocsr()
-    width = np.int64(found.shape[1])
-    keys = np.repeat(np.arange(found.shape[0], dtype=np.int64), np.diff(found.indptr)) * width + found.indices
-    found.data[np.isin(keys, pairs[:, 0].astype(np.int64) * width + pairs[:, 1])] = 0
-    found.eliminate_zeros()
-    found.sort_indices()
-    return found

@@ -73,3 +73,12 @@ def check_names(names: Sequence[str], changed: np.ndarray) -> None:
             f"several labels with the name {twice!r:.80}", wanted="a name for each label of its own",
             next_step="merge labels with merge_labels where they mean the same", where="labels",
         )  # fmt: skip
+
+
+def pairs_of_rows(pairs: np.ndarray | None, rows: np.ndarray) -> np.ndarray | None:
+    """The (F, 2) pairs of some rows, which are ascending, with these numbered from 0; None for None."""
+    if pairs is None:
+        return None
+    places = np.minimum(np.searchsorted(rows, pairs[:, 0]), len(rows) - 1)
+    inside = rows[places] == pairs[:, 0]
+    return np.stack([places[inside], pairs[inside, 1]], axis=1)

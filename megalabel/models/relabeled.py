@@ -19,7 +19,7 @@ from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
 from megalabel.models.facts import load_facts, pass_on, save_facts
-from megalabel.models.label_ids import check_names, ids_of
+from megalabel.models.label_ids import check_names, ids_of, pairs_of_rows
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
@@ -68,7 +68,7 @@ class RelabeledClassifier(Classifier):
         short = np.flatnonzero((ids < 0).any(axis=1) & (found[0] >= 0).all(axis=1))
         while len(short) and depth < n_base:
             depth = min(2 * depth + 16, n_base)
-            own = None if pairs is None else _of_rows(pairs, short)
+            own = pairs_of_rows(pairs, short)
             part = texts[short] if self.n_features is not None else [texts[int(i)] for i in short]
             deep = self.base_model.rank(
                 part, depth, exclude=own, batch_size=batch_size, advance=lambda n: None
@@ -238,10 +238,3 @@ def _appended(
     values = np.where(both < 0, -np.inf, np.concatenate([scores, more_scores], axis=1))
     order = np.argsort(-values, axis=1, kind="stable")
     return _packed(np.take_along_axis(both, order, axis=1), np.take_along_axis(values, order, axis=1), k)
-
-
-def _of_rows(pairs: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The pairs of some rows (ascending), with these numbered from 0."""
-    at = np.minimum(np.searchsorted(rows, pairs[:, 0]), len(rows) - 1)
-    inside = rows[at] == pairs[:, 0]
-    return np.stack([at[inside], pairs[inside, 1]], axis=1)

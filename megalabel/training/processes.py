@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from megalabel.distributed.collectives import Traffic, barrier, broadcast_object, sum_of_all
+from megalabel.distributed.collectives import Traffic, barrier, from_main, sum_of_all
 from megalabel.distributed.own_texts import RankBatches
 from megalabel.distributed.same_job import check_same_job
 from megalabel.distributed.world import World
@@ -32,12 +32,8 @@ from megalabel.training.run_lock import writing
 from megalabel.training.step import Plain
 from megalabel.version import __version__
 
-AROUND = (
-    LabelParallel,
-    PartitionedHead,
-    WithAuxiliary,
-    WithProjection,
-)  # heads around others that know of processes
+# Heads around others, which know of processes.
+AROUND = (LabelParallel, PartitionedHead, WithAuxiliary, WithProjection)
 ALONE = "train in one process"
 
 
@@ -91,7 +87,7 @@ class Processes:
 
     def by_main(self, work: Callable[[], Any]) -> Any:
         """What `work` returns in rank 0, in every process; the others wait for it."""
-        return broadcast_object(work() if self.world.is_main else None, self.world)
+        return from_main(work, self.world)
 
     @contextlib.contextmanager
     def main_first(self) -> Iterator[None]:

@@ -87,6 +87,20 @@ def as_rows(matrix: sp.csr_matrix, where: str) -> sp.csr_matrix:
     return matrix
 
 
+def remove_pairs(matrix: sp.csr_matrix, pairs: np.ndarray) -> None:
+    """Removes some entries of a matrix (n, v), and all stored zeros, in place.
+
+    Args:
+        matrix: CSR, of any dtype.
+        pairs: (P, 2) row and column of each entry, integers; pairs that the matrix does not store are ignored.
+    """
+    width = np.int64(matrix.shape[1])
+    rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
+    named = pairs[:, 0].astype(np.int64) * width + pairs[:, 1]
+    matrix.data[np.isin(rows * width + matrix.indices, named)] = 0
+    matrix.eliminate_zeros()
+
+
 def check_finite(values: np.ndarray, where: str) -> None:
     """Raises DataError if a value is NaN or infinite."""
     with np.errstate(over="ignore", invalid="ignore"):
