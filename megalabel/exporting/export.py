@@ -9,6 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from megalabel.errors import SettingError
+from megalabel.exporting.bag import bag_parts
 from megalabel.exporting.container import write_container
 from megalabel.exporting.linear import linear_parts
 from megalabel.exporting.strings import string_arrays
@@ -16,6 +17,7 @@ from megalabel.models.base import Classifier
 from megalabel.models.find import find_model
 from megalabel.models.linear import LinearClassifier
 from megalabel.models.monotone import RANKS
+from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.models.scores import score_kind
 from megalabel.runtime.folders import EXPORTED, READ
@@ -51,6 +53,8 @@ def parts_of(model: Classifier) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Facts and arrays of a model without its labels; SettingError for a kind that the runtime cannot read."""
     if type(model) is LinearClassifier:
         return linear_parts(model)
+    if type(model) is NeuralClassifier:
+        return bag_parts(model)
     raise SettingError(
         f"a {type(model).__name__}",
         wanted=READ,

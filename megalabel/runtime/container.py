@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 NAME, FORMAT = "megalabel", 1
 AGAIN = "write the file again with `megalabel export`, or copy it again"
-# Item formats of `memoryview`: bfloat16 and float8 as unsigned integers of their size.
+# Item formats of `memoryview`; bfloat16 and float8 are stored as unsigned integers of their size.
 ITEMS = {
     "F64": "d", "I64": "q", "F32": "f", "I32": "i", "U32": "I",
-    "BF16": "H", "I16": "h", "U16": "H", "U8": "B", "I8": "b", "F8_E4M3": "B",
+    "I16": "h", "U16": "H", "U8": "B", "I8": "b",
 }  # fmt: skip
 
 

@@ -118,14 +118,15 @@ class _Level:
             scores[child] += weight * x
 
 
-def _log_sigmoid(z: float) -> float:
+def log_sigmoid(z: float) -> float:
+    """The logarithm of 1 / (1 + exp(−z))."""
     return -log1p(exp(-z)) if z >= 0 else z - log1p(exp(z))
 
 
 _LOG_SCORES: tuple[Callable[[float], float], ...] = (
     lambda z: -(max(0.0, 1 - z) ** 3),
     lambda z: -(max(0.0, 1 - z) ** 2),
-    _log_sigmoid,
+    log_sigmoid,
 )
 
 
