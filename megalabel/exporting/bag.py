@@ -25,14 +25,17 @@ from megalabel.runtime.folders import READ
 Arrays = dict[str, np.ndarray]
 
 
-def bag_parts(model: NeuralClassifier) -> tuple[dict[str, Any], Arrays]:
-    """What `megalabel.runtime.bag` reads; SettingError for another encoder or head."""
+def bag_parts(model: NeuralClassifier, *, tables: bool = True) -> tuple[dict[str, Any], Arrays]:
+    """What `megalabel.runtime.bag` reads; SettingError for another encoder or head.
+
+    tables: whether the tokenizer may become tables.
+    """
     encoder = model.encoder
     if not isinstance(encoder, Bag):
         raise _refused(f"a model with the encoder {type(encoder).__name__}")
     arrays: Arrays = {}
     head = _head(model.head, "head", arrays, None)
-    tokens, token_arrays = token_parts(encoder.tokenizer, model.max_length)
+    tokens, token_arrays = token_parts(encoder.tokenizer, model.max_length, tables=tables)
     facts = {
         "dim": encoder.table.embedding_dim, "n_views": encoder.n_views, "n_tokens": encoder.n_tokens,
         "hidden": encoder.hidden_dim, "width": 0 if encoder.widen is None else encoder.dim,

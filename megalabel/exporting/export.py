@@ -13,6 +13,7 @@ from megalabel.exporting.bag import bag_parts
 from megalabel.exporting.container import write_container
 from megalabel.exporting.linear import linear_parts
 from megalabel.exporting.strings import string_arrays
+from megalabel.exporting.tokens import same_tokens
 from megalabel.models.base import Classifier
 from megalabel.models.find import find_model
 from megalabel.models.linear import LinearClassifier
@@ -39,7 +40,15 @@ def export(model: Classifier, path: str | Path, *, manifest: int | None = None) 
     Raises:
         SettingError: another kind of model.
     """
-    facts, arrays = parts_of(model)
+    file = Path(path)
+    size = _write(model, file, manifest)
+    if isinstance(model, NeuralClassifier) and not same_tokens(model, file):
+        size = _write(model, file, manifest, tables=False)
+    return size
+
+
+def _write(model: Classifier, path: Path, manifest: int | None, *, tables: bool = True) -> int:
+    facts, arrays = parts_of(model, tables=tables)
     facts |= {"n_labels": len(model.label_texts), "score_type": score_kind(model), "manifest": manifest}
     arrays |= string_arrays("labels", model.label_texts)
     if model.calibration is not None:
@@ -49,16 +58,20 @@ def export(model: Classifier, path: str | Path, *, manifest: int | None = None) 
     return write_container(path, facts, arrays)
 
 
-def parts_of(model: Classifier) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Facts and arrays of a model without its labels; SettingError for a kind that the runtime cannot read."""
+def parts_of(model: Classifier, *, tables: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Facts and arrays of a model without its labels; SettingError for a kind that the runtime cannot read.
+
+    tables: whether the tokenizer of a bag may become tables; otherwise it stays one of the tokenizers library.
+    """
     if type(model) is LinearClassifier:
         return linear_parts(model)
     if type(model) is NeuralClassifier:
-        return bag_parts(model)
+        return bag_parts(model, tables=tables)
     raise SettingError(
         f"a {type(model).__name__}",
         wanted=READ,
         next_step="distill it into one: megalabel distill RUN -o NEW",
+        where="run",
     )
 
 

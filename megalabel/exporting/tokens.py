@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from megalabel.exporting.characters import character_arrays
 from megalabel.exporting.strings import string_arrays
-from megalabel.inputs.coverage import LONGEST
-from megalabel.inputs.tokenizer import TextTokenizer
+from megalabel.inputs.coverage import LONGEST, spaced
+from megalabel.inputs.tokenizer import PROBES, TextTokenizer
+from megalabel.models.neural import NeuralClassifier
+from megalabel.runtime.container import Container
+from megalabel.runtime.tokens import tokens_of
+
+SAMPLE = 1000  # label names whose tokens are compared
 
 Parts = tuple[dict[str, Any], dict[str, np.ndarray]]  # facts and arrays
 
@@ -18,19 +24,28 @@ Parts = tuple[dict[str, Any], dict[str, np.ndarray]]  # facts and arrays
 _CUT = {"Regex": f".{{1,{LONGEST}}}"}
 
 
-def token_parts(tokenizer: TextTokenizer, max_length: int) -> Parts:
+def token_parts(tokenizer: TextTokenizer, max_length: int, *, tables: bool = True) -> Parts:
     """What `megalabel.runtime.tokens` reads.
 
     Args:
         tokenizer: of the model.
         max_length: the tokens of a text that it reads, with those that are added.
+        tables: whether tables are allowed.
     """
-    state = json.loads(tokenizer.tokenizer.to_str())
-    found = _tables(tokenizer, state, max_length)
+    text = tokenizer.tokenizer.to_str()
+    found = _tables(tokenizer, json.loads(text), max_length) if tables else None
     if found is not None:
         return found
-    text = tokenizer.tokenizer.to_str().encode()
-    return {"kind": "library", "max_length": max_length}, {"tokenizer.json": np.frombuffer(text, np.uint8)}
+    return {"kind": "library", "max_length": max_length}, {
+        "tokenizer.json": np.frombuffer(text.encode(), np.uint8)
+    }
+
+
+def same_tokens(model: NeuralClassifier, path: Path) -> bool:
+    """Whether an exported file gives some label names and other texts the tokens that the model gives them."""
+    texts = [*PROBES, *spaced(model.label_texts, SAMPLE)]
+    found = tokens_of(Container(str(path)))
+    return [found(text) for text in texts] == model.encoder.tokenizer.encode(texts, model.max_length)
 
 
 def _tables(tokenizer: TextTokenizer, state: dict[str, Any], max_length: int) -> Parts | None:
