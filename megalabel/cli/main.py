@@ -13,6 +13,7 @@ from megalabel.cli import (
     audit,
     calibration,
     data,
+    distill,
     doctor,
     ensemble,
     evaluate,
@@ -73,6 +74,7 @@ app.command(cls=Command)(explain.explain)
 app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
+app.command(cls=Command)(distill.distill)
 app.command(cls=Command)(export.export)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)
