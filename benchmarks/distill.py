@@ -49,7 +49,8 @@ def one_at_a_time(answer, texts: list[str]) -> float:
 def measured(run: Path, fraction: float) -> None:
     corpus = open_data_of(run, None)
     whole, texts = megalabel.load(run, device="cpu"), list(corpus.test.texts[:TEXTS])
-    size = f"{corpus.name} {json.loads((run / 'recipe.json').read_text())['recipe']}"
+    recipe = json.loads((run / "recipe.json").read_text())["recipe"]
+    size = f"{corpus.name} {recipe}, at most {fraction:.0%} of the bytes"
     with tempfile.TemporaryDirectory() as scratch:
         begun = time.process_time()
         small = megalabel.train(distill(corpus, run=str(run), size=fraction), Path(scratch) / "run", device="cpu")

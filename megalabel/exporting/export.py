@@ -40,39 +40,37 @@ def export(model: Classifier, path: str | Path, *, manifest: int | None = None) 
     Raises:
         SettingError: another kind of model.
     """
-    file = Path(path)
-    size = _write(model, file, manifest)
-    if isinstance(model, NeuralClassifier) and not same_tokens(model, file):
-        size = _write(model, file, manifest, tables=False)
+    facts, arrays = parts_of(model)
+    size = write_container(path, {**facts, "manifest": manifest}, arrays)
+    if isinstance(model, NeuralClassifier) and not same_tokens(model, Path(path)):
+        facts, arrays = parts_of(model, tables=False)
+        size = write_container(path, {**facts, "manifest": manifest}, arrays)
     return size
 
 
-def _write(model: Classifier, path: Path, manifest: int | None, *, tables: bool = True) -> int:
-    facts, arrays = parts_of(model, tables=tables)
-    facts |= {"n_labels": len(model.label_texts), "score_type": score_kind(model), "manifest": manifest}
+def parts_of(model: Classifier, *, tables: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Facts and arrays of the file of a model; SettingError for a kind that the runtime cannot read.
+
+    tables: whether the tokenizer of a bag may become tables; otherwise it stays one of the tokenizers library.
+    """
+    if type(model) is LinearClassifier:
+        facts, arrays = linear_parts(model)
+    elif type(model) is NeuralClassifier:
+        facts, arrays = bag_parts(model, tables=tables)
+    else:
+        raise SettingError(
+            f"a {type(model).__name__}",
+            wanted=READ,
+            next_step="distill it into one: megalabel distill RUN -o NEW",
+            where="run",
+        )
+    facts |= {"n_labels": len(model.label_texts), "score_type": score_kind(model)}
     arrays |= string_arrays("labels", model.label_texts)
     if model.calibration is not None:
         facts["calibration_ranks"] = RANKS
         for name in ("scores", "probabilities", "ends"):
             arrays[f"calibration.{name}"] = getattr(model.calibration, name)
-    return write_container(path, facts, arrays)
-
-
-def parts_of(model: Classifier, *, tables: bool = True) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Facts and arrays of a model without its labels; SettingError for a kind that the runtime cannot read.
-
-    tables: whether the tokenizer of a bag may become tables; otherwise it stays one of the tokenizers library.
-    """
-    if type(model) is LinearClassifier:
-        return linear_parts(model)
-    if type(model) is NeuralClassifier:
-        return bag_parts(model, tables=tables)
-    raise SettingError(
-        f"a {type(model).__name__}",
-        wanted=READ,
-        next_step="distill it into one: megalabel distill RUN -o NEW",
-        where="run",
-    )
+    return facts, arrays
 
 
 def export_run(run: str | Path, path: str | Path | None = None, **options: Any) -> tuple[Path, int]:

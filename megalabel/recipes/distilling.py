@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from megalabel.recipes.distill import Distill
     from megalabel.training.recipe import Say
 
+RESERVED = 1 << 17  # bytes of the header and of the tables of a calibration
 TRIES = 4  # how often trees are fitted, with more and more weights pruned, until they fit
 SPARE = 1.25  # by how much more than what is too large is pruned
 LABELS = 20  # best labels of a further text that are looked at
@@ -155,8 +156,8 @@ def fitting(fit: Any, prune_below: float, limit: int, say: Say) -> LinearClassif
 
 
 def exported_bytes(model: LinearClassifier) -> int:
-    """The bytes of the arrays of an exported model, without its labels."""
-    return sum(array.nbytes for array in parts_of(model)[1].values())
+    """About the bytes of a model when it is exported."""
+    return RESERVED + sum(array.nbytes for array in parts_of(model)[1].values())
 
 
 def folder_bytes(folder: Path) -> int:
