@@ -28,10 +28,9 @@ from megalabel.training.trust import trusted
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
-    from megalabel.recipes.distill import Distill
     from megalabel.training.recipe import Say
 
-RESERVED = 1 << 17  # bytes of the header and of the tables of a calibration
+RESERVED = 1 << 15  # bytes of the header and of the tables of a calibration
 TRIES = 4  # how often trees are fitted, with more and more weights pruned, until they fit
 SPARE = 1.25  # by how much more than what is too large is pruned
 LABELS = 20  # best labels of a further text that are looked at
@@ -50,7 +49,7 @@ def split_of_run(run: str, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     return with_weight(corpus.train, np.setdiff1d(np.arange(len(corpus.train)), held)), held
 
 
-def distilled(corpus: Corpus, kept: np.ndarray, held: np.ndarray, options: Distill, say: Say) -> Classifier:
+def distilled(corpus: Corpus, kept: np.ndarray, held: np.ndarray, options: Any, say: Say) -> Classifier:
     """Fits the linear model, and says how it compares with the run on the texts that this held out.
 
     Args:
@@ -85,7 +84,7 @@ class Further(NamedTuple):
 
 
 def fitted(
-    corpus: Corpus, rows: np.ndarray, options: Distill, further: Further | None, limit: int, say: Say
+    corpus: Corpus, rows: np.ndarray, options: Any, further: Further | None, limit: int, say: Say
 ) -> LinearClassifier:
     """A linear model of some training texts and further ones, whose export has at most `limit` bytes."""
     texts, labels = corpus.train.texts[rows], corpus.train.labels[rows]
@@ -106,7 +105,7 @@ def fitted(
     return fitting(fit, options.prune_below, limit, say)
 
 
-def labeled_by(run: Classifier, options: Distill, corpus: Corpus, say: Say) -> Further:
+def labeled_by(run: Classifier, options: Any, corpus: Corpus, say: Say) -> Further:
     """Further texts with the labels that a run gives them; those that it gives none are left out.
 
     Raises:
