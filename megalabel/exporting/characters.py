@@ -19,7 +19,7 @@ _MARK = "q"  # a letter that normalizing and splitting leave alone
 _SURROGATES = range(0xD800, 0xE000)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=8)
 def character_arrays(normalizer: str, pre_tokenizer: str) -> dict[str, np.ndarray] | None:
     """The arrays of `megalabel.runtime.tokens.Characters` for two parts of a tokenizer, given as JSON.
 

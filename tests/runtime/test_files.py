@@ -123,7 +123,7 @@ def test_a_damaged_file_is_an_error_or_another_answer_but_no_crash(kind, operati
     export(model() if kind == "linear" else untrained(list("abc")), path)
     whole, chance = path.read_bytes(), random.Random(1)
     refused = 0
-    for i in range(150):
+    for i in range(80):
         damaged = bytearray(whole)
         for _ in range(chance.choice([1, 3, 200])):
             damaged[chance.randrange(len(damaged) if i % 3 else min(4000, len(damaged)))] = chance.randrange(256)
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_an_error_or_another_answer_but_no_crash(kind, operati
             continue
         with pytest.raises(ModelError):
             found.verify()
-    assert refused > 20
+    assert refused > 10
     path.write_bytes(whole)
     load(path).verify()
 

@@ -84,10 +84,9 @@ def lowercasing(pre_tokenizer: dict) -> TextTokenizer:
     return TextTokenizer(Tokenizer.from_str(json.dumps(state)))
 
 
-@pytest.mark.parametrize("kind", ["WhitespaceSplit", "UnicodeScripts", "Digits"])
+@pytest.mark.parametrize("kind", ["WhitespaceSplit", "UnicodeScripts"])
 def test_tokenizers_that_tables_do_not_describe_stay_those_of_the_library(kind, tmp_path):
-    given = {"type": kind, **({"individual_digits": False} if kind == "Digits" else {})}
-    whole = model_with(lowercasing(given))
+    whole = model_with(lowercasing({"type": kind}))
     export(whole, tmp_path / "model.mlr")
     found = tokens_of(Container(str(tmp_path / "model.mlr")))
     assert isinstance(found, Tokens if kind == "WhitespaceSplit" else LibraryTokens)
