@@ -8,7 +8,9 @@ Builds the wheel of `runtime/`, installs it into an empty environment, and expor
 - "cold": from the start of a process to its first answer and its end, `python -m megalabel_runtime`, with a warm
   page cache; "floor": `python -c pass`, in turns with it. Milliseconds of the wall clock, and of the CPU, which
   other jobs on the machine change less;
+  "library": the same by `megalabel.load(RUN)`, five times;
 - "warm": one text at a time in a process that has loaded the model, beside `megalabel.load(RUN).topk`, one thread;
+  "plain": without the compiled part, 50 texts;
 - "largest difference" of the scores of the ten best labels from those of the library, relative to the larger of 1
   and the score, and "rankings that differ", on test texts of the run's data set.
 """
@@ -34,9 +36,14 @@ from megalabel.cli.arguments import open_data_of
 from megalabel.exporting.export import export
 
 ROOT = Path(__file__).parents[1]
-K, TEXTS = 10, 500
+K, TEXTS, FEW, LIBRARY_STARTS = 10, 500, 50, 5
+LIBRARY = (
+    "import megalabel, sys; print(megalabel.load(sys.argv[1], device='cpu').predict([sys.stdin.readline()], 5))"
+)
 WARM = """
 import json, sys, time
+if sys.argv[2] == "plain":
+    sys.modules["megalabel_runtime._fast"] = None
 from megalabel_runtime import load
 model, texts, taken, found = load(sys.argv[1]), json.load(sys.stdin), [], []
 for text in texts:
@@ -82,7 +89,7 @@ def percentiles(size: str, what: str, values: list[float], unit: str) -> None:
         row("runtime", size, f"{what} {name}", ordered[min(len(ordered) - 1, int(at * len(ordered)))], unit)
 
 
-def cold(python: str, size: str, file: Path, text: str, starts: int) -> None:
+def cold(python: str, size: str, run: Path, file: Path, text: str, starts: int) -> None:
     found: dict[str, list[tuple[float, float]]] = {"floor": [], "cold": []}
     commands = {"floor": [python, "-c", "pass"], "cold": [python, "-m", "megalabel_runtime", str(file), "-k", "5"]}
     for command in commands.values():
@@ -90,17 +97,23 @@ def cold(python: str, size: str, file: Path, text: str, starts: int) -> None:
     for _ in range(starts):
         for name, command in commands.items():
             found[name].append(started(command, text))
+    library = [sys.executable, "-c", LIBRARY, str(run)]
+    found["library"] = [started(library, text) for _ in range(LIBRARY_STARTS)]
     for name, pairs in found.items():
         percentiles(size, f"{name}, wall", [wall for wall, _ in pairs], "ms")
         percentiles(size, f"{name}, CPU", [cpu for _, cpu in pairs], "ms")
 
 
+def answers(python: str, file: Path, texts: list[str], operations: str) -> dict[str, list]:
+    """Seconds, ids and scores of each text, one at a time in a process of the runtime."""
+    command = [python, "-c", WARM, file, operations]
+    done = subprocess.run(command, input=json.dumps(texts), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
 def warm(python: str, size: str, run: Path, file: Path, texts: list[str]) -> None:
     model = megalabel.load(run, device="cpu")
-    done = subprocess.run(
-        [python, "-c", WARM, file], input=json.dumps(texts), capture_output=True, text=True, check=True
-    )
-    answered = json.loads(done.stdout)
+    answered, plain = answers(python, file, texts, "compiled"), answers(python, file, texts[:FEW], "plain")
     model.topk(texts[:1], K)
     ids, scores, taken = [], [], []
     for text in texts:
@@ -110,6 +123,7 @@ def warm(python: str, size: str, run: Path, file: Path, texts: list[str]) -> Non
         ids.append(labels[0].tolist())
         scores.append(values[0])
     percentiles(size, "warm, runtime", [1e6 * s for s in answered["seconds"]], "µs")
+    percentiles(size, "warm, plain", [1e6 * s for s in plain["seconds"]], "µs")
     percentiles(size, "warm, library", [1e6 * s for s in taken], "µs")
     medians = statistics.median(taken), statistics.median(answered["seconds"])
     row("runtime", size, "warm, library / runtime", medians[0] / medians[1], "times")
@@ -138,7 +152,7 @@ def main() -> None:
             size = f"{corpus.name} {facts['recipe']}"
             row("runtime", size, "file", export(megalabel.load(run, device="cpu"), file) / 1e6, "MB")
             texts = list(corpus.test.texts[:TEXTS])
-            cold(python, size, file, texts[0], arguments.starts)
+            cold(python, size, run, file, texts[0], arguments.starts)
             warm(python, size, run, file, texts)
 
 

@@ -103,3 +103,18 @@ INDEX_COLUMNS = (
     ("built in CPU s", "built", 1.0), ("MB", "MB", 1.0),
 )  # fmt: skip
 LONG_QUERY_COLUMNS = (("median CPU ms", "p50", 1.0), ("99%", "p99", 1.0))
+RUNTIME_COLUMNS = (
+    ("MB", "file", 1.0),
+    ("cold start: ms p50", "cold, wall p50", 1.0), ("p95", "cold, wall p95", 1.0),
+    ("CPU ms p95", "cold, CPU p95", 1.0),
+    ("floor: ms p50", "floor, wall p50", 1.0), ("floor p95", "floor, wall p95", 1.0),
+    ("library: ms p50", "library, wall p50", 1.0),
+    ("one text: µs", "warm, runtime p50", 1.0), ("plain Python µs", "warm, plain p50", 1.0),
+    ("library µs", "warm, library p50", 1.0),
+)  # fmt: skip
+DISTILL_COLUMNS = (
+    ("P@1 of the run", "run, P@1", 1.0), ("P@1", "distilled, P@1", 1.0), ("% of P@1", "distilled / run, P@1", 1.0),
+    ("% of nDCG@5", "distilled / run, nDCG@5", 1.0), ("MB of the run", "run, model", 1.0),
+    ("MB", "distilled, model", 1.0), ("µs per text of the run", "run, one text", 1.0),
+    ("µs per text", "distilled, one text", 1.0),
+)  # fmt: skip
