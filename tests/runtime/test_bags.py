@@ -92,17 +92,14 @@ def model(head: Head, **options) -> NeuralClassifier:
 
 def check(whole: NeuralClassifier, path, k: int = 8) -> None:
     ids, scores = whole.topk(TEXTS, k).numpy()
-    found = load(path).topk(TEXTS, k)
+    found, close = load(path).topk(TEXTS, k), 2e-6 * max(1, np.abs(scores[ids >= 0]).max())
     for row, values, own, own_values in zip(ids.tolist(), scores, found.ids, found.scores, strict=True):
         n = sum(label >= 0 for label in row)
         assert len(own) == n
+        assert own_values == pytest.approx(values[:n].tolist(), rel=0, abs=close)
         wanted = dict(zip(row[:n], values[:n].tolist(), strict=True))
-        assert own_values == pytest.approx(values[:n].tolist(), rel=1e-5, abs=1e-6)
-        assert all(
-            wanted.get(a, values[n - 1]) == pytest.approx(b, rel=1e-5, abs=1e-6)
-            for a, b in zip(own, own_values, strict=True)
-        )
-        assert sum(a != b for a, b in zip(row[:n], own, strict=True)) <= 2  # near-ties
+        for label, value in zip(own, own_values, strict=True):  # one that is missing is a near-tie with the last
+            assert wanted.get(label, values[n - 1]) == pytest.approx(value, rel=0, abs=close)
 
 
 @pytest.mark.parametrize("operations", ["plain", "compiled"])
