@@ -92,7 +92,7 @@ def model(head: Head, **options) -> NeuralClassifier:
 
 def check(whole: NeuralClassifier, path, k: int = 8) -> None:
     ids, scores = whole.topk(TEXTS, k).numpy()
-    found, close = load(path).topk(TEXTS, k), 2e-6 * max(1, np.abs(scores[ids >= 0]).max())
+    found, close = load(path).topk(TEXTS, k), 2e-6 * max(1.0, float(np.abs(scores[ids >= 0]).max()))
     for row, values, own, own_values in zip(ids.tolist(), scores, found.ids, found.scores, strict=True):
         n = sum(label >= 0 for label in row)
         assert len(own) == n
