@@ -7,6 +7,7 @@ models no better on held-out texts, or worse (docs/log.md), so they are not used
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
@@ -55,6 +56,8 @@ def distill(corpus: Corpus, options: Distill) -> DirectRecipe:
 
     if corpus.train.features is not None:
         raise conflict("run", "a run over bags of words, which the runtime does not read", "a run over texts")
+    if options.texts is not None and not Path(options.texts).exists():
+        raise conflict("texts", f"texts = {options.texts}, which does not exist", "a file of texts")
     options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
     kept, held = split_of_run(options.run, corpus)
     left_out = held[:0] if options.refit else held

@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at the end
         return 1
-    except (ModelError, OSError, UnicodeDecodeError) as error:
+    except (ModelError, OSError) as error:
         sys.stderr.write(f"{name}: {error}\n")
         return 2
     except KeyboardInterrupt:
@@ -57,12 +57,19 @@ def main(arguments: list[str]) -> int:
 def _answer(model: Model, source: BinaryIO, k: int, probabilities: bool | None) -> None:
     """Writes a line of JSON for each line of text, as soon as it is there."""
     kind, out = model.answer_type(probabilities), sys.stdout.buffer
-    texts = (line.decode("utf-8" if i else "utf-8-sig").rstrip("\r\n") for i, line in enumerate(source))
+    texts = (_text(i, line) for i, line in enumerate(source))
     for row in model.predict_iter(texts, k, probabilities=probabilities):
         labels = [{"label": label, "score": float(f"{score:.6g}")} for label, score in row]
         line = json.dumps({"score_type": kind, "labels": labels}, ensure_ascii=False)
         out.write(line.encode("utf-8", "backslashreplace") + b"\n")
         out.flush()
+
+
+def _text(i: int, line: bytes) -> str:
+    try:
+        return line.decode("utf-8" if i else "utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        raise ModelError("not UTF-8", wanted="lines of text in UTF-8", where=f"line {i + 1}") from None
 
 
 def _parsed(arguments: list[str]) -> tuple[list[str], int, set[str]]:

@@ -71,12 +71,18 @@ def test_further_texts_get_the_labels_of_the_run(bag_run, tmp_path):
     shown = re.search(r"further texts: (\d+) of 120", said)
     assert shown and 40 <= int(shown[1]) <= 120
     assert "zzz" in model.text.words or int(shown[1]) <= 80
-    with pytest.raises(DataError):
-        made(bag_run, texts=str(tmp_path / "none.txt"))
+    with pytest.raises(SettingError):  # before a run begins
+        distill(planted(), run=str(bag_run), texts=str(tmp_path / "none.txt"), **FAST)
 
 
-def test_other_data_are_learned_whole(bag_run):
+def test_other_data_are_learned_whole(bag_run, tmp_path):
     other = planted(n_texts=150, seed=5)
+    (tmp_path / "more.txt").write_text("w1a w1b\n")
+    strange = Corpus.of(
+        list(other.train.texts), other.train.labels, [f"no {i}" for i in range(64)], name="strange"
+    )
+    with pytest.raises(DataError):  # no label in common
+        made(bag_run, strange, texts=str(tmp_path / "more.txt"))
     recipe, model, said = made(bag_run, other, size=4.0)
     assert len(recipe.validation) == 0 and "held out" not in said.replace("no texts were held out", "")
     assert len(model.label_texts) == other.n_labels

@@ -162,6 +162,8 @@ def test_the_command_answers_each_line_and_checks_files(run, tmp_path, capsysbin
     for wrong in ([], ["a", "b", "c"], [str(run), "-k", "x"], [str(run), "-k"], [str(run), "--no"], ["no such"]):
         assert main(wrong) == 2
         assert capsysbinary.readouterr().err.count(b"\n") == 1
+    (tmp_path / "texts.txt").write_bytes(b"a\n\xff\n")
+    assert main([str(run), str(tmp_path / "texts.txt")]) == 2 and b"line 2" in capsysbinary.readouterr().err
     assert main(["--help"]) == 0
 
 
