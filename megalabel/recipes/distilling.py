@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -131,7 +132,9 @@ def labeled_by(run: Classifier, options: Any, corpus: Corpus, say: Say) -> Furth
     return Further([texts[i] for i in some], labels[some], np.full(len(some), options.texts_weight))
 
 
-def fitting(fit: Any, prune_below: float, limit: int, say: Say) -> LinearClassifier:
+def fitting(
+    fit: Callable[[float], LinearClassifier], prune_below: float, limit: int, say: Say
+) -> LinearClassifier:
     """Fits trees, and prunes more weights until the exported model has at most `limit` bytes.
 
     Args:
@@ -141,7 +144,7 @@ def fitting(fit: Any, prune_below: float, limit: int, say: Say) -> LinearClassif
         say: a function that takes lines of text.
     """
     for i in range(TRIES):
-        model: LinearClassifier = fit(prune_below)
+        model = fit(prune_below)
         total = exported_bytes(model)
         say(f"weights from {prune_below:.3g}: {total / 1e6:.1f} MB, {limit / 1e6:.1f} MB wanted")
         if total <= limit or i == TRIES - 1:
