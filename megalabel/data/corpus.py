@@ -85,7 +85,10 @@ class Corpus(CorpusData):
         )  # fmt: skip
         if propensity is not None:
             check_constants(propensity)
-        return cls.from_data(read_data(path, name=name, findings=Findings(options=options)), propensity)
+        data = read_data(path, name=name, findings=Findings(options=options))
+        if Path(path).is_file():  # the reader names the folder around it, which may hold other data
+            data = replace(data, path=Path(path))
+        return cls.from_data(data, propensity)
 
     @classmethod
     def bundled(cls, name: str = "wordnet-4k") -> Self:

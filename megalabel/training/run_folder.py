@@ -46,7 +46,7 @@ def data_facts(data: Corpus) -> dict[str, Any]:
     opened = {"opened": data.opened} if data.opened else {}
     return opened | {
         "name": data.name,
-        "path": str(data.path) if data.path else None,
+        "path": str(data.path.absolute()) if data.path else None,
         "fingerprint": data.fingerprint(),
         "texts": len(data.train),
         "labels": data.n_labels,
