@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,11 +25,11 @@ from megalabel.recipes.run_encoder import run_sha256
 from megalabel.storage import migrate
 from megalabel.storage.tables import tables_in
 from megalabel.training import run_folder
+from megalabel.training.cleanup import remove_run
 from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.resuming import check_lr_scale
 from megalabel.training.run import train as train_recipe
-from megalabel.training.run_lock import NAME as LOCK
 from megalabel.training.run_lock import writing
 from megalabel.training.trust import trusted
 
@@ -177,19 +176,6 @@ def repeat(source: Path, out: Path, settings: RunSettings) -> Classifier:
     corpus = open_data(path, recorded(facts["data"]))
     arguments = migrate.with_added(recipe.address, facts["arguments"], recipe.options.declared)
     return train(recipe, corpus, out, arguments, settings)
-
-
-def remove_run(out: Path) -> None:
-    """Removes the run or search in a folder, if there is one; any other folder is left as it is.
-
-    For the one who holds its lock, which stays.
-    """
-    base = out / run_folder.BASE
-    if any(path.is_file() for path in (out / "recipe.json", base / "recipe.json", out / "search.json")):
-        with writing(base) if base.is_dir() else contextlib.nullcontext():
-            for path in out.iterdir():
-                if path.name != LOCK:
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def described(

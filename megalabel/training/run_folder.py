@@ -14,6 +14,7 @@ from megalabel.inputs.batches import hold_out
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
 from megalabel.storage.reading import reading
+from megalabel.training.cleanup import BASE as BASE
 from megalabel.training.cleanup import remove_temporary_files
 from megalabel.training.same_run import check_same
 from megalabel.version import __version__
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from megalabel.training.recipe import DirectRecipe, Recipe
 
 
-BASE = "base"  # the run on which the run in the folder builds, if one command trains both
 FIRST = "first"  # the trained model during the second stage
 NEEDED = ("last", "cache", FIRST)  # needed only while the run may be resumed
 HELD_OUT = "held_out.npy"  # the rows of the training set that were held out, (n,) int64, ascending

@@ -10,7 +10,7 @@ import pytest
 from support.light_runs import SHORT
 
 import megalabel
-from megalabel.cli.jobs import remove_run
+from megalabel.training.cleanup import remove_run
 from megalabel.errors import SettingError
 from megalabel.recipes.linear import linear
 from megalabel.recipes.renee import renee
