@@ -38,7 +38,8 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
 
     `X` is a list (or column) of texts, or a matrix of features, dense or sparse. `y` is one class per text, a list
     of labels per text, or a matrix (texts, labels) of zeros and ones, which should be sparse. No method makes a
-    dense matrix of texts and labels. `predict` returns classes if each training text had one, else a sparse matrix.
+    dense matrix of texts and labels. `predict` returns classes if each training text had one, otherwise a sparse
+    matrix.
 
     Args:
         recipe: the name of a recipe, such as "linear" or "renee"; "auto" searches for the best one.
@@ -148,7 +149,7 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
         return self._answers(X, self.k if k is None else k, probabilities=False)
 
     def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """P@1 as a fraction: the share of texts whose best label is correct (with one class per text, the accuracy)."""
+        """P@1 as a fraction: the share of texts whose best label is correct; with one class each, the accuracy."""
         ids, labels = self.decision_topk(X, 1).ids[:, 0], read_targets(y, self.classes_).labels
         if labels.shape[0] != len(ids):
             raise ValueError(f"{len(ids):,} texts in X and {labels.shape[0]:,} in y; expected as many")
