@@ -4,8 +4,8 @@
 
 Both get lists of texts and a sparse matrix. scikit-learn: TF-IDF of words and word pairs, and `SGDClassifier` with
 the log loss for each label, which ranks all labels. `linear` chooses its settings, and is calibrated, within its
-time; "fixed" has one tree over words, chooses nothing and is not calibrated. One thread each; times are CPU seconds
-of the process.
+time; "fixed" has one tree over words, chooses nothing and is not calibrated. One thread each; times are CPU
+seconds of the process.
 """
 
 from __future__ import annotations

@@ -80,6 +80,12 @@ SHARED_COLUMNS = (
     ("at one in 300 s", "share of time at one in 300 s", 1.0),
     ("steps between two for 3%", "steps between checkpoints for 3%", 1.0),
 )
+ONE_VS_REST_COLUMNS = (
+    ("P@1 %", "P@1", 1.0),
+    ("train CPU s", "train CPU", 1.0),
+    ("times linear, fixed", "of linear, fixed", 1.0),
+)
+
 RAY_COLUMNS = (
     ("rows/s", "rate", 1.0),
     ("of plain loop", "ratio", 1.0),
