@@ -17,6 +17,7 @@ from megalabel.cli import (
     ensemble,
     evaluate,
     explain,
+    hub,
     index,
     labels,
     plan,
@@ -72,6 +73,8 @@ app.command(cls=Command)(explain.explain)
 app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
+app.command(cls=Command)(hub.push)
+app.command(cls=Command)(hub.pull)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)
 app.command(cls=Command)(doctor.doctor)
