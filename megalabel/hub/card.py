@@ -81,7 +81,7 @@ def _summary(recipe: dict[str, Any], manifest: dict[str, Any], folder: Path) -> 
         if counted is not None:
             counts = counted.counts
             lines[-1] += (
-                f", which have {counts.sum() / counted.n_texts:.1f} labels each on average; half of the labels have "
+                f", which have {counts.sum() / counted.n_texts:.1f} labels each on average; half of them have "
                 f"at most {np.median(counts):.0f} texts, and {np.count_nonzero(counts == 0):,} have none"
             )
         lines[-1] += f". The fingerprint of the data is `{data['fingerprint']}`."
