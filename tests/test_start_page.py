@@ -18,7 +18,8 @@ def test_the_start_page_leads_from_a_table_to_answers(tmp_path):
     blocks = re.findall(r"^```([^\n]*)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     lines = [line for kind, block in blocks if not kind for line in block.splitlines()]
     commands = [line for line in lines if "megalabel " in line]
-    assert [line.split("megalabel ")[1].split()[0] for line in commands] == ["data", "train", "predict", "evaluate"]
+    verbs = [line.split("megalabel ")[1].split()[0] for line in commands]
+    assert verbs == ["data", "train", "predict", "evaluate"]
     printed = []
     for line in commands:
         line = line.replace("megalabel ", f"{sys.executable} -m megalabel ")
