@@ -31,6 +31,7 @@ from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.resuming import check_lr_scale
 from megalabel.training.run import train as train_recipe
 from megalabel.training.run_lock import writing
+from megalabel.training.trackers import together, tracker
 from megalabel.training.trust import trusted
 
 if TYPE_CHECKING:
@@ -80,14 +81,18 @@ def _train(
         return load(out, device=settings.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
     made = recipe(corpus, resolved.options, trust=trusted())
-    model = train_recipe(
-        made,
-        out,
-        device=settings.device,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        lr_scale=None if isinstance(made, DirectRecipe) else settings.lr_scale,
-        quiet=settings.quiet,
-    )
+    with contextlib.ExitStack() as stack:
+        names = settings.track if processes.world.is_main else ()
+        trackers = [stack.enter_context(tracker(name)(out, made.arguments, say=_say)) for name in names]
+        model = train_recipe(
+            made,
+            out,
+            device=settings.device,
+            checkpoint_seconds=settings.checkpoint_seconds,
+            lr_scale=None if isinstance(made, DirectRecipe) else settings.lr_scale,
+            quiet=settings.quiet,
+            callback=together(trackers),
+        )
     processes.by_main(lambda: say(summary(out)))
     return model
 
@@ -124,7 +129,8 @@ def train_then(
         run_folder.check_out(out, finished=True)
         settings = settings._replace(overwrite=False)
         train(recipe, corpus, out / run_folder.BASE, values, settings)
-        return train(second, corpus, out, {"run": str(out / run_folder.BASE)}, settings)
+        run = {"run": str(out / run_folder.BASE)}
+        return train(second, corpus, out, run, settings._replace(track=()))
 
 
 def repeat(source: Path, out: Path, settings: RunSettings) -> Classifier:

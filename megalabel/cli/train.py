@@ -40,6 +40,10 @@ Then = Annotated[
     str | None,
     typer.Option(metavar="RECIPE", help="Then train this recipe (hybrid) on the run, which is saved in OUT/base."),
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Also log to tensorboard, mlflow, wandb or trackio; repeatable."),
+]
 ABOUT = """
 Option values are taken from the command line, then --config, then the preset for the data set, then the defaults
 of the paper, which are shown. The same command resumes an interrupted run.
@@ -153,6 +157,7 @@ def running(
     config: Config = None,
     print_config: PrintConfig = False,
     then: Then = None,
+    track: Track = None,
     trust: Trust = None,
 ) -> None:
     """The options of every command of a recipe beside those of the recipe."""
@@ -175,6 +180,7 @@ def _train(
     config: Path | None,
     print_config: bool,
     then: str | None,
+    track: Sequence[str] | None,
     trust: Sequence[str] | None,
 ) -> None:
     from megalabel.cli.jobs import train, train_then
@@ -187,6 +193,10 @@ def _train(
     recipe.options.checked_values(values)
     limit = None if memory is None else size("memory", memory)
     target = None if print_config else _needed(out)
+    if track:
+        from megalabel.training.trackers import check_tracked
+
+        check_tracked(track, recipe)
     corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
     if target is None:
         from megalabel.recipes.config import as_config
@@ -195,7 +205,8 @@ def _train(
         origin = resolved.preset.origin if resolved.preset else "no preset fits"
         typer.echo(f"# {recipe.address} on {corpus.name}; preset: {origin}\n{as_config(resolved.options)}")
         return
-    settings = RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale, limit)
+    track = tuple(dict.fromkeys(track or ()))
+    settings = RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale, limit, track)
     with trusting(trust):
         if then is None:
             train(recipe, corpus, target, values, settings)
