@@ -83,7 +83,7 @@ class TensorBoard(Tracker):
         """Opens an event file."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(self.out / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(self.out / "tensorboard"))
         rows = "\n".join(f"| {key} | {value} |" for key, value in self._arguments.items())
         self._writer.add_text("arguments", f"| argument | value |\n|---|---|\n{rows}", 0)
 
