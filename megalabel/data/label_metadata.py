@@ -1,0 +1,238 @@
+"""`LabelMetadata`: URIs, notations, further names and broader labels of the labels of a data set or a model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from megalabel.data.label_terms import ALTERNATIVE, PREFERRED, URI, NamesInLanguage, Term, Terms, in_language
+from megalabel.data.taxonomy import Taxonomy
+from megalabel.data.texts import Texts
+from megalabel.errors import SettingError
+
+TAXONOMY, RECORDS = "taxonomy.tsv", "label_metadata.jsonl"  # files beside the data of any format
+MADE = re.compile(
+    r"urn:label:\d+"
+)  # URIs that `data convert --to annif` makes of label ids, which identify nothing
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LabelMetadata:
+    """What is known of L labels beside their names.
+
+    Attributes:
+        n_labels: L.
+        uris: the L URIs, "" for none; None where no label has one.
+        notations: the L notations, such as the class numbers of a classification; as `uris`.
+        terms: names in languages, alternative names, and the URIs of labels that became one with another.
+        taxonomy: which labels are broader than which; None where nothing is known of it.
+    """
+
+    n_labels: int
+    uris: Texts | None = None
+    notations: Texts | None = None
+    terms: Terms | None = None
+    taxonomy: Taxonomy | None = None
+
+    def __len__(self) -> int:
+        return self.n_labels
+
+    def __bool__(self) -> bool:
+        return any(part is not None for part in (self.uris, self.notations, self.terms, self.taxonomy))
+
+    def __repr__(self) -> str:
+        there = [name for name in ("uris", "notations", "terms", "taxonomy") if getattr(self, name) is not None]
+        return f"LabelMetadata({self.n_labels:,} labels: {', '.join(there) or 'nothing'})"
+
+    def __getitem__(self, label: int) -> dict[str, Any]:
+        """What is known of one label, as `metadata_of` takes it; the parents are ids."""
+        found: dict[str, Any] = {}
+        for key, texts in (("uri", self.uris), ("notation", self.notations)):
+            if texts is not None and texts[label]:
+                found[key] = texts[label]
+        for language, kind, text in self.terms.of_label(label) if self.terms is not None else ():
+            if kind == PREFERRED:
+                found.setdefault("names", {}).setdefault(language, text)
+            elif kind == ALTERNATIVE:
+                found.setdefault("alternative_names", {}).setdefault(language, []).append(text)
+            else:
+                found.setdefault("other_uris", []).append(text)
+        above = [] if self.taxonomy is None else self.taxonomy.parents_of(label).tolist()
+        return {**found, "parents": above} if above else found
+
+    @property
+    def languages(self) -> list[str]:
+        """The languages in which labels have names."""
+        return [] if self.terms is None else self.terms.preferred_languages()
+
+    def names_in(self, language: str, names: Sequence[str]) -> NamesInLanguage:
+        """The names of the labels in a language, by default their own names; SettingError for an unknown one."""
+        return in_language(self.terms or Terms.of(()), names, language)
+
+    def uri(self, label: int) -> str:
+        """The URI of a label; "" for none."""
+        return "" if self.uris is None else self.uris[label]
+
+    def notation(self, label: int) -> str:
+        """The notation of a label; "" for none."""
+        return "" if self.notations is None else self.notations[label]
+
+    def called(self, wanted: Iterable[str]) -> dict[str, list[int]]:
+        """The labels with a URI or else with another name or a notation among some texts, by the text.
+
+        URIs may stand in angle brackets. All labels are read once.
+        """
+        uris = {text.removeprefix("<").removesuffix(">").encode(): text for text in wanted}
+        found = _with_text(self.uris, np.arange(self.n_labels), uris)
+        terms = self.terms
+        if terms is not None:
+            for text, labels in _with_text(terms.texts, terms.labels, uris, terms.kinds == URI).items():
+                found.setdefault(text, labels)
+        rest = {text.encode(): text for text in uris.values() if text not in found}
+        more = _with_text(self.notations, np.arange(self.n_labels), rest)
+        if terms is not None:
+            for text, labels in _with_text(terms.texts, terms.labels, rest, terms.kinds != URI).items():
+                more[text] = sorted({*more.get(text, ()), *labels})
+        return found | more
+
+    def relabeled(self, target: np.ndarray, old: Sequence[str], new: Sequence[str]) -> LabelMetadata:
+        """That of labels that are removed, renamed or merged.
+
+        A merged label has the URI, the notation and the names of the label whose name it has, or else of the first
+        one. The URIs and the names of the others still stand for it. The parents of a removed label become those
+        of its children.
+
+        Args:
+            target: (L,) the new id of each label, −1 for one that is removed.
+            old, new: the names before and after.
+
+        Raises:
+            DataError: labels became one that have a label between them in the taxonomy.
+        """
+        chosen = _representatives(target, old, new)
+        keeps = np.zeros(len(target), np.bool_)
+        keeps[chosen] = True
+        more: list[Term] = []
+        for label in np.flatnonzero((target >= 0) & ~keeps).tolist():
+            into = int(target[label])
+            more += [(into, "", ALTERNATIVE, old[label])] if old[label] != new[into] else []
+            more += [(into, "", URI, self.uri(label))] if self.uri(label) else []
+        terms = (self.terms or Terms.of(())).relabeled(target, keeps, more)
+        terms = _renamed(terms, chosen, old, new)
+        uris, notations = (None if texts is None else texts[chosen] for texts in (self.uris, self.notations))
+        taxonomy = None if self.taxonomy is None else self.taxonomy.relabeled(target, new, _BETWEEN)
+        return LabelMetadata(len(new), uris, notations, terms if len(terms) else None, taxonomy)
+
+    def placed(self, target: np.ndarray, names: Sequence[str]) -> LabelMetadata:
+        """That of other labels, of which each is one of these or none.
+
+        Args:
+            target: (L,) which of the other labels each label is, −1 for none; no two are the same.
+            names: the names of the other labels.
+        """
+        at, n = np.full(len(names), -1, np.int64), len(names)
+        at[target[target >= 0]] = np.flatnonzero(target >= 0)
+
+        def column(texts: Texts | None) -> Texts | None:
+            return texts and Texts.from_strings("" if i < 0 else texts[i] for i in at.tolist())
+
+        terms = self.terms and self.terms.relabeled(target, np.ones(len(target), np.bool_), ())
+        taxonomy = None if self.taxonomy is None else self.taxonomy.relabeled(target, names)
+        return LabelMetadata(n, column(self.uris), column(self.notations), terms or None, taxonomy)
+
+    def for_matching(self) -> Texts | None:
+        """The URIs by which labels of two data sets are compared: those that identify something, or None."""
+        if self.uris is None or all(not uri or MADE.fullmatch(uri) for uri in self.uris):
+            return None
+        return self.uris
+
+
+_BETWEEN = "merge the labels between them too, or leave them apart"
+
+
+def _with_text(
+    texts: Texts | None, labels: np.ndarray, wanted: Mapping[bytes, str], among: np.ndarray | None = None
+) -> dict[str, list[int]]:
+    """For each wanted text that occurs, the labels that have it, each once; only those `among` (n,) bool count."""
+    found: dict[str, list[int]] = {}
+    for i, text in enumerate(texts.raw()) if texts is not None and wanted else ():
+        if text in wanted and (among is None or among[i]):
+            own = found.setdefault(wanted[text], [])
+            if int(labels[i]) not in own:
+                own.append(int(labels[i]))
+    return found
+
+
+def _representatives(target: np.ndarray, old: Sequence[str], new: Sequence[str]) -> np.ndarray:
+    """For each new label the old one whose URI it keeps: (n,)."""
+    kept = np.flatnonzero(target >= 0)
+    order = kept[np.argsort(target[kept], kind="stable")]
+    sizes = np.bincount(target[kept], minlength=len(new))
+    starts = np.cumsum(sizes) - sizes
+    chosen = order[starts]
+    for label in np.flatnonzero(sizes > 1).tolist():
+        members = order[starts[label] : starts[label] + sizes[label]].tolist()
+        chosen[label] = next((i for i in members if old[i] == new[label]), chosen[label])
+    return np.asarray(chosen)
+
+
+def _renamed(terms: Terms, chosen: np.ndarray, old: Sequence[str], new: Sequence[str]) -> Terms:
+    """The terms without the former names of labels that are called otherwise now."""
+    changed = {i: old[j] for i, j in enumerate(chosen.tolist()) if old[j] != new[i]}
+    if not changed:
+        return terms
+    at = np.flatnonzero(np.isin(terms.labels, list(changed)) & (terms.kinds == PREFERRED))
+    dropped = np.zeros(len(terms), np.bool_)
+    dropped[[i for i in at.tolist() if terms.texts[i] == changed[int(terms.labels[i])]]] = True
+    return terms.without(dropped)
+
+
+def extended(
+    metadata: LabelMetadata | None, more: LabelMetadata | None, names: Sequence[str]
+) -> LabelMetadata | None:
+    """What is known of labels and of further ones that follow them.
+
+    Args:
+        metadata: of the first labels, of which there may be fewer than names.
+        more: of the further labels, numbered as all labels are.
+        names: the names of all labels.
+    """
+    if metadata is None:
+        return more
+    n, first = len(names), len(metadata)
+    if more is None:
+        more = LabelMetadata(n)
+    elif len(more) != n:
+        raise SettingError(f"metadata of {len(more):,} labels", wanted=f"of {n:,}", where="metadata")
+    return LabelMetadata(
+        n,
+        _joined(metadata.uris, more.uris, first, n),
+        _joined(metadata.notations, more.notations, first, n),
+        _joined_terms(metadata.terms, more.terms),
+        _joined_taxonomy(metadata.taxonomy, more.taxonomy, names),
+    )
+
+
+def _joined(ours: Texts | None, theirs: Texts | None, first: int, n: int) -> Texts | None:
+    if ours is None and theirs is None:
+        return None
+    ours, theirs = Texts.blank(first) if ours is None else ours, Texts.blank(n) if theirs is None else theirs
+    return Texts.from_strings([*ours, *theirs[first:]])
+
+
+def _joined_terms(ours: Terms | None, theirs: Terms | None) -> Terms | None:
+    return ours if theirs is None else theirs if ours is None else ours.joined(theirs)
+
+
+def _joined_taxonomy(ours: Taxonomy | None, theirs: Taxonomy | None, names: Sequence[str]) -> Taxonomy | None:
+    if ours is None and theirs is None:
+        return None
+    parents, children = (
+        np.concatenate(part)
+        for part in zip(*(taxonomy.pairs() for taxonomy in (ours, theirs) if taxonomy is not None), strict=True)
+    )
+    return Taxonomy.of(parents, children, names)
