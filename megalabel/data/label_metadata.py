@@ -103,7 +103,7 @@ class LabelMetadata:
         """That of labels that are removed, renamed or merged.
 
         A merged label has the URI, the notation and the names of the label whose name it has, or else of the first
-        one. The URIs and the names of the others still stand for it. The parents of a removed label become those
+        one. The URIs and the names of all of them still stand for it. The parents of a removed label become those
         of its children.
 
         Args:
@@ -116,16 +116,25 @@ class LabelMetadata:
         chosen = _representatives(target, old, new)
         keeps = np.zeros(len(target), np.bool_)
         keeps[chosen] = True
-        more: list[Term] = []
-        for label in np.flatnonzero((target >= 0) & ~keeps).tolist():
-            into = int(target[label])
-            more += [(into, "", ALTERNATIVE, old[label])] if old[label] != new[into] else []
-            more += [(into, "", URI, self.uri(label))] if self.uri(label) else []
-        terms = (self.terms or Terms.of(())).relabeled(target, keeps, more)
+        terms = (self.terms or Terms.of(())).relabeled(target, keeps)
         terms = _renamed(terms, chosen, old, new)
+        terms = terms.joined(Terms.of(self._of_merged(target, keeps, old, new, terms)))
         uris, notations = (None if texts is None else texts[chosen] for texts in (self.uris, self.notations))
-        taxonomy = None if self.taxonomy is None else self.taxonomy.relabeled(target, new, _BETWEEN)
-        return LabelMetadata(len(new), uris, notations, terms if len(terms) else None, taxonomy)
+        taxonomy = None if self.taxonomy is None else self.taxonomy.relabeled(target, new, _BETWEEN) or None
+        return LabelMetadata(len(new), uris, notations, terms or None, taxonomy)
+
+    def _of_merged(
+        self, target: np.ndarray, keeps: np.ndarray, old: Sequence[str], new: Sequence[str], terms: Terms
+    ) -> list[Term]:
+        """The names of merged labels that do not stand for the new one yet, and the URIs that it does not keep."""
+        several = np.bincount(target[target >= 0], minlength=len(new)) > 1
+        found: list[Term] = []
+        for label in np.flatnonzero((target >= 0) & several[target]).tolist():
+            into = int(target[label])
+            known = {new[into], *(text for _, _, text in terms.of_label(into))}
+            found += [(into, "", ALTERNATIVE, old[label])] if old[label] not in known else []
+            found += [(into, "", URI, self.uri(label))] if self.uri(label) and not keeps[label] else []
+        return found
 
     def placed(self, target: np.ndarray, names: Sequence[str]) -> LabelMetadata:
         """That of other labels, of which each is one of these or none.
@@ -140,8 +149,8 @@ class LabelMetadata:
         def column(texts: Texts | None) -> Texts | None:
             return texts and Texts.from_strings("" if i < 0 else texts[i] for i in at.tolist())
 
-        terms = self.terms and self.terms.relabeled(target, np.ones(len(target), np.bool_), ())
-        taxonomy = None if self.taxonomy is None else self.taxonomy.relabeled(target, names)
+        terms = self.terms and self.terms.relabeled(target, np.ones(len(target), np.bool_))
+        taxonomy = None if self.taxonomy is None else self.taxonomy.relabeled(target, names) or None
         return LabelMetadata(n, column(self.uris), column(self.notations), terms or None, taxonomy)
 
     def for_matching(self) -> Texts | None:

@@ -54,21 +54,18 @@ class Terms:
         used = np.bincount(self.languages[self.kinds == PREFERRED], minlength=len(self.tags))
         return [tag for tag, n in zip(self.tags, used.tolist(), strict=True) if n and tag]
 
-    def relabeled(self, target: np.ndarray, keeps: np.ndarray, more: Sequence[Term]) -> Terms:
-        """The terms of labels with other ids, and more.
+    def relabeled(self, target: np.ndarray, keeps: np.ndarray) -> Terms:
+        """The terms of labels with other ids.
 
         Args:
             target: (L,) the new id of each label, −1 for one that is removed.
             keeps: (L,) bool, whether the names of a label remain preferred ones; else they become alternative.
-            more: terms of the new labels.
         """
         new, there = target[self.labels], target[self.labels] >= 0
         kinds = np.where((self.kinds == PREFERRED) & ~keeps[self.labels], ALTERNATIVE, self.kinds)
         at = np.flatnonzero(there)
-        kept = Terms(
-            new[at].astype(np.int32), self.languages[at], kinds[at].astype(np.int8), self.texts[at], self.tags
-        )
-        return kept.joined(Terms.of(more))
+        labels, kinds = new[at].astype(np.int32), kinds[at].astype(np.int8)
+        return Terms(labels, self.languages[at], kinds, self.texts[at], self.tags)._sorted()
 
     def joined(self, other: Terms) -> Terms:
         """These terms and others of the same labels."""

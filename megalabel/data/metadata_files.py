@@ -1,7 +1,7 @@
-"""Label metadata in files: label_metadata.jsonl and taxonomy.tsv beside data of any format, or files that are named.
+"""Label metadata in files: label_metadata.jsonl and taxonomy.tsv beside the data, or files that are named.
 
-A line of label_metadata.jsonl is a JSON object with the `label`, its name or URI, or its `id`, and some of the keys
-of `metadata_records`.
+A line of label_metadata.jsonl is a JSON object with the `label`, its name or URI, or its `id`, and some of the
+keys of `metadata_records`.
 """
 
 from __future__ import annotations

@@ -66,7 +66,10 @@ def metadata_from(
     known: LabelMetadata | None = None,
     unknown: list[Any] | None = None,
 ) -> LabelMetadata:
-    """As `metadata_of`, from a list of records; `unknown` gets the labels that there are not, in place of an error."""
+    """As `metadata_of`, from a list of records.
+
+    unknown: gets the labels that there are not; None for an error.
+    """
     find = _finder(names, listed, known, unknown)
     records: dict[int, Mapping[str, Any]] = {}
     pairs: list[tuple[int, int]] = []

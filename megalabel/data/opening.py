@@ -4,9 +4,9 @@
 folder holds texts and bags of words, the texts are read. A folder `raw_text` has the name of the folder around it.
 
 Each folder may also hold trn_filter_labels.txt and tst_filter_labels.txt (or filter_labels_train.txt and
-filter_labels_test.txt), which list pairs `row label`, and label metadata (see `metadata_files`). Reading is strict: Windows line ends, a byte order mark and
-a label repeated within a row are corrected; every other irregularity is an error that names the file and the line.
-`check` reports both.
+filter_labels_test.txt), which list pairs `row label`, and files of label metadata (see `metadata_files`). Reading
+is strict: Windows line ends, a byte order mark and a label repeated within a row are corrected; every other
+irregularity is an error that names the file and the line. `check` reports both.
 
 Test labels that no training text has: where a list of labels (Y.txt, lbl.json, labels.txt, vocab.tsv) or a header
 says which labels exist, every one of them has a column, whether training has it or not. A test name outside that

@@ -50,7 +50,7 @@ class Taxonomy:
         starts = np.zeros(n + 1, np.int64)
         np.cumsum(np.bincount(children, minlength=n), out=starts[1:])
         found = cls(starts, parents)
-        cycle = found._cycle()
+        cycle = found.cycle()
         if cycle:
             shown = [names[i] for i in cycle[:SHOWN]] + (["…"] if len(cycle) > SHOWN else [])
             raise DataError(
@@ -63,6 +63,9 @@ class Taxonomy:
 
     def __len__(self) -> int:
         return len(self.starts) - 1
+
+    def __bool__(self) -> bool:
+        return len(self.parents) > 0
 
     def __repr__(self) -> str:
         return f"Taxonomy({len(self):,} labels, {len(self.parents):,} parents)"
@@ -130,7 +133,7 @@ class Taxonomy:
         where = np.repeat(self.starts[at] - before, sizes) + np.arange(sizes.sum())
         return np.repeat(rows, sizes), self.parents[where].astype(np.int64)
 
-    def _cycle(self) -> list[int]:
+    def cycle(self) -> list[int]:
         """The labels of a cycle, each the child of the next; [] where there is none."""
         own = np.flatnonzero(np.equal(*self.pairs()))
         if len(own):

@@ -14,7 +14,8 @@ from megalabel.inference.evaluate import DEPTHS, check_depths, measure_at, prope
 from megalabel.inference.matching import match_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.table import table
-from megalabel.models.asking import inverse_propensities, places
+from megalabel.models.answer import places
+from megalabel.models.asking import inverse_propensities
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
 from megalabel.models.scores import probabilities

@@ -72,8 +72,8 @@ def write(data: CorpusData, sink: Sink) -> None:
         texts = single_lines(split.texts, sink, f"{side} text", tabs=False)
         with line_writer(sink, f"{side}.tsv") as put:
             for row, (text, ids) in enumerate(zip(texts, rows, strict=True)):
-                names = [uris[i] for i in ids.tolist()] + extra.get(row, [])
-                put(f"{text}\t{' '.join(f'<{uri}>' for uri in names)}")
+                own = [uris[i] for i in ids.tolist()] + extra.get(row, [])
+                put(f"{text}\t{' '.join(f'<{uri}>' for uri in own)}")
     write_filters(data, sink)
 
 
