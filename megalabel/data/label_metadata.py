@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from megalabel.data.label_terms import ALTERNATIVE, PREFERRED, URI, NamesInLanguage, Term, Terms, in_language
+from megalabel.data.label_terms import ALTERNATIVE, PREFERRED, URI, NamesInLanguage, Term, Terms
 from megalabel.data.taxonomy import Taxonomy
 from megalabel.data.texts import Texts
-from megalabel.errors import SettingError
 
 TAXONOMY, RECORDS = "taxonomy.tsv", "label_metadata.jsonl"  # files beside the data of any format
 MADE = re.compile(
@@ -71,7 +70,8 @@ class LabelMetadata:
 
     def names_in(self, language: str, names: Sequence[str]) -> NamesInLanguage:
         """The names of the labels in a language, by default their own names; SettingError for an unknown one."""
-        return in_language(self.terms or Terms.of(()), names, language)
+        terms = self.terms or Terms.of(())
+        return NamesInLanguage(names, terms.texts, terms.preferred(language, len(names)))
 
     def uri(self, label: int) -> str:
         """The URI of a label; "" for none."""
@@ -86,18 +86,23 @@ class LabelMetadata:
 
         URIs may stand in angle brackets. All labels are read once.
         """
-        uris = {text.removeprefix("<").removesuffix(">").encode(): text for text in wanted}
-        found = _with_text(self.uris, np.arange(self.n_labels), uris)
-        terms = self.terms
-        if terms is not None:
-            for text, labels in _with_text(terms.texts, terms.labels, uris, terms.kinds == URI).items():
-                found.setdefault(text, labels)
-        rest = {text.encode(): text for text in uris.values() if text not in found}
+        texts = set(wanted)
+        found, terms = self.with_uris(texts), self.terms
+        rest = {text.encode("utf-8", "surrogatepass"): text for text in texts if text not in found}
         more = _with_text(self.notations, np.arange(self.n_labels), rest)
         if terms is not None:
             for text, labels in _with_text(terms.texts, terms.labels, rest, terms.kinds != URI).items():
                 more[text] = sorted({*more.get(text, ()), *labels})
         return found | more
+
+    def with_uris(self, wanted: Iterable[str]) -> dict[str, list[int]]:
+        """The labels with some URIs, also of labels that became one with another, by the URI as it is written."""
+        uris = {text.removeprefix("<").removesuffix(">").encode("utf-8", "surrogatepass"): text for text in wanted}
+        found = _with_text(self.uris, np.arange(self.n_labels), uris)
+        if self.terms is not None:
+            more = _with_text(self.terms.texts, self.terms.labels, uris, self.terms.kinds == URI)
+            found = more | found
+        return found
 
     def relabeled(self, target: np.ndarray, old: Sequence[str], new: Sequence[str]) -> LabelMetadata:
         """That of labels that are removed, renamed or merged.
@@ -154,10 +159,9 @@ class LabelMetadata:
         return LabelMetadata(n, column(self.uris), column(self.notations), terms or None, taxonomy)
 
     def for_matching(self) -> Texts | None:
-        """The URIs by which labels of two data sets are compared: those that identify something, or None."""
-        if self.uris is None or all(not uri or MADE.fullmatch(uri) for uri in self.uris):
-            return None
-        return self.uris
+        """The URIs by which labels of data sets are compared, "" where they identify nothing; None for none."""
+        uris = ["" if MADE.fullmatch(uri) else uri for uri in self.uris or ()]
+        return Texts.from_strings(uris) if any(uris) else None
 
 
 _BETWEEN = "merge the labels between them too, or leave them apart"
@@ -198,50 +202,3 @@ def _renamed(terms: Terms, chosen: np.ndarray, old: Sequence[str], new: Sequence
     dropped = np.zeros(len(terms), np.bool_)
     dropped[[i for i in at.tolist() if terms.texts[i] == changed[int(terms.labels[i])]]] = True
     return terms.without(dropped)
-
-
-def extended(
-    metadata: LabelMetadata | None, more: LabelMetadata | None, names: Sequence[str]
-) -> LabelMetadata | None:
-    """What is known of labels and of further ones that follow them.
-
-    Args:
-        metadata: of the first labels, of which there may be fewer than names.
-        more: of the further labels, numbered as all labels are.
-        names: the names of all labels.
-    """
-    if metadata is None:
-        return more
-    n, first = len(names), len(metadata)
-    if more is None:
-        more = LabelMetadata(n)
-    elif len(more) != n:
-        raise SettingError(f"metadata of {len(more):,} labels", wanted=f"of {n:,}", where="metadata")
-    return LabelMetadata(
-        n,
-        _joined(metadata.uris, more.uris, first, n),
-        _joined(metadata.notations, more.notations, first, n),
-        _joined_terms(metadata.terms, more.terms),
-        _joined_taxonomy(metadata.taxonomy, more.taxonomy, names),
-    )
-
-
-def _joined(ours: Texts | None, theirs: Texts | None, first: int, n: int) -> Texts | None:
-    if ours is None and theirs is None:
-        return None
-    ours, theirs = Texts.blank(first) if ours is None else ours, Texts.blank(n) if theirs is None else theirs
-    return Texts.from_strings([*ours, *theirs[first:]])
-
-
-def _joined_terms(ours: Terms | None, theirs: Terms | None) -> Terms | None:
-    return ours if theirs is None else theirs if ours is None else ours.joined(theirs)
-
-
-def _joined_taxonomy(ours: Taxonomy | None, theirs: Taxonomy | None, names: Sequence[str]) -> Taxonomy | None:
-    if ours is None and theirs is None:
-        return None
-    parents, children = (
-        np.concatenate(part)
-        for part in zip(*(taxonomy.pairs() for taxonomy in (ours, theirs) if taxonomy is not None), strict=True)
-    )
-    return Taxonomy.of(parents, children, names)

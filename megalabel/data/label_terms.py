@@ -29,6 +29,7 @@ class Terms:
         self, labels: np.ndarray, languages: np.ndarray, kinds: np.ndarray, texts: Texts, tags: tuple[str, ...]
     ) -> None:
         self.labels, self.languages, self.kinds, self.texts, self.tags = labels, languages, kinds, texts, tags
+        self._preferred: dict[tuple[str, int], np.ndarray] = {}  # by language and L; see `preferred`
 
     @classmethod
     def of(cls, terms: Iterable[Term]) -> Terms:
@@ -53,6 +54,37 @@ class Terms:
         """The languages in which labels have a name."""
         used = np.bincount(self.languages[self.kinds == PREFERRED], minlength=len(self.tags))
         return [tag for tag, n in zip(self.tags, used.tolist(), strict=True) if n and tag]
+
+    def preferred(self, language: str, n_labels: int) -> np.ndarray:
+        """For each label the term that is its name in a language, −1 for none: (L,) int32.
+
+        The language is found as it is or, such as "en", as the beginning of a tag ("en-GB").
+
+        Raises:
+            SettingError: no label has a name in it.
+        """
+        key = (language, n_labels)
+        if key not in self._preferred:
+            tags = [self.tags.index(tag) for tag in self._fitting(language)]
+            chosen = np.flatnonzero((self.kinds == PREFERRED) & np.isin(self.languages, tags))[::-1]
+            self._preferred[key] = np.full(n_labels, -1, np.int32)
+            self._preferred[key][self.labels[chosen]] = chosen  # of several, the first
+        return self._preferred[key]
+
+    def _fitting(self, language: str) -> list[str]:
+        """The tags of a language; SettingError for none."""
+        known = self.preferred_languages()
+        wanted = language.casefold() if isinstance(language, str) else ""
+        fits = [tag for tag in known if tag.casefold() == wanted]
+        fits = fits or [tag for tag in known if tag.casefold().startswith(f"{wanted}-")]
+        if wanted and fits:
+            return fits
+        raise SettingError(
+            f"the language {language!r:.40}, in which no label has a name",
+            wanted=f"one of {', '.join(known)}" if known else "labels with names in several languages",
+            next_step=None if known else "leave the language out",
+            where="language",
+        )
 
     def relabeled(self, target: np.ndarray, keeps: np.ndarray) -> Terms:
         """The terms of labels with other ids.
@@ -116,30 +148,6 @@ class NamesInLanguage(Sequence[str]):
             return [self[i] for i in range(*index.indices(len(self)))]
         at = int(self._at[index])
         return self._names[index] if at < 0 else self._terms[at]
-
-
-def in_language(terms: Terms, names: Sequence[str], language: str) -> NamesInLanguage:
-    """The names in a language, which is found as it is or, such as "en", as the beginning of a tag ("en-GB").
-
-    Raises:
-        SettingError: no label has a name in it.
-    """
-    known = terms.preferred_languages()
-    wanted = language.casefold() if isinstance(language, str) else ""
-    fits = [tag for tag in known if tag.casefold() == wanted]
-    fits = fits or [tag for tag in known if tag.casefold().startswith(f"{wanted}-")]
-    if not wanted or not fits:
-        raise SettingError(
-            f"the language {language!r:.40}, in which no label of the model has a name",
-            wanted=f"one of {', '.join(known)}" if known else "a model whose vocabulary names labels in languages",
-            next_step=None if known else "leave the language out",
-            where="language",
-        )
-    tags = [terms.tags.index(tag) for tag in fits]
-    chosen = np.flatnonzero((terms.kinds == PREFERRED) & np.isin(terms.languages, tags))[::-1]
-    at = np.full(len(names), -1, np.int32)
-    at[terms.labels[chosen]] = chosen  # of several, the first
-    return NamesInLanguage(names, terms.texts, at)
 
 
 def terms_of(label: int, names: Mapping[str, str], others: Mapping[str, Sequence[str]]) -> list[Term]:

@@ -26,7 +26,7 @@ WANTED = {
 
 
 def metadata_of(
-    names: Sequence[str], records: Mapping[str | int, Mapping[str, Any]], known: LabelMetadata | None = None
+    names: Sequence[str], records: Mapping[Any, Mapping[str, Any]], known: LabelMetadata | None = None
 ) -> LabelMetadata:
     """The metadata of L labels from records by label.
 

@@ -49,7 +49,7 @@ def tail_curve(
         DataError: as `evaluate`.
     """
     side = test_split(data) if split is None else split
-    truth, depths = match_labels(model.label_texts, data, side), check_depths(k)
+    truth, depths = match_labels(model.label_texts, data, side, model.metadata), check_depths(k)
     inverse, of_data = (
         inverse_propensities(model),
         propensities(model.trained_on, data, truth, side, None, None)[0],

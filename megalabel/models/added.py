@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.further_metadata import extended
 from megalabel.data.label_lookup import some
-from megalabel.data.label_metadata import LabelMetadata, extended
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.metadata_records import metadata_of
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, SettingError
@@ -70,7 +71,7 @@ def _metadata(
         raise DataError(
             f"metadata of {other!r:.80}", wanted=f"of labels that are added ({some(added)})", where="metadata"
         )
-    return extended(model.metadata, metadata_of(all_names, dict(records), known), all_names)
+    return extended(model.metadata, metadata_of(all_names, records, known), all_names)
 
 
 def _checked(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megalabel.data.label_metadata import extended
+from megalabel.data.further_metadata import extended
 from megalabel.models.asking import Asking
 from megalabel.models.calibrated import FILE, Calibration, save_calibration
 from megalabel.models.metadata_file import load_metadata, save_metadata
