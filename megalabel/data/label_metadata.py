@@ -68,6 +68,18 @@ class LabelMetadata:
         """The languages in which labels have names."""
         return [] if self.terms is None else self.terms.preferred_languages()
 
+    def counts(self) -> dict[str, float]:
+        """How many labels have URIs, notations and broader labels, and names in how many languages."""
+        columns = {"labels with a URI": self.uris, "labels with a notation": self.notations}
+        found: dict[str, float] = {
+            key: int(np.count_nonzero(texts.lengths)) for key, texts in columns.items() if texts is not None
+        }
+        if self.languages:
+            found["languages of label names"] = len(self.languages)
+        if self.taxonomy is not None:
+            found["labels with a broader label"] = int(np.count_nonzero(np.diff(self.taxonomy.starts)))
+        return found
+
     def names_in(self, language: str, names: Sequence[str]) -> NamesInLanguage:
         """The names of the labels in a language, by default their own names; SettingError for an unknown one."""
         terms = self.terms or Terms.of(())
@@ -131,13 +143,15 @@ class LabelMetadata:
     def _of_merged(
         self, target: np.ndarray, keeps: np.ndarray, old: Sequence[str], new: Sequence[str], terms: Terms
     ) -> list[Term]:
-        """The names of merged labels that do not stand for the new one yet, and the URIs that it does not keep."""
+        """The names of merged labels that do not stand for the new one yet, and what of the others it lacks."""
         several = np.bincount(target[target >= 0], minlength=len(new)) > 1
         found: list[Term] = []
         for label in np.flatnonzero((target >= 0) & several[target]).tolist():
             into = int(target[label])
             known = {new[into], *(text for _, _, text in terms.of_label(into))}
             found += [(into, "", ALTERNATIVE, old[label])] if old[label] not in known else []
+            own = "" if keeps[label] else self.notation(label)
+            found += [(into, "", ALTERNATIVE, own)] if own and own not in known else []
             found += [(into, "", URI, self.uri(label))] if self.uri(label) and not keeps[label] else []
         return found
 
