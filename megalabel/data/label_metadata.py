@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,7 +100,7 @@ class LabelMetadata:
         """
         texts = set(wanted)
         found, terms = self.with_uris(texts), self.terms
-        rest = {text.encode("utf-8", "surrogatepass"): text for text in texts if text not in found}
+        rest = texts - found.keys()
         more = _with_text(self.notations, np.arange(self.n_labels), rest)
         if terms is not None:
             for text, labels in _with_text(terms.texts, terms.labels, rest, terms.kinds != URI).items():
@@ -109,12 +109,12 @@ class LabelMetadata:
 
     def with_uris(self, wanted: Iterable[str]) -> dict[str, list[int]]:
         """The labels with some URIs, also of labels that became one with another, by the URI as it is written."""
-        uris = {text.removeprefix("<").removesuffix(">").encode("utf-8", "surrogatepass"): text for text in wanted}
-        found = _with_text(self.uris, np.arange(self.n_labels), uris)
+        plain = {text: text.removeprefix("<").removesuffix(">") for text in wanted}
+        found = _with_text(self.uris, np.arange(self.n_labels), plain.values())
         if self.terms is not None:
-            more = _with_text(self.terms.texts, self.terms.labels, uris, self.terms.kinds == URI)
-            found = more | found
-        return found
+            among = self.terms.kinds == URI
+            found = _with_text(self.terms.texts, self.terms.labels, plain.values(), among) | found
+        return {text: found[uri] for text, uri in plain.items() if uri in found}
 
     def relabeled(self, target: np.ndarray, old: Sequence[str], new: Sequence[str]) -> LabelMetadata:
         """That of labels that are removed, renamed or merged.
@@ -182,13 +182,14 @@ _BETWEEN = "merge the labels between them too, or leave them apart"
 
 
 def _with_text(
-    texts: Texts | None, labels: np.ndarray, wanted: Mapping[bytes, str], among: np.ndarray | None = None
+    texts: Texts | None, labels: np.ndarray, wanted: Iterable[str], among: np.ndarray | None = None
 ) -> dict[str, list[int]]:
     """For each wanted text that occurs, the labels that have it, each once; only those `among` (n,) bool count."""
     found: dict[str, list[int]] = {}
-    for i, text in enumerate(texts.raw()) if texts is not None and wanted else ():
-        if text in wanted and (among is None or among[i]):
-            own = found.setdefault(wanted[text], [])
+    by_bytes = {text.encode("utf-8", "surrogatepass"): text for text in wanted if text}
+    for i, text in enumerate(texts.raw()) if texts is not None and by_bytes else ():
+        if text in by_bytes and (among is None or among[i]):
+            own = found.setdefault(by_bytes[text], [])
             if int(labels[i]) not in own:
                 own.append(int(labels[i]))
     return found

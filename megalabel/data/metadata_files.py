@@ -120,6 +120,8 @@ def read_records(
         rest = {key: kept for key, kept in value.items() if key not in ("label", "id")}
         check_record(rest, where)
         records.append(Listed(_label(value, names, where, beside), where, rest))
+    if not records and not beside:
+        raise DataError("no record", wanted="a JSON object per label", next_step="check the path", where=file)
     unknown: list[Any] | None = [] if beside else None
     try:
         found = metadata_from(names, records, known, unknown)

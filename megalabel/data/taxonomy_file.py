@@ -36,6 +36,19 @@ def read_taxonomy(
     if not pairs:
         findings.note("no-taxonomy", file, "an empty file: labels have no broader labels", severity="info")
         return None
+    return taxonomy_of(pairs, names, known, file, findings, beside=beside)
+
+
+def taxonomy_of(
+    pairs: Sequence[tuple[str, str]],
+    names: Sequence[str],
+    known: LabelMetadata | None,
+    file: str | Path,
+    findings: Findings,
+    *,
+    beside: bool = False,
+) -> Taxonomy | None:
+    """The taxonomy of pairs of a parent and a child, names or URIs; as `read_taxonomy`, which reads them."""
     wanted = {text for pair in pairs for text in pair}
     try:
         found = labels_named(names, known, wanted)
@@ -78,7 +91,11 @@ def _pairs(file: Path, findings: Findings) -> Iterator[tuple[str, str]]:
 
 
 def _bridged(
-    pairs: Sequence[tuple[str, str]], found: dict[str, int], names: Sequence[str], file: Path, findings: Findings
+    pairs: Sequence[tuple[str, str]],
+    found: dict[str, int],
+    names: Sequence[str],
+    file: str | Path,
+    findings: Findings,
 ) -> Taxonomy:
     """The taxonomy over the labels of one that also has names that are no labels."""
     others: dict[str, int] = {}
