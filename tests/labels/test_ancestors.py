@@ -1,4 +1,4 @@
-"""Rankings that agree with a taxonomy: the best of consistent scores over all labels, labels added and left out."""
+"""Rankings that agree with a taxonomy: the best of consistent scores over all labels, labels added or left out."""
 
 from __future__ import annotations
 
