@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from megalabel.data.label_metadata import LabelMetadata
+from megalabel.data.texts import Texts
 from megalabel.errors import SettingError
 
 SHOWN = 5  # labels that a message lists
@@ -22,10 +23,7 @@ def labels_named(
         SettingError: an alternative name of several labels.
     """
     texts = set(wanted)
-    found: dict[str, list[int]] = {}
-    for i, name in enumerate(names) if texts else ():
-        if name in texts:
-            found.setdefault(name, []).append(i)
+    found = {text: at.tolist() for text, at in Texts.from_strings(names).positions(texts).items()} if texts else {}
     rest = texts - found.keys()
     if metadata is None or not rest:
         return found

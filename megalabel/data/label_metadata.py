@@ -185,14 +185,9 @@ def _with_text(
     texts: Texts | None, labels: np.ndarray, wanted: Iterable[str], among: np.ndarray | None = None
 ) -> dict[str, list[int]]:
     """For each wanted text that occurs, the labels that have it, each once; only those `among` (n,) bool count."""
-    found: dict[str, list[int]] = {}
-    by_bytes = {text.encode("utf-8", "surrogatepass"): text for text in wanted if text}
-    for i, text in enumerate(texts.raw()) if texts is not None and by_bytes else ():
-        if text in by_bytes and (among is None or among[i]):
-            own = found.setdefault(by_bytes[text], [])
-            if int(labels[i]) not in own:
-                own.append(int(labels[i]))
-    return found
+    places = {} if texts is None else texts.positions(text for text in wanted if text)
+    found = {text: np.unique(labels[at if among is None else at[among[at]]]) for text, at in places.items()}
+    return {text: own.tolist() for text, own in found.items() if len(own)}
 
 
 def _representatives(target: np.ndarray, old: Sequence[str], new: Sequence[str]) -> np.ndarray:

@@ -11,6 +11,7 @@ from megalabel.data.convert import WRITTEN, convert
 from megalabel.data.corpus import Corpus
 from megalabel.data.label_lookup import labels_named
 from megalabel.data.metadata_records import metadata_of
+from megalabel.data.texts import Texts
 from megalabel.errors import DataError, SettingError
 
 SKOS = """
@@ -181,3 +182,17 @@ def test_corpora_in_memory_take_metadata():
     for records, pairs in (({"x": {}}, None), (None, [("x", "y")]), (None, [("cat", "dog"), ("dog", "cat")])):
         with pytest.raises(DataError):
             corpus.with_metadata(records, pairs)
+
+
+@pytest.mark.parametrize("n_wanted", [3, 200])
+def test_positions_of_texts_are_those_of_a_search_one_by_one(n_wanted):
+    rng = np.random.default_rng(0)
+    texts = ["".join(rng.choice(list("abé"), rng.integers(0, 5))) for _ in range(400)]
+    found = Texts.from_strings(texts)
+    wanted = [*texts[:n_wanted], "", "abababab", "\ud800"]
+    positions = found.positions(wanted)
+    assert {text: at.tolist() for text, at in positions.items()} == {
+        text: [i for i, other in enumerate(texts) if other == text] for text in set(wanted) & set(texts)
+    }
+    assert found[100:].positions([texts[150]])[texts[150]][0] == texts[100:].index(texts[150])
+    assert Texts.blank(0).positions(["a", ""]) == {} and list(Texts.blank(2).positions([""])[""]) == [0, 1]
