@@ -41,7 +41,7 @@ def taxonomy_for(
         raise SettingError(
             f"a taxonomy over {len(given):,} labels", wanted=f"one over {len(names):,}", where="taxonomy"
         )
-    found = given or (metadata.taxonomy if metadata is not None else None)
+    found = metadata.taxonomy if given is None and metadata is not None else given
     if found is None and data.metadata is not None and data.metadata.taxonomy is not None:
         found = data.metadata.taxonomy.relabeled(truth.columns, names)
     return found
@@ -64,11 +64,12 @@ def hierarchical(top: TopK, truth: Truth, depths: Sequence[int], taxonomy: Taxon
     }
 
 
-def read_taxonomy(file: Path, names: Sequence[str], metadata: LabelMetadata | None, say: Say) -> Taxonomy | None:
-    """The taxonomy in a file; says what of it is not used. DataError as `taxonomy_in`."""
+def read_taxonomy(file: Path, names: Sequence[str], metadata: LabelMetadata | None, say: Say) -> Taxonomy:
+    """The taxonomy in a file, without pairs if that is empty; says what is not used. DataError as `taxonomy_in`."""
     findings = Findings()
     found = taxonomy_in(file, names, metadata, findings)
     for finding in findings.all():
         if finding.notable:
             say(str(finding))
-    return found
+    none = np.zeros(len(names) + 1, np.int64), np.zeros(0, np.int32)
+    return Taxonomy(*none) if found is None else found
