@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,8 +13,11 @@ import numpy as np
 from megalabel.data.catalog import bundled_folder, check_constants, propensity_constants
 from megalabel.data.findings import Findings
 from megalabel.data.in_memory import data_from_memory
+from megalabel.data.label_metadata import LabelMetadata
+from megalabel.data.metadata_records import metadata_of
 from megalabel.data.opening import read_data
 from megalabel.data.read_options import ReadOptions
+from megalabel.data.taxonomy_file import taxonomy_of
 from megalabel.data.types import CorpusData, Split, Unseen
 from megalabel.errors import SettingError
 
@@ -160,6 +163,31 @@ class Corpus(CorpusData):
             constants = check_constants(propensity)
             data = replace(data, propensity=constants, opened={**data.opened, "propensity": list(constants)})
         return cls(**{field.name: getattr(data, field.name) for field in fields(data)})
+
+    def with_metadata(
+        self,
+        records: Mapping[Any, Mapping[str, Any]] | None = None,
+        taxonomy: Iterable[tuple[str, str]] | None = None,
+    ) -> Self:
+        """The same data with metadata of the labels in place of those that they have.
+
+        Args:
+            records: by the name, the URI or the id of a label a dictionary; see `data.metadata_records`. None for
+                the metadata that there are.
+            taxonomy: pairs of a parent and a child, names or URIs; the parents of names that are no labels become
+                those of their children. None for the parents in the records.
+
+        Raises:
+            DataError: an unknown label, other keys or values, no label among the pairs, or a cycle.
+            SettingError: an alternative name of several labels.
+        """
+        names, known = self.label_texts, self.metadata or LabelMetadata(self.n_labels)
+        if records is not None:
+            known = metadata_of(names, records, known)
+        if taxonomy is not None:
+            pairs = [(str(parent), str(child)) for parent, child in taxonomy]
+            known = replace(known, taxonomy=taxonomy_of(pairs, names, known, "taxonomy", Findings()))
+        return replace(self, metadata=known)
 
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the texts, labels, names, filter pairs, and weights and sources where there are

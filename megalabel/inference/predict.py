@@ -15,11 +15,14 @@ from megalabel.errors import DataError
 from megalabel.inference.guess import BAGS, PLAIN
 from megalabel.inference.reading import read_rows
 from megalabel.inference.record import Row, Say, TextOptions
-from megalabel.models.asking import LABELS, Asked, answer, given_in
+from megalabel.labels.ancestors import Ancestors
+from megalabel.models.answer import answer, given_in
+from megalabel.models.asking import LABELS, Asked
 from megalabel.models.base import Classifier
 from megalabel.models.chunked import described
 from megalabel.models.label_lists import Choice
-from megalabel.models.predictions import Predictions, format_of, save
+from megalabel.models.prediction_files import format_of, save
+from megalabel.models.predictions import Predictions
 from megalabel.progress import Progress
 
 BLOCK = 8192  # texts that are in memory at once
@@ -34,7 +37,7 @@ class Wanted(NamedTuple):
     probabilities: whether scores are turned into probabilities.
     threshold: the least score of a label; None for no limit. It counts on what is written: probabilities if asked.
     min_labels: the best labels that are written whatever their scores.
-    precision, coverage, tail: as in `Classifier.predict`.
+    precision, coverage, tail, ancestors, language: as in `Classifier.predict`.
     allow, deny: labels, by name or id, for all texts.
     """
 
@@ -45,6 +48,8 @@ class Wanted(NamedTuple):
     precision: float | None = None
     coverage: float | None = None
     tail: float = 0.0
+    ancestors: Ancestors | None = None
+    language: str | None = None
     allow: Sequence[str | int] | None = None
     deny: Sequence[str | int] | None = None
 
@@ -128,7 +133,7 @@ def write_file(
     *,
     first: int = 0,
 ) -> int:
-    """Writes a file in the format of its suffix (see `models.predictions.format_of`); returns the number of texts.
+    """Writes a file in the format of its suffix (see `prediction_files.format_of`); returns the number of texts.
 
     A model that cuts texts adds how to npz and Parquet, as `chunks` and `chunk_pooling`.
 

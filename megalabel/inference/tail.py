@@ -14,7 +14,8 @@ from megalabel.inference.evaluate import DEPTHS, check_depths, measure_at, prope
 from megalabel.inference.matching import match_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.table import table
-from megalabel.models.asking import inverse_propensities, places
+from megalabel.models.answer import places
+from megalabel.models.asking import inverse_propensities
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
 from megalabel.models.scores import probabilities
@@ -48,7 +49,7 @@ def tail_curve(
         DataError: as `evaluate`.
     """
     side = test_split(data) if split is None else split
-    truth, depths = match_labels(model.label_texts, data, side), check_depths(k)
+    truth, depths = match_labels(model.label_texts, data, side, model.metadata), check_depths(k)
     inverse, of_data = (
         inverse_propensities(model),
         propensities(model.trained_on, data, truth, side, None, None)[0],

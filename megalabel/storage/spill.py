@@ -85,6 +85,8 @@ def forget(block: object) -> None:
 
     Does nothing for what is not mapped, and on systems without `madvise`.
     """
+    block = block.obj if isinstance(block, memoryview) else block
+    block = block.base if isinstance(block, np.ndarray) and isinstance(block.base, mmap.mmap) else block
     pages = block if isinstance(block, mmap.mmap) else getattr(block, "_mmap", None)
     if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)

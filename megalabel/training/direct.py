@@ -54,6 +54,7 @@ def solve(
 def _save(model: Classifier, recipe: DirectRecipe, out: Path, begun: float, say: Say) -> None:
     if model.trained_on is None:  # a model of another run knows what that was trained on
         model.trained_on = TrainedOn.from_data(recipe.data)
+    model.metadata = model.metadata or recipe.data.metadata
     if model.trained_on.pairs is None:
         model.trained_on = model.trained_on.with_pairs(recipe.data.train.labels)
     if model.calibration is None and len(recipe.validation):

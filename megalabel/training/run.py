@@ -193,7 +193,7 @@ class Run:
 
     def model(self) -> NeuralClassifier:
         """The model with the current weights."""
-        return self.trained_on.attach(model_of(self.recipe))
+        return self.trained_on.attach(model_of(self.recipe), self.recipe.data.metadata)
 
     def validate(self) -> bool:
         """Evaluates the held-out texts; saves the model if it is the best so far; True if training should stop."""
@@ -234,7 +234,7 @@ class Run:
             model.save(self.trained)
         classifier, place, rows = cast("Classifier", model), self.out / "model", recipe.validation
         if recipe.second_stage is not None:
-            classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
+            classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say), recipe.data.metadata)
             classifier.save(place)
         calibrate_saved(classifier, place, recipe.data, rows, self.log.say, write=self.processes.world.is_main)
         facts = {"seconds": time.monotonic() - self.begun, **self.processes.facts(position.step - self.started)}
