@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import sys
@@ -33,7 +34,7 @@ class Log:
             line = " ".join(["megalabel serve:", event, *shown])
             line = "\n".join([line, facts["traceback"]]) if "traceback" in facts else line
         stream = self._stream or sys.stderr
-        if stream is not None:
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it any more
             stream.write(line.encode("utf-8", "backslashreplace").decode() + "\n")
             stream.flush()
 

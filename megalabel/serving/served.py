@@ -24,6 +24,7 @@ from megalabel.serving.refusal import Refusal
 from megalabel.storage.files import read_json, sha256
 from megalabel.storage.manifest import NAME
 
+MANY = 17  # texts, more than those for which models have a way of their own
 VERSION_DIGITS = 12  # of the hash of the manifest
 
 
@@ -73,6 +74,11 @@ class ServedModel:
         """Whether the model knows which labels occur together, for labels that are given."""
         known = self.model.trained_on
         return known is not None and known.pairs is not None
+
+    def warm_up(self) -> None:
+        """Compiles what predictions need, also of many texts, so that no client waits for it."""
+        for n in (1, MANY):
+            self.predict(["one text"] * n, self.checked(Asked()), Choice())
 
     def facts(self) -> dict[str, Any]:
         """What clients are told of the model."""

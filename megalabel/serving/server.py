@@ -1,16 +1,87 @@
-"""Runs the server."""
+"""`Server`, one process that answers requests: bounded connections, and an end that answers what was accepted."""
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import sys
+import time
+from collections.abc import Callable
+
+import uvicorn
 
 from megalabel.serving.app import create_app
+from megalabel.serving.protocol import Connection, bounded
 from megalabel.serving.service import Service
 
+LINGER = 1.0  # seconds for which a server that stops keeps unused connections open
+TICKS = 10  # of uvicorn per second
+SWITCH = 5e-4  # seconds after which the model's thread lets that of the requests run
 
-def run(service: Service, host: str, port: int) -> None:
-    """Serves until the process is told to stop."""
-    import uvicorn
 
-    sys.setswitchinterval(5e-4)  # seconds: the model's thread hands over to that of the requests soon
-    uvicorn.run(create_app(service), host=host, port=port, log_level="warning", access_log=False)
+class Server(uvicorn.Server):
+    """Answers requests until it is told to stop.
+
+    To stop, it accepts no further connections, answers with `Connection: close`, and keeps unused connections for
+    a second, since a request may be on its way through them; then it waits for the answers that are not yet made.
+
+    Args:
+        service: what answers.
+        on_start: called when requests are accepted.
+    """
+
+    def __init__(self, service: Service, on_start: Callable[[], None] = lambda: None) -> None:
+        limits = service.limits
+        config = uvicorn.Config(
+            create_app(service),
+            http=bounded(limits, service.metrics),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=int(limits.idle_seconds) + 1,
+            timeout_graceful_shutdown=int(limits.seconds) + 1,
+        )
+        super().__init__(config)
+        self.service, self._on_start = service, on_start
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serves on listening sockets; returns when everything is answered."""
+        sys.setswitchinterval(SWITCH)
+        try:
+            super().run(sockets)
+        finally:
+            self.service.close()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begins to accept connections."""
+        await super().startup(sockets)
+        self._on_start()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Looks after the connections once a second; returns whether to stop."""
+        if counter % TICKS == 0:
+            self._look()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what was accepted."""
+        self.service.draining = True
+        await asyncio.sleep(0)  # accepts what has connected already
+        for server in self.servers:
+            server.close()
+        until = time.monotonic() + LINGER
+        while self.server_state.connections and time.monotonic() < until:
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
+
+    def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        connections = list(self.server_state.connections)
+        for connection in connections:
+            if isinstance(connection, Connection):
+                connection.look(now)
+        self.service.metrics.connections.set(len(connections))
