@@ -12,6 +12,8 @@ from megalabel.errors import SettingError
 
 FORMATS = ("text", "json")
 MOST_WORKERS = 256
+MOST = 1 << 40
+LONGEST = 86_400.0  # seconds
 Runs = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Run folders or model folders; NAME=RUN names a model.")
 ]
@@ -85,42 +87,22 @@ def serve(
 
     if log_format not in FORMATS:
         raise SettingError.choice("log_format", log_format, FORMATS)
-    _check("workers", workers, 1, MOST_WORKERS)
-    if threads is not None:
-        _check("threads", threads, 1, MOST_THREADS)
+    sizes = {"max_body": max_body, "max_texts": max_texts, "max_k": max_k, "max_waiting": max_waiting,
+             "max_connections": max_connections, "threads": 1 if threads is None else threads}  # fmt: skip
+    for name, value in sizes.items():
+        if not 1 <= value <= (MOST_THREADS if name == "threads" else MOST):
+            raise SettingError.range(name, value, 1, MOST_THREADS if name == "threads" else MOST, integer=True)
+    if not 1 <= workers <= MOST_WORKERS:
+        raise SettingError.range("workers", workers, 1, MOST_WORKERS, integer=True)
+    if not 0 < timeout <= LONGEST:
+        raise SettingError.range("timeout", timeout, 0, LONGEST, above=True)
+    if not 0 <= watch <= LONGEST:
+        raise SettingError.range("watch", watch, 0, LONGEST)
     limits = Limits(
-        body_bytes=_check("max_body", max_body, 1),
-        texts=_check("max_texts", max_texts, 1),
-        k=_check("max_k", max_k, 1),
-        waiting_texts=_check("max_waiting", max_waiting, 1),
-        connections=_check("max_connections", max_connections, 1),
-        seconds=timeout,
+        max_body, max_texts, max_k, waiting_texts=max_waiting, connections=max_connections, seconds=timeout
     )
-    for name, value, above in (("timeout", timeout, True), ("watch", watch, False)):
-        if not 0 <= value < 1e6 or (above and value == 0):
-            raise SettingError.range(name, value, 0, above=above)
+    log = Log("json" if log_format == "json" else "text", requests=log_requests)
+    tokens, origins, trusted = read_tokens(token_file), allow_origin or (), trust or ()
+    place = named_runs(runs), host, port, workers, threads
     with trusting(trust):
-        run(
-            Settings(
-                named_runs(runs),
-                host,
-                port,
-                workers,
-                threads,
-                limits,
-                feedback,
-                read_tokens(token_file),
-                allow_origin or (),
-                watch,
-                device,
-                trust or (),
-                Log("json" if log_format == "json" else "text", requests=log_requests),
-            )
-        )
-
-
-def _check(name: str, value: int, low: int, high: int | None = None) -> int:
-    """The value; SettingError where it is out of range."""
-    if value < low or (high is not None and value > high):
-        raise SettingError.range(name, value, low, high, integer=True)
-    return value
+        run(Settings(*place, limits, feedback, tokens, origins, watch, device, trusted, log))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from importlib.resources import files
 from typing import Any
 
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp
 
 from megalabel.serving import wire
 from megalabel.serving.guard import Disconnected, Guard
+from megalabel.serving.openapi import document
 from megalabel.serving.question import Feedback, Question, explain_request
 from megalabel.serving.refusal import Refusal, invalid
 from megalabel.serving.service import Service
@@ -29,21 +31,29 @@ POLICY = (
 )
 
 
-def create_app(service: Service) -> ASGIApp:
-    """The application that answers with the models of a service."""
+def create_app(service: Service, origins: Sequence[str] = ()) -> ASGIApp:
+    """The application that answers with the models of a service.
+
+    origins: other web sites whose pages may ask it.
+    """
     routes = [
         _route(service, "/v1/models", models),
         _route(service, "/v1/predict", predict, "POST"),
         _route(service, "/v1/explain", explain, "POST"),
         _route(service, "/v1/labels", labels),
         _route(service, "/v1/feedback", feedback, "POST", status=201),
+        _route(service, "/openapi.json", openapi),
         _route(service, "/health", health),
         _route(service, "/ready", ready),
         Route("/", page),
         Route("/metrics", partial(metrics, service)),
     ]
     paths = frozenset(route.path for route in routes)
-    return Guard(Router(routes, redirect_slashes=False), service, paths)
+    guarded = Guard(Router(routes, redirect_slashes=False), service, paths)
+    if not origins:
+        return guarded
+    headers = ["authorization", "content-type"]
+    return CORSMiddleware(guarded, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)
 
 
 async def models(service: Service, request: Request) -> dict[str, Any]:
@@ -77,6 +87,11 @@ async def labels(service: Service, request: Request) -> dict[str, Any]:
 async def feedback(service: Service, request: Request) -> dict[str, Any]:
     """POST /v1/feedback: stores which labels of a text are right."""
     return await service.store(Feedback.read(await body_of(service, request), service.limits))
+
+
+async def openapi(service: Service, request: Request) -> dict[str, Any]:
+    """GET /openapi.json: what this is, for programs."""
+    return document(service.limits, secured=bool(service.tokens))
 
 
 async def health(service: Service, request: Request) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Dynamic batches: the texts of several requests are ranked together, up to a number of words.
 
-While a batch is computed in a thread of its own, further requests wait; when it is done, the next batch is made of
-what waits, at once. So a single client never waits for others to come, and many clients share the costs of a call.
-Only requests that ask for exactly the same (k, thresholds, lists of labels) share a batch, and models rank each text
-by itself, so that an answer never depends on the other texts of its batch. A long request is cut into parts, between
-which other requests get their turn.
+While a batch is computed in a thread of its own, further requests wait; when it is done, the next batch is made
+at once of those that wait. So a single client never waits for others, and many clients share the cost of a call.
+Only requests that ask for exactly the same (k, thresholds) share a batch, and models rank each text by itself, so
+that an answer never depends on the other texts of its batch. A long request is cut into parts, between which other
+requests get their turn.
 """
 
 from __future__ import annotations
@@ -59,6 +59,7 @@ class Batcher:
     ) -> None:
         self._rank, self._executor, self._most, self._watch = rank, executor, most_waiting, watch
         self._jobs: deque[_Job] = deque()
+        self._rest: list[_Job] = []  # requests of which a part is in the batch that is computed
         self._running: asyncio.Task[None] | None = None
         self.waiting = 0  # texts
 
@@ -88,9 +89,8 @@ class Batcher:
 
     async def _run(self) -> None:
         """Computes batches until nothing waits."""
-        loop = asyncio.get_running_loop()
         try:
-            while self._jobs:
+            while self._jobs or self._rest:
                 parts = self._batch()
                 texts = [text for job, start, stop in parts for text in job.texts[start:stop]]
                 if not texts:
@@ -103,7 +103,7 @@ class Batcher:
             self._running = None
 
     async def _answer(self, parts: list[_Part]) -> None:
-        """Answers a batch; where that fails, each request by itself, so that none fails by the texts of another."""
+        """Answers a batch; where that fails, each request by itself, so that none fails by another one."""
         texts = [item for job, start, stop in parts for item in job.texts[start:stop]]
         try:
             found = await asyncio.get_running_loop().run_in_executor(
@@ -119,8 +119,10 @@ class Batcher:
             self._hand_out(parts, found)
 
     def _batch(self) -> list[_Part]:
-        """Takes texts of the first job, and of others that ask for the same; the rest of a job waits at the end."""
-        parts, later, words, n = [], [], 0, 0
+        """Takes texts of the first job and of others that ask for the same; the rest of a job waits again."""
+        self._jobs.extend(self._rest)  # behind what has come meanwhile
+        self._rest = []
+        parts, words, n = [], 0, 0
         asked: Hashable = None
         kept: deque[_Job] = deque()
         while self._jobs:
@@ -137,9 +139,8 @@ class Batcher:
                 job.taken, n = job.taken + 1, n + 1
             parts.append((job, start, job.taken))
             if job.taken < len(job.texts):
-                later.append(job)
+                self._rest.append(job)
         self._jobs = kept
-        self._jobs.extend(later)
         self.waiting -= n
         return parts
 

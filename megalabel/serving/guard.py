@@ -94,7 +94,7 @@ class Guard:
         body = json_bytes(error_content(error.status, error.message))
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-        if error.status in (408, 413):  # the rest of the body is not read
+        if error.status == 408:  # the rest of the body may never come
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": error.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

@@ -1,8 +1,9 @@
 """Finds labels by the beginnings of the words of their names, as somebody types them.
 
 The words of all names, folded to lower case without accents, lie in one block of bytes. The places where a word
-begins are sorted by the text that follows, so that all places with a prefix are neighbors and a binary search finds
-them. A search takes milliseconds among a million names; the index takes about 10 bytes per word beside the words.
+begins are sorted by the text that follows, so that all places with a prefix are neighbors and a binary search
+finds them. A search among a million names takes milliseconds; the index takes 8 bytes per word beside the words,
+and 4 per label.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The listening sockets of the server: one per worker on the same port, among which the system divides connections.
+"""The listening sockets of the server: one per worker on the same port; the system divides connections.
 
 They belong to the process that starts the workers, and outlive these: connections that wait while a worker is
 replaced are accepted by the next one.

@@ -1,4 +1,4 @@
-"""HTTP connections with bounds: their number, the size of the head of a request, and the time that each step takes.
+"""HTTP connections with bounds: their number, the size of the head of a request, and the time of each step.
 
 Uvicorn's own protocol waits without end for the head of a request and for clients that do not read their answers.
 Instead of timers for every request, all connections are looked at once a second.

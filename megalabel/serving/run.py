@@ -85,7 +85,7 @@ def _alone(settings: Settings, sockets: list[socket.socket], models: Models) -> 
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    server = Server(service_of(settings, models()))
+    server = Server(service_of(settings, models()), settings.origins)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has ended
         signal.signal(number, signal.SIG_IGN)
     server.run(sockets)

@@ -21,6 +21,7 @@ from megalabel.models.scores import probability_kind, score_kind
 from megalabel.serving.label_lookup import LabelLookup
 from megalabel.serving.label_search import LabelSearch
 from megalabel.serving.refusal import Refusal
+from megalabel.serving.training_texts import TrainingTexts, has_neighbors
 from megalabel.storage.files import read_json, sha256
 from megalabel.storage.manifest import NAME
 
@@ -36,12 +37,15 @@ class ServedModel:
         version: changes whenever the model does.
         model: a model that reads texts.
         recipe: the name of its recipe; "" where it is not known.
+        texts: its training texts, for explanations; None where they are not known.
 
     Raises:
         SettingError: the model reads bags of words.
     """
 
-    def __init__(self, name: str, version: str, model: Classifier, recipe: str = "") -> None:
+    def __init__(
+        self, name: str, version: str, model: Classifier, recipe: str = "", texts: TrainingTexts | None = None
+    ) -> None:
         if model.n_features is not None:
             raise SettingError(
                 f"{name} is a model over bags of words",
@@ -52,15 +56,21 @@ class ServedModel:
         self.name, self.version, self.model, self.recipe = name, version, model, recipe
         counts = None if model.trained_on is None else model.trained_on.counts
         self.counts: np.ndarray | None = counts
+        self.texts = texts or TrainingTexts(model.label_texts)
         self.search = LabelSearch(model.label_texts, counts)
         self.lookup = LabelLookup(model.label_texts)
         self._checked = lru_cache(256)(lambda asked: asked.checked(model))
 
     @classmethod
     def load(cls, name: str, run: Path, *, device: str | None = "cpu", trust: Sequence[str] = ()) -> ServedModel:
-        """Loads the model of a run, whose weights stay in their files where they can; errors as those of `load`."""
+        """Loads the model of a run, whose weights stay in their files where they can; errors as `load`."""
         version = version_of(run)
-        return cls(name, version, load(run, device=device, trust=trust, mapped=True), recipe_of(run))
+        model = load(run, device=device, trust=trust, mapped=True)
+        texts = None
+        if has_neighbors(model):
+            with contextlib.suppress(MegalabelError, OSError):  # explanations show no texts then
+                texts = TrainingTexts.of_run(run, model)
+        return cls(name, version, model, recipe_of(run), texts)
 
     @property
     def explains(self) -> bool:
@@ -133,10 +143,7 @@ class ServedModel:
             "value": found.value,
             "base": found.base,
             "words": words(found),
-            "neighbors": [
-                {"row": near.row, "similarity": near.similarity, "has_label": near.has_label}
-                for near in found.neighbors
-            ],
+            "neighbors": [self.texts.shown(near) for near in found.neighbors],
             "why_not": found.why_not,
         }
 

@@ -6,7 +6,7 @@ import asyncio
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import uvicorn
 
@@ -27,13 +27,16 @@ class Server(uvicorn.Server):
 
     Args:
         service: what answers.
+        origins: other web sites whose pages may ask it.
         on_start: called when requests are accepted.
     """
 
-    def __init__(self, service: Service, on_start: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, service: Service, origins: Sequence[str] = (), on_start: Callable[[], None] = lambda: None
+    ) -> None:
         limits = service.limits
         config = uvicorn.Config(
-            create_app(service),
+            create_app(service, origins),
             http=bounded(limits, service.metrics),
             ws="none",
             lifespan="off",

@@ -1,9 +1,9 @@
 """`Supervisor`, the process that loads the models and starts the workers, which share its memory.
 
-Workers are forked after the models are loaded, so that all of them use one copy of weights, vocabularies and label
-names. A new version of a model is loaded here, while the workers go on answering; then new workers are forked and
-accept connections, and the old ones end when they have answered what they accepted. A worker that dies is replaced.
-This process runs no thread of its own, as a fork would not take it along.
+Workers are forked after the models are loaded, so that all of them use one copy of weights, vocabularies and
+label names. A new version of a model is loaded here while the workers go on answering; then new workers are forked
+and accept connections, and the old ones end when they have answered what they accepted. A worker that dies is
+replaced. This process runs no thread of its own, as a fork would not take it along.
 """
 
 from __future__ import annotations
@@ -14,12 +14,10 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from types import FrameType
-from typing import NoReturn
 
 from megalabel.serving.metrics import SHARED
-from megalabel.serving.served import ServedModel
 from megalabel.serving.settings import Settings
 from megalabel.serving.versions import Models
 from megalabel.serving.worker import forked

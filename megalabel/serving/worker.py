@@ -10,8 +10,8 @@ from collections.abc import Sequence
 import torch
 
 from megalabel.serving.feedback import FeedbackFile
-from megalabel.serving.server import Server
 from megalabel.serving.served import ServedModel
+from megalabel.serving.server import Server
 from megalabel.serving.service import Service
 from megalabel.serving.settings import Settings
 
@@ -41,7 +41,7 @@ def forked(
             if k != i:
                 other.close()
         torch.set_num_threads(settings.threads_per_worker)
-        server = Server(service_of(settings, models), lambda: _tell(ready))
+        server = Server(service_of(settings, models), settings.origins, lambda: _tell(ready))
         server.run([sockets[i]])
         status = 0
     except Exception as error:
