@@ -86,6 +86,8 @@ class Feedback:
         text = wire.text_of(body, "text")
         if not text.strip():
             raise invalid("text", text, "a text that is not blank")
+        if not _complete(text):
+            raise invalid("text", text, "a text of complete characters, without halves of surrogate pairs")
         lists = [wire.value_of(body, key, _names(limits.listed_labels)) or [] for key in FEEDBACK[1:4]]
         accepted, rejected, added = lists
         if not any(lists):
@@ -123,8 +125,17 @@ def _names(most: int) -> Any:
     def check(key: str, found: Any) -> Sequence[str]:
         names = wire.texts(most)(key, found)
         for name in names:
-            if not name.strip() or len(name) > NAME_CHARS or "\n" in name:
+            if not name.strip() or len(name) > NAME_CHARS or "\n" in name or not _complete(name):
                 raise invalid(key, name, f"the name of a label, one line of at most {NAME_CHARS:,} characters")
         return names
 
     return check
+
+
+def _complete(text: str) -> bool:
+    """Whether a text can be written as UTF-8, so that data files with it can be read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -85,8 +85,8 @@ class Supervisor:
         except _Stop:
             return
         if changed:
-            self.settings.log.event("swapped", models=", ".join(changed))
             self._replace_all()
+            self.settings.log.event("swapped", models=", ".join(changed))
 
     def _replace_all(self) -> None:
         """Starts new workers; the old ones end when these accept connections."""

@@ -94,9 +94,8 @@ def test_labels_are_found_as_one_types(client):
 
 
 def test_feedback_becomes_training_data(client, service):
-    said = {"text": "purr\u2028\ud800 “x”", "accepted": ["cat"], "rejected": ["dog"], "added": ["new", "cat"]}
-    content = json.dumps({**said, "model": "animals"})
-    answer = client.post("/v1/feedback", content=content, headers={"Content-Type": "application/json"})
+    said = {"text": "purr\u2028 “x”\n", "accepted": ["cat"], "rejected": ["dog"], "added": ["new", "cat"]}
+    answer = post(client, "/v1/feedback", **said, model="animals")
     assert answer.status_code == 201
     post(client, "/v1/feedback", text="bark", rejected=["cat"])
     lines = service.feedback.path.read_text().split("\n")

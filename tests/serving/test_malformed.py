@@ -83,6 +83,8 @@ WRONG = [
     ("/v1/feedback", {"text": "a", "accepted": [" "]}, 422),
     ("/v1/feedback", {"text": "a", "accepted": ["a\nb"]}, 422),
     ("/v1/feedback", {"text": "a", "added": ["x" * 1001]}, 422),
+    ("/v1/feedback", {"text": "\ud800", "accepted": ["tiger"]}, 422),
+    ("/v1/feedback", {"text": "a", "accepted": ["\ud800"]}, 422),
     ("/v1/feedback", {"text": "a", "accepted": ["tiger"], "model": "nobody"}, 404),
 ]  # fmt: skip
 
