@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
 from megalabel.serving import wire
@@ -20,9 +18,9 @@ from megalabel.serving.guard import Disconnected, Guard
 from megalabel.serving.openapi import document
 from megalabel.serving.question import Feedback, Question, explain_request
 from megalabel.serving.refusal import Refusal, invalid
+from megalabel.serving.routes import Route, Routes
 from megalabel.serving.service import Service
 
-Answer = Callable[[Service, Request], Awaitable[Any]]
 MOST_FOUND = 100  # labels of a search
 # The page holds its script and style, and asks nobody but this server.
 POLICY = (
@@ -37,19 +35,18 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> ASGIApp:
     origins: other web sites whose pages may ask it.
     """
     routes = [
-        _route(service, "/v1/models", models),
-        _route(service, "/v1/predict", predict, "POST"),
-        _route(service, "/v1/explain", explain, "POST"),
-        _route(service, "/v1/labels", labels),
-        _route(service, "/v1/feedback", feedback, "POST", status=201),
-        _route(service, "/openapi.json", openapi),
-        _route(service, "/health", health),
-        _route(service, "/ready", ready),
+        Route("/v1/models", models),
+        Route("/v1/predict", predict, "POST"),
+        Route("/v1/explain", explain, "POST"),
+        Route("/v1/labels", labels),
+        Route("/v1/feedback", feedback, "POST", 201),
+        Route("/openapi.json", openapi),
+        Route("/health", health),
+        Route("/ready", ready),
         Route("/", page),
-        Route("/metrics", partial(metrics, service)),
+        Route("/metrics", metrics),
     ]
-    paths = frozenset(route.path for route in routes)
-    guarded = Guard(Router(routes, redirect_slashes=False), service, paths)
+    guarded = Guard(Routes(routes), service)
     if not origins:
         return guarded
     headers = ["authorization", "content-type"]
@@ -64,14 +61,14 @@ async def models(service: Service, request: Request) -> dict[str, Any]:
 async def predict(service: Service, request: Request) -> dict[str, Any]:
     """POST /v1/predict: the best labels of each text."""
     question = Question.read(await body_of(service, request), service.limits)
-    request.state.facts = {"texts": len(question.texts), "model": question.model or service.default}
-    return await service.predict(question, request.state.deadline)
+    request.scope["state"]["facts"] = {"texts": len(question.texts), "model": question.model or service.default}
+    return await service.predict(question, deadline(request))
 
 
 async def explain(service: Service, request: Request) -> dict[str, Any]:
     """POST /v1/explain: why a text has a label."""
     text, label, model = explain_request(await body_of(service, request))
-    return await service.explain(text, label, model, request.state.deadline)
+    return await service.explain(text, label, model, deadline(request))
 
 
 async def labels(service: Service, request: Request) -> dict[str, Any]:
@@ -106,7 +103,7 @@ async def ready(service: Service, request: Request) -> dict[str, Any]:
     return {"status": "ready", "models": {model.name: model.version for model in service.models.values()}}
 
 
-async def page(request: Request) -> Response:
+async def page(service: Service, request: Request) -> Response:
     """GET /: the page for people."""
     html = (files("megalabel.serving") / "page.html").read_bytes()
     headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
@@ -119,6 +116,12 @@ async def metrics(service: Service, request: Request) -> Response:
     return Response(text, headers={"Content-Type": kind})
 
 
+def deadline(request: Request) -> float:
+    """When the answer has to be there, as `time.monotonic` counts."""
+    found: float = request.scope["state"]["deadline"]
+    return found
+
+
 async def body_of(service: Service, request: Request) -> dict[str, Any]:
     """The JSON object in the body of a request.
 
@@ -129,27 +132,24 @@ async def body_of(service: Service, request: Request) -> dict[str, Any]:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Refusal(415, f"the content type is {kind[:80] or 'missing'}; send application/json")
-    most, size, parts = service.limits.body_bytes, 0, []
+    return wire.json_object(await bytes_of(service, request))
+
+
+async def bytes_of(service: Service, request: Request) -> bytes:
+    """The body of a request; Refusal with 413 or 408."""
+    most, size, parts, until = service.limits.body_bytes, 0, [], deadline(request)
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length[:18]) > most:
-        raise Refusal(413, f"the body has {length} bytes, more than {most:,}")
-    try:
-        async with asyncio.timeout(max(0.0, request.state.deadline - time.monotonic())):
-            async for part in request.stream():
-                size += len(part)
-                if size > most:
-                    raise Refusal(413, f"the body has more than {most:,} bytes")
-                parts.append(part)
-    except TimeoutError:
-        raise Refusal(408, "the body did not arrive in time") from None
-    except ClientDisconnect:
-        raise Disconnected from None
-    return wire.json_object(b"".join(parts))
-
-
-def _route(service: Service, path: str, answer: Answer, method: str = "GET", *, status: int = 200) -> Route:
-    async def endpoint(request: Request) -> Response:
-        found = await answer(service, request)
-        return Response(wire.json_bytes(found), status_code=status, media_type="application/json")
-
-    return Route(path, endpoint, methods=[method])
+        raise Refusal(413, f"the body has {length[:18]} bytes, more than {most:,}")
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        parts.append(message.get("body", b""))
+        size, more = size + len(parts[-1]), message.get("more_body", False)
+        if size > most:
+            raise Refusal(413, f"the body has more than {most:,} bytes")
+        if more and time.monotonic() > until:  # `Connection.look` wakes a request whose body does not arrive
+            raise Refusal(408, "the body did not arrive in time")
+    return b"".join(parts)

@@ -1,23 +1,28 @@
-"""The outermost layer of the server: tokens, error answers, headers, metrics and the log of requests."""
+"""The application itself: finds the route of a request, checks its token, answers, counts and logs."""
 
 from __future__ import annotations
 
 import hmac
+import itertools
+import secrets
 import time
-import uuid
 from typing import Any
 
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Message, Receive, Scope, Send
 
 from megalabel.errors import MegalabelError
-from megalabel.serving.refusal import Refusal, error_content, refusal_of
+from megalabel.serving.refusal import Refusal, refusal_of
+from megalabel.serving.routes import Routes
 from megalabel.serving.service import Service
 from megalabel.serving.wire import json_bytes
 
 OPEN = ("/", "/health", "/ready", "/openapi.json")  # paths without a token
+METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")  # that are counted by themselves
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 CLOSE = (b"connection", b"close")
+GONE = 499  # the status in metrics and logs of a request whose client has gone
 
 
 class Disconnected(Exception):
@@ -25,53 +30,57 @@ class Disconnected(Exception):
 
 
 class Guard:
-    """An ASGI application around another one.
+    """An ASGI application.
 
     Args:
-        app: the application, whose errors become answers.
-        service: tokens, limits, log and metrics.
-        paths: the paths that are counted by themselves; others count as "other".
+        routes: what answers.
+        service: models, tokens, limits, log and metrics.
     """
 
-    def __init__(self, app: ASGIApp, service: Service, paths: frozenset[str]) -> None:
-        self.app, self.service, self.paths = app, service, paths
+    def __init__(self, routes: Routes, service: Service) -> None:
+        self.routes, self.service = routes, service
+        self._prefix, self._numbers = secrets.token_hex(4), itertools.count(1)  # of the numbers of requests
+        self._counted: dict[tuple[str, str, int], tuple[Any, Any]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request."""
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
+            await _lifespan(receive, send)
             return
-        begun, status = time.monotonic(), 0
-        scope["app"] = self  # lets Starlette's router raise what it would answer in its own form
+        begun, status, path = time.monotonic(), 0, "other"
+        number = f"{self._prefix}{next(self._numbers):x}"
         state = scope.setdefault("state", {})
-        state["deadline"] = begun + self.service.limits.seconds
-        state["id"] = uuid.uuid4().hex[:16]
+        state["deadline"], state["id"] = begun + self.service.limits.seconds, number
 
         async def sending(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = [*message.get("headers", ()), *SAFE, (b"x-request-id", state["id"].encode())]
+                headers = [*message["headers"], *SAFE, (b"x-request-id", number.encode())]
                 if self.service.draining:
                     headers.append(CLOSE)
                 message = {**message, "headers": headers}
             await send(message)
 
         try:
-            try:
-                self._check_token(scope)
-                await self.app(scope, receive, sending)
-            except (Refusal, MegalabelError, HTTPException) as error:
-                await self._refuse(error, status, sending)
+            self._check_token(scope)
+            route, scope["path_params"] = self.routes.find(scope["path"], scope["method"])
+            path = route.path
+            found = await route.answer(self.service, Request(scope, receive))
+            if not isinstance(found, Response):
+                found = Response(json_bytes(found), route.status, media_type="application/json")
+        except (Refusal, MegalabelError) as error:
+            found = refused(error)
         except Disconnected:
-            status = 499
+            status, found = GONE, None
         except Exception as error:
-            self.service.log.failure("request failed", error, id=state["id"], path=scope["path"])
-            await self._refuse(
-                Refusal(500, f"an error of the server, number {state['id']} in its log"), status, sending
-            )
+            self.service.log.failure("request failed", error, id=number, path=scope["path"])
+            found = refused(Refusal(500, f"an error of the server, number {number} in its log"))
+        try:
+            if found is not None:
+                await found(scope, receive, sending)
         finally:
-            self._count(scope, status, time.monotonic() - begun)
+            self._count(scope, path, status, time.monotonic() - begun)
 
     def _check_token(self, scope: Scope) -> None:
         tokens = self.service.tokens
@@ -83,26 +92,15 @@ class Guard:
         if kind.lower() != b"bearer" or not any(known):
             raise Refusal(401, "a valid token is missing: Authorization: Bearer …", {"WWW-Authenticate": "Bearer"})
 
-    async def _refuse(self, error: Refusal | MegalabelError | HTTPException, status: int, send: Send) -> None:
-        """Answers with an error, unless the answer has begun."""
-        if status:
-            return
-        if isinstance(error, HTTPException):
-            error = Refusal(error.status_code, error.detail, error.headers)
-        elif isinstance(error, MegalabelError):
-            error = refusal_of(error)
-        body = json_bytes(error_content(error.status, error.message))
-        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-        headers += [(name.lower().encode(), value.encode()) for name, value in error.headers.items()]
-        if error.status == 408:  # the rest of the body may never come
-            headers.append(CLOSE)
-        await send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        path = scope["path"] if scope["path"] in self.paths else "other"
-        self.service.metrics.requests.labels(path, _method(scope), str(status)).inc()
-        self.service.metrics.seconds.labels(path).observe(seconds)
+    def _count(self, scope: Scope, path: str, status: int, seconds: float) -> None:
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        key = path, method, status
+        if key not in self._counted:
+            metrics = self.service.metrics
+            self._counted[key] = metrics.requests.labels(path, method, str(status)), metrics.seconds.labels(path)
+        counter, histogram = self._counted[key]
+        counter.inc()
+        histogram.observe(seconds)
         if self.service.log.requests:
             facts: dict[str, Any] = {
                 "id": scope["state"]["id"], "method": scope["method"], "path": scope["path"], "status": status,
@@ -112,5 +110,17 @@ class Guard:
             self.service.log.event("request", **facts)
 
 
-def _method(scope: Scope) -> str:
-    return scope["method"] if scope["method"] in ("GET", "POST", "HEAD") else "other"
+def refused(error: Refusal | MegalabelError) -> Response:
+    """The answer that an error becomes."""
+    refusal = error if isinstance(error, Refusal) else refusal_of(error)
+    headers = refusal.headers | (
+        {"Connection": "close"} if refusal.status == 408 else {}
+    )  # its rest may never come
+    return Response(json_bytes(refusal.content), refusal.status, headers, "application/json")
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Tells a server that asks that nothing has to be prepared, or ended."""
+    for moment in ("startup", "shutdown"):
+        await receive()
+        await send({"type": f"lifespan.{moment}.complete"})

@@ -81,6 +81,9 @@ class Connection(HttpToolsProtocol):
         elif self._in_head:
             if waited > self.limits.header_seconds:
                 self._refuse(408, "the head of the request did not arrive in time", "slow head")
+        elif busy and self.cycle.more_body:
+            if waited > self.limits.seconds:
+                self.cycle.message_event.set()  # lets the request see that its time is over
         elif not busy and self.cycle is not None and self.cycle.more_body:
             if waited > self.limits.seconds:  # of a request that is answered already
                 self._close("slow body")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from megalabel.models.asking import Asked
@@ -11,13 +11,8 @@ from megalabel.serving import wire
 from megalabel.serving.limits import Limits
 from megalabel.serving.refusal import Refusal, invalid
 
-PREDICT = (
-    "texts", "model", "k", "threshold", "min_labels", "precision", "coverage", "tail", "probabilities",
-    "allow", "deny", "given", "explain",
-)  # fmt: skip
-EXPLAIN = ("text", "label", "model")
-FEEDBACK = ("text", "accepted", "rejected", "added", "model")
 NAME_CHARS = 1000  # of a label in feedback
+ASKED = ("k", "threshold", "min_labels", "precision", "coverage", "tail", "probabilities")
 
 
 @dataclass(frozen=True)
@@ -44,26 +39,12 @@ class Question:
     @classmethod
     def read(cls, body: dict[str, Any], limits: Limits) -> Question:
         """Checks a body; Refusal with 422 for values that are not what they should be."""
-        wire.known_keys(body, PREDICT)
-        asked = Asked(
-            k=wire.value_of(body, "k", wire.whole(1, limits.k)),
-            probabilities=wire.value_of(body, "probabilities", wire.flag),
-            threshold=wire.value_of(body, "threshold", wire.number),
-            min_labels=wire.value_of(body, "min_labels", wire.whole(0, limits.k)) or 0,
-            precision=wire.value_of(body, "precision", wire.number),
-            coverage=wire.value_of(body, "coverage", wire.number),
-            tail=wire.value_of(body, "tail", wire.number) or 0.0,
-        )
-        texts = wire.value_of(body, "texts", wire.texts(limits.texts), required=True)
-        found = cls(
-            texts,
-            asked,
-            model=wire.value_of(body, "model", wire.text),
-            allow=wire.value_of(body, "allow", wire.texts(limits.listed_labels)),
-            deny=wire.value_of(body, "deny", wire.texts(limits.listed_labels)),
-            given=wire.value_of(body, "given", _given(len(texts), limits.listed_labels)),
-            explain=wire.value_of(body, "explain", wire.flag) or False,
-        )
+        values = wire.checked(body, _predict_checks(limits), ("texts",))
+        asked = Asked(**{key: values.pop(key) for key in ASKED if key in values})
+        found = cls(asked=asked, **values)
+        if found.given is not None and len(found.given) != len(found.texts):
+            wanted = f"a list with a list of labels for each of the {len(found.texts):,} texts"
+            raise invalid("given", f"a list of {len(found.given):,}", wanted)
         if found.given is not None and (found.allow is not None or found.deny is not None):
             raise Refusal(422, "given: it cannot be combined with allow or deny")
         return found
@@ -82,20 +63,14 @@ class Feedback:
     @classmethod
     def read(cls, body: dict[str, Any], limits: Limits) -> Feedback:
         """Checks a body; Refusal with 422 for values that are not what they should be."""
-        wire.known_keys(body, FEEDBACK)
-        text = wire.text_of(body, "text")
-        if not text.strip():
-            raise invalid("text", text, "a text that is not blank")
-        if not _complete(text):
-            raise invalid("text", text, "a text of complete characters, without halves of surrogate pairs")
-        lists = [wire.value_of(body, key, _names(limits.listed_labels)) or [] for key in FEEDBACK[1:4]]
-        accepted, rejected, added = lists
-        if not any(lists):
+        values = wire.checked(body, _feedback_checks(limits), ("text",))
+        found = cls(**{"accepted": [], "rejected": [], "added": [], **values})
+        if not found.labels and not found.rejected:
             raise Refusal(422, "accepted, rejected, added: all are empty; give at least one label")
-        both = {*accepted, *added} & {*rejected}
+        both = {*found.labels} & {*found.rejected}
         if both:
-            raise invalid("rejected", min(both), "a label that is accepted or added as well")
-        return cls(text, accepted, rejected, added, wire.value_of(body, "model", wire.text))
+            raise invalid("rejected", min(both), "a label that is not accepted or added as well")
+        return found
 
     @property
     def labels(self) -> list[str]:
@@ -105,14 +80,32 @@ class Feedback:
 
 def explain_request(body: dict[str, Any]) -> tuple[str, str, str | None]:
     """The text, the label and the model of a request to explain."""
-    wire.known_keys(body, EXPLAIN)
-    return wire.text_of(body, "text"), wire.text_of(body, "label"), wire.value_of(body, "model", wire.text)
+    checks = {"text": wire.text, "label": wire.text, "model": wire.text}
+    values = wire.checked(body, checks, ("text", "label"))
+    return values["text"], values["label"], values.get("model")
 
 
-def _given(n_texts: int, most: int) -> Any:
+@lru_cache
+def _predict_checks(limits: Limits) -> dict[str, wire.Check]:
+    labels = wire.texts(limits.listed_labels)
+    return {
+        "texts": wire.texts(limits.texts), "model": wire.text, "k": wire.whole(1, limits.k),
+        "threshold": wire.number, "min_labels": wire.whole(0, limits.k), "precision": wire.number,
+        "coverage": wire.number, "tail": wire.number, "probabilities": wire.flag, "allow": labels, "deny": labels,
+        "given": _given(limits.listed_labels), "explain": wire.flag,
+    }  # fmt: skip
+
+
+@lru_cache
+def _feedback_checks(limits: Limits) -> dict[str, wire.Check]:
+    names = _names(limits.listed_labels)
+    return {"text": _text, "accepted": names, "rejected": names, "added": names, "model": wire.text}
+
+
+def _given(most: int) -> wire.Check:
     def check(key: str, found: Any) -> list[list[str]]:
-        if not isinstance(found, list) or len(found) != n_texts:
-            raise invalid(key, found, f"a list with a list of labels for each of the {n_texts:,} texts")
+        if not isinstance(found, list):
+            raise invalid(key, found, "a list with a list of labels for each text")
         lists = [wire.texts(most)(f"{key}[{i}]", own) for i, own in enumerate(found)]
         if sum(map(len, lists)) > most:
             raise invalid(key, f"{sum(map(len, lists)):,} labels", f"{most:,} labels at most")
@@ -121,18 +114,28 @@ def _given(n_texts: int, most: int) -> Any:
     return check
 
 
-def _names(most: int) -> Any:
-    def check(key: str, found: Any) -> Sequence[str]:
+def _names(most: int) -> wire.Check:
+    def check(key: str, found: Any) -> list[str]:
         names = wire.texts(most)(key, found)
         for name in names:
-            if not name.strip() or len(name) > NAME_CHARS or "\n" in name or not _complete(name):
+            if not name.strip() or len(name) > NAME_CHARS or "\n" in name or not _is_complete(name):
                 raise invalid(key, name, f"the name of a label, one line of at most {NAME_CHARS:,} characters")
         return names
 
     return check
 
 
-def _complete(text: str) -> bool:
+def _text(key: str, found: Any) -> str:
+    """A text that data files can hold."""
+    text = wire.text(key, found)
+    if not text.strip():
+        raise invalid(key, text, "a text that is not blank")
+    if not _is_complete(text):
+        raise invalid(key, text, "a text of complete characters, without halves of surrogate pairs")
+    return text
+
+
+def _is_complete(text: str) -> bool:
     """Whether a text can be written as UTF-8, so that data files with it can be read."""
     try:
         text.encode()

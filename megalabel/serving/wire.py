@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from megalabel.serving.refusal import Refusal, invalid
 
-T = TypeVar("T")
+Check = Callable[[str, Any], Any]  # a value, given its key; Refusal with 422 for a wrong one
 
 
 def json_object(body: bytes) -> dict[str, Any]:
@@ -29,26 +29,23 @@ def json_bytes(value: Any) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
 
 
-def known_keys(body: dict[str, Any], keys: Collection[str]) -> None:
-    """Refuses keys that a request does not have, which may be misspelled."""
-    for key in body:
-        if key not in keys:
-            raise invalid("the body", key, f"one of its keys, which are {', '.join(keys)}")
+def checked(body: dict[str, Any], checks: Mapping[str, Check], required: Collection[str] = ()) -> dict[str, Any]:
+    """The values of a body that are not null, each as its check returns it.
 
-
-def text_of(body: dict[str, Any], key: str) -> str:
-    """A required string."""
-    return value_of(body, key, text, required=True)
-
-
-def value_of(body: dict[str, Any], key: str, check: Callable[[str, Any], T], *, required: bool = False) -> Any:
-    """The checked value of a key; None where it is missing or null."""
-    found = body.get(key)
-    if found is None:
-        if required:
+    Raises:
+        Refusal: 422 for a key without a check, which may be misspelled, for a wrong value, and for a missing one.
+    """
+    found = {}
+    for key, value in body.items():
+        check = checks.get(key)
+        if check is None:
+            raise invalid("the body", key, f"one of its keys, which are {', '.join(checks)}")
+        if value is not None:
+            found[key] = check(key, value)
+    for key in required:
+        if key not in found:
             raise Refusal(422, f"{key}: it is missing")
-        return None
-    return check(key, found)
+    return found
 
 
 def text(key: str, found: Any) -> str:

@@ -1,4 +1,4 @@
-"""Clients that ask a server over the network without a pause, and take note of every request that gets no answer."""
+"""Clients that ask a server over the network without a pause, and note every request without an answer."""
 
 from __future__ import annotations
 

@@ -10,13 +10,13 @@ import time
 from contextlib import contextmanager
 
 import pytest
+from serving.clients import BODY, Clients, exchange
 
 from megalabel.serving import server as server_module
 from megalabel.serving.limits import Limits
 from megalabel.serving.listening import BACKLOG, bound
 from megalabel.serving.server import Server
 from megalabel.serving.service import Service
-from serving.clients import BODY, Clients, exchange
 
 QUICK = Limits(
     seconds=0.8, header_seconds=0.3, idle_seconds=0.5, header_bytes=2000, connections=3, body_bytes=4000

@@ -13,11 +13,11 @@ import sys
 import time
 
 import pytest
+from serving.clients import Clients
+from serving.conftest import WRITTEN
 
 import megalabel
 from megalabel.serving.versions import version_of
-from serving.clients import Clients
-from serving.conftest import WRITTEN
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
