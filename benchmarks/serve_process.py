@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from typing import Self
 
 import psutil
@@ -39,6 +40,16 @@ class Running:
         self.process.wait(120)
         self._reading.join()
 
+    def wait_for(self, event: str, n: int, seconds: float = 300) -> dict[str, object]:
+        """The n-th event with a name."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            found = [one for one in self.events if one["event"] == event]
+            if len(found) >= n:
+                return found[n - 1]
+            time.sleep(0.05)
+        raise TimeoutError(f"no {event} number {n}: {self.events[-5:]}")
+
     def processes(self) -> list[psutil.Process]:
         """The process that was started and its workers."""
         first = psutil.Process(self.process.pid)
@@ -56,7 +67,8 @@ class Running:
         assert self.process.stderr is not None
         for line in self.process.stderr:
             event = json.loads(line) if line.startswith("{") else {"event": line}
-            self.events.append(event)
+            if event["event"] != "request":
+                self.events.append(event)
             if event["event"] == "listening":
                 self.port = int(str(event["url"]).rpartition(":")[2])
                 listening.set()

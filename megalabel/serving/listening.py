@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 
 from megalabel.errors import SettingError
+from megalabel.serving.settings import Settings
 
-BACKLOG = 2048  # connections that wait to be accepted
+
+def say_where(settings: Settings, sockets: Sequence[socket.socket]) -> None:
+    """Logs the address at which clients are answered."""
+    host, port = sockets[0].getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    settings.log.event("listening", url=f"http://{host}:{port}", workers=len(sockets))
 
 
 def bound(host: str, port: int, n: int) -> list[socket.socket]:
-    """n sockets at an address, which refuse connections until they listen.
+    """n sockets at an address, which refuse connections until a worker listens.
 
     Args:
         host: a name or an address, IPv4 or IPv6.

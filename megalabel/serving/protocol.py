@@ -27,7 +27,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._in_head = False  # whether the head of a request has begun
         self._head_bytes = 0
-        self._since = self.loop.time()  # when the connection began to be idle, or to do what it does
+        self.since = self.loop.time()  # when the connection began to be idle, or to do what it does
         self._unsent = 0  # bytes of answers that the client had not taken when last looked at
         self._stuck_since = 0.0
 
@@ -50,17 +50,17 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        self._in_head, self._head_bytes, self._since = True, 0, self.loop.time()
+        self._in_head, self._head_bytes, self.since = True, 0, self.loop.time()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The end of the head of a request."""
-        self._in_head, self._since = False, self.loop.time()
+        self._in_head, self.since = False, self.loop.time()
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """The end of an answer."""
-        self._since = self.loop.time()
+        self.since = self.loop.time()
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -73,7 +73,7 @@ class Connection(HttpToolsProtocol):
             if self._is_stuck(now):
                 self.transport.abort()
             return
-        waited = now - self._since
+        waited = now - self.since
         busy = self.cycle is not None and not self.cycle.response_complete
         if self._is_stuck(now):
             self.metrics.refused_connections.labels("answer not read").inc()

@@ -46,7 +46,8 @@ class Routes:
 
     def find(self, path: str, method: str) -> tuple[Route, dict[str, str]]:
         """The route of a path, and the names in the path; Refusal with 404, or 405 for another method."""
-        route, names = self._fixed.get(path), {}
+        names: dict[str, str] = {}
+        route = self._fixed.get(path)
         if route is None:
             route, names = self._match(path.split("/"))
         if method != route.method and (method, route.method) != ("HEAD", "GET"):

@@ -38,7 +38,7 @@ def run(settings: Settings) -> None:
             next_step="pip install 'megalabel[serve]'",
         )
     from megalabel.serving.feedback import FeedbackFile
-    from megalabel.serving.listening import BACKLOG, bound
+    from megalabel.serving.listening import bound
     from megalabel.serving.versions import Models
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would not outlive a fork
@@ -56,11 +56,6 @@ def run(settings: Settings) -> None:
             where="workers",
         )
     models = Models(settings)
-    for one in sockets:
-        one.listen(BACKLOG)
-    host, port = sockets[0].getsockname()[:2]
-    host = f"[{host}]" if ":" in host else host
-    settings.log.event("listening", url=f"http://{host}:{port}", workers=settings.workers)
     if forks:
         _supervise(settings, sockets, models)
     else:
@@ -80,12 +75,13 @@ def _supervise(settings: Settings, sockets: list[socket.socket], models: Models)
 
 def _alone(settings: Settings, sockets: list[socket.socket], models: Models) -> None:
     """Serves in this process; a new version of a model needs another start."""
+    from megalabel.serving.listening import say_where
     from megalabel.serving.server import Server
     from megalabel.serving.worker import service_of
 
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    server = Server(service_of(settings, models()), settings.origins)
+    server = Server(service_of(settings, models()), settings.origins, lambda: say_where(settings, sockets))
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises them once more when it has ended
         signal.signal(number, signal.SIG_IGN)
     server.run(sockets)

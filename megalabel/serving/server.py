@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
-import time
 from collections.abc import Callable, Sequence
 
 import uvicorn
@@ -14,7 +14,7 @@ from megalabel.serving.app import create_app
 from megalabel.serving.protocol import Connection, bounded
 from megalabel.serving.service import Service
 
-LINGER = 1.0  # seconds for which a server that stops keeps unused connections open
+LINGER = 1.0  # seconds for which a server that stops keeps an unused connection open
 TICKS = 10  # of uvicorn per second
 SWITCH = 5e-4  # seconds after which the model's thread lets that of the requests run
 
@@ -22,8 +22,8 @@ SWITCH = 5e-4  # seconds after which the model's thread lets that of the request
 class Server(uvicorn.Server):
     """Answers requests until it is told to stop.
 
-    To stop, it accepts no further connections, answers with `Connection: close`, and keeps unused connections for
-    a second, since a request may be on its way through them; then it waits for the answers that are not yet made.
+    To stop, it accepts no further connections and answers with `Connection: close`. An unused connection is kept
+    for a second, since a request may be on its way through it.
 
     Args:
         service: what answers.
@@ -50,6 +50,7 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self.service, self._on_start = service, on_start
+        self._accepting: set[asyncio.Task[object]] = set()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
         """Serves on listening sockets; returns when everything is answered."""
@@ -73,13 +74,39 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what was accepted."""
         self.service.draining = True
-        await asyncio.sleep(0)  # accepts what has connected already
+        self._accept_waiting(sockets or [])
         for server in self.servers:
             server.close()
-        until = time.monotonic() + LINGER
-        while self.server_state.connections and time.monotonic() < until:
-            await asyncio.sleep(0.02)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while self.server_state.connections and loop.time() - begun < self.service.limits.seconds:
+            await asyncio.sleep(LINGER / 20)
+            if loop.time() - begun >= LINGER:
+                self._close_unused(loop.time() - LINGER)
         await super().shutdown(sockets)
+
+    def _accept_waiting(self, sockets: Sequence[socket.socket]) -> None:
+        """Accepts connections that the system has made, which it would reset when it stops listening."""
+        loop = asyncio.get_running_loop()
+        for listening in sockets:
+            with contextlib.suppress(OSError):  # that nothing more waits
+                while True:
+                    connection, _ = listening.accept()
+                    connection.setblocking(False)
+                    made = loop.create_task(loop.connect_accepted_socket(self._connection, connection))
+                    self._accepting.add(made)
+                    made.add_done_callback(self._accepting.discard)
+
+    def _connection(self) -> asyncio.Protocol:
+        config, state = self.config, self.server_state
+        made: asyncio.Protocol = config.http_protocol_class(config=config, server_state=state, app_state={})  # type: ignore[call-arg]
+        return made
+
+    def _close_unused(self, since: float) -> None:
+        """Closes connections that have done nothing since a moment."""
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection) and connection.is_idle and connection.since <= since:
+                connection.transport.close()
 
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()

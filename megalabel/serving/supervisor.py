@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from megalabel.serving.listening import say_where
 from megalabel.serving.metrics import SHARED
 from megalabel.serving.settings import Settings
 from megalabel.serving.versions import Models
@@ -56,6 +57,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, self._on_signal)
         self._start_all()
+        say_where(self.settings, self.sockets)
         looked = time.monotonic()
         while not self._stopping:
             self._wait(TICK)

@@ -14,7 +14,7 @@ from serving.clients import BODY, Clients, exchange
 
 from megalabel.serving import server as server_module
 from megalabel.serving.limits import Limits
-from megalabel.serving.listening import BACKLOG, bound
+from megalabel.serving.listening import bound
 from megalabel.serving.server import Server
 from megalabel.serving.service import Service
 
@@ -34,7 +34,6 @@ def running(model, limits: Limits = QUICK):
     """A server in a thread, and its port."""
     model.warm_up()
     service, (listening,) = Service([model], limits), bound("127.0.0.1", 0, 1)
-    listening.listen(BACKLOG)
     port, started = listening.getsockname()[1], threading.Event()
     server = Server(service, on_start=started.set)
     thread = threading.Thread(target=server.run, args=([listening],))
