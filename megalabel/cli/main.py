@@ -25,6 +25,7 @@ from megalabel.cli import (
     prepare,
     quickstart,
     recipes,
+    serve,
     train,
     tree,
     tune_group,
@@ -71,6 +72,7 @@ app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(calibration.calibrate)
 app.command(cls=Command)(explain.explain)
 app.command(cls=Command)(labels.labels)
+app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
 app.command(cls=Command)(hub.push)

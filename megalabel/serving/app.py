@@ -1,0 +1,155 @@
+"""The routes of the server as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from megalabel.serving import wire
+from megalabel.serving.guard import Disconnected, Guard
+from megalabel.serving.openapi import document
+from megalabel.serving.question import Feedback, Question, explain_request
+from megalabel.serving.refusal import Refusal, invalid
+from megalabel.serving.routes import Route, Routes
+from megalabel.serving.service import Service
+
+MOST_FOUND = 100  # labels of a search
+# The page holds its script and style, and asks nobody but this server.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def create_app(service: Service, origins: Sequence[str] = ()) -> ASGIApp:
+    """The application that answers with the models of a service.
+
+    origins: other web sites whose pages may ask it.
+    """
+    routes = [
+        Route("/v1/models", models),
+        Route("/v1/predict", predict, "POST"),
+        Route("/v1/explain", explain, "POST"),
+        Route("/v1/labels", labels),
+        Route("/v1/feedback", feedback, "POST", 201),
+        Route("/openapi.json", openapi),
+        Route("/health", health),
+        Route("/ready", ready),
+        Route("/", page),
+        Route("/metrics", metrics),
+    ]
+    guarded = Guard(Routes(routes), service)
+    if not origins:
+        return guarded
+    headers = ["authorization", "content-type"]
+    return CORSMiddleware(guarded, allow_origins=origins, allow_methods=["GET", "POST"], allow_headers=headers)
+
+
+async def models(service: Service, request: Request) -> dict[str, Any]:
+    """GET /v1/models: the models and what they can do."""
+    return {"models": service.facts()}
+
+
+async def predict(service: Service, request: Request) -> dict[str, Any]:
+    """POST /v1/predict: the best labels of each text."""
+    question = Question.read(await body_of(service, request), service.limits)
+    request.scope["state"]["facts"] = {"texts": len(question.texts), "model": question.model or service.default}
+    return await service.predict(question, deadline(request))
+
+
+async def explain(service: Service, request: Request) -> dict[str, Any]:
+    """POST /v1/explain: why a text has a label."""
+    text, label, model = explain_request(await body_of(service, request))
+    return await service.explain(text, label, model, deadline(request))
+
+
+async def labels(service: Service, request: Request) -> dict[str, Any]:
+    """GET /v1/labels: the labels whose names have words that begin as typed."""
+    query, limit = request.query_params.get("q", ""), request.query_params.get("limit", "20")
+    if len(query) > service.limits.query_chars:
+        raise invalid("q", query, f"a text of at most {service.limits.query_chars} characters")
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_FOUND):
+        raise invalid("limit", limit, f"a whole number from 1 to {MOST_FOUND}")
+    return await service.labels(query, int(limit), request.query_params.get("model"))
+
+
+async def feedback(service: Service, request: Request) -> dict[str, Any]:
+    """POST /v1/feedback: stores which labels of a text are right."""
+    return await service.store(Feedback.read(await body_of(service, request), service.limits))
+
+
+async def openapi(service: Service, request: Request) -> dict[str, Any]:
+    """GET /openapi.json: what this is, for programs."""
+    return document(service.limits, secured=bool(service.tokens))
+
+
+async def health(service: Service, request: Request) -> dict[str, Any]:
+    """GET /health: that the server runs."""
+    return {"status": "ok"}
+
+
+async def ready(service: Service, request: Request) -> dict[str, Any]:
+    """GET /ready: that requests are answered; 503 while the server stops."""
+    if service.draining:
+        raise Refusal(503, "the server is stopping")
+    return {"status": "ready", "models": {model.name: model.version for model in service.models.values()}}
+
+
+async def page(service: Service, request: Request) -> Response:
+    """GET /: the page for people."""
+    html = (files("megalabel.serving") / "page.html").read_bytes()
+    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
+    return Response(html, media_type="text/html", headers=headers)
+
+
+async def metrics(service: Service, request: Request) -> Response:
+    """GET /metrics: counters for Prometheus."""
+    text, kind = await asyncio.to_thread(service.metrics.page)
+    return Response(text, headers={"Content-Type": kind})
+
+
+def deadline(request: Request) -> float:
+    """When the answer has to be there, as `time.monotonic` counts."""
+    found: float = request.scope["state"]["deadline"]
+    return found
+
+
+async def body_of(service: Service, request: Request) -> dict[str, Any]:
+    """The JSON object in the body of a request.
+
+    Raises:
+        Refusal: 415 for another content type, 413 and 408 for a body that is too large or does not arrive, 400 and
+            422 for one that is no JSON object.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refusal(415, f"the content type is {kind[:80] or 'missing'}; send application/json")
+    return wire.json_object(await bytes_of(service, request))
+
+
+async def bytes_of(service: Service, request: Request) -> bytes:
+    """The body of a request; Refusal with 413 or 408."""
+    most, size, parts, until = service.limits.body_bytes, 0, [], deadline(request)
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:18]) > most:
+        raise Refusal(413, f"the body has {length[:18]} bytes, more than {most:,}")
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        parts.append(message.get("body", b""))
+        size, more = size + len(parts[-1]), message.get("more_body", False)
+        if size > most:
+            raise Refusal(413, f"the body has more than {most:,} bytes")
+        if more and time.monotonic() > until:  # `Connection.look` wakes a request whose body does not arrive
+            raise Refusal(408, "the body did not arrive in time")
+    return b"".join(parts)
