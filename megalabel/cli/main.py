@@ -18,6 +18,7 @@ from megalabel.cli import (
     evaluate,
     explain,
     hub,
+    export,
     index,
     labels,
     plan,
@@ -76,6 +77,7 @@ app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
 app.command(cls=Command)(hub.push)
+app.command(cls=Command)(export.export)
 app.command(cls=Command)(hub.pull)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)
