@@ -1,4 +1,4 @@
-"""The page in a headless Chromium: labels as one types, evidence, feedback that trains, keyboard, waits, tokens."""
+"""The page in a headless Chromium: labels as one types, evidence, feedback that trains, keyboard, waiting, tokens."""
 
 from __future__ import annotations
 
