@@ -1,4 +1,4 @@
-"""The page in a headless Chromium: labels as one types, evidence, feedback that trains, keyboard, waiting, tokens."""
+"""The page in a headless Chromium: labels as one types, evidence, feedback that trains, keyboard, tokens."""
 
 from __future__ import annotations
 
@@ -290,4 +290,4 @@ def test_the_page_is_one_small_file_that_asks_only_its_server(address):
     assert len(html.encode()) <= 150_000
     assert (html.count("<script"), html.count("<style")) == (1, 1)
     assert not re.search(r"""\s(?:src|style|on\w+)=["']""", html)
-    assert "default-src 'none'" in policy and "connect-src 'self'" in policy
+    assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "unsafe" not in policy
