@@ -65,7 +65,8 @@ def steps_to(tree: SparseBeam, label: int, x: sp.csr_matrix, inputs: np.ndarray 
     parents, above = np.zeros(1, np.int64), np.zeros(1)
     for i, (level, node) in enumerate(zip(tree.levels, path_of(tree, label), strict=True)):
         parent = int(np.searchsorted(level.offsets, node, side="right")) - 1
-        at = _chunk(level, parent, x.indices).getrow(node - int(level.offsets[parent]))
+        siblings, columns, values = _entries(level, parent, x.indices)
+        own = siblings == node - int(level.offsets[parent])
         children = [np.arange(level.offsets[p], level.offsets[p + 1]) for p in parents]
         nodes = np.concatenate(children)
         z = np.concatenate([_logits(level, int(p), x, inputs) for p in parents])
@@ -75,7 +76,7 @@ def steps_to(tree: SparseBeam, label: int, x: sp.csr_matrix, inputs: np.ndarray 
         beam = tree.beams[i] if i < len(tree.beams) else 0
         dense = np.zeros(0) if level.dense is None else level.dense[node].astype(np.float64)
         steps.append(
-            Step(node, x.indices[at.indices], at.data, float(level.bias[node]), dense,
+            Step(node, x.indices[columns[own]], values[own], float(level.bias[node]), dense,
                  int(place[0]) if len(place) else None, len(nodes), beam)
         )  # fmt: skip
         kept = np.sort(order[: beam or None])
@@ -149,21 +150,22 @@ def path_slopes(
         pieces *= 2
 
 
-def _chunk(level: Chunks, parent: int, wanted: np.ndarray) -> sp.csr_matrix:
-    """The weights of the children of a parent for some features: (children, W) CSR float64."""
+def _entries(level: Chunks, parent: int, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weights of the children of a parent for some features.
+
+    Returns:
+        (n,) int64 children, (n,) int64 places of features in `wanted`, and (n,) float64 values.
+    """
     columns, rows = _rows_of(level, parent, wanted)
     firsts = entry_starts(level.entries, level.lengths, rows)
     n_entries = entry_starts(level.entries, level.lengths, rows + 1) - firsts
-    ends = np.cumsum(n_entries)
-    at = np.repeat(firsts - ends + n_entries, n_entries) + np.arange(n_entries.sum())
+    at = np.repeat(firsts - np.cumsum(n_entries) + n_entries, n_entries) + np.arange(n_entries.sum())
     children, values = level.children[at].astype(np.int64), level.values[at]
     if values.dtype == np.uint16:
         values = (values.astype(np.uint32) << 16).view(np.float32)
     elif level.scales is not None:
         values = values * level.scales[level.offsets[parent] + children]
-    where = children, np.repeat(columns, n_entries)
-    n_children = int(level.offsets[parent + 1] - level.offsets[parent])
-    return sp.csr_matrix((values.astype(np.float64), where), shape=(n_children, len(wanted)))
+    return children, np.repeat(columns, n_entries), values.astype(np.float64)
 
 
 def _rows_of(level: Chunks, parent: int, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -187,7 +189,9 @@ def _rows_of(level: Chunks, parent: int, wanted: np.ndarray) -> tuple[np.ndarray
 def _logits(level: Chunks, parent: int, x: sp.csr_matrix, inputs: np.ndarray | None) -> np.ndarray:
     """The scores of the children of a parent, (children,) float64."""
     nodes = slice(int(level.offsets[parent]), int(level.offsets[parent + 1]))
-    z: np.ndarray = _chunk(level, parent, x.indices) @ x.data.astype(np.float64) + level.bias[nodes]
+    children, columns, values = _entries(level, parent, x.indices)
+    z = level.bias[nodes].astype(np.float64)
+    z += np.bincount(children, values * x.data[columns], minlength=len(z))
     if level.dense is not None and inputs is not None:
-        z = z + level.dense[nodes].astype(np.float64) @ inputs[0].astype(np.float64)
+        z += level.dense[nodes].astype(np.float64) @ inputs[0].astype(np.float64)
     return z
