@@ -57,6 +57,20 @@ def served(service: Any) -> Iterator[str]:
         sys.setswitchinterval(interval)
 
 
+@contextmanager
+def opened(browser: Any, address: str, **options: Any) -> Iterator[Any]:
+    """A page in a context of its own. No script may fail, and the content security policy must refuse nothing."""
+    context = browser.new_context(**options)
+    page, troubles = context.new_page(), []
+    page.set_default_timeout(10_000)
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.on("console", lambda line: troubles.append(line.text) if "Content Security" in line.text else None)
+    page.goto(address)
+    yield page
+    context.close()
+    assert not troubles
+
+
 def axe_script(folder: Path) -> str:
     """The source of axe-core from the npm registry; skips the test where it cannot be had."""
     npm = shutil.which("npm")
