@@ -22,14 +22,22 @@ FLAGS = (
 AXE = "axe-core@4.14.1"
 
 
-@contextmanager
-def chromium() -> Iterator[Any]:
-    """A browser of playwright; skips the test where it or Chromium is missing."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="the Python package playwright is missing")
+def chromium_path() -> str:
+    """The program; skips the test where it or playwright is missing."""
+    pytest.importorskip("playwright.sync_api", reason="the Python package playwright is missing")
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip("Chromium is missing")
-    with playwright.sync_playwright() as driver:
+    return path
+
+
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser of playwright, whose event loop runs in this thread until the end."""
+    path = chromium_path()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()

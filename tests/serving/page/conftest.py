@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from support.animals import animals
-from support.browser import chromium, opened, served
+from support.browser import chromium, chromium_path, opened, served
 
 pytest.importorskip("starlette", reason="the extra serve is not installed")
 from support.page_steps import trained
@@ -13,19 +13,20 @@ from megalabel.serving.feedback import FeedbackFile
 from megalabel.serving.service import Service
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")  # no longer, as its event loop is in the way of other tests
 def browser():
     with chromium() as found:
         yield found
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def data(tmp_path_factory):
+    chromium_path()  # skips before anything is trained
     return animals(tmp_path_factory.mktemp("page") / "data")
 
 
-@pytest.fixture(scope="package")
-def model(browser, data):
+@pytest.fixture(scope="session")
+def model(data):
     return trained(data, data.parent / "run")
 
 
