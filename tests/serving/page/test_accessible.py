@@ -1,9 +1,13 @@
-"""Accessibility by the rules of axe-core, in both color schemes."""
+"""Accessibility by the rules of axe-core in both color schemes; the size of the file, and the policy with it."""
 
 from __future__ import annotations
 
+import re
+
 from support.browser import axe_script, opened
 from support.page_steps import answer_with
+
+from megalabel.serving.page import page_response
 
 
 def test_axe_finds_nothing_serious_and_nothing_is_wider_than_a_phone(browser, address, tmp_path):
@@ -34,3 +38,12 @@ def violations(page):
     """What axe-core finds to be serious or critical."""
     found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
     return [rule for rule in found if rule["impact"] in ("serious", "critical")]
+
+
+def test_the_page_is_one_small_file_that_asks_only_its_server():
+    answer = page_response()
+    html, policy = bytes(answer.body).decode(), answer.headers["Content-Security-Policy"]
+    assert len(answer.body) <= 150_000
+    assert (html.count("<script"), html.count("<style")) == (1, 1)
+    assert not re.search(r"""\s(?:src|style|on\w+)=["']""", html)
+    assert "default-src 'none'" in policy and "connect-src 'self'" in policy and "unsafe" not in policy
