@@ -11,7 +11,6 @@ opens each label of the last texts. The floor is the same request from the page'
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -130,11 +129,14 @@ def measured(page: Page, texts: list[str]) -> dict[str, tuple[float, str]]:
     floor = [page.evaluate(ASK, ["v1/predict", body]) for body in bodies]
     opened(page, texts[:1])
     clicks, alone = opened(page, texts[1:])
-    found = {"page memory before": (before, "MB"), "page memory after": (memory(page), "MB")}
-    for name, values in (("key", keys), ("predict alone", floor), ("click", clicks), ("explain alone", alone)):
+    found = {"memory of the page at first: MB": (before, "MB"), "at the end: MB": (memory(page), "MB")}
+    times = {
+        "from a key to labels": keys, "the request alone": floor,
+        "from a click to words": clicks, "the explanation alone": alone,
+    }  # fmt: skip
+    for name, values in times.items():
         for q in (50, 95):
             found[f"{name}: p{q}"] = (float(np.percentile(values, q)), "ms")
-        found[f"{name}: n"] = (float(len(values)), "")
     return found
 
 
@@ -160,14 +162,15 @@ def main() -> None:
             found = measured(page, long[: options.texts + 1])
             browser.close()
         process = psutil.Process(server.pid)
-        resident = sum(p.memory_info().rss for p in [process, *process.children()]) / 1e6
+        held = sum(one.memory_full_info().pss for one in [process, *process.children()]) / 1e6
+        found["memory of the server: MB"] = (held, "MB")
     finally:
         server.terminate()
         server.wait()
-    load = os.getloadavg()[0]
     size = f"{options.name or corpus.name} {corpus.n_labels:,} labels"
-    print(json.dumps({"load": load, "server MB": resident, **{k: v[0] for k, v in found.items()}}, indent=1))
+    print(f"load average {os.getloadavg()[0]:.1f}")
     for metric, (value, unit) in found.items():
+        print(f"{metric.partition(':')[0]:32} {metric.partition(': ')[2]:4} {value:8.1f} {unit}")
         record.row("page", size, metric, value, unit)
 
 
