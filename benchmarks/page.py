@@ -129,7 +129,7 @@ def measured(page: Page, texts: list[str]) -> dict[str, tuple[float, str]]:
     floor = [page.evaluate(ASK, ["v1/predict", body]) for body in bodies]
     opened(page, texts[:1])
     clicks, alone = opened(page, texts[1:])
-    found = {"memory of the page at first: MB": (before, "MB"), "at the end: MB": (memory(page), "MB")}
+    found = {"memory of the page at first: MB": (before, "MB"), "memory of the page at the end: MB": (memory(page), "MB")}
     times = {
         "from a key to labels": keys, "the request alone": floor,
         "from a click to words": clicks, "the explanation alone": alone,
