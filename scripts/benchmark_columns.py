@@ -95,6 +95,7 @@ RAY_COLUMNS = (
     ("MB with shares (PSS)", "sum of PSS", 1.0),
     ("of one actor (PSS)", "ratio of PSS", 1.0),
 )
+PAGE_COLUMNS = (("median ms", "p50", 1.0), ("95%", "p95", 1.0), ("MB", "MB", 1.0))
 STREAMED_COLUMNS = (
     ("peak MB of reading", "peak of reading, MB", 1.0),
     ("and of tokenizing", "peak of reading and tokenizing, MB", 1.0),

@@ -17,8 +17,8 @@ from megalabel.cli import (
     ensemble,
     evaluate,
     explain,
-    hub,
     export,
+    hub,
     index,
     labels,
     plan,
@@ -76,8 +76,8 @@ app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
-app.command(cls=Command)(hub.push)
 app.command(cls=Command)(export.export)
+app.command(cls=Command)(hub.push)
 app.command(cls=Command)(hub.pull)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 from starlette.middleware.cors import CORSMiddleware
@@ -16,17 +15,13 @@ from starlette.types import ASGIApp
 from megalabel.serving import wire
 from megalabel.serving.guard import Disconnected, Guard
 from megalabel.serving.openapi import document
+from megalabel.serving.page import page_response
 from megalabel.serving.question import Feedback, Question, explain_request
 from megalabel.serving.refusal import Refusal, invalid
 from megalabel.serving.routes import Route, Routes
 from megalabel.serving.service import Service
 
 MOST_FOUND = 100  # labels of a search
-# The page holds its script and style, and asks nobody but this server.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 def create_app(service: Service, origins: Sequence[str] = ()) -> ASGIApp:
@@ -105,9 +100,7 @@ async def ready(service: Service, request: Request) -> dict[str, Any]:
 
 async def page(service: Service, request: Request) -> Response:
     """GET /: the page for people."""
-    html = (files("megalabel.serving") / "page.html").read_bytes()
-    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer"}
-    return Response(html, media_type="text/html", headers=headers)
+    return page_response()
 
 
 async def metrics(service: Service, request: Request) -> Response:

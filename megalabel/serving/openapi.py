@@ -87,6 +87,8 @@ def _answers() -> dict[str, Schema]:
     name = {"id": integer, "label": STRING}
     scored = _object({**name, "score": NUMBER}, ("id", "label", "score"))
     label = _object({**name, "training_texts": {"type": ["integer", "null"]}}, ("id", "label"))
+    beside = _object({**name, "texts": integer}, ("id", "label", "texts"))
+    known = {"share": {"type": ["number", "null"]}, "together": {"type": ["array", "null"], "items": beside}}
     word = _object({"word": STRING, "start": integer, "end": integer, "contribution": NUMBER}, ("word",))
     result = {
         "labels": _list(scored),
@@ -97,7 +99,8 @@ def _answers() -> dict[str, Schema]:
         "labels": {"type": ["array", "null"], "items": STRING}, "has_label": {"type": "boolean"},
     }  # fmt: skip
     explanation = {
-        "model": STRING, "version": STRING, "label": label, "rank": {"type": ["integer", "null"]},
+        "model": STRING, "version": STRING, "label": _object(label["properties"] | known, ("id", "label")),
+        "rank": {"type": ["integer", "null"]},
         "score": {"type": ["number", "null"]}, "score_type": STRING, "scale": STRING, "value": NUMBER,
         "base": NUMBER, "words": _list(word), "neighbors": _list(_object(neighbor, ())), "why_not": _list(STRING),
     }  # fmt: skip

@@ -20,6 +20,7 @@ from megalabel.models.label_lists import Choice
 from megalabel.models.scores import probability_kind, score_kind
 from megalabel.serving.label_lookup import LabelLookup
 from megalabel.serving.label_search import LabelSearch
+from megalabel.serving.label_statistics import statistics
 from megalabel.serving.refusal import Refusal
 from megalabel.serving.training_texts import TrainingTexts, has_neighbors
 from megalabel.storage.files import read_json, sha256
@@ -135,7 +136,7 @@ class ServedModel:
         found = self.model.explain(text, label)
         score, kind = self.score(text, label, found.rank)
         return {
-            "label": self.label(label),
+            "label": {**self.label(label), **statistics(self.model.trained_on, self.model.label_texts, label)},
             "rank": found.rank,
             "score": score,
             "score_type": kind,
