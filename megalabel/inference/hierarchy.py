@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +18,7 @@ from megalabel.inference.matching import Truth
 from megalabel.metrics.hierarchical import measure_hierarchical
 from megalabel.types import TopK
 
-if TYPE_CHECKING:
-    from megalabel.inference.evaluate import Say
+Say = Callable[[str], Any]
 
 
 def taxonomy_for(
@@ -65,7 +64,11 @@ def hierarchical(top: TopK, truth: Truth, depths: Sequence[int], taxonomy: Taxon
 
 
 def read_taxonomy(file: Path, names: Sequence[str], metadata: LabelMetadata | None, say: Say) -> Taxonomy:
-    """The taxonomy in a file, without pairs if that is empty; says what is not used. DataError as `taxonomy_in`."""
+    """The taxonomy in a file, without pairs if that is empty; says what of it is not used.
+
+    Raises:
+        DataError: as `taxonomy_in`.
+    """
     findings = Findings()
     found = taxonomy_in(file, names, metadata, findings)
     for finding in findings.all():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -143,9 +144,7 @@ class Predictions(TopK):
 
     def save(self, path: str | Path) -> None:
         """Writes a file in the format of its suffix; see `prediction_files.format_of`."""
-        from megalabel.models.prediction_files import save
-
-        save([self], path)
+        importlib.import_module("megalabel.models.prediction_files").save([self], path)  # which imports this one
 
 
 def _own(identifiers: dict[str, Sequence[str]], label: int) -> dict[str, str]:
