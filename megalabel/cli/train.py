@@ -187,16 +187,14 @@ def _train(
     from megalabel.cli.run_settings import RunSettings
     from megalabel.planning.amounts import size
     from megalabel.recipes.presets import resolve
+    from megalabel.training.trackers import check_tracked
 
     if config is not None:
         values = {**read_config(config, recipe.options, recipe.address), **values}
     recipe.options.checked_values(values)
     limit = None if memory is None else size("memory", memory)
     target = None if print_config else _needed(out)
-    if track:
-        from megalabel.training.trackers import check_tracked
-
-        check_tracked(track, recipe)
+    check_tracked(track or (), recipe)
     corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
     if target is None:
         from megalabel.recipes.config import as_config

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +59,9 @@ def push_to_hub(
     run, name = as_path(run, "run"), check_name(name)
     folder = model_folder(run)
     text = model_card(run, name, license=license) if card is None else card
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
     with tempfile.TemporaryDirectory(prefix="megalabel-") as temporary, hub_errors(name):
-        operations: list[Any] = []
-        for number, file in enumerate(files):
-            scratch = Path(temporary) / str(number)
-            scratch.mkdir()
-            inside = file.relative_to(folder).parent
-            for part in divided(file, scratch, part_bytes):
-                operations.append(CommitOperationAdd((inside / part.name).as_posix(), part))
-        operations.append(CommitOperationAdd(CARD, text.encode()))
-        for about in ABOUT:
-            if folder != run and (run / about).is_file():
-                content = json.dumps(_without_paths(read_json(run / about, next_step=None)), indent=2) + "\n"
-                operations.append(CommitOperationAdd(about, content.encode()))
+        contents = _contents(run, folder, text, Path(temporary), part_bytes)
+        operations: list[Any] = [CommitOperationAdd(path, content) for path, content in contents]
         api = HfApi(endpoint=endpoint, token=token)
         api.create_repo(name, private=private, exist_ok=True)
         if revision is not None:
@@ -82,6 +72,23 @@ def push_to_hub(
                 operations.append(CommitOperationDelete(old))
         done = api.create_commit(name, operations, commit_message=message or "Upload a model", revision=revision)
     return str(done.oid)
+
+
+def _contents(
+    run: Path, folder: Path, card: str, temporary: Path, part_bytes: int
+) -> Iterator[tuple[str, Path | bytes]]:
+    """What a repository holds, by path: the files of the model or their parts, the card, and facts of the run."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
+    for number, file in enumerate(files):
+        scratch = temporary / str(number)
+        scratch.mkdir()
+        for part in divided(file, scratch, part_bytes):
+            yield (file.relative_to(folder).parent / part.name).as_posix(), part
+    yield CARD, card.encode()
+    for about in ABOUT:
+        if folder != run and (run / about).is_file():
+            facts = _without_paths(read_json(run / about, next_step=None))
+            yield about, (json.dumps(facts, indent=2) + "\n").encode()
 
 
 def _without_paths(facts: dict[str, Any]) -> dict[str, Any]:

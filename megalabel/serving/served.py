@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from megalabel.errors import MegalabelError, SettingError
-from megalabel.models.asking import LABELS, Asked, answer
+from megalabel.models.answer import answer
+from megalabel.models.asking import LABELS, Asked
 from megalabel.models.base import Classifier, load
 from megalabel.models.explain import explained
 from megalabel.models.explanation import Explanation
