@@ -108,12 +108,10 @@ def swap(given: argparse.Namespace) -> None:
         versions = [Path(given.run, "model"), Path(folder, "other")]
         model = megalabel.load(given.run)
         model.rename_labels({0: f"{model.label_texts[0]} (new)"}).save(versions[1])
-        shutil.copytree(versions[0], served / "model")
+        shutil.copytree(versions[0], served)
         with Running(str(served), "--watch", "0.2", *given.options) as server:
             stopped = threading.Event()
-            thread = threading.Thread(
-                target=_swap, args=(server, versions, served / "model", given.tries, stopped)
-            )
+            thread = threading.Thread(target=_swap, args=(server, versions, served, given.tries, stopped))
             thread.start()
             outcome = ask(server.port, requests, CLIENTS, 1e9, stop=stopped)
             thread.join()

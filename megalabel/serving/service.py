@@ -129,6 +129,11 @@ class Service:
         self.metrics.feedback.labels(model.name).inc()
         return {"stored": True, "labels": found.labels, "rejected": found.rejected}
 
+    def warm_up(self) -> None:
+        """Lets the thread that ranks begin, so that the first client does not wait for it."""
+        for model in self.models.values():
+            self._fast.submit(model.warm_up).result()
+
     def close(self) -> None:
         """Ends the threads."""
         self._fast.shutdown()

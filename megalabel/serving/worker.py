@@ -41,7 +41,9 @@ def forked(
             if k != i:
                 other.close()
         torch.set_num_threads(settings.threads_per_worker)
-        server = Server(service_of(settings, models), settings.origins, lambda: _tell(ready))
+        service = service_of(settings, models)
+        service.warm_up()
+        server = Server(service, settings.origins, lambda: _tell(ready))
         server.run([sockets[i]])
         status = 0
     except Exception as error:
