@@ -129,10 +129,8 @@ def measured(page: Page, texts: list[str]) -> dict[str, tuple[float, str]]:
     floor = [page.evaluate(ASK, ["v1/predict", body]) for body in bodies]
     opened(page, texts[:1])
     clicks, alone = opened(page, texts[1:])
-    found = {
-        "memory of the page at first: MB": (before, "MB"),
-        "memory of the page at the end: MB": (memory(page), "MB"),
-    }
+    held = {"at first": before, "at the end": memory(page)}
+    found = {f"memory of the page {when}: MB": (value, "MB") for when, value in held.items()}
     times = {
         "from a key to labels": keys, "the request alone": floor,
         "from a click to words": clicks, "the explanation alone": alone,

@@ -1,10 +1,13 @@
-"""One request at a time, a server that is busy or away, tokens, and scores of every kind."""
+"""One request at a time, a server that is busy or away, tokens, scores, models and their versions."""
 
 from __future__ import annotations
 
-from support.browser import opened, served
-from support.page_steps import answer_with, ask, names, until
+from pathlib import Path
 
+from support.browser import opened, served
+from support.page_steps import ANSWERED, answer_with, ask, names, until
+
+from megalabel.serving.served import ServedModel
 from megalabel.serving.service import Service
 
 TEXT = "purr whisker"
@@ -92,3 +95,19 @@ def test_a_token_is_asked_for_and_sent(browser, model):
             assert names(page)[0] == "cat"
             page.reload()
             ask(page, TEXT)  # without asking again
+
+
+def test_another_model_answers_when_it_is_chosen_and_a_new_version_is_noticed(browser, model):
+    stored = Path(__file__).parents[2] / "data" / "v0.1.0" / "renee" / "run"
+    with served(Service([model, ServedModel.load("other", stored)])) as address, opened(browser, address) as page:
+        ask(page, TEXT)
+        assert "8 labels · linear" in page.inner_text("#about")
+        page.select_option("#model", "other")
+        page.wait_for_selector(ANSWERED)
+        assert "20 labels · renee" in page.inner_text("#about")
+        assert page.inner_text("#kind").startswith("Logit")
+        answer = {"model": "other", "version": "new", "score_type": "logit", "results": [{"labels": []}]}
+        page.route("**/v1/predict", lambda route: route.fulfill(json=answer))
+        with page.expect_request("**/v1/models"):
+            page.fill("#text", "w1a")
+        page.wait_for_selector("text=No label was found for this text.")
