@@ -41,7 +41,7 @@ def quickstart(
 
 def run_all(out: Path, text: str, say: Callable[[str], Any]) -> None:
     """Trains each of `RUNS`, or takes the finished run from `out`; evaluates all; answers `text`."""
-    from megalabel.cli.report import about, report, write_metrics
+    from megalabel.cli.metrics_table import about, report, write_metrics
     from megalabel.data.corpus import Corpus
     from megalabel.inference.evaluate import evaluate
 
