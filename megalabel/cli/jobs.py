@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from megalabel.recipes.run_encoder import run_sha256
 from megalabel.storage import migrate
 from megalabel.storage.tables import tables_in
 from megalabel.training import run_folder
+from megalabel.training.log import read_log
 from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.resuming import check_lr_scale
@@ -230,13 +230,7 @@ def summary(out: Path) -> str:
 
 def best_validation(out: Path, metric: str) -> str:
     """The best validation in the log of a run, in words; "" where there was none."""
-    log = out / "log.jsonl"
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    found = []
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
-            value = json.loads(line)
-            found += [value] if metric in value.get("validation", {}) else []
+    found = [line for line in read_log(out / "log.jsonl") if metric in line.get("validation", {})]
     if not found:
         return ""
     best = max(found, key=lambda line: line["validation"][metric])

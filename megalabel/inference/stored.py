@@ -24,8 +24,6 @@ from megalabel.types import TopK
 
 NPZ, LINES = (".npz",), (".jsonl", ".ndjson", ".json", ".jsonl.gz", ".ndjson.gz", ".json.gz")
 BY_NAME = '{"labels": [{"label": …, "score": …}, …]}'
-
-
 Name = tuple[str, int | None]
 
 
@@ -35,11 +33,13 @@ class Stored(NamedTuple):
     top: (N, k) ids, of `names` where there are some, else of the labels of the data set in their order.
     names: the name of each label, with its id in the file if it has one; None where the file holds ids alone.
     n_labels: the number of labels that the file says there are; None where it does not say.
+    score_type: what the scores are; "" where the file does not say.
     """
 
     top: TopK
     names: list[Name] | None
     n_labels: int | None = None
+    score_type: str = ""
 
     @property
     def label_names(self) -> list[str] | None:
@@ -93,7 +93,7 @@ def evaluate_predictions(
     depths = check_depths(DEPTHS if k is None else k)
     stored = stored or read_predictions(path, labels_needed(split, k))
     check_fits(stored.top, stored.label_names, data, split, path)
-    top, truth = _in_one_space(stored, data, split)
+    top, truth = in_one_space(stored, data, split)
     notes = []
     if stored.names is None:
         notes.append(f"{path}: ids are taken for the {data.n_labels:,} labels of {data.name} in their order")
@@ -117,7 +117,9 @@ def _read_npz(path: Path, k: int) -> Stored:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             if {"labels", "scores"} <= set(found.files):
-                return Stored(TopK(*checked_arrays(TopK(found["labels"], found["scores"]))), None)
+                top = TopK(*checked_arrays(TopK(found["labels"], found["scores"])))
+                kind = str(found["score_type"]) if "score_type" in found.files else ""
+                return Stored(top, None, score_type=kind)
             names = ", ".join(found.files)[:80]
         if "indptr" in names:
             matrix = sp.load_npz(path).tocsr()
@@ -143,10 +145,11 @@ def _read_npz(path: Path, k: int) -> Stored:
 def _read_lines(path: Path) -> Stored:
     index: dict[Name, int] = {}
     rows: list[tuple[list[int], list[float]]] = []
+    kind = ""
     with open_source(path) as source:
         for number, line in source.lines():
             if line.strip():
-                names, scores = _ranking(line, line_of(path, number))
+                names, scores, kind = _ranking(line, line_of(path, number))
                 rows.append(([index.setdefault(name, len(index)) for name in names], scores))
     width = max((len(ids) for ids, _ in rows), default=0)
     ids, values = np.full((len(rows), max(width, 1)), -1, np.int64), np.full((len(rows), max(width, 1)), -np.inf)
@@ -154,11 +157,11 @@ def _read_lines(path: Path) -> Stored:
         ids[i, : len(row)], values[i, : len(row)] = row, scores
     order = np.argsort(-values, axis=1, kind="stable")
     ids, values = np.take_along_axis(ids, order, 1), np.take_along_axis(values, order, 1)
-    return Stored(TopK(ids, values.astype(np.float32)), list(index))
+    return Stored(TopK(ids, values.astype(np.float32)), list(index), score_type=kind)
 
 
-def _ranking(line: str, where: str) -> tuple[list[Name], list[float]]:
-    """The names of the labels on a line, and their scores; without scores the order counts."""
+def _ranking(line: str, where: str) -> tuple[list[Name], list[float], str]:
+    """The names of the labels on a line, their scores, and what these are; without scores the order counts."""
     try:
         value = json.loads(line)
         labels = value["labels"] if isinstance(value, dict) else value
@@ -172,7 +175,8 @@ def _ranking(line: str, where: str) -> tuple[list[Name], list[float]]:
             at = label.get("id") if isinstance(label, dict) else None
             names.append((str(name), at if isinstance(at, int) else None))
             scores.append(float(score))
-        return names, scores
+        kind = value.get("score_type", "") if isinstance(value, dict) else ""
+        return names, scores, str(kind)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"no ranking of labels ({str(error)[:60]})",
@@ -182,7 +186,7 @@ def _ranking(line: str, where: str) -> tuple[list[Name], list[float]]:
         ) from error
 
 
-def _in_one_space(stored: Stored, data: Corpus, split: Split) -> tuple[TopK, Truth]:
+def in_one_space(stored: Stored, data: Corpus, split: Split) -> tuple[TopK, Truth]:
     """Predictions and truth over the same columns: those of the data set, then the labels that it lacks."""
     if stored.names is None:
         if stored.n_labels not in (None, data.n_labels):

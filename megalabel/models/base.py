@@ -134,6 +134,9 @@ class Classifier(Capabilities, Answering):
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The result of `topk` for a block of checked texts; calls `advance` with the number of texts done."""
 
+    def forget_pages(self) -> None:
+        """Lets the system drop the pages of weights that are read from files; they are read again when used."""
+
     def check_texts(self, texts: Any) -> Any:
         """Returns the texts, or rows, in the form that `rank` takes; DataError if they have another type."""
         if self.n_features is not None:

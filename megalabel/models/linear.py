@@ -33,6 +33,7 @@ from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
+from megalabel.storage.spill import forget
 from megalabel.types import TopK
 
 CPU = torch.device("cpu")
@@ -72,6 +73,10 @@ class LinearClassifier(Classifier):
         found = rank_rows(self.trees, x, k, exclude, self.deep)
         advance(x.shape[0])
         return found
+
+    def forget_pages(self) -> None:
+        """See `Classifier.forget_pages`."""
+        forget_trees(self.trees)
 
     def restricted(self, labels: np.ndarray) -> LinearClassifier:
         """The same trees cut down to the paths to some labels, (n,) int64 ascending."""
@@ -125,6 +130,14 @@ def rank_rows(
     depth = k if len(trees) == 1 else max(DEEP * max(k, 10), deep)
     excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
     return merge_topk([tree(x, depth, excluded) for tree in trees], k)
+
+
+def forget_trees(trees: Iterable[SparseBeam]) -> None:
+    """Lets the system drop the pages of trees whose weights are read from files."""
+    for tree in trees:
+        for level in tree.levels:
+            for array in level.arrays.values():
+                forget(array)
 
 
 def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:

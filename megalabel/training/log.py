@@ -99,6 +99,20 @@ class Log:
                 self._progress.write(text)
 
 
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; [] where there is none. What a crash left incomplete, and other lines, are left out."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            value = parse_json(line)
+            found += [value] if isinstance(value, dict) else []
+    return found
+
+
 def truncate_log(path: Path, step: int) -> None:
     """Removes the lines of a log from `step` on, which a resumed run writes again."""
     if not path.exists():
