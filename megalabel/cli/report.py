@@ -134,7 +134,7 @@ def _subjects(
     titles, found, corpus, split = unique_titles([*runs, *predictions]), [], None, None
     for run, title in zip(runs, titles, strict=False):
         model = load(run, device=device, trust=trust)
-        model.forget_pages()  # its hashes have been checked by reading all of it
+        model.few_pages = True
         note_unfinished(run, _say)
         if corpus is None or split is None:
             corpus, split = open_data_to_measure(run, data, opened, model.label_texts)

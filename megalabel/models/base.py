@@ -57,12 +57,15 @@ class Classifier(Capabilities, Answering):
         score_type: whether scores are probabilities or logits.
         loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
+        few_pages: whether a part of the model lets go of the pages of its files after each use, where parts are
+            used one after the other: less memory, and a little more time.
         trained_on: the counts of the labels in the training set; None if they are not known.
         calibration: what held-out texts say about scores; None for a model that is not calibrated.
     """
 
     label_texts: Texts
     block_size: int = BLOCK
+    few_pages: bool = False
 
     def __repr__(self) -> str:
         known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"
@@ -133,9 +136,6 @@ class Classifier(Capabilities, Answering):
     @abstractmethod
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The result of `topk` for a block of checked texts; calls `advance` with the number of texts done."""
-
-    def forget_pages(self) -> None:
-        """Lets the system drop the pages of weights that are read from files; they are read again when used."""
 
     def check_texts(self, texts: Any) -> Any:
         """Returns the texts, or rows, in the form that `rank` takes; DataError if they have another type."""

@@ -1,99 +1,118 @@
-"""What may make true labels hard to find: attributes of each pair of a text and a true label."""
+"""What may make true labels hard to find: groups of pairs of a text and a true label."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import counted
+from megalabel.reporting.words import counted, quoted
 
-_WORD = re.compile(r"\w+")
-READ = 10_000  # characters of a text that are searched for the words of labels
+EDGES = 20  # values of a number that bound groups
+READ = 10_000  # characters of a text whose words are read
+FREQUENT = 200  # words of texts, and of names, whose pairs are groups
+_WORD = re.compile(r"[^\W\d_]{3,}")
 
 
-class Attribute(NamedTuple):
-    """A number per pair of a text and a true label, by which groups of pairs are formed.
+class Candidate(NamedTuple):
+    """A group of pairs.
 
-    kind: what it is called in the figure.
-    values: (P,) numbers; NaN where there is none.
-    low, high: sentences on the pairs with at most and with at least a value, with `{v}` for the value; "" for
-        groups that are not formed.
+    kind: by what it was formed. title: what it is in words.
+    inside: (P,) bool.
+    tried: the number of groups of this kind that were formed, among which the worst is found.
     """
 
     kind: str
-    values: np.ndarray
-    low: Callable[[int], str] | None
-    high: Callable[[int], str] | None
+    title: str
+    inside: np.ndarray
+    tried: int
 
 
-def attributes_of(subject: Subject) -> list[Attribute]:
-    """The attributes that are known of the pairs of a subject."""
+def candidates(subject: Subject) -> Iterator[Candidate]:
+    """The groups: by frequency, numbers of labels, lengths, words and sources."""
     rows, labels = subject.pair_rows, subject.labels.indices
-    found = []
     if subject.trained_on is not None:
-        counts = subject.trained_on.counts[labels]
-        found.append(
-            Attribute(
-                "label frequency", counts,
-                lambda v: "labels without training texts" if v == 0
-                else f"labels with at most {counted(v, 'training text')}",
-                lambda v: f"labels with at least {counted(v, 'training text')}",
-            )  # fmt: skip
-        )
-    found.append(
-        Attribute(
-            "labels of the text", subject.truth.n_true[rows],
-            lambda v: "texts with one true label" if v == 1 else f"texts with at most {v:,} true labels",
-            lambda v: f"texts with at least {counted(v, 'true label')}",
-        )  # fmt: skip
-    )
-    if len(subject.split.texts):
-        found += _of_words(subject, rows, labels)
-    return found
-
-
-def _of_words(subject: Subject, rows: np.ndarray, labels: np.ndarray) -> list[Attribute]:
-    """The length of the text and of the label name, and whether the text holds a word of the name."""
-    texts = [_words(subject.text(row)[:READ]) for row in range(len(subject))]
-    lengths = np.array([len(words) for words in texts], np.int64)
+        yield from _by_number("label frequency", subject.trained_on.counts[labels], _rare, _frequent)
+    yield from _by_number("labels of the text", subject.truth.n_true[rows], _few_labels, _many_labels)
     used, at = np.unique(labels, return_inverse=True)
     names = [_words(subject.name(label)) for label in used.tolist()]
-    sets = [set(words) for words in texts]
-    shared = np.fromiter(
-        (not sets[row].isdisjoint(names[i]) for row, i in zip(rows.tolist(), at.tolist(), strict=True)),
-        np.int64, len(rows),
-    )  # fmt: skip
-    name_lengths = np.array([len(words) for words in names], np.int64)[at]
-    return [
-        Attribute(
-            "length of the text", lengths[rows],
-            lambda v: f"texts of at most {counted(v, 'word')}",
-            lambda v: f"texts of at least {counted(v, 'word')}",
-        ),
-        Attribute(
-            "words of the label in the text", shared,
-            lambda v: "labels of whose names no word occurs in the text", None,
-        ),
-        Attribute(
-            "length of the label name", name_lengths,
-            lambda v: "labels whose names have one word" if v == 1 else f"labels whose names have at most {v:,} words",
-            lambda v: f"labels whose names have at least {counted(v, 'word')}",
-        ),
-    ]  # fmt: skip
+    yield from _by_word("word of the label", names, at, lambda word: f"labels with the word {quoted(word)}")
+    if len(subject.split.texts):
+        texts = [_words(subject.text(row)[:READ]) for row in range(len(subject))]
+        lengths = np.array([len(subject.text(row)[:READ].split()) for row in range(len(subject))])
+        yield from _by_number("length of the text", lengths[rows], _short, _long)
+        shared = [not texts[row].isdisjoint(names[i]) for row, i in zip(rows.tolist(), at.tolist(), strict=True)]
+        title = "labels no word of whose name occurs in the text"
+        yield Candidate("label in the text", title, ~np.array(shared, np.bool_), 1)
+        yield from _by_word("word of the text", texts, rows, lambda word: f"texts with the word {quoted(word)}")
+    if subject.split.sources is not None:
+        sources = np.array(list(subject.split.sources), object)
+        known = sorted(set(sources.tolist()))
+        for name in known:
+            title = f"texts of the source {quoted(name)}" if name else "texts without a source"
+            yield Candidate("source", title, (sources == name)[rows], len(known))
 
 
-def sources_of(subject: Subject) -> Iterable[tuple[str, np.ndarray]]:
-    """The pairs of each source of the texts, (P,) bool; none where texts have no sources."""
-    if subject.split.sources is None:
-        return
-    names = np.array(list(subject.split.sources), object)
-    for name in sorted(set(names.tolist())):
-        yield f"texts of the source {name!r}" if name else "texts without a source", names[subject.pair_rows] == name
+def _by_number(
+    kind: str, values: np.ndarray, low: Callable[[int], str], high: Callable[[int], str]
+) -> Iterator[Candidate]:
+    """Pairs with at most, and with at least, a value of a number."""
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, EDGES + 1), method="nearest")) if len(values) else []
+    for edge in edges:
+        yield Candidate(kind, low(int(edge)), values <= edge, 2 * len(edges))
+        yield Candidate(kind, high(int(edge)), values >= edge, 2 * len(edges))
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text.lower())
+def _by_word(
+    kind: str, words: Sequence[set[str]], of_pair: np.ndarray, title: Callable[[str], str]
+) -> Iterator[Candidate]:
+    """Pairs whose text, or whose label, has a word; for the words that most pairs have.
+
+    Args:
+        kind: of the groups.
+        words: (n,) the words of each text or label.
+        of_pair: (P,) which of them belongs to each pair.
+        title: makes of a word what the group is in words.
+    """
+    weight = np.bincount(of_pair, minlength=len(words)).tolist()
+    total: Counter[str] = Counter()
+    for some, n in zip(words, weight, strict=True):
+        for word in some:
+            total[word] += n
+    frequent = sorted(total, key=lambda word: (-total[word], word))[:FREQUENT]
+    for word in frequent:
+        there = np.fromiter((word in some for some in words), np.bool_, len(words))
+        yield Candidate(kind, title(word), there[of_pair], len(frequent))
+
+
+def _words(text: str) -> set[str]:
+    """The words of a text of three letters or more, in lower case."""
+    return set(_WORD.findall(text.lower()))
+
+
+def _rare(n: int) -> str:
+    return f"labels with at most {counted(n, 'training text')}" if n else "labels without training texts"
+
+
+def _frequent(n: int) -> str:
+    return f"labels with at least {counted(n, 'training text')}"
+
+
+def _few_labels(n: int) -> str:
+    return "texts with one true label" if n == 1 else f"texts with at most {n:,} true labels"
+
+
+def _many_labels(n: int) -> str:
+    return f"texts with at least {counted(n, 'true label')}"
+
+
+def _short(n: int) -> str:
+    return f"texts of at most {counted(n, 'word')}"
+
+
+def _long(n: int) -> str:
+    return f"texts of at least {counted(n, 'word')}"

@@ -62,11 +62,11 @@ def report_on(subjects: Sequence[Subject]) -> Report:
 def part_of(subject: Subject) -> Part:
     """The sections of one model; what is not known of it is left out."""
     groups = worst_groups(subject)
-    chosen = weakest(groups, int((~subject.found).sum()))
+    chosen = weakest(groups, subject)
     spots = weak_spots_block(subject, groups)
     made: list[tuple[str, list[Block | None]]] = [
-        ("Overview", [facts_block(subject)]),
         ("Weakest spots", [spots, depth_block(subject)]),
+        ("The run", [facts_block(subject)]),
         ("Label frequency", [frequency_block(subject)]),
         ("Calibration", [calibration_block(subject), calibration_by_frequency(subject)]),
         ("Labels", [confusions_block(subject), *labels_blocks(subject)]),

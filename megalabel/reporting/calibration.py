@@ -11,7 +11,7 @@ from megalabel.reporting.blocks import Block
 from megalabel.reporting.drawing import BLUE, GRAY, ORANGE, name_ticks, percent_axis
 from megalabel.reporting.frequency import deciles
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import percent
+from megalabel.reporting.words import percent, points
 from megalabel.types import TopK
 
 RIGHT = 0.02  # a difference of probability and share that is not worth a word
@@ -39,12 +39,12 @@ def calibration_block(subject: Subject) -> Block | None:
 def _finding(found: Reliability, k: int) -> str:
     off = found.predicted - found.true
     worst = int(np.abs(off).argmax())
-    text = f"Probabilities are {percent(found.error)} off on average (ECE@{k})"
+    text = f"Probabilities are off by {points(found.error)} on average (ECE@{k})"
     if abs(off[worst]) < RIGHT:
-        return f"{text}, and nowhere more than {percent(abs(off[worst]))}."
+        return f"{text}, and nowhere by more than {points(abs(off[worst]))}."
     word = "too sure" if off[worst] > 0 else "not sure enough"
     return (
-        f"{text}; the model is most often {word} where it says {percent(found.predicted[worst])}: "
+        f"{text}; the model is most clearly {word} where it says {percent(found.predicted[worst])}: "
         f"{percent(found.true[worst])} of these labels are true."
     )
 
@@ -95,11 +95,11 @@ def _by_decile(found: _ByDecile) -> str:
     off = np.where(found.n >= FEWEST, found.predicted - found.true, 0)
     worst = int(np.abs(off).argmax())
     if abs(off[worst]) < RIGHT:
-        return f"Probabilities are right for rare and frequent labels alike, within {percent(abs(off[worst]))}."
+        return f"Probabilities are right for rare and frequent labels alike, within {points(abs(off[worst]))}."
     word = "too high" if off[worst] > 0 else "too low"
     return (
         f"Probabilities are most wrong for labels with {found.names[worst]} training texts: "
-        f"{percent(found.predicted[worst])} on average, {word} by {percent(abs(off[worst]))}."
+        f"{percent(found.predicted[worst])} on average, {word} by {points(abs(off[worst]))}."
     )
 
 

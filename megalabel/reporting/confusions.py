@@ -8,7 +8,7 @@ import numpy as np
 
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import counted, cut, percent, quoted
+from megalabel.reporting.words import LONGEST_NAME, counted, cut, percent, quoted
 
 SHOWN = 15
 LISTED = 500  # pairs in the CSV
@@ -79,8 +79,9 @@ def confusions_block(subject: Subject) -> Block | None:
         if n_given > n_true:
             true, given, n_true, n_given = a, b, n_given, n_true
         together = None if pairs is None else int(pairs[true, given])
+        names = [cut(subject.name(label), LONGEST_NAME) for label in (true, given)]
         rows.append(
-            [subject.name(true), subject.name(given), n_true, n_given, together, cut(subject.text(int(found.example[i])))]
+            [*names, n_true, n_given, together, cut(subject.text(int(found.example[i])))]
         )
     columns = ("true label", "given in its place", "texts", "the other way", "together in training", "example")
     shown = [name for name in columns if name != "together in training" or pairs is not None]

@@ -55,8 +55,9 @@ class ByDecile(NamedTuple):
 
     predicted, right: the labels among the first k of each text, and those of them that are true.
     true, found: the true labels, and those of them among the first k.
-    best: the true labels among the first k of the best possible ranking, rare labels first.
-    gain, best_gain: the sums of inverse propensities of `right` and `best`; zeros without propensities.
+    best: the true labels among the first k of a perfect ranking, on average over the orders of true labels.
+    gain, best_gain: the sums of inverse propensities of `right`, and of the first k of a perfect ranking with rare
+        labels first, by which PSP@k is defined; zeros without propensities.
     """
 
     predicted: np.ndarray
@@ -69,21 +70,23 @@ class ByDecile(NamedTuple):
 
 def measured(subject: Subject, groups: Deciles, k: int) -> ByDecile:
     """The sums behind P@k, PSP@k and recall of each decile."""
-    ids, hit = subject.ids[:, :k], subject.hit[:, :k]
-    labels, d = subject.labels, len(groups.names)
-    gains = np.zeros(labels.shape[1]) if subject.gains is None else subject.gains
-    worth = -np.asarray(gains if subject.gains is not None else np.zeros(labels.shape[1]))[labels.indices]
-    order = np.lexsort((worth, subject.pair_rows))  # the best ranking: the true labels, the largest gains first
-    position = np.arange(labels.nnz) - np.repeat(labels.indptr[:-1], np.diff(labels.indptr))
-    best = labels.indices[order][position < k]
+    ids, hit, labels = subject.ids[:, :k], subject.hit[:, :k], subject.labels
+    n_true = np.diff(labels.indptr)[subject.pair_rows]
+    right, d = ids[hit], len(groups.names)
 
     def sums(of: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
-        return np.bincount(groups.of_label[of], None if weights is None else weights[of], minlength=d)
+        return np.bincount(groups.of_label[of], weights, minlength=d)
 
-    right = ids[hit]
+    gain = best_gain = np.zeros(d)
+    if subject.gains is not None:
+        order = np.lexsort((-subject.gains[labels.indices], subject.pair_rows))
+        position = np.arange(labels.nnz) - np.repeat(labels.indptr[:-1], np.diff(labels.indptr))
+        rare = labels.indices[order][position < k]
+        gain, best_gain = (sums(part, subject.gains[part]) for part in (right, rare))
     return ByDecile(
-        sums(ids[ids >= 0]), sums(right), sums(labels.indices), sums(best), sums(right, gains), sums(best, gains)
-    )
+        sums(ids[ids >= 0]), sums(right), sums(labels.indices), sums(labels.indices, np.minimum(k, n_true) / n_true),
+        gain, best_gain,
+    )  # fmt: skip
 
 
 def frequency_block(subject: Subject) -> Block | None:
@@ -148,19 +151,21 @@ def _draw(axes: Any, subject: Subject, groups: Deciles, found: ByDecile, k: int)
         axis.bar(at, 100 * best, 0.75, color=GRAY, label="perfect ranking")
         axis.bar(at, 100 * reached, 0.75, color=BLUE, label="reached")
         axis.set_title(title)
-    precision.legend(loc="upper right")
+        axis.margins(y=0.28)  # room for the legend
+        axis.legend(loc="upper right", ncols=2)
     shares.plot(at, found.right / np.maximum(found.true, 1), "o-", color=BLUE, label=f"recall@{k}")
     there = found.predicted > 0
     values = found.right[there] / found.predicted[there]
     shares.plot(at[there], values, "s--", color=ORANGE, label="precision")
     shares.set_ylim(0, 1)
     shares.set_title("Recall, and precision of the labels predicted")
-    shares.legend()
+    shares.legend(ncols=2)
     percent_axis(shares)
     calls.bar(at - 0.2, found.true, 0.4, color=GRAY, label="true labels")
     calls.bar(at + 0.2, found.predicted, 0.4, color=ORANGE, label="predicted labels")
     calls.set_title(f"True labels, and labels among the first {k}")
-    calls.legend()
+    calls.margins(y=0.28)
+    calls.legend(ncols=2, loc="upper right")
     for axis in [axis for axis, *_ in pairs] + [shares, calls]:
         name_ticks(axis, groups.names, tilt=True)
     for axis in (shares, calls):

@@ -9,7 +9,7 @@ import numpy as np
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.bootstrap import wilson
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import cut, listed, percent, quoted
+from megalabel.reporting.words import LONGEST_NAME, cut, listed, percent, quoted
 
 SHOWN = 12
 LISTED = 500  # labels in each CSV
@@ -25,12 +25,13 @@ class PerLabel(NamedTuple):
 
 
 def per_label(subject: Subject) -> PerLabel:
-    """Counts over all texts; a label is predicted where it is within the `reach` of a text."""
-    n_labels = subject.labels.shape[1]
+    """Counts over the pairs that are judged; a label is predicted where it is within the `reach` of a text."""
+    n_labels, judged = subject.labels.shape[1], subject.judged
+    labels = subject.labels.indices
     inside = (np.arange(subject.ids.shape[1])[None, :] < subject.reach[:, None]) & (subject.ids >= 0)
     return PerLabel(
-        np.bincount(subject.labels.indices, minlength=n_labels),
-        np.bincount(subject.labels.indices[subject.found], minlength=n_labels),
+        np.bincount(labels[judged], minlength=n_labels),
+        np.bincount(labels[judged & ~subject.missed], minlength=n_labels),
         np.bincount(subject.ids[inside], minlength=n_labels),
     )
 
@@ -63,13 +64,13 @@ def _block(
 ) -> Block:
     example = "a text where it is missed" if missed else "a text where it is found"
     columns = ("label", "training texts", "texts", "found", "found %", "predicted", example, "first labels there")
-    rows = []
+    rows, used = [], set[int]()
     for label in order[:LISTED].tolist():
         n, right = int(found.true[label]), int(found.found[label])
-        row = _example(subject, label, found=not missed)
+        row = _example(subject, label, used, found=not missed)
         first = [subject.name(int(i)) for i in subject.ids[row][:3] if i >= 0]
         cells: list[Cell] = [
-            subject.name(label), subject.count(label), n, right, 100 * right / n, int(found.predicted[label]),
+            cut(subject.name(label), LONGEST_NAME), subject.count(label), n, right, 100 * right / n, int(found.predicted[label]),
             cut(subject.text(row)), ", ".join(cut(name, 30) for name in first),
         ]  # fmt: skip
         rows.append(cells)
@@ -81,10 +82,13 @@ def _block(
     return Block(name, title, _finding(subject, found, order, missed), columns, rows, about=about, shown=shown, limit=SHOWN)
 
 
-def _example(subject: Subject, label: int, *, found: bool) -> int:
-    """The first text in which a label is found, or missed."""
-    there = np.flatnonzero((subject.labels.indices == label) & (subject.found == found))
-    return int(subject.pair_rows[there[0]])
+def _example(subject: Subject, label: int, used: set[int], *, found: bool) -> int:
+    """The first text in which a label is found, or missed; one that is no example yet, if there is one."""
+    there = np.flatnonzero((subject.labels.indices == label) & subject.judged & (subject.missed != found))
+    rows = subject.pair_rows[there].tolist()
+    row: int = next((row for row in rows if row not in used), rows[0])
+    used.add(row)
+    return row
 
 
 def _finding(subject: Subject, found: PerLabel, order: np.ndarray, missed: bool) -> str:

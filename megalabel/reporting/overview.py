@@ -11,15 +11,13 @@ from megalabel.errors import MegalabelError
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.comparison import with_intervals
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import duration, percent
-
-PLACES = {"run": "built on"}  # options that are shown apart from the others
+from megalabel.reporting.words import counted, duration, percent
 
 
 def facts_block(subject: Subject) -> Block:
     """What is known of a run and of its data set, as a table of two columns."""
     rows = [[name, value] for name, value in _facts(subject)]
-    return Block("run", "What was trained on what", _what(subject), ("", "value"), rows)
+    return Block("run", "The run", _what(subject), ("", "value"), rows)
 
 
 def _what(subject: Subject) -> str:
@@ -47,10 +45,11 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
         rows.append(("training data", f"{data.get('name')}: {where}, SHA-256 {str(data.get('fingerprint'))[:12]}"))
     if subject.trained_on is not None:
         counts = subject.trained_on.counts
-        few, none = percent(float((counts <= 5).mean())), int((counts == 0).sum())
+        half, none = int(np.median(counts)), int((counts == 0).sum())
         mean = counts.sum() / max(subject.trained_on.n_texts, 1)
         rows.append((
-            "labels", f"{len(counts):,}; {few} have at most 5 training texts" + (f", {none:,} none" * bool(none))
+            "labels", f"{len(counts):,}; half have at most {counted(half, 'training text')}"
+            + (f", and {none:,} none" * bool(none))
             + f"; {mean:.1f} labels per training text",
         ))  # fmt: skip
     rows.append((

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from megalabel.data.corpus import Corpus, Split
-from megalabel.data.filters import FilterPairs
 from megalabel.data.subsets import rows_of
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.evaluate import propensities
@@ -23,15 +22,15 @@ from megalabel.models.base import Classifier
 from megalabel.models.find import RECIPE
 from megalabel.models.scores import probabilities, score_kind
 from megalabel.models.trained_on import TrainedOn
-from megalabel.progress import Progress
-from megalabel.reporting.subject import WIDTH, Subject
+from megalabel.reporting.subject import Subject
 from megalabel.storage.manifest import NAME
 from megalabel.training.log import read_log
 from megalabel.training.run_folder import read_recipe
 from megalabel.types import TopK
 
-PART = 2048  # texts that are ranked before the pages of mapped weights are let go of
 MOST_TEXTS = 20_000  # by default; more are sampled
+WIDTHS = 10, 100  # labels per text that are ranked: the least and the most
+COVERED = 0.99  # share of the texts that have no more true labels than are ranked
 PROBABILITIES = ("probability", "calibrated")  # of the kinds of stored scores
 
 
@@ -68,17 +67,10 @@ def of_model(
     _check_some(truth.labels.nnz, data)
     gains, why = propensities(model.trained_on, data, truth, split, None, None)
     notes = [*notes, *truth.notes, *([f"PSP is left out: {why}"] if gains is None else [])]
-    width = min(WIDTH, len(model.label_texts))
-    pairs = FilterPairs(truth.filter, len(split))
-    parts = []
-    with Progress(f"ranking {data.name}" if progress else "", len(split)) as shown:
-        for start in range(0, len(split), PART):
-            rows = slice(start, min(start + PART, len(split)))
-            exclude = pairs.block(rows.start, rows.stop)
-            parts.append(model.topk(inputs[rows], width, exclude=exclude, batch_size=batch_size).numpy())
-            model.forget_pages()
-            shown.advance(rows.stop - rows.start)
-    ids, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+    width = min(_width(truth.n_true), len(model.label_texts))
+    shown = f"ranking {data.name}" if progress else ""
+    top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
+    ids, scores = top.numpy()
     run = run_folder(path)
     kind = score_kind(model)
     return Subject(
@@ -101,7 +93,8 @@ def of_predictions(
         DataError: predictions for another number of texts, or of labels that the data set lacks.
         SettingError: `most_texts` is below 1.
     """
-    stored = read_predictions(path, labels_needed(split, (WIDTH,)))
+    width = _width(split.n_true())
+    stored = read_predictions(path, labels_needed(split, (width,)))
     check_fits(stored.top, stored.label_names, data, split, path)
     top, truth = in_one_space(stored, data, split)
     names = [*data.label_texts, *(stored.label_names or [])]
@@ -114,8 +107,8 @@ def of_predictions(
         notes = []
     _check_some(truth.labels.nnz, data)
     if truth.filter is not None and len(truth.filter):
-        top = apply_filter(top, truth.filter, min(WIDTH, top.k))
-    ids, scores = (array[:, :WIDTH] for array in top.numpy())
+        top = apply_filter(top, truth.filter, min(width, top.k))
+    ids, scores = (array[:, :width] for array in top.numpy())
     known = None if split is data.train or len(data.train) < 3 else TrainedOn.from_data(data)
     if known is not None:
         counts = np.pad(known.counts, (0, len(names) - data.n_labels))
@@ -124,6 +117,11 @@ def of_predictions(
     kind = stored.score_type
     p = scores if kind in PROBABILITIES else np.square(scores) if kind == "mixture" else None
     return Subject(title or path.name, data, split, ids, scores, kind, p, truth, names, known, gains, notes=notes)
+
+
+def _width(n_true: np.ndarray) -> int:
+    """The labels per text that are ranked: as many as nearly all texts have, within limits."""
+    return int(np.clip(np.quantile(n_true, COVERED), *WIDTHS))
 
 
 def _padded(data: Corpus, n_labels: int) -> Any:

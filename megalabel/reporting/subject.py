@@ -18,7 +18,6 @@ from megalabel.models.base import Classifier
 from megalabel.models.trained_on import TrainedOn
 from megalabel.types import TopK
 
-WIDTH = 10  # labels per text that are ranked
 FIRST = 5  # labels per text among which a true label counts as found
 DEPTHS = (1, 3, 5)  # of the metrics
 
@@ -107,14 +106,22 @@ class Subject:
         """The number of labels of each text among which its true labels count as found, (N,) int64.
 
         It is 5, or the number of its true labels where that is larger, so that a perfect ranking misses none; at
-        most the labels that were ranked.
+        most K.
         """
         return np.minimum(np.maximum(self.first, self.truth.n_true), self.ids.shape[1])
 
     @cached_property
-    def found(self) -> np.ndarray:
-        """Whether each true label is within the `reach` of its text: (P,) bool, in the order of `pair_rows`."""
-        return np.asarray(self.pair_ranks < self.reach[self.pair_rows])
+    def judged(self) -> np.ndarray:
+        """Whether a perfect ranking of K labels holds all true labels of the text of each pair: (P,) bool.
+
+        The other pairs are left out where misses are counted.
+        """
+        return np.asarray(self.truth.n_true[self.pair_rows] <= self.ids.shape[1])
+
+    @cached_property
+    def missed(self) -> np.ndarray:
+        """Whether each true label that is judged is outside of the `reach` of its text: (P,) bool."""
+        return np.asarray(self.judged & (self.pair_ranks >= self.reach[self.pair_rows]))
 
     def name(self, label: int) -> str:
         """The name of a column."""

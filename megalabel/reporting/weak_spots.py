@@ -6,26 +6,26 @@ relative accuracy times the number of pairs (Lavrač, Flach and Zupan, "Rule Eva
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
-from megalabel.reporting.attributes import attributes_of, sources_of
+from megalabel.reporting.attributes import Candidate, candidates
 from megalabel.reporting.blocks import Block
 from megalabel.reporting.drawing import BLUE, GRAY, ORANGE, percent_axis
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import percent
+from megalabel.reporting.words import counted, percent
 
 SHOWN = 3  # weakest spots
-EDGES = 20  # values of an attribute that bound groups
-LARGEST = 0.5  # share of all pairs above which a group says little
-LEAST = 0.01  # share of all misses that a weak spot has beyond the average
-SURE = 2.0  # standard errors by which the excess must differ from 0
-OVERLAP = 0.6  # share of the misses of a spot that others may have named
+LARGEST = 0.5  # share of all pairs above which a group that was found among several says little
+LEAST = 0.005  # share of all misses that a weak spot has beyond what is expected
+SURE = 0.05  # probability, over all groups of a kind, of a weak spot where there is none
 
 
-class Group(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Group:
     """Some of the P pairs of a text and a true label.
 
     kind, title: what the group is formed by, and what it is in words.
@@ -52,34 +52,43 @@ class Group(NamedTuple):
 def worst_groups(subject: Subject) -> list[Group]:
     """For each kind of group the one with the most misses beyond the average, the largest excess first."""
     best: dict[str, Group] = {}
-    for kind, title, inside in _candidates(subject):
-        group = _measured(subject, kind, title, inside)
+    for candidate in candidates(subject):
+        group, kind = _measured(subject, candidate), candidate.kind
         if group is not None and (kind not in best or group.excess > best[kind].excess):
             best[kind] = group
     return sorted(best.values(), key=lambda group: (-group.excess, group.kind))
 
 
-def weakest(groups: list[Group], n_missed: int) -> list[Group]:
-    """The first groups that are sure, large enough, and mostly not what earlier ones have named."""
+def weakest(groups: list[Group], subject: Subject) -> list[Group]:
+    """Up to three groups, each weak for more reasons than those before it.
+
+    The first has the largest excess. Each next one has the largest excess beyond the rates at which the true labels
+    inside and outside of the groups before it are missed.
+    """
+    judged, missed = subject.judged, subject.missed
     chosen: list[Group] = []
-    named = np.zeros(len(groups[0].inside) if groups else 0, np.bool_)
-    for group in groups:
-        again = (group.inside & named).sum() / group.n
-        sure = group.excess > max(SURE * group.error, LEAST * n_missed)
-        if sure and again <= OVERLAP and len(chosen) < SHOWN:
-            chosen.append(group)
-            named |= group.inside
+    stratum = np.zeros(len(missed), np.int64)
+    while len(chosen) < SHOWN:
+        n = np.bincount(stratum[judged])
+        rates = np.bincount(stratum[judged], missed[judged], len(n)) / np.maximum(n, 1)
+        beyond = missed - rates[stratum]
+        rest = [group for group in groups if group not in chosen]
+        best = max(rest, key=lambda group: float(beyond[group.inside].sum()), default=None)
+        if best is None or beyond[best.inside].sum() <= LEAST * missed.sum():
+            break
+        chosen.append(best)
+        stratum = 2 * stratum + best.inside
     return chosen
 
 
 def sentence(group: Group, subject: Subject) -> str:
     """What is weak, in numbers."""
-    n_missed = int((~subject.found).sum())
+    n, n_missed = int(subject.judged.sum()), int(subject.missed.sum())
     title = group.title[:1].upper() + group.title[1:]
     return (
-        f"{title}: {percent(group.rate)} of their {group.n:,} true labels are missed, against "
-        f"{percent(group.missed_rest)} of the others. They hold {percent(group.n / len(subject.found))} of the true "
-        f"labels and {percent(group.missed / max(n_missed, 1))} of the misses."
+        f"{title}: {percent(group.rate)} of {group.n:,} true labels are missed, against "
+        f"{percent(group.missed_rest)} of all others. This group has {percent(group.n / n)} of the true labels and "
+        f"{percent(group.missed / max(n_missed, 1))} of the misses."
     )
 
 
@@ -87,21 +96,28 @@ def weak_spots_block(subject: Subject, groups: list[Group]) -> Block | None:
     """The worst group of each kind as a figure; None without groups."""
     if not groups:
         return None
-    overall = float((~subject.found).mean())
+    overall = float(subject.missed.sum() / subject.judged.sum())
     rows = [
         [g.kind, g.title, g.n, g.missed, 100 * g.rate, 100 * g.missed_rest, g.excess, g.error] for g in groups
     ]
     top = groups[0]
     return Block(
         "weak-spots", "Missed labels of the weakest group of each kind",
-        f"Of all true labels, {percent(overall)} are missed; of those of {top.title}, {percent(top.rate)}.",
+        f"Of all true labels, {percent(overall)} are missed; the most misses beyond that rate are those of "
+        f"{top.title} ({percent(top.rate)}).",
         ("kind", "group", "true labels", "missed", "missed %", "missed % of the others", "excess", "standard error"),
         rows,
         about="A true label is missed if it is not among the first "
-        f"{subject.first} labels of its text, or as many as the text has true labels, if more (at most "
-        f"{subject.ids.shape[1]}). For each kind, the figure has the group with the most misses beyond the average.",
+        f"{subject.first} labels of its text, or as many as the text has true labels, if more{_left_out(subject)}. "
+        "For each kind of group, the figure has the one with the most misses beyond the average.",
         draw=lambda axis: _draw(axis, groups, overall), height=0.8 + 0.42 * len(groups),
     )  # fmt: skip
+
+
+def _left_out(subject: Subject) -> str:
+    n = len(np.unique(subject.pair_rows[~subject.judged]))
+    k = subject.ids.shape[1]
+    return f"; the {counted(n, 'text')} with more than {k} true labels are left out" if n else ""
 
 
 def _draw(axis: Any, groups: list[Group], overall: float) -> None:
@@ -118,31 +134,22 @@ def _draw(axis: Any, groups: list[Group], overall: float) -> None:
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("share of the true labels that is missed")
-    axis.legend(loc="lower right")
+    axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3)
     percent_axis(axis, "x")
 
 
-def _candidates(subject: Subject) -> Iterator[tuple[str, str, np.ndarray]]:
-    """Groups of pairs: their kind, what they are in words, and (P,) bool."""
-    for kind, values, low, high in attributes_of(subject):
-        edges = np.unique(np.quantile(values, np.linspace(0, 1, EDGES + 1), method="nearest")).tolist()
-        for edge in edges:
-            if low is not None:
-                yield kind, low(int(edge)), values <= edge
-            if high is not None:
-                yield kind, high(int(edge)), values >= edge
-    for title, inside in sources_of(subject):
-        yield "source", title, inside
-
-
-def _measured(subject: Subject, kind: str, title: str, inside: np.ndarray) -> Group | None:
-    """The misses of a group; None for one that is empty, or too large to say much."""
-    n, missed = int(inside.sum()), ~subject.found
-    if n == 0 or n > LARGEST * len(inside):
+def _measured(subject: Subject, candidate: Candidate) -> Group | None:
+    """The misses of a group; None for one that is too large to say much, or not clearly weaker than the others."""
+    judged, missed = subject.judged, subject.missed
+    inside = candidate.inside & judged
+    n, total = int(inside.sum()), int(judged.sum())
+    if not 0 < n < total or (candidate.tried > 1 and n > LARGEST * total):
         return None
-    average, k = float(missed.mean()), int(missed[inside].sum())
+    average, k = float(missed.sum() / total), int(missed[inside].sum())
     beyond = np.where(inside, missed - average, 0.0)
-    per_text = np.bincount(subject.pair_rows, beyond, len(subject))
-    error = float(np.sqrt(np.square(per_text).sum()))
-    rest = (int(missed.sum()) - k) / (len(inside) - n)
-    return Group(kind, title, inside, n, k, rest, k - average * n, error)
+    error = float(np.sqrt(np.square(np.bincount(subject.pair_rows, beyond, len(subject))).sum()))
+    excess = k - average * n
+    if excess <= error * NormalDist().inv_cdf(1 - SURE / candidate.tried):
+        return None
+    rest = (int(missed.sum()) - k) / (total - n)
+    return Group(candidate.kind, candidate.title, inside, n, k, rest, excess, error)

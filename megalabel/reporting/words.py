@@ -14,6 +14,11 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{value:.{digits}f}%"
 
 
+def points(share: float) -> str:
+    """A difference of two shares in percentage points."""
+    return f"{100 * share:.1f} points"
+
+
 def counted(n: int, noun: str, plural: str = "") -> str:
     """A number with its noun: "1 text", "2 texts"."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
