@@ -19,6 +19,8 @@ from megalabel.device import pick
 from megalabel.distributed.world import World, join
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
+from megalabel.phases import phase, timed
+from megalabel.progress import hidden
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
 from megalabel.recipes.run_encoder import run_sha256
@@ -48,7 +50,8 @@ def train(
     Raises:
         SettingError: a bad value, or `out` holds another run and `settings.overwrite` is not set.
     """
-    with join() as world, tables_in(out), (processes := Processes(world)).writing(out):
+    silent = hidden() if settings.quiet else contextlib.nullcontext()
+    with join() as world, tables_in(out), (processes := Processes(world)).writing(out), timed(), silent:
         return _train(recipe, corpus, out, values, settings.of_process(world), processes)
 
 
@@ -80,7 +83,8 @@ def _train(
         say(f"the run in {out} is finished, with the same settings; --overwrite trains it again")
         return load(out, device=settings.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
-    made = recipe(corpus, resolved.options, trust=trusted())
+    with phase("building the recipe"):
+        made = recipe(corpus, resolved.options, trust=trusted())
     model = train_recipe(
         made,
         out,

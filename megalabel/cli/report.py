@@ -18,7 +18,9 @@ Runs = Annotated[
 ]
 Out = Annotated[
     Path | None,
-    typer.Option("--out", "-o", metavar="FILE", help="HTML file to write; default: report.html in the run folder."),
+    typer.Option(
+        "--out", "-o", metavar="FILE", help="HTML file to write; default: report.html in the run folder."
+    ),
 ]
 Stored = Annotated[
     list[Path] | None,
@@ -86,7 +88,9 @@ def _checked(
         return None
     if out is None:
         if len(runs) != 1 or predictions:
-            raise SettingError("no file is named for the report", wanted="-o FILE, such as -o report.html", where="out")
+            raise SettingError(
+                "no file is named for the report", wanted="-o FILE, such as -o report.html", where="out"
+            )
         from megalabel.reporting.ranking import run_folder
 
         out = (run_folder(runs[0]) or runs[0]) / "report.html"

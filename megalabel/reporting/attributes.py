@@ -61,8 +61,10 @@ def _by_number(
     kind: str, values: np.ndarray, low: Callable[[int], str], high: Callable[[int], str]
 ) -> Iterator[Candidate]:
     """Pairs with at most, and with at least, a value of a number."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, EDGES + 1), method="nearest")) if len(values) else []
-    for edge in edges:
+    if not len(values):
+        return
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, EDGES + 1), method="nearest"))
+    for edge in edges.tolist():
         yield Candidate(kind, low(int(edge)), values <= edge, 2 * len(edges))
         yield Candidate(kind, high(int(edge)), values >= edge, 2 * len(edges))
 

@@ -1,4 +1,4 @@
-"""The parts of a report: sections of figures and tables, each with a sentence of finding and its numbers as CSV."""
+"""The parts of a report: sections of figures and tables, each with its finding and its numbers as CSV."""
 
 from __future__ import annotations
 
@@ -91,5 +91,5 @@ def cell_text(cell: Any) -> str:
 
 
 def _plain(cell: Cell) -> Cell:
-    """A cell as CSV holds it: numbers with at most six digits, so that rounding errors are not part of a report."""
+    """A cell as CSV holds it: numbers have six digits, so that rounding errors are not part of a report."""
     return float(f"{cell:.6g}") if isinstance(cell, float) else cell

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of means and of ratios of means over texts, paired where several models rank the same texts."""
+"""Bootstrap intervals of means and of ratios of means over texts, paired for models that rank the same texts."""
 
 from __future__ import annotations
 

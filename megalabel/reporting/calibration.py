@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from megalabel.metrics.calibration import Reliability, reliability
-from megalabel.reporting.blocks import Block
+from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.drawing import BLUE, GRAY, ORANGE, name_ticks, percent_axis
 from megalabel.reporting.frequency import deciles
 from megalabel.reporting.subject import Subject
@@ -26,7 +26,7 @@ def calibration_block(subject: Subject) -> Block | None:
     found = reliability(TopK(subject.ids, subject.probabilities), subject.labels, k)
     if not len(found.counts):
         return None
-    rows = [[int(n), float(p), float(t)] for n, p, t in zip(*found, strict=True)]
+    rows: list[list[Cell]] = [[int(n), float(p), float(t)] for n, p, t in zip(*found, strict=True)]
     return Block(
         "calibration", f"Calibration of the first {k} labels", _finding(found, k),
         ("predictions", "mean probability", "share that is true"), rows,
@@ -83,7 +83,7 @@ def calibration_by_frequency(subject: Subject) -> Block | None:
         return None
     means = [np.bincount(of, values[there], d) / np.maximum(n, 1) for values in (p, hit)]
     found = _ByDecile(groups.names, n, *means)
-    rows = [[name, int(m), float(a), float(b)] for name, m, a, b in zip(*found, strict=True)]
+    rows: list[list[Cell]] = [[name, int(m), float(a), float(b)] for name, m, a, b in zip(*found, strict=True)]
     return Block(
         "calibration-by-frequency", f"Calibration of the first {k} labels by label frequency",
         _by_decile(found), ("training texts", "predictions", "mean probability", "share that is true"), rows,

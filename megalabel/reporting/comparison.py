@@ -9,7 +9,7 @@ import numpy as np
 
 from megalabel.errors import DataError
 from megalabel.kernels.sparse.hits import best_gains
-from megalabel.reporting.blocks import Block
+from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.bootstrap import interval, resampled_sums
 from megalabel.reporting.drawing import BLUE, GRAY, ORANGE
 from megalabel.reporting.subject import Subject
@@ -104,7 +104,7 @@ def differences(subjects: Sequence[Subject]) -> list[tuple[str, list[Metric]]]:
 def comparison_block(subjects: Sequence[Subject]) -> Block:
     """The differences as a figure, and which of them are clear."""
     first, found = subjects[0], differences(subjects)
-    rows = [[title, m.name, m.value, m.low, m.high] for title, metrics in found for m in metrics]
+    rows: list[list[Cell]] = [[title, m.name, m.value, m.low, m.high] for title, metrics in found for m in metrics]
     return Block(
         "comparison", f"Differences to {first.title}", _finding(first, found),
         ("run", "metric", "difference", "low", "high"), rows,

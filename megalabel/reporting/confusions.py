@@ -80,9 +80,7 @@ def confusions_block(subject: Subject) -> Block | None:
             true, given, n_true, n_given = a, b, n_given, n_true
         together = None if pairs is None else int(pairs[true, given])
         names = [cut(subject.name(label), LONGEST_NAME) for label in (true, given)]
-        rows.append(
-            [*names, n_true, n_given, together, cut(subject.text(int(found.example[i])))]
-        )
+        rows.append([*names, n_true, n_given, together, cut(subject.text(int(found.example[i])))])
     columns = ("true label", "given in its place", "texts", "the other way", "together in training", "example")
     shown = [name for name in columns if name != "together in training" or pairs is not None]
     if not len(subject.split.texts):

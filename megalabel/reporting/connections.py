@@ -73,9 +73,9 @@ def _finding(found: Connections) -> str:
     unused = int((found.used == 0).sum())
     none = f"{unused:,} outputs are read by no label" if unused else "every output is read by some label"
     return (
-        f"Each of the {found.n_labels:,} labels reads {found.fan_in:,} of {len(found.used):,} outputs; {none}, and "
-        f"the most used one is read {most / max(mean, 1e-9):.1f} times as often as the mean. {percent(found.small)} "
-        "of the weights are below a hundredth of the largest."
+        f"Each of the {found.n_labels:,} labels reads {found.fan_in:,} of {len(found.used):,} outputs; {none}, "
+        f"and the most used one is read {most / max(mean, 1e-9):.1f} times as often as the mean. "
+        f"{percent(found.small)} of the weights are below a hundredth of the largest."
     )
 
 

@@ -84,8 +84,8 @@ def measured(subject: Subject, groups: Deciles, k: int) -> ByDecile:
         rare = labels.indices[order][position < k]
         gain, best_gain = (sums(part, subject.gains[part]) for part in (right, rare))
     return ByDecile(
-        sums(ids[ids >= 0]), sums(right), sums(labels.indices), sums(labels.indices, np.minimum(k, n_true) / n_true),
-        gain, best_gain,
+        sums(ids[ids >= 0]), sums(right), sums(labels.indices),
+        sums(labels.indices, np.minimum(k, n_true) / n_true), gain, best_gain,
     )  # fmt: skip
 
 
@@ -117,9 +117,8 @@ def frequency_block(subject: Subject) -> Block | None:
     return Block(
         "frequency", f"P@{k}, PSP@{k}, precision and recall by label frequency",
         _finding(subject, groups, found, k), columns, rows,
-        about=f"Labels are sorted by their number of training texts into groups with about a tenth of the training "
-        f"pairs each. The dark bars of a panel above add up to P@{k} and PSP@{k}; light bars show what a perfect "
-        "ranking reaches.",
+        about="Labels are sorted by their number of training texts into groups with about a tenth of the training "
+        f"pairs each. The dark bars add up to P@{k} and PSP@{k}; light bars show what a perfect ranking reaches.",
         draw=lambda *axes: _draw(axes, subject, groups, found, k), axes=(2, 2), height=4.9,
     )  # fmt: skip
 
@@ -133,8 +132,8 @@ def _finding(subject: Subject, groups: Deciles, found: ByDecile, k: int) -> str:
     share, true = (groups.of_label == low).mean(), found.true[low] / found.true.sum()
     return (
         f"Of the true labels with {groups.names[low]} training texts, {percent(recall[low])} are among the first "
-        f"{k}, the least of all groups; of those with {groups.names[high]}, {percent(recall[high])}, the most. The "
-        f"weakest group has {percent(share)} of the labels and {percent(true)} of the true labels of the texts."
+        f"{k}, the least of all groups; of those with {groups.names[high]}, {percent(recall[high])}, the most. "
+        f"The weakest group has {percent(share)} of all labels and {percent(true)} of the true labels."
     )
 
 

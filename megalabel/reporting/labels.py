@@ -48,8 +48,8 @@ def labels_blocks(subject: Subject) -> list[Block]:
     worst = worst[found.found[worst] < found.true[worst]]
     best = best[found.found[best] > 0]
     about = (
-        f"Sorted by a 95% bound of the share of texts with the label that have it among their first {subject.first} "
-        f"labels (or as many as the text has, if more). Labels of fewer than {FEWEST} texts are left out."
+        "Sorted by a 95% bound of the share of texts with the label that have it among their first "
+        f"{subject.first} labels (or as many as the text has, if more); labels of {FEWEST} texts or more."
     )
     blocks = []
     if len(worst):
@@ -70,8 +70,8 @@ def _block(
         row = _example(subject, label, used, found=not missed)
         first = [subject.name(int(i)) for i in subject.ids[row][:3] if i >= 0]
         cells: list[Cell] = [
-            cut(subject.name(label), LONGEST_NAME), subject.count(label), n, right, 100 * right / n, int(found.predicted[label]),
-            cut(subject.text(row)), ", ".join(cut(name, 30) for name in first),
+            cut(subject.name(label), LONGEST_NAME), subject.count(label), n, right, 100 * right / n,
+            int(found.predicted[label]), cut(subject.text(row)), ", ".join(cut(name, 30) for name in first),
         ]  # fmt: skip
         rows.append(cells)
     shown = [column for column in columns if column != "found %"]
@@ -79,7 +79,9 @@ def _block(
         shown.remove("training texts")
     if not len(subject.split.texts):
         shown.remove(example)
-    return Block(name, title, _finding(subject, found, order, missed), columns, rows, about=about, shown=shown, limit=SHOWN)
+    return Block(
+        name, title, _finding(subject, found, order, missed), columns, rows, about=about, shown=shown, limit=SHOWN
+    )
 
 
 def _example(subject: Subject, label: int, used: set[int], *, found: bool) -> int:

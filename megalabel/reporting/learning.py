@@ -70,7 +70,9 @@ def _finding(subject: Subject, losses: list[dict[str, Any]], checks: list[dict[s
     parts = []
     if len(losses) > 1:
         parts.append(f"The training loss fell from {losses[0]['loss']:.4g} to {losses[-1]['loss']:.4g}.")
-    reached = [(float(line["epoch"]), line["validation"][metric]) for line in checks if metric in line["validation"]]
+    reached = [
+        (float(line["epoch"]), line["validation"][metric]) for line in checks if metric in line["validation"]
+    ]
     if len(reached) > 1:
         best = max(reached, key=lambda point: point[1])
         text = f"Validation {metric} rose from {reached[0][1]:.1f}% to {best[1]:.1f}%, after epoch {best[0]:.1f}"

@@ -44,17 +44,13 @@ def levels_block(subject: Subject) -> Block | None:
     )  # fmt: skip
 
 
-def lost_by_levels(block: Block) -> float:
-    """The share of true clusters that the worst level does not pass on."""
-    return max((1 - row[2] / 100 for row in block.rows if isinstance(row[2], float)), default=0.0)
-
-
 def _finding(levels: Sequence[LevelMetrics]) -> str:
     recalls = [level.recall for level in levels[:-1]]
     worst = int(np.argmin(recalls))
     gain = levels[-1].with_parent.get("P@1", 0.0) - levels[-1].alone["P@1"]
     lost = percent(1 - recalls[worst] / 100)
-    text = f"Level {worst} loses the most: the shortlist lacks {lost} of the true clusters."
+    text = f"The shortlist of level {worst} lacks {lost} of the true clusters"
+    text += ", the most of all levels." if len(recalls) > 1 else "."
     word = "raise" if gain >= 0 else "lower"
     return f"{text} The probabilities of parents {word} P@1 of the labels by {abs(gain):.1f} points."
 
@@ -67,6 +63,7 @@ def _draw(axes: Any, names: list[str], levels: Sequence[LevelMetrics]) -> None:
     for x, share in zip(at, shares, strict=True):
         recall.text(x, share, percent(share), ha="center", va="bottom", fontsize=8.5)
     recall.set_ylim(0, 1.12)
+    recall.set_xlim(-0.8, max(len(at) - 1, 1) + 0.8)
     recall.set_title("Recall of the shortlists")
     name_ticks(recall, names[:-1])
     percent_axis(recall)
@@ -75,5 +72,7 @@ def _draw(axes: Any, names: list[str], levels: Sequence[LevelMetrics]) -> None:
     both = [level.with_parent.get("P@1", level.alone["P@1"]) for level in levels]
     precision.bar(at + 0.2, both, 0.4, color=ORANGE, label="× parent")
     precision.set_title("P@1 of each level, %")
-    precision.legend(loc="lower right")
+    precision.set_xlim(-0.8, len(at) - 0.2)
+    precision.margins(y=0.28)
+    precision.legend(loc="upper right", ncols=2)
     name_ticks(precision, names)

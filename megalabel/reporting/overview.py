@@ -53,7 +53,8 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
             + f"; {mean:.1f} labels per training text",
         ))  # fmt: skip
     rows.append((
-        "texts measured", f"{len(subject):,} with {n_true.mean():.1f} true labels each (at most {n_true.max():,}), "
+        "texts measured",
+        f"{len(subject):,} with {n_true.mean():.1f} true labels each (at most {n_true.max():,}), "
         f"{len(np.unique(labels.indices)):,} different ones",
     ))  # fmt: skip
     lacking = int(n_true.sum()) - labels.nnz
@@ -70,7 +71,9 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
         rows.append(("model on disk", f"{subject.model_bytes / 1e6:,.1f} MB"))
     best = facts.get("best_validation")
     if isinstance(best, dict):
-        rows.append(("epoch kept", f"{best.get('epoch')}, validation {best.get('metric')} {best.get('value'):.2f}%"))
+        rows.append(
+            ("epoch kept", f"{best.get('epoch')}, validation {best.get('metric')} {best.get('value'):.2f}%")
+        )
     rows += [("note", note) for note in subject.notes]
     return rows
 
@@ -117,7 +120,10 @@ def metrics_block(subjects: Sequence[Subject]) -> Block:
             if found is not None:
                 row[3:] = [found.low, found.high]
     values = {(row[0], row[1]): row for row in rows}
-    wide = [[subject.title, *(_with_error(values.get((subject.title, name))) for name in shown)] for subject in subjects]
+    wide = [
+        [subject.title, *(_with_error(values.get((subject.title, name))) for name in shown)]
+        for subject in subjects
+    ]
     best = max(subjects, key=lambda subject: subject.metrics["P@1"])
     low, high = values[best.title, "P@1"][3:]
     text = f"P@1 is {best.metrics['P@1']:.1f}%"
@@ -152,6 +158,7 @@ def depth_block(subject: Subject) -> Block:
     beyond = f"{percent(rest / n)} of the true labels are not among the first {width} labels of their texts"
     within = float(ranks[:k].sum()) / n
     return Block(
-        "ranks", "Where the true labels are ranked", f"{percent(within)} of the true labels are among the first {k}; "
-        f"{beyond}.", ("rank", "true labels", "percent"), rows,
+        "ranks", "Where the true labels are ranked",
+        f"{percent(within)} of the true labels are among the first {k}; {beyond}.",
+        ("rank", "true labels", "percent"), rows,
     )  # fmt: skip

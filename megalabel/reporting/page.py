@@ -52,7 +52,9 @@ def text(report: Report) -> str:
         for block in section.blocks:
             if block.view is not None:
                 header, rows = block.view
-                lines += [table([(row[0], dict(zip(header[1:], row[1:], strict=True))) for row in rows], header[1:])]
+                lines += [
+                    table([(row[0], dict(zip(header[1:], row[1:], strict=True))) for row in rows], header[1:])
+                ]
             lines += [*_wrapped(block.finding), ""]
     for part in report.parts:
         lines += _part(part, named=len(report.parts) > 1)

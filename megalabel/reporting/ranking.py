@@ -71,12 +71,12 @@ def of_model(
     shown = f"ranking {data.name}" if progress else ""
     top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
     ids, scores = top.numpy()
-    run = run_folder(path)
-    kind = score_kind(model)
+    run, kind = run_folder(path), score_kind(model)
+    facts, log = ({}, []) if run is None else (read_recipe(run), read_log(run / "log.jsonl"))
     return Subject(
         title or (run or path).resolve().name, data, split, ids, scores, kind, _probabilities(model, scores),
-        truth, model.label_texts, model.trained_on, gains, {} if run is None else read_recipe(run),
-        [] if run is None else read_log(run / "log.jsonl"), model, _bytes(path if run is None else run / "model"), notes,
+        truth, model.label_texts, model.trained_on, gains, facts, log, model,
+        _bytes(path if run is None else run / "model"), notes,
     )  # fmt: skip
 
 

@@ -14,7 +14,18 @@ from megalabel.reporting.words import duration, percent
 
 POINTS = 300  # of a timeline
 LEAST = 0.02  # share of a component of the predicted memory that has a name in the figure
-SHADES = ("#0b62a4", "#4f8fc4", "#8bb8dc", "#2e7d4f", "#6aa883", "#a8cfb6", "#d9730d", "#e59c55", "#f0c59b", "#8a6bb1")
+SHADES = (
+    "#0b62a4",
+    "#4f8fc4",
+    "#8bb8dc",
+    "#2e7d4f",
+    "#6aa883",
+    "#a8cfb6",
+    "#d9730d",
+    "#e59c55",
+    "#f0c59b",
+    "#8a6bb1",
+)
 
 
 def memory_block(subject: Subject) -> Block | None:
@@ -24,7 +35,9 @@ def memory_block(subject: Subject) -> Block | None:
         return None
     lines = [lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, POINTS).astype(int))]
     last = max(lines, key=lambda line: float(line["step"]))
-    parts = next((line["predicted_mb"] for line in subject.log if isinstance(line.get("predicted_mb"), dict)), {})
+    parts: dict[str, float] = next(
+        (line["predicted_mb"] for line in subject.log if isinstance(line.get("predicted_mb"), dict)), {}
+    )
     peak = next((line["predicted_peak_mb"] for line in subject.log if line.get("predicted_peak_mb")), None)
     measured = float(subject.facts.get("finished", {}).get("peak_mb") or last["peak_mb"])
     rows: list[list[Cell]] = [
@@ -107,7 +120,7 @@ def time_block(subject: Subject) -> Block | None:
         f"The run took {duration(total)}; “{longest}” was the longest phase with {duration(seconds[longest])} "
         f"({percent(seconds[longest] / total, 0)})."
     )
-    rows = [[name, value, 100 * value / total] for name, value in seconds.items()]
+    rows: list[list[Cell]] = [[name, value, 100 * value / total] for name, value in seconds.items()]
     return Block(
         "time", "Time by phase", finding, ("phase", "seconds", "percent"), rows,
         draw=lambda axis: _draw_time(axis, seconds, total), height=0.75 + 0.25 * len(seconds),

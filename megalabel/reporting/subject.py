@@ -1,4 +1,4 @@
-"""What a report is about: the rankings of a run, or stored predictions, beside the true labels of the same texts."""
+"""What a report is about: the rankings of a run, or stored ones, beside the true labels of the same texts."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Subject:
     @property
     def first(self) -> int:
         """The depth of the figures: 5, or less where fewer labels were ranked."""
-        return min(FIRST, self.ids.shape[1])
+        return min(FIRST, int(self.ids.shape[1]))
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -108,7 +108,7 @@ class Subject:
         It is 5, or the number of its true labels where that is larger, so that a perfect ranking misses none; at
         most K.
         """
-        return np.minimum(np.maximum(self.first, self.truth.n_true), self.ids.shape[1])
+        return np.asarray(np.minimum(np.maximum(self.first, self.truth.n_true), self.ids.shape[1]))
 
     @cached_property
     def judged(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from megalabel.reporting.attributes import Candidate, candidates
-from megalabel.reporting.blocks import Block
+from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.drawing import BLUE, GRAY, ORANGE, percent_axis
 from megalabel.reporting.subject import Subject
 from megalabel.reporting.words import counted, percent
@@ -62,8 +62,8 @@ def worst_groups(subject: Subject) -> list[Group]:
 def weakest(groups: list[Group], subject: Subject) -> list[Group]:
     """Up to three groups, each weak for more reasons than those before it.
 
-    The first has the largest excess. Each next one has the largest excess beyond the rates at which the true labels
-    inside and outside of the groups before it are missed.
+    The first has the largest excess. Each next one has the largest excess beyond the rates at which the true
+    labels inside and outside of the groups before it are missed.
     """
     judged, missed = subject.judged, subject.missed
     chosen: list[Group] = []
@@ -87,8 +87,8 @@ def sentence(group: Group, subject: Subject) -> str:
     title = group.title[:1].upper() + group.title[1:]
     return (
         f"{title}: {percent(group.rate)} of {group.n:,} true labels are missed, against "
-        f"{percent(group.missed_rest)} of all others. This group has {percent(group.n / n)} of the true labels and "
-        f"{percent(group.missed / max(n_missed, 1))} of the misses."
+        f"{percent(group.missed_rest)} of all others. This group has {percent(group.n / n)} of the true labels "
+        f"and {percent(group.missed / max(n_missed, 1))} of the misses."
     )
 
 
@@ -97,7 +97,7 @@ def weak_spots_block(subject: Subject, groups: list[Group]) -> Block | None:
     if not groups:
         return None
     overall = float(subject.missed.sum() / subject.judged.sum())
-    rows = [
+    rows: list[list[Cell]] = [
         [g.kind, g.title, g.n, g.missed, 100 * g.rate, 100 * g.missed_rest, g.excess, g.error] for g in groups
     ]
     top = groups[0]
@@ -105,11 +105,12 @@ def weak_spots_block(subject: Subject, groups: list[Group]) -> Block | None:
         "weak-spots", "Missed labels of the weakest group of each kind",
         f"Of all true labels, {percent(overall)} are missed; the most misses beyond that rate are those of "
         f"{top.title} ({percent(top.rate)}).",
-        ("kind", "group", "true labels", "missed", "missed %", "missed % of the others", "excess", "standard error"),
+        ("kind", "group", "true labels", "missed", "missed %", "missed % of others", "excess", "standard error"),
         rows,
         about="A true label is missed if it is not among the first "
-        f"{subject.first} labels of its text, or as many as the text has true labels, if more{_left_out(subject)}. "
-        "For each kind of group, the figure has the one with the most misses beyond the average.",
+        f"{subject.first} labels of its text, or as many as the text has true labels, if more"
+        f"{_left_out(subject)}. For each kind of group, the figure has the one with the most misses beyond the "
+        "average.",
         draw=lambda axis: _draw(axis, groups, overall), height=0.8 + 0.42 * len(groups),
     )  # fmt: skip
 

@@ -81,7 +81,7 @@ class Spill:
 
 
 def forget(block: object) -> None:
-    """Lets go of the pages of a map that is only read: `mmap`, or an array over one. They are read again when used.
+    """Lets go of the pages of a map that is only read (`mmap`, or an array over one), until they are used again.
 
     Does nothing for what is not mapped, and on systems without `madvise`.
     """
