@@ -78,7 +78,7 @@ def solve_tree(
     positives = node_texts(labels, tree)
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     lengths, of_parents = np.diff(x.indptr), [_all_but(left_out, x.shape[0]), *reached[:-1]]
-    settings = {"c": c, "bias": BIAS, "tol": tol, "max_iter": max_iter, "prune_below": prune_below}
+    settings: dict[str, Any] = {"c": c, "bias": BIAS, "tol": tol, "max_iter": max_iter, "prune_below": prune_below}
     fit = partial(SharedDescent(world), x, dense=dense, weights=weights, **settings)
     levels = []
     with Progress(title, sum(texts.nnz for texts in of_parents)) as shown:
