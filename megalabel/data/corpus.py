@@ -15,6 +15,7 @@ from megalabel.data.findings import Findings
 from megalabel.data.in_memory import data_from_memory
 from megalabel.data.opening import read_data
 from megalabel.data.read_options import ReadOptions
+from megalabel.data.shown import corpus_html
 from megalabel.data.types import CorpusData, Split, Unseen
 from megalabel.errors import SettingError
 
@@ -32,6 +33,10 @@ class Corpus(CorpusData):
     def propensity_constants(self) -> tuple[float, float]:
         """A and B of the propensity model: as given, else as the catalog lists for the name, else 0.55 and 1.5."""
         return propensity_constants(self.name) if self.propensity is None else self.propensity
+
+    def _repr_html_(self) -> str:
+        """The splits and the first training texts as tables, for notebooks."""
+        return corpus_html(self)
 
     @classmethod
     def open(

@@ -19,6 +19,7 @@ from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.calibration import reliability
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
+from megalabel.metrics.results import Metrics
 from megalabel.models.base import Classifier
 from megalabel.models.trained_on import TrainedOn
 from megalabel.types import TopK
@@ -39,7 +40,7 @@ def evaluate(
     batch_size: int = 256,
     progress: bool = False,
     say: Say | None = None,
-) -> dict[str, float]:
+) -> Metrics:
     """Computes the metrics of a model on the test split of a data set.
 
     Labels are matched by name where they are not those of the model in the same order. Filter pairs of the split
@@ -60,8 +61,8 @@ def evaluate(
             warning where the metrics are affected.
 
     Returns:
-        Metrics in percent: {"P@1": …, "PSP@5": …, …}; of a calibrated model also ECE@k of the largest depth k, the
-        expected calibration error of its probabilities.
+        Metrics in percent, a dictionary {"P@1": …, "PSP@5": …, …}; of a calibrated model also ECE@k of the largest
+        depth k, the expected calibration error of its probabilities.
 
     Raises:
         DataError: there is no test split, it holds texts where the model reads bags of words or the other way
@@ -85,7 +86,7 @@ def evaluate(
         )
     shown = f"predicting {data.name}" if progress else ""
     top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
-    return measure_at(top, truth, depths, weights) | _calibration_error(model, top, truth)
+    return Metrics(measure_at(top, truth, depths, weights) | _calibration_error(model, top, truth))
 
 
 def _check_arguments(model: object, data: object, split: object, a: object, b: object) -> None:

@@ -19,6 +19,7 @@ from megalabel.inference.matching import Truth
 from megalabel.inference.source import open_source
 from megalabel.inference.stored_checks import check_fits
 from megalabel.metrics.propensity import inverse_propensity
+from megalabel.metrics.results import Metrics
 from megalabel.metrics.topk import apply_filter, checked_arrays, topk_from_csr
 from megalabel.types import TopK
 
@@ -71,7 +72,7 @@ def evaluate_predictions(
     b: float | None = None,
     say: Any = None,
     stored: Stored | None = None,
-) -> dict[str, float]:
+) -> Metrics:
     """The metrics of stored predictions on a split of a data set, in percent.
 
     Labels are matched by name where the file holds names; ids are those of the data set. Filter pairs are removed
@@ -110,7 +111,7 @@ def evaluate_predictions(
             counts, len(data.train), constants[0] if a is None else a, constants[1] if b is None else b
         )
     tell(notes, say, serious=False)
-    return measure_at(top, truth, depths, weights)
+    return Metrics(measure_at(top, truth, depths, weights))
 
 
 def _read_npz(path: Path, k: int) -> Stored:

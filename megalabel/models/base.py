@@ -13,6 +13,7 @@ import numpy as np
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
 from megalabel.device import pick
+from megalabel.display import html_table
 from megalabel.errors import RESTORE_FOLDER
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.models.answering import Answering
@@ -20,6 +21,7 @@ from megalabel.models.capabilities import Capabilities, module
 from megalabel.models.classes import class_name as class_name
 from megalabel.models.classes import named_class as named_class
 from megalabel.models.depth import at_least_one, check_padding, reach
+from megalabel.models.facts import shown_facts
 from megalabel.models.folder import FORMAT as FORMAT
 from megalabel.models.folder import NARROW_FORMAT as NARROW_FORMAT
 from megalabel.models.folder import check_room as check_room
@@ -69,7 +71,12 @@ class Classifier(Capabilities, Answering):
 
     def __repr__(self) -> str:
         known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"
-        return f"{type(self).__name__}({len(self.label_texts):,} labels{known})"
+        calibrated = "" if self.calibration is None else ", calibrated"
+        return f"{type(self).__name__}({len(self.label_texts):,} labels{known}{calibrated})"
+
+    def _repr_html_(self) -> str:
+        """What the model is, as a table, for notebooks."""
+        return html_table(type(self).__name__, ("", "value"), shown_facts(self, score_kind(self)))
 
     def topk(
         self,

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from megalabel.display import cut
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import LONGEST_NAME, counted, cut, percent, quoted
+from megalabel.reporting.words import LONGEST_NAME, LONGEST_TEXT, counted, percent, quoted
 
 SHOWN = 15
 LISTED = 500  # pairs in the CSV
@@ -80,7 +81,7 @@ def confusions_block(subject: Subject) -> Block | None:
             true, given, n_true, n_given = a, b, n_given, n_true
         together = None if pairs is None else int(pairs[true, given])
         names = [cut(subject.name(label), LONGEST_NAME) for label in (true, given)]
-        rows.append([*names, n_true, n_given, together, cut(subject.text(int(found.example[i])))])
+        rows.append([*names, n_true, n_given, together, cut(subject.text(int(found.example[i])), LONGEST_TEXT)])
     columns = ("true label", "given in its place", "texts", "the other way", "together in training", "example")
     shown = [name for name in columns if name != "together in training" or pairs is not None]
     if not len(subject.split.texts):

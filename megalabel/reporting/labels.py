@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from megalabel.display import cut
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.bootstrap import wilson
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import LONGEST_NAME, cut, listed, percent, quoted
+from megalabel.reporting.words import LONGEST_NAME, LONGEST_TEXT, listed, percent, quoted
 
 SHOWN = 12
 LISTED = 500  # labels in each CSV
@@ -71,7 +72,8 @@ def _block(
         first = [subject.name(int(i)) for i in subject.ids[row][:3] if i >= 0]
         cells: list[Cell] = [
             cut(subject.name(label), LONGEST_NAME), subject.count(label), n, right, 100 * right / n,
-            int(found.predicted[label]), cut(subject.text(row)), ", ".join(cut(name, 30) for name in first),
+            int(found.predicted[label]), cut(subject.text(row), LONGEST_TEXT),
+            ", ".join(cut(name, 30) for name in first),
         ]  # fmt: skip
         rows.append(cells)
     shown = [column for column in columns if column != "found %"]

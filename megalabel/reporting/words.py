@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-LONGEST = 140  # characters of a text that are shown
+from megalabel.display import cut
+
+LONGEST_TEXT = 140  # characters that are shown
 LONGEST_NAME = 60
 
 
@@ -22,12 +24,6 @@ def points(share: float) -> str:
 def counted(n: int, noun: str, plural: str = "") -> str:
     """A number with its noun: "1 text", "2 texts"."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
-
-
-def cut(text: str, longest: int = LONGEST) -> str:
-    """A text on one line, cut after a number of characters."""
-    text = " ".join(text[: 4 * longest].split())
-    return text if len(text) <= longest else text[: longest - 1].rstrip() + "…"
 
 
 def quoted(name: str) -> str:
