@@ -96,7 +96,7 @@ class Progress:
         if self.total is None:
             parts = [f"{self.description} {self.done:,}", note]
         else:
-            left = _clock((self.total - self.done) / max(rate, 1e-9))
+            left = _clock(max(self.total - self.done, 0) / max(rate, 1e-9))  # a total may be an estimate
             parts = [f"{self.description} {self.done:,}/{self.total:,}", note, f"{left} left"]
         self.write("  ".join(part for part in parts if part))
 

@@ -226,15 +226,18 @@ def summary(out: Path) -> str:
         lines[0] += f", on the GPU {done['peak_device_mb']:,.0f} MB"
     best = best_validation(out, str(facts["arguments"].get("selection_metric")))
     if best:
-        lines.append(best)
+        lines.append(f"{best}, which was kept")
+    elif done.get("steps"):
+        lines.append("no texts were held out, so that the last epoch was kept")
     size = sum(path.stat().st_size for path in (out / "model").rglob("*") if path.is_file()) / 1e6
-    data = "" if facts["data"].get("path") else " DATA"
-    return "\n".join([*lines, f"the model is in {out} ({size:,.1f} MB); next: megalabel evaluate {out}{data}"])
+    data, more = ("", "") if facts["data"].get("path") else (" DATA", " --data DATA")
+    lines.append(f"the model is in {out} ({size:,.1f} MB)")
+    return "\n".join([*lines, f"next: megalabel evaluate {out}{data}, or megalabel report {out}{more}"])
 
 
 def best_validation(out: Path, metric: str) -> str:
     """The best validation in the log of a run, in words; "" where there was none."""
-    found = [line for line in read_log(out / "log.jsonl") if metric in line.get("validation", {})]
+    found = [line for line in read_log(out / "log.jsonl") if metric in (line.get("validation") or {})]
     if not found:
         return ""
     best = max(found, key=lambda line: line["validation"][metric])

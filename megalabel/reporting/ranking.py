@@ -24,6 +24,7 @@ from megalabel.models.scores import probabilities, score_kind
 from megalabel.models.trained_on import TrainedOn
 from megalabel.reporting.subject import Subject
 from megalabel.storage.manifest import NAME
+from megalabel.storage.paths import as_path
 from megalabel.training.log import read_log
 from megalabel.training.run_folder import read_recipe
 from megalabel.types import TopK
@@ -35,7 +36,7 @@ PROBABILITIES = ("probability", "calibrated")  # of the kinds of stored scores
 
 
 def of_model(
-    path: Path,
+    path: str | Path,
     model: Classifier,
     data: Corpus,
     split: Split,
@@ -61,6 +62,7 @@ def of_model(
         DataError: as `megalabel.inference.evaluate.evaluate`.
         SettingError: `most_texts` is below 1.
     """
+    path = as_path(path, "path")
     split, notes = _sampled(split, most_texts)
     inputs = model_inputs(split, data, model.n_features)
     truth = match_labels(model.label_texts, data, split)
@@ -81,7 +83,7 @@ def of_model(
 
 
 def of_predictions(
-    path: Path, data: Corpus, split: Split, *, title: str = "", most_texts: int = MOST_TEXTS
+    path: str | Path, data: Corpus, split: Split, *, title: str = "", most_texts: int = MOST_TEXTS
 ) -> Subject:
     """Takes stored predictions for texts, as `megalabel predict -o` and PECOS write them.
 
@@ -93,7 +95,7 @@ def of_predictions(
         DataError: predictions for another number of texts, or of labels that the data set lacks.
         SettingError: `most_texts` is below 1.
     """
-    width = _width(split.n_true())
+    path, width = as_path(path, "path"), _width(split.n_true())
     stored = read_predictions(path, labels_needed(split, (width,)))
     check_fits(stored.top, stored.label_names, data, split, path)
     top, truth = in_one_space(stored, data, split)

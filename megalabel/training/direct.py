@@ -48,7 +48,7 @@ def solve(
         recipe.base_model.to(device)
     begun, silent = time.monotonic(), quiet or not processes.world.is_main
     say: Say = (lambda line: None) if silent else functools.partial(print, file=sys.stderr)
-    with hidden() if silent else contextlib.nullcontext(), phase("solving"):
+    with hidden() if silent else contextlib.nullcontext(), phase("other steps"):
         model = recipe.solve(say)
     if model is not None:
         _save(model, recipe, out, begun, say)
