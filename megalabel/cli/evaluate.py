@@ -94,7 +94,7 @@ def evaluate(
     opened: dict[str, Any],
 ) -> None:
     """Evaluate a run or stored predictions on labeled texts; prints a table and writes metrics.json."""
-    from megalabel.cli.report import about, report
+    from megalabel.cli.metrics_table import about, report
     from megalabel.inference.evaluate import DEPTHS
     from megalabel.inference.stored_files import is_predictions
     from megalabel.models.base import load
@@ -167,7 +167,7 @@ def _file(out: str) -> Path:
 
 def _write(file: Path | None, run: Path, model: Any, found: dict[str, float], facts: dict[str, Any]) -> None:
     """Writes the metrics into the file that was named or, for a model, into its run folder."""
-    from megalabel.cli.report import write_metrics
+    from megalabel.cli.metrics_table import write_metrics
 
     if file is not None:
         write_metrics(file, found, facts)
@@ -177,7 +177,7 @@ def _write(file: Path | None, run: Path, model: Any, found: dict[str, float], fa
 
 def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:
     """Writes the metrics into the run folder if that can be: they have been printed by now."""
-    from megalabel.cli.report import write_metrics
+    from megalabel.cli.metrics_table import write_metrics
 
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     file = (run.parent if inside else run) / "metrics.json"

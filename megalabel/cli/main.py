@@ -26,6 +26,7 @@ from megalabel.cli import (
     prepare,
     quickstart,
     recipes,
+    report,
     serve,
     train,
     tree,
@@ -69,6 +70,7 @@ app.command(cls=plan.PlanCommand)(plan.plan)
 app.add_typer(train.app, name="train")
 app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
+app.command(cls=Command)(report.report)
 app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(calibration.calibrate)
 app.command(cls=Command)(explain.explain)

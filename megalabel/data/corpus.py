@@ -17,6 +17,7 @@ from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.metadata_records import metadata_of
 from megalabel.data.opening import read_data
 from megalabel.data.read_options import ReadOptions
+from megalabel.data.shown import corpus_html
 from megalabel.data.taxonomy_file import taxonomy_of
 from megalabel.data.types import CorpusData, Split, Unseen
 from megalabel.errors import SettingError
@@ -35,6 +36,10 @@ class Corpus(CorpusData):
     def propensity_constants(self) -> tuple[float, float]:
         """A and B of the propensity model: as given, else as the catalog lists for the name, else 0.55 and 1.5."""
         return propensity_constants(self.name) if self.propensity is None else self.propensity
+
+    def _repr_html_(self) -> str:
+        """The splits and the first training texts as tables, for notebooks."""
+        return corpus_html(self)
 
     @classmethod
     def open(

@@ -21,6 +21,7 @@ from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.calibration import reliability
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
+from megalabel.metrics.results import Metrics
 from megalabel.models.base import Classifier
 from megalabel.models.trained_on import TrainedOn
 from megalabel.types import TopK
@@ -42,7 +43,7 @@ def evaluate(
     progress: bool = False,
     taxonomy: Taxonomy | None = None,
     say: Say | None = None,
-) -> dict[str, float]:
+) -> Metrics:
     """Computes the metrics of a model on the test split of a data set.
 
     Labels are matched by URI or by name where they are not those of the model in the same order. Filter pairs of
@@ -64,8 +65,9 @@ def evaluate(
             warning where the metrics are affected.
 
     Returns:
-        Metrics in percent: {"P@1": …, "PSP@5": …, …}; with a taxonomy also those of `metrics.hierarchical`; of a
-        calibrated model also ECE@k of the largest depth k, the expected calibration error.
+        Metrics in percent, a dictionary {"P@1": …, "PSP@5": …, …}; with a taxonomy also those of
+        `metrics.hierarchical`; of a calibrated model also ECE@k of the largest depth k, the expected calibration
+        error of its probabilities.
 
     Raises:
         DataError: there is no test split, it holds texts where the model reads bags of words or the other way
@@ -87,7 +89,7 @@ def evaluate(
     shown = f"predicting {data.name}" if progress else ""
     top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
     found = measure_at(top, truth, depths, weights) | hierarchical(top, truth, depths, hierarchy)
-    return found | _calibration_error(model, top, truth)
+    return Metrics(found | _calibration_error(model, top, truth))
 
 
 def _width(depths: list[int], model: Classifier, side: Split) -> int:

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from megalabel.data.formats.features import read_features
 from megalabel.errors import DataError
+from megalabel.inference.expected import ExpectedRows, expected_rows, total_of
 from megalabel.inference.guess import BAGS, PLAIN
 from megalabel.inference.reading import read_rows
 from megalabel.inference.record import Row, Say, TextOptions
@@ -86,7 +87,7 @@ def read_inputs(
         known = model.trained_on
         if not options.data_name and known is not None:
             options = options._replace(data_name=known.name)
-        return read_rows(path, stream, options, say)
+        return ExpectedRows(read_rows(path, stream, options, say), expected_rows(path))
     file, wanted = Path(path), "a bag-of-words file, since the model was trained on bags of words"
     if str(path) == "-":
         raise DataError("standard input", wanted=wanted, next_step="give a file with the header `N V L`")
@@ -164,8 +165,7 @@ def answers(
     """Yields the answers to blocks of texts, with the fields beside the texts."""
     wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
     asked, choice = wanted.asked(model), Choice.read(model, wanted.allow, wanted.deny, None)
-    total: int | None = getattr(texts, "shape", (None,))[0]
-    with Progress(progress, total) as shown:
+    with Progress(progress, total_of(texts)) as shown:
         for fields, block in _blocks(texts, max(1, min(BLOCK, CELLS // (asked.k or 1)))):
             found = answer(model, model.check_texts(block), asked, choice, given=given_in(fields))
             shown.advance(len(found))

@@ -19,6 +19,7 @@ from megalabel.inference.matching import Truth
 from megalabel.inference.stored_checks import check_fits
 from megalabel.inference.stored_files import Stored, columns_of, read_predictions
 from megalabel.metrics.propensity import inverse_propensity
+from megalabel.metrics.results import Metrics
 from megalabel.metrics.topk import apply_filter
 from megalabel.types import TopK
 
@@ -34,7 +35,7 @@ def evaluate_predictions(
     say: Any = None,
     stored: Stored | None = None,
     taxonomy: Taxonomy | None = None,
-) -> dict[str, float]:
+) -> Metrics:
     """The metrics of stored predictions on a split of a data set, in percent.
 
     Labels are matched by URI or by name where the file holds these; ids are those of the data set. Filter pairs
@@ -58,7 +59,7 @@ def evaluate_predictions(
     depths = check_depths(DEPTHS if k is None else k)
     stored = stored or read_predictions(path, labels_needed(split, k))
     check_fits(stored.top, stored.label_names, data, split, path)
-    top, truth = _in_one_space(stored, data, split)
+    top, truth = in_one_space(stored, data, split)
     notes = []
     if stored.names is None:
         notes.append(f"{path}: ids are taken for the {data.n_labels:,} labels of {data.name} in their order")
@@ -77,10 +78,10 @@ def evaluate_predictions(
     tell(notes, say, serious=False)
     hierarchy = taxonomy_for(taxonomy, data.metadata, data, truth, data.label_texts)
     found = measure_at(top, truth, depths, weights)
-    return found | hierarchical(top, truth, depths, hierarchy)
+    return Metrics(found | hierarchical(top, truth, depths, hierarchy))
 
 
-def _in_one_space(stored: Stored, data: Corpus, split: Split) -> tuple[TopK, Truth]:
+def in_one_space(stored: Stored, data: Corpus, split: Split) -> tuple[TopK, Truth]:
     """Predictions and truth over the same columns: those of the data set, then the labels that it lacks."""
     if stored.names is None:
         if stored.n_labels not in (None, data.n_labels):

@@ -35,11 +35,13 @@ class Stored(NamedTuple):
     top: (N, k) ids, of `names` where there are some, else of the labels of the data set in their order.
     names: the names of the labels; None where the file holds ids alone.
     n_labels: the number of labels that the file says there are; None where it does not say.
+    score_type: what the scores are; "" where the file does not say.
     """
 
     top: TopK
     names: list[Name] | None
     n_labels: int | None = None
+    score_type: str = ""
 
     @property
     def label_names(self) -> list[str] | None:
@@ -67,7 +69,9 @@ def _read_npz(path: Path, k: int) -> Stored:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as found:
             if {"labels", "scores"} <= set(found.files):
-                return Stored(TopK(*checked_arrays(TopK(found["labels"], found["scores"]))), None)
+                top = TopK(*checked_arrays(TopK(found["labels"], found["scores"])))
+                kind = str(found["score_type"]) if "score_type" in found.files else ""
+                return Stored(top, None, score_type=kind)
             names = ", ".join(found.files)[:80]
         if "indptr" in names:
             matrix = sp.load_npz(path).tocsr()
@@ -93,10 +97,11 @@ def _read_npz(path: Path, k: int) -> Stored:
 def _read_lines(path: Path) -> Stored:
     index: dict[Name, int] = {}
     rows: list[tuple[list[int], list[float]]] = []
+    kind = ""
     with open_source(path) as source:
         for number, line in source.lines():
             if line.strip():
-                names, scores = _ranking(line, line_of(path, number))
+                names, scores, kind = _ranking(line, line_of(path, number))
                 rows.append(([index.setdefault(name, len(index)) for name in names], scores))
     width = max((len(ids) for ids, _ in rows), default=0)
     ids, values = np.full((len(rows), max(width, 1)), -1, np.int64), np.full((len(rows), max(width, 1)), -np.inf)
@@ -104,11 +109,11 @@ def _read_lines(path: Path) -> Stored:
         ids[i, : len(row)], values[i, : len(row)] = row, scores
     order = np.argsort(-values, axis=1, kind="stable")
     ids, values = np.take_along_axis(ids, order, 1), np.take_along_axis(values, order, 1)
-    return Stored(TopK(ids, values.astype(np.float32)), list(index))
+    return Stored(TopK(ids, values.astype(np.float32)), list(index), score_type=kind)
 
 
-def _ranking(line: str, where: str) -> tuple[list[Name], list[float]]:
-    """The names of the labels on a line, and their scores; without scores the order counts."""
+def _ranking(line: str, where: str) -> tuple[list[Name], list[float], str]:
+    """The names of the labels on a line, their scores, and what these are; without scores the order counts."""
     try:
         value = json.loads(line)
         labels = value["labels"] if isinstance(value, dict) else value
@@ -122,7 +127,8 @@ def _ranking(line: str, where: str) -> tuple[list[Name], list[float]]:
             at, uri = (label.get(key) if isinstance(label, dict) else None for key in ("id", "uri"))
             names.append(Name(str(name), at if isinstance(at, int) else None, uri if isinstance(uri, str) else ""))
             scores.append(float(score))
-        return names, scores
+        kind = value.get("score_type", "") if isinstance(value, dict) else ""
+        return names, scores, str(kind)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(
             f"no ranking of labels ({str(error)[:60]})",

@@ -144,6 +144,7 @@ class Answering(Asking):
         exclude: np.ndarray | None = None,
         n_true: np.ndarray | None = None,
         batch_size: int = 256,
+        progress: str = "",
     ) -> bool:
         """Fits probabilities, precision and coverage on texts that the model has not learned; in place.
 
@@ -153,6 +154,7 @@ class Answering(Asking):
             exclude: (F, 2) pairs (row, label) that are left out of the rankings.
             n_true: (N,) true labels of each text, those that the model lacks included; default: those of `labels`.
             batch_size: number of texts that are scored together.
+            progress: the title of a progress bar; "" for none.
 
         Returns:
             Whether the model is calibrated now: fewer than 30 texts with labels change nothing.
@@ -167,7 +169,8 @@ class Answering(Asking):
             )
         if np.count_nonzero(np.diff(labels.indptr)) < FEWEST:
             return False
-        top = self.topk(texts, self.reach(DEPTH), exclude=exclude, batch_size=batch_size)
+        shown: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        top = self.topk(texts, self.reach(DEPTH), exclude=exclude, **shown)
         found = Calibration.fit(top, labels, self.score_type, n_true)
         if found is None:
             return False

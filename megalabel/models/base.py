@@ -27,6 +27,7 @@ from megalabel.models.folder import read_model_manifest as read_model_manifest
 from megalabel.models.predictions import Predictions
 from megalabel.models.reading import read_model
 from megalabel.models.scores import score_kind
+from megalabel.models.shown import Shown
 from megalabel.models.text_list import as_texts
 from megalabel.progress import Progress
 from megalabel.storage import migrate
@@ -48,7 +49,7 @@ Advance = Callable[[int], None]  # called with a number of texts that are done
 Rank = Callable[[Any, slice, "np.ndarray | None", Advance], TopK]
 
 
-class Classifier(Capabilities, Answering):
+class Classifier(Shown, Capabilities, Answering):
     """A trained classifier, such as an encoder with a head (`NeuralClassifier`) or linear trees.
 
     Attributes:
@@ -57,6 +58,8 @@ class Classifier(Capabilities, Answering):
         score_type: whether scores are probabilities or logits.
         loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
+        few_pages: whether a part of the model lets go of the pages of its files after each use, where parts are
+            used one after the other: less memory, and a little more time.
         trained_on: the counts of the labels in the training set; None if they are not known.
         metadata: URIs, further names and broader labels of the labels; None where nothing is known of them.
         calibration: what held-out texts say about scores; None for a model that is not calibrated.
@@ -64,10 +67,7 @@ class Classifier(Capabilities, Answering):
 
     label_texts: Texts
     block_size: int = BLOCK
-
-    def __repr__(self) -> str:
-        known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"
-        return f"{type(self).__name__}({len(self.label_texts):,} labels{known})"
+    few_pages: bool = False
 
     def topk(
         self,

@@ -11,6 +11,7 @@ import numpy as np
 
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.batches import hold_out
+from megalabel.phases import seconds_by_phase
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
 from megalabel.storage.reading import reading
@@ -225,6 +226,8 @@ def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None)
     """
     there = read_recipe(out)
     there["finished"] = {k: round(v, 1) for k, v in facts.items()}
+    if phases := seconds_by_phase():
+        there["phases"] = {name: round(seconds, 2) for name, seconds in phases.items()}
     if best is not None:
         there["best_validation"] = best
     write_json(out / "recipe.json", there)

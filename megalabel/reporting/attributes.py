@@ -1,0 +1,120 @@
+"""What may make true labels hard to find: groups of pairs of a text and a true label."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from megalabel.reporting.subject import Subject
+from megalabel.reporting.words import counted, quoted
+
+EDGES = 20  # values of a number that bound groups
+READ = 10_000  # characters of a text whose words are read
+FREQUENT = 200  # words of texts, and of names, whose pairs are groups
+_WORD = re.compile(r"[^\W\d_]{3,}")
+
+
+class Candidate(NamedTuple):
+    """A group of pairs.
+
+    kind: by what it was formed. title: what it is in words.
+    inside: (P,) bool.
+    tried: the number of groups of this kind that were formed, among which the worst is found.
+    """
+
+    kind: str
+    title: str
+    inside: np.ndarray
+    tried: int
+
+
+def candidates(subject: Subject) -> Iterator[Candidate]:
+    """The groups: by frequency, numbers of labels, lengths, words and sources."""
+    rows, labels = subject.pair_rows, subject.labels.indices
+    if subject.trained_on is not None:
+        yield from _by_number("label frequency", subject.trained_on.counts[labels], _rare, _frequent)
+    yield from _by_number("labels of the text", subject.truth.n_true[rows], _few_labels, _many_labels)
+    used, at = np.unique(labels, return_inverse=True)
+    names = [_words(subject.name(label)) for label in used.tolist()]
+    yield from _by_word("word of the label", names, at, lambda word: f"labels with the word {quoted(word)}")
+    if len(subject.split.texts):
+        texts = [_words(subject.text(row)[:READ]) for row in range(len(subject))]
+        lengths = np.array([len(subject.text(row)[:READ].split()) for row in range(len(subject))])
+        yield from _by_number("length of the text", lengths[rows], _short, _long)
+        shared = [not texts[row].isdisjoint(names[i]) for row, i in zip(rows.tolist(), at.tolist(), strict=True)]
+        title = "labels no word of whose name occurs in the text"
+        yield Candidate("label in the text", title, ~np.array(shared, np.bool_), 1)
+        yield from _by_word("word of the text", texts, rows, lambda word: f"texts with the word {quoted(word)}")
+    if subject.split.sources is not None:
+        sources = np.array(list(subject.split.sources), object)
+        known = sorted(set(sources.tolist()))
+        for name in known:
+            title = f"texts of the source {quoted(name)}" if name else "texts without a source"
+            yield Candidate("source", title, (sources == name)[rows], len(known))
+
+
+def _by_number(
+    kind: str, values: np.ndarray, low: Callable[[int], str], high: Callable[[int], str]
+) -> Iterator[Candidate]:
+    """Pairs with at most, and with at least, a value of a number."""
+    if not len(values):
+        return
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, EDGES + 1), method="nearest"))
+    for edge in edges.tolist():
+        yield Candidate(kind, low(int(edge)), values <= edge, 2 * len(edges))
+        yield Candidate(kind, high(int(edge)), values >= edge, 2 * len(edges))
+
+
+def _by_word(
+    kind: str, words: Sequence[set[str]], of_pair: np.ndarray, title: Callable[[str], str]
+) -> Iterator[Candidate]:
+    """Pairs whose text, or whose label, has a word; for the words that most pairs have.
+
+    Args:
+        kind: of the groups.
+        words: (n,) the words of each text or label.
+        of_pair: (P,) which of them belongs to each pair.
+        title: makes of a word what the group is in words.
+    """
+    weight = np.bincount(of_pair, minlength=len(words)).tolist()
+    total: Counter[str] = Counter()
+    for some, n in zip(words, weight, strict=True):
+        for word in some:
+            total[word] += n
+    frequent = sorted(total, key=lambda word: (-total[word], word))[:FREQUENT]
+    for word in frequent:
+        there = np.fromiter((word in some for some in words), np.bool_, len(words))
+        yield Candidate(kind, title(word), there[of_pair], len(frequent))
+
+
+def _words(text: str) -> set[str]:
+    """The words of a text of three letters or more, in lower case."""
+    return set(_WORD.findall(text.lower()))
+
+
+def _rare(n: int) -> str:
+    return f"labels with at most {counted(n, 'training text')}" if n else "labels without training texts"
+
+
+def _frequent(n: int) -> str:
+    return f"labels with at least {counted(n, 'training text')}"
+
+
+def _few_labels(n: int) -> str:
+    return "texts with one true label" if n == 1 else f"texts with at most {n:,} true labels"
+
+
+def _many_labels(n: int) -> str:
+    return f"texts with at least {counted(n, 'true label')}"
+
+
+def _short(n: int) -> str:
+    return f"texts of at most {counted(n, 'word')}"
+
+
+def _long(n: int) -> str:
+    return f"texts of at least {counted(n, 'word')}"
