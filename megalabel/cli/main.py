@@ -20,6 +20,7 @@ from megalabel.cli import (
     hub,
     index,
     labels,
+    onnx,
     plan,
     predict,
     prepare,
@@ -73,6 +74,7 @@ app.command(cls=Command)(explain.explain)
 app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
+app.command(cls=Command)(onnx.onnx)
 app.command(cls=Command)(hub.push)
 app.command(cls=Command)(hub.pull)
 app.add_typer(tree.app, name="tree")
