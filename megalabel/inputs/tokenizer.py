@@ -67,7 +67,7 @@ class TextTokenizer:
             raise ValueError("ids that its vocabulary does not have")
 
     def save(self, folder: str | Path, *, max_length: int | None = None) -> None:
-        """Writes `tokenizer.json`, including the padding id and, if it is given, the length that texts are cut to."""
+        """Writes `tokenizer.json`, including the padding id and, if given, the length that texts are cut to."""
         padded = _copy(self.tokenizer)
         if max_length is not None:
             padded.enable_truncation(max_length)

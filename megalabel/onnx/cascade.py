@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from megalabel.heads.cascade import CascadeHead
-from megalabel.onnx.heads import CHUNK, Ranked, best, columns, merged, pieces, rows_of
+from megalabel.onnx.ranking import Ranked, best, columns, merged, pieces, rows_of
 
 
 class CascadeGraph(nn.Module):
@@ -17,21 +17,21 @@ class CascadeGraph(nn.Module):
     score is -1, as in the library.
     """
 
-    def __init__(self, head: CascadeHead, k: int) -> None:
+    def __init__(self, head: CascadeHead, k: int, chunk: int) -> None:
         super().__init__()
-        self.k, self.beams, self.path_score = k, head.beams, head.path_score
+        self.k, self.chunk, self.beams, self.path_score = k, chunk, head.beams, head.path_score
         self.n_views, self.sizes = head.n_views, head.sizes
         self.cut = any(beam < n for beam, n in zip(head.beams, head.sizes, strict=False))
         *clusters, (labels, bias) = [(rows_of(table), bias.detach()) for table, bias in head.tables()]
         self.levels = nn.ParameterList(nn.Parameter(w.t().contiguous(), requires_grad=False) for w, _ in clusters)
         self.level_biases = nn.ParameterList(nn.Parameter(b.clone(), requires_grad=False) for _, b in clusters)
         rows = head.get_buffer("label_to_row")
-        self.tables, self.biases = columns(labels[rows], CHUNK), pieces(bias[rows], CHUNK)
+        self.tables, self.biases = columns(labels[rows], chunk), pieces(bias[rows], chunk)
         for i, offsets in enumerate(head.offsets):
             parents = torch.repeat_interleave(torch.arange(len(offsets) - 1), offsets.diff())
             if i < len(head.offsets) - 1:
                 self.register_buffer(f"parents_{i + 1}", parents)
-        for i, part in enumerate(parents[rows].split(CHUNK)):
+        for i, part in enumerate(parents[rows].split(chunk)):
             self.register_buffer(f"label_parents_{i}", part.clone())
 
     def forward(self, views: Tensor) -> Ranked:
@@ -43,7 +43,7 @@ class CascadeGraph(nn.Module):
         assert self.biases is not None
         for i, (table, bias) in enumerate(zip(self.tables, self.biases, strict=True)):
             parents = above.index_select(1, self.get_buffer(f"label_parents_{i}"))
-            parts.append(best(self._keys(x @ table + bias, parents, joined), self.k, i * CHUNK))
+            parts.append(best(self._keys(x @ table + bias, parents, joined), self.k, i * self.chunk))
         keys, labels = merged(parts, self.k)
         scores = keys.exp() if joined else keys.sigmoid()
         if self.cut:
@@ -52,7 +52,7 @@ class CascadeGraph(nn.Module):
         return scores, labels
 
     def _clusters(self, views: Tensor) -> Tensor:
-        """What the clusters of the last level hand down to their labels: (n, clusters), -inf for those left out."""
+        """What clusters of the last level hand down to their labels: (n, clusters), -inf for those left out."""
         joined = self.path_score in ("path", "decayed")
         above: Tensor | None = None
         for i, (table, bias) in enumerate(zip(self.levels, self.level_biases, strict=True)):

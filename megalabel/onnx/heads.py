@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -15,88 +13,48 @@ from megalabel.heads.dual_encoder import DualEncoderHead
 from megalabel.heads.sparse import SparseHead
 from megalabel.heads.wrappers.partitioned import PartitionedHead
 from megalabel.heads.wrappers.projection import ACTIVATIONS, WithProjection
-from megalabel.kernels.rounding.narrow_table import NarrowTable
+from megalabel.onnx.cascade import CascadeGraph
 from megalabel.onnx.encoders import refused
+from megalabel.onnx.ranking import CHUNK, ChunkedGraph, Ranked, columns, merged, pieces, rows_of
 
-CHUNK = 1 << 16  # labels whose scores exist at a time: 256 KiB per text
-GATHERED = 1 << 18  # numbers per text that a sparse head gathers at a time
-
-Ranked = tuple[Tensor, Tensor]  # keys (n, k) float32, descending, and labels (n, k) int64
+INPUTS = 4  # as many numbers as labels in a chunk that a sparse head gathers per text at a time
 
 
-def head_graph(head: Head, k: int) -> nn.Module:
+def head_graph(head: Head, k: int, chunk: int = CHUNK) -> nn.Module:
     """A module that maps views (n, V, D) to the scores (n, k) float32 and the labels (n, k) int64 of a head.
 
     Args:
         head: the head; its exact class matters, since a subclass may score in another way.
         k: labels per text, at most those of the head.
+        chunk: labels that are scored at a time.
 
     Raises:
         SettingError: another kind of head.
     """
-    from megalabel.onnx.cascade import CascadeGraph
-
     if type(head) is DenseHead:
-        return DenseGraph(rows_of(head.table(frozen=True)), head.bias, k)
+        return DenseGraph(rows_of(head.table(frozen=True)), head.bias, k, chunk)
     if type(head) is DualEncoderHead:
-        return DenseGraph(head.get_buffer("label_vectors"), None, k, temperature=head.temperature)
+        return DenseGraph(head.get_buffer("label_vectors"), None, k, chunk, temperature=head.temperature)
     if type(head) is SparseHead:
-        return SparseGraph(head, k)
+        return SparseGraph(head, k, chunk)
     if type(head) is CascadeHead:
-        return CascadeGraph(head, k)
+        return CascadeGraph(head, k, chunk)
     if type(head) is WithProjection:
-        return ProjectionGraph(head, k)
+        return ProjectionGraph(head, k, chunk)
     if type(head) is PartitionedHead:
-        return PartitionedGraph(head, k)
+        return PartitionedGraph(head, k, chunk)
     raise refused(f"a model with the head {type(head).__name__}")
-
-
-def rows_of(table: Tensor | NarrowTable) -> Tensor:
-    """All weights as float32."""
-    return table.float() if isinstance(table, NarrowTable) else table.detach().float()
-
-
-def best(keys: Tensor, k: int, start: int = 0) -> Ranked:
-    """The k best labels of keys (n, C), or all where there are fewer; column c is label start + c."""
-    values, columns = keys.topk(min(k, keys.shape[1]), dim=1)
-    return values, columns + start
-
-
-def merged(parts: list[Ranked], k: int) -> Ranked:
-    """The k best of several rankings."""
-    if len(parts) == 1:
-        return parts[0]
-    keys = torch.cat([part[0] for part in parts], 1)
-    labels = torch.cat([part[1] for part in parts], 1)
-    values, places = keys.topk(k, dim=1)
-    return values, labels.gather(1, places)
-
-
-class ChunkedGraph(nn.Module, ABC):
-    """Ranks chunks of labels and merges their rankings; ties go to the lower label."""
-
-    def __init__(self, n_labels: int, chunk: int, k: int) -> None:
-        super().__init__()
-        self.k = k
-        self.starts = list(range(0, n_labels, chunk))
-
-    @abstractmethod
-    def scores(self, x: Tensor, i: int) -> Tensor:
-        """The scores (n, C) of the labels of chunk i."""
-
-    def forward(self, views: Tensor) -> Ranked:
-        """Maps views (n, 1, D) to scores and labels (n, k)."""
-        x = views[:, 0]
-        return merged([best(self.scores(x, i), self.k, start) for i, start in enumerate(self.starts)], self.k)
 
 
 class DenseGraph(ChunkedGraph):
     """x · w + b over all labels, for x of length 1 / temperature where there is a temperature."""
 
-    def __init__(self, table: Tensor, bias: Tensor | None, k: int, temperature: float | None = None) -> None:
-        super().__init__(len(table), CHUNK, k)
+    def __init__(
+        self, table: Tensor, bias: Tensor | None, k: int, chunk: int, *, temperature: float | None = None
+    ) -> None:
+        super().__init__(len(table), chunk, k)
         self.temperature = temperature
-        self.tables, self.biases = columns(table, CHUNK), pieces(bias, CHUNK)
+        self.tables, self.biases = columns(table, chunk), pieces(bias, chunk)
 
     def scores(self, x: Tensor, i: int) -> Tensor:
         """The scores (n, C) of the labels of chunk i."""
@@ -109,8 +67,8 @@ class DenseGraph(ChunkedGraph):
 class SparseGraph(ChunkedGraph):
     """Σ_j w_j · x[input j] + b by gathers, so that the file stays as small as the head."""
 
-    def __init__(self, head: SparseHead, k: int) -> None:
-        groups = max(1, GATHERED // (head.fan_in * head.group))
+    def __init__(self, head: SparseHead, k: int, chunk: int) -> None:
+        groups = max(1, INPUTS * chunk // (head.fan_in * head.group))
         super().__init__(head.n_labels, groups * head.group, k)
         self.group, self.fan_in = head.group, head.fan_in
         weights = rows_of(head.table(frozen=True))
@@ -138,10 +96,10 @@ class SparseGraph(ChunkedGraph):
 class ProjectionGraph(nn.Module):
     """A linear layer and an activation before another head."""
 
-    def __init__(self, head: WithProjection, k: int) -> None:
+    def __init__(self, head: WithProjection, k: int, chunk: int) -> None:
         super().__init__()
         self.linear, self.activation = head.linear, ACTIVATIONS[head.activation]
-        self.inside = head_graph(head.head, k)
+        self.inside = head_graph(head.head, k, chunk)
 
     def forward(self, views: Tensor) -> Ranked:
         """Maps views (n, 1, D) to scores and labels (n, k)."""
@@ -152,10 +110,10 @@ class ProjectionGraph(nn.Module):
 class PartitionedGraph(nn.Module):
     """The best of the best labels of several heads."""
 
-    def __init__(self, head: PartitionedHead, k: int) -> None:
+    def __init__(self, head: PartitionedHead, k: int, chunk: int) -> None:
         super().__init__()
         self.k = k
-        self.parts = nn.ModuleList(head_graph(part, min(k, part.n_labels)) for part in head.heads)
+        self.parts = nn.ModuleList(head_graph(part, min(k, part.n_labels), chunk) for part in head.heads)
         order = head.order
         for i, (part, start) in enumerate(zip(head.heads, head.starts, strict=False)):
             self.register_buffer(f"labels_{i}", order[start : start + part.n_labels].clone())
@@ -167,19 +125,3 @@ class PartitionedGraph(nn.Module):
             scores, rows = part(views)
             parts.append((scores, self.get_buffer(f"labels_{i}")[rows]))
         return merged(parts, self.k)
-
-
-def columns(table: Tensor, chunk: int) -> nn.ParameterList:
-    """The table (L, D) as matrices (D, C) of up to `chunk` labels each, as a product reads them."""
-    return nn.ParameterList(
-        nn.Parameter(part.t().contiguous(), requires_grad=False) for part in table.split(chunk)
-    )
-
-
-def pieces(values: Tensor | None, chunk: int) -> nn.ParameterList | None:
-    """The rows of a tensor, up to `chunk` at a time; None for None."""
-    if values is None:
-        return None
-    return nn.ParameterList(
-        nn.Parameter(part.clone(), requires_grad=False) for part in values.detach().split(chunk)
-    )
