@@ -60,7 +60,7 @@ class DenseGraph(ChunkedGraph):
         """The scores (n, C) of the labels of chunk i."""
         if self.temperature is not None:
             x = normalize(x, dim=1) / self.temperature
-        z = x @ self.tables[i]
+        z: Tensor = x @ self.tables[i]
         return z if self.biases is None else z + self.biases[i]
 
 
@@ -88,9 +88,10 @@ class SparseGraph(ChunkedGraph):
         read = x.index_select(1, self.get_buffer(f"inputs_{i}").to(torch.int32))
         read = read.unflatten(1, (len(weights), self.fan_in))
         if self.group == 1:
-            return (read * weights[:, :, 0]).sum(2) + bias
-        z = (read.transpose(0, 1) @ weights).transpose(0, 1).flatten(1)
-        return z[:, : len(bias)] + bias
+            z: Tensor = (read * weights[:, :, 0]).sum(2)
+        else:
+            z = (read.transpose(0, 1) @ weights).transpose(0, 1).flatten(1)[:, : len(bias)]
+        return z + bias
 
 
 class ProjectionGraph(nn.Module):
