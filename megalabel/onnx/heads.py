@@ -88,10 +88,11 @@ class SparseGraph(ChunkedGraph):
         read = x.index_select(1, self.get_buffer(f"inputs_{i}").to(torch.int32))
         read = read.unflatten(1, (len(weights), self.fan_in))
         if self.group == 1:
-            z: Tensor = (read * weights[:, :, 0]).sum(2)
+            z = (read * weights[:, :, 0]).sum(2)
         else:
             z = (read.transpose(0, 1) @ weights).transpose(0, 1).flatten(1)[:, : len(bias)]
-        return z + bias
+        found: Tensor = z + bias
+        return found
 
 
 class ProjectionGraph(nn.Module):
