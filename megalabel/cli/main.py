@@ -21,6 +21,7 @@ from megalabel.cli import (
     hub,
     index,
     labels,
+    onnx,
     plan,
     predict,
     prepare,
@@ -79,6 +80,7 @@ app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
 app.command(cls=Command)(export.export)
+app.command(cls=Command)(onnx.onnx)
 app.command(cls=Command)(hub.push)
 app.command(cls=Command)(hub.pull)
 app.add_typer(tree.app, name="tree")
