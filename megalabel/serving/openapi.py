@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
+from megalabel.labels.ancestors import Ancestors
 from megalabel.serving.limits import Limits
 from megalabel.version import __version__
 
@@ -64,8 +65,10 @@ def _requests(limits: Limits) -> dict[str, Schema]:
         "coverage": {**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         "tail": {**NUMBER, "minimum": 0, "maximum": 1},
         "probabilities": {"type": "boolean"},
-        "allow": {**names, "description": "The only labels to rank."},
-        "deny": {**names, "description": "Labels to leave out."},
+        "ancestors": {"enum": list(get_args(Ancestors)), "description": "Of labels above others in a taxonomy."},
+        "language": {**STRING, "description": "The language of the names, where labels have one there."},
+        "allow": {**names, "description": "The only labels to rank, by name or URI."},
+        "deny": {**names, "description": "Labels to leave out, by name or URI."},
         "given": {
             **_list(names, limits.texts),
             "description": "For each text the labels that it is known to have.",
@@ -84,7 +87,7 @@ def _requests(limits: Limits) -> dict[str, Schema]:
 
 def _answers() -> dict[str, Schema]:
     integer: Schema = {"type": "integer"}
-    name = {"id": integer, "label": STRING}
+    name = {"id": integer, "label": STRING, "uri": STRING, "notation": STRING}
     scored = _object({**name, "score": NUMBER}, ("id", "label", "score"))
     label = _object({**name, "training_texts": {"type": ["integer", "null"]}}, ("id", "label"))
     beside = _object({**name, "texts": integer}, ("id", "label", "texts"))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -12,7 +13,8 @@ from megalabel.serving.limits import Limits
 from megalabel.serving.refusal import Refusal, invalid
 
 NAME_CHARS = 1000  # of a label in feedback
-ASKED = ("k", "threshold", "min_labels", "precision", "coverage", "tail", "probabilities")
+ASKED = ("k", "threshold", "min_labels", "precision", "coverage", "tail", "probabilities",
+         "ancestors", "language")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Question:
         if found.given is not None and len(found.given) != len(found.texts):
             wanted = f"a list with a list of labels for each of the {len(found.texts):,} texts"
             raise invalid("given", f"a list of {len(found.given):,}", wanted)
+        if found.given is not None and asked.ancestors is not None:
+            raise Refusal(422, "given: it cannot be combined with ancestors")
         if found.given is not None and (found.allow is not None or found.deny is not None):
             raise Refusal(422, "given: it cannot be combined with allow or deny")
         return found
@@ -67,6 +71,12 @@ class Feedback:
         found = cls(**{"accepted": [], "rejected": [], "added": [], **values})
         if not found.labels and not found.rejected:
             raise Refusal(422, "accepted, rejected, added: all are empty; give at least one label")
+        return found.renamed(lambda names: names)
+
+    def renamed(self, named: Callable[[list[str]], list[str]]) -> Feedback:
+        """The same with other names for the labels; Refusal with 422 for one that is right and wrong."""
+        accepted, rejected, added = (named(names) for names in (self.accepted, self.rejected, self.added))
+        found = replace(self, accepted=accepted, rejected=rejected, added=added)
         both = {*found.labels} & {*found.rejected}
         if both:
             raise invalid("rejected", min(both), "a label that is not accepted or added as well")
@@ -91,7 +101,8 @@ def _predict_checks(limits: Limits) -> dict[str, wire.Check]:
     return {
         "texts": wire.texts(limits.texts), "model": wire.text, "k": wire.whole(1, limits.k),
         "threshold": wire.number, "min_labels": wire.whole(0, limits.k), "precision": wire.number,
-        "coverage": wire.number, "tail": wire.number, "probabilities": wire.flag, "allow": labels, "deny": labels,
+        "coverage": wire.number, "tail": wire.number, "probabilities": wire.flag, "ancestors": wire.text,
+        "language": wire.text, "allow": labels, "deny": labels,
         "given": _given(limits.listed_labels), "explain": wire.flag,
     }  # fmt: skip
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.errors import MegalabelError, SettingError
 from megalabel.models.answer import answer
 from megalabel.models.asking import LABELS, Asked
@@ -60,7 +61,7 @@ class ServedModel:
         self.counts: np.ndarray | None = counts
         self.texts = texts or TrainingTexts(model.label_texts)
         self.search = LabelSearch(model.label_texts, counts)
-        self.lookup = LabelLookup(model.label_texts)
+        self.lookup = LabelLookup(model.label_texts, model.metadata)
         self._checked = lru_cache(256)(lambda asked: asked.checked(model))
 
     @classmethod
@@ -118,12 +119,17 @@ class ServedModel:
         return Choice(*lists)
 
     def ids(self, key: str, names: list[str]) -> np.ndarray:
-        """The ids of the labels with these names: (n,) int64; Refusal with 422 for a name that no label has."""
+        """The ids of the labels with these names or URIs: (n,) int64; Refusal with 422 for one that is unknown."""
         found, unknown = self.lookup.all_ids(names)
         if unknown:
             more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
             raise Refusal(422, f"{key}: no label of {self.name} is called {unknown[0]!r:.80}{more}")
         return np.array(found, np.int64)
+
+    def names_of(self, names: Sequence[str]) -> list[str]:
+        """The names of the labels that names, URIs and other names stand for; a name that no label has stays."""
+        found = [(name, self.lookup.ids(name)) for name in names]
+        return list(dict.fromkeys(self.model.label_texts[ids[0]] if ids else name for name, ids in found))
 
     def predict(
         self, texts: Sequence[str], asked: Asked, choice: Choice, given: list[list[int]] | None = None
@@ -163,10 +169,14 @@ class ServedModel:
         return (scores[0] if scores else None), shown["score_type"]
 
     def label(self, label: int) -> dict[str, Any]:
-        """What clients are told of a label: id, name, and the number of training texts that have it, if known."""
-        name = self.model.label_texts[label]
+        """What clients are told of a label: id, name, URI and notation, and the number of its training texts, if
+        these are known.
+        """
+        known = self.model.metadata or LabelMetadata(len(self.model.label_texts))
+        both = {"uri": known.uri(label), "notation": known.notation(label)}
+        own = {key: text for key, text in both.items() if text}
         count = None if self.counts is None else int(self.counts[label])
-        return {"id": label, "label": name, "training_texts": count}
+        return {"id": label, "label": self.model.label_texts[label], **own, "training_texts": count}
 
 
 def words(found: Explanation) -> list[dict[str, Any]]:

@@ -121,6 +121,7 @@ class Service:
         if self.feedback is None:
             raise Refusal(404, "this server takes no feedback; it was started without --feedback")
         model = self.model(found.model)
+        found = found.renamed(model.names_of)
         try:
             await asyncio.to_thread(self.feedback.append, found, model.name, model.version)
         except OSError as error:
