@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LINE_SECONDS = 10.0  # between two plain lines
 BAR_SECONDS = 0.1  # between two updates of a bar
-_TAKEN: ContextVar[bool] = ContextVar("progress is shown by a task around this one, or by none", default=False)
+_TAKEN: ContextVar[Progress | bool] = ContextVar("the task that shows its progress; True for none", default=False)
 
 Item = TypeVar("Item")
 
@@ -50,7 +50,7 @@ class Progress:
     def __enter__(self) -> Self:
         self._shown = bool(self.description) and not _TAKEN.get()
         if self._shown:
-            self._stack.enter_context(hidden())
+            self._stack.enter_context(_taken(self))
             if self._stream is not None and (self._stream.isatty() or _in_jupyter()):
                 bar = self._make_bar()
                 self._stack.enter_context(bar)
@@ -134,11 +134,24 @@ class Counted(Generic[Item]):
                 shown.advance()
 
 
-@contextlib.contextmanager
-def hidden() -> Iterator[None]:
+def say(text: str) -> None:
+    """Writes a line of text to stderr, above the bar of the task that shows one."""
+    shown = _TAKEN.get()
+    if isinstance(shown, Progress):
+        shown.write(text)
+    else:
+        print(text, file=sys.stderr)  # noqa: T201
+
+
+def hidden() -> contextlib.AbstractContextManager[None]:
     """Within the block, no progress is shown."""
+    return _taken(True)
+
+
+@contextlib.contextmanager
+def _taken(by: Progress | bool) -> Iterator[None]:
     before = _TAKEN.get()
-    _TAKEN.set(True)
+    _TAKEN.set(by)
     try:
         yield
     finally:

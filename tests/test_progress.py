@@ -124,3 +124,14 @@ def test_each_second_belongs_to_one_phase(monkeypatch):
         assert seconds_by_phase() == {"outer": (3 - 1) + (10 - 6) + (21 - 15), "inner": (6 - 3) + (15 - 10)}
     assert seconds_by_phase() == {}
     inner()  # where nobody times
+
+
+def test_a_line_is_written_above_the_bar_that_is_shown(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    with Progress("solving", 2, stream=stream):
+        progress.say("a line")
+    assert "a line\n" in stream.getvalue() and capsys.readouterr().err == ""
+    with hidden():
+        progress.say("another")
+    assert capsys.readouterr().err == "another\n"

@@ -16,6 +16,8 @@ EDGES = 20  # values of a number that bound groups
 READ = 10_000  # characters of a text whose words are read
 FREQUENT = 200  # words of texts, and of names, whose pairs are groups
 _WORD = re.compile(r"[^\W\d_]{3,}")
+# Thai, Lao, Burmese, Khmer, and what East Asia writes without blanks between words.
+_SOLID = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\uffdc]")
 
 
 class Candidate(NamedTuple):
@@ -45,9 +47,8 @@ def candidates(subject: Subject) -> Iterator[Candidate]:
         texts = [_words(subject.text(row)[:READ]) for row in range(len(subject))]
         lengths = np.array([len(subject.text(row)[:READ].split()) for row in range(len(subject))])
         yield from _by_number("length of the text", lengths[rows], _short, _long)
-        shared = [not texts[row].isdisjoint(names[i]) for row, i in zip(rows.tolist(), at.tolist(), strict=True)]
         title = "labels no word of whose name occurs in the text"
-        yield Candidate("label in the text", title, ~np.array(shared, np.bool_), 1)
+        yield Candidate("label in the text", title, _unnamed(subject, texts, names, at), 1)
         yield from _by_word("word of the text", texts, rows, lambda word: f"texts with the word {quoted(word)}")
     if subject.split.sources is not None:
         sources = np.array(list(subject.split.sources), object)
@@ -89,6 +90,28 @@ def _by_word(
     for word in frequent:
         there = np.fromiter((word in some for some in words), np.bool_, len(words))
         yield Candidate(kind, title(word), there[of_pair], len(frequent))
+
+
+def _unnamed(
+    subject: Subject, texts: Sequence[set[str]], names: Sequence[set[str]], of_pair: np.ndarray
+) -> np.ndarray:
+    """Pairs whose text has no word of the name of the label, (P,) bool; without names that have no words.
+
+    Names in scripts without blanks between words are looked for as they are.
+
+    Args:
+        subject: the subject.
+        texts: (N,) the words of each text.
+        names: (m,) the words of the name of each label.
+        of_pair: (P,) which of these labels each pair has.
+    """
+    found = np.zeros(len(of_pair), np.bool_)
+    pairs = zip(subject.pair_rows.tolist(), of_pair.tolist(), subject.labels.indices.tolist(), strict=True)
+    for pair, (row, i, label) in enumerate(pairs):
+        if names[i] and names[i].isdisjoint(texts[row]):
+            name = subject.name(label)
+            found[pair] = not (_SOLID.search(name) and name.lower() in subject.text(row)[:READ].lower())
+    return found
 
 
 def _words(text: str) -> set[str]:

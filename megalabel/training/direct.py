@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import sys
 import time
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from megalabel.models.base import Classifier, load
 from megalabel.models.trained_on import TrainedOn
 from megalabel.phases import phase, timed
 from megalabel.progress import hidden
+from megalabel.progress import say as show
 from megalabel.training.calibration import calibrate_on_rows
 from megalabel.training.job_checks import check_job
 from megalabel.training.log import peak_mb
@@ -47,7 +46,7 @@ def solve(
     if recipe.base_model is not None:
         recipe.base_model.to(device)
     begun, silent = time.monotonic(), quiet or not processes.world.is_main
-    say: Say = (lambda line: None) if silent else functools.partial(print, file=sys.stderr)
+    say: Say = (lambda line: None) if silent else show
     with hidden() if silent else contextlib.nullcontext(), phase("other steps"):
         model = recipe.solve(say)
     if model is not None:
