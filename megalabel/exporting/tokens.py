@@ -60,7 +60,7 @@ def _tables(tokenizer: TextTokenizer, state: dict[str, Any], max_length: int) ->
         model.get("vocab", {}).get(model.get("unk_token")) if model["type"] in ("WordPiece", "WordLevel") else None
     )
     splits = _without_cut(state["pre_tokenizer"])
-    if unknown is None or special is None or not plain or splits is None or state["normalizer"] is None is splits:
+    if unknown is None or special is None or not plain or splits is None:
         return None
     characters = character_arrays(json.dumps(state["normalizer"]), json.dumps(splits))
     if characters is None:
