@@ -46,12 +46,11 @@ def chromium() -> Iterator[Any]:
 @contextmanager
 def served(service: Any) -> Iterator[str]:
     """The address of a server for a `Service`, which runs in a thread of this process."""
-    from megalabel.serving.listening import BACKLOG, bound
+    from megalabel.serving.listening import bound
     from megalabel.serving.server import Server
 
     interval = sys.getswitchinterval()
     (listening,) = bound("127.0.0.1", 0, 1)
-    listening.listen(BACKLOG)
     begun = threading.Event()
     server = Server(service, on_start=begun.set)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
