@@ -38,7 +38,7 @@ Config = Annotated[
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print all values as TOML, and train nothing.")]
 Then = Annotated[
     str | None,
-    typer.Option(metavar="RECIPE", help="Then train this recipe (hybrid) on the run, which is saved in OUT/base."),
+    typer.Option(metavar="RECIPE", help="Then train a recipe (hybrid) on this run, kept in OUT/base."),
 ]
 Track = Annotated[
     list[str] | None,
