@@ -53,11 +53,12 @@ def _meanings(tokenizer: Any, block: list[str]) -> list[tuple[int, str]] | None:
     normal = _normalize(tokenizer, text)
     if not normal:
         return [(NOTHING, "")] * len(block)
-    if len(tokenizer.pre_tokenizer.pre_tokenize_str(f"a{text}a")) == 1:
-        if normal == text:
-            return [(SAME, "")] * len(block)
-        if normal == "".join(f" {character} " for character in block):
-            return [(WORD, "")] * len(block)
+    n_pieces = len(tokenizer.pre_tokenizer.pre_tokenize_str(f"a{text}a"))
+    alone = normal == text and n_pieces == len(text) + 2
+    if alone or (n_pieces == 1 and normal == "".join(f" {character} " for character in block)):
+        return [(WORD, "")] * len(block)
+    if n_pieces == 1 and normal == text:
+        return [(SAME, "")] * len(block)
     parts = _normalize(tokenizer, _MARK + _MARK.join(block) + _MARK).split(_MARK)[1:-1]
     if len(parts) != len(block):  # some contain the mark themselves
         parts = [_normalize(tokenizer, character) for character in block]
