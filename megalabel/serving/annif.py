@@ -1,8 +1,8 @@
 """Annif's REST paths below /annif: projects are models, and subjects their labels.
 
-So Annif's clients ask megalabel as they ask Annif, and a project of Annif with the backend `http` gets its subjects
-from `/annif/v1/projects/{project}/suggest`. The URI of a subject is that of the label where the model knows it, else
-the name of the label.
+So clients of Annif can ask megalabel, and an Annif project with the backend `http` gets its subjects from
+`/annif/v1/projects/{project}/suggest`. The URI of a subject is that of the label where the model knows it, else the
+name of the label.
 """
 
 from __future__ import annotations
