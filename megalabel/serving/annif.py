@@ -1,7 +1,7 @@
 """Annif's REST paths below /annif: projects are models, and subjects their labels.
 
 So clients of Annif can ask megalabel, and an Annif project with the backend `http` gets its subjects from
-`/annif/v1/projects/{project}/suggest`. The URI of a subject is that of the label where the model knows it, else the
+`/annif/v1/projects/{project}/suggest`. The URI of a subject is that of the label if the model knows it, else the
 name of the label.
 """
 
@@ -24,7 +24,7 @@ from megalabel.serving.service import Service
 from megalabel.version import __version__
 
 LIMIT = 10  # subjects per text, as Annif's default
-FIELDS = 20  # of a form
+FIELDS = 100  # of a form, with those that describe the document
 BATCH = 32  # texts of a batch, as in Annif
 
 
@@ -75,12 +75,15 @@ async def _suggestions(
     service: Service, request: Request, texts: list[str], values: dict[str, str]
 ) -> list[list[dict[str, Any]]]:
     """For each text its subjects with scores above 0, as Annif writes them."""
-    limit = int(_number(values, "limit", LIMIT, 1, service.limits.k))
+    limit = int(_number(values, "limit", LIMIT, 0, service.limits.k))
     threshold = _number(values, "threshold", 0.0, 0, 1)
     model = service.model(request.path_params["project"])
-    question = Question(texts, Asked(limit, threshold=threshold or None), model.name)
+    question = Question(texts, Asked(max(limit, 1), threshold=threshold or None), model.name)
     answer = await service.predict(question, deadline(request))
-    return [[_subject(label) for label in result["labels"] if label["score"] > 0] for result in answer["results"]]
+    return [
+        [_subject(label) for label in result["labels"][:limit] if label["score"] > 0]
+        for result in answer["results"]
+    ]
 
 
 def _subject(label: dict[str, Any]) -> dict[str, Any]:

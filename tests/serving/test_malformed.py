@@ -160,10 +160,10 @@ def test_wrong_requests_of_annifs_clients_are_refused(client):
     refused(client.get(f"{path}/suggest"), 405)
     refused(client.post("/annif/v1/projects/nobody/suggest", data={"text": "a"}), 404)
     refused(client.post(f"{path}/suggest", json={"text": "a"}), 415)
-    for wrong in ({"limit": "0"}, {"limit": "x"}, {"limit": "1.5"}, {"threshold": "2"}, {"threshold": "nan"}):
+    for wrong in ({"limit": "-1"}, {"limit": "x"}, {"limit": "1.5"}, {"threshold": "2"}, {"threshold": "nan"}):
         refused(client.post(f"{path}/suggest", data={"text": "a", **wrong}), 422)
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    for content in (b"text=%ff", b"\xff=1", b"&".join(b"a=1" for _ in range(30))):
+    for content in (b"text=%ff", b"\xff=1", b"&".join(b"a=1" for _ in range(130))):
         refused(client.post(f"{path}/suggest", content=content, headers=form), 400)
     for documents in (None, 3, ["a"], [{}], [{"text": 1}], [{"text": "a", "x": 1}], [{"text": "a"}] * 33):
         refused(client.post(f"{path}/suggest-batch", json={"documents": documents}), 422)
