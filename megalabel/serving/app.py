@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,8 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from megalabel.serving import wire
-from megalabel.serving.guard import Disconnected, Guard
+from megalabel.serving import annif
+from megalabel.serving.bodies import deadline, object_of
+from megalabel.serving.guard import Guard
 from megalabel.serving.openapi import document
 from megalabel.serving.page import page_response
 from megalabel.serving.question import Feedback, Question, explain_request
@@ -40,6 +40,7 @@ def create_app(service: Service, origins: Sequence[str] = ()) -> ASGIApp:
         Route("/ready", ready),
         Route("/", page),
         Route("/metrics", metrics),
+        *annif.routes(),
     ]
     guarded = Guard(Routes(routes), service)
     if not origins:
@@ -55,14 +56,14 @@ async def models(service: Service, request: Request) -> dict[str, Any]:
 
 async def predict(service: Service, request: Request) -> dict[str, Any]:
     """POST /v1/predict: the best labels of each text."""
-    question = Question.read(await body_of(service, request), service.limits)
+    question = Question.read(await object_of(service, request), service.limits)
     request.scope["state"]["facts"] = {"texts": len(question.texts), "model": question.model or service.default}
     return await service.predict(question, deadline(request))
 
 
 async def explain(service: Service, request: Request) -> dict[str, Any]:
     """POST /v1/explain: why a text has a label."""
-    text, label, model = explain_request(await body_of(service, request))
+    text, label, model = explain_request(await object_of(service, request))
     return await service.explain(text, label, model, deadline(request))
 
 
@@ -78,7 +79,7 @@ async def labels(service: Service, request: Request) -> dict[str, Any]:
 
 async def feedback(service: Service, request: Request) -> dict[str, Any]:
     """POST /v1/feedback: stores which labels of a text are right."""
-    return await service.store(Feedback.read(await body_of(service, request), service.limits))
+    return await service.store(Feedback.read(await object_of(service, request), service.limits))
 
 
 async def openapi(service: Service, request: Request) -> dict[str, Any]:
@@ -107,42 +108,3 @@ async def metrics(service: Service, request: Request) -> Response:
     """GET /metrics: counters for Prometheus."""
     text, kind = await asyncio.to_thread(service.metrics.page)
     return Response(text, headers={"Content-Type": kind})
-
-
-def deadline(request: Request) -> float:
-    """When the answer has to be there, as `time.monotonic` counts."""
-    found: float = request.scope["state"]["deadline"]
-    return found
-
-
-async def body_of(service: Service, request: Request) -> dict[str, Any]:
-    """The JSON object in the body of a request.
-
-    Raises:
-        Refusal: 415 for another content type, 413 and 408 for a body that is too large or does not arrive, 400 and
-            422 for one that is no JSON object.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refusal(415, f"the content type is {kind[:80] or 'missing'}; send application/json")
-    return wire.json_object(await bytes_of(service, request))
-
-
-async def bytes_of(service: Service, request: Request) -> bytes:
-    """The body of a request; Refusal with 413 or 408."""
-    most, size, parts, until = service.limits.body_bytes, 0, [], deadline(request)
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length[:18]) > most:
-        raise Refusal(413, f"the body has {length[:18]} bytes, more than {most:,}")
-    more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        parts.append(message.get("body", b""))
-        size, more = size + len(parts[-1]), message.get("more_body", False)
-        if size > most:
-            raise Refusal(413, f"the body has more than {most:,} bytes")
-        if more and time.monotonic() > until:  # `Connection.look` wakes a request whose body does not arrive
-            raise Refusal(408, "the body did not arrive in time")
-    return b"".join(parts)

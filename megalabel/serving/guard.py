@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from megalabel.errors import MegalabelError
+from megalabel.serving.bodies import Disconnected
 from megalabel.serving.refusal import Refusal, refusal_of
 from megalabel.serving.routes import Routes
 from megalabel.serving.service import Service
@@ -23,10 +24,6 @@ METHODS = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")  # that a
 SAFE = [(b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")]
 CLOSE = (b"connection", b"close")
 GONE = 499  # the status in metrics and logs of a request whose client has gone
-
-
-class Disconnected(Exception):
-    """The client has gone; nobody reads an answer."""
 
 
 class Guard:

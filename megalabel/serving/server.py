@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -29,10 +30,15 @@ class Server(uvicorn.Server):
         service: what answers.
         origins: other web sites whose pages may ask it.
         on_start: called when requests are accepted.
+        parent: the process without which this one ends too; None for any.
     """
 
     def __init__(
-        self, service: Service, origins: Sequence[str] = (), on_start: Callable[[], None] = lambda: None
+        self,
+        service: Service,
+        origins: Sequence[str] = (),
+        on_start: Callable[[], None] = lambda: None,
+        parent: int | None = None,
     ) -> None:
         limits = service.limits
         config = uvicorn.Config(
@@ -49,7 +55,7 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=int(limits.seconds) + 1,
         )
         super().__init__(config)
-        self.service, self._on_start = service, on_start
+        self.service, self._on_start, self._parent = service, on_start, parent
         self._accepting: set[asyncio.Task[object]] = set()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
@@ -69,6 +75,8 @@ class Server(uvicorn.Server):
         """Looks after the connections once a second; returns whether to stop."""
         if counter % TICKS == 0:
             self._look()
+            if self._parent is not None and os.getppid() != self._parent:
+                self.should_exit = True  # nobody is left who would end or replace this worker
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -28,7 +28,7 @@ def forked(
         i: the number of that of this worker.
         ready: a file descriptor to which it writes a byte when it accepts connections.
     """
-    pid = os.fork()
+    parent, pid = os.getpid(), os.fork()
     if pid:
         return pid
     status = 1
@@ -43,7 +43,7 @@ def forked(
         torch.set_num_threads(settings.threads_per_worker)
         service = service_of(settings, models)
         service.warm_up()
-        server = Server(service, settings.origins, lambda: _tell(ready))
+        server = Server(service, settings.origins, lambda: _tell(ready), parent)
         server.run([sockets[i]])
         status = 0
     except Exception as error:

@@ -215,3 +215,21 @@ def test_the_document_describes_the_routes_and_their_limits(client, service):
     question = document["components"]["schemas"]["Question"]["properties"]
     assert question["texts"]["maxItems"] == service.limits.texts
     assert question["k"]["maximum"] == service.limits.k
+
+
+def test_annifs_clients_are_answered_at_their_own_paths(client, animal):
+    assert client.get("/annif/v1/").json()["title"] == "megalabel"
+    projects = client.get("/annif/v1/projects").json()["projects"]
+    assert [project["project_id"] for project in projects] == ["linear", "neural", "animals"]
+    assert client.get("/annif/v1/projects/animals").json()["backend"] == {"backend_id": "retrieval"}
+    asked = {"text": "purr hive", "limit": "2", "threshold": "0.01", "project": "ignored"}
+    found = client.post("/annif/v1/projects/animals/suggest", data=asked).json()["results"]
+    (right,) = animal.model.predict(["purr hive"], 2, threshold=0.01)
+    assert [(subject["label"], subject["score"]) for subject in found] == [
+        (label, pytest.approx(score, 1e-5)) for label, score in right
+    ]
+    assert [subject["uri"] for subject in found] == [label for label, _ in right]
+    documents = [{"document_id": "a", "text": "purr hive"}, {"text": "bark"}]
+    batch = client.post("/annif/v1/projects/animals/suggest-batch?limit=1", json={"documents": documents}).json()
+    assert [document["document_id"] for document in batch] == ["a", None]
+    assert batch[0]["results"] == found[:1]

@@ -153,6 +153,22 @@ def test_an_odd_search_is_answered(client, query):
     assert client.get(f"/v1/labels?{query}").status_code == 200
 
 
+def test_wrong_requests_of_annifs_clients_are_refused(client):
+    path = "/annif/v1/projects/linear"
+    refused(client.get("/annif/v1/projects/nobody"), 404)
+    refused(client.get("/annif/v1/projects/"), 404)
+    refused(client.get(f"{path}/suggest"), 405)
+    refused(client.post("/annif/v1/projects/nobody/suggest", data={"text": "a"}), 404)
+    refused(client.post(f"{path}/suggest", json={"text": "a"}), 415)
+    for wrong in ({"limit": "-1"}, {"limit": "x"}, {"limit": "1.5"}, {"threshold": "2"}, {"threshold": "nan"}):
+        refused(client.post(f"{path}/suggest", data={"text": "a", **wrong}), 422)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for content in (b"text=%ff", b"\xff=1", b"&".join(b"a=1" for _ in range(130))):
+        refused(client.post(f"{path}/suggest", content=content, headers=form), 400)
+    for documents in (None, 3, ["a"], [{}], [{"text": 1}], [{"text": "a", "x": 1}], [{"text": "a"}] * 33):
+        refused(client.post(f"{path}/suggest-batch", json={"documents": documents}), 422)
+
+
 def test_odd_texts_are_answered(client):
     texts = ["", " ", "\x00", "\ud800", "\U0001f600" * 50, "\u202e", "a" * 10_000, "\n\n", "٣", "<script>"]
     for model in ("linear", "neural", "animals"):

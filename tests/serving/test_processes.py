@@ -30,14 +30,24 @@ def serving(*arguments: str):
     try:
         yield process, (json.loads(line) for line in process.stderr)
     finally:
+        workers = children(process)
         process.kill()
         process.wait()
         process.stderr.close()
+        wait_until(lambda: not any(map(is_alive, workers)))  # a worker ends with the process that started it
 
 
 def children(process: subprocess.Popen) -> set[int]:
     done = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process.pid)], capture_output=True, text=True)
     return {int(number) for number in done.stdout.split()}
+
+
+def is_alive(number: int) -> bool:
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def wait_until(what, seconds: float = 20) -> None:
