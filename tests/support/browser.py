@@ -46,12 +46,11 @@ def chromium() -> Iterator[Any]:
 @contextmanager
 def served(service: Any) -> Iterator[str]:
     """The address of a server for a `Service`, which runs in a thread of this process."""
-    from megalabel.serving.listening import BACKLOG, bound
+    from megalabel.serving.listening import bound
     from megalabel.serving.server import Server
 
     interval = sys.getswitchinterval()
     (listening,) = bound("127.0.0.1", 0, 1)
-    listening.listen(BACKLOG)
     begun = threading.Event()
     server = Server(service, on_start=begun.set)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
@@ -84,7 +83,8 @@ def axe_script(folder: Path) -> str:
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is missing")
-    done = subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True, timeout=120)
+    command = [npm, "pack", "--silent", "--fetch-retries=0", AXE]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"npm cannot fetch {AXE}")
     with tarfile.open(folder / done.stdout.strip()) as archive:

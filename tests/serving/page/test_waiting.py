@@ -65,10 +65,10 @@ def test_the_page_waits_for_a_server_that_is_busy_or_away(page):
 def test_scores_are_shown_as_what_they_are(page):
     cases = {
         "calibrated": [("a", 0.9995), ("b", 0.995), ("c", 0.42), ("d", 0.034), ("e", 0.0001)],
-        "probability": [("a", 0.9)], "margin": [("a", 1.5), ("b", -0.25)],
+        "probability": [("a", 0.9), ("b", 0.0123), ("c", 0.0001)], "margin": [("a", 1.5), ("b", -0.25)],
     }  # fmt: skip
     shown = {
-        "calibrated": [">99.9%", "99.5%", "42%", "3.4%", "<0.1%"], "probability": ["0.90"],
+        "calibrated": [">99.9%", "99.5%", "42%", "3.4%", "<0.1%"], "probability": ["0.90", "0.012", "<0.001"],
         "margin": ["+1.50", "−0.25"],
     }  # fmt: skip
     for kind, labels in cases.items():
