@@ -131,7 +131,7 @@ def _order(text: np.ndarray, begins: np.ndarray) -> np.ndarray:
     """The order of places by the bytes that follow them."""
     padded = np.concatenate([text, np.full(SORTED, END, np.uint8)])
     order = np.arange(len(begins))
-    tied = np.ones(len(begins), np.bool_)  # whether the place is not yet told apart from a neighbor in the order
+    tied = np.ones(len(begins), np.bool_)  # whether the place still ties with a neighbor in the order
     above = np.zeros(len(begins), np.int64)  # the number of the group of each place among those tied so far
     for part in range(0, SORTED, 8):
         at = np.flatnonzero(tied)

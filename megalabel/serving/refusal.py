@@ -56,6 +56,6 @@ def invalid(where: str, found: object, wanted: str) -> Refusal:
 
 
 def refusal_of(error: MegalabelError) -> Refusal:
-    """What a client is told of an error of the library."""
+    """The answer to a client for an error of the library."""
     theirs = isinstance(error, (SettingError, DataError)) and not isinstance(error, ResourceError)
     return Refusal(422 if theirs else 503, str(error))

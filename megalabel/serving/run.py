@@ -23,7 +23,7 @@ PACKAGES = ("httptools", "prometheus_client", "starlette", "uvicorn")
 
 
 def run(settings: Settings) -> None:
-    """Serves until the process is told to stop.
+    """Serves until the process gets a signal to stop.
 
     Raises:
         MissingExtra: the packages of the extra `serve` are not installed.

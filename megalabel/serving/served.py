@@ -94,7 +94,7 @@ class ServedModel:
             self.predict(["one text"] * n, self.checked(Asked()), Choice())
 
     def facts(self) -> dict[str, Any]:
-        """What clients are told of the model."""
+        """The facts about the model that clients get."""
         calibrated = self.model.calibration is not None
         return {
             "name": self.name,
@@ -169,8 +169,8 @@ class ServedModel:
         return (scores[0] if scores else None), shown["score_type"]
 
     def label(self, label: int) -> dict[str, Any]:
-        """What clients are told of a label: id, name, URI and notation, and the number of its training texts, if
-        these are known.
+        """The facts about a label that clients get: id, name and, if they are known, URI, notation and the number of
+        its training texts.
         """
         known = self.model.metadata or LabelMetadata(len(self.model.label_texts))
         both = {"uri": known.uri(label), "notation": known.notation(label)}

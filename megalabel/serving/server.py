@@ -21,7 +21,7 @@ SWITCH = 5e-4  # seconds after which the model's thread lets that of the request
 
 
 class Server(uvicorn.Server):
-    """Answers requests until it is told to stop.
+    """Answers requests until it has to stop.
 
     To stop, it accepts no further connections and answers with `Connection: close`. An unused connection is kept
     for a second, since a request may be on its way through it.

@@ -81,7 +81,7 @@ class Service:
         return found
 
     def facts(self) -> list[dict[str, Any]]:
-        """What clients are told of the models."""
+        """The facts about the models that clients get."""
         more = {"feedback": self.feedback is not None}
         return [{**m.facts(), **more, "default": m.name == self.default} for m in self.models.values()]
 

@@ -30,7 +30,7 @@ TICK = 0.5
 
 
 class _Stop(BaseException):
-    """The server was told to stop while it loaded a model."""
+    """The server had to stop while it loaded a model."""
 
 
 class Supervisor:

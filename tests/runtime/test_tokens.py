@@ -99,5 +99,5 @@ def test_tokenizers_that_tables_do_not_describe_stay_those_of_the_library(kind, 
 def test_without_the_library_its_tokenizers_are_refused(tmp_path, monkeypatch):
     export(model_with(lowercasing({"type": "UnicodeScripts"})), tmp_path / "model.mlr")
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    with pytest.raises(ModelError, match="(?i)pip install"):
+    with pytest.raises(ModelError, match=r"(?i)pip install"):
         load(tmp_path / "model.mlr")
