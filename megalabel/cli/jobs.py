@@ -222,7 +222,9 @@ def summary(out: Path) -> str:
     elif done.get("steps"):
         lines.append("no texts were held out, so that the last epoch was kept")
     size = sum(path.stat().st_size for path in (out / "model").rglob("*") if path.is_file()) / 1e6
-    data, more = ("", "") if facts["data"].get("path") else (" DATA", " --data DATA")
+    path = facts["data"].get("path")
+    has_test = bool(path) and not Path(path).is_file()  # one file holds training texts alone
+    data, more = ("", "") if has_test else (" DATA", " --data DATA")
     lines.append(f"the model is in {out} ({size:,.1f} MB)")
     return "\n".join([*lines, f"next: megalabel evaluate {out}{data}, or megalabel report {out}{more}"])
 

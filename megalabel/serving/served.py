@@ -169,8 +169,8 @@ class ServedModel:
         return (scores[0] if scores else None), shown["score_type"]
 
     def label(self, label: int) -> dict[str, Any]:
-        """The facts about a label that clients get: id, name and, if they are known, URI, notation and the number of
-        its training texts.
+        """The facts about a label that clients get: id, name and, if they are known, URI, notation and the number
+        of its training texts.
         """
         known = self.model.metadata or LabelMetadata(len(self.model.label_texts))
         both = {"uri": known.uri(label), "notation": known.notation(label)}
