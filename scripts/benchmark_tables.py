@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
-    LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, RAY_COLUMNS, SHARED_COLUMNS,
+    LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, RAY_COLUMNS, REPORT_COLUMNS, SHARED_COLUMNS,
     SPARSE_COLUMNS, TREE_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
@@ -35,6 +35,10 @@ def narrow_weights() -> str:
 
 def ray_predict() -> str:
     return _ways("ray_predict", RAY_COLUMNS)
+
+
+def report() -> str:
+    return _ways("report", REPORT_COLUMNS)
 
 
 def narrow_beam() -> str:
@@ -177,6 +181,7 @@ def head_time() -> str:
 
 TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
+    report,
     ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights, long_texts, auto,
     index, long_queries, shared_checkpoints,
 )  # fmt: skip

@@ -35,7 +35,7 @@ def learning_block(subject: Subject) -> Block | None:
     panels = [name for name, there in (("loss", losses), ("checks", checks), ("recalls", recalls)) if there]
 
     def draw(*axes: Any) -> None:
-        best = subject.facts.get("best_validation") or {}
+        best = subject.facts.get("best_validation", {})
         for axis, panel in zip(axes, panels, strict=True):
             if panel == "loss":
                 _curves(axis, "Training loss", losses, ["loss"])
@@ -44,7 +44,7 @@ def learning_block(subject: Subject) -> Block | None:
                 _curves(axis, "Shortlist recall, %", losses, recalls)
             else:
                 _curves(axis, "Validation, %", [{**line, **line["validation"]} for line in checks], shown)
-                if isinstance(best.get("epoch"), (int, float)):
+                if best:
                     axis.axvline(best["epoch"], color=GRAY, linestyle="--", linewidth=1, zorder=0)
             axis.set_xlabel("epoch")
 
