@@ -80,6 +80,14 @@ SHARED_COLUMNS = (
     ("at one in 300 s", "share of time at one in 300 s", 1.0),
     ("steps between two for 3%", "steps between checkpoints for 3%", 1.0),
 )
+REPORT_COLUMNS = (
+    ("s", "wall", 1.0),
+    ("CPU s", "CPU", 1.0),
+    ("peak MB", "peak", 1.0),
+    ("page MB", "page", 1.0),
+    ("same bytes again", "same bytes again", 1.0),
+)
+
 ONE_VS_REST_COLUMNS = (
     ("P@1 %", "P@1", 1.0),
     ("train CPU s", "train CPU", 1.0),

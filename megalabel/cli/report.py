@@ -82,6 +82,9 @@ def _checked(
         )
     for file in predictions:
         _check_stored(file)
+    given = [path.resolve() for path in (*runs, *predictions)]
+    if again := next((path for i, path in enumerate(given) if path in given[:i]), None):
+        raise SettingError(f"{again} is given twice", wanted="each run or file once", where="report")
     if text:
         if out is not None:
             raise SettingError("--text and --out", wanted="one of them", next_step="leave --text out for a page")

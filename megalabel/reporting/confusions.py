@@ -107,5 +107,8 @@ def _finding(subject: Subject, found: Confusions, rows: list[list[Cell]]) -> str
     often = [row for row in rows[:SHOWN] if isinstance(row[4], int) and row[4] > 0]
     text += f". {percent(shared, 0)} of the pairs that occur twice or more share a word"
     if rows[0][4] is not None:
-        text += f", and {len(often)} of the first {min(SHOWN, len(rows))} also occur together in training texts"
+        n = min(SHOWN, len(rows))
+        text += (
+            f", and {len(often) or 'none'} of the first {n} occur{'' if often else 's'} together in training texts"
+        )
     return text + "."

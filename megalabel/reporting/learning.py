@@ -35,7 +35,7 @@ def learning_block(subject: Subject) -> Block | None:
     panels = [name for name, there in (("loss", losses), ("checks", checks), ("recalls", recalls)) if there]
 
     def draw(*axes: Any) -> None:
-        best = subject.facts.get("best_validation") or {}
+        best = subject.facts.get("best_validation", {})
         for axis, panel in zip(axes, panels, strict=True):
             if panel == "loss":
                 _curves(axis, "Training loss", losses, ["loss"])
@@ -44,7 +44,7 @@ def learning_block(subject: Subject) -> Block | None:
                 _curves(axis, "Shortlist recall, %", losses, recalls)
             else:
                 _curves(axis, "Validation, %", [{**line, **line["validation"]} for line in checks], shown)
-                if isinstance(best.get("epoch"), (int, float)):
+                if best:
                     axis.axvline(best["epoch"], color=GRAY, linestyle="--", linewidth=1, zorder=0)
             axis.set_xlabel("epoch")
 
@@ -59,6 +59,8 @@ def learning_block(subject: Subject) -> Block | None:
 def _curves(axis: Any, title: str, lines: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     for name, color in zip(names, (BLUE, ORANGE, GREEN, GRAY) * len(names), strict=False):
         points = [(line["epoch"], line[name]) for line in lines if isinstance(line.get(name), (int, float))]
+        if not points:
+            continue
         axis.plot(*zip(*points, strict=True), color=color, label=name, marker="o" if len(points) < 40 else None)
         axis.lines[-1].set_markersize(3)
     axis.set_title(title)
@@ -69,9 +71,12 @@ def _curves(axis: Any, title: str, lines: Sequence[dict[str, Any]], names: Seque
 def _finding(subject: Subject, losses: list[dict[str, Any]], checks: list[dict[str, Any]], metric: str) -> str:
     parts = []
     if len(losses) > 1:
-        parts.append(f"The training loss fell from {losses[0]['loss']:.4g} to {losses[-1]['loss']:.4g}.")
+        word = "fell" if losses[-1]["loss"] < losses[0]["loss"] else "went"
+        parts.append(f"The training loss {word} from {losses[0]['loss']:.4g} to {losses[-1]['loss']:.4g}.")
     reached = [
-        (float(line["epoch"]), line["validation"][metric]) for line in checks if metric in line["validation"]
+        (float(line["epoch"]), float(line["validation"][metric]))
+        for line in checks
+        if isinstance(line["validation"].get(metric), (int, float))
     ]
     if len(reached) > 1:
         best = max(reached, key=lambda point: point[1])

@@ -39,7 +39,7 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
         rows.append(("recipe", f"{facts['recipe']} (megalabel {facts.get('version', 'unknown')})"))
         rows.append(("options", _options(facts)))
         chosen = facts.get("chosen")
-        if isinstance(chosen, dict) and chosen:
+        if chosen:
             rows.append(("chosen on held-out texts", _pairs(chosen)))
         where = data.get("path") or "in memory"
         rows.append(("training data", f"{data.get('name')}: {where}, SHA-256 {str(data.get('fingerprint'))[:12]}"))
@@ -70,7 +70,7 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
     if subject.model_bytes:
         rows.append(("model on disk", f"{subject.model_bytes / 1e6:,.1f} MB"))
     best = facts.get("best_validation")
-    if isinstance(best, dict):
+    if best:
         rows.append(
             ("epoch kept", f"{best.get('epoch')}, validation {best.get('metric')} {best.get('value'):.2f}%")
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,7 @@ def of_model(
     top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
     ids, scores = top.numpy()
     run, kind = run_folder(path), score_kind(model)
-    facts, log = ({}, []) if run is None else (read_recipe(run), read_log(run / "log.jsonl"))
+    facts, log = ({}, []) if run is None else (facts_of(run), read_log(run / "log.jsonl"))
     return Subject(
         title or (run or path).resolve().name, data, split, ids, scores, kind, _probabilities(model, scores),
         truth, model.label_texts, model.trained_on, gains, facts, log, model,
@@ -177,9 +178,27 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
+def facts_of(run: Path) -> dict[str, Any]:
+    """What recipe.json says of a run; entries of other types than megalabel writes are left out."""
+    facts = read_recipe(run)
+    parts = {
+        key: facts.get(key) for key in ("arguments", "data", "finished", "phases", "best_validation", "chosen")
+    }
+    facts |= {key: part if isinstance(part, dict) else {} for key, part in parts.items()}
+    for key in ("finished", "phases"):
+        facts[key] = {name: float(value) for name, value in facts[key].items() if _is_number(value)}
+    if not all(_is_number(facts["best_validation"].get(name)) for name in ("epoch", "value")):
+        facts["best_validation"] = {}
+    return facts
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def same_data(runs: Sequence[Path]) -> None:
     """SettingError for runs that were trained on different data sets, whose texts could not be compared."""
-    facts = [read_recipe(run).get("data", {}) for run in map(run_folder, runs) if run is not None]
+    facts = [facts_of(run)["data"] for run in map(run_folder, runs) if run is not None]
     for run, other in zip(runs[1:], facts[1:], strict=False):
         if other.get("fingerprint") != facts[0].get("fingerprint"):
             raise SettingError(

@@ -35,7 +35,7 @@ def memory_block(subject: Subject) -> Block | None:
         return None
     lines = [lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, POINTS).astype(int))]
     last = max(lines, key=lambda line: float(line["step"]))
-    parts: dict[str, float] = next(
+    parts: dict[str, Any] = next(
         (line["predicted_mb"] for line in subject.log if isinstance(line.get("predicted_mb"), dict)), {}
     )
     peak = next((line["predicted_peak_mb"] for line in subject.log if line.get("predicted_peak_mb")), None)
@@ -72,7 +72,7 @@ def _memory_finding(measured: float, predicted: float | None, parts: dict[str, f
 def _draw_memory(axes: Sequence[Any], lines: list[dict[str, Any]], parts: dict[str, float], peak: Any) -> None:
     timeline = axes[0]
     timeline.plot([x["epoch"] for x in lines], [x["peak_mb"] for x in lines], color=BLUE, label="measured peak")
-    now = [line for line in lines if "rss_mb" in line]
+    now = [line for line in lines if isinstance(line.get("rss_mb"), (int, float))]
     if now:
         at, size = [line["epoch"] for line in now], [line["rss_mb"] for line in now]
         timeline.plot(at, size, "o", color=GREEN, label="measured now")
@@ -110,11 +110,12 @@ def _draw_parts(axis: Any, parts: dict[str, float]) -> None:
 
 def time_block(subject: Subject) -> Block | None:
     """The seconds of each phase of the training; None for runs that did not record them."""
-    phases = subject.facts.get("phases")
-    if not isinstance(phases, dict) or len(phases) < 2:
-        return None
-    seconds = {str(name): float(value) for name, value in phases.items()}
+    seconds: dict[str, float] = {
+        name: value for name, value in subject.facts.get("phases", {}).items() if value > 0
+    }
     total = sum(seconds.values())
+    if len(seconds) < 2:
+        return None
     longest = max(seconds, key=lambda name: seconds[name])
     finding = (
         f"The run took {duration(total)}; “{longest}” was the longest phase with {duration(seconds[longest])} "

@@ -152,6 +152,7 @@ def test_a_report_says_what_it_cannot_do(command, runs, data, tmp_path):
         ([runs["linear"], "-o", tmp_path], "folder"),
         ([runs["linear"], "-o", tmp_path / "x.pdf"], ".html"),
         ([runs["linear"], "--text", "-o", tmp_path / "x.html"], "one of them"),
+        ([runs["linear"], runs["linear"], "--text"], "twice"),
         ([runs["linear"], "--text", "--max-texts", 0], "--max-texts"),
         ([tmp_path / "none"], "no such folder"),
         ([data], "not a run"),
