@@ -44,7 +44,6 @@ def run(settings: Settings) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # its threads would not outlive a fork
     if settings.feedback is not None:
         FeedbackFile(settings.feedback)  # fails now where it cannot be written
-    sockets = bound(settings.host, settings.port, settings.workers)
     forks = hasattr(os, "fork") and pick(settings.device).type == "cpu"
     if forks:
         torch.set_num_threads(1)  # nor would those of torch
@@ -55,11 +54,13 @@ def run(settings: Settings) -> None:
             next_step="start one server per GPU, on ports of their own",
             where="workers",
         )
-    models = Models(settings)
-    if forks:
-        _supervise(settings, sockets, models)
-    else:
-        _alone(settings, sockets, models)
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(one) for one in bound(settings.host, settings.port, settings.workers)]
+        models = Models(settings)
+        if forks:
+            _supervise(settings, sockets, models)
+        else:
+            _alone(settings, sockets, models)
 
 
 def _supervise(settings: Settings, sockets: list[socket.socket], models: Models) -> None:
