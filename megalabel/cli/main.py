@@ -13,6 +13,7 @@ from megalabel.cli import (
     audit,
     calibration,
     data,
+    distill,
     doctor,
     ensemble,
     evaluate,
@@ -79,6 +80,7 @@ app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
+app.command(cls=Command)(distill.distill)
 app.command(cls=Command)(export.export)
 app.command(cls=Command)(onnx.onnx)
 app.command(cls=Command)(hub.push)

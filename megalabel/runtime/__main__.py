@@ -6,7 +6,12 @@ import json
 import os
 import sys
 
-from . import ModelError, load
+from .errors import ModelError
+from .model import Model, load
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import BinaryIO
 
 USAGE = """usage: python -m {name} MODEL [TEXTS] [-k K] [--scores] [--check]
 
@@ -31,8 +36,13 @@ def main(arguments: list[str]) -> int:
         if "--check" in flags:
             model.verify()
             sys.stdout.write(f"{places[0]}: complete, {model.n_labels:,} labels\n")
+            return 0
+        probabilities = False if "--scores" in flags else None
+        if len(places) == 1 or places[1] == "-":
+            _answer(model, sys.stdin.buffer, k, probabilities)
         else:
-            _answer(model, places[1] if len(places) > 1 else "-", k, False if "--scores" in flags else None)
+            with open(places[1], "rb") as source:
+                _answer(model, source, k, probabilities)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes it at the end
         return 1
@@ -44,15 +54,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _answer(model: object, place: str, k: int, probabilities: bool | None) -> None:
-    kind = model.answer_type(probabilities)  # type: ignore[attr-defined]
-    source = sys.stdin.buffer if place == "-" else open(place, "rb")  # closed by the end of the process
-    texts = (line.decode("utf-8-sig" if i == 0 else "utf-8").rstrip("\r\n") for i, line in enumerate(source))
-    for row in model.predict_iter(texts, k, probabilities=probabilities):  # type: ignore[attr-defined]
+def _answer(model: Model, source: BinaryIO, k: int, probabilities: bool | None) -> None:
+    """Writes a line of JSON for each line of text, as soon as it is there."""
+    kind, out = model.answer_type(probabilities), sys.stdout.buffer
+    texts = (line.decode("utf-8" if i else "utf-8-sig").rstrip("\r\n") for i, line in enumerate(source))
+    for row in model.predict_iter(texts, k, probabilities=probabilities):
         labels = [{"label": label, "score": float(f"{score:.6g}")} for label, score in row]
         line = json.dumps({"score_type": kind, "labels": labels}, ensure_ascii=False)
-        sys.stdout.buffer.write(line.encode("utf-8", "backslashreplace") + b"\n")
-        sys.stdout.flush()
+        out.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        out.flush()
 
 
 def _parsed(arguments: list[str]) -> tuple[list[str], int, set[str]]:

@@ -24,34 +24,32 @@ def opened(path: str | os.PathLike[str]) -> Container:
         raise ModelError(f"{path!r}", wanted="the path of a file of `megalabel export`", where="path")
     if not os.path.isdir(name):
         return Container(name)
-    run = os.path.dirname(os.path.abspath(name)) if os.path.isfile(os.path.join(name, "manifest.json")) else name
-    file, manifest = os.path.join(run, EXPORTED), os.path.join(run, "model", "manifest.json")
-    if not os.path.isfile(file):
-        raise _not_exported(name, run)
+    within = os.path.abspath(name)
+    folders = [within, os.path.dirname(within)] if os.path.basename(within) == "model" else [within]
+    files = [os.path.join(folder, EXPORTED) for folder in folders]
+    file = next((place for place in files if os.path.isfile(place)), None)
+    if file is None:
+        raise _not_exported(name)
     found = Container(file)
-    if os.path.isfile(manifest):
-        with open(manifest, "rb") as source:
-            if crc32(source.read()) != found.model.get("manifest"):
-                raise ModelError(
-                    "exported from another model than the run has now",
-                    wanted="the model of the run",
-                    next_step=f"give `megalabel export {run}` again",
-                    where=file,
-                )
+    folder = os.path.dirname(file)
+    for place in (os.path.join(folder, "model", "manifest.json"), os.path.join(folder, "manifest.json")):
+        if os.path.isfile(place):
+            with open(place, "rb") as source:
+                if crc32(source.read()) != found.model.get("manifest"):
+                    raise ModelError(
+                        "exported from another model than the folder has now",
+                        wanted="the model of the folder",
+                        next_step=f"give `megalabel export {name}` again",
+                        where=file,
+                    )
+            break
     return found
 
 
-def _not_exported(name: str, run: str) -> ModelError:
+def _not_exported(name: str) -> ModelError:
     """The error for a folder without an exported file: what it holds, and how that becomes one."""
-    kind, recipe = "", ""
-    for path, key in (("manifest.json", "model"), ("model/manifest.json", "model"), ("recipe.json", "recipe")):
-        for folder in (name, run):
-            try:
-                with open(os.path.join(folder, path), encoding="utf-8") as source:
-                    value = str(json.load(source).get(key, ""))
-            except (OSError, ValueError, AttributeError):
-                continue
-            kind, recipe = (kind or value, recipe) if key == "model" else (kind, value)
+    kind = _fact(name, "manifest.json", "model") or _fact(name, "model/manifest.json", "model")
+    recipe = _fact(name, "recipe.json", "recipe")
     if not kind and not recipe:
         return ModelError(
             "a folder without a model", wanted=f"a file of `megalabel export`, or {READ}", where=name
@@ -61,12 +59,21 @@ def _not_exported(name: str, run: str) -> ModelError:
         return ModelError(
             f"{what}, which was not exported",
             wanted=f"the file that `megalabel export` makes of {READ}",
-            next_step=f"give `megalabel export {run}`",
+            next_step=f"give `megalabel export {name}`",
             where=name,
         )
     return ModelError(
         what,
         wanted=READ,
-        next_step=f"distill it into one: `megalabel distill {run} -o NEW`, then `megalabel export NEW`",
+        next_step=f"distill it into one: `megalabel distill {name} -o NEW`, then `megalabel export NEW`",
         where=name,
     )
+
+
+def _fact(folder: str, file: str, key: str) -> str:
+    """A string in a JSON file of a folder; "" where there is none."""
+    try:
+        with open(os.path.join(folder, file), encoding="utf-8") as source:
+            return str(json.load(source).get(key, ""))
+    except (OSError, ValueError, AttributeError):
+        return ""

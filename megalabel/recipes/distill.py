@@ -1,0 +1,51 @@
+"""Makes a small linear model of a run, for the runtime: few, wide trees with 8-bit weights, pruned to a size.
+
+The true labels of the training texts teach it, and where further texts are given, the labels that the run gives
+them. A run's labels of the training texts themselves, of mixtures of them, or from folds that had not learned them
+made linear models worse on held-out texts (docs/log.md), so they are not used. Trees whose leaves have about a
+thousand labels lose fewer labels in the search than those of `linear`, and need fewer of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
+from megalabel.recipes.options import Unset, above, between, conflict
+from megalabel.training.recipe import DirectRecipe, recipe
+
+if TYPE_CHECKING:
+    from megalabel.data.corpus import Corpus
+
+
+class Distill(LinearOptions, StoredWeightsOptions):
+    """The options of the recipe distill."""
+
+    panel = "Distillation"
+    on_any_run = True
+
+    run: Annotated[str, "The folder of a finished run of any recipe."]
+    size: Annotated[float, above(0), "Bytes of the model over those of the run's, at most."] = 0.1
+    texts: Annotated[str | None, Unset("none"), "File of further texts, which the run labels."] = None
+    texts_weight: Annotated[float, above(0), "Weight of these texts; training texts have 1."] = 0.3
+    least_probability: Annotated[
+        float, between(0, 1), "Labels that the run gives such a text have this or more."
+    ] = 0.4
+    trees: Annotated[int, between(1, 99), "Number of trees that are averaged."] = 2
+    weights: Annotated[
+        Literal["float32", "bfloat16", "int8"], "Stored type of the model's weights: 4, 2 or 1 byte each."
+    ] = "int8"
+
+
+@recipe
+def distill(corpus: Corpus, options: Distill) -> DirectRecipe:
+    """A small linear model in place of a run, for the runtime without torch."""
+    from megalabel.recipes.distilling import distilled, split_of_run
+
+    if corpus.train.features is not None:
+        raise conflict("run", "a run over bags of words, which the runtime does not read", "a run over texts")
+    options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
+    kept, held = split_of_run(options.run, corpus)
+    return DirectRecipe(
+        corpus, lambda say: distilled(corpus, kept, held, options, say), validation=held, uses_weights=True
+    )
