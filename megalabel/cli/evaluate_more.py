@@ -50,7 +50,7 @@ def tail_curve_lines(model: Any, corpus: Any, **options: Any) -> str:
     """P@k and PSP@k along the tail knob, as a table."""
     from megalabel.inference.tail import tail_curve, tail_table
 
-    return tail_table(tail_curve(model, corpus, **options))
+    return tail_table(tail_curve(model, corpus, progress=f"ranking {corpus.name}", **options))
 
 
 def look_inside(
@@ -60,11 +60,12 @@ def look_inside(
     if levels:
         from megalabel.inference.levels import evaluate_levels, levels_table
 
-        typer.echo("\n" + levels_table(evaluate_levels(model, corpus, k=depths, batch_size=batch_size)))
+        shown: dict[str, Any] = {"batch_size": batch_size, "progress": "measuring levels"}
+        typer.echo("\n" + levels_table(evaluate_levels(model, corpus, k=depths, **shown)))
     if export is not None:
         from megalabel.inference.export import export as write
 
-        typer.echo("\n".join(["", *write(model, corpus, export, batch_size=batch_size)]))
+        typer.echo("\n".join(["", *write(model, corpus, export, batch_size=batch_size, progress=True)]))
 
 
 def taxonomy_in(file: Path | None, model: Any, corpus: Any, say: Callable[[str], Any]) -> Any:

@@ -89,14 +89,7 @@ def _checked(
         if out is not None:
             raise SettingError("--text and --out", wanted="one of them", next_step="leave --text out for a page")
         return None
-    if out is None:
-        if len(runs) != 1 or predictions:
-            raise SettingError(
-                "no file is named for the report", wanted="-o FILE, such as -o report.html", where="out"
-            )
-        from megalabel.reporting.ranking import run_folder
-
-        out = (run_folder(runs[0]) or runs[0]) / "report.html"
+    out = _default(runs, predictions) if out is None else out
     from megalabel.reporting.drawing import check_extra
     from megalabel.storage.paths import as_path
 
@@ -106,6 +99,19 @@ def _checked(
         raise SettingError(f"{file} is {what}", wanted="the name of a file that ends in .html", where="out")
     check_extra()
     return file
+
+
+def _default(runs: Sequence[Path], predictions: Sequence[Path]) -> Path:
+    """The file in the folder of a single run; SettingError for anything else."""
+    from megalabel.reporting.ranking import run_folder
+    from megalabel.storage.manifest import NAME
+
+    run = run_folder(runs[0]) if len(runs) == 1 and not predictions else None
+    if run is not None:
+        return run / "report.html"
+    if len(runs) == 1 and not predictions and not (runs[0] / NAME).exists():
+        return runs[0] / "report.html"  # of a folder that loading will refuse
+    raise SettingError("no file is named for the report", wanted="-o FILE, such as -o report.html", where="out")
 
 
 def _check_stored(file: Path) -> None:

@@ -65,11 +65,12 @@ def of_model(
         SettingError: `most_texts` is below 1.
     """
     path = as_path(path, "path")
+    given = split
     split, notes = _sampled(split, most_texts)
     inputs = model_inputs(split, data, model.n_features)
     truth = match_labels(model.label_texts, data, split)
     _check_some(truth.labels.nnz, data)
-    gains, why = propensities(model.trained_on, data, truth, split, None, None)
+    gains, why = propensities(model.trained_on, data, truth, given, None, None)
     notes = [*notes, *truth.notes, *([f"PSP is left out: {why}"] if gains is None else [])]
     width = min(_width(truth.n_true), len(model.label_texts))
     shown = f"ranking {data.name}" if progress else ""
@@ -100,26 +101,24 @@ def of_predictions(
     path, width = as_path(path, "path"), _width(split.n_true())
     stored = read_predictions(path, labels_needed(split, (width,)))
     check_fits(stored.top, stored.label_names, data, split, path)
+    alone, rows = split is data.train, _rows(len(split), most_texts)
+    stored = stored._replace(top=TopK(stored.top.ids[rows], stored.top.scores[rows]))
+    split, notes = _sampled(split, most_texts)
     top, truth = in_one_space(stored, data, split)
     names = [*data.label_texts, *(stored.label_names or [])]
-    rows = _rows(len(split), most_texts)
-    if len(rows) < len(split):
-        stored = stored._replace(top=TopK(stored.top.ids[rows], stored.top.scores[rows]))
-        split, notes = _sampled(split, most_texts)
-        top, truth = in_one_space(stored, data, split)
-    else:
-        notes = []
     _check_some(truth.labels.nnz, data)
     if truth.filter is not None and len(truth.filter):
         top = apply_filter(top, truth.filter, min(width, top.k))
     ids, scores = (array[:, :width] for array in top.numpy())
-    known = None if split is data.train or len(data.train) < 3 else TrainedOn.from_data(data)
+    known = None if alone or len(data.train) < 3 else TrainedOn.from_data(data)
     if known is not None:
         counts = np.pad(known.counts, (0, len(names) - data.n_labels))
         known = replace(known, counts=counts).with_pairs(_padded(data, len(names)))
     gains = None if known is None else propensities(known, data, truth, split, None, None)[0]
     kind = stored.score_type
-    p = scores if kind in PROBABILITIES else np.square(scores) if kind == "mixture" else None
+    p = scores if kind in PROBABILITIES else None
+    if kind == "mixture":
+        p = np.where(np.isfinite(scores), np.square(scores), scores)
     return Subject(title or path.name, data, split, ids, scores, kind, p, truth, names, known, gains, notes=notes)
 
 

@@ -129,6 +129,15 @@ def test_stored_predictions_are_reported_as_the_run_that_made_them(command, runs
         row = [line.split() for line in out.splitlines() if line.startswith(name)][1]
         assert row[1:] == next(line.split() for line in own.splitlines()[1:] if line.startswith("linear"))[1:]
         assert "Calibration of the first" in out and "Learning curves" not in out
+    lines = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    for i, line in enumerate(lines):  # a mixture, with fewer labels in some rows
+        line |= {"score_type": "mixture", "labels": line["labels"][: 10 - i % 3]}
+    (tmp_path / "m.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    alone = tmp_path / "alone.jsonl"
+    alone.write_bytes(test.read_bytes())
+    status, out, err = command("report", "--predictions", tmp_path / "m.jsonl", "--data", alone, "--text")
+    assert status == 0, err  # a test file alone: there are no training frequencies
+    assert "Calibration of the first" in out and "PSP" not in out and "by label frequency" not in out
 
 
 def test_texts_are_drawn_from_many(command, runs):
