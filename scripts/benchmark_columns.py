@@ -88,6 +88,13 @@ REPORT_COLUMNS = (
     ("same bytes again", "same bytes again", 1.0),
 )
 
+RUNTIME_COLUMNS = (
+    ("installed MB", "installed", 1.0),
+    ("model MB", "model", 1.0),
+    ("p50 ms", "p50", 1.0),
+    ("p95 ms", "p95", 1.0),
+)
+
 ONE_VS_REST_COLUMNS = (
     ("P@1 %", "P@1", 1.0),
     ("train CPU s", "train CPU", 1.0),

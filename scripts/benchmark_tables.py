@@ -14,7 +14,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
     LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS, PAGE_COLUMNS, RAY_COLUMNS,
-    REPORT_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
+    REPORT_COLUMNS, RUNTIME_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
@@ -40,6 +40,10 @@ def ray_predict() -> str:
 
 def report() -> str:
     return _ways("report", REPORT_COLUMNS)
+
+
+def runtime() -> str:
+    return _ways("runtime", RUNTIME_COLUMNS)
 
 
 def one_vs_rest() -> str:
@@ -192,6 +196,7 @@ TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
     one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights,
     long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
+    runtime,
 )  # fmt: skip
 
 
