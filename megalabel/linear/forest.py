@@ -90,13 +90,13 @@ def chosen_depths(depths: tuple[int, ...], n_labels: int) -> tuple[int, ...]:
     return check_depths(depths, n_labels) if depths else wide_depths(n_labels)
 
 
-def wide_depths(n_labels: int) -> tuple[int, ...]:
-    """Chooses depths with leaves of about 128 labels.
+def wide_depths(n_labels: int, leaf_labels: int = LEAF_LABELS) -> tuple[int, ...]:
+    """Chooses depths with leaves of about 128 labels, or of another number.
 
     Above more than 128 leaves there is a level of half the depth. Such wide and shallow trees are those of
     Bonsai (Khandagale, Xiao and Babbar, Machine Learning 2020). On the validation split of wordnet-4k they are
     two to three points of P@1 better than leaves of 16 labels (docs/log.md), and the solver is fast enough for
     wide leaves.
     """
-    leaves = max(1, round(math.log2(max(n_labels, 2) / LEAF_LABELS)))
+    leaves = max(1, round(math.log2(max(n_labels, 2) / leaf_labels)))
     return (leaves,) if leaves <= MAX_SINGLE_DEPTH else (leaves // 2, leaves)

@@ -1,21 +1,23 @@
-"""Makes a small linear model of a run, for the runtime: few, wide trees with 8-bit weights, pruned to a size.
+"""Makes a small linear model of a run, for the runtime: trees with 8-bit weights, pruned to a size.
 
-The true labels of the training texts teach it, and where further texts are given, the labels that the run gives
-them. A run's labels of the training texts themselves, of mixtures of them, or from folds that had not learned them
-made linear models worse on held-out texts (docs/log.md), so they are not used. Trees whose leaves have about a
-thousand labels lose fewer labels in the search than those of `linear`, and need fewer of them.
+The true labels of the training texts teach it and, where further texts are given, the labels that the run gives
+them. The labels that the run gives training texts, mixtures of them, and folds that it had not learned made linear
+models no better on held-out texts, or worse (docs/log.md), so they are not used.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
-from megalabel.recipes.options import Unset, above, between, conflict
+from megalabel.recipes.options import Nonnegative, Unset, above, between, conflict
 from megalabel.training.recipe import DirectRecipe, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
+
+
+LEAF_LABELS = 256  # labels per leaf, approximately; twice as many as in `linear`, for fewer trees (docs/log.md)
 
 
 class Distill(LinearOptions, StoredWeightsOptions):
@@ -32,9 +34,18 @@ class Distill(LinearOptions, StoredWeightsOptions):
         float, between(0, 1), "Labels that the run gives such a text have this or more."
     ] = 0.4
     trees: Annotated[int, between(1, 99), "Number of trees that are averaged."] = 2
+    prune_below: Annotated[Nonnegative, "Weights below this absolute value are dropped, and more to fit."] = 0.05
+    refit: Annotated[bool, "After the comparison, learn the texts that the run held out too."] = True
     weights: Annotated[
         Literal["float32", "bfloat16", "int8"], "Stored type of the model's weights: 4, 2 or 1 byte each."
     ] = "int8"
+
+    def solver(self, n_labels: int) -> dict[str, Any]:
+        """The arguments of `solve_trees`, with leaves of about 256 labels unless clusters are given."""
+        from megalabel.linear.forest import wide_depths
+
+        found = super().solver(n_labels)
+        return found if self.clusters else {**found, "depths": wide_depths(n_labels, LEAF_LABELS)}
 
 
 @recipe
@@ -46,6 +57,7 @@ def distill(corpus: Corpus, options: Distill) -> DirectRecipe:
         raise conflict("run", "a run over bags of words, which the runtime does not read", "a run over texts")
     options.solver(corpus.n_labels)  # refuses depths that do not fit before a run begins
     kept, held = split_of_run(options.run, corpus)
+    left_out = held[:0] if options.refit else held
     return DirectRecipe(
-        corpus, lambda say: distilled(corpus, kept, held, options, say), validation=held, uses_weights=True
+        corpus, lambda say: distilled(corpus, kept, held, options, say), validation=left_out, uses_weights=True
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,8 +11,7 @@ import scipy.sparse as sp
 from megalabel.data.filters import filter_of
 from megalabel.data.row_weights import normalized_weights, with_weight
 from megalabel.data.texts import Texts
-from megalabel.distributed.world import World
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError
 from megalabel.exporting.export import parts_of
 from megalabel.inference.predict import stream_texts
 from megalabel.kernels.linear.compact_chunks import float32_values
@@ -22,8 +21,8 @@ from megalabel.models.base import Classifier, load
 from megalabel.models.find import model_folder
 from megalabel.models.linear import LinearClassifier
 from megalabel.models.scores import probabilities
-from megalabel.recipes.linear_calibration import calibration_of
 from megalabel.recipes.linear_choice import decided
+from megalabel.training.calibration import calibrate_on_rows
 from megalabel.training.run_folder import finished_run, held_out_rows
 from megalabel.training.trust import trusted
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from megalabel.training.recipe import Say
 
 TRIES = 4  # how often trees are fitted, with more and more weights pruned, until they fit
-SPARE = 1.05  # by how much more than what is too large is pruned
+SPARE = 1.25  # by how much more than what is too large is pruned
 LABELS = 20  # best labels of a further text that are looked at
 DEPTHS = (1, 3, 5)
 
@@ -55,45 +54,59 @@ def distilled(corpus: Corpus, kept: np.ndarray, held: np.ndarray, options: Disti
 
     Args:
         corpus: the data set.
-        kept, held: the rows that are learned, and the others.
+        kept, held: the rows that the run learned, and the others.
         options: those of the recipe distill.
         say: a function that takes lines of text.
     """
     run = load(options.run, device="cpu", trust=trusted())
-    if run.n_features is not None:
-        raise SettingError("a run over bags of words", wanted="a run over texts", where="run")
     limit = round(options.size * folder_bytes(model_folder(options.run)))
     chosen = decided(options, corpus, kept, say)
-    texts, labels = corpus.train.texts[kept], corpus.train.labels[kept]
-    weights = normalized_weights(corpus.train, kept)
-    if options.texts is not None:
-        further, given = labeled_by(run, options, corpus, say)
-        weights = np.concatenate([np.ones(len(kept)) if weights is None else weights, given])
-        texts = Texts.from_strings([*texts, *further[0]])
-        labels = sp.vstack([labels, further[1]]).tocsr()
-    made = chosen.words().rows(texts, labels, corpus.label_texts, seed=options.seed, say=say)
-    if weights is not None:
-        weights = np.append(weights, np.ones(made.x.shape[0] - len(weights))).astype(np.float32)
-    shared = {"seed": options.seed, "trees": options.trees, "stored": options.weights, "weights": weights}
-    solver = {**shared, **chosen.solver(corpus.n_labels)}
-
-    def fit(prune_below: float) -> LinearClassifier:
-        trees = solve_trees(made.x, made.labels, **{**solver, "prune_below": prune_below}, say=lambda line: None)
-        return LinearClassifier(made.text, trees, corpus.label_texts)
-
-    model = fitting(fit, solver["prune_below"], limit, say)
-    if not len(held):
-        alone = {**solver, "say": say, "world": World()}
-        model.calibration = calibration_of(made.x, made.labels, corpus, kept, **alone)
-    model.chosen = chosen.differences(options)
+    further = None if options.texts is None else labeled_by(run, options, corpus, say)
+    model = fitted(corpus, kept, chosen, further, limit, say)
     compare(run, model, corpus, held, say)
+    if options.refit and len(held):
+        calibrate_on_rows(model, corpus, held, say)
+        say("refit: the same on all training texts")
+        calibration = model.calibration  # of trees that had not learned the texts that were held out
+        rows = with_weight(corpus.train, np.arange(len(corpus.train)))
+        model = fitted(corpus, rows, chosen, further, limit, say)
+        model.calibration = calibration
+    model.chosen = chosen.differences(options)
     return model
 
 
-def labeled_by(
-    run: Classifier, options: Distill, corpus: Corpus, say: Say
-) -> tuple[tuple[list[str], sp.csr_matrix], np.ndarray]:
-    """Further texts with the labels (n, L) that a run gives them, and their weights (n,); others are left out.
+class Further(NamedTuple):
+    """Further texts that are learned, n of them: their labels (n, L), and their weights (n,)."""
+
+    texts: list[str]
+    labels: sp.csr_matrix
+    weights: np.ndarray
+
+
+def fitted(
+    corpus: Corpus, rows: np.ndarray, options: Distill, further: Further | None, limit: int, say: Say
+) -> LinearClassifier:
+    """A linear model of some training texts and further ones, whose export has at most `limit` bytes."""
+    texts, labels = corpus.train.texts[rows], corpus.train.labels[rows]
+    weights = normalized_weights(corpus.train, rows)
+    if further is not None:
+        weights = np.concatenate([np.ones(len(rows)) if weights is None else weights, further.weights])
+        texts, labels = Texts.from_strings([*texts, *further.texts]), sp.vstack([labels, further.labels]).tocsr()
+    made = options.words().rows(texts, labels, corpus.label_texts, seed=options.seed, say=say)
+    if weights is not None:
+        weights = np.append(weights, np.ones(made.x.shape[0] - len(weights))).astype(np.float32)
+    solver = {**options.solver(corpus.n_labels), "weights": weights, "stored": options.weights}
+
+    def fit(prune_below: float) -> LinearClassifier:
+        shared = {"trees": options.trees, "seed": options.seed, "say": lambda line: None}
+        trees = solve_trees(made.x, made.labels, **{**solver, **shared, "prune_below": prune_below})
+        return LinearClassifier(made.text, trees, corpus.label_texts)
+
+    return fitting(fit, options.prune_below, limit, say)
+
+
+def labeled_by(run: Classifier, options: Distill, corpus: Corpus, say: Say) -> Further:
+    """Further texts with the labels that a run gives them; those that it gives none are left out.
 
     Raises:
         DataError: the run and the corpus have no labels in common.
@@ -115,7 +128,7 @@ def labeled_by(
     some = np.flatnonzero(np.diff(labels.indptr))
     least = options.least_probability
     say(f"further texts: {len(some):,} of {len(texts):,} have labels of probability {least:g} or more")
-    return ([texts[i] for i in some], labels[some]), np.full(len(some), options.texts_weight)
+    return Further([texts[i] for i in some], labels[some], np.full(len(some), options.texts_weight))
 
 
 def fitting(fit: Any, prune_below: float, limit: int, say: Say) -> LinearClassifier:
