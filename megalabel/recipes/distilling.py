@@ -28,7 +28,7 @@ from megalabel.training.trust import trusted
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
-    from megalabel.recipes.distill import Distill
+    from megalabel.recipes.distill_options import Distill
     from megalabel.training.recipe import Say
 
 TRIES = 4  # how often trees are fitted, with more and more weights pruned, until they fit
