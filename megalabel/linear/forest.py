@@ -13,8 +13,11 @@ from megalabel.distributed.world import World
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.labels.cluster import check_depths, cluster
 from megalabel.labels.features import pifa
+from megalabel.labels.tree import LabelTree
 from megalabel.linear.over_ranks import shared_trees
 from megalabel.linear.tree import ALONE, solve_tree
+from megalabel.phases import phase
+from megalabel.progress import Progress
 
 LEAF_LABELS = 128  # labels per leaf, approximately
 MAX_SINGLE_DEPTH = 7  # up to this depth the leaves need no level above them
@@ -50,14 +53,36 @@ def solve_trees(
         world: the processes that divide the work.
         options: further arguments of `solve_tree`.
     """
-    features = pifa(labels, x, cluster_features)
-    clustered = shared_trees([partial(cluster, features, depths, seed=seed + i) for i in range(trees)], world)
-    del features  # they may be as large as the weights of a tree
+    clustered = _clustered(x, labels, trees, depths, cluster_features, seed, world)
     beams = []
     for i, tree in enumerate(clustered):
         say(f"{name} {i + 1}: {' > '.join(f'{n:,}' for n in tree.sizes[:-1])} clusters > {tree.n_labels:,} labels")
-        beams.append(solve_tree(x, labels, tree, seed=seed + i, world=world, **options))
+        with phase(f"solving {name}s"):
+            title = f"solving {name} {i + 1} of {trees}"
+            beams.append(solve_tree(x, labels, tree, seed=seed + i, world=world, title=title, **options))
     return [beam for beam in beams if beam is not None]
+
+
+@phase("clustering the labels")
+def _clustered(
+    x: sp.csr_matrix,
+    labels: sp.csr_matrix,
+    trees: int,
+    depths: tuple[int, ...],
+    cluster_features: int,
+    seed: int,
+    world: World,
+) -> list[LabelTree]:
+    """The label trees; the features of the labels may be as large as the weights of a tree, and go afterwards."""
+    with Progress("clustering the labels", trees) as shown:
+        features = pifa(labels, x, cluster_features)
+
+        def one(i: int) -> LabelTree:
+            tree = cluster(features, depths, seed=seed + i)
+            shown.advance()
+            return tree
+
+        return shared_trees([partial(one, i) for i in range(trees)], world)
 
 
 def chosen_depths(depths: tuple[int, ...], n_labels: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +20,7 @@ from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
 from megalabel.linear.over_ranks import SharedDescent
+from megalabel.progress import Progress
 
 ALONE = World()
 BIAS = 1.0  # the constant input whose weight is the bias, which is regularized like any weight
@@ -43,6 +45,7 @@ def solve_tree(
     seed: int = 0,
     left_out: np.ndarray | None = None,
     world: World = ALONE,
+    title: str = "",
 ) -> SparseBeam | None:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
 
@@ -66,6 +69,7 @@ def solve_tree(
         seed: seeds the order in which the solver visits texts.
         left_out: (n,) rows without labels that no model learns.
         world: the processes that divide the work, all with equal arguments; all but the main one get None.
+        title: that of a progress bar; "" for none.
 
     Raises:
         DataError: texts, labels and tree do not fit each other.
@@ -73,16 +77,14 @@ def solve_tree(
     _check_shapes(x, labels, tree)
     positives = node_texts(labels, tree)
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
-    fit = partial(
-        SharedDescent(world), x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
-        prune_below=prune_below,
-    )  # fmt: skip
+    lengths, of_parents = np.diff(x.indptr), [_all_but(left_out, x.shape[0]), *reached[:-1]]
+    settings: dict[str, Any] = {"c": c, "bias": BIAS, "tol": tol, "max_iter": max_iter, "prune_below": prune_below}
+    fit = partial(SharedDescent(world), x, dense=dense, weights=weights, **settings)
     levels = []
-    for i, offsets in enumerate(_families(tree)):
-        texts = reached[i - 1] if i else _all_but(left_out, x.shape[0])
-        blocks = _blocks(texts, np.diff(x.indptr))
-        solve = partial(_solved, fit, texts, positives[i], offsets, seed)
-        levels.append(_level(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
+    with Progress(title, sum(texts.nnz for texts in of_parents)) as shown:
+        for texts, of_children, offsets in zip(of_parents, positives, _families(tree), strict=True):
+            solve = partial(_counted, shown, fit, texts, of_children, offsets, seed)
+            levels.append(_level(solve, _blocks(texts, lengths), ChunkFiles(x.shape[1], offsets, stored)))
     solved = [level for level in levels if level is not None]
     return SparseBeam(solved, tree.order, [beam_size] * tree.depth, post_processor) if solved else None
 
@@ -143,6 +145,13 @@ def _blocks(texts: sp.csr_matrix, lengths: np.ndarray) -> list[range]:
     cuts = np.unique(np.searchsorted(sums, sums[-1] * np.arange(1, n_blocks) // n_blocks))
     ends = [0, *cuts[(cuts > 0) & (cuts < texts.shape[0])].tolist(), texts.shape[0]]
     return [range(first, last) for first, last in pairwise(ends)]
+
+
+def _counted(shown: Progress, fit: Any, texts: sp.csr_matrix, *rest: Any) -> Chunks | None:
+    """The result of `_solved`; counts the pairs of parents and texts that were solved."""
+    chunks, parents = _solved(fit, texts, *rest), rest[-1]
+    shown.advance(int(texts.indptr[parents.stop] - texts.indptr[parents.start]))
+    return chunks
 
 
 def _solved(

@@ -18,7 +18,7 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -33,12 +33,11 @@ from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.calibration import cosines, estimate, unit
+from megalabel.models.calibration import cosines, unit
 from megalabel.models.facts import load_facts, pass_on, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
-from megalabel.models.text_list import as_texts
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
 from megalabel.types import TopK
@@ -122,7 +121,7 @@ class ExtendedClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             save_names(new, self.added)
-            save_facts(new, self)
+            save_facts(new, self, [self.base_model])
             for i, rows in enumerate(self.prototypes):
                 if sp.issparse(rows):
                     for name in CSR:
@@ -131,13 +130,6 @@ class ExtendedClassifier(Classifier):
                     np.save(new / f"space{i}.npy", rows)
             facts = {"model": class_name(self), "n_labels": len(self.label_texts), "spaces": len(self.prototypes)}
             write_manifest(new, FORMAT, {**facts, "slope": self.slope, "offset": self.offset})
-
-    @classmethod
-    def of(
-        cls, model: Classifier, labels: Sequence[str] | Mapping[str, Sequence[str]], texts: Iterable[str] | None
-    ) -> ExtendedClassifier:
-        """The result of `Classifier.with_labels`, whose arguments and errors these are."""
-        return _extended(model, labels, texts)
 
     @classmethod
     def load(
@@ -163,67 +155,6 @@ class ExtendedClassifier(Classifier):
         model = cls(base, added, prototypes, slope, offset)
         load_facts(folder, model)
         return model
-
-
-def _extended(
-    model: Classifier, labels: Sequence[str] | Mapping[str, Sequence[str]], texts: Iterable[str] | None
-) -> ExtendedClassifier:
-    if model.n_features is not None:
-        raise SettingError(
-            "with_labels of a model over bags of words",
-            wanted="a model that reads texts",
-            next_step="train on the new labels as well",
-            where="labels",
-        )
-    names, examples = _checked(labels, model)
-    given = [] if texts is None else as_texts(texts)
-    owners = [i for i, own in enumerate(examples) for _ in range(1 + len(own))]
-    lines = [line for name, own in zip(names, examples, strict=True) for line in (name, *own)]
-    members = sp.csr_matrix((np.ones(len(owners), np.float32), (owners, range(len(owners)))))
-    prototypes = [unit(members @ unit(rows)) for rows in model.label_spaces(lines)]
-    if isinstance(model, ExtendedClassifier):  # its own scale, so that the labels added before keep their scores
-        both = [sp.vstack(pair, format="csr") if sp.issparse(pair[0]) else np.concatenate(pair)
-                for pair in zip(model.prototypes, prototypes, strict=True)]  # fmt: skip
-        added = Texts.from_strings([*model.added, *names])
-        found = ExtendedClassifier(model.base_model, added, both, model.slope, model.offset)
-        pass_on(model, found, np.arange(len(model.label_texts)))
-        return found
-    scale = model.label_scale()
-    if scale is None:
-        scale = estimate(model, given or [line for own in examples for line in own])
-    return ExtendedClassifier(model, Texts.from_strings(names), prototypes, *scale)
-
-
-def _checked(
-    labels: Sequence[str] | Mapping[str, Sequence[str]], model: Classifier
-) -> tuple[list[str], list[list[str]]]:
-    """Names and example texts of each added label; SettingError for names that are not new."""
-    if isinstance(labels, str):
-        raise SettingError(
-            "one string",
-            wanted="a list of names, or example texts by name",
-            next_step="write [name]",
-            where="labels",
-        )
-    names = list(labels)
-    examples = (
-        [list(as_texts(labels[name])) for name in names] if isinstance(labels, Mapping) else [[]] * len(names)
-    )
-    known, seen = set(model.label_texts), set[str]()
-    for name in names:
-        if not isinstance(name, str) or not name.strip():
-            raise SettingError(f"the name {name!r:.80}", wanted="a text that is not blank", where="labels")
-        if name in known or name in seen:
-            raise SettingError(
-                f"the label {name!r:.80} " + ("of this model" if name in known else "twice"),
-                wanted="names of new labels, each once",
-                next_step="leave it out",
-                where="labels",
-            )
-        seen.add(name)
-    if not names:
-        raise SettingError("no labels", wanted="one or more names", where="labels")
-    return names, examples
 
 
 def _read_rows(folder: Path, i: int, manifest: dict[str, Any], n: int, like: Rows) -> Rows:

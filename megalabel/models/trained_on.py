@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.types import CorpusData
 from megalabel.errors import RESTORE_FOLDER
 from megalabel.models.label_pairs import check_labels, count_pairs, load_pairs, relabeled_pairs, save_pairs
@@ -51,9 +52,9 @@ class TrainedOn:
         """The same, with the pairs of labels of some texts (N, L)."""
         return replace(self, pairs=count_pairs(labels))
 
-    def attach(self, model: Model) -> Model:
-        """Tells a model what it was trained on; returns the model itself."""
-        model.trained_on = self  # type: ignore[attr-defined]
+    def attach(self, model: Model, metadata: LabelMetadata | None) -> Model:
+        """Tells a model what it was trained on, and what is known of its labels; returns the model itself."""
+        model.trained_on, model.metadata = self, metadata  # type: ignore[attr-defined]
         return model
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,6 +29,7 @@ from megalabel.training.trust import trusted
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
+    from megalabel.recipes.distill_options import Distill
     from megalabel.training.recipe import Say
 
 RESERVED = 1 << 15  # bytes of the header and of the tables of a calibration
@@ -50,7 +51,7 @@ def split_of_run(run: str, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     return with_weight(corpus.train, np.setdiff1d(np.arange(len(corpus.train)), held)), held
 
 
-def distilled(corpus: Corpus, kept: np.ndarray, held: np.ndarray, options: Any, say: Say) -> Classifier:
+def distilled(corpus: Corpus, kept: np.ndarray, held: np.ndarray, options: Distill, say: Say) -> Classifier:
     """Fits the linear model, and says how it compares with the run on the texts that this held out.
 
     Args:
@@ -85,7 +86,7 @@ class Further(NamedTuple):
 
 
 def fitted(
-    corpus: Corpus, rows: np.ndarray, options: Any, further: Further | None, limit: int, say: Say
+    corpus: Corpus, rows: np.ndarray, options: Distill, further: Further | None, limit: int, say: Say
 ) -> LinearClassifier:
     """A linear model of some training texts and further ones, whose export has at most `limit` bytes."""
     texts, labels = corpus.train.texts[rows], corpus.train.labels[rows]
@@ -106,7 +107,7 @@ def fitted(
     return fitting(fit, options.prune_below, limit, say)
 
 
-def labeled_by(run: Classifier, options: Any, corpus: Corpus, say: Say) -> Further:
+def labeled_by(run: Classifier, options: Distill, corpus: Corpus, say: Say) -> Further:
     """Further texts with the labels that a run gives them; those that it gives none are left out.
 
     Raises:

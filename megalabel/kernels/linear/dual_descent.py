@@ -31,7 +31,7 @@ from megalabel.kernels.sparse.hits import as_truth
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 
 # Work is measured in texts over all classifiers; texts with many features count more.
-_COMPILED = Operation(__package__, "dual_descent", enough_work=1 << 11)
+_COMPILED = Operation(__package__, "dual_descent", enough_work=1 << 8)
 
 _LARGEST_INVERSE = 1e9  # of a weight: beyond it the products of float32 numbers would overflow
 _MOST = 1 << 27  # features or texts, which the numba version indexes in int32
