@@ -103,7 +103,7 @@ def _ray() -> Any:
         raise MissingExtra(
             "Ray Data is not installed",
             wanted="the package ray with its extra data",
-            next_step='pip install "megalabel[ray]"',
+            next_step='run pip install "megalabel[ray]"',
             where="megalabel.integrations.ray",
         ) from error
     return ray

@@ -77,7 +77,7 @@ class Predictions(TopK):
             raise MissingExtra(
                 "pandas is not installed",
                 wanted="pandas for a table",
-                next_step="pip install pandas, or use records()",
+                next_step="run pip install pandas, or use records()",
             ) from error
         ids, scores = self.numpy()
         rows, columns = np.nonzero(ids >= 0)

@@ -22,7 +22,7 @@ def library(name: str) -> Any:
         raise MissingExtra(
             f"the export to ONNX needs {name}",
             wanted=f"the packages {', '.join(NEEDED)}",
-            next_step="pip install 'megalabel[onnx]'",
+            next_step="run pip install 'megalabel[onnx]'",
         ) from error
 
 

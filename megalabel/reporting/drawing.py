@@ -50,7 +50,7 @@ def check_extra() -> None:
             raise MissingExtra(
                 f"a report as a page needs {name}",
                 wanted=f"the package {name}",
-                next_step="pip install 'megalabel[report]', or use --text",
+                next_step="run pip install 'megalabel[report]', or use --text",
             ) from error
 
 

@@ -118,7 +118,7 @@ class LibraryTokens:
             raise ModelError(
                 "a tokenizer that only the tokenizers library reads",
                 wanted="the library, or a tokenizer that megalabel makes",
-                next_step="pip install tokenizers",
+                next_step="run pip install tokenizers",
                 where=file.path,
             ) from None
         first, last = file.bytes_of("tokenizer.json")

@@ -35,7 +35,7 @@ def run(settings: Settings) -> None:
         raise MissingExtra(
             f"{', '.join(missing)} not installed",
             wanted="the packages of the server",
-            next_step="pip install 'megalabel[serve]'",
+            next_step="run pip install 'megalabel[serve]'",
         )
     from megalabel.serving.feedback import FeedbackFile
     from megalabel.serving.listening import bound

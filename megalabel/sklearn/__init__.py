@@ -11,7 +11,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra(
         "scikit-learn is not installed",
         wanted="scikit-learn 1.6 or newer",
-        next_step='pip install "megalabel[sklearn]"',
+        next_step='run pip install "megalabel[sklearn]"',
         where="megalabel.sklearn",
     ) from error
 

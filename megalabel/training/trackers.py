@@ -218,6 +218,6 @@ def _imported(package: str) -> Any:
         raise MissingExtra(
             f"{package} is not installed",
             wanted=f"the package {package} for --track {package}",
-            next_step=f"pip install {package}",
+            next_step=f"run pip install {package}",
             where="track",
         ) from error
