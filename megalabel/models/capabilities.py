@@ -50,6 +50,15 @@ class Capabilities:
         self.trained_on = (self.trained_on or known).with_pairs(labels)
         return self
 
+    def prepack(self) -> Self:
+        """Copies the weights of linear trees into an arrangement that answers one text or a few in less time.
+
+        Answers keep every bit. The copy takes some seconds and 1.3 times the memory of float32 weights; weights in
+        other types stay as they are, and so do models without linear trees. Returns the model itself.
+        """
+        module("prepacking").prepack(self)
+        return self
+
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """The vectors by which added labels are compared with N texts: (N, D_i) arrays or CSR, float32.
 

@@ -66,9 +66,12 @@ class ServedModel:
 
     @classmethod
     def load(cls, name: str, run: Path, *, device: str | None = "cpu", trust: Sequence[str] = ()) -> ServedModel:
-        """Loads the model of a run, whose weights stay in their files where they can; errors as `load`."""
+        """Loads the model of a run; errors as `load`.
+
+        Weights stay in their files where they can, except those of linear trees, which are rearranged.
+        """
         version = version_of(run)
-        model = load(run, device=device, trust=trust, mapped=True)
+        model = load(run, device=device, trust=trust, mapped=True).prepack()
         texts = None
         if has_neighbors(model):
             with contextlib.suppress(MegalabelError, OSError):  # explanations show no texts then

@@ -13,6 +13,16 @@ from megalabel.kernels.linear.sparse_chunks import RANGE_BITS, Chunks
 ALL_BITS = 31  # a shift of int32 features that leaves one range
 
 
+class Records(NamedTuple):
+    """The weights of a level as records in a hash table; see `prepacked.py`."""
+
+    first_buckets: np.ndarray  # (P + 1,) int64, the first bucket of each chunk; (0,) where there are no records
+    buckets: np.ndarray  # uint32, where the records of each bucket begin, and the end
+    words: np.ndarray  # uint32, the records
+    children: np.ndarray  # their memory as uint8
+    weights: np.ndarray  # their memory as float32
+
+
 class Level(NamedTuple):
     """The chunks of a level with C nodes; see `Chunks`."""
 
@@ -30,6 +40,7 @@ class Level(NamedTuple):
     width: int  # the maximum number of children of a chunk
     ranges: int  # H, the number of ranges of features
     shift: int  # bits by which the number of a feature is shifted right to get its range
+    records: Records
 
     @property
     def dtypes(self) -> tuple[np.dtype, ...]:
@@ -86,7 +97,14 @@ def level_arrays(level: Chunks, ids: np.ndarray) -> Level:
         level.width,
         level.n_ranges,
         RANGE_BITS if level.features.dtype == np.uint16 else ALL_BITS,
+        records(np.empty(0, np.int64), *(np.empty(0, np.uint32) for _ in range(2))),
     )
+
+
+def records(first_buckets: np.ndarray, buckets: np.ndarray, words: np.ndarray) -> Records:
+    """Records as a part of an argument of the compiled search."""
+    views = words, words.view(np.uint8), words.view(np.float32)
+    return Records(_read_only(first_buckets), _read_only(buckets), *map(_read_only, views))
 
 
 def spread_of(

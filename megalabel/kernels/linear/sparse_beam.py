@@ -37,6 +37,7 @@ from megalabel.kernels.core.threads import parallel_for
 from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays, spread_of, walk_levels
 from megalabel.kernels.linear._chunk_checks import check_modest, steady
 from megalabel.kernels.linear._levels import check_levels
+from megalabel.kernels.linear.prepacked import prepacked
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 from megalabel.types import Positives, TopK
@@ -147,6 +148,12 @@ class SparseBeam:
         self._arrays = tuple(level_arrays(level, numbers) for level, numbers in zip(levels, ids, strict=True))
         self._uniform = len({level.dtypes for level in self._arrays}) == 1
 
+    def prepack(self) -> None:
+        """Copies the weights into records, where they can hold them; see `prepacked.py`. Results stay the same."""
+        self._arrays = tuple(
+            level if len(level.records.buckets) else prepacked(level, self.n_features) for level in self._arrays
+        )
+
     def __call__(
         self, x: sp.csr_matrix, k: int, exclude: Positives | None = None, inputs: np.ndarray | None = None
     ) -> TopK:
@@ -183,7 +190,8 @@ class SparseBeam:
         def walk(_: int, piece: int) -> None:
             start, stop = piece * block, min((piece + 1) * block, n)
             m, part, ends = stop - start, slice(start, stop), slice(start, stop + 1)
-            table = np.zeros(self.n_features, dtype=np.int32) if m > _FEW else _NO_TABLE
+            tabled = m > _FEW and not all(len(level.records.buckets) for level in self._arrays)
+            table = np.zeros(self.n_features, dtype=np.int32) if tabled else _NO_TABLE
             spread = spread_of(indptr[ends], columns, values, self.n_features, _LONG)
             queries = Queries(indptr[ends], columns, values, dense[part], table, spread)
             best, own = Heaps(keys[part], labels[part], found[part]), Hidden(hidden, cuts[ends])
