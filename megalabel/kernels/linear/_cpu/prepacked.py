@@ -90,8 +90,9 @@ def add_prepacked(z, columns, values, chunk, records, found):
             bucket = _bucket(np.int64(features[i]), n_buckets)
             start, stop = np.int64(buckets[bucket]), np.int64(buckets[bucket + 1])
             starts[i - begin], stops[i - begin] = start, stop
-            for line in range(start, stop, _LINE):
-                prefetch(words, line)
+            prefetch(words, start)
+            prefetch(words, start + _LINE)
+            prefetch(words, start + 2 * _LINE)
         for i in range(begin, end):
             place = _record_of(words, starts[i - begin], stops[i - begin], np.int64(features[i]), len(z))
             if place >= 0:
