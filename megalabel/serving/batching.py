@@ -3,8 +3,8 @@
 While a batch is computed in a thread of its own, further requests wait; when it is done, the next batch is made
 at once of those that wait. So a single client never waits for others, and many clients share the cost of a call.
 Only requests that ask for exactly the same (k, thresholds) share a batch, and models rank each text by itself, so
-that an answer never depends on the other texts of its batch. A long request is cut into parts, between which other
-requests get their turn.
+that an answer never depends on the other texts of its batch. A request of many texts is cut into parts, between
+which other requests get their turn; `service.py` has a queue of its own for texts that are longer than a batch.
 """
 
 from __future__ import annotations
