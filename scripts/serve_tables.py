@@ -10,8 +10,8 @@ SERVE_COLUMNS = (
     ("CPU ms per call", "library: CPU ms", 1.0), ("answers per s", "server: texts per second", 1.0),
     ("times the calls", "server: times the library", 1.0), ("CPU ms per answer", "server: CPU ms", 1.0),
     ("p50 ms", "as fast as possible: p50", 1.0), ("p99 ms", "as fast as possible: p99", 1.0),
-    ("asked per s", "at a rate: requests per second", 1.0), ("p50 ms then", "at a rate: p50", 1.0),
-    ("p99 ms then", "at a rate: p99", 1.0), ("refused or lost", "at a rate: other than 200", 1.0),
+    ("p50 at 50%", "at 50%: p50", 1.0), ("p99 at 50%", "at 50%: p99", 1.0), ("p50 at 80%", "at 80%: p50", 1.0),
+    ("p99 at 80%", "at 80%: p99", 1.0), ("lost", "server: lost or other than 200", 1.0),
     ("load average", "server: load average", 1.0),
 )  # fmt: skip
 STRESS_COLUMNS = (("", "", 1.0),)
