@@ -57,10 +57,11 @@ def completed(
     texts = model.check_texts(texts)
     n = len(texts) if model.n_features is None else texts.shape[0]
     known = given_labels(model, given, n)
-    learned, rows_of = model.trained_on, np.unique(known.indices)
-    weights = evidence_of_pairs(learned.pairs[rows_of], learned.counts, learned.n_texts, rows_of)
+    rows_of = np.unique(known.indices)
+    pairs = model.trained_on.pairs[rows_of]
+    weights = evidence_of_pairs(pairs, model.trained_on.counts, model.trained_on.n_texts, rows_of)
     own = np.stack([np.repeat(np.arange(n), np.diff(known.indptr)), known.indices.astype(np.int64)], axis=1)
-    pairs = own if exclude is None else np.concatenate([np.asarray(exclude).reshape(-1, 2), own])
+    hide = own if exclude is None else np.concatenate([np.asarray(exclude).reshape(-1, 2), own])
 
     def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
         depth = model.reach(max(k, DEPTH))
@@ -69,7 +70,7 @@ def completed(
         places = np.searchsorted(rows_of, known[rows].indices)
         return _merged(model, top, known[rows], places, weights, hidden, model.reach(k))
 
-    return model.in_blocks(texts, k, rank, exclude=pairs, progress=progress)
+    return model.in_blocks(texts, k, rank, exclude=hide, progress=progress)
 
 
 def evidence_of_pairs(

@@ -7,7 +7,9 @@ for a thousand labels of a hundred thousand, and then finds them as fast as any 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -47,7 +49,8 @@ class PathSearch:
         self.n_features, self.n_inputs = beam.n_features, beam.n_inputs
         position = np.empty(n, np.int64)
         position[beam.order] = np.arange(n)
-        nodes, self._paths = np.sort(position[labels]), []
+        nodes = np.sort(position[labels])
+        self._paths: list[np.ndarray] = []
         for level in reversed(beam.levels):
             self._paths.insert(0, nodes)  # of each level, the nodes on the paths, ascending
             nodes = np.unique(np.searchsorted(level.offsets, nodes, side="right") - 1)
@@ -102,6 +105,11 @@ class PathSearch:
             places = by_id[:, np.searchsorted(ids, arrays.ids[path])]
             keys, above = np.take_along_axis(found.keys, places, 1), path
         return keys
+
+
+def path_searches(beams: Sequence[SparseBeam], labels: np.ndarray) -> list[Any]:
+    """Searches over some labels, which take the place of those in the whole trees; errors as `PathSearch`."""
+    return [PathSearch(beam, labels) for beam in beams]
 
 
 def _best(keys: np.ndarray, k: int) -> TopK:
