@@ -31,12 +31,12 @@ def cut_beam(beam: SparseBeam, labels: np.ndarray) -> SparseBeam:
         kept, counts = np.unique(parents, return_counts=True)
         dense = None if level.dense is None else level.dense[nodes]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        levels.insert(0, Chunks.from_weights(_weights(level, kept, nodes), offsets, bias=1.0, dense=dense))
+        levels.insert(0, Chunks.from_weights(weights_of(level, kept, nodes), offsets, bias=1.0, dense=dense))
         nodes = kept
     return SparseBeam(levels, order, [level.n_nodes for level in levels[:-1]], beam.post_processor)
 
 
-def _weights(level: Chunks, chunks: np.ndarray, nodes: np.ndarray) -> sp.csr_matrix:
+def weights_of(level: Chunks, chunks: np.ndarray, nodes: np.ndarray) -> sp.csr_matrix:
     """The weights of some nodes of a level, in some chunks, with their biases: (n, V + 1) float32 CSR."""
     place = np.full(level.n_nodes, -1, np.int64)
     place[nodes] = np.arange(len(nodes))
