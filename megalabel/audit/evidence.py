@@ -54,8 +54,8 @@ class Known(NamedTuple):
     labels: (N, L) CSR of ones. x: (N, V) CSR, TF-IDF rows. ranked: (N, L) CSR, log-odds minus `LOWEST` of the
     labels that trees ranked out of fold; rank: the same, 1 / rank. near: (N, N) CSR, shares of the votes.
     documents: (L, V) CSR sums of texts, and norms: (L,) their squared lengths. names: (L, V) CSR. both: (L, L)
-    CSR, texts with two labels. counts: (L,). fold: (N,), that of each text. paths: for each fold, the tree that did
-    not see it.
+    CSR, texts with two labels. counts: (L,). fold: (N,), that of each text. paths: for each fold, the tree that
+    did not see it.
     """
 
     labels: sp.csr_matrix

@@ -34,7 +34,8 @@ class TreePaths(NamedTuple):
         """Reads a tree."""
         node = np.empty(len(tree.order), np.int64)
         node[tree.order] = np.arange(len(node))
-        nodes, weights = [], []
+        nodes: list[np.ndarray] = []
+        weights: list[sp.csr_matrix] = []
         for level in reversed(tree.levels):
             nodes.insert(0, node)
             every = weights_of(level, np.arange(level.n_chunks), np.arange(level.n_nodes))
