@@ -49,7 +49,7 @@ class Batcher:
         rank: answers a batch; called in `executor`.
         executor: the thread of the model.
         most_waiting: texts of all requests that wait at most.
-        watch: called with (texts, words, seconds) of each batch.
+        watch: called with (texts, words, seconds) after each batch.
     """
 
     def __init__(

@@ -76,8 +76,6 @@ class Service:
         self._long_queues = {model.name: self._queue(model, self._long) for model in models}
         for model in models:
             self.metrics.models.labels(model.name, model.version).set(1)
-            queues = self._queues[model.name], self._long_queues[model.name]
-            self.metrics.waiting.labels(model.name).set_function(partial(_waiting, queues))
 
     def model(self, name: str | None) -> ServedModel:
         """A model by its name, the default one for None; Refusal with 404."""
@@ -97,10 +95,10 @@ class Service:
         asked = model.checked(question.asked)
         lists = None
         if question.allow is not None or question.deny is not None:
-            lists = _Lists(model.choice(question.allow, question.deny))
+            lists = _Lists(await asyncio.to_thread(model.choice, question.allow, question.deny))
         known: list[list[int]] = [[] for _ in question.texts]
         if question.given is not None:
-            known = [model.ids(f"given[{i}]", own).tolist() for i, own in enumerate(question.given)]
+            known = await asyncio.to_thread(model.given, question.given)
         items = list(zip(question.texts, known, strict=True))
         asks = _Asks(asked, lists, any(known))
         has_long = any(words_in(text) > WORDS for text in question.texts)
@@ -154,7 +152,11 @@ class Service:
             given = [own for _, own in items] if asks.given else None
             return model.predict([text for text, _ in items], asks.asked, choice, given)
 
-        return Batcher(rank, executor, self.limits.waiting_texts, partial(self.metrics.batch, model.name))
+        def watch(texts: int, words: int, seconds: float) -> None:
+            queues = self._queues[model.name], self._long_queues[model.name]
+            self.metrics.batch(model.name, texts, words, seconds, sum(queue.waiting for queue in queues))
+
+        return Batcher(rank, executor, self.limits.waiting_texts, watch)
 
     def _explaining(self, name: str | None) -> ServedModel:
         model = self.model(name)
@@ -190,7 +192,3 @@ class Service:
             raise Refusal(408, "the explanation took too long; send a shorter text") from None
         finally:
             self._slow_waiting -= 1
-
-
-def _waiting(queues: Sequence[Batcher]) -> float:
-    return sum(queue.waiting for queue in queues)

@@ -248,14 +248,3 @@ def test_parts_that_do_not_fit(tmp_path, damage):
     write_manifest(tmp_path, FORMAT, {"kind": kind, "piece_lengths": None, "features": []})
     with pytest.raises(FormatError, match="damaged"):
         SparseText.load(tmp_path)
-
-
-def test_known_words_change_no_feature_and_their_number_is_bounded(monkeypatch):
-    monkeypatch.setattr(ngrams, "_KNOWN", 3)
-    texts = ["one two three", "two four five", "", "five one six"]
-    learned = SparseText.learn(texts, char_ngrams=(2, 4))
-    first = learned.transform(texts)
-    again = learned.transform(texts)
-    assert len(learned._char_ngrams_of_word) == 3
-    assert (first != again).nnz == 0
-    assert (first != SparseText.learn(texts, char_ngrams=(2, 4)).transform(texts)).nnz == 0

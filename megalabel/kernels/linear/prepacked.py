@@ -24,7 +24,7 @@ _FEATURES, _CHILDREN, _WORDS = 1 << 24, 1 << 8, 1 << 32  # that headers, childre
 
 
 def prepacked(level: Level, n_features: int) -> Level:
-    """The level with its weights as records as well; the same level where records cannot hold them.
+    """The level with its weights as records as well, where records can hold them and it has none.
 
     Records hold float32 weights of chunks of at most 256 children, and up to 2²⁴ features.
 
@@ -32,15 +32,11 @@ def prepacked(level: Level, n_features: int) -> Level:
         level: a level.
         n_features: V.
     """
-    rows = level.starts[level.ranges :: level.ranges] - level.starts[: -level.ranges : level.ranges]
     most_words = 2 * (len(level.features) + len(level.weights))
-    if (
-        level.weights.dtype != np.float32
-        or level.width > _CHILDREN
-        or n_features > _FEATURES
-        or most_words >= _WORDS
-    ):
+    fits = level.width <= _CHILDREN and n_features <= _FEATURES and most_words < _WORDS
+    if len(level.records.buckets) or level.weights.dtype != np.float32 or not fits:
         return level
+    rows = level.starts[level.ranges :: level.ranges] - level.starts[: -level.ranges : level.ranges]
     fast = _COMPILED.always()
     first_buckets = np.append(0, np.cumsum(np.maximum(rows, 1)))  # one per row
     sizes = np.zeros(first_buckets[-1] + 1, np.uint32)

@@ -14,11 +14,10 @@ id. A text without known features is scored by the biases. A beam that covers ev
 
 The compiled code (`_cpu/sparse_beam.py`) processes a batch level by level and chunk by chunk, so that a chunk's
 rows stay in the core's cache for all texts that reach it. A text's features are looked up in a chunk by binary
-search or, if many texts reach it, in a table of all features into which those of the chunk are written
-(compared with hashing and merging in `docs/log.md`). For a single long text it is the features of a chunk that
-are looked up in the text, so that the time has a bound that does not depend on the length of the text. Blocks
-of texts are distributed over torch's threads; the result does not depend on their number. `plain` is the
-reference implementation of the tests.
+search or, if many texts reach it, in a table of all features into which those of the chunk are written; or in the
+records of `prepacked.py`. For a single long text it is the features of a chunk that are looked up in the text, so
+that the time has a bound that does not depend on the length of the text. Blocks of texts are distributed over
+torch's threads; the result does not depend on their number. `plain` is the reference implementation of the tests.
 """
 
 from __future__ import annotations
@@ -34,7 +33,16 @@ from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import parallel_for
-from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays, spread_of, walk_levels
+from megalabel.kernels.linear._beam_arrays import (
+    Heaps,
+    Hidden,
+    Queries,
+    level_arrays,
+    ranked,
+    spread_of,
+    table_of,
+    walk_levels,
+)
 from megalabel.kernels.linear._chunk_checks import check_modest, steady
 from megalabel.kernels.linear._levels import check_levels
 from megalabel.kernels.linear.prepacked import prepacked
@@ -51,7 +59,6 @@ _CELLS = 1 << 24  # maximum size of the heaps of a block
 _FEW = 16  # number of texts up to which a table of all features is slower than binary search
 _NOTHING = np.empty(0, dtype=np.int64)
 _LONG = 128  # number of features from which on a text is long
-_NO_TABLE = np.empty(0, dtype=np.int32)
 
 
 def plain(
@@ -150,9 +157,7 @@ class SparseBeam:
 
     def prepack(self) -> None:
         """Copies the weights into records, where they can hold them; see `prepacked.py`. Results stay the same."""
-        self._arrays = tuple(
-            level if len(level.records.buckets) else prepacked(level, self.n_features) for level in self._arrays
-        )
+        self._arrays = tuple(prepacked(level, self.n_features) for level in self._arrays)
 
     def __call__(
         self, x: sp.csr_matrix, k: int, exclude: Positives | None = None, inputs: np.ndarray | None = None
@@ -190,8 +195,7 @@ class SparseBeam:
         def walk(_: int, piece: int) -> None:
             start, stop = piece * block, min((piece + 1) * block, n)
             m, part, ends = stop - start, slice(start, stop), slice(start, stop + 1)
-            tabled = m > _FEW and not all(len(level.records.buckets) for level in self._arrays)
-            table = np.zeros(self.n_features, dtype=np.int32) if tabled else _NO_TABLE
+            table = table_of(self._arrays, self.n_features if m > _FEW else 0)
             spread = spread_of(indptr[ends], columns, values, self.n_features, _LONG)
             queries = Queries(indptr[ends], columns, values, dense[part], table, spread)
             best, own = Heaps(keys[part], labels[part], found[part]), Hidden(hidden, cuts[ends])
@@ -201,7 +205,7 @@ class SparseBeam:
                 walk_levels(fast.descend_level, queries, self._arrays, rooms, mode, own, best)
 
         parallel_for(walk, -(-n // block))
-        return _ranked(keys, labels, found, k)
+        return ranked(keys, labels, found, k)
 
     def _rooms(self, k: int) -> list[int]:
         """The maximum number of nodes of each level that a text can keep, and of labels that it can get."""
@@ -239,17 +243,3 @@ def _excluded(exclude: Positives | None, n: int, n_labels: int) -> tuple[np.ndar
     check_excluded(exclude, n, n_labels)
     pairs = np.sort((exclude.rows * n_labels + exclude.labels).numpy())
     return pairs % n_labels, np.searchsorted(pairs, np.arange(n + 1) * n_labels)
-
-
-def _ranked(keys: np.ndarray, labels: np.ndarray, found: np.ndarray, k: int) -> TopK:
-    """Converts heaps (N, room) to rows of k labels, best first."""
-    room = keys.shape[1]
-    empty = np.arange(room) >= found[:, None]
-    keys[empty], labels[empty] = -np.inf, np.iinfo(np.int64).max
-    order = np.arange(len(keys))[:, None], np.lexsort((labels, -keys), axis=1)
-    best = np.full((len(keys), k), -np.inf, dtype=np.float32)
-    ids = np.full((len(keys), k), -1)
-    best[:, :room], ids[:, :room] = np.exp(keys[order]), labels[order]  # unused cells sort last
-    if found.min(initial=room) < room:
-        ids[:, :room][empty], best[:, :room][empty] = -1, -np.inf
-    return TopK(ids, best)
