@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,16 +12,16 @@ from megalabel.distributed.world import World
 from megalabel.errors import DataError
 from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.chunk_files import ChunkFiles
-from megalabel.kernels.linear.compact_chunks import StoredWeights, compact
+from megalabel.kernels.linear.compact_chunks import StoredWeights
 from megalabel.kernels.linear.dual_descent import LinearWeights
 from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
+from megalabel.linear.level_blocks import even_blocks, level_of, text_values
 from megalabel.linear.over_ranks import SharedDescent
 
 ALONE = World()
 BIAS = 1.0  # the constant input whose weight is the bias, which is regularized like any weight
-BLOCK = 1 << 22  # feature values of the texts of the parents that are solved in one call
 
 
 def solve_tree(
@@ -80,9 +79,9 @@ def solve_tree(
     levels = []
     for i, offsets in enumerate(_families(tree)):
         texts = reached[i - 1] if i else _all_but(left_out, x.shape[0])
-        blocks = _blocks(texts, np.diff(x.indptr))
+        blocks = even_blocks(text_values(texts, x))
         solve = partial(_solved, fit, texts, positives[i], offsets, seed)
-        levels.append(_level(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
+        levels.append(level_of(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
     solved = [level for level in levels if level is not None]
     return SparseBeam(solved, tree.order, [beam_size] * tree.depth, post_processor) if solved else None
 
@@ -112,37 +111,6 @@ def _check_shapes(x: sp.csr_matrix, labels: sp.csr_matrix, tree: LabelTree) -> N
             wanted=f"({x.shape[0]:,}, {tree.n_labels:,})",
             next_step="build the tree from these texts and labels",
         )
-
-
-def _level(solve: Callable[[range], Chunks | None], blocks: list[range], files: ChunkFiles) -> Chunks | None:
-    """The chunks of a level, in files if there are several blocks, as the weights may not fit into memory."""
-    if len(blocks) == 1:
-        chunks = solve(blocks[0])
-        return None if chunks is None else compact(chunks, files.weights)
-    with files:
-        found = [_added(files, solve(block)) for block in blocks]
-        return files.finish() if all(found) else None
-
-
-def _added(files: ChunkFiles, chunks: Chunks | None) -> bool:
-    """Adds chunks to a level; False without chunks, in a process that does not hold the tree."""
-    if chunks is not None:
-        files.add(chunks)
-    return chunks is not None
-
-
-def _blocks(texts: sp.csr_matrix, lengths: np.ndarray) -> list[range]:
-    """Divides parents with texts (M, N) into similar blocks with about `BLOCK` feature values of their texts.
-
-    Args:
-        texts: above 0 where a parent has a text.
-        lengths: (N,) the number of feature values of each text.
-    """
-    sums = np.append(0, np.cumsum(lengths[texts.indices], dtype=np.int64))[texts.indptr]
-    n_blocks = max(1, -(-int(sums[-1]) // BLOCK))
-    cuts = np.unique(np.searchsorted(sums, sums[-1] * np.arange(1, n_blocks) // n_blocks))
-    ends = [0, *cuts[(cuts > 0) & (cuts < texts.shape[0])].tolist(), texts.shape[0]]
-    return [range(first, last) for first, last in pairwise(ends)]
 
 
 def _solved(

@@ -56,6 +56,7 @@ def descend(
     *,
     dense: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
     c: float | tuple[float, float] = 1.0,
     bias: float = 1.0,
     tol: float = 0.1,
@@ -75,6 +76,8 @@ def descend(
         positives: (C, N) sparse, above 0 where a text has a child; texts that are not the parent's are ignored.
         dense: (N, E) float32, dense features such as an embedding. Their weights are not pruned.
         weights: (N,) above 0, the factor of C of each text; None for 1 each.
+        scores: the score that each child gives each text of its parent already, children one after the other;
+            None for 0 each, and a new classifier. See above for what is then returned.
         c: C, the weight of the squared loss; or a pair, for positives and negatives.
         bias: the value of the bias feature; 0 for no bias. A score is w·x + bias · its weight.
         tol: the difference of projected gradients at which the solver stops; below 1e-5 float32 is too inexact.
@@ -91,16 +94,18 @@ def descend(
     texts, positives = _as_texts(texts), as_truth(positives)
     offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
     _check_widths(texts, positives, x.shape[0])
+    before = _as_scores(scores, texts, offsets)
     dense, inverse = _as_dense(dense, x.shape[0]), _inverse_weights(weights, x.shape[0])
     soft = 0.5 / costs[0], 0.5 / costs[1]  # positives, negatives
     keys = _as_keys(keys, texts.shape[0])
     fast = _COMPILED.for_work(_work(texts, offsets, x.shape[1] + dense.shape[1]))
     if fast is None:
-        parts = plain(x, texts, offsets, positives, dense, inverse, soft, bias, tol, max_iter, prune_below, keys)
+        data = x, texts, offsets, positives, dense, before, inverse
+        parts = plain(*data, soft, bias, tol, max_iter, prune_below, keys)
     else:
         problem = fast.Problem(float(bias), soft[1], soft[0], float(tol), int(max_iter))
-        data = fast.data_of(x, dense, inverse, texts, positives)
-        parts = fast.train(data, x.shape[1], offsets, keys, problem, prune_below)
+        arrays = fast.data_of(x, dense, inverse, texts, positives, before, offsets)
+        parts = fast.train(arrays, x.shape[1], offsets, keys, problem, prune_below)
     for values in (parts[0].data, parts[1]):
         check_finite(values, "the weights")
     return LinearWeights(*parts)
@@ -232,6 +237,22 @@ def _inverse_weights(weights: np.ndarray | None, n_texts: int) -> np.ndarray:
             where="weights",
         )
     return np.minimum(1 / weights, _LARGEST_INVERSE).astype(np.float32)
+
+
+def _as_scores(scores: np.ndarray | None, texts: sp.csr_matrix, offsets: np.ndarray) -> np.ndarray:
+    """The scores before the descent, float32; (0,) for none."""
+    if scores is None:
+        return np.empty(0, np.float32)
+    scores, n = np.asarray(scores), int(np.diff(texts.indptr) @ np.diff(offsets))
+    if scores.shape != (n,) or scores.dtype.kind != "f":
+        raise DataError(
+            f"scores of shape {scores.shape} and {scores.dtype}",
+            wanted=f"({n},) float32, one for each child and text of its parent",
+            where="scores",
+        )
+    found = np.ascontiguousarray(scores, dtype=np.float32)
+    check_finite(found, "scores")
+    return found
 
 
 def _as_dense(dense: np.ndarray | None, n_texts: int) -> np.ndarray:
