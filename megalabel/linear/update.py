@@ -103,7 +103,15 @@ def _changed(
     given = dense if old_dense is not None else None
     scores = scores_of(old, old_dense, x, given, texts, offsets)
     found = descend(
-        x, texts, offsets, positives, dense=given, scores=scores, bias=0.0, prune_below=FINE * prune_below, **options
+        x,
+        texts,
+        offsets,
+        positives,
+        dense=given,
+        scores=scores,
+        bias=0.0,
+        prune_below=FINE * prune_below,
+        **options,
     )  # type: ignore[arg-type]
     new_dense = None if old_dense is None else old_dense + found.dense
     return Chunks.from_weights(added_to(old, found.sparse, prune_below), offsets, bias=BIAS, dense=new_dense)
