@@ -14,7 +14,8 @@ from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.chunk_files import ChunkFiles
 from megalabel.kernels.linear.compact_chunks import StoredWeights
 from megalabel.kernels.linear.dual_descent import LinearWeights
-from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
+from megalabel.kernels.linear.post_processor import PostProcessor
+from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
 from megalabel.linear.level_blocks import even_blocks, level_of, text_values
@@ -83,7 +84,10 @@ def solve_tree(
         solve = partial(_solved, fit, texts, positives[i], offsets, seed)
         levels.append(level_of(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
     solved = [level for level in levels if level is not None]
-    return SparseBeam(solved, tree.order, [beam_size] * tree.depth, post_processor) if solved else None
+    if not solved:
+        return None
+    beams, solver = [beam_size] * tree.depth, {"c": c, "prune_below": prune_below}
+    return SparseBeam(solved, tree.order, beams, post_processor, **solver)
 
 
 def _all_but(left_out: np.ndarray | None, n: int) -> sp.csr_matrix:

@@ -41,22 +41,18 @@ def updated_tree(
     *,
     dense: np.ndarray | None = None,
     weights: np.ndarray | None = None,
-    c: float = 1.0,
     tol: float = 0.1,
-    prune_below: float = 0.1,
     seed: int = 0,
 ) -> SparseBeam:
     """The same tree after it has learned further texts; memory grows with these and not with the weights.
 
     Args:
-        beam: the tree.
+        beam: the tree, with the C of its training.
         x: (N, V) CSR float32, one row per new text.
         labels: (N, L) CSR, above 0 where a text has a label; texts without labels are not learned.
         dense: (N, E) float32, further features of each text where the tree has weights for them.
         weights: (N,) above 0, the factor of C of each text; None for 1 each.
-        c: C of the training.
         tol: the stopping criterion of the solver; see `descend`.
-        prune_below: new weights below this in absolute value are dropped.
         seed: seeds the order in which the solver visits texts.
 
     Raises:
@@ -73,14 +69,15 @@ def updated_tree(
             parents: range, level: Chunks = level, texts: sp.csr_matrix = texts, own: sp.csr_matrix = positives[i]
         ) -> Chunks:
             keys = stream_keys(seed, np.arange(parents.start, parents.stop))
-            options = {"weights": weights, "c": SHARE * c, "tol": tol, "max_iter": MAX_ITER, "keys": keys}
-            return _changed(level, parents, x, dense, texts, own, prune_below, options)
+            options = {"weights": weights, "c": SHARE * beam.c, "tol": tol, "max_iter": MAX_ITER, "keys": keys}
+            return _changed(level, parents, x, dense, texts, own, beam.prune_below, options)
 
         files = ChunkFiles(level.n_features, level.offsets, STORED[level.values.dtype.name])
         made = level_of(changed, even_blocks(weight_counts(level) + text_values(texts, x)), files)
         assert made is not None
         levels.append(made)
-    return SparseBeam(levels, beam.order, beam.beams, beam.post_processor)
+    solver = {"c": beam.c, "prune_below": beam.prune_below}
+    return SparseBeam(levels, beam.order, beam.beams, beam.post_processor, **solver)
 
 
 def _changed(

@@ -1,53 +1,49 @@
 """Labels that are added to a trained classifier by their texts, and by example texts if there are some.
 
+The labels of the model are ranked by the model as before, so their scores do not change; the added ones are scored
+beside them and merged into the ranking.
+
+To a model of linear trees, an added label is one more linear classifier, without a tree (`linear/added.py`). Its
+score becomes a probability as those of the trees do. In other models it is compared with the text:
+
     similarity(text, label) = the mean, over the spaces of the model, of the cosine of the text and the label
     label                   = the mean of the unit vectors of the label's text and of its example texts
     score                   = slope · similarity + offset, through the logistic function where scores are
     probabilities
 
-The spaces are what the model reads: its embedding, its TF-IDF features, or both. The labels of the model are
-ranked by the model as before, so their scores do not change; the added ones are scored beside them and merged into
-the ranking.
-
-A dual encoder scores by the cosine already, so slope and offset are its own. For other models they are estimated:
-label texts of labels that the model knows are taken as if they were added labels. On the same texts, the best,
-second best, … of their similarities are set against the scores that the model gives to labels of these ranks, and
-slope and offset are the line through the medians. A typical added label then ranks as high as a typical trained
-one.
+The spaces are what the model reads: its embedding, its TF-IDF features, or both. A dual encoder scores by the
+cosine already, so slope and offset are its own; for other models they are estimated (`models/calibration.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.sparse as sp
 import torch
-from scipy.special import expit
 
 from megalabel.data.texts import Texts
 from megalabel.device import pick
-from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
+from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
-from megalabel.kernels.sparse.sparse_rows import as_rows
+from megalabel.linear.added import added_classifiers
+from megalabel.models.added import WHAT, AddedLabels, LinearLabels, SimilarLabels
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.calibration import cosines, estimate, unit
+from megalabel.models.calibration import FEWEST_TEXTS, Rows, estimate, unit
 from megalabel.models.facts import load_facts, pass_on, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
+from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import TopK
 
-if TYPE_CHECKING:
-    from megalabel.models.calibration import Rows
-
 TEXTS = 1024  # texts that are compared with all added labels at once
-CSR = ("data", "indices", "indptr", "shape")
+NEGATIVES = 2048  # texts that the classifiers of added labels are trained against
 
 
 class ExtendedClassifier(Classifier):
@@ -56,25 +52,18 @@ class ExtendedClassifier(Classifier):
     Args:
         base_model: the classifier over the labels 0 to L − 1.
         added: the names of the labels L to L + n − 1.
-        prototypes: for each space of the base model, the unit vectors of the added labels: (n, D_i) float32, CSR
-            or arrays.
-        slope, offset: from the similarity to the score.
+        ranker: scores the added labels.
 
     Raises:
-        SettingError: numbers of names and vectors that differ.
+        SettingError: numbers of names and labels that differ.
     """
 
-    def __init__(
-        self, base_model: Classifier, added: Texts, prototypes: Sequence[Rows], slope: float, offset: float
-    ) -> None:
-        if not prototypes or {rows.shape[0] for rows in prototypes} != {len(added)}:
+    def __init__(self, base_model: Classifier, added: Texts, ranker: AddedLabels) -> None:
+        if len(ranker) != len(added):
             raise SettingError(
-                f"vectors of {[rows.shape[0] for rows in prototypes]} labels for {len(added)} names",
-                wanted="a vector for each added label in one or more spaces",
-                where="prototypes",
+                f"{len(added)} names of {len(ranker)} labels", wanted="a name for each", where="added"
             )
-        self.base_model, self.added, self.prototypes = base_model, added, list(prototypes)
-        self.slope, self.offset = float(slope), float(offset)
+        self.base_model, self.added, self.ranker = base_model, added, ranker
         self.label_texts = Texts.from_strings([*base_model.label_texts, *added])
         self.n_features, self.score_type = base_model.n_features, base_model.score_type
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
@@ -104,8 +93,7 @@ class ExtendedClassifier(Classifier):
         ids, best = np.empty((n_texts, min(k, n)), np.int64), np.empty((n_texts, min(k, n)), np.float32)
         for start in range(0, n_texts, TEXTS):
             rows = slice(start, start + TEXTS)
-            value = self.slope * cosines([unit(space[rows]) for space in spaces], self.prototypes) + self.offset
-            scores = (expit(value) if self.score_type == "probability" else value).astype(np.float32)
+            scores = self.ranker.scores([space[rows] for space in spaces], self.score_type)
             hidden = exclude[(exclude[:, 0] >= start) & (exclude[:, 0] < start + TEXTS)]
             scores[hidden[:, 0] - start, hidden[:, 1]] = -np.inf
             there = np.where(np.isfinite(scores), np.arange(n_old, n_old + n), -1)
@@ -123,14 +111,8 @@ class ExtendedClassifier(Classifier):
             self.base_model.save(new / "base")
             save_names(new, self.added)
             save_facts(new, self)
-            for i, rows in enumerate(self.prototypes):
-                if sp.issparse(rows):
-                    for name in CSR:
-                        np.save(new / f"space{i}-{name}.npy", np.asarray(getattr(rows, name)))
-                else:
-                    np.save(new / f"space{i}.npy", rows)
-            facts = {"model": class_name(self), "n_labels": len(self.label_texts), "spaces": len(self.prototypes)}
-            write_manifest(new, FORMAT, {**facts, "slope": self.slope, "offset": self.offset})
+            facts = {"model": class_name(self), "n_labels": len(self.label_texts), **self.ranker.save(new)}
+            write_manifest(new, FORMAT, facts)
 
     @classmethod
     def of(
@@ -149,18 +131,13 @@ class ExtendedClassifier(Classifier):
 
     @classmethod
     def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
-        facts = ("spaces", "slope", "offset")
-        manifest = read_model_manifest(folder, "model with added labels", facts=facts, files=(NAMES,))
-        slope, offset = float(manifest["slope"]), float(manifest["offset"])
-        if not np.isfinite([slope, offset]).all():
-            raise ValueError(f"a slope of {slope} and an offset of {offset}")
+        manifest = read_model_manifest(folder, WHAT, files=(NAMES,))
+        kind: type[LinearLabels | SimilarLabels] = SimilarLabels
+        if manifest.get("added") == LinearLabels.kind:
+            kind = LinearLabels
         base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
-        spaces = [unit(rows) for rows in base.label_spaces(["a text"])]
-        if manifest["spaces"] != len(spaces):
-            raise ValueError(f"{manifest['spaces']!r:.40} spaces in place of {len(spaces)}")
         added = load_names(folder)
-        prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
-        model = cls(base, added, prototypes, slope, offset)
+        model = cls(base, added, kind.load(folder, manifest, len(added), base.label_spaces(["a text"])))
         load_facts(folder, model)
         return model
 
@@ -177,21 +154,37 @@ def _extended(
         )
     names, examples = _checked(labels, model)
     given = [] if texts is None else as_texts(texts)
-    owners = [i for i, own in enumerate(examples) for _ in range(1 + len(own))]
-    lines = [line for name, own in zip(names, examples, strict=True) for line in (name, *own)]
-    members = sp.csr_matrix((np.ones(len(owners), np.float32), (owners, range(len(owners)))))
-    prototypes = [unit(members @ unit(rows)) for rows in model.label_spaces(lines)]
-    if isinstance(model, ExtendedClassifier):  # its own scale, so that the labels added before keep their scores
-        both = [sp.vstack(pair, format="csr") if sp.issparse(pair[0]) else np.concatenate(pair)
-                for pair in zip(model.prototypes, prototypes, strict=True)]  # fmt: skip
-        added = Texts.from_strings([*model.added, *names])
-        found = ExtendedClassifier(model.base_model, added, both, model.slope, model.offset)
-        pass_on(model, found, np.arange(len(model.label_texts)))
-        return found
-    scale = model.label_scale()
-    if scale is None:
-        scale = estimate(model, given or [line for own in examples for line in own])
-    return ExtendedClassifier(model, Texts.from_strings(names), prototypes, *scale)
+    lines = [*names, *(line for own in examples for line in own)]
+    owners = np.append(np.arange(len(names)), np.repeat(np.arange(len(names)), list(map(len, examples))))
+    spaces, before = model.label_spaces(lines), model.ranker if isinstance(model, ExtendedClassifier) else None
+    base = model.base_model if isinstance(model, ExtendedClassifier) else model
+    solver = base.label_solver()
+    made: AddedLabels
+    if solver is not None and not isinstance(before, SimilarLabels):
+        others = base.label_spaces(_negatives(base, given, set(lines)))[0]
+        made = LinearLabels(added_classifiers(spaces[0], owners, others, len(names), solver[1]), *solver)
+    else:
+        members = sp.csr_matrix((np.ones(len(owners), np.float32), (owners, range(len(owners)))))
+        # Labels that were added before keep their scores, and with them the scale.
+        scale = (before.slope, before.offset) if isinstance(before, SimilarLabels) else base.label_scale()
+        scale = scale or estimate(base, given or lines[len(names) :])
+        made = SimilarLabels.of_sums([members @ unit(rows) for rows in spaces], *scale)
+    if before is None:
+        return ExtendedClassifier(model, Texts.from_strings(names), made)
+    added = Texts.from_strings([*model.label_texts[len(base.label_texts) :], *names])
+    found = ExtendedClassifier(base, added, before.joined(made))
+    pass_on(model, found, np.arange(len(model.label_texts)))
+    return found
+
+
+def _negatives(model: Classifier, texts: Sequence[str], examples: set[str]) -> list[str]:
+    """Some of the given texts that are no examples; label texts of the model where there are too few."""
+    random = np.random.default_rng(0)
+    others = [texts[i] for i in random.permutation(len(texts))[:NEGATIVES].tolist() if texts[i] not in examples]
+    if len(others) >= FEWEST_TEXTS:
+        return others
+    names = model.label_texts
+    return others + [names[i] for i in random.permutation(len(names))[:NEGATIVES].tolist()]
 
 
 def _checked(
@@ -224,25 +217,3 @@ def _checked(
     if not names:
         raise SettingError("no labels", wanted="one or more names", where="labels")
     return names, examples
-
-
-def _read_rows(folder: Path, i: int, manifest: dict[str, Any], n: int, like: Rows) -> Rows:
-    """The vectors of the added labels in a space; ValueError or DataError where they do not fit the base model."""
-
-    def array(name: str) -> np.ndarray:
-        check_listed(manifest, "model with added labels", folder, files=(name,), next_step=RESTORE_FOLDER)
-        found: np.ndarray = np.load(folder / name, allow_pickle=False)
-        return found
-
-    if sp.issparse(like):
-        data, indices, indptr, shape = (array(f"space{i}-{name}.npy") for name in CSR)
-        rows = as_rows(sp.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist())), "added labels")
-    else:
-        rows = array(f"space{i}.npy")
-        if rows.dtype != np.float32 or not np.isfinite(rows).all():
-            raise DataError(
-                "vectors that are not finite", wanted="float32", next_step=RESTORE_FOLDER, where=folder
-            )
-    if rows.shape != (n, like.shape[1]):
-        raise ValueError(f"vectors {rows.shape} of {n} labels in a space of {like.shape[1]}")
-    return rows

@@ -35,6 +35,13 @@ def count_pairs(labels: sp.csr_matrix) -> sp.csr_matrix:
     return found
 
 
+def added_pairs(pairs: sp.csr_matrix, labels: sp.csr_matrix) -> sp.csr_matrix:
+    """Counts as those of `count_pairs`, and those of further texts (N, L)."""
+    found = keep_largest((pairs + count_pairs(labels)).tocsr().astype(np.float32), KEPT)
+    found.sort_indices()
+    return found
+
+
 def save_pairs(folder: Path, pairs: sp.csr_matrix | None) -> None:
     """Writes the counts into the folder of a model; nothing where they are not known."""
     if pairs is not None:

@@ -11,7 +11,14 @@ import scipy.sparse as sp
 
 from megalabel.data.types import CorpusData
 from megalabel.errors import RESTORE_FOLDER
-from megalabel.models.label_pairs import check_labels, count_pairs, load_pairs, relabeled_pairs, save_pairs
+from megalabel.models.label_pairs import (
+    added_pairs,
+    check_labels,
+    count_pairs,
+    load_pairs,
+    relabeled_pairs,
+    save_pairs,
+)
 from megalabel.storage.reading import reading
 
 FILE = "label_counts.npz"
@@ -50,6 +57,12 @@ class TrainedOn:
     def with_pairs(self, labels: sp.csr_matrix) -> TrainedOn:
         """The same, with the pairs of labels of some texts (N, L)."""
         return replace(self, pairs=count_pairs(labels))
+
+    def with_texts(self, labels: sp.csr_matrix) -> TrainedOn:
+        """The same after further texts with labels (N, L) CSR of ones."""
+        counts = self.counts + np.bincount(labels.indices, minlength=len(self.counts))
+        pairs = None if self.pairs is None else added_pairs(self.pairs, labels)
+        return TrainedOn(self.name, self.n_texts + labels.shape[0], counts, pairs)
 
     def attach(self, model: Model) -> Model:
         """Tells a model what it was trained on; returns the model itself."""
