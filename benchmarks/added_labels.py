@@ -3,13 +3,12 @@
     python benchmarks/added_labels.py DATA/wordnet --labels 500
     python benchmarks/added_labels.py bundled:wordnet-4k --labels 300 --recipes linear renee cascadexml
 
-Labels with at least four training texts and a test text are drawn and removed from the training side; texts without
-another label are left out. The model that is trained on the rest, with the committed preset (encoder bag), gets the
-labels back by `with_labels`: with all their training texts as examples, and by their texts alone. The comparison is
-the same recipe trained on all texts and labels. "of their texts" is over the test texts with an added label, among
-all labels; "among the added" ranks only these. "encoder alone" is a dual encoder with the vectors from which
-`dexml` starts.
-"""
+Labels with at least four training texts and a test text are drawn and removed from the training side; texts
+without another label are left out. The model that is trained on the rest, with the committed preset (encoder
+bag), gets the labels back by `with_labels`: with all their training texts as examples, and by their texts alone.
+The comparison is the same recipe trained on all texts and labels. "of their texts" is over the test texts with
+an added label, among all labels; "among the added" ranks only these. "encoder alone" is a dual encoder with the
+vectors from which `dexml` starts."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ K = 10
 
 
 class Task(NamedTuple):
-    """A corpus, the same without some labels, these with their training texts, and the ids of all in this order."""
+    """A corpus, the same without some labels, these with their texts, and the ids of all in this order."""
 
     whole: Corpus
     known: Corpus
@@ -74,7 +73,7 @@ def measured(of: Task, what: str, model: Classifier, ids: np.ndarray) -> dict[st
     some = [i for i, own in enumerate(truth) if own & added]
     best = ids[np.maximum(model.topk(test.texts, K).ids, 0)]
     only = np.flatnonzero(np.isin(ids, of.added)).tolist()
-    first = ids[model.predict(test.texts[some], 1, allow=only, probabilities=False).ids[:, 0]]
+    first = ids[model.predict([test.texts[i] for i in some], 1, allow=only, probabilities=False).ids[:, 0]]
     hits = sum(len(added & truth[i] & set(best[i].tolist())) for i in some)
     found = {
         "P@1 of their texts": np.mean([best[i, 0] in truth[i] for i in some]),

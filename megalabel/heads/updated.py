@@ -1,10 +1,11 @@
 """A head that has learned further texts; the encoder before it and the biases of the labels stay.
 
-The label weights take some steps of gradient descent on the head's own loss over the new texts. The gradient of a
-label is multiplied by (M + εI)⁻¹, where M is the mean of x xᵀ over the new texts and over further texts, such as
-those of the labels. Without this a step goes mostly in the direction that all embeddings share, and moves the
-scores of every text; with it, the distance of a step is measured by the change of the scores. A text moves its own
-scores by about `STEP` times the slope of their loss in each pass, so that a single text is learned like one of many.
+The label weights take some steps of gradient descent on the head's own loss over the new texts. The gradient of
+a label is multiplied by (M + εI)⁻¹, where M is the mean of x xᵀ over the new texts and over further texts, such
+as those of the labels. Without this a step goes mostly in the direction that all embeddings share, and moves the
+scores of every text; with it, the distance of a step is measured by the change of the scores. A text moves its
+own scores by about `STEP` times the slope of their loss in each pass, so that a single text is learned like one
+of many.
 
 A label of a sparse head reads F of the D inputs; there M is the diagonal of the variances plus the square of the
 mean, whose inverse for any F inputs has a closed form. Measured in docs/notes/0038-labels-that-come-and-go.md.

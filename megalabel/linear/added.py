@@ -1,11 +1,10 @@
 """Linear classifiers of labels that are added to a trained model, from a few examples each.
 
 The classifier of an added label is trained on its examples and its label text as positives. Negatives are the
-examples of the labels that are added with it, and some texts of any kind. These are far fewer than the negatives of
-a training, and added labels would score too high; therefore the loss of a negative counts four times that of a
-positive, and the C of both together is about that of the training. Measured in
-docs/notes/0038-labels-that-come-and-go.md.
-"""
+examples of the labels that are added with it, and some texts of any kind. These are far fewer than the negatives
+of a training, and added labels would score too high; therefore the loss of a negative counts four times that of
+a positive, and the C of both together is about that of the training. Measured in
+docs/notes/0038-labels-that-come-and-go.md."""
 
 from __future__ import annotations
 
@@ -20,6 +19,7 @@ OTHERS = 2048  # examples of labels of other groups among the negatives of a gro
 POSITIVE, NEGATIVE = 0.5, 2.0  # factors of C
 ALONE = 4.0  # the weight of a label text that is the only positive of its label
 PRUNE_BELOW = 0.1
+PASSES = 4  # of the solver over the examples
 
 
 def added_classifiers(
@@ -51,7 +51,7 @@ def added_classifiers(
         _ones(owners, np.arange(len(owners)), every.shape[0]),
         weights=weights,
         c=(POSITIVE * c, NEGATIVE * c),
-        max_iter=MAX_ITER,
+        max_iter=PASSES,
     ).sparse
 
 

@@ -2,10 +2,10 @@
 
     min_Δ  ½‖Δ‖² + C / 4 · Σ_i C_i · max(0, 1 − y_i (w + Δ)·x_i)²     over the new texts of the node's parent
 
-The weights w of a node are Σ α_i y_i x_i over the texts that it was trained on. Minimizing the above is therefore
-one block of dual coordinate ascent on the problem of all texts, those of before included: the α of the new texts
-are set to their optimum, and those of the earlier texts, which are not needed, stay. As these do not give way, C is
-divided by 4. Nodes without new texts of their parent keep their weights.
+The weights w of a node are Σ α_i y_i x_i over the texts that it was trained on. Minimizing the above is
+therefore one block of dual coordinate ascent on the problem of all texts, those of before included: the α of the
+new texts are set to their optimum, and those of the earlier texts, which are not needed, stay. As these do not
+give way, C is divided by 4. Nodes without new texts of their parent keep their weights.
 
 The bias does not move. It is what separates a node from all texts that have none of its words, and a few new texts
 would raise it for the labels that they have. Weights that were dropped in training are 0, and new ones below the

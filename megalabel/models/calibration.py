@@ -1,11 +1,10 @@
 """The scale of the scores of added labels: from similarities of unit vectors to the scores of a trained model.
 
-It is found with labels of the model that are treated as if they were added. Some texts are ranked by the model; a
-label that is among the first three of several of them gets these texts as examples. Each text is compared with
-these labels, without itself as an example. The scores that the model gives to the labels that are most similar to
-each text have some mean and some spread, and the similarities others: the line that turns the one into the other is
-the scale.
-"""
+It is found with labels of the model that are treated as if they were added. Some texts are ranked by the model;
+a label that is among the first three of several of them gets these texts as examples. Each text is compared with
+these labels, without itself as an example. The scores that the model gives to the labels that are most similar
+to each text have some mean and some spread, and the similarities others: the line that turns the one into the
+other is the scale."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class ExtendedClassifier(Classifier):
                 f"{len(added)} names of {len(ranker)} labels", wanted="a name for each", where="added"
             )
         self.base_model, self.added, self.ranker = base_model, added, ranker
-        self.label_texts = Texts.from_strings([*base_model.label_texts, *added])
+        self.label_texts = Texts.joined(base_model.label_texts, added)
         self.n_features, self.score_type = base_model.n_features, base_model.score_type
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
         pass_on(base_model, self, np.arange(len(base_model.label_texts)))
@@ -171,7 +171,7 @@ def _extended(
         made = SimilarLabels.of_sums([members @ unit(rows) for rows in spaces], *scale)
     if before is None:
         return ExtendedClassifier(model, Texts.from_strings(names), made)
-    added = Texts.from_strings([*model.label_texts[len(base.label_texts) :], *names])
+    added = Texts.joined(model.label_texts[len(base.label_texts) :], Texts.from_strings(names))
     found = ExtendedClassifier(base, added, before.joined(made))
     pass_on(model, found, np.arange(len(model.label_texts)))
     return found
@@ -202,7 +202,8 @@ def _checked(
     examples = (
         [list(as_texts(labels[name])) for name in names] if isinstance(labels, Mapping) else [[]] * len(names)
     )
-    known, seen = set(model.label_texts), set[str]()
+    seen, given = set[str](), set(filter(lambda name: isinstance(name, str), names))
+    known = {name for name in model.label_texts if name in given}
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise SettingError(f"the name {name!r:.80}", wanted="a text that is not blank", where="labels")
