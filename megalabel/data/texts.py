@@ -71,7 +71,7 @@ class Texts(Sequence[str]):
 
     @classmethod
     def joined(cls, *parts: Texts) -> Texts:
-        """The texts of several `Texts`, one after the other; what they share their bytes with is copied as well."""
+        """The texts of several `Texts`, one after the other; bytes that they share with others are copied too."""
         data, starts, stops = Spill(), [], []
         for part in parts:
             starts.append(part._starts + len(data))

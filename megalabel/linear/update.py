@@ -97,6 +97,8 @@ def _changed(
     old_dense = None if level.dense is None else level.dense[nodes.start : nodes.stop]
     offsets = level.offsets[first : last + 1] - nodes.start
     texts, positives = texts[first:last], positives[nodes.start : nodes.stop]
+    if not texts.nnz:
+        return Chunks.from_weights(old, offsets, bias=BIAS, dense=old_dense)
     given = dense if old_dense is not None else None
     scores = scores_of(old, old_dense, x, given, texts, offsets)
     found = descend(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.types import CorpusData
+from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
+from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.models.depth import at_least_one
 
 if TYPE_CHECKING:
@@ -37,13 +38,8 @@ class FurtherTexts(NamedTuple):
         inputs = self.inputs[rows] if sp.issparse(self.inputs) else [self.inputs[i] for i in rows.tolist()]
         return FurtherTexts(inputs, self.labels[rows], None if self.weights is None else self.weights[rows])
 
-    def with_labels(self, columns: np.ndarray, n_labels: int) -> FurtherTexts:
-        """The same texts with other ids of labels: columns (L,) is the new id of each, −1 for none."""
-        pairs = self.labels.tocoo()
-        kept = columns[pairs.col] >= 0
-        where = pairs.row[kept], columns[pairs.col[kept]]
-        shape = (self.labels.shape[0], n_labels)
-        labels = sp.csr_matrix((np.ones(len(where[0]), np.float32), where), shape=shape)
+    def with_labels(self, labels: sp.csr_matrix) -> FurtherTexts:
+        """The same texts with other labels."""
         return FurtherTexts(self.inputs, labels, self.weights)
 
     def learnable(self) -> FurtherTexts:
@@ -54,12 +50,22 @@ class FurtherTexts(NamedTuple):
         return self if some.all() else self.of(np.flatnonzero(some))
 
 
+def in_columns(labels: sp.csr_matrix, columns: np.ndarray, n_labels: int) -> sp.csr_matrix:
+    """Labels (N, L) with other ids, columns (L,), −1 for those that are left out: (N, n_labels) CSR of ones."""
+    pairs = labels.tocoo()
+    kept = (columns[pairs.col] >= 0) & (pairs.data > 0)
+    where = pairs.row[kept], columns[pairs.col[kept]]
+    found = sp.csr_matrix((np.ones(len(where[0]), np.float32), where), shape=(labels.shape[0], n_labels))
+    found.data[:] = 1  # pairs that became one were added
+    return found
+
+
 def batches_of(
     model: Classifier, texts: Any, labels: Any, weights: Any, batch_size: int
 ) -> Iterator[FurtherTexts]:
     """What a model is to learn, at most `batch_size` texts at a time; arguments and errors of `partial_fit`."""
     at_least_one("batch_size", batch_size)
-    if isinstance(texts, CorpusData):
+    if isinstance(texts, Corpus):
         if labels is not None or weights is not None:
             raise SettingError("labels or weights beside a data set", wanted="the data set alone", where="labels")
         return _of_corpus(model, texts, batch_size)
@@ -74,21 +80,21 @@ def batches_of(
     return _of_records(model, iter(texts), batch_size)
 
 
-def _of_corpus(model: Classifier, data: CorpusData, size: int) -> Iterator[FurtherTexts]:
+def _of_corpus(model: Classifier, data: Corpus, size: int) -> Iterator[FurtherTexts]:
     columns = columns_of(model.label_texts, data)
     used = np.unique(data.train.labels.indices)
     missing = [data.label_texts[int(i)] for i in used[columns[used] < 0]]
     if missing:
         raise unknown(missing, str(data.path or data.name))
-    inputs = model.check_texts(data.train.texts if model.n_features is None else data.train.features)
+    inputs = model.check_texts(model_inputs(data.train, data, model.n_features))
     for start in range(0, len(data.train), size):
         rows = slice(start, start + size)
         weights = None if data.train.weights is None else data.train.weights[rows]
         part = inputs[rows] if sp.issparse(inputs) else list(inputs[rows])
-        yield FurtherTexts(part, data.train.labels[rows], weights).with_labels(columns, len(model.label_texts))
+        yield FurtherTexts(part, in_columns(data.train.labels[rows], columns, len(model.label_texts)), weights)
 
 
-def columns_of(names: Sequence[str], data: CorpusData) -> np.ndarray:
+def columns_of(names: Sequence[str], data: Corpus) -> np.ndarray:
     """The id in a model of each label of a data set, −1 where the model lacks it: (L of the data set,) int64.
 
     Labels in the same order keep their ids; others are matched by name, the first of several with a name.

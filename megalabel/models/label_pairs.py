@@ -70,6 +70,9 @@ def load_pairs(folder: Path, n_labels: int) -> sp.csr_matrix | None:
 
 def relabeled_pairs(pairs: sp.csr_matrix, target: np.ndarray, n_labels: int) -> sp.csr_matrix:
     """The counts of labels with other ids: target (L,) is the new id of each, −1 for none; equal ones add up."""
+    if np.array_equal(target, np.arange(len(target))):  # only further labels: nothing has to be sorted
+        indptr = np.append(pairs.indptr, np.full(n_labels - len(target), pairs.indptr[-1]))
+        return sp.csr_matrix((pairs.data, pairs.indices, indptr), shape=(n_labels, n_labels))
     both = pairs.tocoo()
     rows, columns = target[both.row], target[both.col]
     kept = (rows >= 0) & (columns >= 0) & (rows != columns)

@@ -16,7 +16,7 @@ from megalabel.models.base import Classifier
 from megalabel.models.chunked import ChunkedClassifier
 from megalabel.models.ensemble import Ensemble
 from megalabel.models.extended import ExtendedClassifier
-from megalabel.models.further_texts import FurtherTexts, batches_of
+from megalabel.models.further_texts import FurtherTexts, batches_of, in_columns
 from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
 from megalabel.models.linear import LinearClassifier
 from megalabel.models.neural import NeuralClassifier
@@ -103,12 +103,11 @@ def _(model: ChunkedClassifier, further: FurtherTexts) -> None:
 
 @_learn.register
 def _(model: ExtendedClassifier, further: FurtherTexts) -> None:
-    n_old, n = len(model.base_model.label_texts), len(model.label_texts)
-    columns = np.arange(n)
+    n_old, ids = len(model.base_model.label_texts), np.arange(len(model.label_texts))
     spaces = model.base_model.label_spaces(further.inputs)
-    new = further.with_labels(np.where(columns < n_old, -1, columns - n_old), n - n_old).labels
-    model.ranker = model.ranker.learned(spaces, new, further.weights)
-    learn(model.base_model, further.with_labels(np.where(columns < n_old, columns, -1), n_old))
+    own = in_columns(further.labels, np.where(ids < n_old, -1, ids - n_old), len(ids) - n_old)
+    model.ranker = model.ranker.learned(spaces, own, further.weights)
+    learn(model.base_model, further.with_labels(further.labels[:, :n_old]))
 
 
 @_learn.register
@@ -116,7 +115,7 @@ def _(model: RelabeledClassifier, further: FurtherTexts) -> None:
     members = np.flatnonzero(model.target >= 0)  # a text of a merged label is one of each of its members
     shape = (len(model.label_texts), len(model.target))
     to_base = sp.csr_matrix((np.ones(len(members), np.float32), (model.target[members], members)), shape=shape)
-    learn(model.base_model, FurtherTexts(further.inputs, (further.labels @ to_base).tocsr(), further.weights))
+    learn(model.base_model, further.with_labels((further.labels @ to_base).tocsr()))
 
 
 def _weighted(further: FurtherTexts) -> sp.csr_matrix:
