@@ -8,7 +8,8 @@ without another label are left out. The model that is trained on the rest, with 
 bag), gets the labels back by `with_labels`: with all their training texts as examples, and by their texts alone.
 The comparison is the same recipe trained on all texts and labels. "of their texts" is over the test texts with
 an added label, among all labels; "among the added" ranks only these. "encoder alone" is a dual encoder with the
-vectors from which `dexml` starts."""
+vectors from which `dexml` starts.
+"""
 
 from __future__ import annotations
 

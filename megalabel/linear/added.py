@@ -4,7 +4,8 @@ The classifier of an added label is trained on its examples and its label text a
 examples of the labels that are added with it, and some texts of any kind. These are far fewer than the negatives
 of a training, and added labels would score too high; therefore the loss of a negative counts four times that of
 a positive, and the C of both together is about that of the training. Measured in
-docs/notes/0038-labels-that-come-and-go.md."""
+docs/notes/0038-labels-that-come-and-go.md.
+"""
 
 from __future__ import annotations
 

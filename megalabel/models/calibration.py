@@ -2,9 +2,9 @@
 
 It is found with labels of the model that are treated as if they were added. Some texts are ranked by the model;
 a label that is among the first three of several of them gets these texts as examples. Each text is compared with
-these labels, without itself as an example. The scores that the model gives to the labels that are most similar
-to each text have some mean and some spread, and the similarities others: the line that turns the one into the
-other is the scale."""
+these labels, without itself as an example. The scale is a line from the similarities of the labels that are most
+similar to each text to the scores that the model gives to them.
+"""
 
 from __future__ import annotations
 
@@ -127,9 +127,13 @@ def _scores_at(ids: np.ndarray, scores: np.ndarray, wanted: np.ndarray) -> np.nd
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Slope, at least 0.1, and offset of the line that gives x the mean and the standard deviation of y."""
-    if not len(x):
-        return 1.0, 0.0
-    slope = float(y.std() / x.std()) if x.std() > EXTREME else 1.0
-    slope = max(slope, LEAST_SLOPE)
+    """Slope, at least 0.1, and offset of the line from x to y through their means.
+
+    The slope is halfway between that of least squares, by which added labels would hardly ever be first, and the
+    ratio of the standard deviations, by which they would be first too often.
+    """
+    if not len(x) or x.std() < EXTREME:
+        return 1.0, float(y.mean() - x.mean()) if len(x) else 0.0
+    spread = float(y.std() / x.std())
+    slope = max((spread + float(((x - x.mean()) * (y - y.mean())).mean()) / x.var()) / 2, LEAST_SLOPE)
     return slope, float(y.mean() - slope * x.mean())
