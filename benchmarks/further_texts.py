@@ -84,10 +84,11 @@ def measured(data: str, recipe: str, folder: Path, values: dict[str, Any]) -> No
     assert of.whole.test is not None
     test, name = of.whole.test, f"{set_name(data)} {recipe}"
 
-    def trained(corpus: Corpus, out: str) -> tuple[Classifier, float]:
-        begun = time.process_time()
-        model = megalabel.train(from_preset(recipe, corpus, **values), folder / f"{recipe}-{out}", quiet=True)
-        return model, time.process_time() - begun
+    def trained(corpus: Corpus, out: str) -> tuple[Classifier, dict[str, float]]:
+        begun, place = time.process_time(), folder / f"{recipe}-{out}"
+        there = place.exists()
+        model = megalabel.train(from_preset(recipe, corpus, **values), place, quiet=True)
+        return model, {} if there else {"CPU s": time.process_time() - begun}
 
     def told(what: str, found: dict[str, float]) -> None:
         print(name, what, {metric: round(value, 3) for metric, value in found.items()}, flush=True)
@@ -96,9 +97,9 @@ def measured(data: str, recipe: str, folder: Path, values: dict[str, Any]) -> No
 
     whole, seconds = trained(of.whole, "all")
     inverse = inverse_propensities(whole)
-    told("trained on all texts", {**scores(whole, test, inverse), "CPU s": seconds})
+    told("trained on all texts", {**scores(whole, test, inverse), **seconds})
     model, seconds = trained(of.first, "first")
-    told("trained on 80%", {**scores(model, test, inverse), "CPU s": seconds})
+    told("trained on 80%", {**scores(model, test, inverse), **seconds})
     for what, rows in (("with few labels", of.has_few), ("without few labels", ~of.has_few)):
         told(f"trained on 80%, {what}", scores(model, test, inverse, rows))
     begun = time.process_time()

@@ -67,10 +67,10 @@ def updated_head(
         for start in range(0, len(order), BATCH):
             rows = np.sort(order[start : start + BATCH])
             pairs = labels[rows].tocoo()
-            own = None if given is None else given[rows]
-            at = (torch.from_numpy(part.astype(np.int64)) for part in (pairs.row, pairs.col))
-            positives = Positives.from_pairs(*at, texts=torch.from_numpy(rows), weights=own)
-            steps.take(views[torch.from_numpy(rows).to(views.device)], positives.to(views.device))
+            of_pairs, at = (torch.from_numpy(part.astype(np.int64)) for part in (pairs.row, pairs.col))
+            texts, own = torch.from_numpy(rows), None if given is None else given[rows]
+            positives = Positives.from_pairs(of_pairs, at, texts, own).to(views.device)
+            steps.take(views[texts.to(views.device)], positives)
     new.zero_grad(set_to_none=True)
     if isinstance(new, CascadeHead):
         new.row_gradients = None
@@ -79,23 +79,23 @@ def updated_head(
     return new
 
 
-def _copy(head: Head) -> Head:
+def _copy(head: Any) -> Head:
     """A copy without what training attached, such as an optimizer's rule; its loss is a sum over texts."""
-    if type(head) not in (DenseHead, SparseHead, CascadeHead):
+    if type(head) not in (DenseHead, SparseHead, CascadeHead):  # a subclass may have another loss
         raise SettingError(
             f"partial_fit of a model with a {type(head).__name__}",
             wanted="a model whose head is dense, sparse or a cascade, or a linear model",
             next_step="train again with the new texts; new labels can be added with with_labels",
             where="model",
         )
-    if head.weight_type.is_narrow:  # type: ignore[attr-defined]
+    if head.weight_type.is_narrow:
         raise SettingError(
-            f"partial_fit of label weights in {head.weight_type.name}",  # type: ignore[attr-defined]
+            f"partial_fit of label weights in {head.weight_type.name}",
             wanted="weights in float32",
             next_step="train again with the new texts",
             where="model",
         )
-    new = type(head).from_config(head.config())
+    new: Head = type(head).from_config(head.config())
     new.load_state_dict(head.state_dict())
     device = next(head.parameters()).device
     new.reduction = "sum"
@@ -150,7 +150,8 @@ class _Metric:
 
     def applied(self, gradient: Tensor) -> Tensor:
         """The product with rows (n, D)."""
-        return gradient @ self.inverse
+        found: Tensor = gradient @ self.inverse
+        return found
 
 
 class _InputMetric:
@@ -167,4 +168,5 @@ class _InputMetric:
         """The product with rows (L, F), by the formula of Sherman and Morrison."""
         own = gradient / self.variance
         shared = (own * self.mean).sum(1) / (1 + (self.scaled * self.mean).sum(1))
-        return own - self.scaled * shared[:, None]
+        found: Tensor = own - self.scaled * shared[:, None]
+        return found

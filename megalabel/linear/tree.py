@@ -77,17 +77,14 @@ def solve_tree(
         SharedDescent(world), x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
         prune_below=prune_below,
     )  # fmt: skip
-    levels = []
+    levels: list[Chunks] = []
     for i, offsets in enumerate(_families(tree)):
         texts = reached[i - 1] if i else _all_but(left_out, x.shape[0])
-        blocks = even_blocks(text_values(texts, x))
         solve = partial(_solved, fit, texts, positives[i], offsets, seed)
-        levels.append(level_of(solve, blocks, ChunkFiles(x.shape[1], offsets, stored)))
-    solved = [level for level in levels if level is not None]
-    if not solved:
-        return None
-    beams, solver = [beam_size] * tree.depth, {"c": c, "prune_below": prune_below}
-    return SparseBeam(solved, tree.order, beams, post_processor, **solver)
+        level = level_of(solve, even_blocks(text_values(texts, x)), ChunkFiles(x.shape[1], offsets, stored))
+        levels += [] if level is None else [level]
+    shape = tree.order, [beam_size] * tree.depth, post_processor
+    return SparseBeam(levels, *shape, c=c, prune_below=prune_below) if levels else None
 
 
 def _all_but(left_out: np.ndarray | None, n: int) -> sp.csr_matrix:

@@ -14,6 +14,8 @@ same bound are dropped. C / 4 and the bias were compared in docs/notes/0038-labe
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -88,7 +90,7 @@ def _changed(
     texts: sp.csr_matrix,
     positives: sp.csr_matrix,
     prune_below: float,
-    options: dict[str, object],
+    options: dict[str, Any],
 ) -> Chunks:
     """The chunks of some parents of a level after the update."""
     first, last = parents.start, parents.stop
@@ -111,7 +113,7 @@ def _changed(
         bias=0.0,
         prune_below=FINE * prune_below,
         **options,
-    )  # type: ignore[arg-type]
+    )
     new_dense = None if old_dense is None else old_dense + found.dense
     return Chunks.from_weights(added_to(old, found.sparse, prune_below), offsets, bias=BIAS, dense=new_dense)
 

@@ -143,7 +143,8 @@ class LinearLabels(AddedLabels):
     def scores(self, spaces: Sequence[Rows], score_type: ScoreType) -> np.ndarray:
         """See the base class."""
         margins = (spaces[0] @ self._columns).toarray() + self._bias
-        return np.exp(log_score(margins, self.post_processor)).astype(np.float32)
+        found: np.ndarray = np.exp(log_score(margins, self.post_processor)).astype(np.float32)
+        return found
 
     def joined(self, more: Self) -> Self:
         """See the base class."""

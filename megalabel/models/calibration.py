@@ -46,15 +46,14 @@ def lengths(rows: Rows) -> np.ndarray:
     if sp.issparse(rows):
         squares = rows.multiply(rows).sum(axis=1)
         return np.sqrt(np.asarray(squares, dtype=np.float64)).ravel()
-    return np.linalg.norm(np.asarray(rows, dtype=np.float32), axis=1).astype(np.float64)
+    found: np.ndarray = np.linalg.norm(np.asarray(rows, dtype=np.float32), axis=1).astype(np.float64)
+    return found
 
 
 def cosines(texts: Sequence[Rows], labels: Sequence[Rows]) -> np.ndarray:
     """The mean over spaces of the cosines of N texts and n labels, given as unit vectors: (N, n) float64."""
-    total = 0.0
-    for x, v in zip(texts, labels, strict=True):
-        total = total + _products(x, v)
-    return np.asarray(total) / len(texts)
+    found: np.ndarray = np.sum([_products(x, v) for x, v in zip(texts, labels, strict=True)], axis=0)
+    return found / len(texts)
 
 
 def estimate(model: Classifier, texts: Sequence[str]) -> tuple[float, float]:

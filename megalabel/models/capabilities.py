@@ -6,6 +6,8 @@ import importlib
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
+import numpy as np
+
 from megalabel.data.types import CorpusData
 from megalabel.errors import SettingError
 from megalabel.models.trained_on import TrainedOn, learned_pairs
@@ -58,7 +60,7 @@ class Capabilities:
         texts: CorpusData | Iterable[Any] | sp.csr_matrix,
         labels: Sequence[Sequence[str | int]] | sp.csr_matrix | None = None,
         *,
-        weights: Sequence[float] | None = None,
+        weights: Sequence[float] | np.ndarray | None = None,
         batch_size: int = FURTHER,
     ) -> Self:
         """Learns further texts of the labels that it has, in place; earlier texts are not needed.

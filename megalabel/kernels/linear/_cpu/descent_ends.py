@@ -54,7 +54,8 @@ def has_errors(data, child, s):
     start, end = data.score_starts[child], data.score_starts[child + 1]
     above = 0
     for at in range(start, end):
-        above += data.scores[at] > -1
+        if data.scores[at] > -1:
+            above += 1
     for at in range(data.child_starts[child], data.child_starts[child + 1]):
         row = np.int64(s.row_of[data.child_texts[at]]) - 1
         if row >= 0:
@@ -81,9 +82,9 @@ def begin_at(data, texts, children, shared, s):
         for row in range(n):
             s.start[row * LANES + lane] = data.scores[data.score_starts[child] + row]
         for at in range(data.child_starts[child], data.child_starts[child + 1]):
-            row = np.int64(s.row_of[data.child_texts[at]]) - 1
-            if row >= 0:
-                s.state[row * STATE + LANES + lane] = 1
+            own = np.int64(s.row_of[data.child_texts[at]]) - 1
+            if own >= 0:
+                s.state[own * STATE + LANES + lane] = 1
 
 
 @helper
