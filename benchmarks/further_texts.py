@@ -7,7 +7,7 @@ Trains with the committed preset of the recipe (encoder bag) on 80% of the train
 trains again on all of them; all three are evaluated on the test texts. "few labels" learns only those of the
 other texts that have one of a twentieth of the labels, and evaluates test texts with and without these labels.
 "ECE@5" is the calibration error of the model as it was calibrated before. CPU seconds are of `partial_fit`
-alone, and of the trainings.
+alone, and of trainings whose runs are not there already.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The scale of the scores of added labels: from similarities of unit vectors to the scores of a trained model.
 
 It is found with labels of the model that are treated as if they were added. Some texts are ranked by the model;
-a label that is among the first three of several of them gets these texts as examples. Each text is compared with
+a label that is among the first ten of several of them gets these texts as examples. Each text is compared with
 these labels, without itself as an example. The scale is a line from the similarities of the labels that are most
 similar to each text to the scores that the model gives to them.
 """
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 Rows: TypeAlias = Any  # (N, D) float32, an array or CSR
 
 MOST_LABELS = 2048  # labels that are treated as if they were added
-MOST_TEXTS = 1024
+MOST_TEXTS = 512
 FEWEST_TEXTS = 10  # below it, texts are made of label texts
 TOGETHER = 4  # label texts that make a text
 DEPTH = 50  # labels per text that the model ranks; a label below has the score of the last one
-MEMBERS, TWICE = 3, 2  # a label that is among so many first labels of so many texts has these as examples
+MEMBERS, TWICE = 10, 2  # a label that is among so many first labels of so many texts has these as examples
 CLOSEST = 10  # most similar labels per text that are compared
 LEAST_SLOPE = 0.1
 EXTREME = 1e-6  # distance of a probability to 0 and 1, for its logarithm of odds
