@@ -55,39 +55,42 @@ class SimilarLabels(AddedLabels):
     Args:
         prototypes: for each space of the base model, the unit vectors of the labels: (n, D_i) float32, CSR or
             arrays.
-        slope, offset: from the mean of the cosines to the score.
+        scale: (2, n) float64, slopes and offsets from the mean of the cosines to the scores.
         norms: (spaces, n) float32, the lengths of the sums of unit vectors that the prototypes were; None for 1.
     """
 
     kind = "similar"
 
-    def __init__(
-        self, prototypes: Sequence[Rows], slope: float, offset: float, norms: np.ndarray | None = None
-    ) -> None:
-        self.prototypes, self.slope, self.offset = list(prototypes), float(slope), float(offset)
+    def __init__(self, prototypes: Sequence[Rows], scale: np.ndarray, norms: np.ndarray | None = None) -> None:
+        self.prototypes, self.scale = list(prototypes), np.asarray(scale, np.float64)
         shape = (len(self.prototypes), len(self))
         self.norms = np.ones(shape, np.float32) if norms is None else norms
-        if not np.isfinite([self.slope, self.offset]).all() or self.norms.shape != shape:
-            raise ValueError(f"a slope of {slope}, an offset of {offset}, lengths {self.norms.shape} of {shape}")
+        if self.scale.shape != (2, len(self)) or not np.isfinite(self.scale).all() or self.norms.shape != shape:
+            raise ValueError(f"a scale {self.scale.shape} and lengths {self.norms.shape} of {shape}")
 
     @classmethod
-    def of_sums(cls, sums: Sequence[Rows], slope: float, offset: float) -> Self:
+    def of_sums(cls, sums: Sequence[Rows], scale: np.ndarray) -> Self:
         """From the sums of unit vectors, one matrix (n, D_i) per space."""
         norms = np.stack([lengths(rows) for rows in sums]).astype(np.float32)
-        return cls([unit(rows) for rows in sums], slope, offset, norms)
+        return cls([unit(rows) for rows in sums], scale, norms)
 
     def __len__(self) -> int:
         return int(self.prototypes[0].shape[0])
 
     def scores(self, spaces: Sequence[Rows], score_type: ScoreType) -> np.ndarray:
         """See the base class."""
-        value = self.slope * cosines([unit(space) for space in spaces], self.prototypes) + self.offset
+        value = self.scale[0] * cosines([unit(space) for space in spaces], self.prototypes) + self.scale[1]
         return np.asarray(expit(value) if score_type == "probability" else value, np.float32)
 
     def joined(self, more: Self) -> Self:
-        """On the scale of these labels, which keep their scores."""
+        """See the base class."""
         both = [_stacked(pair) for pair in zip(self.prototypes, more.prototypes, strict=True)]
-        return type(self)(both, self.slope, self.offset, np.concatenate([self.norms, more.norms], axis=1))
+        scale, norms = (np.concatenate(pair, axis=1) for pair in zip(self._numbers, more._numbers, strict=True))
+        return type(self)(both, scale, norms)
+
+    @property
+    def _numbers(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.scale, self.norms
 
     def learned(self, spaces: Sequence[Rows], labels: sp.csr_matrix, weights: np.ndarray | None) -> Self:
         """The prototypes move towards the texts."""
