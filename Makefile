@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test coverage test-exhaustive check bench clean
+.PHONY: quickstart test coverage test-exhaustive check docs bench clean
 
 $(VENV)/.ready: requirements/cpu.txt requirements/dev.txt requirements/minilm.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -38,6 +38,9 @@ check: $(VENV)/.ready  ## format, lint, types, layers and circles of imports, si
 	$(BIN)/python scripts/import_circles.py
 	$(BIN)/python scripts/file_sizes.py
 
+docs: $(VENV)/.ready  ## the documentation site in site/; a broken link is an error
+	$(BIN)/zensical build --clean --strict
+
 bench: $(VENV)/.ready  ## the benchmarks behind docs/benchmarks.md, rows into benchmarks/results.csv
 	$(BIN)/python benchmarks/metrics.py
 	$(BIN)/python benchmarks/dense_head.py
@@ -50,4 +53,4 @@ bench: $(VENV)/.ready  ## the benchmarks behind docs/benchmarks.md, rows into be
 	$(BIN)/python benchmarks/linear_large.py
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build site .cache *.egg-info

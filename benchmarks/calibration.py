@@ -31,7 +31,8 @@ from megalabel.inference.tail import TAILS
 from megalabel.kernels.sparse.hits import hits
 from megalabel.metrics.calibration import reliability
 from megalabel.metrics.ranking import measure
-from megalabel.models.asking import inverse_propensities, places
+from megalabel.models.answer import places
+from megalabel.models.asking import inverse_propensities
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
 from megalabel.models.thresholds import precision_table, recall_table

@@ -9,6 +9,7 @@ from megalabel.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus as Corpus
+    from megalabel.hub.download import from_pretrained as from_pretrained
     from megalabel.inference.evaluate import evaluate as evaluate
     from megalabel.labels.tree import LabelTree as LabelTree
     from megalabel.models.base import Classifier as Classifier
@@ -32,6 +33,7 @@ _OFFERED = {
     "NeuralClassifier": "megalabel.models.neural:NeuralClassifier",
     "TopK": "megalabel.types:TopK",
     "evaluate": "megalabel.inference.evaluate:evaluate",
+    "from_pretrained": "megalabel.hub.download:from_pretrained",
     "load": "megalabel.models.base:load",
     "train": "megalabel.training.run:train",
     "tune": "megalabel.tuning.search:tune",
@@ -47,6 +49,7 @@ __all__ = [
     "NeuralClassifier",
     "TopK",
     "evaluate",
+    "from_pretrained",
     "load",
     "train",
     "tune",

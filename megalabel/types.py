@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from megalabel.display import ROWS, cut, html_table
+
 if TYPE_CHECKING:
     import numpy as np
     import scipy.sparse as sp
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Reduction = Literal["sum", "mean"]  # how the loss of a batch is put together from its parts
+NAME = 40  # characters of a label name on the screen
 ScoreType = Literal["logit", "probability"]  # what the scores of a ranking are
 
 
@@ -175,12 +178,24 @@ class TopK:
         return hash(len(self.ids))
 
     def __repr__(self) -> str:
-        shown = []
-        for i, row in enumerate(self[:5]):
-            pairs = ", ".join(f"{label} {score:.3g}" for label, score in row[:5]) or "no label"
-            shown.append(f"  {i}: {pairs}" + (", …" if len(row) > 5 else ""))
+        shown = [f"  {i}: {self._shown(row) or 'no label'}" for i, row in enumerate(self[:ROWS])]
         more = ["  …"] if len(self) > len(shown) else []
         return "\n".join([f"{type(self).__name__}({len(self):,} texts, k = {self.k})", *shown, *more])
+
+    def _repr_html_(self) -> str:
+        """The first texts as a table, for notebooks."""
+        rows = [(i, *(self._shown([pair]) for pair in row[:ROWS])) for i, row in enumerate(self[:ROWS])]
+        header = ["text", *(f"label {i + 1}" for i in range(min(self.k, ROWS)))]
+        more = [f"{len(self) - len(rows):,} more texts"] if len(self) > len(rows) else []
+        more += [f"{self.k - ROWS:,} more labels"] if self.k > ROWS else []
+        return html_table(
+            f"{type(self).__name__}: {len(self):,} texts, k = {self.k}", header, rows, ", ".join(more)
+        )
+
+    def _shown(self, row: list[tuple[Any, float]]) -> str:
+        """The first labels of a text with their scores, on a line."""
+        pairs = ", ".join(f"{cut(str(label), NAME)} {score:.3g}" for label, score in row[:ROWS])
+        return pairs + (", …" if len(row) > ROWS else "")
 
     def csr(self, n_labels: int) -> sp.csr_matrix:
         """The scores as a scipy matrix (B, n_labels) float32; entries with the score 0 are stored too."""

@@ -80,6 +80,21 @@ SHARED_COLUMNS = (
     ("at one in 300 s", "share of time at one in 300 s", 1.0),
     ("steps between two for 3%", "steps between checkpoints for 3%", 1.0),
 )
+REPORT_COLUMNS = (
+    ("s", "wall", 1.0),
+    ("CPU s", "CPU", 1.0),
+    ("peak MB", "peak", 1.0),
+    ("page MB", "page", 1.0),
+    ("same bytes again", "same bytes again", 1.0),
+)
+
+
+ONE_VS_REST_COLUMNS = (
+    ("P@1 %", "P@1", 1.0),
+    ("train CPU s", "train CPU", 1.0),
+    ("times linear, fixed", "of linear, fixed", 1.0),
+)
+
 RAY_COLUMNS = (
     ("rows/s", "rate", 1.0),
     ("of plain loop", "ratio", 1.0),
@@ -89,6 +104,7 @@ RAY_COLUMNS = (
     ("MB with shares (PSS)", "sum of PSS", 1.0),
     ("of one actor (PSS)", "ratio of PSS", 1.0),
 )
+PAGE_COLUMNS = (("median ms", "p50", 1.0), ("95%", "p95", 1.0), ("MB", "MB", 1.0))
 STREAMED_COLUMNS = (
     ("peak MB of reading", "peak of reading, MB", 1.0),
     ("and of tokenizing", "peak of reading and tokenizing, MB", 1.0),
@@ -103,3 +119,23 @@ INDEX_COLUMNS = (
     ("built in CPU s", "built", 1.0), ("MB", "MB", 1.0),
 )  # fmt: skip
 LONG_QUERY_COLUMNS = (("median CPU ms", "p50", 1.0), ("99%", "p99", 1.0))
+RUNTIME_COLUMNS = (
+    ("MB", "file", 1.0),
+    ("cold start: ms p50", "cold, wall p50", 1.0), ("p95", "cold, wall p95", 1.0),
+    ("CPU ms p95", "cold, CPU p95", 1.0),
+    ("floor: ms p50", "floor, wall p50", 1.0), ("floor p95", "floor, wall p95", 1.0),
+    ("library: ms p50", "library, wall p50", 1.0),
+    ("one text: µs", "warm, runtime p50", 1.0), ("plain Python µs", "warm, plain p50", 1.0),
+    ("library µs", "warm, library p50", 1.0),
+)  # fmt: skip
+FIRST_ANSWER_COLUMNS = (
+    ("MB", "first answer: model", 1.0), ("cold start: ms p50", "first answer: p50", 1.0),
+    ("p95", "first answer: p95", 1.0), ("floor: ms p50", "Python alone: p50", 1.0),
+    ("floor p95", "Python alone: p95", 1.0),
+)  # fmt: skip
+DISTILL_COLUMNS = (
+    ("P@1 of the run", "run, P@1", 1.0), ("P@1", "distilled, P@1", 1.0), ("% of P@1", "distilled / run, P@1", 1.0),
+    ("% of nDCG@5", "distilled / run, nDCG@5", 1.0), ("MB of the run", "run, model", 1.0),
+    ("MB", "distilled, model", 1.0), ("µs per text of the run", "run, one text", 1.0),
+    ("µs per text", "distilled, one text", 1.0),
+)  # fmt: skip

@@ -220,14 +220,18 @@ def test_the_quick_start_shows_finished_runs_again(tmp_path, monkeypatch):
     scores = {name: json.loads((tmp_path / "q" / name / "metrics.json").read_text())["P@1"] for name in short}
     assert scores["renee"] > 20
     assert min(scores["hybrid"], scores["linear"]) > 55
+    assert [line.split(",")[0].strip() for line in said[:3]] == [f"{i} of 3: {n}" for i, n in enumerate(short, 1)]
+    assert "about" in said[0]
     for name in (*(f"megalabel {name}" for name in short), "omikuji-bonsai"):
-        assert name in said[1]
-    before = [line.split()[:8] for line in said[1].splitlines()]
+        assert name in said[4]
+    assert said[-1].split()[:2] == ["label", "probability"]
+    before = [line.split()[:8] for line in said[4].splitlines()]
     monkeypatch.setattr("megalabel.cli.jobs.train", lambda *_: pytest.fail("trained again"))
     again: list[str] = []
     quickstart.run_all(tmp_path / "q", "a large striped wild cat of Asia", again.append)
-    assert [line.split()[:8] for line in again[1].splitlines()] == before
-    assert again[2:] == said[2:]
+    assert all("trained before" in line for line in again[:3])
+    assert [line.split()[:8] for line in again[4].splitlines()] == before
+    assert again[5:] == said[5:]
 
 
 def test_scores_of_other_tools_stand_beside_the_bundled_corpus_only(tmp_path, command, run_folder, folder):

@@ -5,7 +5,11 @@ import json
 import pytest
 from support.read_back import put
 
+import megalabel
+from megalabel.cli.arguments import open_data_of, open_data_to_measure
 from megalabel.cli.reading import NAMES
+from megalabel.errors import DataError
+from megalabel.recipes import from_preset
 
 ROWS = [("purr whisker", "cat;pet"), ("bark leash", "dog;pet"), ("moo udder", "cow"), ("meow purr", "cat")] * 5
 
@@ -121,3 +125,16 @@ def test_an_address_is_no_path(command, tmp_path):
         more = ["--out", tmp_path / "out"] if before[-1] == "build" else more
         status, _, err = command(*before, "https://example.org/data", *more)
         assert status == 2 and "https://example.org/data" in err and "download" in err.lower()
+
+
+def test_a_run_on_one_file_finds_it_again_from_another_folder(tmp_path, monkeypatch, capsys):
+    rows = [f'"text {word}",{word}' for word in ("red", "green", "blue")] * 5
+    (tmp_path / "mine.csv").write_text("\n".join(["text,labels", *rows]) + "\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    megalabel.train(from_preset("linear", megalabel.Corpus.open("mine.csv")), "r", quiet=True)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert len(open_data_of(tmp_path / "r", None).train) == 15
+    with pytest.raises(DataError) as raised:  # rather than measure on the training texts
+        open_data_to_measure(tmp_path / "r", None)
+    assert "evaluate" in raised.value.next_step

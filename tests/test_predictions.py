@@ -13,7 +13,8 @@ from untrained import untrained
 from megalabel.errors import DataError, SettingError
 from megalabel.models.answering import STREAMED
 from megalabel.models.facts import add_calibration
-from megalabel.models.predictions import Predictions, format_of, save
+from megalabel.models.prediction_files import format_of, save
+from megalabel.models.predictions import Predictions
 
 NAMES = ["cat", 'a "b", c', "tab\there", "日本"]
 

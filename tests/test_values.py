@@ -44,3 +44,33 @@ def test_a_classifier_says_what_it_is():
 
     model = untrained(["cat", "dog", "bee"])
     assert repr(model).endswith("Classifier(3 labels)")
+
+
+def test_notebooks_show_tables_with_escaped_and_shortened_cells(corpus):
+    from untrained import untrained
+
+    from megalabel.metrics.results import Metrics
+    from megalabel.models.predictions import Predictions
+
+    long = "<b>" + "x" * 200
+    named = Corpus.of(["a <i>text</i>"] * 9, [[long]] * 9, name="<name>")
+    ids = np.zeros((9, 7), np.int64)
+    top = Predictions(ids, np.full((9, 7), 0.25, np.float32), [long], "probability")
+    model = untrained([long, "dog", "bee"])
+    for shown in (named, top, model, Metrics({"P@1": 50.0, "ECE@5": 2.0})):
+        html = shown._repr_html_()
+        assert html.count("<table>") == html.count("</table>") >= 1
+        assert "<b>x" not in html and "<i>" not in html and "x" * 90 not in html
+    assert "&lt;name&gt;: 1 labels" in named._repr_html_() and named._repr_html_().count("a &lt;i&gt;") == 5
+    assert "4 more texts, 2 more labels" in top._repr_html_()
+    assert max(map(len, repr(top).splitlines())) < 300
+    assert "not calibrated" in model._repr_html_()
+
+
+def test_metrics_are_a_dictionary_that_prints_as_a_table():
+    from megalabel.metrics.results import Metrics
+
+    found = Metrics({"P@1": 65.125, "P@5": 30.5, "nDCG@5": 60.0})
+    assert found == {"P@1": 65.125, "P@5": 30.5, "nDCG@5": 60.0}
+    assert [line.split() for line in repr(found).splitlines()[::2]] == [["@1", "@5"], ["P", "65.12", "30.50"]]
+    assert repr(Metrics()) == "Metrics({})"

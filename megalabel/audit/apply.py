@@ -52,9 +52,11 @@ def apply(data: Corpus, findings: Sequence[LabelFinding]) -> Corpus:
     target, stays = _targets(n_labels, findings, names)
     train = _merged(replace(data.train, labels=labels), target, len(stays))
     test = None if data.test is None else _merged(data.test, target, len(stays))
-    uris = None if data.label_uris is None else Texts.from_strings([data.label_uris[int(i)] for i in stays])
-    left = names if len(stays) == n_labels else Texts.from_strings([names[int(i)] for i in stays])
-    return replace(data, train=train, test=test, label_texts=left, label_uris=uris)
+    if len(stays) == n_labels:
+        return replace(data, train=train, test=test)
+    left = Texts.from_strings([names[int(i)] for i in stays])
+    known = None if data.metadata is None else data.metadata.relabeled(target, names, left)
+    return replace(data, train=train, test=test, label_texts=left, metadata=known)
 
 
 def _targets(n: int, findings: Sequence[LabelFinding], names: Texts) -> tuple[np.ndarray, np.ndarray]:

@@ -135,6 +135,13 @@ def open_data_to_measure(
     named = data is not None
     if data is None:
         data, opened = data_of(run), {**recorded(_facts_of(run)), **(opened or {})}
+        if Path(data).is_file():
+            raise DataError(
+                f"the run in {run} was trained on one file, which holds no test texts",
+                wanted="labeled texts that the model has not learned",
+                next_step=f"name labeled texts, as in megalabel evaluate {run} DATA",
+                where=data,
+            )
     opened = {**parts_of(run), **(opened or {})}  # texts as the model was trained on them
     corpus, split = open_to_measure(
         data_path(data),

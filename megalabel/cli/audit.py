@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -41,6 +40,7 @@ def audit(
         return
     from megalabel.audit.audit import audit as examine
     from megalabel.audit.finding import table
+    from megalabel.progress import say
     from megalabel.storage.files import write_bytes_atomically
 
     if out is not None and out.is_dir():
@@ -49,7 +49,6 @@ def audit(
     names = [name.strip() for name in kinds.split(",") if name.strip()]
     if not names:
         raise SettingError("no kinds", wanted="one or more of wrong, missing, duplicate, synonym", where="--kinds")
-    say = functools.partial(typer.echo, err=True)
     found = examine(open_data(data, opened), kinds=names, most=most, folds=folds, seed=seed, say=say)
     typer.echo("\n".join(table(found, names)))
     if out is not None:

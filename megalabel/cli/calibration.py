@@ -34,7 +34,7 @@ def calibrate(
     with trusting(trust):
         model = load(run, device=device, trust=trust or ())
         corpus, split = open_data_to_measure(run, data, opened, model.label_texts)
-        truth = match_labels(model.label_texts, corpus, split)
+        truth = match_labels(model.label_texts, corpus, split, model.metadata)
         inputs = model_inputs(split, corpus, model.n_features)
         done = model.calibrate(inputs, truth.labels, exclude=truth.filter, n_true=truth.n_true)
     found = model.calibration

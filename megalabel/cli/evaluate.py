@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from megalabel.cli import chunk_arguments as chunks
+from megalabel.cli import evaluate_more as more
 from megalabel.cli.arguments import Device, Trust, open_data_to_measure, trusting
 from megalabel.cli.reading import reads
 from megalabel.errors import FormatError, SettingError
@@ -57,6 +57,15 @@ Export = Annotated[
     Path | None,
     typer.Option(metavar="FOLDER", help="Also write embeddings, shortlists and scores of both sides as npz."),
 ]
+TaxonomyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--taxonomy",
+        metavar="FILE",
+        help="Broader labels for hierarchical metrics: lines of parent, tab, child, or SKOS; default: those of "
+        "the model or the data.",
+    ),
+]
 TailCurve = Annotated[bool, typer.Option("--tail-curve", help="Also print P@k, PSP@k of predict --tail 0 to 1.")]
 
 
@@ -73,6 +82,7 @@ def evaluate(
     export: Export = None,
     by_source: Annotated[bool, typer.Option("--by-source", help="Also print a table by source.")] = False,
     tail_curve: TailCurve = False,
+    taxonomy: TaxonomyFile = None,
     chunk_words: chunks.ChunkWords = None,
     chunk_tokens: chunks.ChunkTokens = None,
     chunk_overlap: chunks.ChunkOverlap = None,
@@ -84,13 +94,11 @@ def evaluate(
     opened: dict[str, Any],
 ) -> None:
     """Evaluate a run or stored predictions on labeled texts; prints a table and writes metrics.json."""
-    from megalabel.cli.report import about, report
+    from megalabel.cli.metrics_table import about, report
     from megalabel.inference.evaluate import DEPTHS
-    from megalabel.inference.evaluate import evaluate as measure
-    from megalabel.inference.stored import evaluate_predictions, is_predictions
+    from megalabel.inference.stored_files import is_predictions
     from megalabel.models.base import load
     from megalabel.models.chunked import described
-    from megalabel.models.find import note_unfinished
 
     depths = None if k is None else _depths(k)
     file = None if out is None else _file(out)
@@ -101,26 +109,40 @@ def evaluate(
         model = None if stored else load(run, device=device, trust=trust or ())
         cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
         model = chunks.in_chunks(model, *cut, say=_say)
-        _check_inside(model, levels, export, tail_curve)
+        more.check_inside(model, levels, export, tail_curve)
         known = () if model is None else model.label_texts
         corpus, split = open_data_to_measure(run, data, opened, known)
-        _check_sources(by_source, corpus, split)
-        if model is None:
-            found = evaluate_predictions(run, corpus, split, k=depths, a=a, b=b, say=_say)
-        else:
-            note_unfinished(run, _say)
-            shown = {"batch_size": batch_size, "progress": True, "say": _say}
-            found = measure(model, corpus, split=split, k=depths or DEPTHS, a=a, b=b, **shown)  # type: ignore[arg-type]
+        more.check_sources(by_source, corpus, split)
+        hierarchy = more.taxonomy_in(taxonomy, model, corpus, _say)
+        options = {"k": depths, "a": a, "b": b, "taxonomy": hierarchy, "say": _say}
+        found = _measured(run, model, corpus, split, batch_size, options)
     typer.echo(report([(str(run), found)]))
     if sys.stdout is not None:
         sys.stdout.flush()
     _write(file, run, model, found, {**about(corpus, split, run, data), **described(model)})
     if by_source:
-        typer.echo("\n" + _by_source(model, run, corpus, split, k=depths, a=a, b=b))
+        typer.echo("\n" + more.by_source_lines(model, run, corpus, split, k=depths, a=a, b=b))
     if tail_curve:
-        typer.echo("\n" + _tail_curve(model, corpus, split=split, k=depths or DEPTHS, batch_size=batch_size))
+        typer.echo(
+            "\n" + more.tail_curve_lines(model, corpus, split=split, k=depths or DEPTHS, batch_size=batch_size)
+        )
     if levels or export is not None:
-        _look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
+        more.look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
+
+
+def _measured(
+    run: Path, model: Any, corpus: Any, split: Any, batch_size: int, options: dict[str, Any]
+) -> dict[str, float]:
+    """The metrics of a model or, where that is None, of stored predictions."""
+    from megalabel.inference.evaluate import DEPTHS, evaluate
+    from megalabel.inference.stored import evaluate_predictions
+    from megalabel.models.find import note_unfinished
+
+    if model is None:
+        return evaluate_predictions(run, corpus, split, **options)
+    note_unfinished(run, _say)
+    options = {**options, "k": options["k"] or DEPTHS}
+    return evaluate(model, corpus, split=split, batch_size=batch_size, progress=True, **options)
 
 
 def _no_data(run: Path) -> SettingError:
@@ -129,60 +151,6 @@ def _no_data(run: Path) -> SettingError:
         wanted="the data set with the true labels after it",
         next_step=f"write megalabel evaluate {run} DATA",
     )
-
-
-def _check_inside(model: Any, levels: bool, export: Path | None, tail_curve: bool) -> None:
-    """SettingError, before the work, where what is asked for beyond the metrics cannot be done."""
-    from megalabel.inference.levels import levels_of
-    from megalabel.labels.tree import new_folder
-
-    if model is None and (levels or export is not None or tail_curve):
-        wanted = "a run for --levels, --export and --tail-curve"
-        raise SettingError("stored predictions", wanted=wanted, where="run")
-    if levels:
-        levels_of(model)
-    if export is not None:
-        new_folder(export)
-
-
-def _check_sources(by_source: bool, corpus: Any, split: Any) -> None:
-    """DataError, before the work, where a table by source is asked for and there are no sources."""
-    if by_source:
-        from megalabel.inference.by_source import check_sources
-
-        check_sources(split, corpus.name)
-
-
-def _by_source(model: Any, path: Path, corpus: Any, split: Any, k: Sequence[int] | None, **options: Any) -> str:
-    """The metrics of each source of a model, or of the predictions at a path, as a table."""
-    from megalabel.inference.by_source import by_source_table, evaluate_by_source, predictions_by_source
-    from megalabel.inference.evaluate import DEPTHS
-
-    options["say"] = lambda line: None
-    if model is None:
-        return by_source_table(predictions_by_source(path, corpus, split, k=k, **options))
-    return by_source_table(evaluate_by_source(model, corpus, split=split, k=k or DEPTHS, **options))
-
-
-def _tail_curve(model: Any, corpus: Any, **options: Any) -> str:
-    """P@k and PSP@k along the tail knob, as a table."""
-    from megalabel.inference.tail import tail_curve, tail_table
-
-    return tail_table(tail_curve(model, corpus, **options))
-
-
-def _look_inside(
-    model: Any, corpus: Any, levels: bool, export: Path | None, depths: Sequence[int], batch_size: int
-) -> None:
-    """Prints the levels of a cascade, and exports what the model makes of both sides."""
-    if levels:
-        from megalabel.inference.levels import evaluate_levels, levels_table
-
-        typer.echo("\n" + levels_table(evaluate_levels(model, corpus, k=depths, batch_size=batch_size)))
-    if export is not None:
-        from megalabel.inference.export import export as write
-
-        typer.echo("\n".join(["", *write(model, corpus, export, batch_size=batch_size)]))
 
 
 def _file(out: str) -> Path:
@@ -199,7 +167,7 @@ def _file(out: str) -> Path:
 
 def _write(file: Path | None, run: Path, model: Any, found: dict[str, float], facts: dict[str, Any]) -> None:
     """Writes the metrics into the file that was named or, for a model, into its run folder."""
-    from megalabel.cli.report import write_metrics
+    from megalabel.cli.metrics_table import write_metrics
 
     if file is not None:
         write_metrics(file, found, facts)
@@ -209,7 +177,7 @@ def _write(file: Path | None, run: Path, model: Any, found: dict[str, float], fa
 
 def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:
     """Writes the metrics into the run folder if that can be: they have been printed by now."""
-    from megalabel.cli.report import write_metrics
+    from megalabel.cli.metrics_table import write_metrics
 
     inside = (run / "manifest.json").exists() and (run.parent / "recipe.json").exists()
     file = (run.parent if inside else run) / "metrics.json"

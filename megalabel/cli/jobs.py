@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,18 +18,22 @@ from megalabel.device import pick
 from megalabel.distributed.world import World, join
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
+from megalabel.phases import phase, timed
+from megalabel.progress import hidden
 from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
 from megalabel.recipes.run_encoder import run_sha256
 from megalabel.storage import migrate
 from megalabel.storage.tables import tables_in
 from megalabel.training import run_folder
+from megalabel.training.cleanup import remove_run
+from megalabel.training.log import read_log
 from megalabel.training.processes import Processes
 from megalabel.training.recipe import DirectRecipe, RecipeFunction
 from megalabel.training.resuming import check_lr_scale
 from megalabel.training.run import train as train_recipe
-from megalabel.training.run_lock import NAME as LOCK
 from megalabel.training.run_lock import writing
+from megalabel.training.trackers import together, tracker
 from megalabel.training.trust import trusted
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def train(
     Raises:
         SettingError: a bad value, or `out` holds another run and `settings.overwrite` is not set.
     """
-    with join() as world, tables_in(out), (processes := Processes(world)).writing(out):
+    silent = hidden() if settings.quiet else contextlib.nullcontext()
+    with join() as world, tables_in(out), (processes := Processes(world)).writing(out), timed(), silent:
         return _train(recipe, corpus, out, values, settings.of_process(world), processes)
 
 
@@ -80,15 +83,20 @@ def _train(
         say(f"the run in {out} is finished, with the same settings; --overwrite trains it again")
         return load(out, device=settings.device, trust=trusted())
     say("\n".join([described(recipe, corpus, resolved, values), *notes(corpus.findings)]))
-    made = recipe(corpus, resolved.options, trust=trusted())
-    model = train_recipe(
-        made,
-        out,
-        device=settings.device,
-        checkpoint_seconds=settings.checkpoint_seconds,
-        lr_scale=None if isinstance(made, DirectRecipe) else settings.lr_scale,
-        quiet=settings.quiet,
-    )
+    with phase("building the recipe"):
+        made = recipe(corpus, resolved.options, trust=trusted())
+    with contextlib.ExitStack() as stack:
+        names = settings.track if processes.world.is_main else ()
+        trackers = [stack.enter_context(tracker(name)(out, made.arguments, say=_say)) for name in names]
+        model = train_recipe(
+            made,
+            out,
+            device=settings.device,
+            checkpoint_seconds=settings.checkpoint_seconds,
+            lr_scale=None if isinstance(made, DirectRecipe) else settings.lr_scale,
+            quiet=settings.quiet,
+            callback=together(trackers),
+        )
     processes.by_main(lambda: say(summary(out)))
     return model
 
@@ -125,7 +133,8 @@ def train_then(
         run_folder.check_out(out, finished=True)
         settings = settings._replace(overwrite=False)
         train(recipe, corpus, out / run_folder.BASE, values, settings)
-        return train(second, corpus, out, {"run": str(out / run_folder.BASE)}, settings)
+        run = {"run": str(out / run_folder.BASE)}
+        return train(second, corpus, out, run, settings._replace(track=()))
 
 
 def repeat(source: Path, out: Path, settings: RunSettings) -> Classifier:
@@ -179,19 +188,6 @@ def repeat(source: Path, out: Path, settings: RunSettings) -> Classifier:
     return train(recipe, corpus, out, arguments, settings)
 
 
-def remove_run(out: Path) -> None:
-    """Removes the run or search in a folder, if there is one; any other folder is left as it is.
-
-    For the one who holds its lock, which stays.
-    """
-    base = out / run_folder.BASE
-    if any(path.is_file() for path in (out / "recipe.json", base / "recipe.json", out / "search.json")):
-        with writing(base) if base.is_dir() else contextlib.nullcontext():
-            for path in out.iterdir():
-                if path.name != LOCK:
-                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-
-
 def described(
     recipe: RecipeFunction[Any, Any], corpus: Corpus, resolved: Resolved, values: Mapping[str, Any]
 ) -> str:
@@ -222,21 +218,20 @@ def summary(out: Path) -> str:
         lines[0] += f", on the GPU {done['peak_device_mb']:,.0f} MB"
     best = best_validation(out, str(facts["arguments"].get("selection_metric")))
     if best:
-        lines.append(best)
+        lines.append(f"{best}, which was kept")
+    elif done.get("steps"):
+        lines.append("no texts were held out, so that the last epoch was kept")
     size = sum(path.stat().st_size for path in (out / "model").rglob("*") if path.is_file()) / 1e6
-    data = "" if facts["data"].get("path") else " DATA"
-    return "\n".join([*lines, f"the model is in {out} ({size:,.1f} MB); next: megalabel evaluate {out}{data}"])
+    path = facts["data"].get("path")
+    has_test = bool(path) and not Path(path).is_file()  # one file holds training texts alone
+    data, more = ("", "") if has_test else (" DATA", " --data DATA")
+    lines.append(f"the model is in {out} ({size:,.1f} MB)")
+    return "\n".join([*lines, f"next: megalabel evaluate {out}{data}, or megalabel report {out}{more}"])
 
 
 def best_validation(out: Path, metric: str) -> str:
     """The best validation in the log of a run, in words; "" where there was none."""
-    log = out / "log.jsonl"
-    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    found = []
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
-            value = json.loads(line)
-            found += [value] if metric in value.get("validation", {}) else []
+    found = [line for line in read_log(out / "log.jsonl") if metric in (line.get("validation") or {})]
     if not found:
         return ""
     best = max(found, key=lambda line: line["validation"][metric])

@@ -13,17 +13,23 @@ from megalabel.cli import (
     audit,
     calibration,
     data,
+    distill,
     doctor,
     ensemble,
     evaluate,
     explain,
+    export,
+    hub,
     index,
     labels,
+    onnx,
     plan,
     predict,
     prepare,
     quickstart,
     recipes,
+    report,
+    serve,
     train,
     tree,
     tune_group,
@@ -67,13 +73,20 @@ app.command(cls=plan.PlanCommand)(plan.plan)
 app.add_typer(train.app, name="train")
 app.add_typer(tune_group.app, name="tune")
 app.command(cls=Command)(evaluate.evaluate)
+app.command(cls=Command)(report.report)
 app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(calibration.calibrate)
 app.command(cls=Command)(explain.explain)
 app.command(cls=Command)(labels.labels)
 app.command(cls=Command)(update.update)
+app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
+app.command(cls=Command)(distill.distill)
+app.command(cls=Command)(export.export)
+app.command(cls=Command)(onnx.onnx)
+app.command(cls=Command)(hub.push)
+app.command(cls=Command)(hub.pull)
 app.add_typer(tree.app, name="tree")
 app.command(cls=Command)(recipes.recipes)
 app.command(cls=Command)(doctor.doctor)

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.cli.merge_runs import Open
-from megalabel.cli.report import report
+from megalabel.cli.metrics_table import report
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.evaluate import check_labels

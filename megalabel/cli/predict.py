@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -16,6 +16,7 @@ from megalabel.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from megalabel.inference.predict import Wanted
+    from megalabel.labels.ancestors import Ancestors
     from megalabel.models.base import Classifier
 
 
@@ -81,10 +82,25 @@ Coverage = Annotated[
     float | None, typer.Option(metavar="FLOAT", help="Write a set of labels with this expected recall, per text.")
 ]
 Tail = Annotated[float, typer.Option(metavar="FLOAT", help="From 0 to 1: favor rare labels.")]
-Allow = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Names of the only labels to rank, one per line.")
+Above = Annotated[
+    str | None,
+    typer.Option(
+        "--ancestors",
+        metavar="WAY",
+        help="Of a taxonomy: raise (no label scores below its descendants), add (ancestors too), collapse "
+        "(the most specific labels alone).",
+    ),
 ]
-Deny = Annotated[Path | None, typer.Option(metavar="FILE", help="Names of labels to leave out, one per line.")]
+Language = Annotated[
+    str | None,
+    typer.Option(metavar="LANG", help="Language of the names, such as fi, where labels have one there."),
+]
+Allow = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Names or URIs of the only labels to rank, one per line.")
+]
+Deny = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Names or URIs of labels to leave out, one per line.")
+]
 
 
 def predict(
@@ -101,6 +117,8 @@ def predict(
     precision: Precision = None,
     coverage: Coverage = None,
     tail: Tail = 0.0,
+    ancestors: Above = None,
+    language: Language = None,
     allow: Allow = None,
     deny: Deny = None,
     format: Format = None,
@@ -121,8 +139,8 @@ def predict(
     from megalabel.inference.predict import Wanted
     from megalabel.inference.reading import TEXT, TextOptions
 
-    kept = precision, coverage, tail, _names(allow), _names(deny)
-    wanted = Wanted(k, probabilities, threshold, min_labels, *kept)
+    kept = precision, coverage, tail, _checked(ancestors), language
+    wanted = Wanted(k, probabilities, threshold, min_labels, *kept, _names(allow), _names(deny))
     cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
     said = ReadOptions(text_parts=text_parts, text_separator=text_separator).given()
     more: dict[str, Any] = {**parts_of(run), **said}
@@ -148,7 +166,7 @@ def predict(
 def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None) -> int:
     """Writes the answers to standard output or a file; returns the number of texts."""
     from megalabel.inference.predict import write_file, write_jsonl
-    from megalabel.models.predictions import text_stream
+    from megalabel.models.prediction_files import text_stream
 
     if out is not None and out != "-":
         return write_file(model, rows, wanted, out, "predicting")
@@ -161,13 +179,22 @@ def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None) -> int
 
 def _format_of(out: str | None) -> str:
     """The format of a file of answers; SettingError for a name without a suffix, such as that of a folder."""
-    from megalabel.models.predictions import format_of
+    from megalabel.models.prediction_files import format_of
 
     try:
         return format_of(out)
     except SettingError as error:
         wanted = f"{error.wanted}, or --parts FORMAT for a folder of parts"
         raise SettingError(error.found, wanted=wanted, where="out") from error
+
+
+def _checked(ancestors: str | None) -> Ancestors | None:
+    """What becomes of ancestors; SettingError for an unknown way."""
+    from megalabel.labels.ancestors import check_ancestors
+
+    if ancestors is not None:
+        check_ancestors(ancestors)
+    return cast("Ancestors | None", ancestors)
 
 
 def _names(file: Path | None) -> list[str] | None:

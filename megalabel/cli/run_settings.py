@@ -18,6 +18,7 @@ class RunSettings(NamedTuple):
     overwrite: bool = False
     lr_scale: float | None = None
     memory: int | None = None  # bytes
+    track: tuple[str, ...] = ()  # trackers by name
 
     def of_process(self, world: World) -> RunSettings:
         """The settings of one of several processes: by default each has its own GPU; rank 0 alone prints."""
@@ -27,5 +28,5 @@ class RunSettings(NamedTuple):
 
     def compared(self, recipe: str, options: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
         """What must be the same in all processes of a job: these settings, and recipe, options and data."""
-        own = self._replace(device=None, threads=None, quiet=False)._asdict()
+        own = self._replace(device=None, threads=None, quiet=False, track=())._asdict()
         return own | {"recipe": recipe, "options": options, "data": data | {"path": None}}

@@ -38,7 +38,11 @@ Config = Annotated[
 PrintConfig = Annotated[bool, typer.Option("--print-config", help="Print all values as TOML, and train nothing.")]
 Then = Annotated[
     str | None,
-    typer.Option(metavar="RECIPE", help="Then train this recipe (hybrid) on the run, which is saved in OUT/base."),
+    typer.Option(metavar="RECIPE", help="Then train a recipe (hybrid) on this run, kept in OUT/base."),
+]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="Also log to tensorboard, mlflow, wandb or trackio; repeatable."),
 ]
 ABOUT = """
 Option values are taken from the command line, then --config, then the preset for the data set, then the defaults
@@ -153,6 +157,7 @@ def running(
     config: Config = None,
     print_config: PrintConfig = False,
     then: Then = None,
+    track: Track = None,
     trust: Trust = None,
 ) -> None:
     """The options of every command of a recipe beside those of the recipe."""
@@ -175,18 +180,21 @@ def _train(
     config: Path | None,
     print_config: bool,
     then: str | None,
+    track: Sequence[str] | None,
     trust: Sequence[str] | None,
 ) -> None:
     from megalabel.cli.jobs import train, train_then
     from megalabel.cli.run_settings import RunSettings
     from megalabel.planning.amounts import size
     from megalabel.recipes.presets import resolve
+    from megalabel.training.trackers import check_tracked
 
     if config is not None:
         values = {**read_config(config, recipe.options, recipe.address), **values}
     recipe.options.checked_values(values)
     limit = None if memory is None else size("memory", memory)
     target = None if print_config else _needed(out)
+    check_tracked(track or (), recipe)
     corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
     if target is None:
         from megalabel.recipes.config import as_config
@@ -195,7 +203,8 @@ def _train(
         origin = resolved.preset.origin if resolved.preset else "no preset fits"
         typer.echo(f"# {recipe.address} on {corpus.name}; preset: {origin}\n{as_config(resolved.options)}")
         return
-    settings = RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale, limit)
+    track = tuple(dict.fromkeys(track or ()))
+    settings = RunSettings(device, threads, checkpoint_seconds, quiet, overwrite, lr_scale, limit, track)
     with trusting(trust):
         if then is None:
             train(recipe, corpus, target, values, settings)

@@ -88,8 +88,8 @@ def _search(
     trust: Sequence[str] | None,
 ) -> None:
     begun = time.monotonic()  # reading the data is part of the search
-    from megalabel.cli.jobs import remove_run
     from megalabel.cli.reading import notes
+    from megalabel.training.cleanup import remove_run
     from megalabel.training.run_lock import writing
     from megalabel.tuning.search import tune
 

@@ -116,6 +116,7 @@ def _counts(data: CorpusData, findings: Findings) -> dict[str, float]:
     if len(hashes) == 2:
         counts["test.texts also in train"] = _shared(hashes["train"], hashes["test"], findings)
     _compare_with_catalog(data, findings)
+    counts |= {} if data.metadata is None else data.metadata.counts()
     return counts | _coverage(data, findings)
 
 

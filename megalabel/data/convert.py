@@ -9,6 +9,7 @@ from megalabel.data.corpus import Corpus
 from megalabel.data.formats import FORMATS
 from megalabel.data.formats.contract import Sink
 from megalabel.data.formats.output import write_row_values
+from megalabel.data.metadata_files import write_records
 from megalabel.data.records import surrogate_error
 from megalabel.errors import DataError, SettingError
 from megalabel.storage.files import atomic_folder
@@ -75,6 +76,10 @@ def convert(
             FORMATS[to].write(corpus, sink)
             if to not in _WITH_FIELDS:
                 write_row_values(corpus, sink)
+            if corpus.metadata is not None and (
+                to != "annif" or corpus.metadata.terms or corpus.metadata.taxonomy
+            ):
+                write_records(corpus, sink)
             files = tuple(sorted(p.name for p in folder.iterdir()))
     except UnicodeEncodeError as error:
         raise surrogate_error(error, corpus.name) from error

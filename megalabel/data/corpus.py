@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -13,8 +13,12 @@ import numpy as np
 from megalabel.data.catalog import bundled_folder, check_constants, propensity_constants
 from megalabel.data.findings import Findings
 from megalabel.data.in_memory import data_from_memory
+from megalabel.data.label_metadata import LabelMetadata
+from megalabel.data.metadata_records import metadata_of
 from megalabel.data.opening import read_data
 from megalabel.data.read_options import ReadOptions
+from megalabel.data.shown import corpus_html
+from megalabel.data.taxonomy_file import taxonomy_of
 from megalabel.data.types import CorpusData, Split, Unseen
 from megalabel.errors import SettingError
 
@@ -32,6 +36,10 @@ class Corpus(CorpusData):
     def propensity_constants(self) -> tuple[float, float]:
         """A and B of the propensity model: as given, else as the catalog lists for the name, else 0.55 and 1.5."""
         return propensity_constants(self.name) if self.propensity is None else self.propensity
+
+    def _repr_html_(self) -> str:
+        """The splits and the first training texts as tables, for notebooks."""
+        return corpus_html(self)
 
     @classmethod
     def open(
@@ -85,7 +93,10 @@ class Corpus(CorpusData):
         )  # fmt: skip
         if propensity is not None:
             check_constants(propensity)
-        return cls.from_data(read_data(path, name=name, findings=Findings(options=options)), propensity)
+        data = read_data(path, name=name, findings=Findings(options=options))
+        if Path(path).is_file():  # the reader names the folder around it, which may hold other data
+            data = replace(data, path=Path(path))
+        return cls.from_data(data, propensity)
 
     @classmethod
     def bundled(cls, name: str = "wordnet-4k") -> Self:
@@ -157,6 +168,31 @@ class Corpus(CorpusData):
             constants = check_constants(propensity)
             data = replace(data, propensity=constants, opened={**data.opened, "propensity": list(constants)})
         return cls(**{field.name: getattr(data, field.name) for field in fields(data)})
+
+    def with_metadata(
+        self,
+        records: Mapping[Any, Mapping[str, Any]] | None = None,
+        taxonomy: Iterable[tuple[str, str]] | None = None,
+    ) -> Self:
+        """The same data with metadata of the labels in place of those that they have.
+
+        Args:
+            records: by the name, the URI or the id of a label a dictionary; see `data.metadata_records`. None for
+                the metadata that there are.
+            taxonomy: pairs of a parent and a child, names or URIs; the parents of names that are no labels become
+                those of their children. None for the parents in the records.
+
+        Raises:
+            DataError: an unknown label, other keys or values, no label among the pairs, or a cycle.
+            SettingError: an alternative name of several labels.
+        """
+        names, known = self.label_texts, self.metadata or LabelMetadata(self.n_labels)
+        if records is not None:
+            known = metadata_of(names, records, known)
+        if taxonomy is not None:
+            pairs = [(str(parent), str(child)) for parent, child in taxonomy]
+            known = replace(known, taxonomy=taxonomy_of(pairs, names, known, "taxonomy", Findings()))
+        return replace(self, metadata=known)
 
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the texts, labels, names, filter pairs, and weights and sources where there are

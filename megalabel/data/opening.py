@@ -4,9 +4,9 @@
 folder holds texts and bags of words, the texts are read. A folder `raw_text` has the name of the folder around it.
 
 Each folder may also hold trn_filter_labels.txt and tst_filter_labels.txt (or filter_labels_train.txt and
-filter_labels_test.txt), which list pairs `row label`. Reading is strict: Windows line ends, a byte order mark and
-a label repeated within a row are corrected; every other irregularity is an error that names the file and the line.
-`check` reports both.
+filter_labels_test.txt), which list pairs `row label`, and files of label metadata (see `metadata_files`). Reading
+is strict: Windows line ends, a byte order mark and a label repeated within a row are corrected; every other
+irregularity is an error that names the file and the line. `check` reports both.
 
 Test labels that no training text has: where a list of labels (Y.txt, lbl.json, labels.txt, vocab.tsv) or a header
 says which labels exist, every one of them has a column, whether training has it or not. A test name outside that
@@ -28,6 +28,7 @@ from megalabel.data.file_bytes import kind_of, step_for
 from megalabel.data.findings import Findings
 from megalabel.data.formats import FORMATS
 from megalabel.data.formats.contract import Format, Found, Source
+from megalabel.data.metadata_files import with_files_beside
 from megalabel.data.not_found import no_data_set, nothing_there, unlabeled_texts
 from megalabel.data.read_options import IGNORED
 from megalabel.data.subsets import without_source
@@ -67,7 +68,7 @@ def read_located(source: Source, chosen: Format, findings: Findings) -> CorpusDa
             next_step="check that the numbers of the header and the ids are right, or read a part of the data",
             where=source.train,
         ) from error
-    return _as_stated(data, findings, source.train)
+    return _as_stated(with_files_beside(data, source.folder, findings), findings, source.train)
 
 
 def _as_stated(data: CorpusData, findings: Findings, file: Path) -> CorpusData:

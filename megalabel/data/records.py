@@ -13,6 +13,7 @@ from megalabel.data.assembly import check_data, check_largest_id, make_split, no
 from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Source
 from megalabel.data.id_forms import IdForm
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.label_rows import LabelRows, filter_file
 from megalabel.data.row_values import RowValues
 from megalabel.data.text_lines import empty_file
@@ -47,6 +48,7 @@ def data_from_records(
     vocabulary: Vocabulary,
     findings: Findings,
     label_texts: Texts | None = None,
+    metadata: LabelMetadata | None = None,
 ) -> CorpusData:
     """Reads both splits with one vocabulary, which learns from the training split only.
 
@@ -56,6 +58,7 @@ def data_from_records(
         vocabulary: maps labels to columns.
         findings: collects irregularities.
         label_texts: the label names where the vocabulary holds identifiers (Annif), else None.
+        metadata: what is known of the labels.
     """
     texts, rows, _, flags, values = _side(reader(source.train, findings), source.train, vocabulary, findings)
     vocabulary.stop_learning()
@@ -79,10 +82,8 @@ def data_from_records(
         test = make_split(
             source, "tst", test_texts, test_rows, n_labels, findings, "training has", unseen, values=test_values
         )
-    names, uris = form.names(vocabulary), None
-    if label_texts is not None:
-        names, uris = label_texts, names
-    data = CorpusData(source.name, train, test, names, source.folder, uris)
+    names = form.names(vocabulary) if label_texts is None else label_texts
+    data = CorpusData(source.name, train, test, names, source.folder, metadata)
     return check_data(data, findings, source.train, source.train)
 
 

@@ -20,6 +20,7 @@ from megalabel.storage.spill import Block, Spill, forget
 
 _PART = 4096  # texts that are read between two releases of mapped pages, if they are short
 _RELEASE = 16 << 20  # bytes of longer texts between them
+_FEW = 64  # texts that are looked for one by one
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]\d+)?", re.ASCII)
 
 
@@ -154,6 +155,32 @@ class Texts(Sequence[str]):
         for part in self._parts():
             for start, stop in part:
                 yield bytes(data[start:stop])
+
+    def positions(self, wanted: Iterable[str]) -> dict[str, np.ndarray]:
+        """Where some texts stand, by the text: (n,) int64, ascending. Those that do not occur are left out.
+
+        Few of them are compared byte by byte with all texts of their lengths at once, many with each text.
+        """
+        by_bytes = {text.encode("utf-8", "surrogatepass"): text for text in wanted}
+        if len(by_bytes) <= _FEW:
+            found = {text: self._equal(data) for data, text in by_bytes.items()}
+            return {text: at for text, at in found.items() if len(at)}
+        places: dict[str, list[int]] = {}
+        for i, data in enumerate(self.raw()):
+            if data in by_bytes:
+                places.setdefault(by_bytes[data], []).append(i)
+        return {text: np.array(at, np.int64) for text, at in places.items()}
+
+    def _equal(self, text: bytes) -> np.ndarray:
+        """The positions of the texts with these bytes."""
+        at = np.flatnonzero(self.lengths == len(text))
+        data = np.frombuffer(self._bytes, np.uint8)
+        for back in range(1, len(text) + 1):  # from the end, where URIs and numbered names differ
+            if not len(at):
+                break
+            at = at[data[self._stops[at] - back] == text[-back]]
+        forget(self._bytes)
+        return at
 
     def sha256(self) -> str:
         """SHA-256 (hexadecimal) of the texts and their lengths, independent of the layout in memory."""

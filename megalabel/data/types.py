@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.findings import Finding
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.texts import Texts
 
 
@@ -79,7 +80,8 @@ class CorpusData:
         test: the test split, or None.
         label_texts: the L label names; two labels may have the same name.
         path: the folder or file that the data set was read from; None for one made in memory.
-        label_uris: the L identifiers of a source that has identifiers besides names (Annif vocabularies), or None.
+        metadata: URIs, notations, further names and broader labels of a source that has them; None where it has
+            none of these.
         findings: what reading found, such as every guess of the reader; see `Finding.notable`.
         notes: what was chosen in reading where the files allow a choice, one sentence per choice.
         propensity: A and B of the propensity model where the user gave them; None for those of the name.
@@ -91,7 +93,7 @@ class CorpusData:
     test: Split | None
     label_texts: Texts
     path: Path | None = None
-    label_uris: Texts | None = None
+    metadata: LabelMetadata | None = None
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
     propensity: tuple[float, float] | None = None
@@ -106,6 +108,11 @@ class CorpusData:
     def label_texts_are_numbers(self) -> bool:
         """Whether every label text is only a number, which says nothing about the texts that have the label."""
         return self.label_texts.are_numbers()
+
+    @property
+    def label_uris(self) -> Texts | None:
+        """The L URIs of the labels, or None."""
+        return None if self.metadata is None else self.metadata.uris
 
     @property
     def n_labels(self) -> int:

@@ -102,7 +102,11 @@ class Bag(Encoder):
         )
         rows = torch.repeat_interleave(torch.arange(len(starts), device=ids.device), mask.sum(1))
         scale = torch.zeros(len(starts), device=ids.device).index_add(0, rows, weights * weights).sqrt()
-        x = self.norm(x / scale.clamp(min=1e-6).unsqueeze(1))
+        return self.finished(x, scale)
+
+    def finished(self, sums: Tensor, scale: Tensor) -> Tensor:
+        """The views (B, V, D) of sums (B, D) of weighted token vectors, and roots (B,) of the squared weights."""
+        x = self.norm(sums / scale.clamp(min=1e-6).unsqueeze(1))
         x = torch.stack([block(x) for block in self.blocks], dim=1)
         if self.widen is not None:
             x = self.widen(x)

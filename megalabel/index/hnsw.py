@@ -94,6 +94,6 @@ def _faiss() -> Any:
         raise MissingExtra(
             "the index hnsw needs faiss",
             wanted="the package faiss-cpu",
-            next_step="pip install 'megalabel[index]', or choose the index int8 or tree",
+            next_step="run pip install 'megalabel[index]', or choose the index int8 or tree",
         ) from error
     return faiss

@@ -16,8 +16,9 @@ from megalabel.data.test_side import test_split
 from megalabel.data.types import Split
 from megalabel.errors import DataError
 from megalabel.inference.evaluate import DEPTHS, evaluate
-from megalabel.inference.stored import evaluate_predictions, labels_needed, read_predictions
+from megalabel.inference.stored import evaluate_predictions, labels_needed
 from megalabel.inference.stored_checks import check_fits
+from megalabel.inference.stored_files import read_predictions
 from megalabel.metrics.table import METRICS, table
 from megalabel.models.base import Classifier
 from megalabel.types import TopK

@@ -11,14 +11,17 @@ import numpy as np
 
 from megalabel.data.catalog import known_name, propensity_constants, propensity_source
 from megalabel.data.corpus import Corpus
+from megalabel.data.taxonomy import Taxonomy
 from megalabel.data.test_side import test_split
 from megalabel.data.types import Split
 from megalabel.errors import DataError, SettingError
+from megalabel.inference.hierarchy import hierarchical, taxonomy_for
 from megalabel.inference.matching import Truth, match_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.calibration import reliability
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
+from megalabel.metrics.results import Metrics
 from megalabel.models.base import Classifier
 from megalabel.models.trained_on import TrainedOn
 from megalabel.types import TopK
@@ -38,14 +41,15 @@ def evaluate(
     b: float | None = None,
     batch_size: int = 256,
     progress: bool = False,
+    taxonomy: Taxonomy | None = None,
     say: Say | None = None,
-) -> dict[str, float]:
+) -> Metrics:
     """Computes the metrics of a model on the test split of a data set.
 
-    Labels are matched by name where they are not those of the model in the same order. Filter pairs of the split
-    are removed before the top k is taken. Propensities come from the labels of the model's own training set or,
-    where a model does not know them, from the training split of the data set if its labels are those of the model;
-    without either, PSP and PSnDCG are left out.
+    Labels are matched by URI or by name where they are not those of the model in the same order. Filter pairs of
+    the split are removed before the top k is taken. Propensities come from the labels of the model's own training
+    set or, where a model does not know them, from the training split of the data set if its labels are those of
+    the model; without either, PSP and PSnDCG are left out.
 
     Args:
         model: the model.
@@ -56,12 +60,14 @@ def evaluate(
         a, b: constants of the propensity model; default: those of the data set or of the model's training set.
         batch_size: the number of texts that are predicted at once.
         progress: whether to show a progress bar.
+        taxonomy: over the labels of the model; default: that of the model or else of the data set, if any.
         say: gets a sentence on each label that does not match, and on metrics that are left out; default: a
             warning where the metrics are affected.
 
     Returns:
-        Metrics in percent: {"P@1": …, "PSP@5": …, …}; of a calibrated model also ECE@k of the largest depth k, the
-        expected calibration error of its probabilities.
+        Metrics in percent, a dictionary {"P@1": …, "PSP@5": …, …}; with a taxonomy also those of
+        `metrics.hierarchical`; of a calibrated model also ECE@k of the largest depth k, the expected calibration
+        error of its probabilities.
 
     Raises:
         DataError: there is no test split, it holds texts where the model reads bags of words or the other way
@@ -71,21 +77,29 @@ def evaluate(
     _check_arguments(model, data, split, a, b)
     side = test_split(data) if split is None else split
     inputs = model_inputs(side, data, model.n_features)
-    truth = match_labels(model.label_texts, data, side)
+    truth = match_labels(model.label_texts, data, side, model.metadata)
+    hierarchy = taxonomy_for(taxonomy, model.metadata, data, truth, model.label_texts)
     depths = check_depths(k)
     weights, why = propensities(model.trained_on, data, truth, side, a, b)
     notes = [*truth.notes, *([f"PSP and PSnDCG are left out: {why}"] if weights is None else [])]
     tell(notes, say, serious=weights is None or truth.labels.nnz < truth.n_true.sum())
     if say is not None and weights is not None:
         say(why)
+    width = _width(depths, model, side)
+    shown = f"predicting {data.name}" if progress else ""
+    top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
+    found = measure_at(top, truth, depths, weights) | hierarchical(top, truth, depths, hierarchy)
+    return Metrics(found | _calibration_error(model, top, truth))
+
+
+def _width(depths: list[int], model: Classifier, side: Split) -> int:
+    """The labels per text that are ranked; SettingError where they are too many for memory."""
     width = min(max(depths), len(model.label_texts))
     if width * len(side) > MOST_CELLS:
         raise SettingError(
             f"k = {max(depths):,} for {len(side):,} texts", wanted="a smaller k, which fits into memory", where="k"
         )
-    shown = f"predicting {data.name}" if progress else ""
-    top = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size, progress=shown)
-    return measure_at(top, truth, depths, weights) | _calibration_error(model, top, truth)
+    return width
 
 
 def _check_arguments(model: object, data: object, split: object, a: object, b: object) -> None:

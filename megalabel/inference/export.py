@@ -27,8 +27,16 @@ from megalabel.types import TopK
 K = 100  # labels whose scores are kept
 
 
-def export(model: Classifier, data: Corpus, folder: str | Path, *, k: int = K, batch_size: int = 256) -> list[str]:
-    """Writes what a model makes of the training and the test texts into a new folder.
+def export(
+    model: Classifier,
+    data: Corpus,
+    folder: str | Path,
+    *,
+    k: int = K,
+    batch_size: int = 256,
+    progress: bool = False,
+) -> list[str]:
+    """Writes what a model makes of the training and the test texts into a new folder; `progress` shows bars.
 
     For each side SIDE, "train" and, if there is one, "test":
 
@@ -53,7 +61,7 @@ def export(model: Classifier, data: Corpus, folder: str | Path, *, k: int = K, b
     said = []
     with atomic_folder(new_folder(folder)) as new:
         for name, split in sides.items():
-            arrays, top = _side(model, data, split, min(k, data.n_labels), batch_size)
+            arrays, top = _side(model, data, split, min(k, data.n_labels), batch_size, progress)
             if arrays:
                 with open(new / f"{name}.npz", "wb") as file:
                     np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes the arrays for a flag
@@ -80,17 +88,18 @@ def as_csr(top: TopK, n_labels: int) -> sp.csr_matrix:
 
 
 def _side(
-    model: Classifier, data: Corpus, split: Split, k: int, batch_size: int
+    model: Classifier, data: Corpus, split: Split, k: int, batch_size: int, progress: bool
 ) -> tuple[dict[str, np.ndarray], TopK]:
     inputs = model_inputs(split, data, model.n_features)
-    top = model.topk(inputs, k, exclude=split.filter, batch_size=batch_size)
+    shown: dict[str, Any] = {"batch_size": batch_size, "progress": f"ranking {data.name}" * progress}
+    top = model.topk(inputs, k, exclude=split.filter, **shown)
     if not isinstance(model, NeuralClassifier) or split.texts is None:
         return {}, top
     cascades = having(model.head, CascadeHead)
     levels = CascadeLevels(cascades[0]) if cascades and model.head is cascades[0] else None
     embeddings: np.ndarray | None = None
     kept: list[np.ndarray] = []
-    for rows, views in views_of(model, split.texts, batch_size):
+    for rows, views in views_of(model, split.texts, batch_size, f"encoding {data.name}" * progress):
         vectors = _scored_from(model, views).cpu().numpy()
         if embeddings is None:
             embeddings = np.empty((len(split), vectors.shape[1]), np.float32)

@@ -69,7 +69,7 @@ class LabelSharded(Classifier):
         self.encoding = NeuralClassifier(model.encoder, unused, model.label_texts, model.max_length)
         self.label_texts, self.trained_on = model.label_texts, model.trained_on
         self.score_type, self.loss_name = model.score_type, model.loss_name
-        self.calibration = model.calibration
+        self.calibration, self.metadata = model.calibration, model.metadata
 
     @torch.no_grad()
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:

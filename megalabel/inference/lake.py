@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 
 from megalabel.errors import DataError
 from megalabel.inference.predictor import Predictor
-from megalabel.models.prediction_table import COLUMNS
 from megalabel.storage.files import write_bytes_atomically
 from megalabel.storage.paths import as_path
 
@@ -114,7 +113,8 @@ def write_lake_part(predictor: Predictor, part: LakePart, path: Path) -> int:
 
 def _columns(names: Sequence[str], predictor: Predictor) -> list[str]:
     """The columns to read: texts, and those that are kept."""
-    kept = [name for name in names if name not in COLUMNS] if predictor.keep is None else list(predictor.keep)
+    others = (name for name in names if name not in predictor.new)
+    kept = list(others if predictor.keep is None else predictor.keep)
     return [predictor.text_field, *(name for name in kept if name != predictor.text_field)]
 
 

@@ -21,6 +21,7 @@ from megalabel.kernels.candidates.beam import PathScore
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier
 from megalabel.models.neural import NeuralClassifier
+from megalabel.progress import Progress
 from megalabel.types import Positives, TopK
 
 BLOCK = 4096  # texts whose views are in memory at once
@@ -43,9 +44,9 @@ class LevelMetrics(NamedTuple):
 
 
 def evaluate_levels(
-    model: Classifier, data: Corpus, *, k: Iterable[int] = (1, 3, 5), batch_size: int = 256
+    model: Classifier, data: Corpus, *, k: Iterable[int] = (1, 3, 5), batch_size: int = 256, progress: str = ""
 ) -> list[LevelMetrics]:
-    """P@k of each level on the test split, coarse to fine, labels last.
+    """P@k of each level on the test split, coarse to fine, labels last; `progress` is the title of a bar.
 
     A cluster is right if the text has one of its labels. Filter pairs are left out of the labels.
 
@@ -63,7 +64,7 @@ def evaluate_levels(
     tops: list[list[list[TopK]]] = [[[] for _ in SCHEMES] for _ in range(levels.n_levels)]
     truths: list[list[sp.csr_matrix]] = [[] for _ in range(levels.n_levels)]
     found, wanted = np.zeros(levels.n_levels, np.int64), np.zeros(levels.n_levels, np.int64)
-    for rows, views in views_of(neural, split.texts, batch_size):
+    for rows, views in views_of(neural, split.texts, batch_size, progress):
         nodes = levels.head.nodes(_positives(split.labels[rows]).to(views.device))
         exclude = pairs.for_rows(rows, views.device)
         for i, positives in enumerate(nodes):
@@ -111,12 +112,16 @@ def levels_of(model: Classifier) -> tuple[NeuralClassifier, CascadeLevels]:
     return model, CascadeLevels(heads[0])
 
 
-def views_of(model: NeuralClassifier, texts: Texts, batch_size: int) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
-    """Row numbers (B,) and views (B, V, D) on the model's device, block by block."""
-    for start in range(0, len(texts), BLOCK):
-        part = texts[start : start + BLOCK]
-        views = torch.from_numpy(model.encode(part, batch_size=batch_size)).to(model.device)
-        yield np.arange(start, start + len(part)), views
+def views_of(
+    model: NeuralClassifier, texts: Texts, batch_size: int, progress: str = ""
+) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
+    """Row numbers (B,) and views (B, V, D) on the model's device, block by block; `progress` titles a bar."""
+    with Progress(progress, len(texts)) as shown:
+        for start in range(0, len(texts), BLOCK):
+            part = texts[start : start + BLOCK]
+            views = torch.from_numpy(model.encode(part, batch_size=batch_size)).to(model.device)
+            yield np.arange(start, start + len(part)), views
+            shown.advance(len(part))
 
 
 def _numbers(metrics: dict[str, float]) -> str:

@@ -12,14 +12,18 @@ import scipy.sparse as sp
 
 from megalabel.data.formats.features import read_features
 from megalabel.errors import DataError
+from megalabel.inference.expected import ExpectedRows, expected_rows, total_of
 from megalabel.inference.guess import BAGS, PLAIN
 from megalabel.inference.reading import read_rows
 from megalabel.inference.record import Row, Say, TextOptions
-from megalabel.models.asking import LABELS, Asked, answer, given_in
+from megalabel.labels.ancestors import Ancestors
+from megalabel.models.answer import answer, given_in
+from megalabel.models.asking import LABELS, Asked
 from megalabel.models.base import Classifier
 from megalabel.models.chunked import described
 from megalabel.models.label_lists import Choice
-from megalabel.models.predictions import Predictions, format_of, save
+from megalabel.models.prediction_files import format_of, save
+from megalabel.models.predictions import Predictions
 from megalabel.progress import Progress
 
 BLOCK = 8192  # texts that are in memory at once
@@ -34,7 +38,7 @@ class Wanted(NamedTuple):
     probabilities: whether scores are turned into probabilities.
     threshold: the least score of a label; None for no limit. It counts on what is written: probabilities if asked.
     min_labels: the best labels that are written whatever their scores.
-    precision, coverage, tail: as in `Classifier.predict`.
+    precision, coverage, tail, ancestors, language: as in `Classifier.predict`.
     allow, deny: labels, by name or id, for all texts.
     """
 
@@ -45,6 +49,8 @@ class Wanted(NamedTuple):
     precision: float | None = None
     coverage: float | None = None
     tail: float = 0.0
+    ancestors: Ancestors | None = None
+    language: str | None = None
     allow: Sequence[str | int] | None = None
     deny: Sequence[str | int] | None = None
 
@@ -81,7 +87,7 @@ def read_inputs(
         known = model.trained_on
         if not options.data_name and known is not None:
             options = options._replace(data_name=known.name)
-        return read_rows(path, stream, options, say)
+        return ExpectedRows(read_rows(path, stream, options, say), expected_rows(path))
     file, wanted = Path(path), "a bag-of-words file, since the model was trained on bags of words"
     if str(path) == "-":
         raise DataError("standard input", wanted=wanted, next_step="give a file with the header `N V L`")
@@ -128,7 +134,7 @@ def write_file(
     *,
     first: int = 0,
 ) -> int:
-    """Writes a file in the format of its suffix (see `models.predictions.format_of`); returns the number of texts.
+    """Writes a file in the format of its suffix (see `prediction_files.format_of`); returns the number of texts.
 
     A model that cuts texts adds how to npz and Parquet, as `chunks` and `chunk_pooling`.
 
@@ -159,8 +165,7 @@ def answers(
     """Yields the answers to blocks of texts, with the fields beside the texts."""
     wanted = Wanted(wanted) if isinstance(wanted, int) else wanted
     asked, choice = wanted.asked(model), Choice.read(model, wanted.allow, wanted.deny, None)
-    total: int | None = getattr(texts, "shape", (None,))[0]
-    with Progress(progress, total) as shown:
+    with Progress(progress, total_of(texts)) as shown:
         for fields, block in _blocks(texts, max(1, min(BLOCK, CELLS // (asked.k or 1)))):
             found = answer(model, model.check_texts(block), asked, choice, given=given_in(fields))
             shown.advance(len(found))

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
+from megalabel.inference.expected import total_of
 from megalabel.inference.parts import PartsFolder
 from megalabel.inference.predict import Wanted, answers, write_file
 from megalabel.models.base import Classifier
@@ -64,7 +65,7 @@ def predict_parts(
     check_part_size(part_size)
     world = world or World()
     n_texts = n_parts = n_missing = 0
-    with Progress(progress, None) as shown:
+    with Progress(progress, total_of(rows)) as shown:
         for part, texts in _parts(rows, part_size):
             missing = part not in done
             own = missing and (together or n_missing % world.size == world.rank)

@@ -16,7 +16,7 @@ from megalabel.inference.predict import Wanted, answers
 from megalabel.inference.record import TEXT
 from megalabel.models.base import Classifier, load
 from megalabel.models.depth import at_least_one
-from megalabel.models.prediction_table import COLUMNS, label_columns
+from megalabel.models.prediction_table import COLUMNS, FURTHER, label_columns
 from megalabel.models.scores import AskedKind
 
 _models: dict[tuple[Any, ...], Classifier] = {}  # those that this process has loaded
@@ -38,6 +38,7 @@ class Predictor:
         text_field: the column of the texts.
         keep: the columns that are passed on; None for all but that of the texts.
         k, probabilities, threshold, min_labels: what of the rankings is written; see `Wanted`.
+        uris: whether a fourth column `uris` follows, `uris array<string>` for Spark; "" for a label without one.
         device: where the model runs; None for the first GPU, or the CPU.
         trust: modules outside megalabel from which parts of the model may come.
 
@@ -58,21 +59,23 @@ class Predictor:
         probabilities: bool = False,
         threshold: float | None = None,
         min_labels: int = 0,
+        uris: bool = False,
         device: str | None = "cpu",
         trust: Sequence[str] = (),
     ) -> None:
         at_least_one("k", k)
         if isinstance(keep, str):
             raise SettingError(f"{keep!r}", wanted="a list of columns", next_step=f"[{keep!r}]", where="keep")
-        taken = [name for name in keep or () if name in COLUMNS]
+        self.new = (*COLUMNS, *FURTHER[:uris])
+        taken = [name for name in keep or () if name in self.new]
         if taken:
             raise SettingError(
-                f"a column {taken[0]!r}", wanted=f"other names than {', '.join(COLUMNS)}", where="keep"
+                f"a column {taken[0]!r}", wanted=f"other names than {', '.join(self.new)}", where="keep"
             )
         self.model_facts = model_facts(run)
         self.run, self.text_field, self.keep = Path(run).absolute(), text_field, keep
         self.wanted = Wanted(k, probabilities, threshold, min_labels)
-        self.device, self.trust = device, tuple(trust)
+        self.device, self.trust, self.uris = device, tuple(trust), uris
 
     @property
     def model(self) -> Classifier:
@@ -96,6 +99,13 @@ class Predictor:
             model = _models[key]
         if model.n_features is not None:
             raise SettingError("a model over bags of words", wanted="a model that reads texts", where="run")
+        if self.uris and not (model.metadata and model.metadata.uris):
+            raise SettingError(
+                "uris of a model whose labels have none",
+                wanted="a model with URIs",
+                next_step="leave uris out, or write one with `megalabel labels RUN --metadata FILE -o OUT`",
+                where="uris",
+            )
         self.wanted.check(model)
         return model
 
@@ -116,9 +126,8 @@ class Predictor:
         if isinstance(batch, pa.RecordBatch):
             batch = pa.Table.from_batches([batch])
         names = _names(batch)
-        kept = (
-            [name for name in names if name not in (self.text_field, *COLUMNS)] if self.keep is None else self.keep
-        )
+        others = (name for name in names if name not in (self.text_field, *self.new))
+        kept = list(others if self.keep is None else self.keep)
         for name in (self.text_field, *kept):
             if name not in names:
                 raise DataError(
@@ -152,7 +161,9 @@ class Predictor:
             found = rows[at : at + len(block)]
             ids[found], scores[found] = block.numpy()
             at += len(block)
-        return label_columns(model.label_texts, ids, scores, missing)
+        known = model.metadata.uris if self.uris and model.metadata is not None else None
+        more = {} if known is None else dict(zip(FURTHER, [known], strict=False))
+        return label_columns(model.label_texts, ids, scores, missing, more=more)
 
 
 def _names(batch: Any) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, line_of
-from megalabel.inference.stored import Stored, read_predictions
+from megalabel.inference.stored_files import Stored, columns_of, read_predictions
 from megalabel.metrics.topk import checked_arrays
 from megalabel.models.mixture import DEPTH
 from megalabel.types import ScoreType, TopK
@@ -78,16 +78,11 @@ def _of_labels(stored: Stored, data: Corpus, file: Path) -> TopK:
         order = np.argsort(padding, axis=1, kind="stable")
         ids, scores = np.where(padding, -1, ids), np.where(padding, -np.inf, scores).astype(np.float32)
         return TopK(np.take_along_axis(ids, order, 1), np.take_along_axis(scores, order, 1))
-    known: dict[str, int] = {}
-    for i, name in enumerate(data.label_texts):
-        known.setdefault(name, i)
-    columns = np.full(max(len(stored.names), 1), -1, np.int64)
-    for column, (name, at) in enumerate(stored.names):
-        same = at is not None and 0 <= at < data.n_labels and data.label_texts[at] == name
-        found = at if same else known.get(name)
-        if found is None:
-            raise DataError(f"the label {name!r}", wanted=f"a label of {data.name}", where=file)
-        columns[column] = found
+    columns = np.append(columns_of(stored.names, data), -1)  # never empty
+    unknown = np.flatnonzero(columns[:-1] < 0)
+    if len(unknown):
+        name = stored.names[int(unknown[0])].text
+        raise DataError(f"the label {name!r}", wanted=f"a label of {data.name}", where=file)
     return TopK(np.where(ids < 0, -1, columns[ids]), scores)
 
 

@@ -18,7 +18,8 @@ def check_fits(top: TopK, names: Sequence[str] | None, data: Corpus, split: Spli
 
     Args:
         top: the predictions, (N, k).
-        names: the labels that are predicted; None where `top` has ids of the data set's labels.
+        names: the names and the URIs of the labels that are predicted; None where `top` has ids of the data set's
+            labels.
         data: the data set.
         split: the split that is measured.
         path: the file of the predictions, for messages.
@@ -40,7 +41,7 @@ def check_fits(top: TopK, names: Sequence[str] | None, data: Corpus, split: Spli
                 where=path,
             )
         return
-    known = set(data.label_texts) | set(() if split.unseen is None else split.unseen.names)
+    known = {*data.label_texts, *(data.label_uris or ())} | set(() if split.unseen is None else split.unseen.names)
     if names and known.isdisjoint(names):
         raise DataError(
             f"no predicted label ({', '.join(map(repr, names[:SHOWN]))}, …) is a label of {data.name}",

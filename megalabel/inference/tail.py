@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from megalabel.inference.evaluate import DEPTHS, check_depths, measure_at, prope
 from megalabel.inference.matching import match_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.table import table
-from megalabel.models.asking import inverse_propensities, places
+from megalabel.models.answer import places
+from megalabel.models.asking import inverse_propensities
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
 from megalabel.models.scores import probabilities
@@ -31,6 +33,7 @@ def tail_curve(
     k: int | Iterable[int] = DEPTHS,
     tails: Sequence[float] = TAILS,
     batch_size: int = 256,
+    progress: str = "",
 ) -> list[tuple[float, dict[str, float]]]:
     """Measures the answers of `predict(tail=…)` on a split, for each value of the knob.
 
@@ -39,6 +42,7 @@ def tail_curve(
     Args:
         model, data, split, k, batch_size: as in `evaluate`.
         tails: values from 0 to 1.
+        progress: the title of a progress bar; "" for none.
 
     Returns:
         For each value the metrics of `evaluate` in percent.
@@ -48,7 +52,7 @@ def tail_curve(
         DataError: as `evaluate`.
     """
     side = test_split(data) if split is None else split
-    truth, depths = match_labels(model.label_texts, data, side), check_depths(k)
+    truth, depths = match_labels(model.label_texts, data, side, model.metadata), check_depths(k)
     inverse, of_data = (
         inverse_propensities(model),
         propensities(model.trained_on, data, truth, side, None, None)[0],
@@ -59,7 +63,8 @@ def tail_curve(
             raise SettingError(f"tail = {tail!r}", wanted="numbers from 0 to 1", where="tail")
     inputs = model_inputs(side, data, model.n_features)
     width = model.reach(max(DEPTH, *depths))
-    ids, scores = model.topk(inputs, width, exclude=truth.filter, batch_size=batch_size).numpy()
+    shown: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+    ids, scores = model.topk(inputs, width, exclude=truth.filter, **shown).numpy()
     p = probabilities(model, scores)
     found = []
     for tail in tails:

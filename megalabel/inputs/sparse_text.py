@@ -20,7 +20,6 @@ from typing import Self, TypedDict, Unpack
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.texts import Texts
 from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.inputs.ngrams import NGrams, bigrams_of, char_ngrams_of, learn_ngrams
 from megalabel.inputs.sparse_folder import Parts, check_parts, read_parts, write_parts
@@ -97,9 +96,7 @@ class SparseText:
         return cls._learned(texts, **options)[0]
 
     @classmethod
-    def learn_rows(
-        cls, *texts: Sequence[str] | Texts, **options: Unpack[LearningOptions]
-    ) -> tuple[Self, sp.csr_matrix]:
+    def learn_rows(cls, *texts: Iterable[str], **options: Unpack[LearningOptions]) -> tuple[Self, sp.csr_matrix]:
         """Learns the vocabulary of N texts and computes their features, faster than `learn` and then `transform`.
 
         Args:

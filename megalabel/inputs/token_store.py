@@ -177,12 +177,13 @@ def prepared_folder(data: Corpus, side: str, tokenizer: TextTokenizer, max_lengt
     Returns:
         The folder; None for a data set without a folder of its own (in memory, or bundled with the package).
     """
-    if data.path is None or not Path(data.path).is_dir():
+    if data.path is None:
         return None
-    bundled = Path(__file__).parents[1] in Path(data.path).resolve().parents
-    folder = (
-        Path(data.path) / "tokens" / data.name
-    )  # by name, since several single-file data sets may share a folder
+    place = data.path if data.path.is_dir() else data.path.parent
+    if not place.is_dir():
+        return None
+    bundled = Path(__file__).parents[1] in place.resolve().parents
+    folder = place / "tokens" / data.name  # by name, since several single-file data sets may share a folder
     return None if bundled else folder / f"{side}-{max_length}-{tokenizer.sha256[:8]}"
 
 

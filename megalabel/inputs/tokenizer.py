@@ -66,9 +66,11 @@ class TextTokenizer:
         if any(not 0 <= i < size or len(row) > special + 8 for row in ids for i in row):
             raise ValueError("ids that its vocabulary does not have")
 
-    def save(self, folder: str | Path) -> None:
-        """Writes `tokenizer.json`, including the padding id."""
+    def save(self, folder: str | Path, *, max_length: int | None = None) -> None:
+        """Writes `tokenizer.json`, including the padding id and, if given, the length that texts are cut to."""
         padded = _copy(self.tokenizer)
+        if max_length is not None:
+            padded.enable_truncation(max_length)
         padded.enable_padding(pad_id=self.pad_id, pad_token=self.tokenizer.id_to_token(self.pad_id) or "[PAD]")
         padded.save(str(Path(folder) / "tokenizer.json"))
 

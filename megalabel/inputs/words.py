@@ -14,17 +14,16 @@ from collections.abc import Iterable
 from typing import Literal, get_args
 
 from megalabel.errors import DataError, SettingError
+from megalabel.runtime.words import END as END
+from megalabel.runtime.words import fold as fold
 
 TokenPattern = Literal["letters", "words", "signs", "symbols"]
-
-END = "\0"  # follows the words of each text
 
 # Emoji and other pictures, which only the patterns "words" and "signs" read as words.
 EMOJI = re.compile("[\u2600-\u27bf\u2b00-\u2bff\U0001f000-\U0001faff]")
 
 # Each ideograph is a word, since no blanks between ideographs show where a word ends.
 _IDEOGRAPHS = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x323AF))
-_ACCENTS = re.compile("[\u0300-\u036f]+")
 
 
 def split_words(texts: Iterable[str], pattern: TokenPattern) -> list[str]:
@@ -80,20 +79,15 @@ def check_has_words(texts: Iterable[str], pattern: TokenPattern) -> None:
         )
 
 
-def fold(text: str) -> str:
-    """The text in lower case, without the accents of Latin, Greek and Cyrillic letters."""
-    return unicodedata.normalize("NFC", _ACCENTS.sub("", unicodedata.normalize("NFD", text.lower())))
-
-
 def word_regex() -> re.Pattern[str]:
     """What finds words and single signs in a text that is not folded; an `END` is found too."""
     return _regex("words", False)
 
 
-@functools.cache
-def _regex(pattern: TokenPattern, ascii_only: bool) -> re.Pattern[str]:
+def word_pattern(pattern: TokenPattern, ascii_only: bool) -> str:
+    """The regular expression of the words, and of `END`, in folded texts, or in those of ASCII alone."""
     if pattern == "symbols":
-        return re.compile(rf"{END}|[^\s{END}]+")
+        return rf"{END}|[^\s{END}]+"
     word = "0-9A-Z_a-z" if ascii_only else _word_characters()
     ideographs = "" if ascii_only else "".join(f"{chr(first)}-{chr(last)}" for first, last in _IDEOGRAPHS)
     others = {
@@ -101,7 +95,12 @@ def _regex(pattern: TokenPattern, ascii_only: bool) -> re.Pattern[str]:
         "words": rf"|[^{word}\s]",
         "signs": (f"|[{ideographs}]" if ideographs else "") + rf"|[^{word}{ideographs}\s{END}]+",
     }
-    return re.compile(rf"[{word}]+|{END}{others[pattern]}")
+    return rf"[{word}]+|{END}{others[pattern]}"
+
+
+@functools.cache
+def _regex(pattern: TokenPattern, ascii_only: bool) -> re.Pattern[str]:
+    return re.compile(word_pattern(pattern, ascii_only))
 
 
 @functools.cache

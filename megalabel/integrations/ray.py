@@ -65,7 +65,7 @@ def predict_parquet(
         "keep": keep,
         "part_size": part_size,
     }
-    options |= described(predictor.model)
+    options |= {**described(predictor.model), **({"uris": True} if predictor.uris else {})}
     facts = {"model": predictor.model_facts, "input": content, "options": options}
     folder = PartsFolder(Path(out).absolute(), "parquet", facts)
     with writing(folder.folder):
@@ -103,7 +103,7 @@ def _ray() -> Any:
         raise MissingExtra(
             "Ray Data is not installed",
             wanted="the package ray with its extra data",
-            next_step='pip install "megalabel[ray]"',
+            next_step='run pip install "megalabel[ray]"',
             where="megalabel.integrations.ray",
         ) from error
     return ray

@@ -33,8 +33,8 @@ class LabelTree:
     copies of those given.
 
     Args:
-        offsets: K arrays (n_i + 1,) int64. The children of node j of level i are the nodes from offsets[i][j] to
-            below offsets[i][j + 1] of level i + 1; those of the last level are positions.
+        offsets: K arrays (n_i + 1,) int64. The children of node j of level i are the nodes from `offsets[i][j]` to
+            below `offsets[i][j + 1]` of level i + 1; those of the last level are positions.
         order: (L,) int64, the label at each position, a permutation of 0 to L - 1.
         built: how the tree was made, for information; `save` keeps it.
 

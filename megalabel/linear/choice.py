@@ -18,6 +18,8 @@ import numpy as np
 
 from megalabel.data.texts import Texts
 from megalabel.linear.trial import Setting, Trials
+from megalabel.phases import phase
+from megalabel.progress import Progress
 
 FEWEST_HELD = 40  # held-out texts with labels below which nothing is chosen
 MANY_SIGNS = 0.03  # share of characters that are neither letters, digits nor blanks for signs to be tried
@@ -126,6 +128,20 @@ def search(trial: Trials, start: Setting, free: Open, say: Callable[[str], Any])
     Token pattern and character n-grams are compared on the first 1,000 characters of each text, the other settings
     on whole texts: C and the weight of bigrams chosen on beginnings cost 2 points of PSP@5 on eurlex-4.3k.
     """
+    with phase("choosing settings"), Progress("choosing settings", most_trials(free)) as shown:
+        trial.shown = shown
+        return _search(trial, start, free, say)
+
+
+def most_trials(free: Open) -> int:
+    """The number of trials of a search, at most."""
+    patterns = 2 if free.token_pattern else 0
+    beginnings = 1 if free.token_pattern or free.char_ngrams else 0  # the start is measured on them as well
+    of_c = 1 + MOST_STEPS if free.c else 0
+    return 1 + beginnings + patterns + len(free.char_ngrams) + len(free.bigram_weights) + of_c
+
+
+def _search(trial: Trials, start: Setting, free: Open, say: Callable[[str], Any]) -> Setting:
     if free.token_pattern or free.char_ngrams:
         # Each value needs features of its own, which for long texts take longer than solving.
         found = Search(trial.of_beginnings(), start, say)

@@ -13,8 +13,11 @@ from megalabel.distributed.world import World
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.labels.cluster import check_depths, cluster
 from megalabel.labels.features import pifa
+from megalabel.labels.tree import LabelTree
 from megalabel.linear.over_ranks import shared_trees
 from megalabel.linear.tree import ALONE, solve_tree
+from megalabel.phases import phase
+from megalabel.progress import Progress
 
 LEAF_LABELS = 128  # labels per leaf, approximately
 MAX_SINGLE_DEPTH = 7  # up to this depth the leaves need no level above them
@@ -50,14 +53,36 @@ def solve_trees(
         world: the processes that divide the work.
         options: further arguments of `solve_tree`.
     """
-    features = pifa(labels, x, cluster_features)
-    clustered = shared_trees([partial(cluster, features, depths, seed=seed + i) for i in range(trees)], world)
-    del features  # they may be as large as the weights of a tree
+    clustered = _clustered(x, labels, trees, depths, cluster_features, seed, world)
     beams = []
     for i, tree in enumerate(clustered):
         say(f"{name} {i + 1}: {' > '.join(f'{n:,}' for n in tree.sizes[:-1])} clusters > {tree.n_labels:,} labels")
-        beams.append(solve_tree(x, labels, tree, seed=seed + i, world=world, **options))
+        with phase(f"solving {name}s"):
+            title = f"solving {name} {i + 1} of {trees}"
+            beams.append(solve_tree(x, labels, tree, seed=seed + i, world=world, title=title, **options))
     return [beam for beam in beams if beam is not None]
+
+
+@phase("clustering the labels")
+def _clustered(
+    x: sp.csr_matrix,
+    labels: sp.csr_matrix,
+    trees: int,
+    depths: tuple[int, ...],
+    cluster_features: int,
+    seed: int,
+    world: World,
+) -> list[LabelTree]:
+    """The label trees; the features of the labels may be as large as the weights of a tree, and go afterwards."""
+    with Progress("clustering the labels", trees) as shown:
+        features = pifa(labels, x, cluster_features)
+
+        def one(i: int) -> LabelTree:
+            tree = cluster(features, depths, seed=seed + i)
+            shown.advance()
+            return tree
+
+        return shared_trees([partial(one, i) for i in range(trees)], world)
 
 
 def chosen_depths(depths: tuple[int, ...], n_labels: int) -> tuple[int, ...]:
@@ -65,13 +90,13 @@ def chosen_depths(depths: tuple[int, ...], n_labels: int) -> tuple[int, ...]:
     return check_depths(depths, n_labels) if depths else wide_depths(n_labels)
 
 
-def wide_depths(n_labels: int) -> tuple[int, ...]:
-    """Chooses depths with leaves of about 128 labels.
+def wide_depths(n_labels: int, leaf_labels: int = LEAF_LABELS) -> tuple[int, ...]:
+    """Chooses depths with leaves of about 128 labels, or of another number.
 
     Above more than 128 leaves there is a level of half the depth. Such wide and shallow trees are those of
     Bonsai (Khandagale, Xiao and Babbar, Machine Learning 2020). On the validation split of wordnet-4k they are
     two to three points of P@1 better than leaves of 16 labels (docs/log.md), and the solver is fast enough for
     wide leaves.
     """
-    leaves = max(1, round(math.log2(max(n_labels, 2) / LEAF_LABELS)))
+    leaves = max(1, round(math.log2(max(n_labels, 2) / leaf_labels)))
     return (leaves,) if leaves <= MAX_SINGLE_DEPTH else (leaves // 2, leaves)

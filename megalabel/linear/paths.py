@@ -24,10 +24,10 @@ _POINTS, _WEIGHTS = np.polynomial.legendre.leggauss(8)
 class Step(NamedTuple):
     """A node of a path.
 
-    node: its number in the level. features, weights: those of its weights that are not 0. bias. dense: (E,)
-    weights of dense inputs. rank: its place among the candidates of the level, from 0; None if its parent was not
-    kept.
-    n_candidates: how many there were. beam: how many were kept; 0 at the level of the labels, where none are cut.
+    node: its number in the level. features, weights: those of its weights that are not 0, for features of the
+    text. bias. dense: (E,) weights of dense inputs. rank: its place among the candidates of the level, from 0;
+    None if its parent was not kept. n_candidates: how many there were. beam: how many were kept; 0 at the level
+    of the labels, where none are cut.
     """
 
     node: int
@@ -66,8 +66,8 @@ def steps_to(tree: SparseBeam, label: int, x: sp.csr_matrix, inputs: np.ndarray 
     parents, above = np.zeros(1, np.int64), np.zeros(1)
     for i, (level, node) in enumerate(zip(tree.levels, path_of(tree, label), strict=True)):
         parent = int(np.searchsorted(level.offsets, node, side="right")) - 1
-        own = _chunk(level, parent)
-        at = own.getrow(node - int(level.offsets[parent]))
+        siblings, columns, values = _entries(level, parent, x.indices)
+        own = siblings == node - int(level.offsets[parent])
         children = [np.arange(level.offsets[p], level.offsets[p + 1]) for p in parents]
         nodes = np.concatenate(children)
         z = np.concatenate([_logits(level, int(p), x, inputs) for p in parents])
@@ -77,8 +77,8 @@ def steps_to(tree: SparseBeam, label: int, x: sp.csr_matrix, inputs: np.ndarray 
         beam = tree.beams[i] if i < len(tree.beams) else 0
         dense = np.zeros(0) if level.dense is None else level.dense[node].astype(np.float64)
         steps.append(
-            Step(node, at.indices, at.data, float(level.bias[node]), dense, int(place[0]) if len(place) else None,
-                 len(nodes), beam)
+            Step(node, x.indices[columns[own]], values[own], float(level.bias[node]), dense,
+                 int(place[0]) if len(place) else None, len(nodes), beam)
         )  # fmt: skip
         kept = np.sort(order[: beam or None])
         parents, above = nodes[kept], keys[kept]
@@ -144,29 +144,48 @@ def path_slopes(
         pieces *= 2
 
 
-def _chunk(level: Chunks, parent: int) -> sp.csr_matrix:
-    """The weights of the children of a parent: (children, V) CSR float64."""
-    n_ranges = level.n_ranges
-    starts = level.starts[parent * n_ranges : (parent + 1) * n_ranges + 1]
-    rows = np.arange(starts[0], starts[-1] + 1)
-    features = level.features[starts[0] : starts[-1]].astype(np.int64)
-    features += np.repeat(np.arange(n_ranges) << RANGE_BITS, np.diff(starts))
-    entries = entry_starts(level.entries, level.lengths, rows)
-    part = slice(int(entries[0]), int(entries[-1]))
-    children, values = level.children[part].astype(np.int64), level.values[part]
+def _entries(level: Chunks, parent: int, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The weights of the children of a parent for some features.
+
+    Returns:
+        (n,) int64 children, (n,) int64 places of features in `wanted`, and (n,) float64 values.
+    """
+    columns, rows = _rows_of(level, parent, wanted)
+    firsts = entry_starts(level.entries, level.lengths, rows)
+    n_entries = entry_starts(level.entries, level.lengths, rows + 1) - firsts
+    at = np.repeat(firsts - np.cumsum(n_entries) + n_entries, n_entries) + np.arange(n_entries.sum())
+    children, values = level.children[at].astype(np.int64), level.values[at]
     if values.dtype == np.uint16:
         values = (values.astype(np.uint32) << 16).view(np.float32)
     elif level.scales is not None:
         values = values * level.scales[level.offsets[parent] + children]
-    where = children, np.repeat(features, np.diff(entries))
-    n_children = int(level.offsets[parent + 1] - level.offsets[parent])
-    return sp.csr_matrix((values.astype(np.float64), where), shape=(n_children, level.n_features))
+    return children, np.repeat(columns, n_entries), values.astype(np.float64)
+
+
+def _rows_of(level: Chunks, parent: int, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Which of some features have a row in the chunk of a parent, and these rows: two (n,) int64."""
+    n_ranges = level.n_ranges
+    ranges = wanted >> RANGE_BITS if n_ranges > 1 else np.zeros_like(wanted)
+    inside = (wanted - (ranges << RANGE_BITS)).astype(level.features.dtype)
+    columns, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for number in np.unique(ranges).tolist():
+        first, last = level.starts[parent * n_ranges + number : parent * n_ranges + number + 2].tolist()
+        own = np.flatnonzero(ranges == number)
+        stored = level.features[first:last]
+        place = np.searchsorted(stored, inside[own])
+        found = place < len(stored)
+        found[found] = stored[place[found]] == inside[own[found]]
+        columns.append(own[found])
+        rows.append(first + place[found])
+    return np.concatenate(columns), np.concatenate(rows)
 
 
 def _logits(level: Chunks, parent: int, x: sp.csr_matrix, inputs: np.ndarray | None) -> np.ndarray:
     """The scores of the children of a parent, (children,) float64."""
     nodes = slice(int(level.offsets[parent]), int(level.offsets[parent + 1]))
-    z: np.ndarray = (_chunk(level, parent) @ x.astype(np.float64).T).toarray().ravel() + level.bias[nodes]
+    children, columns, values = _entries(level, parent, x.indices)
+    z = level.bias[nodes].astype(np.float64)
+    z += np.bincount(children, values * x.data[columns], minlength=len(z))
     if level.dense is not None and inputs is not None:
-        z = z + level.dense[nodes].astype(np.float64) @ inputs[0].astype(np.float64)
+        z += level.dense[nodes].astype(np.float64) @ inputs[0].astype(np.float64)
     return z

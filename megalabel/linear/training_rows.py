@@ -16,6 +16,8 @@ from megalabel.data.texts import Texts
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.words import EMOJI, END, TokenPattern, split_words
 from megalabel.linear.label_texts import MIN_PRECISION, add_label_text_rows, label_text_precision
+from megalabel.phases import phase
+from megalabel.progress import Counted
 
 SAMPLE = 10_000  # texts whose words are counted
 ALONE_SAMPLE, ALONE_READ = 4_000, 1_000  # texts, evenly spaced, and characters per text that are compared
@@ -69,6 +71,7 @@ class WordFeatureOptions:
     min_texts: int
     label_texts: str
 
+    @phase("reading the features")
     def rows(
         self, texts: Texts, labels: sp.csr_matrix, names: Texts, *, seed: int, say: Callable[[str], Any]
     ) -> TrainingRows:
@@ -128,7 +131,7 @@ class WordFeatureOptions:
 
     def _learn(self, *texts: Texts, char_ngrams: bool) -> tuple[SparseText, sp.csr_matrix]:
         return SparseText.learn_rows(
-            *texts,
+            *(Counted(part, "reading the features") for part in texts),
             vocabulary=self.vocabulary,
             min_texts=self.min_texts,
             pattern=self.token_pattern,

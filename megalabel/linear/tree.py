@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +21,7 @@ from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
 from megalabel.linear.level_blocks import even_blocks, level_of, text_values
 from megalabel.linear.over_ranks import SharedDescent
+from megalabel.progress import Progress
 
 ALONE = World()
 BIAS = 1.0  # the constant input whose weight is the bias, which is regularized like any weight
@@ -43,6 +45,7 @@ def solve_tree(
     seed: int = 0,
     left_out: np.ndarray | None = None,
     world: World = ALONE,
+    title: str = "",
 ) -> SparseBeam | None:
     """Fits the linear classifiers of a whole tree, each on the texts that have a label below its parent.
 
@@ -52,8 +55,7 @@ def solve_tree(
 
     Args:
         x: (N, V) CSR float32, one row per training text.
-        labels: (N, L) CSR, above 0 where a text has a label.
-        tree: a tree over the L labels.
+        labels, tree: (N, L) CSR, above 0 where a text has a label; a tree over the L labels.
         dense: (N, E) float32, further features of each text, such as its embedding.
         weights: (N,) above 0, the factor of C of each text; None for 1 each.
         further: (N, L) CSR, above 0 where a text is an additional negative of a label ("matcher-aware" negatives).
@@ -61,11 +63,12 @@ def solve_tree(
         tol, max_iter: the stopping criteria of the solver; see `descend`.
         prune_below: weights below this in absolute value are dropped.
         beam_size: the number of nodes per level that a prediction keeps.
-        post_processor: turns the score of a node into its probability; see `kernels/linear/sparse_beam.py`.
+        post_processor: turns the score of a node into its probability; see `kernels/linear/post_processor.py`.
         stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
         left_out: (n,) rows without labels that no model learns.
         world: the processes that divide the work, all with equal arguments; all but the main one get None.
+        title: that of a progress bar; "" for none.
 
     Raises:
         DataError: texts, labels and tree do not fit each other.
@@ -73,18 +76,17 @@ def solve_tree(
     _check_shapes(x, labels, tree)
     positives = node_texts(labels, tree)
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
-    fit = partial(
-        SharedDescent(world), x, dense=dense, weights=weights, c=c, bias=BIAS, tol=tol, max_iter=max_iter,
-        prune_below=prune_below,
-    )  # fmt: skip
+    of_parents = [_all_but(left_out, x.shape[0]), *reached[:-1]]
+    settings: dict[str, Any] = {"c": c, "bias": BIAS, "tol": tol, "max_iter": max_iter, "prune_below": prune_below}
+    fit = partial(SharedDescent(world), x, dense=dense, weights=weights, **settings)
     levels: list[Chunks] = []
-    for i, offsets in enumerate(_families(tree)):
-        texts = reached[i - 1] if i else _all_but(left_out, x.shape[0])
-        solve = partial(_solved, fit, texts, positives[i], offsets, seed)
-        level = level_of(solve, even_blocks(text_values(texts, x)), ChunkFiles(x.shape[1], offsets, stored))
-        levels += [] if level is None else [level]
-    shape = tree.order, [beam_size] * tree.depth, post_processor
-    return SparseBeam(levels, *shape, c=c, prune_below=prune_below) if levels else None
+    with Progress(title, sum(texts.nnz for texts in of_parents)) as shown:
+        for texts, of_children, offsets in zip(of_parents, positives, _families(tree), strict=True):
+            solve = partial(_counted, shown, fit, texts, of_children, offsets, seed)
+            level = level_of(solve, even_blocks(text_values(texts, x)), ChunkFiles(x.shape[1], offsets, stored))
+            levels += [] if level is None else [level]
+    beams = [beam_size] * tree.depth
+    return SparseBeam(levels, tree.order, beams, post_processor, c=c, prune_below=prune_below) if levels else None
 
 
 def _all_but(left_out: np.ndarray | None, n: int) -> sp.csr_matrix:
@@ -112,6 +114,13 @@ def _check_shapes(x: sp.csr_matrix, labels: sp.csr_matrix, tree: LabelTree) -> N
             wanted=f"({x.shape[0]:,}, {tree.n_labels:,})",
             next_step="build the tree from these texts and labels",
         )
+
+
+def _counted(shown: Progress, fit: Any, texts: sp.csr_matrix, *rest: Any) -> Chunks | None:
+    """The result of `_solved`; counts the pairs of parents and texts that were solved."""
+    chunks, parents = _solved(fit, texts, *rest), rest[-1]
+    shown.advance(int(texts.indptr[parents.stop] - texts.indptr[parents.start]))
+    return chunks
 
 
 def _solved(

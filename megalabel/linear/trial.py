@@ -29,6 +29,7 @@ from megalabel.linear.label_texts import add_label_text_rows
 from megalabel.linear.over_ranks import shared_trees
 from megalabel.linear.sample import Sample
 from megalabel.linear.tree import ALONE, solve_tree
+from megalabel.progress import Progress
 from megalabel.types import Positives
 
 SAVES = 1.5  # characters of whole texts over those of beginnings, from which on beginnings are tried
@@ -64,21 +65,27 @@ class Sides(NamedTuple):
 
 
 class Trials:
-    """Measures settings on several samples, one after the other."""
+    """Measures settings on several samples, one after the other.
 
-    def __init__(self, trials: Sequence[Trial]) -> None:
-        self._trials = trials
+    shown: counts the settings that were measured; None for nobody.
+    """
+
+    def __init__(self, trials: Sequence[Trial], shown: Progress | None = None) -> None:
+        self._trials, self.shown = trials, shown
 
     def measure(self, setting: Setting) -> np.ndarray:
         """nDCG@5 of each held-out text of all samples in percent, (n,) float64."""
-        return np.concatenate([trial.measure(setting) for trial in self._trials])
+        found = np.concatenate([trial.measure(setting) for trial in self._trials])
+        if self.shown is not None:
+            self.shown.advance()
+        return found
 
     def of_beginnings(self) -> Self:
         """Trials on the first 1,000 characters of each text; the trials themselves where that saves little."""
         trials = self._trials
         if sum(trial.characters() for trial in trials) < SAVES * sum(trial.characters(READ) for trial in trials):
             return self
-        return type(self)([trial.of_beginnings() for trial in trials])
+        return type(self)([trial.of_beginnings() for trial in trials], self.shown)
 
 
 class Trial:

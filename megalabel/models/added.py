@@ -1,209 +1,136 @@
-"""How labels that were added to a trained model are scored: by their similarity, or by linear classifiers."""
+"""Adds labels to a classifier: checks their names, and makes their scorers and their metadata."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.special import expit
 
-from megalabel.errors import RESTORE_FOLDER, DataError
-from megalabel.kernels.linear.post_processor import PostProcessor, check_post_processor, log_score
-from megalabel.kernels.sparse.sparse_rows import as_rows
-from megalabel.linear.added import updated_classifiers
-from megalabel.models.calibration import Rows, cosines, lengths, unit
-from megalabel.storage.manifest import check_listed
-from megalabel.types import ScoreType
+from megalabel.data.further_metadata import extended
+from megalabel.data.label_lookup import some
+from megalabel.data.label_metadata import LabelMetadata
+from megalabel.data.metadata_records import metadata_of
+from megalabel.data.texts import Texts
+from megalabel.errors import DataError, SettingError
+from megalabel.linear.added import added_classifiers
+from megalabel.models.added_scores import AddedLabels, LinearLabels, SimilarLabels
+from megalabel.models.base import Classifier
+from megalabel.models.calibration import FEWEST_TEXTS, estimate, unit
+from megalabel.models.extended import ExtendedClassifier
+from megalabel.models.facts import pass_on
+from megalabel.models.text_list import as_texts
 
-CSR = ("data", "indices", "indptr", "shape")
-WHAT = "model with added labels"
-
-
-class AddedLabels(ABC):
-    """The scores of n added labels. `spaces` are what `Classifier.label_spaces` of the base model returns."""
-
-    kind: ClassVar[str]
-
-    @abstractmethod
-    def __len__(self) -> int:
-        """n."""
-
-    @abstractmethod
-    def scores(self, spaces: Sequence[Rows], score_type: ScoreType) -> np.ndarray:
-        """The scores of N texts, of the type of those of the base model: (N, n) float32."""
-
-    @abstractmethod
-    def joined(self, more: Self) -> Self:
-        """These labels and further ones behind them."""
-
-    @abstractmethod
-    def learned(self, spaces: Sequence[Rows], labels: sp.csr_matrix, weights: np.ndarray | None) -> Self:
-        """The same after N further texts with labels (N, n) CSR of ones and weights (N,)."""
-
-    @abstractmethod
-    def save(self, folder: Path) -> dict[str, Any]:
-        """Writes the arrays; what the manifest has to say besides."""
+NEGATIVES = 2048  # texts that the classifiers of added labels are trained against
 
 
-class SimilarLabels(AddedLabels):
-    """Labels that are scored by slope · similarity + offset.
-
-    Args:
-        prototypes: for each space of the base model, the unit vectors of the labels: (n, D_i) float32, CSR or
-            arrays.
-        scale: (2, n) float64, slopes and offsets from the mean of the cosines to the scores.
-        norms: (spaces, n) float32, the lengths of the sums of unit vectors that the prototypes were; None for 1.
-    """
-
-    kind = "similar"
-
-    def __init__(self, prototypes: Sequence[Rows], scale: np.ndarray, norms: np.ndarray | None = None) -> None:
-        self.prototypes, self.scale = list(prototypes), np.asarray(scale, np.float64)
-        shape = (len(self.prototypes), len(self))
-        self.norms = np.ones(shape, np.float32) if norms is None else norms
-        if self.scale.shape != (2, len(self)) or not np.isfinite(self.scale).all() or self.norms.shape != shape:
-            raise ValueError(f"a scale {self.scale.shape} and lengths {self.norms.shape} of {shape}")
-
-    @classmethod
-    def of_sums(cls, sums: Sequence[Rows], scale: np.ndarray) -> Self:
-        """From the sums of unit vectors, one matrix (n, D_i) per space."""
-        norms = np.stack([lengths(rows) for rows in sums]).astype(np.float32)
-        return cls([unit(rows) for rows in sums], scale, norms)
-
-    def __len__(self) -> int:
-        return int(self.prototypes[0].shape[0])
-
-    def scores(self, spaces: Sequence[Rows], score_type: ScoreType) -> np.ndarray:
-        """See the base class."""
-        value = self.scale[0] * cosines([unit(space) for space in spaces], self.prototypes) + self.scale[1]
-        return np.asarray(expit(value) if score_type == "probability" else value, np.float32)
-
-    def joined(self, more: Self) -> Self:
-        """See the base class."""
-        both = [_stacked(pair) for pair in zip(self.prototypes, more.prototypes, strict=True)]
-        scale, norms = (np.concatenate(pair, axis=1) for pair in zip(self._numbers, more._numbers, strict=True))
-        return type(self)(both, scale, norms)
-
-    @property
-    def _numbers(self) -> tuple[np.ndarray, np.ndarray]:
-        return self.scale, self.norms
-
-    def learned(self, spaces: Sequence[Rows], labels: sp.csr_matrix, weights: np.ndarray | None) -> Self:
-        """The prototypes move towards the texts."""
-        of_labels = labels.T.tocsr() if weights is None else (labels.T @ sp.diags_array(weights)).tocsr()
-        sums = []
-        for prototypes, norms, space in zip(self.prototypes, self.norms, spaces, strict=True):
-            old = sp.diags_array(norms) @ prototypes if sp.issparse(prototypes) else norms[:, None] * prototypes
-            sums.append(old + of_labels.astype(np.float32) @ unit(space))
-        return self.of_sums(
-            [rows.tocsr() if sp.issparse(rows) else rows for rows in sums], self.slope, self.offset
+def with_added_labels(
+    model: Classifier,
+    labels: Sequence[str] | Mapping[str, Sequence[str]],
+    texts: Iterable[str] | None,
+    metadata: Mapping[str, Mapping[str, Any]] | None,
+) -> ExtendedClassifier:
+    """The result of `Classifier.with_labels`, whose arguments and errors these are."""
+    if model.n_features is not None:
+        raise SettingError(
+            "with_labels of a model over bags of words",
+            wanted="a model that reads texts",
+            next_step="train on the new labels as well",
+            where="labels",
         )
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """See the base class."""
-        for i, rows in enumerate(self.prototypes):
-            save_rows(folder, f"space{i}", rows)
-        np.save(folder / "norms.npy", self.norms)
-        return {"spaces": len(self.prototypes), "slope": self.slope, "offset": self.offset}
-
-    @classmethod
-    def load(cls, folder: Path, manifest: dict[str, Any], n: int, like: Sequence[Rows]) -> Self:
-        """What `save` wrote; like: the spaces of any text. ValueError or DataError where they do not fit."""
-        if manifest["spaces"] != len(like):
-            raise ValueError(f"{manifest['spaces']!r:.40} spaces in place of {len(like)}")
-        rows = [
-            load_rows(folder, f"space{i}", manifest, (n, own.shape[1]), sp.issparse(own))
-            for i, own in enumerate(like)
-        ]
-        norms = load_array(folder, "norms.npy", manifest) if "norms.npy" in manifest["sha256"] else None
-        return cls(rows, float(manifest["slope"]), float(manifest["offset"]), norms)
-
-
-class LinearLabels(AddedLabels):
-    """Labels that are scored by linear classifiers over the features of a linear model.
-
-    Args:
-        weights: (n, V + 1) CSR float32, the bias last.
-        post_processor: turns the score of a classifier into its probability, as in the trees of the model.
-        c: C of the training of the model.
-    """
-
-    kind = "linear"
-
-    def __init__(self, weights: sp.csr_matrix, post_processor: PostProcessor, c: float) -> None:
-        check_post_processor(post_processor)
-        self.weights, self.post_processor, self.c = weights, post_processor, float(c)
-        self._columns = weights[:, :-1].T.tocsr()
-        self._bias = weights[:, [-1]].toarray().ravel()
-
-    def __len__(self) -> int:
-        return int(self.weights.shape[0])
-
-    def scores(self, spaces: Sequence[Rows], score_type: ScoreType) -> np.ndarray:
-        """See the base class."""
-        margins = (spaces[0] @ self._columns).toarray() + self._bias
-        found: np.ndarray = np.exp(log_score(margins, self.post_processor)).astype(np.float32)
-        return found
-
-    def joined(self, more: Self) -> Self:
-        """See the base class."""
-        return type(self)(_stacked((self.weights, more.weights)), self.post_processor, self.c)
-
-    def learned(self, spaces: Sequence[Rows], labels: sp.csr_matrix, weights: np.ndarray | None) -> Self:
-        """The classifiers take the step that the texts ask for."""
-        found = updated_classifiers(self.weights, spaces[0], labels, weights, self.c)
-        return type(self)(found, self.post_processor, self.c)
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        """See the base class."""
-        save_rows(folder, "weights", self.weights)
-        return {"added": self.kind, "post_processor": self.post_processor, "c": self.c}
-
-    @classmethod
-    def load(cls, folder: Path, manifest: dict[str, Any], n: int, like: Sequence[Rows]) -> Self:
-        """What `save` wrote; like: the spaces of any text. ValueError or DataError where they do not fit."""
-        if len(like) != 1 or not sp.issparse(like[0]):
-            raise ValueError("linear classifiers of added labels for another model than a linear one")
-        weights = load_rows(folder, "weights", manifest, (n, like[0].shape[1] + 1), sparse=True)
-        return cls(weights, manifest["post_processor"], float(manifest["c"]))
-
-
-def _stacked(pair: Sequence[Rows]) -> Rows:
-    return sp.vstack(pair, format="csr") if sp.issparse(pair[0]) else np.concatenate(pair)
-
-
-def save_rows(folder: Path, name: str, rows: Rows) -> None:
-    """Writes rows as NAME.npy, or as one file for each array of a CSR matrix."""
-    if not sp.issparse(rows):
-        np.save(folder / f"{name}.npy", rows)
-        return
-    for part in CSR:
-        np.save(folder / f"{name}-{part}.npy", np.asarray(getattr(rows, part)))
-
-
-def load_rows(folder: Path, name: str, manifest: dict[str, Any], shape: tuple[int, int], sparse: bool) -> Rows:
-    """What `save_rows` wrote; ValueError for another shape, DataError for what is damaged."""
-    rows: Rows
-    if sparse:
-        data, indices, indptr, size = (load_array(folder, f"{name}-{part}.npy", manifest) for part in CSR)
-        rows = as_rows(sp.csr_matrix((data, indices, indptr), shape=tuple(size.tolist())), "added labels")
+    names, examples = _checked(labels, model)
+    base, before = (model.base_model, model.ranker) if isinstance(model, ExtendedClassifier) else (model, None)
+    added = Texts.from_strings(names)
+    known = _metadata(model, Texts.joined(model.label_texts, added), names, metadata)
+    made = _scorer(base, before, names, examples, [] if texts is None else as_texts(texts))
+    if before is None:
+        found = ExtendedClassifier(model, added, made)
     else:
-        rows = load_array(folder, f"{name}.npy", manifest)
-        if rows.dtype != np.float32 or not np.isfinite(rows).all():
-            raise DataError(
-                "vectors that are not finite", wanted="float32", next_step=RESTORE_FOLDER, where=folder
-            )
-    if rows.shape != shape:
-        raise ValueError(f"vectors {rows.shape} in place of {shape}")
-    return rows
-
-
-def load_array(folder: Path, file: str, manifest: dict[str, Any]) -> np.ndarray:
-    """An array of a model folder."""
-    check_listed(manifest, WHAT, folder, files=(file,), next_step=RESTORE_FOLDER)
-    found: np.ndarray = np.load(folder / file, allow_pickle=False)
+        every = Texts.joined(model.label_texts[len(base.label_texts) :], added)
+        found = ExtendedClassifier(base, every, before.joined(made))
+        pass_on(model, found, np.arange(len(model.label_texts)))
+    found.metadata = known
     return found
+
+
+def _scorer(
+    base: Classifier,
+    before: AddedLabels | None,
+    names: Sequence[str],
+    examples: Sequence[Sequence[str]],
+    texts: Sequence[str],
+) -> AddedLabels:
+    """What scores labels that are added to a model which has labels of this kind already, or None.
+
+    texts: some of the kind that will be classified, or none.
+    """
+    lines = [*names, *(line for own in examples for line in own)]
+    owners = np.append(np.arange(len(names)), np.repeat(np.arange(len(names)), list(map(len, examples))))
+    spaces, solver = base.label_spaces(lines), base.label_solver()
+    if solver is not None and not isinstance(before, SimilarLabels):
+        others = base.label_spaces(_negatives(base, texts, set(lines)))[0]
+        return LinearLabels(added_classifiers(spaces[0], owners, others, len(names), solver[1]), *solver)
+    members = sp.csr_matrix((np.ones(len(owners), np.float32), (owners, range(len(owners)))))
+    # Labels that were added before keep their scores, and with them the scale.
+    scale = (before.slope, before.offset) if isinstance(before, SimilarLabels) else base.label_scale()
+    scale = scale or estimate(base, texts or lines[len(names) :])
+    return SimilarLabels.of_sums([members @ unit(rows) for rows in spaces], *scale)
+
+
+def _negatives(model: Classifier, texts: Sequence[str], examples: set[str]) -> list[str]:
+    """Some of the given texts that are no examples; label texts of the model where there are too few."""
+    random = np.random.default_rng(0)
+    others = [texts[i] for i in random.permutation(len(texts))[:NEGATIVES].tolist() if texts[i] not in examples]
+    if len(others) >= FEWEST_TEXTS:
+        return others
+    names = model.label_texts
+    return others + [names[i] for i in random.permutation(len(names))[:NEGATIVES].tolist()]
+
+
+def _metadata(
+    model: Classifier, all_names: Texts, added: Sequence[str], records: Mapping[str, Mapping[str, Any]] | None
+) -> LabelMetadata | None:
+    """What is known of all labels; DataError for records of labels that are not added."""
+    known = None if model.metadata is None else extended(model.metadata, None, all_names)
+    if not records:
+        return known
+    other = next((name for name in records if name not in added), None) if isinstance(records, Mapping) else None
+    if other is not None:
+        raise DataError(
+            f"metadata of {other!r:.80}", wanted=f"of labels that are added ({some(added)})", where="metadata"
+        )
+    return extended(model.metadata, metadata_of(all_names, records, known), all_names)
+
+
+def _checked(
+    labels: Sequence[str] | Mapping[str, Sequence[str]], model: Classifier
+) -> tuple[list[str], list[list[str]]]:
+    """Names and example texts of each added label; SettingError for names that are not new."""
+    if isinstance(labels, str):
+        raise SettingError(
+            "one string",
+            wanted="a list of names, or example texts by name",
+            next_step="write [name]",
+            where="labels",
+        )
+    names = list(labels)
+    examples = (
+        [list(as_texts(labels[name])) for name in names] if isinstance(labels, Mapping) else [[]] * len(names)
+    )
+    seen, given = set[str](), set(filter(lambda name: isinstance(name, str), names))
+    known = {name for name in model.label_texts if name in given}
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise SettingError(f"the name {name!r:.80}", wanted="a text that is not blank", where="labels")
+        if name in known or name in seen:
+            raise SettingError(
+                f"the label {name!r:.80} " + ("of this model" if name in known else "twice"),
+                wanted="names of new labels, each once",
+                next_step="leave it out",
+                where="labels",
+            )
+        seen.add(name)
+    if not names:
+        raise SettingError("no labels", wanted="one or more names", where="labels")
+    return names, examples

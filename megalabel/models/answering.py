@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from megalabel.errors import DataError, SettingError
-from megalabel.models.asking import Asked, Asking, answer, given_in
+from megalabel.labels.ancestors import Ancestors
+from megalabel.models.answer import answer, given_in
+from megalabel.models.asking import Asked, Asking
 from megalabel.models.calibrated import DEPTH, FEWEST, Calibration
 from megalabel.models.depth import at_least_one
 from megalabel.models.label_lists import Choice
@@ -41,6 +44,8 @@ class Answering(Asking):
         precision: float | None = None,
         coverage: float | None = None,
         tail: float = 0.0,
+        ancestors: Ancestors | None = None,
+        language: str | None = None,
         allow: Any = None,
         deny: Any = None,
         given: Any = None,
@@ -61,7 +66,11 @@ class Answering(Asking):
                 set is at least this (conformal risk control), for texts like those held out.
             tail: from 0 to 1; returns the k labels with the largest probability · (1/propensity)^tail, for rarer
                 labels, the most probable first. 0 changes no bit.
-            allow, deny: lists of labels, by name or id: for all texts, or a list (or None) for each text. Few
+            ancestors: for a model with a taxonomy: "raise" gives labels at least the scores of their descendants
+                in the ranking, "add" adds the ancestors of its labels with these scores, so that an answer has
+                more than k labels, and "collapse" leaves out labels that have a descendant in the answer.
+            language: the language of the names, such as "fi"; a label that has none there keeps its name.
+            allow, deny: lists of labels, by name, URI or id: for all texts, or a list (or None) for each text. Few
                 allowed labels are ranked exactly, also where the model searches.
             given: labels that each text is known to have, as `topk` takes them; not with allow or deny.
             batch_size: number of texts that are scored together.
@@ -70,7 +79,8 @@ class Answering(Asking):
             SettingError: values that do not fit each other or the model; precision or coverage out of reach.
             DataError: as `topk`.
         """
-        asked = Asked(k, probabilities, threshold, min_labels, precision, coverage, tail).checked(self)
+        more = tail, ancestors, language
+        asked = Asked(k, probabilities, threshold, min_labels, precision, coverage, *more).checked(self)
         texts = self.check_texts(texts)
         n = len(texts) if self.n_features is None else texts.shape[0]
         return answer(self, texts, asked, Choice.read(self, allow, deny, n), given=given, batch_size=batch_size)
@@ -123,7 +133,7 @@ class Answering(Asking):
             texts_of = self.check_texts([text for text, _ in pairs])
             fields = [more for _, more in pairs]
             found = answer(self, texts_of, asked, choice, given=given_in(fields), batch_size=batch_size)
-            yield from Predictions(found.ids, found.scores, found.names, found.score_type, fields).records()
+            yield from replace(found, fields=fields).records()
             n += len(part)
 
     def calibrate(
@@ -134,6 +144,7 @@ class Answering(Asking):
         exclude: np.ndarray | None = None,
         n_true: np.ndarray | None = None,
         batch_size: int = 256,
+        progress: str = "",
     ) -> bool:
         """Fits probabilities, precision and coverage on texts that the model has not learned; in place.
 
@@ -143,6 +154,7 @@ class Answering(Asking):
             exclude: (F, 2) pairs (row, label) that are left out of the rankings.
             n_true: (N,) true labels of each text, those that the model lacks included; default: those of `labels`.
             batch_size: number of texts that are scored together.
+            progress: the title of a progress bar; "" for none.
 
         Returns:
             Whether the model is calibrated now: fewer than 30 texts with labels change nothing.
@@ -157,7 +169,8 @@ class Answering(Asking):
             )
         if np.count_nonzero(np.diff(labels.indptr)) < FEWEST:
             return False
-        top = self.topk(texts, self.reach(DEPTH), exclude=exclude, batch_size=batch_size)
+        shown: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
+        top = self.topk(texts, self.reach(DEPTH), exclude=exclude, **shown)
         found = Calibration.fit(top, labels, self.score_type, n_true)
         if found is None:
             return False

@@ -1,25 +1,22 @@
-"""What callers ask of a ranking beside k: probabilities, thresholds, label sets, a tail knob, chosen labels."""
+"""What callers ask of a ranking beside k: probabilities, thresholds, label sets, a tail knob, ancestors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from megalabel.data.catalog import propensity_constants
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.errors import SettingError
+from megalabel.labels.ancestors import Ancestors, check_ancestors
 from megalabel.metrics.propensity import inverse_propensity
 from megalabel.models.calibrated import DEPTH, Calibration
-from megalabel.models.choosing import best
-from megalabel.models.label_lists import Choice, Ranker
-from megalabel.models.predictions import Predictions
+from megalabel.models.label_lists import Ranker
 from megalabel.models.scores import AskedKind, probabilities, probability_kind, score_kind
 from megalabel.models.trained_on import TrainedOn
-from megalabel.types import TopK
 
 LABELS = 10  # per text
 NOT_CALIBRATED = "calibrate the model on labeled texts that it has not learned (`megalabel calibrate RUN DATA`)"
@@ -46,6 +43,8 @@ class Asked:
         coverage: the labels of a set with this expected recall.
         tail: from 0 to 1, the power of the inverse propensities by which probabilities are multiplied to choose
             the labels of an answer; their order and their scores stay.
+        ancestors: what becomes of labels above others in the taxonomy; see `labels.ancestors`. None: nothing.
+        language: the language of the names, where labels have one there.
     """
 
     k: int | None = None
@@ -55,6 +54,8 @@ class Asked:
     precision: float | None = None
     coverage: float | None = None
     tail: float = 0.0
+    ancestors: Ancestors | None = None
+    language: str | None = None
 
     def checked(self, model: Asking) -> Asked:
         """The same with a k; SettingError for values that do not fit each other or the model."""
@@ -72,6 +73,7 @@ class Asked:
                 where="min_labels",
             )
         _check_tail(self, model)
+        _check_metadata(self, model)
         if self.coverage is not None and self.precision is not None:
             raise SettingError(
                 "both precision and coverage", wanted="one of them, since each sets a threshold", where="coverage"
@@ -109,69 +111,6 @@ class Asked:
         return probability_kind(model) if wanted else score_kind(model)
 
 
-def answer(
-    model: Asking, texts: Any, asked: Asked, choice: Choice, *, given: Any = None, batch_size: int = 256
-) -> Predictions:
-    """The answer for texts, or rows, which `check_texts` has checked; `asked` is a result of `Asked.checked`."""
-    assert asked.k is not None
-    deep = model.reach(max(asked.k, DEPTH)) if asked.tail else asked.k
-    if given is None:
-        ids, scores = best(model, texts, deep, choice, batch_size=batch_size).numpy()
-    else:
-        ids, scores = _completed(model, texts, deep, choice, given, batch_size).numpy()
-    kind, least = asked.kind(model), asked.least(model)
-    calibrated = least is not None or asked.tail > 0 or kind == probability_kind(model)
-    p = _probabilities(model, scores, _changed(choice, given, len(ids))) if calibrated else scores
-    shown = p if kind == probability_kind(model) else scores
-    out = np.zeros(ids.shape, np.bool_)
-    if least is not None:
-        out |= p < least
-    if asked.threshold is not None:
-        out |= shown < asked.threshold
-    out &= np.arange(ids.shape[1]) >= asked.min_labels
-    ids = np.where(out, -1, ids)
-    shown = np.where(ids < 0, np.float32(-np.inf), shown)
-    if asked.tail:
-        at = places(ids, p, inverse_propensities(model), asked.tail, asked.k)
-        ids, shown = np.take_along_axis(ids, at, 1), np.take_along_axis(shown, at, 1)
-    return Predictions(ids, shown, model.label_texts, kind)
-
-
-def _completed(model: Asking, texts: Any, k: int, choice: Choice, given: Any, batch_size: int) -> TopK:
-    if choice.allow is not None or choice.deny is not None:
-        raise SettingError(
-            "given labels with lists of labels that are allowed or denied",
-            wanted="either given, or allow and deny",
-            where="given",
-        )
-    return model.topk(texts, k, given=given, batch_size=batch_size)
-
-
-def given_in(records: Sequence[Mapping[str, Any]]) -> list[list[Any]] | None:
-    """The labels that records give under the key "given"; None where none gives a list of labels."""
-    given = [own if isinstance(own := record.get("given"), list) else [] for record in records]
-    return given if any(given) else None
-
-
-def _changed(choice: Choice, given: Any, n: int) -> np.ndarray:
-    """The texts whose ranks are not those among all labels, by allowed or given labels of their own: (N,) bool."""
-    changed = np.full(n, choice.allow is not None)
-    if isinstance(choice.allow, list):
-        changed[:] = [labels is not None for labels in choice.allow]
-    if given is not None:
-        sizes = (given != 0).sum(axis=1) if sp.issparse(given) else [len(labels) for labels in given]
-        changed |= np.asarray(sizes).ravel() > 0
-    return changed
-
-
-def _probabilities(model: Asking, scores: np.ndarray, changed: np.ndarray) -> np.ndarray:
-    """The probabilities of scores (N, k), by score alone in the rows whose ranks changed."""
-    p = probabilities(model, scores, ranked=not changed.all())
-    if model.calibration is not None and changed.any() and not changed.all():
-        p[changed] = probabilities(model, scores[changed], ranked=False)
-    return p
-
-
 def inverse_propensities(model: Asking, a: float | None = None, b: float | None = None) -> np.ndarray:
     """1/p of each label by how often the training texts of a model have it: (L,) float64.
 
@@ -192,20 +131,28 @@ def inverse_propensities(model: Asking, a: float | None = None, b: float | None 
     )
 
 
-def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: int) -> np.ndarray:
-    """Where in a ranking the k labels with the largest p · (1/propensity)^tail are, in its order: (N, k) int64.
-
-    So the labels of an answer are those that add most to a mean of P@k and PSP@k, and the most probable of them
-    come first. Ties go to the earlier label.
-
-    Args:
-        ids, p: (N, K) labels, -1 for none, and their probabilities; K of at least k.
-        inverse: (L,) inverse propensities.
-        tail: from 0 to 1.
-        k: labels per text.
-    """
-    gain = np.where(ids < 0, -np.inf, p.astype(np.float64) * inverse[np.maximum(ids, 0)] ** tail)
-    return np.sort(np.argsort(-gain, axis=1, kind="stable")[:, :k], axis=1)
+def _check_metadata(asked: Asked, model: Asking) -> None:
+    known = model.metadata or LabelMetadata(len(model.label_texts))
+    if asked.language is not None:
+        known.names_in(asked.language, model.label_texts)
+    if asked.ancestors is None:
+        return
+    check_ancestors(asked.ancestors)
+    if known.taxonomy is None:
+        raise SettingError(
+            "ancestors of a model without a taxonomy",
+            wanted="a model that knows which labels are broader than others",
+            next_step="write one with `megalabel labels RUN --taxonomy FILE -o OUT`",
+            where="ancestors",
+        )
+    others = {"precision": asked.precision, "coverage": asked.coverage, "tail": asked.tail}
+    name = next((name for name, value in others.items() if value), None)
+    if name is not None:
+        raise SettingError(
+            f"ancestors with {name}, which holds for the labels of the ranking alone",
+            wanted=f"either ancestors or {name}",
+            where="ancestors",
+        )
 
 
 def _check_threshold(asked: Asked, kind: str) -> None:

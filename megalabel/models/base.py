@@ -27,6 +27,7 @@ from megalabel.models.folder import read_model_manifest as read_model_manifest
 from megalabel.models.predictions import Predictions
 from megalabel.models.reading import read_model
 from megalabel.models.scores import score_kind
+from megalabel.models.shown import Shown
 from megalabel.models.text_list import as_texts
 from megalabel.progress import Progress
 from megalabel.storage import migrate
@@ -48,7 +49,7 @@ Advance = Callable[[int], None]  # called with a number of texts that are done
 Rank = Callable[[Any, slice, "np.ndarray | None", Advance], TopK]
 
 
-class Classifier(Capabilities, Answering):
+class Classifier(Shown, Capabilities, Answering):
     """A trained classifier, such as an encoder with a head (`NeuralClassifier`) or linear trees.
 
     Attributes:
@@ -57,16 +58,16 @@ class Classifier(Capabilities, Answering):
         score_type: whether scores are probabilities or logits.
         loss_name: what logits belong to: the loss of a head, or "mixture"; see `megalabel.models.scores`.
         block_size: number of texts that are ranked together.
+        few_pages: whether a part of the model lets go of the pages of its files after each use, where parts are
+            used one after the other: less memory, and a little more time.
         trained_on: the counts of the labels in the training set; None if they are not known.
+        metadata: URIs, further names and broader labels of the labels; None where nothing is known of them.
         calibration: what held-out texts say about scores; None for a model that is not calibrated.
     """
 
     label_texts: Texts
     block_size: int = BLOCK
-
-    def __repr__(self) -> str:
-        known = "" if self.trained_on is None else f", trained on {self.trained_on.name!r}"
-        return f"{type(self).__name__}({len(self.label_texts):,} labels{known})"
+    few_pages: bool = False
 
     def topk(
         self,
@@ -124,7 +125,7 @@ class Classifier(Capabilities, Answering):
                 found = rank(texts[rows], rows, excluded, shown.advance).numpy()
                 width = found[0].shape[1]
                 ids[rows, :width], scores[rows, :width] = found
-        return Predictions(ids, scores, self.label_texts, score_kind(self))
+        return Predictions(ids, scores, self.label_texts, score_kind(self), metadata=self.metadata)
 
     def reach(self, k: int) -> int:
         """The number of labels that are computed where k are asked for: no more than there are."""
@@ -141,7 +142,11 @@ class Classifier(Capabilities, Answering):
         return as_texts(texts)
 
     def with_labels(
-        self, labels: Sequence[str] | Mapping[str, Sequence[str]], *, texts: Iterable[str] | None = None
+        self,
+        labels: Sequence[str] | Mapping[str, Sequence[str]],
+        *,
+        texts: Iterable[str] | None = None,
+        metadata: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Classifier:
         """A classifier with further labels, whose ids follow those of this one; nothing is trained.
 
@@ -153,16 +158,19 @@ class Classifier(Capabilities, Answering):
             labels: the texts (names) of the new labels; or example texts by name, where a list may be empty.
             texts: some texts of the kind that will be classified, without labels, by which the scale is found;
                 by default the example texts and label texts.
+            metadata: what is known of new labels, by name; see `data.metadata_records`. Parents may be labels of
+                this model.
 
         Raises:
             SettingError: no labels, names that are blank, there already or given twice, or a model over bags of
             words.
+            DataError: metadata with other keys or values, or of labels that are not added.
         """
-        found: Classifier = module("extended").ExtendedClassifier.of(self, labels, texts)
+        found: Classifier = module("added").with_added_labels(self, labels, texts, metadata)
         return found
 
     def without_labels(self, labels: Sequence[str | int]) -> Classifier:
-        """This model without some labels (names or ids); the other ones keep their scores and their order.
+        """This model without some labels (names, URIs or ids); the other ones keep their scores and their order.
 
         Raises:
             SettingError: no labels, or all; no label has a name or id, or several have the name.

@@ -56,14 +56,13 @@ def cosines(texts: Sequence[Rows], labels: Sequence[Rows]) -> np.ndarray:
     return found / len(texts)
 
 
-def estimate(model: Classifier, texts: Sequence[str], *, examples: bool = True) -> tuple[float, float]:
+def estimate(model: Classifier, texts: Sequence[str]) -> tuple[float, float]:
     """Slope and offset from similarities to the scores of a model, or to their logits where they are
     probabilities.
 
     Args:
         model: a trained model.
         texts: some texts; where there are fewer than ten, texts are made of the texts of four labels each.
-        examples: whether the added labels have examples, or only their own texts.
     """
     random = np.random.default_rng(0)
     asked = _asked(model, texts, random)
@@ -75,7 +74,7 @@ def estimate(model: Classifier, texts: Sequence[str], *, examples: bool = True) 
     firsts, counts = np.unique(ids[:, :MEMBERS][ids[:, :MEMBERS] >= 0], return_counts=True)
     often = firsts[counts >= TWICE] if (counts >= TWICE).any() else firsts
     labels = np.sort(random.permutation(often)[:MOST_LABELS])
-    similar = _similarities(model, asked, ids[:, : MEMBERS if examples else 0], labels)
+    similar = _similarities(model, asked, ids[:, :MEMBERS], labels)
     closest = np.argsort(-similar, axis=1, kind="stable")[:, :CLOSEST]
     x = np.take_along_axis(similar, closest, axis=1)
     y = _scores_at(ids, scores, labels[closest]) if len(labels) else x

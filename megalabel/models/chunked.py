@@ -68,6 +68,7 @@ class ChunkedClassifier(Classifier):
         self.base_model, self.chunking, self.pooling = base_model, chunking, pooling
         self._tokenizer = _tokenizer(base_model, chunking) if chunking.unit == "tokens" else None
         self.label_texts, self.trained_on = base_model.label_texts, base_model.trained_on
+        self.metadata = base_model.metadata
         self.score_type, self.loss_name = base_model.score_type, base_model.loss_name
         self.block_size = base_model.block_size
         self.say: Callable[[str], Any] = warnings.warn
@@ -112,7 +113,7 @@ class ChunkedClassifier(Classifier):
         folder = check_room(folder)
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
-            save_facts(new, self)
+            save_facts(new, self, [self.base_model])
             facts = {"chunking": self.chunking.config(), "pooling": self.pooling}
             shape = {"model": class_name(self), "n_labels": len(self.label_texts)}
             write_manifest(new, FORMAT, {**shape, **facts})

@@ -20,6 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from megalabel.data.label_lookup import labels_named
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.sparse.sparse_rows import keep_largest, remove_pairs
@@ -132,10 +133,8 @@ def given_labels(model: Classifier, given: Any, n: int) -> sp.csr_matrix:
             f"{size} as given labels of {n} texts", wanted="a list of labels for each", where="given"
         )
     wanted = {label for own in given if isinstance(own, Sequence) for label in own if isinstance(label, str)}
-    by_name: dict[str, int] = {}
-    for i, name in enumerate(model.label_texts) if wanted else ():
-        if name in wanted:
-            by_name.setdefault(name, i)
+    found_by_name = labels_named(model.label_texts, model.metadata, wanted, "given")
+    by_name = {name: labels[0] for name, labels in found_by_name.items()}
     rows, columns = [], []
     for row, own in enumerate(given):
         if isinstance(own, (str, bytes)) or not isinstance(own, Sequence):

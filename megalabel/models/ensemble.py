@@ -64,6 +64,7 @@ class Ensemble(Classifier):
             )
         self.label_texts, self.n_features = parts[0].label_texts, parts[0].n_features
         known = [part.trained_on for part in parts if part.trained_on is not None]
+        self.metadata = next((part.metadata for part in parts if part.metadata), None)
         self.trained_on = next((one for one in known if one.pairs is not None), known[0] if known else None)
 
     def rankings(
@@ -99,7 +100,7 @@ class Ensemble(Classifier):
         """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
         folder = check_room(folder)
         with atomic_folder(folder) as new:
-            save_facts(new, self)
+            save_facts(new, self, self.parts)
             for i, part in enumerate(self.parts):
                 part.save(new / f"part{i}")
             facts = {

@@ -28,7 +28,7 @@ def explain(model: Classifier, text: Any, label: str | int | None = None) -> Exp
     ids, scores = model.topk(rows, k).numpy()
     if label is None and ids[0, 0] < 0:
         raise SettingError("a text for which no label is found", wanted="the name or id of a label", where="label")
-    chosen = int(ids[0, 0]) if label is None else int(ids_of(model.label_texts, [label])[0])
+    chosen = int(ids[0, 0]) if label is None else int(ids_of(model.label_texts, [label], model.metadata)[0])
     place = np.flatnonzero(ids[0] == chosen)
     found = explained(model, line, chosen)
     rank, score = (int(place[0]) + 1, float(scores[0, place[0]])) if len(place) else (None, None)

@@ -17,33 +17,29 @@ cosine already, so slope and offset are its own; for other models they are estim
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from megalabel.data.texts import Texts
 from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
-from megalabel.linear.added import added_classifiers
-from megalabel.models.added import WHAT, AddedLabels, LinearLabels, SimilarLabels
+from megalabel.models.added_scores import WHAT, AddedLabels, LinearLabels, SimilarLabels
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.calibration import FEWEST_TEXTS, Rows, estimate, unit
+from megalabel.models.calibration import Rows
 from megalabel.models.facts import load_facts, pass_on, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
-from megalabel.models.text_list import as_texts
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import TopK
 
 TEXTS = 1024  # texts that are compared with all added labels at once
-NEGATIVES = 2048  # texts that the classifiers of added labels are trained against
 
 
 class ExtendedClassifier(Classifier):
@@ -110,16 +106,9 @@ class ExtendedClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             save_names(new, self.added)
-            save_facts(new, self)
+            save_facts(new, self, [self.base_model])
             facts = {"model": class_name(self), "n_labels": len(self.label_texts), **self.ranker.save(new)}
             write_manifest(new, FORMAT, facts)
-
-    @classmethod
-    def of(
-        cls, model: Classifier, labels: Sequence[str] | Mapping[str, Sequence[str]], texts: Iterable[str] | None
-    ) -> ExtendedClassifier:
-        """The result of `Classifier.with_labels`, whose arguments and errors these are."""
-        return _extended(model, labels, texts)
 
     @classmethod
     def load(
@@ -140,81 +129,3 @@ class ExtendedClassifier(Classifier):
         model = cls(base, added, kind.load(folder, manifest, len(added), base.label_spaces(["a text"])))
         load_facts(folder, model)
         return model
-
-
-def _extended(
-    model: Classifier, labels: Sequence[str] | Mapping[str, Sequence[str]], texts: Iterable[str] | None
-) -> ExtendedClassifier:
-    if model.n_features is not None:
-        raise SettingError(
-            "with_labels of a model over bags of words",
-            wanted="a model that reads texts",
-            next_step="train on the new labels as well",
-            where="labels",
-        )
-    names, examples = _checked(labels, model)
-    given = [] if texts is None else as_texts(texts)
-    lines = [*names, *(line for own in examples for line in own)]
-    owners = np.append(np.arange(len(names)), np.repeat(np.arange(len(names)), list(map(len, examples))))
-    spaces, before = model.label_spaces(lines), model.ranker if isinstance(model, ExtendedClassifier) else None
-    base = model.base_model if isinstance(model, ExtendedClassifier) else model
-    solver = base.label_solver()
-    made: AddedLabels
-    if solver is not None and not isinstance(before, SimilarLabels):
-        others = base.label_spaces(_negatives(base, given, set(lines)))[0]
-        made = LinearLabels(added_classifiers(spaces[0], owners, others, len(names), solver[1]), *solver)
-    else:
-        members = sp.csr_matrix((np.ones(len(owners), np.float32), (owners, range(len(owners)))))
-        # Labels that were added before keep their scores, and with them the scale.
-        scale = (before.slope, before.offset) if isinstance(before, SimilarLabels) else base.label_scale()
-        scale = scale or estimate(base, given or lines[len(names) :])
-        made = SimilarLabels.of_sums([members @ unit(rows) for rows in spaces], *scale)
-    if before is None:
-        return ExtendedClassifier(model, Texts.from_strings(names), made)
-    added = Texts.joined(model.label_texts[len(base.label_texts) :], Texts.from_strings(names))
-    found = ExtendedClassifier(base, added, before.joined(made))
-    pass_on(model, found, np.arange(len(model.label_texts)))
-    return found
-
-
-def _negatives(model: Classifier, texts: Sequence[str], examples: set[str]) -> list[str]:
-    """Some of the given texts that are no examples; label texts of the model where there are too few."""
-    random = np.random.default_rng(0)
-    others = [texts[i] for i in random.permutation(len(texts))[:NEGATIVES].tolist() if texts[i] not in examples]
-    if len(others) >= FEWEST_TEXTS:
-        return others
-    names = model.label_texts
-    return others + [names[i] for i in random.permutation(len(names))[:NEGATIVES].tolist()]
-
-
-def _checked(
-    labels: Sequence[str] | Mapping[str, Sequence[str]], model: Classifier
-) -> tuple[list[str], list[list[str]]]:
-    """Names and example texts of each added label; SettingError for names that are not new."""
-    if isinstance(labels, str):
-        raise SettingError(
-            "one string",
-            wanted="a list of names, or example texts by name",
-            next_step="write [name]",
-            where="labels",
-        )
-    names = list(labels)
-    examples = (
-        [list(as_texts(labels[name])) for name in names] if isinstance(labels, Mapping) else [[]] * len(names)
-    )
-    seen, given = set[str](), set(filter(lambda name: isinstance(name, str), names))
-    known = {name for name in model.label_texts if name in given}
-    for name in names:
-        if not isinstance(name, str) or not name.strip():
-            raise SettingError(f"the name {name!r:.80}", wanted="a text that is not blank", where="labels")
-        if name in known or name in seen:
-            raise SettingError(
-                f"the label {name!r:.80} " + ("of this model" if name in known else "twice"),
-                wanted="names of new labels, each once",
-                next_step="leave it out",
-                where="labels",
-            )
-        seen.add(name)
-    if not names:
-        raise SettingError("no labels", wanted="one or more names", where="labels")
-    return names, examples

@@ -1,26 +1,37 @@
-"""What every model keeps beside its weights: the counts of its training labels, and its calibration."""
+"""What every model keeps beside its weights: the counts and the metadata of its labels, and its calibration."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from megalabel.data.further_metadata import extended
+from megalabel.display import ROWS, cut
 from megalabel.models.asking import Asking
 from megalabel.models.calibrated import FILE, Calibration, save_calibration
+from megalabel.models.metadata_file import load_metadata, save_metadata
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.manifest import listing_again
+from megalabel.types import NAME
 
 
-def save_facts(folder: Path, model: Asking) -> None:
-    """Writes what is known into the folder of a model; nothing where nothing is known."""
+def save_facts(folder: Path, model: Asking, inner: Sequence[Asking] = ()) -> None:
+    """Writes what is known into the folder of a model; nothing where nothing is known.
+
+    inner: the models in the same folder, from whose metadata those of this model are taken when it is loaded.
+    """
     save_trained_on(folder, model.trained_on)
+    if all(one.metadata is not model.metadata for one in inner):
+        save_metadata(folder, model.metadata)
     save_calibration(folder, model.calibration)
 
 
 def load_facts(folder: Path, model: Asking) -> None:
     """Gives a model what `save_facts` wrote, if anything; FormatError where it is damaged."""
     model.trained_on = load_trained_on(folder, len(model.label_texts)) or model.trained_on
+    model.metadata = load_metadata(folder, len(model.label_texts)) or model.metadata
     model.calibration = Calibration.load(folder) or model.calibration
 
 
@@ -33,9 +44,16 @@ def pass_on(model: Asking, changed: Asking, target: np.ndarray) -> None:
         model: the model over L labels.
         changed: the model made from it.
         target: (L,) the id in `changed` of each label, −1 for one that is removed.
+
+    Raises:
+        DataError: merged labels have a label between them in the taxonomy.
     """
     if model.trained_on is not None:
         changed.trained_on = model.trained_on.relabeled(target, len(changed.label_texts))
+    if model.metadata is not None and len(changed.label_texts) > len(target):
+        changed.metadata = extended(model.metadata, None, changed.label_texts)
+    elif model.metadata is not None:
+        changed.metadata = model.metadata.relabeled(target, model.label_texts, changed.label_texts)
     merges = np.bincount(target[target >= 0]).max() > 1
     changed.calibration = None if merges else model.calibration
 
@@ -44,3 +62,13 @@ def add_calibration(folder: Path, calibration: Calibration) -> None:
     """Adds a calibration to a saved model, in place of an older one; FormatError where there is no model."""
     with listing_again(folder, FILE):
         calibration.save(folder)
+
+
+def shown_facts(model: Asking, score_kind: str) -> list[tuple[str, str]]:
+    """What a notebook shows of a model: pairs of a name and a value."""
+    names = [cut(model.label_texts[i], NAME) for i in range(min(ROWS, len(model.label_texts)))]
+    rows = [("labels", f"{len(model.label_texts):,}: {', '.join(names)}{', …' * (len(model.label_texts) > ROWS)}")]
+    if model.trained_on is not None:
+        rows.append(("trained on", f"{model.trained_on.name}, {model.trained_on.n_texts:,} texts"))
+    calibrated = "calibrated by held-out texts" if model.calibration is not None else "not calibrated"
+    return [*rows, ("scores", score_kind), ("probabilities", calibrated)]

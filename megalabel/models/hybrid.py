@@ -18,14 +18,7 @@ from megalabel.kernels.linear.restricted import restricted_beam
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.merging.ranked import Ranked
 from megalabel.kernels.sparse.merge_topk import merge_topk
-from megalabel.models.base import (
-    BLOCK,
-    Advance,
-    Classifier,
-    check_room,
-    class_name,
-    read_model_manifest,
-)
+from megalabel.models.base import BLOCK, Advance, Classifier, check_room, class_name, read_model_manifest
 from megalabel.models.boosted_merge import BoostedMerge, Found, SearchedRanking, candidates, roots
 from megalabel.models.depth import at_least_one
 from megalabel.models.facts import load_facts, save_facts
@@ -109,6 +102,7 @@ class HybridClassifier(Classifier):
                 where="index",
             )
         self.label_texts, self.trained_on = base_model.label_texts, base_model.trained_on
+        self.metadata = base_model.metadata
         linear: list[ScoreType] = ["probability"] * (parts - 1)
         self.score_types = [base_model.score_type, *linear]
 
@@ -183,7 +177,7 @@ class HybridClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             self.text.save(new / "text")
-            save_facts(new, self)
+            save_facts(new, self, [self.base_model])
             facts = {
                 "model": class_name(self),
                 "n_labels": len(self.label_texts),

@@ -44,7 +44,7 @@ class Indexed(Protocol):
     def device(self) -> torch.device:
         """Where the weights are."""
 
-    def encode(self, texts: Iterable[str]) -> np.ndarray:
+    def encode(self, texts: Iterable[str], *, progress: str = "") -> np.ndarray:
         """The views (N, V, D) of texts."""
 
 
@@ -86,7 +86,7 @@ def with_index(
         SettingError: the head has no label vectors to search, texts are missing, or a number is out of range.
         MissingExtra: hnsw without the package faiss-cpu.
     """
-    return built(model, kind, texts, recall=recall, k=k, seed=seed, say=say)[0]
+    return built(model, kind, texts, recall=recall, k=k, seed=seed, say=say, progress="")[0]
 
 
 def built(
@@ -98,8 +98,9 @@ def built(
     k: int = DEPTH,
     seed: int = 0,
     say: Callable[[str], Any] = warnings.warn,
+    progress: str = "encoding texts",
 ) -> tuple[Model, Built]:
-    """The result of `with_index`, and what was measured."""
+    """The result of `with_index`, and what was measured; `progress` is the title of a bar."""
     head = searchable(model)
     check_request(kind, recall, k, len(model.label_texts))
     if seed < 0:
@@ -116,7 +117,7 @@ def built(
         rows = np.sort(np.random.default_rng(seed).permutation(len(texts))[:MOST])
         texts = [texts[int(row)] for row in rows]
     with torch.no_grad():
-        x = head.queries(torch.from_numpy(model.encode(texts))).float()
+        x = head.queries(torch.from_numpy(model.encode(texts, progress=progress))).float()
     found = build_index(kind, head.label_table(), x, recall=recall, k=k, seed=seed, say=say)
     return replaced(model, found.index), found
 

@@ -1,4 +1,4 @@
-"""Labels of a model by their names or ids, and checks of new names."""
+"""Labels of a model by their names, URIs or ids, and checks of new names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from megalabel.data.texts import Texts
+from megalabel.data.label_lookup import labels_named
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.errors import SettingError
 
-WANTED = "names or ids of labels of the model"
+WANTED = "names, URIs or ids of labels of the model"
 
 
-def ids_of(names: Texts, labels: Sequence[Any]) -> np.ndarray:
+def ids_of(names: Sequence[str], labels: Sequence[Any], metadata: LabelMetadata | None = None) -> np.ndarray:
     """The ids of labels that are given by name or id, without repetitions in their order: (n,) int64.
+
+    With metadata, a text that is no name is a URI, a notation or an alternative name.
 
     Raises:
         SettingError: not a list, no labels, no label has a name or id, or several have it.
@@ -28,18 +31,9 @@ def ids_of(names: Texts, labels: Sequence[Any]) -> np.ndarray:
         )
     if not labels:
         raise SettingError("no labels", wanted=f"one or more {WANTED}", where="labels")
-    by_name = _by_name(names, {label for label in labels if isinstance(label, str)})
+    by_name = labels_named(names, metadata, {label for label in labels if isinstance(label, str)})
     found = [_id_of(label, by_name, len(names)) for label in labels]
     return np.array(list(dict.fromkeys(found)), np.int64)
-
-
-def _by_name(names: Texts, wanted: set[str]) -> dict[str, list[int]]:
-    """The ids of the labels with each of some names."""
-    found: dict[str, list[int]] = {}
-    for i, name in enumerate(names) if wanted else ():
-        if name in wanted:
-            found.setdefault(name, []).append(i)
-    return found
 
 
 def _id_of(label: Any, by_name: dict[str, list[int]], n: int) -> int:

@@ -1,4 +1,4 @@
-"""Lists of labels that callers allow or deny, by name or id, for all texts or for each of them."""
+"""Lists of labels that callers allow or deny, by name, URI or id, for all texts or for each of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from megalabel.data.label_lookup import labels_named
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.errors import SettingError
 from megalabel.types import ScoreType, TopK
 
@@ -20,6 +22,7 @@ class Ranker(ABC):
 
     label_texts: Sequence[str]
     n_features: int | None = None
+    metadata: LabelMetadata | None = None
     score_type: ScoreType = "probability"
     loss_name: str = "bce"
 
@@ -108,7 +111,8 @@ def _read(
 def label_ids(model: Ranker, labels: Sequence[Any], name: str) -> np.ndarray:
     """The ids of labels that are given by name or id, ascending, each once: (n,) int64.
 
-    Several labels with a name are all meant. SettingError for an unknown label.
+    Several labels with a name are all meant. A text that is no name is a URI, a notation or an alternative name.
+    SettingError for an unknown label.
     """
     return _joined(_ids_of(model, labels, name))
 
@@ -121,10 +125,7 @@ def _ids_of(model: Ranker, labels: Sequence[Any], name: str) -> list[list[int]]:
     """For each label given by name or id, its ids."""
     n_labels = len(model.label_texts)
     wanted = {label for label in labels if isinstance(label, str)}
-    by_name: dict[str, list[int]] = {}
-    for i, text in enumerate(model.label_texts if wanted else ()):
-        if text in wanted:
-            by_name.setdefault(text, []).append(i)
+    by_name = labels_named(model.label_texts, model.metadata, wanted, name)
     found = []
     for label in labels:
         if isinstance(label, str):

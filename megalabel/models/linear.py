@@ -34,6 +34,7 @@ from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
+from megalabel.storage.spill import forget
 from megalabel.types import TopK
 
 CPU = torch.device("cpu")
@@ -70,7 +71,7 @@ class LinearClassifier(Classifier):
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:
         """The k best labels of a block of texts or rows, and their probabilities."""
         x = self.text.transform(texts)
-        found = rank_rows(self.trees, x, k, exclude, self.deep)
+        found = rank_rows(self.trees, x, k, exclude, self.deep, few_pages=self.few_pages)
         advance(x.shape[0])
         return found
 
@@ -121,15 +122,34 @@ class LinearClassifier(Classifier):
 
 
 def rank_rows(
-    trees: Sequence[SparseBeam], x: sp.csr_matrix, k: int, exclude: np.ndarray | None, deep: int = 0
+    trees: Sequence[SparseBeam],
+    x: sp.csr_matrix,
+    k: int,
+    exclude: np.ndarray | None,
+    deep: int = 0,
+    *,
+    few_pages: bool = False,
 ) -> TopK:
     """The k labels of each row (N, V) with the largest mean probability over trees, without (F, 2) pairs.
 
     deep: labels of each tree that enter the mean, at least.
+    few_pages: whether to let go of the pages of each tree when it has been searched.
     """
     depth = k if len(trees) == 1 else max(DEEP * max(k, 10), deep)
     excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
-    return merge_topk([tree(x, depth, excluded) for tree in trees], k)
+    found = []
+    for tree in trees:
+        found.append(tree(x, depth, excluded))
+        if few_pages:
+            forget_pages(tree)
+    return merge_topk(found, k)
+
+
+def forget_pages(tree: SparseBeam) -> None:
+    """Lets the system drop the pages of a tree whose weights are read from files."""
+    for level in tree.levels:
+        for array in level.arrays.values():
+            forget(array)
 
 
 def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dict[str, Any]]:
@@ -188,4 +208,5 @@ def load_trees(folder: Path, name: str, n_features: int, manifest: dict[str, Any
         order = np.load(folder / f"{prefix}-order.npy", allow_pickle=False)
         solver = {key: float(shape[key]) for key in ("c", "prune_below") if key in shape}
         trees.append(SparseBeam(levels, order, shape["beams"], shape["post_processor"], **solver))
+        forget_pages(trees[-1])  # whose numbers have been checked by reading all of them
     return trees

@@ -32,6 +32,7 @@ from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.reading import read_model
 from megalabel.models.text_list import as_texts
+from megalabel.progress import Progress
 from megalabel.storage.files import atomic_folder
 from megalabel.storage.manifest import write_manifest
 from megalabel.storage.tensors import fill
@@ -104,14 +105,16 @@ class NeuralClassifier(Classifier):
         return self
 
     @torch.no_grad()
-    def encode(self, texts: Iterable[str], *, batch_size: int = 256) -> np.ndarray:
-        """The views of each text: (N, V, D) float32; texts and errors as those of `topk`."""
+    def encode(self, texts: Iterable[str], *, batch_size: int = 256, progress: str = "") -> np.ndarray:
+        """The views of each text: (N, V, D) float32; arguments and errors as those of `topk`."""
         texts = as_texts(texts)
         at_least_one("batch_size", batch_size)
         out = np.zeros((len(texts), self.encoder.n_views, self.encoder.dim), np.float32)
-        for start in range(0, len(texts), BLOCK):
-            for rows, views in self._views(texts[start : start + BLOCK], batch_size):
-                out[start + rows] = views.float().cpu().numpy()
+        with Progress(progress, len(texts)) as shown:
+            for start in range(0, len(texts), BLOCK):
+                for rows, views in self._views(texts[start : start + BLOCK], batch_size):
+                    out[start + rows] = views.float().cpu().numpy()
+                    shown.advance(len(rows))
         return out
 
     def rank(self, texts: Any, k: int, *, exclude: np.ndarray | None, batch_size: int, advance: Advance) -> TopK:

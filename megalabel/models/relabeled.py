@@ -143,7 +143,7 @@ class RelabeledClassifier(Classifier):
         with atomic_folder(folder) as new:
             self.base_model.save(new / "base")
             save_names(new, self.label_texts)
-            save_facts(new, self)
+            save_facts(new, self, [self.base_model])
             np.save(new / TARGET, self.target)
             write_manifest(new, FORMAT, {"model": class_name(self), "n_labels": len(self.label_texts)})
 
@@ -172,7 +172,7 @@ class RelabeledClassifier(Classifier):
 def without(model: Classifier, labels: Sequence[str | int]) -> RelabeledClassifier:
     """The result of `Classifier.without_labels`, whose arguments and errors these are."""
     target = np.arange(len(model.label_texts))
-    target[ids_of(model.label_texts, labels)] = -1
+    target[ids_of(model.label_texts, labels, model.metadata)] = -1
     if (target < 0).all():
         raise SettingError("all labels", wanted="at least one label that stays", where="labels")
     return RelabeledClassifier.changed(model, target, model.label_texts)
@@ -184,7 +184,7 @@ def renamed(model: Classifier, labels: Mapping[str | int, str]) -> RelabeledClas
         raise SettingError(
             f"{labels!r:.80}", wanted="new names by old ones, such as {'old': 'new'}", where="labels"
         )
-    at = ids_of(model.label_texts, list(labels))
+    at = ids_of(model.label_texts, list(labels), model.metadata)
     names = list(model.label_texts)
     for i, name in zip(at.tolist(), labels.values(), strict=True):
         names[i] = name
@@ -200,7 +200,7 @@ def merged(model: Classifier, labels: Mapping[str, Sequence[str | int]]) -> Rela
             where="labels",
         )  # fmt: skip
     target, names = np.arange(len(model.label_texts)), list(model.label_texts)
-    groups = [ids_of(model.label_texts, group) for group in labels.values()]
+    groups = [ids_of(model.label_texts, group, model.metadata) for group in labels.values()]
     all_ids = np.concatenate(groups)
     if len(np.unique(all_ids)) != len(all_ids):
         twice = model.label_texts[int(np.argmax(np.bincount(all_ids)))]

@@ -68,7 +68,7 @@ class RerankedClassifier(Classifier):
                 wanted="two: of the classifier and of the scorer",
                 where="mixture",
             )
-        self.label_texts, self.trained_on = base.label_texts, base.trained_on
+        self.label_texts, self.trained_on, self.metadata = base.label_texts, base.trained_on, base.metadata
 
     @classmethod
     def fit(

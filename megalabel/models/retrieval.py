@@ -110,7 +110,7 @@ class RetrievalClassifier(Classifier):
         first = int(self.index.origins.max(initial=-1)) + 1
         index = self.index.with_rows(self.text.transform(texts), labels, np.arange(first, first + len(texts)))
         model = type(self)(self.text, index, self.mixture, self.label_texts)
-        model.trained_on = self.trained_on
+        model.trained_on, model.metadata = self.trained_on, self.metadata
         return model
 
     def add_rows(self, texts: Sequence[str], labels: sp.csr_matrix) -> None:

@@ -9,6 +9,7 @@ from typing import TypeVar
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.types import CorpusData
 from megalabel.errors import RESTORE_FOLDER
 from megalabel.models.label_pairs import (
@@ -64,9 +65,9 @@ class TrainedOn:
         pairs = None if self.pairs is None else added_pairs(self.pairs, labels)
         return TrainedOn(self.name, self.n_texts + labels.shape[0], counts, pairs)
 
-    def attach(self, model: Model) -> Model:
-        """Tells a model what it was trained on; returns the model itself."""
-        model.trained_on = self  # type: ignore[attr-defined]
+    def attach(self, model: Model, metadata: LabelMetadata | None) -> Model:
+        """Tells a model what it was trained on, and what is known of its labels; returns the model itself."""
+        model.trained_on, model.metadata = self, metadata  # type: ignore[attr-defined]
         return model
 
 

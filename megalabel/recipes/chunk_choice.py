@@ -67,7 +67,7 @@ def chosen(
     if not sizes:
         say("chunks: none, since nine of ten texts are no longer than a chunk")
         return model
-    matched = match_labels(model.label_texts, corpus, corpus.train)
+    matched = match_labels(model.label_texts, corpus, corpus.train, model.metadata)
     for note in matched.notes:
         say(note)
     truth = matched.labels[rows]

@@ -10,8 +10,11 @@ import scipy.sparse as sp
 from megalabel.data.filters import filter_of
 from megalabel.data.row_weights import normalized_weights, with_weight
 from megalabel.linear.forest import solve_trees
+from megalabel.models.base import BLOCK
 from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
 from megalabel.models.mixture import Mixture
+from megalabel.phases import phase
+from megalabel.progress import Progress
 from megalabel.recipes.linear_choice import decided
 from megalabel.recipes.merging import calibrate_merge, choose_merge, search_index, searched_ranking
 from megalabel.retrieval.index import RetrievalIndex
@@ -59,8 +62,9 @@ def solved(
             searched = searched_ranking(made, kept, trees=options.trees, seed=options.seed, solver=solver)
             models.append(HybridClassifier(*parts, search_index(made, kept), None, searched))
         asked = side.texts[held], side.labels[held], filter_of(side, held)
-        model = choose_merge(models, *asked, weights=options.weights, merge=merge, say=say)
-        calibrate_merge(model, *asked)
+        with phase("fitting the merge"):
+            model = choose_merge(models, *asked, weights=options.weights, merge=merge, say=say)
+            calibrate_merge(model, *asked)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     if options.refit:
         say("refit: the same on all training texts")
@@ -88,17 +92,32 @@ def _trees(
     joint, n_joint = [], options.joint_trees
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
-        parts = texts, corpus.label_texts[made.label_text_rows]
-        dense = np.concatenate([scaled_embeddings(first, part, norm) for part in parts])
+        dense = _embeddings(first, texts, corpus.label_texts[made.label_text_rows], norm)
         seen = whole_words(made.text, made.x)
         joint = solve_trees(seen, made.labels, trees=n_joint, seed=seed, dense=dense, name="joint tree", **solver)
     words = solve_trees(made.x, made.labels, trees=options.trees, seed=seed + n_joint, name="word tree", **solver)
     return made, joint, words, solver
 
 
+@phase("embedding the texts")
+def _embeddings(first: NeuralClassifier, texts: Texts, label_texts: Texts, norm: float) -> np.ndarray:
+    """The embeddings of texts, and then of label texts, of norm `norm`: (N, D) float32."""
+    n = len(texts) + len(label_texts)
+    found, at = np.zeros((n, first.encoder.dim), np.float32), 0
+    with Progress("embedding the texts", n) as shown:
+        for part in (texts, label_texts):
+            for start in range(0, len(part), BLOCK):
+                block = part[start : start + BLOCK]
+                found[at : at + len(block)] = scaled_embeddings(first, block, norm)
+                at += len(block)
+                shown.advance(len(block))
+    return found
+
+
 def _shortlists(first: NeuralClassifier, texts: Texts, k: int, labels: sp.csr_matrix) -> sp.csr_matrix:
     """The k best labels of each text by the run: CSR of ones shaped like `labels`, label texts excluded."""
-    best = first.topk(texts, k).numpy()[0]
+    with phase("ranking by the base model"):
+        best = first.topk(texts, k, progress="ranking by the base model").numpy()[0]
     there = best >= 0
     rows = np.repeat(np.arange(len(best)), k).reshape(best.shape)[there]
     return sp.csr_matrix((np.ones(len(rows), labels.dtype), (rows, best[there])), shape=labels.shape)

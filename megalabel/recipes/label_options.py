@@ -163,6 +163,6 @@ class SparseHeadOptions(
     ] = "adamw"  # type: ignore[assignment]  # more choices
     head_optimizer: Annotated[
         Literal["sgd", "adamw", "adam", "adagrad"],
-        "Of the classifier; adam: coupled decay, adagrad: one number of state per label.",
+        "adam: coupled decay; adagrad: row-wise.",
     ] = "adamw"  # type: ignore[assignment]  # more choices
     head_eps: Annotated[Eps, "Of the classifier's adamw, adam or adagrad."] = 1e-6

@@ -14,11 +14,13 @@ from megalabel.distributed.world import World
 from megalabel.linear.forest import solve_trees
 from megalabel.models.calibrated import DEPTH, Calibration
 from megalabel.models.linear import rank_rows
+from megalabel.phases import phase
 
 SHARE, FEWEST, MOST = 0.1, 100, 5000  # of the texts, which are left out
 PASSES = 4  # of the solver: scores are close to those of all passes, in about half of the time
 
 
+@phase("calibrating")
 def calibration_of(
     x: sp.csr_matrix,
     labels: sp.csr_matrix,
@@ -54,7 +56,8 @@ def calibration_of(
     learned = (sp.diags_array(kept) @ labels).tocsr()
     learned.eliminate_zeros()
     solver["max_iter"] = min(PASSES, solver["max_iter"])
-    trees = solve_trees(x, learned, seed=seed, left_out=asked, say=lambda line: None, world=world, **solver)
+    shown = {"name": "calibration tree", "say": lambda line: None}
+    trees = solve_trees(x, learned, seed=seed, left_out=asked, world=world, **shown, **solver)  # type: ignore[arg-type]
     if not world.is_main:
         return None
     k = min(DEPTH, labels.shape[1])

@@ -24,6 +24,7 @@ from megalabel.models.calibrated import FEWEST as LEAST_CALIBRATED
 from megalabel.models.calibrated import Calibration
 from megalabel.models.hybrid import HybridClassifier, whole_words
 from megalabel.models.mixture import DEPTH, Mixture
+from megalabel.progress import Counted
 from megalabel.retrieval.index import RetrievalIndex
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def searched_ranking(
     learned = made._replace(x=made.x[rest], labels=made.labels[rest])
     of_rows = {name: None if solver[name] is None else solver[name][rest] for name in ("further", "weights")}
     solver = {**solver, **of_rows}
-    beams = solve_trees(learned.x, learned.labels, trees=trees, seed=seed, name="word tree to correct", **solver)
+    beams = solve_trees(learned.x, learned.labels, trees=trees, seed=seed, name="correction tree", **solver)
     index = search_index(learned, rows[rest[rest < n]])
     top = merge_topk([beam(made.x[asked], DEPTH, None) for beam in beams], DEPTH)
     near = index.near(whole_words(made.text, made.x[asked]))
@@ -100,7 +101,7 @@ def choose_merge(
         say: a function that takes one line of text.
     """
     best, highest = models[0], -np.inf
-    for model in models:
+    for model in Counted(models, "fitting the merge"):
         found = model.search(texts, DEPTH, exclude)
         model.mixture = Mixture.fit(found.rankings, model.score_types, labels, weights)
         if model.index is None or merge == "mixture":

@@ -42,6 +42,7 @@ def retrieval(corpus: Corpus, options: Retrieval) -> DirectRecipe:
     from megalabel.data.row_weights import normalized_weights, with_weight
     from megalabel.inputs.batches import hold_out
     from megalabel.models.retrieval import RetrievalClassifier
+    from megalabel.phases import phase
     from megalabel.retrieval.index import RetrievalIndex
 
     check_texts(corpus)
@@ -54,9 +55,11 @@ def retrieval(corpus: Corpus, options: Retrieval) -> DirectRecipe:
         origins = np.concatenate([kept, -1 - made.label_text_rows])
         weights = normalized_weights(corpus.train, kept, len(made.label_text_rows))
         labels = made.labels if weights is None else (sp.diags_array(weights) @ made.labels).tocsr()
-        mixture, calibration = _weighted(made.x, labels, origins, len(kept), options.seed)
+        with phase("fitting the weights"):
+            mixture, calibration = _weighted(made.x, labels, origins, len(kept), options.seed)
         say("weights: votes {:.2f}, label documents {:.2f}".format(*mixture.weights))
-        index = RetrievalIndex.build(made.x, labels, origins)
+        with phase("building the index"):
+            index = RetrievalIndex.build(made.x, labels, origins)
         model = RetrievalClassifier(made.text, index, mixture, corpus.label_texts)
         model.calibration = calibration
         return model

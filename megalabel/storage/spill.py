@@ -81,11 +81,13 @@ class Spill:
 
 
 def forget(block: object) -> None:
-    """Lets go of the pages of a map (`mmap`, or an array from `numpy.memmap`); they are read again when used.
+    """Lets go of the pages of a map that is only read (`mmap`, or an array over one), until they are used again.
 
     Does nothing for what is not mapped, and on systems without `madvise`.
     """
-    pages = block if isinstance(block, mmap.mmap) else getattr(block, "_mmap", None)
+    pages: Any = block.obj if isinstance(block, memoryview) else block
+    while pages is not None and not isinstance(pages, mmap.mmap):
+        pages = getattr(pages, "base", None)  # an array is a view of another one, or of the map
     if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
         pages.madvise(mmap.MADV_DONTNEED)
 

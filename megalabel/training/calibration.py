@@ -14,8 +14,10 @@ from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import FEWEST
 from megalabel.models.facts import add_calibration
+from megalabel.phases import phase
 
 
+@phase("calibrating")
 def calibrate_on_rows(model: Classifier, corpus: Corpus, rows: np.ndarray, say: Callable[[str], Any]) -> None:
     """Calibrates a model, in place, on training texts that it has not learned, and says so, or why not.
 
@@ -28,7 +30,7 @@ def calibrate_on_rows(model: Classifier, corpus: Corpus, rows: np.ndarray, say: 
     side, rows = corpus.train, np.sort(np.asarray(rows, np.int64))
     if len(rows):
         inputs = model_inputs(side, corpus, model.n_features)[rows]
-        if model.calibrate(inputs, side.labels[rows], exclude=filter_of(side, rows)):
+        if model.calibrate(inputs, side.labels[rows], exclude=filter_of(side, rows), progress="calibrating"):
             say(f"calibrated on {len(rows):,} held-out texts")
             return
     why = "no texts were held out"

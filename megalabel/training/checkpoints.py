@@ -12,6 +12,7 @@ from megalabel.distributed.collectives import broadcast_object
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import OwnLabels, having
+from megalabel.phases import phase
 from megalabel.storage.reading import reading
 from megalabel.training import checkpoint
 from megalabel.training.loop import Position
@@ -47,6 +48,7 @@ class Checkpoints:
 
         self._shared = SharedCheckpoints(world, recipe, divided_rows(recipe, world))
 
+    @phase("writing checkpoints")
     def save(self, folder: Path, position: Position) -> None:
         """Writes `step-N` in `folder`; several processes go on while it is written, and `wait` waits for it."""
         if self._shared is None:

@@ -1,11 +1,16 @@
-"""Removes temporary files of finished and interrupted runs; the caller must hold the lock of the run folder."""
+"""Removes runs, and temporary files of finished and interrupted ones; the caller holds the lock of the folder."""
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from megalabel.training.run_lock import NAME as LOCK
+from megalabel.training.run_lock import writing
+
+BASE = "base"  # the run on which the run in the folder builds, if one command trains both
 FILES = ("recipe.json", "held_out.npy", "metrics.json")  # written under a temporary name first, as models are
 
 
@@ -23,3 +28,16 @@ def remove_temporary_files(out: Path, models: Iterable[str], rest: Iterable[str]
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+def remove_run(out: Path) -> None:
+    """Removes the run or search in a folder, if there is one; any other folder is left as it is.
+
+    For the one who holds its lock, which stays.
+    """
+    base = out / BASE
+    if any(path.is_file() for path in (out / "recipe.json", base / "recipe.json", out / "search.json")):
+        with writing(base) if base.is_dir() else contextlib.nullcontext():
+            for path in out.iterdir():
+                if path.name != LOCK:
+                    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

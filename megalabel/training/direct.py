@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import sys
+import contextlib
 import time
 from pathlib import Path
 
@@ -14,6 +13,9 @@ from megalabel.data.read_options import IGNORED
 from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.models.trained_on import TrainedOn
+from megalabel.phases import phase, timed
+from megalabel.progress import hidden
+from megalabel.progress import say as show
 from megalabel.training.calibration import calibrate_on_rows
 from megalabel.training.job_checks import check_job
 from megalabel.training.log import peak_mb
@@ -22,6 +24,7 @@ from megalabel.training.recipe import DirectRecipe, Say
 from megalabel.training.run_folder import create_run_folder, finish, note
 
 
+@timed()
 def solve(
     recipe: DirectRecipe, out: Path, device: torch.device, processes: Processes, *, quiet: bool
 ) -> Classifier:
@@ -43,17 +46,20 @@ def solve(
     if recipe.base_model is not None:
         recipe.base_model.to(device)
     begun, silent = time.monotonic(), quiet or not processes.world.is_main
-    say: Say = (lambda line: None) if silent else functools.partial(print, file=sys.stderr)
-    model = recipe.solve(say)
+    say: Say = (lambda line: None) if silent else show
+    with hidden() if silent else contextlib.nullcontext(), phase("other steps"):
+        model = recipe.solve(say)
     if model is not None:
         _save(model, recipe, out, begun, say)
     processes.wait()
     return load(out, device=device) if model is None else model
 
 
+@phase("saving the model")
 def _save(model: Classifier, recipe: DirectRecipe, out: Path, begun: float, say: Say) -> None:
     if model.trained_on is None:  # a model of another run knows what that was trained on
         model.trained_on = TrainedOn.from_data(recipe.data)
+    model.metadata = model.metadata or recipe.data.metadata
     if model.trained_on.pairs is None:
         model.trained_on = model.trained_on.with_pairs(recipe.data.train.labels)
     if model.calibration is None and len(recipe.validation):

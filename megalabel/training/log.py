@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,26 @@ class Log:
         if self._progress:
             with contextlib.suppress(OSError):  # the terminal may have been closed
                 self._progress.write(text)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log that have a step and an epoch; [] where there is no log.
+
+    What a crash left incomplete, and anything else, is left out; the metrics of a validation are a dictionary.
+    """
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
+            value = parse_json(line)
+            if isfinite(value.get("step")) and isfinite(value.get("epoch")):
+                found.append(
+                    {**value, "validation": dict(value["validation"])} if "validation" in value else value
+                )
+    return found
 
 
 def truncate_log(path: Path, step: int) -> None:

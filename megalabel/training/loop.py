@@ -13,6 +13,7 @@ import torch
 
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import UpdatesInBackward, having
+from megalabel.phases import phase
 from megalabel.storage.tables import release_pages
 from megalabel.training.divergence import check_loss
 from megalabel.training.log import Log
@@ -47,6 +48,7 @@ class Position:
         }
 
 
+@phase("training")
 def fit(
     recipe: Recipe,
     position: Position,

@@ -15,6 +15,7 @@ from megalabel.distributed.world import World
 from megalabel.models.base import Classifier, load
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.trained_on import TrainedOn
+from megalabel.phases import phase, timed
 from megalabel.storage.paths import as_path
 from megalabel.training import checkpoint
 from megalabel.training.arguments import check_arguments, check_place
@@ -38,6 +39,7 @@ from megalabel.training.trained import inference_head, model_of, validated
 Callback = Callable[[dict[str, Any]], Any]
 
 
+@timed()
 def train(
     recipe: Recipe | DirectRecipe,
     out: str | Path,
@@ -84,8 +86,7 @@ def train(
     out = as_path(out, "out")
     check_lr_scale(lr_scale, recipe)
     if isinstance(recipe, DirectRecipe):
-        processes = Processes(World.current())
-        with processes.writing(out):
+        with (processes := Processes(World.current())).writing(out):
             return solve(recipe, out, pick(device), processes, quiet=quiet)
     check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
@@ -123,6 +124,7 @@ class Run:
         self.said: list[str] = []
         self.planned, self.moment = timeline(recipe, device, torch.get_num_threads())
 
+    @phase("preparing")
     def begin(self, lr_scale: float | None = None) -> None:
         """Moves the modules to the device, and loads the last checkpoint or, without one, checks the recipe."""
         recipe = self.recipe
@@ -193,14 +195,15 @@ class Run:
 
     def model(self) -> NeuralClassifier:
         """The model with the current weights."""
-        return self.trained_on.attach(model_of(self.recipe))
+        return self.trained_on.attach(model_of(self.recipe), self.recipe.data.metadata)
 
     def validate(self) -> bool:
         """Evaluates the held-out texts; saves the model if it is the best so far; True if training should stop."""
         recipe, position = self.recipe, self.position
         check_weights(position.step - 1, recipe.modules())  # before they are evaluated and possibly saved
         metric = recipe.selection_metric
-        with self._averaged():
+        averaging, parts = recipe.averaging, (recipe.encoder, recipe.head)
+        with contextlib.nullcontext() if averaging is None else averaging.applied(*parts):
             model = self.model().settle()
             found = validated(model, recipe)
             reached = found[metric]
@@ -219,6 +222,7 @@ class Run:
         self.checkpoints.save(self.out / "last", self.position)
         self.saved = time.monotonic()
 
+    @phase("saving the model")
     def finish(self) -> Classifier:
         """Saves the model, or loads the best one, and finishes the run folder; returns the saved model."""
         recipe, position = self.recipe, self.position
@@ -234,17 +238,13 @@ class Run:
             model.save(self.trained)
         classifier, place, rows = cast("Classifier", model), self.out / "model", recipe.validation
         if recipe.second_stage is not None:
-            classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say))
+            classifier = self.trained_on.attach(recipe.second_stage(model, self.log.say), recipe.data.metadata)
             classifier.save(place)
         calibrate_saved(classifier, place, recipe.data, rows, self.log.say, write=self.processes.world.is_main)
         facts = {"seconds": time.monotonic() - self.begun, **self.processes.facts(position.step - self.started)}
         facts |= {"steps": position.step, **finished(self.planned, self.device), **sizes(recipe)}
         self.processes.by_main(lambda: finish(self.out, facts, position.best_validation(recipe)))
         return classifier
-
-    def _averaged(self) -> contextlib.AbstractContextManager[None]:
-        averaging, parts = self.recipe.averaging, (self.recipe.encoder, self.recipe.head)
-        return contextlib.nullcontext() if averaging is None else averaging.applied(*parts)
 
     def _stopped(self) -> bool:
         return 0 < self.recipe.patience <= self.position.rounds_without_gain

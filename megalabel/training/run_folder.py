@@ -11,9 +11,11 @@ import numpy as np
 
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.batches import hold_out
+from megalabel.phases import seconds_by_phase
 from megalabel.storage import migrate
 from megalabel.storage.files import read_json, recover, write_bytes_atomically, write_json
 from megalabel.storage.reading import reading
+from megalabel.training.cleanup import BASE as BASE
 from megalabel.training.cleanup import remove_temporary_files
 from megalabel.training.same_run import check_same
 from megalabel.version import __version__
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from megalabel.training.recipe import DirectRecipe, Recipe
 
 
-BASE = "base"  # the run on which the run in the folder builds, if one command trains both
 FIRST = "first"  # the trained model during the second stage
 NEEDED = ("last", "cache", FIRST)  # needed only while the run may be resumed
 HELD_OUT = "held_out.npy"  # the rows of the training set that were held out, (n,) int64, ascending
@@ -46,7 +47,7 @@ def data_facts(data: Corpus) -> dict[str, Any]:
     opened = {"opened": data.opened} if data.opened else {}
     return opened | {
         "name": data.name,
-        "path": str(data.path) if data.path else None,
+        "path": str(data.path.absolute()) if data.path else None,
         "fingerprint": data.fingerprint(),
         "texts": len(data.train),
         "labels": data.n_labels,
@@ -225,6 +226,8 @@ def finish(out: Path, facts: dict[str, Any], best: dict[str, Any] | None = None)
     """
     there = read_recipe(out)
     there["finished"] = {k: round(v, 1) for k, v in facts.items()}
+    if phases := seconds_by_phase():
+        there["phases"] = {name: round(seconds, 2) for name, seconds in phases.items()}
     if best is not None:
         there["best_validation"] = best
     write_json(out / "recipe.json", there)

@@ -8,6 +8,7 @@ from megalabel.data.filters import filter_of
 from megalabel.heads.base import Head
 from megalabel.metrics.ranking import measure
 from megalabel.models.neural import NeuralClassifier
+from megalabel.phases import phase
 from megalabel.training import selection
 from megalabel.training.recipe import Recipe
 
@@ -25,6 +26,7 @@ def model_of(recipe: Recipe) -> NeuralClassifier:
     return NeuralClassifier(recipe.encoder, inference_head(recipe), names, recipe.max_length, side)
 
 
+@phase("validating")
 def validated(model: NeuralClassifier, recipe: Recipe) -> dict[str, float]:
     """The metrics of a model on the held-out texts of its recipe, with that by which the best one is selected."""
     held, side, metric = np.asarray(recipe.validation), recipe.data.train, recipe.selection_metric

@@ -173,12 +173,12 @@ def test_metrics_json_names_data_date_and_version(command, run, base, tmp_path):
 
 
 def test_what_was_measured_is_printed_before_it_is_written(command, run, base, tmp_path, monkeypatch):
-    from megalabel.cli import report
+    from megalabel.cli import metrics_table
 
     def read_only(*_):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(report, "write_json", read_only)
+    monkeypatch.setattr(metrics_table, "write_json", read_only)
     status, out, err = command("evaluate", run, base)
     assert status == 0
     assert "P@1" in out

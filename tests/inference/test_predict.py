@@ -138,3 +138,19 @@ def test_pairs_to_leave_out_are_whole_numbers_of_these_texts(model):
     for pairs in (np.array([[0.0, 1.0]]), np.array([0, 1]), np.array([[1, 0]]), np.array([[-1, 0]])):
         with pytest.raises(SettingError, match="exclude"):
             model.topk(["a"], 1, exclude=pairs)
+
+
+def test_the_number_of_texts_is_expected_from_the_lines_of_a_file(tmp_path, monkeypatch):
+    from megalabel.inference import expected
+
+    lines = tmp_path / "texts.txt"
+    lines.write_text("a text\n" * 1000)
+    assert expected.expected_rows(lines) == 1000
+    monkeypatch.setattr(expected, "READ", 700)
+    monkeypatch.setattr(expected, "PIECE", 700)
+    assert expected.expected_rows(lines) == 1000  # from a tenth of the file
+    for name in ("-", tmp_path, tmp_path / "none.txt", tmp_path / "texts.txt.gz"):
+        assert expected.expected_rows(name) == 0
+    rows = expected.ExpectedRows(iter([1, 2]), 2)
+    assert expected.total_of(rows) == 2 and list(rows) == [1, 2]
+    assert expected.total_of(x for x in [1]) is None and expected.total_of(np.zeros((3, 2))) == 3

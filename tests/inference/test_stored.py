@@ -12,7 +12,8 @@ from megalabel.data.corpus import Corpus
 from megalabel.data.test_side import open_to_measure
 from megalabel.errors import DataError, SettingError
 from megalabel.inference.predict import write_file, write_jsonl
-from megalabel.inference.stored import evaluate_predictions, is_predictions
+from megalabel.inference.stored import evaluate_predictions
+from megalabel.inference.stored_files import is_predictions
 
 
 @pytest.fixture(scope="module")

@@ -62,9 +62,11 @@ def lake(texts, tmp_path_factory):
 @pytest.fixture(scope="module")
 def cluster():
     ray = pytest.importorskip("ray", reason="Ray is not among the dependencies; pip install 'megalabel[ray]'")
+    before = signal.getsignal(signal.SIGTERM)
     context = ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80 << 20)
     yield context.address_info["address"]
     ray.shutdown()
+    signal.signal(signal.SIGTERM, before)  # Ray leaves a handler that ends the process
 
 
 def parts(folder):

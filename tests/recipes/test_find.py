@@ -82,6 +82,7 @@ def test_the_recipes_of_megalabel_are_the_files_that_define_one_of_their_name():
         "cascadexml",
         "chunked",
         "dexml",
+        "distill",
         "elmo",
         "hybrid",
         "lightxml",

@@ -48,6 +48,10 @@ def ways(tiny_bert: Path, request: pytest.FixtureRequest) -> Callable[[str], lis
             return [{}]
         if recipe == "hybrid":
             return [{"run": str(request.getfixturevalue("bag_run")), "clusters": (4,), "trees": 1}]
+        if recipe == "distill":
+            texts = request.getfixturevalue("tmp_path") / "more.txt"
+            texts.write_text("w1a w1b\nw2a w2b\n")
+            return [{"run": str(request.getfixturevalue("bag_run")), "clusters": (4,), "texts": str(texts)}]
         if recipe == "chunked":
             run = str(request.getfixturevalue("bag_run"))
             return [{"run": run, "chunk_words": (2, 3)}, {"run": run}]

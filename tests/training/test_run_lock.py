@@ -10,11 +10,11 @@ import pytest
 from support.light_runs import SHORT
 
 import megalabel
-from megalabel.cli.jobs import remove_run
 from megalabel.errors import SettingError
 from megalabel.recipes.linear import linear
 from megalabel.recipes.renee import renee
 from megalabel.training import run_lock
+from megalabel.training.cleanup import remove_run
 from megalabel.training.run_lock import writing
 
 # Holds the lock until its input ends.

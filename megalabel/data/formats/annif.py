@@ -18,6 +18,7 @@ from megalabel.data.formats.output import drop_unseen, line_writer, single_lines
 from megalabel.data.formats.subjects import Subjects, needed_vocabulary_file, read_vocabulary, uri_of
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.text_lines import lines
+from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
 from megalabel.errors import DataError, line_of
 
@@ -27,8 +28,8 @@ _URI = re.compile(r"[^\s<>]+")
 def read(source: Source, findings: Findings) -> CorpusData:
     """Reads train.tsv, the vocabulary and, if it exists, test.tsv."""
     file = needed_vocabulary_file(source.folder, source.train.name)
-    uris, names = read_vocabulary(file, findings)
-    return data_from_records(source, records, Subjects(uris, file, findings), findings, label_texts=names)
+    names, metadata = read_vocabulary(file, findings)
+    return data_from_records(source, records, Subjects(metadata, file, findings), findings, names, metadata)
 
 
 def records(path: Path, findings: Findings) -> Iterator[Record]:
@@ -55,10 +56,14 @@ def records(path: Path, findings: Findings) -> Iterator[Record]:
 
 def write(data: CorpusData, sink: Sink) -> None:
     """Writes the TSV files; labels without URIs get the URIs `urn:label:ID`."""
-    uris = list(data.label_uris) if data.label_uris is not None else _made_uris(data.n_labels)
+    given = data.label_uris or Texts.blank(data.n_labels)
+    uris = [uri or f"urn:label:{i}" for i, uri in enumerate(given)]
+    names = single_lines(data.label_texts, sink, "label name", tabs=False)
+    known = (data.metadata.notations if data.metadata else None) or Texts.blank(data.n_labels)
+    notations = single_lines(known, sink, "notation", tabs=False)
     with line_writer(sink, "vocab.tsv") as put:
-        for uri, name in zip(uris, single_lines(data.label_texts, sink, "label name", tabs=False), strict=True):
-            put(f"<{uri}>\t{name}")
+        for uri, name, notation in zip(uris, names, notations, strict=True):
+            put(f"<{uri}>\t{name}" + (f"\t{notation}" if notation else ""))
     for side, split in (("train", data.train), ("test", data.test)):
         if split is None:
             continue
@@ -67,13 +72,9 @@ def write(data: CorpusData, sink: Sink) -> None:
         texts = single_lines(split.texts, sink, f"{side} text", tabs=False)
         with line_writer(sink, f"{side}.tsv") as put:
             for row, (text, ids) in enumerate(zip(texts, rows, strict=True)):
-                names = [uris[i] for i in ids.tolist()] + extra.get(row, [])
-                put(f"{text}\t{' '.join(f'<{uri}>' for uri in names)}")
+                own = [uris[i] for i in ids.tolist()] + extra.get(row, [])
+                put(f"{text}\t{' '.join(f'<{uri}>' for uri in own)}")
     write_filters(data, sink)
-
-
-def _made_uris(n: int) -> list[str]:
-    return [f"urn:label:{i}" for i in range(n)]
 
 
 def _unseen(data: CorpusData, split: Split, sink: Sink) -> dict[int, list[str]]:

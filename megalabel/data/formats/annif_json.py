@@ -15,6 +15,7 @@ from megalabel.data.findings import Findings
 from megalabel.data.formats.contract import Source
 from megalabel.data.formats.jsonl import items, objects, string
 from megalabel.data.formats.subjects import Subjects, read_vocabulary, uri_of, vocabulary_file
+from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.records import Record, data_from_records
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData
@@ -31,8 +32,8 @@ def read(source: Source, findings: Findings) -> CorpusData:
 
     file = vocabulary_file(source.folder)
     if file is not None:
-        uris, listed = read_vocabulary(file, findings)
-        return data_from_records(source, records, Subjects(uris, file, findings), findings, label_texts=listed)
+        listed, metadata = read_vocabulary(file, findings)
+        return data_from_records(source, records, Subjects(metadata, file, findings), findings, listed, metadata)
     vocabulary = Vocabulary(None, None, findings)
     data = data_from_records(source, records, vocabulary, findings)
     return _named(data, names)
@@ -75,5 +76,5 @@ def _named(data: CorpusData, names: dict[str, str]) -> CorpusData:
     return replace(
         data,
         label_texts=Texts.from_strings(names[uri] for uri in uris),
-        label_uris=Texts.from_strings(uris),
+        metadata=LabelMetadata(len(uris), Texts.from_strings(uris)),
     )

@@ -49,13 +49,13 @@ def read(source: Source, findings: Findings) -> CorpusData:
             return _records(path, {}, found)
 
         return data_from_records(source, plain, vocabulary, findings)
-    uris, names = read_vocabulary(file, findings)
-    by_name = dict(zip(names, uris, strict=True))
+    names, metadata = read_vocabulary(file, findings)
+    by_name = dict(zip(names, metadata.uris or (), strict=True))
 
     def records(path: Path, found: Findings) -> Iterator[Record]:
         return _records(path, by_name, found)
 
-    return data_from_records(source, records, Subjects(uris, file, findings), findings, label_texts=names)
+    return data_from_records(source, records, Subjects(metadata, file, findings), findings, names, metadata)
 
 
 def _records(folder: Path, uris: dict[str, str], findings: Findings) -> Iterator[Record]:

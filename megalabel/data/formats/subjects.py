@@ -1,30 +1,31 @@
-"""Annif's vocabularies: URIs with names, from TSV, from CSV, or from SKOS in Turtle, RDF/XML or N-Triples.
+"""Annif's vocabularies: URIs with names and notations, from TSV, from CSV, or from SKOS (see `skos`).
 
-Column i is line i + 1 of a TSV or CSV file; concepts of SKOS are sorted by URI. Of several languages English is
-taken, else the first one in the file, and what was taken is noted.
+Column i is line i + 1 of a TSV or CSV file; concepts of SKOS are sorted by URI. Of several languages English names
+are taken, else those of the first one in the file, and what was taken is noted; all are kept in the metadata.
 """
 
 from __future__ import annotations
 
 import csv
-import logging
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from megalabel.data.findings import Findings
+from megalabel.data.formats.concepts import Collected, Concept
+from megalabel.data.formats.skos import SUFFIXES, read_skos
+from megalabel.data.label_metadata import TAXONOMY, LabelMetadata
 from megalabel.data.records import no_readable_line
 from megalabel.data.text_lines import empty_file, find_file, lines
-from megalabel.data.texts import Texts, TextsBuilder
+from megalabel.data.texts import Texts
 from megalabel.data.vocabulary import Vocabulary
 from megalabel.errors import DataError, line_of
 
 _STEMS = ("vocab", "vocabulary", "subjects")
-_SKOS = {"ttl": "turtle", "rdf": "xml", "nt": "nt"}
-FILES = tuple(f"{stem}.{suffix}" for suffix in ("tsv", "csv", *_SKOS) for stem in _STEMS)
+FILES = tuple(f"{stem}.{suffix}" for suffix in ("tsv", "csv", *SUFFIXES) for stem in _STEMS)
 _URI = re.compile(r"[^\s<>]+")
+_NAME, _OTHERS = "label", "alt_label"  # how columns of CSV begin
+_WANTED = "`<uri>`, tab, name, and each URI once"
 
 
 class Subjects(Vocabulary):
@@ -33,7 +34,8 @@ class Subjects(Vocabulary):
     A test label that is not listed stays a true label without a column.
     """
 
-    def __init__(self, uris: Texts, file: Path, findings: Findings) -> None:
+    def __init__(self, metadata: LabelMetadata, file: Path, findings: Findings) -> None:
+        uris = metadata.uris or Texts.blank(0)
         super().__init__(uris, file, findings)
         self._uris, self._file = frozenset(uris), file
 
@@ -68,30 +70,26 @@ def needed_vocabulary_file(folder: Path, beside: str) -> Path:
     )
 
 
-def read_vocabulary(file: Path, findings: Findings) -> tuple[Texts, Texts]:
-    """The URIs and the names of a vocabulary."""
+def read_vocabulary(file: Path, findings: Findings) -> tuple[Texts, LabelMetadata]:
+    """The names of a vocabulary, and what it says of them, their URIs included."""
     suffix = file.name.removesuffix(".gz").rsplit(".", 1)[-1]
-    rows = _tsv if suffix == "tsv" else _csv if suffix == "csv" else _skos
-    uris, names, seen = TextsBuilder(), TextsBuilder(), dict[str, int]()
-    for number, uri, name, shown in rows(file, findings):
-        problem = None
-        if uri is None or name is None:
-            problem = f"{shown[:80]!r} is not a vocabulary line"
-        elif seen.setdefault(uri, number) != number:
+    concepts = _tsv if suffix == "tsv" else _csv if suffix == "csv" else read_skos
+    found, seen = Collected(), dict[str, int]()
+    for concept in concepts(file, findings):
+        problem, uri = None, concept.uri
+        if uri is None or concept.name is None:
+            problem = f"{concept.shown[:80]!r} is not a vocabulary line"
+        elif seen.setdefault(uri, concept.line) != concept.line:
             problem = f"<{uri}> is already on line {seen[uri]}"
-        if problem is not None or uri is None or name is None:
-            error = DataError(
-                str(problem),
-                wanted="`<uri>`, tab, name, and each URI once",
-                where=line_of(file, number),
-            )
-            findings.error("vocabulary", file, error)
+        if problem is not None:
+            where = line_of(file, concept.line)
+            findings.error("vocabulary", file, DataError(problem, wanted=_WANTED, where=where))
             continue
-        uris.add(uri)
-        names.add(name)
-    if not len(uris):
+        found.add(concept)
+    if not found.concepts:
         raise no_readable_line(file) if findings.has_error(file) else empty_file(file)
-    return uris.done(), names.done()
+    replaced = find_file(file.parent, TAXONOMY) is not None
+    return found.names(), found.metadata(file, relations=not replaced)
 
 
 def uri_of(token: str) -> str | None:
@@ -100,23 +98,21 @@ def uri_of(token: str) -> str | None:
     return bare if _URI.fullmatch(bare) else None
 
 
-_Row = tuple[int, str | None, str | None, str]  # line, URI, name, what to show of a bad line
-
-
-def _tsv(file: Path, findings: Findings) -> Iterator[_Row]:
+def _tsv(file: Path, findings: Findings) -> Iterator[Concept]:
     for number, line in lines(file, findings):
         if not line.strip():
             findings.note("blank-line", file, "blank line, ignored", line=number)
             continue
         cells = line.split("\t")
-        yield number, uri_of(cells[0].strip()), cells[1] if len(cells) > 1 else None, line
+        name, notation = (cells[i] if len(cells) > i else None for i in (1, 2))
+        yield Concept(number, uri_of(cells[0].strip()), name, line, (notation or "").strip())
 
 
-def _csv(file: Path, findings: Findings) -> Iterator[_Row]:
+def _csv(file: Path, findings: Findings) -> Iterator[Concept]:
     table = csv.reader((line for _, line in lines(file, findings, keep_ends=True)), strict=True)
     try:
         header = [cell.strip() for cell in next(table, [])]
-        labels = [i for i, cell in enumerate(header) if cell.startswith("label")]
+        labels = [i for i, cell in enumerate(header) if cell.startswith(_NAME)]
         if "uri" not in header or not labels:
             raise DataError(
                 f"the columns {', '.join(map(repr, header))[:200]}",
@@ -127,12 +123,11 @@ def _csv(file: Path, findings: Findings) -> Iterator[_Row]:
         if len(labels) > 1:
             message = f"label names are those of the column {header[column]!r}"
             findings.note("taken-language", file, message, severity="info")
-        at = header.index("uri")
         for row in table:
-            if row:
-                whole = len(row) == len(header)
-                name = row[column] if whole else None
-                yield table.line_num, uri_of(row[at].strip()) if whole else None, name, ",".join(row)
+            if row and len(row) == len(header):
+                yield _of_row(table.line_num, dict(zip(header, row, strict=True)), header[column], row)
+            elif row:
+                yield Concept(table.line_num, None, None, ",".join(row))
     except csv.Error as error:
         raise DataError(
             f"does not parse as CSV ({error})",
@@ -141,53 +136,20 @@ def _csv(file: Path, findings: Findings) -> Iterator[_Row]:
         ) from error
 
 
-def _skos(file: Path, findings: Findings) -> Iterator[_Row]:
-    rdflib = _rdflib(file)
-    data = "\n".join(line for _, line in lines(file, findings))
-    suffix = file.name.removesuffix(".gz").rsplit(".", 1)[-1]
-    graph = rdflib.Graph()
-    try:
-        with _quiet("rdflib.term"):  # which prints every URI that it finds odd
-            graph.parse(data=data, format=_SKOS[suffix])
-    except Exception as error:  # every parser of rdflib has errors of its own
-        raise DataError(
-            f"does not parse as {_SKOS[suffix]} ({str(error).splitlines()[0][:120] if str(error) else error!r})",
-            wanted="a SKOS vocabulary",
-            next_step="check the file, or export the vocabulary as TSV: `<uri>`, tab, name",
-            where=file,
-        ) from error
-    skos = rdflib.Namespace("http://www.w3.org/2004/02/skos/core#")
-    names: dict[str, dict[str, str]] = {}
-    for subject, label in graph.subject_objects(skos.prefLabel):
-        if isinstance(subject, rdflib.URIRef):
-            names.setdefault(str(subject), {})[getattr(label, "language", None) or ""] = str(label)
-    languages = sorted({language for found in names.values() for language in found})
-    chosen = "en" if "en" in languages or not languages else languages[0]
-    if len(languages) > 1:
-        message = f"label names are those of the language {chosen!r} where there are such, of {languages}"
-        findings.note("taken-language", file, message, severity="info")
-    for number, (uri, found) in enumerate(sorted(names.items()), 1):
-        yield number, uri_of(uri), found.get(chosen, found[min(found)]), uri
+def _of_row(line: int, row: dict[str, str], column: str, cells: Sequence[str]) -> Concept:
+    """The concept in a row of CSV; where the column of names is empty, the name is that of another language."""
+    names = {_language(key): value for key, value in row.items() if key.startswith(_NAME) and value.strip()}
+    others = {
+        _language(key): [part.strip() for part in value.split("|") if part.strip()]
+        for key, value in row.items()
+        if key.startswith(_OTHERS) and value.strip()
+    }
+    name = row[column] if row[column].strip() else next(iter(names.values()), row[column])
+    languages = {language: text for language, text in names.items() if language}
+    uri, notation = uri_of(row["uri"].strip()), row.get("notation", "").strip()
+    return Concept(line, uri, name, ",".join(cells), notation, languages, others)
 
 
-@contextmanager
-def _quiet(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
-def _rdflib(file: Path) -> Any:
-    try:
-        import rdflib
-    except ImportError as error:
-        raise DataError(
-            f"{file.name} needs the package rdflib, which is not installed",
-            wanted="rdflib, or the vocabulary as vocab.tsv: `<uri>`, tab, name",
-            next_step="run pip install 'megalabel[annif]', or export the vocabulary as TSV with Annif",
-            where=file,
-        ) from error
-    return rdflib
+def _language(column: str) -> str:
+    """The language of a column such as `label_en`; "" for none."""
+    return column.removeprefix(_OTHERS).removeprefix(_NAME).removeprefix("_")

@@ -44,7 +44,7 @@ from megalabel.kernels.sparse.hits import as_truth
 from megalabel.kernels.sparse.sparse_rows import check_finite
 
 # Work is measured in texts over all classifiers; texts with many features count more.
-_COMPILED = Operation(__package__, "dual_descent", enough_work=1 << 11)
+_COMPILED = Operation(__package__, "dual_descent", enough_work=1 << 8)
 
 
 class LinearWeights(NamedTuple):

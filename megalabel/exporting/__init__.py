@@ -1,0 +1,1 @@
+"""Writes trained models as files that the runtime maps into memory."""

@@ -1,0 +1,1 @@
+"""An HTTP server that answers with trained models: `megalabel serve`; needs the extra `serve`."""
