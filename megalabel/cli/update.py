@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from megalabel.cli.arguments import DataSet, Device, Run, Trust, open_data, parts_of, trusting
+from megalabel.cli.arguments import DataSet, Device, Run, Trust, data_path, open_data, parts_of, trusting
+from megalabel.cli.learn_feedback import learn_feedback
 from megalabel.cli.reading import reads
 from megalabel.errors import DataError
 
@@ -46,33 +47,42 @@ def update(
 ) -> None:
     """Let a trained model learn further texts: the training side of DATA, with labels matched by name.
 
-    The texts that it was trained on are not needed. RUN stays as it is.
+    The texts that it was trained on are not needed. RUN stays as it is. DATA may be a file of
+    `megalabel serve --feedback`, whose rejected labels are learned too.
     """
-    from megalabel.inputs.bag_of_words import model_inputs
+    from megalabel.data.feedback import is_feedback
     from megalabel.models.base import check_room, load
-    from megalabel.models.further_texts import columns_of, in_columns
 
     check_room(out)
     with trusting(trust):
         model = load(run, device=device, trust=trust or ())
-        corpus = open_data(data, {**parts_of(run), **opened})
-        inputs = model_inputs(corpus.train, corpus, model.n_features)
-        _check_common(model, corpus)
-        before = len(model.label_texts)
-        if new_labels is NewLabels.add:
-            model = _with_new_labels(model, corpus)
-        labels = in_columns(corpus.train.labels, columns_of(model.label_texts, corpus), len(model.label_texts))
-        model.partial_fit(inputs, labels, weights=corpus.train.weights)
+        before, adds = len(model.label_texts), new_labels is NewLabels.add
+        if is_feedback(path := data_path(data)):
+            model, told = learn_feedback(model, path, adds)
+        else:
+            model, told = _learn_data(model, open_data(data, {**parts_of(run), **opened}), adds)
         model.save(out)
-    learned, added = int((np.diff(labels.indptr) > 0).sum()), len(model.label_texts) - before
-    left = len(corpus.train) - learned
-    typer.echo(
-        f"{out}: learned {learned:,} texts of {corpus.name}"
-        + (f", left out {left:,} without a label of the model" if left else "")
-        + (f"; added {added:,} labels, now {len(model.label_texts):,}" if added else "")
-    )
+    added = len(model.label_texts) - before
+    typer.echo(f"{out}: {told}" + (f"; added {added:,} labels, now {before + added:,}" if added else ""))
     if model.calibration is not None:
         typer.echo(f"probabilities are calibrated as before; next: megalabel calibrate {out} DATA, on other texts")
+
+
+def _learn_data(model: Classifier, corpus: Corpus, adds: bool) -> tuple[Classifier, str]:
+    """The model that has learned a data set, and what it has learned."""
+    from megalabel.inputs.bag_of_words import model_inputs
+    from megalabel.models.further_texts import columns_of, in_columns
+
+    inputs = model_inputs(corpus.train, corpus, model.n_features)
+    _check_common(model, corpus)
+    if adds:
+        model = _with_new_labels(model, corpus)
+    labels = in_columns(corpus.train.labels, columns_of(model.label_texts, corpus), len(model.label_texts))
+    model.partial_fit(inputs, labels, weights=corpus.train.weights)
+    learned = int((np.diff(labels.indptr) > 0).sum())
+    left = len(corpus.train) - learned
+    told = f"learned {learned:,} texts of {corpus.name}"
+    return model, told + (f", left out {left:,} without a label of the model" if left else "")
 
 
 def _check_common(model: Classifier, corpus: Corpus) -> None:

@@ -14,7 +14,8 @@ from scipy.special import expit
 from megalabel.errors import RESTORE_FOLDER, DataError
 from megalabel.kernels.linear.post_processor import PostProcessor, check_post_processor, log_score
 from megalabel.kernels.sparse.sparse_rows import as_rows
-from megalabel.linear.added import updated_classifiers
+from megalabel.linear.added import PRUNE_BELOW, updated_classifiers
+from megalabel.linear.rejected import rejecting_classifiers
 from megalabel.models.calibration import Rows, cosines, lengths, unit
 from megalabel.storage.manifest import check_listed
 from megalabel.types import ScoreType
@@ -43,6 +44,10 @@ class AddedLabels(ABC):
     @abstractmethod
     def learned(self, spaces: Sequence[Rows], labels: sp.csr_matrix, weights: np.ndarray | None) -> Self:
         """The same after N further texts with labels (N, n) CSR of ones and weights (N,)."""
+
+    def rejecting(self, spaces: Sequence[Rows], rejected: sp.csr_matrix, weights: np.ndarray | None) -> Self:
+        """The same after N texts that do not have some labels, (N, n) CSR of ones; similarities learn nothing."""
+        return self
 
     @abstractmethod
     def save(self, folder: Path) -> dict[str, Any]:
@@ -153,6 +158,14 @@ class LinearLabels(AddedLabels):
     def learned(self, spaces: Sequence[Rows], labels: sp.csr_matrix, weights: np.ndarray | None) -> Self:
         """The classifiers take the step that the texts ask for."""
         found = updated_classifiers(self.weights, spaces[0], labels, weights, self.c)
+        return type(self)(found, self.post_processor, self.c)
+
+    def rejecting(self, spaces: Sequence[Rows], rejected: sp.csr_matrix, weights: np.ndarray | None) -> Self:
+        """See the base class."""
+        texts = rejected.T.tocsr()
+        found, _ = rejecting_classifiers(
+            self.weights, spaces[0], texts, c=self.c, prune_below=PRUNE_BELOW, factors=weights
+        )
         return type(self)(found, self.post_processor, self.c)
 
     def save(self, folder: Path) -> dict[str, Any]:

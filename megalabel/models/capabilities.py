@@ -60,6 +60,7 @@ class Capabilities:
         texts: CorpusData | Iterable[Any] | sp.csr_matrix,
         labels: Sequence[Sequence[str | int]] | sp.csr_matrix | None = None,
         *,
+        rejected: Sequence[Sequence[str | int]] | sp.csr_matrix | None = None,
         weights: Sequence[float] | np.ndarray | None = None,
         batch_size: int = FURTHER,
     ) -> Self:
@@ -72,8 +73,11 @@ class Capabilities:
 
         Args:
             texts: texts as `topk` takes them; or a Corpus, whose training texts are learned, with labels by name;
-                or, without `labels`, a stream of records with the keys "text", "labels" and perhaps "weight".
+                or, without `labels`, a stream of records with the keys "text", "labels" and perhaps "rejected" and
+                "weight".
             labels: for each text a list of names or ids; or CSR (N, L). Texts without labels are left out.
+            rejected: labels that the texts do not have, as `labels`, such as predictions that somebody found
+                wrong. Linear trees learn them; see `models/rejecting.py` for other models.
             weights: (N,) numbers of 0 or more, the factor of the loss of each text.
             batch_size: texts that are learned together: the more, the less time all of them take.
 
@@ -82,10 +86,12 @@ class Capabilities:
 
         Raises:
             SettingError: a model that cannot learn further texts, such as a dual encoder.
-            DataError: labels that the model does not have, for which there is `with_labels`, or values of other
-                types; texts of earlier batches are learned.
+            DataError: labels that the model does not have, for which there is `with_labels`; values of other
+                types; a label that a text has and that is rejected. Texts of earlier batches are learned.
         """
-        module("learning").partial_fit(self, texts, labels, weights, batch_size)
+        module("learning").partial_fit(
+            self, texts, labels, rejected=rejected, weights=weights, batch_size=batch_size
+        )
         return self
 
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:

@@ -16,20 +16,27 @@ from megalabel.models.base import Classifier
 from megalabel.models.chunked import ChunkedClassifier
 from megalabel.models.ensemble import Ensemble
 from megalabel.models.extended import ExtendedClassifier
-from megalabel.models.further_texts import FurtherTexts, batches_of, in_columns
+from megalabel.models.further_texts import FurtherTexts, in_columns, in_members
 from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
 from megalabel.models.linear import LinearClassifier
 from megalabel.models.neural import NeuralClassifier
+from megalabel.models.rejecting import reject
 from megalabel.models.relabeled import RelabeledClassifier
 from megalabel.models.retrieval import RetrievalClassifier
+from megalabel.models.texts_to_learn import batches_of
 
 MOST_LABEL_TEXTS = 4096  # whose scores the update of a head is to change little
 
 
-def partial_fit(model: Classifier, texts: Any, labels: Any, weights: Any, batch_size: int) -> None:
+def partial_fit(
+    model: Classifier, texts: Any, labels: Any, *, rejected: Any, weights: Any, batch_size: int
+) -> None:
     """Does what `Classifier.partial_fit` says; its arguments and errors are those."""
-    for further in batches_of(model, texts, labels, weights, batch_size):
+    for further in batches_of(model, texts, labels, rejected, weights, batch_size):
         learn(model, further)
+        wrong = further.wrong()
+        if wrong.labels.nnz:
+            reject(model, wrong)
 
 
 def learn(model: Classifier, further: FurtherTexts) -> None:
@@ -74,7 +81,7 @@ def _(model: RetrievalClassifier, further: FurtherTexts) -> None:
 
 @_learn.register
 def _(model: HybridClassifier, further: FurtherTexts) -> None:
-    texts, labels, weights = further
+    texts, labels, weights = further.inputs, further.labels, further.weights
     learn(model.base_model, further)
     x = model.text.transform(texts)
     words = whole_words(model.text, x)
@@ -112,10 +119,7 @@ def _(model: ExtendedClassifier, further: FurtherTexts) -> None:
 
 @_learn.register
 def _(model: RelabeledClassifier, further: FurtherTexts) -> None:
-    members = np.flatnonzero(model.target >= 0)  # a text of a merged label is one of each of its members
-    shape = (len(model.label_texts), len(model.target))
-    to_base = sp.csr_matrix((np.ones(len(members), np.float32), (model.target[members], members)), shape=shape)
-    learn(model.base_model, further.with_labels((further.labels @ to_base).tocsr()))
+    learn(model.base_model, further.with_labels(in_members(further.labels, model.target)))
 
 
 def _weighted(further: FurtherTexts) -> sp.csr_matrix:
