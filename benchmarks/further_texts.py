@@ -93,7 +93,8 @@ def measured(data: str, recipe: str, folder: Path, values: dict[str, Any]) -> No
     def told(what: str, found: dict[str, float]) -> None:
         print(name, what, {metric: round(value, 3) for metric, value in found.items()}, flush=True)
         for metric, value in found.items():
-            row("further_texts", f"{name}, {what}", metric, value, "s" if metric == "CPU s" else "%")
+            unit = {"CPU s": "s", "ECE@5": "share"}.get(metric, "%")
+            row("further_texts", f"{name}, {what}", metric, value, unit)
 
     whole, seconds = trained(of.whole, "all")
     inverse = inverse_propensities(whole)
