@@ -105,8 +105,8 @@ def test_the_command_learns_what_the_server_stored(command, tmp_path):
     data.write_text("\n".join(map(json.dumps, [{**lines[1], "labels": ["old line"]}, *lines])))
     status, out, err = command("update", tmp_path / "m", data, "-o", tmp_path / "new")
     assert status == 0, err
-    assert "learned 1 texts of feedback.jsonl, and 11 rejected labels; left out 1 names" in out
-    assert f"added 1 labels, now {L + 1}" in out
+    assert "learned 1 text of feedback.jsonl, and 11 rejected labels; left out 1 name" in out
+    assert f"added 1 label, now {L + 1}" in out
     found = megalabel.load(tmp_path / "new")
     assert found.label_texts[L] == "quite new"
     now, before = scores(found), scores(model)
@@ -128,6 +128,16 @@ def test_other_feedback_is_refused_with_its_line(line, command, tmp_path):
     data.write_text('{"text": "b", "labels": [], "rejected": ["z"]}\n' + line)
     status, _, err = command("update", tmp_path / "m", data, "-o", tmp_path / "new")
     assert status == 2 and err.count("\n") == 1 and not (tmp_path / "new").exists()
+
+
+def test_a_model_without_linear_trees_needs_right_labels(command, tmp_path):
+    made("dense").save(tmp_path / "m")
+    line, data = {"text": "a", "labels": [], "rejected": [NAMES[0]]}, tmp_path / "feedback.jsonl"
+    data.write_text(json.dumps(line))
+    assert command("update", tmp_path / "m", data, "-o", tmp_path / "new")[0] == 2
+    data.write_text(json.dumps({**line, "labels": [NAMES[1]]}))
+    status, out, _ = command("update", tmp_path / "m", data, "-o", tmp_path / "new")
+    assert status == 0 and "learned 1 text" in out and "no linear trees" in out
 
 
 def test_the_last_line_of_a_text_counts(tmp_path):

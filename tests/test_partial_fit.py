@@ -175,7 +175,7 @@ def test_the_command_learns_texts_and_adds_labels(command, tmp_path):
     data.write_text("\n".join(map(json.dumps, lines)))
     status, out, err = command("update", tmp_path / "m", data, "-o", tmp_path / "new")
     assert status == 0, err
-    assert f"learned {len(FURTHER)} texts" in out and f"added 1 labels, now {L}" in out
+    assert f"learned {len(FURTHER)} texts" in out and f"added 1 label, now {L}" in out
     model = megalabel.load(tmp_path / "new")
     assert model.label_texts[L - 1] == NAMES[5] and model.trained_on.counts[L - 1] > 0
     status, out, _ = command("update", tmp_path / "m", data, "-o", tmp_path / "less", "--new-labels", "ignore")

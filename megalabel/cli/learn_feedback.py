@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from megalabel.errors import DataError
 
 if TYPE_CHECKING:
+    from megalabel.data.feedback import Judged
     from megalabel.models.base import Classifier
 
 
@@ -24,6 +26,7 @@ def learn_feedback(model: Classifier, path: Path, adds: bool) -> tuple[Classifie
     """
     from megalabel.data.feedback import read_feedback
     from megalabel.models.rejecting import learns_rejected
+    from megalabel.reporting.words import counted
 
     said, ids = read_feedback(path), dict[str, int]()
     for i, name in enumerate(model.label_texts):
@@ -36,28 +39,35 @@ def learn_feedback(model: Classifier, path: Path, adds: bool) -> tuple[Classifie
             next_step="compare the names with `megalabel labels RUN`",
             where=path,
         )
-    if adds:
-        examples: dict[str, list[str]] = {}
-        for one in said:
-            for name in one.labels:
-                if name not in ids:
-                    examples.setdefault(name, []).append(one.text)
-        if examples:
-            ids.update((name, len(model.label_texts) + i) for i, name in enumerate(examples))
-            model = model.with_labels(examples, texts=[one.text for one in said])
+    examples = _examples(said, ids) if adds else {}
+    if examples:
+        ids.update((name, len(model.label_texts) + i) for i, name in enumerate(examples))
+        model = model.with_labels(examples, texts=[one.text for one in said])
     right, wrong = ([[ids[name] for name in own if name in ids] for own in part]
                     for part in ([one.labels for one in said], [one.rejected for one in said]))  # fmt: skip
-    model.partial_fit([one.text for one in said], right, rejected=wrong)
-    n_texts, n_wrong, n_unknown = (
-        sum(map(bool, right)),
-        sum(map(len, wrong)),
-        sum(name not in ids for name in names),
-    )
-    told = f"learned {n_texts:,} texts of {path.name}"
-    if n_wrong and learns_rejected(model):
-        told += f", and {n_wrong:,} rejected labels"
-    elif n_wrong:
-        told += (
-            f"; its {n_wrong:,} rejected labels count only beside right ones, since the model has no linear trees"
+    n_texts, n_wrong, learns = sum(map(bool, right)), sum(map(len, wrong)), learns_rejected(model)
+    if not n_texts and not learns:
+        raise DataError(
+            "no text of this feedback has a right label",
+            wanted="right labels, beside which a model without linear trees learns rejected ones",
+            next_step="update a linear model or a hybrid",
+            where=path,
         )
-    return model, told + (f"; left out {n_unknown:,} names that the model lacks" if n_unknown else "")
+    model.partial_fit([one.text for one in said], right, rejected=wrong)
+    told = f"learned {counted(n_texts, 'text')} of {path.name}"
+    if n_wrong and learns:
+        told += f", and {counted(n_wrong, 'rejected label')}"
+    elif n_wrong:
+        told += "; rejected labels count only beside right ones, since the model has no linear trees"
+    n_unknown = sum(name not in ids for name in names)
+    return model, told + (f"; left out {counted(n_unknown, 'name')} that the model lacks" if n_unknown else "")
+
+
+def _examples(said: Sequence[Judged], known: Container[str]) -> dict[str, list[str]]:
+    """The texts of the labels that are right and not known."""
+    found: dict[str, list[str]] = {}
+    for one in said:
+        for name in one.labels:
+            if name not in known:
+                found.setdefault(name, []).append(one.text)
+    return found

@@ -52,6 +52,7 @@ def update(
     """
     from megalabel.data.feedback import is_feedback
     from megalabel.models.base import check_room, load
+    from megalabel.reporting.words import counted
 
     check_room(out)
     with trusting(trust):
@@ -63,7 +64,7 @@ def update(
             model, told = _learn_data(model, open_data(data, {**parts_of(run), **opened}), adds)
         model.save(out)
     added = len(model.label_texts) - before
-    typer.echo(f"{out}: {told}" + (f"; added {added:,} labels, now {before + added:,}" if added else ""))
+    typer.echo(f"{out}: {told}" + (f"; added {counted(added, 'label')}, now {before + added:,}" if added else ""))
     if model.calibration is not None:
         typer.echo(f"probabilities are calibrated as before; next: megalabel calibrate {out} DATA, on other texts")
 
@@ -72,6 +73,7 @@ def _learn_data(model: Classifier, corpus: Corpus, adds: bool) -> tuple[Classifi
     """The model that has learned a data set, and what it has learned."""
     from megalabel.inputs.bag_of_words import model_inputs
     from megalabel.models.further_texts import columns_of, in_columns
+    from megalabel.reporting.words import counted
 
     inputs = model_inputs(corpus.train, corpus, model.n_features)
     _check_common(model, corpus)
@@ -81,8 +83,8 @@ def _learn_data(model: Classifier, corpus: Corpus, adds: bool) -> tuple[Classifi
     model.partial_fit(inputs, labels, weights=corpus.train.weights)
     learned = int((np.diff(labels.indptr) > 0).sum())
     left = len(corpus.train) - learned
-    told = f"learned {learned:,} texts of {corpus.name}"
-    return model, told + (f", left out {left:,} without a label of the model" if left else "")
+    told = f"learned {counted(learned, 'text')} of {corpus.name}"
+    return model, told + (f", left out {counted(left, 'text')} without a label of the model" if left else "")
 
 
 def _check_common(model: Classifier, corpus: Corpus) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from megalabel.data.findings import Findings
-from megalabel.data.formats.jsonl import items, objects, string
+from megalabel.data.formats.jsonl import objects, string
 from megalabel.data.json_values import json_values
 from megalabel.errors import DataError, line_of
 
@@ -57,8 +57,9 @@ def read_feedback(path: Path) -> list[Judged]:
 
 def _names(value: Any, key: str, where: str) -> list[str]:
     """The names, each once; DataError for other values."""
-    names = items(value, key, where)
-    for name in names:
+    if not isinstance(value, list):
+        raise DataError(f"{value!r:.80} in {key!r}", wanted="a list of names of labels", where=where)
+    for name in value:
         if not isinstance(name, str) or not name.strip():
             raise DataError(f"{name!r:.80} in {key!r}", wanted="names of labels", where=where)
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(value))

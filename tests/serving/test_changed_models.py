@@ -24,7 +24,9 @@ def changed(linear, tmp_path):
         texts=TEXTS,
         metadata={"yeti": {"uri": "http://example.org/yeti"}},
     )
-    model = model.rename_labels({names[0]: "renamed"}).merge_labels({"both": names[1:3]}).without_labels([names[3]])
+    model = (
+        model.rename_labels({names[0]: "renamed"}).merge_labels({"both": names[1:3]}).without_labels([names[3]])
+    )
     model.partial_fit(TEXTS, [["yeti"], ["renamed"]])
     model.save(tmp_path / "m")
     return tmp_path / "m"
@@ -48,7 +50,7 @@ def test_a_changed_model_answers_and_its_feedback_is_learned(changed, command, t
     service.close()
     status, out, err = command("update", changed, tmp_path / "feedback.jsonl", "-o", tmp_path / "new")
     assert status == 0, err
-    assert "learned 2 texts" in out and "1 rejected labels" in out and "added 1 labels" in out
+    assert "learned 2 texts" in out and "1 rejected label" in out and "added 1 label" in out
     model = megalabel.load(tmp_path / "new")
     assert "new at the server" in model.label_texts
     assert model.metadata.uris[model.label_texts.index("yeti")] == "http://example.org/yeti"
