@@ -8,26 +8,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from megalabel.errors import SettingError
 from megalabel.kernels.linear.chunk_weights import weights_of
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 
 
-def restricted_beam(beam: SparseBeam, labels: np.ndarray) -> SparseBeam:
+def cut_beam(beam: SparseBeam, labels: np.ndarray) -> SparseBeam:
     """An exact search over some labels of a tree; label i of it is labels[i].
 
     Args:
         beam: the search in the whole tree.
-        labels: (n,) int64, ascending, at least one.
-
-    Raises:
-        SettingError: labels that are not ascending ids of the tree.
+        labels: (n,) int64, ascending ids of labels, at least one.
     """
-    labels = np.asarray(labels, np.int64)
     n = len(beam.order)
-    if labels.ndim != 1 or not len(labels) or labels[0] < 0 or labels[-1] >= n or (np.diff(labels) < 1).any():
-        raise SettingError(f"labels of shape {labels.shape}", wanted=f"ascending ids below {n:,}", where="labels")
     position = np.empty(n, np.int64)
     position[beam.order] = np.arange(n)
     nodes = np.sort(position[labels])
