@@ -4,12 +4,12 @@
     python benchmarks/ray_predict.py memory --labels 500000 --dim 512
     python benchmarks/ray_predict.py flat --rows 1000000
 
-`rate`: one actor and, in a process of its own, a plain loop over `write_lake_part` with the same parts take turns in
-changing order, with one thread and the niceness of Ray's actors each: at the same time, the driver, the actor and
-the loop would compete for two cores. The rate is that between the first and the last part; the ratio is the median
-over the rounds. `memory`: private memory (USS) and the share of all memory (PSS) of one actor, and then of four, each
-of which has ranked texts over all labels. `flat`: the largest private memory of the actor and of the driver in each
-fifth of the time. Models have random weights.
+`rate`: one actor and, in a process of its own, a plain loop over `write_lake_part` with the same parts take turns
+in changing order, with one thread and the niceness of Ray's actors each: at the same time, the driver, the actor
+and the loop would compete for two cores. The rate is that between the first and the last part; the ratio is the
+median over the rounds. `memory`: private memory (USS) and the share of all memory (PSS) of one actor, and then of
+four, each of which has ranked texts over all labels. `flat`: the largest private memory of the actor and of the
+driver in each fifth of the time. Models have random weights.
 """
 
 from __future__ import annotations
