@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from support.grouped import NAMES, L, grouped
 from untrained import untrained
 
 import megalabel
@@ -16,28 +17,10 @@ from megalabel.inputs.sparse_text import SparseText
 from megalabel.linear.forest import solve_trees
 from megalabel.models.completion import evidence_of_pairs
 from megalabel.models.ensemble import Ensemble
-from megalabel.models.given_strength import chosen_strength, halved
 from megalabel.models.label_pairs import KEPT, STRENGTH, count_pairs
 from megalabel.models.linear import LinearClassifier
-from megalabel.models.trained_on import TrainedOn, load_trained_on
+from megalabel.models.trained_on import TrainedOn
 from megalabel.recipes.linear import linear
-
-GROUPS, SIZE = 10, 4
-L = GROUPS * SIZE
-NAMES = [f"label {i}" for i in range(L)]
-
-
-def grouped(n: int, seed: int) -> tuple[list[str], sp.csr_matrix]:
-    """Texts of which each has the labels of a group, but only the words of one of them."""
-    random = np.random.default_rng(seed)
-    labels, texts = sp.lil_matrix((n, L), dtype=np.float32), []
-    for row in range(n):
-        group = int(random.integers(GROUPS))
-        own = group * SIZE + random.permutation(SIZE)[: random.integers(2, SIZE + 1)]
-        labels[row, own] = 1
-        texts.append(f"w{int(own[0])} noise{int(random.integers(20))} noise{int(random.integers(20))}")
-    return texts, labels.tocsr()
-
 
 TEXTS, LABELS = grouped(300, 0)
 ASKED, TRUE = grouped(60, 1)
@@ -120,50 +103,6 @@ def test_scores_move_by_the_evidence_of_the_formula(models):
             assert score == pytest.approx(plain[label] + STRENGTH * told, rel=1e-4, abs=1e-4)
 
 
-def test_given_labels_count_as_much_as_held_out_texts_say():
-    """Nothing where a ranking is right without them, and much where it is random."""
-    random = np.random.default_rng(0)
-    _, true = grouped(400, 2)
-    right = np.full((400, 8), -1)
-    for i, row in enumerate(true):
-        right[i, : row.nnz] = row.indices
-        right[i, row.nnz :] = random.choice(np.setdiff1d(np.arange(L), row.indices), 8 - row.nnz, replace=False)
-    odds = np.tile(np.linspace(0, -1, 8), (400, 1))
-    odds[right == np.arange(8)] += 0.1
-    shuffled = np.sort(random.random((400, L)), axis=1)[:, ::-1]
-    places = np.argsort(random.random((400, L)), axis=1)
-    assert chosen_strength(right, odds, true, LABELS) == 0
-    assert chosen_strength(places, 10 * shuffled, true, LABELS) >= 1
-    assert chosen_strength(places[:90], shuffled[:90], true[:90], LABELS) == STRENGTH
-    given, rest = halved(true, 0)
-    assert np.array_equal((given + rest).toarray(), true.toarray()) and given.multiply(rest).nnz == 0
-    assert np.array_equal(np.diff(given.indptr), np.diff(true.indptr) // 2)
-
-
-def test_a_recipe_chooses_the_strength_and_the_model_keeps_it(tmp_path):
-    texts, labels = grouped(1500, 4)
-    data = Corpus.of(texts, labels, NAMES, name="groups")
-    model = megalabel.train(
-        linear(data, trees=1, bigrams="no", c=1.0, label_texts="no"), tmp_path / "run", quiet=True
-    )
-    assert model.trained_on.strength >= 1
-    assert megalabel.load(tmp_path / "run").trained_on.strength == model.trained_on.strength
-    assert model.without_labels([0]).trained_on.strength == model.trained_on.strength
-    path = next((tmp_path / "run").rglob("label_counts.npz"))
-    with np.load(path) as found:
-        arrays = dict(found)
-    for value, kept in ((np.nan, None), (None, STRENGTH)):
-        changed = {**arrays, "strength": np.float64(value)} if kept is None else arrays | {}
-        if kept is not None:
-            del changed["strength"]
-        np.savez(path, **changed)
-        if kept is None:
-            with pytest.raises(MegalabelError, match="strength nan"):
-                load_trained_on(path.parent, L)
-        else:
-            assert load_trained_on(path.parent, L).strength == kept
-
-
 def test_pairs_are_counted_and_kept_in_the_model(models, tmp_path):
     y = LABELS.toarray()
     both = y.T @ y
@@ -219,7 +158,6 @@ def test_a_second_change_of_labels_keeps_what_was_learned_after_the_first():
 def test_the_recipe_linear_learns_pairs_and_the_command_reads_given_labels(tmp_path, command):
     data = Corpus.of(TEXTS, LABELS, NAMES, name="groups")
     values = {"token_pattern": "letters", "bigrams": "no", "char_ngrams": "no", "c": 1.0, "label_texts": "no"}
-    from megalabel.recipes.linear import linear
 
     model = megalabel.train(linear(data, trees=1, **values), tmp_path / "run", quiet=True)
     assert model.trained_on.pairs is not None

@@ -1,8 +1,8 @@
 """Chooses how much given labels count, on texts that a model has not learned.
 
-Where texts are short, the labels beside a label tell much; where a text of many pages shows all of its labels, they
-tell nothing that the model does not know, and moving its scores does harm. Of each text, half of the labels are
-given; the strength with the best DCG@5 of the other half is kept, the smaller one of equals.
+Where texts are short, the labels beside a label tell much; where a text of many pages shows all of its labels,
+they tell nothing that the model does not know, and moving its scores does harm. Of each text, half of the labels
+are given; the strength with the best DCG@5 of the other half is kept, the smaller one of equals.
 """
 
 from __future__ import annotations
