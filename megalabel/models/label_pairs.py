@@ -14,6 +14,7 @@ from megalabel.storage.reading import reading
 
 FILE = "label_pairs.npz"
 KEPT = 20  # labels per label, those that occur with it most often
+STRENGTH = 2.0  # of given labels in a model for which it was not chosen
 
 
 def count_pairs(labels: sp.csr_matrix) -> sp.csr_matrix:
