@@ -15,7 +15,7 @@ SERVE_COLUMNS = (
     ("load average", "server: load average", 1.0),
 )  # fmt: skip
 STRESS = {
-    "stop": "stopped", "swap": "given another version", "memory": "1 worker, then 4", "idle": "idle connections",
+    "stop": "stopped", "swap": "given another version", "memory": "memory of 1 and of 4 workers", "idle": "idle connections",
     "soak": "requests of all kinds",
 }  # fmt: skip
 STRESS_COLUMNS = {
