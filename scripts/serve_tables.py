@@ -15,9 +15,12 @@ SERVE_COLUMNS = (
     ("load average", "server: load average", 1.0),
 )  # fmt: skip
 STRESS = {
-    "stop": "stopped", "swap": "given another version", "memory": "memory of 1 and of 4 workers", "idle": "idle connections",
+    "stop": "stopped",
+    "swap": "given another version",
+    "memory": "memory of 1 and of 4 workers",
+    "idle": "idle connections",
     "soak": "requests of all kinds",
-}  # fmt: skip
+}
 STRESS_COLUMNS = {
     "times": ("tries", "connections"), "answers": ("answers", "requests"), "told 503": ("told 503",),
     "lost": ("lost requests", "lost or wrong afterwards", "lost or failed"), "p99 ms": ("p99",),
