@@ -17,9 +17,10 @@ from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.inputs.batches import pad
 from megalabel.labels.tree import LabelTree
 from megalabel.onnx.comparison import difference
-from megalabel.onnx.encoders import encoder_graph, positions_in
+from megalabel.onnx.encoders import encoder_graph
 from megalabel.onnx.graph import ModelGraph
 from megalabel.onnx.heads import head_graph
+from megalabel.onnx.searching import positions_in
 from megalabel.types import TopK
 
 K = 10
