@@ -45,12 +45,13 @@ def export(
     """Writes the model of a run as ONNX; returns the facts that export.json holds.
 
     The folder holds model.onnx (and model.onnx.data above 2 GB), which maps `input_ids` and `attention_mask`,
-    (n, T) int64, to `labels` (n, k) int64 and `scores` (n, k) float32, best first; tokenizer.json, which pads and
-    cuts texts; labels.jsonl, the names of the labels, a JSON string per line; export.json.
+    (n, T) int64, or `code_points`, (n, C) int32, of a linear model, to `labels` (n, k) int64 and `scores` (n, k)
+    float32, best first; tokenizer.json, which pads and cuts texts, unless the model is linear; labels.jsonl, the
+    names of the labels, a JSON string per line; export.json.
 
     Args:
-        run: a run folder or a model folder: a bag or a transformer with a dense, sparse, cascade or dual-encoder
-            head.
+        run: a run folder or a model folder: a linear model over texts, or a bag or a transformer with a dense,
+            sparse, cascade or dual-encoder head.
         out: a new folder.
         k: labels per text; all of them where the model has fewer.
         int8: whether to write model.int8.onnx, too, with weights in 8 bits.

@@ -1,7 +1,7 @@
-"""Label trees with sparse weights as a graph: the search of `kernels.linear.sparse_beam`, for all trees at once.
+"""Label trees with sparse weights as a graph: the search of `kernels.linear.sparse_beam`, all trees at once.
 
-The children of the nodes in the beams are the only ones that are scored, so that a text takes the memory of its beams
-times the children of a node, and never that of all labels.
+Only children of nodes in the beams are scored, so that a text takes the memory of its beams times the children of
+a node, and never that of all labels.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class ForestGraph(nn.Module):
         self.beams = (*trees[0].beams, k)
 
     def forward(self, found: Features, n: int) -> Ranked:
-        """Maps the features of n texts to the probabilities and labels of all trees, (n, trees · k); -1 for none."""
+        """Maps features of n texts to probabilities and labels, (n, trees · k) in any order; 0 and -1 for none."""
         # Each tree begins with its only chunk of the first level, the chunks of all trees being numbered together.
         nodes = torch.arange(self.n_trees).expand(n, self.n_trees)
         keys = torch.zeros(n, self.n_trees)
@@ -124,12 +124,10 @@ class LevelGraph(nn.Module):
         end = self._read("entries", torch.where(known, rows + 1, 0))
         owners, places = ragged(torch.where(known, end - begin, 0))
         cells = begin.index_select(0, owners) + places
-        products = self.get_buffer("values").index_select(0, cells).float()
-        products = products * found.values.index_select(0, owners // s)
-        slots = found.texts.index_select(0, owners // s) * s + owners % s
-        return torch.zeros(n * s * self.width).scatter_add(
-            0, slots * self.width + self._read("child", cells), products
-        )
+        texts, inputs = (of.index_select(0, owners // s) for of in (found.texts, found.values))
+        products = self.get_buffer("values").index_select(0, cells).float() * inputs
+        nodes = (texts * s + owners % s) * self.width + self._read("child", cells)
+        return torch.zeros(n * s * self.width).scatter_add(0, nodes, products)
 
 
 def _log_score(z: Tensor, post_processor: PostProcessor) -> Tensor:

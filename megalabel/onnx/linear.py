@@ -100,11 +100,5 @@ def _rounded(level: Chunks) -> Chunks:
 
 def _shape(tree: SparseBeam) -> tuple[object, ...]:
     """What trees have in common that are searched together."""
-    stored = tuple(level.values.dtype.str for level in tree.levels)
-    return (
-        len(tree.beams),
-        tree.beams,
-        tree.post_processor,
-        stored,
-        [level.scales is None for level in tree.levels],
-    )
+    stored = [(level.values.dtype.str, level.scales is None) for level in tree.levels]
+    return tree.beams, tree.post_processor, stored

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,7 @@ def ragged(lengths: Tensor) -> tuple[Tensor, Tensor]:
         Rows and places, (cells,) int64. `torch.repeat_interleave` becomes a matrix of rows and cells in ONNX.
     """
     ends = lengths.cumsum(0)
-    total = int(lengths.sum().item())
+    total: Any = lengths.sum().item()  # not as an int, which `torch.export` would have to know
     torch._check(total >= 0)
     begun = torch.zeros(total + 1, dtype=torch.int64).scatter_add(0, ends, torch.ones_like(ends))
     rows = begun.cumsum(0)[:total]

@@ -27,7 +27,8 @@ from megalabel.onnx.searching import positions_in
 PRIME = (1 << 31) - 1
 BASES = (1_103_515_245, 1_664_525_193)
 N_KINDS = 0x323B1  # code points from the last one on are all of one kind
-BLANK, SINGLE = 0, 1  # kinds of characters; those of equal other kinds, side by side, are one word
+# Kinds of characters; letters side by side are one word, and so are signs.
+BLANK, SINGLE, LETTER, SIGN = range(4)
 
 
 class Features(NamedTuple):
@@ -120,7 +121,7 @@ class WordGraph(nn.Module):
         return torch.where(known, positions + self.n_words, -1)
 
     def _ngrams(self, codes: Tensor, words: Words) -> list[Tensor]:
-        """The columns of the character n-grams, (n, C) for each length, with the blank before a word and without."""
+        """The columns of the character n-grams, (n, C) per length, those of the start of a word and the others."""
         assert self.lengths is not None
         least, most = self.lengths
         width = codes.shape[1]
@@ -158,9 +159,11 @@ class WordGraph(nn.Module):
 
 
 class Words(NamedTuple):
-    """The words of n texts: (n, C) the number of the word of each character, from 1 on, 0 for none, and its place.
+    """The words of n texts: the word to which each of their characters belongs.
 
-    sizes: (n, C + 1) the characters of each word, 0 for number 0 and where there is no such word.
+    numbers: (n, C) the number of the word, from 1 on; 0 for none.
+    places: (n, C) the place of the character in its word.
+    sizes: (n, C + 1) the characters of each word; 0 for number 0 and where there is no such word.
     """
 
     numbers: Tensor
@@ -197,22 +200,20 @@ def key_of(string: str) -> int:
 
 
 @functools.cache
-def _regex(pattern: TokenPattern) -> re.Pattern[str]:
-    return re.compile(word_pattern(pattern, ascii_only=False))
-
-
-@functools.cache
 def kinds_of(pattern: TokenPattern) -> np.ndarray:
     """The kind of each code point, (N_KINDS,) uint8, by the regular expression of the words.
 
-    BLANK for what is between words, SINGLE for a character that is a word by itself, and other numbers for those
-    that are a word together with neighbors of the same kind.
+    BLANK for what is between words, SINGLE for a character that is a word by itself, LETTER or SIGN for those that
+    are a word together with neighbors of the same kind.
     """
-    is_word = _regex(pattern).fullmatch
+    regex = re.compile(word_pattern(pattern, ascii_only=False))
+    characters = [chr(code) for code in range(N_KINDS)]
+    alone = set(regex.findall(" ".join(characters))) - {END}
+    twice = set(regex.findall(" ".join(character * 2 for character in characters)))
+    before_a = set(regex.findall(" ".join(f"{character}a" for character in characters)))
     kinds = np.zeros(N_KINDS, np.uint8)
-    for code in range(N_KINDS):
-        character = chr(code)
-        if character != END and is_word(character):
-            together = is_word(character * 2)
-            kinds[code] = SINGLE if not together else 2 if is_word(f"{character}a") else 3
+    for code, character in enumerate(characters):
+        if character in alone:
+            is_run = character * 2 in twice
+            kinds[code] = SINGLE if not is_run else LETTER if f"{character}a" in before_a else SIGN
     return kinds
