@@ -1,8 +1,9 @@
 """Exported ONNX graphs beside their models: one text at a time, bytes, scores, precision.
 
-    python benchmarks/onnx_export.py RUN…
+    python benchmarks/onnx_export.py RUN… [--out FOLDER]
 
-Each run is exported with weights in 8 bits too, and checked on the test side of its data set. Rows, of both graphs:
+Each run is exported with weights in 8 bits too, and checked on the test side of its data set; with --out exports are
+kept there, and not made again. Rows, of both graphs:
 
 - "file" and "model": the bytes of the export, and of the model folder;
 - "one text": a text at a time in onnxruntime, from its string on, and by `megalabel.load(RUN).topk`, in turns, one
@@ -28,7 +29,7 @@ import megalabel
 from megalabel.cli.arguments import open_data_of
 from megalabel.models.find import model_folder
 from megalabel.onnx.export import export
-from megalabel.onnx.session import GRAPH, INT8, OnnxModel
+from megalabel.onnx.session import FACTS, GRAPH, INT8, OnnxModel
 
 TEXTS, WARM = 300, 20
 
@@ -66,7 +67,9 @@ def measured(run: Path, scratch: Path) -> None:
     corpus = open_data_of(run, None)
     size = f"{corpus.name} {json.loads((run / 'recipe.json').read_text())['recipe']}"
     folder = scratch / run.name
-    facts = export(run, folder, int8=True, check=(corpus, corpus.test))
+    if not folder.exists():
+        export(run, folder, int8=True, check=(corpus, corpus.test))
+    facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     model: Any = megalabel.load(run, device="cpu")
     model.index = None
     files = [file.stat().st_size for file in model_folder(run).rglob("*") if file.is_file()]
@@ -90,9 +93,11 @@ def measured(run: Path, scratch: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, metavar="FOLDER")
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for run in parser.parse_args().runs:
-            measured(run, Path(scratch))
+        for run in arguments.runs:
+            measured(run, arguments.out or Path(scratch))
 
 
 if __name__ == "__main__":
