@@ -2,8 +2,8 @@
 
     python benchmarks/onnx_export.py RUN… [--out FOLDER]
 
-Each run is exported with weights in 8 bits too, and checked on the test side of its data set; with --out exports are
-kept there, and not made again. Rows, of both graphs:
+Each run is exported with weights in 8 bits too, and checked on the test side of its data set; with --out exports
+are kept there, and not made again. Rows, of both graphs:
 
 - "file" and "model": the bytes of the export, and of the model folder;
 - "one text": a text at a time in onnxruntime, from its string on, and by `megalabel.load(RUN).topk`, in turns, one
