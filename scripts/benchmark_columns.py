@@ -139,7 +139,7 @@ ONNX_COLUMNS = (
     ("% of other rankings", "rankings that differ, graph", 1.0),
     ("P@1", "P@1", 1.0), ("graph: P@1", "P@1, graph", 1.0), ("8 bits: P@1", "P@1, 8 bits", 1.0),
     ("CPU µs per text: library", "one text, library, CPU", 1.0), ("graph", "one text, graph, CPU", 1.0),
-    ("8 bits", "one text, 8 bits, CPU", 1.0), ("load: s", "load, graph", 1.0),
+    ("8 bits", "one text, 8 bits, CPU", 1.0),
 )  # fmt: skip
 DISTILL_COLUMNS = (
     ("P@1 of the run", "run, P@1", 1.0), ("P@1", "distilled, P@1", 1.0), ("% of P@1", "distilled / run, P@1", 1.0),

@@ -97,7 +97,7 @@ class PyFunc:
             model_input: texts: a DataFrame with them in its first column, a Series, a list or one string.
             params: "k", labels per text, and "threshold", the least score of a label, as of `Classifier.predict`.
         """
-        import pandas as pd
+        import pandas as pd  # type: ignore[import-untyped,unused-ignore]
 
         given = {name: value for name, value in (params or {}).items() if value is not None}
         answers = self.model.predict(_texts(model_input), **given)
@@ -113,7 +113,7 @@ def _load_pyfunc(path: str) -> PyFunc:
 
 
 def _texts(given: Any) -> list[Any]:
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped,unused-ignore]
 
     if isinstance(given, pd.DataFrame):
         given = given.iloc[:, 0]
@@ -143,7 +143,7 @@ def _arguments(run: str | Path, k: int) -> dict[str, Any]:
 def _mlflow() -> Any:
     try:
         import mlflow.pyfunc
-        import pandas  # noqa: F401
+        import pandas  # type: ignore[import-untyped,unused-ignore]  # noqa: F401
     except ImportError as error:
         raise MissingExtra(
             f"{error.name} is not installed",

@@ -18,10 +18,12 @@ TEXTS = ["a b", "c"]
 def mlflow(tmp_path_factory):
     module = pytest.importorskip("mlflow")
     pytest.importorskip("mlflow.pyfunc")
-    before = module.get_tracking_uri()
-    module.set_tracking_uri(tmp_path_factory.mktemp("mlflow").as_uri())  # mlflow-skinny has no database
-    yield module
-    module.set_tracking_uri(before)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # mlflow-skinny has no database
+        before = module.get_tracking_uri()
+        module.set_tracking_uri(tmp_path_factory.mktemp("mlflow").as_uri())
+        yield module
+        module.set_tracking_uri(before)
 
 
 @pytest.fixture(scope="module")
