@@ -55,7 +55,9 @@ class WordGraph(nn.Module):
         self.first_ngram = self.n_words + len(text.bigrams)
         longest = max(map(len, text.words), default=0)
         powers = np.array([[pow(base, j, PRIME) for j in range(longest + 1)] for base in BASES])
-        self._keep(kinds=kinds_of(text.pattern), idf=text.idf, powers=powers, bigrams=text.bigrams)
+        arrays = {"kinds": kinds_of(text.pattern), "idf": text.idf, "powers": powers, "bigrams": text.bigrams}
+        for name, array in arrays.items():
+            self._keep(name, array)
         for name, strings in (("words", text.words), ("ngrams", text.char_ngrams if text.lengths else [])):
             keys = np.array([key_of(string) for string in strings], np.int64)
             order = np.argsort(keys, kind="stable")
@@ -66,11 +68,11 @@ class WordGraph(nn.Module):
                     next_step="train the model again with --min-texts 2",
                     where="run",
                 )
-            self._keep(**{f"{name}_keys": keys[order], f"{name}_numbers": order.astype(np.int32)})
+            self._keep(f"{name}_keys", keys[order])
+            self._keep(f"{name}_numbers", order.astype(np.int32))
 
-    def _keep(self, **arrays: np.ndarray) -> None:
-        for name, array in arrays.items():
-            self.register_buffer(name, torch.from_numpy(np.array(array)))
+    def _keep(self, name: str, array: np.ndarray) -> None:
+        self.register_buffer(name, torch.from_numpy(np.array(array)))
 
     def forward(self, code_points: Tensor) -> Features:
         """Maps code points (n, C) int32, with 0 after the end of a text, to the features of the texts."""
