@@ -74,11 +74,7 @@ def export(
     graph = graph_of(model, k)
     model.index = None  # as the graph, the model scores every label
     sample = None if check is None else labeled_texts(model, *check)
-    facts = {
-        "format": 1, "version": __version__, "k": k, "n_labels": len(model.label_texts),
-        "score_type": score_kind(model), **_input(model, graph), "opset": OPSET,
-        "manifest_sha256": sha256(model_folder(run) / NAME),
-    }  # fmt: skip
+    facts = {**_facts(model, graph, k), "manifest_sha256": sha256(model_folder(run) / NAME)}
     with atomic_folder(folder) as new:
         write_json(new / FACTS, facts)
         write_graph(graph, new / GRAPH, inline_bytes)
@@ -87,10 +83,8 @@ def export(
             model.encoder.tokenizer.save(new, max_length=model.max_length)
         save_names(new, model.label_texts)
         facts["difference"] = _tried(model, OnnxModel(new), k)
-        if int8 and isinstance(model, LinearClassifier):
-            write_graph(graph_of(in_8_bits(model), k), new / INT8, inline_bytes)
-        elif int8:
-            quantize(new / GRAPH, new / INT8, inline_bytes)
+        if int8:
+            _write_int8(model, new, k, inline_bytes)
         if sample is not None:
             facts["check"] = _checked(model, new, k, int8, *sample)
         facts["onnxruntime"] = library("onnxruntime").__version__
@@ -98,11 +92,25 @@ def export(
     return facts
 
 
-def _input(model: Any, graph: ExportedGraph) -> dict[str, Any]:
-    """What the graph reads of a text."""
+def _facts(model: Any, graph: ExportedGraph, k: int) -> dict[str, Any]:
+    """What programs have to know of a graph."""
+    reads: dict[str, Any] = {"input": "tokens"}
     if isinstance(graph, LinearGraph):
-        return {"input": "folded code points" if graph.folds else "code points"}
-    return {"input": "tokens", "max_length": model.max_length}
+        reads["input"] = "folded code points" if graph.folds else "code points"
+    else:
+        reads["max_length"] = model.max_length
+    return {
+        "format": 1, "version": __version__, "k": k, "n_labels": len(model.label_texts),
+        "score_type": score_kind(model), **reads, "opset": OPSET,
+    }  # fmt: skip
+
+
+def _write_int8(model: Any, folder: Path, k: int, inline_bytes: int) -> None:
+    """Writes the graph with weights in 8 bits beside that of the model."""
+    if isinstance(model, LinearClassifier):
+        write_graph(graph_of(in_8_bits(model), k), folder / INT8, inline_bytes)
+    else:
+        quantize(folder / GRAPH, folder / INT8, inline_bytes)
 
 
 def _tried(model: Any, graph: OnnxModel, k: int) -> float:
