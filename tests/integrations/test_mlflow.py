@@ -21,7 +21,7 @@ def mlflow(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # mlflow-skinny has no database
         before = module.get_tracking_uri()
-        module.set_tracking_uri(tmp_path_factory.mktemp("mlflow").as_uri())
+        module.set_tracking_uri((tmp_path_factory.mktemp("mlflow") / "runs").as_uri())
         yield module
         module.set_tracking_uri(before)
 
