@@ -19,6 +19,7 @@ from benchmark_columns import (  # noqa: E402, I001
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
 from index_tables import index, long_queries  # noqa: E402
+from label_tables import added_labels, further_texts  # noqa: E402
 from linear_tables import linear, linear_large, linear_weights  # noqa: E402
 from planner_table import planner  # noqa: E402
 from quality_table import quality  # noqa: E402
@@ -190,7 +191,7 @@ TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
     one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights,
     long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
-    runtime, distill, onnx_export,
+    runtime, distill, onnx_export, added_labels, further_texts,
 )  # fmt: skip
 
 
