@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from megalabel.kernels.linear._chunk_checks import RANGE_BITS, entry_starts
-from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
+from megalabel.kernels.linear.post_processor import PostProcessor
+from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.onnx.ranking import Ranked
 from megalabel.onnx.searching import positions_between, ragged
