@@ -37,6 +37,7 @@ TREES = ("omikuji-bonsai", "omikuji-parabel", "pecos")
 SCRIPTS = {
     **{name + end: "trees" for name in TREES for end in ("", "-labels")},
     "knn": "retrieval", "bm25": "retrieval", "minilm": "minilm", "xr-transformer": "xr_transformer",
+    "fasttext": "usual", "napkinxc": "usual", "omikuji": "usual",
 }  # fmt: skip
 FUSED = ("omikuji-bonsai-labels", "knn", "bm25", "minilm")
 SMOOTHING = 60  # of reciprocal-rank fusion: 1 / (60 + rank)

@@ -28,6 +28,7 @@ class Shell:
     def __init__(self, folder: Path, names: dict[str, object], replaced: Mapping[str, str]) -> None:
         self.folder, self.names, self.replaced = folder, names, replaced
         self.server: Server | None = None
+        sys.path.insert(0, str(folder))
 
     def python(self, text: str, where: str) -> str:
         """Executes a block of Python; returns what it printed."""
@@ -43,7 +44,7 @@ class Shell:
         lexer.whitespace_split, lexer.commenters = True, "#"
         words = list(lexer)
         if words[:2] == ["megalabel", "serve"]:
-            self.close()
+            self._end_server()
             self.server = Server(words[2:], self.folder)
             return self.server.printed
         if "megalabel" not in words or "&&" in words or words.index("megalabel") not in (0, _after_pipe(words)):
@@ -51,7 +52,14 @@ class Shell:
         return self._megalabel(words)
 
     def close(self) -> None:
-        """Ends the server of the page, if one was started."""
+        """Ends the server of the page, and forgets the modules that the page has written."""
+        self._end_server()
+        sys.path.remove(str(self.folder))
+        written = [name for name, module in sys.modules.items() if str(self.folder) in str(getattr(module, "__file__", ""))]
+        for name in written:
+            del sys.modules[name]
+
+    def _end_server(self) -> None:
         if self.server is not None:
             self.server.close()
             self.server = None
