@@ -196,8 +196,8 @@ def head_time() -> str:
 
 
 TABLES = (
-    quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
-    usual, one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights,
+    quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time, usual,
+    one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights,
     long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
     runtime, distill,
 )  # fmt: skip

@@ -48,7 +48,9 @@ def exists(name: str) -> bool:
         except ModuleNotFoundError:
             continue
         for part in parts[n:]:
-            known = {field.name for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else set()
+            known = (
+                {field.name for field in dataclasses.fields(found)} if dataclasses.is_dataclass(found) else set()
+            )
             if part in known or part in getattr(found, "__annotations__", {}):
                 return True
             if not hasattr(found, part):

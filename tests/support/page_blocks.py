@@ -9,7 +9,14 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"^```(\w*)(?: file=(\S+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHOWN = {"json", "toml", "csv", "ini", "dockerfile", "turtle"}  # languages of blocks that show the content of a file in part
+SHOWN = {
+    "json",
+    "toml",
+    "csv",
+    "ini",
+    "dockerfile",
+    "turtle",
+}  # languages of blocks that show the content of a file in part
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e-?\d+)?")
 
 

@@ -35,13 +35,15 @@ RUNS = {  # in this order, as a run may read an earlier one
 
 
 def write_set(folder: Path, n: dict[str, int]) -> None:
-    """A data set of n texts per split, with one or two labels per text, and with sources and weights of the training texts."""
+    """A data set of n texts per split, one or two labels per text; training texts have sources and weights."""
     chance = random.Random(0)
     folder.mkdir(parents=True)
     for side, count in n.items():
         with open(folder / f"{side}.jsonl", "w", encoding="utf-8") as file:
             for i in range(count):
-                labels = sorted(set(chance.sample(list(WORDS), 2))) if i % 3 == 0 else [list(WORDS)[i % len(WORDS)]]
+                labels = (
+                    sorted(set(chance.sample(list(WORDS), 2))) if i % 3 == 0 else [list(WORDS)[i % len(WORDS)]]
+                )
                 words = [word for label in labels for word in chance.sample(WORDS[label].split(), 2)]
                 row: dict[str, object] = {"text": f"a thing with {' '.join(words)}", "labels": labels}
                 if side == "train":

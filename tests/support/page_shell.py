@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-
 from support.page_server import Server
 from support.programs import ROOT
 
@@ -55,7 +54,11 @@ class Shell:
         """Ends the server of the page, and forgets the modules that the page has written."""
         self._end_server()
         sys.path.remove(str(self.folder))
-        written = [name for name, module in sys.modules.items() if str(self.folder) in str(getattr(module, "__file__", ""))]
+        written = [
+            name
+            for name, module in sys.modules.items()
+            if str(self.folder) in str(getattr(module, "__file__", ""))
+        ]
         for name in written:
             del sys.modules[name]
 

@@ -32,7 +32,9 @@ def fasttext(data: Data) -> tuple[np.ndarray, np.ndarray]:
     ids = np.full((len(data.test), DEPTH), -1, np.int64)
     scores = np.full(ids.shape, -np.inf, np.float32)
     for row, text in enumerate(data.test):
-        for place, (score, label) in enumerate(model.f.predict(" ".join(text.lower().split()) + "\n", DEPTH, 0.0, "")):
+        for place, (score, label) in enumerate(
+            model.f.predict(" ".join(text.lower().split()) + "\n", DEPTH, 0.0, "")
+        ):
             ids[row, place], scores[row, place] = int(label.removeprefix("__label__")), score
     return ids, scores
 
