@@ -1,4 +1,4 @@
-"""Every block of README.md and the documentation is run in the order of its page, or `blocks.toml` says why not."""
+"""Every block of README.md and the pages is run in the order of its page, or `blocks.toml` says why not."""
 
 from __future__ import annotations
 
