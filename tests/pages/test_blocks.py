@@ -60,7 +60,7 @@ def test_every_block_of_the_page_runs_and_prints_what_the_page_shows(desk):
             printed = shell.python(block.text, where)
         elif not block.language:
             lines = [line for line in block.commands if not reason(line, left_out)]
-            printed = "".join(shell.command(line) for line in lines)
+            printed = "\n".join(shell.command(line).rstrip("\n") for line in lines)
 
 
 def reason(text: str, left_out: dict[str, str]) -> str:

@@ -25,6 +25,7 @@ WORDS = {
     "insect": "wings legs hive",
 }
 SETS = {"my-set": {"train": 160, "test": 24}, "larger-set": {"train": 2000, "test": 24}}
+METADATA = '{"label": "cat", "names": {"fi": "kissa"}, "parents": ["mammal"]}\n'
 RUNS = {  # in this order, as a run may read an earlier one
     "linear": "train linear my-set",
     "renee": "train renee my-set --validation-fraction 0.05",
@@ -76,6 +77,8 @@ class GivenFiles:
             return found
         if what in SETS:
             write_set(found, SETS[what])
+            if what == "larger-set":
+                (found / "label_metadata.jsonl").write_text(METADATA, encoding="utf-8")
             return found
         words = RUNS[what].split()
         words[2] = str(self._made(words[2]))
