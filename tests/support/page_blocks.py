@@ -80,5 +80,5 @@ def _near(shown: list[float], printed: list[float], within: float) -> bool:
 
 
 def _plain(line: str) -> str:
-    """The line with every number replaced by 0, and single blanks."""
-    return " ".join(NUMBER.sub("0", line).split())
+    """The line with every number replaced by 0, and single blanks and rules of one length."""
+    return " ".join(re.sub("--+", "--", NUMBER.sub("0", line)).split())

@@ -24,7 +24,11 @@ WORDS = {
     "mammal": "warm blooded milk",
     "insect": "wings legs hive",
 }
-SETS = {"my-set": {"train": 160, "test": 24}, "larger-set": {"train": 2000, "test": 24}}
+SETS = {
+    "my-set": {"train": 160, "test": 24},
+    "larger-set": {"train": 2000, "test": 24},
+    "articles": {"train": 60, "test": 10},
+}
 METADATA = '{"label": "cat", "names": {"fi": "kissa"}, "parents": ["mammal"]}\n'
 RUNS = {  # in this order, as a run may read an earlier one
     "linear": "train linear my-set",
