@@ -62,6 +62,10 @@ AUTO_COLUMNS = (
     *((metric, metric, 1.0) for metric in ("P@1", "P@3", "P@5", "PSP@1", "PSP@5")),
     ("CPU s", "train CPU s", 1.0), ("CPU s of train and test", "CPU s", 1.0), ("model MB", "model MB", 1.0),
 )  # fmt: skip
+USUAL_COLUMNS = (
+    *((metric, metric, 1.0) for metric in ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@5")),
+    ("CPU s", "CPU s", 1.0),
+)  # fmt: skip
 LONG_TEXT_COLUMNS = (
     ("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@5", "PSP@5", 1.0), ("CPU ms per text", "ms/text", 1.0),
 )  # fmt: skip
