@@ -31,6 +31,7 @@ test-exhaustive: $(VENV)/.ready  ## every test, and every combination of the par
 check: $(VENV)/.ready  ## format, lint, types, layers and circles of imports, sizes of files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 megalabel runtime  # files are opened with a named encoding
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/benchmark_tables.py --check
