@@ -20,7 +20,7 @@ quickstart: $(VENV)/.ready  ## train on the bundled data, measure, ask: runs/qui
 test: $(VENV)/.ready  ## every test
 	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_OPTIONS)
 
-test-core: $(VENV)/.ready  ## tests of every package of megalabel that take two minutes together; tests/core.txt
+test-core: $(VENV)/.ready  ## tests of every package of megalabel that take three to four minutes together; tests/core.txt
 	$(BIN)/pytest -m "not slow" @tests/core.txt $(PYTEST_OPTIONS)
 
 # Apart from `test`, as counting lines takes a quarter more time on Python 3.11.
