@@ -95,15 +95,6 @@ ONE_VS_REST_COLUMNS = (
     ("times linear, fixed", "of linear, fixed", 1.0),
 )
 
-RAY_COLUMNS = (
-    ("rows/s", "rate", 1.0),
-    ("of plain loop", "ratio", 1.0),
-    ("weights MB", "weights", 1.0),
-    ("private MB (USS)", "sum of USS", 1.0),
-    ("of one actor", "ratio of USS", 1.0),
-    ("MB with shares (PSS)", "sum of PSS", 1.0),
-    ("of one actor (PSS)", "ratio of PSS", 1.0),
-)
 PAGE_COLUMNS = (("median ms", "p50", 1.0), ("95%", "p95", 1.0), ("MB", "MB", 1.0))
 STREAMED_COLUMNS = (
     ("peak MB of reading", "peak of reading, MB", 1.0),
@@ -139,3 +130,13 @@ DISTILL_COLUMNS = (
     ("MB", "distilled, model", 1.0), ("µs per text of the run", "run, one text", 1.0),
     ("µs per text", "distilled, one text", 1.0),
 )  # fmt: skip
+ADDED_LABEL_COLUMNS = (
+    ("P@1 of their texts", "P@1 of their texts", 1.0),
+    ("% of trained again", "P@1 of their texts, of that trained again", 1.0),
+    ("P@1 among them", "P@1 among the added", 1.0),
+    ("recall@10 of them", "recall@10 of the added", 1.0),
+    ("% with one of them first", "their texts with an added label first", 1.0),
+    ("P@1 of all texts", "P@1 of all test texts", 1.0),
+    ("CPU ms per label", "with_labels CPU", 1.0),
+)
+FURTHER_TEXT_COLUMNS = (("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@5", "PSP@5", 1.0), ("CPU s", "CPU s", 1.0))

@@ -13,15 +13,17 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
-    LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS, PAGE_COLUMNS, RAY_COLUMNS,
+    LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS, PAGE_COLUMNS,
     REPORT_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
 from index_tables import index, long_queries  # noqa: E402
+from label_tables import added_labels, further_texts  # noqa: E402
 from linear_tables import linear, linear_large, linear_weights  # noqa: E402
 from planner_table import planner  # noqa: E402
 from quality_table import quality  # noqa: E402
+from ray_tables import ray_predict  # noqa: E402
 from runtime_tables import distill, runtime  # noqa: E402
 from serve_tables import serve, serve_stress  # noqa: E402
 from table_cells import cells_of, short, table_of  # noqa: E402
@@ -33,10 +35,6 @@ def dense_head() -> str:
 
 def narrow_weights() -> str:
     return _ways("narrow_weights", NARROW_COLUMNS)
-
-
-def ray_predict() -> str:
-    return _ways("ray_predict", RAY_COLUMNS)
 
 
 def report() -> str:
@@ -193,7 +191,7 @@ TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
     one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights,
     long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
-    runtime, distill,
+    runtime, distill, added_labels, further_texts,
 )  # fmt: skip
 
 

@@ -23,8 +23,8 @@ reference implementation of the tests.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -37,14 +37,12 @@ from megalabel.kernels.core.threads import parallel_for
 from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays, spread_of, walk_levels
 from megalabel.kernels.linear._chunk_checks import check_modest, steady
 from megalabel.kernels.linear._levels import check_levels
+from megalabel.kernels.linear.post_processor import MODES, PostProcessor, check_post_processor, log_score
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 from megalabel.types import Positives, TopK
 
-PostProcessor = Literal["l3-hinge", "l2-hinge", "sigmoid"]
-
 _COMPILED = Operation(__package__, "sparse_beam")
-_MODES = get_args(PostProcessor)  # numbered as in _cpu/sparse_beam.py
 _BLOCK = 8192  # maximum number of texts that are searched together
 _CELLS = 1 << 24  # maximum size of the heaps of a block
 _FEW = 16  # number of texts up to which a table of all features is slower than binary search
@@ -81,7 +79,7 @@ def plain(
             z = (weight.tocsr()[nodes].astype(np.float64) @ x[[t]].T).toarray().ravel()
             if dense is not None and inputs is not None:
                 z += dense[i][nodes].astype(np.float64) @ inputs[t]
-            keys = above + _log_score(z, post_processor)
+            keys = above + log_score(z, post_processor)
             if i < len(beams):
                 kept = np.sort(np.lexsort((nodes, -keys))[: beams[i]])
                 children = [np.arange(offsets[i][n], offsets[i][n + 1]) for n in nodes[kept]]
@@ -91,12 +89,6 @@ def plain(
         ranked = [c for c in np.lexsort((ids, -keys)) if (t, int(ids[c])) not in hidden][:k]
         labels[t, : len(ranked)], best[t, : len(ranked)] = ids[ranked], np.exp(keys[ranked])
     return TopK(labels, best)
-
-
-def _log_score(z: np.ndarray, post_processor: PostProcessor) -> np.ndarray:
-    power = 3 if post_processor == "l3-hinge" else 2
-    log: np.ndarray = -np.logaddexp(0, -z) if post_processor == "sigmoid" else -(np.maximum(0, 1 - z) ** power)
-    return log
 
 
 def topk(
@@ -121,9 +113,12 @@ class SparseBeam:
         order: (L,) integers, the label id at each node of the last level.
         beams: K numbers, how many nodes of each level are kept; a number above the size of the level keeps all.
         post_processor: the function s that maps the score z of a node to its probability.
+        c, prune_below: C and the least absolute weight with which the weights were solved; they are kept for
+            `updated_tree` and do not change a search.
 
     Raises:
-        SettingError: levels do not fit each other, a beam is below 1, or the post-processor is unknown.
+        SettingError: levels do not fit each other, a beam is below 1, the post-processor is unknown, or c or
+            prune_below is out of range.
     """
 
     def __init__(
@@ -132,14 +127,18 @@ class SparseBeam:
         order: np.ndarray,
         beams: Sequence[int],
         post_processor: PostProcessor = "l3-hinge",
+        *,
+        c: float = 1.0,
+        prune_below: float = 0.1,
     ) -> None:
-        if post_processor not in _MODES:
-            wanted = " or ".join(_MODES)
-            raise SettingError(f"post_processor = {post_processor!r}", wanted=wanted, where="post_processor")
+        if not (0 < c < math.inf and 0 <= prune_below < math.inf):
+            found = f"c = {c!r:.40}, prune_below = {prune_below!r:.40}"
+            raise SettingError(found, wanted="numbers above 0, and of 0 or more", where="c")
+        check_post_processor(post_processor)
         check_levels(levels, np.asarray(order), beams)
         self.levels, self.post_processor = tuple(levels), post_processor
         self.order = np.array(order, dtype=np.int64)
-        self.beams = tuple(map(int, beams))
+        self.beams, self.c, self.prune_below = tuple(map(int, beams)), float(c), float(prune_below)
         self.n_features = levels[0].n_features
         self.n_inputs = max(0 if level.dense is None else level.dense.shape[1] for level in levels)
         self._sizes = [(level.width, level.n_nodes) for level in levels]
@@ -173,7 +172,7 @@ class SparseBeam:
         values = steady(x.data, np.float32)
         check_finite(values, "x")  # again: values beyond float32 have become inf
         hidden, cuts = _excluded(exclude, n, len(self.order))
-        rooms, mode = tuple(self._rooms(k)), _MODES.index(self.post_processor)
+        rooms, mode = tuple(self._rooms(k)), MODES.index(self.post_processor)
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
         found = np.zeros(n, dtype=np.int64)
         fast = _COMPILED.always()
