@@ -124,6 +124,14 @@ FIRST_ANSWER_COLUMNS = (
     ("p95", "first answer: p95", 1.0), ("floor: ms p50", "Python alone: p50", 1.0),
     ("floor p95", "Python alone: p95", 1.0),
 )  # fmt: skip
+ONNX_COLUMNS = (
+    ("MB of the model", "model", 1.0), ("MB", "file, graph", 1.0), ("8 bits: MB", "file, 8 bits", 1.0),
+    ("largest difference", "largest difference, graph", 1.0),
+    ("% of other rankings", "rankings that differ, graph", 1.0),
+    ("P@1", "P@1", 1.0), ("graph: P@1", "P@1, graph", 1.0), ("8 bits: P@1", "P@1, 8 bits", 1.0),
+    ("CPU µs per text: library", "one text, library, CPU", 1.0), ("graph", "one text, graph, CPU", 1.0),
+    ("8 bits", "one text, 8 bits, CPU", 1.0),
+)  # fmt: skip
 DISTILL_COLUMNS = (
     ("P@1 of the run", "run, P@1", 1.0), ("P@1", "distilled, P@1", 1.0), ("% of P@1", "distilled / run, P@1", 1.0),
     ("% of nDCG@5", "distilled / run, nDCG@5", 1.0), ("MB of the run", "run, model", 1.0),

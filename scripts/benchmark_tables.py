@@ -24,7 +24,7 @@ from linear_tables import linear, linear_large, linear_weights  # noqa: E402
 from planner_table import planner  # noqa: E402
 from quality_table import quality  # noqa: E402
 from ray_tables import ray_predict  # noqa: E402
-from runtime_tables import distill, runtime  # noqa: E402
+from runtime_tables import distill, onnx_export, runtime  # noqa: E402
 from serve_tables import serve, serve_stress  # noqa: E402
 from table_cells import cells_of, short, table_of  # noqa: E402
 
@@ -191,7 +191,7 @@ TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
     one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights,
     long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
-    runtime, distill, added_labels, further_texts,
+    runtime, distill, onnx_export, added_labels, further_texts,
 )  # fmt: skip
 
 
