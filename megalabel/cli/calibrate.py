@@ -127,10 +127,10 @@ def _encoder(job: Job, folder: Path) -> str:
 
 
 def _run(arguments: list[str]) -> str:
-    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1"}
+    environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE", "HF_HUB_OFFLINE": "1", "PYTHONIOENCODING": "utf-8"}
     try:
         done = subprocess.run(
-            [sys.executable, "-P", *arguments], env=environment, capture_output=True, text=True,
+            [sys.executable, "-P", *arguments], env=environment, capture_output=True, encoding="utf-8",
             timeout=MOST_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:

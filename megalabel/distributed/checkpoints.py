@@ -28,6 +28,7 @@ from megalabel.distributed.failures import as_error
 from megalabel.distributed.world import TIMEOUT, World
 from megalabel.errors import FormatError, MegalabelError
 from megalabel.storage.files import sync
+from megalabel.storage.moving import move
 from megalabel.storage.shard_manifest import ShardManifest
 
 
@@ -118,7 +119,7 @@ def publish(new: Path, path: Path) -> None:
     if path.exists():
         shutil.rmtree(new, ignore_errors=True)
     else:
-        new.rename(path)
+        move(new, path, path)
     sync(path.parent)
     for old in path.parent.iterdir():
         if old.name != path.name:

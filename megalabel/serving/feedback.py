@@ -12,6 +12,9 @@ from megalabel.errors import SettingError
 from megalabel.serving.question import Feedback
 from megalabel.serving.wire import json_bytes
 
+# Of the file: at its end, and on Windows without changing the ends of lines.
+_APPEND = os.O_APPEND | os.O_CREAT | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 
 class FeedbackFile:
     """A file that `train`, `partial_fit` and `with_labels` read.
@@ -60,7 +63,7 @@ class FeedbackFile:
     @contextlib.contextmanager
     def _open(self) -> Iterator[int]:
         """The file, which no other process writes meanwhile."""
-        file = os.open(self.path, os.O_APPEND | os.O_CREAT | os.O_WRONLY | getattr(os, "O_CLOEXEC", 0), 0o640)
+        file = os.open(self.path, _APPEND, 0o640)
         try:
             with contextlib.suppress(ImportError):  # no locks on Windows, where one process serves
                 import fcntl

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from megalabel.errors import FormatError, SettingError
+from megalabel.errors import FormatError, ResourceError, SettingError
+from megalabel.storage.moving import move
 from megalabel.storage.paths import as_path
 from megalabel.storage.reading import LONGEST, open_regular, parse_json, read_bytes, refused
 
@@ -41,8 +42,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         for last in (False,) * RENAMES + (True,):
             try:
                 if os.path.lexists(path):
-                    path.rename(replaced)
-                temporary.rename(path)
+                    move(path, replaced, path)
+                _move_in(temporary, path, replaced)
                 break
             except OSError as error:  # between the renames another writer put a folder there
                 if last or error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
@@ -72,7 +73,7 @@ def recover(path: str | Path) -> None:
     path = Path(path)
     there = latest(path)
     if there != path:
-        there.rename(path)
+        move(there, path, path)
 
 
 def latest(path: str | Path) -> Path:
@@ -83,6 +84,16 @@ def latest(path: str | Path) -> Path:
         if aside:
             return max(aside, key=_age)
     return path
+
+
+def _move_in(new: Path, path: Path, replaced: Path) -> None:
+    """Gives a new folder its name, or the replaced one, if there is one, its name back."""
+    try:
+        move(new, path, path)
+    except ResourceError:
+        if replaced.exists():
+            move(replaced, path, path)
+        raise
 
 
 def _remove(path: Path) -> None:
@@ -123,7 +134,7 @@ def write_bytes_atomically(path: str | Path) -> Iterator[BinaryIO]:
         with naming(path), open(handle, "wb") as file:
             yield file
         sync(temporary)
-        temporary.replace(path)
+        move(temporary, path, path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -21,7 +21,7 @@ def rows():
     random = np.random.default_rng(0)
     texts = [" ".join(f"w{i}" for i in random.integers(0, 40, size=random.integers(0, 9))) for _ in range(N)]
     tokenizer = learn_tokenizer(texts, 100)
-    labels = sp.random(N, L, density=0.2, format="csr", dtype=np.float32, rng=random)
+    labels = sp.random(N, L, density=0.2, format="csr", dtype=np.float32, random_state=random)
     labels.data[:] = 1
     store = TokenStore.build(Texts.from_strings(texts), tokenizer, 16)
     names = TokenStore.build(Texts.from_strings([f"w{i} w{i + 1}" for i in range(L)]), tokenizer, 16)

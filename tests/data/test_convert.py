@@ -128,7 +128,7 @@ def test_uris_survive(tmp_path):
 
 def features_corpus():
     rng = np.random.default_rng(0)
-    features = sp.random(6, 40, density=0.2, format="csr", dtype=np.float32, rng=rng)
+    features = sp.random(6, 40, density=0.2, format="csr", dtype=np.float32, random_state=rng)
     features.sort_indices()
     labels = Corpus.of(["x"] * 6, [[0], [1, 3], [], [2], [0], [1]], ["a", "b", "c", "d"]).train.labels
     return Corpus(

@@ -46,7 +46,7 @@ def test_labels_within_a_text_are_refused_by_fasttext(tmp_path):
 
 
 def test_pecos_bag_round_trip(tmp_path):
-    features = sp.random(6, 40, density=0.2, format="csr", dtype=np.float32, rng=np.random.default_rng(0))
+    features = sp.random(6, 40, density=0.2, format="csr", dtype=np.float32, random_state=np.random.default_rng(0))
     features.sort_indices()
     names = ["a", "b", "c", "d"]
     labels = Corpus.of(["x"] * 6, [[0], [1, 3], [], [2], [0], [1]], names).train.labels

@@ -20,7 +20,10 @@ def table(tmp_path, texts, labels, **more):
 @pytest.mark.parametrize("kind", STRINGS, ids=str)
 @pytest.mark.parametrize("wrap", LISTS, ids=["list", "large_list"])
 def test_strings_of_every_type(tmp_path, kind, wrap):
-    path = table(tmp_path, pa.array(TEXTS, kind), pa.array(ROWS, wrap(kind)))
+    try:
+        path = table(tmp_path, pa.array(TEXTS, kind), pa.array(ROWS, wrap(kind)))
+    except pa.ArrowNotImplementedError:
+        pytest.skip("this version of Arrow does not write the type")
     assert read(path) == (TEXTS, [["x"], ["x", "y"], []], [])
 
 

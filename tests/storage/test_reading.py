@@ -70,7 +70,7 @@ def test_a_file_above_the_limit_is_not_read(tmp_path):
 @pytest.mark.parametrize(
     ("header", "said"),
     [
-        ('{"a": ' + "[" * 9000, "deep"),
+        ('{"a": ' + "[" * 9000, "deep|Expecting value"),  # Python 3.13 reads deeper than 3.12
         ('{"a": {"dtype": "F32", "shape": [2.0], "data_offsets": [0, 8]}}', "a tensor of shape"),
         ('{"a": {"dtype": "F32", "shape": [-2, -1], "data_offsets": [0, 8]}}', "a tensor of shape"),
         ('{"a": {"dtype": "F32", "shape": [true, 2], "data_offsets": [0, 8]}}', "a tensor of shape"),
