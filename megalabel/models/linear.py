@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
@@ -36,7 +35,9 @@ from megalabel.storage.manifest import check_listed, inner_folder, write_manifes
 from megalabel.storage.spill import forget
 from megalabel.types import TopK
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    import torch
+
 EXACT = 256  # labels of each tree that enter the mean where a list of labels is ranked
 DEEP = 2  # each tree returns this many times k labels, so that labels that few trees rank high enter the mean
 
@@ -131,7 +132,7 @@ def rank_rows(
     few_pages: whether to let go of the pages of each tree when it has been searched.
     """
     depth = k if len(trees) == 1 else max(DEEP * max(k, 10), deep)
-    excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
+    excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), "cpu")
     found = []
     for tree in trees:
         found.append(tree(x, depth, excluded))
