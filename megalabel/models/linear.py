@@ -96,6 +96,8 @@ class LinearClassifier(Classifier):
             save_facts(new, self)
             shapes = save_trees(new, "tree", self.trees)
             facts = {"trees": shapes, "n_labels": len(self.label_texts), "n_features": self.n_features}
+            if self.deep:
+                facts["deep"] = self.deep
             write_manifest(new, trees_format(self.trees), {"model": class_name(self), **facts})
 
     @classmethod
@@ -113,6 +115,7 @@ class LinearClassifier(Classifier):
         text = learned or BagOfWords(size)
         trees = load_trees(folder, "tree", text.size, manifest, "trees")
         model = cls(text, trees, load_names(folder))
+        model.deep = int(manifest.get("deep", 0))  # type: ignore[call-overload]
         load_facts(folder, model)
         return model
 
