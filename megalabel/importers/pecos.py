@@ -69,7 +69,9 @@ def _tree(ranker: Path) -> tuple[SparseBeam, int]:
     return SparseBeam(levels, order, beams[:-1], posts[0]), beams[-1]
 
 
-def _chunks(weights: sp.csc_matrix, order: np.ndarray, offsets: np.ndarray, bias: float, n_features: int) -> Chunks:
+def _chunks(
+    weights: sp.csc_matrix, order: np.ndarray, offsets: np.ndarray, bias: float, n_features: int
+) -> Chunks:
     """A level from weights (V + 1, C), or (V, C) without a bias."""
     if weights.shape != (n_features + (bias > 0), len(order)):
         raise ValueError(f"weights {weights.shape} of {n_features} features and {len(order)} nodes")

@@ -45,7 +45,9 @@ def beam_of(root: Node, n_labels: int, beam: int, post_processor: PostProcessor)
         below: list[Node] = []
         for node in nodes:
             below += node.children or [node]
-        weights = [node.weights if node.children else _constant(1, node.weights.shape[1], CERTAIN) for node in nodes]
+        weights = [
+            node.weights if node.children else _constant(1, node.weights.shape[1], CERTAIN) for node in nodes
+        ]
         levels.append(_level(weights))
         nodes = below
     labels = np.concatenate([node.labels for node in nodes]).astype(np.int64)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import annif.backend
 import numpy as np
@@ -146,7 +146,7 @@ class Objective(HPObjective):
 class Optimizer(HyperparameterOptimizer):
     """What `annif hyperopt` varies, and the lines that it prints for the configuration."""
 
-    ranges = {"c": (0.1, 10.0), "bigram_weight": (0.1, 1.0)}
+    ranges: ClassVar = {"c": (0.1, 10.0), "bigram_weight": (0.1, 1.0)}
 
     def _prepare(self, n_jobs: int = 1) -> Any:
         return self._backend, self._corpus, self._metric
