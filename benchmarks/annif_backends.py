@@ -1,6 +1,6 @@
 """Compares Annif's backends omikuji and megalabel in an unmodified Annif: training, F1@5 and nDCG.
 
-    python benchmarks/annif_backends.py DATA --annif ENVIRONMENT/bin/annif [--backends omikuji,megalabel] [--record]
+    python benchmarks/annif_backends.py DATA --annif ENV/bin/annif [--backends omikuji,megalabel] [--record]
 
 DATA is a data set that megalabel opens. Annif is in an environment of its own, with omikuji, numba and safetensors
 and without torch (docs/annif.md). Seconds are those of whole commands: Annif's start, reading and vectorizing

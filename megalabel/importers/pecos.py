@@ -26,14 +26,14 @@ def is_pecos(folder: Path) -> bool:
 def read_pecos(folder: Path, names: Texts | None = None) -> LinearClassifier:
     """The model of a folder, over rows of features, with the beams and the post-processor that are stored in it.
 
-    Rows are normalized to length 1, as the text vectorizer of PECOS does; for such rows, scores are those of PECOS.
+    Rows are normalized to length 1, as the vectorizer of PECOS does; for such rows, scores are those of PECOS.
 
     Args:
         folder: that of an `XLinearModel`, or of a model of `text2text`.
         names: the L label names; by default the output items of `text2text`, or the ids.
 
     Raises:
-        KeyError, TypeError, ValueError, OSError, DataError, SettingError: the folder is damaged, or of another format.
+        KeyError, TypeError, ValueError, OSError, DataError, SettingError: the folder is damaged, or no such model.
     """
     folders = [folder / RANKER]
     if not folders[0].is_dir():

@@ -19,7 +19,7 @@ from megalabel.storage.paths import as_path
 from megalabel.storage.reading import open_regular, reading
 
 OMIKUJI_OF_ANNIF, FASTTEXT_OF_ANNIF = "omikuji-model", "fasttext-model"
-WANTED = "a model.bin of fastText, or a folder of Omikuji, of PECOS's XR-Linear, or of an Annif project with one of them"
+WANTED = "a model.bin of fastText, or a folder of Omikuji, of PECOS's XR-Linear, or of an Annif project"
 
 
 def read_model(path: str | Path, labels: str | Path | None = None, language: str | None = None) -> Classifier:

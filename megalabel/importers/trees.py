@@ -18,8 +18,8 @@ CERTAIN, NEVER = 100.0, -1e4  # scores of probability 1 and 0 for every post-pro
 class Node:
     """A node of a tree with the weights of its children.
 
-    weights: (C, V + 1) CSR, the last column for a constant input of 1. children: C nodes, or none for a leaf, whose
-    children are labels: labels (C,) integers.
+    weights: (C, V + 1) CSR, the last column for a constant input of 1. children: C nodes; none for a leaf, whose
+    children are labels. labels: (C,) integers.
     """
 
     weights: sp.csr_matrix

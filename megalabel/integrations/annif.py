@@ -1,8 +1,6 @@
-"""A backend for Annif, `backend=megalabel`, which trains the recipe `linear` without torch; see docs/annif.md.
+"""A backend for Annif, `backend=megalabel`: the recipe `linear`, without torch; see docs/annif.md.
 
-Annif imports this module, and so learns of the backend, where ANNIF_CONFIG names a configuration of it:
-
-    export ANNIF_CONFIG=megalabel.integrations.annif.Config
+Annif imports it where the variable ANNIF_CONFIG is `megalabel.integrations.annif.Config`, or `….ProductionConfig`.
 """
 
 from __future__ import annotations
@@ -11,27 +9,27 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import annif.backend
 import numpy as np
 from annif.backend.backend import AnnifLearningBackend
-from annif.backend.hyperopt import AnnifHyperoptBackend, HPObjective, HPRecommendation, HyperparameterOptimizer
-from annif.default_config import Config, ProductionConfig
-from annif.eval import EvaluationBatch
+from annif.backend.hyperopt import AnnifHyperoptBackend
+from annif.default_config import Config as Config
+from annif.default_config import ProductionConfig as ProductionConfig
 from annif.exception import NotInitializedException, NotSupportedException, OperationFailedException
 from annif.suggestion import SuggestionBatch
 from scipy.sparse import csr_array
 
 from megalabel.data.corpus import Corpus
 from megalabel.errors import MegalabelError
+from megalabel.integrations.annif_search import Search
 from megalabel.models.linear import LinearClassifier
 from megalabel.models.trained_on import TrainedOn
 from megalabel.progress import hidden
 from megalabel.recipes.linear import linear
 from megalabel.storage.files import write_bytes_atomically
 
-__all__ = ["Config", "MegalabelBackend", "ProductionConfig"]
 MODEL, TEXTS = "megalabel-model", "megalabel-train.jsonl"  # for Annif, files called *-train* are no models
 
 
@@ -46,14 +44,13 @@ class MegalabelBackend(AnnifLearningBackend, AnnifHyperoptBackend):
     """Suggests subjects by linear models; options of `megalabel train linear` are parameters of the project."""
 
     name = "megalabel"
-    _trained: Trained | None = None
+    _trained: Any = None  # a Trained, once it is there
 
     def initialize(self, parallel: bool = False) -> None:
         """Loads the model, whose weights stay in their files."""
-        path = Path(self.datadir, MODEL)
-        if self._trained is None and not path.is_dir():
-            raise NotInitializedException(f"model {path} not found", backend_id=self.backend_id)
         if self._trained is None:
+            if not (path := Path(self.datadir, MODEL)).is_dir():
+                raise NotInitializedException(f"model {path} not found", backend_id=self.backend_id)
             with _reported():
                 self._trained = self._with_subjects(LinearClassifier.load(path))
 
@@ -65,17 +62,15 @@ class MegalabelBackend(AnnifLearningBackend, AnnifHyperoptBackend):
         with open(path, encoding="utf-8") as lines:
             texts, numbers = zip(*map(json.loads, lines), strict=True)
         active, language = dict(self.project.subjects.active), self.project.vocab_lang
+        rows = {number: row for row, number in enumerate(active)}
+        labels = [[rows[number] for number in of_text if number in rows] for of_text in numbers]
+        names = [subject.labels.get(language) or subject.uri for subject in active.values()]
         records = {
             row: {"uri": s.uri, "names": s.labels, **({"notation": s.notation} if s.notation else {})}
             for row, s in enumerate(active.values())
         }
-        rows = {number: row for row, number in enumerate(active)}
-        labels = [[rows[number] for number in of_text if number in rows] for of_text in numbers]
-        names = [subject.labels.get(language) or subject.uri for subject in active.values()]
         with _reported(), hidden():
-            options = {
-                name: declared[name].parse(str(value)) for name, value in params.items() if name in declared
-            }
+            options = {key: declared[key].parse(str(params[key])) for key in params.keys() & declared.keys()}
             corpus = Corpus.of(texts, labels, names, name=self.project.project_id).with_metadata(records)
             model: Any = linear(corpus, **options).solve(self.info)
         model.metadata = corpus.metadata
@@ -92,9 +87,9 @@ class MegalabelBackend(AnnifLearningBackend, AnnifHyperoptBackend):
         cells, shape = (rows, subjects[rows, columns]), (len(texts), len(self.project.subjects))
         return SuggestionBatch(csr_array((scores[rows, columns], cells), shape=shape, dtype=np.float32))
 
-    def get_hp_optimizer(self, corpus: Any, metric: str) -> HyperparameterOptimizer:
+    def get_hp_optimizer(self, corpus: Any, metric: str) -> Search:
         """Searches for the options of linear models that suit a validation corpus, on the stored texts."""
-        return Optimizer(self, self.project.transform.transform_corpus(corpus), metric, Objective)
+        return Search(self, self.project.transform.transform_corpus(corpus), metric, Search)
 
     def _train(self, corpus: Any, params: dict[str, Any], jobs: int = 0) -> None:
         if corpus != "cached":
@@ -104,7 +99,6 @@ class MegalabelBackend(AnnifLearningBackend, AnnifHyperoptBackend):
 
     def _learn(self, corpus: Any, params: dict[str, Any]) -> None:
         self.initialize()
-        assert self._trained is not None
         if not hasattr(self._trained.model, "partial_fit"):
             raise NotSupportedException("This version of megalabel cannot learn further documents")
         rows = {number: row for row, number in enumerate(self._trained.subjects.tolist())}
@@ -114,7 +108,6 @@ class MegalabelBackend(AnnifLearningBackend, AnnifHyperoptBackend):
         self._save(self._trained)
 
     def _suggest_batch(self, documents: list[Any], params: dict[str, Any]) -> SuggestionBatch:
-        assert self._trained is not None
         return self.suggestions(self._trained, documents, int(params["limit"]))
 
     def _save(self, trained: Trained) -> None:
@@ -125,37 +118,6 @@ class MegalabelBackend(AnnifLearningBackend, AnnifHyperoptBackend):
     def _with_subjects(self, model: Any) -> Trained:
         known = {subject.uri: number for number, subject in self.project.subjects.active}
         return Trained(model, np.array([known.get(uri, -1) for uri in model.metadata.uris]))
-
-
-class Objective(HPObjective):
-    """Trains with some options, and evaluates on the validation corpus."""
-
-    @classmethod
-    def objective(cls, trial: Any, args: Any) -> float:
-        """The metric of one trial."""
-        backend, corpus, metric = args
-        tried = {name: trial.suggest_float(name, *ends, log=True) for name, ends in Optimizer.ranges.items()}
-        trained = backend.fit({**backend.params, **tried, "calibration": "no"})
-        batch = EvaluationBatch(backend.project.subjects)
-        for documents in corpus.doc_batches:
-            found = backend.suggestions(trained, documents, int(backend.params["limit"]))
-            batch.evaluate_many(found, [document.subject_set for document in documents])
-        return float(batch.results(metrics=[metric])[metric])
-
-
-class Optimizer(HyperparameterOptimizer):
-    """What `annif hyperopt` varies, and the lines that it prints for the configuration."""
-
-    ranges: ClassVar = {"c": (0.1, 10.0), "bigram_weight": (0.1, 1.0)}
-
-    def _prepare(self, n_jobs: int = 1) -> Any:
-        return self._backend, self._corpus, self._metric
-
-    def _postprocess(self, study: Any) -> HPRecommendation:
-        best = study.best_trial
-        return HPRecommendation(
-            lines=[f"{name}={best.params[name]:.3g}" for name in self.ranges], score=best.value
-        )
 
 
 @contextmanager
