@@ -4,12 +4,12 @@
     python benchmarks/ray_predict.py memory --labels 500000 --dim 512
     python benchmarks/ray_predict.py flat --rows 1000000
 
-`rate`: one actor and, in a process of its own, a plain loop over `write_lake_part` with the same parts take turns in
-changing order, with one thread each: at the same time, the driver, the actor and the loop would compete for two
-cores. The rate is that between the first and the last part; the ratio is the median over the rounds. `memory`:
-private memory (USS) and the share of all memory (PSS) of one actor, and then of four, each of which has ranked texts
-over all labels. `flat`: the largest private memory of the actor and of the driver in each fifth of the time. Models
-have random weights.
+`rate`: one actor and, in a process of its own, a plain loop over `write_lake_part` with the same parts take turns
+in changing order, with one thread and the niceness of Ray's actors each: at the same time, the driver, the actor
+and the loop would compete for two cores. The rate is that between the first and the last part; the ratio is the
+median over the rounds. `memory`: private memory (USS) and the share of all memory (PSS) of one actor, and then of
+four, each of which has ranked texts over all labels. `flat`: the largest private memory of the actor and of the
+driver in each fifth of the time. Models have random weights.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import pyarrow.parquet as pq
 
 WORDS = [f"w{i}" for i in range(2000)]
 ACTOR = "ray::MapWorker"  # how the processes of Ray Data's actors are called
+RAY_NICENESS = int(os.environ.get("RAY_worker_niceness", "15"))  # of Ray's actors, and here also of the loop
 MB = 1e6
 
 
@@ -191,6 +192,7 @@ def plain_loop(folder: Path, part_size: int) -> None:
     from megalabel.inference.predictor import Predictor
 
     torch.set_num_threads(1)
+    os.nice(RAY_NICENESS - os.nice(0))
     (folder / "loop").mkdir()
     parts, _ = lake_parts(parquet_files(folder / "lake"), ["text"], part_size)
     predictor = Predictor(folder / "run", k=5)

@@ -95,15 +95,6 @@ ONE_VS_REST_COLUMNS = (
     ("times linear, fixed", "of linear, fixed", 1.0),
 )
 
-RAY_COLUMNS = (
-    ("rows/s", "rate", 1.0),
-    ("of plain loop", "ratio", 1.0),
-    ("weights MB", "weights", 1.0),
-    ("private MB (USS)", "sum of USS", 1.0),
-    ("of one actor", "ratio of USS", 1.0),
-    ("MB with shares (PSS)", "sum of PSS", 1.0),
-    ("of one actor (PSS)", "ratio of PSS", 1.0),
-)
 PAGE_COLUMNS = (("median ms", "p50", 1.0), ("95%", "p95", 1.0), ("MB", "MB", 1.0))
 STREAMED_COLUMNS = (
     ("peak MB of reading", "peak of reading, MB", 1.0),

@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
-    LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS, PAGE_COLUMNS, RAY_COLUMNS,
+    LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS, PAGE_COLUMNS,
     REPORT_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
@@ -22,6 +22,7 @@ from index_tables import index, long_queries  # noqa: E402
 from linear_tables import linear, linear_large, linear_weights  # noqa: E402
 from planner_table import planner  # noqa: E402
 from quality_table import quality  # noqa: E402
+from ray_tables import ray_predict  # noqa: E402
 from runtime_tables import distill, runtime  # noqa: E402
 from serve_tables import serve, serve_stress  # noqa: E402
 from table_cells import cells_of, short, table_of  # noqa: E402
@@ -33,10 +34,6 @@ def dense_head() -> str:
 
 def narrow_weights() -> str:
     return _ways("narrow_weights", NARROW_COLUMNS)
-
-
-def ray_predict() -> str:
-    return _ways("ray_predict", RAY_COLUMNS)
 
 
 def report() -> str:

@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from megalabel.audit.evidence import NAMES, Known, features, gather, values_at
+from megalabel.audit.evidence import NAMES, PATH_NAMES, Known, features, gather, path_features
 from megalabel.audit.finding import KINDS, Kind, LabelFinding, check_kinds
+from megalabel.audit.pairs import values_at
 from megalabel.audit.synonyms import label_findings
 from megalabel.data.types import CorpusData
 from megalabel.errors import DataError, SettingError
@@ -34,11 +35,14 @@ UNIFORM = 0.75  # share of the random labels that are drawn uniformly; the other
 CANDIDATES = 10  # labels of each text that may be missing
 SHOWN = 200  # characters of a text in a finding
 LARGEST, LEAST = 500, 1e-3  # one pair in so many shows the share of wrong ones; the least share that is assumed
+# The frequency of a label is no sign of a wrong pair: it would only say how random labels were drawn.
+ALL_NAMES = (*NAMES, *PATH_NAMES)
+JUDGING = [i for i, name in enumerate(ALL_NAMES) if name != "texts"]
 FEWEST = 20  # texts and pairs below which an audit says nothing
 
 
 class Judged(NamedTuple):
-    """P pairs with their confidence, best first, and their features (P, 9)."""
+    """P pairs with their confidence, best first, and their features (P, F)."""
 
     rows: np.ndarray
     columns: np.ndarray
@@ -113,7 +117,7 @@ def judged_wrong(known: Known, seed: int) -> tuple[Judged, float]:
     n, n_labels = labels.shape
     rows = np.repeat(np.arange(n), np.diff(labels.indptr))
     columns = labels.indices.astype(np.int64)
-    own = features(known, rows, columns)
+    own = _with_paths(known, rows, columns)
     at = random.permutation(len(rows))[:SAMPLE]
     some = rows[at]
     other = np.where(
@@ -122,16 +126,22 @@ def judged_wrong(known: Known, seed: int) -> tuple[Judged, float]:
         random.permutation(columns)[: len(at)],
     )
     free = values_at(labels, some, other) == 0
-    drawn = features(known, some[free], other[free])
-    both = np.concatenate([own[at], drawn])
+    drawn = _with_paths(known, some[free], other[free])
+    both = np.concatenate([own[at], drawn])[:, JUDGING]
     true = np.arange(len(both)) < len(at)
     start = np.full(len(both), np.log(len(at) / max(len(drawn), 1)))
     trees = BoostedTrees.fit(both, true, start, TREES)
-    margin = trees.margins(own, np.zeros(len(own)))  # log of P(features | given) / P(features | random)
+    margin = trees.margins(
+        own[:, JUDGING], np.zeros(len(own))
+    )  # log of P(features | given) / P(features | random)
     ratio = np.exp(-np.clip(margin, -30, 30))
     most = np.sort(ratio)[-max(len(ratio) // LARGEST, 20) :]
     share = float(np.clip(1 / most.mean(), LEAST, 0.5))
     return _ordered(rows, columns, np.minimum(share * ratio, 1), own, -margin), share
+
+
+def _with_paths(known: Known, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    return np.concatenate([features(known, rows, columns), path_features(known, rows, columns)], axis=1)
 
 
 def judged_missing(known: Known, share: float, seed: int) -> Judged:
@@ -180,7 +190,7 @@ def _of_pairs(data: CorpusData, kind: Kind, judged: Judged, most: int) -> list[L
             round(float(confidence), 6),
             int(row),
             data.train.texts[int(row)][:SHOWN],
-            evidence={name: round(float(value), 4) for name, value in zip(NAMES, values, strict=True)},
+            evidence={name: round(float(value), 4) for name, value in zip(ALL_NAMES, values, strict=False)},
         )
         for row, column, confidence, values in zip(*(part[:most] for part in judged), strict=True)
     ]

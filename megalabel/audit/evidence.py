@@ -12,6 +12,11 @@ For a pair (i, l) of text i and label l, with every count and sum without text i
     texts       ln(1 + number of other texts with l)
     labels      the number of other labels of text i
 
+and for given pairs, by the same trees, along the path to l:
+
+    clusters    ln P of the clusters above l, without regard to the search
+    own         ln P(l | its cluster)
+
 Pairs are looked up by one number each, in blocks, so that no array has texts × labels entries.
 """
 
@@ -23,6 +28,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.audit.pairs import products, sorted_rows, values_at
+from megalabel.audit.paths import TreePaths
 from megalabel.inputs.tfidf import l2_rows
 from megalabel.kernels.sparse.nearest_rows import InvertedIndex
 from megalabel.kernels.sparse.sparse_rows import keep_largest, product_keep_largest
@@ -31,11 +38,13 @@ from megalabel.retrieval.co_occurrence import PRIOR
 from megalabel.types import TopK
 
 NAMES = ("linear", "rank", "votes", "document", "name", "beside", "reverse", "texts", "labels")
+PATH_NAMES = ("clusters", "own")
 NEAREST = 50  # texts that vote
 RANKED = 30  # labels of the linear trees per text
 QUERY, ROW, DOCUMENT, BESIDE = 32, 64, 1000, 100  # features and labels that are kept of each
 COMMON = 0.05  # features of more texts than this share are left out where texts are compared
 LOWEST = -16.0  # log-odds of a label that is not ranked
+LEAST_PATH = -40.0  # the least logarithm of a probability along a path
 BLOCK = 1 << 16  # pairs at a time
 
 
@@ -45,7 +54,8 @@ class Known(NamedTuple):
     labels: (N, L) CSR of ones. x: (N, V) CSR, TF-IDF rows. ranked: (N, L) CSR, log-odds minus `LOWEST` of the
     labels that trees ranked out of fold; rank: the same, 1 / rank. near: (N, N) CSR, shares of the votes.
     documents: (L, V) CSR sums of texts, and norms: (L,) their squared lengths. names: (L, V) CSR. both: (L, L)
-    CSR, texts with two labels. counts: (L,).
+    CSR, texts with two labels. counts: (L,). fold: (N,), that of each text. paths: for each fold, the tree that
+    did not see it.
     """
 
     labels: sp.csr_matrix
@@ -58,6 +68,8 @@ class Known(NamedTuple):
     names: sp.csr_matrix
     both: sp.csr_matrix
     counts: np.ndarray
+    fold: np.ndarray
+    paths: list[TreePaths]
 
 
 def gather(
@@ -79,7 +91,7 @@ def gather(
         say: takes a line of text per fold.
     """
     n, n_labels = labels.shape
-    top = _out_of_fold(x, labels, folds, seed, say)
+    top, fold, paths = _out_of_fold(x, labels, folds, seed, say)
     there = top.ids >= 0
     rows = np.repeat(np.arange(n), there.sum(axis=1))
     p = np.clip(top.scores[there].astype(np.float64), 1e-7, 1 - 1e-7)
@@ -93,20 +105,23 @@ def gather(
     norms = np.asarray(documents.multiply(documents).sum(axis=1)).ravel()
     both = product_keep_largest(has, labels.astype(np.float32), BESIDE)
     say("comparing texts with each other")
-    parts = [_sorted(part) for part in (ranked, rank, _votes(x), documents, names, both)]
+    parts = [sorted_rows(part) for part in (ranked, rank, _votes(x), documents, names, both)]
     counts = np.bincount(labels.indices, minlength=n_labels).astype(np.float64)
     ranked, rank, near, documents, names, both = parts
-    return Known(_sorted(labels), _sorted(x), ranked, rank, near, documents, norms, names, both, counts)
+    return Known(
+        sorted_rows(labels), sorted_rows(x), ranked, rank, near, documents, norms, names, both, counts, fold, paths
+    )
 
 
 def _out_of_fold(
     x: sp.csr_matrix, labels: sp.csr_matrix, folds: int, seed: int, say: Callable[[str], object]
-) -> TopK:
-    """The best labels of each text by trees that did not see its fold."""
+) -> tuple[TopK, np.ndarray, list[TreePaths]]:
+    """The best labels of each text by trees that did not see its fold, the folds, and the trees."""
     n, n_labels = labels.shape
     fold = np.random.default_rng(seed).permutation(n) % folds
     k = min(RANKED, n_labels)
     ids, scores = np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32)
+    trees: list[TreePaths] = []
     for i in range(folds):
         inside, rest = np.flatnonzero(fold == i), np.flatnonzero(fold != i)
         say(f"fold {i + 1} of {folds}: {len(rest):,} texts")
@@ -115,8 +130,9 @@ def _out_of_fold(
             say=lambda line: None, max_iter=4, prune_below=0.2,
         )  # fmt: skip
         ids[inside], scores[inside] = tree(x[inside], k).numpy()
+        trees.append(TreePaths.of_tree(tree))
         del tree
-    return TopK(ids, scores)
+    return TopK(ids, scores), fold, trees
 
 
 def _votes(x: sp.csr_matrix) -> sp.csr_matrix:
@@ -145,10 +161,22 @@ def features(known: Known, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     return found
 
 
+def path_features(known: Known, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """The features of P pairs along the paths: (P, 2) float32, in the order of `PATH_NAMES`."""
+    found = np.empty((len(rows), len(PATH_NAMES)), np.float32)
+    for i, tree in enumerate(known.paths):
+        pairs = np.flatnonzero(known.fold[rows] == i)
+        for start in range(0, len(pairs), BLOCK):
+            part = pairs[start : start + BLOCK]
+            steps = tree.log_scores(known.x, rows[part], columns[part])
+            found[part, 0], found[part, 1] = steps[:, :-1].sum(axis=1), steps[:, -1]
+    return np.maximum(found, np.float32(LEAST_PATH))
+
+
 def _features(known: Known, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     own = values_at(known.labels, rows, columns)  # 1 where the pair is given
     others = known.counts[columns] - own
-    product = _products(known.x, known.documents, rows, columns) - own
+    product = products(known.x, known.documents, rows, columns) - own
     rest = np.maximum(known.norms[columns] - own * (2 * product + 1), 1e-6)
     document = np.where(others > 0, np.clip(product / np.sqrt(rest), 0, 1), 0)
     texts, inverse = np.unique(rows, return_inverse=True)
@@ -156,9 +184,9 @@ def _features(known: Known, rows: np.ndarray, columns: np.ndarray) -> np.ndarray
     columns_of = [
         values_at(known.ranked, rows, columns) + LOWEST,
         values_at(known.rank, rows, columns),
-        values_at(_sorted(votes), inverse, columns),
+        values_at(sorted_rows(votes), inverse, columns),
         document,
-        _products(known.x, known.names, rows, columns),
+        products(known.x, known.names, rows, columns),
         *_beside(known, rows, columns, own),
         np.log1p(others),
         np.diff(known.labels.indptr)[rows] - own,
@@ -178,37 +206,6 @@ def _beside(known: Known, rows: np.ndarray, columns: np.ndarray, own: np.ndarray
     np.maximum.at(beside, pair, both / (known.counts[j] - 1 + PRIOR))
     np.maximum.at(reverse, pair, both / (known.counts[label] - own[pair] + PRIOR))
     return beside, reverse
-
-
-def values_at(matrix: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The entries (P,) float64 of a sorted CSR matrix at pairs; 0 where there is none."""
-    if not matrix.nnz or not len(rows):
-        return np.zeros(len(rows))
-    # A binary search in each row, for all pairs at once.
-    low, high = matrix.indptr[rows].astype(np.int64), matrix.indptr[rows + 1].astype(np.int64)
-    ends = high.copy()
-    while (low < high).any():
-        middle = (low + high) // 2
-        below = (low < high) & (matrix.indices[np.minimum(middle, matrix.nnz - 1)] < columns)
-        low, high = np.where(below, middle + 1, low), np.where(below, high, middle)
-    at = np.minimum(low, matrix.nnz - 1)
-    found: np.ndarray = np.where((low < ends) & (matrix.indices[at] == columns), matrix.data[at], 0.0)
-    return found
-
-
-def _products(x: sp.csr_matrix, of_labels: sp.csr_matrix, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """The products of rows of x and rows of another matrix: (P,) float64."""
-    some = x[rows]
-    pair = np.repeat(np.arange(len(rows)), np.diff(some.indptr))
-    values = values_at(of_labels, columns[pair], some.indices) * some.data
-    return np.bincount(pair, values, minlength=len(rows))
-
-
-def _sorted(matrix: sp.csr_matrix) -> sp.csr_matrix:
-    """The matrix with ascending columns."""
-    matrix = matrix.tocsr()
-    matrix.sort_indices()
-    return matrix
 
 
 def label_vectors(known: Known) -> sp.csr_matrix:

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from megalabel.audit.evidence import Known, label_vectors, values_at
+from megalabel.audit.evidence import Known, label_vectors
 from megalabel.audit.finding import Kind, LabelFinding
+from megalabel.audit.pairs import values_at
 from megalabel.data.texts import Texts
 from megalabel.inputs.words import fold
 from megalabel.kernels.sparse.nearest_rows import InvertedIndex

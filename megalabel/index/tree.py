@@ -16,7 +16,8 @@ from megalabel.kernels.search.groups import BIAS, SIZE, SPREAD, group_level
 from megalabel.kernels.search.label_search import LabelSearch
 
 SPARE = 32  # candidates beyond k that are scored in float32
-_WIDTHS = (4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+_WIDTHS = (4, 6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512, 768, 1024)
+_DEFAULT_WIDTH = 32  # until a width is chosen by measuring
 
 
 class TreeIndex(LabelIndex):
@@ -52,7 +53,7 @@ class TreeIndex(LabelIndex):
             _nodes(found, np.arange(n_clusters + 1), found.clusters, np.arange(n_clusters), dim),
             leaves,
         ]
-        search = LabelSearch(levels, _beams(_WIDTHS[len(_WIDTHS) // 2]), dim)
+        search = LabelSearch(levels, _beams(_DEFAULT_WIDTH), dim)
         return cls(search, (n, dim), depth)
 
     def candidates(self, x: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -60,7 +61,7 @@ class TreeIndex(LabelIndex):
         return self.search(x, min(k + SPARE, self.shape[0]))[0], None
 
     def widths(self) -> list[int]:
-        """Powers of two and numbers between them, up to the number of clusters."""
+        """Numbers whose steps are at most half of them, up to the number of clusters."""
         n_clusters = len(self.search.levels[-1].starts) - 1
         return [width for width in _WIDTHS if width < n_clusters] + [n_clusters] * (n_clusters <= _WIDTHS[-1])
 

@@ -57,36 +57,57 @@ def completed(
     texts = model.check_texts(texts)
     n = len(texts) if model.n_features is None else texts.shape[0]
     known = given_labels(model, given, n)
-    weights = evidence_of_pairs(model.trained_on.pairs, model.trained_on.counts, model.trained_on.n_texts)
+    rows_of = np.unique(known.indices)
+    pairs = model.trained_on.pairs[rows_of]
+    weights = evidence_of_pairs(pairs, model.trained_on.counts, model.trained_on.n_texts, rows_of)
     own = np.stack([np.repeat(np.arange(n), np.diff(known.indptr)), known.indices.astype(np.int64)], axis=1)
-    pairs = own if exclude is None else np.concatenate([np.asarray(exclude).reshape(-1, 2), own])
+    hide = own if exclude is None else np.concatenate([np.asarray(exclude).reshape(-1, 2), own])
 
     def rank(texts: Any, rows: slice, exclude: np.ndarray | None, advance: Advance) -> TopK:
         depth = model.reach(max(k, DEPTH))
         top = model.rank(texts, depth, exclude=exclude, batch_size=batch_size, advance=advance)
         hidden = np.zeros((0, 2), np.int64) if exclude is None else np.asarray(exclude)
-        return _merged(model, top, known[rows], weights, hidden, model.reach(k))
+        places = np.searchsorted(rows_of, known[rows].indices)
+        return _merged(model, top, known[rows], places, weights, hidden, model.reach(k))
 
-    return model.in_blocks(texts, k, rank, exclude=pairs, progress=progress)
+    return model.in_blocks(texts, k, rank, exclude=hide, progress=progress)
 
 
-def evidence_of_pairs(pairs: sp.csr_matrix, counts: np.ndarray, n_texts: int) -> sp.csr_matrix:
-    """What each label says about each other one: (L, L) CSR float32, entries above 0."""
+def evidence_of_pairs(
+    pairs: sp.csr_matrix, counts: np.ndarray, n_texts: int, labels: np.ndarray | None = None
+) -> sp.csr_matrix:
+    """What some labels say about each label: (n, L) CSR float32, entries above 0.
+
+    Args:
+        pairs: (n, L) CSR, the number of texts that have a label and one of these n.
+        counts: (L,) the number of texts with each label.
+        n_texts: N.
+        labels: (n,) the ids of the n labels; None for all.
+    """
     found = pairs.astype(np.float32)
-    share = pairs.data / (np.repeat(counts, np.diff(pairs.indptr)) + PRIOR)
+    share = pairs.data / (np.repeat(counts if labels is None else counts[labels], np.diff(pairs.indptr)) + PRIOR)
     lift = pairs.data * (n_texts / np.maximum(counts[pairs.indices], 1))
     found.data = (share * np.log1p(lift)).astype(np.float32)
     return found
 
 
 def _merged(
-    model: Classifier, top: TopK, known: sp.csr_matrix, weights: sp.csr_matrix, hidden: np.ndarray, k: int
+    model: Classifier,
+    top: TopK,
+    known: sp.csr_matrix,
+    places: np.ndarray,
+    weights: sp.csr_matrix,
+    hidden: np.ndarray,
+    k: int,
 ) -> TopK:
-    """The k best labels of a block of texts, with known labels (n, L), by scores and evidence."""
+    """The k best labels of a block of texts, with known labels (n, L), by scores and evidence.
+
+    places: the row of `weights` of each entry of `known`.
+    """
     ids, scores = top.numpy()
     sizes = np.diff(known.indptr)
     shares = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
-    divided = sp.csr_matrix((shares, known.indices, known.indptr), shape=known.shape)
+    divided = sp.csr_matrix((shares, places, known.indptr), shape=(len(ids), weights.shape[0]))
     full = (divided @ weights).tocsr()
     remove_pairs(full, hidden)
     full.sort_indices()

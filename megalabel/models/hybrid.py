@@ -14,7 +14,7 @@ from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
-from megalabel.kernels.linear.restricted import restricted_beam
+from megalabel.kernels.linear.path_search import path_searches
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.merging.ranked import Ranked
 from megalabel.kernels.sparse.merge_topk import merge_topk
@@ -150,9 +150,7 @@ class HybridClassifier(Classifier):
         base = self.base_model.restricted(labels) if self.index is None else None
         if base is None:
             return None
-        joint, words = (
-            [restricted_beam(tree, labels) for tree in trees] for trees in (self.joint_trees, self.word_trees)
-        )
+        joint, words = (path_searches(trees, labels) for trees in (self.joint_trees, self.word_trees))
         return HybridClassifier(base, self.text, joint, words, self.scale, self.mixture)
 
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:

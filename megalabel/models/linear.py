@@ -14,7 +14,7 @@ from megalabel.data.texts import Texts
 from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
-from megalabel.kernels.linear.restricted import restricted_beam
+from megalabel.kernels.linear.path_search import path_searches
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.merge_topk import merge_topk
@@ -77,8 +77,7 @@ class LinearClassifier(Classifier):
 
     def restricted(self, labels: np.ndarray) -> LinearClassifier:
         """The same trees cut down to the paths to some labels, (n,) int64 ascending."""
-        trees = [restricted_beam(tree, labels) for tree in self.trees]
-        cut = LinearClassifier(self.text, trees, self.label_texts[labels])
+        cut = LinearClassifier(self.text, path_searches(self.trees, labels), self.label_texts[labels])
         cut.deep = min(len(labels), EXACT)
         return cut
 

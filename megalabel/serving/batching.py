@@ -49,7 +49,7 @@ class Batcher:
         rank: answers a batch; called in `executor`.
         executor: the thread of the model.
         most_waiting: texts of all requests that wait at most.
-        watch: called with (texts, words, seconds) of each batch.
+        watch: called with (texts, words, seconds) of each batch, and the number of texts that wait after it.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Batcher:
         rank: Rank,
         executor: Executor,
         most_waiting: int,
-        watch: Callable[[int, int, float], None] = lambda *_: None,
+        watch: Callable[[int, int, float, int], None] = lambda *_: None,
     ) -> None:
         self._rank, self._executor, self._most, self._watch = rank, executor, most_waiting, watch
         self._jobs: deque[_Job] = deque()
@@ -111,7 +111,7 @@ class Batcher:
                 begun = time.perf_counter()
                 await self._answer(parts)
                 words = sum(words_in(text) for text, _ in texts)
-                self._watch(len(texts), words, time.perf_counter() - begun)
+                self._watch(len(texts), words, time.perf_counter() - begun, self.waiting)
         finally:
             self._running = None
 

@@ -30,7 +30,7 @@ class Log:
             now = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
             line = json.dumps({"time": now, "event": event, **facts}, ensure_ascii=False, default=str)
         else:
-            shown = [f"{key}={value}" for key, value in facts.items() if key != "traceback"]
+            shown = [f"{key}={_plain(value)}" for key, value in facts.items() if key != "traceback"]
             line = " ".join(["megalabel serve:", event, *shown])
             line = "\n".join([line, facts["traceback"]]) if "traceback" in facts else line
         stream = self._stream or sys.stderr
@@ -42,3 +42,9 @@ class Log:
         """Writes an error that nobody expected, with where it happened."""
         where = "".join(traceback.format_exception(error))
         self.event(event, error=f"{type(error).__name__}: {error}", **facts, traceback=where)
+
+
+def _plain(value: object) -> str:
+    """A value on one line, in quotes where it holds what does not print."""
+    text = str(value)
+    return text if text.isprintable() else json.dumps(text)

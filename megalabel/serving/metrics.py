@@ -74,8 +74,9 @@ class Metrics:
             multiprocess_mode="livemax",
         )  # fmt: skip
 
-    def batch(self, model: str, texts: int, words: int, seconds: float) -> None:
-        """Counts a batch."""
+    def batch(self, model: str, texts: int, words: int, seconds: float, waiting: int) -> None:
+        """Counts a batch, and says how many texts wait after it."""
+        self.waiting.labels(model).set(waiting)
         self.texts.labels(model).inc(texts)
         self.batch_texts.labels(model).observe(texts)
         self.batch_words.labels(model).observe(words)

@@ -89,9 +89,9 @@ class ServedModel:
         return known is not None and known.pairs is not None
 
     def warm_up(self) -> None:
-        """Compiles what predictions need, also of many texts, so that no client waits for it."""
-        for n in (1, MANY):
-            self.predict(["one text"] * n, self.checked(Asked()), Choice())
+        """Compiles what predictions need, also of many texts or a few labels, so that no client waits for it."""
+        for n, choice in ((1, Choice()), (MANY, Choice()), (1, Choice(allow=np.zeros(1, np.int64)))):
+            self.predict(["one text"] * n, self.checked(Asked()), choice)
 
     def facts(self) -> dict[str, Any]:
         """The facts about the model that clients get."""
@@ -125,6 +125,10 @@ class ServedModel:
             more = f" and {len(unknown) - 1:,} more" if len(unknown) > 1 else ""
             raise Refusal(422, f"{key}: no label of {self.name} is called {unknown[0]!r:.80}{more}")
         return np.array(found, np.int64)
+
+    def given(self, lists: Sequence[list[str]]) -> list[list[int]]:
+        """For each text the ids of the labels that it has; Refusal as `ids`."""
+        return [self.ids(f"given[{i}]", own).tolist() for i, own in enumerate(lists)]
 
     def names_of(self, names: Sequence[str]) -> list[str]:
         """The names of the labels that names, URIs and other names stand for; a name that no label has stays."""

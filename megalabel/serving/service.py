@@ -71,7 +71,6 @@ class Service:
         self._queues = {model.name: self._queue(model) for model in models}
         for model in models:
             self.metrics.models.labels(model.name, model.version).set(1)
-            self.metrics.waiting.labels(model.name).set_function(partial(_waiting, self._queues[model.name]))
 
     def model(self, name: str | None) -> ServedModel:
         """A model by its name, the default one for None; Refusal with 404."""
@@ -91,10 +90,10 @@ class Service:
         asked = model.checked(question.asked)
         lists = None
         if question.allow is not None or question.deny is not None:
-            lists = _Lists(model.choice(question.allow, question.deny))
+            lists = _Lists(await asyncio.to_thread(model.choice, question.allow, question.deny))
         known: list[list[int]] = [[] for _ in question.texts]
         if question.given is not None:
-            known = [model.ids(f"given[{i}]", own).tolist() for i, own in enumerate(question.given)]
+            known = await asyncio.to_thread(model.given, question.given)
         items = list(zip(question.texts, known, strict=True))
         asks = _Asks(asked, lists, any(known))
         results = await self._queues[model.name].ask(asks, items, deadline)
@@ -182,7 +181,3 @@ class Service:
             raise Refusal(408, "the explanation took too long; send a shorter text") from None
         finally:
             self._slow_waiting -= 1
-
-
-def _waiting(queue: Batcher) -> float:
-    return queue.waiting

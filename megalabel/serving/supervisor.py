@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from megalabel.errors import ResourceError
 from megalabel.serving.listening import say_where
 from megalabel.serving.metrics import SHARED
 from megalabel.serving.settings import Settings
@@ -56,7 +57,11 @@ class Supervisor:
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD):
             signal.signal(number, self._on_signal)
-        self._start_all()
+        if not self._start_all():
+            self._stop()
+            raise ResourceError(
+                "the workers did not start", wanted="processes that answer", next_step="read the log above"
+            )
         say_where(self.settings, self.sockets)
         looked = time.monotonic()
         while not self._stopping:
@@ -87,31 +92,33 @@ class Supervisor:
         except _Stop:
             return
         if changed:
-            self._replace_all()
-            self.settings.log.event("swapped", models=", ".join(changed))
+            swapped = self._replace_all()
+            self.settings.log.event("swapped" if swapped else "not swapped", models=", ".join(changed))
 
-    def _replace_all(self) -> None:
-        """Starts new workers; the old ones end when these accept connections."""
+    def _replace_all(self) -> bool:
+        """Starts new workers; the old ones end when these accept connections, or stay if they do not."""
         old = list(self._workers)
-        self._start_all()
-        for pid in old:
+        started = self._start_all()
+        for pid in old if started else set(self._workers) - set(old):
             self._end(pid)
+        return started
 
-    def _start_all(self) -> None:
+    def _start_all(self) -> bool:
         gc.collect()
         gc.freeze()  # so that no worker writes to the objects of the models, which would copy their pages
-        for i in range(len(self.sockets)):
-            self._start(i)
+        return all(self._start(i) for i in range(len(self.sockets)))
 
-    def _start(self, i: int) -> None:
-        """Forks a worker and waits until it accepts connections, or has died."""
+    def _start(self, i: int) -> bool:
+        """Forks a worker and waits until it accepts connections; returns whether it does."""
         ready, told = os.pipe()
         pid = forked(self.settings, self.models(), self.sockets, i, told)
         os.close(told)
         self._workers[pid] = i
-        if not select.select([ready], [], [], STARTING)[0] or not os.read(ready, 1):
+        started = bool(select.select([ready], [], [], STARTING)[0] and os.read(ready, 1))
+        if not started:
             self.settings.log.event("worker did not start", pid=pid)
         os.close(ready)
+        return started
 
     def _end(self, pid: int) -> None:
         """Tells a worker to answer what it accepted, and to end."""

@@ -12,11 +12,15 @@ from planted import planted
 
 from megalabel.audit.apply import apply
 from megalabel.audit.audit import audit
-from megalabel.audit.evidence import NAMES, features, gather, values_at
+from megalabel.audit.evidence import NAMES, PATH_NAMES, features, gather
 from megalabel.audit.finding import LabelFinding, read_findings
+from megalabel.audit.pairs import values_at
+from megalabel.audit.paths import TreePaths
 from megalabel.data.corpus import Corpus
 from megalabel.errors import DataError, MegalabelError
 from megalabel.inputs.sparse_text import SparseText
+from megalabel.kernels.linear.restricted import cut_beam
+from megalabel.linear.forest import solve_trees
 
 
 def with_noise(share: float = 0.05, seed: int = 0) -> tuple[Corpus, set[tuple[int, int]], set[tuple[int, int]]]:
@@ -63,7 +67,7 @@ def test_findings_say_which_text_and_label_they_are_about(noisy):
         if f.kind in ("wrong", "missing"):
             assert data.train.texts[f.row].startswith(f.text)
             assert bool(labels[f.row, f.label_id]) == (f.kind == "wrong")
-            assert set(f.evidence) == set(NAMES)
+            assert set(f.evidence) == {*NAMES, *(PATH_NAMES if f.kind == "wrong" else ())}
 
 
 def test_labels_written_alike_are_duplicates_and_those_with_the_same_texts_synonyms():
@@ -113,6 +117,21 @@ def test_features_are_computed_without_the_text_itself():
         assert found["reverse"][p] == pytest.approx(reverse, abs=1e-5)
         assert found["labels"][p] == y[i].sum() - y[i, k]
     assert found["linear"].min() >= -16 and 0 <= found["votes"].min() <= found["votes"].max() <= 1 + 1e-5
+
+
+def test_scores_along_a_path_are_those_of_an_exact_search():
+    data = planted(n_labels=40, n_texts=200)
+    _, x = SparseText.learn_rows(data.train.texts, bigrams=False)
+    (tree,) = solve_trees(
+        x, data.train.labels, trees=1, depths=(2,), cluster_features=100, seed=0, say=lambda line: None
+    )
+    rows, columns = np.repeat(np.arange(20), 40), np.tile(np.arange(40), 20)
+    found = TreePaths.of_tree(tree).log_scores(x, rows, columns)
+    assert found.shape == (800, 2)
+    exact = cut_beam(tree, np.arange(40))(x[:20], 40)
+    wanted = np.empty((20, 40))
+    np.put_along_axis(wanted, np.asarray(exact.ids), np.asarray(exact.scores), axis=1)
+    assert np.exp(found.sum(axis=1)).reshape(20, 40) == pytest.approx(wanted, abs=1e-6)
 
 
 def test_entries_of_a_sparse_matrix_are_looked_up(rng):

@@ -9,25 +9,18 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import SettingError
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import RANGE_BITS, ROWS_PER_ENTRY, Chunks
 
 
-def restricted_beam(beam: SparseBeam, labels: np.ndarray) -> SparseBeam:
+def cut_beam(beam: SparseBeam, labels: np.ndarray) -> SparseBeam:
     """An exact search over some labels of a tree; label i of it is labels[i].
 
     Args:
         beam: the search in the whole tree.
-        labels: (n,) int64, ascending, at least one.
-
-    Raises:
-        SettingError: labels that are not ascending ids of the tree.
+        labels: (n,) int64, ascending ids of labels, at least one.
     """
-    labels = np.asarray(labels, np.int64)
     n = len(beam.order)
-    if labels.ndim != 1 or not len(labels) or labels[0] < 0 or labels[-1] >= n or (np.diff(labels) < 1).any():
-        raise SettingError(f"labels of shape {labels.shape}", wanted=f"ascending ids below {n:,}", where="labels")
     position = np.empty(n, np.int64)
     position[beam.order] = np.arange(n)
     nodes = np.sort(position[labels])
@@ -38,12 +31,12 @@ def restricted_beam(beam: SparseBeam, labels: np.ndarray) -> SparseBeam:
         kept, counts = np.unique(parents, return_counts=True)
         dense = None if level.dense is None else level.dense[nodes]
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        levels.insert(0, Chunks.from_weights(_weights(level, kept, nodes), offsets, bias=1.0, dense=dense))
+        levels.insert(0, Chunks.from_weights(weights_of(level, kept, nodes), offsets, bias=1.0, dense=dense))
         nodes = kept
     return SparseBeam(levels, order, [level.n_nodes for level in levels[:-1]], beam.post_processor)
 
 
-def _weights(level: Chunks, chunks: np.ndarray, nodes: np.ndarray) -> sp.csr_matrix:
+def weights_of(level: Chunks, chunks: np.ndarray, nodes: np.ndarray) -> sp.csr_matrix:
     """The weights of some nodes of a level, in some chunks, with their biases: (n, V + 1) float32 CSR."""
     place = np.full(level.n_nodes, -1, np.int64)
     place[nodes] = np.arange(len(nodes))
