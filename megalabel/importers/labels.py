@@ -66,6 +66,8 @@ def vocabulary_of(project: Path) -> Path | None:
 
 
 def _record(row: dict[str, str], languages: list[str]) -> dict[str, Any]:
+    if not row["uri"]:
+        raise ValueError("a row without a URI")
     names = {language: row[_NAME + language] for language in languages if row.get(_NAME + language)}
     record: dict[str, Any] = {"uri": row["uri"]}
     if names:

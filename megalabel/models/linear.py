@@ -114,7 +114,8 @@ class LinearClassifier(Classifier):
         text = learned or BagOfWords(size)
         trees = load_trees(folder, "tree", text.size, manifest, "trees")
         model = cls(text, trees, load_names(folder))
-        model.deep = int(manifest.get("deep", 0))  # type: ignore[call-overload]
+        deep: Any = manifest.get("deep", 0)
+        model.deep = min(int(deep), len(model.label_texts))
         load_facts(folder, model)
         return model
 
