@@ -86,7 +86,7 @@ def _matrix(path: Path, file: BinaryIO) -> np.ndarray:
     if rows < 0 or columns < 1 or 4 * rows * columns > left:
         raise ValueError(f"a matrix ({rows}, {columns}) in {left} bytes")
     file.seek(4 * rows * columns, 1)
-    return np.memmap(path, "<f4", "r", start, (rows, columns)) if rows else np.empty((0, columns), np.float32)
+    return np.memmap(path, "<f4", "c", start, (rows, columns)) if rows else np.empty((0, columns), np.float32)
 
 
 def _numbers(file: BinaryIO, layout: str) -> Any:

@@ -125,7 +125,7 @@ def _reported() -> Iterator[None]:
     """Lets Annif print errors of megalabel as its own."""
     try:
         yield
-    except MegalabelError as error:
+    except (MegalabelError, ModuleNotFoundError) as error:  # of torch, if a model needs it
         raise OperationFailedException(str(error)) from error
 
 

@@ -24,18 +24,14 @@ def best_labels(
 
     Args:
         hidden: (B, D) float32.
-        outputs: (L, D) float32, of labels or of inner nodes.
+        outputs: (L, D) float32, of labels or of inner nodes; writable, as torch wants it, and not written to.
         loss: one of `LOSSES`.
         counts: (L,) falling counts of labels, for "hs".
         k: labels per text.
         exclude: pairs that are left out.
     """
     x = torch.from_numpy(np.ascontiguousarray(hidden, np.float32))
-    weight = (
-        torch.from_numpy(np.array(outputs, np.float32))
-        if not outputs.flags.writeable
-        else torch.from_numpy(outputs)
-    )
+    weight = torch.from_numpy(outputs)
     if loss == "hs":
         return _by_tree(x, weight, huffman(counts), k, exclude)
     found = streaming_topk(x, weight, None, k, exclude)
