@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any, get_args
 
@@ -90,7 +91,8 @@ def _parents(clusters: sp.csc_matrix, n_parents: int) -> np.ndarray:
 
 
 def _matrix(path: Path) -> sp.csc_matrix:
-    return sp.csc_matrix(sp.load_npz(path))
+    content = read_bytes(path, path.stat().st_size)  # numpy leaves a damaged file open
+    return sp.csc_matrix(sp.load_npz(io.BytesIO(content)))
 
 
 def _parameters(path: Path) -> Any:
