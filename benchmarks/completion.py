@@ -16,32 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import record
-import scipy.sparse as sp
 
 import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.metrics.ranking import measure
+from megalabel.models.given_strength import halved
 from megalabel.recipes.linear import linear
 
 FIXED = {
     "token_pattern": "letters", "bigrams": "no", "char_ngrams": "no", "c": 1.0, "label_texts": "no", "trees": 1,
 }  # fmt: skip
 DEPTHS = (1, 5)
-
-
-def halves(labels: sp.csr_matrix, seed: int) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """Given labels and the others, (n, L) each, of rows of two or more labels."""
-    random = np.random.default_rng(seed)
-    given = np.zeros(labels.nnz, bool)
-    for start, stop in zip(labels.indptr[:-1], labels.indptr[1:], strict=True):
-        given[start + random.permutation(stop - start)[: (stop - start) // 2]] = True
-    found = []
-    for chosen in (given, ~given):
-        values = chosen.astype(np.float32)
-        part = sp.csr_matrix((values, labels.indices.copy(), labels.indptr.copy()), labels.shape)
-        part.eliminate_zeros()
-        found.append(part)
-    return found[0], found[1]
 
 
 def measured(name: str, n_texts: int, seed: int) -> None:
@@ -57,7 +42,7 @@ def measured(name: str, n_texts: int, seed: int) -> None:
         model = megalabel.train(linear(data, **FIXED), Path(folder) / "run", quiet=True)
         rows = np.flatnonzero(np.diff(data.test.labels.indptr) > 1)
         texts = [data.test.texts[int(i)] for i in rows]
-        given, rest = halves(data.test.labels[rows].tocsr(), seed)
+        given, rest = halved(data.test.labels[rows].tocsr(), seed)
         pairs = np.stack(given.nonzero(), axis=1)
         plain = measure(model.topk(texts, max(DEPTHS), exclude=pairs), rest, k=DEPTHS)
         before = time.perf_counter()
@@ -69,6 +54,8 @@ def measured(name: str, n_texts: int, seed: int) -> None:
         record.row("completion", size, f"P@{k} given ignored", plain[f"P@{k}"], "%")
         record.row("completion", size, f"P@{k} given", told[f"P@{k}"], "%")
         print(size, f"P@{k}", round(plain[f"P@{k}"], 2), round(told[f"P@{k}"], 2), flush=True)
+    record.row("completion", size, "strength", model.trained_on.strength, "")
+    print(size, "strength", model.trained_on.strength)
     record.row("completion", size, "given topk", 1e3 * seconds / len(texts), "ms/text")
 
 

@@ -8,14 +8,18 @@
     python benchmarks/serve.py soak RUN --data DATA [--requests 1000000]
 
 Texts are test texts of the data set: 90% as they are, 8% five of them in a row and 2% thirty in a row.
-"load" asks by 64 clients on the same machine, first as fast as answers come, then at a rate: five times what
-one-by-one calls of the library reach, or --rate. The library is measured before and after the server, in a process
-with the same two cores. "server CPU" is the time of all processes of the server per answer.
+"load" asks by 64 clients on the same machine, first as fast as answers come, then at half of this rate and at 80%.
+The library is measured before and after the server, in a process with the same cores, one text per call; also with
+`Classifier.prepack`, which the server calls. "server CPU" is the time of all processes of the server per answer.
+
+Where other jobs share the cores, --priority -10 gives all processes of the benchmark together more of them (on
+Linux with autogroups; it takes root).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import tempfile
@@ -32,8 +36,9 @@ import megalabel
 from megalabel.storage.files import atomic_folder
 
 CLIENTS, TEXTS, K = 64, 4000, 10
+SHARES = (0.5, 0.8)  # of the throughput, at which requests come
 WARM = 3.0  # seconds
-LOAD = ("library", "server", "as fast as possible", "at a rate")  # what the metrics of "load" begin with
+LOAD = ("library", "server", "as fast as possible", "at 50%", "at 80%")  # what the metrics of "load" begin with
 
 
 def mixture(data: str, n: int = TEXTS) -> list[str]:
@@ -43,9 +48,11 @@ def mixture(data: str, n: int = TEXTS) -> list[str]:
     return [" ".join(draw.choices(texts, k=draw.choices([1, 5, 30], [90, 8, 2])[0])) for _ in range(n)]
 
 
-def library(run: str, texts: list[str], seconds: float) -> tuple[float, float]:
+def library(run: str, texts: list[str], seconds: float, *, prepacked: bool = False) -> tuple[float, float]:
     """Texts per second of one-by-one calls, and CPU milliseconds per text."""
     model, n = megalabel.load(run, mapped=True), 0
+    if prepacked:
+        model.prepack()
     for text in texts[:50]:
         model.predict([text], K)
     begun, cpu = time.perf_counter(), time.process_time()
@@ -59,6 +66,7 @@ def load(given: argparse.Namespace) -> None:
     texts = mixture(given.data)
     requests = predict_requests(texts, K)
     alone = [library(given.run, texts, given.seconds / 4)]
+    prepacked = library(given.run, texts, given.seconds / 4, prepacked=True)
     with Running(given.run, *given.options) as server:
         ask(server.port, requests, CLIENTS, WARM)
         cpu = server.cpu_seconds()
@@ -66,20 +74,20 @@ def load(given: argparse.Namespace) -> None:
         cpu = server.cpu_seconds() - cpu
         alone.append(library(given.run, texts, given.seconds / 4))
         calls = sum(per_second for per_second, _ in alone) / 2
-        rate = given.rate or 5 * calls
-        paced = ask(server.port, requests, CLIENTS, given.seconds, rate)
+        paced = [ask(server.port, requests, CLIENTS, given.seconds, share * fast.per_second) for share in SHARES]
     size = size_of(given)
     note(size, "library: texts per second", calls, "1/s")
     note(size, "library: CPU ms", sum(ms for _, ms in alone) / 2, "ms")
+    note(size, "library: prepacked: texts per second", prepacked[0], "1/s")
     note(size, "server: texts per second", fast.per_second, "1/s")
     note(size, "server: times the library", fast.per_second / calls, "x")
     note(size, "server: CPU ms", 1e3 * cpu / max(len(fast.seconds), 1), "ms")
-    for name, outcome in (("as fast as possible", fast), ("at a rate", paced)):
+    names = "as fast as possible", *(f"at {share:.0%}" for share in SHARES)
+    for name, outcome in zip(names, (fast, *paced), strict=True):
         note(size, f"{name}: p50", outcome.milliseconds(50), "ms")
         note(size, f"{name}: p99", outcome.milliseconds(99), "ms")
-        wrong = sum(outcome.statuses.values()) - outcome.statuses[200] + len(outcome.lost)
-        note(size, f"{name}: other than 200", float(wrong), "")
-    note(size, "at a rate: requests per second", rate, "1/s")
+    note(size, "server: lost or other than 200", sum(map(lost, (fast, *paced))), "")
+    note(size, "server: load average", os.getloadavg()[1], "")
 
 
 def stop(given: argparse.Namespace) -> None:
@@ -210,11 +218,13 @@ def main() -> None:
     parser.add_argument("--data", required=True)
     parser.add_argument("--name", default="", help="of the model in the rows; default: the folder of the run")
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--rate", type=float)
     parser.add_argument("--tries", type=int, default=20)
     parser.add_argument("--connections", type=int, default=100_000)
     parser.add_argument("--requests", type=int, default=1_000_000)
+    parser.add_argument("--priority", type=int, help="of the session of this process, from -20 to 19")
     given, given.options = parser.parse_known_args()
+    if given.priority is not None:
+        Path("/proc/self/autogroup").write_text(str(given.priority))
     given.name = given.name or Path(given.run).name
     measures[given.what](given)
 

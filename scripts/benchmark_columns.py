@@ -62,6 +62,10 @@ AUTO_COLUMNS = (
     *((metric, metric, 1.0) for metric in ("P@1", "P@3", "P@5", "PSP@1", "PSP@5")),
     ("CPU s", "train CPU s", 1.0), ("CPU s of train and test", "CPU s", 1.0), ("model MB", "model MB", 1.0),
 )  # fmt: skip
+USUAL_COLUMNS = (
+    *((metric, metric, 1.0) for metric in ("P@1", "P@3", "P@5", "nDCG@5", "PSP@1", "PSP@5")),
+    ("CPU s", "CPU s", 1.0),
+)  # fmt: skip
 LONG_TEXT_COLUMNS = (
     ("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@5", "PSP@5", 1.0), ("CPU ms per text", "ms/text", 1.0),
 )  # fmt: skip
@@ -124,9 +128,27 @@ FIRST_ANSWER_COLUMNS = (
     ("p95", "first answer: p95", 1.0), ("floor: ms p50", "Python alone: p50", 1.0),
     ("floor p95", "Python alone: p95", 1.0),
 )  # fmt: skip
+ONNX_COLUMNS = (
+    ("MB of the model", "model", 1.0), ("MB", "file, graph", 1.0), ("8 bits: MB", "file, 8 bits", 1.0),
+    ("largest difference", "largest difference, graph", 1.0),
+    ("% of other rankings", "rankings that differ, graph", 1.0),
+    ("P@1", "P@1", 1.0), ("graph: P@1", "P@1, graph", 1.0), ("8 bits: P@1", "P@1, 8 bits", 1.0),
+    ("CPU µs per text: library", "one text, library, CPU", 1.0), ("graph", "one text, graph, CPU", 1.0),
+    ("8 bits", "one text, 8 bits, CPU", 1.0),
+)  # fmt: skip
 DISTILL_COLUMNS = (
     ("P@1 of the run", "run, P@1", 1.0), ("P@1", "distilled, P@1", 1.0), ("% of P@1", "distilled / run, P@1", 1.0),
     ("% of nDCG@5", "distilled / run, nDCG@5", 1.0), ("MB of the run", "run, model", 1.0),
     ("MB", "distilled, model", 1.0), ("µs per text of the run", "run, one text", 1.0),
     ("µs per text", "distilled, one text", 1.0),
 )  # fmt: skip
+ADDED_LABEL_COLUMNS = (
+    ("P@1 of their texts", "P@1 of their texts", 1.0),
+    ("% of trained again", "P@1 of their texts, of that trained again", 1.0),
+    ("P@1 among them", "P@1 among the added", 1.0),
+    ("recall@10 of them", "recall@10 of the added", 1.0),
+    ("% with one of them first", "their texts with an added label first", 1.0),
+    ("P@1 of all texts", "P@1 of all test texts", 1.0),
+    ("CPU ms per label", "with_labels CPU", 1.0),
+)
+FURTHER_TEXT_COLUMNS = (("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@5", "PSP@5", 1.0), ("CPU s", "CPU s", 1.0))

@@ -14,16 +14,17 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
     AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
     LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS, PAGE_COLUMNS,
-    REPORT_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS,
+    REPORT_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS, USUAL_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
 from index_tables import index, long_queries  # noqa: E402
+from label_tables import added_labels, further_texts  # noqa: E402
 from linear_tables import linear, linear_large, linear_weights  # noqa: E402
 from planner_table import planner  # noqa: E402
 from quality_table import quality  # noqa: E402
 from ray_tables import ray_predict  # noqa: E402
-from runtime_tables import distill, runtime  # noqa: E402
+from runtime_tables import distill, onnx_export, runtime  # noqa: E402
 from serve_tables import serve, serve_stress  # noqa: E402
 from table_cells import cells_of, short, table_of  # noqa: E402
 
@@ -42,6 +43,12 @@ def report() -> str:
 
 def one_vs_rest() -> str:
     return _ways("one_vs_rest", ONE_VS_REST_COLUMNS)
+
+
+def usual() -> str:
+    """A row per data set and tool."""
+    lines = [(size, cells_of(values, USUAL_COLUMNS, "")) for size, values in rows("usual").items()]
+    return table_of(lines, USUAL_COLUMNS, "usual")
 
 
 def page() -> str:
@@ -190,7 +197,7 @@ TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
     one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights,
     long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
-    runtime, distill,
+    usual, runtime, distill, onnx_export, added_labels, further_texts,
 )  # fmt: skip
 
 

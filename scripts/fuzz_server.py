@@ -76,12 +76,16 @@ def mutated(draw: random.Random) -> bytes:
     return data
 
 
-def sent(port: int, data: bytes, seconds: float = 0.5) -> str:
-    """What became of some bytes: a status, "closed", or "open" where the server waits for more."""
+def sent(port: int, data: bytes, seconds: float = 0.5, *, last: bool = True) -> str:
+    """What became of some bytes: a status, "closed", or "open" where the server waits for more.
+
+    last: whether the client says that it sends nothing more, for which a server may take it as gone.
+    """
     with socket.create_connection(("127.0.0.1", port), timeout=seconds) as connection:
         try:
             connection.sendall(data)
-            connection.shutdown(socket.SHUT_WR)
+            if last:
+                connection.shutdown(socket.SHUT_WR)
             answer = connection.recv(65536)
         except TimeoutError:
             return "open"
@@ -115,7 +119,7 @@ def main() -> int:
             print(dict(found))
             if given.schemathesis:
                 status = by_schema(given.schemathesis, server.port, given.examples, given.seed)
-            alive = sent(server.port, RIGHT[0], 30)
+            alive = sent(server.port, RIGHT[0], 30, last=False)
         wrong = [event for event in server.events if event["event"] not in USUAL]
         print(f"in the end: {alive}; in the log: {json.dumps(wrong, indent=1)}")
     return int(bool(wrong or status or alive != "200" or any(kind[:1] == "5" for kind in found)))

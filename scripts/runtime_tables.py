@@ -1,8 +1,8 @@
-"""Makes the tables of docs/benchmarks.md on the runtime and on distilled models."""
+"""Makes the tables of docs/benchmarks.md on the runtime, on distilled models and on exports to ONNX."""
 
 from __future__ import annotations
 
-from benchmark_columns import DISTILL_COLUMNS, FIRST_ANSWER_COLUMNS, RUNTIME_COLUMNS
+from benchmark_columns import DISTILL_COLUMNS, FIRST_ANSWER_COLUMNS, ONNX_COLUMNS, RUNTIME_COLUMNS
 from benchmark_rows import rows
 from table_cells import cells_of, table_of
 
@@ -23,3 +23,9 @@ def distill() -> str:
     """One row per distilled run."""
     lines = [(size, cells_of(values, DISTILL_COLUMNS, "")) for size, values in rows("distill").items()]
     return table_of(lines, DISTILL_COLUMNS, "distill")
+
+
+def onnx_export() -> str:
+    """One row per exported run."""
+    lines = [(size, cells_of(values, ONNX_COLUMNS, "")) for size, values in rows("onnx_export").items()]
+    return table_of(lines, ONNX_COLUMNS, "onnx_export")

@@ -7,26 +7,11 @@ import json
 import numpy as np
 import pytest
 from planted import planted
+from support.every_model import every_model
 from untrained import of_bags, untrained
 
 import megalabel
-from megalabel.encoders.bag import Bag
-from megalabel.encoders.labels import LabelTexts
 from megalabel.errors import FormatError, MegalabelError
-from megalabel.heads.cascade import CascadeHead
-from megalabel.heads.dense import DenseHead
-from megalabel.heads.dual_encoder import DualEncoderHead
-from megalabel.heads.sparse import SparseHead
-from megalabel.inputs.sparse_text import SparseText
-from megalabel.inputs.token_store import TokenStore
-from megalabel.inputs.tokenizer import learn_tokenizer
-from megalabel.labels.tree import LabelTree
-from megalabel.linear.forest import solve_trees
-from megalabel.models.ensemble import Ensemble
-from megalabel.models.hybrid import HybridClassifier
-from megalabel.models.linear import LinearClassifier
-from megalabel.models.mixture import Mixture
-from megalabel.models.neural import NeuralClassifier
 from megalabel.models.relabeled import RelabeledClassifier
 
 DATA = planted(n_labels=40, n_texts=150)
@@ -38,34 +23,7 @@ KINDS = ("linear", "dense", "sparse", "cascade", "dual", "hybrid", "ensemble", "
 
 @pytest.fixture(scope="module")
 def models():
-    """A model of each kind; neural ones with random weights, since nothing depends on what they learned."""
-    import torch
-
-    torch.manual_seed(0)
-    tokenizer = learn_tokenizer([*DATA.train.texts, *NAMES], 500)
-    dim = 12
-    tree = LabelTree((np.arange(0, L + 1, 5),), np.random.default_rng(0).permutation(L))
-    heads = {
-        "dense": DenseHead(L, dim, init_std=1.0, bias=True),
-        "sparse": SparseHead(L, dim, fan_in=6, init_scale=3.0),
-        "cascade": CascadeHead(tree, dim, beams=(3,), n_views=1),
-    }
-    found = {
-        name: NeuralClassifier(Bag(tokenizer, dim=dim, hidden_dim=0), head, DATA.label_texts, 16).eval().settle()
-        for name, head in heads.items()
-    }
-    encoder = Bag(tokenizer, dim=dim, hidden_dim=0)
-    side = LabelTexts(TokenStore.build(DATA.label_texts, tokenizer, 16), encoder, shared=True)
-    found["dual"] = NeuralClassifier(encoder, DualEncoderHead(L, dim), DATA.label_texts, 16, side).eval().settle()
-    text, x = SparseText.learn_rows(DATA.train.texts)
-    trees = solve_trees(
-        x, DATA.train.labels, trees=2, depths=(3,), cluster_features=50, seed=0, say=lambda line: None, beam_size=3
-    )
-    found["linear"] = LinearClassifier(text, trees, DATA.label_texts)
-    found["hybrid"] = HybridClassifier(found["dense"], text, (), trees, 1.0, Mixture.from_weights([1, 2]))
-    found["ensemble"] = Ensemble([found["linear"], found["sparse"]])
-    found["extended"] = found["dense"].with_labels({"new": ["w1a w1b"], "newer": ["w2a"]}, texts=TEXTS)
-    return found
+    return every_model(DATA)
 
 
 def by_id(model, k):

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from support.grouped import NAMES, L, grouped
 from untrained import untrained
 
 import megalabel
@@ -14,28 +15,12 @@ from megalabel.data.corpus import Corpus
 from megalabel.errors import MegalabelError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.linear.forest import solve_trees
-from megalabel.models.completion import STRENGTH, evidence_of_pairs
+from megalabel.models.completion import evidence_of_pairs
 from megalabel.models.ensemble import Ensemble
-from megalabel.models.label_pairs import KEPT, count_pairs
+from megalabel.models.label_pairs import KEPT, STRENGTH, count_pairs
 from megalabel.models.linear import LinearClassifier
 from megalabel.models.trained_on import TrainedOn
-
-GROUPS, SIZE = 10, 4
-L = GROUPS * SIZE
-NAMES = [f"label {i}" for i in range(L)]
-
-
-def grouped(n: int, seed: int) -> tuple[list[str], sp.csr_matrix]:
-    """Texts of which each has the labels of a group, but only the words of one of them."""
-    random = np.random.default_rng(seed)
-    labels, texts = sp.lil_matrix((n, L), dtype=np.float32), []
-    for row in range(n):
-        group = int(random.integers(GROUPS))
-        own = group * SIZE + random.permutation(SIZE)[: random.integers(2, SIZE + 1)]
-        labels[row, own] = 1
-        texts.append(f"w{int(own[0])} noise{int(random.integers(20))} noise{int(random.integers(20))}")
-    return texts, labels.tocsr()
-
+from megalabel.recipes.linear import linear
 
 TEXTS, LABELS = grouped(300, 0)
 ASKED, TRUE = grouped(60, 1)
@@ -173,7 +158,6 @@ def test_a_second_change_of_labels_keeps_what_was_learned_after_the_first():
 def test_the_recipe_linear_learns_pairs_and_the_command_reads_given_labels(tmp_path, command):
     data = Corpus.of(TEXTS, LABELS, NAMES, name="groups")
     values = {"token_pattern": "letters", "bigrams": "no", "char_ngrams": "no", "c": 1.0, "label_texts": "no"}
-    from megalabel.recipes.linear import linear
 
     model = megalabel.train(linear(data, trees=1, **values), tmp_path / "run", quiet=True)
     assert model.trained_on.pairs is not None

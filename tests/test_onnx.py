@@ -1,7 +1,6 @@
 """Exported folders give the labels and scores of the library, and what they are asked for wrongly says so."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import re
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from planted import planted
 from random_parts import N_LABELS, bag, bert, cascade, dense, sparse
+from support.onnx_installed import needs_onnx, require
 from topk_agree import assert_topk_agree
 from typer.testing import CliRunner
 from untrained import untrained
@@ -26,8 +26,6 @@ from megalabel.onnx.session import INT8, OnnxModel
 
 DOCS = Path(__file__).parent.parent / "docs" / "onnx.md"
 K = 10
-INSTALLED = all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "onnxscript"))
-needs_onnx = pytest.mark.skipif(not INSTALLED, reason="needs megalabel[onnx]")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +45,7 @@ def model_of(data, encoder, head) -> NeuralClassifier:
 @pytest.fixture(scope="module")
 def exported(data, tmp_path_factory):
     """A bag with bigrams and a dense head, its weights beside the graph, and in 8 bits too."""
-    if not INSTALLED:
-        pytest.skip("needs megalabel[onnx]")
+    require()
     folder = tmp_path_factory.mktemp("onnx")
     model = model_of(data, bag(data), dense())
     model.save(folder / "model")

@@ -6,7 +6,7 @@ import torch
 from planted import planted
 from random_parts import DIM, N_LABELS, bag, bert, cascade, dense, dual, sparse
 from topk_agree import assert_topk_agree
-from untrained import of_bags, untrained
+from untrained import untrained
 
 from megalabel.encoders.frozen import Frozen
 from megalabel.encoders.readout import Readout, first_token
@@ -16,10 +16,12 @@ from megalabel.heads.wrappers.partitioned import PartitionedHead
 from megalabel.heads.wrappers.projection import WithProjection
 from megalabel.inputs.batches import pad
 from megalabel.labels.tree import LabelTree
+from megalabel.models.ensemble import Ensemble
 from megalabel.onnx.comparison import difference
-from megalabel.onnx.encoders import encoder_graph, positions_in
-from megalabel.onnx.graph import ModelGraph
+from megalabel.onnx.encoders import encoder_graph
+from megalabel.onnx.graph import graph_of
 from megalabel.onnx.heads import head_graph
+from megalabel.onnx.searching import positions_in
 from megalabel.types import TopK
 
 K = 10
@@ -82,12 +84,12 @@ def test_the_graph_of_an_encoder_gives_its_views(name):
 
 
 def test_models_of_other_kinds_are_refused():
-    with pytest.raises(SettingError, match="LinearClassifier"):
-        ModelGraph(of_bags()[0], K)
+    with pytest.raises(SettingError, match="Ensemble"):
+        graph_of(Ensemble([untrained(["a", "b"]), untrained(["a", "b"])]), 2)
     model = untrained(["a", "b", "c"])
     model.head = LightXMLHead(LabelTree((np.array([0, 1, 3]),), np.arange(3)), 8, candidates=2)
     with pytest.raises(SettingError, match="LightXMLHead"):
-        ModelGraph(model, 2)
+        graph_of(model, 2)
     long = bert(planted(), windows=4, window_length=8)
     with pytest.raises(SettingError, match="windows"):
         encoder_graph(long, 24)

@@ -12,9 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.audit.pairs import products
-from megalabel.kernels.linear.restricted import weights_of
-from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
-from megalabel.linear.paths import log_score
+from megalabel.kernels.linear.chunk_weights import weights_of
+from megalabel.kernels.linear.post_processor import PostProcessor, log_score
+from megalabel.kernels.linear.sparse_beam import SparseBeam
 
 
 class TreePaths(NamedTuple):

@@ -202,7 +202,8 @@ def described(
         " ".join(f"{name}={known[name].shown(known[name].check(value))}" for name, value in part.items())
         for part in (resolved.taken, values)
     ]
-    return f"{size}\n{recipe.address}, {source}: {shown[0]}" + (f"\nyours: {shown[1]}" if values else "")
+    taken = f": {shown[0]}" if shown[0] else ""
+    return f"{size}\n{recipe.address}, {source}{taken}" + (f"\nyours: {shown[1]}" if values else "")
 
 
 def summary(out: Path) -> str:

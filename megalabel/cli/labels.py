@@ -51,6 +51,8 @@ def labels(
 ) -> None:
     """List the labels of a model by id, or write the model with other labels or metadata of labels."""
     from megalabel.models.base import check_room, load
+    from megalabel.training.calibration import learn_strength
+    from megalabel.training.run_folder import held_out_of
 
     changes = bool(remove or rename or merge or pairs or metadata or taxonomy)
     if changes != (out is not None):
@@ -66,7 +68,9 @@ def labels(
             return
         before, calibrated = len(model.label_texts), model.calibration is not None
         if pairs:
-            model = model.learn_pairs(open_data(pairs))
+            corpus = open_data(pairs)
+            model = model.learn_pairs(corpus)
+            learn_strength(model, corpus, held_out_of(run, corpus))
         if merge:
             groups: dict[str, list[str]] = {}
             for old, new in (_pair(text, "--merge") for text in merge):

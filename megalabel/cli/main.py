@@ -34,6 +34,7 @@ from megalabel.cli import (
     train,
     tree,
     tune_group,
+    update,
 )
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.streams import fail, flush, of_several, prepare_streams
@@ -78,6 +79,7 @@ app.command(cls=Command)(predict.predict)
 app.command(cls=Command)(calibration.calibrate)
 app.command(cls=Command)(explain.explain)
 app.command(cls=Command)(labels.labels)
+app.command(cls=Command)(update.update)
 app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)

@@ -21,10 +21,10 @@ def onnx(
     ] = None,
     trust: Trust = None,
 ) -> None:
-    """Write the model of a run as an ONNX graph: token ids to the k best labels and their scores.
+    """Write the model of a run as an ONNX graph: tokens or characters to the k best labels and their scores.
 
-    Encoders of the kinds bag and transformer with the heads of renee, elmo, cascadexml, spartex and dexml can be
-    exported.
+    Linear models can be exported, and encoders of the kinds bag and transformer with the heads of renee, elmo,
+    cascadexml, spartex and dexml.
     """
     from megalabel.models.find import note_unfinished
     from megalabel.onnx.export import export

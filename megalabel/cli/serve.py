@@ -27,6 +27,9 @@ Workers = Annotated[
 Threads = Annotated[
     int | None, typer.Option(metavar="INT", help="CPU threads of a worker; default: cores divided by workers.")
 ]
+Mapped = Annotated[
+    bool, typer.Option("--mapped", help="Leave the weights of linear trees in their files: less memory, slower.")
+]
 FeedbackTo = Annotated[
     Path | None, typer.Option("--feedback", metavar="FILE", help="Append feedback to a file of JSON lines.")
 ]
@@ -64,6 +67,7 @@ def serve(
     port: Port = 8000,
     workers: Workers = 1,
     threads: Threads = None,
+    mapped: Mapped = False,
     feedback: FeedbackTo = None,
     token_file: TokenFile = None,
     allow_origin: Origins = None,
@@ -105,4 +109,4 @@ def serve(
     tokens, origins, trusted = read_tokens(token_file), allow_origin or (), trust or ()
     place = named_runs(runs), host, port, workers, threads
     with trusting(trust):
-        run(Settings(*place, limits, feedback, tokens, origins, watch, device, trusted, log))
+        run(Settings(*place, mapped, limits, feedback, tokens, origins, watch, device, trusted, log))

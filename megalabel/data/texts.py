@@ -71,6 +71,16 @@ class Texts(Sequence[str]):
         return builder.done()
 
     @classmethod
+    def joined(cls, *parts: Texts) -> Texts:
+        """The texts of several `Texts`, one after the other; bytes that they share with others are copied too."""
+        data, starts, stops = Spill(), [], []
+        for part in parts:
+            starts.append(part._starts + len(data))
+            stops.append(part._stops + len(data))
+            data.append(part._bytes)
+        return cls(data.block(), np.concatenate(starts), np.concatenate(stops))
+
+    @classmethod
     def blank(cls, n: int) -> Texts:
         """N empty texts, for a bag-of-words file."""
         zeros = np.zeros(n, dtype=np.int64)

@@ -159,9 +159,10 @@ class DenseHead(StoredTable, LabelPrior, Searchable, Head):
         self.bias.copy_(prior_bias(label_counts, n_texts, self.n_labels, self.loss_name))
 
     def config(self) -> dict[str, Any]:
-        """The shape; loss, learning rates and chunk size are settings of training."""
+        """The shape, and the loss unless it is "bce"; learning rates and chunk size are settings of training."""
         shape: dict[str, Any] = {"n_labels": self.n_labels, "dim": self.dim, "bias": self.bias is not None}
-        return shape | self.weight_config()
+        loss = {} if self.loss_name == "bce" else {"loss": self.loss_name}
+        return shape | loss | self.weight_config()
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:

@@ -213,9 +213,10 @@ class SparseHead(StoredTable, Replaced, LabelPrior, Head):
         self.check_scales()
 
     def config(self) -> dict[str, Any]:
-        """The shape; loss, learning rates and rewiring are settings of training."""
+        """The shape, and the loss unless it is the squared hinge; rates and rewiring are settings of training."""
         shape = {"n_labels": self.n_labels, "dim": self.dim, "fan_in": self.fan_in, "group": self.group}
-        return shape | self.weight_config()
+        loss = {} if self.loss_name == "squared_hinge" else {"loss": self.loss_name}
+        return shape | loss | self.weight_config()
 
     @classmethod
     def from_config(cls, config: dict[str, Any], folder: Path | None = None) -> Self:

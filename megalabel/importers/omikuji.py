@@ -12,7 +12,7 @@ from megalabel.data.texts import Texts
 from megalabel.importers.cbor import Cbor
 from megalabel.importers.trees import Node, beam_of, reach
 from megalabel.inputs.bag_of_words import BagOfWords
-from megalabel.kernels.linear.sparse_beam import PostProcessor
+from megalabel.kernels.linear.post_processor import PostProcessor
 from megalabel.models.linear import LinearClassifier
 from megalabel.storage.reading import parse_json, read_bytes
 

@@ -11,7 +11,8 @@ import scipy.sparse as sp
 
 from megalabel.data.texts import Texts
 from megalabel.inputs.bag_of_words import BagOfWords
-from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
+from megalabel.kernels.linear.post_processor import PostProcessor
+from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.models.linear import LinearClassifier
 from megalabel.storage.reading import parse_json, read_bytes

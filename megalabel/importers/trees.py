@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
+from megalabel.kernels.linear.post_processor import PostProcessor
+from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 
 CERTAIN, NEVER = 100.0, -1e4  # scores of probability 1 and 0 for every post-processor

@@ -14,6 +14,7 @@ from megalabel.inputs.words import END, TokenPattern, split_words
 from megalabel.storage.spill import SpilledArrays
 
 MAX_FEATURES = 1 << 24  # the code of a bigram times the texts of a block has to fit 64 bits
+_KNOWN = 1 << 14  # words whose character n-grams are kept
 _PENDING = 1 << 22  # bigrams that are counted before they are merged with the others
 
 
@@ -98,7 +99,10 @@ def bigrams_of(ids: np.ndarray, n_words: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def char_ngrams_of(
-    words: Sequence[str], lengths: tuple[int, int], number: Callable[[str], int | None]
+    words: Sequence[str],
+    lengths: tuple[int, int],
+    number: Callable[[str], int | None],
+    known: dict[str, list[int]] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds the character n-grams of all words.
 
@@ -106,22 +110,25 @@ def char_ngrams_of(
         words: the words; the ends of a word count as blanks.
         lengths: the least and the largest length.
         number: the number of a character n-gram, or None to leave it out.
+        known: the numbers of the n-grams of words; up to 16,384 words are added, the first ones that come.
 
     Returns:
         The word to which each n-gram belongs, and its number.
     """
-    different = dict.fromkeys(words)
-    different.pop(END, None)
-    of_word: dict[str, list[int]] = {END: []}
-    for word in different:
-        padded = f" {word} "
-        ngrams = (
-            padded[at : at + length]
-            for length in range(lengths[0], lengths[1] + 1)
-            for at in range(len(padded) - length + 1)
-        )
-        of_word[word] = [column for column in map(number, ngrams) if column is not None]
-    lists = [of_word[word] for word in words]
+    known = {} if known is None else known
+    of_word = {word: known.get(word) for word in words} | {END: []}
+    for word, found in of_word.items():
+        if found is None:
+            padded = f" {word} "
+            ngrams = (
+                padded[at : at + length]
+                for length in range(lengths[0], lengths[1] + 1)
+                for at in range(len(padded) - length + 1)
+            )
+            of_word[word] = own = [column for column in map(number, ngrams) if column is not None]
+            if len(known) < _KNOWN:
+                known[word] = own
+    lists = [of_word[word] or [] for word in words]
     sizes = np.fromiter(map(len, lists), dtype=np.int64, count=len(lists))
     columns = np.fromiter((column for some in lists for column in some), dtype=np.int64, count=int(sizes.sum()))
     return np.repeat(np.arange(len(lists)), sizes), columns

@@ -80,6 +80,7 @@ class SparseText:
         self.lengths, self.idf = lengths, idf
         self._word_columns = {word: column for column, word in enumerate(self.words)} | {END: -2}
         self._char_ngram_columns = {name: column for column, name in enumerate(self.char_ngrams)}
+        self._char_ngrams_of_word: dict[str, list[int]] = {}
 
     @classmethod
     def learn(cls, texts: Iterable[str], **options: Unpack[LearningOptions]) -> Self:
@@ -235,7 +236,9 @@ class SparseText:
             is_known = self.bigrams[columns] == codes
             parts.append((at[is_known], columns[is_known] + len(self.words)))
         if self.lengths is not None and self.char_ngrams:
-            word_of, columns = char_ngrams_of(words, self.lengths, self._char_ngram_columns.get)
+            word_of, columns = char_ngrams_of(
+                words, self.lengths, self._char_ngram_columns.get, self._char_ngrams_of_word
+            )
             parts.append((word_of, columns + len(self.words) + len(self.bigrams)))
         return parts
 

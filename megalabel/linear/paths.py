@@ -11,7 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.kernels.linear._chunk_checks import RANGE_BITS, entry_starts
-from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
+from megalabel.kernels.linear.post_processor import PostProcessor, log_score
+from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 
 PIECES = 16  # into which the way from no words to a text is cut at first
@@ -82,13 +83,6 @@ def steps_to(tree: SparseBeam, label: int, x: sp.csr_matrix, inputs: np.ndarray 
         kept = np.sort(order[: beam or None])
         parents, above = nodes[kept], keys[kept]
     return steps
-
-
-def log_score(z: np.ndarray, post_processor: PostProcessor) -> np.ndarray:
-    """The logarithm of the probability of nodes with scores z."""
-    power = 3 if post_processor == "l3-hinge" else 2
-    found: np.ndarray = -np.logaddexp(0, -z) if post_processor == "sigmoid" else -(np.maximum(0, 1 - z) ** power)
-    return found
 
 
 def _slope(z: np.ndarray, post_processor: PostProcessor) -> np.ndarray:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,18 @@ from megalabel.distributed.world import World
 from megalabel.errors import DataError
 from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.chunk_files import ChunkFiles
-from megalabel.kernels.linear.compact_chunks import StoredWeights, compact
+from megalabel.kernels.linear.compact_chunks import StoredWeights
 from megalabel.kernels.linear.dual_descent import LinearWeights
-from megalabel.kernels.linear.sparse_beam import PostProcessor, SparseBeam
+from megalabel.kernels.linear.post_processor import PostProcessor
+from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
+from megalabel.linear.level_blocks import even_blocks, level_of, text_values
 from megalabel.linear.over_ranks import SharedDescent
 from megalabel.progress import Progress
 
 ALONE = World()
 BIAS = 1.0  # the constant input whose weight is the bias, which is regularized like any weight
-BLOCK = 1 << 22  # feature values of the texts of the parents that are solved in one call
 
 
 def solve_tree(
@@ -55,8 +55,7 @@ def solve_tree(
 
     Args:
         x: (N, V) CSR float32, one row per training text.
-        labels: (N, L) CSR, above 0 where a text has a label.
-        tree: a tree over the L labels.
+        labels, tree: (N, L) CSR, above 0 where a text has a label; a tree over the L labels.
         dense: (N, E) float32, further features of each text, such as its embedding.
         weights: (N,) above 0, the factor of C of each text; None for 1 each.
         further: (N, L) CSR, above 0 where a text is an additional negative of a label ("matcher-aware" negatives).
@@ -64,7 +63,7 @@ def solve_tree(
         tol, max_iter: the stopping criteria of the solver; see `descend`.
         prune_below: weights below this in absolute value are dropped.
         beam_size: the number of nodes per level that a prediction keeps.
-        post_processor: turns the score of a node into its probability; see `kernels/linear/sparse_beam.py`.
+        post_processor: turns the score of a node into its probability; see `kernels/linear/post_processor.py`.
         stored: the type in which the weights of the sparse features are stored; see `compact_chunks.py`.
         seed: seeds the order in which the solver visits texts.
         left_out: (n,) rows without labels that no model learns.
@@ -77,16 +76,17 @@ def solve_tree(
     _check_shapes(x, labels, tree)
     positives = node_texts(labels, tree)
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
-    lengths, of_parents = np.diff(x.indptr), [_all_but(left_out, x.shape[0]), *reached[:-1]]
+    of_parents = [_all_but(left_out, x.shape[0]), *reached[:-1]]
     settings: dict[str, Any] = {"c": c, "bias": BIAS, "tol": tol, "max_iter": max_iter, "prune_below": prune_below}
     fit = partial(SharedDescent(world), x, dense=dense, weights=weights, **settings)
-    levels = []
+    levels: list[Chunks] = []
     with Progress(title, sum(texts.nnz for texts in of_parents)) as shown:
         for texts, of_children, offsets in zip(of_parents, positives, _families(tree), strict=True):
             solve = partial(_counted, shown, fit, texts, of_children, offsets, seed)
-            levels.append(_level(solve, _blocks(texts, lengths), ChunkFiles(x.shape[1], offsets, stored)))
-    solved = [level for level in levels if level is not None]
-    return SparseBeam(solved, tree.order, [beam_size] * tree.depth, post_processor) if solved else None
+            level = level_of(solve, even_blocks(text_values(texts, x)), ChunkFiles(x.shape[1], offsets, stored))
+            levels += [] if level is None else [level]
+    beams = [beam_size] * tree.depth
+    return SparseBeam(levels, tree.order, beams, post_processor, c=c, prune_below=prune_below) if levels else None
 
 
 def _all_but(left_out: np.ndarray | None, n: int) -> sp.csr_matrix:
@@ -114,37 +114,6 @@ def _check_shapes(x: sp.csr_matrix, labels: sp.csr_matrix, tree: LabelTree) -> N
             wanted=f"({x.shape[0]:,}, {tree.n_labels:,})",
             next_step="build the tree from these texts and labels",
         )
-
-
-def _level(solve: Callable[[range], Chunks | None], blocks: list[range], files: ChunkFiles) -> Chunks | None:
-    """The chunks of a level, in files if there are several blocks, as the weights may not fit into memory."""
-    if len(blocks) == 1:
-        chunks = solve(blocks[0])
-        return None if chunks is None else compact(chunks, files.weights)
-    with files:
-        found = [_added(files, solve(block)) for block in blocks]
-        return files.finish() if all(found) else None
-
-
-def _added(files: ChunkFiles, chunks: Chunks | None) -> bool:
-    """Adds chunks to a level; False without chunks, in a process that does not hold the tree."""
-    if chunks is not None:
-        files.add(chunks)
-    return chunks is not None
-
-
-def _blocks(texts: sp.csr_matrix, lengths: np.ndarray) -> list[range]:
-    """Divides parents with texts (M, N) into similar blocks with about `BLOCK` feature values of their texts.
-
-    Args:
-        texts: above 0 where a parent has a text.
-        lengths: (N,) the number of feature values of each text.
-    """
-    sums = np.append(0, np.cumsum(lengths[texts.indices], dtype=np.int64))[texts.indptr]
-    n_blocks = max(1, -(-int(sums[-1]) // BLOCK))
-    cuts = np.unique(np.searchsorted(sums, sums[-1] * np.arange(1, n_blocks) // n_blocks))
-    ends = [0, *cuts[(cuts > 0) & (cuts < texts.shape[0])].tolist(), texts.shape[0]]
-    return [range(first, last) for first, last in pairwise(ends)]
 
 
 def _counted(shown: Progress, fit: Any, texts: sp.csr_matrix, *rest: Any) -> Chunks | None:

@@ -1,4 +1,4 @@
-"""Adds labels to a classifier: checks their names, and makes their vectors and their metadata."""
+"""Adds labels to a classifier: checks their names, and makes their scorers and their metadata."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.metadata_records import metadata_of
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, SettingError
+from megalabel.linear.added import added_classifiers
+from megalabel.models.added_scores import AddedLabels, LinearLabels, SimilarLabels
 from megalabel.models.base import Classifier
-from megalabel.models.calibration import estimate, unit
+from megalabel.models.calibration import FEWEST_TEXTS, estimate, unit
 from megalabel.models.extended import ExtendedClassifier
 from megalabel.models.facts import pass_on
 from megalabel.models.text_list import as_texts
+
+NEGATIVES = 2048  # texts that the classifiers of added labels are trained against
 
 
 def with_added_labels(
@@ -36,27 +40,52 @@ def with_added_labels(
             where="labels",
         )
     names, examples = _checked(labels, model)
-    all_names = Texts.from_strings([*model.label_texts, *names])
-    known = _metadata(model, all_names, names, metadata)
-    given = [] if texts is None else as_texts(texts)
-    owners = [i for i, own in enumerate(examples) for _ in range(1 + len(own))]
-    lines = [line for name, own in zip(names, examples, strict=True) for line in (name, *own)]
-    members = sp.csr_matrix((np.ones(len(owners), np.float32), (owners, range(len(owners)))))
-    prototypes = [unit(members @ unit(rows)) for rows in model.label_spaces(lines)]
-    if isinstance(model, ExtendedClassifier):  # its own scale, so that the labels added before keep their scores
-        both = [sp.vstack(pair, format="csr") if sp.issparse(pair[0]) else np.concatenate(pair)
-                for pair in zip(model.prototypes, prototypes, strict=True)]  # fmt: skip
-        added = Texts.from_strings([*model.added, *names])
-        found = ExtendedClassifier(model.base_model, added, both, model.slope, model.offset)
+    base, before = (model.base_model, model.ranker) if isinstance(model, ExtendedClassifier) else (model, None)
+    added = Texts.from_strings(names)
+    known = _metadata(model, Texts.joined(model.label_texts, added), names, metadata)
+    made = _scorer(base, before, names, examples, [] if texts is None else as_texts(texts))
+    if before is None:
+        found = ExtendedClassifier(model, added, made)
+    else:
+        every = Texts.joined(model.label_texts[len(base.label_texts) :], added)
+        found = ExtendedClassifier(base, every, before.joined(made))
         pass_on(model, found, np.arange(len(model.label_texts)))
-        found.metadata = known
-        return found
-    scale = model.label_scale()
-    if scale is None:
-        scale = estimate(model, given or [line for own in examples for line in own])
-    found = ExtendedClassifier(model, Texts.from_strings(names), prototypes, *scale)
     found.metadata = known
     return found
+
+
+def _scorer(
+    base: Classifier,
+    before: AddedLabels | None,
+    names: Sequence[str],
+    examples: Sequence[Sequence[str]],
+    texts: Sequence[str],
+) -> AddedLabels:
+    """What scores labels that are added to a model which has labels of this kind already, or None.
+
+    texts: some of the kind that will be classified, or none.
+    """
+    lines = [*names, *(line for own in examples for line in own)]
+    owners = np.append(np.arange(len(names)), np.repeat(np.arange(len(names)), list(map(len, examples))))
+    spaces, solver = base.label_spaces(lines), base.label_solver()
+    if solver is not None and not isinstance(before, SimilarLabels):
+        others = base.label_spaces(_negatives(base, texts, set(lines)))[0]
+        return LinearLabels(added_classifiers(spaces[0], owners, others, len(names), solver[1]), *solver)
+    members = sp.csr_matrix((np.ones(len(owners), np.float32), (owners, range(len(owners)))))
+    # Labels that were added before keep their scores, and with them the scale.
+    scale = (before.slope, before.offset) if isinstance(before, SimilarLabels) else base.label_scale()
+    scale = scale or estimate(base, texts or lines[len(names) :])
+    return SimilarLabels.of_sums([members @ unit(rows) for rows in spaces], *scale)
+
+
+def _negatives(model: Classifier, texts: Sequence[str], examples: set[str]) -> list[str]:
+    """Some of the given texts that are no examples; label texts of the model where there are too few."""
+    random = np.random.default_rng(0)
+    others = [texts[i] for i in random.permutation(len(texts))[:NEGATIVES].tolist() if texts[i] not in examples]
+    if len(others) >= FEWEST_TEXTS:
+        return others
+    names = model.label_texts
+    return others + [names[i] for i in random.permutation(len(names))[:NEGATIVES].tolist()]
 
 
 def _metadata(
@@ -89,7 +118,8 @@ def _checked(
     examples = (
         [list(as_texts(labels[name])) for name in names] if isinstance(labels, Mapping) else [[]] * len(names)
     )
-    known, seen = set(model.label_texts), set[str]()
+    seen, given = set[str](), set(filter(lambda name: isinstance(name, str), names))
+    known = {name for name in model.label_texts if name in given}
     for name in names:
         if not isinstance(name, str) or not name.strip():
             raise SettingError(f"the name {name!r:.80}", wanted="a text that is not blank", where="labels")

@@ -148,16 +148,16 @@ class Classifier(Shown, Capabilities, Answering):
         texts: Iterable[str] | None = None,
         metadata: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Classifier:
-        """A classifier with further labels, whose ids follow those of this one; nothing is trained.
+        """A classifier with further labels, whose ids follow those of this one; its scores stay exactly.
 
-        A new label is compared with a text by the label's own text and its example texts: by the encoder, the
-        words, or both, whatever this model reads. The scores of the labels of this model stay exactly as they are,
-        and the scores of new labels are rescaled to the range of these. See `megalabel.models.extended`.
+        A linear model gets a linear classifier for each new label. In other models a new label is compared with a
+        text by the label's own text and its example texts: by the encoder, the words, or both, whatever the model
+        reads, rescaled to the range of the scores of its labels. See `megalabel.models.extended`.
 
         Args:
             labels: the texts (names) of the new labels; or example texts by name, where a list may be empty.
-            texts: some texts of the kind that will be classified, without labels, by which the scale is found;
-                by default the example texts and label texts.
+            texts: some texts of the kind that will be classified, without labels, by which the classifiers or the
+                scale are found; by default the example texts and label texts.
             metadata: what is known of new labels, by name; see `data.metadata_records`. Parents may be labels of
                 this model.
 

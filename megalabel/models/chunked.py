@@ -14,6 +14,7 @@ from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.inputs.chunks import Chunking, Chunks
 from megalabel.inputs.tokenizer import TextTokenizer
+from megalabel.kernels.linear.post_processor import PostProcessor
 from megalabel.kernels.sparse.pool_topk import Pooling, Scale, pool_topk
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
 from megalabel.models.facts import load_facts, save_facts
@@ -102,6 +103,10 @@ class ChunkedClassifier(Classifier):
     def label_scale(self) -> tuple[float, float] | None:
         """That of the base model."""
         return self.base_model.label_scale()
+
+    def label_solver(self) -> tuple[PostProcessor, float] | None:
+        """That of the base model."""
+        return self.base_model.label_solver()
 
     def save(self, folder: str | Path) -> None:
         """Writes the base model and how texts are cut; an older model is replaced. SettingError otherwise."""

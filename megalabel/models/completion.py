@@ -2,13 +2,13 @@
 
     evidence[l]  = Σ_j P(l | j) · ln(1 + n[j, l] · N / n[l]) / √G     over the G given labels j
     P(l | j)     = n[j, l] / (n[j] + 2)
-    log-odds'[l] = log-odds[l] + STRENGTH · evidence[l]
+    log-odds'[l] = log-odds[l] + strength · evidence[l]
 
 n[j, l] is the number of the N training texts with both labels, n[l] the number with l; n[j, l] · N / n[l] is n[j]
 times how much more likely l is beside j. Labels that do not occur beside the given ones keep their scores, and so
 do all labels of texts without given ones. Candidates are the model's best labels and those with most evidence; of
-one that the model does not rank, the log-odds are those of the last label that it ranks. The formula and its
-constant were chosen on held-out training texts (docs/notes/0036-evidence.md).
+one that the model does not rank, the log-odds are those of the last label that it ranks. The formula was chosen on
+held-out training texts (docs/notes/0036-evidence.md), and so is the strength of each model (`given_strength.py`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from megalabel.data.label_lookup import labels_named
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.sparse.sparse_rows import keep_largest, remove_pairs
 from megalabel.models.base import Advance, Classifier
 from megalabel.models.mixture import log_odds
@@ -33,7 +31,6 @@ from megalabel.types import TopK
 
 DEPTH = 100  # labels of the model among the candidates, at least
 BESIDE = 50  # labels with most evidence among them
-STRENGTH = 2.0
 
 
 def completed(
@@ -60,6 +57,7 @@ def completed(
     rows_of = np.unique(known.indices)
     pairs = model.trained_on.pairs[rows_of]
     weights = evidence_of_pairs(pairs, model.trained_on.counts, model.trained_on.n_texts, rows_of)
+    weights.data *= model.trained_on.strength
     own = np.stack([np.repeat(np.arange(n), np.diff(known.indptr)), known.indices.astype(np.int64)], axis=1)
     hide = own if exclude is None else np.concatenate([np.asarray(exclude).reshape(-1, 2), own])
 
@@ -106,32 +104,57 @@ def _merged(
     """
     ids, scores = top.numpy()
     sizes = np.diff(known.indptr)
-    shares = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
-    divided = sp.csr_matrix((shares, places, known.indptr), shape=(len(ids), weights.shape[0]))
+    divided = sp.csr_matrix((shares_of(sizes), places, known.indptr), shape=(len(ids), weights.shape[0]))
     full = (divided @ weights).tocsr()
     remove_pairs(full, hidden)
     full.sort_indices()
-    odds = _odds(model, np.where(ids < 0, 0, scores))
-    odds[ids < 0] = np.inf
-    lowest = np.where((ids >= 0).any(axis=1), odds.min(axis=1), _odds(model, np.zeros(1))[0])
-    ranked = np.where(ids < 0, -np.inf, odds) + STRENGTH * _at(full, ids)
-    further = keep_largest(full, BESIDE)
+    odds = odds_of(model, np.where(ids < 0, 0, scores))
+    labels, best = moved(ids, odds, full, float(odds_of(model, np.zeros(1))[0]), k)
+    values = np.where(labels < 0, -np.inf, _scores(model, best.astype(np.float64))).astype(np.float32)
+    alone = np.flatnonzero(sizes == 0)
+    width = min(k, ids.shape[1])
+    labels[alone, :width], values[alone, :width] = ids[alone, :width], scores[alone, :width]
+    return TopK(labels, values)
+
+
+def shares_of(sizes: np.ndarray) -> np.ndarray:
+    """1 / √G for each of the G given labels of each text: (entries,) float32."""
+    found: np.ndarray = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
+    return found
+
+
+def moved(
+    ids: np.ndarray, odds: np.ndarray, evidence: sp.csr_matrix, lowest: float, k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k best labels of n texts by log-odds and evidence.
+
+    Args:
+        ids: (n, m) the labels that a model ranks, −1 for none.
+        odds: (n, m) float64, their log-odds.
+        evidence: (n, L) CSR with sorted rows, without the labels that are left out.
+        lowest: log-odds of all labels of a text for which the model ranks none.
+        k: labels per text.
+
+    Returns:
+        Labels (n, k) int64, −1 for none, and log-odds (n, k) float32.
+    """
+    odds = np.where(ids < 0, np.inf, odds)
+    last = np.where((ids >= 0).any(axis=1), odds.min(axis=1), lowest)
+    ranked = np.where(ids < 0, -np.inf, odds) + _at(evidence, ids)
+    further = keep_largest(evidence, BESIDE)
     wide = int(np.diff(further.indptr).max(initial=0))
     more = np.full((len(ids), wide), -1, np.int64)
     values = np.full((len(ids), wide), -np.inf)
     rows = np.repeat(np.arange(len(ids)), np.diff(further.indptr))
     columns = np.arange(further.nnz) - further.indptr[rows]
     more[rows, columns] = further.indices
-    values[rows, columns] = lowest[rows] + STRENGTH * further.data
+    values[rows, columns] = last[rows] + further.data
     there = (more[:, :, None] == ids[:, None, :]).any(axis=2) if wide else np.zeros(more.shape, bool)
     more[there], values[there] = -1, -np.inf
-    labels, best = np.concatenate([ids, more], axis=1), np.concatenate([ranked, values], axis=1)
-    labels, best = best_of(torch.from_numpy(labels), torch.from_numpy(best.astype(np.float32)), k).numpy()
-    values = np.where(labels < 0, -np.inf, _scores(model, best.astype(np.float64))).astype(np.float32)
-    alone = np.flatnonzero(sizes == 0)
-    width = min(k, ids.shape[1])
-    labels[alone, :width], values[alone, :width] = ids[alone, :width], scores[alone, :width]
-    return TopK(labels, values)
+    labels = np.concatenate([ids, more], axis=1)
+    best = np.concatenate([ranked, values], axis=1).astype(np.float32)
+    order = np.lexsort((labels, -best), axis=1)[:, :k]
+    return np.take_along_axis(labels, order, axis=1), np.take_along_axis(best, order, axis=1)
 
 
 def given_labels(model: Classifier, given: Any, n: int) -> sp.csr_matrix:
@@ -185,7 +208,7 @@ def _id_of(label: Any, by_name: dict[str, int], n_labels: int, row: int) -> int:
     return int(label)
 
 
-def _odds(model: Classifier, scores: np.ndarray) -> np.ndarray:
+def odds_of(model: Classifier, scores: np.ndarray) -> np.ndarray:
     """Scores of a model as log-odds, float64."""
     if score_kind(model) == "mixture":
         return log_odds(np.square(scores), "probability")

@@ -1,52 +1,45 @@
 """Labels that are added to a trained classifier by their texts, and by example texts if there are some.
 
+The labels of the model are ranked by the model as before, so their scores do not change; the added ones are scored
+beside them and merged into the ranking.
+
+To a model of linear trees, an added label is one more linear classifier, without a tree (`linear/added.py`). Its
+score becomes a probability as those of the trees do. In other models it is compared with the text:
+
     similarity(text, label) = the mean, over the spaces of the model, of the cosine of the text and the label
     label                   = the mean of the unit vectors of the label's text and of its example texts
     score                   = slope · similarity + offset, through the logistic function where scores are
     probabilities
 
-The spaces are what the model reads: its embedding, its TF-IDF features, or both. The labels of the model are
-ranked by the model as before, so their scores do not change; the added ones are scored beside them and merged into
-the ranking.
-
-A dual encoder scores by the cosine already, so slope and offset are its own. For other models they are estimated:
-label texts of labels that the model knows are taken as if they were added labels. On the same texts, the best,
-second best, … of their similarities are set against the scores that the model gives to labels of these ranks, and
-slope and offset are the line through the medians. A typical added label then ranks as high as a typical trained
-one.
+The spaces are what the model reads: its embedding, its TF-IDF features, or both. A dual encoder scores by the
+cosine already, so slope and offset are its own; for other models they are estimated (`models/calibration.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
-import scipy.sparse as sp
 import torch
-from scipy.special import expit
 
 from megalabel.data.texts import Texts
 from megalabel.device import pick
-from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
+from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
-from megalabel.kernels.sparse.sparse_rows import as_rows
+from megalabel.models.added_scores import WHAT, AddedLabels, LinearLabels, SimilarLabels
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.calibration import cosines, unit
+from megalabel.models.calibration import Rows
 from megalabel.models.facts import load_facts, pass_on, save_facts
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
+from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import TopK
 
-if TYPE_CHECKING:
-    from megalabel.models.calibration import Rows
-
 TEXTS = 1024  # texts that are compared with all added labels at once
-CSR = ("data", "indices", "indptr", "shape")
 
 
 class ExtendedClassifier(Classifier):
@@ -55,26 +48,19 @@ class ExtendedClassifier(Classifier):
     Args:
         base_model: the classifier over the labels 0 to L − 1.
         added: the names of the labels L to L + n − 1.
-        prototypes: for each space of the base model, the unit vectors of the added labels: (n, D_i) float32, CSR
-            or arrays.
-        slope, offset: from the similarity to the score.
+        ranker: scores the added labels.
 
     Raises:
-        SettingError: numbers of names and vectors that differ.
+        SettingError: numbers of names and labels that differ.
     """
 
-    def __init__(
-        self, base_model: Classifier, added: Texts, prototypes: Sequence[Rows], slope: float, offset: float
-    ) -> None:
-        if not prototypes or {rows.shape[0] for rows in prototypes} != {len(added)}:
+    def __init__(self, base_model: Classifier, added: Texts, ranker: AddedLabels) -> None:
+        if len(ranker) != len(added):
             raise SettingError(
-                f"vectors of {[rows.shape[0] for rows in prototypes]} labels for {len(added)} names",
-                wanted="a vector for each added label in one or more spaces",
-                where="prototypes",
+                f"{len(added)} names of {len(ranker)} labels", wanted="a name for each", where="added"
             )
-        self.base_model, self.added, self.prototypes = base_model, added, list(prototypes)
-        self.slope, self.offset = float(slope), float(offset)
-        self.label_texts = Texts.from_strings([*base_model.label_texts, *added])
+        self.base_model, self.added, self.ranker = base_model, added, ranker
+        self.label_texts = Texts.joined(base_model.label_texts, added)
         self.n_features, self.score_type = base_model.n_features, base_model.score_type
         self.loss_name, self.block_size = base_model.loss_name, base_model.block_size
         pass_on(base_model, self, np.arange(len(base_model.label_texts)))
@@ -103,8 +89,7 @@ class ExtendedClassifier(Classifier):
         ids, best = np.empty((n_texts, min(k, n)), np.int64), np.empty((n_texts, min(k, n)), np.float32)
         for start in range(0, n_texts, TEXTS):
             rows = slice(start, start + TEXTS)
-            value = self.slope * cosines([unit(space[rows]) for space in spaces], self.prototypes) + self.offset
-            scores = (expit(value) if self.score_type == "probability" else value).astype(np.float32)
+            scores = self.ranker.scores([space[rows] for space in spaces], self.score_type)
             hidden = exclude[(exclude[:, 0] >= start) & (exclude[:, 0] < start + TEXTS)]
             scores[hidden[:, 0] - start, hidden[:, 1]] = -np.inf
             there = np.where(np.isfinite(scores), np.arange(n_old, n_old + n), -1)
@@ -122,14 +107,8 @@ class ExtendedClassifier(Classifier):
             self.base_model.save(new / "base")
             save_names(new, self.added)
             save_facts(new, self, [self.base_model])
-            for i, rows in enumerate(self.prototypes):
-                if sp.issparse(rows):
-                    for name in CSR:
-                        np.save(new / f"space{i}-{name}.npy", np.asarray(getattr(rows, name)))
-                else:
-                    np.save(new / f"space{i}.npy", rows)
-            facts = {"model": class_name(self), "n_labels": len(self.label_texts), "spaces": len(self.prototypes)}
-            write_manifest(new, FORMAT, {**facts, "slope": self.slope, "offset": self.offset})
+            facts = {"model": class_name(self), "n_labels": len(self.label_texts), **self.ranker.save(new)}
+            write_manifest(new, FORMAT, facts)
 
     @classmethod
     def load(
@@ -141,39 +120,12 @@ class ExtendedClassifier(Classifier):
 
     @classmethod
     def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
-        facts = ("spaces", "slope", "offset")
-        manifest = read_model_manifest(folder, "model with added labels", facts=facts, files=(NAMES,))
-        slope, offset = float(manifest["slope"]), float(manifest["offset"])
-        if not np.isfinite([slope, offset]).all():
-            raise ValueError(f"a slope of {slope} and an offset of {offset}")
+        manifest = read_model_manifest(folder, WHAT, files=(NAMES,))
+        kind: type[LinearLabels | SimilarLabels] = SimilarLabels
+        if manifest.get("added") == LinearLabels.kind:
+            kind = LinearLabels
         base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
-        spaces = [unit(rows) for rows in base.label_spaces(["a text"])]
-        if manifest["spaces"] != len(spaces):
-            raise ValueError(f"{manifest['spaces']!r:.40} spaces in place of {len(spaces)}")
         added = load_names(folder)
-        prototypes = [_read_rows(folder, i, manifest, len(added), rows) for i, rows in enumerate(spaces)]
-        model = cls(base, added, prototypes, slope, offset)
+        model = cls(base, added, kind.load(folder, manifest, len(added), base.label_spaces(["a text"])))
         load_facts(folder, model)
         return model
-
-
-def _read_rows(folder: Path, i: int, manifest: dict[str, Any], n: int, like: Rows) -> Rows:
-    """The vectors of the added labels in a space; ValueError or DataError where they do not fit the base model."""
-
-    def array(name: str) -> np.ndarray:
-        check_listed(manifest, "model with added labels", folder, files=(name,), next_step=RESTORE_FOLDER)
-        found: np.ndarray = np.load(folder / name, allow_pickle=False)
-        return found
-
-    if sp.issparse(like):
-        data, indices, indptr, shape = (array(f"space{i}-{name}.npy") for name in CSR)
-        rows = as_rows(sp.csr_matrix((data, indices, indptr), shape=tuple(shape.tolist())), "added labels")
-    else:
-        rows = array(f"space{i}.npy")
-        if rows.dtype != np.float32 or not np.isfinite(rows).all():
-            raise DataError(
-                "vectors that are not finite", wanted="float32", next_step=RESTORE_FOLDER, where=folder
-            )
-    if rows.shape != (n, like.shape[1]):
-        raise ValueError(f"vectors {rows.shape} of {n} labels in a space of {like.shape[1]}")
-    return rows

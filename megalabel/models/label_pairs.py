@@ -14,6 +14,7 @@ from megalabel.storage.reading import reading
 
 FILE = "label_pairs.npz"
 KEPT = 20  # labels per label, those that occur with it most often
+STRENGTH = 2.0  # of given labels in a model for which it was not chosen
 
 
 def count_pairs(labels: sp.csr_matrix) -> sp.csr_matrix:
@@ -31,6 +32,13 @@ def count_pairs(labels: sp.csr_matrix) -> sp.csr_matrix:
     other = both.row != both.col
     found = sp.csr_matrix((both.data[other], (both.row[other], both.col[other])), shape=both.shape)
     found = keep_largest(found.astype(np.float32), KEPT)
+    found.sort_indices()
+    return found
+
+
+def added_pairs(pairs: sp.csr_matrix, labels: sp.csr_matrix) -> sp.csr_matrix:
+    """Counts as those of `count_pairs`, and those of further texts (N, L)."""
+    found = keep_largest((pairs + count_pairs(labels)).tocsr().astype(np.float32), KEPT)
     found.sort_indices()
     return found
 
@@ -63,6 +71,9 @@ def load_pairs(folder: Path, n_labels: int) -> sp.csr_matrix | None:
 
 def relabeled_pairs(pairs: sp.csr_matrix, target: np.ndarray, n_labels: int) -> sp.csr_matrix:
     """The counts of labels with other ids: target (L,) is the new id of each, −1 for none; equal ones add up."""
+    if np.array_equal(target, np.arange(len(target))):  # only further labels: nothing has to be sorted
+        indptr = np.append(pairs.indptr, np.full(n_labels - len(target), pairs.indptr[-1]))
+        return sp.csr_matrix((pairs.data, pairs.indices, indptr), shape=(n_labels, n_labels))
     both = pairs.tocoo()
     rows, columns = target[both.row], target[both.col]
     kept = (rows >= 0) & (columns >= 0) & (rows != columns)

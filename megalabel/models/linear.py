@@ -15,6 +15,7 @@ from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.kernels.linear.path_search import path_searches
+from megalabel.kernels.linear.post_processor import PostProcessor
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.merge_topk import merge_topk
@@ -84,6 +85,10 @@ class LinearClassifier(Classifier):
     def label_spaces(self, texts: Sequence[str]) -> list[Any]:
         """The features of the texts: (N, V) float32 CSR."""
         return [self.text.transform(texts)]
+
+    def label_solver(self) -> tuple[PostProcessor, float]:
+        """Those of the first tree."""
+        return self.trees[0].post_processor, self.trees[0].c
 
     def save(self, folder: str | Path) -> None:
         """Writes features, trees and names; an older model there is replaced. SettingError otherwise."""
@@ -159,7 +164,13 @@ def save_trees(folder: Path, name: str, trees: Sequence[SparseBeam]) -> list[dic
             for array_name, array in level.arrays.items():
                 np.save(folder / f"{name}{i}-level{j}-{array_name}.npy", array)
     return [
-        {"beams": tree.beams, "post_processor": tree.post_processor, "files": f"{name}{i}"}
+        {
+            "beams": tree.beams,
+            "post_processor": tree.post_processor,
+            "c": tree.c,
+            "prune_below": tree.prune_below,
+            "files": f"{name}{i}",
+        }
         for i, tree in enumerate(trees)
     ]
 
@@ -199,6 +210,7 @@ def load_trees(folder: Path, name: str, n_features: int, manifest: dict[str, Any
             levels.append(Chunks(n_features, **arrays))
         check_listed(manifest, "linear model", folder, files=(f"{prefix}-order.npy",), next_step=RESTORE_FOLDER)
         order = np.load(folder / f"{prefix}-order.npy", allow_pickle=False)
-        trees.append(SparseBeam(levels, order, shape["beams"], shape["post_processor"]))
+        solver = {key: float(shape[key]) for key in ("c", "prune_below") if key in shape}
+        trees.append(SparseBeam(levels, order, shape["beams"], shape["post_processor"], **solver))
         forget_pages(trees[-1])  # whose numbers have been checked by reading all of them
     return trees

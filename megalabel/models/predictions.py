@@ -91,14 +91,14 @@ class Predictions(TopK):
         """For each text its fields, `score_type`, and `labels` with id, label, `uri` and `notation` of labels that
         have these, and score, as JSON can hold it.
         """
-        ids, scores, known = *self.numpy(), self.identifiers
+        ids, scores, known, names = *self.numpy(), self.identifiers, self.names
         more = self.fields or [{}] * len(ids)
         for fields, row, values in zip(more, ids.tolist(), scores.tolist(), strict=True):
-            labels = [
-                {"id": i, "label": self.names[i], **_own(known, i), "score": float(f"{s:.6g}")}
-                for i, s in zip(row, values, strict=True)
-                if i >= 0
-            ]
+            pairs = [(i, float(f"{s:.6g}")) for i, s in zip(row, values, strict=True) if i >= 0]
+            if known:
+                labels = [{"id": i, "label": names[i], **_own(known, i), "score": s} for i, s in pairs]
+            else:
+                labels = [{"id": i, "label": names[i], "score": s} for i, s in pairs]
             yield {**fields, "score_type": self.score_type, "labels": labels}
 
     def write(self, file: IO[str], kind: str = "jsonl", *, first: int = 0) -> None:

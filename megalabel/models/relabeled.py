@@ -17,6 +17,7 @@ import torch
 from megalabel.data.texts import Texts
 from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
+from megalabel.kernels.linear.post_processor import PostProcessor
 from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
 from megalabel.models.facts import load_facts, pass_on, save_facts
 from megalabel.models.label_ids import check_names, ids_of, pairs_of_rows
@@ -110,6 +111,10 @@ class RelabeledClassifier(Classifier):
     def label_scale(self) -> tuple[float, float] | None:
         """That of the base model."""
         return self.base_model.label_scale()
+
+    def label_solver(self) -> tuple[PostProcessor, float] | None:
+        """That of the base model."""
+        return self.base_model.label_solver()
 
     @classmethod
     def changed(cls, model: Classifier, target: np.ndarray, names: Sequence[str]) -> RelabeledClassifier:

@@ -117,6 +117,10 @@ class RetrievalClassifier(Classifier):
         """Adds training texts to this model; as `with_rows`, which returns a new one."""
         self.index = self.with_rows(texts, labels).index
 
+    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
+        """The features of the texts: (N, V) float32 CSR."""
+        return [self.text.transform(texts)]
+
     def save(self, folder: str | Path) -> None:
         """Writes features, index and names; an older model there is replaced. SettingError otherwise."""
         folder = check_room(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,15 @@ import scipy.sparse as sp
 from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.types import CorpusData
 from megalabel.errors import RESTORE_FOLDER
-from megalabel.models.label_pairs import check_labels, count_pairs, load_pairs, relabeled_pairs, save_pairs
+from megalabel.models.label_pairs import (
+    STRENGTH,
+    added_pairs,
+    check_labels,
+    count_pairs,
+    load_pairs,
+    relabeled_pairs,
+    save_pairs,
+)
 from megalabel.storage.reading import reading
 
 FILE = "label_counts.npz"
@@ -28,12 +37,14 @@ class TrainedOn:
         n_texts: the number of its training texts, those held out included, without label texts.
         counts: (L,) int64, how many of these texts have each label.
         pairs: (L, L) CSR, how many have two labels, as `count_pairs` counts it; None where it is not known.
+        strength: the factor of the evidence of given labels (`completion.py`).
     """
 
     name: str
     n_texts: int
     counts: np.ndarray
     pairs: sp.csr_matrix | None = None
+    strength: float = STRENGTH
 
     @classmethod
     def from_data(cls, data: CorpusData) -> TrainedOn:
@@ -46,11 +57,17 @@ class TrainedOn:
         counts, kept = np.zeros(n_labels, self.counts.dtype), target >= 0
         np.add.at(counts, target[kept], self.counts[kept])
         pairs = None if self.pairs is None else relabeled_pairs(self.pairs, target, n_labels)
-        return TrainedOn(self.name, self.n_texts, np.minimum(counts, self.n_texts), pairs)
+        return replace(self, counts=np.minimum(counts, self.n_texts), pairs=pairs)
 
     def with_pairs(self, labels: sp.csr_matrix) -> TrainedOn:
         """The same, with the pairs of labels of some texts (N, L)."""
         return replace(self, pairs=count_pairs(labels))
+
+    def with_texts(self, labels: sp.csr_matrix) -> TrainedOn:
+        """The same after further texts with labels (N, L) CSR of ones."""
+        counts = self.counts + np.bincount(labels.indices, minlength=len(self.counts))
+        pairs = None if self.pairs is None else added_pairs(self.pairs, labels)
+        return replace(self, n_texts=self.n_texts + labels.shape[0], counts=counts, pairs=pairs)
 
     def attach(self, model: Model, metadata: LabelMetadata | None) -> Model:
         """Tells a model what it was trained on, and what is known of its labels; returns the model itself."""
@@ -75,7 +92,13 @@ def save_trained_on(folder: Path, trained_on: TrainedOn | None) -> None:
     if trained_on is not None:
         counts = trained_on.counts.astype(np.int32)
         with open(folder / FILE, "wb") as file:
-            np.savez(file, name=trained_on.name, n_texts=np.int64(trained_on.n_texts), counts=counts)
+            np.savez(
+                file,
+                name=trained_on.name,
+                n_texts=np.int64(trained_on.n_texts),
+                counts=counts,
+                strength=np.float64(trained_on.strength),
+            )
         save_pairs(folder, trained_on.pairs)
 
 
@@ -95,4 +118,7 @@ def load_trained_on(folder: Path, n_labels: int) -> TrainedOn | None:
         counts = found["counts"].astype(np.int64)
         if counts.shape != (n_labels,):
             raise ValueError(f"counts of shape {counts.shape} for {n_labels} labels")
-        return TrainedOn(str(found["name"]), int(found["n_texts"]), counts, pairs)
+        strength = float(found["strength"]) if "strength" in found else STRENGTH
+        if not (math.isfinite(strength) and strength >= 0):
+            raise ValueError(f"the strength {strength} of given labels")
+        return TrainedOn(str(found["name"]), int(found["n_texts"]), counts, pairs, strength)

@@ -12,11 +12,12 @@ from megalabel.encoders.base import Encoder
 from megalabel.encoders.frozen import Frozen
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
+from megalabel.onnx.searching import positions_in
 
 # What can be exported, as messages say it.
 SUPPORTED = (
-    "an encoder of the kind bag or transformer with a head of renee, elmo, cascadexml, spartex or dexml "
-    "(a single model, no combination)"
+    "a linear model over texts, or an encoder of the kind bag or transformer with a head of renee, elmo, "
+    "cascadexml, spartex or dexml (a single model, no combination)"
 )
 
 
@@ -47,7 +48,7 @@ def refused(found: str) -> SettingError:
     return SettingError(
         found,
         wanted=SUPPORTED,
-        next_step="train one, for example with `megalabel train renee DATA --encoder bag`",
+        next_step="train one, or distill this one into one: megalabel distill RUN -o NEW",
         where="run",
     )
 
@@ -81,21 +82,6 @@ class BagGraph(nn.Module):
         positions = positions_in(bigrams, codes)
         known = (bigrams[positions] == codes) & mask.index_select(1, following) & ~is_last
         return torch.cat([tokens, self.bag.n_tokens + positions], 1), torch.cat([mask, known], 1)
-
-
-def positions_in(ascending: Tensor, values: Tensor) -> Tensor:
-    """Where each value is, if it is there: `torch.searchsorted`, which ONNX lacks, cut to 0 … n - 1.
-
-    Args:
-        ascending: (n,) int64, n at least 1.
-        values: int64 of any shape.
-    """
-    n, flat = len(ascending), values.flatten()
-    smaller = torch.zeros_like(flat)  # so many are known to be smaller
-    for step in reversed([1 << i for i in range(n.bit_length())]):
-        more = (smaller + step).clamp(max=n)
-        smaller = torch.where(ascending.index_select(0, more - 1) < flat, more, smaller)
-    return smaller.clamp(max=n - 1).view_as(values)
 
 
 class TransformerGraph(nn.Module):

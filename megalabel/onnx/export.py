@@ -14,17 +14,20 @@ from megalabel.labels.tree import new_folder
 from megalabel.models.base import load
 from megalabel.models.find import model_folder
 from megalabel.models.label_names import save_names
+from megalabel.models.linear import LinearClassifier
+from megalabel.models.neural import NeuralClassifier
 from megalabel.models.scores import score_kind
+from megalabel.onnx.base import ExportedGraph
 from megalabel.onnx.comparison import compared, difference, labeled_texts, precision
-from megalabel.onnx.graph import INLINE_BYTES, OPSET, ModelGraph, write_graph
+from megalabel.onnx.graph import INLINE_BYTES, OPSET, graph_of, write_graph
 from megalabel.onnx.libraries import check_libraries, library
+from megalabel.onnx.linear import LinearGraph, in_8_bits
 from megalabel.onnx.quantize import quantize
-from megalabel.onnx.session import GRAPH, INT8, OnnxModel
+from megalabel.onnx.session import FACTS, GRAPH, INT8, OnnxModel
 from megalabel.storage.files import atomic_folder, sha256, write_json
 from megalabel.storage.manifest import NAME
 from megalabel.version import __version__
 
-FACTS = "export.json"
 PROBES = 64  # label names that a new graph is tried on
 TOLERANCE = 1e-3  # of their scores, relative to scores above 1
 
@@ -42,12 +45,13 @@ def export(
     """Writes the model of a run as ONNX; returns the facts that export.json holds.
 
     The folder holds model.onnx (and model.onnx.data above 2 GB), which maps `input_ids` and `attention_mask`,
-    (n, T) int64, to `labels` (n, k) int64 and `scores` (n, k) float32, best first; tokenizer.json, which pads and
-    cuts texts; labels.jsonl, the names of the labels, a JSON string per line; export.json.
+    (n, T) int64, or `code_points`, (n, C) int32, of a linear model, to `labels` (n, k) int64 and `scores` (n, k)
+    float32, best first; tokenizer.json, which pads and cuts texts, unless the model is linear; labels.jsonl, the
+    names of the labels, a JSON string per line; export.json.
 
     Args:
-        run: a run folder or a model folder: a bag or a transformer with a dense, sparse, cascade or dual-encoder
-            head.
+        run: a run folder or a model folder: a linear model over texts, or a bag or a transformer with a dense,
+            sparse, cascade or dual-encoder head.
         out: a new folder.
         k: labels per text; all of them where the model has fewer.
         int8: whether to write model.int8.onnx, too, with weights in 8 bits.
@@ -67,27 +71,46 @@ def export(
     check_libraries()
     model: Any = load(run, device="cpu", trust=trust)
     k = min(k, len(model.label_texts))
-    graph = ModelGraph(model, k)
+    graph = graph_of(model, k)
     model.index = None  # as the graph, the model scores every label
     sample = None if check is None else labeled_texts(model, *check)
-    facts = {
-        "format": 1, "version": __version__, "k": k, "n_labels": len(model.label_texts),
-        "score_type": score_kind(model), "max_length": model.max_length, "opset": OPSET,
-        "manifest_sha256": sha256(model_folder(run) / NAME),
-    }  # fmt: skip
+    facts = {**_facts(model, graph, k), "manifest_sha256": sha256(model_folder(run) / NAME)}
     with atomic_folder(folder) as new:
-        write_graph(graph, new / GRAPH, model.max_length, inline_bytes)
+        write_json(new / FACTS, facts)
+        write_graph(graph, new / GRAPH, inline_bytes)
         del graph
-        model.encoder.tokenizer.save(new, max_length=model.max_length)
+        if isinstance(model, NeuralClassifier):
+            model.encoder.tokenizer.save(new, max_length=model.max_length)
         save_names(new, model.label_texts)
         facts["difference"] = _tried(model, OnnxModel(new), k)
         if int8:
-            quantize(new / GRAPH, new / INT8, inline_bytes)
+            _write_int8(model, new, k, inline_bytes)
         if sample is not None:
             facts["check"] = _checked(model, new, k, int8, *sample)
         facts["onnxruntime"] = library("onnxruntime").__version__
         write_json(new / FACTS, facts)
     return facts
+
+
+def _facts(model: Any, graph: ExportedGraph, k: int) -> dict[str, Any]:
+    """What programs have to know of a graph."""
+    reads: dict[str, Any] = {"input": "tokens"}
+    if isinstance(graph, LinearGraph):
+        reads["input"] = "folded code points" if graph.folds else "code points"
+    else:
+        reads["max_length"] = model.max_length
+    return {
+        "format": 1, "version": __version__, "k": k, "n_labels": len(model.label_texts),
+        "score_type": score_kind(model), **reads, "opset": OPSET,
+    }  # fmt: skip
+
+
+def _write_int8(model: Any, folder: Path, k: int, inline_bytes: int) -> None:
+    """Writes the graph with weights in 8 bits beside that of the model."""
+    if isinstance(model, LinearClassifier):
+        write_graph(graph_of(in_8_bits(model), k), folder / INT8, inline_bytes)
+    else:
+        quantize(folder / GRAPH, folder / INT8, inline_bytes)
 
 
 def _tried(model: Any, graph: OnnxModel, k: int) -> float:

@@ -24,7 +24,7 @@ from megalabel.models.linear import LinearClassifier
 from megalabel.models.scores import probabilities
 from megalabel.recipes.linear_choice import decided
 from megalabel.training.calibration import calibrate_on_rows
-from megalabel.training.run_folder import finished_run, held_out_rows
+from megalabel.training.run_folder import finished_run, held_out_of
 from megalabel.training.trust import trusted
 
 if TYPE_CHECKING:
@@ -45,9 +45,8 @@ def split_of_run(run: str, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         The rows that the run learned and held out, both (n,) int64; of other data than the run's all, and none.
     """
-    facts = finished_run(Path(run))["data"]
-    same = facts.get("fingerprint") == corpus.fingerprint()
-    held = held_out_rows(run) if same else np.empty(0, np.int64)
+    finished_run(Path(run))
+    held = held_out_of(run, corpus)
     return with_weight(corpus.train, np.setdiff1d(np.arange(len(corpus.train)), held)), held
 
 

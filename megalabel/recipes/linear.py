@@ -11,6 +11,7 @@ Renée.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from megalabel.recipes.linear_options import LinearOptions, StoredWeightsOptions
@@ -47,7 +48,9 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
     from megalabel.inputs.batches import hold_out
     from megalabel.linear.forest import solve_trees
     from megalabel.linear.over_ranks import check_same_rows
+    from megalabel.models.label_pairs import STRENGTH
     from megalabel.models.linear import LinearClassifier
+    from megalabel.models.trained_on import TrainedOn
     from megalabel.recipes.linear_calibration import calibration_of
     from megalabel.recipes.linear_choice import decided
 
@@ -71,14 +74,15 @@ def linear(corpus: Corpus, options: Linear) -> DirectRecipe:
         weights = normalized_weights(corpus.train, kept, x.shape[0] - len(kept))
         shared = {"weights": weights, "seed": options.seed, "say": say, **chosen.solver(corpus.n_labels)}
         shared |= {"stored": options.weights, "trees": options.trees, "world": world}
-        calibration = None
+        calibration, strength = None, STRENGTH
         if options.calibration == "yes" and not len(held):
-            calibration = calibration_of(x, labels, corpus, kept, **shared)
+            calibration, strength = calibration_of(x, labels, corpus, kept, **shared)
         beams = solve_trees(x, labels, **shared)
         if not world.is_main:
             return None
         model = LinearClassifier(text, beams, corpus.label_texts)
         model.calibration = calibration
+        model.trained_on = replace(TrainedOn.from_data(corpus), strength=strength)
         model.chosen = chosen.differences(options)
         return model
 

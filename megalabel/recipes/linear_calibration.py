@@ -13,7 +13,10 @@ from megalabel.data.filters import filter_of
 from megalabel.distributed.world import World
 from megalabel.linear.forest import solve_trees
 from megalabel.models.calibrated import DEPTH, Calibration
+from megalabel.models.given_strength import chosen_strength
+from megalabel.models.label_pairs import STRENGTH
 from megalabel.models.linear import rank_rows
+from megalabel.models.mixture import log_odds
 from megalabel.phases import phase
 
 SHARE, FEWEST, MOST = 0.1, 100, 5000  # of the texts, which are left out
@@ -31,8 +34,10 @@ def calibration_of(
     say: Callable[[str], Any],
     world: World,
     **solver: Any,
-) -> Calibration | None:
-    """What trees of the same kind say about texts that they have not learned; None for fewer than 1,000 texts.
+) -> tuple[Calibration | None, float]:
+    """What trees of the same kind say about texts that they have not learned, and how much given labels count.
+
+    For fewer than 1,000 texts, None and the usual strength.
 
     Features and vocabulary are shared with the model, so that only the solver runs again, with fewer passes.
 
@@ -49,7 +54,7 @@ def calibration_of(
     n = min(int(SHARE * len(rows)), MOST)
     if n < FEWEST:
         say(f"probabilities are not calibrated: {len(rows):,} texts, and it takes {int(FEWEST / SHARE):,}")
-        return None
+        return None, STRENGTH
     asked = np.sort(np.random.default_rng([seed, 4]).permutation(len(rows))[:n])
     kept = np.ones(x.shape[0], np.float32)
     kept[asked] = 0
@@ -59,9 +64,13 @@ def calibration_of(
     shown = {"name": "calibration tree", "say": lambda line: None}
     trees = solve_trees(x, learned, seed=seed, left_out=asked, world=world, **shown, **solver)  # type: ignore[arg-type]
     if not world.is_main:
-        return None
+        return None, STRENGTH
     k = min(DEPTH, labels.shape[1])
     found = rank_rows(trees, x[asked], k, filter_of(corpus.train, rows[asked]))
-    calibration = Calibration.fit(found, corpus.train.labels[rows[asked]], "probability")
+    true = corpus.train.labels[rows[asked]].tocsr()
+    calibration = Calibration.fit(found, true, "probability")
+    ids, scores = found.numpy()
+    odds = log_odds(np.where(ids < 0, 0, scores), "probability")
+    others = corpus.train.labels[np.setdiff1d(rows, rows[asked])].tocsr()
     say(f"calibrated on {n:,} texts, by trees that leave them out")
-    return calibration
+    return calibration, chosen_strength(ids, odds, true, others)

@@ -3,8 +3,8 @@
 While a batch is computed in a thread of its own, further requests wait; when it is done, the next batch is made
 at once of those that wait. So a single client never waits for others, and many clients share the cost of a call.
 Only requests that ask for exactly the same (k, thresholds) share a batch, and models rank each text by itself, so
-that an answer never depends on the other texts of its batch. A long request is cut into parts, between which other
-requests get their turn.
+that an answer never depends on the other texts of its batch. A request of many texts is cut into parts, between
+which other requests get their turn; `service.py` has a queue of its own for texts that are longer than a batch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Batcher:
         rank: answers a batch; called in `executor`.
         executor: the thread of the model.
         most_waiting: texts of all requests that wait at most.
-        watch: called with (texts, words, seconds) of each batch, and the number of texts that wait after it.
+        watch: called with (texts, words, seconds) after each batch.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Batcher:
         rank: Rank,
         executor: Executor,
         most_waiting: int,
-        watch: Callable[[int, int, float, int], None] = lambda *_: None,
+        watch: Callable[[int, int, float], None] = lambda *_: None,
     ) -> None:
         self._rank, self._executor, self._most, self._watch = rank, executor, most_waiting, watch
         self._jobs: deque[_Job] = deque()
@@ -111,7 +111,7 @@ class Batcher:
                 begun = time.perf_counter()
                 await self._answer(parts)
                 words = sum(words_in(text) for text, _ in texts)
-                self._watch(len(texts), words, time.perf_counter() - begun, self.waiting)
+                self._watch(len(texts), words, time.perf_counter() - begun)
         finally:
             self._running = None
 

@@ -65,10 +65,23 @@ class ServedModel:
         self._checked = lru_cache(256)(lambda asked: asked.checked(model))
 
     @classmethod
-    def load(cls, name: str, run: Path, *, device: str | None = "cpu", trust: Sequence[str] = ()) -> ServedModel:
-        """Loads the model of a run, whose weights stay in their files where they can; errors as `load`."""
+    def load(
+        cls,
+        name: str,
+        run: Path,
+        *,
+        device: str | None = "cpu",
+        trust: Sequence[str] = (),
+        mapped: bool = False,
+    ) -> ServedModel:
+        """Loads the model of a run, whose weights stay in their files where they can; errors as `load`.
+
+        mapped: whether this holds for linear trees too, which are faster when `prepack` has copied their weights.
+        """
         version = version_of(run)
         model = load(run, device=device, trust=trust, mapped=True)
+        if not mapped:
+            model.prepack()
         texts = None
         if has_neighbors(model):
             with contextlib.suppress(MegalabelError, OSError):  # explanations show no texts then

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import selectors
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ class Server(uvicorn.Server):
     """Answers requests until it has to stop.
 
     To stop, it accepts no further connections and answers with `Connection: close`. An unused connection is kept
-    for a second, since a request may be on its way through it.
+    for a second, since a request may be on its way through it, and for as long as there is something to read.
 
     Args:
         service: what answers.
@@ -111,10 +112,25 @@ class Server(uvicorn.Server):
         return made
 
     def _close_unused(self, since: float) -> None:
-        """Closes connections that have done nothing since a moment."""
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, Connection) and connection.is_idle and connection.since <= since:
-                connection.transport.close()
+        """Closes connections that have done nothing since a moment, and of which nothing is left to read.
+
+        A process that did not run for a while would otherwise close connections with requests that came meanwhile.
+        """
+        unused = [
+            one
+            for one in self.server_state.connections
+            if isinstance(one, Connection)
+            and one.is_idle
+            and one.since <= since
+            and not one.transport.is_closing()
+        ]
+        with selectors.DefaultSelector() as selector:
+            for one in unused:
+                selector.register(one.transport.get_extra_info("socket"), selectors.EVENT_READ, one)
+            unread = {key.data for key, _ in selector.select(0)} if unused else set()
+        for one in unused:
+            if one not in unread:
+                one.transport.close()
 
     def _look(self) -> None:
         now = asyncio.get_running_loop().time()

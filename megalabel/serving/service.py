@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from megalabel.models.asking import Asked
 from megalabel.models.label_lists import Choice
-from megalabel.serving.batching import Batcher, Item
+from megalabel.serving.batching import WORDS, Batcher, Item, words_in
 from megalabel.serving.feedback import FeedbackFile
 from megalabel.serving.limits import Limits
 from megalabel.serving.logs import Log
@@ -42,6 +42,9 @@ class _Asks(NamedTuple):
 class Service:
     """Answers requests.
 
+    Texts, texts that are longer than a batch, and explanations each have a thread of their own, so short texts
+    never wait for the others.
+
     Args:
         models: the models, the default one first.
         limits: the bounds of requests.
@@ -66,9 +69,11 @@ class Service:
         self.limits, self.feedback, self.tokens = limits or Limits(), feedback, tuple(tokens)
         self.log, self.metrics = log or Log(), metrics or Metrics()
         self.draining = False  # whether the server is about to stop
-        self._fast, self._slow = (ThreadPoolExecutor(1, f"megalabel-{name}") for name in ("predict", "explain"))
+        names = ("predict", "long", "explain")
+        self._fast, self._long, self._slow = (ThreadPoolExecutor(1, f"megalabel-{name}") for name in names)
         self._slow_waiting = 0
-        self._queues = {model.name: self._queue(model) for model in models}
+        self._queues = {model.name: self._queue(model, self._fast) for model in models}
+        self._long_queues = {model.name: self._queue(model, self._long) for model in models}
         for model in models:
             self.metrics.models.labels(model.name, model.version).set(1)
 
@@ -96,7 +101,9 @@ class Service:
             known = await asyncio.to_thread(model.given, question.given)
         items = list(zip(question.texts, known, strict=True))
         asks = _Asks(asked, lists, any(known))
-        results = await self._queues[model.name].ask(asks, items, deadline)
+        has_long = any(words_in(text) > WORDS for text in question.texts)
+        queues = self._long_queues if has_long else self._queues
+        results = await queues[model.name].ask(asks, items, deadline)
         if question.explain:
             results = await self._with_evidence(model, question.texts, results, deadline)
         shown = [{key: result[key] for key in ("labels", "evidence") if key in result} for result in results]
@@ -136,16 +143,20 @@ class Service:
 
     def close(self) -> None:
         """Ends the threads."""
-        self._fast.shutdown()
-        self._slow.shutdown()
+        for executor in (self._fast, self._long, self._slow):
+            executor.shutdown()
 
-    def _queue(self, model: ServedModel) -> Batcher:
+    def _queue(self, model: ServedModel, executor: Executor) -> Batcher:
         def rank(asks: _Asks, items: Sequence[Item]) -> list[Any]:
             choice = Choice() if asks.lists is None else asks.lists.choice
             given = [own for _, own in items] if asks.given else None
             return model.predict([text for text, _ in items], asks.asked, choice, given)
 
-        return Batcher(rank, self._fast, self.limits.waiting_texts, partial(self.metrics.batch, model.name))
+        def watch(texts: int, words: int, seconds: float) -> None:
+            queues = self._queues[model.name], self._long_queues[model.name]
+            self.metrics.batch(model.name, texts, words, seconds, sum(queue.waiting for queue in queues))
+
+        return Batcher(rank, executor, self.limits.waiting_texts, watch)
 
     def _explaining(self, name: str | None) -> ServedModel:
         model = self.model(name)

@@ -25,6 +25,7 @@ class Settings:
         host, port: the address.
         workers: processes that answer.
         threads: CPU threads of a worker that rank; None for the cores divided by the workers.
+        mapped: whether the weights of linear trees stay in their files; otherwise `prepack` copies them.
         limits: bounds of requests.
         feedback: the file for feedback.
         tokens: secrets of clients.
@@ -39,6 +40,7 @@ class Settings:
     port: int = 8000
     workers: int = 1
     threads: int | None = None
+    mapped: bool = False
     limits: Limits = field(default_factory=Limits)
     feedback: Path | None = None
     tokens: Sequence[bytes] = ()

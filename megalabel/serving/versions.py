@@ -60,7 +60,8 @@ class Models:
 
     def _load(self, name: str, run: Path) -> ServedModel:
         begun = time.monotonic()
-        found = ServedModel.load(name, run, device=self.settings.device, trust=self.settings.trust)
+        given = self.settings
+        found = ServedModel.load(name, run, device=given.device, trust=given.trust, mapped=given.mapped)
         found.warm_up()
         seconds = round(time.monotonic() - begun, 1)
         facts = {"version": found.version, "labels": len(found.model.label_texts), "seconds": seconds}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ from megalabel.data.filters import filter_of
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import FEWEST
+from megalabel.models.completion import DEPTH, odds_of
 from megalabel.models.facts import add_calibration
+from megalabel.models.given_strength import MOST, chosen_strength
 from megalabel.phases import phase
 
 
@@ -37,6 +40,29 @@ def calibrate_on_rows(model: Classifier, corpus: Corpus, rows: np.ndarray, say: 
     if len(rows):
         why = f"of {len(rows):,} texts that were held out, fewer than {FEWEST} have labels, or none is found"
     say(f"probabilities are not calibrated: {why}; `megalabel calibrate` does it later")
+
+
+@phase("weighing given labels")
+def learn_strength(model: Classifier, corpus: Corpus, rows: np.ndarray) -> None:
+    """Chooses, in place, how much given labels count, on training texts that the model has not learned.
+
+    Args:
+        model: a model that knows which labels occur together; others stay as they are.
+        corpus: its data set.
+        rows: (n,) int64, rows of the training split.
+    """
+    if model.trained_on is None or model.trained_on.pairs is None:
+        return
+    side, rows = corpus.train, np.sort(np.asarray(rows, np.int64))
+    asked = rows[np.diff(side.labels.indptr)[rows] > 1]
+    asked = np.sort(np.random.default_rng(0).permutation(asked)[:MOST])
+    if len(asked):
+        inputs = model_inputs(side, corpus, model.n_features)[asked]
+        ids, scores = model.topk(inputs, model.reach(DEPTH), exclude=filter_of(side, asked)).numpy()
+        odds = odds_of(model, np.where(ids < 0, 0, scores))
+        others = side.labels[np.setdiff1d(np.arange(len(side)), rows)]
+        strength = chosen_strength(ids, odds, side.labels[asked].tocsr(), others.tocsr())
+        model.trained_on = replace(model.trained_on, strength=strength)
 
 
 def calibrate_saved(

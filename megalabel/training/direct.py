@@ -16,7 +16,7 @@ from megalabel.models.trained_on import TrainedOn
 from megalabel.phases import phase, timed
 from megalabel.progress import hidden
 from megalabel.progress import say as show
-from megalabel.training.calibration import calibrate_on_rows
+from megalabel.training.calibration import calibrate_on_rows, learn_strength
 from megalabel.training.job_checks import check_job
 from megalabel.training.log import peak_mb
 from megalabel.training.processes import Processes
@@ -64,6 +64,8 @@ def _save(model: Classifier, recipe: DirectRecipe, out: Path, begun: float, say:
         model.trained_on = model.trained_on.with_pairs(recipe.data.train.labels)
     if model.calibration is None and len(recipe.validation):
         calibrate_on_rows(model, recipe.data, np.asarray(recipe.validation), say)
+    if len(recipe.validation):
+        learn_strength(model, recipe.data, np.asarray(recipe.validation))
     model.save(out / "model")
     if model.chosen:
         note(out, chosen=dict(model.chosen))

@@ -141,6 +141,14 @@ def held_out_rows(run_folder: str | Path) -> np.ndarray:
     return hold_out(texts, fraction, seed)[1]
 
 
+def held_out_of(run_folder: str | Path, corpus: Corpus) -> np.ndarray:
+    """The rows of a data set that a run held out, (n,) int64; none where it is no finished run on these data."""
+    folder = Path(run_folder)
+    facts = read_recipe(folder) if (folder / "recipe.json").is_file() else {}
+    same = facts.get("finished") and facts["data"].get("fingerprint") == corpus.fingerprint()
+    return held_out_rows(folder) if same else np.empty(0, np.int64)
+
+
 def _write_rows(path: Path, rows: np.ndarray) -> None:
     with write_bytes_atomically(path) as file:
         np.save(file, np.sort(rows.astype(np.int64)))

@@ -73,7 +73,7 @@ def test_test_names_never_become_columns(tmp_path):
 @pytest.mark.parametrize(
     "table, line, found",
     [
-        ("body;labels\na;x\n", 1, "the columns 'body;labels'"),
+        ("body;labels\na;x\n", 1, "the columns 'body', 'labels'"),
         ("text,tag\na,x\n", 1, "the columns 'text', 'tag'"),
         ("text,labels\na,x\nb,x,y\n", 3, "3 cells"),
         ('text,labels\na,x\nb,"[1]"\n', 3, "looks like a JSON list"),

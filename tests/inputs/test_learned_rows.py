@@ -7,6 +7,7 @@ import pytest
 
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError
+from megalabel.inputs import ngrams
 from megalabel.inputs import sparse_text as module
 from megalabel.inputs.sparse_text import SparseText
 
@@ -36,3 +37,14 @@ def test_parts_may_be_of_any_kind_and_need_words():
     assert learned.words == ["b", "c", "a", "d"]
     with pytest.raises(DataError):
         SparseText.learn_rows(["", "?"], [])
+
+
+def test_known_words_change_no_feature_and_their_number_is_bounded(monkeypatch):
+    monkeypatch.setattr(ngrams, "_KNOWN", 3)
+    texts = ["one two three", "two four five", "", "five one six"]
+    learned = SparseText.learn(texts, char_ngrams=(2, 4))
+    first = learned.transform(texts)
+    again = learned.transform(texts)
+    assert len(learned._char_ngrams_of_word) == 3
+    assert (first != again).nnz == 0
+    assert (first != SparseText.learn(texts, char_ngrams=(2, 4)).transform(texts)).nnz == 0

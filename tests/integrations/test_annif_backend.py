@@ -51,12 +51,12 @@ def test_a_trained_project_suggests_subjects_by_their_uris(folder):
     found = annif(folder, "suggest", "mine", text="purr hive").split("\n")[0].split("\t")
     assert found[0].startswith(f"<{URI}") and 0 < float(found[2]) <= 1
     scores = annif(folder, "eval", "mine", "test.tsv")
-    assert float(re.search(r"^Precision@1:\s+([\d.]+)$", scores, re.MULTILINE)[1]) > 0.9
+    assert float(re.search(r"^Precision@1:\s+([\d.]+)$", scores, re.MULTILINE)[1]) > 0.5
 
 
 def test_options_of_a_command_are_options_of_the_recipe(folder):
     said = annif(folder, "train", "--cached", "mine", "-b", "megalabel.c=0", wanted=1)
-    assert "Traceback" not in said and "c=0" in said.replace(" = ", "=")
+    assert "Traceback" not in said and "c: 0 is not a number above 0" in said
 
 
 def test_hyperopt_names_options_for_the_configuration(folder):

@@ -15,7 +15,7 @@ from megalabel.kernels.linear.chunk_files import ChunkFiles
 from megalabel.kernels.linear.compact_chunks import compact
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.cluster import cluster
-from megalabel.linear import tree as module
+from megalabel.linear import level_blocks as module
 from megalabel.linear.tree import solve_tree
 
 

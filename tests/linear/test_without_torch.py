@@ -22,12 +22,15 @@ texts = [f"{word} {word} {i % 3}" for i in range(30) for word in ("purr", "bark"
 corpus = Corpus.of(texts, [[name] for _ in range(30) for name in ("cat", "dog", "bee")])
 model = linear(corpus, trees=2, c=1.0, bigrams="no", char_ngrams="no", calibration="no").solve(lambda line: None)
 model.save(sys.argv[1])
-print(LinearClassifier.load(sys.argv[1]).predict(["a dog that will bark"], k=1)[0][0][0])
+model = LinearClassifier.load(sys.argv[1])
+print(model.predict(["a dog that will bark"], k=1)[0][0][0])
+model.partial_fit(["quack"] * 20 + ["purr bark"] * 20, [["bee"]] * 40)
+print(model.predict(["purr bark"], k=1)[0][0][0])
 """
 
 
-def test_a_linear_model_is_trained_saved_and_asked_without_torch(tmp_path):
+def test_a_linear_model_is_trained_saved_asked_and_taught_without_torch(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(tmp_path / "model")], capture_output=True, text=True, check=False
     )
-    assert done.stdout == "dog\n", done.stderr
+    assert done.stdout == "dog\nbee\n", done.stderr

@@ -152,3 +152,26 @@ def test_a_queue_that_is_full_of_explanations_refuses_more(animal, monkeypatch):
     found = asyncio.run(many())
     service.close()
     assert [one.status for one in found if isinstance(one, Refusal)] == [429] * 8
+
+
+def test_short_texts_do_not_wait_for_texts_that_are_longer_than_a_batch(linear, monkeypatch):
+    gate, predict = threading.Event(), linear.predict
+
+    def gated(texts, *rest):
+        if len(texts[0]) > 100:
+            gate.wait(5)
+        return predict(texts, *rest)
+
+    async def long_and_short() -> list:
+        long = asyncio.create_task(service.predict(Question(["old tiger " * 2000], Asked(2)), in_five_seconds()))
+        await asyncio.sleep(0.05)
+        short = await service.predict(Question(["old tiger"], Asked(2)), in_five_seconds())
+        assert not long.done()
+        gate.set()
+        return [short, await long]
+
+    service = Service([linear])
+    monkeypatch.setattr(linear, "predict", gated)
+    found = asyncio.run(long_and_short())
+    service.close()
+    assert [len(one["results"][0]["labels"]) for one in found] == [2, 2]

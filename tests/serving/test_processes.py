@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -13,7 +14,7 @@ import sys
 import time
 
 import pytest
-from serving.clients import Clients
+from serving.clients import BODY, HEADERS, Clients
 from serving.conftest import WRITTEN
 
 import megalabel
@@ -105,3 +106,23 @@ def test_a_worker_that_dies_is_replaced_and_a_damaged_version_is_not_swapped_in(
         with Clients(port, 1) as clients:
             clients.wait_for(5)
         assert not clients.lost
+
+
+def test_a_worker_that_stood_still_while_it_ended_answers_what_came_meanwhile():
+    with serving(str(WRITTEN / "linear" / "run")) as (process, events):
+        port = int(re.search(r":(\d+)$", next_event(events, "listening")["url"])[1])
+        (worker,) = children(process)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection.request("POST", "/v1/predict", BODY, HEADERS)
+        connection.getresponse().read()
+        os.kill(process.pid, signal.SIGTERM)
+        assert next_event(events, "stopping")
+        time.sleep(0.3)  # of the second for which an unused connection is kept
+        os.kill(worker, signal.SIGSTOP)
+        time.sleep(1.2)  # as on a machine with far too much to do
+        connection.request("POST", "/v1/predict", BODY, HEADERS)
+        os.kill(worker, signal.SIGCONT)
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("connection")) == (200, "close")
+        connection.close()
+        assert process.wait(20) == 0

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from serving.conftest import WRITTEN
 from typer.testing import CliRunner
 
 from megalabel.cli.main import app
@@ -14,7 +15,8 @@ from megalabel.serving import run as run_module
 from megalabel.serving.feedback import FeedbackFile
 from megalabel.serving.listening import bound
 from megalabel.serving.served import ServedModel
-from megalabel.serving.settings import named_runs, read_tokens
+from megalabel.serving.settings import Settings, named_runs, read_tokens
+from megalabel.serving.versions import Models
 
 
 def test_models_are_called_as_their_folders_or_as_said(tmp_path, monkeypatch):
@@ -97,3 +99,11 @@ def test_models_over_bags_of_words_and_unwritable_files_are_refused(tmp_path):
         ServedModel("bags", "1", of_bags()[0])
     with pytest.raises(SettingError):
         FeedbackFile(tmp_path)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_weights_of_linear_trees_are_prepacked_unless_they_shall_stay_mapped(mapped):
+    settings = Settings({"linear": WRITTEN / "linear" / "run"}, mapped=mapped)
+    (served,) = Models(settings)()
+    records = [level.records.words for tree in served.model.trees for level in tree._arrays]
+    assert all((len(words) == 0) == mapped for words in records)

@@ -49,17 +49,19 @@ def case(
     return Case(sp.csr_matrix(x), texts, np.cumsum([0, *children]), positives.tocsr(), dense)
 
 
-def objective(w: np.ndarray, x: np.ndarray, y: np.ndarray, cost: np.ndarray) -> tuple[float, np.ndarray]:
+def objective(
+    w: np.ndarray, x: np.ndarray, y: np.ndarray, cost: np.ndarray, scores: np.ndarray | float = 0.0
+) -> tuple[float, np.ndarray]:
     """The objective in the docstring of `dual_descent`, and its gradient."""
-    gap = np.maximum(0, 1 - y * (x @ w))
+    gap = np.maximum(0, 1 - y * (scores + x @ w))
     return w @ w / 2 + (cost * gap**2).sum(), w - 2 * (cost * gap * y) @ x
 
 
-def optimum(x: np.ndarray, y: np.ndarray, cost: np.ndarray) -> np.ndarray:
+def optimum(x: np.ndarray, y: np.ndarray, cost: np.ndarray, scores: np.ndarray | float = 0.0) -> np.ndarray:
     """The optimum by L-BFGS on the primal, which is differentiable everywhere."""
     options = {"maxiter": 10_000, "ftol": 1e-15, "gtol": 1e-10}
     found = scipy.optimize.minimize(
-        objective, np.zeros(x.shape[1]), (x, y, cost), jac=True, method="L-BFGS-B", options=options
+        objective, np.zeros(x.shape[1]), (x, y, cost, scores), jac=True, method="L-BFGS-B", options=options
     )
     return found.x
 

@@ -13,7 +13,7 @@ from planted import planted
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.kernels.linear.sparse_beam import SparseBeam
-from megalabel.linear import tree as tree_module
+from megalabel.linear import level_blocks
 from megalabel.linear.forest import solve_trees
 from megalabel.linear.over_ranks import check_same_rows
 from megalabel.linear.sample import Sample
@@ -48,8 +48,8 @@ def solved(world: World, block: int | None) -> dict[str, Any]:
     block: feature values that are solved in one call, None for the usual number.
     """
     x, labels = problem(1)
-    before = tree_module.BLOCK
-    tree_module.BLOCK = block or before
+    before = level_blocks.BLOCK
+    level_blocks.BLOCK = block or before
     try:
         weights = np.linspace(0.5, 2, N)
         trees = solve_trees(
@@ -60,7 +60,7 @@ def solved(world: World, block: int | None) -> dict[str, Any]:
         trial = Trial(x, labels, [], None, sample, 0, weights, world)
         return {"trees": [hashes(tree) for tree in trees], "scores": trial.measure(Setting())}
     finally:
-        tree_module.BLOCK = before
+        level_blocks.BLOCK = before
 
 
 def recipe_run(world: World, out: str, recipe: str = "linear") -> dict[str, str]:

@@ -60,12 +60,17 @@ def columns(header: Sequence[str], path: Path, findings: Findings) -> tuple[int,
     if at_text is not None and at_labels is not None and at_text != at_labels:
         return at_text, at_labels
     raise DataError(
-        f"the columns {', '.join(repr(name) for name in header)[:200]}",
+        f"the columns {', '.join(repr(name) for name in _cells(header))[:200]}",
         wanted=f"a header with one column `{options.text}` and one column `{options.labels}`, separated by "
         "commas, semicolons or tabs; or a column of zeros and ones for each of several labels",
         next_step=_step(header, (options.text, options.labels)),
         where=line_of(path, 1),
     )
+
+
+def _cells(header: Sequence[str]) -> Sequence[str]:
+    """The names of the columns, also where the separator was not found: of a single name, its parts."""
+    return next((header[0].split(mark) for mark in MARKS if len(header) == 1 and mark in header[0]), header)
 
 
 def _step(header: Sequence[str], wanted: tuple[str, str]) -> str:
@@ -75,6 +80,7 @@ def _step(header: Sequence[str], wanted: tuple[str, str]) -> str:
     missing = [i for i, name in enumerate(wanted) if name.strip().casefold() not in plain]
     if not missing:
         return "rename a column: each of the two names must occur once"
+    header = _cells(header)
     named = " and ".join(f"the column of the {('texts', 'labels')[i]} as {options[i]}" for i in missing)
     close = [difflib.get_close_matches(wanted[i], header, n=1) for i in missing]
     meant = ", ".join(repr(names[0]) for names in close if names)

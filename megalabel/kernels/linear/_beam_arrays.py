@@ -1,4 +1,4 @@
-"""Arguments of the compiled search of `sparse_beam.py`: named tuples of arrays, usable without importing numba."""
+"""Arguments and results of the compiled search of `sparse_beam.py`: named tuples of arrays, without numba."""
 
 from __future__ import annotations
 
@@ -9,8 +9,19 @@ import numpy as np
 
 from megalabel.kernels.linear._chunk_checks import steady
 from megalabel.kernels.linear.sparse_chunks import RANGE_BITS, Chunks
+from megalabel.types import TopK
 
 ALL_BITS = 31  # a shift of int32 features that leaves one range
+
+
+class Records(NamedTuple):
+    """The weights of a level as records in a hash table; see `prepacked.py`."""
+
+    first_buckets: np.ndarray  # (P + 1,) int64, the first bucket of each chunk; (0,) where there are no records
+    buckets: np.ndarray  # uint32, where the records of each bucket begin, and the end
+    words: np.ndarray  # uint32, the records
+    children: np.ndarray  # their memory as uint8
+    weights: np.ndarray  # their memory as float32
 
 
 class Level(NamedTuple):
@@ -30,6 +41,7 @@ class Level(NamedTuple):
     width: int  # the maximum number of children of a chunk
     ranges: int  # H, the number of ranges of features
     shift: int  # bits by which the number of a feature is shifted right to get its range
+    records: Records
 
     @property
     def dtypes(self) -> tuple[np.dtype, ...]:
@@ -86,7 +98,19 @@ def level_arrays(level: Chunks, ids: np.ndarray) -> Level:
         level.width,
         level.n_ranges,
         RANGE_BITS if level.features.dtype == np.uint16 else ALL_BITS,
+        records(np.empty(0, np.int64), *(np.empty(0, np.uint32) for _ in range(2))),
     )
+
+
+def records(first_buckets: np.ndarray, buckets: np.ndarray, words: np.ndarray) -> Records:
+    """Records as a part of an argument of the compiled search."""
+    views = words, words.view(np.uint8), words.view(np.float32)
+    return Records(_read_only(first_buckets), _read_only(buckets), *map(_read_only, views))
+
+
+def table_of(levels: Sequence[Level], n_features: int) -> np.ndarray:
+    """Scratch for the look-ups of many texts, (V,) int32 zeros; (0,) where all levels have records instead."""
+    return np.zeros(0 if all(len(level.records.buckets) for level in levels) else n_features, np.int32)
 
 
 def spread_of(
@@ -119,6 +143,20 @@ def walk_levels(
         descend_level(queries, above, level, mode, nothing, below)
         above = below
     descend_level(queries, above, levels[-1], mode, hidden, best)
+
+
+def ranked(keys: np.ndarray, labels: np.ndarray, found: np.ndarray, k: int) -> TopK:
+    """Converts heaps (N, room) to rows of k labels, best first."""
+    room = keys.shape[1]
+    empty = np.arange(room) >= found[:, None]
+    keys[empty], labels[empty] = -np.inf, np.iinfo(np.int64).max
+    order = np.arange(len(keys))[:, None], np.lexsort((labels, -keys), axis=1)
+    best = np.full((len(keys), k), -np.inf, dtype=np.float32)
+    ids = np.full((len(keys), k), -1)
+    best[:, :room], ids[:, :room] = np.exp(keys[order]), labels[order]  # unused cells sort last
+    if found.min(initial=room) < room:
+        ids[:, :room][empty], best[:, :room][empty] = -1, -np.inf
+    return TopK(ids, best)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

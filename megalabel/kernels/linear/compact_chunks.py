@@ -54,6 +54,12 @@ def compact(chunks: Chunks, weights: StoredWeights = "float32", *, short_feature
     return Chunks(chunks.n_features, **{**chunks.arrays, **changes})
 
 
+def weight_counts(chunks: Chunks) -> np.ndarray:
+    """The number of weights of features in each chunk, (P,) int64."""
+    found: np.ndarray = np.diff(entry_starts(chunks.entries, chunks.lengths, chunks.starts[:: chunks.n_ranges]))
+    return found
+
+
 def float32_values(chunks: Chunks) -> np.ndarray:
     """The weight of each entry of any chunks, (n,) float32: what the search multiplies with."""
     if chunks.values.dtype == np.uint16:

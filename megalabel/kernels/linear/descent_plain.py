@@ -16,6 +16,7 @@ def plain(
     offsets: np.ndarray,
     positives: sp.csr_matrix,
     dense: np.ndarray,
+    scores: np.ndarray,
     inverse: np.ndarray,
     soft: tuple[float, float],
     bias: float,
@@ -26,18 +27,22 @@ def plain(
 ) -> tuple[sp.csr_matrix, np.ndarray]:
     """`descend` for one classifier at a time.
 
-    soft: 1/2C of the positives and of the negatives; inverse: 1 / weight of each text, or empty.
+    scores: of each child, the scores of its parent's texts before the descent, or empty; soft: 1/2C of the
+    positives and of the negatives; inverse: 1 / weight of each text, or empty.
     """
     n_features, n_children = x.shape[1], positives.shape[0]
-    weights = np.zeros((n_children, n_features + dense.shape[1] + 1))
+    weights, place = np.zeros((n_children, n_features + dense.shape[1] + 1)), 0
     for parent in range(texts.shape[0]):
         rows = texts.indices[texts.indptr[parent] : texts.indptr[parent + 1]]
         values = np.hstack([x[rows].toarray(), dense[rows], np.full((len(rows), 1), bias)]).astype(np.float64)
         for child in range(offsets[parent], offsets[parent + 1]):
             y = np.where(np.isin(rows, positives[[child]].indices), 1.0, -1.0)
-            if (y > 0).any():
+            before = scores[place : place + len(rows)].astype(np.float64) if len(scores) else None
+            place += len(rows)
+            if (y > 0).any() or before is not None:
                 of_rows = inverse[rows].astype(np.float64) if len(inverse) else np.ones(len(rows))
-                weights[child] = solve(values, y, np.where(y > 0, *soft), of_rows, tol, max_iter, keys[parent])
+                problem = values, y, np.where(y > 0, *soft), of_rows, before
+                weights[child] = solve(*problem, tol, max_iter, keys[parent])
     weights = weights.astype(np.float32)
     kept = np.where(np.abs(weights[:, :n_features]) >= prune_below, weights[:, :n_features], 0)
     if bias:
@@ -50,16 +55,18 @@ def solve(
     y: np.ndarray,
     soft: np.ndarray,
     inverse: np.ndarray,
+    scores: np.ndarray | None,
     tol: float,
     max_iter: int,
     key: np.uint64,
 ) -> np.ndarray:
-    """The weights (d,) of one classifier, float64.
+    """The weights (d,) of one classifier, float64; with scores before (n,), the change of its weights.
 
     x (n, d) with the bias feature, y (n,) ±1, soft (n,) 1/2C, inverse (n,) 1 / weight. The start is that without
     weights: with them, a single small weight would move it to 0.
     """
-    alpha = two_alphas(x, y, soft)
+    alpha = two_alphas(x, y, soft) if scores is None else np.zeros(len(y))
+    before = np.zeros(len(y)) if scores is None else scores
     soft = soft * inverse
     w: np.ndarray = (alpha * y) @ x
     scale = (x**2).sum(1) + soft
@@ -68,7 +75,7 @@ def solve(
         shuffle(order, key, number)
         low, high = math.inf, -math.inf
         for i in order:
-            slope = y[i] * (w @ x[i]) - 1 + soft[i] * alpha[i]
+            slope = y[i] * (before[i] + w @ x[i]) - 1 + soft[i] * alpha[i]
             projected = slope if alpha[i] > 0 else min(slope, 0.0)
             low, high = min(low, projected), max(high, projected)
             new = max(alpha[i] - slope / scale[i], 0.0)

@@ -10,6 +10,10 @@ algorithm 1, as in LIBLINEAR): with w = Σ_i α_i y_i x_i, each α_i ≥ 0 in tu
 the weight of the text. The bias is the weight of one more feature, which is `bias` for every text and regularized
 like the others.
 
+With scores s_i that a classifier gives already, only the change of its weights is computed, from 0:
+
+    min_Δ  ½‖Δ‖² + Σ_i C_i · max(0, 1 − y_i (s_i + Δ·x_i))²
+
 Differences from the paper: the descent starts from the best of all solutions with one α for the positives and one
 for the negatives, and there is no shrinking, since siblings are solved together (`_cpu/descent_block.py`). The
 reference implementation is `descent_plain.py`, in float64.
@@ -17,24 +21,30 @@ reference implementation is `descent_plain.py`, in float64.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import SettingError
 from megalabel.kernels.core.dispatch import Operation, use
-from megalabel.kernels.core.random import stream_keys
+from megalabel.kernels.linear._descent_checks import (
+    as_dense,
+    as_keys,
+    as_scores,
+    as_texts,
+    as_x,
+    check_offsets,
+    check_settings,
+    check_widths,
+    inverse_weights,
+)
 from megalabel.kernels.linear.descent_plain import plain
 from megalabel.kernels.sparse.hits import as_truth
-from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
+from megalabel.kernels.sparse.sparse_rows import check_finite
 
 # Work is measured in texts over all classifiers; texts with many features count more.
 _COMPILED = Operation(__package__, "dual_descent", enough_work=1 << 8)
-
-_LARGEST_INVERSE = 1e9  # of a weight: beyond it the products of float32 numbers would overflow
-_MOST = 1 << 27  # features or texts, which the numba version indexes in int32
 
 
 class LinearWeights(NamedTuple):
@@ -56,6 +66,7 @@ def descend(
     *,
     dense: np.ndarray | None = None,
     weights: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
     c: float | tuple[float, float] = 1.0,
     bias: float = 1.0,
     tol: float = 0.1,
@@ -65,8 +76,8 @@ def descend(
 ) -> LinearWeights:
     """Fits the linear classifiers of all children.
 
-    A child without positives among its parent's texts gets zeros. The result does not depend on the number of
-    threads, nor on how parents or siblings are divided into calls.
+    A child without positives among its parent's texts gets zeros, unless there are scores. The result does not
+    depend on the number of threads, nor on how parents or siblings are divided into calls.
 
     Args:
         x: (N, V) CSR float32, one row per text.
@@ -75,6 +86,8 @@ def descend(
         positives: (C, N) sparse, above 0 where a text has a child; texts that are not the parent's are ignored.
         dense: (N, E) float32, dense features such as an embedding. Their weights are not pruned.
         weights: (N,) above 0, the factor of C of each text; None for 1 each.
+        scores: the score that each child gives each text of its parent already, children one after the other;
+            (S,) floats. The result is then the change of the weights. None for new classifiers.
         c: C, the weight of the squared loss; or a pair, for positives and negatives.
         bias: the value of the bias feature; 0 for no bias. A score is w·x + bias · its weight.
         tol: the difference of projected gradients at which the solver stops; below 1e-5 float32 is too inexact.
@@ -87,20 +100,21 @@ def descend(
             has twice, offsets that do not rise from 0 to C, or a result that overflows float32.
         SettingError: a number is out of range.
     """
-    costs, x = _check_settings(c, bias, tol, max_iter, prune_below), _as_x(x)
-    texts, positives = _as_texts(texts), as_truth(positives)
-    offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
-    _check_widths(texts, positives, x.shape[0])
-    dense, inverse = _as_dense(dense, x.shape[0]), _inverse_weights(weights, x.shape[0])
-    soft = 0.5 / costs[0], 0.5 / costs[1]  # positives, negatives
-    keys = _as_keys(keys, texts.shape[0])
+    costs, x = check_settings(c, bias, tol, max_iter, prune_below), as_x(x)
+    texts, positives = as_texts(texts), as_truth(positives)
+    offsets = check_offsets(offsets, texts.shape[0], positives.shape[0])
+    check_widths(texts, positives, x.shape[0])
+    dense, inverse = as_dense(dense, x.shape[0]), inverse_weights(weights, x.shape[0])
+    before, soft = as_scores(scores, texts, offsets), (0.5 / costs[0], 0.5 / costs[1])  # positives, negatives
+    keys = as_keys(keys, texts.shape[0])
     fast = _COMPILED.for_work(_work(texts, offsets, x.shape[1] + dense.shape[1]))
     if fast is None:
-        parts = plain(x, texts, offsets, positives, dense, inverse, soft, bias, tol, max_iter, prune_below, keys)
+        data = x, texts, offsets, positives, dense, before, inverse
+        parts = plain(*data, soft, bias, tol, max_iter, prune_below, keys)
     else:
         problem = fast.Problem(float(bias), soft[1], soft[0], float(tol), int(max_iter))
-        data = fast.data_of(x, dense, inverse, texts, positives)
-        parts = fast.train(data, x.shape[1], offsets, keys, problem, prune_below)
+        arrays = fast.data_of(x, dense, inverse, texts, positives, before, offsets)
+        parts = fast.train(arrays, x.shape[1], offsets, keys, problem, prune_below)
     for values in (parts[0].data, parts[1]):
         check_finite(values, "the weights")
     return LinearWeights(*parts)
@@ -120,13 +134,13 @@ def descend_some(
 
     children: a range from 0 to C, else SettingError. Other arguments and errors are those of `descend`.
     """
-    texts, positives = _as_texts(texts), as_truth(positives)
-    offsets = _check_offsets(offsets, texts.shape[0], positives.shape[0])
+    texts, positives = as_texts(texts), as_truth(positives)
+    offsets = check_offsets(offsets, texts.shape[0], positives.shape[0])
     if children.step != 1 or not 0 <= children.start <= children.stop <= positives.shape[0]:
         raise SettingError(f"children = {children}", wanted=f"some of 0 to {positives.shape[0]}", where="children")
     dense = options.get("dense")
     fast = _COMPILED.for_work(_work(texts, offsets, x.shape[1] + (0 if dense is None else dense.shape[1])))
-    keys = _as_keys(keys, texts.shape[0])
+    keys = as_keys(keys, texts.shape[0])
     first = max(0, int(np.searchsorted(offsets, children.start, side="right")) - 1)
     last = max(first, int(np.searchsorted(offsets, children.stop)))
     own = np.clip(offsets[first : last + 1], children.start, children.stop) - children.start
@@ -137,114 +151,3 @@ def descend_some(
 
 def _work(texts: sp.csr_matrix, offsets: np.ndarray, width: int) -> int:
     return int(np.diff(texts.indptr) @ np.diff(offsets)) * (1 + (width >> 10))
-
-
-def _check_settings(
-    c: float | tuple[float, float], bias: float, tol: float, max_iter: int, prune_below: float
-) -> tuple[float, float]:
-    """Checks the settings and returns C for positives and for negatives."""
-    costs = c if isinstance(c, tuple) else (c, c)
-    if len(costs) != 2 or not all(0 < cost < math.inf for cost in costs):
-        raise SettingError(
-            f"c = {c}",
-            wanted="a number above 0, or two, for positives and negatives",
-            where="c",
-        )
-    for name, value in (("bias", bias), ("tol", tol), ("prune_below", prune_below)):
-        if not 0 <= value < math.inf:
-            raise SettingError(f"{name} = {value}", wanted="0 or more", where=name)
-    if max_iter < 1:
-        raise SettingError(f"max_iter = {max_iter}", wanted="1 or more", where="max_iter")
-    return float(costs[0]), float(costs[1])
-
-
-def _as_keys(keys: np.ndarray | None, n_parents: int) -> np.ndarray:
-    if keys is None:
-        return stream_keys(0, np.arange(n_parents))
-    if keys.shape != (n_parents,) or keys.dtype != np.uint64:
-        raise DataError(f"keys {keys.shape} of {keys.dtype}", wanted=f"({n_parents},) uint64, one key per parent")
-    return keys
-
-
-def _as_x(x: sp.csr_matrix) -> sp.csr_matrix:
-    x = as_rows(x, "x")
-    if x.dtype != np.float32:
-        with np.errstate(over="ignore"):  # check_finite reports it
-            x = x.astype(np.float32)
-        check_finite(x.data, "x")
-    if max(x.shape) >= _MOST:
-        raise DataError(
-            f"{x.shape[0]} texts of {x.shape[1]} features",
-            wanted=f"fewer than {_MOST} of each",
-            next_step="reduce the number of features",
-            where="x",
-        )
-    return x
-
-
-def _as_texts(texts: sp.csr_matrix) -> sp.csr_matrix:
-    found = as_truth(texts)
-    if found.nnz < np.count_nonzero(texts.tocsr().data):
-        raise DataError(
-            "a parent has a text twice",
-            wanted="each text at most once",
-            next_step="call sum_duplicates() on the matrix",
-            where="texts",
-        )
-    return found
-
-
-def _check_widths(texts: sp.csr_matrix, positives: sp.csr_matrix, n_texts: int) -> None:
-    for where, matrix in (("texts", texts), ("positives", positives)):
-        if matrix.shape[1] != n_texts:
-            raise DataError(
-                f"{where} has {matrix.shape[1]} columns",
-                wanted=f"one for each of the {n_texts} texts of x",
-                where=where,
-            )
-
-
-def _check_offsets(offsets: np.ndarray, n_parents: int, n_children: int) -> np.ndarray:
-    offsets = np.asarray(offsets)
-    good = offsets.ndim == 1 and offsets.dtype.kind in "iu" and len(offsets) == n_parents + 1
-    if not good or offsets[0] != 0 or offsets[-1] != n_children or (np.diff(offsets.astype(np.int64)) < 0).any():
-        raise DataError(
-            f"offsets of shape {offsets.shape} and {offsets.dtype}"
-            + (f" from {offsets[0]} to {offsets[-1]}" if good else ""),
-            wanted=f"{n_parents + 1} integers that rise from 0 to {n_children}",
-            next_step="use LabelTree.offsets",
-            where="offsets",
-        )
-    return offsets.astype(np.int64)
-
-
-def _inverse_weights(weights: np.ndarray | None, n_texts: int) -> np.ndarray:
-    """1 / weight of each text, (N,) float32, at most `_LARGEST_INVERSE`; (0,) without weights."""
-    if weights is None:
-        return np.empty(0, np.float32)
-    weights = np.asarray(weights, dtype=np.float64)
-    if weights.shape != (n_texts,) or not (np.isfinite(weights) & (weights > 0)).all():
-        raise DataError(
-            f"weights of shape {weights.shape}"
-            + (f", the least {weights.min()}" if weights.shape == (n_texts,) and n_texts else ""),
-            wanted=f"({n_texts},) finite numbers above 0",
-            next_step="leave out texts with the weight 0",
-            where="weights",
-        )
-    return np.minimum(1 / weights, _LARGEST_INVERSE).astype(np.float32)
-
-
-def _as_dense(dense: np.ndarray | None, n_texts: int) -> np.ndarray:
-    if dense is None:
-        return np.empty((n_texts, 0), np.float32)
-    dense = np.asarray(dense)
-    if dense.ndim != 2 or len(dense) != n_texts or dense.dtype.kind != "f":
-        raise DataError(
-            f"dense features of shape {dense.shape} and {dense.dtype}",
-            wanted=f"({n_texts}, E) float32, one row per text of x",
-            where="dense",
-        )
-    with np.errstate(over="ignore"):
-        dense = np.ascontiguousarray(dense, dtype=np.float32)
-    check_finite(dense, "dense")
-    return dense

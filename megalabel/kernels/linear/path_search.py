@@ -18,8 +18,9 @@ from megalabel.errors import SettingError
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries
 from megalabel.kernels.linear._chunk_checks import steady
+from megalabel.kernels.linear.post_processor import MODES
 from megalabel.kernels.linear.restricted import cut_beam
-from megalabel.kernels.linear.sparse_beam import _COMPILED, _MODES, SparseBeam
+from megalabel.kernels.linear.sparse_beam import _COMPILED, SparseBeam
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 from megalabel.types import Positives, TopK
 
@@ -86,7 +87,7 @@ class PathSearch:
 
     def _scores(self, x: sp.csr_matrix, dense: np.ndarray) -> np.ndarray:
         """The logarithms of the scores of the labels, in the order of their nodes: (n, labels) float64."""
-        n, fast, mode = x.shape[0], _COMPILED.always(), _MODES.index(self.beam.post_processor)
+        n, fast, mode = x.shape[0], _COMPILED.always(), MODES.index(self.beam.post_processor)
         columns, values = steady(x.indices, np.int32), steady(x.data, np.float32)
         queries = Queries(
             steady(x.indptr, np.int64), columns, values, dense, np.empty(0, np.int32), np.empty(0, np.float32)

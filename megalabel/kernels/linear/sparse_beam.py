@@ -14,17 +14,16 @@ id. A text without known features is scored by the biases. A beam that covers ev
 
 The compiled code (`_cpu/sparse_beam.py`) processes a batch level by level and chunk by chunk, so that a chunk's
 rows stay in the core's cache for all texts that reach it. A text's features are looked up in a chunk by binary
-search or, if many texts reach it, in a table of all features into which those of the chunk are written
-(compared with hashing and merging in `docs/log.md`). For a single long text it is the features of a chunk that
-are looked up in the text, so that the time has a bound that does not depend on the length of the text. Blocks
-of texts are distributed over torch's threads; the result does not depend on their number. `plain` is the
-reference implementation of the tests.
+search or, if many texts reach it, in a table of all features into which those of the chunk are written; or in the
+records of `prepacked.py`. For a single long text it is the features of a chunk that are looked up in the text, so
+that the time has a bound that does not depend on the length of the text. Blocks of texts are distributed over
+torch's threads; the result does not depend on their number. `plain` is the reference implementation of the tests.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -33,23 +32,30 @@ from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
 from megalabel.kernels.core.threads import cpu_threads, parallel_for
-from megalabel.kernels.linear._beam_arrays import Heaps, Hidden, Queries, level_arrays, spread_of, walk_levels
+from megalabel.kernels.linear._beam_arrays import (
+    Heaps,
+    Hidden,
+    Queries,
+    level_arrays,
+    ranked,
+    spread_of,
+    table_of,
+    walk_levels,
+)
 from megalabel.kernels.linear._chunk_checks import check_modest, steady
 from megalabel.kernels.linear._levels import check_levels
+from megalabel.kernels.linear.post_processor import MODES, PostProcessor, check_post_processor, log_score
+from megalabel.kernels.linear.prepacked import prepacked
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
 from megalabel.types import Positives, TopK
 
-PostProcessor = Literal["l3-hinge", "l2-hinge", "sigmoid"]
-
 _COMPILED = Operation(__package__, "sparse_beam")
-_MODES = get_args(PostProcessor)  # numbered as in _cpu/sparse_beam.py
 _BLOCK = 8192  # maximum number of texts that are searched together
 _CELLS = 1 << 24  # maximum size of the heaps of a block
 _FEW = 16  # number of texts up to which a table of all features is slower than binary search
 _NOTHING = np.empty(0, dtype=np.int64)
 _LONG = 128  # number of features from which on a text is long
-_NO_TABLE = np.empty(0, dtype=np.int32)
 
 
 def plain(
@@ -80,7 +86,7 @@ def plain(
             z = (weight.tocsr()[nodes].astype(np.float64) @ x[[t]].T).toarray().ravel()
             if dense is not None and inputs is not None:
                 z += dense[i][nodes].astype(np.float64) @ inputs[t]
-            keys = above + _log_score(z, post_processor)
+            keys = above + log_score(z, post_processor)
             if i < len(beams):
                 kept = np.sort(np.lexsort((nodes, -keys))[: beams[i]])
                 children = [np.arange(offsets[i][n], offsets[i][n + 1]) for n in nodes[kept]]
@@ -90,12 +96,6 @@ def plain(
         ranked = [c for c in np.lexsort((ids, -keys)) if (t, int(ids[c])) not in hidden][:k]
         labels[t, : len(ranked)], best[t, : len(ranked)] = ids[ranked], np.exp(keys[ranked])
     return TopK(labels, best)
-
-
-def _log_score(z: np.ndarray, post_processor: PostProcessor) -> np.ndarray:
-    power = 3 if post_processor == "l3-hinge" else 2
-    log: np.ndarray = -np.logaddexp(0, -z) if post_processor == "sigmoid" else -(np.maximum(0, 1 - z) ** power)
-    return log
 
 
 def topk(
@@ -120,9 +120,12 @@ class SparseBeam:
         order: (L,) integers, the label id at each node of the last level.
         beams: K numbers, how many nodes of each level are kept; a number above the size of the level keeps all.
         post_processor: the function s that maps the score z of a node to its probability.
+        c, prune_below: C and the least absolute weight with which the weights were solved; they are kept for
+            `updated_tree` and do not change a search.
 
     Raises:
-        SettingError: levels do not fit each other, a beam is below 1, or the post-processor is unknown.
+        SettingError: levels do not fit each other, a beam is below 1, the post-processor is unknown, or c or
+            prune_below is out of range.
     """
 
     def __init__(
@@ -131,20 +134,28 @@ class SparseBeam:
         order: np.ndarray,
         beams: Sequence[int],
         post_processor: PostProcessor = "l3-hinge",
+        *,
+        c: float = 1.0,
+        prune_below: float = 0.1,
     ) -> None:
-        if post_processor not in _MODES:
-            wanted = " or ".join(_MODES)
-            raise SettingError(f"post_processor = {post_processor!r}", wanted=wanted, where="post_processor")
+        if not (0 < c < math.inf and 0 <= prune_below < math.inf):
+            found = f"c = {c!r:.40}, prune_below = {prune_below!r:.40}"
+            raise SettingError(found, wanted="numbers above 0, and of 0 or more", where="c")
+        check_post_processor(post_processor)
         check_levels(levels, np.asarray(order), beams)
         self.levels, self.post_processor = tuple(levels), post_processor
         self.order = np.array(order, dtype=np.int64)
-        self.beams = tuple(map(int, beams))
+        self.beams, self.c, self.prune_below = tuple(map(int, beams)), float(c), float(prune_below)
         self.n_features = levels[0].n_features
         self.n_inputs = max(0 if level.dense is None else level.dense.shape[1] for level in levels)
         self._sizes = [(level.width, level.n_nodes) for level in levels]
         ids = [*(np.arange(level.n_nodes) for level in levels[:-1]), self.order]
         self._arrays = tuple(level_arrays(level, numbers) for level, numbers in zip(levels, ids, strict=True))
         self._uniform = len({level.dtypes for level in self._arrays}) == 1
+
+    def prepack(self) -> None:
+        """Copies the weights into records, where they can hold them; see `prepacked.py`. Results stay the same."""
+        self._arrays = tuple(prepacked(level, self.n_features) for level in self._arrays)
 
     def __call__(
         self, x: sp.csr_matrix, k: int, exclude: Positives | None = None, inputs: np.ndarray | None = None
@@ -172,7 +183,7 @@ class SparseBeam:
         values = steady(x.data, np.float32)
         check_finite(values, "x")  # again: values beyond float32 have become inf
         hidden, cuts = _excluded(exclude, n, len(self.order))
-        rooms, mode = tuple(self._rooms(k)), _MODES.index(self.post_processor)
+        rooms, mode = tuple(self._rooms(k)), MODES.index(self.post_processor)
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
         found = np.zeros(n, dtype=np.int64)
         fast = _COMPILED.always()
@@ -182,7 +193,7 @@ class SparseBeam:
         def walk(_: int, piece: int) -> None:
             start, stop = piece * block, min((piece + 1) * block, n)
             m, part, ends = stop - start, slice(start, stop), slice(start, stop + 1)
-            table = np.zeros(self.n_features, dtype=np.int32) if m > _FEW else _NO_TABLE
+            table = table_of(self._arrays, self.n_features if m > _FEW else 0)
             spread = spread_of(indptr[ends], columns, values, self.n_features, _LONG)
             queries = Queries(indptr[ends], columns, values, dense[part], table, spread)
             best, own = Heaps(keys[part], labels[part], found[part]), Hidden(hidden, cuts[ends])
@@ -192,7 +203,7 @@ class SparseBeam:
                 walk_levels(fast.descend_level, queries, self._arrays, rooms, mode, own, best)
 
         parallel_for(walk, -(-n // block))
-        return _ranked(keys, labels, found, k)
+        return ranked(keys, labels, found, k)
 
     def _rooms(self, k: int) -> list[int]:
         """The maximum number of nodes of each level that a text can keep, and of labels that it can get."""
@@ -230,17 +241,3 @@ def _excluded(exclude: Positives | None, n: int, n_labels: int) -> tuple[np.ndar
     check_excluded(exclude, n, n_labels)
     pairs = np.sort((exclude.rows * n_labels + exclude.labels).numpy())
     return pairs % n_labels, np.searchsorted(pairs, np.arange(n + 1) * n_labels)
-
-
-def _ranked(keys: np.ndarray, labels: np.ndarray, found: np.ndarray, k: int) -> TopK:
-    """Converts heaps (N, room) to rows of k labels, best first."""
-    room = keys.shape[1]
-    empty = np.arange(room) >= found[:, None]
-    keys[empty], labels[empty] = -np.inf, np.iinfo(np.int64).max
-    order = np.arange(len(keys))[:, None], np.lexsort((labels, -keys), axis=1)
-    best = np.full((len(keys), k), -np.inf, dtype=np.float32)
-    ids = np.full((len(keys), k), -1)
-    best[:, :room], ids[:, :room] = np.exp(keys[order]), labels[order]  # unused cells sort last
-    if found.min(initial=room) < room:
-        ids[:, :room][empty], best[:, :room][empty] = -1, -np.inf
-    return TopK(ids, best)

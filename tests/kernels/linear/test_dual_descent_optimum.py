@@ -8,6 +8,8 @@ import scipy.sparse as sp
 from support.backends import using
 from support.descent_cases import BODIES, TIGHT, Case, case, models, objective, ones, optimum
 
+from megalabel.errors import DataError
+
 
 @pytest.fixture(scope="module", autouse=True)
 def compiled() -> None:
@@ -28,6 +30,34 @@ def test_the_optimum(body, bias, cost, seed) -> None:
         assert objective(w, x, y, costs)[0] <= objective(best, x, y, costs)[0] * (1 + 1e-5)
         count += 1
     assert count >= 2  # four of five children, less one or two that no text of this seed has
+
+
+@pytest.mark.parametrize(("body", "bias"), [("plain", 1.0), ("cpu", 0.0), ("cpu", 1.0)])
+def test_from_scores_the_change_is_the_optimum(body, bias, seed, rng) -> None:
+    c = case(seed, width=2 if bias else 0)
+    n_texts, n_children = int(c.texts.sum()), int(c.offsets[-1])
+    scores = rng.normal(size=n_texts * n_children).astype(np.float32)
+    scores[-n_texts:] = -1.5  # the last child has no positives: these are no errors
+    found = using(body, c.descend, bias=bias, scores=scores, **TIGHT)
+    dense = np.zeros((c.x.shape[0], 0)) if c.dense is None else c.dense
+    rows = c.texts[[0]].indices
+    x = np.hstack([c.x.toarray(), dense, np.full((c.x.shape[0], 1), bias)]).astype(np.float64)[rows]
+    for child in range(n_children):
+        y = np.where(c.positives[[child]].toarray()[0, rows] > 0, 1.0, -1.0)
+        of_child = scores[child * n_texts : (child + 1) * n_texts].astype(np.float64)
+        w = np.zeros(x.shape[1])
+        w[: c.x.shape[1]] = found.sparse.toarray()[child, : c.x.shape[1]]
+        w[c.x.shape[1] : -1], w[-1] = found.dense[child], found.sparse.toarray()[child, -1] if bias else 0
+        best = optimum(x, y, np.ones(len(y)), of_child)
+        assert np.linalg.norm(w - best) <= 1e-3 * max(np.linalg.norm(best), 1e-6)
+    assert not found.sparse[[n_children - 1]].nnz
+
+
+def test_scores_of_another_shape_are_refused() -> None:
+    c = case(0)
+    for wrong in (np.zeros(3, np.float32), np.full(int(c.texts.sum()) * 5, np.nan, np.float32), np.zeros(1, int)):
+        with pytest.raises(DataError):
+            c.descend(scores=wrong)
 
 
 @pytest.mark.parametrize("bias", [0.0, 1.0])

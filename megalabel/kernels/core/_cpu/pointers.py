@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import types
 from numba.extending import intrinsic, models, overload, register_model
 
@@ -55,6 +56,23 @@ def pointer(typing, array):
         return context.make_array(array)(context, builder, values[0]).data
 
     return Pointer(array.dtype)(array), code
+
+
+@intrinsic
+def prefetch(typing, data, at):
+    """Lets the core fetch the cache line of data[at], which will be read soon."""
+
+    def code(context, builder, sig, values):
+        number = ir.IntType(32)
+        address = builder.bitcast(place(context, builder, sig, values), ir.IntType(8).as_pointer())
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        fetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+        builder.call(
+            fetch, [address, *(ir.Constant(number, value) for value in (0, 3, 1))]
+        )  # to read, often, data
+        return context.get_dummy_value()
+
+    return types.void(data, at), code
 
 
 @intrinsic

@@ -34,6 +34,8 @@ class Rows(NamedTuple):
     width: int  # E
     inverse: Any  # (N,) float32, 1 / weight of each of all texts; not read unless `weighted`
     weighted: bool
+    start: Any  # (n, LANES) float32, scores that the block's classifiers give before; not read unless `started`
+    started: bool
 
 
 class Block(NamedTuple):
@@ -62,7 +64,7 @@ def rows_at(t):
     """`Rows` with pointers in place of arrays."""
     return Rows(
         pointer(t.starts), pointer(t.columns), pointer(t.values), pointer(t.own), pointer(t.scales),
-        pointer(t.texts), pointer(t.dense), t.width, pointer(t.inverse), t.weighted,
+        pointer(t.texts), pointer(t.dense), t.width, pointer(t.inverse), t.weighted, pointer(t.start), t.started,
     )  # fmt: skip
 
 
@@ -112,6 +114,8 @@ def _round(rows, block, problem, order, n, running, bias):
         score = score + _product(rows.columns, rows.values, start, end, block.weights, zero)
         if rows.width:
             score = score + _dense_product(rows.dense, rows.texts[i], rows.width, block.dense, zero)
+        if rows.started:
+            score = score + load(rows.start, i * LANES, bias)
         soft = where_below(sign, zero, soft_negative, soft_positive)
         if rows.weighted:
             soft = soft * all_of(rows.inverse[np.int64(rows.texts[i])], bias)

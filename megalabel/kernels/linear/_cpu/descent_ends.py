@@ -40,6 +40,54 @@ def begin(data, texts, children, shared, problem, s):
 
 
 @helper
+def has_positives(data, child, s):
+    """Whether a child has a positive among the rows."""
+    for at in range(data.child_starts[child], data.child_starts[child + 1]):
+        if s.row_of[data.child_texts[at]] > 0:
+            return True
+    return False
+
+
+@helper
+def has_errors(data, child, s):
+    """Whether the scores with which a child starts have an error: a positive below 1, or a negative above −1."""
+    start, end = data.score_starts[child], data.score_starts[child + 1]
+    above = 0
+    for at in range(start, end):
+        if data.scores[at] > -1:
+            above += 1
+    for at in range(data.child_starts[child], data.child_starts[child + 1]):
+        row = np.int64(s.row_of[data.child_texts[at]]) - 1
+        if row >= 0:
+            if data.scores[start + row] < 1:
+                return True
+            above -= 1
+    return above > 0
+
+
+@helper
+def begin_at(data, texts, children, shared, s):
+    """Initializes weights and α with 0, and the scores with which the children start."""
+    n = len(texts)
+    s.weights[: shared * LANES] = 0
+    s.dense[:] = 0
+    s.lanes[: 2 * LANES] = 0
+    s.start[: n * LANES] = 0
+    for row in range(n):
+        s.state[row * STATE : row * STATE + LANES] = 0
+        s.state[row * STATE + LANES : (row + 1) * STATE] = -1
+    for lane in range(len(children)):
+        child = children[lane]
+        s.lanes[LANES + lane] = 1
+        for row in range(n):
+            s.start[row * LANES + lane] = data.scores[data.score_starts[child] + row]
+        for at in range(data.child_starts[child], data.child_starts[child + 1]):
+            own = np.int64(s.row_of[data.child_texts[at]]) - 1
+            if own >= 0:
+                s.state[own * STATE + LANES + lane] = 1
+
+
+@helper
 def _add_positives(data, positives, lane, s):
     """Adds the positive rows to the weights of a lane; returns their number and the sum of their shares."""
     count, with_all = 0, 0.0

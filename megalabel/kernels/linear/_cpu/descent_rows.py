@@ -21,6 +21,8 @@ class Data(NamedTuple):
     parent_texts: Any  # int32
     child_starts: Any  # (C + 1,) int64, of each child's positives
     child_texts: Any  # int32
+    scores: Any  # float32, for each child its scores of the parent's texts before the descent; (0,) for 0 each
+    score_starts: Any  # (C + 1,) int64, where those of each child begin; (0,) without scores
 
 
 class Scratch(NamedTuple):
@@ -47,6 +49,7 @@ class Scratch(NamedTuple):
     dense: Any
     state: Any
     lanes: Any
+    start: Any  # (n, LANES) float32, of `descent_block.Rows`
     order: Any  # (n,) int32
 
 

@@ -22,7 +22,7 @@ from megalabel.kernels.linear._cpu.descent_block import (
     descend,
     rows_at,
 )
-from megalabel.kernels.linear._cpu.descent_ends import begin, keep
+from megalabel.kernels.linear._cpu.descent_ends import begin, begin_at, has_errors, has_positives, keep
 from megalabel.kernels.linear._cpu.descent_rows import Data, Scratch, forget, gather
 
 _ROOM = 1 << 24  # room for the weights of a task, unless a block needs more; most tasks use little of it
@@ -34,12 +34,22 @@ _PARTS = (
 
 
 def data_of(
-    x: sp.csr_matrix, dense: np.ndarray, inverse: np.ndarray, texts: sp.csr_matrix, positives: sp.csr_matrix
+    x: sp.csr_matrix,
+    dense: np.ndarray,
+    inverse: np.ndarray,
+    texts: sp.csr_matrix,
+    positives: sp.csr_matrix,
+    scores: np.ndarray,
+    offsets: np.ndarray,
 ) -> Data:
     """The arrays in the dtypes for which the code is compiled."""
     starts = [matrix.indptr.astype(np.int64) for matrix in (x, texts, positives)]
     columns = [matrix.indices.astype(np.int32, copy=False) for matrix in (x, texts, positives)]
-    return Data(starts[0], columns[0], x.data, dense, inverse, starts[1], columns[1], starts[2], columns[2])
+    of_children = np.append(0, np.cumsum(np.repeat(np.diff(starts[1]), np.diff(offsets))))
+    return Data(
+        starts[0], columns[0], x.data, dense, inverse, starts[1], columns[1], starts[2], columns[2], scores,
+        of_children if len(scores) else np.empty(0, np.int64),
+    )  # fmt: skip
 
 
 def train(
@@ -159,6 +169,7 @@ def _scratch(data: Data, n_features: int, entries: int, size: int) -> Scratch:
         dense=floats(width * LANES),
         state=floats(size * STATE),
         lanes=floats(4 * LANES),
+        start=floats(size * LANES if len(data.scores) else 0),
         order=np.empty(size, np.int32),
     )
 
@@ -166,7 +177,7 @@ def _scratch(data: Data, n_features: int, entries: int, size: int) -> Scratch:
 @compiled
 def solve(task, data, keys, problem, threshold, bias_column, scratch, columns, values, counts, dense, end):
     """Fits the classifiers of a task; writes kept weights consecutively, their counts, and dense weights."""
-    s, width = scratch, data.dense.shape[1]
+    s, width, started = scratch, data.dense.shape[1], len(data.scores) > 0
     block = np.empty(LANES, np.int64)
     of_lanes = np.zeros(LANES, np.int64)
     place = 0
@@ -176,21 +187,23 @@ def solve(task, data, keys, problem, threshold, bias_column, scratch, columns, v
         n_touched, shared = gather(data, texts, problem.bias, problem.soft_negative, problem.soft_positive, s)
         weighted = len(data.inverse) > 0
         rows = Rows(
-            s.starts, s.columns, s.values, s.own, s.scales, texts, data.dense, width, data.inverse, weighted
-        )
+            s.starts, s.columns, s.values, s.own, s.scales, texts, data.dense, width, data.inverse, weighted,
+            s.start, started,
+        )  # fmt: skip
         child = first
         while child < last:
             filled = 0
             while child < last and filled < LANES:
-                for at in range(data.child_starts[child], data.child_starts[child + 1]):
-                    if s.row_of[data.child_texts[at]] > 0:
-                        block[filled] = child
-                        filled += 1
-                        break
+                if has_errors(data, child, s) if started else has_positives(data, child, s):
+                    block[filled] = child
+                    filled += 1
                 child += 1
             if filled == 0:
                 break
-            begin(data, texts, block[:filled], shared, problem, s)
+            if started:
+                begin_at(data, texts, block[:filled], shared, s)
+            else:
+                begin(data, texts, block[:filled], shared, problem, s)
             models = block_at(Block(s.weights, s.dense, s.state, s.lanes))
             descend(rows_at(rows), models, problem, pointer(s.order), len(texts), keys[parent], zeros(LANES))
             place = keep(

@@ -9,18 +9,14 @@ batch.
 from __future__ import annotations
 
 import numpy as np
-from numba.core import types
-from numba.extending import overload
 
 from megalabel.kernels.core._cpu.compiling import compiled, helper, summing
 from megalabel.kernels.core._cpu.heaps import holds, log_sigmoid, offer
-from megalabel.kernels.core._cpu.search import lower_bound
 from megalabel.kernels.linear._beam_arrays import Heaps, Hidden
-from megalabel.kernels.linear.sparse_chunks import ROWS_PER_ENTRY
+from megalabel.kernels.linear._cpu.chunk_rows import add_found, add_spread, add_tabled, rows_are_fewer, write_table
+from megalabel.kernels.linear._cpu.prepacked import LOOKED_UP, add_prepacked
 
 CUBED, SQUARED, SIGMOID = range(3)
-# A step of a binary search takes about as long as writing this many rows to the table and clearing them again.
-_ROWS_A_STEP = 2
 
 
 @helper
@@ -32,80 +28,6 @@ def _log_score(z, mode):
     if short <= 0.0:
         return 0.0
     return -short * short * short if mode == CUBED else -short * short
-
-
-def _decoded(weight):
-    """A stored weight as float64, without its scale; uint16 holds the bits of a bfloat16."""
-
-
-@overload(_decoded, inline="always")
-def _decoded_by_type(weight):
-    if weight == types.uint16:
-        return lambda weight: np.float64(np.uint32(np.uint32(weight) << np.uint32(16)).view(np.float32))
-    return lambda weight: np.float64(weight)
-
-
-@helper
-def _entries_of(row, entries, lengths):
-    """Where the entries of a row begin and end."""
-    if len(lengths) == 0:
-        return np.int64(entries[row]), np.int64(entries[row + 1])
-    start = np.int64(entries[row // ROWS_PER_ENTRY])
-    for before in range(row - row % ROWS_PER_ENTRY, row):
-        start += np.int64(lengths[before]) + 1
-    return start, start + np.int64(lengths[row]) + 1
-
-
-@helper
-def _add(z, x, row, level):
-    first, last = _entries_of(row, level.entries, level.lengths)
-    for at in range(first, last):
-        z[level.children[at]] += _decoded(level.weights[at]) * x
-
-
-@helper
-def _add_found(z, columns, values, chunk, level):
-    """Adds the features of a text, looked up by binary search in the rows of a chunk; both ascend."""
-    current, first, last = -1, 0, 0
-    for i in range(len(columns)):
-        part = np.int64(columns[i]) >> level.shift
-        if part != current:
-            current = part
-            first, last = level.starts[chunk * level.ranges + part], level.starts[chunk * level.ranges + part + 1]
-        feature = np.int64(columns[i]) - (part << level.shift)
-        first = lower_bound(level.features, first, last, feature)
-        if first < last and level.features[first] == feature:
-            _add(z, np.float64(values[i]), first, level)
-
-
-@helper
-def _add_tabled(z, columns, values, first, table, level):
-    """The same with a table of all features, which holds 1 + the row within the chunk, or 0."""
-    for i in range(len(columns)):
-        place = table[columns[i]]
-        if place > 0:
-            _add(z, np.float64(values[i]), first + place - 1, level)
-
-
-@helper
-def _add_spread(z, spread, chunk, level):
-    """The same with the values of a text by feature: looks up the rows of the chunk in the text."""
-    for part in range(level.ranges):
-        at, first = chunk * level.ranges + part, part << level.shift
-        for row in range(level.starts[at], level.starts[at + 1]):
-            value = spread[first + np.int64(level.features[row])]
-            if value != 0:
-                _add(z, np.float64(value), row, level)
-
-
-@helper
-def _write_table(table, chunk, level, clear):
-    """Writes 1 + the row within the chunk of each feature to the table, or zeros."""
-    first = level.starts[chunk * level.ranges]
-    for part in range(level.ranges):
-        at = chunk * level.ranges + part
-        for row in range(level.starts[at], level.starts[at + 1]):
-            table[(part << level.shift) + np.int64(level.features[row])] = 0 if clear else row - first + 1
 
 
 @summing
@@ -150,13 +72,6 @@ def _run_of_chunk(texts, places, nodes, j, indptr):
 
 
 @helper
-def _rows_are_fewer(chunk, n_looked_up, level):
-    """Whether passing all rows of a chunk takes less time than looking up so many features by binary search."""
-    n_rows = level.starts[(chunk + 1) * level.ranges] - level.starts[chunk * level.ranges]
-    return n_rows < _ROWS_A_STEP * n_looked_up * np.log2(n_rows + 1.0)
-
-
-@helper
 def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room):
     for child in range(len(z)):
         # The logarithm is at most min(z, 0) or 0; if this bound is too low, the exact value is not needed.
@@ -172,8 +87,8 @@ def _offer_children(z, above, mode, first, ids, excluded, keys, rows, size, room
 
 
 @helper
-def _score_children(text, chunk, queries, tabled, level, scores):
-    """Computes the scores of the children of a chunk for a text."""
+def _score_children(text, chunk, queries, tabled, level, scores, found):
+    """Computes the scores of the children of a chunk for a text; found: scratch of `add_prepacked`."""
     first_node, first = level.offsets[chunk], level.starts[chunk * level.ranges]
     own = slice(queries.indptr[text], queries.indptr[text + 1])
     scaled = len(level.scales) > 0
@@ -181,11 +96,13 @@ def _score_children(text, chunk, queries, tabled, level, scores):
     if not scaled:
         scores[:] = level.bias[first_node : first_node + len(scores)]
     if tabled:
-        _add_tabled(scores, queries.columns[own], queries.values[own], first, queries.table, level)
-    elif len(queries.spread) > 0 and _rows_are_fewer(chunk, own.stop - own.start, level):
-        _add_spread(scores, queries.spread, chunk, level)
+        add_tabled(scores, queries.columns[own], queries.values[own], first, queries.table, level)
+    elif len(queries.spread) > 0 and rows_are_fewer(chunk, own.stop - own.start, level):
+        add_spread(scores, queries.spread, chunk, level)
+    elif len(level.records.buckets) > 0:
+        add_prepacked(scores, queries.columns[own], queries.values[own], chunk, level.records, found)
     else:
-        _add_found(scores, queries.columns[own], queries.values[own], chunk, level)
+        add_found(scores, queries.columns[own], queries.values[own], chunk, level)
     if scaled:
         for child in range(len(scores)):
             node = first_node + child
@@ -224,6 +141,7 @@ def _descend_level(queries, above, level, mode, excluded, found):
     nodes, beam_sizes = above.nodes, above.sizes
     keys, rows, sizes = found.keys, found.nodes, found.sizes
     room, z = keys.shape[1], np.empty(level.width, np.float64)
+    found_records = np.empty((2, LOOKED_UP), np.int64)
     if len(beam_sizes) == 1:
         texts, places = _pairs_of_one(beam_sizes[0])
     else:
@@ -233,18 +151,20 @@ def _descend_level(queries, above, level, mode, excluded, found):
         text, chunk = texts[j], nodes[texts[j], places[j]]
         if j == end:
             end, n_looked_up = _run_of_chunk(texts, places, nodes, j, indptr)
-            tabled = len(table) > 0 and _rows_are_fewer(chunk, n_looked_up, level)
+            tabled = (
+                len(table) > 0 and len(level.records.buckets) == 0 and rows_are_fewer(chunk, n_looked_up, level)
+            )
             if tabled:
-                _write_table(table, chunk, level, False)
+                write_table(table, chunk, level, False)
         # A child's score is at most its parent's, so that a whole chunk may be skipped.
         total = above.keys[text, places[j]]
         if sizes[text] < room or total >= keys[text, 0]:
             scores = z[: level.offsets[chunk + 1] - level.offsets[chunk]]
-            _score_children(text, chunk, queries, tabled, level, scores)
+            _score_children(text, chunk, queries, tabled, level, scores, found_records)
             sizes[text] = _offer_children(
                 scores, total, mode, level.offsets[chunk], level.ids,
                 excluded.nodes[excluded.cuts[text] : excluded.cuts[text + 1]],
                 keys[text], rows[text], sizes[text], room,
             )  # fmt: skip
         if tabled and j + 1 == end:
-            _write_table(table, chunk, level, True)
+            write_table(table, chunk, level, True)
