@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import torch
+from typing import TYPE_CHECKING
 
 from megalabel.errors import SettingError
+
+if TYPE_CHECKING:
+    import torch
 
 OTHER_NAMES = {
     "gpu": "cuda", "nvidia": "cuda", "cuda0": "cuda:0", "0": "cuda:0", "1": "cuda:1", "metal": "mps",
@@ -18,6 +21,8 @@ def pick(device: str | torch.device | None) -> torch.device:
     Raises:
         SettingError: the device does not exist or cannot be used.
     """
+    import torch
+
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

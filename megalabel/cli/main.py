@@ -20,6 +20,7 @@ from megalabel.cli import (
     explain,
     export,
     hub,
+    importing,
     index,
     labels,
     onnx,
@@ -83,6 +84,7 @@ app.command(cls=Command)(serve.serve)
 app.command(cls=Command)(ensemble.ensemble)
 app.command(cls=Command)(index.index)
 app.command(cls=Command)(distill.distill)
+app.command("import", cls=Command)(importing.import_model)
 app.command(cls=Command)(export.export)
 app.command(cls=Command)(onnx.onnx)
 app.command(cls=Command)(hub.push)

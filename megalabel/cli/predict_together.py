@@ -43,7 +43,7 @@ def in_parts(
 ) -> None:
     """Runs the command in this process, one of those that torchrun has started, or the only one."""
     from megalabel.distributed.agreement import together
-    from megalabel.distributed.collectives import broadcast_object
+    from megalabel.distributed.objects import broadcast_object
     from megalabel.distributed.same_job import check_same_job
     from megalabel.distributed.world import join
     from megalabel.inference.parts import PartsFolder

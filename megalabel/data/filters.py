@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from megalabel.errors import SettingError
 from megalabel.types import Positives
 
 if TYPE_CHECKING:
+    import torch
+
     from megalabel.data.types import Split
 
 
@@ -38,13 +39,15 @@ class FilterPairs:
     def __len__(self) -> int:
         return len(self._labels)
 
-    def for_rows(self, rows: np.ndarray, device: torch.device) -> Positives | None:
+    def for_rows(self, rows: np.ndarray, device: torch.device | str) -> Positives | None:
         """The pairs of some rows (B,), in any order, each row replaced by its position in `rows`.
 
         None if there are no pairs for any row.
         """
         if not len(self):
             return None
+        import torch
+
         starts, stops = self._starts[rows], self._starts[rows + 1]
         parts = [self._labels[start:stop] for start, stop in zip(starts, stops, strict=True)]
         labels = np.concatenate(parts) if parts else self._labels[:0]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from megalabel.distributed.collectives import gather_objects
 from megalabel.distributed.failures import ProcessLost, as_error
+from megalabel.distributed.objects import gather_objects
 from megalabel.distributed.world import World
 from megalabel.errors import MegalabelError
 

@@ -23,8 +23,8 @@ from torch.distributed.checkpoint.state_dict_saver import save
 from megalabel.distributed.agreement import together
 from megalabel.distributed.checkpoint_files import ShardReader, ShardWriter
 from megalabel.distributed.checkpoint_plan import LoadParts, Part, SaveParts
-from megalabel.distributed.collectives import broadcast_object
 from megalabel.distributed.failures import as_error
+from megalabel.distributed.objects import broadcast_object
 from megalabel.distributed.world import TIMEOUT, World
 from megalabel.errors import FormatError, MegalabelError
 from megalabel.storage.files import sync

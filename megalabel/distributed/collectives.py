@@ -1,9 +1,9 @@
-"""Exchanges of tensors and objects between the processes of a job, with a count of the bytes that they move."""
+"""Exchanges of tensors between the processes of a job, with a count of the bytes that they move."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -150,34 +150,6 @@ def broadcast(value: Tensor, source: int, world: World) -> Tensor:
     if world.size > 1 and value.numel():
         dist.broadcast(value, source)
     return value
-
-
-def broadcast_object(value: Any, world: World, source: int = 0) -> Any:
-    """The object that process `source` passes, in every process; the others may pass None."""
-    if world.size == 1:
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=source, device=torch.device("cpu"))
-    return box[0]
-
-
-def from_main(make: Callable[[], Any], world: World) -> Any:
-    """What a function returns in the main process, which alone calls it, in every process."""
-    return broadcast_object(make() if world.is_main else None, world)
-
-
-def gather_objects(value: Any, world: World) -> list[Any]:
-    """The objects of all processes in the order of their ranks, in every process."""
-    if world.size == 1:
-        return [value]
-    found: list[Any] = [None] * world.size
-    dist.all_gather_object(found, value)
-    return found
-
-
-def barrier(world: World) -> None:
-    """Waits until every process has come here."""
-    gather_objects(None, world)
 
 
 def _check_sizes(sizes: Sequence[int], world: World, found: int, wanted: int) -> None:

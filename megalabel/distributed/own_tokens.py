@@ -6,10 +6,8 @@ import contextlib
 import functools
 
 import numpy as np
-import torch
 
 from megalabel.data.texts import Texts
-from megalabel.distributed.collectives import broadcast, gather_rows
 from megalabel.distributed.world import World
 from megalabel.inputs.token_store import TokenStore, manifest_of, tokens_by
 from megalabel.inputs.tokenizer import TextTokenizer
@@ -32,6 +30,10 @@ def divided_tokens() -> contextlib.AbstractContextManager[None]:
 
 def build_tokens(world: World, texts: Texts, tokenizer: TextTokenizer, max_length: int) -> TokenStore:
     """`TokenStore.build` by all processes, each of which must call this with the same texts."""
+    import torch
+
+    from megalabel.distributed.collectives import broadcast, gather_rows
+
     cuts = [len(texts) * rank // world.size for rank in range(world.size + 1)]
     own = TokenStore.build(texts[cuts[world.rank] : cuts[world.rank + 1]], tokenizer, max_length)
     sizes = np.diff(cuts).tolist()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from megalabel.distributed.agreement import together
-from megalabel.distributed.collectives import barrier, broadcast_object, gather_objects
 from megalabel.distributed.failures import NotShared, ProcessesDiffer
+from megalabel.distributed.objects import barrier, broadcast_object, gather_objects
 from megalabel.distributed.world import World
 
 PATIENCE = 5.0  # seconds until a file that one machine has written is seen by all; network file systems cache

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Self
-
-import torch
-import torch.distributed as dist
-from torch.distributed import Store  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING, Self
 
 from megalabel.distributed.failures import cannot_join
-from megalabel.distributed.meeting import open_store
 from megalabel.errors import SettingError
+
+if TYPE_CHECKING:
+    import torch
+    from torch.distributed import Store  # type: ignore[attr-defined]
 
 TIMEOUT = 1800.0  # seconds that a process waits for the others; one that has ended is noticed at once
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # as torchrun sets them
@@ -48,6 +48,10 @@ class World:
     @classmethod
     def current(cls) -> Self:
         """The world of the process group, or that of one process where there is no group."""
+        if "torch" not in sys.modules:  # then nothing can have made a group
+            return cls()
+        import torch.distributed as dist
+
         if not (dist.is_available() and dist.is_initialized()):
             return cls()
         return cls(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", 0)))
@@ -84,6 +88,8 @@ class World:
         Raises:
             SettingError: the machine has fewer GPUs than processes.
         """
+        import torch
+
         if not torch.cuda.is_available():
             return torch.device("cpu")
         if self.local_rank >= torch.cuda.device_count():
@@ -111,6 +117,11 @@ def join(timeout: float = TIMEOUT, store: Store | None = None) -> Iterator[World
         SettingError: the environment variables are incomplete, or there are more processes than GPUs.
         CannotJoin: the others have not come in time, or the port at which they are to meet is in use.
     """
+    import torch
+    import torch.distributed as dist
+
+    from megalabel.distributed.meeting import open_store
+
     if dist.is_available() and dist.is_initialized():
         yield World.current()
         return

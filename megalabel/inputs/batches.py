@@ -6,13 +6,16 @@ import queue
 import threading
 from collections.abc import Generator, Iterator
 from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows
 from megalabel.types import Batch, Positives
+
+if TYPE_CHECKING:
+    import torch
 
 BUCKET = 32  # batches per bucket, in which rows are sorted by length
 AHEAD = 4  # batches prepared in advance
@@ -144,6 +147,8 @@ class Batches:
 
     def positives(self, rows: np.ndarray) -> Positives:
         """The labels and weights of the rows (B,)."""
+        import torch
+
         where, labels = self.rows.positives(rows)
         texts = torch.from_numpy(np.asarray(rows, dtype=np.int64))
         of_rows = getattr(self.rows, "weights", None)
@@ -173,6 +178,8 @@ class _Requests:
 
 def pad(token_ids: list[np.ndarray], pad_id: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Pads rows of ids to tokens (B, T) int64 and mask (B, T) bool; T is the longest row's length, at least 1."""
+    import torch
+
     lengths = np.fromiter((len(ids) for ids in token_ids), np.int64, len(token_ids))
     mask = np.arange(max(int(lengths.max(initial=0)), 1))[None, :] < lengths[:, None]
     tokens = np.full(mask.shape, pad_id, dtype=np.int64)

@@ -9,10 +9,8 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
-from megalabel.distributed.collecting import rows_to_main
-from megalabel.distributed.collectives import gather_objects, gather_rows
+from megalabel.distributed.objects import gather_objects
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.kernels.linear.dual_descent import LinearWeights, descend, descend_some
@@ -48,6 +46,11 @@ class SharedDescent:
 
     def _collected(self, found: LinearWeights, sizes: list[int]) -> LinearWeights | None:
         """The rows of all processes, one after the other."""
+        import torch
+
+        from megalabel.distributed.collecting import rows_to_main
+        from megalabel.distributed.collectives import gather_rows
+
         world, sparse = self.world, found.sparse
         n_entries = gather_rows(torch.tensor([sparse.nnz]), [1] * world.size, world).tolist()
         lengths = torch.from_numpy(np.diff(sparse.indptr).astype(np.int64))

@@ -11,11 +11,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
-from megalabel.distributed.collectives import broadcast_object
+from megalabel.distributed.objects import broadcast_object
 from megalabel.distributed.world import World
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
@@ -36,7 +35,6 @@ SAVES = 1.5  # characters of whole texts over those of beginnings, from which on
 READ = 1_000  # characters per text that the clustering reads, and trials of beginnings
 TOP = 5  # depth of the comparison
 PASSES = 4  # of the solver: scores within 0.1 of those of 20, in half of the time (docs/log.md)
-CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -206,4 +204,4 @@ def _excluded(pairs: np.ndarray | None, sample: Sample) -> Positives | None:
         return None
     inside = np.isin(pairs[:, 0], sample.held) & np.isin(pairs[:, 1], sample.labels)
     moved = [np.searchsorted(part, column) for part, column in zip(sample[1:], pairs[inside].T, strict=True)]
-    return FilterPairs(np.stack(moved, axis=1), len(sample.held)).for_rows(np.arange(len(sample.held)), CPU)
+    return FilterPairs(np.stack(moved, axis=1), len(sample.held)).for_rows(np.arange(len(sample.held)), "cpu")

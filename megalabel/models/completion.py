@@ -18,11 +18,9 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from megalabel.data.label_lookup import labels_named
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.sparse.merge_topk import best_of
 from megalabel.kernels.sparse.sparse_rows import keep_largest, remove_pairs
 from megalabel.models.base import Advance, Classifier
 from megalabel.models.mixture import log_odds
@@ -153,8 +151,10 @@ def moved(
     values[rows, columns] = last[rows] + further.data
     there = (more[:, :, None] == ids[:, None, :]).any(axis=2) if wide else np.zeros(more.shape, bool)
     more[there], values[there] = -1, -np.inf
-    labels, best = np.concatenate([ids, more], axis=1), np.concatenate([ranked, values], axis=1)
-    return best_of(torch.from_numpy(labels), torch.from_numpy(best.astype(np.float32)), k).numpy()
+    labels = np.concatenate([ids, more], axis=1)
+    best = np.concatenate([ranked, values], axis=1).astype(np.float32)
+    order = np.lexsort((labels, -best), axis=1)[:, :k]
+    return np.take_along_axis(labels, order, axis=1), np.take_along_axis(best, order, axis=1)
 
 
 def given_labels(model: Classifier, given: Any, n: int) -> sp.csr_matrix:

@@ -1,31 +1,15 @@
-"""`Classifier.partial_fit` for each kind of model: what changes when it learns further texts."""
+"""`Classifier.partial_fit`: texts are learned in batches and counted; only linear models do it without torch."""
 
 from __future__ import annotations
 
-from functools import singledispatch
 from typing import Any
 
-import numpy as np
-import scipy.sparse as sp
-import torch
-
-from megalabel.errors import SettingError
-from megalabel.heads.updated import updated_head
 from megalabel.linear.update import updated_tree
 from megalabel.models.base import Classifier
-from megalabel.models.chunked import ChunkedClassifier
-from megalabel.models.ensemble import Ensemble
-from megalabel.models.extended import ExtendedClassifier
-from megalabel.models.further_texts import FurtherTexts, in_columns, in_members
-from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
+from megalabel.models.capabilities import module
+from megalabel.models.further_texts import FurtherTexts
 from megalabel.models.linear import LinearClassifier
-from megalabel.models.neural import NeuralClassifier
-from megalabel.models.rejecting import reject
-from megalabel.models.relabeled import RelabeledClassifier
-from megalabel.models.retrieval import RetrievalClassifier
 from megalabel.models.texts_to_learn import batches_of
-
-MOST_LABEL_TEXTS = 4096  # whose scores the update of a head is to change little
 
 
 def partial_fit(
@@ -36,94 +20,22 @@ def partial_fit(
         learn(model, further)
         wrong = further.wrong()
         if wrong.labels.nnz:
-            reject(model, wrong)
+            module("rejecting").reject(model, wrong)
 
 
 def learn(model: Classifier, further: FurtherTexts) -> None:
     """Learns some texts, those with labels, and counts them; in place."""
     further = further.learnable()
     if further.labels.shape[0]:
-        _learn(model, further)
+        if isinstance(model, LinearClassifier):
+            _learn_trees(model, further)
+        else:
+            module("learning_kinds").learn_kind(model, further)
         if model.trained_on is not None:
             model.trained_on = model.trained_on.with_texts(further.labels)
 
 
-@singledispatch
-def _learn(model: Classifier, further: FurtherTexts) -> None:
-    raise SettingError(
-        f"partial_fit of a {type(model).__name__}",
-        wanted="a linear, neural, retrieval or hybrid model, or one made of these",
-        next_step="train again with the new texts",
-        where="model",
-    )
-
-
-@_learn.register
-def _(model: LinearClassifier, further: FurtherTexts) -> None:
+def _learn_trees(model: LinearClassifier, further: FurtherTexts) -> None:
     x, labels = model.text.transform(further.inputs), further.labels
     model.trees = tuple(updated_tree(tree, x, labels, weights=further.weights, seed=i)
                         for i, tree in enumerate(model.trees))  # fmt: skip
-
-
-@_learn.register
-def _(model: NeuralClassifier, further: FurtherTexts) -> None:
-    every = -(-len(model.label_texts) // MOST_LABEL_TEXTS)
-    others = model.encode(list(model.label_texts[::every]))
-    views, beside = (torch.from_numpy(found).to(model.device) for found in (model.encode(further.inputs), others))
-    model.head = updated_head(model.head, views, further.labels, beside, weights=further.weights)
-    model.index = None  # of the vectors before
-
-
-@_learn.register
-def _(model: RetrievalClassifier, further: FurtherTexts) -> None:
-    model.add_rows(further.inputs, _weighted(further))
-
-
-@_learn.register
-def _(model: HybridClassifier, further: FurtherTexts) -> None:
-    texts, labels, weights = further.inputs, further.labels, further.weights
-    learn(model.base_model, further)
-    x = model.text.transform(texts)
-    words = whole_words(model.text, x)
-    if model.joint_trees:
-        dense = scaled_embeddings(model.base_model, texts, model.scale)
-        model.joint_trees = tuple(updated_tree(tree, words, labels, dense=dense, weights=weights, seed=i)
-                                  for i, tree in enumerate(model.joint_trees))  # fmt: skip
-    model.word_trees = tuple(updated_tree(tree, x, labels, weights=weights, seed=i)
-                             for i, tree in enumerate(model.word_trees))  # fmt: skip
-    if model.index is not None and model.index.n_features:
-        first = int(model.index.origins.max(initial=-1)) + 1
-        origins = np.arange(first, first + len(texts))
-        model.index = model.index.with_rows(words, _weighted(further), origins)
-
-
-@_learn.register
-def _(model: Ensemble, further: FurtherTexts) -> None:
-    for part in model.parts:
-        learn(part, further)
-
-
-@_learn.register
-def _(model: ChunkedClassifier, further: FurtherTexts) -> None:
-    learn(model.base_model, further)
-
-
-@_learn.register
-def _(model: ExtendedClassifier, further: FurtherTexts) -> None:
-    n_old, ids = len(model.base_model.label_texts), np.arange(len(model.label_texts))
-    spaces = model.base_model.label_spaces(further.inputs)
-    own = in_columns(further.labels, np.where(ids < n_old, -1, ids - n_old), len(ids) - n_old)
-    model.ranker = model.ranker.learned(spaces, own, further.weights)
-    learn(model.base_model, further.with_labels(further.labels[:, :n_old]))
-
-
-@_learn.register
-def _(model: RelabeledClassifier, further: FurtherTexts) -> None:
-    learn(model.base_model, further.with_labels(in_members(further.labels, model.target)))
-
-
-def _weighted(further: FurtherTexts) -> sp.csr_matrix:
-    """The labels with the weights of the texts."""
-    if further.weights is None:
-        return further.labels
-    return (sp.diags_array(further.weights.astype(np.float32)) @ further.labels).tocsr()

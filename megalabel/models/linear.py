@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from megalabel.data.filters import FilterPairs
 from megalabel.data.texts import Texts
@@ -37,7 +36,9 @@ from megalabel.storage.manifest import check_listed, inner_folder, write_manifes
 from megalabel.storage.spill import forget
 from megalabel.types import TopK
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    import torch
+
 EXACT = 256  # labels of each tree that enter the mean where a list of labels is ranked
 DEEP = 2  # each tree returns this many times k labels, so that labels that few trees rank high enter the mean
 
@@ -99,6 +100,8 @@ class LinearClassifier(Classifier):
             save_facts(new, self)
             shapes = save_trees(new, "tree", self.trees)
             facts = {"trees": shapes, "n_labels": len(self.label_texts), "n_features": self.n_features}
+            if self.deep:
+                facts["deep"] = self.deep
             write_manifest(new, trees_format(self.trees), {"model": class_name(self), **facts})
 
     @classmethod
@@ -116,6 +119,8 @@ class LinearClassifier(Classifier):
         text = learned or BagOfWords(size)
         trees = load_trees(folder, "tree", text.size, manifest, "trees")
         model = cls(text, trees, load_names(folder))
+        deep: Any = manifest.get("deep", 0)
+        model.deep = min(int(deep), len(model.label_texts))
         load_facts(folder, model)
         return model
 
@@ -135,7 +140,7 @@ def rank_rows(
     few_pages: whether to let go of the pages of each tree when it has been searched.
     """
     depth = k if len(trees) == 1 else max(DEEP * max(k, 10), deep)
-    excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), CPU)
+    excluded = FilterPairs(exclude, x.shape[0]).for_rows(np.arange(x.shape[0]), "cpu")
     found = []
     for tree in trees:
         found.append(tree(x, depth, excluded))

@@ -56,7 +56,7 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     """One classifier per level of a label tree, each reading its own encoder layer (NeurIPS 2022)."""
     import torch
 
-    from megalabel.distributed.collectives import from_main
+    from megalabel.distributed.objects import from_main
     from megalabel.distributed.world import World
     from megalabel.encoders.bag import Bag
     from megalabel.encoders.readout import Readout, check_enough_layers, readout_per_level

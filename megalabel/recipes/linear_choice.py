@@ -12,7 +12,7 @@ import scipy.sparse as sp
 
 from megalabel.data.filters import filter_of
 from megalabel.data.row_weights import normalized_weights
-from megalabel.distributed.collectives import from_main
+from megalabel.distributed.objects import from_main
 from megalabel.distributed.world import World
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.inputs.sparse_text import SparseText

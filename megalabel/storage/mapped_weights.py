@@ -11,10 +11,10 @@ import math
 import mmap
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 LEAST = 1 << 20  # bytes; smaller tensors are read into memory
 _ON: ContextVar[bool] = ContextVar("weights stay in their files", default=False)
@@ -48,6 +48,8 @@ def map_large(module: nn.Module, file: BinaryIO, entries: Mapping[str, Mapping[s
         The names of the tensors that were replaced. Tensors that are neither parameters nor buffers under their
         name, and those whose numbers are not aligned in the file, remain to be read.
     """
+    import torch
+
     found: set[str] = set()
     pages: mmap.mmap | None = None
     tensors = _own_tensors(module)

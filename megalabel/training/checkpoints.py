@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from megalabel.distributed.collectives import broadcast_object
+from megalabel.distributed.objects import broadcast_object
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.heads.abilities import OwnLabels, having

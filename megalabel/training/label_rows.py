@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from megalabel.distributed.checkpoint_plan import Rows
-from megalabel.distributed.collectives import gather_objects
+from megalabel.distributed.objects import gather_objects
 from megalabel.distributed.world import World
 from megalabel.heads.abilities import OwnLabels, having
 from megalabel.heads.wrappers.whole_state import prefix_of

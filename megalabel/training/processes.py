@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from megalabel.distributed.collectives import Traffic, barrier, from_main, sum_of_all
+from megalabel.distributed.collectives import Traffic, sum_of_all
+from megalabel.distributed.objects import barrier, from_main
 from megalabel.distributed.own_texts import RankBatches
 from megalabel.distributed.same_job import check_same_job
 from megalabel.distributed.world import World

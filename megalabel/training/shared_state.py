@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from megalabel.distributed.checkpoint_plan import Part, Rows
-from megalabel.distributed.collectives import gather_objects
+from megalabel.distributed.objects import gather_objects
 from megalabel.distributed.world import World
 from megalabel.errors import SettingError
 from megalabel.kernels.updates.narrow_sgd_rule import NarrowSGDRule

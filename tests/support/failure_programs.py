@@ -14,7 +14,7 @@ import torch
 from megalabel.cli.streams import fail
 from megalabel.distributed import same_job
 from megalabel.distributed.agreement import together
-from megalabel.distributed.collectives import barrier
+from megalabel.distributed.objects import barrier
 from megalabel.distributed.session import session
 from megalabel.distributed.world import World
 from megalabel.errors import MegalabelError, SettingError

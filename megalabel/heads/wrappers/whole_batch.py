@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from megalabel.distributed.collectives import Traffic, broadcast_object, gather_rows, reduce_scatter_rows
+from megalabel.distributed.collectives import Traffic, gather_rows, reduce_scatter_rows
+from megalabel.distributed.objects import broadcast_object
 from megalabel.distributed.world import World
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from megalabel.distributed.collectives import gather_objects
+from megalabel.distributed.objects import gather_objects
 from megalabel.distributed.world import World
 from megalabel.heads.abilities import OwnLabels, having
 from megalabel.heads.base import Head

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from megalabel.errors import DataError, SettingError
 from megalabel.types import Positives
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 DIVERGED = "training has diverged"  # how the messages about it begin
 
 
 def all_finite(x: Tensor) -> bool:
     """Whether no value of x is NaN or infinite; the sum is checked first, which is ten times as fast."""
-    return bool(torch.isfinite(x.sum())) or bool(torch.isfinite(x).all())
+    return bool(x.sum().isfinite()) or bool(x.isfinite().all())
 
 
 def must_be_finite(x: Tensor, what: str) -> None:
@@ -85,6 +88,8 @@ def check_excluded(exclude: Positives | None, n_texts: int, n_labels: int) -> No
     """Raises DataError if an excluded pair lies outside (n_texts, n_labels)."""
     if exclude is None or not len(exclude):
         return
+    import torch
+
     ends = torch.stack([exclude.rows.min(), exclude.rows.max(), exclude.labels.min(), exclude.labels.max()])
     low_row, high_row, low, high = ends.tolist()
     if low_row < 0 or high_row >= n_texts or low < 0 or high >= n_labels:

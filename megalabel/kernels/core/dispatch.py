@@ -22,12 +22,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import ModuleType
-from typing import Any, Literal, get_args
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from megalabel.errors import SettingError
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Backend = Literal["plain", "cpu", "triton"]
 
@@ -83,6 +84,8 @@ class Operation:
         The compiled implementations read raw memory: they take float32 tables, contiguous as the tensors
         `beside` it have to be, on a CPU (numba) or on CUDA (Triton).
         """
+        import torch
+
         if table.dtype is not torch.float32 or not table.is_contiguous():
             return None
         for tensor in beside:

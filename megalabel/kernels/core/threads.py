@@ -3,7 +3,7 @@
 A matrix product over a few hundred labels is too small to be split over cores: synchronizing the threads takes as
 long as the work. So the labels are divided once per step, every thread runs its own small products, and their
 results are summed at the end in the order of the ranges. The same number of threads gives the same result bit for
-bit.
+bit. Linear models are trained without torch, too.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
-import torch
+try:
+    import torch
+except ModuleNotFoundError:
+    torch = None  # type: ignore[assignment]
 
 T = TypeVar("T")
 
@@ -26,7 +29,18 @@ _pool_size = 0
 
 def thread_count(device: torch.device) -> int:
     """The number of label ranges processed concurrently: torch's thread count on a CPU, 1 elsewhere."""
-    return torch.get_num_threads() if device.type == "cpu" else 1
+    return cpu_threads() if device.type == "cpu" else 1
+
+
+def cpu_threads() -> int:
+    """The number of threads on a CPU: torch's; where torch is not installed OMP_NUM_THREADS, or one per core."""
+    if torch is not None:
+        return torch.get_num_threads()
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    if given.isdecimal() and int(given) > 0:
+        return int(given)
+    usable = getattr(os, "sched_getaffinity", None)
+    return len(usable(0)) if usable else os.cpu_count() or 1
 
 
 def chunk_ranges(n_labels: int, chunk: int, n_ranges: int) -> list[range]:
@@ -66,11 +80,13 @@ def parallel_for(work: Callable[[int, int], None], n_pieces: int) -> None:
         for piece in pieces:  # all workers share one iterator, since next() is atomic
             work(number.start, piece)
 
-    workers = max(1, min(thread_count(torch.device("cpu")), n_pieces))
+    workers = max(1, min(cpu_threads(), n_pieces))
     run_ranges(worker, [range(i, i + 1) for i in range(workers)])
 
 
 def _without_gradients(body: Callable[[range], T], chunks: range) -> T:
+    if torch is None:
+        return body(chunks)
     with torch.no_grad():  # the mode is per thread, and gradients are enabled by default
         return body(chunks)
 
@@ -80,7 +96,7 @@ def _threads(n: int) -> ThreadPoolExecutor:
     with _lock:
         if _pool is None or _pool_size < n:
             # A smaller pool is not shut down: another thread may be about to use it. It ends with its last user.
-            outside = torch.get_num_threads()
+            outside = cpu_threads()
             ready = threading.Barrier(n + 1)
             _pool = ThreadPoolExecutor(n, thread_name_prefix="megalabel-labels")
             _pool_size = n
@@ -89,14 +105,16 @@ def _threads(n: int) -> ThreadPoolExecutor:
             for future in waiting:
                 future.result()
             # The setting of a worker also becomes the default of later threads, so it is restored.
-            torch.set_num_threads(outside)
+            if torch is not None:
+                torch.set_num_threads(outside)
         return _pool
 
 
 def _on_one_core(ready: threading.Barrier) -> None:
-    # torch initializes a thread at the first call, which would otherwise undo the next line.
-    torch.get_num_threads()
-    torch.set_num_threads(1)
+    if torch is not None:
+        # torch initializes a thread at the first call, which would otherwise undo the next line.
+        torch.get_num_threads()
+        torch.set_num_threads(1)
     ready.wait()  # so that every worker runs exactly one of these tasks
 
 
@@ -108,7 +126,8 @@ def _forget() -> None:
     """
     global _pool, _pool_size, _lock
     _pool, _pool_size, _lock = None, 0, threading.Lock()
-    torch.set_num_threads(1)
+    if torch is not None:
+        torch.set_num_threads(1)
 
 
 if hasattr(os, "register_at_fork"):

@@ -27,12 +27,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from megalabel.errors import DataError, SettingError
 from megalabel.kernels.core.checks import check_excluded
 from megalabel.kernels.core.dispatch import Operation
-from megalabel.kernels.core.threads import parallel_for
+from megalabel.kernels.core.threads import cpu_threads, parallel_for
 from megalabel.kernels.linear._beam_arrays import (
     Heaps,
     Hidden,
@@ -188,7 +187,7 @@ class SparseBeam:
         keys, labels = np.empty((n, rooms[-1])), np.empty((n, rooms[-1]), dtype=np.int64)
         found = np.zeros(n, dtype=np.int64)
         fast = _COMPILED.always()
-        block = max(1, min(_BLOCK, -(-n // torch.get_num_threads()), _CELLS // max(rooms)))
+        block = max(1, min(_BLOCK, -(-n // cpu_threads()), _CELLS // max(rooms)))
         block = 1 if n <= _FEW and len(columns) > n * _LONG else block
 
         def walk(_: int, piece: int) -> None:

@@ -7,12 +7,15 @@ best of rankings without common labels, such as those of chunks or shards of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from torch import Tensor
 
 from megalabel.errors import SettingError
 from megalabel.types import TopK
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def best_of(labels: Tensor, scores: Tensor, k: int) -> TopK:

@@ -13,12 +13,11 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from megalabel.kernels.clustering._cpu.halving import dot, first_direction, halve, new_direction
 from megalabel.kernels.clustering._cpu.small_split import split_small
 from megalabel.kernels.core._cpu.compiling import compiled
-from megalabel.kernels.core.threads import parallel_for, thread_count
+from megalabel.kernels.core.threads import cpu_threads, parallel_for
 
 _SMALL = 1 << 21  # maximum number of entries of a small node: 16 MiB, and as much for its copy
 _PIECE = 1 << 13  # rows of a large node that a thread processes at a time
@@ -57,7 +56,7 @@ class _Rows:
     """Rows of unit length, rounded to the grid, with columns numbered by frequency, and the number of threads."""
 
     def __init__(self, features: sp.csr_matrix) -> None:
-        self.threads = thread_count(torch.device("cpu"))
+        self.threads = cpu_threads()
         counts = np.zeros(features.shape[1], dtype=np.int64)
         count_columns(features.indices, counts)
         by_frequency = np.argsort(-counts, kind="stable")

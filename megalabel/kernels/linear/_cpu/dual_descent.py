@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-import torch
 
 from megalabel.kernels.core._cpu.compiling import compiled
 from megalabel.kernels.core._cpu.lanes import zeros
@@ -143,8 +142,10 @@ def _scratch(data: Data, n_features: int, entries: int, size: int) -> Scratch:
     features = min(entries, n_features)
     shared = min(entries // 2, n_features)
 
-    def floats(n: int) -> np.ndarray:  # torch aligns memory to cache lines
-        return torch.empty(n, dtype=torch.float32).numpy()
+    def floats(n: int) -> np.ndarray:  # aligned to cache lines
+        memory = np.empty(n + LANES, np.float32)
+        start = -memory.ctypes.data // memory.itemsize % LANES
+        return memory[start : start + n]
 
     return Scratch(
         seen=np.zeros(n_features, np.int32),
