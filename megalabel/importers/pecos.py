@@ -88,7 +88,7 @@ def _parents(clusters: sp.csc_matrix, n_parents: int) -> np.ndarray:
     rows = clusters.tocsr()
     if rows.shape[1] != n_parents or (np.diff(rows.indptr) != 1).any():
         raise ValueError(f"clusters {rows.shape} in which a node has no parent, or several")
-    return rows.indices.astype(np.int64)
+    return np.asarray(rows.indices, np.int64)
 
 
 def _matrix(path: Path) -> sp.csc_matrix:

@@ -111,8 +111,8 @@ class FastTextClassifier(Classifier):
         check_listed(manifest, "fastText model", folder, files=files, next_step=RESTORE_FOLDER)
         content = (folder / WORDS).read_bytes()
         words = FastTextWords(content.split(b"\n") if content else [], NgramOptions(**manifest["ngrams"]))
-        arrays = [np.load(folder / name, mmap_mode="c", allow_pickle=False) for name in (INPUT, OUTPUT)]
+        inputs, outputs = (np.load(folder / name, mmap_mode="c", allow_pickle=False) for name in (INPUT, OUTPUT))
         counts = np.load(folder / COUNTS, allow_pickle=False)
-        model = cls(words, *arrays, manifest["loss"], counts, load_names(folder))
+        model = cls(words, inputs, outputs, manifest["loss"], counts, load_names(folder))
         load_facts(folder, model)
         return model

@@ -23,7 +23,7 @@ from megalabel.models.boosted_merge import BoostedMerge, Found, SearchedRanking,
 from megalabel.models.depth import at_least_one
 from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.hybrid_search import load_search, save_search
-from megalabel.models.linear import CPU, load_trees, save_trees, trees_format
+from megalabel.models.linear import load_trees, save_trees, trees_format
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
@@ -119,7 +119,7 @@ class HybridClassifier(Classifier):
         best, views = self.base_model.topk_and_embedding(texts, k, exclude=exclude, batch_size=batch_size)
         found = [best]
         x = self.text.transform(texts)
-        excluded = FilterPairs(exclude, len(texts)).for_rows(np.arange(len(texts)), CPU)
+        excluded = FilterPairs(exclude, len(texts)).for_rows(np.arange(len(texts)), "cpu")
         searches = self.index is not None and self.index.n_features
         words = whole_words(self.text, x) if self.joint_trees or searches else x
         if self.joint_trees:
