@@ -24,11 +24,11 @@ from megalabel.data.convert import convert
 
 ROOT = Path(__file__).parents[1]
 PROJECT = "[{name}]\nname={name}\nlanguage=en\nbackend={name}\nanalyzer=snowball(english)\nvocab=data\n{more}\n"
-# What docs/annif.md recommends; the settings of omikuji are Annif's defaults.
+# The defaults of both backends, and the settings of a tree as Bonsai has it.
 SETTINGS = {
     "omikuji": "",
     "omikuji-bonsai": "cluster_balanced=False\ncluster_k=100\nmax_depth=3",
-    "megalabel": "trees=6",
+    "megalabel": "",
 }
 METRICS = ("F1@5", "NDCG", "NDCG@5", "Precision@1", "Precision@5")
 

@@ -20,7 +20,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.ranks import free_port
 
-from megalabel.distributed import collectives
+from megalabel.distributed import collectives, objects
 from megalabel.distributed.own_texts import shares
 from megalabel.distributed.world import World, join
 from megalabel.heads.dense import DenseHead
@@ -72,7 +72,7 @@ def _steps(world: World, n_labels: int, waiting: Waiting) -> dict[str, float]:
     own = shares(TEXTS, world.size)[world.rank]
     for step in range(STEPS + 1):
         if step == 1:
-            collectives.barrier(world)
+            objects.barrier(world)
             start, waiting.seconds = time.perf_counter(), 0.0
         rows = torch.arange(TEXTS).repeat_interleave(LABELS_PER_TEXT)
         labels = torch.from_numpy(random.integers(n_labels, size=len(rows)))

@@ -99,6 +99,10 @@ ONE_VS_REST_COLUMNS = (
     ("times linear, fixed", "of linear, fixed", 1.0),
 )
 
+ANNIF_COLUMNS = (
+    ("F1@5", "F1@5", 1.0), ("nDCG", "NDCG", 1.0), ("nDCG@5", "NDCG@5", 1.0), ("P@1", "Precision@1", 1.0),
+    ("P@5", "Precision@5", 1.0), ("train CPU s", "train CPU s", 1.0), ("evaluate CPU s", "evaluate CPU s", 1.0),
+)  # fmt: skip
 PAGE_COLUMNS = (("median ms", "p50", 1.0), ("95%", "p95", 1.0), ("MB", "MB", 1.0))
 STREAMED_COLUMNS = (
     ("peak MB of reading", "peak of reading, MB", 1.0),

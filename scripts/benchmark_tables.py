@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
-    AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
+    ANNIF_COLUMNS, AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
     LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS, PAGE_COLUMNS,
     REPORT_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS, USUAL_COLUMNS,
 )  # fmt: skip
@@ -39,6 +39,10 @@ def narrow_weights() -> str:
 
 def report() -> str:
     return _ways("report", REPORT_COLUMNS)
+
+
+def annif_backends() -> str:
+    return _ways("annif_backends", ANNIF_COLUMNS)
 
 
 def one_vs_rest() -> str:
@@ -195,8 +199,8 @@ def head_time() -> str:
 
 TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
-    one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large, linear_weights,
-    long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
+    annif_backends, one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large,
+    linear_weights, long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
     usual, runtime, distill, onnx_export, added_labels, further_texts,
 )  # fmt: skip
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from megalabel.cli.main import main
 from megalabel.data.texts import Texts
-from megalabel.distributed import collectives, own_tokens
+from megalabel.distributed import collectives, objects, own_tokens
 from megalabel.distributed.merged_topk import merged_topk
 from megalabel.distributed.shards import LabelShards
 from megalabel.distributed.world import World
@@ -33,8 +33,8 @@ def exchanges(world: World, rows: list[Tensor], sizes: list[int]) -> dict[str, A
         "own": own,
         "total": total,
         "sent": dict(traffic.sent),
-        "from last": collectives.broadcast_object(f"of {world.rank}", world, world.size - 1),
-        "of all": collectives.gather_objects({"rank": world.rank}, world),
+        "from last": objects.broadcast_object(f"of {world.rank}", world, world.size - 1),
+        "of all": objects.gather_objects({"rank": world.rank}, world),
     }
 
 
