@@ -45,7 +45,10 @@ for name in ("resource", "pwd", "grp", "termios", "pty", "uvloop"):
 import megalabel  # noqa: E402
 from megalabel.errors import MissingExtra, SettingError  # noqa: E402
 
-EXTRAS = {"ray", "faiss", "sklearn", "rdflib", "onnx", "onnxscript", "onnxruntime", "matplotlib", "triton"}
+EXTRAS = {
+    *("annif", "faiss", "matplotlib", "mlflow", "onnx", "onnxruntime", "onnxscript", "ray", "rdflib", "sklearn"),
+    "triton",
+}
 
 
 def import_everything() -> None:

@@ -20,15 +20,14 @@ def plain(
     inverse: np.ndarray,
     soft: tuple[float, float],
     bias: float,
-    tol: float,
-    max_iter: int,
+    stop: tuple[float, int],
     prune_below: float,
     keys: np.ndarray,
 ) -> tuple[sp.csr_matrix, np.ndarray]:
     """`descend` for one classifier at a time.
 
     scores: of each child, the scores of its parent's texts before the descent, or empty; soft: 1/2C of the
-    positives and of the negatives; inverse: 1 / weight of each text, or empty.
+    positives and of the negatives; inverse: 1 / weight of each text, or empty; stop: tol and max_iter.
     """
     n_features, n_children = x.shape[1], positives.shape[0]
     weights, place = np.zeros((n_children, n_features + dense.shape[1] + 1)), 0
@@ -42,7 +41,7 @@ def plain(
             if (y > 0).any() or before is not None:
                 of_rows = inverse[rows].astype(np.float64) if len(inverse) else np.ones(len(rows))
                 problem = values, y, np.where(y > 0, *soft), of_rows, before
-                weights[child] = solve(*problem, tol, max_iter, keys[parent])
+                weights[child] = solve(*problem, *stop, keys[parent])
     weights = weights.astype(np.float32)
     kept = np.where(np.abs(weights[:, :n_features]) >= prune_below, weights[:, :n_features], 0)
     if bias:

@@ -110,7 +110,7 @@ def descend(
     fast = _COMPILED.for_work(_work(texts, offsets, x.shape[1] + dense.shape[1]))
     if fast is None:
         data = x, texts, offsets, positives, dense, before, inverse
-        parts = plain(*data, soft, bias, tol, max_iter, prune_below, keys)
+        parts = plain(*data, soft, bias, (tol, max_iter), prune_below, keys)
     else:
         problem = fast.Problem(float(bias), soft[1], soft[0], float(tol), int(max_iter))
         arrays = fast.data_of(x, dense, inverse, texts, positives, before, offsets)

@@ -83,7 +83,8 @@ def near(found: Tensor | None, expected: Tensor | None) -> None:
         return
     assert found is not None
     assert found.dtype == torch.float32
-    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5)
+    largest = float(expected.abs().max()) if expected.numel() else 0.0  # of the terms of sums that cancel
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-5 + 1e-6 * largest)
 
 
 @pytest.mark.pairwise("worker", shape=SHAPES, bias=[True, False], worker=CHUNKS)
