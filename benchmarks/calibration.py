@@ -2,6 +2,7 @@
 
     python benchmarks/calibration.py DATA [RUN]
     python benchmarks/calibration.py cost DATA
+    python benchmarks/calibration.py tail DATA [RUN]
 
 The first trains `linear` with one tree on 95% of the training texts, or takes a finished run that held texts out,
 and calibrates it on these. Nothing is fitted on test texts but the thresholds of the splits below:
@@ -13,7 +14,8 @@ and calibrates it on these. Nothing is fitted on test texts but the thresholds o
 - "tail 0.1 …": P@1, P@5 and PSP@5 of answers of five labels.
 
 The second trains `linear` with its preset on all texts, with and without its calibration, and records the ratio
-of their CPU times.
+of their CPU times. The third trains `linear` as it is by default, choosing its settings and calibrated, or takes
+such a run, and measures the tail knob on the test texts.
 """
 
 from __future__ import annotations
@@ -27,11 +29,11 @@ from record import row
 
 import megalabel
 from megalabel.data.filters import filter_of
-from megalabel.inference.tail import TAILS
+from megalabel.inference.tail import TAILS, tail_curve
 from megalabel.kernels.sparse.hits import hits
 from megalabel.metrics.calibration import reliability
 from megalabel.metrics.ranking import measure
-from megalabel.models.answer import places
+from megalabel.models.answer import for_tail, places
 from megalabel.models.asking import inverse_propensities
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
@@ -68,7 +70,7 @@ def measured(data: str, run: str) -> None:
     resampled(name, p.astype(np.float64), hit, counts)
     inverse = inverse_propensities(model)
     for tail in TAILS:
-        at = places(ids, p, inverse, tail, 5)
+        at = places(ids, for_tail(model, ids, p), inverse, tail, 5)
         moved = TopK(np.take_along_axis(ids, at, 1), np.take_along_axis(scores, at, 1))
         found = measure(moved, test.labels, k=(1, 5), inverse_propensity=inverse, which=("P", "PSP"))
         for metric in ("P@1", "P@5", "PSP@5"):
@@ -106,6 +108,18 @@ def resampled(name: str, p: np.ndarray, hit: np.ndarray, counts: np.ndarray) -> 
             row("calibration", name, f"coverage {wanted} recall", float(np.mean(recall)), "share")
 
 
+def tail_knob(data: str, run: str) -> None:
+    corpus = megalabel.Corpus.open(data)
+    with tempfile.TemporaryDirectory() as folder:
+        if not run:
+            run = f"{folder}/run"
+            megalabel.train(linear(corpus), run, quiet=True)
+        model = megalabel.load(run)
+    for tail, found in tail_curve(model, corpus, k=(1, 5)):
+        for metric in ("P@1", "P@5", "PSP@5"):
+            row("tail", f"{corpus.name} linear", f"{tail:.1f} {metric}", found[metric], "%")
+
+
 def cost(data: str) -> Classifier:
     corpus, taken = megalabel.Corpus.open(data), []
     for calibration in ("no", "yes"):
@@ -120,5 +134,7 @@ def cost(data: str) -> Classifier:
 if __name__ == "__main__":
     if sys.argv[1] == "cost":
         cost(sys.argv[2])
+    elif sys.argv[1] == "tail":
+        tail_knob(sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "")
     else:
         measured(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "")

@@ -8,6 +8,7 @@ from support.known import Known
 from megalabel.errors import FormatError, SettingError
 from megalabel.kernels.sparse.hits import hits
 from megalabel.metrics.calibration import increasing, reliability
+from megalabel.models.answer import for_tail
 from megalabel.models.asking import inverse_propensities
 from megalabel.models.calibrated import FILE, Calibration
 from megalabel.models.thresholds import precision_table, recall_table
@@ -128,7 +129,7 @@ def test_the_tail_knob_chooses_by_inverse_propensities_and_keeps_order_and_score
     for tail in (0.3, 1.0):
         found = model.predict(FRESH[:20], 5, tail=tail)
         assert found.score_type == plain.score_type
-        gains = top.scores * inverse[top.ids] ** tail
+        gains = for_tail(model, top.ids, top.scores) * inverse[top.ids] ** tail
         for i in range(20):
             best = np.sort(np.argsort(-gains[i], kind="stable")[:5])
             assert found.ids[i].tolist() == top.ids[i][best].tolist()

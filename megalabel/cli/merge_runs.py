@@ -174,6 +174,6 @@ def _fit(model: Ensemble, data: Corpus, common: Common, weights: Sequence[float]
     inputs = model_inputs(data.train, data, model.n_features)[held]
     found = model.rankings(inputs, DEPTH, filter_of(data.train, held))
     model.mixture = Mixture.fit(found, score_types, labels, weights)
-    model.calibrate(inputs, labels, exclude=filter_of(data.train, held))
+    model.calibrate(inputs, labels, exclude=filter_of(data.train, held), held_out=True)
     tops = [*found, model.mixture.merge(found, score_types, DEPTH)]
     return [measure(top, labels, k=(5,))[SELECT] for top in tops], ""

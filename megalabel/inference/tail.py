@@ -15,7 +15,7 @@ from megalabel.inference.evaluate import DEPTHS, check_depths, measure_at, prope
 from megalabel.inference.matching import match_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.table import table
-from megalabel.models.answer import places
+from megalabel.models.answer import for_tail, places
 from megalabel.models.asking import inverse_propensities
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
@@ -65,7 +65,7 @@ def tail_curve(
     width = model.reach(max(DEPTH, *depths))
     shown: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
     ids, scores = model.topk(inputs, width, exclude=truth.filter, **shown).numpy()
-    p = probabilities(model, scores)
+    p = for_tail(model, ids, probabilities(model, scores))
     found = []
     for tail in tails:
         at = places(ids, p, inverse, tail, max(depths)) if tail else np.arange(width)[None].repeat(len(ids), 0)

@@ -48,7 +48,7 @@ def answer(
     ids = np.where(out, -1, ids)
     shown = np.where(ids < 0, np.float32(-np.inf), shown)
     if asked.tail:
-        at = places(ids, p, inverse_propensities(model), asked.tail, asked.k)
+        at = places(ids, for_tail(model, ids, p), inverse_propensities(model), asked.tail, asked.k)
         ids, shown = np.take_along_axis(ids, at, 1), np.take_along_axis(shown, at, 1)
     if asked.ancestors == "collapse" and taxonomy is not None:
         ids, shown = with_ancestors(ids, shown, taxonomy, "collapse")
@@ -106,6 +106,22 @@ def _probabilities(model: Asking, scores: np.ndarray, changed: np.ndarray) -> np
     return p
 
 
+def for_tail(model: Asking, ids: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """The probabilities by which the tail knob chooses: those of an answer, corrected for how rare a label is.
+
+    Args:
+        model: a model that knows how often its training texts have each label.
+        ids, p: (N, K) labels, -1 for none, and their probabilities.
+
+    Returns:
+        (N, K) floats; p itself where the calibration has no correction.
+    """
+    correction = None if model.calibration is None else model.calibration.by_frequency
+    if correction is None or model.trained_on is None:
+        return p
+    return correction.corrected(p, model.trained_on.counts[np.maximum(ids, 0)])
+
+
 def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: int) -> np.ndarray:
     """Where in a ranking the k labels with the largest p · (1/propensity)^tail are, in its order: (N, k) int64.
 
@@ -113,7 +129,7 @@ def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: 
     come first. Ties go to the earlier label.
 
     Args:
-        ids, p: (N, K) labels, -1 for none, and their probabilities; K of at least k.
+        ids, p: (N, K) labels, -1 for none, and their probabilities by `for_tail`; K of at least k.
         inverse: (L,) inverse propensities.
         tail: from 0 to 1.
         k: labels per text.

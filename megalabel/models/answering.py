@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from megalabel.errors import DataError, SettingError
+from megalabel.kernels.sparse.hits import as_truth
 from megalabel.labels.ancestors import Ancestors
 from megalabel.models.answer import answer, given_in
 from megalabel.models.asking import Asked, Asking
@@ -143,6 +144,7 @@ class Answering(Asking):
         *,
         exclude: np.ndarray | None = None,
         n_true: np.ndarray | None = None,
+        held_out: bool = False,
         batch_size: int = 256,
         progress: str = "",
     ) -> bool:
@@ -153,6 +155,7 @@ class Answering(Asking):
             labels: (N, L) CSR, above 0 where a text has a label of the model.
             exclude: (F, 2) pairs (row, label) that are left out of the rankings.
             n_true: (N,) true labels of each text, those that the model lacks included; default: those of `labels`.
+            held_out: whether they are training texts that were held out, which `trained_on` counts.
             batch_size: number of texts that are scored together.
             progress: the title of a progress bar; "" for none.
 
@@ -171,7 +174,10 @@ class Answering(Asking):
             return False
         shown: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         top = self.topk(texts, self.reach(DEPTH), exclude=exclude, **shown)
-        found = Calibration.fit(top, labels, self.score_type, n_true)
+        counts = None
+        if self.trained_on is not None:
+            counts = self.trained_on.without(as_truth(labels)) if held_out else self.trained_on.counts
+        found = Calibration.fit(top, labels, self.score_type, n_true, counts)
         if found is None:
             return False
         self.calibration = found

@@ -23,6 +23,7 @@ import scipy.sparse as sp
 from megalabel.errors import RESTORE_FOLDER, SettingError
 from megalabel.kernels.sparse.hits import as_truth, hits
 from megalabel.metrics.topk import checked_arrays
+from megalabel.models.frequency import FrequencyCorrection
 from megalabel.models.monotone import RANKS, functions_of, probability_of
 from megalabel.models.thresholds import precision_table, recall_table
 from megalabel.storage.reading import reading
@@ -45,6 +46,7 @@ class Calibration:
         recall_thresholds: (r,) probabilities, falling. recalls: (r,) the mean recall of the labels above.
         n_texts: n, the texts with labels that it was fitted on.
         depth: labels per text.
+        by_frequency: the correction for rare and frequent labels; None where their frequencies were not known.
     """
 
     scores: np.ndarray
@@ -56,10 +58,16 @@ class Calibration:
     recalls: np.ndarray
     n_texts: int
     depth: int
+    by_frequency: FrequencyCorrection | None = None
 
     @classmethod
     def fit(
-        cls, top: TopK, truth: sp.csr_matrix, score_type: ScoreType = "logit", n_true: np.ndarray | None = None
+        cls,
+        top: TopK,
+        truth: sp.csr_matrix,
+        score_type: ScoreType = "logit",
+        n_true: np.ndarray | None = None,
+        counts: np.ndarray | None = None,
     ) -> Self | None:
         """Fits all tables on rankings of texts that the model has not learned; None for fewer than 30 such texts.
 
@@ -68,6 +76,7 @@ class Calibration:
             truth: (N, L) CSR, above 0 where a text has a label.
             score_type: of the scores.
             n_true: (N,) the true labels of each text, those without a column included; default: those of `truth`.
+            counts: (L,) how many of the texts that the model has learned have each label; None: not known.
 
         Raises:
             DataError: the ranking or the truth is damaged, or they have different numbers of texts.
@@ -75,8 +84,8 @@ class Calibration:
         ids, scores = checked_arrays(top)
         truth = as_truth(truth)
         hit = hits(ids, truth)
-        counts = np.diff(truth.indptr) if n_true is None else np.asarray(n_true)
-        if (counts > 0).sum() < FEWEST or not all(hit[half::2].any() for half in (0, 1)):
+        of_texts = np.diff(truth.indptr) if n_true is None else np.asarray(n_true)
+        if (of_texts > 0).sum() < FEWEST or not all(hit[half::2].any() for half in (0, 1)):
             return None
         crossed = np.full(scores.shape, -np.inf)
         for half in (0, 1):
@@ -85,8 +94,12 @@ class Calibration:
         functions = functions_of(scores, hit, score_type)
         x, y = (np.concatenate(part) for part in zip(*functions, strict=True))
         ends = np.cumsum([len(x) for x, _ in functions])
-        precisions, recalls = precision_table(crossed, hit), recall_table(crossed, hit, counts)
-        return cls(x, y, ends, *precisions, *recalls, int((counts > 0).sum()), ids.shape[1])
+        precisions, recalls = precision_table(crossed, hit), recall_table(crossed, hit, of_texts)
+        correction = None
+        if counts is not None:
+            there = ids >= 0
+            correction = FrequencyCorrection.fit(crossed[there], hit[there], counts[ids[there]])
+        return cls(x, y, ends, *precisions, *recalls, int((of_texts > 0).sum()), ids.shape[1], correction)
 
     def probability(self, scores: np.ndarray, *, ranked: bool = True) -> np.ndarray:
         """The probabilities of scores: float32; -inf, where there is no label, stays.
@@ -143,7 +156,9 @@ class Calibration:
 
     def save(self, folder: Path) -> None:
         """Writes the tables into the folder of a model."""
-        arrays: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays: dict[str, Any] = {name: getattr(self, name) for name in _TABLES}
+        if self.by_frequency is not None:
+            arrays |= {name: getattr(self.by_frequency, name) for name in _OF_FREQUENCY}
         with open(folder / FILE, "wb") as file:
             np.savez(file, **arrays)
 
@@ -156,13 +171,22 @@ class Calibration:
             reading(folder, wanted="the tables of a calibration", next_step=RESTORE_FOLDER),
             np.load(folder / FILE, allow_pickle=False) as found,
         ):
-            arrays = {field.name: found[field.name] for field in fields(cls)}
+            arrays = {name: found[name] for name in _TABLES}
+            of_frequency = [found[name] for name in _OF_FREQUENCY] if _OF_FREQUENCY[0] in found else []
         n_texts, depth = int(arrays.pop("n_texts")), int(arrays.pop("depth"))
         with reading(folder, wanted="the tables of a calibration", next_step=RESTORE_FOLDER):
             _check(arrays)
             if n_texts < 1 or depth < 1:
                 raise ValueError(f"{n_texts} texts, depth {depth}")
-        return cls(**arrays, n_texts=n_texts, depth=depth)
+            correction = None  # as in models of versions that had none
+            if of_frequency:
+                correction = FrequencyCorrection(*of_frequency)
+                correction.check()
+        return cls(**arrays, n_texts=n_texts, depth=depth, by_frequency=correction)
+
+
+_TABLES = [field.name for field in fields(Calibration) if field.name != "by_frequency"]
+_OF_FREQUENCY = [field.name for field in fields(FrequencyCorrection)]
 
 
 def _check(arrays: dict[str, np.ndarray]) -> None:

@@ -104,9 +104,9 @@ class RerankedClassifier(Classifier):
         found = model.rankings(side.texts[rows], candidates, exclude=filter_of(side, rows))
         truth = side.labels[rows]
         model.mixture = Mixture.fit(found, model.score_types, truth, weights)
-        model.calibration = Calibration.fit(
-            model.mixture.merge(found, model.score_types, candidates), truth, "probability"
-        )
+        merged = model.mixture.merge(found, model.score_types, candidates)
+        counts = None if model.trained_on is None else model.trained_on.without(truth)
+        model.calibration = Calibration.fit(merged, truth, "probability", counts=counts)
         return model
 
     @property

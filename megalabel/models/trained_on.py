@@ -59,6 +59,11 @@ class TrainedOn:
         pairs = None if self.pairs is None else relabeled_pairs(self.pairs, target, n_labels)
         return replace(self, counts=np.minimum(counts, self.n_texts), pairs=pairs)
 
+    def without(self, labels: sp.csr_matrix) -> np.ndarray:
+        """The counts (L,) int64 without some of these texts, those with labels (N, L) CSR of ones."""
+        found: np.ndarray = np.maximum(self.counts - np.bincount(labels.indices, minlength=len(self.counts)), 0)
+        return found
+
     def with_pairs(self, labels: sp.csr_matrix) -> TrainedOn:
         """The same, with the pairs of labels of some texts (N, L)."""
         return replace(self, pairs=count_pairs(labels))

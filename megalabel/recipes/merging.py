@@ -126,7 +126,7 @@ def calibrate_merge(
 ) -> None:
     """Calibrates a hybrid, in place, on held-out texts; boosted trees by ones that other folds of them gave."""
     if model.index is None or model.learned is None:  # three numbers per ranking do not overfit
-        model.calibrate(texts, labels, exclude=exclude)
+        model.calibrate(texts, labels, exclude=exclude, held_out=True)
         return
     if len(texts) < LEAST_CALIBRATED:
         return
@@ -134,7 +134,8 @@ def calibrate_merge(
     both = [candidates(model.mixture, found, model.index.known, k) for k in (5, CALIBRATED)]
     made, deep = (part._replace(ids=_left_out(part.ids, exclude)) for part in both)
     top = roots(crossed_merge(made, deep, labels, len(model.learned.trees.features), CALIBRATED))
-    model.calibration = Calibration.fit(top, labels, "probability")
+    counts = None if model.trained_on is None else model.trained_on.without(labels)
+    model.calibration = Calibration.fit(top, labels, "probability", counts=counts)
 
 
 def _left_out(ids: np.ndarray, exclude: np.ndarray | None) -> np.ndarray:

@@ -103,7 +103,8 @@ def _weighted(
     found = rankings(index, x[asked], max(DEPTH, calibrated.DEPTH))
     mixture = Mixture.fit([_first(top, DEPTH) for top in found], TYPES, truth)
     merged = mixture.merge(found, TYPES, min(calibrated.DEPTH, labels.shape[1]))
-    return mixture, calibrated.Calibration.fit(merged, truth, "probability")
+    counts = np.bincount(labels[rest[rest < n_texts]].indices, minlength=labels.shape[1])
+    return mixture, calibrated.Calibration.fit(merged, truth, "probability", counts=counts)
 
 
 def _first(top: TopK, k: int) -> TopK:

@@ -33,7 +33,8 @@ def calibrate_on_rows(model: Classifier, corpus: Corpus, rows: np.ndarray, say: 
     side, rows = corpus.train, np.sort(np.asarray(rows, np.int64))
     if len(rows):
         inputs = model_inputs(side, corpus, model.n_features)[rows]
-        if model.calibrate(inputs, side.labels[rows], exclude=filter_of(side, rows), progress="calibrating"):
+        options: dict[str, Any] = {"exclude": filter_of(side, rows), "held_out": True, "progress": "calibrating"}
+        if model.calibrate(inputs, side.labels[rows], **options):
             say(f"calibrated on {len(rows):,} held-out texts")
             return
     why = "no texts were held out"

@@ -43,6 +43,7 @@ def test_linear_models_of_all_texts_are_calibrated_by_trees_without_some(folder,
     found = model.predict(texts, 5)
     assert found.score_type == "calibrated"
     assert model.calibration.n_texts <= 120
+    assert model.calibration.by_frequency.offsets.any()
     for a, b in zip(model.topk(texts, 5).numpy(), plain.topk(texts, 5).numpy(), strict=True):
         assert np.array_equal(a, b)
     raw = model.predict(texts, 5, probabilities=False)
@@ -55,6 +56,7 @@ def test_neural_runs_are_calibrated_on_what_they_held_out(tmp_path):
     model = megalabel.train(renee(data, **options), tmp_path / "run", quiet=True)
     again = megalabel.load(tmp_path / "run")
     assert model.calibration.n_texts == 80
+    assert model.calibration.by_frequency.offsets.any()
     assert again.predict(data.test.texts[:9], 3) == model.predict(data.test.texts[:9], 3)
     assert again.predict(data.test.texts[:9], 3).score_type == "calibrated"
     assert (np.diff(again.predict(data.test.texts[:9], 3).scores) <= 0).all()
