@@ -1,8 +1,9 @@
 """Runs the core tests under several Pythons and sets of dependencies: python scripts/matrix.py 3.11 3.12 3.13.
 
 For each Python, which `uv` has to find, and for the newest packages that can be installed and the oldest that
-pyproject.toml allows, an environment is made, the core tests run in it, and a line is printed. What follows `--`
-is passed to `uv pip install`, such as `-- --torch-backend cpu`, without which PyTorch comes with CUDA.
+pyproject.toml allows, an environment is made, the core tests run in it, and a line is printed. Packages without a
+wheel for a Python are left to newer versions. What follows `--` is passed to `uv pip install`, such as
+`-- --torch-backend cpu`, without which PyTorch comes with CUDA.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def run(folder: Path, python: str, packages: str, options: list[str]) -> Outcome
             found,
             "--resolution",
             SETS[packages],
+            "--no-build",
             "-r",
             "pyproject.toml",
         ]
