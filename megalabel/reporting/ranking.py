@@ -101,12 +101,12 @@ def of_predictions(
     """
     path, width = as_path(path, "path"), _width(split.n_true())
     stored = read_predictions(path, labels_needed(split, (width,)))
-    check_fits(stored.top, stored.label_names, data, split, path)
+    check_fits(stored.top, stored.names_and_uris, data, split, path)
     alone, rows = split is data.train, _rows(len(split), most_texts)
     stored = stored._replace(top=TopK(stored.top.ids[rows], stored.top.scores[rows]))
     split, notes = _sampled(split, most_texts)
     top, truth = in_one_space(stored, data, split)
-    names = [*data.label_texts, *(stored.label_names or [])]
+    names = [*data.label_texts, *(name.text for name in stored.names or ())]
     _check_some(truth.labels.nnz, data)
     if truth.filter is not None and len(truth.filter):
         top = apply_filter(top, truth.filter, min(width, top.k))
