@@ -12,6 +12,7 @@ from functools import singledispatch
 from megalabel.linear.rejected import rejecting_tree
 from megalabel.models.base import Classifier
 from megalabel.models.chunked import ChunkedClassifier
+from megalabel.models.composed import ComposedClassifier
 from megalabel.models.ensemble import Ensemble
 from megalabel.models.extended import ExtendedClassifier
 from megalabel.models.further_texts import FurtherTexts, in_members
@@ -27,7 +28,7 @@ def reject(model: Classifier, further: FurtherTexts) -> None:
 
 def learns_rejected(model: Classifier) -> bool:
     """Whether `reject` changes a model of this kind."""
-    inner = [*getattr(model, "parts", ()), *filter(None, [getattr(model, "base_model", None)])]
+    inner = model.inner_models().values() if isinstance(model, ComposedClassifier) else ()
     return isinstance(model, LinearClassifier | HybridClassifier) or any(map(learns_rejected, inner))
 
 
