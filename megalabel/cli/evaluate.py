@@ -122,10 +122,10 @@ def evaluate(
         sys.stdout.flush()
     _write(file, run, model, found, {**about(corpus, split, run, data), **described(model)})
     if by_source:
-        typer.echo("\n" + more.by_source_lines(model, run, corpus, split, k=depths, a=a, b=b))
+        typer.echo("\n" + more.table_by_source(model, run, corpus, split, k=depths, a=a, b=b))
     if tail_curve:
         typer.echo(
-            "\n" + more.tail_curve_lines(model, corpus, split=split, k=depths or DEPTHS, batch_size=batch_size)
+            "\n" + more.tail_curve_table(model, corpus, split=split, k=depths or DEPTHS, batch_size=batch_size)
         )
     if levels or export is not None:
         more.look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
