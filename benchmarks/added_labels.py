@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from quality import set_name
+from data_sets import opened, set_name
 from record import row
 
 import megalabel
@@ -133,8 +133,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="*", default=["linear"])
     parser.add_argument("--keep", type=Path, help="a folder for the runs, which are used again if they are there")
     given = parser.parse_args()
-    bundled = given.data.startswith("bundled:")
-    of = task(Corpus.bundled(given.data[8:]) if bundled else Corpus.open(given.data), given.labels, given.seed)
+    of = task(opened(given.data), given.labels, given.seed)
     with tempfile.TemporaryDirectory() as scratch:
         for recipe in given.recipes:
             compared(of, given.data, recipe, given.keep or Path(scratch))

@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 import record
 import scipy.sparse as sp
+from data_sets import opened
 
 from megalabel.audit.audit import audit
 from megalabel.audit.finding import LabelFinding
@@ -52,7 +53,7 @@ def precision(found: list[LabelFinding], errors: set[tuple[str, int, int]]) -> f
 
 
 def measured(name: str, share: float, seed: int) -> None:
-    data = Corpus.bundled(name.removeprefix("bundled:")) if name.startswith("bundled:") else Corpus.open(name)
+    data = opened(name)
     noisy, errors = planted(data, share, seed)
     counts = np.bincount(noisy.train.labels.indices, minlength=data.n_labels)
     rare = counts <= np.median(counts[counts > 0])

@@ -15,7 +15,8 @@ import json
 import tempfile
 from pathlib import Path
 
-from quality import command, measured, set_name
+from data_sets import set_name
+from quality import command, measured
 from record import row
 
 METRICS = ("P@1", "P@3", "P@5", "PSP@1", "PSP@5")

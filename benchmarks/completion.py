@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import record
+from data_sets import opened
 
 import megalabel
 from megalabel.data.corpus import Corpus
@@ -30,7 +31,7 @@ DEPTHS = (1, 5)
 
 
 def measured(name: str, n_texts: int, seed: int) -> None:
-    data = Corpus.bundled(name.removeprefix("bundled:")) if name.startswith("bundled:") else Corpus.open(name)
+    data = opened(name)
     if data.test is None:
         raise SystemExit(f"{name} has no test texts")
     if 0 < n_texts < len(data.train):

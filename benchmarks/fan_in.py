@@ -23,7 +23,8 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from quality import set_name, trained
+from data_sets import set_name
+from quality import trained
 from record import row
 
 from megalabel.data.corpus import Corpus

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from quality import set_name
+from data_sets import opened, set_name
 from record import row
 
 import megalabel
@@ -79,8 +79,7 @@ def scores(
 
 def measured(data: str, recipe: str, folder: Path, values: dict[str, Any]) -> None:
     """Rows of one recipe."""
-    bundled = data.startswith("bundled:")
-    of = task(Corpus.bundled(data[8:]) if bundled else Corpus.open(data))
+    of = task(opened(data))
     assert of.whole.test is not None
     test, name = of.whole.test, f"{set_name(data)} {recipe}"
 

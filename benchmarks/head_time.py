@@ -15,13 +15,12 @@ import argparse
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import record
 import torch
+from data_sets import opened
 
-import megalabel
 from megalabel.recipes import from_preset
 
 
@@ -87,8 +86,7 @@ def main() -> None:
     parser.add_argument("--stretch", type=int, default=100, help="steps before the other recipe has its turn")
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args()
-    name = options.data.removeprefix("bundled:")
-    data = megalabel.Corpus.bundled(name) if name != options.data else megalabel.Corpus.open(Path(name))
+    data = opened(options.data)
     more = {"epochs": options.epochs} if options.epochs else {}
     runs = {
         recipe: Timed(from_preset(recipe, data, encoder=options.encoder, **more)) for recipe in options.recipes

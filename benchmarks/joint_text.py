@@ -31,12 +31,11 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import scipy.sparse as sp
 import torch
+from data_sets import opened, set_name
 from joint_layer import WATCHED, FanIn
-from quality import set_name
 from record import row
 from torch import Tensor
 
-from megalabel.data.corpus import Corpus
 from megalabel.inputs.augment import WithLabelTexts
 from megalabel.inputs.batches import hold_out
 from megalabel.inputs.sparse_text import SparseText
@@ -159,7 +158,7 @@ def merged(tops: list[TopK], truth: sp.csr_matrix, seed: int) -> tuple[TopK, lis
 
 def of_seed(data: str, seed: int, options: argparse.Namespace) -> Iterator[tuple[str, dict[str, float]]]:
     """Scores and costs of each variant on the validation split of this seed."""
-    corpus = Corpus.bundled(set_name(data)) if data.startswith("bundled:") else Corpus.open(data)
+    corpus = opened(data)
     of_linear, of_bag = find(linear, corpus.name), find(renee, corpus.name, "bag")
     assert of_linear is not None and of_bag is not None
     short = {"epochs": options.epochs} if options.epochs else {}

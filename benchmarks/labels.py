@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import record
+from data_sets import opened
 
 import megalabel
 from megalabel.data.corpus import Corpus
@@ -43,7 +44,7 @@ def ranking(model: Classifier, texts: list[str]) -> float:
 
 
 def measured(name: str, n: int) -> None:
-    data = Corpus.bundled(name.removeprefix("bundled:")) if name.startswith("bundled:") else Corpus.open(name)
+    data = opened(name)
     columns = data.train.labels.tocsc()
     often = np.flatnonzero(np.diff(columns.indptr) >= EXAMPLES)
     new = np.random.default_rng(0).permutation(often)[:n]

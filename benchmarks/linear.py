@@ -46,8 +46,8 @@ import numpy as np
 import record  # first, as it decides how threads wait
 import scipy.sparse as sp
 import torch
+from data_sets import opened, set_name
 from linear_peers import TOP, batch, busy, megabytes, one_by_one, queries, size_on_disk
-from quality import set_name
 from recorded import recorded
 
 from megalabel.data.corpus import Corpus, Split
@@ -66,11 +66,6 @@ CONTENDERS = ("linear", "pecos", "omikuji-parabel", "omikuji-bonsai")
 COLUMNS = (*METRICS, "features CPU s", "solve CPU s", "predict CPU s/1k", "one query µs", "peak MB", "model MB")
 WARM_UP = 500  # texts
 TOLERANCE = 0.3  # points below the recorded peers that are allowed
-
-
-def corpus(data: str) -> Corpus:
-    name = data.removeprefix("bundled:")
-    return Corpus.bundled(name) if name != data else Corpus.open(data)
 
 
 def features(data: Corpus, folder: Path, split: str) -> dict[str, Any]:
@@ -160,7 +155,7 @@ def child(command: Sequence[str], threads: int) -> dict[str, Any]:
 
 def compare(path: str, options: argparse.Namespace, folder: Path) -> None:
     """Runs every tool on one data set; prints rows, a table and a comparison."""
-    data, name, threads = corpus(path), set_name(path), options.threads
+    data, name, threads = opened(path), set_name(path), options.threads
     again = [sys.executable, __file__, path, "--threads", str(threads), "--peer-split", options.peer_split]
     pairs = data.test.filter
     width = 0 if pairs is None or not len(pairs) else int(np.bincount(pairs[:, 0]).max())
@@ -232,7 +227,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.child:
-        (job, where, who), data = options.child, corpus(options.data[0])
+        (job, where, who), data = options.child, opened(options.data[0])
         work = {"features": features, "train": train, "predict": predict}[job]
         told = work(data, Path(where), options.peer_split if job == "features" else who)
         print(json.dumps({**told, f"{job} process CPU s": time.process_time()}))

@@ -32,8 +32,7 @@ from typing import Any
 import numpy as np
 import record  # first, as it decides how threads wait
 import torch
-from linear import corpus
-from quality import set_name
+from data_sets import opened, set_name
 
 import megalabel
 from megalabel.data.corpus import Corpus
@@ -139,7 +138,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10, help="of the bag")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = corpus(arguments.data)
+    data = opened(arguments.data)
     rows = np.arange(0, len(data.train), arguments.every)
     name = set_name(arguments.data) + (f" ({len(rows):,} texts)" if arguments.every > 1 else "")
     texts = list(data.train.texts[rows])

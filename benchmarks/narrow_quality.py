@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import record
+from data_sets import opened
 
 import megalabel
 from megalabel.recipes import from_preset
@@ -35,8 +36,7 @@ def main() -> None:
     parser.add_argument("--momentum-dtype", default="float32")
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args()
-    name = options.data.removeprefix("bundled:")
-    data = megalabel.Corpus.bundled(name) if name != options.data else megalabel.Corpus.open(Path(name))
+    data = opened(options.data)
     found: dict[str, dict[str, list[float]]] = {}
     for seed in options.seeds:
         for weights in ["float32", *options.weights]:

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from quality import set_name
+from data_sets import opened, set_name
 from record import row
 
 import megalabel
@@ -81,7 +81,7 @@ def main() -> None:
     given = parser.parse_args()
     ngame, renee = values_of("ngame", given.ngame), values_of("renee", given.renee)
     for data in given.data:
-        corpus = Corpus.bundled(data[8:]) if data.startswith("bundled:") else Corpus.open(data)
+        corpus = opened(data)
         found = []
         for seed in given.seeds:
             with tempfile.TemporaryDirectory() as scratch:

@@ -19,12 +19,12 @@ os.environ |= {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}
 
 import numpy as np
 import record
+from data_sets import opened
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import SGDClassifier
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 
-import megalabel
 from megalabel.sklearn import LabelClassifier
 
 FIXED = {"token_pattern": "letters", "bigrams": "no", "char_ngrams": "no", "c": 1.0, "label_texts": "no"}
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data")
     options = parser.parse_args()
-    corpus = megalabel.Corpus.open(options.data) if ":" not in options.data else bundled(options.data)
+    corpus = opened(options.data)
     texts, test = list(corpus.train.texts), list(corpus.test.texts)
     warnings.simplefilter("ignore")  # labels without a training text
     LabelClassifier("linear").fit(["a b", "c d", "a d"] * 40, ["x", "y", "z"] * 40)  # compiles
@@ -60,11 +60,6 @@ def main() -> None:
         record.row("one_vs_rest", size, f"{name}: P@1", p1[name], "%")
         record.row("one_vs_rest", size, f"{name}: train CPU", seconds[name], "s")
         record.row("one_vs_rest", size, f"{name}: of linear, fixed", seconds[name] / seconds["linear, fixed"], "x")
-
-
-def bundled(name: str) -> megalabel.Corpus:
-    """A data set of the package."""
-    return megalabel.Corpus.bundled(name.partition(":")[2])
 
 
 def cpu(run) -> float:

@@ -24,6 +24,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from data_sets import set_name
 from record import row
 
 from megalabel.metrics.table import METRICS
@@ -53,11 +54,6 @@ def run(data: str, recipe: str, label: str, options: list[str], seeds: list[int]
         row("quality", size, metric, statistics.mean(values), unit)
         if len(seeds) > 1 and "@" in metric:
             row("quality", size, f"{metric} ±", statistics.stdev(values), unit)
-
-
-def set_name(data: str) -> str:
-    """The name of a data set in the rows."""
-    return data.removeprefix("bundled:").rstrip("/").split("/")[-1]
 
 
 def command() -> list[str]:

@@ -27,8 +27,7 @@ from typing import Any
 
 import record  # first, as it decides how threads wait
 import torch
-from linear import corpus
-from quality import set_name
+from data_sets import opened, set_name
 
 import megalabel
 from megalabel.metrics.table import METRICS
@@ -75,7 +74,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     for source, run in zip(arguments.pairs[::2], arguments.pairs[1::2], strict=True):
-        data, name, models = corpus(source), set_name(source), {}
+        data, name, models = opened(source), set_name(source), {}
         scores, seconds = {}, {}
         for variant in arguments.variants:
             recipe = "retrieval" if variant == "retrieval" else "hybrid"

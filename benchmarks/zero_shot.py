@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from quality import set_name
+from data_sets import opened, set_name
 from record import row
 
 import megalabel
@@ -104,8 +104,7 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="a folder for the runs, which are used again if they are there")
     given = parser.parse_args()
-    bundled = given.data.startswith("bundled:")
-    whole = Corpus.bundled(given.data[8:]) if bundled else Corpus.open(given.data)
+    whole = opened(given.data)
     found: dict[str, list[float]] = {name: [] for name in given.models}
     for seed in given.seeds:
         of = task(whole, given.labels, seed, given.examples)

@@ -1,7 +1,8 @@
-"""Chooses the device that a model runs on."""
+"""Chooses the device that a model runs on, and says how many cores and threads a CPU has for it."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from megalabel.errors import SettingError
@@ -41,3 +42,14 @@ def pick(device: str | torch.device | None) -> torch.device:
             next_step=step,
             where="device",
         ) from error
+
+
+def cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """The threads that torch uses on a CPU unless it is told otherwise: OMP_NUM_THREADS, or one per core."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) > 0 else cores()

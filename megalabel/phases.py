@@ -48,7 +48,7 @@ _CURRENT: ContextVar[Phases | None] = ContextVar("the phases of the task", defau
 
 @contextlib.contextmanager
 def timed() -> Iterator[Phases]:
-    """The block, or the function that it decorates, is a task; one inside another belongs to that one."""
+    """The block, or the function that it decorates, is a task; a task inside another one is a part of that."""
     before = _CURRENT.get()
     found = before or Phases()
     _CURRENT.set(found)
@@ -67,6 +67,6 @@ def phase(name: str) -> Iterator[None]:
 
 
 def seconds_by_phase() -> dict[str, float]:
-    """The seconds so far of the phases of the task that `timed` times; {} where nobody does."""
+    """The seconds so far of the phases of the task that `timed` times; {} outside of such a task."""
     current = _CURRENT.get()
     return {} if current is None else current.so_far()

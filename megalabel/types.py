@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from megalabel.display import ROWS, cut, html_table
+from megalabel.display import NAME, ROWS, cut, html_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Reduction = Literal["sum", "mean"]  # how the loss of a batch is put together from its parts
-NAME = 40  # characters of a label name on the screen
 ScoreType = Literal["logit", "probability"]  # what the scores of a ranking are
 
 

@@ -91,14 +91,11 @@ REPORT_COLUMNS = (
     ("page MB", "page", 1.0),
     ("same bytes again", "same bytes again", 1.0),
 )
-
-
 ONE_VS_REST_COLUMNS = (
     ("P@1 %", "P@1", 1.0),
     ("train CPU s", "train CPU", 1.0),
     ("times linear, fixed", "of linear, fixed", 1.0),
 )
-
 ANNIF_COLUMNS = (
     ("F1@5", "F1@5", 1.0), ("nDCG", "NDCG", 1.0), ("nDCG@5", "NDCG@5", 1.0), ("P@1", "Precision@1", 1.0),
     ("P@5", "Precision@5", 1.0), ("train CPU s", "train CPU s", 1.0), ("evaluate CPU s", "evaluate CPU s", 1.0),

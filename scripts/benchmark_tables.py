@@ -26,7 +26,7 @@ from quality_table import quality  # noqa: E402
 from ray_tables import ray_predict  # noqa: E402
 from runtime_tables import distill, onnx_export, runtime  # noqa: E402
 from serve_tables import serve, serve_stress  # noqa: E402
-from table_cells import cells_of, short, table_of  # noqa: E402
+from table_cells import cells_of, short, table_by_size, table_of  # noqa: E402
 
 
 def dense_head() -> str:
@@ -51,8 +51,7 @@ def one_vs_rest() -> str:
 
 def usual() -> str:
     """A row per data set and tool."""
-    lines = [(size, cells_of(values, USUAL_COLUMNS, "")) for size, values in rows("usual").items()]
-    return table_of(lines, USUAL_COLUMNS, "usual")
+    return table_by_size("usual", USUAL_COLUMNS)
 
 
 def page() -> str:
@@ -97,8 +96,7 @@ def tree() -> str:
 
 def beam() -> str:
     """One row per beam size."""
-    lines = [(size.split()[-1], cells_of(values, BEAM_COLUMNS, "")) for size, values in rows("beam").items()]
-    return table_of(lines, BEAM_COLUMNS, "beam")
+    return table_by_size("beam", BEAM_COLUMNS, lambda size: size.split()[-1])
 
 
 def scripts() -> str:
@@ -146,8 +144,7 @@ def fan_in() -> str:
 
 def shared_checkpoints() -> str:
     """One row per size."""
-    lines = [(size, cells_of(values, SHARED_COLUMNS, "")) for size, values in rows("shared_checkpoints").items()]
-    return table_of(lines, SHARED_COLUMNS, "shared_checkpoints")
+    return table_by_size("shared_checkpoints", SHARED_COLUMNS)
 
 
 def long_texts() -> str:
@@ -155,7 +152,7 @@ def long_texts() -> str:
     parts = []
     for columns in (LONG_TEXT_COLUMNS, LATENCY_COLUMNS):
         found = {size: v for size, v in rows("long_texts").items() if columns[0][1] in v}
-        lines = [(size, cells_of(values, columns, "")) for size, values in found.items()]
+        lines = [(size, cells_of(values, columns)) for size, values in found.items()]
         if lines:
             parts.append(table(lines, [head for head, _, _ in columns], style="markdown", title=""))
     return "\n\n".join([*parts, origin("long_texts")])
@@ -166,16 +163,16 @@ def auto() -> str:
     lines: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for size, values in rows("auto").items():
         name, _, how = size.partition(", ")
-        cells: dict[str, str] = cells_of(values, AUTO_COLUMNS, "")
+        cells: dict[str, str] = cells_of(values, AUTO_COLUMNS)
         lines.setdefault(name, []).append((f"**megalabel train auto**: {values['chosen'][0]}, {how}", cells))
     for size, values in rows("linear_choice").items():
         name, _, seed = size.partition(" seed ")
         if name in lines:
-            lines[name].append((f"**megalabel train linear**, seed {seed}", cells_of(values, AUTO_COLUMNS, "")))
+            lines[name].append((f"**megalabel train linear**, seed {seed}", cells_of(values, AUTO_COLUMNS)))
     for size, values in rows("rivals").items():
         name, tool = size.split()
         if name in lines:
-            lines[name].append((tool, cells_of(values, AUTO_COLUMNS, "")))
+            lines[name].append((tool, cells_of(values, AUTO_COLUMNS)))
     heads = [head for head, _, _ in AUTO_COLUMNS]
     parts = [table(found, heads, style="markdown", title=name) for name, found in lines.items()]
     return "\n\n".join([*parts, origin("auto", "linear_choice", "rivals", without=("shape ", "sorted "))])

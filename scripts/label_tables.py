@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from benchmark_columns import ADDED_LABEL_COLUMNS, FURTHER_TEXT_COLUMNS
-from benchmark_rows import rows
-from table_cells import cells_of, table_of
+from table_cells import table_by_size
 
 
 def added_labels() -> str:
     """One row per data set, recipe and way of getting labels."""
-    return _table("added_labels", ADDED_LABEL_COLUMNS)
+    return table_by_size("added_labels", ADDED_LABEL_COLUMNS)
 
 
 def further_texts() -> str:
     """One row per data set, recipe and way of getting texts."""
-    return _table("further_texts", FURTHER_TEXT_COLUMNS)
-
-
-def _table(benchmark: str, columns: tuple[tuple[str, str, float], ...]) -> str:
-    return table_of(
-        [(size, cells_of(values, columns, "")) for size, values in rows(benchmark).items()], columns, benchmark
-    )
+    return table_by_size("further_texts", FURTHER_TEXT_COLUMNS)

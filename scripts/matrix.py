@@ -52,18 +52,8 @@ def run(folder: Path, python: str, packages: str, options: list[str]) -> Outcome
             return done.returncode == 0
 
         found = folder / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-        install = [
-            "uv",
-            "pip",
-            "install",
-            "--python",
-            found,
-            "--resolution",
-            SETS[packages],
-            "--no-build",
-            "-r",
-            "pyproject.toml",
-        ]
+        install = ["uv", "pip", "install", "--python", found, "-r", "pyproject.toml"]
+        install += ["--resolution", SETS[packages], "--no-build"]
         extras = [option for name in EXTRAS for option in ("--extra", name)]
         if not (call("uv", "venv", "--python", python, folder / "venv") and call(*install, *extras, *options)):
             return Outcome(f"{python} {packages}", f"cannot be installed: {folder / 'log.txt'}", False)

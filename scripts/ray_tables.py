@@ -32,11 +32,9 @@ def ray_predict() -> str:
         }
         if "one actor: rate" in values:
             rounds = f"{facts['rounds']} rounds in turn" if "rounds" in facts else "at the same time"
-            rates.append(
-                (f"{facts['L']:,} labels, parts of {facts['part']:,}, {rounds}", cells_of(values, RATES, ""))
-            )
+            rates.append((f"{facts['L']:,} labels, parts of {facts['part']:,}, {rounds}", cells_of(values, RATES)))
         elif "four actors: sum of USS" in values:
-            memory.append((f"{facts['L']:,} labels, D = {facts['D']}", cells_of(values, MEMORY, "")))
+            memory.append((f"{facts['L']:,} labels, D = {facts['D']}", cells_of(values, MEMORY)))
         else:
             actor, driver = (
                 ", ".join(short(float(values[f"fifth {i}: USS of the {who}"][0])) for i in range(1, 6))

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 from benchmark_columns import DISTILL_COLUMNS, FIRST_ANSWER_COLUMNS, ONNX_COLUMNS, RUNTIME_COLUMNS
 from benchmark_rows import rows
-from table_cells import cells_of, table_of
+from table_cells import cells_of, table_by_size, table_of
 
 
 def runtime() -> str:
     """One row per exported model; of data sets that were measured by first answers alone, these."""
     found = rows("runtime")
-    lines = [(size, cells_of(v, RUNTIME_COLUMNS, "")) for size, v in found.items() if "cold, wall p50" in v]
+    lines = [(size, cells_of(v, RUNTIME_COLUMNS)) for size, v in found.items() if "cold, wall p50" in v]
     known = {name.split()[0] for name, _ in lines}
     for size, values in found.items():
         name = size.split()[0]
         if "first answer: p50" in values and name not in known:
-            lines.append((f"{name} linear", cells_of(values, FIRST_ANSWER_COLUMNS, "")))
+            lines.append((f"{name} linear", cells_of(values, FIRST_ANSWER_COLUMNS)))
     return table_of(lines, RUNTIME_COLUMNS, "runtime")
 
 
 def distill() -> str:
     """One row per distilled run."""
-    lines = [(size, cells_of(values, DISTILL_COLUMNS, "")) for size, values in rows("distill").items()]
-    return table_of(lines, DISTILL_COLUMNS, "distill")
+    return table_by_size("distill", DISTILL_COLUMNS)
 
 
 def onnx_export() -> str:
     """One row per exported run."""
-    lines = [(size, cells_of(values, ONNX_COLUMNS, "")) for size, values in rows("onnx_export").items()]
-    return table_of(lines, ONNX_COLUMNS, "onnx_export")
+    return table_by_size("onnx_export", ONNX_COLUMNS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmark_rows import rows
-from table_cells import cells_of, short, table_of
+from table_cells import short, table_by_size, table_of
 
 SERVE_COLUMNS = (
     ("calls per s", "library: texts per second", 1.0), ("prepacked", "library: prepacked: texts per second", 1.0),
@@ -31,8 +31,7 @@ STRESS_COLUMNS = {
 
 def serve() -> str:
     """One row per model and number of workers."""
-    lines = [(_name(size), cells_of(values, SERVE_COLUMNS, "")) for size, values in rows("serve").items()]
-    return table_of(lines, SERVE_COLUMNS, "serve")
+    return table_by_size("serve", SERVE_COLUMNS, _name)
 
 
 def serve_stress() -> str:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from benchmark_rows import origin
+from collections.abc import Callable
+
+from benchmark_rows import origin, rows
 
 from megalabel.metrics.table import table
 
 
+def table_by_size(
+    benchmark: str, columns: tuple[tuple[str, str, float], ...], named: Callable[[str], str] = str
+) -> str:
+    """One row per measured size, called `named(size)`."""
+    lines = [(named(size), cells_of(values, columns)) for size, values in rows(benchmark).items()]
+    return table_of(lines, columns, benchmark)
+
+
 def cells_of(
-    values: dict[str, tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], prefix: str
+    values: dict[str, tuple[str, dict[str, str]]], columns: tuple[tuple[str, str, float], ...], prefix: str = ""
 ) -> dict[str, str]:
     found = {head: float(values[prefix + what][0]) * f for head, what, f in columns if prefix + what in values}
     return {head: f"{value:.2f}" if "@" in head else short(value) for head, value in found.items()}

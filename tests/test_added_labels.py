@@ -12,7 +12,7 @@ from planted import planted
 import megalabel
 from megalabel.data.corpus import Corpus
 from megalabel.errors import FormatError, MegalabelError, SettingError
-from megalabel.models.calibration import estimate, unit
+from megalabel.models.added_scale import estimate, unit
 from megalabel.models.ensemble import Ensemble
 from megalabel.models.extended import ExtendedClassifier
 from megalabel.recipes import get

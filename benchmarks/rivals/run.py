@@ -25,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 import record  # noqa: E402
+from data_sets import opened  # noqa: E402
 
 from megalabel.data.corpus import Corpus  # noqa: E402
 from megalabel.encoders.names import installed  # noqa: E402
@@ -133,8 +134,7 @@ def main() -> None:
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args()
     for path in options.data:
-        name = path.removeprefix("bundled:")
-        corpus = Corpus.bundled(name) if name != path else Corpus.open(path)
+        corpus = opened(path)
         folder = options.work.resolve() / corpus.name
         prepare(corpus, folder)
         lines = []

@@ -35,8 +35,8 @@ UNIFORM = 0.75  # share of the random labels that are drawn uniformly; the other
 CANDIDATES = 10  # labels of each text that may be missing
 SHOWN = 200  # characters of a text in a finding
 LARGEST, LEAST = 500, 1e-3  # one pair in so many shows the share of wrong ones; the least share that is assumed
-# The frequency of a label is no sign of a wrong pair: it would only say how random labels were drawn.
 ALL_NAMES = (*NAMES, *PATH_NAMES)
+# The frequency of a label is no sign of a wrong pair: it would only say how random labels were drawn.
 JUDGING = [i for i, name in enumerate(ALL_NAMES) if name != "texts"]
 FEWEST = 20  # texts and pairs below which an audit says nothing
 
@@ -131,9 +131,8 @@ def judged_wrong(known: Known, seed: int) -> tuple[Judged, float]:
     true = np.arange(len(both)) < len(at)
     start = np.full(len(both), np.log(len(at) / max(len(drawn), 1)))
     trees = BoostedTrees.fit(both, true, start, TREES)
-    margin = trees.margins(
-        own[:, JUDGING], np.zeros(len(own))
-    )  # log of P(features | given) / P(features | random)
+    # The logarithm of P(features | given) / P(features | random).
+    margin = trees.margins(own[:, JUDGING], np.zeros(len(own)))
     ratio = np.exp(-np.clip(margin, -30, 30))
     most = np.sort(ratio)[-max(len(ratio) // LARGEST, 20) :]
     share = float(np.clip(1 / most.mean(), LEAST, 0.5))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from megalabel.cli.streams import to_stderr
 from megalabel.errors import DataError, MegalabelError, SettingError
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ def open_data_to_measure(
         data_path(data),
         known=known,
         recorded=opened_by(run) if named else None,
-        say=functools.partial(typer.echo, err=True),
+        say=to_stderr,
         **opened,
     )
     for note in corpus.notes:

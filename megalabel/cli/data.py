@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +9,7 @@ import typer
 from megalabel.cli.arguments import DataSet, NewFolder, Threads, complete, data_path, open_data, use_threads
 from megalabel.cli.layout import Command, Group
 from megalabel.cli.reading import of_the_set, options_of, reads
+from megalabel.cli.streams import to_stderr
 
 FORMATS = (
     "raw", "lf-json", "jsonl", "csv", "parquet", "annif", "pecos", "fasttext", "libmultilabel", "pecos-bag",
@@ -83,6 +83,5 @@ def sources(
 
     use_threads(threads)
     corpus = open_data(data, opened)
-    say = functools.partial(typer.echo, err=True)
-    gains = source_gains(corpus, validation_fraction=validation_fraction, seed=seed, say=say)
+    gains = source_gains(corpus, validation_fraction=validation_fraction, seed=seed, say=to_stderr)
     typer.echo(gains.table())

@@ -13,6 +13,7 @@ from megalabel.cli import chunk_arguments as chunks
 from megalabel.cli import evaluate_more as more
 from megalabel.cli.arguments import Device, Trust, open_data_to_measure, trusting
 from megalabel.cli.reading import reads
+from megalabel.cli.streams import to_stderr
 from megalabel.errors import FormatError, SettingError
 
 What = Annotated[
@@ -108,23 +109,23 @@ def evaluate(
     with trusting(trust):
         model = None if stored else load(run, device=device, trust=trust or ())
         cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
-        model = chunks.in_chunks(model, *cut, say=_say)
+        model = chunks.in_chunks(model, *cut, say=to_stderr)
         more.check_inside(model, levels, export, tail_curve)
         known = () if model is None else model.label_texts
         corpus, split = open_data_to_measure(run, data, opened, known)
         more.check_sources(by_source, corpus, split)
-        hierarchy = more.taxonomy_in(taxonomy, model, corpus, _say)
-        options = {"k": depths, "a": a, "b": b, "taxonomy": hierarchy, "say": _say}
+        hierarchy = more.taxonomy_in(taxonomy, model, corpus, to_stderr)
+        options = {"k": depths, "a": a, "b": b, "taxonomy": hierarchy, "say": to_stderr}
         found = _measured(run, model, corpus, split, batch_size, options)
     typer.echo(report([(str(run), found)]))
     if sys.stdout is not None:
         sys.stdout.flush()
     _write(file, run, model, found, {**about(corpus, split, run, data), **described(model)})
     if by_source:
-        typer.echo("\n" + more.by_source_lines(model, run, corpus, split, k=depths, a=a, b=b))
+        typer.echo("\n" + more.table_by_source(model, run, corpus, split, k=depths, a=a, b=b))
     if tail_curve:
         typer.echo(
-            "\n" + more.tail_curve_lines(model, corpus, split=split, k=depths or DEPTHS, batch_size=batch_size)
+            "\n" + more.tail_curve_table(model, corpus, split=split, k=depths or DEPTHS, batch_size=batch_size)
         )
     if levels or export is not None:
         more.look_inside(model, corpus, levels, export, depths or DEPTHS, batch_size)
@@ -140,7 +141,7 @@ def _measured(
 
     if model is None:
         return evaluate_predictions(run, corpus, split, **options)
-    note_unfinished(run, _say)
+    note_unfinished(run, to_stderr)
     options = {**options, "k": options["k"] or DEPTHS}
     return evaluate(model, corpus, split=split, batch_size=batch_size, progress=True, **options)
 
@@ -183,13 +184,15 @@ def _keep(run: Path, found: dict[str, float], facts: dict[str, Any]) -> None:
     file = (run.parent if inside else run) / "metrics.json"
     before = _about(file)
     if before.get("path", facts["path"]) != facts["path"]:
-        _say(f"{file}: replaces the metrics on {before['path']} of {before.get('date')}")
+        to_stderr(f"{file}: replaces the metrics on {before['path']} of {before.get('date')}")
     if before and before.get("chunks") != facts.get("chunks"):
-        _say(f"{file}: replaces the metrics of {before.get('chunks', 'whole texts')}")
+        to_stderr(f"{file}: replaces the metrics of {before.get('chunks', 'whole texts')}")
     try:
         write_metrics(file, found, facts)
     except OSError as error:
-        _say(f"{file} cannot be written ({error.strerror or error}); give -o FILE to keep the metrics elsewhere")
+        to_stderr(
+            f"{file} cannot be written ({error.strerror or error}); give -o FILE to keep the metrics elsewhere"
+        )
 
 
 def _about(file: Path) -> dict[str, Any]:
@@ -200,10 +203,6 @@ def _about(file: Path) -> dict[str, Any]:
         about = read_json(file, next_step=None).get("about")
         return about if isinstance(about, dict) else {}
     return {}
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def _depths(k: str) -> tuple[int, ...]:

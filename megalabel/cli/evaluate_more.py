@@ -33,7 +33,7 @@ def check_sources(by_source: bool, corpus: Any, split: Any) -> None:
         check_sources(split, corpus.name)
 
 
-def by_source_lines(
+def table_by_source(
     model: Any, path: Path, corpus: Any, split: Any, k: Sequence[int] | None, **options: Any
 ) -> str:
     """The metrics of each source of a model, or of the predictions at a path, as a table."""
@@ -46,8 +46,8 @@ def by_source_lines(
     return by_source_table(evaluate_by_source(model, corpus, split=split, k=k or DEPTHS, **options))
 
 
-def tail_curve_lines(model: Any, corpus: Any, **options: Any) -> str:
-    """P@k and PSP@k along the tail knob, as a table."""
+def tail_curve_table(model: Any, corpus: Any, **options: Any) -> str:
+    """P@k and PSP@k for values of `--tail`, as a table."""
     from megalabel.inference.tail import tail_curve, tail_table
 
     return tail_table(tail_curve(model, corpus, progress=f"ranking {corpus.name}", **options))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from megalabel.cli.arguments import Run, Trust, trusting
+from megalabel.cli.streams import to_stderr
 
 Out = Annotated[
     Path | None,
@@ -23,6 +24,6 @@ def export(run: Run, out: Out = None, trust: Trust = None) -> None:
     from megalabel.models.find import note_unfinished
 
     with trusting(trust):
-        note_unfinished(run, lambda line: typer.echo(line, err=True))
+        note_unfinished(run, to_stderr)
         file, size = export_run(run, out, trust=trust or ())
     typer.echo(f"{file} ({size / 1e6:.1f} MB); next: python -m megalabel.runtime {file}")

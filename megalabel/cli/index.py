@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import DataOfRun, Run, Threads, Trust, complete, open_data_of, trusting, use_threads
+from megalabel.cli.streams import to_stderr
 from megalabel.errors import MegalabelError, SettingError
 
 KINDS = ("auto", "exact", "int8", "tree", "hnsw")
@@ -61,13 +62,13 @@ def index(
         model: Any = load(run, device="cpu", trust=trust or ())
         indexed.searchable(model)
         check_request(kind, recall, min(k, len(model.label_texts)) if k > 0 else k, len(model.label_texts))
-        note_unfinished(run, _say)
+        note_unfinished(run, to_stderr)
         sample = _texts_of_run(run, data, seed) if texts is None else _texts_of_file(model, run, texts)
         if len(sample) > MOST:
             rows = np.sort(np.random.default_rng(seed).permutation(len(sample))[:MOST])
             sample = [sample[int(row)] for row in rows]
         k = min(k, len(model.label_texts))
-        _, built = indexed.built(model, kind, sample, recall=recall, k=k, seed=seed, say=_say)
+        _, built = indexed.built(model, kind, sample, recall=recall, k=k, seed=seed, say=to_stderr)
     typer.echo(table_of(built.rows, built.kind))
     indexed.put_index(model_folder(run), built.index)
     if built.index is None:
@@ -96,7 +97,7 @@ def _texts_of_run(run: Path, data: str | None, seed: int) -> list[str]:
             where="data",
         )
     if not len(rows):
-        _say(
+        to_stderr(
             "the run held out no texts: recall is measured on training texts, whose labels are easier to find; "
             "give --texts FILE to measure on others"
         )
@@ -111,10 +112,6 @@ def _texts_of_file(model: Any, run: Path, file: Path) -> list[str]:
     from megalabel.inference.predict import read_inputs
     from megalabel.inference.reading import TEXT, TextOptions
 
-    options = as_trained(run, str(file), TextOptions(None, TEXT, None, **parts_of(run)), _say)
-    rows: Any = read_inputs(model, str(file), None, options, _say)
+    options = as_trained(run, str(file), TextOptions(None, TEXT, None, **parts_of(run)), to_stderr)
+    rows: Any = read_inputs(model, str(file), None, options, to_stderr)
     return [row.text for row in rows]
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from megalabel.cli.arguments import open_data, recorded, use_threads
 from megalabel.cli.memory_limit import within_memory
 from megalabel.cli.reading import notes
 from megalabel.cli.run_settings import RunSettings
+from megalabel.cli.streams import to_stderr
 from megalabel.data.catalog import propensity_source
 from megalabel.device import pick
 from megalabel.distributed.world import World, join
@@ -24,6 +23,7 @@ from megalabel.recipes import get
 from megalabel.recipes.presets import Resolved, resolve
 from megalabel.recipes.run_encoder import run_sha256
 from megalabel.storage import migrate
+from megalabel.storage.files import folder_bytes
 from megalabel.storage.tables import tables_in
 from megalabel.training import run_folder
 from megalabel.training.cleanup import remove_run
@@ -68,7 +68,7 @@ def _train(
     if not settings.checkpoint_seconds >= 0:
         raise SettingError.range("checkpoint_seconds", settings.checkpoint_seconds, 0)
     check_lr_scale(settings.lr_scale)
-    say = (lambda line: None) if settings.quiet else _say
+    say = (lambda line: None) if settings.quiet else to_stderr
     resolved = resolve(recipe, corpus.name, values)
     resolved.options.check_corpus(corpus)
     processes.same(settings.compared(recipe.address, resolved.options.values(), run_folder.data_facts(corpus)))
@@ -87,7 +87,7 @@ def _train(
         made = recipe(corpus, resolved.options, trust=trusted())
     with contextlib.ExitStack() as stack:
         names = settings.track if processes.world.is_main else ()
-        trackers = [stack.enter_context(tracker(name)(out, made.arguments, say=_say)) for name in names]
+        trackers = [stack.enter_context(tracker(name)(out, made.arguments, say=to_stderr)) for name in names]
         model = train_recipe(
             made,
             out,
@@ -222,11 +222,10 @@ def summary(out: Path) -> str:
         lines.append(f"{best}, which was kept")
     elif done.get("steps"):
         lines.append("no texts were held out, so that the last epoch was kept")
-    size = sum(path.stat().st_size for path in (out / "model").rglob("*") if path.is_file()) / 1e6
     path = facts["data"].get("path")
     has_test = bool(path) and not Path(path).is_file()  # one file holds training texts alone
     data, more = ("", "") if has_test else (" DATA", " --data DATA")
-    lines.append(f"the model is in {out} ({size:,.1f} MB)")
+    lines.append(f"the model is in {out} ({folder_bytes(out / 'model') / 1e6:,.1f} MB)")
     return "\n".join([*lines, f"next: megalabel evaluate {out}{data}, or megalabel report {out}{more}"])
 
 
@@ -237,7 +236,3 @@ def best_validation(out: Path, metric: str) -> str:
         return ""
     best = max(found, key=lambda line: line["validation"][metric])
     return f"best validation {metric} {best['validation'][metric]:.2f} after epoch {best['epoch']:.1f}"
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from megalabel.data.corpus import Corpus
+from megalabel.display import counted
 from megalabel.errors import DataError
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.models.base import Classifier
 from megalabel.models.further_texts import columns_of, in_columns
-from megalabel.reporting.words import counted
 
 MOST_TEXTS = 4096  # texts beside the examples by which the scores of added labels are found
 

@@ -25,8 +25,8 @@ def learn_feedback(model: Classifier, path: Path, adds: bool) -> tuple[Classifie
         DataError: no label of the feedback is one of the model; a line has other values.
     """
     from megalabel.data.feedback import read_feedback
+    from megalabel.display import counted
     from megalabel.models.rejecting import learns_rejected
-    from megalabel.reporting.words import counted
 
     said, ids = read_feedback(path), dict[str, int]()
     for i, name in enumerate(model.label_texts):

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from megalabel.cli.arguments import Run, Trust, open_data_to_measure, trusting
+from megalabel.cli.streams import to_stderr
 
 
 def onnx(
@@ -30,7 +31,7 @@ def onnx(
     from megalabel.onnx.export import export
 
     with trusting(trust):
-        note_unfinished(run, _say)
+        note_unfinished(run, to_stderr)
         data = None if check is None else open_data_to_measure(run, check)
         facts = export(run, out, k=k, int8=int8, check=data, trust=tuple(trust or ()))
     for file in sorted(out.glob("*.onnx*")):
@@ -39,7 +40,7 @@ def onnx(
     if data is not None:
         typer.echo(_table(facts["check"]))
     elif int8:
-        _say("what 8 bits cost was not measured; give --check DATA")
+        to_stderr("what 8 bits cost was not measured; give --check DATA")
 
 
 def _table(found: dict[str, Any]) -> str:
@@ -55,7 +56,3 @@ def _table(found: dict[str, Any]) -> str:
             beside = f"  same ranking {row['same_rankings']:.1%}  largest difference {row['difference']:.1e}"
         lines.append(f"  {name:16}{cells}{beside}")
     return "\n".join(lines)
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

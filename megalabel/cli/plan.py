@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +10,7 @@ import typer
 from megalabel.cli.arguments import Threads, open_data
 from megalabel.cli.layout import Command
 from megalabel.cli.recipe_options import as_command, command_of
+from megalabel.device import default_threads
 from megalabel.errors import SettingError
 
 if TYPE_CHECKING:
@@ -69,15 +69,7 @@ def job_for(recipe: Any, values: dict[str, Any], data: Data, threads: int | None
     from megalabel.recipes.presets import resolve
 
     options = resolve(recipe, name, values).options
-    return Job.of(recipe.address, options.values(), data, threads or cores())
-
-
-def cores() -> int:
-    """The threads that torch would use."""
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdecimal() and int(given) > 0:
-        return int(given)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Job.of(recipe.address, options.values(), data, threads or default_threads())
 
 
 def _plan(

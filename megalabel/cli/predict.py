@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,11 +12,11 @@ from megalabel.cli import chunk_arguments as chunks
 from megalabel.cli.arguments import Device, Encoding, Run, TextField, Trust, parts_of, trusting
 from megalabel.cli.predict_request import Request
 from megalabel.cli.predict_together import check_alone, in_parts
+from megalabel.cli.streams import to_stderr
 from megalabel.errors import DataError, SettingError
 
 if TYPE_CHECKING:
     from megalabel.inference.predict import Wanted
-    from megalabel.labels.ancestors import Ancestors
     from megalabel.models.base import Classifier
 
 
@@ -82,7 +82,7 @@ Coverage = Annotated[
     float | None, typer.Option(metavar="FLOAT", help="Write a set of labels with this expected recall, per text.")
 ]
 Tail = Annotated[float, typer.Option(metavar="FLOAT", help="From 0 to 1: favor rare labels.")]
-Above = Annotated[
+AncestorsWay = Annotated[
     str | None,
     typer.Option(
         "--ancestors",
@@ -117,7 +117,7 @@ def predict(
     precision: Precision = None,
     coverage: Coverage = None,
     tail: Tail = 0.0,
-    ancestors: Above = None,
+    ancestors: AncestorsWay = None,
     language: Language = None,
     allow: Allow = None,
     deny: Deny = None,
@@ -138,8 +138,9 @@ def predict(
     from megalabel.data.read_options import ReadOptions
     from megalabel.inference.predict import Wanted
     from megalabel.inference.reading import TEXT, TextOptions
+    from megalabel.labels.ancestors import check_ancestors
 
-    kept = precision, coverage, tail, _checked(ancestors), language
+    kept = precision, coverage, tail, None if ancestors is None else check_ancestors(ancestors), language
     wanted = Wanted(k, probabilities, threshold, min_labels, *kept, _names(allow), _names(deny))
     cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
     said = ReadOptions(text_parts=text_parts, text_separator=text_separator).given()
@@ -154,13 +155,13 @@ def predict(
     if kind == "jsonl" and out in (None, "-") and sys.stdout is None:
         raise SettingError("standard output is closed", wanted="a place for the answers", next_step="give -o FILE")
     with trusting(trust):
-        model = request.model(_say)
+        model = request.model(to_stderr)
         stdin = None if sys.stdin is None else sys.stdin.buffer
         if texts == "-" and stdin is not None and stdin.isatty():
-            _say("reading texts from the terminal, one per line; the end is Ctrl-D")
-        rows = request.as_trained(_say).rows(model, stdin, _say)
+            to_stderr("reading texts from the terminal, one per line; the end is Ctrl-D")
+        rows = request.as_trained(to_stderr).rows(model, stdin, to_stderr)
         if _write(model, rows, wanted, out) == 0:
-            _say(f"{'standard input' if texts == '-' else texts} holds no texts")
+            to_stderr(f"{'standard input' if texts == '-' else texts} holds no texts")
 
 
 def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None) -> int:
@@ -188,15 +189,6 @@ def _format_of(out: str | None) -> str:
         raise SettingError(error.found, wanted=wanted, where="out") from error
 
 
-def _checked(ancestors: str | None) -> Ancestors | None:
-    """What becomes of ancestors; SettingError for an unknown way."""
-    from megalabel.labels.ancestors import check_ancestors
-
-    if ancestors is not None:
-        check_ancestors(ancestors)
-    return cast("Ancestors | None", ancestors)
-
-
 def _names(file: Path | None) -> list[str] | None:
     """The names of labels in a file, one per line; None for no file."""
     from megalabel.storage.reading import reading
@@ -209,7 +201,3 @@ def _names(file: Path | None) -> list[str] | None:
         file, wanted="a text file in UTF-8 with the name of a label per line", next_step="correct the path"
     ):
         return [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)

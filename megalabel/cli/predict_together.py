@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from megalabel.cli.arguments import trusting
 from megalabel.cli.predict_request import Request
+from megalabel.cli.streams import of_several, to_stderr
 from megalabel.errors import DataError, MegalabelError, SettingError
 
 if TYPE_CHECKING:
@@ -21,15 +21,9 @@ GRACE = 2.0  # seconds
 
 def check_alone() -> None:
     """SettingError for several processes without a folder of parts, which would all write the same answers."""
-    from megalabel.distributed.world import World
-
-    try:
-        world = World.announced()
-    except SettingError:  # variables of another launcher, which do not matter for a single process
-        return
-    if world.size > 1:
+    if of_several():
         error = SettingError(
-            f"{world.size} processes and one file of answers",
+            f"{os.environ['WORLD_SIZE']} processes and one file of answers",
             wanted="a folder of parts, which processes share",
             next_step="add --parts jsonl -o FOLDER, or start the command without torchrun",
             where="parts",
@@ -53,7 +47,7 @@ def in_parts(
     size = PART_SIZE if part_size is None else part_size
     with contextlib.ExitStack() as stack, trusting(request.trust), contextlib.ExitStack() as group:
         world = group.enter_context(join())
-        say = _say if world.is_main else _nothing
+        say = to_stderr if world.is_main else _nothing
         name, format = together(world, lambda: _checked(request, out, parts, size))
         if request.device is None and world.size > 1:
             request = request._replace(device=str(world.device))
@@ -136,10 +130,6 @@ def _after_main(world: World) -> Iterator[None]:
         if not world.is_main:
             time.sleep(GRACE)
         raise
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
 
 
 def _nothing(line: str) -> None:

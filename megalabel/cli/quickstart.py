@@ -33,7 +33,7 @@ SHOWN = 8  # labels of the answer
 
 def quickstart(
     out: Annotated[Path, typer.Option(metavar="OUT", help="Folder of the runs.")] = Path("runs/quickstart"),
-    text: Annotated[str, typer.Option(metavar="TEXT", help="Text to classify with the best model.")] = (QUESTION),
+    text: Annotated[str, typer.Option(metavar="TEXT", help="Text to classify with the best model.")] = QUESTION,
 ) -> None:
     """Train and evaluate five recipes on bundled data, and classify a text: a few minutes on a laptop."""
     run_all(out, text, typer.echo)
@@ -85,8 +85,8 @@ class Clock:
         self._recorded = self._measured = 0.0
 
     def expected(self, name: str) -> str:
-        """How long a run will take, and it and the rest together; how it is with one that is finished."""
-        from megalabel.reporting.words import duration
+        """In words, how long a run takes, and how long all take that are left; of a finished run, that it is."""
+        from megalabel.display import duration
 
         if name not in self._left:
             return ", trained before"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from megalabel.cli.arguments import Device, Trust, open_data_to_measure, trusting
 from megalabel.cli.reading import reads
+from megalabel.cli.streams import to_stderr
 from megalabel.errors import SettingError
 
 Runs = Annotated[
@@ -148,7 +148,7 @@ def _subjects(
     for run, title in zip(runs, titles, strict=False):
         model = load(run, device=device, trust=trust)
         model.few_pages = True
-        note_unfinished(run, _say)
+        note_unfinished(run, to_stderr)
         if corpus is None or split is None:
             corpus, split = open_data_to_measure(run, data, opened, model.label_texts)
         shown = {"title": title, "most_texts": max_texts, "batch_size": batch_size, "progress": True}
@@ -159,8 +159,5 @@ def _subjects(
         found.append(of_predictions(file, corpus, split, title=title, most_texts=max_texts))
     for subject in found:
         for note in subject.notes:
-            _say(f"{subject.title}: {note}")
+            to_stderr(f"{subject.title}: {note}")
     return found
-
-
-_say = functools.partial(typer.echo, err=True)

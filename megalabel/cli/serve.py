@@ -11,8 +11,8 @@ from megalabel.cli.arguments import MOST_THREADS, Trust, complete, trusting
 from megalabel.errors import SettingError
 
 FORMATS = ("text", "json")
-MOST_WORKERS = 256
-MOST = 1 << 40
+LARGEST = {"threads": MOST_THREADS, "workers": 256}
+MOST = 1 << 40  # of all other whole numbers
 LONGEST = 86_400.0  # seconds
 Runs = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Run folders or model folders; NAME=RUN names a model.")
@@ -92,12 +92,11 @@ def serve(
     if log_format not in FORMATS:
         raise SettingError.choice("log_format", log_format, FORMATS)
     sizes = {"max_body": max_body, "max_texts": max_texts, "max_k": max_k, "max_waiting": max_waiting,
-             "max_connections": max_connections, "threads": 1 if threads is None else threads}  # fmt: skip
+             "max_connections": max_connections, "threads": threads, "workers": workers}  # fmt: skip
     for name, value in sizes.items():
-        if not 1 <= value <= (MOST_THREADS if name == "threads" else MOST):
-            raise SettingError.range(name, value, 1, MOST_THREADS if name == "threads" else MOST, integer=True)
-    if not 1 <= workers <= MOST_WORKERS:
-        raise SettingError.range("workers", workers, 1, MOST_WORKERS, integer=True)
+        most = LARGEST.get(name, MOST)
+        if value is not None and not 1 <= value <= most:
+            raise SettingError.range(name, value, 1, most, integer=True)
     if not 0 < timeout <= LONGEST:
         raise SettingError.range("timeout", timeout, 0, LONGEST, above=True)
     if not 0 <= watch <= LONGEST:

@@ -10,6 +10,8 @@ import sys
 import tempfile
 from typing import NoReturn
 
+import typer
+
 from megalabel.errors import MegalabelError
 from megalabel.storage.limits import out_of_files, too_many_files
 
@@ -45,6 +47,11 @@ def prepare_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")
+
+
+def to_stderr(line: str) -> None:
+    """Writes a line to standard error."""
+    typer.echo(line, err=True)
 
 
 def message(error: MegalabelError | OSError | MemoryError) -> str:

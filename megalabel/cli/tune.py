@@ -12,6 +12,7 @@ import typer
 
 from megalabel.cli.arguments import Device, Threads, Trust, open_data, open_data_of, trusting, use_threads
 from megalabel.cli.recipe_options import as_command, command_of, read_config
+from megalabel.cli.streams import to_stderr
 from megalabel.errors import SettingError
 
 AUTO = "auto"
@@ -100,7 +101,7 @@ def _search(
     values = options.checked_values(values)
     use_threads(threads)
     corpus = open_data_of(values["run"], data, opened) if "run" in values else open_data(str(data), opened)
-    say: Callable[[str], Any] = (lambda line: None) if quiet else functools.partial(typer.echo, err=True)
+    say: Callable[[str], Any] = (lambda line: None) if quiet else to_stderr
     say(
         "\n".join(
             [f"{corpus.name}: {len(corpus.train):,} texts, {corpus.n_labels:,} labels", *notes(corpus.findings)]

@@ -44,8 +44,8 @@ def update(
     from megalabel.cli.learn_data import learn_data  # with NumPy, which would delay every command
     from megalabel.cli.learn_feedback import learn_feedback
     from megalabel.data.feedback import is_feedback
+    from megalabel.display import counted
     from megalabel.models.base import check_room, load
-    from megalabel.reporting.words import counted
 
     check_room(out)
     with trusting(trust):

@@ -14,9 +14,9 @@ from megalabel.data.taxonomy import Taxonomy
 from megalabel.data.texts import Texts
 
 TAXONOMY, RECORDS = "taxonomy.tsv", "label_metadata.jsonl"  # files beside the data of any format
-MADE = re.compile(
-    r"urn:label:\d+"
-)  # URIs that `data convert --to annif` makes of label ids, which identify nothing
+# URIs that `data convert --to annif` makes of label ids, which identify nothing.
+MADE = re.compile(r"urn:label:\d+")
+_BETWEEN = "merge the labels between them too, or leave them apart"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -176,9 +176,6 @@ class LabelMetadata:
         """The URIs by which labels of data sets are compared, "" where they identify nothing; None for none."""
         uris = ["" if MADE.fullmatch(uri) else uri for uri in self.uris or ()]
         return Texts.from_strings(uris) if any(uris) else None
-
-
-_BETWEEN = "merge the labels between them too, or leave them apart"
 
 
 def _with_text(

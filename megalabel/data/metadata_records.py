@@ -68,7 +68,7 @@ def metadata_from(
 ) -> LabelMetadata:
     """As `metadata_of`, from a list of records.
 
-    unknown: gets the labels that there are not; None for an error.
+    unknown: receives labels that do not exist; None where such a label is an error.
     """
     find = _finder(names, listed, known, unknown)
     records: dict[int, Mapping[str, Any]] = {}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from megalabel.data.types import CorpusData, Split
-from megalabel.display import ROWS, cut, html_table
+from megalabel.display import NAME, ROWS, cut, html_table
 
-NAME = 40  # characters of a label name
 LABELS = 5  # of a text
 
 

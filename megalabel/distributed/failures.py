@@ -45,9 +45,7 @@ def as_error(error: BaseException, rank: int) -> BaseException:
     The result says in which process it was raised.
     """
     found = error
-    if isinstance(error, MegalabelError):
-        found = error
-    elif _out_of_memory(error):
+    if _out_of_memory(error):
         found = OutOfMemory(
             f"there is not enough memory ({_short(error)})",
             wanted="memory for this process's share of the labels",

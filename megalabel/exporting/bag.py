@@ -32,7 +32,7 @@ def bag_parts(model: NeuralClassifier, *, tables: bool = True) -> tuple[dict[str
     """
     encoder = model.encoder
     if not isinstance(encoder, Bag):
-        raise _refused(f"a model with the encoder {type(encoder).__name__}")
+        raise not_exported(f"a model with the encoder {type(encoder).__name__}")
     arrays: Arrays = {}
     head = _head(model.head, "head", arrays, None)
     tokens, token_arrays = token_parts(encoder.tokenizer, model.max_length, tables=tables)
@@ -75,7 +75,7 @@ def _head(head: Head, name: str, arrays: Arrays, labels: Tensor | None) -> dict[
         _table(head.table(frozen=True), head.bias, name, arrays)
         found = {"type": "dense", "dim": head.dim}
     else:
-        raise _refused(f"a bag with the head {type(head).__name__}")
+        raise not_exported(f"a bag with the head {type(head).__name__}")
     if labels is not None:
         arrays[f"{name}.ids"] = _numpy(labels)
     return {**found, "weights": head.weight_type.name}
@@ -117,7 +117,8 @@ def _numpy(tensor: Tensor) -> np.ndarray:
     return (tensor.view(torch.uint8) if tensor.dtype == torch.float8_e4m3fn else tensor).numpy()
 
 
-def _refused(found: str) -> SettingError:
+def not_exported(found: str) -> SettingError:
+    """The error on a model that the runtime cannot read."""
     return SettingError(
         found, wanted=READ, next_step="distill it into one: megalabel distill RUN -o NEW", where="run"
     )

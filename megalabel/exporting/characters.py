@@ -102,17 +102,10 @@ def _kinds(tokenizer: Any, characters: Sequence[str]) -> dict[str, int] | None:
 def _meaning(character: str, normal: str, kinds: dict[str, int]) -> tuple[int, str]:
     """The kind of a character and, for OTHER, what stands for it."""
     shown = "".join({BLANK: " ", WORD: f" {part} "}.get(kinds[part], part) for part in normal)
-    words = shown.split(" ")
     if shown == character:
         return SAME, shown
     if not shown:
         return NOTHING, shown
     if not shown.strip(" "):
         return BLANK, shown
-    if (
-        shown != shown.strip(" ")
-        and words == ["", *[part for part in words if part], ""]
-        and shown[1:-1] == character
-    ):
-        return WORD, shown
-    return OTHER, shown
+    return (WORD if shown == f" {character} " else OTHER), shown

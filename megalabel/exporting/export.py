@@ -8,8 +8,7 @@ from zlib import crc32
 
 import numpy as np
 
-from megalabel.errors import SettingError
-from megalabel.exporting.bag import bag_parts
+from megalabel.exporting.bag import bag_parts, not_exported
 from megalabel.exporting.container import write_container
 from megalabel.exporting.linear import linear_parts
 from megalabel.exporting.strings import string_arrays
@@ -21,7 +20,7 @@ from megalabel.models.monotone import RANKS
 from megalabel.models.neural import NeuralClassifier
 from megalabel.models.reading import read_model
 from megalabel.models.scores import score_kind
-from megalabel.runtime.folders import EXPORTED, READ
+from megalabel.runtime.folders import EXPORTED
 from megalabel.storage.manifest import NAME
 
 
@@ -58,12 +57,7 @@ def parts_of(model: Classifier, *, tables: bool = True) -> tuple[dict[str, Any],
     elif type(model) is NeuralClassifier:
         facts, arrays = bag_parts(model, tables=tables)
     else:
-        raise SettingError(
-            f"a {type(model).__name__}",
-            wanted=READ,
-            next_step="distill it into one: megalabel distill RUN -o NEW",
-            where="run",
-        )
+        raise not_exported(f"a {type(model).__name__}")
     facts |= {"n_labels": len(model.label_texts), "score_type": score_kind(model)}
     arrays |= string_arrays("labels", model.label_texts)
     if model.calibration is not None:

@@ -19,6 +19,7 @@ from torch.nn.functional import linear, logsigmoid, normalize
 
 from megalabel.errors import SettingError
 from megalabel.heads.base import Head
+from megalabel.heads.candidate_ranking import Paths
 from megalabel.heads.cascade import CascadeHead
 from megalabel.heads.dense import DenseHead
 from megalabel.heads.dual_encoder import DualEncoderHead
@@ -165,11 +166,13 @@ def path_places(head: Head, label: int, views: Tensor) -> list[Place]:
     """The places of the nodes on the way to a label for one text (1, V, D); empty for heads without a tree."""
     if isinstance(head, CascadeHead):
         path = _path(head.offsets, int(head.get_buffer("label_to_row")[label]))
-        return _places(head.tables(), head.offsets, head.beams, head.path_score, path, views)
+        return _places(
+            head.tables(), head.offsets, head.beams, Paths(head.path_score, len(head.offsets)), path, views
+        )
     if isinstance(head, LightXMLHead):
         offsets = [head.get_buffer("offsets")]
         path = _path(offsets, int(head.get_buffer("label_to_row")[label]))
-        return _places(head.tables()[:1], offsets, (head.candidates,), "label", path, views)
+        return _places(head.tables()[:1], offsets, (head.candidates,), Paths("label", 1), path, views)
     return path_places(head.head, label, views) if isinstance(head, WithAuxiliary) else []
 
 
@@ -177,7 +180,7 @@ def _places(
     tables: Sequence[tuple[Tensor | NarrowTable, Tensor]],
     offsets: Sequence[Tensor],
     beams: Sequence[int],
-    path_score: str,
+    paths: Paths,
     path: Sequence[int],
     views: Tensor,
 ) -> list[Place]:
@@ -190,10 +193,8 @@ def _places(
         table = weight.load_rows(rows) if isinstance(weight, NarrowTable) else weight.detach()[rows]
         z = (table @ x + bias.detach()[rows]).double()
         alone = logsigmoid(z)
-        joined = i > 0 and (
-            path_score in ("path", "decayed") or (path_score == "label*parent" and i == len(offsets))
-        )
-        keys = alone + above if joined else z
+        joint = alone + above
+        keys = joint if paths.joined(i) else z
         order = (-keys).argsort(stable=True)
         place = torch.nonzero(rows[order] == path[i])
         beam = beams[i] if i < len(beams) else 0
@@ -203,8 +204,8 @@ def _places(
         kept = order[:beam].sort().values
         ends = offsets[i][rows[kept] + 1]
         sizes = ends - offsets[i][rows[kept]]
-        down = (alone + above if joined else alone)[kept] * (0.5 if path_score == "decayed" else 1)
-        above = torch.repeat_interleave(down, sizes)
+        passed = (joint if paths.joined(i) else alone)[kept]
+        above = torch.repeat_interleave(paths.decayed(passed), sizes)
         starts = torch.repeat_interleave(ends - sizes.cumsum(0), sizes)
         rows = starts + torch.arange(len(starts), device=views.device)
     return found

@@ -13,7 +13,7 @@ from megalabel.models.trained_on import FILE as COUNTS
 from megalabel.models.trained_on import load_trained_on
 from megalabel.recipes import get
 from megalabel.recipes.config import as_config
-from megalabel.storage.files import read_json
+from megalabel.storage.files import folder_bytes, read_json
 from megalabel.storage.migrate import recipe_json
 from megalabel.storage.paths import as_path
 
@@ -136,8 +136,7 @@ with megalabel {recipe.get("version")} and this `config.toml`:
 
 
 def _size(recipe: dict[str, Any], folder: Path) -> str:
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-    lines = [f"The model has {size:,.1f} MB on disk."]
+    lines = [f"The model has {folder_bytes(folder) / 1e6:,.1f} MB on disk."]
     finished = recipe.get("finished") or {}
     if "peak_mb" in finished:
         lines.append(

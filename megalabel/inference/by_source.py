@@ -70,7 +70,7 @@ def predictions_by_source(
         DataError: the texts have no sources; and as `evaluate_predictions`.
     """
     stored = read_predictions(path, labels_needed(split, k))
-    check_fits(stored.top, stored.label_names, data, split, path)
+    check_fits(stored.top, stored.names_and_uris, data, split, path)
     found: dict[str, dict[str, float]] = {}
     for name, rows, own, part in _parts(data, split):
         top = TopK(stored.top.ids[rows], stored.top.scores[rows])

@@ -1,4 +1,4 @@
-"""The number of rows of a file of texts, known about before it is read, for the time that is left."""
+"""About how many rows a file of texts has, before it is read, so that progress can show the time that is left."""
 
 from __future__ import annotations
 

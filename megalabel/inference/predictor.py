@@ -16,7 +16,7 @@ from megalabel.inference.predict import Wanted, answers
 from megalabel.inference.record import TEXT
 from megalabel.models.base import Classifier, load
 from megalabel.models.depth import at_least_one
-from megalabel.models.prediction_table import COLUMNS, FURTHER, label_columns
+from megalabel.models.prediction_table import COLUMNS, URIS, label_columns
 from megalabel.models.scores import AskedKind
 
 _models: dict[tuple[Any, ...], Classifier] = {}  # those that this process has loaded
@@ -66,7 +66,7 @@ class Predictor:
         at_least_one("k", k)
         if isinstance(keep, str):
             raise SettingError(f"{keep!r}", wanted="a list of columns", next_step=f"[{keep!r}]", where="keep")
-        self.new = (*COLUMNS, *FURTHER[:uris])
+        self.new = (*COLUMNS, URIS) if uris else COLUMNS
         taken = [name for name in keep or () if name in self.new]
         if taken:
             raise SettingError(
@@ -162,7 +162,7 @@ class Predictor:
             ids[found], scores[found] = block.numpy()
             at += len(block)
         known = model.metadata.uris if self.uris and model.metadata is not None else None
-        more = {} if known is None else dict(zip(FURTHER, [known], strict=False))
+        more = {} if known is None else {URIS: known}
         return label_columns(model.label_texts, ids, scores, missing, more=more)
 
 

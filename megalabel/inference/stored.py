@@ -58,7 +58,7 @@ def evaluate_predictions(
     """
     depths = check_depths(DEPTHS if k is None else k)
     stored = stored or read_predictions(path, labels_needed(split, k))
-    check_fits(stored.top, stored.label_names, data, split, path)
+    check_fits(stored.top, stored.names_and_uris, data, split, path)
     top, truth = in_one_space(stored, data, split)
     notes = []
     if stored.names is None:

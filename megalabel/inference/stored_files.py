@@ -44,11 +44,11 @@ class Stored(NamedTuple):
     score_type: str = ""
 
     @property
-    def label_names(self) -> list[str] | None:
-        """The names and the URIs of the labels."""
-        return (
-            None if self.names is None else [text for name in self.names for text in (name.text, name.uri) if text]
-        )
+    def names_and_uris(self) -> list[str] | None:
+        """The names and the URIs of the labels, in no columns; None where the file holds ids alone."""
+        if self.names is None:
+            return None
+        return [text for name in self.names for text in (name.text, name.uri) if text]
 
 
 def is_predictions(path: Path) -> bool:

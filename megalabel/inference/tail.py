@@ -1,4 +1,4 @@
-"""The tail knob of a model on a data set: P@k against PSP@k, from frequent labels to rare ones."""
+"""What favoring rare labels costs on a data set: P@k against PSP@k for values of `tail`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def tail_curve(
     batch_size: int = 256,
     progress: str = "",
 ) -> list[tuple[float, dict[str, float]]]:
-    """Measures the answers of `predict(tail=…)` on a split, for each value of the knob.
+    """Measures the answers of `predict(tail=…)` on a split, for each value of `tail`.
 
     The largest depth is the number of labels of an answer; smaller ones measure its first labels.
 

@@ -99,8 +99,6 @@ class MegalabelBackend(AnnifLearningBackend, AnnifHyperoptBackend):
 
     def _learn(self, corpus: Any, params: dict[str, Any]) -> None:
         self.initialize()
-        if not hasattr(self._trained.model, "partial_fit"):
-            raise NotSupportedException("This version of megalabel cannot learn further documents")
         rows = {number: row for row, number in enumerate(self._trained.subjects.tolist())}
         found = [(text, [rows[n] for n in numbers if n in rows]) for text, numbers in _documents(corpus)]
         with _reported(), hidden():

@@ -8,7 +8,7 @@ those of consistent scores over all labels, up to ties, and nothing has texts ×
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 
@@ -19,10 +19,11 @@ Ancestors = Literal["raise", "add", "collapse"]
 TEXTS = 1024  # rankings that are changed at once
 
 
-def check_ancestors(way: object) -> None:
-    """SettingError for anything but "raise", "add" and "collapse"."""
+def check_ancestors(way: object) -> Ancestors:
+    """The way itself; SettingError for anything but "raise", "add" and "collapse"."""
     if way not in get_args(Ancestors):
         raise SettingError.choice("ancestors", way, get_args(Ancestors))
+    return cast("Ancestors", way)
 
 
 def with_ancestors(

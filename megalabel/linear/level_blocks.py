@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.kernels.linear.chunk_files import ChunkFiles
-from megalabel.kernels.linear.compact_chunks import compact
+from megalabel.kernels.linear.compact_chunks import compact, stored_type
 from megalabel.kernels.linear.sparse_chunks import Chunks
 
 BLOCK = 1 << 22  # feature values of texts, or weights, of the parents that are made in one call
@@ -30,6 +30,20 @@ def level_of(make: Callable[[range], Chunks | None], blocks: list[range], files:
     with files:
         found = [_added(files, make(block)) for block in blocks]
         return files.finish() if all(found) else None
+
+
+def changed_level(level: Chunks, make: Callable[[range], Chunks], values: np.ndarray) -> Chunks:
+    """A level with other weights, which are stored in the type of those that it has.
+
+    Args:
+        level: the level.
+        make: makes the chunks of some parents; see `level_of`.
+        values: (M,) integers, the values of each parent; see `even_blocks`.
+    """
+    files = ChunkFiles(level.n_features, level.offsets, stored_type(level))
+    made = level_of(make, even_blocks(values), files)
+    assert made is not None
+    return made
 
 
 def _added(files: ChunkFiles, chunks: Chunks | None) -> bool:

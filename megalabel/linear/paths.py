@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.kernels.linear._chunk_checks import RANGE_BITS, entry_starts
+from megalabel.kernels.linear.chunk_weights import weights_at
 from megalabel.kernels.linear.post_processor import PostProcessor, log_score
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
@@ -154,11 +155,8 @@ def _entries(level: Chunks, parent: int, wanted: np.ndarray) -> tuple[np.ndarray
     firsts = entry_starts(level.entries, level.lengths, rows)
     n_entries = entry_starts(level.entries, level.lengths, rows + 1) - firsts
     at = np.repeat(firsts - np.cumsum(n_entries) + n_entries, n_entries) + np.arange(n_entries.sum())
-    children, values = level.children[at].astype(np.int64), level.values[at]
-    if values.dtype == np.uint16:
-        values = (values.astype(np.uint32) << 16).view(np.float32)
-    elif level.scales is not None:
-        values = values * level.scales[level.offsets[parent] + children]
+    children = level.children[at].astype(np.int64)
+    values = weights_at(level, at, level.offsets[parent] + children)
     return children, np.repeat(columns, n_entries), values.astype(np.float64)
 
 

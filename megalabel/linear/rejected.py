@@ -12,15 +12,14 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.kernels.linear.chunk_files import ChunkFiles
 from megalabel.kernels.linear.chunk_weights import weights_of
 from megalabel.kernels.linear.compact_chunks import weight_counts
 from megalabel.kernels.linear.dual_descent import descend
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
-from megalabel.linear.level_blocks import even_blocks, level_of
+from megalabel.linear.level_blocks import changed_level
 from megalabel.linear.tree import BIAS
-from megalabel.linear.update import FINE, MAX_ITER, SHARE, STORED, added_to, scores_of
+from megalabel.linear.update import FINE, MAX_ITER, SHARE, added_to, scores_of
 
 
 def rejecting_tree(
@@ -53,11 +52,7 @@ def rejecting_tree(
         offsets = level.offsets[parents.start : parents.stop + 1] - nodes.start
         return Chunks.from_weights(new, offsets, bias=BIAS, dense=new_dense)
 
-    files = ChunkFiles(level.n_features, level.offsets, STORED[level.values.dtype.name])
-    made = level_of(changed, even_blocks(weight_counts(level)), files)
-    assert made is not None
-    solver = {"c": beam.c, "prune_below": beam.prune_below}
-    return SparseBeam([*beam.levels[:-1], made], beam.order, beam.beams, beam.post_processor, **solver)
+    return beam.with_levels([*beam.levels[:-1], changed_level(level, changed, weight_counts(level))])
 
 
 def rejecting_classifiers(

@@ -20,20 +20,18 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.kernels.core.random import stream_keys
-from megalabel.kernels.linear.chunk_files import ChunkFiles
 from megalabel.kernels.linear.chunk_weights import weights_of
-from megalabel.kernels.linear.compact_chunks import StoredWeights, weight_counts
+from megalabel.kernels.linear.compact_chunks import weight_counts
 from megalabel.kernels.linear.dual_descent import descend
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
-from megalabel.linear.level_blocks import even_blocks, level_of, text_values
+from megalabel.linear.level_blocks import changed_level, text_values
 from megalabel.linear.tree import BIAS, node_texts
 
 SHARE = 0.25  # of C
 MAX_ITER = 8
 FINE = 0.25  # of the bound: smaller changes of weights that there are do not matter
-STORED: dict[str, StoredWeights] = {"float32": "float32", "uint16": "bfloat16", "int8": "int8"}
 
 
 def updated_tree(
@@ -74,12 +72,8 @@ def updated_tree(
             options = {"weights": weights, "c": SHARE * beam.c, "tol": tol, "max_iter": MAX_ITER, "keys": keys}
             return _changed(level, parents, x, dense, texts, own, beam.prune_below, options)
 
-        files = ChunkFiles(level.n_features, level.offsets, STORED[level.values.dtype.name])
-        made = level_of(changed, even_blocks(weight_counts(level) + text_values(texts, x)), files)
-        assert made is not None
-        levels.append(made)
-    solver = {"c": beam.c, "prune_below": beam.prune_below}
-    return SparseBeam(levels, beam.order, beam.beams, beam.post_processor, **solver)
+        levels.append(changed_level(level, changed, weight_counts(level) + text_values(texts, x)))
+    return beam.with_levels(levels)
 
 
 def _changed(
@@ -103,17 +97,8 @@ def _changed(
         return Chunks.from_weights(old, offsets, bias=BIAS, dense=old_dense)
     given = dense if old_dense is not None else None
     scores = scores_of(old, old_dense, x, given, texts, offsets)
-    found = descend(
-        x,
-        texts,
-        offsets,
-        positives,
-        dense=given,
-        scores=scores,
-        bias=0.0,
-        prune_below=FINE * prune_below,
-        **options,
-    )
+    options = {**options, "dense": given, "scores": scores, "bias": 0.0, "prune_below": FINE * prune_below}
+    found = descend(x, texts, offsets, positives, **options)
     new_dense = None if old_dense is None else old_dense + found.dense
     return Chunks.from_weights(added_to(old, found.sparse, prune_below), offsets, bias=BIAS, dense=new_dense)
 

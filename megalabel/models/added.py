@@ -15,9 +15,9 @@ from megalabel.data.metadata_records import metadata_of
 from megalabel.data.texts import Texts
 from megalabel.errors import DataError, SettingError
 from megalabel.linear.added import added_classifiers
+from megalabel.models.added_scale import FEWEST_TEXTS, estimate, unit
 from megalabel.models.added_scores import AddedLabels, LinearLabels, SimilarLabels
 from megalabel.models.base import Classifier
-from megalabel.models.calibration import FEWEST_TEXTS, estimate, unit
 from megalabel.models.extended import ExtendedClassifier
 from megalabel.models.facts import pass_on
 from megalabel.models.text_list import as_texts

@@ -16,7 +16,7 @@ from megalabel.kernels.linear.post_processor import PostProcessor, check_post_pr
 from megalabel.kernels.sparse.sparse_rows import as_rows
 from megalabel.linear.added import PRUNE_BELOW, updated_classifiers
 from megalabel.linear.rejected import rejecting_classifiers
-from megalabel.models.calibration import Rows, cosines, lengths, unit
+from megalabel.models.added_scale import Rows, cosines, lengths, unit
 from megalabel.storage.manifest import check_listed
 from megalabel.types import ScoreType
 

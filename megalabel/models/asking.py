@@ -1,4 +1,4 @@
-"""What callers ask of a ranking beside k: probabilities, thresholds, label sets, a tail knob, ancestors."""
+"""What callers ask of a ranking beside k: probabilities, thresholds, label sets, rare labels, ancestors."""
 
 from __future__ import annotations
 

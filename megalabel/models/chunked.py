@@ -10,19 +10,14 @@ from typing import TYPE_CHECKING, Any, Self, get_args
 import numpy as np
 
 from megalabel.data.filters import FilterPairs
-from megalabel.device import pick
-from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.errors import SettingError
 from megalabel.inputs.chunks import Chunking, Chunks
 from megalabel.inputs.tokenizer import TextTokenizer
-from megalabel.kernels.linear.post_processor import PostProcessor
 from megalabel.kernels.sparse.pool_topk import Pooling, Scale, pool_topk
-from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.facts import load_facts, save_facts
+from megalabel.models.base import Advance, Classifier, read_model_manifest
+from megalabel.models.composed import BASE, ChangedClassifier, inner_model
 from megalabel.models.mixture import DEPTH
 from megalabel.models.neural import NeuralClassifier
-from megalabel.models.reading import read_model
-from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import TopK
 
 if TYPE_CHECKING:
@@ -32,7 +27,7 @@ BY_LABEL = ("bce", "squared_hinge", "mixed")  # losses whose scores are above 0 
 MOST = 4096  # chunks that are ranked together, unless a single text has more
 
 
-class ChunkedClassifier(Classifier):
+class ChunkedClassifier(ChangedClassifier):
     """Cuts each text into chunks, ranks these with a classifier, and pools their rankings.
 
     A text of one chunk gets the ranking and the scores of the classifier. The best max(k, 50) labels of each chunk
@@ -96,43 +91,14 @@ class ChunkedClassifier(Classifier):
         base = self.base_model.restricted(labels)
         return None if base is None else ChunkedClassifier(base, self.chunking, self.pooling)
 
-    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
-        """Those of the base model, for whole texts."""
-        return self.base_model.label_spaces(texts)
-
-    def label_scale(self) -> tuple[float, float] | None:
-        """That of the base model."""
-        return self.base_model.label_scale()
-
-    def label_solver(self) -> tuple[PostProcessor, float] | None:
-        """That of the base model."""
-        return self.base_model.label_solver()
-
-    def save(self, folder: str | Path) -> None:
-        """Writes the base model and how texts are cut; an older model is replaced. SettingError otherwise."""
-        folder = check_room(folder)
-        with atomic_folder(folder) as new:
-            self.base_model.save(new / "base")
-            save_facts(new, self, [self.base_model])
-            facts = {"chunking": self.chunking.config(), "pooling": self.pooling}
-            shape = {"model": class_name(self), "n_labels": len(self.label_texts)}
-            write_manifest(new, FORMAT, {**shape, **facts})
-
-    @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
-    ) -> Self:
-        """Reads what `save` wrote; `device` and `trust` apply to the base model."""
-        device = pick(device)
-        return read_model(folder, lambda place: cls._read(place, device, trust))
+    def _write(self, folder: Path) -> dict[str, Any]:
+        return {"chunking": self.chunking.config(), "pooling": self.pooling}
 
     @classmethod
     def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
         manifest = read_model_manifest(folder, "chunked model", facts=("chunking", "pooling"))
-        base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
-        model = cls(base, Chunking(**manifest["chunking"]), manifest["pooling"])
-        load_facts(folder, model)
-        return model
+        base = inner_model(folder, BASE, device, trust)
+        return cls(base, Chunking(**manifest["chunking"]), manifest["pooling"])
 
     def _tell(self, chunks: Chunks) -> None:
         if chunks.n_sampled and not self._said:

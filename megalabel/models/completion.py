@@ -103,23 +103,33 @@ def _merged(
     places: the row of `weights` of each entry of `known`.
     """
     ids, scores = top.numpy()
-    sizes = np.diff(known.indptr)
-    divided = sp.csr_matrix((shares_of(sizes), places, known.indptr), shape=(len(ids), weights.shape[0]))
-    full = (divided @ weights).tocsr()
-    remove_pairs(full, hidden)
-    full.sort_indices()
+    full = evidence_for(known, places, weights, hidden)
     odds = odds_of(model, np.where(ids < 0, 0, scores))
     labels, best = moved(ids, odds, full, float(odds_of(model, np.zeros(1))[0]), k)
     values = np.where(labels < 0, -np.inf, _scores(model, best.astype(np.float64))).astype(np.float32)
-    alone = np.flatnonzero(sizes == 0)
+    alone = np.flatnonzero(np.diff(known.indptr) == 0)
     width = min(k, ids.shape[1])
     labels[alone, :width], values[alone, :width] = ids[alone, :width], scores[alone, :width]
     return TopK(labels, values)
 
 
-def shares_of(sizes: np.ndarray) -> np.ndarray:
-    """1 / √G for each of the G given labels of each text: (entries,) float32."""
-    found: np.ndarray = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
+def evidence_for(
+    given: sp.csr_matrix, places: np.ndarray, weights: sp.csr_matrix, hidden: np.ndarray
+) -> sp.csr_matrix:
+    """The evidence of the given labels of n texts for each label: (n, L) CSR with sorted rows.
+
+    Args:
+        given: (n, L) CSR of ones.
+        places: the row of `weights` of each entry of `given`.
+        weights: (m, L) CSR, what m labels say about each label; see `evidence_of_pairs`.
+        hidden: (F, 2) pairs of a text and a label that are left out.
+    """
+    sizes = np.diff(given.indptr)
+    shares = np.repeat(1 / np.sqrt(np.maximum(sizes, 1)), sizes).astype(np.float32)
+    divided = sp.csr_matrix((shares, places, given.indptr), shape=(given.shape[0], weights.shape[0]))
+    found = (divided @ weights).tocsr()
+    remove_pairs(found, hidden)
+    found.sort_indices()
     return found
 
 

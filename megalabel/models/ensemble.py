@@ -8,22 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
-from megalabel.models.base import (
-    FORMAT,
-    Advance,
-    Classifier,
-    check_room,
-    class_name,
-    load,
-    read_model_manifest,
-)
-from megalabel.models.facts import load_facts, save_facts
+from megalabel.models.base import Advance, Classifier, read_model_manifest
+from megalabel.models.composed import ComposedClassifier, inner_model
 from megalabel.models.mixture import DEPTH, Mixture
-from megalabel.models.reading import read_model
-from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import NAME, inner_folder, write_manifest
+from megalabel.storage.manifest import NAME
 from megalabel.types import TopK
 
 if TYPE_CHECKING:
@@ -31,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
 
-class Ensemble(Classifier):
+class Ensemble(ComposedClassifier):
     """Merges the rankings of several classifiers.
 
     Args:
@@ -96,28 +85,12 @@ class Ensemble(Classifier):
         """Those of all parts."""
         return [space for part in self.parts for space in part.label_spaces(texts)]
 
-    def save(self, folder: str | Path) -> None:
-        """Writes each classifier into a folder of its own; an older model is replaced. SettingError otherwise."""
-        folder = check_room(folder)
-        with atomic_folder(folder) as new:
-            save_facts(new, self, self.parts)
-            for i, part in enumerate(self.parts):
-                part.save(new / f"part{i}")
-            facts = {
-                "model": class_name(self),
-                "n_labels": len(self.label_texts),
-                "parts": len(self.parts),
-                "mixture": self.mixture.config(),
-            }
-            write_manifest(new, FORMAT, facts)
+    def inner_models(self) -> dict[str, Classifier]:
+        """The classifiers."""
+        return {f"part{i}": part for i, part in enumerate(self.parts)}
 
-    @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
-    ) -> Self:
-        """Reads what `save` wrote; `device` and `trust` apply to every classifier."""
-        device = pick(device)
-        return read_model(folder, lambda place: cls._read(place, device, trust))
+    def _write(self, folder: Path) -> dict[str, Any]:
+        return {"parts": len(self.parts), "mixture": self.mixture.config()}
 
     @classmethod
     def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
@@ -131,10 +104,7 @@ class Ensemble(Classifier):
                 next_step=RESTORE_FOLDER,
                 where=folder / NAME,
             )
-        folders = [inner_folder(folder, f"part{i}", next_step=RESTORE_FOLDER) for i in range(n_parts)]
-        model = cls([load(part, device=device, trust=trust) for part in folders], mixture)
-        load_facts(folder, model)
-        return model
+        return cls([inner_model(folder, f"part{i}", device, trust) for i in range(n_parts)], mixture)
 
 
 def _check_alike(parts: Sequence[Classifier]) -> None:

@@ -12,7 +12,7 @@ score becomes a probability as those of the trees do. In other models it is comp
     probabilities
 
 The spaces are what the model reads: its embedding, its TF-IDF features, or both. A dual encoder scores by the
-cosine already, so slope and offset are its own; for other models they are estimated (`models/calibration.py`).
+cosine already, so slope and offset are its own; for other models they are estimated (`models/added_scale.py`).
 """
 
 from __future__ import annotations
@@ -25,24 +25,21 @@ import numpy as np
 import torch
 
 from megalabel.data.texts import Texts
-from megalabel.device import pick
-from megalabel.errors import RESTORE_FOLDER, SettingError
+from megalabel.errors import SettingError
 from megalabel.kernels.sparse.merge_topk import best_of
+from megalabel.models.added_scale import Rows
 from megalabel.models.added_scores import WHAT, AddedLabels, LinearLabels, SimilarLabels
-from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.calibration import Rows
-from megalabel.models.facts import load_facts, pass_on, save_facts
+from megalabel.models.base import Advance, Classifier, read_model_manifest
+from megalabel.models.composed import BASE, ComposedClassifier, inner_model
+from megalabel.models.facts import pass_on
 from megalabel.models.label_names import NAMES, load_names, save_names
 from megalabel.models.neural import NeuralClassifier
-from megalabel.models.reading import read_model
-from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import inner_folder, write_manifest
 from megalabel.types import TopK
 
 TEXTS = 1024  # texts that are compared with all added labels at once
 
 
-class ExtendedClassifier(Classifier):
+class ExtendedClassifier(ComposedClassifier):
     """A classifier over the L labels of another one and n labels that were added to it.
 
     Args:
@@ -100,32 +97,17 @@ class ExtendedClassifier(Classifier):
         """Those of the base model."""
         return self.base_model.label_spaces(texts)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes the base model and the added labels; an older model there is replaced. SettingError otherwise."""
-        folder = check_room(folder)
-        with atomic_folder(folder) as new:
-            self.base_model.save(new / "base")
-            save_names(new, self.added)
-            save_facts(new, self, [self.base_model])
-            facts = {"model": class_name(self), "n_labels": len(self.label_texts), **self.ranker.save(new)}
-            write_manifest(new, FORMAT, facts)
+    def inner_models(self) -> dict[str, Classifier]:
+        """The base model."""
+        return {BASE: self.base_model}
 
-    @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
-    ) -> Self:
-        """Reads what `save` wrote; `device` and `trust` apply to the base model."""
-        device = pick(device)
-        return read_model(folder, lambda place: cls._read(place, device, trust))
+    def _write(self, folder: Path) -> dict[str, Any]:
+        save_names(folder, self.added)
+        return self.ranker.save(folder)
 
     @classmethod
     def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
         manifest = read_model_manifest(folder, WHAT, files=(NAMES,))
-        kind: type[LinearLabels | SimilarLabels] = SimilarLabels
-        if manifest.get("added") == LinearLabels.kind:
-            kind = LinearLabels
-        base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
-        added = load_names(folder)
-        model = cls(base, added, kind.load(folder, manifest, len(added), base.label_spaces(["a text"])))
-        load_facts(folder, model)
-        return model
+        kind = LinearLabels if manifest.get("added") == LinearLabels.kind else SimilarLabels
+        base, added = inner_model(folder, BASE, device, trust), load_names(folder)
+        return cls(base, added, kind.load(folder, manifest, len(added), base.label_spaces(["a text"])))

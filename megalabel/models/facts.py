@@ -8,13 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from megalabel.data.further_metadata import extended
-from megalabel.display import ROWS, cut
 from megalabel.models.asking import Asking
 from megalabel.models.calibrated import FILE, Calibration, save_calibration
 from megalabel.models.metadata_file import load_metadata, save_metadata
 from megalabel.models.trained_on import load_trained_on, save_trained_on
 from megalabel.storage.manifest import listing_again
-from megalabel.types import NAME
 
 
 def save_facts(folder: Path, model: Asking, inner: Sequence[Asking] = ()) -> None:
@@ -62,13 +60,3 @@ def add_calibration(folder: Path, calibration: Calibration) -> None:
     """Adds a calibration to a saved model, in place of an older one; FormatError where there is no model."""
     with listing_again(folder, FILE):
         calibration.save(folder)
-
-
-def shown_facts(model: Asking, score_kind: str) -> list[tuple[str, str]]:
-    """What a notebook shows of a model: pairs of a name and a value."""
-    names = [cut(model.label_texts[i], NAME) for i in range(min(ROWS, len(model.label_texts)))]
-    rows = [("labels", f"{len(model.label_texts):,}: {', '.join(names)}{', …' * (len(model.label_texts) > ROWS)}")]
-    if model.trained_on is not None:
-        rows.append(("trained on", f"{model.trained_on.name}, {model.trained_on.n_texts:,} texts"))
-    calibrated = "calibrated by held-out texts" if model.calibration is not None else "not calibrated"
-    return [*rows, ("scores", score_kind), ("probabilities", calibrated)]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.kernels.sparse.sparse_rows import remove_pairs
-from megalabel.models.completion import evidence_of_pairs, moved, shares_of
+from megalabel.models.completion import evidence_for, evidence_of_pairs, moved
 from megalabel.models.label_pairs import STRENGTH, count_pairs
 
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
@@ -57,14 +56,8 @@ def chosen_strength(
     counts = np.bincount(others.indices, minlength=labels.shape[1])
     named = np.unique(given.indices)
     weights = evidence_of_pairs(count_pairs(others)[named], counts, others.shape[0], named)
-    divided = sp.csr_matrix(
-        (shares_of(np.diff(given.indptr)), np.searchsorted(named, given.indices), given.indptr),
-        shape=(len(rows), len(named)),
-    )
-    evidence = (divided @ weights).tocsr()
     own = np.stack(given.nonzero(), axis=1)
-    remove_pairs(evidence, own)
-    evidence.sort_indices()
+    evidence = evidence_for(given, np.searchsorted(named, given.indices), weights, own)
     n_labels = labels.shape[1]
     hidden = np.isin(ids[rows] + np.arange(len(rows))[:, None] * n_labels, own[:, 0] * n_labels + own[:, 1])
     left, odds = np.where(hidden, -1, ids[rows]), odds[rows]

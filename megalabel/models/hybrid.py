@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from megalabel.data.filters import FilterPairs
-from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.inputs.tfidf import l2_rows
@@ -18,27 +17,25 @@ from megalabel.kernels.linear.path_search import path_searches
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.merging.ranked import Ranked
 from megalabel.kernels.sparse.merge_topk import merge_topk
-from megalabel.models.base import BLOCK, Advance, Classifier, check_room, class_name, read_model_manifest
+from megalabel.models.base import BLOCK, Advance, Classifier, read_model_manifest
 from megalabel.models.boosted_merge import BoostedMerge, Found, SearchedRanking, candidates, roots
+from megalabel.models.composed import BASE, ComposedClassifier
 from megalabel.models.depth import at_least_one
-from megalabel.models.facts import load_facts, save_facts
 from megalabel.models.hybrid_search import load_search, save_search
 from megalabel.models.linear import load_trees, save_trees, trees_format
 from megalabel.models.mixture import DEPTH, Mixture
 from megalabel.models.neural import NeuralClassifier
-from megalabel.models.reading import read_model
 from megalabel.models.retrieval import Neighbor, nearest_texts
 from megalabel.models.text_list import as_texts
 from megalabel.retrieval.index import RetrievalIndex
-from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import inner_folder, write_manifest
+from megalabel.storage.manifest import inner_folder
 from megalabel.types import ScoreType, TopK
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
 
-class HybridClassifier(Classifier):
+class HybridClassifier(ComposedClassifier):
     """A calibrated mixture of a neural model, of trees over its embedding and words, and of trees over words.
 
     With `index` and `learned`, boosted trees merge their rankings instead, together with what the nearest training
@@ -169,35 +166,30 @@ class HybridClassifier(Classifier):
         at_least_one("k", k)
         return nearest_texts(self.index, whole_words(self.text, self.text.transform(as_texts(texts))), k)
 
-    def save(self, folder: str | Path) -> None:
-        """Writes all parts; an older model there is replaced. SettingError if anything else is there."""
-        folder = check_room(folder)
-        with atomic_folder(folder) as new:
-            self.base_model.save(new / "base")
-            self.text.save(new / "text")
-            save_facts(new, self, [self.base_model])
-            facts = {
-                "model": class_name(self),
-                "n_labels": len(self.label_texts),
-                "base": "base",
-                "joint_trees": save_trees(new, "joint", self.joint_trees),
-                "word_trees": save_trees(new, "words", self.word_trees),
-                "scale": self.scale,
-                "mixture": self.mixture.config(),
-            }
-            facts |= save_search(new, self.index, self.learned, self.searched)
-            write_manifest(new, trees_format([*self.joint_trees, *self.word_trees]), facts)
+    @property
+    def _format(self) -> int:
+        """The format of the folder."""
+        return trees_format([*self.joint_trees, *self.word_trees])
 
-    @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
-    ) -> Self:
-        """Reads what `save` wrote; the trees run on the CPU with memory-mapped weights, the model on `device`."""
-        device = pick(device)
-        return read_model(folder, lambda place: cls._read(place, device, trust))
+    def inner_models(self) -> dict[str, Classifier]:
+        """The neural model."""
+        return {BASE: self.base_model}
+
+    def _write(self, folder: Path) -> dict[str, Any]:
+        """Writes features, trees and index."""
+        self.text.save(folder / "text")
+        facts = {
+            "base": BASE,
+            "joint_trees": save_trees(folder, "joint", self.joint_trees),
+            "word_trees": save_trees(folder, "words", self.word_trees),
+            "scale": self.scale,
+            "mixture": self.mixture.config(),
+        }
+        return facts | save_search(folder, self.index, self.learned, self.searched)
 
     @classmethod
     def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
+        """The trees run on the CPU with memory-mapped weights, the model on `device`."""
         facts = ("base", "joint_trees", "word_trees", "scale", "mixture")
         manifest = read_model_manifest(folder, "hybrid model", facts=facts)
         base_folder, text_folder = (
@@ -209,9 +201,7 @@ class HybridClassifier(Classifier):
         words = load_trees(folder, "words", text.size, manifest, "word_trees")
         mixture = Mixture.from_config(manifest["mixture"])
         further = load_search(folder, manifest)
-        model = cls(base, text, joint, words, manifest["scale"], mixture, *further)
-        load_facts(folder, model)
-        return model
+        return cls(base, text, joint, words, manifest["scale"], mixture, *further)
 
 
 def scaled_embeddings(model: NeuralClassifier, texts: Sequence[str], scale: float) -> np.ndarray:

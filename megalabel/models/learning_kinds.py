@@ -12,8 +12,7 @@ from megalabel.errors import SettingError
 from megalabel.heads.updated import updated_head
 from megalabel.linear.update import updated_tree
 from megalabel.models.base import Classifier
-from megalabel.models.chunked import ChunkedClassifier
-from megalabel.models.ensemble import Ensemble
+from megalabel.models.composed import ComposedClassifier
 from megalabel.models.extended import ExtendedClassifier
 from megalabel.models.further_texts import FurtherTexts, in_columns, in_members
 from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
@@ -69,14 +68,9 @@ def _(model: HybridClassifier, further: FurtherTexts) -> None:
 
 
 @learn_kind.register
-def _(model: Ensemble, further: FurtherTexts) -> None:
-    for part in model.parts:
+def _(model: ComposedClassifier, further: FurtherTexts) -> None:
+    for part in model.inner_models().values():
         learn(part, further)
-
-
-@learn_kind.register
-def _(model: ChunkedClassifier, further: FurtherTexts) -> None:
-    learn(model.base_model, further)
 
 
 @learn_kind.register

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 COLUMNS = ("label_ids", "labels", "scores")
-FURTHER = ("uris", "notations")  # where labels have some
+URIS = "uris"  # a further column, for labels that have some
 
 
 def label_columns(

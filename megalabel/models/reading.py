@@ -15,10 +15,8 @@ from megalabel.storage.reading import reading
 
 T = TypeVar("T")
 
-TRIES, PAUSE = (
-    20,
-    0.05,
-)  # how often, and after how many seconds, a folder is read again that was replaced meanwhile
+# How often, and after how many seconds, a folder that was replaced while it was read is read again.
+TRIES, PAUSE = 20, 0.05
 
 
 def read_model(folder: str | Path, read: Callable[[Path], T]) -> T:

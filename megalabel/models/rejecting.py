@@ -11,8 +11,7 @@ from functools import singledispatch
 
 from megalabel.linear.rejected import rejecting_tree
 from megalabel.models.base import Classifier
-from megalabel.models.chunked import ChunkedClassifier
-from megalabel.models.ensemble import Ensemble
+from megalabel.models.composed import ComposedClassifier
 from megalabel.models.extended import ExtendedClassifier
 from megalabel.models.further_texts import FurtherTexts, in_members
 from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
@@ -27,7 +26,7 @@ def reject(model: Classifier, further: FurtherTexts) -> None:
 
 def learns_rejected(model: Classifier) -> bool:
     """Whether `reject` changes a model of this kind."""
-    inner = [*getattr(model, "parts", ()), *filter(None, [getattr(model, "base_model", None)])]
+    inner = model.inner_models().values() if isinstance(model, ComposedClassifier) else ()
     return isinstance(model, LinearClassifier | HybridClassifier) or any(map(learns_rejected, inner))
 
 
@@ -51,14 +50,9 @@ def _(model: HybridClassifier, further: FurtherTexts) -> None:
 
 
 @reject.register
-def _(model: Ensemble, further: FurtherTexts) -> None:
-    for part in model.parts:
+def _(model: ComposedClassifier, further: FurtherTexts) -> None:
+    for part in model.inner_models().values():
         reject(part, further)
-
-
-@reject.register
-def _(model: ChunkedClassifier, further: FurtherTexts) -> None:
-    reject(model.base_model, further)
 
 
 @reject.register

@@ -15,22 +15,19 @@ import numpy as np
 import torch
 
 from megalabel.data.texts import Texts
-from megalabel.device import pick
 from megalabel.errors import RESTORE_FOLDER, DataError, SettingError
-from megalabel.kernels.linear.post_processor import PostProcessor
-from megalabel.models.base import FORMAT, Advance, Classifier, check_room, class_name, load, read_model_manifest
-from megalabel.models.facts import load_facts, pass_on, save_facts
+from megalabel.models.base import Advance, Classifier, read_model_manifest
+from megalabel.models.composed import BASE, ChangedClassifier, inner_model
+from megalabel.models.facts import pass_on
 from megalabel.models.label_ids import check_names, ids_of, pairs_of_rows
 from megalabel.models.label_names import NAMES, load_names, save_names
-from megalabel.models.reading import read_model
-from megalabel.storage.files import atomic_folder
-from megalabel.storage.manifest import check_listed, inner_folder, write_manifest
+from megalabel.storage.manifest import check_listed
 from megalabel.types import TopK
 
 TARGET = "target.npy"
 
 
-class RelabeledClassifier(Classifier):
+class RelabeledClassifier(ChangedClassifier):
     """A classifier over n labels that are those of another one, or groups of them.
 
     Args:
@@ -104,18 +101,6 @@ class RelabeledClassifier(Classifier):
         at = np.repeat(self._starts[exclude[:, 1]] - before, sizes) + np.arange(sizes.sum())
         return np.stack([np.repeat(exclude[:, 0], sizes), self._members[at]], axis=1)
 
-    def label_spaces(self, texts: Sequence[str]) -> list[Any]:
-        """Those of the base model."""
-        return self.base_model.label_spaces(texts)
-
-    def label_scale(self) -> tuple[float, float] | None:
-        """That of the base model."""
-        return self.base_model.label_scale()
-
-    def label_solver(self) -> tuple[PostProcessor, float] | None:
-        """That of the base model."""
-        return self.base_model.label_solver()
-
     @classmethod
     def changed(cls, model: Classifier, target: np.ndarray, names: Sequence[str]) -> RelabeledClassifier:
         """A model over other labels; of a relabeled model, its base model is relabeled instead.
@@ -137,36 +122,21 @@ class RelabeledClassifier(Classifier):
         pass_on(model, found, target)
         return found
 
-    def save(self, folder: str | Path) -> None:
-        """Writes base model, targets and names; an older model there is replaced. SettingError otherwise."""
-        folder = check_room(folder)
-        with atomic_folder(folder) as new:
-            self.base_model.save(new / "base")
-            save_names(new, self.label_texts)
-            save_facts(new, self, [self.base_model])
-            np.save(new / TARGET, self.target)
-            write_manifest(new, FORMAT, {"model": class_name(self), "n_labels": len(self.label_texts)})
-
-    @classmethod
-    def load(
-        cls, folder: str | Path, *, device: str | torch.device | None = "cpu", trust: Sequence[str] = ()
-    ) -> Self:
-        """Reads what `save` wrote; `device` and `trust` apply to the base model."""
-        device = pick(device)
-        return read_model(folder, lambda place: cls._read(place, device, trust))
+    def _write(self, folder: Path) -> dict[str, Any]:
+        save_names(folder, self.label_texts)
+        np.save(folder / TARGET, self.target)
+        return {}
 
     @classmethod
     def _read(cls, folder: Path, device: torch.device, trust: Sequence[str]) -> Self:
         what = "model with changed labels"
         manifest = read_model_manifest(folder, what, files=(NAMES,))
         check_listed(manifest, what, folder, files=(TARGET,), next_step=RESTORE_FOLDER)
-        base = load(inner_folder(folder, "base", next_step=RESTORE_FOLDER), device=device, trust=trust)
+        base = inner_model(folder, BASE, device, trust)
         target = np.load(folder / TARGET, allow_pickle=False)
         if target.dtype != np.int64 or target.ndim != 1 or target.min(initial=0) < -1:
             raise ValueError(f"targets of {target.dtype} from {target.min(initial=0)}")
-        model = cls(base, target, load_names(folder))
-        load_facts(folder, model)
-        return model
+        return cls(base, target, load_names(folder))
 
 
 def without(model: Classifier, labels: Sequence[str | int]) -> RelabeledClassifier:

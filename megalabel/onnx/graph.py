@@ -95,11 +95,7 @@ def write_graph(graph: ExportedGraph, file: Path, inline_bytes: int = INLINE_BYT
             )
             assert program is not None
             program.save(str(file), external_data=graph.n_bytes() > inline_bytes)
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-    ) as error:  # of torch.export, torch.onnx and the encoder's own code
+    except (RuntimeError, ValueError, TypeError) as error:  # of torch.export, torch.onnx, and the encoder's code
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise SettingError(
             f"PyTorch {torch.__version__} cannot export this model ({reason})",

@@ -84,10 +84,7 @@ def mean_of_trees(scores: Tensor, labels: Tensor, n_trees: int, k: int) -> Ranke
 
 def in_8_bits(model: LinearClassifier) -> LinearClassifier:
     """The same model with weights of trees in 8 bits, as `megalabel train linear --weights int8` stores them."""
-    trees = [
-        SparseBeam([_rounded(level) for level in tree.levels], tree.order, tree.beams, tree.post_processor)
-        for tree in model.trees
-    ]
+    trees = [tree.with_levels([_rounded(level) for level in tree.levels]) for tree in model.trees]
     return LinearClassifier(model.text, trees, model.label_texts)
 
 

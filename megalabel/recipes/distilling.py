@@ -23,6 +23,7 @@ from megalabel.models.find import model_folder
 from megalabel.models.linear import LinearClassifier
 from megalabel.models.scores import probabilities
 from megalabel.recipes.linear_choice import decided
+from megalabel.storage.files import folder_bytes
 from megalabel.training.calibration import calibrate_on_rows
 from megalabel.training.run_folder import finished_run, held_out_of
 from megalabel.training.trust import trusted
@@ -160,11 +161,6 @@ def fitting(
 def exported_bytes(model: LinearClassifier) -> int:
     """About the bytes of a model when it is exported."""
     return RESERVED + sum(array.nbytes for array in parts_of(model)[1].values())
-
-
-def folder_bytes(folder: Path) -> int:
-    """The bytes of all files in a folder."""
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def compare(run: Classifier, model: Classifier, corpus: Corpus, held: np.ndarray, say: Say) -> None:

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from megalabel.display import counted
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import counted, quoted
+from megalabel.reporting.words import quoted
 
 EDGES = 20  # values of a number that bound groups
 READ = 10_000  # characters of a text whose words are read

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from megalabel.display import cut
+from megalabel.display import counted, cut
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import LONGEST_NAME, LONGEST_TEXT, counted, percent, quoted
+from megalabel.reporting.words import LONGEST_NAME, LONGEST_TEXT, percent, quoted
 
 SHOWN = 15
 LISTED = 500  # pairs in the CSV

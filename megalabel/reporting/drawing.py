@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
@@ -95,6 +94,3 @@ def name_ticks(axes: Any, names: list[str], *, tilt: bool = False) -> None:
     options: dict[str, Any] = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if tilt else {}
     axes.set_xticks(range(len(names)), names, **options)
     axes.tick_params(axis="x", length=0)
-
-
-Draw = Callable[..., None]

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from megalabel.display import counted, duration
 from megalabel.errors import MegalabelError
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.comparison import with_intervals
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import counted, duration, percent
+from megalabel.reporting.words import percent
 
 
 def facts_block(subject: Subject) -> Block:
@@ -49,7 +50,7 @@ def _facts(subject: Subject) -> list[tuple[str, str]]:
         mean = counts.sum() / max(subject.trained_on.n_texts, 1)
         rows.append((
             "labels", f"{len(counts):,}; half have at most {counted(half, 'training text')}"
-            + (f", and {none:,} none" * bool(none))
+            + f", and {none:,} none" * bool(none)
             + f"; {mean:.1f} labels per training text",
         ))  # fmt: skip
     rows.append((

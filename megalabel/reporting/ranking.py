@@ -25,6 +25,7 @@ from megalabel.models.find import RECIPE
 from megalabel.models.scores import probabilities, score_kind
 from megalabel.models.trained_on import TrainedOn
 from megalabel.reporting.subject import Subject
+from megalabel.storage.files import folder_bytes
 from megalabel.storage.manifest import NAME
 from megalabel.storage.paths import as_path
 from megalabel.training.log import read_log
@@ -81,7 +82,7 @@ def of_model(
     return Subject(
         title or (run or path).resolve().name, data, split, ids, scores, kind, _probabilities(model, scores),
         truth, model.label_texts, model.trained_on, gains, facts, log, model,
-        _bytes(path if run is None else run / "model"), notes,
+        folder_bytes(path if run is None else run / "model"), notes,
     )  # fmt: skip
 
 
@@ -100,12 +101,12 @@ def of_predictions(
     """
     path, width = as_path(path, "path"), _width(split.n_true())
     stored = read_predictions(path, labels_needed(split, (width,)))
-    check_fits(stored.top, stored.label_names, data, split, path)
+    check_fits(stored.top, stored.names_and_uris, data, split, path)
     alone, rows = split is data.train, _rows(len(split), most_texts)
     stored = stored._replace(top=TopK(stored.top.ids[rows], stored.top.scores[rows]))
     split, notes = _sampled(split, most_texts)
     top, truth = in_one_space(stored, data, split)
-    names = [*data.label_texts, *(stored.label_names or [])]
+    names = [*data.label_texts, *(name.text for name in stored.names or ())]
     _check_some(truth.labels.nnz, data)
     if truth.filter is not None and len(truth.filter):
         top = apply_filter(top, truth.filter, min(width, top.k))
@@ -171,10 +172,6 @@ def run_folder(path: Path) -> Path | None:
     inside = (path / NAME).exists() and (path.parent / RECIPE).is_file()
     run = path.parent if inside else path
     return run if (run / RECIPE).is_file() else None
-
-
-def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def facts_of(run: Path) -> dict[str, Any]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from megalabel.display import duration
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.drawing import BLUE, GRAY, GREEN, ORANGE, percent_axis
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import duration, percent
+from megalabel.reporting.words import percent
 
 POINTS = 300  # of a timeline
 LEAST = 0.02  # share of a component of the predicted memory that has a name in the figure

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from megalabel.display import counted
 from megalabel.reporting.attributes import Candidate, candidates
 from megalabel.reporting.blocks import Block, Cell
 from megalabel.reporting.drawing import BLUE, GRAY, ORANGE, percent_axis
 from megalabel.reporting.subject import Subject
-from megalabel.reporting.words import counted, percent
+from megalabel.reporting.words import percent
 
 SHOWN = 3  # weakest spots
 LARGEST = 0.5  # share of all pairs above which a group that was found among several says little

@@ -72,10 +72,7 @@ class _Norm:
     """Layer normalization."""
 
     def __init__(self, file: Container, name: str, dim: int) -> None:
-        self._weight, self._bias = (
-            file.array(f"{name}.weight", "f").tolist(),
-            file.array(f"{name}.bias", "f").tolist(),
-        )
+        self._weight, self._bias = (file.array(f"{name}.{part}", "f").tolist() for part in ("weight", "bias"))
         if not len(self._weight) == len(self._bias) == dim:
             raise file.refused(f"weights of {name!r} of another width than {dim}")
 

@@ -31,7 +31,7 @@ class WordFeatures:
         self._columns_of: dict[str, list[int]] = {}
         self.size = len(self._idf)
         if self.size != len(self._words) + len(self._bigrams) + len(self._ngrams or ()):
-            raise file.refused("as many weights as features are missing")
+            raise file.refused(f"{self.size:,} weights for another number of features")
 
     def __call__(self, text: str) -> tuple[array[int], array[float]]:
         """The columns, ascending int32, and values, float32 of length 1, of the features of a text."""

@@ -92,10 +92,8 @@ class Projection:
 
     def __init__(self, file: Container, about: dict[str, Any], name: str) -> None:
         self._layer = Table(file, f"{name}.layer", "float32", int(about["dim"]))
-        self._activation, self._head = (
-            ACTIVATIONS[about["activation"]],
-            head_of(file, about["head"], f"{name}.head"),
-        )
+        self._activation = ACTIVATIONS[about["activation"]]
+        self._head = head_of(file, about["head"], f"{name}.head")
 
     def rank(self, views: Sequence[array[float]], k: int) -> Ranked:
         """The k best labels of the head."""

@@ -91,11 +91,9 @@ class _Level:
         scores = [0.0] * len(bias) if self.scales is not None else bias
         at, end, part = 0, 0, -1
         for column, x in zip(columns, values, strict=True):
-            feature = column
-            if self.narrow:
-                feature = column & 0xFFFF
-            if (column >> 16 if self.narrow else 0) != part:
-                part = column >> 16 if self.narrow else 0
+            own, feature = (column >> 16, column & 0xFFFF) if self.narrow else (0, column)
+            if own != part:
+                part = own
                 at, end = self.starts[chunk * self.ranges + part], self.starts[chunk * self.ranges + part + 1]
             at = bisect_left(self.features, feature, at, end)
             if at < end and self.features[at] == feature:
@@ -133,18 +131,17 @@ _LOG_SCORES: tuple[Callable[[float], float], ...] = (
 def dots(table: Any, kind: int, x: array[float], bias: Any, exponents: Any, first: int, out: array[float]) -> None:
     """out[i] = x · row first + i of a table, + bias of that row; float32 from float64 sums.
 
-        Args:
-            table: rows of len(x) numbers, one after the other.
-            kind: VERSION = 1  # of the functions and their arguments, as in `_fast.c`
-    FLOAT32, BFLOAT16 or FLOAT8.
-            x: float32.
-            bias: float32 per row, or None.
-            exponents: int8 per row of float8: the row is multiplied by 2 to this power; else None.
-            first: the first row.
-            out: float32, as many as rows are wanted; overwritten.
+    Args:
+        table: rows of len(x) numbers, one after the other.
+        kind: FLOAT32, BFLOAT16 or FLOAT8.
+        x: float32.
+        bias: float32 per row, or None.
+        exponents: int8 per row of float8: the row is multiplied by 2 to this power; else None.
+        first: the first row.
+        out: float32, as many as rows are wanted; overwritten.
 
-        Raises:
-            ValueError: there are fewer rows.
+    Raises:
+        ValueError: there are fewer rows.
     """
     dim, read = len(x), _READ[kind]
     if first < 0 or (first + len(out)) * dim > len(table):

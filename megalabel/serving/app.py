@@ -14,14 +14,13 @@ from starlette.types import ASGIApp
 from megalabel.serving import annif
 from megalabel.serving.bodies import deadline, object_of
 from megalabel.serving.guard import Guard
+from megalabel.serving.limits import FOUND
 from megalabel.serving.openapi import document
 from megalabel.serving.page import page_response
 from megalabel.serving.question import Feedback, Question, explain_request
 from megalabel.serving.refusal import Refusal, invalid
 from megalabel.serving.routes import Route, Routes
 from megalabel.serving.service import Service
-
-MOST_FOUND = 100  # labels of a search
 
 
 def create_app(service: Service, origins: Sequence[str] = ()) -> ASGIApp:
@@ -69,11 +68,11 @@ async def explain(service: Service, request: Request) -> dict[str, Any]:
 
 async def labels(service: Service, request: Request) -> dict[str, Any]:
     """GET /v1/labels: the labels whose names have words that begin as typed."""
-    query, limit = request.query_params.get("q", ""), request.query_params.get("limit", "20")
+    query, limit = request.query_params.get("q", ""), request.query_params.get("limit", str(FOUND))
     if len(query) > service.limits.query_chars:
         raise invalid("q", query, f"a text of at most {service.limits.query_chars} characters")
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= MOST_FOUND):
-        raise invalid("limit", limit, f"a whole number from 1 to {MOST_FOUND}")
+    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= service.limits.found):
+        raise invalid("limit", limit, f"a whole number from 1 to {service.limits.found}")
     return await service.labels(query, int(limit), request.query_params.get("model"))
 
 

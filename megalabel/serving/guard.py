@@ -110,9 +110,8 @@ class Guard:
 def refused(error: Refusal | MegalabelError) -> Response:
     """The answer that an error becomes."""
     refusal = error if isinstance(error, Refusal) else refusal_of(error)
-    headers = refusal.headers | (
-        {"Connection": "close"} if refusal.status == 408 else {}
-    )  # its rest may never come
+    late = {"Connection": "close"} if refusal.status == 408 else {}  # the rest of the request may never come
+    headers = refusal.headers | late
     return Response(json_bytes(refusal.content), refusal.status, headers, "application/json")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FOUND = 20  # labels that a search finds where the client does not say how many
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -15,6 +17,7 @@ class Limits:
         k: labels per text (422).
         listed_labels: labels in the lists `allow`, `deny` and `given` together (422).
         query_chars: characters of a search for labels (422).
+        found: labels that a search finds (422).
         explained: labels that are explained in one answer (422).
         seconds: from the first byte of a request to its answer (408).
         header_seconds: until the head of a request is complete (408).
@@ -29,6 +32,7 @@ class Limits:
     k: int = 1000
     listed_labels: int = 10_000
     query_chars: int = 200
+    found: int = 100
     explained: int = 10
     seconds: float = 30.0
     header_seconds: float = 10.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, get_args
 
 from megalabel.labels.ancestors import Ancestors
-from megalabel.serving.limits import Limits
+from megalabel.serving.limits import FOUND, Limits
 from megalabel.version import __version__
 
 Schema = dict[str, Any]
@@ -130,7 +130,7 @@ def _answers() -> dict[str, Schema]:
 def _search(limits: Limits) -> list[Schema]:
     values = {
         "q": {"type": "string", "maxLength": limits.query_chars},
-        "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+        "limit": {"type": "integer", "minimum": 1, "maximum": limits.found, "default": FOUND},
         "model": STRING,
     }
     return [{"name": name, "in": "query", "required": False, "schema": schema} for name, schema in values.items()]

@@ -18,7 +18,6 @@ from megalabel.serving.settings import Settings
 if TYPE_CHECKING:
     from megalabel.serving.versions import Models
 
-
 PACKAGES = ("httptools", "prometheus_client", "starlette", "uvicorn")
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from megalabel.device import cores
 from megalabel.errors import SettingError
 from megalabel.serving.limits import Limits
 from megalabel.serving.logs import Log
@@ -54,11 +54,6 @@ class Settings:
     def threads_per_worker(self) -> int:
         """CPU threads of each worker."""
         return self.threads or max(1, cores() // self.workers)
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def named_runs(runs: Sequence[str]) -> dict[str, Path]:

@@ -198,8 +198,8 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
             split = Split(inputs, targets.labels, weights=values.weights)
         else:
             split = Split(Texts.blank(n), targets.labels, features=inputs, weights=values.weights)
-        named = targets.classes if self.label_texts is None else self.label_texts
-        names = given_texts([str(name) for name in named] if self.label_texts is None else named, "label_texts")
+        named = list(map(str, targets.classes)) if self.label_texts is None else self.label_texts
+        names = given_texts(named, "label_texts")
         if len(names) != targets.labels.shape[1]:
             raise ValueError(f"{len(names):,} label_texts; expected {targets.labels.shape[1]:,}, one per label")
         return Corpus.from_data(CorpusData("corpus", split, None, names))

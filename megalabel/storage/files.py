@@ -194,6 +194,11 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def folder_bytes(folder: Path) -> int:
+    """The bytes of all files in a folder and its folders."""
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
 def _beside(path: Path, kind: str) -> Path:
     """A temporary name in the folder of `path`, which nobody can foresee."""
     path = path if path.name not in ("", "..") else path.resolve()

@@ -10,13 +10,7 @@ from megalabel.errors import ResourceError
 
 # Errors of Windows by `OSError.winerror`: access denied, sharing violation, a section of the file is mapped.
 OPEN_ELSEWHERE = frozenset((5, 32, 1224))
-PAUSES = (
-    0.01,
-    0.05,
-    0.2,
-    0.5,
-    1.0,
-)  # seconds between attempts: virus scanners and indexers open new files briefly
+PAUSES = (0.01, 0.05, 0.2, 0.5, 1.0)  # seconds between attempts: virus scanners open new files briefly
 
 
 def move(source: Path, target: Path, path: Path) -> None:

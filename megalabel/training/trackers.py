@@ -6,7 +6,7 @@ Each is fed with the lines of `log.jsonl`: numbers under their names, those of a
 from __future__ import annotations
 
 import importlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -16,7 +16,7 @@ from megalabel.errors import MissingExtra, SettingError
 Say = Callable[[str], Any]
 
 
-class Tracker:
+class Tracker(ABC):
     """A callback for `train(callback=...)` that hands numbers to a tracker; a context manager that ends it.
 
     Its run begins with the first line, so that loading a finished run makes none. An error of the tracker is

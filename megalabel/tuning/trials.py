@@ -22,6 +22,7 @@ from megalabel.metrics.propensity import inverse_propensity
 from megalabel.metrics.ranking import measure
 from megalabel.models.base import Classifier
 from megalabel.recipes import get
+from megalabel.storage.files import folder_bytes
 from megalabel.training import selection
 from megalabel.training.recipe import DirectRecipe, Recipe, RecipeFunction
 from megalabel.training.run import train
@@ -208,8 +209,7 @@ class Trials:
         counts = np.asarray((side.labels > 0).sum(axis=0)).ravel()
         weights = inverse_propensity(counts, len(side), *self.setting.corpus.propensity_constants)
         metrics = measure(top, truth, k=depths, inverse_propensity=weights)
-        folder = self.folder(empty) / "model"
-        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+        size = folder_bytes(self.folder(empty) / "model") / 1e6
         return replace(
             empty,
             status="finished",

@@ -17,8 +17,8 @@ from megalabel.exporting.export import export_run
 from megalabel.metrics.ranking import measure
 from megalabel.models.linear import LinearClassifier
 from megalabel.recipes.distill import distill
-from megalabel.recipes.distilling import folder_bytes
 from megalabel.runtime import load
+from megalabel.storage.files import folder_bytes
 from megalabel.training.run_folder import held_out_rows
 
 FAST = {"clusters": (4,), "trees": 1, "c": 1.0, "token_pattern": "letters", "bigrams": "yes", "char_ngrams": "no"}

@@ -1,7 +1,10 @@
 """The numbers of reports against plain definitions, and weak spots that are known."""
 
+import json
+
 import numpy as np
 import pytest
+from planted import planted
 from support.subjects import random_subject, subject
 
 from megalabel.errors import DataError
@@ -11,6 +14,7 @@ from megalabel.reporting.comparison import differences, per_text, with_intervals
 from megalabel.reporting.confusions import confused
 from megalabel.reporting.frequency import deciles, measured
 from megalabel.reporting.labels import per_label
+from megalabel.reporting.ranking import of_predictions
 from megalabel.reporting.weak_spots import sentence, weakest, worst_groups
 from megalabel.types import TopK
 
@@ -165,3 +169,13 @@ def test_a_source_with_many_misses_is_a_weak_spot():
     made = subject(ids, truth, [4] * 10, sources=["old" if i % 3 == 0 else "new" for i in range(300)])
     (group, *_) = weakest(worst_groups(made), made)
     assert (group.title, group.rate, group.missed_rest) == ("texts of the source “old”", 1.0, 0.0)
+
+
+def test_the_columns_of_stored_predictions_with_uris_have_the_names_of_their_labels(tmp_path):
+    corpus, file = planted(), tmp_path / "predictions.jsonl"
+    own = [corpus.label_texts[labels.indices[0]] for labels in corpus.test.labels]
+    answers = [[{"label": name, "uri": f"urn:{name}"} for name in (first, "another")] for first in own]
+    file.write_text("".join(json.dumps({"labels": labels}) + "\n" for labels in answers), encoding="utf-8")
+    found = of_predictions(file, corpus, corpus.test)
+    assert len(found.names) == found.labels.shape[1]
+    assert [[found.name(i) for i in row] for row in found.ids] == [[first, "another"] for first in own]

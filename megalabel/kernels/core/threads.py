@@ -15,6 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import TypeVar
 
+from megalabel.device import default_threads
+
 try:
     import torch
 except ModuleNotFoundError:
@@ -33,14 +35,8 @@ def thread_count(device: torch.device) -> int:
 
 
 def cpu_threads() -> int:
-    """The number of threads on a CPU: torch's; where torch is not installed OMP_NUM_THREADS, or one per core."""
-    if torch is not None:
-        return torch.get_num_threads()
-    given = os.environ.get("OMP_NUM_THREADS", "")
-    if given.isdecimal() and int(given) > 0:
-        return int(given)
-    usable = getattr(os, "sched_getaffinity", None)
-    return len(usable(0)) if usable else os.cpu_count() or 1
+    """The number of threads on a CPU: torch's or, where torch is not installed, `default_threads`."""
+    return default_threads() if torch is None else torch.get_num_threads()
 
 
 def chunk_ranges(n_labels: int, chunk: int, n_ranges: int) -> list[range]:

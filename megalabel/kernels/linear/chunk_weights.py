@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.kernels.linear.sparse_chunks import RANGE_BITS, ROWS_PER_ENTRY, Chunks
+from megalabel.kernels.linear._chunk_checks import RANGE_BITS, entry_starts
+from megalabel.kernels.linear.compact_chunks import widened
+from megalabel.kernels.linear.sparse_chunks import Chunks
 
 
 def weights_of(level: Chunks, chunks: np.ndarray, nodes: np.ndarray) -> sp.csr_matrix:
@@ -15,20 +17,21 @@ def weights_of(level: Chunks, chunks: np.ndarray, nodes: np.ndarray) -> sp.csr_m
     rows, columns = [np.arange(len(nodes))], [np.full(len(nodes), level.n_features)]
     values = [level.bias[nodes]]
     wide = level.n_ranges
-    for chunk in chunks.tolist():
+    begins = entry_starts(level.entries, level.lengths, level.starts[chunks * wide])
+    for chunk, begin in zip(chunks.tolist(), begins.tolist(), strict=True):
         starts = level.starts[chunk * wide : (chunk + 1) * wide + 1].astype(np.int64)
         first, last = int(starts[0]), int(starts[-1])
         if first == last:
             continue
         ranges = np.repeat(np.arange(wide, dtype=np.int64), np.diff(starts))
         features = level.features[first:last].astype(np.int64) + (ranges << RANGE_BITS)
-        begin, lengths = _entries(level, first, last)
+        lengths = _lengths(level, first, last)
         entries = slice(begin, begin + int(lengths.sum()))
         of_nodes = level.offsets[chunk] + level.children[entries].astype(np.int64)
         inside = place[of_nodes] >= 0
         rows.append(place[of_nodes[inside]])
         columns.append(np.repeat(features, lengths)[inside])
-        values.append(_float32(level, entries, of_nodes)[inside])
+        values.append(weights_at(level, entries, of_nodes)[inside])
     parts = [np.concatenate(part) for part in (values, rows, columns)]
     found = sp.csr_matrix(
         (parts[0], (parts[1], parts[2])), shape=(len(nodes), level.n_features + 1), dtype=np.float32
@@ -37,19 +40,14 @@ def weights_of(level: Chunks, chunks: np.ndarray, nodes: np.ndarray) -> sp.csr_m
     return found
 
 
-def _entries(level: Chunks, first: int, last: int) -> tuple[int, np.ndarray]:
-    """Where the entries of the rows from `first` to below `last` begin, and the number of entries of each row."""
-    if level.lengths is None:
-        return int(level.entries[first]), np.diff(level.entries[first : last + 1].astype(np.int64))
-    before = first // ROWS_PER_ENTRY * ROWS_PER_ENTRY
-    lengths = level.lengths[before:last].astype(np.int64) + 1
-    begin = int(level.entries[first // ROWS_PER_ENTRY]) + int(lengths[: first - before].sum())
-    return begin, lengths[first - before :]
-
-
-def _float32(level: Chunks, entries: slice, nodes: np.ndarray) -> np.ndarray:
-    """The weights of some entries, which belong to these nodes."""
-    values = level.values[entries]
-    if values.dtype == np.uint16:
-        return (values.astype(np.uint32) << 16).view(np.float32)
+def weights_at(level: Chunks, entries: slice | np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """The weights of some entries, which belong to these nodes: (n,) float32."""
+    values = widened(level.values[entries])
     return values if level.scales is None else values * level.scales[nodes]
+
+
+def _lengths(level: Chunks, first: int, last: int) -> np.ndarray:
+    """The number of entries of each row from `first` to below `last`, int64."""
+    if level.lengths is None:
+        return np.diff(level.entries[first : last + 1].astype(np.int64))
+    return level.lengths[first:last].astype(np.int64) + 1

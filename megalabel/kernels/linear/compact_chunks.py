@@ -62,13 +62,19 @@ def weight_counts(chunks: Chunks) -> np.ndarray:
 
 def float32_values(chunks: Chunks) -> np.ndarray:
     """The weight of each entry of any chunks, (n,) float32: what the search multiplies with."""
-    if chunks.values.dtype == np.uint16:
-        found: np.ndarray = (chunks.values.astype(np.uint32) << 16).view(np.float32)
-        return found
-    if chunks.scales is None:
-        return chunks.values
-    found = chunks.values * chunks.scales[_nodes(chunks, 0, chunks.n_chunks)]
-    return found
+    values = widened(chunks.values)
+    return values if chunks.scales is None else values * chunks.scales[_nodes(chunks, 0, chunks.n_chunks)]
+
+
+def widened(values: np.ndarray) -> np.ndarray:
+    """Stored weights, those of bfloat16, which are uint16, as float32."""
+    return (values.astype(np.uint32) << 16).view(np.float32) if values.dtype == np.uint16 else values
+
+
+def stored_type(chunks: Chunks) -> StoredWeights:
+    """The type in which `compact` has stored the weights of chunks."""
+    types: dict[str, StoredWeights] = {"float32": "float32", "uint16": "bfloat16", "int8": "int8"}
+    return types[chunks.values.dtype.name]
 
 
 def short_features_pay(chunks: Chunks) -> bool:

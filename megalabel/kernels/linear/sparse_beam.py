@@ -153,6 +153,11 @@ class SparseBeam:
         self._arrays = tuple(level_arrays(level, numbers) for level, numbers in zip(levels, ids, strict=True))
         self._uniform = len({level.dtypes for level in self._arrays}) == 1
 
+    def with_levels(self, levels: Sequence[Chunks]) -> SparseBeam:
+        """The same search with other weights; errors as those of the class."""
+        solver = {"c": self.c, "prune_below": self.prune_below}
+        return SparseBeam(levels, self.order, self.beams, self.post_processor, **solver)
+
     def prepack(self) -> None:
         """Copies the weights into records, where they can hold them; see `prepacked.py`. Results stay the same."""
         self._arrays = tuple(prepacked(level, self.n_features) for level in self._arrays)

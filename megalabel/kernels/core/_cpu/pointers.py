@@ -67,9 +67,8 @@ def prefetch(typing, data, at):
         address = builder.bitcast(place(context, builder, sig, values), ir.IntType(8).as_pointer())
         kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
         fetch = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
-        builder.call(
-            fetch, [address, *(ir.Constant(number, value) for value in (0, 3, 1))]
-        )  # to read, often, data
+        how = (0, 3, 1)  # to read it, and often; data, not code
+        builder.call(fetch, [address, *(ir.Constant(number, value) for value in how)])
         return context.get_dummy_value()
 
     return types.void(data, at), code
