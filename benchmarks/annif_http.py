@@ -2,7 +2,8 @@
 
     python benchmarks/annif_http.py MODEL DATA --annif ENV/bin/annif [--documents 2000] [--record]
 
-MODEL is a run or a model folder with the labels of DATA. Annif's Precision@k and NDCG@5 and
+MODEL is a run or a model folder with the labels of DATA, which have URIs, as in Annif's own formats
+(`megalabel data convert DATA OUT --to annif`). Annif's Precision@k and NDCG@5 and
 megalabel's P@k and nDCG@5 are those of the first test documents, with ten labels each.
 """
 

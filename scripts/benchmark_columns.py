@@ -153,3 +153,13 @@ ADDED_LABEL_COLUMNS = (
     ("CPU ms per label", "with_labels CPU", 1.0),
 )
 FURTHER_TEXT_COLUMNS = (("P@1", "P@1", 1.0), ("P@5", "P@5", 1.0), ("PSP@5", "PSP@5", 1.0), ("CPU s", "CPU s", 1.0))
+TAIL_COLUMNS = tuple(
+    (f"{metric}, {tail}", f"{tail:.1f} {metric}", 1.0)
+    for metric in ("P@1", "P@5", "PSP@5")
+    for tail in (0, 0.3, 0.5, 0.7, 1)
+)
+ANNIF_HTTP_COLUMNS = tuple(
+    (f"{metric}, {who}", f"{who}: {name}", 1.0)
+    for metric, annif in (("P@1", "Precision@1"), ("P@5", "Precision@5"), ("nDCG@5", "NDCG@5"))
+    for who, name in (("Annif", annif), ("megalabel", metric))
+)

@@ -12,9 +12,9 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT / "benchmarks"))
 sys.path.insert(0, str(ROOT / "scripts"))
 from benchmark_columns import (  # noqa: E402, I001
-    ANNIF_COLUMNS, AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS, HEAD_COLUMNS, LATENCY_COLUMNS,
-    LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS, PAGE_COLUMNS,
-    REPORT_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TREE_COLUMNS, USUAL_COLUMNS,
+    ANNIF_COLUMNS, ANNIF_HTTP_COLUMNS, AUTO_COLUMNS, BEAM_COLUMNS, CASCADE_COLUMNS, FAN_IN_COLUMNS,
+    HEAD_COLUMNS, LATENCY_COLUMNS, LONG_TEXT_COLUMNS, NARROW_BEAM_COLUMNS, NARROW_COLUMNS, ONE_VS_REST_COLUMNS,
+    PAGE_COLUMNS, REPORT_COLUMNS, SHARED_COLUMNS, SPARSE_COLUMNS, TAIL_COLUMNS, TREE_COLUMNS, USUAL_COLUMNS,
 )  # fmt: skip
 from benchmark_rows import origin, rows  # noqa: E402
 from disk_tables import streamed_texts, tables_on_disk  # noqa: E402
@@ -43,6 +43,15 @@ def report() -> str:
 
 def annif_backends() -> str:
     return _ways("annif_backends", ANNIF_COLUMNS)
+
+
+def annif_http() -> str:
+    return table_by_size("annif_http", ANNIF_HTTP_COLUMNS)
+
+
+def tail() -> str:
+    """One row per data set; "PSP@5, 0.5" is measured with the tail knob at 0.5."""
+    return table_by_size("tail", TAIL_COLUMNS)
 
 
 def one_vs_rest() -> str:
@@ -196,7 +205,8 @@ def head_time() -> str:
 
 TABLES = (
     quality, scripts, dense_head, narrow_weights, narrow_beam, planner, tables_on_disk, streamed_texts, head_time,
-    annif_backends, one_vs_rest, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear, linear_large,
+    annif_backends, annif_http, one_vs_rest, tail, ray_predict, cascade, tree, beam, sparse_head, fan_in, linear,
+    linear_large,
     linear_weights, long_texts, auto, index, long_queries, shared_checkpoints, page, report, serve, serve_stress,
     usual, runtime, distill, onnx_export, added_labels, further_texts,
 )  # fmt: skip

@@ -7,6 +7,8 @@ from benchmark_rows import origin, rows
 
 from megalabel.metrics.table import table
 
+NOTE = " shared-machine"  # of sizes that were measured beside other work
+
 
 def index() -> str:
     """One row per number of labels and kind; metrics are named "kind: metric"."""
@@ -19,17 +21,20 @@ def long_queries() -> str:
 
 
 def _table(benchmark: str, count: str, word: str, columns: tuple[tuple[str, str, float], ...]) -> str:
-    lines = []
-    for size, values in rows(benchmark).items():
+    lines, found = [], rows(benchmark)
+    for size, values in found.items():
         facts = dict(part.split("=") for part in size.split() if "=" in part)
+        if size.endswith(NOTE) and size.removesuffix(NOTE) in found:
+            continue  # measured again without other work beside it
         for way in dict.fromkeys(metric.rpartition(": ")[0] for metric in values):
-            found = {head: (f"{way}: {metric}", factor) for head, metric, factor in columns}
+            names = {head: (f"{way}: {metric}", factor) for head, metric, factor in columns}
             cells = {
                 head: _short(factor * float(values[name][0]))
-                for head, (name, factor) in found.items()
+                for head, (name, factor) in names.items()
                 if name in values
             }
-            lines.append((f"{int(facts[count]):,} {word}, {way}", cells))
+            labels = "" if count == "L" else f"{int(facts['L']):,} labels, "
+            lines.append((f"{labels}{int(facts[count]):,} {word}, {way}", cells))
     return table(lines, [head for head, _, _ in columns], style="markdown", title="") + "\n\n" + origin(benchmark)
 
 
