@@ -123,6 +123,8 @@ def test_compact_weights_stay_as_they_are(model, texts, weights, short):
     assert_topk_agree(top_of(graph_of(stored, K), texts), changed(stored, widened).topk(texts, K))
     rounded = changed(in_8_bits(stored), widened)
     assert_topk_agree(rounded.topk(texts, K), model.topk(texts, K), atol=0.05)
+    stored.deep = 7  # of imported models
+    assert in_8_bits(stored).deep == 7
 
 
 def test_trees_of_different_shapes_are_averaged(data, model, texts):

@@ -51,7 +51,7 @@ def labeled_texts(model: Classifier, data: Corpus, split: Split) -> tuple[list[s
         rows = np.sort(np.random.default_rng(0).permutation(rows)[:MOST_TEXTS])
     some = rows_of(split, rows)
     texts = [str(text) for text in model_inputs(some, data, None)]
-    return texts, match_labels(model.label_texts, data, some)
+    return texts, match_labels(model.label_texts, data, some, model.metadata)
 
 
 def precision(top: TopK, truth: Any) -> dict[str, float]:

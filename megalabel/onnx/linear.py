@@ -85,7 +85,9 @@ def mean_of_trees(scores: Tensor, labels: Tensor, n_trees: int, k: int) -> Ranke
 def in_8_bits(model: LinearClassifier) -> LinearClassifier:
     """The same model with weights of trees in 8 bits, as `megalabel train linear --weights int8` stores them."""
     trees = [tree.with_levels([_rounded(level) for level in tree.levels]) for tree in model.trees]
-    return LinearClassifier(model.text, trees, model.label_texts)
+    narrow = LinearClassifier(model.text, trees, model.label_texts)
+    narrow.deep = model.deep
+    return narrow
 
 
 def _rounded(level: Chunks) -> Chunks:

@@ -69,7 +69,7 @@ def of_model(
     given = split
     split, notes = _sampled(split, most_texts)
     inputs = model_inputs(split, data, model.n_features)
-    truth = match_labels(model.label_texts, data, split)
+    truth = match_labels(model.label_texts, data, split, model.metadata)
     _check_some(truth.labels.nnz, data)
     gains, why = propensities(model.trained_on, data, truth, given, None, None)
     notes = [*notes, *truth.notes, *([f"PSP is left out: {why}"] if gains is None else [])]

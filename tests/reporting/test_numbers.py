@@ -5,16 +5,20 @@ import json
 import numpy as np
 import pytest
 from planted import planted
+from support.known import DEPTH, Known
 from support.subjects import random_subject, subject
 
+from megalabel.data.corpus import Corpus
+from megalabel.data.metadata_records import metadata_of
 from megalabel.errors import DataError
 from megalabel.metrics.ranking import measure
+from megalabel.onnx.comparison import labeled_texts
 from megalabel.reporting.bootstrap import interval, resampled_sums, wilson
 from megalabel.reporting.comparison import differences, per_text, with_intervals
 from megalabel.reporting.confusions import confused
 from megalabel.reporting.frequency import deciles, measured
 from megalabel.reporting.labels import per_label
-from megalabel.reporting.ranking import of_predictions
+from megalabel.reporting.ranking import of_model, of_predictions
 from megalabel.reporting.weak_spots import sentence, weakest, worst_groups
 from megalabel.types import TopK
 
@@ -179,3 +183,19 @@ def test_the_columns_of_stored_predictions_with_uris_have_the_names_of_their_lab
     found = of_predictions(file, corpus, corpus.test)
     assert len(found.names) == found.labels.shape[1]
     assert [[found.name(i) for i in row] for row in found.ids] == [[first, "another"] for first in own]
+
+
+def test_labels_of_a_report_are_matched_by_uri_as_in_an_evaluation():
+    """The data set has the labels of the model in another order and language."""
+    model = Known(DEPTH)
+    model.metadata = metadata_of(model.label_texts, {str(i): {"uri": f"urn:{i}"} for i in range(DEPTH)})
+    names = [f"other {i}" for i in range(DEPTH)]
+    texts = [str(i) for i in range(20)]
+    labels = [[DEPTH - 1 - int(model.row(i)[0][0])] for i in range(20)]  # the first label of each text
+    data = Corpus.of(texts, labels, names, test_texts=texts, test_labels=labels).with_metadata(
+        {name: {"uri": f"urn:{DEPTH - 1 - i}"} for i, name in enumerate(names)}
+    )
+    found = of_model("run", model, data, data.test)
+    assert (found.ids[:, 0] == found.labels.indices).all()
+    _, truth = labeled_texts(model, data, data.test)
+    assert np.array_equal(truth.labels.indices, found.labels.indices)
