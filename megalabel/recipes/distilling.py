@@ -24,6 +24,7 @@ from megalabel.models.linear import LinearClassifier
 from megalabel.models.scores import probabilities
 from megalabel.recipes.linear_choice import decided
 from megalabel.storage.files import folder_bytes
+from megalabel.storage.manifest import NAME
 from megalabel.training.calibration import calibrate_on_rows
 from megalabel.training.run_folder import finished_run, held_out_of
 from megalabel.training.trust import trusted
@@ -44,9 +45,11 @@ def split_of_run(run: str, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     """The texts of a corpus that a student learns, and those on which it is compared with the run.
 
     Returns:
-        The rows that the run learned and held out, both (n,) int64; of other data than the run's all, and none.
+        The rows that the run learned and held out, both (n,) int64; of other data than the run's, and for a model
+        folder without a run, all rows and none.
     """
-    finished_run(Path(run))
+    if not (Path(run) / NAME).is_file():
+        finished_run(Path(run))
     held = held_out_of(run, corpus)
     return with_weight(corpus.train, np.setdiff1d(np.arange(len(corpus.train)), held)), held
 
