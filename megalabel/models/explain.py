@@ -41,7 +41,7 @@ def explained(model: Classifier, line: Any, label: int) -> Explanation:
     raise SettingError(
         f"explain of a {type(model).__name__}",
         wanted="a linear, neural, hybrid, retrieval or ensemble model",
-        next_step="explain the model inside of it, such as its base_model",
+        next_step="explain the model inside of it, base_model" if hasattr(model, "base_model") else None,
         where="model",
     )
 

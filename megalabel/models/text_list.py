@@ -39,6 +39,31 @@ def as_texts(texts: object) -> Sequence[str]:
     return _checked(list(texts))
 
 
+def no_text(value: Any, key: str, option: str, where: str) -> DataError:
+    """The error for a record without a string under a key."""
+    wanted, step = f"a string under the key {key!r}", f"name the key of the texts with {option}"
+    if isinstance(value, Mapping) and key in value:
+        return DataError(f"{value[key]!r:.80} under the key {key!r}", wanted=wanted, where=where)
+    keys = ", ".join(map(repr, value))[:120] if isinstance(value, Mapping) else ""
+    found = f"the keys {keys}" if keys else f"{value!r:.60}"
+    return DataError(f"no text in {found}", wanted=wanted, next_step=step, where=where)
+
+
+def check_stream(texts: Any) -> None:
+    """Raises for what is no stream of texts or records one after the other, although some of it can be iterated.
+
+    Raises:
+        SettingError: one string, one record, or something that cannot be iterated.
+        DataError: a table, whose columns would be taken for texts, or a set, whose order is arbitrary.
+    """
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise SettingError(
+            _a(texts), wanted="a stream of texts", next_step="call predict, with [text] for one text"
+        )
+    if isinstance(texts, Set) or hasattr(texts, "columns"):
+        _refuse(texts)
+
+
 def _refuse(texts: Any) -> None:
     """Raises for what is no list of texts, although some of it can be iterated."""
     if isinstance(texts, (str, bytes, bytearray)):
