@@ -78,8 +78,8 @@ async def _suggestions(
     limit = int(_number(values, "limit", LIMIT, 0, service.limits.k))
     threshold = _number(values, "threshold", 0.0, 0, 1)
     model = service.model(request.path_params["project"])
-    # Annif takes scores for probabilities: logits below 0 would be left out, and those above 1 counted as 1.
-    asked = Asked(max(limit, 1), threshold=threshold or None, probabilities=model.gives_probabilities or None)
+    # Annif's scores are from 0 to 1: logits below 0 would be left out, and those above 1 counted as 1.
+    asked = Asked(max(limit, 1), threshold=threshold or None, probabilities=model.gives_log_odds or None)
     question = Question(texts, asked, model.name)
     answer = await service.predict(question, deadline(request))
     return [

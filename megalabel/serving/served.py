@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from megalabel.models.explain import explained
 from megalabel.models.explanation import Explanation
 from megalabel.models.find import RECIPE, find_model
 from megalabel.models.label_lists import Choice
-from megalabel.models.scores import probabilities, probability_kind, score_kind
+from megalabel.models.scores import probability_kind, score_kind
 from megalabel.serving.label_lookup import LabelLookup
 from megalabel.serving.label_search import LabelSearch
 from megalabel.serving.label_statistics import statistics
@@ -101,14 +101,10 @@ class ServedModel:
         known = self.model.trained_on
         return known is not None and known.pairs is not None
 
-    @cached_property
-    def gives_probabilities(self) -> bool:
-        """Whether scores can be turned into probabilities, calibrated or not."""
-        try:
-            probabilities(self.model, np.zeros(1, np.float32))
-        except SettingError:
-            return False
-        return True
+    @property
+    def gives_log_odds(self) -> bool:
+        """Whether scores are log-odds, whose sigmoid is a probability."""
+        return score_kind(self.model) == "logit" and self.model.loss_name == "bce"
 
     def warm_up(self) -> None:
         """Compiles what predictions need, also of many texts or a few labels, so that no client waits for it."""

@@ -235,7 +235,7 @@ def test_annifs_clients_are_answered_at_their_own_paths(client, animal):
     assert batch[0]["results"] == found[:1]
 
 
-def test_scores_for_annif_are_probabilities_where_the_model_gives_logits(client, neural):
+def test_log_odds_are_probabilities_for_annif(client, neural):
     found = client.post("/annif/v1/projects/neural/suggest", data={"text": "near old tiger", "limit": "5"}).json()
     (right,) = neural.model.predict(["near old tiger"], 5, probabilities=True)
     assert len(right) == 5 and min(score for _, score in right) < 0.5  # whose logit is below 0
