@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import DataError
+from megalabel.errors import DataError, of_type
 
 SHOWN = 3  # labels that a message lists
 ADD = "add them first: model = model.with_labels({name: texts, …}); `megalabel update` does both"
@@ -28,7 +28,7 @@ def label_rows(names: Sequence[str], labels: Any, n: int, where: str) -> sp.csr_
             raise DataError(f"labels {labels.shape} for {n:,} texts", wanted=f"{shape}", where=where)
         return (labels.tocsr() > 0).astype(np.float32)
     if isinstance(labels, (str, bytes)) or not isinstance(labels, Sequence) or len(labels) != n:
-        found = f"{len(labels)} entries" if isinstance(labels, Sequence) else f"a {type(labels).__name__}"
+        found = f"a list of {len(labels):,}" if isinstance(labels, (list, tuple)) else of_type(labels)
         raise DataError(f"{found} as labels of {n:,} texts", wanted="a list for each text", where=where)
     return Columns(names).matrix(labels, 0)
 

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.corpus import Corpus
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError, SettingError, of_type
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.models.depth import at_least_one
 from megalabel.models.further_texts import FurtherTexts, columns_of, in_columns
@@ -33,7 +33,7 @@ def batches_of(
         return _of_lists(model, model.check_texts(texts), labels, rejected, weights, batch_size)
     if isinstance(texts, (str, bytes, Mapping)) or sp.issparse(texts) or not isinstance(texts, Iterable):
         raise SettingError(
-            f"a {type(texts).__name__} without labels",
+            f"{of_type(texts)} without labels",
             wanted="texts and their labels, a Corpus, or records with the keys text and labels",
             where="labels",
         )

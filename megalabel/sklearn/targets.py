@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from megalabel.data.label_rows import LabelRows
 from megalabel.data.zeros_and_ones import width_of
+from megalabel.errors import of_type
 from megalabel.kernels.sparse.hits import as_truth
 from megalabel.sklearn.inputs import as_value_errors
 
@@ -93,7 +94,7 @@ def _of_lists(y: Any, classes: np.ndarray | None) -> Targets:
     ids, starts = array("q"), array("q", [0])
     for row in y:
         if not isinstance(row, (list, tuple, set, frozenset, np.ndarray)):
-            raise ValueError(f"a {type(row).__name__} among the lists of labels in y; expected {FORMS}")
+            raise ValueError(f"{of_type(row)} among the lists of labels in y; expected {FORMS}")
         ids.extend(number.setdefault(_label(label), len(number)) for label in row)
         starts.append(len(ids))
     columns, counts = np.array(ids, np.int64), np.array(starts[1:], np.int64) - np.array(starts[:-1], np.int64)
