@@ -55,7 +55,7 @@ class DataSet:
         (["a", None, "c"], r"texts\[1\]: a NoneType \(None\)"),
         (["a", float("nan"), "c"], r"texts\[1\]: a float \(nan\)"),
         ([b"a", "b", "c"], r"texts\[0\]: a bytes"),
-        (np.array([1, 2, 3]), r"texts\[0\]: a int64"),
+        (np.array([1, 2, 3]), r"texts\[0\]: an int64"),
         (3, "an int"),
     ],
 )
