@@ -43,7 +43,7 @@ def no_text(value: Any, key: str, option: str, where: str) -> DataError:
     """The error for a record without a string under a key."""
     wanted, step = f"a string under the key {key!r}", f"name the key of the texts with {option}"
     if isinstance(value, Mapping) and key in value:
-        return DataError(f"{value[key]!r:.80} under the key {key!r}", wanted=wanted, where=where)
+        return DataError(f"no text in {key!r}, which is {value[key]!r:.80}", wanted=wanted, where=where)
     keys = ", ".join(map(repr, value))[:120] if isinstance(value, Mapping) else ""
     found = f"the keys {keys}" if keys else f"{value!r:.60}"
     return DataError(f"no text in {found}", wanted=wanted, next_step=step, where=where)
