@@ -64,7 +64,7 @@ def _apply(data: str, findings: Path, out: Path | None, to: str, opened: dict[st
     from megalabel.audit.apply import apply
     from megalabel.audit.finding import read_findings
     from megalabel.data.convert import check_target, convert
-    from megalabel.reporting.words import counted
+    from megalabel.display import counted
 
     if out is None:
         raise SettingError("no folder for the copy", wanted="-o OUT, a new folder", where="--out")
