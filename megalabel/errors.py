@@ -152,3 +152,9 @@ class MissingExtra(MegalabelError):
 def line_of(path: str | Path, line: int) -> str:
     """The place of a data error, as messages show it; lines count from 1."""
     return f"{path}, line {line}"
+
+
+def of_type(value: object) -> str:
+    """What a value is, by its type and with an article, as in "an int"."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeio' or name == 'ndarray' else 'a'} {name}"

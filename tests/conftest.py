@@ -10,11 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 from support.pairwise import parametrize
 from support.ranks import Ranks, started
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, one a core
+
+# How long an example takes says how busy the machine is. The fixtures of a test with examples are made once.
+settings.register_profile(
+    "megalabel",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("megalabel")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

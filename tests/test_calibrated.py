@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from support.known import Known
 
-from megalabel.errors import FormatError, SettingError
+from megalabel.errors import DataError, FormatError, SettingError
 from megalabel.kernels.sparse.hits import hits
 from megalabel.metrics.calibration import increasing, reliability
 from megalabel.models.answer import for_tail
@@ -145,7 +145,10 @@ def test_the_tail_knob_chooses_by_inverse_propensities_and_keeps_order_and_score
         {"tail": 1.5}, {"tail": -1}, {"tail": True}, {"tail": float("nan")}, {"threshold": float("nan")},
         {"threshold": 2.0}, {"min_labels": 1}, {"min_labels": -1, "threshold": 0.1}, {"k": 0},
         {"precision": 0.5, "coverage": 0.5}, {"coverage": 0.5, "k": 5}, {"tail": 0.5, "precision": 0.5},
-        {"tail": 0.5, "coverage": 0.5}, {"threshold": "high"},
+        {"tail": 0.5, "coverage": 0.5}, {"threshold": "high"}, {"threshold": True},
+        {"threshold": 10**400}, {"probabilities": "no"},
+        {"min_labels": "1", "threshold": 0.1}, {"min_labels": 1.5, "threshold": 0.1},
+        {"min_labels": None, "threshold": 0.1},
     ],
     ids=str,
 )  # fmt: skip
@@ -158,6 +161,18 @@ def test_values_that_do_not_fit_are_refused(model, asked):
 def test_a_model_that_is_not_calibrated_says_what_to_do(asked):
     with pytest.raises(SettingError, match="megalabel calibrate"):
         Known().predict(["1"], **asked)
+
+
+def test_labels_to_calibrate_on_are_a_matrix_or_lists_of_names_or_ids():
+    by_matrix, by_lists = Known(), Known()
+    truth = by_matrix.truth(range(len(HELD)))
+    lists = [[by_lists.label_texts[i] if i % 2 else i for i in row.indices.tolist()] for row in truth]
+    assert by_matrix.calibrate(HELD, truth) and by_lists.calibrate(HELD, lists)
+    found = [one.predict(HELD[:5], 4).scores for one in (by_matrix, by_lists)]
+    assert np.array_equal(*found)
+    for wrong in (lists[:-1], np.zeros(truth.shape), "names", [["no label"]] * len(HELD)):
+        with pytest.raises(DataError):
+            Known().calibrate(HELD, wrong)
 
 
 def test_few_texts_calibrate_nothing():

@@ -12,7 +12,7 @@ from untrained import untrained
 
 import megalabel
 from megalabel.data.corpus import Corpus
-from megalabel.errors import MegalabelError
+from megalabel.errors import DataError, MegalabelError
 from megalabel.inputs.sparse_text import SparseText
 from megalabel.linear.forest import solve_trees
 from megalabel.models.completion import evidence_of_pairs
@@ -88,6 +88,11 @@ def test_records_of_a_stream_give_labels_as_lines_of_a_file_do(models):
     assert [[one["id"] for one in answer["labels"]] for answer in found] == wanted.ids.tolist()
     with pytest.raises(MegalabelError, match="given"):
         model.predict_iter(ASKED[:3], 5, given=given)
+    alike = [{"text": ASKED[0]}, {"text": ASKED[1], "given": ("label 3",)}, {"text": ASKED[2], "given": {1, 2}}]
+    assert [one["labels"] for one in model.predict_iter(alike, 5)] == [one["labels"] for one in found]
+    for own in ("label 3", 3, {"label 3": 1.0}):  # which nobody would miss if they were left out
+        with pytest.raises(DataError):
+            list(model.predict_iter([{"text": ASKED[0], "given": own}], 5))
 
 
 def test_scores_move_by_the_evidence_of_the_formula(models):
@@ -117,6 +122,17 @@ def test_pairs_are_counted_and_kept_in_the_model(models, tmp_path):
     for a, b in zip(*found, strict=True):
         assert np.array_equal(a, b)
     assert np.isfinite(evidence_of_pairs(count_pairs(LABELS), np.zeros(L), 0).data).all()
+
+
+def test_the_labels_of_a_corpus_are_those_of_the_model_by_name(models):
+    order = np.random.default_rng(1).permutation(L)
+    shuffled = Corpus.of(TEXTS, sp.hstack([LABELS[:, order], sp.csr_matrix((len(TEXTS), 1))]).tocsr(),
+                         [*(NAMES[i] for i in order), "another"], name="shuffled")  # fmt: skip
+    model = untrained(NAMES).learn_pairs(shuffled)
+    assert (model.trained_on.pairs != models["dense"].trained_on.pairs).nnz == 0
+    assert np.array_equal(model.trained_on.counts, models["dense"].trained_on.counts)
+    with pytest.raises(DataError):
+        untrained(["x", "y"]).learn_pairs(shuffled)
 
 
 def test_models_around_others_keep_what_they_learned(models, tmp_path):

@@ -149,5 +149,11 @@ def test_the_last_line_of_a_text_counts(tmp_path):
     file.write_text("\n".join(map(json.dumps, [first, {**first, "text": "b"}, last])))
     assert is_feedback(file)
     assert read_feedback(file) == [("b", ["x"], []), ("a", [], ["x"])]
-    file.write_text('{"text": "a", "labels": ["x"]}\n')
+    data = json.dumps({"text": "c", "labels": ["x"]})
+    file.write_text("\n".join([data, *map(json.dumps, [first, last])]))  # as `cat` puts both together
+    assert is_feedback(file)
+    assert read_feedback(file) == [("c", ["x"], []), ("a", [], ["x"])]
+    file.write_text(data + "\n")
     assert not is_feedback(file) and not is_feedback(tmp_path)
+    file.write_text('{"text": "\\"rejected\\" by all", "labels": ["x"]}\n')
+    assert not is_feedback(file)

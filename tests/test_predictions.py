@@ -115,7 +115,16 @@ def test_what_is_no_stream_is_refused_at_once(texts):
         Known().predict_iter(texts)
 
 
-@pytest.mark.parametrize("record", [{"title": "0"}, {"text": 1}, None, 3], ids=str)
+def test_tables_and_sets_are_no_streams():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"text": ["0", "1"], "id": [7, 8]})
+    for texts in (table, {"0", "1"}):  # a table would be a stream of the names of its columns
+        with pytest.raises(DataError):
+            Known().predict_iter(texts)
+    assert [answer["id"] for answer in Known().predict_iter(table.to_dict("records"))] == [7, 8]
+
+
+@pytest.mark.parametrize("record", [{"title": "0"}, {"text": 1}, {}, None, 3], ids=str)
 def test_records_without_a_text_are_told_where_they_are(record):
     with pytest.raises(DataError, match=r"text 2"):
         list(Known().predict_iter(["0", "1", record]))

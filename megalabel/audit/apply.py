@@ -32,13 +32,11 @@ def apply(data: Corpus, findings: Sequence[LabelFinding]) -> Corpus:
     names = data.label_texts
     n, n_labels = data.train.labels.shape
     for finding in findings:
-        row, other = finding.row, finding.other_id
-        fits = 0 <= finding.label_id < n_labels and names[finding.label_id] == finding.label
-        fits = fits and (row is None or 0 <= row < n) and (other is None or 0 <= other < n_labels)
-        if not fits:
+        if not _fits(finding, data):
+            place = f" in row {finding.row}" if finding.other_id is None else f", to become {finding.other!r:.80}"
             raise DataError(
-                f"a finding about the label {finding.label!r:.80} (id {finding.label_id}) in row {row}",
-                wanted=f"findings about {data.name}, which has {n:,} training texts and {n_labels:,} labels",
+                f"a finding about the label {finding.label!r:.80} (id {finding.label_id}){place}",
+                wanted=f"findings about {data.name} as it is, with {n:,} training texts and {n_labels:,} labels",
                 next_step="audit this data set, and apply what was found there",
                 where="findings",
             )
@@ -57,6 +55,17 @@ def apply(data: Corpus, findings: Sequence[LabelFinding]) -> Corpus:
     left = Texts.from_strings([names[int(i)] for i in stays])
     known = None if data.metadata is None else data.metadata.relabeled(target, names, left)
     return replace(data, train=train, test=test, label_texts=left, metadata=known)
+
+
+def _fits(finding: LabelFinding, data: Corpus) -> bool:
+    """Whether a finding is about labels and a text that the data set has, by number and by name."""
+    names, texts = data.label_texts, data.train.texts
+    labels = [(finding.label_id, finding.label), (finding.other_id, finding.other)]
+    for i, name in labels:
+        if i is not None and not (0 <= i < len(names) and name in (None, names[i])):
+            return False
+    row = finding.row
+    return row is None or (0 <= row < len(texts) and texts[row].startswith(str(finding.text)))
 
 
 def _targets(n: int, findings: Sequence[LabelFinding], names: Texts) -> tuple[np.ndarray, np.ndarray]:

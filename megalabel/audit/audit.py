@@ -102,7 +102,14 @@ def _known(data: CorpusData, folds: int, seed: int, say: Callable[[str], object]
         )
     labels = (train.labels > 0).astype(np.float32).tocsr()
     n_labeled = int((np.diff(labels.indptr) > 0).sum())
-    if n_labeled < FEWEST or labels.nnz < FEWEST or len(train) < max(FEWEST, folds):
+    if folds > n_labeled >= FEWEST:
+        raise SettingError(
+            f"{folds:,} folds of {n_labeled:,} training texts with labels",
+            wanted="at most as many folds as texts",
+            next_step="2 folds, the default, are enough",
+            where="folds",
+        )
+    if n_labeled < FEWEST or labels.nnz < FEWEST:
         raise DataError(
             f"{data.name} has {n_labeled} training texts with labels", wanted=f"{FEWEST} or more", where=data.path
         )

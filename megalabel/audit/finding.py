@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from megalabel.errors import DataError, SettingError
+from megalabel.storage.reading import parse_json
 
 Kind = Literal["wrong", "missing", "duplicate", "synonym"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -70,7 +71,7 @@ def read_findings(path: str | Path) -> list[LabelFinding]:
 
 def _finding(line: str, i: int, path: Path) -> LabelFinding:
     try:
-        found = LabelFinding(**json.loads(line))
+        found = LabelFinding(**parse_json(line))
         whole = found.kind in KINDS and type(found.label_id) is int and isinstance(found.label, str)
         whole = whole and type(found.row if found.kind in ("wrong", "missing") else found.other_id) is int
     except (TypeError, ValueError):

@@ -13,7 +13,9 @@ from megalabel.errors import SettingError
 
 _OUT = "JSON lines to write, one per finding; with --apply, a new folder for the copy of the data."
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help=_OUT)]
-Kinds = Annotated[str, typer.Option(metavar="KINDS", help="Of wrong, missing, duplicate, synonym; by commas.")]
+Kinds = Annotated[
+    str, typer.Option(metavar="KINDS", help="Of wrong, missing, duplicate and synonym, separated by commas.")
+]
 Apply = Annotated[
     Path | None,
     typer.Option("--apply", metavar="FILE", help="Findings to apply to a copy: lines of -o that are right."),
@@ -46,7 +48,7 @@ def audit(
     if out is not None and out.is_dir():
         raise SettingError(f"{out} is a folder", wanted="a file for the findings", where="--out")
     use_threads(threads)
-    names = [name.strip() for name in kinds.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in kinds.split(",") if name.strip()))
     if not names:
         raise SettingError("no kinds", wanted="one or more of wrong, missing, duplicate, synonym", where="--kinds")
     found = examine(open_data(data, opened), kinds=names, most=most, folds=folds, seed=seed, say=say)
@@ -62,10 +64,11 @@ def _apply(data: str, findings: Path, out: Path | None, to: str, opened: dict[st
     from megalabel.audit.apply import apply
     from megalabel.audit.finding import read_findings
     from megalabel.data.convert import check_target, convert
+    from megalabel.display import counted
 
     if out is None:
         raise SettingError("no folder for the copy", wanted="-o OUT, a new folder", where="--out")
     check_target(out, to)
     chosen = read_findings(findings)
     done = convert(apply(open_data(data, opened), chosen), out, to)
-    typer.echo("\n".join([f"{done.path}: {len(chosen):,} findings applied", *done.notes]))
+    typer.echo("\n".join([f"{done.path}: {counted(len(chosen), 'finding')} applied", *done.notes]))

@@ -10,7 +10,9 @@ import typer
 from megalabel.cli.arguments import DataOfRun, Device, OutRun, Run, Threads, Trust, open_data_of, trusting
 from megalabel.cli.reading import reads
 
-Size = Annotated[float, typer.Option(metavar="FLOAT", help="Bytes of the model over those of the run's, at most.")]
+Size = Annotated[
+    float, typer.Option(metavar="FLOAT", help="At most this fraction of the bytes of the run's model.")
+]
 Texts = Annotated[Path | None, typer.Option(metavar="FILE", help="Further texts, which the run labels.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace a finished or different run in OUT.")]
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from megalabel.cli.arguments import Run
+from megalabel.errors import DataError
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the model on the hub, such as user/model.")]
 Revision = Annotated[
@@ -45,7 +46,16 @@ def push(
         text = model_card(run, check_name(name), license=license)
     else:
         with naming(card):
-            text = card.read_text(encoding="utf-8")
+            content = card.read_bytes()
+        try:
+            text = content.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"not UTF-8 ({error.reason} at byte {error.start:,})",
+                wanted="a model card in UTF-8",
+                next_step="convert the file to UTF-8",
+                where=card,
+            ) from error
     if dry_run:
         typer.echo(text)
         return

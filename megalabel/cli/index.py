@@ -81,7 +81,7 @@ def _texts_of_run(run: Path, data: str | None, seed: int) -> list[str]:
     """The texts that a run held out or, where there are none, some of its training texts."""
     import numpy as np
 
-    from megalabel.training.run_folder import held_out_rows
+    from megalabel.training.run_folder import held_out_of, held_out_rows
 
     corpus = open_data_of(run, data)
     folder = run.parent if (run / "manifest.json").exists() else run
@@ -89,9 +89,10 @@ def _texts_of_run(run: Path, data: str | None, seed: int) -> list[str]:
         rows = held_out_rows(folder)
     except MegalabelError:  # a model folder that was copied alone
         rows = np.empty(0, np.int64)
-    if len(rows) and int(rows[-1]) >= len(corpus.train):
+    last, n = int(rows.max(initial=-1)), len(corpus.train)
+    if last >= n or (data is not None and len(rows) and not len(held_out_of(folder, corpus))):
         raise SettingError(
-            f"a data set of {len(corpus.train):,} training texts, of which the run held out row {int(rows[-1]):,}",
+            f"{corpus.name} with {n:,} training texts, where the run held out rows up to {last:,} of other data",
             wanted="the data set of the run",
             next_step="leave DATA out, or give --texts FILE",
             where="data",

@@ -15,7 +15,7 @@ from megalabel.errors import SettingError
 if TYPE_CHECKING:
     from megalabel.models.base import Classifier
 
-_MERGE = "Make a label one with others of the same NEW name, with the best score of them; repeatable."
+_MERGE = "Merge the labels that get the same NEW name into one, with the best score of any of them; repeatable."
 Out = Annotated[Path | None, typer.Option("--out", "-o", metavar="OUT", help="Folder of the changed model.")]
 Remove = Annotated[list[str] | None, typer.Option(metavar="NAME", help="Remove a label; repeatable.")]
 Rename = Annotated[list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename a label; repeatable.")]
@@ -119,8 +119,6 @@ def _pair(text: str, option: str) -> tuple[str, str]:
     """OLD=NEW as a pair; a name that holds "=" cannot be written so."""
     old, sign, new = text.partition("=")
     if not sign or "=" in new or not old or not new:
-        raise SettingError(
-            f"{text!r:.80}", wanted="OLD=NEW", where=option,
-            next_step="use rename_labels or merge_labels in Python for names with =",
-        )  # fmt: skip
+        step = "use rename_labels or merge_labels in Python for names with =" if text.count("=") > 1 else None
+        raise SettingError(f"{text!r:.80}", wanted="OLD=NEW", where=option, next_step=step)
     return old, new

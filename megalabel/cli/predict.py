@@ -198,6 +198,12 @@ def _names(file: Path | None) -> list[str] | None:
     if not file.exists():
         raise DataError("no such file", wanted="a file of labels", next_step="correct the path", where=file)
     with reading(
-        file, wanted="a text file in UTF-8 with the name of a label per line", next_step="correct the path"
+        file,
+        wanted="a text file in UTF-8 with the name of a label per line",
+        next_step="convert the file to UTF-8, or correct the path",
+        what="the file cannot be read",
     ):
-        return [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+        found = [line for line in file.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
+    if not found:
+        to_stderr(f"{file} holds no labels")
+    return found

@@ -30,7 +30,9 @@ Data = Annotated[
     str | None,
     typer.Option("--data", metavar="DATA", help="The data set to measure on; default: that of the first run."),
 ]
-Most = Annotated[int, typer.Option(metavar="INT", help="Texts to measure on; from more, so many are drawn.")]
+Most = Annotated[
+    int, typer.Option(metavar="INT", help="Texts to measure on; if there are more, this many are drawn.")
+]
 
 
 @reads

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from megalabel.data.file_bytes import chunks
 from megalabel.data.findings import Findings
 from megalabel.data.formats.jsonl import objects, string
 from megalabel.data.json_values import json_values
@@ -22,14 +23,14 @@ class Judged(NamedTuple):
 
 
 def is_feedback(path: Path) -> bool:
-    """Whether a file holds JSON lines of which the first has the keys of feedback."""
-    if not path.is_file():
-        return False
+    """Whether some lines of a file of JSON lines have the keys of feedback; others may be those of a data set."""
     try:
-        _, first = next(json_values(path, Findings()), (0, None))
+        if not path.is_file() or not _mentions(path, b'"rejected"'):  # most data sets are not parsed
+            return False
+        values = json_values(path, Findings())
+        return any(isinstance(value, dict) and all(key in value for key in KEYS) for _, value in values)
     except DataError:
         return False
-    return isinstance(first, dict) and all(key in first for key in KEYS)
 
 
 def read_feedback(path: Path) -> list[Judged]:
@@ -53,6 +54,17 @@ def read_feedback(path: Path) -> list[Judged]:
         found.pop(text, None)  # texts are in the order of their last lines
         found[text] = Judged(text, labels, rejected)
     return list(found.values())
+
+
+def _mentions(path: Path, word: bytes) -> bool:
+    """Whether a file holds these bytes, which may be cut in two between blocks."""
+    end = b""
+    for block in chunks(path, None):
+        end += block
+        if word in end:
+            return True
+        end = end[1 - len(word) :]
+    return False
 
 
 def _names(value: Any, key: str, where: str) -> list[str]:

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from megalabel.data.row_values import Values, check_not_all_zero, parsed_source, parsed_weight
 from megalabel.data.texts import Texts, TextsBuilder
 from megalabel.data.vocabulary import surrogate_error
-from megalabel.errors import DataError
+from megalabel.errors import DataError, of_type
 
 
 def given_texts(texts: Any, argument: str) -> Texts:
@@ -26,7 +26,7 @@ def given_texts(texts: Any, argument: str) -> Texts:
     for i, text in enumerate(_sequence(texts, argument, "a list of strings")):
         if not isinstance(text, str):
             raise DataError(
-                f"a {type(text).__name__}{_shown_if_missing(text)}", wanted="a string", where=f"{argument}[{i}]"
+                f"{of_type(text)}{_shown_if_missing(text)}", wanted="a string", where=f"{argument}[{i}]"
             )
         try:
             builder.add_valid(text)
@@ -109,7 +109,7 @@ def given_row(row: Any, where: str) -> list[Any]:
     """
     if isinstance(row, Mapping):
         raise DataError(
-            f"a {type(row).__name__} of labels with values: {str(dict(row))[:100]}",
+            f"{of_type(row)} of labels with values: {str(dict(row))[:100]}",
             wanted="the labels alone, since a text either has a label or does not",
             next_step="keep those of a high score: [name for name, score in row.items() if score > 0.5]",
             where=where,
@@ -134,9 +134,9 @@ def _sequence(values: Any, argument: str, wanted: str) -> Iterable[Any]:
     if isinstance(values, str | bytes):
         found = "one string" if isinstance(values, str) else "bytes"
     elif isinstance(values, Mapping):
-        found, step = f"a {type(values).__name__} with keys", "give one of its values, or list(….values())"
+        found, step = f"{of_type(values)} with keys", "give one of its values, or list(….values())"
     elif isinstance(values, set | frozenset):
-        found = f"a {type(values).__name__}, which has no order"
+        found = f"{of_type(values)}, which has no order"
         step = "give a list, in the order of the other argument"
     elif columns:
         found = f"a table with the columns {', '.join(columns)[:120]}"
@@ -147,7 +147,7 @@ def _sequence(values: Any, argument: str, wanted: str) -> Iterable[Any]:
     elif isinstance(values, Iterable):
         return _listed(values)
     else:
-        found = f"a {type(values).__name__}"
+        found = of_type(values)
     raise DataError(found, wanted=wanted, next_step=step, where=argument)
 
 

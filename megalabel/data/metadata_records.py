@@ -12,7 +12,7 @@ from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.label_terms import URI, Term, Terms, terms_of
 from megalabel.data.taxonomy import Taxonomy
 from megalabel.data.texts import Texts
-from megalabel.errors import DataError
+from megalabel.errors import DataError, of_type
 
 KEYS = ("uri", "notation", "names", "alternative_names", "other_uris", "parents")
 WANTED = {
@@ -40,7 +40,7 @@ def metadata_of(
         SettingError: an alternative name of several labels.
     """
     if not isinstance(records, Mapping):
-        raise DataError(f"a {type(records).__name__}", wanted="records by label", where="metadata")
+        raise DataError(of_type(records), wanted="records by label", where="metadata")
     for label, record in records.items():
         check_record(record, f"metadata of {label!r:.60}")
     listed = [Listed(label, f"metadata of {label!r:.60}", record) for label, record in records.items()]
@@ -99,7 +99,7 @@ def metadata_from(
 def check_record(record: Any, where: str) -> None:
     """DataError unless a record has known keys and fitting values."""
     if not isinstance(record, Mapping):
-        raise DataError(f"a {type(record).__name__}", wanted="a dictionary for each label", where=where)
+        raise DataError(of_type(record), wanted="a dictionary for each label", where=where)
     fits: dict[str, Callable[[Any], bool]] = {
         "uri": _is_text,
         "notation": _is_text,

@@ -15,7 +15,7 @@ from typing import overload
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError, SettingError, of_type
 from megalabel.storage.spill import Block, Spill, forget
 
 _PART = 4096  # texts that are read between two releases of mapped pages, if they are short
@@ -35,7 +35,7 @@ def check_list(texts: object) -> None:
         raise SettingError("one string", wanted="a list of texts", next_step="write [text] for a single text")
     if not isinstance(texts, Sized):
         raise SettingError(
-            f"a {type(texts).__name__}",
+            of_type(texts),
             wanted="a list of texts",
             next_step="collect the texts of an iterator with list(…)",
         )

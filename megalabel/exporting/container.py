@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from megalabel.errors import SettingError
 from megalabel.runtime.container import FORMAT, NAME
 from megalabel.storage.files import write_bytes_atomically
 from megalabel.version import __version__
@@ -20,7 +21,23 @@ DTYPES = {
     np.dtype(np.uint32): "U32", np.dtype(np.int16): "I16", np.dtype(np.uint16): "U16", np.dtype(np.uint8): "U8",
     np.dtype(np.int8): "I8",
 }  # fmt: skip
+START = f'{{"__metadata__": {{"what": "{NAME}"'  # of the header
 _PIECE = 1 << 24  # bytes that are hashed and written at once
+
+
+def check_replaceable(path: str | Path) -> None:
+    """SettingError for a file that `write_container` did not write, which it would replace."""
+    path = Path(path)
+    if not path.is_file() or path.stat().st_size == 0:
+        return
+    with open(path, "rb") as file:
+        if START.encode() not in file.read(8 + len(START)):
+            raise SettingError(
+                f"{path} is another file",
+                wanted="a new file, or an older export",
+                next_step="choose another name, or remove the file first",
+                where="out",
+            )
 
 
 def write_container(path: str | Path, model: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> int:
@@ -51,6 +68,7 @@ def write_container(path: str | Path, model: Mapping[str, Any], arrays: Mapping[
         "model": json.dumps(model),
     }
     text = json.dumps({"__metadata__": about, **header}).encode()
+    assert text.startswith(START.encode())
     text += b" " * (-len(text) % 8)
     with write_bytes_atomically(path) as file:
         file.write(struct.pack("<Q", len(text)) + text)

@@ -9,7 +9,7 @@ from zlib import crc32
 import numpy as np
 
 from megalabel.exporting.bag import bag_parts, not_exported
-from megalabel.exporting.container import write_container
+from megalabel.exporting.container import check_replaceable, write_container
 from megalabel.exporting.linear import linear_parts
 from megalabel.exporting.strings import string_arrays
 from megalabel.exporting.tokens import same_tokens
@@ -37,8 +37,9 @@ def export(model: Classifier, path: str | Path, *, manifest: int | None = None) 
             run folder is that of the run; None for a file that stands for itself.
 
     Raises:
-        SettingError: another kind of model.
+        SettingError: another kind of model, or the file is there and was not written by this function.
     """
+    check_replaceable(path)
     facts, arrays = parts_of(model)
     size = write_container(path, {**facts, "manifest": manifest}, arrays)
     if isinstance(model, NeuralClassifier) and not same_tokens(model, Path(path)):

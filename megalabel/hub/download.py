@@ -55,7 +55,13 @@ def from_pretrained(
                 f"revision {revision!r} of a folder", wanted="a name such as user/model", where=str(name)
             )
         return load(name, device=device, trust=trust, mapped=mapped)
-    folder = download(str(name), revision=revision, cache_dir=cache_dir, token=token, endpoint=endpoint)
+    try:
+        folder = download(str(name), revision=revision, cache_dir=cache_dir, token=token, endpoint=endpoint)
+    except (SettingError, ResourceError) as error:  # of "runs/linaer" too
+        if revision is not None:
+            raise
+        found = f"no folder has this name, and {error.found}"
+        raise type(error)(found, wanted=error.wanted, next_step=error.next_step, where=error.where) from error
     return load(folder, device=device, trust=trust, mapped=mapped)
 
 

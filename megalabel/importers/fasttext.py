@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from megalabel.data.texts import Texts
+from megalabel.importers.labels import check_count
 from megalabel.inputs.fasttext_words import LABEL, FastTextWords, NgramOptions
 from megalabel.models.fasttext import FastTextClassifier
 from megalabel.storage.reading import open_regular
@@ -48,6 +49,7 @@ def read_fasttext(path: Path, names: Texts | None = None) -> FastTextClassifier:
     options = NgramOptions(given["wordNgrams"], given["minn"], n_chars, buckets)
     own = (label.removeprefix(LABEL).decode("utf-8", "replace") for label in labels)
     names = Texts.from_strings(own) if names is None else names
+    check_count(names, len(labels))
     return FastTextClassifier(
         FastTextWords(words, options), inputs, outputs, _LOSSES[given["loss"]], counts, names
     )

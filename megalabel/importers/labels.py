@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sized
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from megalabel.data.texts import Texts
-from megalabel.errors import SettingError
+from megalabel.errors import FormatError, SettingError
 from megalabel.storage.reading import read_bytes, reading
 
 VOCABULARY = "subjects.csv"  # of Annif, in data/vocabs/VOCABULARY
@@ -43,7 +44,9 @@ def read_labels(path: Path, language: str | None = None) -> Labels:
     ):
         lines = io.StringIO(str(read_bytes(path, path.stat().st_size), "utf-8-sig"), newline="")
         if path.suffix.lower() != ".csv":
-            return Labels(Texts.from_strings(lines.read().splitlines()), {})
+            if language is not None:
+                raise no_languages(path)
+            return Labels(Texts.from_strings(_names(lines.read())), {})
         rows = csv.DictReader(lines)
         languages = [name.removeprefix(_NAME) for name in rows.fieldnames or () if name.startswith(_NAME)]
         if "uri" not in (rows.fieldnames or ()) or not languages:
@@ -59,10 +62,37 @@ def read_labels(path: Path, language: str | None = None) -> Labels:
     return Labels(Texts.from_strings(names), dict(enumerate(records)))
 
 
+def no_languages(where: object) -> FormatError:
+    """The error for a language of names that have none."""
+    return FormatError(
+        "a language of label names without languages",
+        wanted="Annif's subjects.csv, with a column such as label_en for each language",
+        next_step="give it as labels, or leave the language out",
+        where=str(where),
+    )
+
+
+def check_count(names: Sized, n_labels: int, *, more: bool = False) -> None:
+    """FormatError unless there is a name for each label of a model; `more` names may be allowed."""
+    if len(names) < n_labels or (len(names) > n_labels and not more):
+        raise FormatError(
+            f"{len(names):,} label names for {n_labels:,} labels of the model",
+            wanted="a name for each label, in the order of the model",
+            next_step="give the complete list, or leave it out for the labels of the model",
+            where="labels",
+        )
+
+
 def vocabulary_of(project: Path) -> Path | None:
     """The vocabulary beside a project folder of Annif, if it is the only one."""
     found = sorted(project.absolute().parent.parent.glob(f"vocabs/*/{VOCABULARY}"))
     return found[0] if len(found) == 1 else None
+
+
+def _names(text: str) -> list[str]:
+    """The lines of a text, in which a name may hold other separators of lines than a newline."""
+    lines = text.split("\n")
+    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 
 def _record(row: dict[str, str], languages: list[str]) -> dict[str, Any]:

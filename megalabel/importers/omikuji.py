@@ -10,6 +10,7 @@ import scipy.sparse as sp
 
 from megalabel.data.texts import Texts
 from megalabel.importers.cbor import Cbor
+from megalabel.importers.labels import check_count
 from megalabel.importers.trees import Node, beam_of, reach
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.kernels.linear.post_processor import PostProcessor
@@ -41,8 +42,7 @@ def read_omikuji(folder: Path, names: Texts | None = None) -> LinearClassifier:
     n_labels = 1 + max(int(labels.max(initial=0)) for labels in found)
     if names is None:
         names = Texts.numbers(n_labels)
-    if n_labels > len(names):
-        raise ValueError(f"the label {n_labels - 1} and {len(names)} label names")
+    check_count(names, n_labels, more=True)
     trees = [beam_of(root, len(names), BEAM, post) for root in roots]
     model = LinearClassifier(BagOfWords(n_features), trees, names)
     model.deep = max(reach(tree) for tree in trees)  # every label that a tree finds enters the mean

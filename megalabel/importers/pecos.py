@@ -10,6 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.texts import Texts
+from megalabel.importers.labels import check_count
 from megalabel.inputs.bag_of_words import BagOfWords
 from megalabel.kernels.linear.post_processor import PostProcessor
 from megalabel.kernels.linear.sparse_beam import SparseBeam
@@ -46,6 +47,7 @@ def read_pecos(folder: Path, names: Texts | None = None) -> LinearClassifier:
         names = Texts.from_strings(str(item) for item in parse_json(read_bytes(folder / ITEMS)))
     trees = [tree for tree, _ in found]
     names = Texts.numbers(len(trees[0].order)) if names is None else names
+    check_count(names, len(trees[0].order))
     model = LinearClassifier(BagOfWords(trees[0].n_features), trees, names)
     model.deep = max(depth for _, depth in found) if len(found) > 1 else 0  # labels of each that enter the mean
     return model

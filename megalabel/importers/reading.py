@@ -11,7 +11,7 @@ from megalabel.data.metadata_records import metadata_of
 from megalabel.data.texts import Texts
 from megalabel.errors import FormatError, SettingError
 from megalabel.importers.fasttext import MAGIC, read_fasttext
-from megalabel.importers.labels import Labels, read_labels, vocabulary_of
+from megalabel.importers.labels import Labels, no_languages, read_labels, vocabulary_of
 from megalabel.importers.omikuji import SETTINGS, read_omikuji
 from megalabel.importers.pecos import is_pecos, read_pecos
 from megalabel.models.base import Classifier
@@ -19,7 +19,10 @@ from megalabel.storage.paths import as_path
 from megalabel.storage.reading import open_regular, reading
 
 OMIKUJI_OF_ANNIF, FASTTEXT_OF_ANNIF = "omikuji-model", "fasttext-model"
-WANTED = "a model.bin of fastText, or a folder of Omikuji, of PECOS's XR-Linear, or of an Annif project"
+WANTED = (
+    "a model.bin of fastText, or a folder of Omikuji, of PECOS's XR-Linear, or of an Annif project with the "
+    "backend omikuji or fasttext"
+)
 
 
 def read_model(path: str | Path, labels: str | Path | None = None, language: str | None = None) -> Classifier:
@@ -43,6 +46,8 @@ def read_model(path: str | Path, labels: str | Path | None = None, language: str
     path = as_path(path, "path")
     of_annif = next((name for name in (OMIKUJI_OF_ANNIF, FASTTEXT_OF_ANNIF) if (path / name).exists()), None)
     given = _labels(path, labels, language, of_annif)
+    if language is not None and given is None:
+        raise no_languages(path)
     names = given.names if given else None
     with reading(
         path, wanted=WANTED, next_step="give the model again as the tool wrote it", what="no model can be read"
@@ -61,7 +66,7 @@ def read_model(path: str | Path, labels: str | Path | None = None, language: str
             model = read_fasttext(path, names)
         else:
             raise FormatError(
-                "vectors of words without labels" if path.suffix == ".vec" else f"{path.name or path} is none",
+                _other(path),
                 wanted=WANTED,
                 next_step="give the .bin file" if path.suffix == ".vec" else "check the path",
                 where=path,
@@ -93,6 +98,15 @@ def _by_subject(path: Path, given: Labels) -> tuple[Classifier, dict[int, dict[s
 def _with_metadata(model: Classifier, records: dict[int, dict[str, Any]]) -> Classifier:
     model.metadata = metadata_of(model.label_texts, records) if records else None
     return model
+
+
+def _other(path: Path) -> str:
+    """What a path is that holds no model."""
+    if not path.exists():
+        return "there is no such file or folder"
+    if path.suffix == ".vec":
+        return "vectors of words without labels"
+    return "a folder without such a model" if path.is_dir() else "a file that holds no such model"
 
 
 def _is_fasttext(path: Path) -> bool:

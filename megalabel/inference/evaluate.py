@@ -14,7 +14,7 @@ from megalabel.data.corpus import Corpus
 from megalabel.data.taxonomy import Taxonomy
 from megalabel.data.test_side import test_split
 from megalabel.data.types import Split
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError, SettingError, of_type
 from megalabel.inference.hierarchy import hierarchical, taxonomy_for
 from megalabel.inference.matching import Truth, match_labels
 from megalabel.inputs.bag_of_words import model_inputs
@@ -113,7 +113,7 @@ def _check_arguments(model: object, data: object, split: object, a: object, b: o
     ):
         if not isinstance(value, kind):
             wanted = {"Real": "a number"}.get(kind[0].__name__, f"a {kind[0].__name__}")
-            raise SettingError(f"a {type(value).__name__}", wanted=wanted, next_step=step, where=name)
+            raise SettingError(of_type(value), wanted=wanted, next_step=step, where=name)
 
 
 def measure_at(top: TopK, truth: Truth, depths: list[int], weights: np.ndarray | None) -> dict[str, float]:

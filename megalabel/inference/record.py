@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from megalabel.data.formats.title_content import CONTENT, TITLE, TitleAndContent
-from megalabel.errors import DataError
+from megalabel.models.text_list import no_text
 
 TEXT = "text"  # the key, or the column, of the texts
 LABELS = ("labels", "score_type", "target_ind", "target_rel")  # fields that an answer has itself, or true labels
@@ -91,13 +91,7 @@ class Records:
             of_parts = any(key in value for key in (*TITLE, *CONTENT))
             if self._key == TEXT and TEXT not in value and of_parts:
                 return self._of_parts(value, where)
-        keys = f"the keys {', '.join(map(repr, value))[:120]}" if isinstance(value, dict) else repr(value)[:60]
-        raise DataError(
-            f"no text in {keys}",
-            wanted=f"a string under the key {self._key!r}",
-            next_step="name the key of the texts with --text-field",
-            where=where,
-        )
+        raise no_text(value, self._key, "--text-field", where)
 
     def _of_parts(self, value: dict[str, Any], where: str) -> Row:
         parts = self._parts.parts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError, SettingError, of_type
 from megalabel.inputs.needs_texts import check_texts
 from megalabel.inputs.tfidf import l2_rows
 from megalabel.kernels.sparse.sparse_rows import as_rows, check_finite
@@ -57,7 +57,7 @@ class BagOfWords:
         """
         if not sp.issparse(rows):
             raise DataError(
-                f"a {type(rows).__name__}",
+                of_type(rows),
                 wanted=f"a scipy sparse matrix (N, {self.size:,}), since the model was trained on bags of words",
                 next_step="give each text as a row of the features of the training file, or train on texts",
                 where="texts",

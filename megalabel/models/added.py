@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -107,14 +107,14 @@ def _checked(
     labels: Sequence[str] | Mapping[str, Sequence[str]], model: Classifier
 ) -> tuple[list[str], list[list[str]]]:
     """Names and example texts of each added label; SettingError for names that are not new."""
-    if isinstance(labels, str):
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
         raise SettingError(
-            "one string",
+            "one string" if isinstance(labels, str) else f"{labels!r:.80}",
             wanted="a list of names, or example texts by name",
             next_step="write [name]",
             where="labels",
         )
-    names = list(labels)
+    names = sorted(labels, key=str) if isinstance(labels, Set) else list(labels)  # the order of a set is arbitrary
     examples = (
         [list(as_texts(labels[name])) for name in names] if isinstance(labels, Mapping) else [[]] * len(names)
     )

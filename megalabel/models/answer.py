@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.errors import SettingError
+from megalabel.errors import DataError, SettingError
 from megalabel.labels.ancestors import with_ancestors
 from megalabel.models.asking import Asked, Asking, inverse_propensities
 from megalabel.models.calibrated import DEPTH
@@ -82,9 +82,21 @@ def _completed(model: Asking, texts: Any, k: int, choice: Choice, given: Any, ba
 
 
 def given_in(records: Sequence[Mapping[str, Any]]) -> list[list[Any]] | None:
-    """The labels that records give under the key "given"; None where none gives a list of labels."""
-    given = [own if isinstance(own := record.get("given"), list) else [] for record in records]
-    return given if any(given) else None
+    """The labels that records give under the key "given", None for none; None where none gives any.
+
+    Raises:
+        DataError: something else than a list, which would be left out silently.
+    """
+    given = [[] if record.get("given") is None else record["given"] for record in records]
+    for own in given:
+        if not isinstance(own, (list, tuple, set, frozenset)):
+            raise DataError(
+                f"{own!r:.80} under 'given'",
+                wanted="a list of the labels that the text is known to have",
+                next_step="give a list in JSON lines, or another name to a field that means something else",
+                where="given",
+            )
+    return [list(own) for own in given] if any(given) else None
 
 
 def _changed(choice: Choice, given: Any, n: int) -> np.ndarray:

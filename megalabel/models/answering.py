@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import SettingError
 from megalabel.kernels.sparse.hits import as_truth
 from megalabel.labels.ancestors import Ancestors
 from megalabel.models.answer import answer, given_in
@@ -19,6 +19,8 @@ from megalabel.models.calibrated import DEPTH, FEWEST, Calibration
 from megalabel.models.depth import at_least_one
 from megalabel.models.label_lists import Choice
 from megalabel.models.predictions import Predictions
+from megalabel.models.rows_of_labels import label_rows
+from megalabel.models.text_list import check_stream, no_text
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -108,7 +110,7 @@ class Answering(Asking):
 
         Raises:
             SettingError: as `predict`.
-            DataError: a record without a text.
+            DataError: a record without a text, or with something else than a list under "given"; a table or a set.
         """
         if "given" in asked:
             raise SettingError(
@@ -116,12 +118,13 @@ class Answering(Asking):
             )
         allow, deny, batch_size = asked.pop("allow", None), asked.pop("deny", None), asked.pop("batch_size", 256)
         wanted, choice = Asked(k, **asked).checked(self), Choice.read(self, allow, deny, None)
-        alone = isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable)
-        if alone or self.n_features is not None:
-            found = f"a {type(texts).__name__}" if self.n_features is None else "a model over bags of words"
+        if self.n_features is not None:
             raise SettingError(
-                found, wanted="a stream of texts", next_step="call predict, with [text] for one text"
+                "a stream for a model over bags of words",
+                wanted="a model that reads texts",
+                next_step="call predict with a matrix of rows",
             )
+        check_stream(texts)
         at_least_one("batch_size", batch_size)
         return self._stream(iter(texts), wanted, choice, text_field, batch_size)
 
@@ -140,7 +143,7 @@ class Answering(Asking):
     def calibrate(
         self,
         texts: Iterable[str] | sp.csr_matrix,
-        labels: sp.csr_matrix,
+        labels: sp.csr_matrix | Sequence[Sequence[str | int]],
         *,
         exclude: np.ndarray | None = None,
         n_true: np.ndarray | None = None,
@@ -152,7 +155,8 @@ class Answering(Asking):
 
         Args:
             texts: N texts, or rows.
-            labels: (N, L) CSR, above 0 where a text has a label of the model.
+            labels: (N, L) CSR, above 0 where a text has a label of the model; or for each text a list of names or
+                ids of labels.
             exclude: (F, 2) pairs (row, label) that are left out of the rankings.
             n_true: (N,) true labels of each text, those that the model lacks included; default: those of `labels`.
             held_out: whether they are training texts that were held out, which `trained_on` counts.
@@ -164,12 +168,7 @@ class Answering(Asking):
         """
         texts = self.check_texts(texts)
         n = len(texts) if self.n_features is None else texts.shape[0]
-        if labels.shape != (n, len(self.label_texts)):
-            raise DataError(
-                f"labels {labels.shape} for {n:,} texts",
-                wanted=f"({n:,}, {len(self.label_texts):,})",
-                where="labels",
-            )
+        labels = label_rows(self.label_texts, labels, n, "labels")
         if np.count_nonzero(np.diff(labels.indptr)) < FEWEST:
             return False
         shown: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
@@ -189,11 +188,6 @@ def _read(value: Any, text_field: str, at: int) -> tuple[str, dict[str, Any]]:
     if isinstance(value, Mapping):
         text = value.get(text_field)
         if not isinstance(text, str):
-            raise DataError(
-                f"no text in the keys {', '.join(map(repr, value))[:80]} (text {at})",
-                wanted=f"a string under {text_field!r}",
-                next_step="name the key with text_field",
-                where="texts",
-            )
+            raise no_text(value, text_field, "text_field", f"text {at}")
         return text, {key: kept for key, kept in value.items() if key not in (text_field, "labels", "score_type")}
     return value, {}

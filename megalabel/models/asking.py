@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from megalabel.models.scores import AskedKind, probabilities, probability_kind, 
 from megalabel.models.trained_on import TrainedOn
 
 LABELS = 10  # per text
+LARGEST = sys.float_info.max  # a threshold
 NOT_CALIBRATED = "calibrate the model on labeled texts that it has not learned (`megalabel calibrate RUN DATA`)"
 
 
@@ -61,11 +62,16 @@ class Asked:
         """The same with a k; SettingError for values that do not fit each other or the model."""
         k = self.k if self.k is not None else LABELS if self.coverage is None else DEPTH
         asked = replace(self, k=model.reach(k))
+        if self.probabilities is not None and not isinstance(self.probabilities, (bool, np.bool_)):
+            raise SettingError(
+                f"probabilities = {self.probabilities!r:.80}", wanted="True, False or None", where="probabilities"
+            )
         if self.probabilities or self.tail:
             probabilities(model, np.zeros(1, np.float32))
         _check_threshold(self, asked.kind(model))
-        if not 0 <= self.min_labels <= k:
-            raise SettingError.range("min_labels", self.min_labels, 0, k, integer=True)
+        n = self.min_labels
+        if isinstance(n, (bool, np.bool_)) or not isinstance(n, (int, np.integer)) or not 0 <= n <= k:
+            raise SettingError.range("min_labels", n, 0, k, integer=True)
         if self.min_labels and self.threshold is None and self.precision is None and self.coverage is None:
             raise SettingError(
                 f"min_labels = {self.min_labels} without a threshold",
@@ -157,7 +163,8 @@ def _check_metadata(asked: Asked, model: Asking) -> None:
 
 def _check_threshold(asked: Asked, kind: str) -> None:
     threshold = asked.threshold
-    if threshold is not None and not (isinstance(threshold, (int, float, np.number)) and math.isfinite(threshold)):
+    number = isinstance(threshold, (int, float, np.number)) and not isinstance(threshold, bool)
+    if threshold is not None and not (number and abs(threshold) <= LARGEST):
         raise SettingError.range("threshold", threshold)
     if threshold is not None and threshold > 1 and kind in ("probability", "mixture", "calibrated"):
         raise SettingError(

@@ -49,9 +49,10 @@ class Capabilities:
     def learn_pairs(self, data: CorpusData | sp.csr_matrix) -> Self:
         """Counts which labels occur together in the training texts of a corpus, or in labels (N, L), for `given`.
 
-        Models of the recipes `linear`, `retrieval` and `hybrid` know it from training. Returns the model itself.
+        Models of the recipes `linear`, `retrieval` and `hybrid` know it from training. Labels of a corpus are
+        matched by name. Returns the model itself.
         """
-        known, labels = learned_pairs(data, len(self.label_texts))
+        known, labels = learned_pairs(data, self.label_texts)
         self.trained_on = (self.trained_on or known).with_pairs(labels)
         return self
 

@@ -20,7 +20,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from megalabel.data.label_lookup import labels_named
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError, SettingError, of_type
 from megalabel.kernels.sparse.sparse_rows import keep_largest, remove_pairs
 from megalabel.models.base import Advance, Classifier
 from megalabel.models.mixture import log_odds
@@ -182,7 +182,7 @@ def given_labels(model: Classifier, given: Any, n: int) -> sp.csr_matrix:
         found.sort_indices()
         return found
     if isinstance(given, (str, bytes)) or not isinstance(given, Sequence) or len(given) != n:
-        size = f"{len(given)} entries" if isinstance(given, Sequence) else f"a {type(given).__name__}"
+        size = f"a list of {len(given):,}" if isinstance(given, (list, tuple)) else of_type(given)
         raise SettingError(
             f"{size} as given labels of {n} texts", wanted="a list of labels for each", where="given"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError
+from megalabel.errors import RESTORE_FOLDER, FormatError, SettingError, of_type
 from megalabel.models.base import Advance, Classifier, read_model_manifest
 from megalabel.models.composed import ComposedClassifier, inner_model
 from megalabel.models.mixture import DEPTH, Mixture
@@ -112,7 +112,7 @@ def _check_alike(parts: Sequence[Classifier]) -> None:
     wrong = next((part for part in parts if not isinstance(part, Classifier)), None) if listed else parts
     if wrong is not None:
         raise SettingError(
-            f"a {type(wrong).__name__} " + ("among the models" if listed else "instead of a list of models"),
+            f"{of_type(wrong)} " + ("among the models" if listed else "instead of a list of models"),
             wanted="a list of loaded models",
             next_step="load each run first, as megalabel.Ensemble([megalabel.load(run), …])",
             where="parts",

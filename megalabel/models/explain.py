@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from megalabel.errors import SettingError
+from megalabel.errors import SettingError, of_type
 from megalabel.inputs.spans import on_words, words_of
 from megalabel.models.base import Classifier
 from megalabel.models.explanation import Explanation, Word
@@ -41,7 +41,7 @@ def explained(model: Classifier, line: Any, label: int) -> Explanation:
     raise SettingError(
         f"explain of a {type(model).__name__}",
         wanted="a linear, neural, hybrid, retrieval or ensemble model",
-        next_step="explain the model inside of it, such as its base_model",
+        next_step="explain the model inside of it, base_model" if hasattr(model, "base_model") else None,
         where="model",
     )
 
@@ -54,7 +54,7 @@ def _one_text(model: Classifier, text: Any) -> Any:
             raise SettingError(f"{row.shape[0]} rows", wanted="one row of features", where="text")
         return row
     if not isinstance(text, str):
-        raise SettingError(f"a {type(text).__name__} as text", wanted="one string", where="text")
+        raise SettingError(f"{of_type(text)} as text", wanted="one string", where="text")
     return text
 
 

@@ -155,7 +155,7 @@ class Explanation:
         lines += [f"{word.contribution:>+10.4f}  {word.text}" for word in strong[:most]]
         if len(strong) > most:
             rest = sum(word.contribution for word in strong[most:])
-            lines.append(f"{rest:>+10.4f}  {len(strong) - most} further words")
+            lines.append(f"{rest:>+10.4f}  {len(strong) - most} further word{'s' * (len(strong) - most > 1)}")
         for ranker in self.rankers:
             rank = "no rank" if ranker.rank is None else f"rank {ranker.rank:,}"
             lines.append(f"{ranker.term:>+10.4f}  {ranker.name} ({100 * ranker.share:.0f}%): {rank}")

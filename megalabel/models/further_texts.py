@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.data.corpus import Corpus
+from megalabel.data.types import CorpusData
 
 
 class FurtherTexts(NamedTuple):
@@ -67,7 +67,7 @@ def in_members(labels: sp.csr_matrix, target: np.ndarray) -> sp.csr_matrix:
     return (labels @ sp.csr_matrix((np.ones(len(members), np.float32), (target[members], members)), shape)).tocsr()
 
 
-def columns_of(names: Sequence[str], data: Corpus) -> np.ndarray:
+def columns_of(names: Sequence[str], data: CorpusData) -> np.ndarray:
     """The id in a model of each label of a data set, −1 where the model lacks it: (L of the data set,) int64.
 
     Labels in the same order keep their ids; others are matched by name, the first of several with a name.

@@ -76,7 +76,7 @@ def with_index(
         model: a classifier with a dense head or a dual encoder.
         kind: "int8", "tree", "hnsw", "auto" for the fastest of int8, tree and none, or "exact" for none.
         texts: held-out texts like those that will be classified, on which recall and time are measured; of more
-            than 4,000, so many are drawn.
+            than 4,000, this many are drawn.
         recall: the fraction of the k best labels to keep.
         k: labels per text up to which the index is used; if more are asked for, every label is scored.
         seed: of the clusters and of the draw of texts.
@@ -133,12 +133,14 @@ def searchable(model: Any) -> Searchable:
     """The head of a model; SettingError where it has no label vectors on the CPU that could be searched."""
     head = getattr(model, "head", None)
     if not isinstance(head, Searchable):
-        kind, inside = type(model).__name__ if head is None else type(head).__name__, hasattr(model, "base_model")
+        kind = type(model).__name__ if head is None else type(head).__name__
+        inside = isinstance(getattr(getattr(model, "base_model", None), "head", None), Searchable)
+        around = inside and not hasattr(model, "word_trees")  # of a hybrid
         raise SettingError(
             f"a {kind}, which has no vector for each label",
             wanted="a model with a dense head or a dual encoder (renee, dexml, ngame)",
             next_step="build it for the model inside, whose labels were changed or whose texts are cut"
-            if inside
+            if around
             else "linear and cascadexml search their label trees already; the others score every label",
         )
     if model.device.type != "cpu":

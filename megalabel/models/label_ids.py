@@ -12,6 +12,7 @@ from megalabel.data.label_metadata import LabelMetadata
 from megalabel.errors import SettingError
 
 WANTED = "names, URIs or ids of labels of the model"
+MERGE = "merge labels with merge_labels, or --merge, where they mean the same"
 
 
 def ids_of(names: Sequence[str], labels: Sequence[Any], metadata: LabelMetadata | None = None) -> np.ndarray:
@@ -54,7 +55,7 @@ def _id_of(label: Any, by_name: dict[str, list[int]], n: int) -> int:
     return found[0]
 
 
-def check_names(names: Sequence[str], changed: np.ndarray) -> None:
+def check_names(names: Sequence[str], changed: np.ndarray, next_step: str = MERGE) -> None:
     """SettingError unless the changed ones of some names are not blank, and no other label has them."""
     for i in changed.tolist():
         if not isinstance(names[i], str) or not names[i].strip():
@@ -65,7 +66,7 @@ def check_names(names: Sequence[str], changed: np.ndarray) -> None:
         twice = next(name for name in same if same.count(name) > 1)
         raise SettingError(
             f"several labels with the name {twice!r:.80}", wanted="a name for each label of its own",
-            next_step="merge labels with merge_labels where they mean the same", where="labels",
+            next_step=next_step, where="labels",
         )  # fmt: skip
 
 

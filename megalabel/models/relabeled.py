@@ -180,7 +180,8 @@ def merged(model: Classifier, labels: Mapping[str, Sequence[str | int]]) -> Rela
         names[int(group.min())] = name
     firsts = np.array([group.min() for group in groups])
     left = np.flatnonzero(target == np.arange(len(target)))
-    check_names([names[int(i)] for i in left], np.searchsorted(left, firsts))
+    step = "name the label that has this name among those that are merged, too"
+    check_names([names[int(i)] for i in left], np.searchsorted(left, firsts), step)
     return RelabeledClassifier.changed(model, target, names)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import scipy.sparse as sp
 
 from megalabel.data.texts import Texts, check_list
-from megalabel.errors import DataError, SettingError
+from megalabel.errors import DataError, SettingError, of_type
 
 WANTED = "a list of texts"
 
@@ -35,8 +35,33 @@ def as_texts(texts: object) -> Sequence[str]:
         if callable(convert):
             return _checked(convert())
     if not isinstance(texts, Iterable):
-        raise SettingError(_a(texts), wanted=WANTED, next_step="write [text] for a single text")
+        raise SettingError(of_type(texts), wanted=WANTED, next_step="write [text] for a single text")
     return _checked(list(texts))
+
+
+def no_text(value: Any, key: str, option: str, where: str) -> DataError:
+    """The error for a record without a string under a key."""
+    wanted, step = f"a string under the key {key!r}", f"name the key of the texts with {option}"
+    if isinstance(value, Mapping) and key in value:
+        return DataError(f"no text in {key!r}, which is {value[key]!r:.80}", wanted=wanted, where=where)
+    keys = ", ".join(map(repr, value))[:120] if isinstance(value, Mapping) else ""
+    found = f"the keys {keys}" if keys else f"{value!r:.60}"
+    return DataError(f"no text in {found}", wanted=wanted, next_step=step, where=where)
+
+
+def check_stream(texts: Any) -> None:
+    """Raises for what is no stream of texts or records one after the other, although some of it can be iterated.
+
+    Raises:
+        SettingError: one string, one record, or something that cannot be iterated.
+        DataError: a table, whose columns would be taken for texts, or a set, whose order is arbitrary.
+    """
+    if isinstance(texts, (str, bytes, Mapping)) or not isinstance(texts, Iterable):
+        raise SettingError(
+            of_type(texts), wanted="a stream of texts", next_step="call predict, with [text] for one text"
+        )
+    if isinstance(texts, Set) or hasattr(texts, "columns"):
+        _refuse(texts)
 
 
 def _refuse(texts: Any) -> None:
@@ -67,14 +92,14 @@ def _refuse(texts: Any) -> None:
         )
     if isinstance(texts, Mapping):
         raise DataError(
-            f"{_a(texts)} with {len(texts)} keys",
+            f"{of_type(texts)} with {len(texts)} keys",
             wanted=WANTED,
             next_step="give its values, list(texts.values()), or the entry that holds the texts",
             where="texts",
         )
     if isinstance(texts, Set):
         raise DataError(
-            f"{_a(texts)}, whose order is arbitrary",
+            f"{of_type(texts)}, whose order is arbitrary",
             wanted=f"{WANTED}, since answers come in the order of the texts",
             next_step="give a list, such as sorted(texts)",
             where="texts",
@@ -119,11 +144,6 @@ def _repair(text: object) -> str:
     if isinstance(text, Mapping):
         return "give the texts of the records, as in [record['text'] for record in records]"
     return "decode it, as in text.decode()" if isinstance(text, bytes) else "convert the texts to str"
-
-
-def _a(value: object) -> str:
-    name = _kind(value)
-    return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"
 
 
 def _kind(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,8 @@ import scipy.sparse as sp
 
 from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.types import CorpusData
-from megalabel.errors import RESTORE_FOLDER
+from megalabel.errors import RESTORE_FOLDER, DataError
+from megalabel.models.further_texts import columns_of, in_columns
 from megalabel.models.label_pairs import (
     STRENGTH,
     added_pairs,
@@ -80,16 +82,28 @@ class TrainedOn:
         return model
 
 
-def learned_pairs(data: CorpusData | sp.csr_matrix, n_labels: int) -> tuple[TrainedOn, sp.csr_matrix]:
-    """What texts tell of their labels, and the labels (N, L), from a corpus or the labels alone.
+def learned_pairs(data: CorpusData | sp.csr_matrix, names: Sequence[str]) -> tuple[TrainedOn, sp.csr_matrix]:
+    """What texts tell of the labels of a model, and these labels (N, L), from a corpus or the labels alone.
+
+    Labels of a corpus are matched by name; those that the model lacks are left out.
 
     Raises:
-        DataError: neither, or another number of labels.
+        DataError: neither, another number of labels, or no label in common.
     """
+    name, n = getattr(data, "name", "labels"), len(names)
     if isinstance(data, CorpusData):
-        return TrainedOn.from_data(data), check_labels(data.train.labels, n_labels)
-    labels = check_labels(data, n_labels)
-    return TrainedOn("labels", labels.shape[0], np.bincount(labels.indices, minlength=n_labels)), labels
+        columns = columns_of(names, data)
+        if not (columns >= 0).any():
+            raise DataError(
+                f"no label of {name} is one of the model, whose first is {names[0]!r:.80}",
+                wanted="a data set with labels that the model knows",
+                next_step="compare the names with `megalabel labels RUN`",
+                where="labels",
+            )
+        labels = in_columns(data.train.labels, columns, n)
+    else:
+        labels = check_labels(data, n)
+    return TrainedOn(name, labels.shape[0], np.bincount(labels.indices, minlength=n)), labels
 
 
 def save_trained_on(folder: Path, trained_on: TrainedOn | None) -> None:

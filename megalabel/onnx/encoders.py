@@ -48,7 +48,7 @@ def refused(found: str) -> SettingError:
     return SettingError(
         found,
         wanted=SUPPORTED,
-        next_step="train one, or distill this one into one: megalabel distill RUN -o NEW",
+        next_step="train one, or distill this one into one: megalabel distill RUN DATA -o NEW",
         where="run",
     )
 

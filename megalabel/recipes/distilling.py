@@ -24,6 +24,7 @@ from megalabel.models.linear import LinearClassifier
 from megalabel.models.scores import probabilities
 from megalabel.recipes.linear_choice import decided
 from megalabel.storage.files import folder_bytes
+from megalabel.storage.manifest import NAME
 from megalabel.training.calibration import calibrate_on_rows
 from megalabel.training.run_folder import finished_run, held_out_of
 from megalabel.training.trust import trusted
@@ -44,9 +45,11 @@ def split_of_run(run: str, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
     """The texts of a corpus that a student learns, and those on which it is compared with the run.
 
     Returns:
-        The rows that the run learned and held out, both (n,) int64; of other data than the run's all, and none.
+        The rows that the run learned and held out, both (n,) int64; of other data than the run's, and for a model
+        folder without a run, all rows and none.
     """
-    finished_run(Path(run))
+    if not (Path(run) / NAME).is_file():
+        finished_run(Path(run))
     held = held_out_of(run, corpus)
     return with_weight(corpus.train, np.setdiff1d(np.arange(len(corpus.train)), held)), held
 
@@ -61,6 +64,14 @@ def distilled(corpus: Corpus, kept: np.ndarray, held: np.ndarray, options: Disti
         say: a function that takes lines of text.
     """
     run = load(options.run, device="cpu", trust=trusted())
+    if not {*run.label_texts} & {*corpus.label_texts}:
+        raise DataError(
+            f"no label of {corpus.name}, such as {corpus.label_texts[0]!r:.60}, is one of the run, "
+            f"such as {run.label_texts[0]!r:.60}",
+            wanted="texts with labels of the run",
+            next_step="leave DATA out for the data set of the run",
+            where="data",
+        )
     limit = round(options.size * folder_bytes(model_folder(options.run)))
     chosen = decided(options, corpus, kept, say)
     further = None if options.texts is None else labeled_by(run, options, corpus, say)
@@ -108,16 +119,10 @@ def fitted(
 
 
 def labeled_by(run: Classifier, options: Distill, corpus: Corpus, say: Say) -> Further:
-    """Further texts with the labels that a run gives them; those that it gives none are left out.
-
-    Raises:
-        DataError: the run and the corpus have no labels in common.
-    """
+    """Further texts with the labels that a run gives them; those that it gives none are left out."""
     assert options.texts is not None
     columns = {name: i for i, name in enumerate(corpus.label_texts)}
     target = np.array([columns.get(name, -1) for name in run.label_texts], np.int64)
-    if (target < 0).all():
-        raise DataError("a run without the labels of this data set", wanted="labels in common", where="run")
     texts = list(stream_texts(options.texts))
     top = run.topk(texts, run.reach(LABELS))
     ids, scores = top.numpy()
@@ -149,6 +154,8 @@ def fitting(
         total = exported_bytes(model)
         say(f"weights from {prune_below:.3g}: {total / 1e6:.1f} MB, {limit / 1e6:.1f} MB wanted")
         if total <= limit or i == TRIES - 1:
+            if total > limit:
+                say(f"the model is larger than asked for: {total:,} bytes of {limit:,}; give a larger size")
             return model
         levels = [level for tree in model.trees for level in tree.levels]
         sizes = np.concatenate([np.abs(float32_values(level)) for level in levels])

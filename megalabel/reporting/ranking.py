@@ -57,7 +57,7 @@ def of_model(
         data: the data set.
         split: the split of it that is measured.
         title: a short name; default: that of the folder.
-        most_texts: from more texts, so many are drawn with a fixed seed.
+        most_texts: if there are more texts, this many are drawn with a fixed seed.
         batch_size: the number of texts that are predicted at once.
         progress: whether to show a progress bar.
 

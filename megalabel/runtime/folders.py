@@ -39,7 +39,7 @@ def opened(path: str | os.PathLike[str]) -> Container:
                     raise ModelError(
                         "exported from another model than the folder has now",
                         wanted="the model of the folder",
-                        next_step=f"give `megalabel export {name}` again",
+                        next_step=f"run `megalabel export {name}` again",
                         where=file,
                     )
             break
@@ -59,13 +59,13 @@ def _not_exported(name: str) -> ModelError:
         return ModelError(
             f"{what}, which was not exported",
             wanted=f"the file that `megalabel export` makes of {READ}",
-            next_step=f"give `megalabel export {name}`",
+            next_step=f"run `megalabel export {name}`",
             where=name,
         )
     return ModelError(
         what,
         wanted=READ,
-        next_step=f"distill it into one: `megalabel distill {name} -o NEW`, then `megalabel export NEW`",
+        next_step=f"distill it into one: `megalabel distill {name} DATA -o NEW`, then `megalabel export NEW`",
         where=name,
     )
 

@@ -80,7 +80,8 @@ class Model:
             threshold: labels with lower scores are left out.
 
         Raises:
-            ModelError: as `topk`; probabilities of a model that is not calibrated and whose scores are none.
+            ModelError: as `topk`; a threshold that is no finite number, or above 1 where scores are from 0 to 1;
+                probabilities of a model that is not calibrated and whose scores are none.
         """
         return list(self.predict_iter(texts, k, probabilities=probabilities, threshold=threshold))
 
@@ -94,17 +95,22 @@ class Model:
     ) -> Iterator[list[tuple[str, float]]]:
         """Yields what `predict` returns, text by text."""
         calibration = self._asked(probabilities)
+        least = None if threshold is None else _least(threshold, self.answer_type(probabilities))
         for ids, scores in self._ranked(texts, k):
             shown = scores if calibration is None else calibration.probabilities(scores)
             names = [self.label(i) for i in ids]
-            yield [(n, s) for n, s in zip(names, shown, strict=True) if threshold is None or s >= threshold]
+            yield [(n, s) for n, s in zip(names, shown, strict=True) if least is None or s >= least]
 
     def _asked(self, probabilities: bool | None) -> Calibration | None:
+        if probabilities not in (None, True, False):
+            raise ModelError(
+                f"probabilities = {probabilities!r}", wanted="True, False or None", where="probabilities"
+            )
         if probabilities and self._calibration is None and self.score_type != "probability":
             raise ModelError(
                 f"probabilities of a model whose scores are of the type {self.score_type}",
                 wanted="a calibrated model",
-                next_step="give `megalabel calibrate RUN DATA`, and export the run again",
+                next_step="run `megalabel calibrate RUN DATA`, and export the run again",
                 where="probabilities",
             )
         return None if probabilities is False else self._calibration
@@ -124,13 +130,10 @@ class Model:
         self._file.verify()
 
     def _ranked(self, texts: Iterable[str], k: int) -> Iterator[tuple[list[int], list[float]]]:
-        if isinstance(k, bool) or not isinstance(k, int) or k < 1:
-            raise ModelError(f"k = {k!r}", wanted="a whole number of at least 1", where="k")
-        if isinstance(texts, (str, bytes)) or not isinstance(texts, Iterable):
-            raise ModelError(
-                f"a {type(texts).__name__}", wanted="a list of texts", next_step="write [text]", where="texts"
-            )
-        k = min(k, self.n_labels)
+        k = min(_whole(k), self.n_labels)
+        if isinstance(texts, (str, bytes, dict, set, frozenset)) or not isinstance(texts, Iterable):
+            step = "write [text]" if isinstance(texts, (str, bytes)) else ""
+            raise ModelError(f"a {type(texts).__name__}", wanted="a list of texts", next_step=step, where="texts")
         for text in texts:
             if not isinstance(text, str):
                 raise ModelError(f"a text of type {type(text).__name__}", wanted="a string", where="texts")
@@ -140,6 +143,28 @@ class Model:
                 if isinstance(error, ModelError):
                     raise
                 raise self._file.refused(f"a number in it is damaged ({error})") from error
+
+
+def _whole(k: Any) -> int:
+    """The number of labels as an int, also of one of numpy's; ModelError for anything else."""
+    if isinstance(k, bool) or not hasattr(k, "__index__") or k.__index__() < 1:
+        raise ModelError(f"k = {k!r}", wanted="a whole number of at least 1", where="k")
+    return int(k)
+
+
+def _least(threshold: Any, kind: str) -> float:
+    """The least score of a label; ModelError for no finite number, and one above all scores of a kind."""
+    try:
+        least = float("nan") if isinstance(threshold, (str, bytes, bool)) else float(threshold)
+    except (TypeError, ValueError, OverflowError):
+        least = float("nan")
+    if not -float("inf") < least < float("inf"):
+        raise ModelError(f"threshold = {threshold!r}", wanted="a finite number", where="threshold")
+    if least > 1 and kind in ("probability", "calibrated"):
+        raise ModelError(
+            f"{least:g} is above all scores of this model", wanted="a number from 0 to 1", where="threshold"
+        )
+    return least
 
 
 def _ranker(file: Container) -> Any:

@@ -78,7 +78,9 @@ async def _suggestions(
     limit = int(_number(values, "limit", LIMIT, 0, service.limits.k))
     threshold = _number(values, "threshold", 0.0, 0, 1)
     model = service.model(request.path_params["project"])
-    question = Question(texts, Asked(max(limit, 1), threshold=threshold or None), model.name)
+    # Annif's scores are from 0 to 1: logits below 0 would be left out, and those above 1 counted as 1.
+    asked = Asked(max(limit, 1), threshold=threshold or None, probabilities=model.gives_log_odds or None)
+    question = Question(texts, asked, model.name)
     answer = await service.predict(question, deadline(request))
     return [
         [_subject(label) for label in result["labels"][:limit] if label["score"] > 0]

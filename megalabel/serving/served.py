@@ -101,6 +101,11 @@ class ServedModel:
         known = self.model.trained_on
         return known is not None and known.pairs is not None
 
+    @property
+    def gives_log_odds(self) -> bool:
+        """Whether scores are log-odds, whose sigmoid is a probability."""
+        return score_kind(self.model) == "logit" and self.model.loss_name == "bce"
+
     def warm_up(self) -> None:
         """Compiles what predictions need, also of many texts or a few labels, so that no client waits for it."""
         for n, choice in ((1, Choice()), (MANY, Choice()), (1, Choice(allow=np.zeros(1, np.int64)))):

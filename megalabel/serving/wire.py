@@ -75,9 +75,15 @@ def whole(low: int, high: int) -> Callable[[str, Any], int]:
 
 def number(key: str, found: Any) -> float:
     """A finite number."""
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not math.isfinite(found):
+    if isinstance(found, bool) or not isinstance(found, (int, float)):
         raise invalid(key, found, "a number")
-    return float(found)
+    try:
+        number = float(found)
+    except OverflowError:  # of a whole number with hundreds of digits
+        number = math.inf
+    if not math.isfinite(number):
+        raise invalid(key, found, "a finite number")
+    return number
 
 
 def texts(most: int) -> Callable[[str, Any], list[str]]:

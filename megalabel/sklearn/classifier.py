@@ -21,6 +21,7 @@ from megalabel.data.corpus import Corpus
 from megalabel.data.given import given_texts, given_values
 from megalabel.data.texts import Texts
 from megalabel.data.types import CorpusData, Split
+from megalabel.errors import SettingError
 from megalabel.models.base import Classifier, load
 from megalabel.models.predictions import Predictions
 from megalabel.recipes import from_preset
@@ -156,7 +157,10 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
         rows = np.flatnonzero(ids >= 0)
         hits = np.zeros(len(ids))
         hits[rows] = np.asarray(labels[rows, ids[rows]]).ravel()
-        return float(np.average(hits, weights=sample_weight))
+        weights = _check_sample_weight(sample_weight, labels, ensure_non_negative=True)
+        if not weights.sum():
+            raise ValueError("sample_weight without a weight above 0")
+        return float(np.average(hits, weights=weights))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
@@ -211,6 +215,10 @@ class LabelClassifier(ClassifierMixin, BaseEstimator):
             remove_run(out)
         seed = 0 if self.random_state is None else int(check_random_state(self.random_state).randint(1 << 31))
         shared: dict[str, Any] = {"device": self.device, "quiet": not self.verbose}
+        if self.options is not None and not isinstance(self.options, Mapping):
+            raise SettingError(
+                f"{self.options!r:.80}", wanted='options by name, such as {"c": 2.0}', where="options"
+            )
         values = {"seed": seed, **(self.options or {})}
         if self.recipe == AUTO:
             return tune(corpus, out, minutes=self.minutes, **shared, **values)

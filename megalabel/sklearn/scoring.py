@@ -32,7 +32,7 @@ def make_xmc_scorer(metric: str = "P@1", *, a: float = 0.55, b: float = 1.5) -> 
     Raises:
         SettingError: there is no such metric.
     """
-    check_metric(metric)
+    check_metric(metric, "metric")
     return _Scorer(metric, a, b)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +16,7 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from megalabel.data.label_rows import LabelRows
 from megalabel.data.zeros_and_ones import width_of
+from megalabel.errors import of_type
 from megalabel.kernels.sparse.hits import as_truth
 from megalabel.sklearn.inputs import as_value_errors
 
@@ -48,6 +51,10 @@ def read_targets(y: Any, classes: np.ndarray | None = None) -> Targets:
     """
     if y is None:
         raise ValueError(f"requires y to be passed, but the target y is None; expected {FORMS}")
+    if isinstance(y, Iterator):
+        y = list(y)
+    if getattr(y, "ndim", 1) == 0:
+        raise ValueError(f"a single value {y!r:.80} as y; expected {FORMS}")
     if sp.issparse(y) or getattr(y, "ndim", 1) == 2:
         return _of_matrix(y, classes)
     first = next(iter(y), None) if isinstance(y, Iterable) else None
@@ -58,10 +65,16 @@ def read_targets(y: Any, classes: np.ndarray | None = None) -> Targets:
 
 def _of_matrix(y: Any, classes: np.ndarray | None) -> Targets:
     names = np.asarray(y.columns) if hasattr(y, "columns") else None
+    if names is not None and len(set(names.tolist())) < len(names):
+        raise ValueError(
+            "a table y with several columns of a name; expected a column for each label, under its name"
+        )
     dense = None if sp.issparse(y) else np.asarray(y)
     if dense is not None and dense.shape[1] == 1 and not np.isin(dense, (0, 1)).all():
         return _of_classes(column_or_1d(dense, warn=True), classes)
-    if dense is not None and not np.isin(dense, (0, 1)).all():
+    if dense is None:
+        y = sp.csr_matrix(y)
+    if not np.isin(y.data if dense is None else dense, (0, 1)).all():
         raise ValueError(f"a matrix y with other values than zeros and ones; expected {FORMS}")
     with as_value_errors():
         labels = as_truth(sp.csr_matrix(y))
@@ -70,6 +83,8 @@ def _of_matrix(y: Any, classes: np.ndarray | None) -> Targets:
         labels = sp.csr_matrix((ones, labels.indices, labels.indptr), shape=labels.shape)
     if classes is not None and labels.shape[1] != len(classes):
         raise ValueError(f"a matrix y of {labels.shape[1]:,} labels; expected {len(classes):,}, as in fit")
+    if classes is None and not labels.nnz:
+        raise ValueError(f"no text in y has a label; expected {FORMS}")
     found = np.arange(labels.shape[1]) if names is None else names
     return Targets(labels, found if classes is None else classes, False)
 
@@ -79,8 +94,8 @@ def _of_lists(y: Any, classes: np.ndarray | None) -> Targets:
     ids, starts = array("q"), array("q", [0])
     for row in y:
         if not isinstance(row, (list, tuple, set, frozenset, np.ndarray)):
-            raise ValueError(f"a {type(row).__name__} among the lists of labels in y; expected {FORMS}")
-        ids.extend(number.setdefault(label, len(number)) for label in row)
+            raise ValueError(f"{of_type(row)} among the lists of labels in y; expected {FORMS}")
+        ids.extend(number.setdefault(_label(label), len(number)) for label in row)
         starts.append(len(ids))
     columns, counts = np.array(ids, np.int64), np.array(starts[1:], np.int64) - np.array(starts[:-1], np.int64)
     flags = _flags(columns, counts, list(number))
@@ -90,6 +105,7 @@ def _of_lists(y: Any, classes: np.ndarray | None) -> Targets:
         if not number:
             raise ValueError(f"no text in y has a label; expected {FORMS}")
         classes = _sorted(list(number))
+    _check_kind(list(number), classes)
     place = {label: i for i, label in enumerate(classes.tolist())}
     columns = np.array([place.get(label, -1) for label in number], np.int64)[columns]
     rows = np.repeat(np.arange(len(counts)), counts)[columns >= 0]
@@ -108,6 +124,21 @@ def _flags(columns: np.ndarray, counts: np.ndarray, seen: list[Any]) -> np.ndarr
     return None if width is None else values.reshape(-1, width)
 
 
+def _label(label: Any) -> Any:
+    """A label of a list; ValueError for what is neither a name nor a number."""
+    if isinstance(label, str) or (isinstance(label, Real | np.bool_) and math.isfinite(label)):
+        return label
+    raise ValueError(f"the label {label!r:.80} in y; expected names or numbers in lists of labels")
+
+
+def _check_kind(labels: list[Any], classes: np.ndarray) -> None:
+    """ValueError for names where the classes are numbers, or numbers where they are names."""
+    are_names = bool(len(classes)) and isinstance(classes.tolist()[0], str)
+    if any(isinstance(label, str) != are_names for label in labels):
+        kinds = ("numbers", "names") if are_names else ("names", "numbers")
+        raise ValueError(f"{kinds[0]} among the labels in y; expected {kinds[1]}, as in fit")
+
+
 def _sorted(labels: list[Any]) -> np.ndarray:
     """Names or numbers in ascending order."""
     names = {isinstance(label, str) for label in labels}
@@ -123,6 +154,7 @@ def _of_classes(y: Any, classes: np.ndarray | None) -> Targets:
         classes, columns = np.unique(y, return_inverse=True)
         kept = np.arange(len(y))
     else:
+        _check_kind(y.tolist(), classes)
         columns = np.searchsorted(classes, y).clip(max=len(classes) - 1)
         kept = np.flatnonzero(classes[columns] == y)
         columns = columns[kept]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 import torch
 
@@ -11,7 +13,9 @@ from megalabel.training import selection
 from megalabel.training.recipe import Recipe
 
 
-def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float | None) -> None:
+def check_arguments(
+    recipe: Recipe, seconds: float, steps: int | None, validate_epochs: float | None, callback: object = None
+) -> None:
     """Refuses before training what would fail, or be ignored, in the middle of it.
 
     Raises:
@@ -24,10 +28,13 @@ def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_
             next_step='call train(megalabel.recipes.from_preset("renee", data), out)',
             where="recipe",
         )
+    if callback is not None and not callable(callback):
+        raise SettingError(f"{callback!r:.80}", wanted="a function that takes a line of the log", where="callback")
+    whole = isinstance(steps, int) and not isinstance(steps, bool)
     for name, value, fits in (
-        ("checkpoint_seconds", seconds, seconds >= 0),
-        ("checkpoint_steps", steps, steps is None or steps >= 1),
-        ("validate_epochs", validate_epochs, validate_epochs is None or 0 < validate_epochs < float("inf")),
+        ("checkpoint_seconds", seconds, _is_number(seconds) and seconds >= 0),
+        ("checkpoint_steps", steps, steps is None or (whole and steps >= 1)),
+        ("validate_epochs", validate_epochs, validate_epochs is None or _is_between(validate_epochs)),
     ):
         if not fits:  # also true for NaN
             raise SettingError(f"{name} = {value}", wanted="a number above 0", next_step="leave it out")
@@ -41,6 +48,15 @@ def check_arguments(recipe: Recipe, seconds: float, steps: int | None, validate_
             wanted="texts with labels, to choose the best model",
             next_step="raise validation_fraction, use another seed, or set validation_fraction to 0",
         )
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _is_between(value: object) -> bool:
+    """Whether a value is a number above 0, and finite."""
+    return _is_number(value) and 0 < value < float("inf")
 
 
 def check_place(recipe: Recipe, device: torch.device) -> None:

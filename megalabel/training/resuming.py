@@ -23,7 +23,8 @@ def check_lr_scale(scale: float | None, recipe: Recipe | DirectRecipe | None = N
             next_step="leave it out",
             where="lr_scale",
         )
-    if scale is not None and not 0 < scale <= 1:
+    number = isinstance(scale, (int, float)) and not isinstance(scale, bool)
+    if scale is not None and not (number and 0 < scale <= 1):
         raise SettingError(
             f"lr_scale = {scale}",
             wanted="above 0 and at most 1",

@@ -88,7 +88,7 @@ def train(
     if isinstance(recipe, DirectRecipe):
         with (processes := Processes(World.current())).writing(out):
             return solve(recipe, out, pick(device), processes, quiet=quiet)
-    check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs)
+    check_arguments(recipe, checkpoint_seconds, checkpoint_steps, validate_epochs, callback)
     run = Run(recipe, out, pick(device), quiet=quiet, callback=callback)
     with run.processes.writing(out):
         run.processes.compare(recipe, out, (lr_scale, checkpoint_steps, validate_epochs))

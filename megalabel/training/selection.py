@@ -16,10 +16,10 @@ METRIC = Matches(r"(P|nDCG|PSP|PSnDCG|R)@[1-9][0-9]{0,3}", "P@k, nDCG@k, PSP@k, 
 DEPTHS = (1, 3, 5)  # depths that every validation measures
 
 
-def check(metric: str) -> None:
-    """Raises SettingError for a metric that cannot select an epoch."""
-    if not METRIC.fits(metric):
-        raise SettingError(f"{metric!r} is not {METRIC.meaning}", wanted=METRIC.meaning, where="selection_metric")
+def check(metric: str, where: str = "selection_metric") -> None:
+    """Raises SettingError, about the argument `where`, for a metric that cannot select an epoch."""
+    if not isinstance(metric, str) or not METRIC.fits(metric):
+        raise SettingError(f"{metric!r} is not {METRIC.meaning}", wanted=METRIC.meaning, where=where)
 
 
 def depths(metric: str) -> tuple[int, ...]:

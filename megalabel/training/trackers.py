@@ -32,10 +32,11 @@ class Tracker(ABC):
 
     def __init__(self, out: str | Path, arguments: Mapping[str, Any] | None = None, *, say: Say = print) -> None:
         self.out, self._say, self._begun, self._broken = Path(out), say, False, False
+        self._entered = False
         self._arguments = {key: _plain(value) for key, value in (arguments or {}).items()}
 
     def __enter__(self) -> Self:
-        self._module = _imported(self.package)
+        self._module, self._entered = _imported(self.package), True
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -43,7 +44,14 @@ class Tracker(ABC):
             self._guarded(self.end)
 
     def __call__(self, line: Mapping[str, Any]) -> None:
-        """Takes a line of the log."""
+        """Takes a line of the log; SettingError outside of a `with` block, where nothing would end the run."""
+        if not self._entered:
+            raise SettingError(
+                f"a {type(self).__name__} that no `with` block has entered",
+                wanted="a tracker that is ended too",
+                next_step=f"write `with {type(self).__name__}(out) as tracker:` around the training",
+                where="callback",
+            )
         self._guarded(lambda: self._take(line))
 
     def _take(self, line: Mapping[str, Any]) -> None:

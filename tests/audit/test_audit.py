@@ -178,7 +178,7 @@ def test_the_command_writes_findings_and_a_copy(tmp_path, command):
         assert f["label"] not in {copy.label_texts[int(i)] for i in row}
     wrong = (
         ["--kinds", "odd"], ["--kinds", ""], ["--most", "0"], ["--folds", "1"], ["--apply", file],
-        ["--seed", "-1"],
+        ["--seed", "-1"], ["--folds", "999999"],
         ["--apply", tmp_path / "none", "-o", tmp_path / "c2"], ["-o", tmp_path],
         ["--apply", file, "-o", tmp_path / "c3", "--to", "odd"],
     )  # fmt: skip
@@ -191,7 +191,7 @@ def test_the_command_writes_findings_and_a_copy(tmp_path, command):
     "line",
     [
         "{", "[]", "3", '{"kind": "wrong"}', '{"kind": "odd", "label": "a", "label_id": 1}',
-        '{"kind": "wrong", "label": "a", "label_id": 1, "confidence": 1}',
+        '{"kind": "wrong", "label": "a", "label_id": 1, "confidence": 1}', "[" * 5000,
     ],
 )  # fmt: skip
 def test_lines_that_are_no_findings_are_refused(line, tmp_path):
@@ -214,6 +214,9 @@ def test_findings_of_other_data_and_circles_are_refused():
         [LabelFinding("wrong", "no such", 0, 1.0, row=0)],
         [LabelFinding("wrong", a, 0, 1.0, row=30)],
         [LabelFinding("wrong", a, 7, 1.0, row=0)],
+        [LabelFinding("wrong", a, 0, 1.0, row=1, text=data.train.texts[0])],  # a row was removed since
+        [LabelFinding("synonym", a, 0, 1.0, other=b, other_id=2)],
+        [LabelFinding("synonym", a, 0, 1.0, other=b, other_id=5)],
         [
             LabelFinding("synonym", a, 0, 1.0, other=b, other_id=1),
             LabelFinding("synonym", b, 1, 1.0, other=a, other_id=0),

@@ -206,7 +206,7 @@ def corpora(draw, to):
 
 @pytest.mark.parametrize("to", TEXT_FORMATS)
 def test_round_trip_of_anything_a_format_can_hold(to):
-    @settings(deadline=None, max_examples=20)
+    @settings(max_examples=20)
     @given(corpora(to), st.booleans())
     def check(corpus, gz):
         with tempfile.TemporaryDirectory() as folder:

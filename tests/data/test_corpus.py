@@ -48,7 +48,7 @@ def test_fingerprint_sees_every_part():
         ((["a"], [["z"]], ["x", "y"]), "'z' is not in"),
         ((["a"], [[1.5]]), "1.5 is not a label"),
         ((["a"], ["xy"]), "instead of several labels"),
-        (([3], [["x"]]), "a int"),
+        (([3], [["x"]]), "an int"),
         ((None, [["x"]]), "a NoneType"),
         ((["a"], None), "a NoneType"),
         ((["a", "b"], np.eye(2) * 2), "a dense array"),

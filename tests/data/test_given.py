@@ -55,8 +55,8 @@ class DataSet:
         (["a", None, "c"], r"texts\[1\]: a NoneType \(None\)"),
         (["a", float("nan"), "c"], r"texts\[1\]: a float \(nan\)"),
         ([b"a", "b", "c"], r"texts\[0\]: a bytes"),
-        (np.array([1, 2, 3]), r"texts\[0\]: a int64"),
-        (3, "a int"),
+        (np.array([1, 2, 3]), r"texts\[0\]: an int64"),
+        (3, "an int"),
     ],
 )
 def test_texts_that_are_no_list_are_named(texts, found):

@@ -15,7 +15,7 @@ def by_line(block):
     return [labels for labels, _ in rows], any(bad for _, bad in rows)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 @given(st.text(alphabet="0123456789:.1 \t\n", max_size=40).map(str.encode))
 def test_fast_path_equals_the_rule_on_any_bytes(block):
     fast = parse_block(block)
@@ -27,7 +27,6 @@ def test_fast_path_equals_the_rule_on_any_bytes(block):
     assert fast[0].tolist() == [label for row in rows for label in row]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 10**12), max_size=5), min_size=1, max_size=8),
     st.sampled_from(["", ":1", ":1.0", ":1.000000"]),

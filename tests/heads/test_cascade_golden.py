@@ -234,13 +234,13 @@ def test_ties_go_to_the_lower_node_and_the_lower_label():
 
 
 @given(case=cases(), factored=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_cascade_learns_the_same(case, factored):
     learns_the_same(case, factored=factored)
 
 
 @given(case=cases())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_cascade_predicts_the_same(case):
     for scores in ("label", "label*parent"):
         for k in (1, 3, case.sizes[-1] + 2):

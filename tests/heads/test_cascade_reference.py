@@ -100,7 +100,7 @@ def test_loss_and_gradients_equal_autograd(depth, leaves, shared, reduction, cou
 
 
 @given(case=cases())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_cascade_equals_autograd(case):
     equals_torch(case, "mean", False)
     equals_torch(case, "mean", True)

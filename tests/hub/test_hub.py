@@ -124,12 +124,22 @@ def test_a_damaged_download_is_refused(run, hub, tmp_path):
     assert not list((tmp_path / "me--parts").rglob(COMPLETE))
 
 
+def test_a_card_of_ones_own_is_a_text_in_utf_8(run, command, tmp_path):
+    (tmp_path / "card.md").write_text("# \u2028 Ä", encoding="utf-8-sig")
+    arguments = ("push", run, "me/fruit", "--card", tmp_path / "card.md", "--dry-run")
+    assert command(*arguments)[:2] == (0, "# \u2028 Ä\n")
+    (tmp_path / "card.md").write_bytes("Ä".encode("latin-1"))
+    status, _, err = command(*arguments)
+    assert status == 2 and err.count("\n") == 1
+
+
 def test_wrong_names_and_revisions_are_errors(run, hub, tmp_path):
     options = {"cache_dir": tmp_path, "token": False, "endpoint": hub.url}
     with pytest.raises(SettingError):
         push_to_hub(run, "fruit", token="t", endpoint=hub.url)
-    with pytest.raises(SettingError):
-        from_pretrained("me/nothing", **options)
+    with pytest.raises(SettingError) as caught:
+        from_pretrained("me/nothing", **options)  # which may be a misspelled folder
+    assert "folder" in caught.value.found
     push_to_hub(run, "me/fruit", token="t", endpoint=hub.url)
     with pytest.raises(SettingError):
         from_pretrained("me/fruit", revision="nothing", **options)

@@ -146,5 +146,16 @@ def test_what_is_no_model_is_a_format_error(kind, tmp_path):
 def test_more_labels_than_names_are_refused(tmp_path):
     (tmp_path / "names.txt").write_text("one\ntwo\n")
     for model in ("fasttext/hs.bin", "omikuji/balanced", "pecos/xlinear"):
-        with pytest.raises(FormatError):
+        with pytest.raises(FormatError) as caught:
             read_model(FOREIGN / model, tmp_path / "names.txt")
+        assert caught.value.where == "labels"  # the model is as it should be
+    for names in (None, tmp_path / "names.txt"):
+        with pytest.raises(FormatError):
+            read_model(FOREIGN / "fasttext" / "hs.bin", names, language="fi")
+
+
+def test_a_name_may_hold_separators_of_lines_other_than_newlines(tmp_path):
+    names = ["one\u2028half", "two\x0bthirds", "three\x85", "four", " five", "six"]
+    (tmp_path / "names.txt").write_bytes("\r\n".join([*names, ""]).encode())
+    model = read_model(FOREIGN / "fasttext" / "softmax.bin", tmp_path / "names.txt")
+    assert list(model.label_texts) == names

@@ -50,6 +50,8 @@ def test_held_out_texts_are_those_that_are_measured(run, command, tmp_path):
     np.save(other / "held_out.npy", np.array([0, 2, 3]))
     status, _, err = command("index", other, "--kind", "int8", "-k", "2")
     assert status == 0 and "held out no texts" not in err
+    (tmp_path / "more.jsonl").write_text('{"text": "cat", "labels": ["cat"]}\n' * 5)
+    assert command("index", other, tmp_path / "more.jsonl", "--kind", "int8")[0] == 2  # whose rows are other texts
     np.save(other / "held_out.npy", np.array([0, 10**6]))
     status, _, err = command("index", other)
     assert status == 2 and "1,000,000" in err

@@ -35,7 +35,7 @@ def test_what_float32_does_not_hold_is_refused(value):
     [
         (["w1a w1b"], "a list; expected a scipy sparse matrix"),
         ("w1a", "a str; expected a scipy sparse matrix"),
-        (ROWS, "a ndarray; expected a scipy sparse matrix"),
+        (ROWS, "an ndarray; expected a scipy sparse matrix"),
         (sp.csr_matrix((2, 4)), "rows of 4 features; expected 3"),
         (sp.coo_array(np.ones(3)), "CSR matrix"),
     ],

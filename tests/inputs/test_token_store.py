@@ -95,7 +95,7 @@ def test_words_are_lowered_and_symbols_are_kept():
     assert len(set(words.encode(["Ph ph"], 50)[0])) == 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.text(), min_size=1, max_size=5))
 def test_any_text_has_tokens_or_none_but_never_fails(texts):
     tokenizer = learn_tokenizer(["a b"], 10)

@@ -49,7 +49,7 @@ def close(found: sp.csr_matrix, expected: list[dict[int, float]]) -> None:
 
 
 @given(n=st.integers(2, 12), n_labels=st.integers(2, 8), keep=st.integers(1, 9), number=st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pifa_is_the_sum_of_unit_rows(n, n_labels, keep, number):
     rng = np.random.default_rng(number)
     texts, labels = random_texts(rng, n, 9), random_labels(rng, n, n_labels)
@@ -60,7 +60,7 @@ def test_pifa_is_the_sum_of_unit_rows(n, n_labels, keep, number):
 
 
 @given(n_labels=st.integers(1, 9), number=st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_both_sides_are_normalized(n_labels, number):
     rng = np.random.default_rng(number)
     counts = sp.csr_matrix(
@@ -70,7 +70,7 @@ def test_both_sides_are_normalized(n_labels, number):
 
 
 @given(n_labels=st.integers(1, 9), keep=st.integers(1, 7), number=st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_smoothing(n_labels, keep, number):
     rng = np.random.default_rng(number)
     graph = sp.csr_matrix(rng.random((n_labels, n_labels)) * (rng.random((n_labels, n_labels)) < 0.4))

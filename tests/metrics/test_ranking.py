@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from megalabel.metrics.ranking import FAMILIES, measure
@@ -101,7 +101,6 @@ def every(labels: np.ndarray, truth: sp.csr_matrix, weights: np.ndarray) -> dict
     return measure(falling(labels), truth, k=range(1, labels.shape[1] + 1), inverse_propensity=weights)
 
 
-@settings(deadline=None)
 @given(problems(), st.randoms(use_true_random=False))
 def test_the_order_of_texts_and_the_numbering_of_labels_change_nothing(problem, random) -> None:
     labels, truth, weights = problem
@@ -114,13 +113,11 @@ def test_the_order_of_texts_and_the_numbering_of_labels_change_nothing(problem, 
     assert every(renumbered, truth[:, old_id], weights[old_id]) == pytest.approx(expected)
 
 
-@settings(deadline=None)
 @given(problems())
 def test_everything_lies_between_0_and_100(problem) -> None:
     assert all(0 <= value <= 100 + 1e-9 for value in every(*problem).values())
 
 
-@settings(deadline=None)
 @given(problems())
 def test_a_perfect_ranking_scores_100(problem) -> None:
     _, truth, weights = problem
@@ -138,7 +135,6 @@ def test_a_perfect_ranking_scores_100(problem) -> None:
     assert values["coverage" + last] == values["macro-F1" + last] == pytest.approx(100)
 
 
-@settings(deadline=None)
 @given(problems())
 def test_one_more_hit_raises_what_it_should(problem) -> None:
     labels, truth, weights = problem
@@ -159,7 +155,6 @@ def test_one_more_hit_raises_what_it_should(problem) -> None:
         return
 
 
-@settings(deadline=None)
 @given(problems())
 def test_padding_changes_nothing_but_the_width(problem) -> None:
     labels, truth, weights = problem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from megalabel.errors import DataError, SettingError
 from megalabel.exporting.export import export_run
 from megalabel.metrics.ranking import measure
 from megalabel.models.linear import LinearClassifier
+from megalabel.recipes import distilling
 from megalabel.recipes.distill import distill
 from megalabel.runtime import load
 from megalabel.storage.files import folder_bytes
@@ -81,11 +83,27 @@ def test_other_data_are_learned_whole(bag_run, tmp_path):
     strange = Corpus.of(
         list(other.train.texts), other.train.labels, [f"no {i}" for i in range(64)], name="strange"
     )
-    with pytest.raises(DataError):  # no label in common
-        made(bag_run, strange, texts=str(tmp_path / "more.txt"))
+    for more in ({}, {"texts": str(tmp_path / "more.txt")}):
+        with pytest.raises(DataError):  # no label in common
+            made(bag_run, strange, **more)
     recipe, model, said = made(bag_run, other, size=4.0)
     assert len(recipe.validation) == 0 and "held out" not in said.replace("no texts were held out", "")
     assert len(model.label_texts) == other.n_labels
+
+
+def test_a_model_folder_is_distilled_with_data(bag_run, tmp_path):
+    shutil.copytree(bag_run / "model", tmp_path / "model")
+    recipe, model, _ = made(tmp_path / "model", planted(n_texts=150, seed=5), size=4.0)
+    assert len(recipe.validation) == 0 and model.topk(["w1a w1b"], 1).ids.shape == (1, 1)
+
+
+def test_a_model_that_stays_too_large_is_told(monkeypatch):
+    monkeypatch.setattr(distilling, "exported_bytes", lambda model: 100)
+    monkeypatch.setattr(distilling, "TRIES", 1)
+    said: list[str] = []
+    for limit in (100, 50):
+        distilling.fitting(lambda prune_below: LinearClassifier, 0.1, limit, said.append)
+    assert len(said) == 3 and "larger" in said[-1]
 
 
 def test_what_cannot_be_distilled_is_refused(bag_run, tmp_path):

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from planted import planted
 from support.compiled_runtime import use
@@ -99,11 +100,37 @@ def test_other_models_are_not_exported(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "texts, k", [("text", 1), (["a", 3], 1), (None, 1), (["a"], 0), (["a"], True), (["a"], 1.0)]
+    "texts, k",
+    [("text", 1), (["a", 3], 1), (None, 1), ({"a": 1}, 1), ({"a"}, 1), (["a"], 0), (["a"], True), (["a"], 1.0)],
 )
 def test_arguments_that_do_not_fit_are_refused(run, texts, k):
     with pytest.raises(ModelError):
         load(run).topk(texts, k)
+
+
+def test_another_file_is_not_replaced(run, tmp_path):
+    for name, content in (("recipe.json", b'{"recipe": "linear"}'), ("notes.txt", b"")):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(SettingError):
+        export_run(run, tmp_path / "recipe.json")
+    for _ in range(2):  # an empty file is replaced, and so is an older export
+        assert export_run(run, tmp_path / "notes.txt")[1] > 0
+    assert load(tmp_path / "notes.txt").n_labels == 24
+
+
+@pytest.mark.parametrize("threshold", ["0.5", float("nan"), float("inf"), 1.5, [0.5]])
+def test_a_threshold_is_refused_where_the_library_refuses_it(run, threshold):
+    with pytest.raises(ModelError) as error:
+        load(run).predict(TEXTS, 3, threshold=threshold)
+    assert error.value.where == "threshold"
+    with pytest.raises(SettingError):
+        megalabel.load(run).predict(TEXTS, 3, threshold=threshold)
+
+
+def test_numbers_may_be_those_of_numpy(run):
+    found = load(run)
+    asked = found.predict(TEXTS, np.int64(3), threshold=np.float32(0.25))
+    assert asked == found.predict(TEXTS, 3, threshold=0.25)
 
 
 def test_probabilities_need_a_model_that_has_them(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,26 @@ from megalabel.serving.served import ServedModel
 from megalabel.serving.service import Service
 
 WRITTEN = Path(__file__).parents[1] / "data" / "v0.1.0"
-SMALL = Limits(body_bytes=20_000, texts=40, k=50, listed_labels=30, query_chars=30, explained=4, waiting_texts=100)
+PATIENT = Limits(seconds=600)  # no request waits too long, however busy the machine is
+SMALL = replace(PATIENT, body_bytes=20_000, texts=40, k=50, listed_labels=30, query_chars=30, explained=4,
+                waiting_texts=100)  # fmt: skip
+
+
+def warmed(name: str, run: Path) -> ServedModel:
+    """A model as a server has it before it answers: the first answer may have to compile code."""
+    model = ServedModel.load(name, run)
+    model.warm_up()
+    return model
 
 
 @pytest.fixture(scope="session")
 def linear():
-    return ServedModel.load("linear", WRITTEN / "linear" / "run")
+    return warmed("linear", WRITTEN / "linear" / "run")
 
 
 @pytest.fixture(scope="session")
 def neural():
-    return ServedModel.load("neural", WRITTEN / "renee" / "run")
+    return warmed("neural", WRITTEN / "renee" / "run")
 
 
 @pytest.fixture(scope="session")
@@ -39,7 +49,7 @@ def animal_run(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def animal(animal_run):
-    return ServedModel.load("animals", animal_run)
+    return warmed("animals", animal_run)
 
 
 @pytest.fixture

@@ -233,3 +233,12 @@ def test_annifs_clients_are_answered_at_their_own_paths(client, animal):
     batch = client.post("/annif/v1/projects/animals/suggest-batch?limit=1", json={"documents": documents}).json()
     assert [document["document_id"] for document in batch] == ["a", None]
     assert batch[0]["results"] == found[:1]
+
+
+def test_log_odds_are_probabilities_for_annif(client, neural):
+    found = client.post("/annif/v1/projects/neural/suggest", data={"text": "near old tiger", "limit": "5"}).json()
+    (right,) = neural.model.predict(["near old tiger"], 5, probabilities=True)
+    assert len(right) == 5 and min(score for _, score in right) < 0.5  # whose logit is below 0
+    assert [(subject["label"], subject["score"]) for subject in found["results"]] == [
+        (label, pytest.approx(score, 1e-5)) for label, score in right
+    ]

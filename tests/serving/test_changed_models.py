@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from serving.conftest import PATIENT
 from starlette.testclient import TestClient
 
 import megalabel
 from megalabel.serving.app import create_app
 from megalabel.serving.feedback import FeedbackFile
-from megalabel.serving.limits import Limits
 from megalabel.serving.served import ServedModel
 from megalabel.serving.service import Service
 
@@ -35,7 +35,7 @@ def changed(linear, tmp_path):
 def test_a_changed_model_answers_and_its_feedback_is_learned(changed, command, tmp_path):
     served = ServedModel.load("changed", changed)
     assert served.model.metadata.uris[served.model.label_texts.index("yeti")] == "http://example.org/yeti"
-    service = Service([served], Limits(), feedback=FeedbackFile(tmp_path / "feedback.jsonl"))
+    service = Service([served], PATIENT, feedback=FeedbackFile(tmp_path / "feedback.jsonl"))
     with TestClient(create_app(service)) as client:
         answer = client.post("/v1/predict", json={"texts": TEXTS, "k": 4}).json()
         right = served.model.predict(TEXTS, 4).records()

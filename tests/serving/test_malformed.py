@@ -10,7 +10,23 @@ from starlette.testclient import TestClient
 from megalabel.serving.app import create_app
 
 JSON = "application/json"
-VALUES = (None, True, 0, -1, 1.5, 1e400, "", "x", [], [1], [None], [[]], {}, {"a": 1})  # for each key in turn
+VALUES = (
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    1e400,
+    10**400,
+    "",
+    "x",
+    [],
+    [1],
+    [None],
+    [[]],
+    {},
+    {"a": 1},
+)  # for each key in turn
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from serving.conftest import PATIENT
 from starlette.testclient import TestClient
 from untrained import untrained
 
@@ -12,7 +13,6 @@ from megalabel.data.metadata_records import metadata_of
 from megalabel.serving.app import create_app
 from megalabel.serving.feedback import FeedbackFile
 from megalabel.serving.label_lookup import LabelLookup
-from megalabel.serving.limits import Limits
 from megalabel.serving.served import ServedModel
 from megalabel.serving.service import Service
 
@@ -36,7 +36,7 @@ def model():
 
 @pytest.fixture
 def client(model, tmp_path):
-    service = Service([ServedModel("m", "1", model)], Limits(), feedback=FeedbackFile(tmp_path / "f.jsonl"))
+    service = Service([ServedModel("m", "1", model)], PATIENT, feedback=FeedbackFile(tmp_path / "f.jsonl"))
     with TestClient(create_app(service)) as found:
         yield found
     service.close()

@@ -136,14 +136,24 @@ def test_the_forms_of_y(y, classes, one_each):
         (["a text", "two"], [["a"], "b"]),
         (["a text", "two"], np.array([[2, 1], [0, 1]])),
         (["a text", "two"], sp.csr_matrix([[-1, 1], [0, 1]])),
+        (["a text", "two"], sp.csr_matrix([[0.5, 1], [0, 1]])),
+        (["a text", "two"], [["a"], [None]]),
+        (["a text", "two"], [["a"], [float("nan")]]),
+        (["a text", "two"], [["a"], [["b"]]]),
         ([["a text"], ["two"]], ["a", "b"]),
         ([], []),
         (["a text"], None),
         ({"text": ["a"]}, ["a"]),
+        (None, ["a"]),
+        ([None, "a text"], ["a", "b"]),
+        (np.array([["a text"], ["two"]]), ["a", "b"]),
+        (["a text", "two"], np.array(5)),
+        (["a text", "two"], sp.csr_matrix((2, 3))),
     ],
     ids=[
-        "string", "lengths", "number", "no label", "kinds", "string in y", "counts", "negative", "table", "empty",
-        "no y", "dict",
+        "string", "lengths", "number", "no label", "kinds", "string in y", "counts", "negative",
+        "shares", "None as a label", "NaN as a label", "a list as a label", "table", "empty",
+        "no y", "dict", "nothing", "a missing text", "an array of one column", "one number", "zeros",
     ],
 )  # fmt: skip
 def test_wrong_input_is_a_value_error(X, y):
@@ -151,7 +161,35 @@ def test_wrong_input_is_a_value_error(X, y):
         fast().fit(X, y)
 
 
+@pytest.mark.parametrize("weights", [[1.0], [-1.0] * 120, [np.nan] * 120, [0.0] * 120, ["heavy"] * 120])
+def test_weights_that_do_not_fit_are_value_errors(fitted, weights):
+    with pytest.raises(ValueError):
+        fast().fit(TEXTS, LISTS, sample_weight=weights)
+    with pytest.raises(ValueError):
+        fitted.score(TEXTS, LISTS, sample_weight=weights)
+
+
+def test_streams_are_read_whole(fitted):
+    assert fitted.decision_topk(iter(TEXTS[:20])) == fitted.decision_topk(TEXTS[:20])
+    found = read_targets(iter(LISTS))
+    assert (found.labels != read_targets(LISTS).labels).nnz == 0
+
+
+@pytest.mark.parametrize("y", [[["cat"]] * 3, ["cat"] * 3])
+def test_names_are_no_labels_of_a_model_of_numbers(y):
+    with pytest.raises(ValueError):
+        read_targets(y, np.arange(3))
+    with pytest.raises(ValueError):
+        read_targets([[1]] * 3, np.array(["cat", "dog"], object))
+
+
 def test_wrong_arguments_are_errors():
+    with pytest.raises(ValueError):
+        LabelClassifier("linear", options="c=1").fit(TEXTS, LISTS)
+    for metric in ("P@0", None):
+        with pytest.raises(SettingError) as caught:
+            make_xmc_scorer(metric)
+        assert caught.value.where == "metric"
     with pytest.raises(ValueError):
         LabelClassifier("lineer").fit(TEXTS, LISTS)
     with pytest.raises(ValueError):

@@ -84,6 +84,23 @@ def test_an_error_of_a_tracker_is_said_once_and_ends_nothing(tmp_path):
     assert (tmp_path / "r" / "model").is_dir()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [{"callback": print, "checkpoint_seconds": "often"}, {"callback": "print"}, {"callback": [print]},
+     {"checkpoint_steps": 1.5}, {"validate_epochs": "1"}, {"lr_scale": "half"}],
+    ids=str,
+)  # fmt: skip
+def test_arguments_that_do_not_fit_are_refused_before_the_training(arguments, tmp_path):
+    with pytest.raises(SettingError):
+        train(recipe(), tmp_path / "r", quiet=True, **arguments)
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_tracker_is_entered_first(tmp_path):
+    with pytest.raises(SettingError):
+        Failing(tmp_path / "r")({"step": 0, "loss": 1.0})
+
+
 def test_numbers_are_named_by_their_place():
     line = {"step": 3, "loss": 0.5, "phase": "trained", "done": True, "validation": {"P@1": 50, "note": "x"}}
     assert numbers_of(line) == {"loss": 0.5, "validation/P@1": 50.0}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from megalabel.errors import DataError, SettingError
@@ -48,7 +48,7 @@ def test_equals_a_stable_sort(k, chunk, bias, seed):
     same(streaming_topk(x, weight, b, k, exclude, chunk=chunk), plain(x, weight, b, k, exclude))
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(
     st.integers(1, 4),
     st.integers(1, 200),
@@ -165,7 +165,7 @@ def test_rows_with_names_equal_a_stable_sort_by_label(k, chunk, by_label, seed):
             )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(
     st.integers(1, 150),
     st.integers(1, 200),

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.beam_cases import SCORES, SEARCHES, case, running, same, some_pairs
 from support.narrow_tables import narrow
@@ -43,7 +43,7 @@ def test_equals_lists(depth, own_views, scores, seed):
         }
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(
     st.integers(0, 2**20), st.integers(1, 3), st.integers(1, 9), st.integers(1, 70), st.integers(1, 12), st.data()
 )

@@ -72,7 +72,7 @@ def check(logits: Tensor, blocks: Blocks, k: int, pairs: set[tuple[int, int]], n
         assert texts == [text for text, own in enumerate(nodes) for _ in own]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31 - 1), st.integers(0, 5), st.integers(1, 30), st.sampled_from([1, 4, 1000]))
 def test_it_equals_sorted_lists(seed: int, batch: int, k: int, values: int) -> None:
     rng = np.random.default_rng(seed)

@@ -64,7 +64,7 @@ def check_tree(order: np.ndarray, offsets: tuple[np.ndarray, ...], n: int, depth
     assert np.ptp(np.diff(places)) <= 1
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     st.integers(0, 2**31 - 1),
     st.integers(1, 70),

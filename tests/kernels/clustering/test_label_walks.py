@@ -77,7 +77,7 @@ def check_same(found: sp.csr_matrix, expected: sp.csr_matrix) -> None:
     assert np.array_equal(found.data, expected.data)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     st.integers(-(2**70), 2**70),
     st.integers(0, 12),

@@ -89,7 +89,7 @@ def test_scores_and_their_gradients_equal_the_dense_layer(shape, dtype, seed):
         close(a, e)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**31),
     n_labels=st.integers(1, 40),

@@ -85,7 +85,7 @@ def test_use_counts_groups_and_not_connections() -> None:
     assert use(inputs, 5).tolist() == [2, 0, 2, 1, 0] and use(inputs, 5).dtype == torch.int64
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(0, 2**31 - 1),
     st.integers(1, 12),
@@ -164,7 +164,7 @@ def test_one_seed_and_step_give_one_layer_on_any_threads() -> None:
     assert (results[0][0][slots] != results[0][1][:, :8][slots]).float().mean() > 0.9  # another stream
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(0, 2**31 - 1),
     st.integers(1, 9),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.backends import using
 from support.descent_cases import BODIES, TIGHT, case
@@ -31,7 +31,7 @@ def threads_as_before() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 2**31 - 1),
     n=st.integers(1, 30),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.backends import using
 
@@ -28,7 +28,6 @@ def problem(seed: int, n: int, n_labels: int, k: int) -> tuple[np.ndarray, sp.cs
     return labels, truth, rng.integers(0, 4, n_labels) / 2  # with ties and zeros
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31 - 1), st.integers(0, 7), st.integers(1, 9), st.integers(1, 6))
 def test_both_bodies_equal_sets(seed: int, n: int, n_labels: int, k: int) -> None:
     labels, truth, gains = problem(seed, n, n_labels, k)

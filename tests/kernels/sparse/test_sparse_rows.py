@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from support.backends import using
 
@@ -57,7 +57,6 @@ def check_same(found: sp.csr_matrix, expected: sp.csr_matrix) -> None:
     assert np.array_equal(found.data, expected.data)
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**31 - 1), st.integers(0, 30), st.integers(0, 20), st.integers(1, 25), st.booleans())
 def test_the_largest_of_each_row(seed, n, m, k, wide) -> None:
     kind = np.float64 if wide else np.float32
@@ -75,7 +74,6 @@ def test_the_largest_of_each_row(seed, n, m, k, wide) -> None:
     check_same(matrix, before)
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 2**31 - 1),
     st.integers(0, 30),
