@@ -5,20 +5,29 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
 from megalabel.encoders.names import check_spelling, find_encoder, not_found
+from megalabel.encoders.sentence_transformers import SentenceSettings, prepare, settings_of
 from megalabel.errors import SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
 
 ATTENTION = ("eager", "sdpa")  # implementations of attention that need only torch
 
 
-def load_pretrained(name: str) -> tuple[nn.Module, TextTokenizer]:
-    """The encoder and the tokenizer of a pretrained model; see `Transformer.pretrained`.
+class Pretrained(NamedTuple):
+    """A pretrained encoder, its tokenizer, and what a folder of sentence-transformers says beside them."""
+
+    model: nn.Module
+    tokenizer: TextTokenizer
+    settings: SentenceSettings
+
+
+def load_pretrained(name: str) -> Pretrained:
+    """The parts of a pretrained model; see `Transformer.pretrained`.
 
     Raises:
         SettingError: there is no such encoder, its weights are incomplete, or its tokenizer has no fast version.
@@ -31,6 +40,8 @@ def load_pretrained(name: str) -> tuple[nn.Module, TextTokenizer]:
     with _quiet():
         try:
             _check_files(Path(source))
+            settings = settings_of(source)
+            source = str(Path(source) / settings.transformer) if settings.transformer else source
             _check_attention(PreTrainedConfig.get_config_dict(source)[0])
             # Float32 even if the file holds half precision, in which the small steps of AdamW would vanish.
             # trust_remote_code=False, since the default asks on the standard input, which may hold texts.
@@ -47,7 +58,9 @@ def load_pretrained(name: str) -> tuple[nn.Module, TextTokenizer]:
             raise not_found(name, first) from error
     encoder = _encoder_part(model)
     _check_complete(name, model, encoder, report["missing_keys"])
-    return encoder, _fast(tokenizer, name)
+    prepared = _fast(tokenizer, name)
+    prepare(prepared.tokenizer, settings)
+    return Pretrained(encoder, prepared, settings)
 
 
 def make_untrained(config: dict[str, Any]) -> nn.Module:

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from megalabel.errors import SettingError
 
+POOLINGS = ("mean", "first", "last", "max", "weighted_mean", "sqrt_mean")
+
 
 @dataclass(frozen=True)
 class Readout:
@@ -20,7 +22,8 @@ class Readout:
     Attributes:
         layers: fractions of the depth, where 1.0 is the output of the last block. A paper's layer 8 of 12 is
             thereby layer 4 of a model with 6 layers.
-        pooling: "mean" over the tokens that are not padding, or "first" for the first token.
+        pooling: "mean" over the tokens that are not padding; "first" or "last" of them; "max", of each number;
+            "weighted_mean", with the weights 1, 2, 3, …; or "sqrt_mean", their sum over the root of their number.
 
     Raises:
         SettingError: the pooling is unknown, or there are no layers or layers outside 0 to 1.
@@ -30,8 +33,8 @@ class Readout:
     pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.pooling not in ("mean", "first"):
-            raise SettingError.choice("pooling", self.pooling, ("mean", "first"))
+        if self.pooling not in POOLINGS:
+            raise SettingError.choice("pooling", self.pooling, POOLINGS)
         if not self.layers or not all(0 <= layer <= 1 for layer in self.layers):
             raise SettingError(
                 f"layers = {self.layers}",
@@ -118,6 +121,15 @@ def check_enough_layers(depth: int, layers: Sequence[float]) -> None:
 def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
     if pooling == "first":
         return hidden[:, 0]
+    if pooling == "last":
+        places = torch.arange(mask.shape[1], device=mask.device)
+        last = (places * mask).argmax(dim=1)
+        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+    if pooling == "max":
+        return hidden.masked_fill(~mask.bool().unsqueeze(-1), torch.finfo(hidden.dtype).min).amax(dim=1)
     weight = mask.unsqueeze(-1).to(torch.float32)
+    if pooling == "weighted_mean":
+        weight = weight * torch.arange(1, mask.shape[1] + 1, device=mask.device).unsqueeze(-1)
     total = (hidden.float() * weight).sum(1)
-    return total / weight.sum(1).clamp(min=1.0)
+    over = weight.sum(1).clamp(min=1.0)
+    return total / (over.sqrt() if pooling == "sqrt_mean" else over)

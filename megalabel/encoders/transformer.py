@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,23 +103,39 @@ class Transformer(Encoder):
             getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
 
     @classmethod
-    def pretrained(cls, name: str, *, weights: str | Path | None = None, **arguments: Any) -> Transformer:
+    def pretrained(
+        cls, name: str, *, weights: str | Path | None = None, own_pooling: bool | None = False, **arguments: Any
+    ) -> Transformer:
         """Loads a pretrained encoder.
+
+        Of a folder of sentence-transformers, the prompt that its texts begin with by default is a part of the
+        tokenizer.
 
         Args:
             name: a folder, an encoder that an installed package holds, or a name on the hub.
             weights: a file of tensors that replace those of the encoder; see `encoders.weights`.
+            own_pooling: whether readouts pool as the folder of sentence-transformers says; None: if it says so.
             arguments: further arguments of the class.
 
         Raises:
             SettingError: there is no such encoder, its weights are incomplete, its tokenizer has no fast version,
-                or the file of weights is of another shape.
+                the file of weights is of another shape, or the encoder has no pooling of its own.
             FormatError: the file of weights is missing or damaged.
         """
-        model, tokenizer = load_pretrained(name)
+        model, tokenizer, settings = load_pretrained(name)
         notes = () if weights is None else (load_weights(model, weights),)
+        if own_pooling and not settings.pooling:
+            raise SettingError(
+                f"the pooling of {name!r} itself, of which it says nothing or what is not done here",
+                wanted="a folder of sentence-transformers with one pooling",
+                next_step="choose a pooling",
+                where="pooling",
+            )
+        if own_pooling is not False and settings.pooling:
+            readouts = arguments.get("readouts", (mean(),))
+            arguments["readouts"] = [replace(readout, pooling=settings.pooling) for readout in readouts]
         encoder = cls(model, tokenizer, **arguments)
-        encoder.notes = notes
+        encoder.notes = (*settings.notes, *notes)
         return encoder
 
     @classmethod

@@ -98,7 +98,7 @@ def convert(encoder: str, file: str | Path, folder: str | Path) -> str:
     if folder.exists() and any(folder.iterdir()):
         raise SettingError(f"{folder} exists already", wanted="a new folder", where="folder")
     loaded: Any
-    loaded, tokenizer = load_pretrained(encoder)
+    loaded, tokenizer, _ = load_pretrained(encoder)
     said = load_weights(loaded, file)
     pad = tokenizer.tokenizer.id_to_token(tokenizer.pad_id)
     with atomic_folder(folder) as new:

@@ -67,7 +67,7 @@ def cascadexml(corpus: Corpus, options: CascadeXML) -> Recipe:
     tree = from_main(lambda: shared.cluster_tree(corpus, kept, options, options.seed), World.current())
     usual = for_levels(tree.depth)
     fractions = options.layers or [layer / 12 for layer in usual.layers]
-    pooling, one = options.pooling, options.shared_view
+    pooling, one = options.readout_pooling, options.shared_view
     readouts = [Readout(pooling=pooling)] if one else readout_per_level(fractions, tree.depth, pooling)
     encoder, _, batches = shared.text_side(
         corpus, kept, options,

@@ -69,7 +69,7 @@ def dexml(corpus: Corpus, options: DEXML) -> Recipe:
     schedule = WarmupCosine(shared.planned_steps(corpus, kept, options)[1], options.warmup)
     encoder, rows, batches = shared.text_side(
         corpus, kept, options, dropout=options.dropout,
-        bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
+        bag={}, transformer={"readouts": [Readout(pooling=options.readout_pooling)]},
     )  # fmt: skip
     labels = LabelTexts.of_corpus(corpus, encoder, rows.max_length)
     head = DualEncoderHead(

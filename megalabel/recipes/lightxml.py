@@ -60,6 +60,7 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     import torch
 
     from megalabel.recipes import shared
+    from megalabel.recipes.pretrained import last_layers_readout
     from megalabel.recipes.row_optimizers import row_optimizer
     from megalabel.training.optim.averaging import WeightAverage
     from megalabel.training.optim.groups import Optimizers, adamw
@@ -71,7 +72,7 @@ def lightxml(corpus: Corpus, options: LightXML) -> Recipe:
     encoder, _, batches = shared.last_layers(
         shared.text_side(
             corpus, kept, options, dropout=options.dropout,
-            bag={}, transformer={"readouts": [shared.last_layers_readout(options)]},
+            bag={}, transformer={"readouts": [last_layers_readout(options)]},
         ),
         options,
     )  # fmt: skip

@@ -17,10 +17,10 @@ from megalabel.recipes.options import (
     Count,
     DropoutOptions,
     EncoderTrainingOptions,
+    PoolingOptions,
     Unset,
     WarmupOptions,
     above,
-    refuse_for_a_bag,
 )
 from megalabel.training.recipe import Recipe, recipe
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 
-class NGAME(DropoutOptions, WarmupOptions, EncoderTrainingOptions):
+class NGAME(DropoutOptions, PoolingOptions, WarmupOptions, EncoderTrainingOptions):
     """The options of NGAME; the defaults are the authors' for LF-AmazonTitles-131K."""
 
     panel = "NGAME"
@@ -41,7 +41,7 @@ class NGAME(DropoutOptions, WarmupOptions, EncoderTrainingOptions):
     encoder_eps = 1e-8
     warmup = 100
     validate_epochs = 50.0
-    pooling: Annotated[Literal["mean", "first"], "Of the tokens of a layer; not for a bag."] = "mean"
+    pooling = "mean"
     loss: Annotated[Literal["triplet", "softmax"], "softmax: the one of DEXML, over the labels of a batch."] = (
         "triplet"
     )
@@ -55,10 +55,6 @@ class NGAME(DropoutOptions, WarmupOptions, EncoderTrainingOptions):
     )  # fmt: skip
     refresh_every: Annotated[Count, "Epochs between two clusterings of the texts."] = 5
     labels_at_once: Annotated[Count, "Label texts encoded together; more are encoded twice."] = 4096
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        refuse_for_a_bag(self, "pooling", self.pooling != type(self).pooling)
 
 
 @recipe
@@ -80,7 +76,7 @@ def ngame(corpus: Corpus, options: NGAME) -> Recipe:
     schedule = WarmupCosine(shared.planned_steps(corpus, kept, options)[1], options.warmup)
     encoder, rows, plain = shared.text_side(
         corpus, kept, options, dropout=options.dropout,
-        bag={}, transformer={"readouts": [Readout(pooling=options.pooling)]},
+        bag={}, transformer={"readouts": [Readout(pooling=options.readout_pooling)]},
     )  # fmt: skip
     labels = LabelTexts.of_corpus(corpus, encoder, rows.max_length)
     clustered = bool(options.doublings) or options.cluster_size > 1

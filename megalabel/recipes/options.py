@@ -162,11 +162,22 @@ class PoolingOptions(Options):
 
     panel = "Encoder"
 
-    pooling: Annotated[Literal["first", "mean"], "Of the tokens of a layer; not for a bag."] = "first"
+    pooling: Annotated[
+        Literal["first", "mean", "max", "last", "own"],
+        "Of tokens; own: that of the encoder.",
+    ] = "first"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        refuse_for_a_bag(self, "pooling", self.pooling != "first")
+        refuse_for_a_bag(self, "pooling", self.pooling != type(self).pooling)
+        name = getattr(self, "encoder", None)
+        if self.pooling == "own" and name is not None and plain_name(name) in ("bag", "small"):
+            raise conflict("pooling", f"pooling=own for the encoder {name}", "first or mean")
+
+    @property
+    def readout_pooling(self) -> str:
+        """The pooling of readouts until the encoder is loaded, which may have one of its own."""
+        return "mean" if self.pooling == "own" else self.pooling
 
 
 class LastLayersOptions(PoolingOptions):

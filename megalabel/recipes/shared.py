@@ -12,7 +12,6 @@ from megalabel.data.row_weights import with_weight
 from megalabel.encoders import build
 from megalabel.encoders.bag import Bag
 from megalabel.encoders.readout import Readout
-from megalabel.encoders.transformer import Transformer
 from megalabel.encoders.windows import windowed_length
 from megalabel.errors import SettingError
 from megalabel.inputs.augment import Rows, training_rows
@@ -21,7 +20,13 @@ from megalabel.inputs.lengths import TokenCounts
 from megalabel.labels.build import build_tree, check_fits
 from megalabel.labels.tree import LabelTree
 from megalabel.recipes.label_options import ClusterOptions
-from megalabel.recipes.options import EncoderTrainingOptions, LastLayersOptions, conflict, depths_of
+from megalabel.recipes.options import (
+    EncoderTrainingOptions,
+    LastLayersOptions,
+    conflict,
+    depths_of,
+)
+from megalabel.recipes.pretrained import pretrained
 from megalabel.recipes.run_encoder import adapted, is_run, load_run_encoder, plain_name, run_sha256
 from megalabel.training.optim.groups import adamw, lazy_adam, plain_adam
 from megalabel.training.optim.lazy_adam import LazyAdam
@@ -106,8 +111,7 @@ def text_side(
         encoder = load_run_encoder(name, corpus)
         tokenizer = encoder.tokenizer
     elif tokenizer is None:
-        sparse = options.sparse_embedding_updates and not frozen
-        encoder = Transformer.pretrained(name, sparse=sparse, weights=options.encoder_weights, **transformer)
+        encoder = pretrained(options, transformer, frozen=frozen)
         tokenizer = encoder.tokenizer
     length = tokens_read(corpus, options, tokenizer, encoder)
     rows = training_rows(corpus, tokenizer, length, kept, reads_label_texts(corpus, options))
@@ -125,11 +129,6 @@ def text_side(
         encoder = build.small(tokenizer, learned=learned, max_length=options.max_length or length, **transformer)
     batches = Batches(rows, options.batch_size, options.epochs, seed=options.seed, pad_id=tokenizer.pad_id)
     return TextSide(encoder, rows, batches)
-
-
-def last_layers_readout(options: LastLayersOptions) -> Readout:
-    """As wide a readout as the last layers give; which they are is known once the encoder is loaded."""
-    return Readout((1.0,) * options.last_layers, options.pooling)
 
 
 def last_layers(side: TextSide, options: LastLayersOptions) -> TextSide:

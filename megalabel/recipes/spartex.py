@@ -56,6 +56,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     from megalabel.inputs.augment import label_counts
     from megalabel.labels.group_file import read_groups
     from megalabel.recipes import shared, sparse_layer
+    from megalabel.recipes.pretrained import last_layers_readout
     from megalabel.training.optim.groups import Optimizers
     from megalabel.training.optim.schedule import WarmupCosine
 
@@ -70,7 +71,7 @@ def spartex(corpus: Corpus, options: Spartex) -> Recipe:
     torch.manual_seed(options.seed)
     side = shared.text_side(
         corpus, kept, options, dropout=options.dropout,
-        bag={}, transformer={"readouts": [shared.last_layers_readout(options)]},
+        bag={}, transformer={"readouts": [last_layers_readout(options)]},
     )  # fmt: skip
     side = shared.last_layers(side, options)
     encoder = side.encoder

@@ -49,7 +49,7 @@ def test_a_fraction_of_the_depth_is_that_blocks_output(depth, layer, index):
 
 @pytest.mark.parametrize(
     ("arguments", "found"),
-    [(dict(pooling="max"), "'max'"), (dict(layers=()), r"layers = \(\)"), (dict(layers=(1.5,)), "1.5"),
+    [(dict(pooling="middle"), "'middle'"), (dict(layers=()), r"layers = \(\)"), (dict(layers=(1.5,)), "1.5"),
      (dict(layers=(5,)), "5"), (dict(layers=(-0.1, 1.0)), "-0.1")],
 )  # fmt: skip
 def test_a_bad_readout_is_refused(arguments, found):

@@ -132,7 +132,7 @@ def test_what_does_not_fit_the_tree_is_refused_before_training(bad, where):
         ({"tokenizer": "letters"}, "tokenizer"),
         ({"layers": (0.5, 1, 1, 1)}, "layers"),
         ({"pooling": "mean"}, "pooling"),
-        ({"pooling": "max", "encoder": "small"}, "pooling"),
+        ({"pooling": "middle", "encoder": "small"}, "pooling"),
         ({"encoder": "small", "layers": (0.5, 1, 1, 1), "shared_view": True}, "layers"),
         ({"tree": "x", "clusters": (4,)}, "clusters"),
         ({"precision": "int8"}, "precision"),

@@ -182,7 +182,7 @@ def test_the_intermediate_layer_is_before_the_labels_only():
         ({"auxiliary": True, "auxiliary_weight": 1.0}, "auxiliary_weight"),
         ({"projection_dim": 40}, "fan_in"),
         ({"projection_dim": 100, "projection_activation": "tanh"}, "projection_activation"),
-        ({"encoder": "small", "pooling": "max"}, "pooling"),
+        ({"encoder": "small", "pooling": "middle"}, "pooling"),
         ({"encoder": "small", "fan_in": 129}, "fan_in"),
         ({"encoder": "no-such", "prune": "threshold", "prune_threshold": 1.0}, "prune_threshold"),
         ({"warmup": 240.0}, "warmup"),
