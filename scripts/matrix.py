@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 SETS = {"newest": "highest", "oldest": "lowest-direct"}
-EXTRAS = ("annif", "index", "onnx", "report", "serve", "sklearn", "test")
+EXTRAS = ("annif", "index", "report", "serve", "sklearn", "test")
 SHOWN = ("torch", "transformers", "numpy", "scipy", "numba", "pyarrow")
 # Old packages warn of what newer ones below them call deprecated, which says nothing about megalabel.
 QUIET = [f"-Wignore::{kind}" for kind in ("DeprecationWarning", "FutureWarning", "PendingDeprecationWarning")]

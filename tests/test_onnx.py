@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from planted import planted
 from random_parts import N_LABELS, bag, bert, cascade, dense, sparse
-from support.onnx_installed import needs_onnx, require
+from support.onnx_installed import needs_export, require
 from topk_agree import assert_topk_agree
 from typer.testing import CliRunner
 from untrained import untrained
@@ -97,7 +97,7 @@ def test_the_script_of_the_page_runs_without_megalabel(exported):
     assert len(eval(output.getvalue())) == K
 
 
-@needs_onnx
+@needs_export
 @pytest.mark.parametrize("kind", ["cascade", "sparse", "transformer"])
 def test_other_models_are_exported_by_the_command(data, texts, tmp_path, kind):
     from megalabel.cli.main import app
@@ -113,7 +113,7 @@ def test_other_models_are_exported_by_the_command(data, texts, tmp_path, kind):
     }  # fmt: skip
 
 
-@needs_onnx
+@needs_export
 def test_wrong_requests_are_refused_before_anything_is_written(data, tmp_path):
     untrained(["a", "b", "c"]).save(tmp_path / "model")
     for k in (0, -1, 2.5, True):

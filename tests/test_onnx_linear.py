@@ -154,7 +154,7 @@ def test_models_over_bags_of_words_and_vocabularies_with_equal_keys_are_refused(
 @pytest.fixture(scope="module")
 def exported(data, tmp_path_factory):
     """Trees over words, bigrams and character n-grams."""
-    require()
+    require(recent_torch=False)
     folder = tmp_path_factory.mktemp("onnx")
     model = model_of(data, depths=(3,), vocabulary=500, char_ngrams=(3, 3))
     model.save(folder / "model")

@@ -62,7 +62,7 @@ def grouped(n_groups, of_each, rng):
     """Labels of groups with a column each, shuffled, and the group of each label."""
     groups = rng.permutation(np.repeat(np.arange(n_groups), of_each))
     n = len(groups)
-    noise = sp.random_array((n, 40), density=0.02, rng=rng, dtype=np.float64, format="csr")
+    noise = sp.csr_matrix(rng.random((n, 40)) * (rng.random((n, 40)) < 0.02))
     own = sp.csr_matrix((np.ones(n), (np.arange(n), groups)), shape=(n, n_groups))
     return sp.hstack([own, noise * 0.2], format="csr").astype(np.float32), groups
 
