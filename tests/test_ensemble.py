@@ -117,7 +117,7 @@ def test_no_text_and_texts_that_are_none(model):
 
 def test_what_is_no_model_and_no_mixture(model):
     for parts, match in (
-        (model, "a Ensemble instead of a list"),
+        (model, "an Ensemble instead of a list"),
         (["runs/a", "runs/b"], "a str among the models"),
     ):
         with pytest.raises(SettingError, match=match):
