@@ -68,6 +68,8 @@ def store(name: str, folder: Path) -> None:
                 raise
     for left in LEFT_OUT:
         (folder / name / "run" / left).unlink(missing_ok=True)
+    recorded = folder / name / "run" / "recipe.json"  # without the path of this machine
+    recorded.write_text(recorded.read_text(encoding="utf-8").replace(f"{folder}/", ""), encoding="utf-8")
     texts = (DATA / "tst_X.txt").read_text(encoding="utf-8").splitlines()[: KEPT[0]]
     ids, scores = megalabel.load(folder / name / "run").topk(texts, KEPT[1]).numpy()
     rows = [[None if score == -float("inf") else float(score) for score in row] for row in scores]
