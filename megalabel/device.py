@@ -50,6 +50,6 @@ def cores() -> int:
 
 
 def default_threads() -> int:
-    """The threads that torch uses on a CPU unless it is told otherwise: OMP_NUM_THREADS, or one per core."""
+    """The number of threads that torch uses on a CPU by default: OMP_NUM_THREADS, or one per core."""
     given = os.environ.get("OMP_NUM_THREADS", "")
     return int(given) if given.isdecimal() and int(given) > 0 else cores()

@@ -41,14 +41,15 @@ def load_pretrained(name: str) -> Pretrained:
         try:
             _check_files(Path(source))
             settings = settings_of(source)
-            source = str(Path(source) / settings.transformer) if settings.transformer else source
-            _check_attention(PreTrainedConfig.get_config_dict(source)[0])
+            _check_files(Path(source) / settings.transformer)
+            below = {"subfolder": settings.transformer}
+            _check_attention(PreTrainedConfig.get_config_dict(source, **below)[0])
             # Float32 even if the file holds half precision, in which the small steps of AdamW would vanish.
             # trust_remote_code=False, since the default asks on the standard input, which may hold texts.
             model, report = AutoModel.from_pretrained(
-                source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False
+                source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **below
             )
-            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+            tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **below)
         except (
             BaseException
         ) as error:  # what a folder holds may raise anything, and Rust code panics with no Exception

@@ -7,10 +7,11 @@ encoder and of its tokenizer, so that a saved model needs neither file.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from megalabel.storage.reading import parse_json, read_bytes
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -92,10 +93,10 @@ def _pooling(config: Any) -> tuple[str, str]:
         modes = [mode for mode in POOLINGS if config.get(LEGACY.format(mode))] or ["mean"]
     modes = [modes] if isinstance(modes, str) else list(modes)
     if config.get("include_prompt") is False:
-        return "", "the encoder pools without the tokens of its prompt, which is not done here"
+        return "", "the encoder pools without the tokens of its prompt, which is not supported"
     if len(modes) == 1 and modes[0] in POOLINGS:
         return POOLINGS[modes[0]], ""
-    return "", f"the encoder pools by {' and '.join(map(str, modes))}, which is not done here"
+    return "", f"the encoder pools by {' and '.join(map(str, modes))}, which is not supported"
 
 
 def _inside(path: str) -> str:
@@ -118,4 +119,4 @@ def _read(source: str, name: str) -> Any:
             path = Path(hf_hub_download(source, name))
         except EntryNotFoundError:
             return None
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return parse_json(read_bytes(path)) if path.is_file() else None

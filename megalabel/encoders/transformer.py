@@ -126,9 +126,9 @@ class Transformer(Encoder):
         notes = () if weights is None else (load_weights(model, weights),)
         if own_pooling and not settings.pooling:
             raise SettingError(
-                f"the pooling of {name!r} itself, of which it says nothing or what is not done here",
+                f"the encoder {name!r}, which states no pooling or one that is not supported",
                 wanted="a folder of sentence-transformers with one pooling",
-                next_step="choose a pooling",
+                next_step="choose first, mean, max or last",
                 where="pooling",
             )
         if own_pooling is not False and settings.pooling:

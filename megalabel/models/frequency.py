@@ -3,8 +3,8 @@
     log-odds(q) = a_g + b_g · log-odds(p)
 
 with g the group of labels that about as many training texts have (Platt scaling in each group). A label of few
-texts is true more often than another one with the same score, since all of its classifiers are cautious. The
-correction would change rankings, so it serves the tail knob alone, which weighs probabilities of rare labels
+texts is true more often than another one with the same score, since classifiers of few positives give low scores.
+The correction would change rankings, so it serves the tail knob alone, which weighs probabilities of rare labels
 against those of frequent ones.
 """
 
@@ -15,10 +15,11 @@ from typing import Self
 
 import numpy as np
 
+from megalabel.models.mixture import log_odds
+
 FIRST = (0, 1, 2, 3, 5, 9, 17, 33, 65, 129, 257)  # the smallest number of texts of each group
 PRIOR = 20.0  # how strongly a group stays at a = 0, b = 1; in labels, each at probability one half for a
 STEPS = 30
-NEAR = 1e-6  # probabilities are kept this far from 0 and 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +44,7 @@ class FrequencyCorrection:
             hit: (m,) bool, whether a label is true.
             counts: (m,) how many of the texts that the model has learned have the label.
         """
-        groups, x = _groups(np.asarray(FIRST), counts), _log_odds(p)
+        groups, x = _groups(np.asarray(FIRST), counts), log_odds(p, "probability")
         pairs = [_fitted(x[own], hit[own]) for own in (groups == group for group in range(len(FIRST)))]
         offsets, slopes = np.array(pairs).T
         return cls(np.asarray(FIRST, np.int64), offsets, slopes)
@@ -56,7 +57,7 @@ class FrequencyCorrection:
             counts: of the same shape, how many training texts have the label of each.
         """
         groups = _groups(self.frequencies, counts)
-        z = self.offsets[groups] + self.slopes[groups] * _log_odds(p)
+        z = self.offsets[groups] + self.slopes[groups] * log_odds(p, "probability")
         return np.where(p > 0, 1 / (1 + np.exp(-z)), p)
 
     def check(self) -> None:
@@ -72,12 +73,6 @@ class FrequencyCorrection:
 
 def _groups(first: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.maximum(np.searchsorted(first, counts, side="right") - 1, 0)
-
-
-def _log_odds(p: np.ndarray) -> np.ndarray:
-    kept = np.clip(np.asarray(p, np.float64), NEAR, 1 - NEAR)
-    found: np.ndarray = np.log(kept) - np.log1p(-kept)
-    return found
 
 
 def _fitted(x: np.ndarray, true: np.ndarray) -> tuple[float, float]:

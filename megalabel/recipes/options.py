@@ -164,7 +164,7 @@ class PoolingOptions(Options):
 
     pooling: Annotated[
         Literal["first", "mean", "max", "last", "own"],
-        "Of tokens; own: that of the encoder.",
+        "Pooling of tokens; own: the encoder's.",
     ] = "first"
 
     def __post_init__(self) -> None:

@@ -81,8 +81,8 @@ def test_a_pooling_that_is_not_done_is_told_and_cannot_be_asked_for(folder, conf
     write(folder, "1_Pooling/config.json", config)
     encoder = Transformer.pretrained(str(folder), own_pooling=None)
     assert encoder.readouts == (Readout(),)
-    assert [note for note in encoder.notes if "which is not done here" in note]
-    with pytest.raises(SettingError, match="pooling of"):
+    assert [note for note in encoder.notes if "which is not supported" in note]
+    with pytest.raises(SettingError, match="states no pooling"):
         Transformer.pretrained(str(folder), own_pooling=True)
 
 
