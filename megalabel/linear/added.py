@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from megalabel.kernels.linear.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import Stop, descend
 from megalabel.linear.update import FINE, MAX_ITER, SHARE, added_to, scores_of
 
 GROUP = 64  # labels that share their negatives
@@ -52,7 +52,7 @@ def added_classifiers(
         _ones(owners, np.arange(len(owners)), every.shape[0]),
         weights=weights,
         c=(POSITIVE * c, NEGATIVE * c),
-        max_iter=PASSES,
+        stop=Stop(max_iter=PASSES),
     ).sparse
 
 
@@ -76,7 +76,7 @@ def updated_classifiers(
         scores = scores_of(old, None, x, None, everyone, offsets)
         found = descend(
             x, everyone, offsets, positives[start : start + GROUP], weights=factors, scores=scores, c=SHARE * c,
-            bias=0.0, max_iter=MAX_ITER, prune_below=FINE * PRUNE_BELOW,
+            bias=0.0, stop=Stop(max_iter=MAX_ITER), prune_below=FINE * PRUNE_BELOW,
         )  # fmt: skip
         parts.append(added_to(old, found.sparse, PRUNE_BELOW))
     return sp.vstack(parts, format="csr")

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from megalabel.kernels.linear.chunk_weights import weights_of
 from megalabel.kernels.linear.compact_chunks import weight_counts
-from megalabel.kernels.linear.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import Stop, descend
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.linear.level_blocks import changed_level
@@ -85,7 +85,7 @@ def rejecting_classifiers(
     scores = scores_of(old, None if of_dense is None else of_dense[some], x, given, own, alone)
     found = descend(
         x, own, alone, sp.csr_matrix(own.shape, dtype=np.float32), dense=given, weights=factors, scores=scores,
-        c=SHARE * c, bias=0.0, max_iter=MAX_ITER, prune_below=FINE * prune_below,
+        c=SHARE * c, bias=0.0, stop=Stop(max_iter=MAX_ITER), prune_below=FINE * prune_below,
     )  # fmt: skip
     place = sp.csr_matrix((np.ones(len(some), np.float32), (some, alone[:-1])), (weights.shape[0], len(some)))
     if of_dense is not None:

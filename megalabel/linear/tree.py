@@ -14,7 +14,7 @@ from megalabel.errors import DataError
 from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.chunk_files import ChunkFiles
 from megalabel.kernels.linear.compact_chunks import StoredWeights
-from megalabel.kernels.linear.dual_descent import LinearWeights
+from megalabel.kernels.linear.dual_descent import LinearWeights, Stop
 from megalabel.kernels.linear.post_processor import PostProcessor
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
@@ -77,7 +77,7 @@ def solve_tree(
     positives = node_texts(labels, tree)
     reached = positives if further is None else node_texts((labels + further).tocsr(), tree)
     of_parents = [_all_but(left_out, x.shape[0]), *reached[:-1]]
-    settings: dict[str, Any] = {"c": c, "bias": BIAS, "tol": tol, "max_iter": max_iter, "prune_below": prune_below}
+    settings: dict[str, Any] = {"c": c, "bias": BIAS, "stop": Stop(tol, max_iter), "prune_below": prune_below}
     fit = partial(SharedDescent(world), x, dense=dense, weights=weights, **settings)
     levels: list[Chunks] = []
     with Progress(title, sum(texts.nnz for texts in of_parents)) as shown:

@@ -22,7 +22,7 @@ import scipy.sparse as sp
 from megalabel.kernels.core.random import stream_keys
 from megalabel.kernels.linear.chunk_weights import weights_of
 from megalabel.kernels.linear.compact_chunks import weight_counts
-from megalabel.kernels.linear.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import Stop, descend
 from megalabel.kernels.linear.sparse_beam import SparseBeam
 from megalabel.kernels.linear.sparse_chunks import Chunks
 from megalabel.labels.tree import LabelTree
@@ -69,7 +69,7 @@ def updated_tree(
             parents: range, level: Chunks = level, texts: sp.csr_matrix = texts, own: sp.csr_matrix = positives[i]
         ) -> Chunks:
             keys = stream_keys(seed, np.arange(parents.start, parents.stop))
-            options = {"weights": weights, "c": SHARE * beam.c, "tol": tol, "max_iter": MAX_ITER, "keys": keys}
+            options = {"weights": weights, "c": SHARE * beam.c, "stop": Stop(tol, MAX_ITER), "keys": keys}
             return _changed(level, parents, x, dense, texts, own, beam.prune_below, options)
 
         levels.append(changed_level(level, changed, weight_counts(level) + text_values(texts, x)))

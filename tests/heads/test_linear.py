@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from megalabel.errors import DataError
-from megalabel.kernels.linear.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import Stop, descend
 from megalabel.labels.cluster import cluster
 from megalabel.labels.tree import LabelTree
 from megalabel.linear.tree import node_texts, solve_tree
@@ -74,7 +74,7 @@ def _log_probabilities(x: sp.csr_matrix, rows: np.ndarray, members: np.ndarray) 
     """Of one parent's children for all texts, (N, children), their models trained on these rows alone."""
     n, inside = members.shape[1], sp.csr_matrix(members[rows].T)
     of_all = sp.csr_matrix(np.ones((1, len(rows)), dtype=np.float32))
-    found = descend(x[rows], of_all, np.array([0, n]), inside, prune_below=0, tol=1e-4, max_iter=500).sparse
+    found = descend(x[rows], of_all, np.array([0, n]), inside, prune_below=0, stop=Stop(1e-4, 500)).sparse
     z = (x @ found[:, :V].T).toarray() + found[:, V].toarray().T
     return -(np.maximum(0, 1 - z) ** 3)
 

@@ -12,16 +12,12 @@ MOST = 12
 
 
 def long_argument_lists(root: Path) -> Iterator[str]:
-    """Functions with more than MOST parameters that a call has to give, or gives by position.
-
-    Triton's kernels are left out, since they take no tuples in every supported version.
-    """
+    """Functions with more than MOST parameters; Triton's kernels take no tuples in every supported version."""
     for file in sorted(root.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 arguments = node.args
-                named = sum(default is None for default in arguments.kw_defaults)  # others may be left out
-                n = len(arguments.posonlyargs) + len(arguments.args) + named
+                n = len(arguments.posonlyargs) + len(arguments.args) + len(arguments.kwonlyargs)
                 jitted = any(ast.unparse(decorator).startswith("triton.jit") for decorator in node.decorator_list)
                 if n > MOST and not jitted:
                     yield f"{file.relative_to(root).as_posix()}::{node.name} has {n}"
@@ -33,8 +29,5 @@ def test_no_function_of_kernels_has_more_than_twelve_parameters():
 
 def test_a_long_argument_list_is_found(tmp_path):
     names = ", ".join(f"a{i}" for i in range(13))
-    (tmp_path / "one.py").write_text(
-        f"def long({names}): pass\n@triton.jit\ndef kernel({names}): pass\n"
-        "def named(*, " + names.replace(",", "=0,") + "): pass\n"
-    )
+    (tmp_path / "one.py").write_text(f"def long({names}): pass\n@triton.jit\ndef kernel({names}): pass\n")
     assert list(long_argument_lists(tmp_path)) == ["one.py::long has 13"]

@@ -10,7 +10,7 @@ import scipy.optimize
 import scipy.sparse as sp
 
 from megalabel.kernels.core.random import stream_keys
-from megalabel.kernels.linear.dual_descent import LinearWeights, descend
+from megalabel.kernels.linear.dual_descent import LinearWeights, Stop, descend
 
 BODIES = ["plain", "cpu"]
 TIGHT: dict[str, Any] = {"tol": 1e-5, "max_iter": 3000, "prune_below": 0}
@@ -25,9 +25,9 @@ class Case(NamedTuple):
     positives: sp.csr_matrix
     dense: np.ndarray | None
 
-    def descend(self, seed: int = 0, **settings: Any) -> LinearWeights:
+    def descend(self, seed: int = 0, tol: float = 0.1, max_iter: int = 20, **settings: Any) -> LinearWeights:
         keys = stream_keys(seed, np.arange(self.texts.shape[0]))
-        return descend(*self[:4], dense=self.dense, keys=keys, **settings)
+        return descend(*self[:4], dense=self.dense, keys=keys, stop=Stop(tol, max_iter), **settings)
 
 
 def ones(rng: np.random.Generator, rows: int, columns: int, share: float) -> sp.csr_matrix:

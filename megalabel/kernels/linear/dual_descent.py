@@ -47,6 +47,20 @@ from megalabel.kernels.sparse.sparse_rows import check_finite
 _COMPILED = Operation(__package__, "dual_descent", enough_work=1 << 8)
 
 
+class Stop(NamedTuple):
+    """When the solver of a classifier stops.
+
+    tol: the difference of projected gradients that is small enough; below 1e-5 float32 is too inexact.
+    max_iter: the largest number of passes over the texts.
+    """
+
+    tol: float = 0.1
+    max_iter: int = 20
+
+
+USUAL = Stop()
+
+
 class LinearWeights(NamedTuple):
     """The result of `descend`.
 
@@ -69,8 +83,7 @@ def descend(
     scores: np.ndarray | None = None,
     c: float | tuple[float, float] = 1.0,
     bias: float = 1.0,
-    tol: float = 0.1,
-    max_iter: int = 20,
+    stop: Stop = USUAL,
     prune_below: float = 0.1,
     keys: np.ndarray | None = None,
 ) -> LinearWeights:
@@ -90,8 +103,7 @@ def descend(
             (S,) floats. The result is then the change of the weights. None for new classifiers.
         c: C, the weight of the squared loss; or a pair, for positives and negatives.
         bias: the value of the bias feature; 0 for no bias. A score is w·x + bias · its weight.
-        tol: the difference of projected gradients at which the solver stops; below 1e-5 float32 is too inexact.
-        max_iter: maximum number of passes over the texts.
+        stop: when the solver of a classifier stops.
         prune_below: weights below this absolute value are dropped, except for the bias.
         keys: (M,) uint64, one per parent, seeds the order of its texts; None for `stream_keys(0, [0 … M − 1])`.
 
@@ -100,7 +112,7 @@ def descend(
             has twice, offsets that do not rise from 0 to C, or a result that overflows float32.
         SettingError: a number is out of range.
     """
-    costs, x = check_settings(c, bias, tol, max_iter, prune_below), as_x(x)
+    costs, x = check_settings(c, bias, *stop, prune_below), as_x(x)
     texts, positives = as_texts(texts), as_truth(positives)
     offsets = check_offsets(offsets, texts.shape[0], positives.shape[0])
     check_widths(texts, positives, x.shape[0])
@@ -110,9 +122,9 @@ def descend(
     fast = _COMPILED.for_work(_work(texts, offsets, x.shape[1] + dense.shape[1]))
     if fast is None:
         data = x, texts, offsets, positives, dense, before, inverse
-        parts = plain(*data, soft, bias, (tol, max_iter), prune_below, keys)
+        parts = plain(*data, soft, bias, stop, prune_below, keys)
     else:
-        problem = fast.Problem(float(bias), soft[1], soft[0], float(tol), int(max_iter))
+        problem = fast.Problem(float(bias), soft[1], soft[0], float(stop.tol), int(stop.max_iter))
         arrays = fast.data_of(x, dense, inverse, texts, positives, before, offsets)
         parts = fast.train(arrays, x.shape[1], offsets, keys, problem, prune_below)
     for values in (parts[0].data, parts[1]):

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from support.backends import using
 
 from megalabel.errors import DataError, SettingError
-from megalabel.kernels.linear.dual_descent import descend
+from megalabel.kernels.linear.dual_descent import Stop, descend
 
 X = sp.csr_matrix(np.eye(4, 6, dtype=np.float32))
 TEXTS = sp.csr_matrix(np.ones((2, 4), np.float32))
@@ -80,9 +80,9 @@ def test_features_whose_squares_overflow() -> None:
         ({"c": (1.0, -1.0)}, r"c = \(1.0, -1.0\)"),
         ({"c": float("nan")}, r"c = nan"),
         ({"bias": -1.0}, r"bias = -1.0; expected 0 or more"),
-        ({"tol": float("nan")}, r"tol = nan"),
+        ({"stop": Stop(tol=float("nan"))}, r"tol = nan"),
         ({"prune_below": float("inf")}, r"prune_below = inf"),
-        ({"max_iter": 0}, r"max_iter = 0; expected 1 or more"),
+        ({"stop": Stop(max_iter=0)}, r"max_iter = 0; expected 1 or more"),
     ],
 )
 def test_bad_settings(setting, message) -> None:
