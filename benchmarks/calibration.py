@@ -33,10 +33,11 @@ from megalabel.inference.tail import TAILS, tail_curve
 from megalabel.kernels.sparse.hits import hits
 from megalabel.metrics.calibration import reliability
 from megalabel.metrics.ranking import measure
-from megalabel.models.answer import for_tail, places
+from megalabel.models.answer import for_tail
 from megalabel.models.asking import inverse_propensities
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
+from megalabel.models.tail import places
 from megalabel.models.thresholds import precision_table, recall_table
 from megalabel.recipes import from_preset
 from megalabel.recipes.linear import linear

@@ -22,6 +22,7 @@ from typing import Any
 
 import record  # first, as it decides how threads wait
 import torch
+from chosen_tail import at_chosen_tail
 from shapes import SHAPES
 from shapes import corpus as shaped
 
@@ -57,6 +58,7 @@ def run(data: Corpus, **options: Any) -> dict[str, Any]:
     scores = megalabel.evaluate(model, data)
     return {
         **{metric: scores[metric] for metric in METRICS},
+        **at_chosen_tail(model, data),
         "choice CPU s": choice,
         "train CPU s": seconds,
         "chosen": model.chosen or {},

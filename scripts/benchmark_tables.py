@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from megalabel.metrics.table import table
 
@@ -172,12 +173,11 @@ def auto() -> str:
     lines: dict[str, list[tuple[str, dict[str, str]]]] = {}
     for size, values in rows("auto").items():
         name, _, how = size.partition(", ")
-        cells: dict[str, str] = cells_of(values, AUTO_COLUMNS)
-        lines.setdefault(name, []).append((f"**megalabel train auto**: {values['chosen'][0]}, {how}", cells))
+        lines.setdefault(name, []).extend(_with_tail("auto", f": {values['chosen'][0]}, {how}", values))
     for size, values in rows("linear_choice").items():
         name, _, seed = size.partition(" seed ")
         if name in lines:
-            lines[name].append((f"**megalabel train linear**, seed {seed}", cells_of(values, AUTO_COLUMNS)))
+            lines[name].extend(_with_tail("linear", f", seed {seed}", values))
     for size, values in rows("rivals").items():
         name, tool = size.split()
         if name in lines:
@@ -185,6 +185,16 @@ def auto() -> str:
     heads = [head for head, _, _ in AUTO_COLUMNS]
     parts = [table(found, heads, style="markdown", title=name) for name, found in lines.items()]
     return "\n\n".join([*parts, origin("auto", "linear_choice", "rivals", without=("shape ", "sorted "))])
+
+
+def _with_tail(recipe: str, how: str, values: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    """The line of a model and, where it was measured, that of its answers with the tail knob."""
+    lines = [(f"**megalabel train {recipe}**{how}", cells_of(values, AUTO_COLUMNS))]
+    if "tail" in values:
+        moved = {name.removeprefix("tail "): v for name, v in values.items() if name.startswith("tail ")}
+        answers = f"**megalabel train {recipe}**, `predict --tail auto`: {float(values['tail'][0]):.1f}"
+        lines.append((answers, cells_of(moved, AUTO_COLUMNS)))
+    return lines
 
 
 def head_time() -> str:

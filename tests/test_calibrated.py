@@ -142,7 +142,8 @@ def test_the_tail_knob_chooses_by_inverse_propensities_and_keeps_order_and_score
     "asked",
     [
         {"precision": 0}, {"precision": 1.0}, {"precision": "high"}, {"coverage": -0.1}, {"coverage": True},
-        {"tail": 1.5}, {"tail": -1}, {"tail": True}, {"tail": float("nan")}, {"threshold": float("nan")},
+        {"tail": 1.5}, {"tail": -1}, {"tail": True}, {"tail": float("nan")}, {"tail": "most"},
+        {"threshold": float("nan")},
         {"threshold": 2.0}, {"min_labels": 1}, {"min_labels": -1, "threshold": 0.1}, {"k": 0},
         {"precision": 0.5, "coverage": 0.5}, {"coverage": 0.5, "k": 5}, {"tail": 0.5, "precision": 0.5},
         {"tail": 0.5, "coverage": 0.5}, {"threshold": "high"}, {"threshold": True},

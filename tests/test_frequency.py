@@ -5,12 +5,15 @@ import pytest
 import scipy.sparse as sp
 from support.known import DEPTH, Known
 
-from megalabel.errors import FormatError
+from megalabel.errors import FormatError, SettingError
+from megalabel.metrics.ranking import measure
 from megalabel.models.answer import for_tail
 from megalabel.models.asking import inverse_propensities
-from megalabel.models.calibrated import FILE, Calibration
+from megalabel.models.calibrated import FEWEST, FILE, Calibration
 from megalabel.models.frequency import FIRST, FrequencyCorrection
+from megalabel.models.tail import TAILS, balanced_tail
 from megalabel.models.trained_on import TrainedOn
+from megalabel.types import TopK
 
 TEXTS = [str(i) for i in range(1500)]
 
@@ -75,6 +78,33 @@ def test_the_tail_knob_finds_more_of_the_rare_labels_with_it_and_answers_without
     assert found[1] > 1.02 * found[0]
 
 
+def test_auto_is_the_tail_with_the_largest_sum_of_both_metrics_on_the_texts_that_calibrated():
+    model = Cautious(2000)
+    held, counts = model.truth(range(1500)), model.trained_on.counts
+    with pytest.raises(SettingError, match="auto"):
+        model.predict(TEXTS[:3], 5, tail="auto")
+    assert model.calibrate(TEXTS, held)
+    inverse, sums = inverse_propensities(model), []
+    for tail in TAILS:
+        top = model.topk(TEXTS, 5) if not tail else model.predict(TEXTS, 5, tail=tail)
+        found = measure(TopK(top.ids, top.scores), held, k=5, inverse_propensity=inverse)
+        sums.append(found["P@5"] + found["PSP@5"])
+    ids, scores = model.topk(TEXTS, 60).numpy()
+    p = for_tail(model, ids, model.calibration.probability(scores))
+    best = balanced_tail(ids, p, held, inverse)
+    assert sums[TAILS.index(best)] == max(sums[1:])
+    chosen = model.calibration.tail  # by probabilities that the other half of the texts gave
+    assert abs(sums[TAILS.index(chosen)] - max(sums)) < 0.2 * (max(sums) - sums[0])
+    asked = model.predict(TEXTS[:50], 5, tail="auto")
+    assert asked == model.predict(TEXTS[:50], 5, tail=chosen)
+    assert asked != model.predict(TEXTS[:50], 5)
+    with pytest.raises(SettingError, match="precision"):
+        model.predict(TEXTS[:3], precision=0.2, tail="auto")
+    model.trained_on = TrainedOn("known", FEWEST - 1, counts)
+    assert model.calibrate(TEXTS, held)
+    assert model.calibration.tail is None
+
+
 def test_held_out_texts_are_subtracted_from_the_counts():
     model = Known()
     held = model.truth(range(1500))
@@ -100,13 +130,16 @@ def test_tables_come_back_older_ones_have_none_and_damaged_ones_are_told(tmp_pat
     assert np.array_equal(for_tail(model, found.ids, p), before)
     with np.load(tmp_path / FILE) as read:
         arrays = dict(read)
-    older = {name: value for name, value in arrays.items() if name not in ("frequencies", "offsets", "slopes")}
-    np.savez(tmp_path / FILE, **older)
+    assert model.calibration.tail == arrays["tail"]
+    new = ("frequencies", "offsets", "slopes", "tail")
+    np.savez(tmp_path / FILE, **{name: value for name, value in arrays.items() if name not in new})
     model.calibration = Calibration.load(tmp_path)
     assert np.array_equal(for_tail(model, found.ids, p), p)
+    assert model.calibration.tail is None
     for changed in (
         {"offsets": arrays["offsets"][1:]}, {"slopes": arrays["slopes"] * np.nan},
         {"frequencies": arrays["frequencies"][::-1]}, {"frequencies": arrays["frequencies"] + 1},
+        {"tail": np.float64(1.1)}, {"tail": np.float64("nan")}, {"tail": np.ones(2)},
     ):  # fmt: skip
         np.savez(tmp_path / FILE, **{**arrays, **changed})
         with pytest.raises(FormatError):

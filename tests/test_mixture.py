@@ -37,7 +37,7 @@ def answered(mixture, top, score_types):
 
 
 def in_order(ids, scores, top, within=1e-5):
-    """Whether labels follow the ranking's scores, but for what is too near for float32, as scores close to 1 are."""
+    """Whether labels follow the ranking's scores, but for what is too near for float32, as near 1."""
     told = np.full((N, L), -np.inf)
     np.put_along_axis(told, top.ids, top.scores, axis=1)
     falls = np.diff(np.take_along_axis(told, ids, axis=1), axis=1) <= within

@@ -47,10 +47,12 @@ def table_by_source(
 
 
 def tail_curve_table(model: Any, corpus: Any, **options: Any) -> str:
-    """P@k and PSP@k for values of `--tail`, as a table."""
+    """P@k and PSP@k for values of `--tail`, as a table, and the value that held-out texts chose."""
     from megalabel.inference.tail import tail_curve, tail_table
 
-    return tail_table(tail_curve(model, corpus, progress=f"ranking {corpus.name}", **options))
+    made = tail_table(tail_curve(model, corpus, progress=f"ranking {corpus.name}", **options))
+    chosen = None if model.calibration is None else model.calibration.tail
+    return made if chosen is None else f"{made}\n--tail auto, as held-out texts chose: {chosen:.1f}"
 
 
 def look_inside(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -81,7 +81,10 @@ Precision = Annotated[
 Coverage = Annotated[
     float | None, typer.Option(metavar="FLOAT", help="Write a set of labels with this expected recall, per text.")
 ]
-Tail = Annotated[float, typer.Option(metavar="FLOAT", help="From 0 to 1: favor rare labels.")]
+Tail = Annotated[
+    str,
+    typer.Option(metavar="FLOAT|auto", help="From 0 to 1: favor rare labels; auto: what held-out texts chose."),
+]
 AncestorsWay = Annotated[
     str | None,
     typer.Option(
@@ -116,7 +119,7 @@ def predict(
     min_labels: MinLabels = 0,
     precision: Precision = None,
     coverage: Coverage = None,
-    tail: Tail = 0.0,
+    tail: Tail = "0",
     ancestors: AncestorsWay = None,
     language: Language = None,
     allow: Allow = None,
@@ -140,7 +143,7 @@ def predict(
     from megalabel.inference.reading import TEXT, TextOptions
     from megalabel.labels.ancestors import check_ancestors
 
-    kept = precision, coverage, tail, None if ancestors is None else check_ancestors(ancestors), language
+    kept = precision, coverage, _tail(tail), None if ancestors is None else check_ancestors(ancestors), language
     wanted = Wanted(k, probabilities, threshold, min_labels, *kept, _names(allow), _names(deny))
     cut = chunk_words, chunk_tokens, chunk_overlap, chunk_pooling, max_chunks
     said = ReadOptions(text_parts=text_parts, text_separator=text_separator).given()
@@ -162,6 +165,18 @@ def predict(
         rows = request.as_trained(to_stderr).rows(model, stdin, to_stderr)
         if _write(model, rows, wanted, out) == 0:
             to_stderr(f"{'standard input' if texts == '-' else texts} holds no texts")
+
+
+def _tail(given: str) -> float | Literal["auto"]:
+    """The value of --tail; SettingError for another word than auto."""
+    if given == "auto":
+        return "auto"
+    try:
+        return float(given)
+    except ValueError:
+        raise SettingError(
+            f"tail = {given!r:.80}", wanted="a number from 0 to 1, or auto", where="--tail"
+        ) from None
 
 
 def _write(model: Classifier, rows: Any, wanted: Wanted, out: str | None) -> int:

@@ -18,7 +18,7 @@ from megalabel.inference.reading import read_rows
 from megalabel.inference.record import Row, Say, TextOptions
 from megalabel.labels.ancestors import Ancestors
 from megalabel.models.answer import answer, given_in
-from megalabel.models.asking import LABELS, Asked
+from megalabel.models.asking import LABELS, Asked, Tail
 from megalabel.models.base import Classifier
 from megalabel.models.chunked import described
 from megalabel.models.label_lists import Choice
@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
     min_labels: int = 0
     precision: float | None = None
     coverage: float | None = None
-    tail: float = 0.0
+    tail: Tail = 0.0
     ancestors: Ancestors | None = None
     language: str | None = None
     allow: Sequence[str | int] | None = None

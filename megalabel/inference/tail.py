@@ -15,14 +15,13 @@ from megalabel.inference.evaluate import DEPTHS, check_depths, measure_at, prope
 from megalabel.inference.matching import match_labels
 from megalabel.inputs.bag_of_words import model_inputs
 from megalabel.metrics.table import table
-from megalabel.models.answer import for_tail, places
+from megalabel.models.answer import for_tail
 from megalabel.models.asking import inverse_propensities
 from megalabel.models.base import Classifier
 from megalabel.models.calibrated import DEPTH
 from megalabel.models.scores import probabilities
+from megalabel.models.tail import TAILS, places
 from megalabel.types import TopK
-
-TAILS = tuple(i / 10 for i in range(11))
 
 
 def tail_curve(

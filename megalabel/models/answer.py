@@ -16,6 +16,7 @@ from megalabel.models.choosing import best
 from megalabel.models.label_lists import Choice
 from megalabel.models.predictions import Predictions
 from megalabel.models.scores import probabilities, probability_kind
+from megalabel.models.tail import places
 from megalabel.types import TopK
 
 
@@ -24,7 +25,8 @@ def answer(
 ) -> Predictions:
     """The answer for texts, or rows, which `check_texts` has checked; `asked` is a result of `Asked.checked`."""
     assert asked.k is not None
-    deep = model.reach(max(asked.k, DEPTH)) if asked.tail else asked.k
+    tail = asked.power(model)
+    deep = model.reach(max(asked.k, DEPTH)) if tail else asked.k
     if given is not None and asked.ancestors is not None:
         raise SettingError("ancestors with given labels", wanted="either ancestors or given", where="ancestors")
     if given is None:
@@ -32,7 +34,7 @@ def answer(
     else:
         ids, scores = _completed(model, texts, deep, choice, given, batch_size).numpy()
     kind, least = asked.kind(model), asked.least(model)
-    calibrated = least is not None or asked.tail > 0 or kind == probability_kind(model)
+    calibrated = least is not None or tail > 0 or kind == probability_kind(model)
     p = _probabilities(model, scores, _changed(choice, given, len(ids))) if calibrated else scores
     shown = p if kind == probability_kind(model) else scores
     taxonomy = None if model.metadata is None else model.metadata.taxonomy
@@ -47,8 +49,8 @@ def answer(
     out &= np.arange(ids.shape[1]) >= asked.min_labels
     ids = np.where(out, -1, ids)
     shown = np.where(ids < 0, np.float32(-np.inf), shown)
-    if asked.tail:
-        at = places(ids, for_tail(model, ids, p), inverse_propensities(model), asked.tail, asked.k)
+    if tail:
+        at = places(ids, for_tail(model, ids, p), inverse_propensities(model), tail, asked.k)
         ids, shown = np.take_along_axis(ids, at, 1), np.take_along_axis(shown, at, 1)
     if asked.ancestors == "collapse" and taxonomy is not None:
         ids, shown = with_ancestors(ids, shown, taxonomy, "collapse")
@@ -132,19 +134,3 @@ def for_tail(model: Asking, ids: np.ndarray, p: np.ndarray) -> np.ndarray:
     if correction is None or model.trained_on is None:
         return p
     return correction.corrected(p, model.trained_on.counts[np.maximum(ids, 0)])
-
-
-def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: int) -> np.ndarray:
-    """Where in a ranking the k labels with the largest p · (1/propensity)^tail are, in its order: (N, k) int64.
-
-    So the labels of an answer are those that add most to a mean of P@k and PSP@k, and the most probable of them
-    come first. Ties go to the earlier label.
-
-    Args:
-        ids, p: (N, K) labels, -1 for none, and their probabilities by `for_tail`; K of at least k.
-        inverse: (L,) inverse propensities.
-        tail: from 0 to 1.
-        k: labels per text.
-    """
-    gain = np.where(ids < 0, -np.inf, p.astype(np.float64) * inverse[np.maximum(ids, 0)] ** tail)
-    return np.sort(np.argsort(-gain, axis=1, kind="stable")[:, :k], axis=1)

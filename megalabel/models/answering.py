@@ -14,7 +14,7 @@ from megalabel.errors import SettingError
 from megalabel.kernels.sparse.hits import as_truth
 from megalabel.labels.ancestors import Ancestors
 from megalabel.models.answer import answer, given_in
-from megalabel.models.asking import Asked, Asking
+from megalabel.models.asking import Asked, Asking, Tail
 from megalabel.models.calibrated import DEPTH, FEWEST, Calibration
 from megalabel.models.depth import at_least_one
 from megalabel.models.label_lists import Choice
@@ -46,7 +46,7 @@ class Answering(Asking):
         min_labels: int = 0,
         precision: float | None = None,
         coverage: float | None = None,
-        tail: float = 0.0,
+        tail: Tail = 0.0,
         ancestors: Ancestors | None = None,
         language: str | None = None,
         allow: Any = None,
@@ -68,7 +68,8 @@ class Answering(Asking):
             coverage: above 0, below 1: for each text a set of labels; the expected share of its true labels in the
                 set is at least this (conformal risk control), for texts like those held out.
             tail: from 0 to 1; returns the k labels with the largest probability · (1/propensity)^tail, for rarer
-                labels, the most probable first. 0 changes no bit.
+                labels, the most probable first. 0 changes no bit. "auto": the value with the largest P@5 + PSP@5
+                on the texts that calibrated the model.
             ancestors: for a model with a taxonomy: "raise" gives labels at least the scores of their descendants
                 in the ranking, "add" adds the ancestors of its labels with these scores, so that an answer has
                 more than k labels, and "collapse" leaves out labels that have a descendant in the answer.
@@ -173,10 +174,10 @@ class Answering(Asking):
             return False
         shown: dict[str, Any] = {"batch_size": batch_size, "progress": progress}
         top = self.topk(texts, self.reach(DEPTH), exclude=exclude, **shown)
-        counts = None
-        if self.trained_on is not None:
-            counts = self.trained_on.without(as_truth(labels)) if held_out else self.trained_on.counts
-        found = Calibration.fit(top, labels, self.score_type, n_true, counts)
+        learned = self.trained_on
+        if learned is not None and held_out:
+            learned = learned.without(as_truth(labels))
+        found = Calibration.fit(top, labels, self.score_type, n_true, learned)
         if found is None:
             return False
         self.calibration = found

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from megalabel.data.catalog import propensity_constants
 from megalabel.data.label_metadata import LabelMetadata
 from megalabel.errors import SettingError
 from megalabel.labels.ancestors import Ancestors, check_ancestors
-from megalabel.metrics.propensity import inverse_propensity
 from megalabel.models.calibrated import DEPTH, Calibration
 from megalabel.models.label_lists import Ranker
 from megalabel.models.scores import AskedKind, probabilities, probability_kind, score_kind
 from megalabel.models.trained_on import TrainedOn
+
+Tail = float | Literal["auto"]
 
 LABELS = 10  # per text
 LARGEST = sys.float_info.max  # a threshold
@@ -43,7 +43,7 @@ class Asked:
         precision: labels below the score that reaches this precision on held-out texts are left out.
         coverage: the labels of a set with this expected recall.
         tail: from 0 to 1, the power of the inverse propensities by which probabilities are multiplied to choose
-            the labels of an answer; their order and their scores stay.
+            the labels of an answer; their order and their scores stay. "auto": what held-out texts chose.
         ancestors: what becomes of labels above others in the taxonomy; see `labels.ancestors`. None: nothing.
         language: the language of the names, where labels have one there.
     """
@@ -54,7 +54,7 @@ class Asked:
     min_labels: int = 0
     precision: float | None = None
     coverage: float | None = None
-    tail: float = 0.0
+    tail: Tail = 0.0
     ancestors: Ancestors | None = None
     language: str | None = None
 
@@ -66,7 +66,8 @@ class Asked:
             raise SettingError(
                 f"probabilities = {self.probabilities!r:.80}", wanted="True, False or None", where="probabilities"
             )
-        if self.probabilities or self.tail:
+        _check_tail(self, model)
+        if self.probabilities or self.power(model):
             probabilities(model, np.zeros(1, np.float32))
         _check_threshold(self, asked.kind(model))
         n = self.min_labels
@@ -78,7 +79,6 @@ class Asked:
                 wanted="a threshold too, since without one all k labels are returned",
                 where="min_labels",
             )
-        _check_tail(self, model)
         _check_metadata(self, model)
         if self.coverage is not None and self.precision is not None:
             raise SettingError(
@@ -111,6 +111,20 @@ class Asked:
         assert self.precision is not None
         return model.calibration.for_precision(self.precision)
 
+    def power(self, model: Asking) -> float:
+        """`tail` as a number. SettingError: held-out texts were to choose it, and the model has no such choice."""
+        if self.tail != "auto":
+            return self.tail
+        found = None if model.calibration is None else model.calibration.tail
+        if found is None:
+            raise SettingError(
+                'tail = "auto" of a model for which no held-out texts have chosen it',
+                wanted="a number from 0 to 1, or a model that this version has calibrated",
+                next_step=NOT_CALIBRATED,
+                where="tail",
+            )
+        return found
+
     def kind(self, model: Asking) -> AskedKind:
         """What the scores of the answer are."""
         wanted = model.calibration is not None if self.probabilities is None else self.probabilities
@@ -131,10 +145,7 @@ def inverse_propensities(model: Asking, a: float | None = None, b: float | None 
             next_step="train it again with this version",
             where="tail",
         )
-    constants = propensity_constants(known.name)
-    return inverse_propensity(
-        known.counts, known.n_texts, constants[0] if a is None else a, constants[1] if b is None else b
-    )
+    return known.inverse_propensities(a, b)
 
 
 def _check_metadata(asked: Asked, model: Asking) -> None:
@@ -176,14 +187,15 @@ def _check_threshold(asked: Asked, kind: str) -> None:
 
 def _check_tail(asked: Asked, model: Asking) -> None:
     tail = asked.tail
-    if isinstance(tail, bool) or not isinstance(tail, (int, float, np.number)) or not 0 <= tail <= 1:
-        raise SettingError(f"tail = {tail!r}", wanted="a number from 0 to 1", where="tail")
-    if not tail:
+    number = isinstance(tail, (int, float, np.number)) and not isinstance(tail, bool)
+    if tail != "auto" and not (number and 0 <= tail <= 1):
+        raise SettingError(f"tail = {tail!r:.80}", wanted='a number from 0 to 1, or "auto"', where="tail")
+    if tail == 0:
         return
     name = "precision" if asked.precision is not None else "coverage" if asked.coverage is not None else ""
     if name:
         raise SettingError(
-            f"tail = {tail:g} with {name}, which holds for the order of the scores alone",
+            f"tail = {tail} with {name}, which holds for the order of the scores alone",
             wanted=f"either tail or {name}",
             where="tail",
         )

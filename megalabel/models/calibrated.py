@@ -13,7 +13,7 @@ Thresholds are measured with probabilities that the other half of the texts gave
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +25,9 @@ from megalabel.kernels.sparse.hits import as_truth, hits
 from megalabel.metrics.topk import checked_arrays
 from megalabel.models.frequency import FrequencyCorrection
 from megalabel.models.monotone import RANKS, functions_of, probability_of
+from megalabel.models.tail import balanced_tail
 from megalabel.models.thresholds import precision_table, recall_table
+from megalabel.models.trained_on import TrainedOn
 from megalabel.storage.reading import reading
 from megalabel.types import ScoreType, TopK
 
@@ -47,6 +49,7 @@ class Calibration:
         n_texts: n, the texts with labels that it was fitted on.
         depth: labels per text.
         by_frequency: the correction for rare and frequent labels; None where their frequencies were not known.
+        tail: the value of the tail knob by `balanced_tail`; None where these were not known.
     """
 
     scores: np.ndarray
@@ -59,6 +62,7 @@ class Calibration:
     n_texts: int
     depth: int
     by_frequency: FrequencyCorrection | None = None
+    tail: float | None = None
 
     @classmethod
     def fit(
@@ -67,7 +71,7 @@ class Calibration:
         truth: sp.csr_matrix,
         score_type: ScoreType = "logit",
         n_true: np.ndarray | None = None,
-        counts: np.ndarray | None = None,
+        learned: TrainedOn | None = None,
     ) -> Self | None:
         """Fits all tables on rankings of texts that the model has not learned; None for fewer than 30 such texts.
 
@@ -76,7 +80,7 @@ class Calibration:
             truth: (N, L) CSR, above 0 where a text has a label.
             score_type: of the scores.
             n_true: (N,) the true labels of each text, those without a column included; default: those of `truth`.
-            counts: (L,) how many of the texts that the model has learned have each label; None: not known.
+            learned: what is known of the texts that the model has learned, in place of these; None: nothing.
 
         Raises:
             DataError: the ranking or the truth is damaged, or they have different numbers of texts.
@@ -95,11 +99,13 @@ class Calibration:
         x, y = (np.concatenate(part) for part in zip(*functions, strict=True))
         ends = np.cumsum([len(x) for x, _ in functions])
         precisions, recalls = precision_table(crossed, hit), recall_table(crossed, hit, of_texts)
-        correction = None
-        if counts is not None:
-            there = ids >= 0
-            correction = FrequencyCorrection.fit(crossed[there], hit[there], counts[ids[there]])
-        return cls(x, y, ends, *precisions, *recalls, int((of_texts > 0).sum()), ids.shape[1], correction)
+        found = cls(x, y, ends, *precisions, *recalls, int((of_texts > 0).sum()), ids.shape[1])
+        if learned is None or learned.n_texts < FEWEST:
+            return found
+        there, counts = ids >= 0, learned.counts[np.maximum(ids, 0)]
+        correction = FrequencyCorrection.fit(crossed[there], hit[there], counts[there])
+        p, inverse = correction.corrected(crossed, counts), learned.inverse_propensities()
+        return replace(found, by_frequency=correction, tail=balanced_tail(ids, p, truth, inverse, of_texts))
 
     def probability(self, scores: np.ndarray, *, ranked: bool = True) -> np.ndarray:
         """The probabilities of scores: float32; -inf, where there is no label, stays.
@@ -159,6 +165,8 @@ class Calibration:
         arrays: dict[str, Any] = {name: getattr(self, name) for name in _TABLES}
         if self.by_frequency is not None:
             arrays |= {name: getattr(self.by_frequency, name) for name in _OF_FREQUENCY}
+        if self.tail is not None:
+            arrays["tail"] = np.float64(self.tail)
         with open(folder / FILE, "wb") as file:
             np.savez(file, **arrays)
 
@@ -173,6 +181,7 @@ class Calibration:
         ):
             arrays = {name: found[name] for name in _TABLES}
             of_frequency = [found[name] for name in _OF_FREQUENCY] if _OF_FREQUENCY[0] in found else []
+            tail = float(found["tail"]) if "tail" in found else None
         n_texts, depth = int(arrays.pop("n_texts")), int(arrays.pop("depth"))
         with reading(folder, wanted="the tables of a calibration", next_step=RESTORE_FOLDER):
             _check(arrays)
@@ -182,10 +191,12 @@ class Calibration:
             if of_frequency:
                 correction = FrequencyCorrection(*of_frequency)
                 correction.check()
-        return cls(**arrays, n_texts=n_texts, depth=depth, by_frequency=correction)
+            if tail is not None and not 0 <= tail <= 1:
+                raise ValueError(f"tail {tail}")
+        return cls(**arrays, n_texts=n_texts, depth=depth, by_frequency=correction, tail=tail)
 
 
-_TABLES = [field.name for field in fields(Calibration) if field.name != "by_frequency"]
+_TABLES = [field.name for field in fields(Calibration) if field.name not in ("by_frequency", "tail")]
 _OF_FREQUENCY = [field.name for field in fields(FrequencyCorrection)]
 
 

@@ -105,8 +105,8 @@ class RerankedClassifier(Classifier):
         truth = side.labels[rows]
         model.mixture = Mixture.fit(found, model.score_types, truth, weights)
         merged = model.mixture.merge(found, model.score_types, candidates)
-        counts = None if model.trained_on is None else model.trained_on.without(truth)
-        model.calibration = Calibration.fit(merged, truth, "probability", counts=counts)
+        learned = None if model.trained_on is None else model.trained_on.without(truth)
+        model.calibration = Calibration.fit(merged, truth, "probability", learned=learned)
         return model
 
     @property

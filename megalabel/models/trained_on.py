@@ -11,9 +11,11 @@ from typing import TypeVar
 import numpy as np
 import scipy.sparse as sp
 
+from megalabel.data.catalog import propensity_constants
 from megalabel.data.label_metadata import LabelMetadata
 from megalabel.data.types import CorpusData
 from megalabel.errors import RESTORE_FOLDER, DataError
+from megalabel.metrics.propensity import inverse_propensity
 from megalabel.models.further_texts import columns_of, in_columns
 from megalabel.models.label_pairs import (
     STRENGTH,
@@ -51,8 +53,12 @@ class TrainedOn:
     @classmethod
     def from_data(cls, data: CorpusData) -> TrainedOn:
         """Counts the labels of the training split of a data set."""
-        labels = data.train.labels
-        return cls(data.name, len(data.train), np.bincount(labels.indices, minlength=labels.shape[1]))
+        return cls.from_labels(data.name, data.train.labels)
+
+    @classmethod
+    def from_labels(cls, name: str, labels: sp.csr_matrix) -> TrainedOn:
+        """Counts the labels (N, L) CSR of texts, for a data set of this name."""
+        return cls(name, labels.shape[0], np.bincount(labels.indices, minlength=labels.shape[1]))
 
     def relabeled(self, target: np.ndarray, n_labels: int) -> TrainedOn:
         """The same for other ids of labels: target (L,) is the new id of each, −1 for none; equal ones add up."""
@@ -61,10 +67,21 @@ class TrainedOn:
         pairs = None if self.pairs is None else relabeled_pairs(self.pairs, target, n_labels)
         return replace(self, counts=np.minimum(counts, self.n_texts), pairs=pairs)
 
-    def without(self, labels: sp.csr_matrix) -> np.ndarray:
-        """The counts (L,) int64 without some of these texts, those with labels (N, L) CSR of ones."""
-        found: np.ndarray = np.maximum(self.counts - np.bincount(labels.indices, minlength=len(self.counts)), 0)
-        return found
+    def without(self, labels: sp.csr_matrix) -> TrainedOn:
+        """The same without some of these texts, those with labels (N, L) CSR of ones; knows no pairs."""
+        counts = np.maximum(self.counts - np.bincount(labels.indices, minlength=len(self.counts)), 0)
+        return TrainedOn(self.name, max(self.n_texts - labels.shape[0], 0), counts)
+
+    def inverse_propensities(self, a: float | None = None, b: float | None = None) -> np.ndarray:
+        """1/p of each label, (L,) float64, by the constants of the data set unless they are given.
+
+        Raises:
+            SettingError: fewer than 3 texts.
+        """
+        usual = propensity_constants(self.name)
+        return inverse_propensity(
+            self.counts, self.n_texts, usual[0] if a is None else a, usual[1] if b is None else b
+        )
 
     def with_pairs(self, labels: sp.csr_matrix) -> TrainedOn:
         """The same, with the pairs of labels of some texts (N, L)."""
@@ -103,7 +120,7 @@ def learned_pairs(data: CorpusData | sp.csr_matrix, names: Sequence[str]) -> tup
         labels = in_columns(data.train.labels, columns, n)
     else:
         labels = check_labels(data, n)
-    return TrainedOn(name, labels.shape[0], np.bincount(labels.indices, minlength=n)), labels
+    return TrainedOn.from_labels(name, labels), labels
 
 
 def save_trained_on(folder: Path, trained_on: TrainedOn | None) -> None:

@@ -17,6 +17,7 @@ from megalabel.models.given_strength import chosen_strength
 from megalabel.models.label_pairs import STRENGTH
 from megalabel.models.linear import rank_rows
 from megalabel.models.mixture import log_odds
+from megalabel.models.trained_on import TrainedOn
 from megalabel.phases import phase
 
 SHARE, FEWEST, MOST = 0.1, 100, 5000  # of the texts, which are left out
@@ -71,7 +72,7 @@ def calibration_of(
     ids, scores = found.numpy()
     odds = log_odds(np.where(ids < 0, 0, scores), "probability")
     others = corpus.train.labels[np.setdiff1d(rows, rows[asked])].tocsr()
-    counts = np.bincount(others.indices, minlength=others.shape[1])
-    calibration = Calibration.fit(found, true, "probability", counts=counts)
+    learned = TrainedOn.from_labels(corpus.name, others)
+    calibration = Calibration.fit(found, true, "probability", learned=learned)
     say(f"calibrated on {n:,} texts, by trees that leave them out")
     return calibration, chosen_strength(ids, odds, true, others)

@@ -134,8 +134,8 @@ def calibrate_merge(
     both = [candidates(model.mixture, found, model.index.known, k) for k in (5, CALIBRATED)]
     made, deep = (part._replace(ids=_left_out(part.ids, exclude)) for part in both)
     top = roots(crossed_merge(made, deep, labels, len(model.learned.trees.features), CALIBRATED))
-    counts = None if model.trained_on is None else model.trained_on.without(labels)
-    model.calibration = Calibration.fit(top, labels, "probability", counts=counts)
+    learned = None if model.trained_on is None else model.trained_on.without(labels)
+    model.calibration = Calibration.fit(top, labels, "probability", learned=learned)
 
 
 def _left_out(ids: np.ndarray, exclude: np.ndarray | None) -> np.ndarray:

@@ -56,7 +56,7 @@ def retrieval(corpus: Corpus, options: Retrieval) -> DirectRecipe:
         weights = normalized_weights(corpus.train, kept, len(made.label_text_rows))
         labels = made.labels if weights is None else (sp.diags_array(weights) @ made.labels).tocsr()
         with phase("fitting the weights"):
-            mixture, calibration = _weighted(made.x, labels, origins, len(kept), options.seed)
+            mixture, calibration = _weighted(made.x, labels, origins, len(kept), options.seed, corpus.name)
         say("weights: votes {:.2f}, label documents {:.2f}".format(*mixture.weights))
         with phase("building the index"):
             index = RetrievalIndex.build(made.x, labels, origins)
@@ -81,7 +81,7 @@ def check_texts(corpus: Corpus) -> None:
 
 
 def _weighted(
-    x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray, n_texts: int, seed: int
+    x: sp.csr_matrix, labels: sp.csr_matrix, origins: np.ndarray, n_texts: int, seed: int, name: str
 ) -> tuple[Mixture, Calibration | None]:
     """The mixture of votes and label documents, and its calibration, fitted on a tenth of the texts.
 
@@ -92,6 +92,7 @@ def _weighted(
     from megalabel.models import calibrated
     from megalabel.models.mixture import DEPTH, Mixture
     from megalabel.models.retrieval import TYPES, rankings
+    from megalabel.models.trained_on import TrainedOn
     from megalabel.retrieval.index import RetrievalIndex
 
     asked = np.random.default_rng([seed, 2]).permutation(n_texts)[: min(int(n_texts * SHARE), MOST)]
@@ -103,8 +104,8 @@ def _weighted(
     found = rankings(index, x[asked], max(DEPTH, calibrated.DEPTH))
     mixture = Mixture.fit([_first(top, DEPTH) for top in found], TYPES, truth)
     merged = mixture.merge(found, TYPES, min(calibrated.DEPTH, labels.shape[1]))
-    counts = np.bincount(labels[rest[rest < n_texts]].indices, minlength=labels.shape[1])
-    return mixture, calibrated.Calibration.fit(merged, truth, "probability", counts=counts)
+    learned = TrainedOn.from_labels(name, labels[rest[rest < n_texts]])
+    return mixture, calibrated.Calibration.fit(merged, truth, "probability", learned=learned)
 
 
 def _first(top: TopK, k: int) -> TopK:

@@ -63,7 +63,7 @@ def _requests(limits: Limits) -> dict[str, Schema]:
         "min_labels": {"type": "integer", "minimum": 0, "maximum": limits.k},
         "precision": {**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 1},
         "coverage": {**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 1},
-        "tail": {**NUMBER, "minimum": 0, "maximum": 1},
+        "tail": {"anyOf": [{**NUMBER, "minimum": 0, "maximum": 1}, {"const": "auto"}]},
         "probabilities": {"type": "boolean"},
         "ancestors": {"enum": list(get_args(Ancestors)), "description": "Of labels above others in a taxonomy."},
         "language": {**STRING, "description": "The language of the names, where labels have one there."},

@@ -101,7 +101,7 @@ def _predict_checks(limits: Limits) -> dict[str, wire.Check]:
     return {
         "texts": wire.texts(limits.texts), "model": wire.text, "k": wire.whole(1, limits.k),
         "threshold": wire.number, "min_labels": wire.whole(0, limits.k), "precision": wire.number,
-        "coverage": wire.number, "tail": wire.number, "probabilities": wire.flag, "ancestors": wire.text,
+        "coverage": wire.number, "tail": _tail, "probabilities": wire.flag, "ancestors": wire.text,
         "language": wire.text, "allow": labels, "deny": labels,
         "given": _given(limits.listed_labels), "explain": wire.flag,
     }  # fmt: skip
@@ -134,6 +134,11 @@ def _names(most: int) -> wire.Check:
         return names
 
     return check
+
+
+def _tail(key: str, found: Any) -> float | str:
+    """A number, or the word auto."""
+    return "auto" if found == "auto" else wire.number(key, found)
 
 
 def _text(key: str, found: Any) -> str:

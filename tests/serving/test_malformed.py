@@ -77,6 +77,7 @@ WRONG = [
     ("/v1/predict", {"texts": ["a"], "coverage": 1.5}, 422),
     ("/v1/predict", {"texts": ["a"], "coverage": 0.5, "k": 3}, 422),
     ("/v1/predict", {"texts": ["a"], "tail": 2}, 422),
+    ("/v1/predict", {"texts": ["a"], "tail": "most"}, 422),
     ("/v1/predict", {"texts": ["a"], "tail": 0.5}, 422),
     ("/v1/predict", {"texts": ["a"], "allow": ["unicorn"]}, 422),
     ("/v1/predict", {"texts": ["a"], "deny": ["tiger"] * 31}, 422),

@@ -81,7 +81,8 @@ def test_commands_write_probabilities_sets_and_chosen_labels(command, run, folde
     assert {label["id"] for line in out.splitlines() for label in json.loads(line)["labels"]} <= set(range(8))
     for wrong in (
         ("--coverage", "0.5", "-k", "3"), ("--precision", "0.5", "--tail", "0.1"), ("--allow", "no-such-file"),
-        ("--allow", texts), ("-o", tmp_path / "x.xlsx"), ("--tail", "2"), ("--precision", "1"),
+        ("--allow", texts), ("-o", tmp_path / "x.xlsx"), ("--tail", "2"), 
+        ("--tail", "most"), ("--tail", "auto", "--coverage", "0.5"), ("--precision", "1"),
     ):  # fmt: skip
         status, _, err = command("predict", run, texts, *wrong)
         assert status == 2, wrong
@@ -103,3 +104,11 @@ def test_a_run_is_calibrated_afterwards_and_the_tail_curve_is_printed(command, f
     curve = [row for row in rows if row and row[0] in ("0.00", "0.50", "1.00")]
     assert len(curve) == 3
     assert any("ECE@5" in line for line in out.splitlines())
+    chosen = rows[-1][-1]
+    assert "--tail auto" in out.splitlines()[-1]
+    found = [
+        command("predict", tmp_path / "run", folder / "tst_X.txt.gz", "-k", "3", "--tail", tail)
+        for tail in ("auto", chosen)
+    ]
+    assert found[0] == found[1]
+    assert found[0][0] == 0
