@@ -104,11 +104,9 @@ def test_a_run_is_calibrated_afterwards_and_the_tail_curve_is_printed(command, f
     curve = [row for row in rows if row and row[0] in ("0.00", "0.50", "1.00")]
     assert len(curve) == 3
     assert any("ECE@5" in line for line in out.splitlines())
-    chosen = rows[-1][-1]
+    chosen, texts = rows[-1][-1], tmp_path / "texts.txt"
+    texts.write_text("\n".join(Corpus.open(folder).test.texts[:40]))
     assert "--tail auto" in out.splitlines()[-1]
-    found = [
-        command("predict", tmp_path / "run", folder / "tst_X.txt.gz", "-k", "3", "--tail", tail)
-        for tail in ("auto", chosen)
-    ]
+    found = [command("predict", tmp_path / "run", texts, "-k", "3", "--tail", tail) for tail in ("auto", chosen)]
+    assert found[0][0] == 0, found[0]
     assert found[0] == found[1]
-    assert found[0][0] == 0
