@@ -1,4 +1,4 @@
-"""Measuring on labelled texts that are not the data set of training: matched by name, counted and said."""
+"""Measuring on labeled texts that are not the data set of training: matched by name, counted and said."""
 
 import json
 import random
