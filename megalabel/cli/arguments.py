@@ -139,7 +139,8 @@ def open_data_to_measure(
             raise DataError(
                 f"the run in {run} was trained on one file, which holds no test texts",
                 wanted="labeled texts that the model has not learned",
-                next_step=f"name labeled texts, as in megalabel evaluate {run} DATA",
+                next_step=f"name labeled texts, as in megalabel evaluate {run} DATA; or set some aside with "
+                "megalabel data split, and train on the others",
                 where=data,
             )
     opened = {**parts_of(run), **(opened or {})}  # texts as the model was trained on them

@@ -1,4 +1,4 @@
-"""`megalabel data`: look at a data set, or write it in another format."""
+"""`megalabel data`: look at a data set, divide it, or write it in another format."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ FORMATS = (
     "raw", "lf-json", "jsonl", "csv", "parquet", "annif", "pecos", "fasttext", "libmultilabel", "pecos-bag",
     "xmlrepo",
 )  # fmt: skip
+Gz = Annotated[bool, typer.Option("--gz", help="Compress the files.")]
+Lossy = Annotated[bool, typer.Option("--lossy", help="Drop what the format cannot represent.")]
 _TO = f"The format: {', '.join(FORMATS[:-1])} or {FORMATS[-1]}."
 
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Check a data set, or convert it to another format.",
+    help="Check a data set, divide it, or convert it to another format.",
 )
 
 
@@ -52,8 +54,8 @@ def convert(
     data: DataSet,
     out: NewFolder,
     to: Annotated[str, typer.Option(metavar="FORMAT", help=_TO, autocompletion=complete(FORMATS))],
-    gz: Annotated[bool, typer.Option("--gz", help="Compress the files.")] = False,
-    lossy: Annotated[bool, typer.Option("--lossy", help="Drop what the format cannot represent.")] = False,
+    gz: Gz = False,
+    lossy: Lossy = False,
     *,
     opened: dict[str, Any],
 ) -> None:
@@ -64,6 +66,45 @@ def convert(
     check_target(out, to)  # before the work, not after it
     done = write(open_data(data, opened), out, to, gz=gz, lossy=lossy)
     typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", *done.notes]))
+
+
+@app.command(cls=Command)
+@reads
+def split(
+    data: DataSet,
+    out: NewFolder,
+    test_fraction: Annotated[
+        float, typer.Option(metavar="FLOAT", help="Fraction of the texts with labels that become test texts.")
+    ] = 0.1,
+    seed: Annotated[int, typer.Option(metavar="INT", help="Seed of the draw.")] = 0,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMAT", help=f"{_TO[:-1]}; default: that of the data.", autocompletion=complete(FORMATS)
+        ),
+    ] = None,
+    gz: Gz = False,
+    lossy: Lossy = False,
+    *,
+    opened: dict[str, Any],
+) -> None:
+    """Write a data set without test texts as one with training and test texts, drawn at random.
+
+    Equal texts stay on the same side. Columns other than those that are read are not written.
+    """
+    from megalabel.data.convert import check_target, same_format
+    from megalabel.data.convert import convert as write
+
+    to = to or same_format(data_path(data), opened.get("format"))
+    check_target(out, to)
+    made = open_data(data, opened).with_test_split(test_fraction, seed=seed)
+    done = write(made, out, to, gz=gz, lossy=lossy)
+    sides = f"{len(made.train):,} training and {len(made.test or ()):,} test texts"
+    typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", sides, *done.notes]))
+    alone = int(((made.train.labels > 0).sum(axis=0) == 0).sum())
+    if alone:
+        typer.echo(f"labels without a training text now, which no model can learn: {alone:,}")
+    typer.echo(f"next: megalabel train linear {done.path} --out RUN")
 
 
 @app.command(cls=Command)

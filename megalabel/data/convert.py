@@ -10,6 +10,7 @@ from megalabel.data.formats import FORMATS
 from megalabel.data.formats.contract import Sink
 from megalabel.data.formats.output import write_row_values
 from megalabel.data.metadata_files import write_records
+from megalabel.data.opening import locate
 from megalabel.data.records import surrogate_error
 from megalabel.errors import DataError, SettingError
 from megalabel.storage.files import atomic_folder
@@ -40,6 +41,20 @@ def check_target(out: Path, to: str) -> None:
             next_step="choose another name, or remove it first",
             where="out",
         )
+
+
+def same_format(path: str | Path, format: str | None = None) -> str:
+    """The format of the data set at a path, or jsonl in place of one that is not written.
+
+    Args:
+        path: a folder or a file.
+        format: the format where a folder holds several; None to find it.
+
+    Raises:
+        DataError, SettingError: as `Corpus.open`.
+    """
+    chosen = locate(path, format=format)[1]
+    return chosen.name if chosen.writes else "jsonl"
 
 
 def convert(

@@ -18,6 +18,7 @@ from megalabel.data.metadata_records import metadata_of
 from megalabel.data.opening import read_data
 from megalabel.data.read_options import ReadOptions
 from megalabel.data.shown import corpus_html
+from megalabel.data.splitting import with_test_split
 from megalabel.data.taxonomy_file import taxonomy_of
 from megalabel.data.types import CorpusData, Split, Unseen
 from megalabel.errors import SettingError
@@ -193,6 +194,15 @@ class Corpus(CorpusData):
             pairs = [(str(parent), str(child)) for parent, child in taxonomy]
             known = replace(known, taxonomy=taxonomy_of(pairs, names, known, "taxonomy", Findings()))
         return replace(self, metadata=known)
+
+    def with_test_split(self, test_fraction: float = 0.1, *, seed: int = 0) -> Self:
+        """The same data with a random part of the training texts as the test split; see `data.splitting`.
+
+        >>> corpus = Corpus.of(["a", "b", "c", "d"], [["x"], ["y"], ["x"], ["y"]])
+        >>> corpus.with_test_split(0.25)
+        Corpus('corpus': 3 training texts, 1 test texts, 2 labels)
+        """
+        return with_test_split(self, test_fraction, seed=seed)
 
     def fingerprint(self) -> str:
         """SHA-256 (hexadecimal) of the texts, labels, names, filter pairs, and weights and sources where there are

@@ -30,8 +30,9 @@ def test_the_start_page_leads_from_a_table_to_answers(installed, tmp_path):
     lines = [line for kind, block in blocks if not kind for line in block.splitlines()]
     commands = [line for line in lines if "megalabel " in line]
     verbs = [line.split("megalabel ")[1].split()[0] for line in commands]
-    assert verbs == ["data", "train", "predict", "evaluate"]
+    assert verbs == ["data", "train", "predict", "evaluate", "data"]
     printed = [run(line, shell=True) for line in commands]
     assert '"label": "display"' in printed[2] and "P@1" in printed[3]
+    assert (tmp_path / "tickets" / "test.csv").is_file()
     code = re.search(r"```python\n(.*?)```", PAGE, re.DOTALL)[1]
     assert "display" in run([installed, "-c", code]).splitlines()[0]
