@@ -164,7 +164,7 @@ def _check_start(path: Path, chunk: bytes, findings: Findings) -> bytes:
         if chunk.startswith(magic):
             raise DataError(what, wanted="UTF-8 text", next_step=step, where=path)
     if chunk.startswith(_BOM):
-        findings.note("bom", path, "byte order mark at the start, ignored", line=1)
+        findings.note("bom", path, "byte order mark at the start, ignored", line=1, severity="info")
         return chunk[len(_BOM) :]
     return chunk
 
