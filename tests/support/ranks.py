@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-PATIENCE = 120  # seconds after which a process is considered to hang
+PATIENCE = 300  # seconds after which a process is considered to hang
 TESTS = Path(__file__).parents[1]
 
 
