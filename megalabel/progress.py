@@ -96,8 +96,10 @@ class Progress:
         if self.total is None:
             parts = [f"{self.description} {self.done:,}", note]
         else:
-            left = _clock(max(self.total - self.done, 0) / max(rate, 1e-9))  # a total may be an estimate
-            parts = [f"{self.description} {self.done:,}/{self.total:,}", note, f"{left} left"]
+            parts = [f"{self.description} {self.done:,}/{self.total:,}", note]
+            if self.done > self._first + 1:  # the first step may load or compile what the others use
+                left = _clock(max(self.total - self.done, 0) / max(rate, 1e-9))  # a total may be an estimate
+                parts.append(f"{left} left")
         self.write("  ".join(part for part in parts if part))
 
     def _make_bar(self) -> Bar:

@@ -34,6 +34,17 @@ def test_a_long_task_writes_plain_lines_to_a_pipe(monkeypatch):
     assert line.startswith("training 2,000/3,000  loss 0.5  ") and line.endswith(" left")
 
 
+def test_the_time_that_is_left_is_not_guessed_from_one_step(monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    stream = io.StringIO()
+    with Progress("choosing settings", 12, done=4, stream=stream) as shown:
+        shown.advance()
+        shown.advance()
+    first, second = stream.getvalue().splitlines()
+    assert first == "choosing settings 5/12"
+    assert second.startswith("choosing settings 6/12  ") and second.endswith(" left")
+
+
 def test_a_task_of_unknown_length_shows_what_is_done(monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     stream = io.StringIO()
