@@ -47,6 +47,15 @@ def test_groups_without_labels_stay_and_few_labels_move_little(rng):
     assert kept.tolist() == [-np.inf, 0.0]
 
 
+def test_steep_slopes_overflow_nothing():
+    ones = np.ones(len(FIRST))
+    p, counts = np.array([-np.inf, 1e-300, 1e-12, 0.5, 1.0]), np.ones(5, np.int64)
+    for slope in (60.0, -60.0):
+        found = FrequencyCorrection(np.asarray(FIRST, np.int64), 0 * ones, slope * ones).corrected(p, counts)
+        assert found[0] == -np.inf
+        np.testing.assert_allclose(found[1:], [0, 0, 0.5, 1] if slope > 0 else [1, 1, 0.5, 0], atol=1e-9)
+
+
 class Cautious(Known):
     """Labels of one training text are true twice as often as those of the same score."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from scipy.special import expit
 
 from megalabel.models.mixture import log_odds
 
@@ -58,7 +59,7 @@ class FrequencyCorrection:
         """
         groups = _groups(self.frequencies, counts)
         z = self.offsets[groups] + self.slopes[groups] * log_odds(p, "probability")
-        return np.where(p > 0, 1 / (1 + np.exp(-z)), p)
+        return np.where(p > 0, expit(z), p)
 
     def check(self) -> None:
         """ValueError for tables that no fit gives."""
@@ -79,7 +80,7 @@ def _fitted(x: np.ndarray, true: np.ndarray) -> tuple[float, float]:
     """a and b of a logistic regression of true labels on x, drawn towards 0 and 1, by Newton's method."""
     a, b, of_a = 0.0, 1.0, PRIOR / 4
     for _ in range(STEPS):
-        q = 1 / (1 + np.exp(-np.clip(a + b * x, -500, 500)))
+        q = expit(a + b * x)
         weight, error = q * (1 - q), q - true
         slope = np.array([error.sum() + of_a * a, (error * x).sum() + PRIOR * (b - 1)])
         cross = float((weight * x).sum())
