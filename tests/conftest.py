@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.pairwise import parametrize
 from support.ranks import Ranks, started
+from support.untraced import install
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, one a core
@@ -48,6 +49,13 @@ def float32_by_default() -> Iterator[None]:
         if hasattr(torch.cpu, "get_capabilities"):
             known = {**torch.cpu.get_capabilities(), "amx_bf16": False, "avx512_bf16": False}
             patch.setattr(torch.cpu, "get_capabilities", lambda: known)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compilers_are_not_traced() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)
         yield
 
 

@@ -1,0 +1,42 @@
+"""Calls functions of other packages without the trace function that counts lines on Python 3.11 (`make coverage`).
+
+A trace function slows down all Python code, also that of packages whose lines are not counted. The functions that
+are listed here take seconds, and run no line of megalabel that is counted.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+FUNCTIONS = ["numba.core.compiler:compile_extra"]
+
+
+def without_tracing(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, during whose calls nothing is traced in this thread."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        trace = sys.gettrace()
+        sys.settrace(None)
+        try:
+            return function(*arguments, **options)
+        finally:
+            sys.settrace(trace)
+
+    return call
+
+
+def install(patch: pytest.MonkeyPatch) -> None:
+    """Replaces the functions in their modules, if this process is traced."""
+    if sys.gettrace() is None:
+        return
+    for address in FUNCTIONS:
+        module, name = address.split(":")
+        place = importlib.import_module(module)
+        patch.setattr(place, name, without_tracing(getattr(place, name)))
