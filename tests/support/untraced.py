@@ -6,6 +6,7 @@ are listed here take seconds, and run no line of megalabel that is counted.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import sys
@@ -14,7 +15,11 @@ from typing import Any
 
 import pytest
 
-FUNCTIONS = ["numba.core.compiler:compile_extra"]
+FUNCTIONS = [
+    "numba.core.compiler:compile_extra",
+    "torch.export:ExportedProgram.run_decompositions",
+    "torch.onnx:ONNXProgram.optimize",
+]
 
 
 def without_tracing(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -33,10 +38,12 @@ def without_tracing(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def install(patch: pytest.MonkeyPatch) -> None:
-    """Replaces the functions in their modules, if this process is traced."""
+    """Replaces the functions where they are defined, if this process is traced; a version may lack some."""
     if sys.gettrace() is None:
         return
     for address in FUNCTIONS:
-        module, name = address.split(":")
-        place = importlib.import_module(module)
-        patch.setattr(place, name, without_tracing(getattr(place, name)))
+        module, names = address.split(":")
+        *owners, name = names.split(".")
+        with contextlib.suppress(ImportError, AttributeError):
+            place = functools.reduce(getattr, owners, importlib.import_module(module))
+            patch.setattr(place, name, without_tracing(getattr(place, name)))
