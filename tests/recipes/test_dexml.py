@@ -120,7 +120,7 @@ def test_new_labels_of_wordnet_are_found_by_their_texts(tmp_path):
         [texts[i] for i in rows], [labels[i].indices.tolist() for i in rows],
         [whole.label_texts[int(i)] for i in known], test_texts=["-"], test_labels=[[0]], name="wordnet-4k",
     )  # fmt: skip
-    model = megalabel.train(from_preset("dexml", train, encoder="bag", epochs=2), tmp_path / "run", quiet=True)
+    model = megalabel.train(from_preset("dexml", train, encoder="bag", epochs=1), tmp_path / "run", quiet=True)
     larger = model.with_labels([whole.label_texts[int(i)] for i in unseen])
     answers = {int(label): len(known) + i for i, label in enumerate(unseen)}
     own = [answers.keys() & set(row.indices.tolist()) for row in whole.test.labels.tocsr()]

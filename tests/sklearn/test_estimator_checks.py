@@ -22,7 +22,7 @@ EXCEPTIONS = {
 
 
 def test_the_estimator_passes_the_checks_of_scikit_learn_with_five_exceptions():
-    estimator = LabelClassifier("linear", options={"calibration": "no"})
+    estimator = LabelClassifier("linear", options={"calibration": "no", "trees": 1})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # scikit-learn lists the exceptions as warnings
         results = check_estimator(estimator, expected_failed_checks=EXCEPTIONS, on_skip=None, on_fail="raise")

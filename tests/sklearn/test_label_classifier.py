@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from megalabel.data.corpus import Corpus
 from megalabel.errors import SettingError
 from megalabel.sklearn import LabelClassifier, make_xmc_scorer
 from megalabel.sklearn.targets import read_targets
@@ -202,6 +203,14 @@ def test_wrong_arguments_are_errors():
 
 @pytest.mark.slow
 def test_the_blocks_of_the_page_run(monkeypatch, tmp_path):
+    """With a sixth of the bundled texts, and all of their labels."""
+    whole = Corpus.bundled("wordnet-4k")
+    train, test = whole.train, whole.test
+    fewer = Corpus.of(
+        train.texts[:3000], train.labels[:3000], whole.label_texts, test_texts=test.texts[:500],
+        test_labels=test.labels[:500], name="wordnet-4k",
+    )  # fmt: skip
+    monkeypatch.setattr(Corpus, "bundled", {"wordnet-4k": fewer}.__getitem__)
     page = Path(__file__).parents[2] / "docs" / "scikit-learn.md"
     blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     monkeypatch.chdir(tmp_path)

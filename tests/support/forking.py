@@ -1,7 +1,8 @@
-"""Loads models and predicts in child processes: `python forking.py WAY MODEL...` prints a line for each.
+"""Loads models and predicts in child processes: `python forking.py WAYS MODEL...` prints a line for each.
 
-WAY is "loaded" (fork after loading), "used" (fork after a prediction in the parent), "pool" (multiprocessing with
-fork), "spawn" (with spawn), or "twice" (a child of a child). The parent uses two threads.
+WAYS are separated by commas: "loaded" (fork after loading, which has to be the first), "used" (fork after a
+prediction in the parent), "pool" (multiprocessing with fork), "twice" (a child of a child), or "spawn"
+(multiprocessing with spawn). The parent uses two threads.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -49,26 +51,30 @@ def answer_of_child(model: megalabel.Classifier) -> list[list[int]]:
 MODELS: dict[str, megalabel.Classifier] = {}
 
 
-def main(way: str, folders: list[str]) -> None:
+def answer_in(way: str, folder: str, spawned: Any) -> str:
+    """The result of a child in short form, or how the child ended."""
+    model = MODELS[folder]
+    if way == "spawn":
+        return str(hash(str(spawned.apply_async(ask, (folder,)).get(PATIENCE))))
+    if way != "loaded":
+        answer(model)
+    if way == "pool":
+        with multiprocessing.get_context("fork").Pool(1) as pool:
+            return str(hash(str(pool.apply_async(ask, (folder,)).get(PATIENCE))))
+    return in_child(lambda: answer_of_child(model) if way == "twice" else answer(model))
+
+
+def main(ways: list[str], folders: list[str]) -> None:
     torch.set_num_threads(2)
-    spawned = multiprocessing.get_context("spawn").Pool(1) if way == "spawn" else None
-    for folder in folders:
-        model = MODELS[folder] = megalabel.load(folder)
-        if way in ("used", "pool", "twice"):
-            answer(model)
-        if spawned is not None:
-            found = str(hash(str(spawned.apply_async(ask, (folder,)).get(PATIENCE))))
-        elif way == "pool":
-            with multiprocessing.get_context("fork").Pool(1) as pool:
-                found = str(hash(str(pool.apply_async(ask, (folder,)).get(PATIENCE))))
-        elif way == "twice":
-            found = in_child(lambda model=model: answer_of_child(model))
-        else:
-            found = in_child(lambda model=model: answer(model))
-        print(folder, found == str(hash(str(answer(model)))))
+    spawned = multiprocessing.get_context("spawn").Pool(1) if "spawn" in ways else None
+    MODELS.update({folder: megalabel.load(folder) for folder in folders})
+    for way in ways:
+        found = {folder: answer_in(way, folder, spawned) for folder in folders}
+        for folder, one in found.items():
+            print(way, folder, one == str(hash(str(answer(MODELS[folder])))))
     if spawned is not None:
         spawned.terminate()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1].split(","), sys.argv[2:])

@@ -38,12 +38,15 @@ class Runs:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Runs]:
-    """A process that forks runs, and ends with the context; `folder` holds what it writes to standard error."""
+def started(folder: Path, *, warm: bool = True) -> Iterator[Runs]:
+    """A process that forks runs, and ends with the context; `folder` holds what it writes to standard error.
+
+    warm: whether it does a run of each recipe itself before it forks others, which saves them most of their time.
+    """
     with (folder / "stderr").open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, str(GO)], env={**os.environ, "OMP_NUM_THREADS": "1"}, stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=errors, text=True,
+            [sys.executable, str(GO), *(["warm"] if warm else [])], env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
         )  # fmt: skip
         with process:
             yield Runs(process, folder / "stderr")

@@ -174,3 +174,8 @@ def _trained(world: World, kind: str, accumulation_steps: int) -> dict[str, Any]
     return {
         "state": {**encoder_state, **state}, "losses": losses, "top": top, "sent": of_step, "metrics": metrics
     }  # fmt: skip
+
+
+def warm_up() -> None:
+    """Loads the compiled code of all heads."""
+    trained(World())

@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
+import megalabel
 import megalabel.inference.label_sharded
 import megalabel.inference.predict_parts
 import megalabel.models.linear
-import megalabel.training.run_lock  # noqa: F401, the command imports these when it runs
+import megalabel.training.run_lock  # the command imports these when it runs
 from megalabel.cli.main import main
 from megalabel.distributed.world import World
 
@@ -48,3 +50,8 @@ def killed(world: World, arguments: list[str], after: int) -> int:
         command(world, arguments)
         os._exit(0)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def warm_up() -> None:
+    """Loads the compiled code of predictions by label trees."""
+    megalabel.load(Path(__file__).parents[1] / "data" / "v0.1.0" / "linear" / "run").topk(["w1a"], 1)

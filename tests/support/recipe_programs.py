@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from megalabel.training.nested_state import without_tensors
 from megalabel.training.optim.averaging import WeightAverage
 from megalabel.training.optim.fused import Fused, FusedSGD
 from megalabel.training.optim.groups import Optimizers
-from megalabel.training.run import Run
+from megalabel.training.run import Run, train
 from megalabel.training.run_folder import create_run_folder
 from megalabel.training.shared_checkpoint import SharedCheckpoints
 from megalabel.training.shared_checkpoint import load as load_recipe_state
@@ -150,3 +151,12 @@ def relay(
         run.log = SimpleNamespace(say=lambda line: None)  # as `fit` has not run
         run.finish()
     return found.ids, found.scores
+
+
+def warm_up() -> None:
+    """Loads the compiled code of recipes whose labels are divided."""
+    texts = list(planted().test.texts[:20])
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in ("spartex", "cascadexml"):
+            recipe = get(kind)(planted(), **SETTINGS[kind])
+            train(recipe, Path(folder) / kind, device="cpu", quiet=True).topk(texts, 5)

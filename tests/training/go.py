@@ -1,13 +1,15 @@
 """Trains in forked processes, which kill themselves at a step if asked; used through `support/killed_runs.py`.
 
 Each line of standard input is a JSON list: the run folder, the step to be killed at (or -1), the arguments of the
-recipe. The answer to each is a line with the exit code of the process.
+recipe. The answer to each is a line with the exit code of the process. With the argument `warm`, the first run of
+each recipe is also done here before: compiled code and modules that it loads need not be loaded in each process.
 """
 
 import json
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -38,8 +40,21 @@ def run(out: str, killed_at: int, arguments: dict) -> None:
     train(recipe, out, device="cpu", checkpoint_steps=3, quiet=True)
 
 
+def warm_up(arguments: dict) -> None:
+    """Trains as a run with these arguments does, but for the place of its tables."""
+    recipe = get(arguments.pop("recipe", "renee"))(planted(), **arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        train(recipe, Path(folder) / "run", device="cpu", quiet=True)
+
+
 torch.set_num_threads(1)
+warmed: set[str] = set()
 for line in sys.stdin:
+    arguments = {name: value for name, value in json.loads(line)[2].items() if name != "tables"}
+    key = json.dumps(arguments, sort_keys=True)
+    if "warm" in sys.argv[1:] and key not in warmed:
+        warmed.add(key)
+        warm_up(arguments)
     child = os.fork()
     if not child:
         code = 1
