@@ -27,10 +27,8 @@ NEURAL = (("renee", "bag"), ("cascadexml", "bag"), ("renee", PRETRAINED), ("rene
 LABEL_TEXT_EPOCHS, LABEL_TEXT_SHARE = 3, 0.15  # of a training on label texts: epochs, share of encoders' time
 PRETRAINED_EPOCHS = 0.6  # of those of a candidate, if its encoder was trained before (docs/log.md, 2026-11-30)
 LEAST_SHARE = 0.35  # of the time that is left after the linear models, for encoders and heads
-# Time of parts of a hybrid over that of a linear model, measured on two data sets (docs/log.md, 2026-11-30).
-CHAR_COST, WORD_COST = 5.0, 1.5  # word trees and weights, with character n-grams (of short texts) and without
-SHORT = 40  # mean number of features of a text below which a hybrid has character n-grams
-DENSE_COST = 0.17  # a dense value over a sparse one in the solver
+WORD_COST = 1.5  # word trees and weights of a hybrid over a linear model, both of which choose their features
+DENSE_COST = 0.17  # a dense value over a sparse one in the solver (docs/log.md, 2026-11-30)
 LONG = 200  # words that a tenth of the texts exceeds where chunks of texts are tried
 CHOICE_COST = 6.0  # the choice of chunks over reading the held-out texts one by one
 CHUNKS_SHARE = 0.1  # of the time, for chunks of long texts
@@ -137,7 +135,7 @@ def hybrid_seconds(linear: Result, dim: float, joint_trees: int) -> float:
     seconds, words = linear.facts.get("seconds", linear.seconds), max(linear.facts.get("features", 0.0), 1.0)
     trees = int(linear.values.get("trees", get("linear").options.declared["trees"].default))
     joint = seconds / trees * (1 + DENSE_COST * dim / words)
-    return seconds * (CHAR_COST if words < SHORT else WORD_COST) + joint_trees * joint
+    return WORD_COST * seconds + joint_trees * joint
 
 
 @functools.cache
