@@ -34,6 +34,8 @@ def onnx(
         note_unfinished(run, to_stderr)
         data = None if check is None else open_data_to_measure(run, check)
         facts = export(run, out, k=k, int8=int8, check=data, trust=tuple(trust or ()))
+    if facts["k"] < k:
+        to_stderr(f"k = {k:,} is more than the labels of the model: the graph gives all {facts['k']:,}")
     for file in sorted(out.glob("*.onnx*")):
         typer.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
     typer.echo(f"scores of k = {facts['k']} labels differ from the model's by at most {facts['difference']:.1e}")
