@@ -25,7 +25,7 @@ def onnx(
     """Write the model of a run as an ONNX graph: tokens or characters to the k best labels and their scores.
 
     Linear models can be exported, and encoders of the kinds bag and transformer with the heads of renee, elmo,
-    cascadexml, spartex and dexml.
+    cascadexml, spartex, dexml and ngame.
     """
     from megalabel.models.find import note_unfinished
     from megalabel.onnx.export import export

@@ -85,6 +85,8 @@ def settings_of(source: str) -> SentenceSettings:
     paths = [_inside(str(module.get("path", ""))) for module in modules]
     if kinds[0] != "Transformer":
         other = "choose another encoder; `megalabel doctor` lists those that are installed"
+        if kinds[0] == "StaticEmbedding":
+            other = "choose the encoder bag, which also adds up a vector per token, or a transformer"
         raise _unsupported(source, f"begins with the module {kinds[0]}", other)
     pooling, include_prompt, after, notes = "", True, [], []
     for i, (kind, path) in enumerate(zip(kinds[1:], paths[1:], strict=True), 1):

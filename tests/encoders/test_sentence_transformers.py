@@ -144,6 +144,7 @@ def test_modules_that_are_not_supported_are_named(folder, kinds, named):
     with pytest.raises(SettingError, match=named) as error:
         Transformer.pretrained(str(folder))
     assert error.value.where == "encoder" and error.value.next_step
+    assert ("encoder bag" in error.value.next_step) == (named == "StaticEmbedding")
 
 
 def test_a_class_of_another_package_is_not_taken_for_one_of_sentence_transformers(folder):
