@@ -47,10 +47,11 @@ class Prompts:
         if prompt in ("", NO_PROMPT):
             return ""
         if _NAME.fullmatch(prompt):
-            has = f"has the prompts {', '.join(self.texts)}" if self.texts else "has no prompts"
+            names = ", ".join(name for name in self.texts if name != DEFAULT)
+            has = f"has the prompts {names}" if names else "names no prompts"
             raise SettingError(
                 f"{prompt!r} is no prompt of the encoder {encoder!r}, which {has}",
-                wanted=f"{DEFAULT}, {NO_PROMPT}, {'one of these names' if self.texts else 'a text'}",
+                wanted=f"{DEFAULT}, {NO_PROMPT}, {'one of these names' if names else 'a text'}",
                 next_step=f"or give a text with the sign or blank that it ends with, such as {prompt + ': '!r}",
                 where="prompt",
             )

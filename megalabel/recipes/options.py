@@ -63,7 +63,7 @@ class TokenOptions(Options):
             raise conflict("windows", "windows and max_length = 0", "a max_length above 0 for windows")
         refuse_for_a_bag(self, "windows", self.windows > 1)
         if self.prompt not in (DEFAULT, NO_PROMPT) and plain_name(self.encoder) in ("bag", "small"):
-            found = f"prompt={self.prompt} for the encoder {self.encoder}, which was trained with none"
+            found = f"prompt {self.prompt!r} for the encoder {self.encoder}, which was trained with none"
             raise conflict("prompt", found, "a pretrained encoder, or no prompt")
 
 

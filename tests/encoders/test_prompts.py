@@ -49,7 +49,7 @@ def test_a_name_that_is_no_prompt_is_refused_with_the_names_there_are(prompted, 
     with pytest.raises(SettingError, match=r"'qury' is no prompt.*query, document") as error:
         Transformer.pretrained(str(prompted), prompt="qury")
     assert error.value.where == "prompt" and "'qury: '" in str(error.value.next_step)
-    with pytest.raises(SettingError, match="has no prompts"):
+    with pytest.raises(SettingError, match="names no prompts"):
         Transformer.pretrained(str(tiny_bert), prompt="query")
     assert Transformer.pretrained(str(tiny_bert), prompt="query: ").tokenizer.prompt == "query: "
 
@@ -158,7 +158,9 @@ def test_a_model_keeps_its_prompt_and_starts_another_one_with_it(prompted, tmp_p
     assert (kept.tokenizer.prompt, kept.n_prompt) == ("w5b ", 1)
     assert (none.tokenizer.prompt, none.n_prompt) == ("", 0)
     assert load_run_encoder(start["encoder"], prompt="w7a: ").tokenizer.prompt == "w7a: "
-    with pytest.raises(SettingError, match="'query' is no prompt"):
+    with pytest.raises(
+        SettingError, match=r"'query' is no prompt.* which names no prompts; expected default, none, a text"
+    ):
         load_run_encoder(start["encoder"], prompt="query")
 
 
