@@ -15,6 +15,7 @@ from torch.nn import functional as F
 import megalabel
 from megalabel.encoders.frozen import Frozen
 from megalabel.encoders.transformer import Transformer
+from megalabel.encoders.weights import convert
 from megalabel.errors import FormatError, SettingError
 from megalabel.planning.components import components_of
 from megalabel.planning.encoders import shape_of
@@ -148,6 +149,13 @@ def test_a_frozen_encoder_keeps_the_layer_as_it_is(labse, tmp_path):
     assert isinstance(encoder, Frozen) and encoder.dim == 24
     kept = encoder.inside.after_pooling.state_dict()
     assert all(torch.equal(kept[name], before[name]) for name in before)
+
+
+def test_a_converted_folder_says_what_it_leaves_out(labse, tmp_path):
+    torch.save(Transformer.pretrained(str(labse)).model.state_dict(), tmp_path / "state.pt")
+    said = convert(str(labse), tmp_path / "state.pt", tmp_path / "new")
+    assert "prompts and further modules of sentence-transformers are not written" in said
+    assert not (tmp_path / "new" / "modules.json").exists()
 
 
 @pytest.mark.parametrize("transformer", ["", "0_Transformer"])
