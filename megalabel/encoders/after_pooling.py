@@ -99,7 +99,7 @@ def width_after(configs: Sequence[Mapping[str, Any]], width: int) -> int:
             raise SettingError(
                 f"vectors of width {width} for the module {config['kind']} of the encoder, which reads {reads}",
                 wanted="one layer, pooled as the encoder says",
-                next_step="read the last layer alone, or pool by first or mean, which leaves the module out",
+                next_step="read the last layer alone, or choose pooling=first or mean, without the module",
                 where="encoder",
             )
         width = config.get("out_features", width)
