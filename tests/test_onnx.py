@@ -126,6 +126,22 @@ def test_wrong_requests_are_refused_before_anything_is_written(data, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["model"]
 
 
+@needs_export
+def test_a_graph_that_onnxruntime_cannot_run_is_an_error_of_one_line(data, tmp_path, monkeypatch, command):
+    model_of(data, bag(data, bigrams=False), dense()).save(tmp_path / "model")
+    monkeypatch.setattr("megalabel.onnx.export.write_graph", lambda graph, file, size: file.write_bytes(b"odd"))
+    status, _, said = command("onnx", tmp_path / "model", "-o", tmp_path / "out")
+    assert status == 2 and "onnxruntime" in said and said.strip().count("\n") == 0, said
+    assert not (tmp_path / "out").exists()
+
+
+@needs_export
+def test_more_labels_than_there_are_is_said(data, tmp_path, command):
+    model_of(data, bag(data, bigrams=False), dense()).save(tmp_path / "model")
+    status, printed, said = command("onnx", tmp_path / "model", "-o", tmp_path / "out", "-k", N_LABELS + 1)
+    assert status == 0 and f"the graph gives all {N_LABELS}" in said and f"k = {N_LABELS} " in printed
+
+
 @pytest.mark.parametrize("name", ["onnx", "onnxscript", "onnxruntime"])
 def test_a_missing_library_is_named(monkeypatch, tmp_path, name):
     untrained(["a", "b"]).save(tmp_path / "model")

@@ -11,6 +11,7 @@ from untrained import untrained
 from megalabel.encoders.frozen import Frozen
 from megalabel.encoders.readout import Readout, first_token
 from megalabel.errors import SettingError
+from megalabel.heads.in_batch import InBatchHead
 from megalabel.heads.lightxml import LightXMLHead
 from megalabel.heads.wrappers.partitioned import PartitionedHead
 from megalabel.heads.wrappers.projection import WithProjection
@@ -26,10 +27,19 @@ from megalabel.types import TopK
 
 K = 10
 
+
+def ngame() -> InBatchHead:
+    """A head of `ngame` with random label vectors."""
+    head = InBatchHead(N_LABELS, DIM)
+    head.register_buffer("label_vectors", torch.nn.functional.normalize(torch.randn(N_LABELS, DIM), dim=1))
+    return head
+
+
 HEADS = {
     "dense": dense,
     "dense in float8": lambda: dense(weights="float8"),
     "dual encoder": dual,
+    "dual encoder of ngame": lambda: ngame().for_prediction(),
     "sparse": sparse,
     "sparse in groups": lambda: sparse(group=16),
     "sparse groups, the last one smaller": lambda: sparse(N_LABELS - 4, group=16, weights="bfloat16"),

@@ -25,7 +25,7 @@ def onnx(
     """Write the model of a run as an ONNX graph: tokens or characters to the k best labels and their scores.
 
     Linear models can be exported, and encoders of the kinds bag and transformer with the heads of renee, elmo,
-    cascadexml, spartex and dexml.
+    cascadexml, spartex, dexml and ngame.
     """
     from megalabel.models.find import note_unfinished
     from megalabel.onnx.export import export
@@ -34,6 +34,8 @@ def onnx(
         note_unfinished(run, to_stderr)
         data = None if check is None else open_data_to_measure(run, check)
         facts = export(run, out, k=k, int8=int8, check=data, trust=tuple(trust or ()))
+    if facts["k"] < k:
+        to_stderr(f"k = {k:,} is more than the labels of the model: the graph gives all {facts['k']:,}")
     for file in sorted(out.glob("*.onnx*")):
         typer.echo(f"{file} ({file.stat().st_size / 1e6:.1f} MB)")
     typer.echo(f"scores of k = {facts['k']} labels differ from the model's by at most {facts['difference']:.1e}")

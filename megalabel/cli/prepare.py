@@ -69,10 +69,10 @@ def tokenize(
     options: Any = resolved.options
     source = f"preset for {', '.join(resolved.preset.sets)}" if resolved.preset else "its defaults"
     if is_run(options.encoder):
-        tokenizer = load_run_encoder(options.encoder).tokenizer
+        tokenizer = load_run_encoder(options.encoder, prompt=options.prompt).tokenizer
     else:
         learned = tokenizer_for(options.encoder, options.tokenizer, corpus, options.vocabulary)
-        tokenizer = learned or Transformer.pretrained(options.encoder).tokenizer
+        tokenizer = learned or Transformer.pretrained(options.encoder, prompt=options.prompt).tokenizer
     length = tokens_read(corpus, options, tokenizer)
     typer.echo(f"{function.name} ({source}): encoder {options.encoder}, {length} tokens of each text", err=True)
     for side, texts in (("trn", corpus.train.texts), ("lbl", corpus.label_texts)):

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from megalabel.encoders.names import check_spelling, find_encoder, not_found
+from megalabel.encoders.prompts import DEFAULT
 from megalabel.encoders.sentence_transformers import SentenceSettings, prepare, settings_of
 from megalabel.errors import SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
@@ -26,11 +27,12 @@ class Pretrained(NamedTuple):
     settings: SentenceSettings
 
 
-def load_pretrained(name: str) -> Pretrained:
+def load_pretrained(name: str, prompt: str = DEFAULT) -> Pretrained:
     """The parts of a pretrained model; see `Transformer.pretrained`.
 
     Raises:
-        SettingError: there is no such encoder, its weights are incomplete, or its tokenizer has no fast version.
+        SettingError: there is no such encoder or prompt, the weights are incomplete, a module is not supported, or
+            the tokenizer has no fast version.
     """
     from transformers import AutoModel, AutoTokenizer, PreTrainedConfig
 
@@ -41,6 +43,7 @@ def load_pretrained(name: str) -> Pretrained:
         try:
             _check_files(Path(source))
             settings = settings_of(source)
+            settings.prompts.text(prompt, name)  # before the weights are read
             _check_files(Path(source) / settings.transformer)
             below = {"subfolder": settings.transformer}
             _check_attention(PreTrainedConfig.get_config_dict(source, **below)[0])
@@ -50,6 +53,8 @@ def load_pretrained(name: str) -> Pretrained:
                 source, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **below
             )
             tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False, **below)
+        except SettingError:
+            raise
         except (
             BaseException
         ) as error:  # what a folder holds may raise anything, and Rust code panics with no Exception
@@ -61,7 +66,7 @@ def load_pretrained(name: str) -> Pretrained:
     _check_complete(name, model, encoder, report["missing_keys"])
     prepared = _fast(tokenizer, name)
     prepare(prepared.tokenizer, settings)
-    return Pretrained(encoder, prepared, settings)
+    return Pretrained(encoder, prepared.with_prompt(settings.prompts.text(prompt, name)), settings)
 
 
 def make_untrained(config: dict[str, Any]) -> nn.Module:
@@ -133,6 +138,13 @@ def positions_of(model: Any) -> int:
     table = getattr(getattr(model, "embeddings", None), "position_embeddings", None)
     padding = getattr(table, "padding_idx", None)
     return limit if padding is None else limit - padding - 1
+
+
+def recompute_activations(model: Any) -> None:
+    """Lets the backward pass of a model recompute the activations of each layer."""
+    model.config.use_cache = False  # this cache of decoders would only cause a warning
+    name = "activation_checkpointing_enable"  # the name since about transformers 5.20
+    getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
 
 
 def _fast(tokenizer: Any, name: str) -> TextTokenizer:

@@ -24,6 +24,7 @@ class Readout:
             thereby layer 4 of a model with 6 layers.
         pooling: "mean" over the tokens that are not padding; "first" or "last" of them; "max", of each number;
             "weighted_mean", with the weights 1, 2, 3, …; or "sqrt_mean", their sum over the root of their number.
+            Several, joined by "+" as in "first+mean", are put side by side.
 
     Raises:
         SettingError: the pooling is unknown, or there are no layers or layers outside 0 to 1.
@@ -33,7 +34,7 @@ class Readout:
     pooling: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.pooling not in POOLINGS:
+        if not set(self.poolings) <= set(POOLINGS):
             raise SettingError.choice("pooling", self.pooling, POOLINGS)
         if not self.layers or not all(0 <= layer <= 1 for layer in self.layers):
             raise SettingError(
@@ -43,14 +44,28 @@ class Readout:
             )
 
     @property
-    def parts(self) -> int:
-        """The number of layers that are concatenated."""
-        return len(self.layers)
+    def poolings(self) -> tuple[str, ...]:
+        """The poolings of each layer."""
+        return tuple(self.pooling.split("+"))
 
-    def __call__(self, hidden: tuple[Tensor, ...], mask: Tensor) -> Tensor:
-        """Maps depth + 1 tensors (B, T, H), the embeddings first, and mask (B, T) to (B, parts · H)."""
-        depth = len(hidden) - 1
-        vectors = [_pool(hidden[layer_of(layer, depth)], mask, self.pooling) for layer in self.layers]
+    @property
+    def parts(self) -> int:
+        """The number of vectors that are concatenated."""
+        return len(self.layers) * len(self.poolings)
+
+    def __call__(self, hidden: tuple[Tensor, ...], mask: Tensor, read: Tensor | None = None) -> Tensor:
+        """Pools tokens.
+
+        Args:
+            hidden: depth + 1 tensors (B, T, H), the embeddings first.
+            mask: (B, T) bool, the tokens of the texts.
+            read: (B, T) bool, those of them that are pooled; None for all.
+
+        Returns:
+            (B, parts · H).
+        """
+        layers = [hidden[layer_of(layer, len(hidden) - 1)] for layer in self.layers]
+        vectors = [_pool(layer, mask, read, pooling) for layer in layers for pooling in self.poolings]
         return torch.cat(vectors, dim=-1)
 
     def config(self) -> dict[str, Any]:
@@ -118,18 +133,26 @@ def check_enough_layers(depth: int, layers: Sequence[float]) -> None:
         )
 
 
-def _pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
-    if pooling == "first":
+def _pool(hidden: Tensor, mask: Tensor, read: Tensor | None, pooling: str) -> Tensor:
+    if pooling == "first" and read is None:
         return hidden[:, 0]
+    mask = mask if read is None else read
+    if pooling == "first":
+        return _taken(hidden, mask.int().argmax(dim=1))
     if pooling == "last":
         places = torch.arange(mask.shape[1], device=mask.device)
-        last = (places * mask).argmax(dim=1)
-        return hidden[torch.arange(len(hidden), device=hidden.device), last]
+        return _taken(hidden, (places * mask).argmax(dim=1))
     if pooling == "max":
-        return hidden.masked_fill(~mask.bool().unsqueeze(-1), torch.finfo(hidden.dtype).min).amax(dim=1)
+        found = hidden.masked_fill(~mask.bool().unsqueeze(-1), torch.finfo(hidden.dtype).min).amax(dim=1)
+        return found.masked_fill(~mask.bool().any(dim=1, keepdim=True), 0.0)
     weight = mask.unsqueeze(-1).to(torch.float32)
     if pooling == "weighted_mean":
         weight = weight * torch.arange(1, mask.shape[1] + 1, device=mask.device).unsqueeze(-1)
     total = (hidden.float() * weight).sum(1)
     over = weight.sum(1).clamp(min=1.0)
     return total / (over.sqrt() if pooling == "sqrt_mean" else over)
+
+
+def _taken(hidden: Tensor, places: Tensor) -> Tensor:
+    """The vector at one place of each text: (B, T, H) and (B,) int64 to (B, H)."""
+    return hidden.gather(1, places[:, None, None].expand(-1, 1, hidden.shape[2]))[:, 0]

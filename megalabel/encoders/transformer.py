@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from megalabel.encoders.after_pooling import joining, load_after, modules_after, width_after
 from megalabel.encoders.base import Encoder
-from megalabel.encoders.hugging_face import load_pretrained, make_untrained, positions_of
+from megalabel.encoders.hugging_face import load_pretrained, make_untrained, positions_of, recompute_activations
+from megalabel.encoders.prompts import DEFAULT
 from megalabel.encoders.readout import Readout, mean
 from megalabel.encoders.weights import load_weights
 from megalabel.encoders.windows import average, split_windows
 from megalabel.errors import FormatError, SettingError
 from megalabel.inputs.tokenizer import TextTokenizer
-
-JOIN_DROPOUT = 0.2  # before the linear map, as in CascadeXML
 
 
 class Transformer(Encoder):
@@ -37,6 +37,9 @@ class Transformer(Encoder):
         sparse: whether the gradients of the token embeddings are sparse, for an optimizer that updates only
             their rows.
         gradient_checkpointing: whether the backward pass recomputes the activations of each layer, to save memory.
+        after_pooling: the configs of modules that every view goes through after its readout, as in folders of
+            sentence-transformers; see `encoders.after_pooling`.
+        include_prompt: whether readouts pool the tokens of the tokenizer's prompt, too.
         windows: how many windows of `window_length` tokens are read of a long text; their views are averaged.
         window_length: the most tokens of a window, which `windows` above 1 need.
 
@@ -57,6 +60,8 @@ class Transformer(Encoder):
         token_dropout: float = 0.0,
         sparse: bool = False,
         gradient_checkpointing: bool = False,
+        after_pooling: Sequence[Mapping[str, Any]] = (),
+        include_prompt: bool = True,
         windows: int = 1,
         window_length: int = 0,
     ) -> None:
@@ -64,8 +69,12 @@ class Transformer(Encoder):
         self.model, self.tokenizer = model, tokenizer
         self.readouts, self.bottleneck_width = tuple(readouts), bottleneck
         config: Any = model.config
-        hidden = int(config.hidden_size)
-        widths = {bottleneck or (1 if join else readout.parts) * hidden for readout in self.readouts}
+        hidden, self.n_layers = int(config.hidden_size), int(config.num_hidden_layers)
+        self.after_configs, self.include_prompt = tuple(map(dict, after_pooling)), include_prompt
+        pooled = [width_after(self.after_configs, readout.parts * hidden) for readout in self.readouts]
+        self.after_pooling = modules_after(self.after_configs)
+        self.join = join and not self.after_configs  # which give all views one width
+        widths = {bottleneck or (hidden if self.join else width) for width in pooled}
         if len(widths) != 1:
             raise SettingError(
                 f"readouts of widths {sorted(widths)}",
@@ -74,17 +83,17 @@ class Transformer(Encoder):
             )
         self.n_views, self.dim = len(self.readouts), widths.pop()
         self.bottlenecks = nn.ModuleList(
-            nn.Linear(readout.parts * hidden, bottleneck, bias=False) for readout in self.readouts if bottleneck
+            nn.Linear(width, bottleneck, bias=False) for width in pooled if bottleneck
         )
         self.joins = nn.ModuleList(
-            _join(readout.parts * hidden, hidden)
-            if join and not bottleneck and readout.parts > 1
+            joining(readout.parts * hidden, hidden)
+            if self.join and not bottleneck and readout.parts > 1
             else nn.Identity()
             for readout in self.readouts
         )
-        self.join = join
         self.norm = nn.LayerNorm(self.dim) if norm else None
         self.dropout, self.token_dropout = nn.Dropout(dropout), token_dropout
+        self.n_prompt = 0 if include_prompt else tokenizer.n_before  # tokens that readouts leave out
         self.sparse = sparse
         table: Any = model.get_input_embeddings()  # type: ignore[operator]
         table.sparse = sparse
@@ -94,27 +103,30 @@ class Transformer(Encoder):
                 wanted="a vector for every token",
                 next_step="use the tokenizer with which the encoder was trained",
             )
-        self.max_positions, self.n_layers = positions_of(model), int(config.num_hidden_layers)
+        self.max_positions, self.gradient_checkpointing = positions_of(model), gradient_checkpointing
         self.windows, self.window_length = windows, window_length
-        self.gradient_checkpointing = gradient_checkpointing
         if gradient_checkpointing:
-            config.use_cache = False  # this cache of decoders would only cause a warning
-            name = "activation_checkpointing_enable"  # the name since about transformers 5.20
-            getattr(model, name if hasattr(model, name) else "gradient_checkpointing_enable")()
+            recompute_activations(model)
 
     @classmethod
     def pretrained(
-        cls, name: str, *, weights: str | Path | None = None, own_pooling: bool | None = False, **arguments: Any
+        cls,
+        name: str,
+        *,
+        weights: str | Path | None = None,
+        own_pooling: bool | None = False,
+        prompt: str = DEFAULT,
+        **arguments: Any,
     ) -> Transformer:
         """Loads a pretrained encoder.
-
-        Of a folder of sentence-transformers, the prompt that its texts begin with by default is a part of the
-        tokenizer.
 
         Args:
             name: a folder, an encoder that an installed package holds, or a name on the hub.
             weights: a file of tensors that replace those of the encoder; see `encoders.weights`.
-            own_pooling: whether readouts pool as the folder of sentence-transformers says; None: if it says so.
+            own_pooling: whether readouts pool as the folder of sentence-transformers says, and are followed by its
+                modules; None: if it says so.
+            prompt: what the tokenizer puts before every text: "default" for what the folder says, "none", the name
+                of one of its prompts, or a text.
             arguments: further arguments of the class.
 
         Raises:
@@ -122,8 +134,8 @@ class Transformer(Encoder):
                 the file of weights is of another shape, or the encoder has no pooling of its own.
             FormatError: the file of weights is missing or damaged.
         """
-        model, tokenizer, settings = load_pretrained(name)
-        notes = () if weights is None else (load_weights(model, weights),)
+        model, tokenizer, settings = load_pretrained(name, prompt)
+        notes = [] if weights is None else [load_weights(model, weights)]
         if own_pooling and not settings.pooling:
             raise SettingError(
                 f"the encoder {name!r}, which states no pooling or one that is not supported",
@@ -134,8 +146,15 @@ class Transformer(Encoder):
         if own_pooling is not False and settings.pooling:
             readouts = arguments.get("readouts", (mean(),))
             arguments["readouts"] = [replace(readout, pooling=settings.pooling) for readout in readouts]
+            arguments["after_pooling"] = [module.config for module in settings.after]
+            arguments["include_prompt"] = settings.include_prompt
+        elif settings.after:
+            names = ", ".join(module.config["kind"] for module in settings.after)
+            notes.append(f"what follows the pooling of the encoder is left out, as is this pooling: {names}")
         encoder = cls(model, tokenizer, **arguments)
-        encoder.notes = (*settings.notes, *notes)
+        if encoder.after_configs:
+            load_after(encoder.after_pooling, settings.after)
+        encoder.notes = (*settings.notes, *settings.prompts.notes(prompt, tokenizer.prompt), *notes)
         return encoder
 
     @classmethod
@@ -148,14 +167,15 @@ class Transformer(Encoder):
         if self.windows > 1 and tokens.shape[1] > self.window_length:
             tokenizer = self.tokenizer
             cut = split_windows(tokens, mask, self.window_length, tokenizer.n_special, tokenizer.pad_id)
-            views = average(self._views(cut.tokens, cut.mask), cut, len(tokens))
+            first = cut.texts.diff(prepend=cut.texts.new_full((1,), -1)) > 0
+            views = average(self._views(cut.tokens, cut.mask, first), cut, len(tokens))
         else:
             views = self._views(tokens, mask)
         dropped: Tensor = self.dropout(views)
         return dropped
 
-    def _views(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """The views of texts or windows, before dropout."""
+    def _views(self, tokens: Tensor, mask: Tensor, first: Tensor | None = None) -> Tensor:
+        """The views of texts or windows, before dropout; `first` (B,) says which windows begin a text."""
         if self.max_positions and tokens.shape[1] > self.max_positions:
             raise SettingError(
                 f"texts of {tokens.shape[1]} tokens",
@@ -169,7 +189,13 @@ class Transformer(Encoder):
         last_only = all(readout.layers == (1.0,) for readout in self.readouts)
         out = self.model(input_ids=tokens, attention_mask=mask.long(), output_hidden_states=not last_only)
         hidden = (out.last_hidden_state,) if last_only else out.hidden_states
-        views = [readout(hidden, mask) for readout in self.readouts]
+        read = None
+        if self.n_prompt:
+            read = mask & (torch.arange(mask.shape[1], device=mask.device) >= self.n_prompt)
+            read = read if first is None else torch.where(first[:, None], read, mask)
+        views = [readout(hidden, mask, read) for readout in self.readouts]
+        for module in self.after_pooling:
+            views = [module(view) for view in views]
         if self.bottleneck_width:
             with torch.autocast(tokens.device.type, enabled=False):
                 views = [linear(view.float()) for linear, view in zip(self.bottlenecks, views, strict=True)]
@@ -192,6 +218,9 @@ class Transformer(Encoder):
             "token_dropout": self.token_dropout,
             "sparse": self.sparse,
             "gradient_checkpointing": self.gradient_checkpointing,
+            "after_pooling": [dict(config) for config in self.after_configs],
+            "include_prompt": self.include_prompt,
+            "prompt": self.tokenizer.prompt,
             "windows": self.windows,
             "window_length": self.window_length,
         }
@@ -199,10 +228,11 @@ class Transformer(Encoder):
     @classmethod
     def from_config(cls, config: dict[str, Any], tokenizer: TextTokenizer, folder: Path) -> Transformer:
         """The same shape with weights still to be loaded."""
-        arguments = {key: value for key, value in config.items() if key not in ("config", "readouts")}
+        arguments = {key: value for key, value in config.items() if key not in ("config", "readouts", "prompt")}
         readouts = [Readout.from_config(readout) for readout in config["readouts"]]
         try:
-            return cls.untrained(config["config"], tokenizer, readouts=readouts, **arguments)
+            prompted = tokenizer.with_prompt(config.get("prompt", ""))
+            return cls.untrained(config["config"], prompted, readouts=readouts, **arguments)
         except (FormatError, SettingError):
             raise
         except Exception as error:  # transformers checks values by errors of its own
@@ -212,10 +242,3 @@ class Transformer(Encoder):
                 next_step="install the version in requirements/cpu.txt",
                 where=folder,
             ) from error
-
-
-def _join(wide: int, width: int) -> nn.Module:
-    linear = nn.Linear(wide, width)
-    nn.init.xavier_uniform_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return nn.Sequential(nn.Dropout(JOIN_DROPOUT), linear)

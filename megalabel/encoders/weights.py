@@ -85,7 +85,7 @@ def convert(encoder: str, file: str | Path, folder: str | Path) -> str:
         folder: a new folder.
 
     Returns:
-        What `load_weights` says.
+        What `load_weights` says, and what of a folder of sentence-transformers is not written.
 
     Raises:
         FormatError, SettingError: as `load_weights`; or the folder is not new.
@@ -98,12 +98,14 @@ def convert(encoder: str, file: str | Path, folder: str | Path) -> str:
     if folder.exists() and any(folder.iterdir()):
         raise SettingError(f"{folder} exists already", wanted="a new folder", where="folder")
     loaded: Any
-    loaded, tokenizer, _ = load_pretrained(encoder)
+    loaded, tokenizer, settings = load_pretrained(encoder)
     said = load_weights(loaded, file)
     pad = tokenizer.tokenizer.id_to_token(tokenizer.pad_id)
     with atomic_folder(folder) as new:
         loaded.save_pretrained(new)
         PreTrainedTokenizerFast(tokenizer_object=tokenizer.tokenizer, pad_token=pad).save_pretrained(new)
+    if settings.pooling or settings.after or settings.prompts.texts:
+        said += "; pooling, prompts and further modules of sentence-transformers are not written"
     return said
 
 

@@ -120,5 +120,8 @@ def _numpy(tensor: Tensor) -> np.ndarray:
 def not_exported(found: str) -> SettingError:
     """The error on a model that the runtime cannot read."""
     return SettingError(
-        found, wanted=READ, next_step="distill it into one: megalabel distill RUN DATA -o NEW", where="run"
+        found,
+        wanted=READ,
+        next_step="distill it into one (megalabel distill RUN DATA -o NEW), or try megalabel onnx RUN -o NEW",
+        where="run",
     )

@@ -58,7 +58,7 @@ def parts_of(model: Classifier, *, tables: bool = True) -> tuple[dict[str, Any],
     elif type(model) is NeuralClassifier:
         facts, arrays = bag_parts(model, tables=tables)
     else:
-        raise not_exported(f"a {type(model).__name__}")
+        raise not_exported(f"a model of the kind {type(model).__name__}")
     facts |= {"n_labels": len(model.label_texts), "score_type": score_kind(model)}
     arrays |= string_arrays("labels", model.label_texts)
     if model.calibration is not None:

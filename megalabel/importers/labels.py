@@ -90,15 +90,25 @@ def vocabulary_of(project: Path) -> Path | None:
 
 
 def _names(text: str) -> list[str]:
-    """The lines of a text, in which a name may hold other separators of lines than a newline."""
+    """The lines of a text, in which a name may hold other separators of lines than a newline.
+
+    Raises:
+        ValueError: a line is blank.
+    """
     lines = text.split("\n")
-    return [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+    names = [line.removesuffix("\r") for line in (lines if lines[-1] else lines[:-1])]
+    for number, name in enumerate(names, 1):
+        if not name.strip():
+            raise ValueError(f"line {number} of {len(names)} holds no name")
+    return names
 
 
 def _record(row: dict[str, str], languages: list[str]) -> dict[str, Any]:
-    if not row["uri"]:
+    if not (row["uri"] or "").strip():
         raise ValueError("a row without a URI")
-    names = {language: row[_NAME + language] for language in languages if row.get(_NAME + language)}
+    names = {
+        language: row[_NAME + language] for language in languages if (row.get(_NAME + language) or "").strip()
+    }
     record: dict[str, Any] = {"uri": row["uri"]}
     if names:
         record["names"] = names

@@ -92,10 +92,17 @@ def feature_shares(text: SparseText, line: str) -> tuple[np.ndarray, sp.csr_matr
 
 
 def token_spans(tokenizer: TextTokenizer, text: str, max_length: int) -> tuple[list[int], np.ndarray, np.ndarray]:
-    """The tokens of a text, (T,) ids, the characters of each (T, 2) int64, and which are special, (T,) bool."""
+    """The tokens of a text, (T,) ids, the characters of each (T, 2) int64, and which are special, (T,) bool.
+
+    The tokens of a prompt are special, and have no characters.
+    """
     encoding = tokenizer.encoding(text, max_length)
+    special = np.array(encoding.special_tokens_mask, bool)
     spans = np.array(encoding.offsets, np.int64).reshape(-1, 2)
-    return encoding.ids, spans, np.array(encoding.special_tokens_mask, bool)
+    if tokenizer.prompt:
+        spans = np.maximum(spans - len(tokenizer.prompt), 0)
+        special |= spans[:, 1] == 0
+    return encoding.ids, spans, special
 
 
 def on_words(words: np.ndarray, spans: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, float]:

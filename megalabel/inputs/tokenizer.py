@@ -27,18 +27,24 @@ class TextTokenizer:
     `encode` reads is changed by it.
 
     Attributes:
+        prompt: what is put before every text that is encoded. It is no normalizer in `tokenizer.json`, which would
+            add it again after each special token inside a text.
         note: a sentence on how the tokenizer was made, for the log; "" where there is nothing to tell.
     """
 
-    def __init__(self, tokenizer: Tokenizer, pad_id: int = 0) -> None:
-        self.tokenizer, self.pad_id, self.note = tokenizer, pad_id, ""
+    def __init__(self, tokenizer: Tokenizer, pad_id: int = 0, prompt: str = "") -> None:
+        self.tokenizer, self.pad_id, self.prompt, self.note = tokenizer, pad_id, _clean(prompt), ""
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self._cut: dict[int, Tokenizer] = {}  # a copy for each length that texts were cut to
 
+    def with_prompt(self, prompt: str) -> TextTokenizer:
+        """The same tokenizer with another prompt, "" for none."""
+        return self if prompt == self.prompt else TextTokenizer(self.tokenizer, self.pad_id, prompt)
+
     @classmethod
     def load(cls, folder: str | Path) -> TextTokenizer:
-        """Loads the tokenizer that `save` wrote; FormatError if it is missing or damaged."""
+        """Loads the tokenizer that `save` wrote, without a prompt; FormatError if it is missing or damaged."""
         from tokenizers import Tokenizer
 
         path = Path(folder) / "tokenizer.json"
@@ -85,6 +91,19 @@ class TextTokenizer:
         return int(self.tokenizer.num_special_tokens_to_add(False))
 
     @property
+    def n_added(self) -> int:
+        """The number of tokens that each text has beside its own: special tokens, and those of the prompt."""
+        return len(self.tokenizer.encode(self.prompt).ids) if self.prompt else self.n_special
+
+    @property
+    def n_before(self) -> int:
+        """The number of tokens up to the end of the prompt, special ones included; 0 without a prompt."""
+        if not self.prompt:
+            return 0
+        added = self.tokenizer.encode(self.prompt).special_tokens_mask
+        return len(added) - (added[-1] if added else 0)
+
+    @property
     def unknown_id(self) -> int | None:
         """The id of the token for whatever the vocabulary lacks; None where the model has none."""
         name = getattr(self.tokenizer.model, "unk_token", None)
@@ -100,14 +119,15 @@ class TextTokenizer:
     @property
     def sha256(self) -> str:
         """SHA-256 (hexadecimal) of everything that determines the ids of a text."""
-        return hashlib.sha256(self.tokenizer.to_str().encode()).hexdigest()
+        prompt = f"\0{self.prompt}" if self.prompt else ""
+        return hashlib.sha256((self.tokenizer.to_str() + prompt).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str] | Iterable[str], max_length: int) -> list[list[int]]:
-        """Encodes texts.
+        """Encodes texts, each after the prompt.
 
         Args:
             texts: the texts.
-            max_length: the maximum number of tokens per text, including special tokens.
+            max_length: the maximum number of tokens per text, including special tokens and those of the prompt.
 
         Returns:
             The token ids of each text.
@@ -117,24 +137,27 @@ class TextTokenizer:
             DataError: a text is not a string.
         """
         cut = self._cut_at(max_length)
-        clean = [_clean(text) for text in texts]
+        clean = [self.prompt + _clean(text) for text in texts]
         return [encoding.ids for encoding in cut.encode_batch_fast(clean)]
 
     def encoding(self, text: str, max_length: int) -> Encoding:
-        """The tokens of one text with the characters of each; arguments and errors as those of `encode`."""
-        return self._cut_at(max_length).encode(_clean(text))
+        """The tokens of one text with the characters of each, those of the prompt first; otherwise as `encode`."""
+        return self._cut_at(max_length).encode(self.prompt + _clean(text))
 
     def _cut_at(self, max_length: int) -> Tokenizer:
         """A copy of the tokenizer that cuts texts to a length."""
-        special = self.n_special
-        if max_length <= special:
-            raise SettingError(
-                f"max_length = {max_length}",
-                wanted=f"at least {special + 1}, since the tokenizer adds {special} special tokens",
-                where="max_length",
-            )
         cut = self._cut.get(max_length)
         if cut is None:
+            added = self.n_added
+            if max_length <= added:
+                those = (
+                    f"a prompt and special tokens of {added} tokens" if self.prompt else f"{added} special tokens"
+                )
+                raise SettingError(
+                    f"max_length = {max_length}",
+                    wanted=f"at least {added + 1}, since the tokenizer adds {those}",
+                    where="max_length",
+                )
             cut = _copy(self.tokenizer)
             cut.enable_truncation(max_length)
             self._cut = {

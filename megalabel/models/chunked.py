@@ -148,11 +148,11 @@ def tokenizer_of(model: Classifier) -> TextTokenizer | None:
 
 
 def most_tokens(model: Classifier) -> int | None:
-    """The tokens of a text, special ones not counted, that the encoder of a model reads; None without one."""
+    """The tokens of a text that the encoder of a model reads, without those that are added; None without one."""
     encoded = getattr(model, "base_model", model)
     if not isinstance(encoded, NeuralClassifier):
         return None
-    return encoded.max_length - encoded.encoder.tokenizer.n_special
+    return encoded.max_length - encoded.encoder.tokenizer.n_added
 
 
 def _tokenizer(model: Classifier, chunking: Chunking) -> TextTokenizer:

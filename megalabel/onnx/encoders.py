@@ -17,7 +17,7 @@ from megalabel.onnx.searching import positions_in
 # What can be exported, as messages say it.
 SUPPORTED = (
     "a linear model over texts, or an encoder of the kind bag or transformer with a head of renee, elmo, "
-    "cascadexml, spartex or dexml (a single model, no combination)"
+    "cascadexml, spartex, dexml or ngame (a single model, no combination)"
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from megalabel.data.corpus import Corpus
 from megalabel.data.types import Split
-from megalabel.errors import SettingError
+from megalabel.errors import MegalabelError, SettingError
 from megalabel.labels.tree import new_folder
 from megalabel.models.base import load
 from megalabel.models.find import model_folder
@@ -82,14 +84,34 @@ def export(
         if isinstance(model, NeuralClassifier):
             model.encoder.tokenizer.save(new, max_length=model.max_length)
         save_names(new, model.label_texts)
-        facts["difference"] = _tried(model, OnnxModel(new), k)
-        if int8:
-            _write_int8(model, new, k, inline_bytes)
-        if sample is not None:
-            facts["check"] = _checked(model, new, k, int8, *sample)
+        with _run_by_onnxruntime():
+            facts["difference"] = _tried(model, OnnxModel(new), k)
+            if int8:
+                _write_int8(model, new, k, inline_bytes)
+            if sample is not None:
+                facts["check"] = _checked(model, new, k, int8, *sample)
         facts["onnxruntime"] = library("onnxruntime").__version__
         write_json(new / FACTS, facts)
     return facts
+
+
+@contextmanager
+def _run_by_onnxruntime() -> Iterator[None]:
+    """Within it, errors of onnxruntime, whose classes have no name that can be imported, are SettingError."""
+    try:
+        yield
+    except MegalabelError:
+        raise
+    except Exception as error:
+        if not type(error).__module__.startswith("onnx"):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise SettingError(
+            f"a graph that onnxruntime {library('onnxruntime').__version__} cannot run ({reason})",
+            wanted="one that it can",
+            next_step="export with other versions of torch and onnxruntime, and report this as a bug",
+            where="run",
+        ) from error
 
 
 def _facts(model: Any, graph: ExportedGraph, k: int) -> dict[str, Any]:
@@ -98,7 +120,7 @@ def _facts(model: Any, graph: ExportedGraph, k: int) -> dict[str, Any]:
     if isinstance(graph, LinearGraph):
         reads["input"] = "folded code points" if graph.folds else "code points"
     else:
-        reads["max_length"] = model.max_length
+        reads |= {"max_length": model.max_length, "prompt": model.encoder.tokenizer.prompt}
     return {
         "format": 1, "version": __version__, "k": k, "n_labels": len(model.label_texts),
         "score_type": score_kind(model), **reads, "opset": OPSET,

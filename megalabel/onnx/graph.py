@@ -17,6 +17,7 @@ from megalabel.onnx.heads import head_graph
 from megalabel.onnx.libraries import quiet
 from megalabel.onnx.linear import LinearGraph
 
+RECENT = tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 13)  # what the extra `onnx` needs
 OPSET = 20  # the first in which an exact GELU is one operation
 INLINE_BYTES = 1_900_000_000  # weights above are stored beside the graph: a file of protobuf ends at 2 GiB
 
@@ -35,7 +36,7 @@ def graph_of(model: Classifier, k: int) -> ExportedGraph:
         return ModelGraph(model, k)
     if type(model) is LinearClassifier:
         return LinearGraph(model, k)
-    raise refused(f"a {type(model).__name__}")
+    raise refused(f"a model of the kind {type(model).__name__}")
 
 
 class ModelGraph(ExportedGraph):
@@ -97,9 +98,12 @@ def write_graph(graph: ExportedGraph, file: Path, inline_bytes: int = INLINE_BYT
             program.save(str(file), external_data=graph.n_bytes() > inline_bytes)
     except (RuntimeError, ValueError, TypeError) as error:  # of torch.export, torch.onnx, and the encoder's code
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        another = "train it with another encoder, such as bag, small or minilm"
         raise SettingError(
             f"PyTorch {torch.__version__} cannot export this model ({reason})",
             wanted="a model whose operations ONNX has",
-            next_step="train it with another encoder, such as bag, small or minilm",
+            next_step=another
+            if RECENT
+            else "run pip install 'megalabel[onnx]', which needs PyTorch 2.13 or later",
             where="run",
         ) from error

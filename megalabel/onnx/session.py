@@ -62,7 +62,8 @@ class OnnxModel:
     def _inputs(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         if self._tokenizer is None:
             return {"code_points": code_points(texts, self.facts["input"] == "folded code points")}
-        encoded = self._tokenizer.encode_batch(texts)
+        prompt = self.facts.get("prompt", "")
+        encoded = self._tokenizer.encode_batch([prompt + text for text in texts])
         return {
             "input_ids": np.array([one.ids for one in encoded], np.int64),
             "attention_mask": np.array([one.attention_mask for one in encoded], np.int64),

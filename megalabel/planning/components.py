@@ -73,7 +73,7 @@ def _encoder(job: Job) -> list[Component]:
     shape, n = job.encoder, job.part * job.length
     views = job.views if shape.is_bag else 1
     joined = 0 if shape.is_bag or job.views == 1 else 2 * shape.hidden**2 + shape.hidden
-    bottleneck = int(job.values.get("bottleneck") or 0) * shape.hidden
+    bottleneck = int(job.values.get("bottleneck") or 0) * (shape.width or shape.hidden)
     dense, table = shape.dense(views) + joined + bottleneck, shape.table()
     frozen = bool(job.values.get("frozen"))
     weights = FLOAT * (dense + table + (shape.vocabulary if shape.is_bag else 0))
@@ -189,7 +189,7 @@ def _sparse(job: Job) -> list[Component]:
     working += all_labels.working(dense, dim, job.part, job.threads) if dense else 0.0
     beside = 0
     if values.get("projection_dim"):
-        beside += dim * (job.encoder.hidden + 1)
+        beside += dim * ((job.encoder.width or job.encoder.hidden) + 1)
     clusters = 0
     if values["auxiliary"]:
         clusters = min(labels, 2 ** max(1, (-(-labels // 100) - 1).bit_length()))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import json
 import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from megalabel.encoders.sentence_transformers import settings_of
 from megalabel.errors import SettingError
 from megalabel.planning import run_encoder
 
@@ -30,6 +32,8 @@ class EncoderShape:
     sparse: whether the token table has sparse gradients and an Adam by rows.
     normed: whether a LayerNorm follows.
     trained: whether it is the encoder of a run, whose vocabulary and block are not those of the options.
+    after: the number of weights of modules after the pooling.
+    width: the width of a layer of a view, where it is not `hidden`; 0 where it is.
     """
 
     type: str
@@ -45,6 +49,8 @@ class EncoderShape:
     sparse: bool = False
     normed: bool = False
     trained: bool = False
+    after: int = 0
+    width: int = 0
 
     @property
     def is_bag(self) -> bool:
@@ -67,7 +73,8 @@ class EncoderShape:
         if self.is_bag:
             return 2 * self.hidden + views * self.block()
         tables = (self.positions + self.types) * self.hidden
-        return tables + 2 * self.hidden + self.layers * self.block() + 2 * self.hidden * self.normed
+        normed = 2 * (self.width or self.hidden) * self.normed
+        return tables + 2 * self.hidden + self.layers * self.block() + normed + self.after
 
     def layer_activations(self, tokens: int, length: int) -> float:
         """Bytes that a layer keeps for the backward pass, for `tokens` tokens in texts of `length`.
@@ -94,7 +101,7 @@ def known() -> list[str]:
     return list(_table())
 
 
-def shape_of(name: str, *, vocabulary: int = 0, max_length: int = 128) -> EncoderShape:
+def shape_of(name: str, *, vocabulary: int = 0, max_length: int = 128, own_pooling: bool = False) -> EncoderShape:
     """The shape of an encoder.
 
     Args:
@@ -102,12 +109,15 @@ def shape_of(name: str, *, vocabulary: int = 0, max_length: int = 128) -> Encode
             package holds, a folder with a config.json, or the folder of a finished run or of a model.
         vocabulary: the number of tokens that bag and small learn; 0 for the bundled vocabulary.
         max_length: tokens read, which is the number of positions of small.
+        own_pooling: whether a folder of sentence-transformers pools as it says, with the modules that follow.
 
     Raises:
-        SettingError: the encoder is unknown, its config.json describes a model that the planner does not know, or
-            the run has no single encoder.
+        SettingError: the encoder is unknown, a module of it is not supported, its config.json describes a model
+            that the planner does not know, or the run has no single encoder.
     """
     folder = Path(name)
+    if (folder / "modules.json").is_file():
+        return _of_sentences(name, own_pooling)
     if (folder / "config.json").is_file():
         return _of_config(folder / "config.json", name)
     if run_encoder.is_model(folder):
@@ -153,12 +163,46 @@ def _installed(name: str) -> Path | None:
     return None
 
 
+def _of_sentences(name: str, own_pooling: bool) -> EncoderShape:
+    """The shape of a folder of sentence-transformers."""
+    try:
+        settings = settings_of(name)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise SettingError(
+            f"the planner cannot read the shape of {name!r} from its modules.json ({error})",
+            wanted="a folder as sentence-transformers writes it",
+            next_step="train without --memory, which needs no plan",
+            where="encoder",
+        ) from error
+    shape = _of_config(Path(name) / settings.transformer / "config.json", name)
+    if not own_pooling or not settings.pooling:
+        return shape
+    return _followed(shape, settings.pooling, [module.config for module in settings.after])
+
+
+def _followed(shape: EncoderShape, pooling: str, after: Iterable[Mapping[str, Any]]) -> EncoderShape:
+    """The shape with modules after its pooling, by their configs."""
+    width, weights = shape.hidden * len(pooling.split("+")), 0
+    for config in after:
+        out = config.get("out_features", width)
+        if config["kind"] == "Dense":
+            weights += width * out + out * config["bias"] + (config["residual"] and out != width) * width * out
+        elif config["kind"] == "LayerNorm":
+            weights += 2 * width
+        width = out
+    return replace(shape, after=weights, width=0 if width == shape.hidden else width)
+
+
 def _of_run(folder: Path) -> EncoderShape:
     kind, arguments = run_encoder.described(folder)
     if kind == "Bag":
         return EncoderShape(**run_encoder.bag_shape(folder, arguments), trained=True)
     normed = bool(arguments.get("norm"))  # only `small` has one, and its token table has sparse gradients
     shape = _of_config(arguments.get("config"), str(folder))
+    try:
+        shape = _followed(shape, str(arguments["readouts"][-1]["pooling"]), arguments.get("after_pooling", ()))
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        raise run_encoder.refused(folder, "a manifest without the shape of the encoder") from error
     return replace(shape, sparse=normed, normed=normed, trained=True)
 
 

@@ -78,7 +78,8 @@ class Job:
         learned = values.get("tokenizer", "wordpiece") != "wordpiece"
         vocabulary = int(values.get("vocabulary", 0)) if learned else 0
         length = int(values["max_length"]) or LONGEST
-        encoder = shape_of(str(values["encoder"]), vocabulary=vocabulary, max_length=length)
+        own = values.get("pooling", "own") == "own"
+        encoder = shape_of(str(values["encoder"]), vocabulary=vocabulary, max_length=length, own_pooling=own)
         if encoder.is_bag and not encoder.trained:
             encoder = replace(encoder, inner=int(values.get("hidden_dim", encoder.inner)))
         elif values.get("sparse_embedding_updates") and not encoder.is_bag:
@@ -141,7 +142,9 @@ class Job:
     @property
     def dim(self) -> int:
         """D, the width of what the label layer reads."""
-        own = self.encoder.hidden * int(self.values.get("last_layers", 1) if self.head == "sparse" else 1)
+        own = (self.encoder.width or self.encoder.hidden) * int(
+            self.values.get("last_layers", 1) if self.head == "sparse" else 1
+        )
         return int(self.values.get("projection_dim") or self.values.get("bottleneck") or own)
 
     @property

@@ -33,18 +33,18 @@ def described(folder: Path) -> tuple[str, dict[str, Any]]:
     try:
         if not (folder / "manifest.json").is_file():
             if not read_json(folder / "recipe.json", next_step=None).get("finished", True):
-                raise _refused(folder, "the run is not finished", "wait for its end, or resume it")
+                raise refused(folder, "the run is not finished", "wait for its end, or resume it")
             folder = latest(folder / "model")
         encoder = migrate.model_manifest(read_json(folder / "manifest.json", next_step=None)).get("encoder")
     except SettingError:
         raise
     except MegalabelError as error:
-        raise _refused(folder, error.found, error.next_step) from error
+        raise refused(folder, error.found, error.next_step) from error
     kind = str(encoder.get("class")).rpartition(":")[2] if isinstance(encoder, dict) else ""
     if not isinstance(encoder, dict) or kind not in ("Bag", "Transformer"):
-        raise _refused(folder, f"an encoder of the class {kind}" if kind else "a model without a single encoder")
+        raise refused(folder, f"an encoder of the class {kind}" if kind else "a model without a single encoder")
     if not isinstance(encoder.get("config"), dict):
-        raise _refused(folder, "a manifest without the shape of the encoder")
+        raise refused(folder, "a manifest without the shape of the encoder")
     return kind, encoder["config"]
 
 
@@ -58,12 +58,13 @@ def bag_shape(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         if any(type(number) is not int or number < 0 for number in (rows, dim, inner)):
             raise ValueError(f"a table of {rows!r:.40} x {dim!r:.40}, a block of {inner!r:.40}")
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
-        raise _refused(folder, f"the shape of the bag cannot be read ({error})") from error
+        raise refused(folder, f"the shape of the bag cannot be read ({error})") from error
     return {
         "type": "bag", "layers": 0, "hidden": dim, "inner": inner, "heads": 0, "vocabulary": rows, "positions": 0,
         "types": 0, "sparse": True,
     }  # fmt: skip
 
 
-def _refused(folder: Path, found: str, step: str | None = NEXT_STEP) -> SettingError:
+def refused(folder: Path, found: str, step: str | None = NEXT_STEP) -> SettingError:
+    """The error for a folder that is no run to start from."""
     return SettingError(f"{folder}: {found}", wanted=WANTED, next_step=step or NEXT_STEP, where="encoder")

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from megalabel.encoders.prompts import DEFAULT, NO_PROMPT
 from megalabel.recipes.kinds import ADAM, Betas, Count, Eps, Fraction, Nonnegative, Size, conflict
 from megalabel.recipes.optimizer_options import (
     CompensatedWeightTypeOptions,
@@ -52,6 +53,7 @@ class TokenOptions(Options):
         Literal["wordpiece", "words", "symbols"], "Of bag and small; words, symbols: learned."
     ] = "wordpiece"
     vocabulary: Annotated[int, at_least(3), "Maximum number of learned tokens."] = 100_000
+    prompt: Annotated[str, "Before texts: a name of the encoder's, a text, or none."] = DEFAULT
     max_length: Annotated[Size, "Maximum tokens per text; 0: chosen from the data."] = 128
     windows: Annotated[Count, "Windows of max_length tokens that a transformer averages."] = 1
 
@@ -60,6 +62,9 @@ class TokenOptions(Options):
         if self.windows > 1 and not self.max_length:
             raise conflict("windows", "windows and max_length = 0", "a max_length above 0 for windows")
         refuse_for_a_bag(self, "windows", self.windows > 1)
+        if self.prompt not in (DEFAULT, NO_PROMPT) and plain_name(self.encoder) in ("bag", "small"):
+            found = f"prompt {self.prompt!r} for the encoder {self.encoder}, which was trained with none"
+            raise conflict("prompt", found, "a pretrained encoder, or no prompt")
 
 
 class TextOptions(TokenOptions):
@@ -118,7 +123,7 @@ class TrainingOptions(SeedOptions):
     epochs: Annotated[Count, "Passes over the training texts."] = 10
     batch_size: Annotated[Count, "Texts per optimizer step."] = 256
     accumulation_steps: Annotated[Count, "Parts a batch is split into to save memory."] = 1
-    log_every: Annotated[Count, "Steps between two lines of the log."] = 50
+    log_every: Annotated[Count, Constant, "Steps between two lines of the log."] = 50
 
 
 class HeldOutOptions(Options):

@@ -23,7 +23,9 @@ def pretrained(options: EncoderTrainingOptions, transformer: dict[str, Any], *, 
     # Recipes without the option read the mean, unless a folder of sentence-transformers says otherwise.
     own = options.pooling == "own" if isinstance(options, PoolingOptions) else None
     sparse = options.sparse_embedding_updates and not frozen
-    more: dict[str, Any] = {"sparse": sparse, "weights": options.encoder_weights, "own_pooling": own}
+    more: dict[str, Any] = {
+        "sparse": sparse, "weights": options.encoder_weights, "own_pooling": own, "prompt": options.prompt,
+    }  # fmt: skip
     return Transformer.pretrained(options.encoder, **more, **transformer)
 
 

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from megalabel.encoders.prompts import DEFAULT, Prompts
 from megalabel.errors import MegalabelError, SettingError
 
 if TYPE_CHECKING:
@@ -62,15 +63,17 @@ def run_sha256(name: str | None) -> str:
     return hashlib.sha256("".join(str(listed.get(part)) for part in PARTS).encode()).hexdigest()
 
 
-def load_run_encoder(name: str, corpus: Corpus | None = None) -> Encoder:
+def load_run_encoder(name: str, corpus: Corpus | None = None, prompt: str = DEFAULT) -> Encoder:
     """Loads the encoder of a finished run or of a saved model, on the CPU.
 
     Args:
         name: the folder of a run or of a model.
         corpus: the corpus that it will be trained on, for the note that `train` prints.
+        prompt: "default" for that of the run, "none", or a text.
 
     Raises:
-        SettingError: the run is not finished, or has no single trained encoder, such as `linear`.
+        SettingError: the run is not finished, or has no single trained encoder, such as `linear`; or the prompt is
+            a name, which runs do not keep.
         FormatError: the model is damaged.
     """
     from megalabel.encoders.frozen import Frozen
@@ -84,7 +87,9 @@ def load_run_encoder(name: str, corpus: Corpus | None = None) -> Encoder:
     encoder = load_encoder(folder, manifest, trusted())
     if isinstance(encoder, Frozen):
         raise _refused(name, "a frozen encoder", f"give the encoder it was: --encoder {plain_name(name)}")
-    encoder.notes = (_note(name, corpus),)
+    kept = Prompts({DEFAULT: encoder.tokenizer.prompt})
+    encoder.tokenizer = encoder.tokenizer.with_prompt(kept.text(prompt, name))
+    encoder.notes = (_note(name, corpus), *kept.notes(prompt, encoder.tokenizer.prompt))
     return encoder
 
 
@@ -122,8 +127,12 @@ def adapted(
     elif isinstance(encoder, Transformer):
         pooling = encoder.readouts[-1].pooling
         readouts = [replace(readout, pooling=pooling) for readout in transformer["readouts"]]
-        arguments = {**transformer, "readouts": readouts, "norm": encoder.norm is not None, "sparse": sparse}
+        arguments = {
+            **transformer, "readouts": readouts, "norm": encoder.norm is not None, "sparse": sparse,
+            "after_pooling": encoder.after_configs, "include_prompt": encoder.include_prompt,
+        }  # fmt: skip
         new = Transformer(encoder.model, encoder.tokenizer, **arguments)
+        _take(new.after_pooling, encoder.after_pooling)
         _take(new.norm, encoder.norm)
         for ours, theirs in zip(new.bottlenecks, encoder.bottlenecks, strict=False):
             _take(ours, theirs)

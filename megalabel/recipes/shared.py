@@ -108,7 +108,7 @@ def text_side(
     encoder: Encoder | None = None
     run = is_run(name)
     if run:
-        encoder = load_run_encoder(name, corpus)
+        encoder = load_run_encoder(name, corpus, options.prompt)
         tokenizer = encoder.tokenizer
     elif tokenizer is None:
         encoder = pretrained(options, transformer, frozen=frozen)

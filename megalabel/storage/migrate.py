@@ -73,6 +73,7 @@ ADDED: dict[str, Any] = {
     "prune_anneal": True,
     "dense_updates": False,
     "windows": 1,
+    "prompt": "default",
     "weights": dict.fromkeys(("renee", "cascadexml", "spartex", "linear"), "float32"),
     "momentum_dtype": "float32",
     "compensated_fraction": 0.0,

@@ -11,7 +11,7 @@ from planted import planted
 
 import megalabel
 from megalabel.encoders.readout import POOLINGS, Readout
-from megalabel.encoders.sentence_transformers import SentenceSettings, settings_of
+from megalabel.encoders.sentence_transformers import settings_of
 from megalabel.encoders.transformer import Transformer
 from megalabel.errors import SettingError
 from megalabel.recipes.dexml import dexml
@@ -63,37 +63,23 @@ def views(encoder: Transformer, texts: list[str]) -> torch.Tensor:
         ({"pooling_mode_mean_tokens": False, "pooling_mode_max_tokens": True}, "max"),
         ({"pooling_mode_weightedmean_tokens": True}, "weighted_mean"), ({"pooling_mode_cls_token": True}, "first"),
         ({"pooling_mode_mean_sqrt_len_tokens": True}, "sqrt_mean"), ({"pooling_mode_lasttoken": True}, "last"),
+        ({"pooling_mode": ["mean", "cls"]}, "mean+first"),
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True}, "first+mean"),
     ],
 )  # fmt: skip
 def test_poolings_are_read_from_newer_and_older_files(folder, config, pooling):
     write(folder, "1_Pooling/config.json", config)
-    assert settings_of(str(folder)) == SentenceSettings(pooling, "w3a w4b ")
+    settings = settings_of(str(folder))
+    assert (settings.pooling, settings.include_prompt, settings.after) == (pooling, True, ())
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        {"pooling_mode": ["cls", "mean"]}, {"pooling_mode_cls_token": True, "pooling_mode_max_tokens": True},
-        {"pooling_mode": "mean", "include_prompt": False}, {"pooling_mode": "attention"},
-    ],
-)  # fmt: skip
-def test_a_pooling_that_is_not_done_is_told_and_cannot_be_asked_for(folder, config):
-    write(folder, "1_Pooling/config.json", config)
+def test_a_pooling_that_is_not_done_is_told_and_cannot_be_asked_for(folder):
+    write(folder, "1_Pooling/config.json", {"pooling_mode": "attention"})
     encoder = Transformer.pretrained(str(folder), own_pooling=None)
     assert encoder.readouts == (Readout(),)
     assert [note for note in encoder.notes if "which is not supported" in note]
     with pytest.raises(SettingError, match="states no pooling"):
         Transformer.pretrained(str(folder), own_pooling=True)
-
-
-def test_the_prompt_begins_every_text_also_after_saving(folder, tiny_bert, tmp_path):
-    plain, own = Transformer.pretrained(str(tiny_bert)), Transformer.pretrained(str(folder))
-    prompted = plain.tokenizer.encode([f"w3a w4b {text}" for text in TEXTS], 20)
-    assert own.tokenizer.encode(TEXTS, 20) == prompted
-    own.tokenizer.save(tmp_path)
-    assert type(own.tokenizer).load(tmp_path).encode(TEXTS, 20) == prompted
-    write(folder, "config_sentence_transformers.json", {"prompts": {"query": "w3a "}, "default_prompt_name": None})
-    assert Transformer.pretrained(str(folder)).tokenizer.encode(TEXTS, 20) == plain.tokenizer.encode(TEXTS, 20)
 
 
 def test_texts_are_put_into_lower_case_where_the_folder_says_so(folder):
@@ -122,26 +108,49 @@ def test_poolings_of_a_padded_batch_are_those_of_each_text(tiny_bert, pooling):
             torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_a_transformer_in_a_folder_of_its_own_is_found_and_further_modules_are_told(folder, tiny_bert):
+def test_a_transformer_in_a_folder_of_its_own_is_found(folder, tiny_bert):
     for file in tiny_bert.iterdir():
         (folder / "0_Transformer").mkdir(exist_ok=True)
         (folder / file.name).rename(folder / "0_Transformer" / file.name)
-    listed = modules("Transformer", "Pooling", "Dense")
+    listed = modules("Transformer", "Pooling")
     listed[0]["path"] = "0_Transformer"
     write(folder, "modules.json", listed)
     encoder = Transformer.pretrained(str(folder), own_pooling=True)
     assert encoder.readouts == (Readout(pooling="last"),)
-    assert encoder.notes == ("the module Dense of the encoder is left out",)
 
 
-@pytest.mark.parametrize(
-    "listed", [{}, [], "no JSON", [{"idx": 0}], modules("WordEmbeddings", "Pooling"), modules("StaticEmbedding")]
-)
-def test_folders_of_other_kinds_are_refused(folder, listed):
+@pytest.mark.parametrize("listed", [{}, [], "no JSON", [{"idx": 0}]])
+def test_folders_that_sentence_transformers_does_not_write_are_refused(folder, listed):
     write(folder, "modules.json", listed)
     if listed == "no JSON":
         (folder / "modules.json").write_text("{")
     with pytest.raises(SettingError, match="no encoder"):
+        Transformer.pretrained(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "named"),
+    [
+        (["WordEmbeddings", "Pooling"], "WordEmbeddings"), (["StaticEmbedding"], "StaticEmbedding"),
+        (["Router"], "Router"), (["Transformer", "CNN", "Pooling"], "CNN after Transformer"),
+        (["Transformer", "WeightedLayerPooling", "Pooling"], "WeightedLayerPooling"),
+        (["Transformer", "Dense", "Pooling"], "Dense after Transformer"),
+        (["Transformer", "Pooling", "LSTM"], "LSTM after Pooling"),
+        (["Transformer", "Pooling", "Pooling"], "Pooling after Pooling"),
+    ],
+)  # fmt: skip
+def test_modules_that_are_not_supported_are_named(folder, kinds, named):
+    write(folder, "modules.json", modules(*kinds))
+    with pytest.raises(SettingError, match=named) as error:
+        Transformer.pretrained(str(folder))
+    assert error.value.where == "encoder" and error.value.next_step
+    assert ("encoder bag" in error.value.next_step) == (named == "StaticEmbedding")
+
+
+def test_a_class_of_another_package_is_not_taken_for_one_of_sentence_transformers(folder):
+    listed = modules("Transformer", "Pooling")
+    write(folder, "modules.json", [{**listed[0], "type": "custom_st.Transformer"}, listed[1]])
+    with pytest.raises(SettingError, match=r"custom_st\.Transformer"):
         Transformer.pretrained(str(folder))
 
 

@@ -154,6 +154,40 @@ def test_more_labels_than_names_are_refused(tmp_path):
             read_model(FOREIGN / "fasttext" / "hs.bin", names, language="fi")
 
 
+@pytest.mark.parametrize("blank", ["", "  ", "\u2003\t"])
+def test_a_line_without_a_name_is_refused_by_its_number(blank, tmp_path, command):
+    file = tmp_path / "names.txt"
+    file.write_text("\n".join(["one", "two", blank, "four", "five", "six"]) + "\n", encoding="utf-8")
+    with pytest.raises(FormatError, match="line 3 of 6 holds no name"):
+        read_model(FOREIGN / "fasttext" / "softmax.bin", file)
+    model = tmp_path / "model"
+    status, _, said = command("import", FOREIGN / "fasttext" / "softmax.bin", "-o", model, "--labels", file)
+    assert status == 2 and "line 3" in said and not model.exists()
+
+
+def test_a_blank_name_of_a_subject_is_none(tmp_path):
+    made = project(tmp_path, "omikuji-model", FOREIGN / "omikuji" / "unbalanced")
+    file = tmp_path / "vocabs" / "v" / "subjects.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    names = lines[0].split(",")
+    cells = dict(zip(names, lines[1].split(","), strict=True))
+    lines[1] = ",".join("  " if name.startswith("label_") else cells[name] for name in names)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert read_model(made).label_texts[0] == cells["uri"]
+    lines[1] = ",".join(" " if name == "uri" else cells[name] for name in names)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with pytest.raises(FormatError, match="without a URI"):
+        read_model(made)
+
+
+def test_a_name_of_several_labels_is_said(tmp_path, command):
+    file = tmp_path / "names.txt"
+    file.write_text("one\ntwo\none\nfour\nfive\nfour\n", encoding="utf-8")
+    source = FOREIGN / "fasttext" / "softmax.bin"
+    status, _, said = command("import", source, "-o", tmp_path / "model", "--labels", file)
+    assert status == 0 and "2 names belong to several labels, such as 'one'" in said
+
+
 def test_a_name_may_hold_separators_of_lines_other_than_newlines(tmp_path):
     names = ["one\u2028half", "two\x0bthirds", "three\x85", "four", " five", "six"]
     (tmp_path / "names.txt").write_bytes("\r\n".join([*names, ""]).encode())

@@ -20,6 +20,7 @@ FLAGS = (
     "--disable-component-update --disable-sync"
 ).split()
 AXE = "axe-core@4.14.1"
+PATIENCE = 60  # seconds until what a test waits for has failed; a busy machine is slow
 
 
 def chromium_path() -> str:
@@ -69,7 +70,7 @@ def opened(browser: Any, address: str, **options: Any) -> Iterator[Any]:
     """A page in a context of its own. No script may fail, and the content security policy must refuse nothing."""
     context = browser.new_context(**options)
     page, troubles = context.new_page(), []
-    page.set_default_timeout(10_000)
+    page.set_default_timeout(PATIENCE * 1000)
     page.on("pageerror", lambda error: troubles.append(str(error)))
     page.on("console", lambda line: troubles.append(line.text) if "Content Security" in line.text else None)
     page.goto(address)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from support.browser import PATIENCE
+
 import megalabel
 from megalabel.recipes import get
 from megalabel.serving.served import ServedModel
@@ -33,8 +35,8 @@ def ask(page: Any, text: str) -> None:
 
 
 def until(page: Any, condition: Callable[[], Any]) -> None:
-    """Waits until the page has done something, 10 seconds at most."""
-    for _ in range(500):
+    """Waits until the page has done something, as long as for a selector."""
+    for _ in range(PATIENCE * 50):
         if condition():
             return
         page.wait_for_timeout(20)
