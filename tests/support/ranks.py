@@ -82,6 +82,7 @@ def _forked(rank: int, size: int, port: int, address: str, name: str, alone: boo
     code = 1
     try:
         signal.alarm(PATIENCE)
+        os.dup2(2, 1)  # standard output tells exit codes, and gloo of PyTorch 2.8 writes there
         os.environ |= {
             "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
