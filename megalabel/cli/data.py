@@ -98,12 +98,13 @@ def split(
     to = to or same_format(data_path(data), opened.get("format"))
     check_target(out, to)
     made = open_data(data, opened).with_test_split(test_fraction, seed=seed)
+    assert made.test is not None
     done = write(made, out, to, gz=gz, lossy=lossy)
-    sides = f"{len(made.train):,} training and {len(made.test or ()):,} test texts"
+    sides = f"{len(made.train):,} training and {len(made.test):,} test texts"
     typer.echo("\n".join([f"{done.path}: {', '.join(str(file) for file in done.files)}", sides, *done.notes]))
-    alone = int(((made.train.labels > 0).sum(axis=0) == 0).sum())
+    alone = len(set(made.test.labels.indices) - set(made.train.labels.indices))
     if alone:
-        typer.echo(f"labels without a training text now, which no model can learn: {alone:,}")
+        typer.echo(f"labels that test texts alone have, which no model can learn: {alone:,}")
     typer.echo(f"next: megalabel train linear {done.path} --out RUN")
 
 

@@ -43,7 +43,7 @@ def load_pretrained(name: str, prompt: str = DEFAULT) -> Pretrained:
         try:
             _check_files(Path(source))
             settings = settings_of(source)
-            settings.prompts.text(prompt, name)  # before the weights are read
+            chosen = settings.prompts.text(prompt, name)  # before the weights are read
             _check_files(Path(source) / settings.transformer)
             below = {"subfolder": settings.transformer}
             _check_attention(PreTrainedConfig.get_config_dict(source, **below)[0])
@@ -66,7 +66,7 @@ def load_pretrained(name: str, prompt: str = DEFAULT) -> Pretrained:
     _check_complete(name, model, encoder, report["missing_keys"])
     prepared = _fast(tokenizer, name)
     prepare(prepared.tokenizer, settings)
-    return Pretrained(encoder, prepared.with_prompt(settings.prompts.text(prompt, name)), settings)
+    return Pretrained(encoder, prepared.with_prompt(chosen), settings)
 
 
 def make_untrained(config: dict[str, Any]) -> nn.Module:

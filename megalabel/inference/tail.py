@@ -67,7 +67,7 @@ def tail_curve(
     p = for_tail(model, ids, probabilities(model, scores))
     found = []
     for tail in tails:
-        at = places(ids, p, inverse, tail, max(depths)) if tail else np.arange(width)[None].repeat(len(ids), 0)
+        at = places(ids, p, inverse, tail, max(depths))
         top = TopK(np.take_along_axis(ids, at, 1), np.take_along_axis(scores, at, 1))
         found.append((tail, measure_at(top, truth, depths, of_data)))
     return found

@@ -16,7 +16,7 @@ def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: 
     """Where in a ranking the k labels with the largest p · (1/propensity)^tail are, in its order: (N, k) int64.
 
     So the labels of an answer are those that add most to a mean of P@k and PSP@k, and the most probable of them
-    come first. Ties go to the earlier label.
+    come first. Ties go to the earlier label. A tail of 0 leaves the first k labels, whatever p is.
 
     Args:
         ids, p: (N, K) labels, -1 for none, and their probabilities by `answer.for_tail`; K of at least k.
@@ -24,6 +24,8 @@ def places(ids: np.ndarray, p: np.ndarray, inverse: np.ndarray, tail: float, k: 
         tail: from 0 to 1.
         k: labels per text.
     """
+    if tail == 0:
+        return np.broadcast_to(np.arange(k), (len(ids), k))
     gain = np.where(ids < 0, -np.inf, p.astype(np.float64) * inverse[np.maximum(ids, 0)] ** tail)
     return np.sort(np.argsort(-gain, axis=1, kind="stable")[:, :k], axis=1)
 
