@@ -48,8 +48,9 @@ class Calibration:
         recall_thresholds: (r,) probabilities, falling. recalls: (r,) the mean recall of the labels above.
         n_texts: n, the texts with labels that it was fitted on.
         depth: labels per text.
-        by_frequency: the correction for rare and frequent labels; None where their frequencies were not known.
-        tail: the value of the tail knob by `balanced_tail`; None where these were not known.
+        by_frequency: the correction for rare and frequent labels; None where the learned texts were
+            not known, or fewer than 30.
+        tail: the value of the tail knob by `balanced_tail`; None where there is no correction.
     """
 
     scores: np.ndarray
