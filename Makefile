@@ -25,10 +25,10 @@ test: $(VENV)/.ready  ## every test
 test-core: $(VENV)/.ready  ## tests of every package of megalabel that take three to four minutes together; tests/core.txt
 	$(BIN)/pytest -m "not slow" @tests/core.txt $(PYTEST_OPTIONS)
 
-# Apart from `test`, as counting lines takes a quarter more time on Python 3.11.
-coverage:  ## every test, and which fraction of the lines of megalabel they run
+# Lines are counted during the core tests alone, as that takes a quarter more time on Python 3.11.
+coverage:  ## every test, and which fraction of the lines of megalabel the core tests run
 	$(MAKE) test PYTEST_OPTIONS="--cov=megalabel --cov-report="
-	@echo "line coverage: $$($(BIN)/coverage report --format=total)% ($(BIN)/coverage report lists the lines left out)"
+	@echo "line coverage of the core tests: $$($(BIN)/coverage report --format=total)% ($(BIN)/coverage report lists the lines left out)"
 
 test-exhaustive: $(VENV)/.ready  ## every test, and every combination of the parameters of those marked pairwise
 	$(BIN)/pytest -n auto --dist worksteal --exhaustive

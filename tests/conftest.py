@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from support.counted import counted_if_core
 from support.pairwise import parametrize
 from support.ranks import Ranks, started
 from support.untraced import install
@@ -45,6 +46,12 @@ def pytest_collection() -> Generator[None, object, object]:
     finally:
         gc.enable()
         gc.freeze()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    with counted_if_core(item):
+        return (yield)
 
 
 @pytest.hookimpl(tryfirst=True)
