@@ -162,7 +162,7 @@ class Bag(Encoder):
 
 def frequent_bigrams(rows: Rows, vocabulary_size: int, at_least: int = 2) -> Tensor:
     """The bigrams that occur in at least `at_least` rows, as `Bag` takes them: (n,) int64, sorted."""
-    found = [np.unique(np.stack(part), axis=1)[1] for part in _bigrams(rows, vocabulary_size)]
+    found = [_once_per_text(where, codes, vocabulary_size**2) for where, codes in _bigrams(rows, vocabulary_size)]
     codes, counts = np.unique(np.concatenate([np.zeros(0, np.int64), *found]), return_counts=True)
     return torch.from_numpy(codes[counts >= at_least])
 
@@ -186,7 +186,20 @@ def idf_weights(rows: Rows, vocabulary_size: int, bigrams: Tensor | None = None)
 
 def _texts_with(where: np.ndarray, ids: np.ndarray, n: int) -> np.ndarray:
     """The number of texts in which each of n ids occurs: (n,) int64."""
-    return np.bincount(np.unique(where * n + ids) % n, minlength=n)
+    return np.bincount(_once_per_text(where, ids, n), minlength=n)
+
+
+def _once_per_text(where: np.ndarray, ids: np.ndarray, n: int) -> np.ndarray:
+    """The ids below n without those that a text repeats: (m,) int64, in the order of the texts.
+
+    By sorting, which is several times faster than `np.unique` of NumPy 2.3 and later.
+    """
+    keys = (where - where[:1]) * n + ids
+    keys.sort()
+    first = np.ones(len(keys), bool)
+    np.not_equal(keys[1:], keys[:-1], out=first[1:])
+    once: np.ndarray = keys[first] % n
+    return once
 
 
 def _tokens(rows: Rows) -> Iterator[tuple[np.ndarray, np.ndarray]]:

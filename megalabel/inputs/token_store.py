@@ -92,6 +92,7 @@ class TokenStore:
                     lengths[start : start + len(encoded)] = [len(ids) for ids in encoded]
                     yield np.fromiter((i for ids in encoded for i in ids), dtype=dtype)
                     progress.advance(len(encoded))
+            tokenizer.clear_cache()
 
         if folder is None:
             spill = Spill()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from megalabel.errors import RESTORE_FOLDER, DataError, FormatError, SettingError
+from megalabel.inputs.word_cache import WORDS, WordCache
 from megalabel.storage.reading import read_bytes, reading
 
 if TYPE_CHECKING:
@@ -136,34 +138,44 @@ class TextTokenizer:
             SettingError: `max_length` leaves no space for a token of the text.
             DataError: a text is not a string.
         """
-        cut = self._cut_at(max_length)
+        self._check_length(max_length)
         clean = [self.prompt + _clean(text) for text in texts]
-        return [encoding.ids for encoding in cut.encode_batch_fast(clean)]
+        if self._words is not None:
+            return self._words.encode(clean, max_length)
+        return [encoding.ids for encoding in self._cut_at(max_length).encode_batch_fast(clean)]
 
     def encoding(self, text: str, max_length: int) -> Encoding:
         """The tokens of one text with the characters of each, those of the prompt first; otherwise as `encode`."""
+        self._check_length(max_length)
         return self._cut_at(max_length).encode(self.prompt + _clean(text))
+
+    @functools.cached_property
+    def _words(self) -> WordCache | None:
+        return WordCache.of(self.tokenizer)
+
+    def clear_cache(self) -> None:
+        """Frees the memory for words that texts had so far; `encode` keeps those of its texts again."""
+        self.__dict__.pop("_words", None)
+
+    def _check_length(self, max_length: int) -> None:
+        """Raises SettingError for a length that leaves no space for a token of the text."""
+        added = self.n_added
+        if max_length <= added:
+            those = f"a prompt and special tokens of {added} tokens" if self.prompt else f"{added} special tokens"
+            raise SettingError(
+                f"max_length = {max_length}",
+                wanted=f"at least {added + 1}, since the tokenizer adds {those}",
+                where="max_length",
+            )
 
     def _cut_at(self, max_length: int) -> Tokenizer:
         """A copy of the tokenizer that cuts texts to a length."""
         cut = self._cut.get(max_length)
         if cut is None:
-            added = self.n_added
-            if max_length <= added:
-                those = (
-                    f"a prompt and special tokens of {added} tokens" if self.prompt else f"{added} special tokens"
-                )
-                raise SettingError(
-                    f"max_length = {max_length}",
-                    wanted=f"at least {added + 1}, since the tokenizer adds {those}",
-                    where="max_length",
-                )
             cut = _copy(self.tokenizer)
             cut.enable_truncation(max_length)
-            self._cut = {
-                **dict([*self._cut.items()][1 - LENGTHS :]),
-                max_length: cut,
-            }  # a new one: others may read
+            latest = [*self._cut.items()][1 - LENGTHS :]
+            self._cut = dict([*latest, (max_length, cut)])  # a new one: others may read
         return cut
 
     def starts(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -209,7 +221,7 @@ def learn_tokenizer(texts: Iterable[str], size: int, kind: str = "words") -> Tex
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     else:
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\w+|[^\w\s]"), "removed", invert=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(WORDS), "removed", invert=True)
     tokenizer.train_from_iterator(map(_clean, texts), trainer)
     return TextTokenizer(tokenizer, pad_id=0)
 

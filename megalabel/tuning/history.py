@@ -92,6 +92,7 @@ class History:
         if known:
             write_text(self.path, "".join(map(_line, known)))  # without a last line that a crash cut off
         self._recorded = {key_of(r.candidate, r.epochs): r for r in known}
+        self._noted: dict[str, Result] = {}  # the results, by what identifies their trials
         self.results: list[Result] = []
 
     @property
@@ -105,13 +106,19 @@ class History:
         return self.seconds - self.elapsed
 
     def recorded(self, candidate: Candidate, epochs: int | None) -> Result | None:
-        """The result of this trial from an earlier process; None if it has to be run, and the clock then runs."""
-        found = self._recorded.pop(key_of(candidate, epochs), None)
+        """The result of this trial if it has run; None if it has to be run, and the clock then runs.
+
+        The time of a trial of an earlier process counts when its result is first asked for.
+        """
+        key = key_of(candidate, epochs)
+        if key in self._noted:
+            return self._noted[key]
+        found = self._recorded.pop(key, None)
         if found is None:
             self.running = True
             return None
         self._spent += found.seconds
-        self.results.append(found)
+        self._note(found)
         return found
 
     def next_number(self) -> int:
@@ -125,9 +132,13 @@ class History:
         result = replace(result, seconds=round(now - self._mark, 2))
         with naming(self.path), open(self.path, "a", encoding="utf-8") as file:
             file.write(_line(result))
-        self.results.append(result)
+        self._note(result)
         self._spent, self._mark = self._spent + result.seconds, now
         return result
+
+    def _note(self, result: Result) -> None:
+        self.results.append(result)
+        self._noted[key_of(result.candidate, result.epochs)] = result
 
 
 def _line(result: Result) -> str:
