@@ -11,6 +11,7 @@ with what the nearest training texts, label documents, and labels that occur tog
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from megalabel.recipes.linear_options import LinearOptions
@@ -19,6 +20,7 @@ from megalabel.training.recipe import DirectRecipe, recipe
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
+    from megalabel.models.hybrid import HybridClassifier
 
 
 class Hybrid(LinearOptions):
@@ -79,3 +81,17 @@ def hybrid(corpus: Corpus, options: Hybrid) -> DirectRecipe:
         left_out,
         uses_weights=True,
     )
+
+
+def refit(corpus: Corpus, options: Hybrid, model: HybridClassifier) -> DirectRecipe:
+    """The recipe `hybrid` with `refit`, from a model that it gave without: only the trees are fitted again.
+
+    Args:
+        corpus: the data set that the model was trained on.
+        options: of that model, with the settings that were chosen for it.
+        model: the model; its weights and calibration stay.
+    """
+    from megalabel.recipes.hybrid_solving import refitted
+
+    options = Hybrid.from_values({**options.values(), "refit": True})
+    return replace(hybrid(corpus, options), solve=lambda say: refitted(model, say, corpus, options))

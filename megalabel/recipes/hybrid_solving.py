@@ -67,17 +67,31 @@ def solved(
             calibrate_merge(model, *asked)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     if options.refit:
-        say("refit: the same on all training texts")
-        rows = with_weight(side, np.arange(len(side)))
-        made, joint, words, _ = _trees(first, say, corpus, rows, options)
-        index = model.index
-        if index is not None:
-            index = search_index(made, rows) if index.n_features else RetrievalIndex.without_rows(side.labels)
-        fitted, calibration = (model.mixture, index, model.learned, model.searched), model.calibration
-        model = HybridClassifier(first, made.text, joint, words, norm, *fitted)
-        model.calibration = calibration  # of trees that had not learned the texts that were held out
+        model = refitted(model, say, corpus, options)
     model.chosen = options.differences(given)
     return model
+
+
+def refitted(model: HybridClassifier, say: Say, corpus: Corpus, options: Any) -> HybridClassifier:
+    """The hybrid with its trees and its search fitted again on all training texts; what merges them stays.
+
+    Args:
+        model: a hybrid whose trees were fitted without the texts that its run held out.
+        say: a function that takes lines of text.
+        corpus: the data set.
+        options: those of the recipe hybrid, with the settings that were chosen for `model`.
+    """
+    say("refit: the same on all training texts")
+    side, first = corpus.train, model.base_model
+    rows = with_weight(side, np.arange(len(side)))
+    made, joint, words, _ = _trees(first, say, corpus, rows, options)
+    index = model.index
+    if index is not None:
+        index = search_index(made, rows) if index.n_features else RetrievalIndex.without_rows(side.labels)
+    fitted = model.mixture, index, model.learned, model.searched
+    found = HybridClassifier(first, made.text, joint, words, options.embedding_norm, *fitted)
+    found.calibration = model.calibration  # of trees that had not learned the texts that were held out
+    return found
 
 
 def _trees(

@@ -16,6 +16,7 @@ from megalabel.errors import FormatError
 from megalabel.recipes import get
 from megalabel.recipes.chunk_choice import MOST_TEXTS, long_words
 from megalabel.tuning.candidates import Candidate, first_candidate
+from megalabel.tuning.conclusion import REFIT_COST
 from megalabel.tuning.history import Result
 from megalabel.tuning.strategies import ROOM, Halving, one_by_one
 from megalabel.tuning.trials import Trials
@@ -97,7 +98,7 @@ def _models(trials: Trials, given: Given, end: float) -> None:
         trials.setting.say("no time is left for a hybrid")
         return
     start = _first("hybrid", given).changed(run=str(trials.folder(best)), joint_trees=joint)
-    one_by_one(trials, start, (*given.values, "joint_trees"), given.seed, end)
+    one_by_one(trials, start, (*given.values, "joint_trees"), given.seed, end, reserve=REFIT_COST)
 
 
 def _pretrained(trials: Trials, given: Given, starts: Sequence[Candidate], limit: float) -> list[Candidate]:

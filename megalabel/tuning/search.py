@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,31 +14,25 @@ from megalabel.errors import SettingError
 from megalabel.inputs.token_store import sharing_tokens
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
-from megalabel.recipes.config import as_config
-from megalabel.storage.files import write_json, write_text
 from megalabel.storage.paths import as_path
 from megalabel.training.options import check_names
 from megalabel.training.recipe import RecipeFunction, check_corpus
-from megalabel.training.run import train
 from megalabel.training.run_folder import data_facts
-from megalabel.training.run_lock import NAME as LOCK
 from megalabel.training.run_lock import writing
 from megalabel.training.selection import check as check_metric
 from megalabel.training.trust import trusted
 from megalabel.tuning.auto import AUTO, Given, auto
 from megalabel.tuning.candidates import first_candidate
-from megalabel.tuning.folder import SEARCH, is_finished
-from megalabel.tuning.history import History, Result
+from megalabel.tuning.conclusion import concluded, last_training
+from megalabel.tuning.folder import is_finished
+from megalabel.tuning.history import History
 from megalabel.tuning.limits import Limits
-from megalabel.tuning.strategies import ROOM, Halving, one_by_one
-from megalabel.tuning.table import table
-from megalabel.tuning.trials import FOLDER, Say, Setting, Trials
+from megalabel.tuning.strategies import Halving, one_by_one
+from megalabel.tuning.trials import Say, Setting, Trials
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
-CHOSEN = "chosen.toml"  # the values that were chosen, for `megalabel train --config`
-FINAL = "final"  # the run folder of the chosen candidate on all texts
 HELD_OUT, MOST_HELD_OUT = 0.05, 0.2  # fraction of the texts that is held out, and of few texts at most
 LEAST_HELD = 300  # texts held out, if that is not more than MOST_HELD_OUT
 
@@ -103,7 +96,7 @@ def tune(
         setting = Setting(corpus, out, held_out_fraction(len(corpus.train)), metric, limits, seed, device, say)
         trials = Trials(setting, History(out, 60 * minutes, begun))
         _search(trials, name, Given(values, tuple(encoders), seed))
-        return _concluded(trials, facts)
+        return concluded(trials, facts)
 
 
 def _check(corpus: Any, minutes: Any, metric: str, device: Any) -> None:
@@ -130,70 +123,7 @@ def _search(trials: Trials, name: str, given: Given) -> None:
     if "epochs" in recipe.options.declared:
         Halving(trials, [start], given.values, given.seed).run(history.seconds)
     else:
-        reserve = 1.0 if _retrained(recipe) else 0.0
-        one_by_one(trials, start, given.values, given.seed, history.seconds, reserve)
-
-
-def _concluded(trials: Trials, facts: Mapping[str, Any]) -> Classifier:
-    """The chosen model, in the run folder that the folder of the search becomes."""
-    setting = trials.setting
-    chosen = _chosen(trials)
-    _publish(trials, chosen, facts)
-    setting.say(table(trials.history.results, setting.metric, setting.limits, chosen))
-    setting.say(f"chosen: trial {chosen.number}, {chosen.recipe}; its values are in {setting.out / CHOSEN}")
-    return load(setting.out, device=setting.device, trust=trusted())
-
-
-def _chosen(trials: Trials) -> Result:
-    """The best result within the limits; SettingError if there is none."""
-    if trials.best is not None:
-        return trials.best
-    results = trials.history.results
-    limits = trials.setting.limits
-    why = [limits.exceeded(r) if r.finished else r.status for r in results]
-    raise SettingError(
-        f"none of {len(results)} trials led to a model within the limits ({'; '.join(dict.fromkeys(why))})",
-        wanted="at least one",
-        next_step="allow more minutes, or a larger or slower model",
-    )
-
-
-def _publish(trials: Trials, chosen: Result, facts: Mapping[str, Any]) -> None:
-    """Makes the folder of the search the run folder of the chosen trial, trained on all texts if time is left."""
-    out, setting = trials.setting.out, trials.setting
-    recipe = get(chosen.recipe, trust=trusted())
-    source = trials.folder(chosen)
-    options = trials.options(recipe, chosen.decided, chosen.epochs)
-    if _retrained(recipe) and trials.history.remaining > ROOM * chosen.seconds:
-        setting.say("training the chosen candidate on all texts")
-        source = out / FOLDER / FINAL
-        options = recipe.options.from_values({**options.values(), "validation_fraction": 0.0})
-        train(recipe(setting.corpus, options, trust=trusted()), source, device=setting.device, quiet=True)
-    reached = ", ".join(f"{name} {value:.2f}" for name, value in chosen.metrics.items())
-    head = f"# {chosen.recipe}, chosen by megalabel tune on held-out texts: {reached}\n"
-    write_text(out / CHOSEN, head + as_config(options) + "\n")
-    for child in sorted(source.iterdir(), key=lambda p: p.name == "recipe.json") if source.is_dir() else ():
-        if child.name != LOCK:
-            _remove(out / child.name)  # what an interrupted search has moved there before
-            shutil.move(child, out / child.name)
-    needed = {Path(str(chosen.values[name])).name for name in ("run", "encoder") if name in chosen.values}
-    for path in (out / FOLDER).iterdir() if (out / FOLDER).is_dir() else ():
-        if path.name not in needed:
-            shutil.rmtree(path, ignore_errors=True)
-    write_json(out / SEARCH, {**facts, "chosen": chosen.number})
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _retrained(recipe: RecipeFunction[Any, Any]) -> bool:
-    """Whether a recipe has a direct solver and does not itself use the texts that it holds out."""
-    declared = recipe.options.declared
-    return "epochs" not in declared and "validation_fraction" in declared
+        one_by_one(trials, start, given.values, given.seed, history.seconds, last_training(recipe))
 
 
 def _checked(name: str, values: Mapping[str, Any]) -> dict[str, Any]:

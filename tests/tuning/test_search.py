@@ -13,7 +13,7 @@ from topk_agree import assert_topk_agree
 
 import megalabel
 from megalabel.errors import SettingError
-from megalabel.tuning import candidates, search, trials
+from megalabel.tuning import candidates, conclusion, search, trials
 from megalabel.tuning.history import TRIALS
 from megalabel.tuning.search import held_out_fraction, tune
 
@@ -225,16 +225,16 @@ def test_a_search_cut_off_while_it_moves_its_model_ends_with_one_model(
     varied: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     varied({})
-    write = search.write_json
+    write = conclusion.write_json
 
     def cut(path: Path, value: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "write_json", cut)
+    monkeypatch.setattr(conclusion, "write_json", cut)
     arguments = {"minutes": 5, "quiet": True, "clusters": (4,), **PLAIN}
     with pytest.raises(KeyboardInterrupt):
         tune(planted(), tmp_path / "s", "linear", **arguments)
-    monkeypatch.setattr(search, "write_json", write)
+    monkeypatch.setattr(conclusion, "write_json", write)
     model = tune(planted(), tmp_path / "s", "linear", **arguments)
     assert not (tmp_path / "s/model/model").exists()
     assert megalabel.evaluate(model, planted())["P@1"] > 60
