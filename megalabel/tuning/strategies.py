@@ -68,16 +68,22 @@ class Halving:
         found: list[Result] = []
         for candidate in itertools.islice(fresh, WIDEST):
             used = self.history.elapsed - begun
-            before = [r.seconds for r in self.history.results if r.finished and r.epochs is not None]
-            cost = max((r.seconds for r in found), default=min(before, default=0.0))
-            if used + ROOM * cost > (time if not found else EARLY * time):
-                break
             epochs = max(1, math.ceil(_epochs(candidate) / ETA**2))
+            if used + ROOM * self._cost(candidate, epochs, found) > (time if not found else EARLY * time):
+                break
             result = self.trials.run(candidate, epochs=epochs, limit=time - used)
             if result.finished:
                 found.append(result)
                 self._note(result)
         return found
+
+    def _cost(self, candidate: Candidate, epochs: int, rung: Sequence[Result]) -> float:
+        """The seconds that a candidate may take, estimated by trials with the same encoder where there are any."""
+        before = [r for r in self.history.results if r.finished and r.epochs is not None]
+        alike = [r.seconds / int(r.epochs or 1) for r in before if _kind(r.candidate) == _kind(candidate)]
+        if alike:
+            return epochs * min(alike)
+        return max((r.seconds for r in rung), default=min((r.seconds for r in before), default=0.0))
 
     def _next_rung(self, rung: list[Result], until: float, early: float) -> list[Result]:
         """Trains the best third for three times as many epochs, the last rung for all that the time allows."""
@@ -154,6 +160,11 @@ def one_by_one(
                 improved = True
                 break
     return best
+
+
+def _kind(candidate: Candidate) -> tuple[str, str | None]:
+    """The recipe and the encoder of a candidate, on which its time depends most."""
+    return candidate.recipe, candidate.values.get("encoder")
 
 
 def _epochs(candidate: Candidate) -> int:

@@ -31,20 +31,14 @@ from megalabel.training.trust import trusted
 from megalabel.tuning.candidates import Candidate
 from megalabel.tuning.history import History, Result
 from megalabel.tuning.limits import Limits
+from megalabel.tuning.watch import SURE, OutOfTime, watch
 
 if TYPE_CHECKING:
     from megalabel.data.corpus import Corpus
 
 FOLDER = "trials"
 TIMED = 20  # single texts whose prediction is timed
-SURE = 10  # steps after the first one from which the time of a training is estimated
-LATE = 1.25  # a training that would take so many times its limit is stopped
-
 Say = Callable[[str], Any]
-
-
-class OutOfTime(Exception):
-    """A trial cannot be finished within its time; the message says what it would take."""
 
 
 @dataclass(frozen=True)
@@ -158,37 +152,13 @@ class Trials:
         made = recipe(setting.corpus, self.options(recipe, candidate, epochs), trust=trusted())
         callback = None
         if isinstance(made, Recipe):
-            callback = self._watch(made, deadline, made_at)
+            callback = watch(self.history, made.batches.steps, deadline, made_at)
         else:
             made = self._watched(made, deadline)
         model = train(made, folder, device=setting.device, quiet=True, callback=callback)
         facts = {} if isinstance(made, DirectRecipe) else {"dim": float(made.encoder.dim)}
         solved = read_recipe(folder)["finished"]["seconds"]
         return model, np.asarray(made.validation), {**facts, "seconds": float(solved)}
-
-    def _watch(self, recipe: Recipe, deadline: float, made_at: float) -> Callable[[dict[str, Any]], bool]:
-        """A callback of `train` that ends a training at its deadline, or raises OutOfTime where it is hopeless.
-
-        made_at: when the preparation of texts began, which comes before the first step.
-        """
-        history, steps = self.history, recipe.batches.steps
-        begun, first, validated = history.elapsed, -1, False
-
-        def callback(line: dict[str, Any]) -> bool:
-            nonlocal begun, first, validated
-            if first < 0:  # what comes before the first step, such as compiling, is not repeated
-                begun, first = history.elapsed, line["step"]
-            validated = validated or "validation" in line
-            done, now = line["step"] - first, history.elapsed
-            if done >= SURE and not validated:
-                needed = (now - begun) / done * (steps - line["step"])
-                if now + needed > deadline + (LATE - 1) * (deadline - begun):
-                    raise OutOfTime(f"{steps:,} steps would take {now - begun + needed:,.0f} s")
-            if now > deadline and not validated:
-                raise OutOfTime(f"{now - made_at:,.0f} s for the preparation and {done:,} of {steps:,} steps")
-            return now > deadline
-
-        return callback
 
     def _watched(self, recipe: DirectRecipe, deadline: float) -> DirectRecipe:
         """The recipe whose solver raises OutOfTime when it reports progress after the deadline."""

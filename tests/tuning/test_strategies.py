@@ -86,6 +86,21 @@ def test_a_candidate_worse_than_the_best_one_after_as_many_epochs_is_not_trained
     assert longer == [renee()]
 
 
+def test_a_candidate_is_not_begun_where_trials_of_its_encoder_took_longer() -> None:
+    """The best one, of a slow encoder, is varied as long as there is time for such trials."""
+    starts = [
+        first_candidate(get("renee"), {"encoder": "bag", "epochs": 1}),
+        first_candidate(get("renee"), {"encoder": "small", "epochs": 1}),
+    ]
+    trials = Imagined(
+        300, lambda candidate, epochs: 50.0 + (candidate.values["encoder"] == "small"),
+        lambda candidate, epochs: 100.0 if candidate.values["encoder"] == "small" else 1.0,
+    )  # fmt: skip
+    Halving(trials, starts, ("epochs",), 0).run(300)
+    assert all(result.finished for result in trials.history.results)
+    assert trials.history.elapsed <= 300
+
+
 def test_halving_is_deterministic() -> None:
     def order() -> list[tuple[str, int | None]]:
         trials = Imagined(400, lambda c, e: hash(c.key) % 100, lambda c, e: 1.0 * e)
