@@ -46,6 +46,8 @@ class Halving:
         fresh: Iterator[Candidate] = iter(self.starts)
         varied: Result | None = None
         while self._bracket(fresh, until) and self.best is not None:
+            if until - self.history.elapsed < ROOM * (1 + 1 / ETA) * self.best.seconds:
+                break  # another candidate could not be trained for as long as the best one, after a first rung
             if self.best is not varied:
                 varied = self.best
                 recipe = get(varied.recipe, trust=trusted())

@@ -101,6 +101,14 @@ def test_a_candidate_is_not_begun_where_trials_of_its_encoder_took_longer() -> N
     assert trials.history.elapsed <= 300
 
 
+def test_no_candidate_is_begun_that_cannot_be_trained_for_as_long_as_the_best_one() -> None:
+    starts = [first_candidate(get("renee"), {"encoder": "bag", "epochs": 3})]
+    trials = Imagined(560, lambda candidate, epochs: float(epochs), lambda candidate, epochs: 100.0 * epochs)
+    best = Halving(trials, starts, ("epochs",), 0).run(560)
+    assert best is not None and best.epochs == 3
+    assert [result.epochs for result in trials.history.results] == [1, 3]
+
+
 def test_halving_is_deterministic() -> None:
     def order() -> list[tuple[str, int | None]]:
         trials = Imagined(400, lambda c, e: hash(c.key) % 100, lambda c, e: 1.0 * e)
