@@ -92,6 +92,11 @@ def refit(corpus: Corpus, options: Hybrid, model: HybridClassifier) -> DirectRec
         model: the model; its weights and calibration stay.
     """
     from megalabel.recipes.hybrid_solving import refitted
+    from megalabel.recipes.trained import learned_rows
 
     options = Hybrid.from_values({**options.values(), "refit": True})
-    return replace(hybrid(corpus, options), solve=lambda say: refitted(model, say, corpus, options))
+    kept, _ = learned_rows(options.run, corpus)
+    made = hybrid(corpus, options)  # whose own copy of the run's model is not kept
+    return replace(
+        made, base_model=model.base_model, solve=lambda say: refitted(model, say, corpus, kept, options)
+    )

@@ -10,11 +10,10 @@ import scipy.sparse as sp
 from megalabel.data.filters import filter_of
 from megalabel.data.row_weights import normalized_weights, with_weight
 from megalabel.linear.forest import solve_trees
-from megalabel.models.base import BLOCK
-from megalabel.models.hybrid import HybridClassifier, scaled_embeddings, whole_words
+from megalabel.models.hybrid import HybridClassifier, whole_words
 from megalabel.models.mixture import Mixture
 from megalabel.phases import phase
-from megalabel.progress import Progress
+from megalabel.recipes.embedded import embeddings
 from megalabel.recipes.linear_choice import decided
 from megalabel.recipes.merging import calibrate_merge, choose_merge, search_index, searched_ranking
 from megalabel.retrieval.index import RetrievalIndex
@@ -47,7 +46,7 @@ def solved(
     """
     given, options = options, decided(options, corpus, kept, say)
     side, norm = corpus.train, options.embedding_norm
-    made, joint, words, solver = _trees(first, say, corpus, kept, options)
+    made, joint, words, solver = _trees(first, say, corpus, kept, kept, options)
     names = ["base model", *(["joint trees"] if joint else []), "word trees"]
     mixture = Mixture.from_weights(options.weights or [1.0] * len(names))
     parts = first, made.text, joint, words, norm, mixture
@@ -67,24 +66,27 @@ def solved(
             calibrate_merge(model, *asked)
     say("weights: " + ", ".join(f"{n} {w:.2f}" for n, w in zip(names, model.mixture.weights, strict=True)))
     if options.refit:
-        model = refitted(model, say, corpus, options)
+        model = refitted(model, say, corpus, kept, options)
     model.chosen = options.differences(given)
     return model
 
 
-def refitted(model: HybridClassifier, say: Say, corpus: Corpus, options: Any) -> HybridClassifier:
+def refitted(
+    model: HybridClassifier, say: Say, corpus: Corpus, kept: np.ndarray, options: Any
+) -> HybridClassifier:
     """The hybrid with its trees and its search fitted again on all training texts; what merges them stays.
 
     Args:
         model: a hybrid whose trees were fitted without the texts that its run held out.
         say: a function that takes lines of text.
         corpus: the data set.
+        kept: the rows that the run learned.
         options: those of the recipe hybrid, with the settings that were chosen for `model`.
     """
     say("refit: the same on all training texts")
     side, first = corpus.train, model.base_model
     rows = with_weight(side, np.arange(len(side)))
-    made, joint, words, _ = _trees(first, say, corpus, rows, options)
+    made, joint, words, _ = _trees(first, say, corpus, rows, kept, options)
     index = model.index
     if index is not None:
         index = search_index(made, rows) if index.n_features else RetrievalIndex.without_rows(side.labels)
@@ -95,9 +97,12 @@ def refitted(model: HybridClassifier, say: Say, corpus: Corpus, options: Any) ->
 
 
 def _trees(
-    first: NeuralClassifier, say: Say, corpus: Corpus, rows: np.ndarray, options: Any
+    first: NeuralClassifier, say: Say, corpus: Corpus, rows: np.ndarray, kept: np.ndarray, options: Any
 ) -> tuple[TrainingRows, list[SparseBeam], list[SparseBeam], dict[str, Any]]:
-    """The features of some training texts, joint trees and word trees on them, and the arguments of the solver."""
+    """The features of some training texts, joint trees and word trees on them, and the arguments of the solver.
+
+    rows, kept: the training texts, and those that the run learned, which are among them.
+    """
     texts, seed, norm = corpus.train.texts[rows], options.seed, options.embedding_norm
     made = options.words().rows(texts, corpus.train.labels[rows], corpus.label_texts, seed=seed, say=say)
     further = _shortlists(first, texts, options.shortlist, made.labels) if options.shortlist else None
@@ -106,26 +111,11 @@ def _trees(
     joint, n_joint = [], options.joint_trees
     if n_joint:
         say(f"joint trees: {first.encoder.dim} embedding features in addition to the words")
-        dense = _embeddings(first, texts, corpus.label_texts[made.label_text_rows], norm)
+        dense = embeddings(first, options.run, corpus, rows, kept, made.label_text_rows, norm)
         seen = whole_words(made.text, made.x)
         joint = solve_trees(seen, made.labels, trees=n_joint, seed=seed, dense=dense, name="joint tree", **solver)
     words = solve_trees(made.x, made.labels, trees=options.trees, seed=seed + n_joint, name="word tree", **solver)
     return made, joint, words, solver
-
-
-@phase("embedding the texts")
-def _embeddings(first: NeuralClassifier, texts: Texts, label_texts: Texts, norm: float) -> np.ndarray:
-    """The embeddings of texts, and then of label texts, of norm `norm`: (N, D) float32."""
-    n = len(texts) + len(label_texts)
-    found, at = np.zeros((n, first.encoder.dim), np.float32), 0
-    with Progress("embedding the texts", n) as shown:
-        for part in (texts, label_texts):
-            for start in range(0, len(part), BLOCK):
-                block = part[start : start + BLOCK]
-                found[at : at + len(block)] = scaled_embeddings(first, block, norm)
-                at += len(block)
-                shown.advance(len(block))
-    return found
 
 
 def _shortlists(first: NeuralClassifier, texts: Texts, k: int, labels: sp.csr_matrix) -> sp.csr_matrix:

@@ -43,6 +43,10 @@ def trained_run(run: str, corpus: Corpus) -> tuple[NeuralClassifier, np.ndarray,
             next_step="use such a run, or merge this one with others with `megalabel ensemble`",
             where="run",
         )
+    return model, *learned_rows(run, corpus)
+
+
+def learned_rows(run: str, corpus: Corpus) -> tuple[np.ndarray, np.ndarray]:
+    """The training texts that a run learned, and those that it held out; ascending."""
     held = held_out_rows(run)
-    kept = np.setdiff1d(np.arange(len(corpus.train)), held)
-    return model, with_weight(corpus.train, kept), held
+    return with_weight(corpus.train, np.setdiff1d(np.arange(len(corpus.train)), held)), held

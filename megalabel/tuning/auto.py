@@ -30,6 +30,7 @@ PRETRAINED_EPOCHS = 0.6  # of those of a candidate, if its encoder was trained b
 LEAST_SHARE = 0.35  # of the time that is left after the linear models, for encoders and heads
 WORD_COST = 1.5  # word trees and weights of a hybrid over a linear model, both of which choose their features
 DENSE_COST = 0.17  # a dense value over a sparse one in the solver (docs/log.md, 2026-11-30)
+EMBEDDING_COST = 0.8  # the embeddings of all texts over an epoch of training, which they are with MiniLM
 LONG = 200  # words that a tenth of the texts exceeds where chunks of texts are tried
 CHOICE_COST = 6.0  # the choice of chunks over reading the held-out texts one by one
 CHUNKS_SHARE = 0.1  # of the time, for chunks of long texts
@@ -81,19 +82,17 @@ def _models(trials: Trials, given: Given, end: float) -> None:
     linear = trials.run(_first("linear", given))
     trials.run(_first("retrieval", given))
     starts = [_first(recipe, given, encoder) for recipe, encoder in pairs(given.encoders)]
-    left, reserve = end - history.elapsed, hybrid_seconds(linear, 256, 3)
+    left, reserve = end - history.elapsed, (1 + REFIT_COST) * hybrid_seconds(linear, 256, 3)
     until = history.elapsed + max(left - ROOM * reserve, LEAST_SHARE * left)
     starts = [*_pretrained(trials, given, starts, LABEL_TEXT_SHARE * (until - history.elapsed)), *starts]
-    best = Halving(trials, starts, given.values, given.seed).run(until)
+    best = Halving(trials, starts, given.values, given.seed, lambda r: ROOM * embedding_seconds(r)).run(until)
     if best is None:
         if end - history.elapsed > ROOM * linear.seconds:
             one_by_one(trials, linear.candidate, given.values, given.seed, end, reserve=1.0)
         return
     trials.protected.append(best)
-    joint = next(
-        (n for n in (3, 2, 1, 0) if ROOM * hybrid_seconds(linear, best.facts["dim"], n) < end - history.elapsed),
-        None,
-    )
+    left = (end - history.elapsed) / ROOM - embedding_seconds(best)
+    joint = next((n for n in (3, 2, 1, 0) if hybrid_seconds(linear, best.facts["dim"], n) < left), None)
     if joint is None:
         trials.setting.say("no time is left for a hybrid")
         return
@@ -137,6 +136,11 @@ def hybrid_seconds(linear: Result, dim: float, joint_trees: int) -> float:
     trees = int(linear.values.get("trees", get("linear").options.declared["trees"].default))
     joint = seconds / trees * (1 + DENSE_COST * dim / words)
     return WORD_COST * seconds + joint_trees * joint
+
+
+def embedding_seconds(result: Result) -> float:
+    """An estimate of the time in which an encoder embeds all training texts, from a trial that trained it."""
+    return EMBEDDING_COST * result.seconds / max(result.epochs or 1, 1)
 
 
 @functools.cache

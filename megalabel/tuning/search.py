@@ -14,6 +14,7 @@ from megalabel.errors import SettingError
 from megalabel.inputs.token_store import sharing_tokens
 from megalabel.models.base import Classifier, load
 from megalabel.recipes import get
+from megalabel.recipes.embedded import sharing_embeddings
 from megalabel.storage.paths import as_path
 from megalabel.training.options import check_names
 from megalabel.training.recipe import RecipeFunction, check_corpus
@@ -89,7 +90,7 @@ def tune(
     values = _checked(name, values)
     facts = {"recipe": name, "values": values, "encoders": list(encoders), "metric": metric, "seed": seed}
     facts["data"] = data_facts(corpus)
-    with writing(out), sharing_tokens():
+    with writing(out), sharing_tokens(), sharing_embeddings():
         if is_finished(out, facts):
             say(f"the search in {out} is finished; --overwrite searches again")
             return load(out, device=device, trust=trusted())

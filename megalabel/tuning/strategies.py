@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from megalabel.recipes import get
 from megalabel.training.trust import trusted
@@ -31,10 +31,19 @@ class Halving:
         starts: the first candidates, of any recipes.
         fixed: names of options that are not varied.
         seed: seeds the variations.
+        after: the seconds that what follows takes with a result, and that are left for it.
     """
 
-    def __init__(self, trials: Trials, starts: Sequence[Candidate], fixed: Iterable[str], seed: int) -> None:
+    def __init__(
+        self,
+        trials: Trials,
+        starts: Sequence[Candidate],
+        fixed: Iterable[str],
+        seed: int,
+        after: Callable[[Result], float] = lambda result: 0.0,
+    ) -> None:
         self.trials, self.starts, self.fixed, self.seed = trials, starts, tuple(fixed), seed
+        self.after = after
         self.metric, self.history = trials.setting.metric, trials.history
         self.best: Result | None = None
 
@@ -46,7 +55,8 @@ class Halving:
         fresh: Iterator[Candidate] = iter(self.starts)
         varied: Result | None = None
         while self._bracket(fresh, until) and self.best is not None:
-            if until - self.history.elapsed < ROOM * (1 + 1 / ETA) * self.best.seconds:
+            left = until - self.history.elapsed - self.after(self.best)
+            if left < ROOM * (1 + 1 / ETA) * self.best.seconds:
                 break  # another candidate could not be trained for as long as the best one, after a first rung
             if self.best is not varied:
                 varied = self.best
@@ -93,7 +103,7 @@ class Halving:
         promoted: list[Result] = []
         for result in order[: max(1, len(rung) // ETA)]:
             full, trained = _epochs(result.candidate), int(result.epochs or 1)
-            left, per_epoch = until - self.history.elapsed, result.seconds / trained
+            left, per_epoch = until - self.history.elapsed - self.after(result), result.seconds / trained
             epochs = min(full, trained * ETA)
             alone = len(rung) <= ETA or ROOM * per_epoch * epochs > early - self.history.elapsed
             if alone:  # no time for two more rungs

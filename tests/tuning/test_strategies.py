@@ -109,6 +109,14 @@ def test_no_candidate_is_begun_that_cannot_be_trained_for_as_long_as_the_best_on
     assert [result.epochs for result in trials.history.results] == [1, 3]
 
 
+def test_time_is_left_for_what_follows() -> None:
+    starts = [first_candidate(get("renee"), {"encoder": "bag", "epochs": 5})]
+    cost = {"score": lambda candidate, epochs: float(epochs), "cost": lambda candidate, epochs: 100.0 * epochs}
+    best = Halving(trials := Imagined(700, **cost), starts, ("epochs",), 0, lambda result: 150.0).run(700)
+    assert best is not None and best.epochs == 4  # 100 + 400 of 550 s, and room
+    assert trials.history.elapsed <= 550
+
+
 def test_halving_is_deterministic() -> None:
     def order() -> list[tuple[str, int | None]]:
         trials = Imagined(400, lambda c, e: hash(c.key) % 100, lambda c, e: 1.0 * e)
