@@ -28,7 +28,8 @@ NEURAL = (("renee", "bag"), ("cascadexml", "bag"), ("renee", PRETRAINED), ("rene
 LABEL_TEXT_EPOCHS, LABEL_TEXT_SHARE = 3, 0.15  # of a training on label texts: epochs, share of encoders' time
 PRETRAINED_EPOCHS = 0.6  # of those of a candidate, if its encoder was trained before (docs/log.md, 2026-11-30)
 LEAST_SHARE = 0.35  # of the time that is left after the linear models, for encoders and heads
-WORD_COST = 1.5  # word trees and weights of a hybrid over a linear model, both of which choose their features
+WORD_COST = 1.1  # word trees and the merge of a hybrid over a linear model, which also chooses its settings
+SOLVE_SHARE = 0.6  # of the time of a linear model, for its trees
 DENSE_COST = 0.17  # a dense value over a sparse one in the solver (docs/log.md, 2026-11-30)
 EMBEDDING_COST = 0.8  # the embeddings of all texts over an epoch of training, which they are with MiniLM
 LONG = 200  # words that a tenth of the texts exceeds where chunks of texts are tried
@@ -96,7 +97,8 @@ def _models(trials: Trials, given: Given, end: float) -> None:
     if joint is None:
         trials.setting.say("no time is left for a hybrid")
         return
-    start = _first("hybrid", given).changed(run=str(trials.folder(best)), joint_trees=joint)
+    settings = {**linear.chosen, **_first("hybrid", given).values}  # word trees would choose the same again
+    start = Candidate("hybrid", {**settings, "run": str(trials.folder(best)), "joint_trees": joint})
     one_by_one(trials, start, (*given.values, "joint_trees"), given.seed, end, reserve=REFIT_COST)
 
 
@@ -125,7 +127,7 @@ def pairs(encoders: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def hybrid_seconds(linear: Result, dim: float, joint_trees: int) -> float:
-    """An estimate of the time that a hybrid takes beside its base run.
+    """An estimate of the time that a hybrid with the settings of a linear model takes beside its base run.
 
     Args:
         linear: the result of a linear model.
@@ -134,7 +136,7 @@ def hybrid_seconds(linear: Result, dim: float, joint_trees: int) -> float:
     """
     seconds, words = linear.facts.get("seconds", linear.seconds), max(linear.facts.get("features", 0.0), 1.0)
     trees = int(linear.values.get("trees", get("linear").options.declared["trees"].default))
-    joint = seconds / trees * (1 + DENSE_COST * dim / words)
+    joint = SOLVE_SHARE * seconds / trees * (1 + DENSE_COST * dim / words)
     return WORD_COST * seconds + joint_trees * joint
 
 

@@ -26,7 +26,7 @@ from megalabel.tuning.trials import FOLDER, Trials
 
 CHOSEN = "chosen.toml"  # the values that were chosen, for `megalabel train --config`
 FINAL = "final"  # the run folder of the chosen candidate on all texts
-REFIT_COST = 0.7  # the time in which a hybrid fits its trees again, over that of the whole hybrid
+REFIT_COST = 0.9  # the time in which a hybrid fits its trees again, over that of the whole hybrid
 
 
 def last_training(recipe: RecipeFunction[Any, Any]) -> float:

@@ -130,6 +130,18 @@ def test_auto_trains_a_linear_model_encoders_and_a_hybrid(varied: Any, tmp_path:
     assert len(table) == len(tried) + 1 and table[1].startswith("*")
 
 
+def test_a_hybrid_takes_the_settings_that_the_linear_model_chose(varied: Any, tmp_path: Path) -> None:
+    varied({})
+    tune(
+        planted(), tmp_path / "s", minutes=30, encoders=["bag"], quiet=True, max_length=16, epochs=4, clusters=(4,)
+    )
+    tried = lines(tmp_path / "s")
+    linear, hybrid = (next(line for line in tried if line["recipe"] == name) for name in ("linear", "hybrid"))
+    assert {"c", "bigrams", "char_ngrams"} <= set(linear["chosen"])
+    assert hybrid["values"].items() >= linear["chosen"].items()
+    assert hybrid["status"] == "finished" and not hybrid["chosen"]
+
+
 def test_the_choice_is_limited_by_size_and_time_per_text(varied: Any, tmp_path: Path) -> None:
     varied(FEW)
     corpus = planted()
