@@ -83,7 +83,10 @@ class Halving:
             epochs = max(1, math.ceil(_epochs(candidate) / ETA**2))
             if used + ROOM * self._cost(candidate, epochs, found) > (time if not found else EARLY * time):
                 break
-            result = self.trials.run(candidate, epochs=epochs, limit=time - used)
+            limit = time - used
+            if found and epochs < _epochs(candidate):
+                limit /= ETA  # time for twice as many epochs must be left, or this trial is of no use
+            result = self.trials.run(candidate, epochs=epochs, limit=limit)
             if result.finished:
                 found.append(result)
                 self._note(result)

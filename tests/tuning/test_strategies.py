@@ -109,6 +109,22 @@ def test_no_candidate_is_begun_that_cannot_be_trained_for_as_long_as_the_best_on
     assert [result.epochs for result in trials.history.results] == [1, 3]
 
 
+def test_a_slow_encoder_is_stopped_where_one_epoch_leaves_no_time_for_more() -> None:
+    starts = [
+        first_candidate(get("renee"), {"encoder": encoder, "epochs": 3}) for encoder in ("bag", "minilm", "small")
+    ]
+    costs = {"bag": 10.0, "minilm": 500.0, "small": 20.0}
+    trials = Imagined(
+        900,
+        lambda candidate, epochs: epochs + costs[candidate.values["encoder"]],
+        lambda candidate, epochs: epochs * costs[candidate.values["encoder"]],
+    )
+    best = Halving(trials, starts, ("epochs",), 0).run(900)
+    bag, minilm, small, *_ = trials.history.results
+    assert bag.finished and small.finished and minilm.status.startswith("too slow")
+    assert best is not None and best.epochs == 3 and best.values["encoder"] == "small"
+
+
 def test_time_is_left_for_what_follows() -> None:
     starts = [first_candidate(get("renee"), {"encoder": "bag", "epochs": 5})]
     cost = {"score": lambda candidate, epochs: float(epochs), "cost": lambda candidate, epochs: 100.0 * epochs}
