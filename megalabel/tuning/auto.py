@@ -31,7 +31,7 @@ LEAST_SHARE = 0.35  # of the time that is left after the linear models, for enco
 WORD_COST = 1.1  # word trees and the merge of a hybrid over a linear model, which also chooses its settings
 SOLVE_SHARE = 0.6  # of the time of a linear model, for its trees
 DENSE_COST = 0.17  # a dense value over a sparse one in the solver (docs/log.md, 2026-11-30)
-EMBEDDING_COST = 0.8  # the embeddings of all texts over an epoch of training, which they are with MiniLM
+EMBEDDING_COST = 0.8  # embedding all texts with MiniLM, over an epoch of training it
 LONG = 200  # words that a tenth of the texts exceeds where chunks of texts are tried
 CHOICE_COST = 6.0  # the choice of chunks over reading the held-out texts one by one
 CHUNKS_SHARE = 0.1  # of the time, for chunks of long texts
@@ -93,7 +93,8 @@ def _models(trials: Trials, given: Given, end: float) -> None:
         return
     trials.protected.append(best)
     left = (end - history.elapsed) / ROOM - embedding_seconds(best)
-    joint = next((n for n in (3, 2, 1, 0) if hybrid_seconds(linear, best.facts["dim"], n) < left), None)
+    numbers = [given.values["joint_trees"]] if "joint_trees" in given.values else [3, 2, 1, 0]
+    joint = next((n for n in numbers if hybrid_seconds(linear, best.facts["dim"], n) < left), None)
     if joint is None:
         trials.setting.say("no time is left for a hybrid")
         return

@@ -132,14 +132,14 @@ def test_auto_trains_a_linear_model_encoders_and_a_hybrid(varied: Any, tmp_path:
 
 def test_a_hybrid_takes_the_settings_that_the_linear_model_chose(varied: Any, tmp_path: Path) -> None:
     varied({})
-    tune(
-        planted(), tmp_path / "s", minutes=30, encoders=["bag"], quiet=True, max_length=16, epochs=4, clusters=(4,)
-    )
+    fixed = {"max_length": 16, "epochs": 4, "clusters": (4,), "joint_trees": 1}
+    tune(planted(), tmp_path / "s", minutes=30, encoders=["bag"], quiet=True, **fixed)
     tried = lines(tmp_path / "s")
     linear, hybrid = (next(line for line in tried if line["recipe"] == name) for name in ("linear", "hybrid"))
     assert {"c", "bigrams", "char_ngrams"} <= set(linear["chosen"])
     assert hybrid["values"].items() >= linear["chosen"].items()
     assert hybrid["status"] == "finished" and not hybrid["chosen"]
+    assert hybrid["values"]["joint_trees"] == 1
 
 
 def test_the_choice_is_limited_by_size_and_time_per_text(varied: Any, tmp_path: Path) -> None:
