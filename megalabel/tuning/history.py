@@ -15,6 +15,8 @@ from megalabel.storage.reading import parse_json
 from megalabel.tuning.candidates import Candidate
 
 TRIALS = "trials.jsonl"
+TOO_SLOW = "too slow"  # the beginning of the status of a trial that could not end in time
+NEEDED = "needed"  # a fact about such a trial
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,16 @@ class Result:
     def finished(self) -> bool:
         """Whether there is a model."""
         return self.status == "finished"
+
+    @property
+    def late(self) -> bool:
+        """Whether it was stopped since it could not end in time."""
+        return self.status.startswith(TOO_SLOW)
+
+    @property
+    def needed(self) -> float:
+        """For a training that was stopped by its speed: the seconds that it would have taken; else 0."""
+        return self.facts.get(NEEDED, 0.0)
 
     @property
     def candidate(self) -> Candidate:
@@ -108,10 +120,11 @@ class History:
     def recorded(self, candidate: Candidate, epochs: int | None) -> Result | None:
         """The result of this trial if it has run; None if it has to be run, and the clock then runs.
 
-        The time of a trial of an earlier process counts when its result is first asked for.
+        The time of a trial of an earlier process counts when its result is first asked for. A trial of this
+        process that failed or was stopped runs again.
         """
         key = key_of(candidate, epochs)
-        if key in self._noted:
+        if key in self._noted and self._noted[key].finished:
             return self._noted[key]
         found = self._recorded.pop(key, None)
         if found is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from megalabel.recipes import get
 from megalabel.training.trust import trusted
@@ -83,14 +84,24 @@ class Halving:
             epochs = max(1, math.ceil(_epochs(candidate) / ETA**2))
             if used + ROOM * self._cost(candidate, epochs, found) > (time if not found else EARLY * time):
                 break
-            limit = time - used
-            if found and epochs < _epochs(candidate):
-                limit /= ETA  # time for twice as many epochs must be left, or this trial is of no use
+            # Time for twice as many epochs must be left, or this trial is of no use.
+            limit = (time - used) / (ETA if epochs < _epochs(candidate) else 1)
             result = self.trials.run(candidate, epochs=epochs, limit=limit)
+            if result.late and not found:
+                result = self._alone(result, begun + time)
             if result.finished:
                 found.append(result)
                 self._note(result)
         return found
+
+    def _alone(self, late: Result, until: float) -> Result:
+        """Trains the candidate of a trial that was too slow once, for as many epochs as the time allows."""
+        left, epochs = until - self.history.elapsed, 1
+        if late.needed:
+            per_epoch, after = late.needed / int(late.epochs or 1), self.after(replace(late, seconds=late.needed))
+            epochs = min(_epochs(late.candidate), int((left - after) / (ROOM * per_epoch)))
+            epochs = max(epochs, int(per_epoch <= left))
+        return self.trials.run(late.candidate, epochs=epochs, limit=left) if epochs else late
 
     def _cost(self, candidate: Candidate, epochs: int, rung: Sequence[Result]) -> float:
         """The seconds that a candidate may take, estimated by trials with the same encoder where there are any."""

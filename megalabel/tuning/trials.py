@@ -29,7 +29,7 @@ from megalabel.training.run import train
 from megalabel.training.run_folder import read_recipe
 from megalabel.training.trust import trusted
 from megalabel.tuning.candidates import Candidate
-from megalabel.tuning.history import History, Result
+from megalabel.tuning.history import NEEDED, TOO_SLOW, History, Result
 from megalabel.tuning.limits import Limits
 from megalabel.tuning.watch import SURE, OutOfTime, watch
 
@@ -110,7 +110,8 @@ class Trials:
         try:
             result = self._measured(empty, self._train(candidate, epochs, self.folder(empty), deadline))
         except OutOfTime as error:
-            result = replace(empty, status=f"too slow: {error}")
+            facts = {NEEDED: error.needed} if error.needed else {}
+            result = replace(empty, status=f"{TOO_SLOW}: {error}", facts=facts)
         except (MegalabelError, MemoryError) as error:
             result = replace(empty, status=f"failed: {' '.join(str(error).split())}")
         if not result.finished:

@@ -13,7 +13,14 @@ LATE, TOO_LATE = 1.25, 1.1  # a training that would take so many times its limit
 
 
 class OutOfTime(Exception):
-    """A trial cannot be finished within its time; the message says what it would take."""
+    """A trial cannot be finished within its time; the message says what it would take.
+
+    needed: the seconds of the whole training, if its speed shows them; else 0.
+    """
+
+    def __init__(self, message: str, needed: float = 0.0) -> None:
+        super().__init__(message)
+        self.needed = needed
 
 
 def watch(history: History, steps: int, deadline: float, made_at: float) -> Callable[[dict[str, Any]], bool]:
@@ -41,7 +48,8 @@ def watch(history: History, steps: int, deadline: float, made_at: float) -> Call
             needed = (now - begun) / done * (steps - line["step"])
             allowed = (LATE if done < LATER * steps else TOO_LATE) * (deadline - begun)
             if now - begun + needed > allowed:
-                raise OutOfTime(f"{steps:,} steps would take {now - begun + needed:,.0f} s")
+                seconds = now - begun + needed
+                raise OutOfTime(f"{steps:,} steps would take {seconds:,.0f} s", seconds)
         elif now > deadline:
             raise OutOfTime(f"{now - made_at:,.0f} s for the preparation and {done:,} of {steps:,} steps")
         return False

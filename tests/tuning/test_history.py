@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,17 @@ def test_a_trial_of_this_process_is_not_run_again(tmp_path: Path) -> None:
     assert history._spent == spent  # its time counts once
     assert history.results == [added]
     assert history.recorded(LINEAR, 3) is None  # another number of epochs is another trial
+
+
+def test_a_trial_that_was_stopped_runs_again(tmp_path: Path) -> None:
+    history = History(tmp_path, 60, 0.0)
+    history.recorded(LINEAR, 2)
+    stopped = replace(result(0, 2), status="too slow: 9 s", metrics={}, facts={"needed": 9.0})
+    assert history.add(stopped).late and stopped.needed == 9.0
+    assert history.recorded(LINEAR, 2) is None
+    added = history.add(result(1, 2))
+    assert history.recorded(LINEAR, 2) == added and not added.late and added.needed == 0.0
+    assert History(tmp_path, 60, 0.0).recorded(LINEAR, 2) == added  # what the same search would ask for twice
 
 
 def test_the_time_of_a_trial_of_an_earlier_process_counts_once(tmp_path: Path) -> None:

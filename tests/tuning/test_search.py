@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,12 @@ def test_a_search_over_a_linear_recipe_writes_a_run_that_its_values_repeat(varie
     arguments = json.loads((tmp_path / "s/recipe.json").read_text())["arguments"]
     assert arguments["validation_fraction"] == 0  # the last training had all texts
     again = megalabel.train(
-        megalabel.recipes.get("linear")(corpus, **_config(tmp_path / "s/chosen.toml")), tmp_path / "r"
+        megalabel.recipes.get("linear")(corpus, **tomllib.loads((tmp_path / "s/chosen.toml").read_text())),
+        tmp_path / "r",
     )
     texts = list(corpus.test.texts)
     assert_topk_agree(model.topk(texts, 5), again.topk(texts, 5))
     assert not (tmp_path / "s/trials").exists() or not list((tmp_path / "s/trials").iterdir())
-
-
-def _config(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    return tomllib.loads(path.read_text())
 
 
 def test_an_interrupted_search_repeats_no_finished_trial_and_chooses_the_same(

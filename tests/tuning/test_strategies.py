@@ -20,6 +20,8 @@ METRIC = "nDCG@5"
 class Imagined:
     """Trials whose scores and times follow from functions, with a clock that they alone move."""
 
+    says_needed = True  # whether a training that is stopped has shown its speed
+
     def __init__(self, seconds: float, score: Any, cost: Any) -> None:
         self.history = SimpleNamespace(elapsed=0.0, seconds=seconds, results=[])
         self.setting = SimpleNamespace(metric=METRIC)
@@ -33,6 +35,7 @@ class Imagined:
         result = Result(
             len(self.history.results), candidate.recipe, dict(candidate.values), epochs,
             "finished" if finished else "too slow: it would take longer", metrics, seconds,
+            facts={} if finished or not self.says_needed else {"needed": self.cost(candidate, epochs)},
         )  # fmt: skip
         self.history.results.append(result)
         self.history.elapsed += seconds
@@ -123,6 +126,20 @@ def test_a_slow_encoder_is_stopped_where_one_epoch_leaves_no_time_for_more() -> 
     bag, minilm, small, *_ = trials.history.results
     assert bag.finished and small.finished and minilm.status.startswith("too slow")
     assert best is not None and best.epochs == 3 and best.values["encoder"] == "small"
+
+
+@pytest.mark.parametrize(("says_needed", "epochs"), [(True, [2, 3]), (False, [2, 1, 2])])
+def test_a_candidate_that_is_too_slow_for_two_rungs_gets_all_the_time_at_once(
+    says_needed: bool, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of ten epochs would take half of the time, so that more could not follow."""
+    monkeypatch.setattr(Imagined, "says_needed", says_needed)
+    starts = [first_candidate(get("renee"), {"encoder": "bag", "epochs": 10})]
+    trials = Imagined(465, lambda candidate, epochs: float(epochs), lambda candidate, epochs: 119.0 * epochs)
+    best = Halving(trials, starts, ("epochs",), 0).run(465)
+    assert best is not None
+    assert [result.epochs for result in trials.history.results] == epochs
+    assert trials.history.elapsed <= 465
 
 
 def test_time_is_left_for_what_follows() -> None:

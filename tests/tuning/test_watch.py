@@ -43,9 +43,10 @@ def test_without_one_it_goes_on_while_little_is_missing() -> None:
 @pytest.mark.parametrize(("limit", "latest"), [(70, 12), (85, 27)])
 def test_a_training_that_takes_too_long_is_stopped_soon(limit: float, latest: int) -> None:
     steps = []
-    with pytest.raises(OutOfTime, match="100 steps would take"):
+    with pytest.raises(OutOfTime, match="100 steps would take") as caught:
         trained(limit, lambda step: steps.append(step) or 1.0)
     assert len(steps) <= latest
+    assert caught.value.needed == pytest.approx(99)
 
 
 def test_a_training_that_slows_down_is_stopped() -> None:
@@ -54,5 +55,6 @@ def test_a_training_that_slows_down_is_stopped() -> None:
 
 
 def test_a_preparation_beyond_the_deadline_is_named() -> None:
-    with pytest.raises(OutOfTime, match="31 s for the preparation and 0 of 100 steps"):
+    with pytest.raises(OutOfTime, match="31 s for the preparation and 0 of 100 steps") as caught:
         trained(20, lambda step: 1.0, preparation=30.0)
+    assert caught.value.needed == 0
