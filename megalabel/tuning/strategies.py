@@ -22,6 +22,9 @@ ETA = 3  # factor between the epochs of two rungs
 EARLY = 0.25  # of the time, for all rungs before the last one each
 WIDEST = 9  # candidates on the first rung
 ROOM = 1.1  # a trial is begun if so many times its estimated time is left
+# Shares of the time that is left, for a trial on the first rung. A second candidate can then be compared with the
+# first one there, and any other can later be trained for twice as many epochs.
+FIRST, FURTHER = EARLY / (1 + ROOM), 1 / (1 + 2 * ROOM) / ROOM
 
 
 class Halving:
@@ -84,8 +87,8 @@ class Halving:
             epochs = max(1, math.ceil(_epochs(candidate) / ETA**2))
             if used + ROOM * self._cost(candidate, epochs, found) > (time if not found else EARLY * time):
                 break
-            # Time for twice as many epochs must be left, or this trial is of no use.
-            limit = (time - used) / (ETA if epochs < _epochs(candidate) else 1)
+            share = 1.0 if epochs == _epochs(candidate) else FURTHER if found else FIRST
+            limit = share * (time - used)
             result = self.trials.run(candidate, epochs=epochs, limit=limit)
             if result.late and not found:
                 result = self._alone(result, begun + time)
